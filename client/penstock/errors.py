@@ -1,0 +1,89 @@
+"""What can go wrong, sorted by what the caller should do about it.
+
+    PenstockError
+    ├── Transient      try again later with the same bytes
+    ├── Rejected       never try again: the request itself is wrong; `code` says why, `hint` what to do
+    └── Broken         a bug or a damaged state: stop and say so
+
+The gateway maps these to HTTP in one function, the client maps HTTP back in one function
+(`from_reply` here); the two are inverse.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Broken", "PenstockError", "Rejected", "Transient"]
+
+
+class PenstockError(Exception):
+    """Base of every error that Penstock raises on purpose."""
+
+
+class Transient(PenstockError):
+    """The other side cannot serve this now; the same bytes may succeed later.
+
+    `retry_after_s` is how long the server asks to wait, if it said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "unavailable",
+        status: int = 503,
+        retry_after_s: float | None = None,
+        hint: str = "Nothing was stored; send the same request again later.",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.hint = hint
+
+
+class Rejected(PenstockError):
+    """The request will never be accepted as it is.
+
+    `code` is for programs, the message and `hint` for people, `status` is the HTTP status.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int = 400, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.hint = hint
+
+
+class Broken(PenstockError):
+    """A promise that this program relies on does not hold: a bug, or damaged data."""
+
+
+def from_reply(
+    status: int, payload: object, retry_after: str | None = None
+) -> Transient | Rejected:
+    """The error that an HTTP reply with a status of 400 or more stands for.
+
+    `payload` is the decoded JSON body, if there was one. 408, 429 and 5xx (except 501) are
+    transient; every other status is final. 401 is final for the request, but a client keeps its
+    data: a key can be mended.
+    """
+    error = payload.get("error") if isinstance(payload, dict) else None
+    fields = error if isinstance(error, dict) else {}
+    message = str(fields.get("message") or f"the server answered {status}")
+    code = str(fields.get("code") or f"http_{status}")
+    hint = str(fields.get("hint") or "")
+    if status in (408, 425, 429) or (status >= 500 and status != 501):
+        return Transient(
+            message,
+            code=code,
+            status=status,
+            retry_after_s=_seconds(retry_after),
+            hint=hint,
+        )
+    return Rejected(message, code=code, status=status, hint=hint)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The three stores behind small protocols: points (ClickHouse SQL), catalog (SQLAlchemy), blobs."""

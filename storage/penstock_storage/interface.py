@@ -1,0 +1,184 @@
+"""What the rest of Penstock asks of its stores. Implementations are named only where processes are
+built; everything else depends on these protocols."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "PointStore", "ProjectRow", "RunChange",
+    "RunRef", "RunRow",
+]  # fmt: skip
+
+Column: TypeAlias = "npt.NDArray[Any] | list[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
+"""A numpy array for numbers, a list for strings and arrays, a pair of arrays for the tuple type."""
+Columns: TypeAlias = "dict[str, Column]"
+
+
+class PointStore(Protocol):
+    """A ClickHouse, or anything that speaks its HTTP protocol and dialect.
+
+    Every method raises `Transient` if the store cannot be reached or is out of memory or space, and
+    `Broken` if it refuses the statement.
+    """
+
+    async def setup(self) -> None:
+        """Create what is missing; record the store's id and schema version, or raise `Broken` if
+        the version is newer than this code's."""
+
+    async def store_id(self) -> str:
+        """The random id that this store was given when it was created."""
+
+    async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
+        """Add rows as one atomic, durable part: returns after fsync. At most 1,048,449 rows."""
+
+    async def query(self, sql: str, params: Mapping[str, object] | None = None) -> Columns:
+        """The whole answer as columns. Placeholders are ClickHouse's `{name:Type}`; params may be
+        int, float, str, or sequences of them."""
+
+    def stream(
+        self, sql: str, params: Mapping[str, object] | None = None
+    ) -> AsyncIterator[Columns]:
+        """The answer block by block, never whole in memory."""
+
+    async def execute(self, sql: str, params: Mapping[str, object] | None = None) -> None:
+        """Run a statement that has no answer."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """A run's full name."""
+
+    entity: str
+    project: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the catalog knows it. Times are microseconds since 1970 UTC.
+
+    `number` is the 32-bit number that stands for the run in the point store. `summary` holds only
+    what was set explicitly; last logged values come from the point store.
+    """
+
+    number: int
+    entity: str
+    project: str
+    project_number: int
+    run: str
+    name: str
+    state: str
+    created_at: int
+    updated_at: int
+    group: str = ""
+    job_type: str = ""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    """host, program, python …, `define_metric` rules, exit_code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRow:
+    number: int
+    entity: str
+    project: str
+    runs: int
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A lane belongs to one (run, writer). Times in microseconds."""
+
+    run: int
+    lane: int
+    writer: str
+    rank: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """What one record says about a run. Applied per top-level field or key only if
+    (started, seq, index) is greater than what set it last, so order and repeats do not matter."""
+
+    run: int
+    started: int
+    seq: int
+    index: int
+    kind: str
+    """config | summary | state | run | define_metric"""
+    update: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A stored key: who it speaks for and what it may do. The secret itself is never stored."""
+
+    id: str
+    entity: str
+    scopes: frozenset[str]
+    secret_hash: bytes
+    revoked: bool = False
+
+
+class Catalog(Protocol):
+    """Users, projects, runs, keys: small rows, many readers, transactions."""
+
+    async def setup(self) -> None:
+        """Create what is missing; raise `Broken` if the schema is newer than this code's."""
+
+    async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
+        """The rows of these runs, created (state running, name = id) where missing."""
+
+    async def ensure_keys(self, project: int, names: Sequence[str]) -> dict[str, int]:
+        """The 32-bit number of each key name in the project, handed out where missing."""
+
+    async def ensure_lanes(
+        self, writers: Sequence[tuple[int, str, int, int]]
+    ) -> dict[tuple[int, str], int]:
+        """(run, writer, rank, started) -> lane by (run, writer), handed out where missing."""
+
+    async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
+        """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
+
+    async def touch_runs(self, runs: Sequence[int], now: int) -> None:
+        """Note that these runs received data at `now` (µs)."""
+
+    async def projects(self, entity: str | None = None) -> list[ProjectRow]: ...
+
+    async def runs(self, entity: str, project: str) -> list[RunRow]:
+        """All runs of a project, newest first; empty if there is no such project."""
+
+    async def run(self, ref: RunRef) -> RunRow | None: ...
+
+    async def keys(self, project: int) -> dict[str, int]:
+        """Every key name of the project and its number."""
+
+    async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
+        """The lanes of these runs, by (run, rank, started, lane)."""
+
+    async def all_names(self) -> list[tuple[str, int, int, str]]:
+        """(kind, id, project, name) of every project, run and key: for reconciling with `names`."""
+
+    async def restore_names(self, names: Sequence[tuple[str, int, int, str]]) -> None:
+        """Put back rows that the point store knows and this catalog lacks; raise `Broken` if a
+        number is already taken by another name."""
+
+    async def add_api_key(self, key: ApiKey, label: str) -> None: ...
+
+    async def api_key(self, key_id: str) -> ApiKey | None: ...
+
+    async def close(self) -> None: ...
