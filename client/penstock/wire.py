@@ -464,7 +464,9 @@ def _show(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-_FRAMING_HINT = "A body is batches one after another, each behind its length as a little-endian u32."
+_FRAMING_HINT = (
+    "A body is batches one after another, each behind its length as a little-endian u32."
+)
 
 
 def _bad(code: str, message: str, hint: str = "") -> Rejected:

@@ -1,1 +1,1 @@
-"""Penstock."""
+"""What every server process shares: settings, Redis keys and scripts, auth, metrics, lifecycle, logs."""

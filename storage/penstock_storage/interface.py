@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from penstock_common.auth import ApiKey
 
 __all__ = [
     "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "PointStore", "ProjectRow", "RunChange",
@@ -121,17 +122,6 @@ class RunChange:
     kind: str
     """config | summary | state | run | define_metric"""
     update: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A stored key: who it speaks for and what it may do. The secret itself is never stored."""
-
-    id: str
-    entity: str
-    scopes: frozenset[str]
-    secret_hash: bytes
-    revoked: bool = False
 
 
 class Catalog(Protocol):

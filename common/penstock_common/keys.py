@@ -1,0 +1,97 @@
+"""Every Redis key that Penstock uses, and which shard a run belongs to. No key is spelled elsewhere.
+
+A shard's keys share a hash tag, so that one script may touch all of them on a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+__all__ = ["SHARDS", "Keys", "run_path", "shard_of", "split_writer_key", "writer_key"]
+
+SHARDS = 16
+"""Fixed while streams hold entries: a run's entries must stay in one stream."""
+
+
+def run_path(entity: str, project: str, run: str) -> str:
+    """`entity/project/run`: names hold no slash, so this is unambiguous."""
+    return f"{entity}/{project}/{run}"
+
+
+def writer_key(path: str, writer: str) -> str:
+    """One string for (run, writer), the field under which marks are kept."""
+    return f"{path}/{writer}"
+
+
+def split_writer_key(key: str) -> tuple[str, str, str, str]:
+    """(entity, project, run, writer) of a `writer_key`."""
+    entity, project, run, writer = key.split("/")
+    return entity, project, run, writer
+
+
+def shard_of(path: str) -> int:
+    """The shard, 0 … 15, of a run path."""
+    return zlib.crc32(path.encode()) % SHARDS
+
+
+class Keys:
+    """The keys of one installation, which all start with `prefix`."""
+
+    def __init__(self, prefix: str = "penstock") -> None:
+        self.prefix = prefix
+
+    def _shard(self, shard: int, what: str) -> str:
+        return f"{self.prefix}:{{s{shard}}}:{what}"
+
+    def stream(self, shard: int) -> str:
+        """Stream of batches that are not yet committed."""
+        return self._shard(shard, "stream")
+
+    def seen(self, shard: int) -> str:
+        """Hash `seq/writer_key` -> entry id of the batches in the stream."""
+        return self._shard(shard, "seen")
+
+    def committed(self, shard: int) -> str:
+        """Hash writer key -> highest number below which everything is in the store (a cache)."""
+        return self._shard(shard, "committed")
+
+    def incarnation(self, shard: int) -> str:
+        """Random string, set when first needed: gone if this Redis lost its data."""
+        return self._shard(shard, "incarnation")
+
+    def lease(self, shard: int) -> str:
+        """`worker:epoch` of the shard's owner, with a time to live."""
+        return self._shard(shard, "lease")
+
+    def epoch(self, shard: int) -> str:
+        return self._shard(shard, "epoch")
+
+    def failures(self, shard: int) -> str:
+        """Hash entry id -> how often its processing failed."""
+        return self._shard(shard, "failures")
+
+    def dead(self, shard: int) -> str:
+        """Stream of batches that could not be processed, with the reason."""
+        return self._shard(shard, "dead")
+
+    def http_seq(self, shard: int) -> str:
+        """Hash run path -> last number given to a JSON request of that run."""
+        return self._shard(shard, "http")
+
+    def idempotency(self, shard: int, path: str, key: str) -> str:
+        """What an `Idempotency-Key` of a run was answered with."""
+        digest = hashlib.sha256(f"{path}\n{key}".encode()).hexdigest()[:32]
+        return self._shard(shard, f"idempotency:{digest}")
+
+    def workers(self) -> str:
+        """Sorted set of live workers by the time of their last sign of life."""
+        return f"{self.prefix}:workers"
+
+    def store(self) -> str:
+        """Id of the point store that workers commit to."""
+        return f"{self.prefix}:store"
+
+    def live_channel(self) -> str:
+        """Pub/sub channel on which workers say what they committed."""
+        return f"{self.prefix}:live"

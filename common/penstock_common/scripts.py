@@ -1,0 +1,121 @@
+"""The Lua scripts: each is one atomic step on one shard's keys. Redis 6.2 and Valkey run them.
+
+`queue id` in replies is made of the shard's incarnation: it changes when Redis loses its data, and
+tells clients to send again what was queued but not committed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "RELEASE", "RENEW"]
+
+_INCARNATION = """
+local incarnation = redis.call('GET', KEYS[4])
+if not incarnation then
+  incarnation = ARGV[1]
+  redis.call('SET', KEYS[4], incarnation)
+end
+"""
+
+# KEYS: stream, seen, committed, incarnation
+# ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs)
+# -> {1 if added else 0, committed or false, incarnation}
+APPEND = (
+    _INCARNATION
+    + """
+local committed = redis.call('HGET', KEYS[3], ARGV[2])
+if committed and tonumber(ARGV[3]) <= tonumber(committed) then
+  return {0, committed, incarnation}
+end
+local field = ARGV[3] .. '/' .. ARGV[2]
+local id = redis.call('HGET', KEYS[2], field)
+if id and #redis.call('XRANGE', KEYS[1], id, id) > 0 then
+  return {0, committed, incarnation}
+end
+id = redis.call('XADD', KEYS[1], '*', 'w', ARGV[2], 's', ARGV[3], 'b', ARGV[4], 't', ARGV[5])
+redis.call('HSET', KEYS[2], field, id)
+return {1, committed, incarnation}
+"""
+)
+
+# JSON rows have no writer of their own: the queue numbers them. Their writer is named after the
+# incarnation, so numbers that start again after a loss of Redis cannot meet old ones.
+# KEYS: stream, seen, committed, incarnation, http numbers, idempotency key
+# ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s)
+# -> {1 added | 0 repeated | 2 the key was used for another request, committed, incarnation, seq}
+APPEND_ROWS = (
+    _INCARNATION
+    + """
+local writer = ARGV[2] .. '/http-' .. incarnation
+local committed = redis.call('HGET', KEYS[3], writer)
+if ARGV[5] ~= '' then
+  local known = redis.call('GET', KEYS[6])
+  if known then
+    local seq, digest = string.match(known, '(%d+) (.*)')
+    if digest ~= ARGV[5] then return {2, committed, incarnation, seq} end
+    return {0, committed, incarnation, seq}
+  end
+end
+local seq = tostring(redis.call('HINCRBY', KEYS[5], ARGV[2], 1))
+local id = redis.call('XADD', KEYS[1], '*', 'w', writer, 's', seq, 'b', ARGV[3], 't', ARGV[4])
+redis.call('HSET', KEYS[2], seq .. '/' .. writer, id)
+if ARGV[5] ~= '' then
+  redis.call('SET', KEYS[6], seq .. ' ' .. ARGV[5], 'EX', ARGV[6])
+end
+return {1, committed, incarnation, seq}
+"""
+)
+
+# Epochs never repeat, even if Redis forgot them: they are at least the time in seconds.
+# KEYS: lease, epoch    ARGV: worker, time to live (ms), now (s)    -> epoch, or 0 if owned
+ACQUIRE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
+redis.call('SET', KEYS[2], string.format('%.0f', epoch))
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])
+return epoch
+"""
+
+# KEYS: lease    ARGV: owner (`worker:epoch`), time to live (ms)    -> 1 if still owned
+RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+# KEYS: lease    ARGV: owner
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+# Marks up, entries out, dead letters kept: all or nothing, and only by the owner.
+# KEYS: lease, stream, seen, committed, failures, dead
+# ARGV: owner, number of marks, (writer key, mark)…, number of entries, (id, seen field)…,
+#       number of dead letters, (id, reason)…
+# -> 1, or 0 if the lease has gone to another worker
+COMMIT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local at = 3
+for _ = 1, tonumber(ARGV[2]) do
+  redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+local entries, first = tonumber(ARGV[at]), at + 1
+local letters = first + 2 * entries
+for i = 1, tonumber(ARGV[letters]) do
+  local id = ARGV[letters + 2 * i - 1]
+  local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
+  if entry then
+    local fields = entry[2]
+    fields[#fields + 1] = 'reason'
+    fields[#fields + 1] = ARGV[letters + 2 * i]
+    redis.call('XADD', KEYS[6], '*', unpack(fields))
+  end
+end
+for i = 0, entries - 1 do
+  redis.call('XDEL', KEYS[2], ARGV[first + 2 * i])
+  redis.call('HDEL', KEYS[3], ARGV[first + 2 * i + 1])
+  redis.call('HDEL', KEYS[5], ARGV[first + 2 * i])
+end
+return 1
+"""

@@ -1,0 +1,130 @@
+"""Settings of the server processes: one frozen dataclass each, built once where a process starts.
+
+Every field can come from a TOML file, the environment (`PENSTOCK_` and the field's name in capitals)
+or a flag; the later wins. Unknown names in a file are errors. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from penstock.errors import Rejected
+
+__all__ = ["GatewaySettings", "ServerSettings", "StoreSettings", "WorkerSettings", "load", "option"]
+
+SettingsT = TypeVar("SettingsT", bound="ServerSettings")
+
+
+def option(default: Any, help_text: str, *, secret: bool = False) -> Any:
+    """A settings field with its one-line help; `secret` keeps it out of every printout."""
+    return field(default=default, repr=not secret, metadata={"help": help_text, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Where the stores are, and the secrets that all processes share."""
+
+    redis_url: str = option("redis://127.0.0.1:6379/0", "queue: redis:// or unix:// URL")
+    store_url: str = option("http://127.0.0.1:8123", "points: ClickHouse HTTP or unix:// URL")
+    store_token: str = option("", "password for the point store", secret=True)
+    catalog_url: str = option("sqlite+aiosqlite:///catalog.db", "catalog: SQLAlchemy URL")
+    blobs_url: str = option("file:///var/lib/penstock/blobs", "blobs: file://, s3://, gs://, az://")
+    secret: str = option("", "key that hashes API keys and signs sessions", secret=True)
+    prefix: str = option("penstock", "first part of every Redis key")
+    default_entity: str = option("local", "entity of the first API key")
+    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
+    metrics_socket: str = option("", "unix socket on which this process serves its metrics")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings(ServerSettings):
+    """One gateway process, which also serves the read API and the page."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(8080, "port to listen on; several gateways may share it")
+    root_path: str = option("", "path prefix behind a proxy, e.g. /penstock")
+    require_login: bool = option(False, "ask for a key even where reading is open on loopback")
+    metrics_peers: str = option("", "folder of metrics sockets that /metrics adds up")
+    body_timeout_s: float = option(10.0, "time for a body to arrive, plus 1 s per 128 KiB")
+    bodies_in_flight_bytes: int = option(64 * 2**20, "bodies held at once; more are answered 503")
+    queue_timeout_s: float = option(5.0, "how long an append to Redis may take")
+    backlog_bytes: int = option(2 * 2**30, "Redis memory above which batches are answered 503")
+    drain_s: float = option(3.0, "how long open requests may take at shutdown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(ServerSettings):
+    """One worker process."""
+
+    commit_points: int = option(1_000_000, "points per commit at most")
+    commit_bytes: int = option(32 * 2**20, "bytes of queue entries per commit at most")
+    commit_interval_s: float = option(0.25, "how long a commit may gather when batches trickle in")
+    lease_s: float = option(10.0, "how long a shard stays with a worker that has fallen silent")
+    poll_s: float = option(0.02, "pause between looks at empty streams")
+    max_deliveries: int = option(5, "failures after which a batch goes to the dead letters")
+    drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings(ServerSettings):
+    """The embedded point store."""
+
+    path: str = option("points", "folder of the chDB database")
+    socket: str = option("", "unix socket to listen on")
+    memory_bytes: int = option(4 * 2**30, "memory cap of the engine")
+
+
+def load(
+    kind: type[SettingsT],
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] | None = None,
+    file: Path | None = None,
+) -> SettingsT:
+    """Settings from defaults < file < environment < flags (those that are not None).
+
+    Raises `Rejected` with the name of a setting that is unknown or does not fit its type.
+    """
+    known = {each.name: each for each in fields(kind)}
+    values: dict[str, Any] = {}
+    if file is not None:
+        values.update(_from_file(file, known))
+    for name, each in known.items():
+        text = environ.get(f"PENSTOCK_{name.upper()}")
+        if text is not None:
+            values[name] = _parse(name, each.default, text)
+    values.update({name: value for name, value in (flags or {}).items() if value is not None})
+    return kind(**values)
+
+
+def _from_file(file: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Rejected(f"cannot read {file}: {error}", code="bad_settings") from None
+    unknown = sorted(set(content) - set(known))
+    if unknown:
+        raise Rejected(
+            f"{file} has unknown settings: {', '.join(unknown)}",
+            code="bad_settings",
+            hint=f"Known: {', '.join(sorted(known))}",
+        )
+    return content
+
+
+def _parse(name: str, default: object, text: str) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        if isinstance(default, int | float):
+            return type(default)(text)
+    except (KeyError, ValueError):
+        raise Rejected(
+            f"PENSTOCK_{name.upper()} = {text!r} is not a {type(default).__name__}",
+            code="bad_settings",
+        ) from None
+    return text
