@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
+
 from penstock_common.auth import ApiKey
 
 __all__ = [
