@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,8 +19,6 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-
-from penstock import __version__
 
 __all__ = ["GatewayMetrics", "Metrics", "WorkerMetrics"]
 
@@ -49,7 +48,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         build = self.gauge("build_info", "The running build; always 1.", ["version", "python"])
-        build.labels(__version__, platform.python_version()).set(1)
+        build.labels(version("penstock"), platform.python_version()).set(1)
 
     def counter(
         self, name: str, text: str, labels: Iterable[str] = (), values: Iterable[str] = ()

@@ -1,0 +1,109 @@
+"""The one place where errors become HTTP answers, for every route of every server process."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from penstock.errors import Rejected, Transient
+from penstock_common.metrics import GatewayMetrics
+
+__all__ = ["error_response", "json_response", "middleware"]
+
+_LOG = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+_HINTS = {
+    404: "docs/api.md lists the routes.",
+    405: "docs/api.md lists the methods of each route.",
+    413: "Send it in smaller batches.",
+}
+
+
+def json_response(
+    payload: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
+    return web.Response(
+        body=orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def error_response(error: Rejected | Transient) -> web.Response:
+    """The answer that stands for this error; `penstock.errors.from_reply` reads it back."""
+    headers = {}
+    if isinstance(error, Transient):
+        # Jitter, so that those who were sent away do not come back together.
+        wait_s = error.retry_after_s if error.retry_after_s is not None else 1.0
+        headers["Retry-After"] = str(max(1, round(wait_s * random.uniform(1, 2))))  # noqa: S311
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
+    return json_response(body, error.status, headers)
+
+
+def middleware(metrics: GatewayMetrics) -> Middleware:
+    """Counts and times every request, and turns what it raises into an answer."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        metrics.in_flight.inc()
+        code = 500
+        try:
+            response = await _answer(request, handler)
+            code = response.status
+            return response
+        finally:
+            metrics.in_flight.dec()
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unknown"
+            metrics.requests.labels(route, _method(request), str(code)).inc()
+            metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+
+    return answer
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (Rejected, Transient) as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return error_response(
+            Rejected(
+                error.reason,
+                code=f"http_{error.status}",
+                status=error.status,
+                hint=_HINTS.get(error.status, ""),
+            )
+        )
+    except ConnectionResetError:
+        raise
+    except Exception:
+        # The seam: a bug in one handler must not end the process, and must be seen.
+        _LOG.exception("request_failed")
+        return error_response(
+            Rejected(
+                "the server failed while answering",
+                code="internal",
+                status=500,
+                hint="Its log has the details. The same request may succeed later.",
+            )
+        )
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in ("GET", "POST", "PUT", "DELETE") else "other"

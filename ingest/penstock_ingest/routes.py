@@ -1,0 +1,52 @@
+"""The gateway's routes, to be added to an aiohttp application that has `penstock_common.http`'s
+middleware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from penstock.wire import Limits
+from penstock_common.auth import Authenticator
+from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.append import Appender
+from penstock_ingest.batches import BatchHandler
+from penstock_ingest.body import BodyReader
+from penstock_ingest.pace import Pace
+from penstock_ingest.runs import RunHandler
+from penstock_ingest.status import ServerStatus
+from penstock_storage.interface import Catalog
+
+__all__ = ["GatewayParts", "add_routes"]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """What the gateway's handlers work with; built once per process."""
+
+    authenticator: Authenticator
+    appender: Appender
+    catalog: Catalog
+    metrics: GatewayMetrics
+    limits: Limits
+    bodies: BodyReader
+    status: ServerStatus
+    pace: Pace
+
+
+def add_routes(app: web.Application, parts: GatewayParts) -> None:
+    """Add the write side: batches, runs, and where a writer stands."""
+    batches = BatchHandler(
+        parts.authenticator,
+        parts.appender,
+        parts.bodies,
+        parts.status,
+        parts.pace,
+        parts.metrics,
+        parts.limits,
+    )
+    runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
+    app.router.add_post("/v1/batches", batches.post)
+    app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
+    app.router.add_post("/v1/runs", runs.post)

@@ -1,0 +1,191 @@
+"""JSON rows, as a person sends them with curl, made into a batch. Slower than msgpack columns.
+
+Numbers become points; strings, booleans, null, lists and objects become values. `"NaN"`,
+`"Infinity"` and `"-Infinity"` are numbers, since JSON cannot say them otherwise.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from penstock.errors import Rejected
+from penstock.wire import MAX_STEP, Batch, Frame, Limits, check_key, check_name
+
+__all__ = ["batch_from_json"]
+
+_FIELDS = frozenset(
+    {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
+)
+_HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
+_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def batch_from_json(body: bytes, limits: Limits) -> Batch:
+    """The batch that a JSON body describes; its writer and number are set by the queue.
+
+    Raises `Rejected` with a message that names the row and field.
+    """
+    fields = _parse(body)
+    unknown = sorted(set(fields) - _FIELDS)
+    if unknown:
+        raise _bad(f"unknown fields: {', '.join(map(repr, unknown[:5]))}")
+    rows = fields.get("rows", [])
+    if not isinstance(rows, list):
+        raise _bad("rows must be a list of objects")
+    if len(rows) > limits.records_per_batch:
+        raise _too_many(len(rows), limits.records_per_batch, "rows")
+    now = time.time_ns() // 1000
+    frames, records = _frames_and_values(rows, now, limits)
+    records += _run_records(fields)
+    if not frames and not records:
+        raise _bad("there is nothing in it: no rows, config, summary or state")
+    batch = Batch(
+        project=check_name("project", fields.get("project"), limits),
+        run=check_name("run", fields.get("run"), limits),
+        writer="http",
+        seq=1,
+        entity=_entity(fields, limits),
+        sent_at=now,
+        frames=frames,
+        records=records,
+    )
+    if batch.points > limits.points_per_batch:
+        raise _too_many(batch.points, limits.points_per_batch, "points")
+    return batch
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(
+            f"the body is not valid JSON: {error}", code="bad_json", hint=_HINT
+        ) from None
+    if not isinstance(fields, dict):
+        raise _bad("the body must be an object")
+    return fields
+
+
+def _entity(fields: dict[str, Any], limits: Limits) -> str | None:
+    entity = fields.get("entity")
+    return None if entity is None else check_name("entity", entity, limits)
+
+
+def _run_records(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    for kind in ("config", "summary"):
+        update = fields.get(kind)
+        if update is not None:
+            if not isinstance(update, dict):
+                raise _bad(f"{kind} must be an object")
+            records.append({"t": kind, "update": update})
+    about = {name: fields[name] for name in ("name", "tags") if fields.get(name) is not None}
+    if not isinstance(about.get("name", ""), str):
+        raise _bad("name must be a string")
+    tags = about.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad("tags must be a list of strings")
+    if about:
+        records.append({"t": "run", **about})
+    state = fields.get("state")
+    if state is not None:
+        if state not in ("running", "finished", "failed", "crashed", "preempting"):
+            raise _bad("state must be running, finished, failed, crashed or preempting")
+        records.append({"t": "state", "state": state})
+    return records
+
+
+def _frames_and_values(
+    rows: list[Any], now: int, limits: Limits
+) -> tuple[list[Frame], list[dict[str, Any]]]:
+    columns: dict[tuple[str, ...], list[tuple[int, int, list[float | int]]]] = {}
+    values: list[dict[str, Any]] = []
+    for index, row in enumerate(rows):
+        step, at, numbers, others = _row(index, row, now, limits)
+        if numbers:
+            columns.setdefault(tuple(numbers), []).append((step, at, list(numbers.values())))
+        for key, value in others.items():
+            kind, text = _kind(value), orjson.dumps(value).decode()
+            values.append(
+                {"t": "value", "key": key, "step": step, "time": at, "kind": kind, "json": text}
+            )
+    return [_frame(list(keys), taken) for keys, taken in columns.items()], values
+
+
+def _row(
+    index: int, row: object, now: int, limits: Limits
+) -> tuple[int, int, dict[str, float | int], dict[str, object]]:
+    where = f"rows[{index}]"
+    if not isinstance(row, dict):
+        raise _bad(f"{where} must be an object")
+    step = row.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= MAX_STEP:
+        raise _bad(f"{where}.step must be an integer strictly between -2^53 and 2^53")
+    if len(row) > limits.keys_per_frame:
+        raise _too_many(len(row), limits.keys_per_frame, f"keys in {where}")
+    numbers: dict[str, float | int] = {}
+    others: dict[str, object] = {}
+    for key, value in _flat(row):
+        if key in ("step", "_timestamp"):
+            continue
+        check_key(where, key, limits)
+        number = _NUMBERS.get(value, value) if isinstance(value, str) else value
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            numbers[key] = number
+        else:
+            others[key] = value
+    return step, _time(where, row.get("_timestamp"), now), numbers, others
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested objects as dotted keys, as W&B's own charts name them."""
+    for key, value in row.items():
+        if isinstance(value, dict) and value and "_type" not in value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _time(where: str, seconds: object, now: int) -> int:
+    if seconds is None:
+        return now
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e12:
+        raise _bad(f"{where}._timestamp must be Unix seconds")
+    return round(seconds * 1e6)
+
+
+def _frame(keys: list[str], rows: list[tuple[int, int, list[float | int]]]) -> Frame:
+    count = len(rows)
+    by_key = list(zip(*(numbers for _, _, numbers in rows), strict=True))
+    return Frame(
+        keys,
+        struct.pack(f"<{count}q", *(step for step, _, _ in rows)),
+        struct.pack(f"<{count}q", *(at for _, at, _ in rows)),
+        b"".join(struct.pack(f"<{count}d", *column) for column in by_key),
+        bytes(all(isinstance(value, int) for value in column) for column in by_key),
+    )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict) and isinstance(value.get("_type"), str):
+        return str(value["_type"])[:32]
+    names = {str: "string", bool: "bool", type(None): "null", list: "list"}
+    return names.get(type(value), "dict")
+
+
+def _bad(message: str) -> Rejected:
+    return Rejected(message, code="bad_rows", hint=_HINT)
+
+
+def _too_many(got: int, allowed: int, what: str) -> Rejected:
+    return Rejected(
+        f"{got} {what}, at most {allowed} are accepted",
+        code="too_large",
+        status=413,
+        hint="Send them in several requests.",
+    )
