@@ -1,0 +1,282 @@
+"""chDB, the ClickHouse engine in this process: opened once per folder, used through seats.
+
+A seat is one chDB session and the one thread that uses it. Reads, inserts and everything else
+have seats of their own, so that none waits for another. A session that saw an error or was broken
+off is thrown away: chDB 4.4 keeps the rows that a failed statement had already written and gives
+them out as the start of the next answer. Opening one takes half a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+
+from penstock_storage.store_errors import TOO_MANY_QUERIES, code_of
+
+# chDB imports pyarrow if it finds it, for answers that are never asked for here: 0.4 s and 40 MB.
+sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
+
+import chdb.session  # noqa: E402
+
+__all__ = ["Answer", "Engine", "EngineError", "Inserter", "Kind", "Seat", "Session", "State"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Kind = Literal["read", "insert", "other"]
+
+_MAX_WAITING = 256
+_PURGE_AFTER_S = 3.0
+_CACHES = {
+    "mark_cache_size": 32 * 2**20,
+    "index_mark_cache_size": 16 * 2**20,
+    "uncompressed_cache_size": 0,
+    "index_uncompressed_cache_size": 0,
+}
+
+
+class Result(Protocol):
+    """An answer, or a piece of one, in the format that was asked for."""
+
+    def bytes(self) -> bytes: ...
+
+
+class Answer(Protocol):
+    """An answer that is taken piece by piece; `fetch` gives None after the last one."""
+
+    def fetch(self) -> Result | None: ...
+    def cancel(self) -> None: ...
+
+
+class Written(Protocol):
+    rows_written: int
+
+
+class Inserter(Protocol):
+    """Takes the rows of one INSERT; nothing is committed before `finish`."""
+
+    def append(self, data: bytes) -> None: ...
+    def finish(self) -> Written: ...
+    def cancel(self) -> None: ...
+
+
+class Session(Protocol):
+    """What is used of chDB's session, which has no types of its own."""
+
+    def query(self, sql: str, fmt: str = ..., *, params: dict[str, str] | None = ...) -> Result: ...
+    def send_query(self, sql: str, fmt: str, params: dict[str, str]) -> Answer: ...
+    def send_insert(self, query: str, fmt: str) -> Inserter: ...
+    def close(self) -> None: ...
+
+
+class EngineError(Exception):
+    """ClickHouse refused or failed a statement; `code` is its error number."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        start = max(message.find("Code: "), 0)
+        super().__init__(message[start:])
+        self.code = code_of(message) if code is None else code
+
+
+@dataclass(frozen=True)
+class State:
+    """What a session must have been told before a statement runs in it."""
+
+    database: str = "default"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def statements(self) -> list[str]:
+        told = []
+        if self.settings:
+            pairs = (f"{name} = {_quoted(value)}" for name, value in self.settings.items())
+            told.append(f"SET {', '.join(pairs)}")
+        if self.database != "default":
+            told.append(f"USE `{self.database.replace('`', '')}`")
+        return told
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class Seat:
+    """One session and its thread. Not shared: whoever holds the seat is alone with it."""
+
+    def __init__(self, connection: str, name: str) -> None:
+        self.name = name
+        self.state: State | None = None
+        self.clean = True
+        self._connection = connection
+        self._session: Session | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._last: Future[Any] | None = None
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function of chDB's in this seat's thread; raises `EngineError` if it fails."""
+        self._last = self._thread.submit(function, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(self._last)
+        except RuntimeError as error:  # what chDB raises, for everything
+            self.clean = False
+            raise EngineError(str(error)) from error
+        except asyncio.CancelledError:
+            self.clean = False
+            raise
+
+    async def session(self, state: State) -> Session:
+        """The session, as `state` wants it."""
+        if self._session is None or state != self.state:
+            self._session = await self.run(self._fresh, state)
+            self.state = state
+        return self._session
+
+    def _fresh(self, state: State) -> Session:
+        self._discard()
+        session: Session = chdb.session.Session(self._connection)  # type: ignore[no-untyped-call]
+        session.query(f"SET log_comment = '{self.name}'")
+        for statement in state.statements():
+            session.query(statement)
+        return session
+
+    def _discard(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session, self.state = None, None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is still at work, though nobody waits for it any more."""
+        return self._last is not None and not self._last.done()
+
+    async def reset(self) -> None:
+        """Throw the session away, once its thread is done with what it does."""
+        await asyncio.wrap_future(self._thread.submit(self._discard))
+        self.clean = True
+
+    async def close(self) -> None:
+        await self.reset()
+        self._thread.shutdown(wait=False)
+
+
+class _Pool:
+    """The seats of one kind, and who waits for them."""
+
+    def __init__(self, seats: list[Seat]) -> None:
+        self.seats = seats
+        self._free = list(seats)
+        self._count = asyncio.Semaphore(len(seats))
+        self._waiting = 0
+
+    async def take(self, state: State) -> Seat:
+        """A free seat, preferably one whose session is in this state already."""
+        if self._waiting >= _MAX_WAITING:
+            raise EngineError(
+                f"Code: {TOO_MANY_QUERIES}. DB::Exception: {self._waiting} statements wait already."
+                " (TOO_MANY_SIMULTANEOUS_QUERIES)"
+            )
+        self._waiting += 1
+        try:
+            await self._count.acquire()
+        finally:
+            self._waiting -= 1
+        seat = next((seat for seat in self._free if seat.state == state), self._free[0])
+        self._free.remove(seat)
+        return seat
+
+    def give_back(self, seat: Seat) -> None:
+        self._free.append(seat)
+        self._count.release()
+
+    @property
+    def idle(self) -> bool:
+        return len(self._free) == len(self.seats)
+
+
+class Engine:
+    """chDB over one folder. `memory_bytes` caps what all statements may use together: one that
+    would pass it fails, the engine lives on."""
+
+    def __init__(self, path: Path, memory_bytes: int, readers: int) -> None:
+        options = {"max_server_memory_usage": memory_bytes, **_CACHES}
+        text = "&".join(f"{name}={value}" for name, value in options.items())
+        connection = f"{path.resolve()}?{text}"
+        # Keeps the engine open while other sessions come and go; kills and purges.
+        self._control = Seat(connection, "control")
+        counts = {"read": readers, "insert": 3, "other": 2}
+        self._pools = {
+            kind: _Pool([Seat(connection, f"{kind}-{n}") for n in range(count)])
+            for kind, count in counts.items()
+        }
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._purge_timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Open the folder; raises `EngineError` if it is in use or cannot be read."""
+        await self._tell("SELECT 1")
+
+    async def close(self) -> None:
+        """Kill what still runs, wait for it, close the folder."""
+        if self._purge_timer is not None:
+            self._purge_timer.cancel()
+        seats = [seat for pool in self._pools.values() for seat in pool.seats]
+        await asyncio.gather(*(self._stop(seat) for seat in seats))
+        await asyncio.gather(*self._tasks)
+        for seat in (*seats, self._control):
+            await seat.close()
+
+    @asynccontextmanager
+    async def seat(self, kind: Kind, state: State) -> AsyncIterator[tuple[Seat, Session]]:
+        """A seat that nobody else holds, and its session in this state.
+
+        If the block ends while the thread is still at work (its task was cancelled), the statement
+        is killed in the background before the seat serves again.
+        """
+        pool = self._pools[kind]
+        seat = await pool.take(state)
+        try:
+            yield seat, await seat.session(state)
+        except BaseException:
+            seat.clean = False
+            raise
+        finally:
+            if seat.clean and not seat.busy:
+                pool.give_back(seat)
+                self._purge_when_idle()
+            else:
+                self._start(self._retire(pool, seat))
+
+    async def _retire(self, pool: _Pool, seat: Seat) -> None:
+        await self._stop(seat)
+        await seat.reset()
+        pool.give_back(seat)
+        self._purge_when_idle()
+
+    async def _stop(self, seat: Seat) -> None:
+        """Kill what the seat's thread still does, until it has ended."""
+        while seat.busy:
+            await self._tell(f"KILL QUERY WHERE Settings['log_comment'] = '{seat.name}' ASYNC")
+            await asyncio.sleep(0.02)
+
+    def _purge_when_idle(self) -> None:
+        """After a quiet while, give freed memory back to the system: its allocator keeps it."""
+        if self._purge_timer is not None:
+            self._purge_timer.cancel()
+        if all(pool.idle for pool in self._pools.values()):
+            loop = asyncio.get_running_loop()
+            self._purge_timer = loop.call_later(
+                _PURGE_AFTER_S, lambda: self._start(self._tell("SYSTEM JEMALLOC PURGE"))
+            )
+
+    async def _tell(self, sql: str) -> None:
+        session = await self._control.session(State())
+        await self._control.run(session.query, sql)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,85 @@
+"""What a ClickHouse HTTP request asks for: its statement, how the answer is to be written, and what
+follows an INSERT.
+
+The only place where statements are told apart by their text, and no more than three ways: rows to
+insert follow; rows come out one block at a time; anything else, whose answer is taken whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penstock_storage.engine import State
+
+__all__ = ["InsertHead", "Statement", "insert_head", "select_format", "state_and_params"]
+
+# INSERT INTO table [(columns)] [SETTINGS …] FORMAT name, then the rows.
+_INSERT = re.compile(
+    r"\s*(INSERT\s+INTO\s+(?:TABLE\s+)?[\w.`\"]+\s*(?:\([^()]*\))?\s*(?:SETTINGS\s[^()]*?)?)"
+    r"\s*\bFORMAT\s+(\w+)[ \t]*;?[ \t]*(?:\r?\n|$)",
+    re.IGNORECASE,
+)
+_COMMENTS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*", re.DOTALL)
+_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+
+# Formats whose pieces, written one by one, together are what they would be as a whole.
+_STREAMED = {
+    "native", "rowbinary", "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "csv",
+    "jsoneachrow", "jsoncompacteachrow", "lineasstring",
+}  # fmt: skip
+
+# Parameters of the request itself; every other one is a setting or a `param_…`.
+_RESERVED = {
+    "query", "database", "default_format", "user", "password", "query_id", "quota_key", "role",
+    "session_id", "session_timeout", "session_check", "stacktrace", "wait_end_of_query",
+    "buffer_size", "client_protocol_version", "compress", "decompress", "enable_http_compression",
+    "http_zlib_compression_level", "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InsertHead:
+    """`INSERT INTO t (a, b)` without its FORMAT, and where in the text the rows start."""
+
+    sql: str
+    format: str
+    end: int
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement without rows behind it."""
+
+    sql: str
+    format: str
+    is_streamed: bool
+
+
+def insert_head(text: str) -> InsertHead | None:
+    """The head of an INSERT whose rows follow it, if `text` begins with a whole one."""
+    found = _INSERT.match(text)
+    return InsertHead(found[1].strip(), found[2], found.end()) if found else None
+
+
+def select_format(sql: str, default_format: str) -> Statement:
+    """How to run a statement and in which format its answer comes."""
+    named = _FORMAT.search(sql)
+    output_format = named[1] if named else default_format
+    start = _COMMENTS.match(sql)
+    word = sql[start.end() if start else 0 :][:6].upper()
+    streamed = word.startswith(("SELECT", "WITH")) and output_format.lower() in _STREAMED
+    return Statement(sql, output_format, streamed)
+
+
+def state_and_params(query: Mapping[str, str]) -> tuple[State, dict[str, str]]:
+    """The session state and the `{name:Type}` parameters that a request's URL asks for."""
+    settings = {
+        name: value
+        for name, value in query.items()
+        if name not in _RESERVED and not name.startswith("param_")
+    }
+    params = {name[6:]: value for name, value in query.items() if name.startswith("param_")}
+    return State(query.get("database") or "default", settings), params

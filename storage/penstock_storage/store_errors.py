@@ -1,0 +1,103 @@
+"""ClickHouse's errors: how they are written into HTTP replies, and which are worth another try.
+
+Owned here for both sides, the client and Penstock's own store process.
+"""
+
+from __future__ import annotations
+
+import re
+
+from penstock.errors import Broken, PenstockError, Transient
+
+__all__ = [
+    "TOO_MANY_QUERIES", "code_of", "error_in_reply", "error_in_stream", "http_status",
+    "stream_error",
+]  # fmt: skip
+
+TOO_MANY_QUERIES = 202
+
+_CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
+
+_TRANSIENT = {
+    159: "timeout",  # TIMEOUT_EXCEEDED
+    202: "busy",  # TOO_MANY_SIMULTANEOUS_QUERIES
+    203: "busy",  # NO_FREE_CONNECTION
+    209: "network",  # SOCKET_TIMEOUT
+    210: "network",  # NETWORK_ERROR
+    225: "network",  # NO_ZOOKEEPER
+    236: "shutting_down",  # ABORTED
+    241: "out_of_memory",  # MEMORY_LIMIT_EXCEEDED
+    242: "read_only",  # TABLE_IS_READ_ONLY: a replica that lost its keeper
+    243: "out_of_space",  # NOT_ENOUGH_SPACE
+    252: "too_many_parts",  # TOO_MANY_PARTS
+    279: "network",  # ALL_CONNECTION_TRIES_FAILED
+    285: "network",  # TOO_FEW_LIVE_REPLICAS
+    286: "network",  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+    319: "network",  # UNKNOWN_STATUS_OF_INSERT
+    394: "cancelled",  # QUERY_WAS_CANCELLED
+    439: "busy",  # CANNOT_SCHEDULE_TASK
+    735: "cancelled",  # QUERY_WAS_CANCELLED_BY_CLIENT
+    745: "busy",  # SERVER_OVERLOADED
+    999: "network",  # KEEPER_EXCEPTION
+}
+
+_STATUS = {
+    36: 400, 53: 400, 62: 400,
+    46: 404, 47: 404, 50: 404, 60: 404, 73: 404, 81: 404, 115: 404,
+    48: 501, 159: 408, 202: 503, 236: 503, 439: 503,
+    192: 403, 193: 403, 194: 401, 497: 403, 516: 403,
+}  # fmt: skip
+
+
+def code_of(message: str) -> int:
+    """The number in `Code: N. DB::Exception: …`, or 1002 (UNKNOWN_EXCEPTION)."""
+    found = _CODE.search(message)
+    return int(found[1]) if found else 1002
+
+
+def http_status(code: int) -> int:
+    """The HTTP status that ClickHouse sends with an error."""
+    return _STATUS.get(code, 500)
+
+
+def error_in_reply(status: int, code: str | None, body: str) -> Broken | Transient:
+    """The error that a reply with a status other than 200 stands for."""
+    message = body.strip()[:4_000] or f"the store answered {status}"
+    if code is None and not _CODE.search(message):
+        # Not ClickHouse: a proxy in between, or a store that is just starting or stopping.
+        if status in (408, 425, 429, 502, 503, 504):
+            return Transient(message, code="store_unreachable")
+        return Broken(f"the store answered {status}: {message}")
+    return _sorted(int(code) if code and code.isdecimal() else code_of(message), message)
+
+
+def error_in_stream(tail: bytes, tag: str) -> PenstockError | None:
+    """The error that was written after the rows of an answer, if `tail`, its end, has one."""
+    text = tail.decode("utf-8", "replace")
+    if tag:
+        start = text.rfind(f"__exception__\r\n{tag}\r\n")
+        if start < 0:
+            return None
+        text = text[start:]
+    found = list(_CODE.finditer(text))
+    if not found:
+        return None
+    message = re.split(r"\r?\n\d* ?\w*\r\n__exception__", text[found[-1].start() :])[0]
+    return _sorted(int(found[-1][1]), message.strip()[:4_000])
+
+
+def stream_error(message: str, tag: str) -> bytes:
+    """What ClickHouse appends to an answer that fails half-way."""
+    text = message.rstrip("\n") + "\n"
+    return (
+        f"\r\n__exception__\r\n{tag}\r\n{text}{len(text.encode())} {tag}\r\n__exception__\r\n"
+    ).encode()
+
+
+def _sorted(code: int, message: str) -> Broken | Transient:
+    reason = _TRANSIENT.get(code)
+    if reason is None and ("errno: 28" in message or "No space left on device" in message):
+        reason = "out_of_space"
+    if reason is None:
+        return Broken(f"the store refuses the statement: {message}")
+    return Transient(message, code=f"store_{reason}")

@@ -1,0 +1,230 @@
+"""ClickHouse's HTTP interface in front of the engine.
+
+Rows of an insert go to the engine as they arrive and are committed only when the body is complete;
+answers go out block by block as the client takes them. An error that comes after the first rows is
+written behind them and the connection is cut, as ClickHouse does, so that no client takes a part
+for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from penstock_storage.engine import (
+    Answer,
+    Engine,
+    EngineError,
+    Kind,
+    Session,
+    State,
+)
+from penstock_storage.statement import (
+    InsertHead,
+    Statement,
+    insert_head,
+    select_format,
+    state_and_params,
+)
+from penstock_storage.store_errors import http_status, stream_error
+
+__all__ = ["application"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger(__name__)
+
+_MAX_STATEMENT_BYTES = 16 * 2**20
+_MAX_HEAD_BYTES = 256 * 2**10
+_APPEND_BYTES = 2**20
+_STALLED_S = 300.0
+_SETTING_NAME = re.compile(r"[a-z0-9_]+\Z", re.IGNORECASE)
+
+
+def application(engine: Engine, token: str) -> web.Application:
+    """The app. With a token, every request but /ping must carry it."""
+    front = _Front(engine)
+    app = web.Application(middlewares=[_errors, _token_check(token)])
+    app.router.add_get("/ping", _ping)
+    app.router.add_get("/", front.answer)
+    app.router.add_post("/", front.answer)
+    return app
+
+
+async def _ping(_: web.Request) -> web.Response:
+    return web.Response(text="Ok.\n")
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except EngineError as error:
+        return web.Response(
+            status=http_status(error.code),
+            text=f"{error}\n",
+            headers={"X-ClickHouse-Exception-Code": str(error.code)},
+        )
+
+
+def _token_check(token: str) -> Any:
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token and request.path != "/ping":
+            given = _given_token(request)
+            if not given:
+                raise _refusal(194, "A token is required (REQUIRED_PASSWORD)")
+            if not hmac.compare_digest(given.encode(), token.encode()):
+                raise _refusal(516, "The token is wrong (AUTHENTICATION_FAILED)")
+        return await handler(request)
+
+    return check
+
+
+def _given_token(request: web.Request) -> str:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme == "Bearer":
+        return value
+    if scheme == "Basic":
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            return base64.b64decode(value).decode().partition(":")[2]
+        return ""
+    return request.headers.get("X-ClickHouse-Key") or request.query.get("password", "")
+
+
+def _refusal(code: int, text: str) -> EngineError:
+    return EngineError(f"Code: {code}. DB::Exception: {text}")
+
+
+class _Front:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        state, params = state_and_params(request.query)
+        if bad := [name for name in state.settings if not _SETTING_NAME.match(name)]:
+            raise _refusal(115, f"Unknown setting {bad[0]!r} (UNKNOWN_SETTING)")
+        if request.query.get("decompress") == "1" or request.query.get("compress") == "1":
+            raise _refusal(48, "Compression is not supported here (NOT_IMPLEMENTED)")
+        if request.content_type.startswith("multipart/"):
+            raise _refusal(48, "Forms are not supported here (NOT_IMPLEMENTED)")
+        head, rest = await _read_head(request)
+        if isinstance(head, InsertHead):
+            return await self._insert(request, head, rest, state)
+        return await self._run(request, head, state, params)
+
+    async def _insert(
+        self, request: web.Request, head: InsertHead, first: bytes, state: State
+    ) -> web.Response:
+        async with self._engine.seat("insert", state) as (seat, session):
+            inserter = await seat.run(session.send_insert, head.sql, head.format)
+            try:
+                async for piece in _pieces(request, first):
+                    await seat.run(inserter.append, piece)
+                result = await seat.run(inserter.finish)
+            finally:
+                await seat.run(inserter.cancel)  # a no-op after finish()
+        summary = {"written_rows": str(result.rows_written), "written_bytes": "0"}
+        return web.Response(headers={"X-ClickHouse-Summary": json.dumps(summary)})
+
+    async def _run(
+        self, request: web.Request, sql: str, state: State, params: dict[str, str]
+    ) -> web.StreamResponse:
+        statement = select_format(sql, request.query.get("default_format", "TabSeparated"))
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "X-ClickHouse-Format": statement.format,
+            "X-ClickHouse-Timezone": "UTC",
+        }
+        kind: Kind = "read" if statement.is_streamed else "other"
+        async with self._engine.seat(kind, state) as (seat, session):
+            if not statement.is_streamed:
+                whole = await seat.run(_whole, session, statement, params)
+                return web.Response(body=whole, headers=headers)
+            result = await seat.run(session.send_query, sql, statement.format, params)
+            try:
+                return await _send(request, headers, lambda: seat.run(_fetch, result))
+            finally:
+                await seat.run(result.cancel)  # a no-op after the last piece
+
+
+def _whole(session: Session, statement: Statement, params: dict[str, str]) -> bytes:
+    return session.query(statement.sql, statement.format, params=params).bytes()
+
+
+def _fetch(result: Answer) -> bytes:
+    piece = result.fetch()
+    return b"" if piece is None else piece.bytes()
+
+
+async def _send(
+    request: web.Request, headers: dict[str, str], fetch: Callable[[], Awaitable[bytes]]
+) -> web.StreamResponse:
+    """Write piece after piece until `fetch` has none; each waits until the client took the last."""
+    piece, following = await fetch(), b""
+    if piece:
+        following = await fetch()
+    if not following:
+        return web.Response(body=piece, headers=headers)
+    tag = secrets.token_hex(8)
+    response = web.StreamResponse(headers={**headers, "X-ClickHouse-Exception-Tag": tag})
+    await response.prepare(request)
+    try:
+        while piece:
+            async with asyncio.timeout(_STALLED_S):
+                await response.write(piece)
+            piece, following = following, await fetch() if following else b""
+    except EngineError as error:
+        # Without its end mark, no client can take this for the whole answer.
+        await response.write(stream_error(str(error), tag))
+        if request.transport is not None:
+            request.transport.close()
+        raise
+    await response.write_eof()
+    return response
+
+
+async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
+    """The statement; of an INSERT, its head and the first bytes of its rows.
+
+    As in ClickHouse, the statement is the URL's `query`, a line end, and the body.
+    """
+    query = request.query.get("query", "")
+    if query and (head := insert_head(query)):
+        return head, query[head.end :].encode()
+    text = bytearray(query.encode() + b"\n" if query else b"")
+    async for piece in request.content.iter_any():
+        text += piece
+        if text[:_MAX_HEAD_BYTES].lstrip()[:6].upper() == b"INSERT":
+            # Latin-1 keeps one character per byte, whatever rows follow the head.
+            start = bytes(text[:_MAX_HEAD_BYTES]).decode("latin-1")
+            found = insert_head(start)
+            if found and (found.end < len(start) or start.endswith("\n")):
+                sql = found.sql.encode("latin-1").decode()
+                return InsertHead(sql, found.format, found.end), bytes(text[found.end :])
+        if len(text) > _MAX_STATEMENT_BYTES:
+            raise _refusal(62, "The statement is too long (SYNTAX_ERROR)")
+    return text.decode("utf-8", "replace").strip(), b""
+
+
+async def _pieces(request: web.Request, first: bytes) -> AsyncIterator[bytes]:
+    """The rest of the body in pieces large enough to be worth a hand-over to another thread."""
+    pending = bytearray(first)
+    async for chunk in request.content.iter_any():
+        pending += chunk
+        if len(pending) >= _APPEND_BYTES:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)

@@ -1,0 +1,102 @@
+"""The store process: owns one chDB folder and serves it over ClickHouse's HTTP protocol.
+
+    PENSTOCK_STORE_TOKEN=… python -m penstock_storage.store_process \\
+        --path DIR --socket PATH [--port N] --memory-bytes N
+
+One process per folder; a second one exits with status 73. On SIGTERM it takes nothing new, finishes
+what runs within 5 s and exits with 0. After a crash it can be started again at once: acknowledged
+inserts are on the disk, others are there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from penstock_storage.engine import Engine, EngineError
+from penstock_storage.store_http import application
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+_GRACE_S = 5.0
+_EXIT_IN_USE = 73  # EX_CANTCREAT
+_MAX_URL_BYTES = 2**20  # ClickHouse's http_max_uri_size: long lists of runs are parameters
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="penstock-store", description="Serve a chDB folder.")
+    parser.add_argument("--path", type=Path, required=True, help="the folder; created if missing")
+    parser.add_argument("--socket", type=Path, help="unix socket to listen on, mode 0600")
+    parser.add_argument("--port", type=int, help="TCP port to listen on as well")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the TCP port")
+    parser.add_argument(
+        "--memory-bytes", type=int, default=2 * 2**30, help="cap for all statements together"
+    )
+    arguments = parser.parse_args()
+    if arguments.socket is None and arguments.port is None:
+        parser.error("give --socket or --port")
+    token = os.environ.pop("PENSTOCK_STORE_TOKEN", "")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    sys.exit(asyncio.run(_serve(arguments, token)))
+
+
+async def _serve(arguments: argparse.Namespace, token: str) -> int:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    arguments.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = Engine(arguments.path, arguments.memory_bytes, readers=(os.cpu_count() or 1) + 2)
+    try:
+        await engine.open()
+    except EngineError as error:
+        _log.error("cannot open %s: %s", arguments.path, error)
+        return _EXIT_IN_USE
+    runner = web.AppRunner(
+        application(engine, token),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_GRACE_S,
+        max_line_size=_MAX_URL_BYTES,
+        read_bufsize=2**20,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, arguments)
+        _log.info("store ready: %s", arguments.path)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+        await engine.close()
+        if arguments.socket is not None:
+            arguments.socket.unlink(missing_ok=True)
+    return 0
+
+
+async def _listen(runner: web.AppRunner, arguments: argparse.Namespace) -> None:
+    if arguments.socket is not None:
+        # A socket that a killed process left behind; the engine's lock says that nobody serves it.
+        with contextlib.suppress(FileNotFoundError):
+            arguments.socket.unlink()
+        mask = os.umask(0o177)
+        try:
+            await web.UnixSite(runner, str(arguments.socket)).start()
+        finally:
+            os.umask(mask)
+    if arguments.port is not None:
+        await web.TCPSite(runner, arguments.host, arguments.port).start()
+
+
+if __name__ == "__main__":
+    main()

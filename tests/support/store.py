@@ -1,0 +1,106 @@
+"""A real store process for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.errors import Transient
+from penstock_storage.clickhouse import ClickHouse
+
+__all__ = ["StoreHandle", "running_store", "start_store"]
+
+_START_S = 30.0
+
+
+@dataclass
+class StoreHandle:
+    """A running store process; `url` and `token` are what `ClickHouse` takes."""
+
+    url: str
+    token: str
+    path: Path
+    process: asyncio.subprocess.Process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def client(self, *, timeout_s: float = 60.0) -> ClickHouse:
+        """A new client, not set up; close it."""
+        return ClickHouse(self.url, token=self.token, timeout_s=timeout_s)
+
+    async def kill(self) -> None:
+        """kill -9, and wait until the process is gone."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+
+async def start_store(
+    path: Path, *, token: str | None = None, memory_bytes: int = 2 * 2**30
+) -> StoreHandle:
+    """Start a store process over `path`/data and wait until it answers."""
+    token = secrets.token_hex(16) if token is None else token
+    socket = path / "store.sock"
+    if len(str(socket)) > 100:  # the kernel's limit for a socket's path is 107 bytes
+        socket = Path(tempfile.mkdtemp(prefix="penstock-")) / "store.sock"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "penstock_storage.store_process",
+        *("--path", str(path / "data")),
+        *("--socket", str(socket)),
+        *("--memory-bytes", str(memory_bytes)),
+        env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
+    )
+    handle = StoreHandle(f"unix://{socket}", token, path, process)
+    try:
+        await _wait_until_ready(handle)
+    except BaseException:
+        await handle.kill()
+        raise
+    return handle
+
+
+async def _wait_until_ready(handle: StoreHandle) -> None:
+    client = handle.client()
+    try:
+        async with asyncio.timeout(_START_S):
+            while True:
+                if handle.process.returncode is not None:
+                    raise RuntimeError(f"the store exited with {handle.process.returncode}")
+                with suppress(Transient):
+                    return await client.ping()
+                await asyncio.sleep(0.01)
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def running_store(
+    path: Path, *, token: str | None = None, memory_bytes: int = 2 * 2**30
+) -> AsyncIterator[StoreHandle]:
+    """A store process over `path`/data, stopped at the end."""
+    handle = await start_store(path, token=token, memory_bytes=memory_bytes)
+    try:
+        yield handle
+    finally:
+        try:
+            await handle.stop()
+        finally:
+            await handle.kill()
