@@ -60,7 +60,7 @@ RECORD_TYPES = frozenset(
 `state` {state: running | finished | failed | crashed, exit_code?};
 `value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
 null, list, dict, histogram, image …; json: its JSON text);
-`console` {stream, line, text, time}; `define_metric` and `alert` {…} are kept as they come.
+`console` {stream, line, text, time}; `define_metric` {metric, …}; `alert` {time, title, text, …}.
 """
 
 _LENGTH = struct.Struct("<I")
@@ -417,6 +417,14 @@ def _record(index: int, record: object, limits: Limits) -> dict[str, Any]:
         for name in ("kind", "json"):
             if not isinstance(record.get(name), str):
                 raise _bad("bad_record", f"{where}.{name} must be a string")
+    if kind == "console":
+        _integer(record, "line", 0, 2**63 - 1)
+        _integer(record, "time", 0, 2**63 - 1)
+        for name in ("stream", "text"):
+            if not isinstance(record.get(name), str):
+                raise _bad("bad_record", f"{where}.{name} must be a string")
+    if kind == "alert":
+        _integer(record, "time", 0, MAX_STEP - 1)
     if kind == "state" and record.get("state") not in _STATES:
         raise _bad("bad_record", f"{where}.state must be one of {sorted(_STATES)}")
     return record

@@ -1,1 +1,1 @@
-"""Penstock."""
+"""Redis in, store out: read, fold, commit, then free what was committed; and keep the tiers."""

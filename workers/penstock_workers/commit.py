@@ -1,0 +1,175 @@
+"""One commit: points and all that belongs to them, then the applied sets, then the queue.
+
+The order is the promise. A crash anywhere leaves the entries in the queue; committing them again
+writes the same rows under the same keys. Marks are published, and entries freed, only when
+everything before them is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from redis.asyncio import Redis
+
+from penstock.errors import PenstockError
+from penstock_common.keys import Keys
+from penstock_storage.interface import Catalog, PointStore, RunRef
+from penstock_workers.fold import Columns, Folded
+from penstock_workers.leases import Leases
+from penstock_workers.prepare import Prepared
+from penstock_workers.queue import Queue
+from penstock_workers.resolver import Resolver
+from penstock_workers.tiers import dirty_columns
+
+__all__ = ["Committer"]
+
+_MOST_ROWS = 1_000_000
+"""Rows per insert: more would not be one atomic part."""
+
+_TOUCH_EVERY_S = 5.0
+
+
+class Committer:
+    """Writes commits to the stores and settles them with the queue."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        queue: Queue,
+        leases: Leases,
+        points: PointStore,
+        catalog: Catalog,
+        resolver: Resolver,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._queue = queue
+        self._leases = leases
+        self._points = points
+        self._catalog = catalog
+        self._resolver = resolver
+        self._touched: dict[int, float] = {}
+        self.number = 0
+        """Counts the commits of this process; part of every version it writes."""
+
+    async def commit(self, prepared: Prepared) -> set[int]:
+        """Store it all and free its entries; returns the shards that turned out to be another's.
+
+        Raises `Transient` or `Broken` if a store did not take it: then nothing was freed.
+        """
+        self.number += 1
+        await self._store(prepared)
+        await self._catalog_changes(prepared)
+        await self._store_applied(prepared)
+        lost = set()
+        for shard, settled in prepared.settled.items():
+            if not await self._queue.settle(shard, self._leases.owner(shard), settled):
+                lost.add(shard)
+        if prepared.folded:
+            folded = prepared.folded
+            self._resolver.table.note_steps(folded.touched, folded.first, folded.last)
+        await self._announce(prepared)
+        return lost
+
+    async def _store(self, prepared: Prepared) -> None:
+        folded = prepared.folded
+        if folded:
+            # Before the points: a reader must never trust a tier that lacks one of them.
+            await self._mark_dirty(folded)
+        try:
+            async with asyncio.TaskGroup() as inserts:
+                if folded:
+                    inserts.create_task(self._insert("points", folded.points))
+                    inserts.create_task(self._insert("times", folded.times))
+                    inserts.create_task(self._insert("series", folded.series))
+                if prepared.values:
+                    inserts.create_task(self._insert("values", prepared.values))
+                if prepared.console:
+                    inserts.create_task(self._insert("console", prepared.console))
+        except* PenstockError as group:
+            raise group.exceptions[0] from None
+
+    async def _mark_dirty(self, folded: Folded) -> None:
+        series, buckets = folded.late(self._resolver.table)
+        if len(series):
+            self._resolver.late.append((series, buckets))
+            columns = dirty_columns(self._resolver.table, series, buckets, is_dirty=True)
+            versions = self.versions(self._resolver.table.shard[series])
+            await self._insert("dirty", {**columns, "ver": versions})
+
+    def versions(self, shards: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+        """The version of what is written now, by the shard of each row."""
+        by_shard = np.zeros(256, np.uint64)
+        for shard in self._leases.epochs:
+            by_shard[shard] = self._leases.version(shard, self.number)
+        return by_shard[shards]
+
+    async def _insert(self, table: str, columns: Columns) -> None:
+        rows = len(next(iter(columns.values())))
+        for start in range(0, rows, _MOST_ROWS):
+            part = slice(start, start + _MOST_ROWS)
+            await self._points.insert(
+                table, {name: _sliced(column, part) for name, column in columns.items()}
+            )
+
+    async def _catalog_changes(self, prepared: Prepared) -> None:
+        now = time.time()
+        if prepared.changes:
+            await self._catalog.apply_changes(prepared.changes, int(now * 1e6))
+        runs = [self._resolver.runs[ref].number for ref in prepared.advanced]
+        stale = [run for run in runs if self._touched.get(run, 0) < now - _TOUCH_EVERY_S]
+        if stale:
+            await self._catalog.touch_runs(stale, int(now * 1e6))
+            self._touched.update(dict.fromkeys(stale, now))
+
+    async def _store_applied(self, prepared: Prepared) -> None:
+        rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
+        for shard, writers in prepared.applied.items():
+            version = self._leases.version(shard, self.number)
+            for (run, writer), applied in writers.items():
+                gaps, dead = sorted(applied.gaps), sorted(applied.dead)
+                rows.append((run, applied.lane, writer, applied.low, gaps, dead, version))
+        if rows:
+            numbers, lanes, names, lows, gaps_of, dead_of, versions = zip(*rows, strict=True)
+            await self._points.insert(
+                "applied",
+                {
+                    "run": np.array(numbers, np.uint32),
+                    "lane": np.array(lanes, np.uint16),
+                    "writer": list(names),
+                    "low": np.array(lows, np.uint32),
+                    "gaps": list(gaps_of),
+                    "dead": list(dead_of),
+                    "ver": np.array(versions, np.uint64),
+                },
+            )
+
+    async def publish_store(self) -> None:
+        """Tell gateways which store commits go to; their replies name it."""
+        await self._redis.set(self._keys.store(), await self._points.store_id())
+
+    async def _announce(self, prepared: Prepared) -> None:
+        """Tell every web process what advanced. Best effort: pages also refetch by themselves."""
+        news: dict[tuple[str, str], dict[str, Any]] = {}
+
+        def of(ref: RunRef) -> dict[str, Any]:
+            project = (ref.entity, ref.project)
+            empty = {"entity": ref.entity, "project": ref.project, "runs": {}, "changed": []}
+            return news.setdefault(project, empty)
+
+        for ref, step in prepared.advanced.items():
+            of(ref)["runs"][ref.run] = step
+        for ref in prepared.changed:
+            of(ref)["changed"].append(ref.run)
+        for each in news.values():
+            await self._redis.publish(self._keys.live_channel(), orjson.dumps(each))
+
+
+def _sliced(column: Any, part: slice) -> Any:
+    return tuple(each[part] for each in column) if isinstance(column, tuple) else column[part]

@@ -1,0 +1,102 @@
+"""Which shards this worker owns: leases with epochs, shared evenly among live workers.
+
+A lease ends by itself when its owner falls silent; whoever takes the shard next has a higher epoch,
+and everything that carries a version in the store is versioned by it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from redis.asyncio import Redis
+
+from penstock_common.keys import SHARDS, Keys
+from penstock_common.scripts import ACQUIRE, RELEASE, RENEW
+
+__all__ = ["Leases"]
+
+
+class Leases:
+    """This worker's shards, each with the epoch under which it holds it."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, lease_s: float) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._lease_s = lease_s
+        self._next = 0.0
+        self.worker = secrets.token_hex(8)
+        self.epochs: dict[int, int] = {}
+
+    def owner(self, shard: int) -> str:
+        """What the shard's lease holds while it is ours."""
+        return f"{self.worker}:{self.epochs[shard]}"
+
+    def version(self, shard: int, commit: int) -> int:
+        """The version of rows that this commit writes: a later epoch wins over any commit."""
+        return self.epochs[shard] << 32 | commit & 0xFFFFFFFF
+
+    async def tend(self) -> tuple[set[int], set[int]]:
+        """Renew, give up what is more than a fair share, take what is free.
+
+        Returns the shards (gained, lost). Does nothing more often than every third of a lease, or
+        every 0.2 s while shards are missing from the fair share.
+        """
+        if time.monotonic() < self._next:
+            return set(), set()
+        before = set(self.epochs)
+        await self._renew()
+        share = await self._share()
+        for shard in sorted(self.epochs)[share:]:
+            await self.release(shard)
+        await self._acquire(share)
+        held = set(self.epochs)
+        self._next = time.monotonic() + (self._lease_s / 3 if len(held) >= share else 0.2)
+        return held - before, before - held
+
+    def forget(self, shard: int) -> None:
+        """Stop counting on a shard that another worker was found to own."""
+        self.epochs.pop(shard, None)
+        self._next = 0.0
+
+    async def release(self, shard: int) -> None:
+        """Let another worker have this shard at once."""
+        owner = self.owner(shard)
+        del self.epochs[shard]
+        await self._redis.eval(RELEASE, 1, self._keys.lease(shard), owner)
+
+    async def leave(self) -> None:
+        """Give everything up, at shutdown."""
+        for shard in list(self.epochs):
+            await self.release(shard)
+        await self._redis.zrem(self._keys.workers(), self.worker)
+
+    async def _renew(self) -> None:
+        for shard in list(self.epochs):
+            name, ttl_ms = self._keys.lease(shard), round(self._lease_s * 1000)
+            if not await self._redis.eval(RENEW, 1, name, self.owner(shard), str(ttl_ms)):
+                del self.epochs[shard]
+
+    async def _share(self) -> int:
+        """How many shards each live worker should have at most."""
+        now, workers = time.time(), self._keys.workers()
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.execute_command("ZREMRANGEBYSCORE", workers, "-inf", now - self._lease_s)
+            pipeline.execute_command("ZADD", workers, now, self.worker)
+            pipeline.execute_command("ZCARD", workers)
+            live = (await pipeline.execute())[-1]
+        return -(-SHARDS // max(1, int(live)))
+
+    async def _acquire(self, share: int) -> None:
+        ttl_ms, now_s = round(self._lease_s * 1000), int(time.time())
+        # Start at a place of one's own, so that workers that start together do not collide.
+        first = int(self.worker, 16) % SHARDS
+        for shard in ((first + i) % SHARDS for i in range(SHARDS)):
+            if len(self.epochs) >= share:
+                return
+            if shard in self.epochs:
+                continue
+            names = (self._keys.lease(shard), self._keys.epoch(shard))
+            epoch = await self._redis.eval(ACQUIRE, 2, *names, self.worker, str(ttl_ms), str(now_s))
+            if epoch:
+                self.epochs[shard] = int(epoch)

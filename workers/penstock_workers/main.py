@@ -1,0 +1,66 @@
+"""The worker process: settings in, a running worker, 0 when it was told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import uvloop
+from penstock_storage.connect import open_catalog, open_points
+
+from penstock_common import logs
+from penstock_common.exporter import metrics_server
+from penstock_common.keys import Keys
+from penstock_common.lifecycle import die_with_parent, stop_on_signals
+from penstock_common.metrics import WorkerMetrics
+from penstock_common.redis import connect
+from penstock_common.settings import WorkerSettings, load
+from penstock_workers.commit import Committer
+from penstock_workers.compactor import Compactor
+from penstock_workers.leases import Leases
+from penstock_workers.poison import DeadLetters
+from penstock_workers.queue import Queue
+from penstock_workers.resolver import Resolver
+from penstock_workers.worker import Worker
+
+__all__ = ["main", "run"]
+
+
+async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
+    """Work with these settings until `stop` is set."""
+    keys, metrics = Keys(settings.prefix), WorkerMetrics()
+    redis = connect(settings.redis_url, timeout_s=10)
+    points = open_points(settings.store_url, settings.store_token)
+    catalog = open_catalog(settings.catalog_url)
+    try:
+        await points.setup()
+        await catalog.setup()
+        queue, resolver = Queue(redis, keys), Resolver(catalog, points)
+        leases = Leases(redis, keys, lease_s=settings.lease_s)
+        committer = Committer(redis, keys, queue, leases, points, catalog, resolver)
+        compactor = Compactor(points, resolver, committer, leases)
+        dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
+        worker = Worker(settings, queue, leases, resolver, committer, compactor, dead, metrics)
+        await committer.publish_store()
+        async with metrics_server(settings.metrics_socket, metrics):
+            await worker.run(stop)
+    finally:
+        await redis.aclose()
+        await points.close()
+        await catalog.close()
+
+
+async def _main(settings: WorkerSettings) -> None:
+    await run(settings, stop_on_signals(asyncio.get_running_loop()))
+
+
+def main() -> None:
+    """Entry of `penstock worker`."""
+    die_with_parent()
+    settings = load(WorkerSettings, environ=os.environ)
+    logs.setup("worker", settings.log_level)
+    uvloop.run(_main(settings))
+
+
+if __name__ == "__main__":
+    main()

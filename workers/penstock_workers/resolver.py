@@ -1,0 +1,171 @@
+"""Names into numbers: runs, keys and lanes, handed out by the catalog once and remembered here.
+
+A number is written to the store's `names` table before its first point, so that a catalog restored
+from an older copy can never hand it out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from penstock_storage.names import record
+
+from penstock.wire import MAX_STEP, Batch
+from penstock_common.keys import run_path, shard_of
+from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_workers.applied import AppliedSet
+from penstock_workers.fold import Ints
+from penstock_workers.series import NEVER, KnownSeries, SeriesTable
+
+__all__ = ["ALERT_KEY", "Resolver", "WriterName"]
+
+WriterName = tuple[RunRef, str]
+ALERT_KEY = "_alert"
+"""Alerts are values of this key, at the microsecond at which they were raised."""
+
+_MOST_RUNS = 200_000
+
+
+class Resolver:
+    """What this worker knows of runs, keys, writers and their applied sets.
+
+    `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
+    `is_stale` asks the worker to forget it all before the next commit.
+    """
+
+    def __init__(self, catalog: Catalog, points: PointStore) -> None:
+        self._catalog = catalog
+        self._points = points
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing: after a failure, or when shards change hands."""
+        self.table = SeriesTable()
+        self.runs: dict[RunRef, RunRow] = {}
+        self.writers: dict[WriterName, AppliedSet] = {}
+        self._keys: dict[int, dict[str, int]] = {}
+        self.late: list[tuple[Ints, Ints]] = []
+        self.is_stale = False
+
+    async def learn(self, batches: dict[WriterName, list[Batch]]) -> None:
+        """Look up, or hand out, every name in these batches that is not known yet."""
+        if len(self.runs) > _MOST_RUNS:
+            self.forget()
+        names: list[tuple[str, int, int, str]] = []
+        names += await self._learn_runs({ref for ref, _ in batches})
+        names += await self._learn_keys(batches)
+        if names:
+            await record(self._points, names)
+        await self._learn_writers(batches)
+
+    def key_numbers(self, project: int, keys: Iterable[str]) -> list[int]:
+        """The numbers of keys that `learn` has seen."""
+        known = self._keys[project]
+        return [known[key] for key in keys]
+
+    async def _learn_runs(self, refs: set[RunRef]) -> list[tuple[str, int, int, str]]:
+        new = [ref for ref in refs if ref not in self.runs]
+        if not new:
+            return []
+        rows = await self._catalog.ensure_runs(new)
+        self.runs.update(rows)
+        await self._learn_series({row.number: shard_of(_path(ref)) for ref, row in rows.items()})
+        projects = {
+            ("project", row.project_number, 0, f"{row.entity}/{row.project}")
+            for row in rows.values()
+        }
+        runs = [("run", row.number, row.project_number, row.run) for row in rows.values()]
+        return [*projects, *runs]
+
+    async def _learn_series(self, shards: dict[int, int]) -> None:
+        """Ranges and watermarks of series that were there before this worker."""
+        found = await self._points.query(
+            "SELECT key, run, lane, min(first_step) AS first, max(last_step) AS last, "
+            "max(tiered) AS below FROM penstock.series WHERE run IN {runs:Array(UInt32)} "
+            "GROUP BY key, run, lane HAVING last - first >= 4096",
+            {"runs": list(shards)},
+        )
+        columns = (found[name] for name in ("key", "run", "lane", "first", "last", "below"))
+        for row in zip(*columns, strict=True):
+            key, run, lane, first, last, below = map(int, row)
+            self.table.learn(KnownSeries(key, run, lane, shards[run], first, last, below))
+        await self._learn_dirty(shards)
+
+    async def _learn_dirty(self, shards: dict[int, int]) -> None:
+        """Buckets that earlier owners left dirty."""
+        found = await self._points.query(
+            "SELECT key, run, lane, bucket FROM penstock.dirty FINAL "
+            "WHERE dirty = 1 AND run IN {runs:Array(UInt32)}",
+            {"runs": list(shards)},
+        )
+        columns = (found[name] for name in ("key", "run", "lane", "bucket"))
+        rows = [tuple(map(int, row)) for row in zip(*columns, strict=True)]
+        if rows:
+            series = [
+                self.table.learn(KnownSeries(key, run, lane, shards[run], MAX_STEP, NEVER, NEVER))
+                for key, run, lane, _ in rows
+            ]
+            buckets = np.array([bucket for *_, bucket in rows], np.int64)
+            self.late.append((np.array(series, np.int64), buckets))
+
+    async def _learn_keys(
+        self, batches: dict[WriterName, list[Batch]]
+    ) -> list[tuple[str, int, int, str]]:
+        wanted: dict[int, set[str]] = {}
+        for (ref, _), each in batches.items():
+            project = self.runs[ref].project_number
+            known = self._keys.setdefault(project, {})
+            for batch in each:
+                wanted.setdefault(project, set()).update(
+                    key for key in _keys(batch) if key not in known
+                )
+        names: list[tuple[str, int, int, str]] = []
+        for project, keys in wanted.items():
+            if keys:
+                numbers = await self._catalog.ensure_keys(project, sorted(keys))
+                self._keys[project].update(numbers)
+                names += [("key", number, project, key) for key, number in numbers.items()]
+        return names
+
+    async def _learn_writers(self, batches: dict[WriterName, list[Batch]]) -> None:
+        new = [name for name in batches if name not in self.writers]
+        if not new:
+            return
+        asked = []
+        for ref, writer in new:
+            first = batches[(ref, writer)][0]
+            asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
+        lanes = await self._catalog.ensure_lanes(asked)
+        stored = await self._stored_marks(sorted({run for run, *_ in asked}))
+        for name, (run, writer, *_) in zip(new, asked, strict=True):
+            low, gaps, dead = stored.get((run, writer), (0, [], []))
+            self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
+
+    async def _stored_marks(
+        self, runs: list[int]
+    ) -> dict[tuple[int, str], tuple[int, list[int], list[int]]]:
+        found = await self._points.query(
+            "SELECT run, writer, low, gaps, dead FROM penstock.applied FINAL "
+            "WHERE run IN {runs:Array(UInt32)}",
+            {"runs": runs},
+        )
+        columns = (found[name] for name in ("run", "writer", "low", "gaps", "dead"))
+        return {
+            (int(run), writer): (int(low), list(gaps), list(dead))
+            for run, writer, low, gaps, dead in zip(*columns, strict=True)
+        }
+
+
+def _path(ref: RunRef) -> str:
+    return run_path(ref.entity, ref.project, ref.run)
+
+
+def _keys(batch: Batch) -> Iterable[str]:
+    for frame in batch.frames:
+        yield from frame.keys
+    for entry in batch.records:
+        if entry["t"] == "value":
+            yield entry["key"]
+        elif entry["t"] == "alert":
+            yield ALERT_KEY

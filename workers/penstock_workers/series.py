@@ -1,0 +1,141 @@
+"""The series that this worker has met, as columns: what fold and compactor know without asking.
+
+A series is (key, run, lane). Each gets a small index here; frames with the same keys of one writer
+find the indices of all their series by one look-up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["NEVER", "KnownSeries", "SeriesTable"]
+
+NEVER = -(2**63)
+"""`tiered` of a series that has no tiers; below every step."""
+
+_GROWTH = 4_096
+
+
+class KnownSeries(NamedTuple):
+    """What the store knows of a series."""
+
+    key: int
+    run: int
+    lane: int
+    shard: int
+    first_step: int
+    last_step: int
+    tiered: int
+
+
+class SeriesTable:
+    """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
+    `tiered` (steps below it are in tiers, or are being put there) and `counted` (last step at which
+    its points were counted).
+
+    Frames are folded in a thread while commits end in the event loop: a lock guards the columns
+    where they grow and where they are written.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._size = 0
+        self._index: dict[tuple[int, int, int], int] = {}
+        self._frames: dict[tuple[int, int, tuple[str, ...]], npt.NDArray[np.int64]] = {}
+        self._rank: npt.NDArray[np.int64] | None = None
+        self.key = np.zeros(0, np.uint32)
+        self.run = np.zeros(0, np.uint32)
+        self.lane = np.zeros(0, np.uint16)
+        self.shard = np.zeros(0, np.uint8)
+        self.first_step = np.zeros(0, np.int64)
+        self.last_step = np.zeros(0, np.int64)
+        self.tiered = np.zeros(0, np.int64)
+        self.counted = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def of_frame(self, run: int, lane: int, keys: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
+        """The indices of a frame's series, in the order of its keys, if it was met before."""
+        return self._frames.get((run, lane, keys))
+
+    def add_frame(
+        self, run: int, lane: int, keys: tuple[str, ...], numbers: Sequence[int], *, shard: int
+    ) -> npt.NDArray[np.int64]:
+        """The indices of a frame's series; `numbers` are the keys' numbers."""
+        indices = np.fromiter(
+            (self._index_of(number, run, lane, shard) for number in numbers), np.int64, len(numbers)
+        )
+        self._frames[(run, lane, keys)] = indices
+        return indices
+
+    def learn(self, known: KnownSeries) -> int:
+        """Take over what the store knows of a series; returns its index."""
+        index = self._index_of(known.key, known.run, known.lane, known.shard)
+        with self._lock:
+            self.first_step[index] = min(self.first_step[index], known.first_step)
+            self.last_step[index] = max(self.last_step[index], known.last_step)
+            self.tiered[index] = max(self.tiered[index], known.tiered)
+        return index
+
+    def raise_tiered(self, indices: npt.NDArray[np.int64], below: npt.NDArray[np.int64]) -> None:
+        """From now on, points below these steps are late."""
+        with self._lock:
+            self.tiered[indices] = np.maximum(self.tiered[indices], below)
+
+    def rank(self) -> npt.NDArray[np.int64]:
+        """Each index' place in (key, run, lane) order, the order of the `points` table."""
+        if self._rank is None or len(self._rank) != self._size:
+            size = self._size
+            order = np.lexsort((self.lane[:size], self.run[:size], self.key[:size]))
+            self._rank = np.empty(size, np.int64)
+            self._rank[order] = np.arange(size)
+        return self._rank
+
+    def note_steps(
+        self,
+        indices: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        last: npt.NDArray[np.int64],
+    ) -> None:
+        """Widen the step ranges of distinct series by what was committed."""
+        with self._lock:
+            self.first_step[indices] = np.minimum(self.first_step[indices], first)
+            self.last_step[indices] = np.maximum(self.last_step[indices], last)
+
+    def _index_of(self, key: int, run: int, lane: int, shard: int) -> int:
+        name = (key, run, lane)
+        index = self._index.get(name)
+        if index is None:
+            with self._lock:
+                index = self._index[name] = self._append(key, run, lane, shard)
+        return index
+
+    def _append(self, key: int, run: int, lane: int, shard: int) -> int:
+        if self._size == len(self.key):
+            self._grow()
+        index = self._size
+        self._size += 1
+        self.key[index], self.run[index], self.lane[index] = key, run, lane
+        self.shard[index] = shard
+        return index
+
+    def _grow(self) -> None:
+        extra = max(_GROWTH, self._size)
+        self.key = _extended(self.key, extra, 0)
+        self.run = _extended(self.run, extra, 0)
+        self.lane = _extended(self.lane, extra, 0)
+        self.shard = _extended(self.shard, extra, 0)
+        self.first_step = _extended(self.first_step, extra, 2**63 - 1)
+        self.last_step = _extended(self.last_step, extra, NEVER)
+        self.tiered = _extended(self.tiered, extra, NEVER)
+        self.counted = _extended(self.counted, extra, 0)
+
+
+def _extended(column: npt.NDArray[Any], extra: int, fill: int) -> npt.NDArray[Any]:
+    return np.concatenate([column, np.full(extra, fill, column.dtype)])

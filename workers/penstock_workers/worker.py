@@ -1,0 +1,229 @@
+"""The worker's only loop: tend leases, read, prepare, commit; the compactor turns beside it.
+
+The next commit is prepared while the last one is being stored. Whatever fails, nothing was freed:
+the worker forgets what it thought it knew and reads its shards from the start again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from redis.exceptions import RedisError
+
+from penstock.errors import PenstockError, Transient
+from penstock_common.metrics import WorkerMetrics
+from penstock_common.settings import WorkerSettings
+from penstock_workers.commit import Committer
+from penstock_workers.compactor import Compactor
+from penstock_workers.leases import Leases
+from penstock_workers.poison import DeadLetters
+from penstock_workers.prepare import Prepared, prepare
+from penstock_workers.queue import Entry, Queue
+from penstock_workers.resolver import Resolver
+
+__all__ = ["Worker"]
+
+_LOG = logging.getLogger(__name__)
+_COMPACT_EVERY_S = 1.0
+_GAUGES_EVERY_S = 5.0
+_LONGEST_PAUSE_S = 5.0
+_CAREFUL_COMMITS = 64
+"""After a batch made a commit fail, so many commits take one batch each, to find the culprit."""
+
+
+class Worker:
+    """Moves batches of the shards it owns from the queue to the stores, until told to stop."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        queue: Queue,
+        leases: Leases,
+        resolver: Resolver,
+        committer: Committer,
+        compactor: Compactor,
+        dead_letters: DeadLetters,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._leases = leases
+        self._resolver = resolver
+        self._committer = committer
+        self._compactor = compactor
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._commit: asyncio.Task[None] | None = None
+        self._in_hand = asyncio.Lock()
+        self._careful = 0
+        self._failures = 0
+        self._last_start = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish the commit in hand and give up all shards."""
+        async with asyncio.TaskGroup() as tasks:
+            compact = tasks.create_task(self._compact())
+            gauges = tasks.create_task(self._watch())
+            while not stop.is_set():
+                try:
+                    await self._turn(stop)
+                    self._failures = 0
+                except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                    await self._recover(error, stop)
+            compact.cancel()
+            gauges.cancel()
+        await self._leave()
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        self._metrics.last_loop.set_to_current_time()
+        await self._tend()
+        entries = await self._read()
+        if not entries:
+            await self._finish_commit()
+            await _sleep(self._settings.poll_s, stop)
+            return
+        self._metrics.entries_read.inc(len(entries))
+        prepared = await self._prepare(entries)
+        await self._finish_commit()
+        if prepared is not None:
+            await self._pace(entries, stop)
+            self._commit = asyncio.create_task(self._store(prepared), name="commit")
+
+    async def _tend(self) -> None:
+        gained, lost = await self._leases.tend()
+        if gained or lost or self._resolver.is_stale:
+            await self._finish_commit()
+            self._forget()
+        self._metrics.shards.set(len(self._leases.epochs))
+
+    async def _read(self) -> list[Entry]:
+        limit = 1 if self._careful else 1_000_000
+        return await self._queue.read(
+            sorted(self._leases.epochs),
+            limit_bytes=min(self._settings.commit_bytes, self._settings.commit_points * 9),
+            limit=limit,
+        )
+
+    async def _prepare(self, entries: list[Entry]) -> Prepared | None:
+        """What to commit; None if the one entry looked at was bad and is dealt with."""
+        started = time.perf_counter()
+        try:
+            prepared = await prepare(entries, self._resolver)
+        except (Transient, RedisError, OSError, TimeoutError):
+            raise
+        except Exception as error:
+            # A seam: a batch that cannot be processed must not stop those behind it.
+            await self._finish_commit()
+            await self._suspect(entries, error)
+            return None
+        self._metrics.fold_seconds.observe(time.perf_counter() - started)
+        return prepared
+
+    async def _suspect(self, entries: list[Entry], error: Exception) -> None:
+        self._metrics.errors.labels("batch").inc()
+        if len(entries) > 1:
+            _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
+            self._careful = _CAREFUL_COMMITS
+        elif await self._dead_letters.give_up(entries[0], error):
+            self._metrics.batches.labels("dead_lettered").inc()
+        self._forget()
+
+    async def _pace(self, entries: list[Entry], stop: asyncio.Event) -> None:
+        """Few entries wait a little for more, so that a trickle does not make many small parts."""
+        is_full = sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
+        due = self._last_start + self._settings.commit_interval_s
+        if not is_full and not self._careful:
+            await _sleep(max(0.0, due - time.monotonic()), stop)
+        self._last_start = time.monotonic()
+
+    async def _store(self, prepared: Prepared) -> None:
+        started = time.perf_counter()
+        async with self._in_hand:
+            lost = await self._committer.commit(prepared)
+        self._careful = max(0, self._careful - 1)
+        self._count(prepared, time.perf_counter() - started)
+        for shard in lost:
+            _LOG.warning("shard_lost shard=%d", shard)
+            self._metrics.errors.labels("fenced").inc()
+            self._leases.forget(shard)
+            self._resolver.is_stale = True
+
+    async def _finish_commit(self) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await commit
+
+    async def _recover(self, error: Exception, stop: asyncio.Event) -> None:
+        """Start over from the queue, after a pause that grows while nothing works."""
+        kind = "queue" if isinstance(error, RedisError) else "store"
+        self._metrics.errors.labels(kind).inc()
+        self._failures += 1
+        pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
+        _LOG.warning(
+            "retrying error=%s detail=%s pause_s=%.1f", type(error).__name__, error, pause_s
+        )
+        if self._commit is not None:
+            await asyncio.wait([self._commit])
+            self._commit = None
+        self._forget()
+        await _sleep(pause_s, stop)
+
+    def _forget(self) -> None:
+        self._resolver.forget()
+        for shard in range(256):
+            self._queue.rewind(shard)
+
+    async def _compact(self) -> None:
+        while True:
+            await asyncio.sleep(_COMPACT_EVERY_S)
+            started = time.perf_counter()
+            try:
+                built = await self._compactor.run_once(self._in_hand)
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)
+                continue
+            if built:
+                self._metrics.tier_buckets.inc(built)
+                self._metrics.compact_seconds.observe(time.perf_counter() - started)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                for shard, entries in (await self._queue.backlog()).items():
+                    self._metrics.stream_entries.labels(str(shard)).set(entries)
+                self._metrics.dead_letters.set(await self._queue.dead_letters())
+                await self._committer.publish_store()
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("watch_failed error=%s", type(error).__name__)
+            await asyncio.sleep(_GAUGES_EVERY_S if self._failures == 0 else 1.0)
+
+    async def _leave(self) -> None:
+        try:
+            await self._finish_commit()
+            await self._leases.leave()
+        except (PenstockError, RedisError, OSError, TimeoutError) as error:
+            # Nothing is lost: the entries are still queued, and the leases run out.
+            _LOG.warning("left_in_haste error=%s", type(error).__name__)
+
+    def _count(self, prepared: Prepared, took_s: float) -> None:
+        metrics, now = self._metrics, time.time()
+        metrics.commit_seconds.observe(took_s)
+        metrics.commit_batches.observe(prepared.batches)
+        metrics.points.inc(prepared.points)
+        metrics.batches.labels("committed").inc(prepared.batches)
+        metrics.batches.labels("duplicate").inc(prepared.duplicates)
+        oldest = min(entry.received for entry in prepared.entries)
+        metrics.delay_seconds.observe(max(0.0, now - oldest / 1e6))
+        metrics.last_commit.set(now)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    """Sleep, but wake up at once when told to stop."""
+    if seconds > 0:
+        try:
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+        except TimeoutError:
+            pass
