@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from penstock.errors import Rejected, Transient
 from penstock_common.metrics import GatewayMetrics
@@ -17,8 +17,6 @@ from penstock_common.metrics import GatewayMetrics
 __all__ = ["error_response", "json_response", "middleware"]
 
 _LOG = logging.getLogger(__name__)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _HINTS = {
     404: "docs/api.md lists the routes.",

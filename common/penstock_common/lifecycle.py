@@ -1,16 +1,22 @@
-"""How a process stops: a signal sets one event, the process drains, then leaves with 0."""
+"""How a process starts and stops: it waits for what it needs; a signal sets one event, it drains,
+then leaves with 0."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-import ctypes.util
+import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 
-__all__ = ["die_with_parent", "stop_on_signals"]
+from penstock.errors import Transient
 
+__all__ = ["die_with_parent", "patiently", "stop_on_signals"]
+
+_LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
+_PAUSE_S = 0.05
 
 
 def stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -28,3 +34,20 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def patiently(step: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+    """Do `step` as soon as what it needs is there: parts of Penstock start in any order.
+
+    Gives up only when told to stop.
+    """
+    told = False
+    while not stop.is_set():
+        try:
+            await step()
+            return
+        except (Transient, OSError, TimeoutError) as error:
+            if not told:
+                _LOG.info("waiting_for error=%s", error)
+                told = True
+            await asyncio.sleep(_PAUSE_S)

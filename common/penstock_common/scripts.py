@@ -65,10 +65,12 @@ return {1, committed, incarnation, seq}
 """
 )
 
-# Epochs never repeat, even if Redis forgot them: they are at least the time in seconds.
+# Epochs never repeat, even if Redis forgot them: they are at least the time in seconds. A worker that
+# was started again under its old name takes its shards back at once, under a new epoch.
 # KEYS: lease, epoch    ARGV: worker, time to live (ms), now (s)    -> epoch, or 0 if owned
 ACQUIRE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local lease = redis.call('GET', KEYS[1])
+if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
 redis.call('SET', KEYS[2], string.format('%.0f', epoch))
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])

@@ -60,6 +60,7 @@ class GatewaySettings(ServerSettings):
 class WorkerSettings(ServerSettings):
     """One worker process."""
 
+    worker_name: str = option("", "name that no other live worker has; random if not given")
     commit_points: int = option(1_000_000, "points per commit at most")
     commit_bytes: int = option(32 * 2**20, "bytes of queue entries per commit at most")
     commit_interval_s: float = option(0.25, "how long a commit may gather when batches trickle in")

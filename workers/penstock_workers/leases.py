@@ -6,26 +6,33 @@ and everything that carries a version in the store is versioned by it.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 import time
+import zlib
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.scripts import ACQUIRE, RELEASE, RENEW
 
 __all__ = ["Leases"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class Leases:
     """This worker's shards, each with the epoch under which it holds it."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, lease_s: float) -> None:
+    def __init__(self, redis: Redis, keys: Keys, *, lease_s: float, worker: str = "") -> None:
         self._redis = redis
         self._keys = keys
         self._lease_s = lease_s
         self._next = 0.0
-        self.worker = secrets.token_hex(8)
+        self._told: set[int] = set()
+        self.worker = worker or secrets.token_hex(8)
         self.epochs: dict[int, int] = {}
 
     def owner(self, shard: int) -> str:
@@ -37,22 +44,31 @@ class Leases:
         return self.epochs[shard] << 32 | commit & 0xFFFFFFFF
 
     async def tend(self) -> tuple[set[int], set[int]]:
-        """Renew, give up what is more than a fair share, take what is free.
+        """Give up what is more than a fair share, take what is free.
 
-        Returns the shards (gained, lost). Does nothing more often than every third of a lease, or
-        every 0.2 s while shards are missing from the fair share.
+        Returns the shards (gained, lost) since the last call. Looks once a second, or five times
+        while shards are missing from the fair share.
         """
-        if time.monotonic() < self._next:
+        if time.monotonic() < self._next and self.epochs.keys() == self._told:
             return set(), set()
-        before = set(self.epochs)
-        await self._renew()
-        share = await self._share()
-        for shard in sorted(self.epochs)[share:]:
-            await self.release(shard)
-        await self._acquire(share)
-        held = set(self.epochs)
-        self._next = time.monotonic() + (self._lease_s / 3 if len(held) >= share else 0.2)
-        return held - before, before - held
+        if time.monotonic() >= self._next:
+            share = await self._share()
+            for shard in sorted(self.epochs)[share:]:
+                await self.release(shard)
+            await self._acquire(share)
+            self._next = time.monotonic() + (1.0 if len(self.epochs) >= share else 0.2)
+        held, told = set(self.epochs), self._told
+        self._told = held
+        return held - told, told - held
+
+    async def keep(self) -> None:
+        """Renew what is held, until cancelled: a commit may take longer than a lease."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                await self._renew()
+            except (RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("leases_not_renewed error=%s", type(error).__name__)
 
     def forget(self, shard: int) -> None:
         """Stop counting on a shard that another worker was found to own."""
@@ -74,8 +90,9 @@ class Leases:
     async def _renew(self) -> None:
         for shard in list(self.epochs):
             name, ttl_ms = self._keys.lease(shard), round(self._lease_s * 1000)
-            if not await self._redis.eval(RENEW, 1, name, self.owner(shard), str(ttl_ms)):
-                del self.epochs[shard]
+            owner = self.owner(shard)
+            if not await self._redis.eval(RENEW, 1, name, owner, str(ttl_ms)):
+                self.epochs.pop(shard, None)
 
     async def _share(self) -> int:
         """How many shards each live worker should have at most."""
@@ -90,7 +107,7 @@ class Leases:
     async def _acquire(self, share: int) -> None:
         ttl_ms, now_s = round(self._lease_s * 1000), int(time.time())
         # Start at a place of one's own, so that workers that start together do not collide.
-        first = int(self.worker, 16) % SHARDS
+        first = zlib.crc32(self.worker.encode()) % SHARDS
         for shard in ((first + i) % SHARDS for i in range(SHARDS)):
             if len(self.epochs) >= share:
                 return

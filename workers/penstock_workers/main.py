@@ -11,7 +11,7 @@ from penstock_storage.connect import open_catalog, open_points
 from penstock_common import logs
 from penstock_common.exporter import metrics_server
 from penstock_common.keys import Keys
-from penstock_common.lifecycle import die_with_parent, stop_on_signals
+from penstock_common.lifecycle import die_with_parent, patiently, stop_on_signals
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
@@ -33,15 +33,15 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url)
     try:
-        await points.setup()
-        await catalog.setup()
+        await patiently(points.setup, stop)
+        await patiently(catalog.setup, stop)
         queue, resolver = Queue(redis, keys), Resolver(catalog, points)
-        leases = Leases(redis, keys, lease_s=settings.lease_s)
+        leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
         committer = Committer(redis, keys, queue, leases, points, catalog, resolver)
         compactor = Compactor(points, resolver, committer, leases)
         dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
         worker = Worker(settings, queue, leases, resolver, committer, compactor, dead, metrics)
-        await committer.publish_store()
+        await patiently(committer.publish_store, stop)
         async with metrics_server(settings.metrics_socket, metrics):
             await worker.run(stop)
     finally:

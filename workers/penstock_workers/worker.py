@@ -64,16 +64,18 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the commit in hand and give up all shards."""
         async with asyncio.TaskGroup() as tasks:
-            compact = tasks.create_task(self._compact())
-            gauges = tasks.create_task(self._watch())
+            beside = [
+                tasks.create_task(each)
+                for each in (self._leases.keep(), self._compact(), self._watch())
+            ]
             while not stop.is_set():
                 try:
                     await self._turn(stop)
                     self._failures = 0
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     await self._recover(error, stop)
-            compact.cancel()
-            gauges.cancel()
+            for task in beside:
+                task.cancel()
         await self._leave()
 
     async def _turn(self, stop: asyncio.Event) -> None:

@@ -1,0 +1,189 @@
+"""The command line's server half: `up`, `down`, and each role by itself."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from penstock.errors import Rejected
+from penstock_common import logs
+from penstock_common.lifecycle import stop_on_signals
+from penstock_server.datafolder import DataFolder
+from penstock_server.leftovers import end_leftovers
+from penstock_server.supervisor import Supervisor, UpOptions, listen
+
+__all__ = ["add_commands"]
+
+_DOWN_TIMEOUT_S = 10.0
+_DETACH_TIMEOUT_S = 70.0
+_ROLES = {
+    "gateway": ("penstock_server.gateway", "accept batches and serve the API and the page"),
+    "worker": ("penstock_workers.main", "move batches from the queue to the stores"),
+}
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add the server's commands to the `penstock` command."""
+    up = subparsers.add_parser("up", help="start all of Penstock on this machine")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    up.add_argument("--port", type=int, default=8080, help="port, 0 = a free one (%(default)s)")
+    up.add_argument("--data", type=Path, default=_default_data(), help="data folder (%(default)s)")
+    up.add_argument("--gateways", type=int, default=1, help="gateway processes (%(default)s)")
+    up.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
+    up.add_argument("--root-path", default="", help="path prefix behind a proxy, e.g. /penstock")
+    up.add_argument("--require-login", action="store_true", help="ask for a key even on loopback")
+    up.add_argument("--detach", action="store_true", help="run in the background")
+    up.add_argument("--ready-file", type=Path, help="JSON file written when everything is ready")
+    up.set_defaults(run=_up)
+    down = subparsers.add_parser("down", help="stop what `up --detach` started")
+    down.add_argument(
+        "--data", type=Path, default=_default_data(), help="data folder (%(default)s)"
+    )
+    down.set_defaults(run=_down)
+    for role, (module, text) in _ROLES.items():
+        parser = subparsers.add_parser(role, help=f"{text}; settings from PENSTOCK_* variables")
+        parser.set_defaults(run=lambda _, module=module: _role(module))
+
+
+def _default_data() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.environ.get("PENSTOCK_DATA") or f"{home}/penstock").expanduser()
+
+
+def _role(module: str) -> int:
+    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    if arguments.gateways < 1 or arguments.workers < 1:
+        return _fail("--gateways and --workers must be at least 1")
+    if arguments.detach:
+        return _detach(arguments)
+    options = UpOptions(
+        host=arguments.host,
+        port=arguments.port,
+        data=arguments.data,
+        gateways=arguments.gateways,
+        workers=arguments.workers,
+        root_path=_root_path(arguments.root_path),
+        require_login=arguments.require_login,
+        ready_file=arguments.ready_file.resolve() if arguments.ready_file else None,
+    )
+    logs.setup("up", os.environ.get("PENSTOCK_LOG_LEVEL", "WARNING"))
+    folder = DataFolder(options.data)
+    try:
+        folder.open()
+        end_leftovers(folder.state)
+        listener = listen(options.host, options.port)
+        return asyncio.run(_supervise(Supervisor(options, folder, listener), folder))
+    except Rejected as error:
+        return _fail(f"{error}\n{error.hint}" if error.hint else str(error))
+    finally:
+        folder.close()
+
+
+async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
+    stop = stop_on_signals(asyncio.get_running_loop())
+    started = time.monotonic()
+
+    def on_ready(url: str, api_key: str) -> None:
+        _remember(url, api_key)
+        _welcome(url, api_key, folder.root, time.monotonic() - started)
+
+    await supervisor.run(stop, on_ready)
+    return 0
+
+
+def _remember(url: str, api_key: str) -> None:
+    """Log this user's scripts in to this server: they find the key by its address."""
+    try:
+        from penstock.credentials import store_key
+
+        store_key(url, api_key)
+    except (OSError, ValueError) as error:
+        logging.getLogger(__name__).warning("login_not_stored error=%s", error)
+
+
+def _welcome(url: str, api_key: str, data: Path, took_s: float) -> None:
+    print(
+        f"""
+  Penstock is up ({took_s:.1f} s)
+
+    Page      {url}
+    API key   {api_key}
+    Data      {data}
+
+  Log a first run from another terminal:
+
+    penstock demo                     a small sweep on real data, live on the page
+
+  or in your own script (this user is logged in already; elsewhere: penstock login --host {url}):
+
+    import penstock as wandb
+    run = wandb.init(project="first", config={{"lr": 1e-3}})
+    run.log({{"loss": 0.5}})
+
+  Ctrl-C stops everything; the data stays.
+""",
+        flush=True,
+    )
+
+
+def _detach(arguments: argparse.Namespace) -> int:
+    folder = DataFolder(arguments.data)
+    folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.logs.mkdir(exist_ok=True, mode=0o700)
+    command = [sys.executable, "-m", "penstock.cli", *(a for a in sys.argv[1:] if a != "--detach")]
+    log_path = folder.logs / "up.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + _DETACH_TIMEOUT_S
+    while time.monotonic() < deadline:
+        text = log_path.read_text()
+        if "Penstock is up" in text and "the data stays." in text:
+            print(text.replace("Ctrl-C stops everything", "`penstock down` stops everything"))
+            return 0
+        if process.poll() is not None:
+            return _fail(text.strip() or f"it ended at once; see {log_path}")
+        time.sleep(0.05)
+    return _fail(f"not ready after {_DETACH_TIMEOUT_S:.0f} s; see {log_path}")
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    folder = DataFolder(arguments.data)
+    try:
+        pid = int(json.loads(folder.state.read_text())["pid"])
+        process = psutil.Process(pid)
+    except (OSError, ValueError, KeyError, psutil.Error):
+        print(f"Penstock does not run on {folder.root}.")
+        return 0
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=_DOWN_TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        return _fail(f"process {pid} did not stop in {_DOWN_TIMEOUT_S:.0f} s")
+    print(f"Stopped. The data stays in {folder.root}.")
+    return 0
+
+
+def _root_path(text: str) -> str:
+    path = text.strip("/")
+    return f"/{path}" if path else ""
+
+
+def _fail(message: str) -> int:
+    print(f"penstock: {message}", file=sys.stderr)
+    return 1

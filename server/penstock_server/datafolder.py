@@ -1,0 +1,137 @@
+"""The data folder of `penstock up`: where everything lies, what version it has, and its secrets.
+
+Everything that must survive is in here; copying the folder while Penstock is stopped is a backup.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from penstock.errors import Rejected
+
+__all__ = ["FORMAT", "DataFolder"]
+
+FORMAT = 1
+_LONGEST_SOCKET_PATH = 100
+
+
+class DataFolder:
+    """Paths below one folder. `open` makes it ready and takes its lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        self._lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Create what is missing and lock the folder for this process.
+
+        Raises `Rejected` if another process has it, or a newer Penstock wrote it.
+        """
+        for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.chmod(0o700)
+        self._take_lock()
+        self._check_format()
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def queue(self) -> Path:
+        return self.root / "queue"
+
+    @property
+    def points(self) -> Path:
+        return self.root / "points"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "catalog.db"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        """What only matters while Penstock runs."""
+        return self.root / "run"
+
+    @property
+    def state(self) -> Path:
+        """What runs now: url, pid, children."""
+        return self.run / "up.json"
+
+    @property
+    def api_key(self) -> Path:
+        return self.root / "api_key"
+
+    def socket(self, name: str) -> Path:
+        """A unix socket's path: in the folder, or in a private temporary one if that is too long."""
+        path = self.run / name
+        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+            return path
+        short = Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{self._folder_id()}"
+        short.mkdir(mode=0o700, exist_ok=True)
+        if short.stat().st_uid != os.getuid() or short.stat().st_mode & 0o077:
+            raise Rejected(f"{short} belongs to somebody else", code="unsafe_folder")
+        return short / name
+
+    def secret(self, name: str) -> str:
+        """A random secret of this installation, made when first asked for."""
+        path = self.root / "secrets" / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            write_private(path, secrets.token_hex(32))
+        return path.read_text().strip()
+
+    def _folder_id(self) -> str:
+        return self.secret("folder")[:12]
+
+    def _take_lock(self) -> None:
+        lock = (self.root / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise Rejected(
+                f"Penstock already runs on {self.root}",
+                code="already_running",
+                hint="Stop it with `penstock down`, or choose another folder with --data.",
+            ) from None
+        os.set_inheritable(lock.fileno(), False)
+        self._lock = lock
+
+    def _check_format(self) -> None:
+        path = self.root / "format"
+        if not path.exists():
+            write_private(path, str(FORMAT))
+        found = path.read_text().strip()
+        if not found.isdigit() or int(found) > FORMAT:
+            raise Rejected(
+                f"{self.root} has data format {found}, this Penstock knows up to {FORMAT}",
+                code="newer_data",
+                hint="Install the Penstock that wrote it, or a newer one.",
+            )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

