@@ -1,0 +1,164 @@
+"""Points and tier rows folded into chart buckets, and folds merged (pure, numpy).
+
+A cell is one bucket of one curve, as one integer: the curve's number, then the bucket's. Folds of
+different lanes, tiers and points of the same cell merge exactly: extremes and sums over finite
+values, and the value at the greatest step, whichever source it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock_storage.interface import Columns
+
+__all__ = ["CELL_BITS", "Curves", "Partials", "fold_points", "fold_rows", "merge"]
+
+CELL_BITS = 32
+"""Bits of a cell that hold the bucket, counted from the chart's first."""
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+CurveId = tuple[int, int, int | None]
+"""(key, run, lane or rank; None where all lanes are together)"""
+
+
+class Curves:
+    """Numbers curves as their series turn up: `curve_of` says which curve a series belongs to."""
+
+    def __init__(self, curve_of: Callable[[int, int, int], CurveId]) -> None:
+        self._curve_of = curve_of
+        self._numbers: dict[CurveId, int] = {}
+
+    @property
+    def ids(self) -> list[CurveId]:
+        """The curves by number."""
+        return list(self._numbers)
+
+    def number(self, rows: Columns) -> tuple[I64, npt.NDArray[np.bool_]]:
+        """The curve of each row, and where a series begins. Rows come series by series."""
+        key, run, lane = (np.asarray(rows[name]) for name in ("key", "run", "lane"))
+        begins = np.empty(len(key), bool)
+        begins[:1] = True
+        begins[1:] = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])
+        starts = np.flatnonzero(begins)
+        curves = [
+            self._numbers.setdefault(self._curve_of(*series), len(self._numbers))
+            for series in zip(
+                key[starts].tolist(), run[starts].tolist(), lane[starts].tolist(), strict=True
+            )
+        ]
+        lengths = np.diff(starts, append=len(key))
+        return np.repeat(np.array(curves, np.int64), lengths), begins
+
+
+@dataclass(frozen=True, slots=True)
+class Partials:
+    """One row per cell and source. Where `count` is 0, min and max are +inf and -inf."""
+
+    cell: I64
+    lane: npt.NDArray[np.uint16]
+    min: F64
+    max: F64
+    sum: F64
+    count: I64
+    non_finite: I64
+    last: F64
+    first_step: I64
+    last_step: I64
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+
+def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
+    """Points ordered by (key, run, lane, step), folded into buckets of 2^shift steps."""
+    step, v = np.asarray(rows["step"]), np.asarray(rows["v"])
+    cell, begins = _cells(rows, curves, step >> shift, first_bucket)
+    starts, ends = _runs(cell, begins)
+    finite = np.isfinite(v)
+    count = np.diff(starts, append=len(v))
+    if finite.all():
+        low = high = total = v
+        good = count
+    else:
+        low, high = np.where(finite, v, np.inf), np.where(finite, v, -np.inf)
+        total = np.where(finite, v, 0.0)
+        good = np.add.reduceat(finite, starts, dtype=np.int64)
+    return Partials(
+        cell=cell[starts],
+        lane=np.asarray(rows["lane"])[starts],
+        min=np.minimum.reduceat(low, starts),
+        max=np.maximum.reduceat(high, starts),
+        sum=np.add.reduceat(total, starts),
+        count=good,
+        non_finite=count - good,
+        last=v[ends],
+        first_step=step[starts],
+        last_step=step[ends],
+    )
+
+
+def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
+    """Rows that each sum up a bucket, ordered by (key, run, lane, bucket), folded 2^shift to one."""
+    cell, begins = _cells(rows, curves, np.asarray(rows["bucket"]) >> shift, first_bucket)
+    starts, ends = _runs(cell, begins)
+    count = np.asarray(rows["count"], np.int64)
+    return Partials(
+        cell=cell[starts],
+        lane=np.asarray(rows["lane"])[starts],
+        min=np.minimum.reduceat(np.where(count > 0, rows["min"], np.inf), starts),
+        max=np.maximum.reduceat(np.where(count > 0, rows["max"], -np.inf), starts),
+        sum=np.add.reduceat(np.asarray(rows["sum"], np.float64), starts),
+        count=np.add.reduceat(count, starts),
+        non_finite=np.add.reduceat(np.asarray(rows["non_finite"], np.int64), starts),
+        last=np.asarray(rows["last"])[ends],
+        first_step=np.asarray(rows["first_step"])[starts],
+        last_step=np.asarray(rows["last_step"])[ends],
+    )
+
+
+def merge(parts: Sequence[Partials]) -> Partials:
+    """One row per cell, ordered by cell. Of values at the same greatest step, the lowest lane's."""
+    whole = parts[0] if len(parts) == 1 else _concatenate(parts)
+    if bool((whole.cell[1:] > whole.cell[:-1]).all()):
+        return whole
+    order = np.lexsort((-whole.lane.astype(np.int64), whole.last_step, whole.cell))
+    cell = whole.cell[order]
+    starts, ends = _runs(cell, np.zeros(len(cell), bool))
+    return Partials(
+        cell=cell[starts],
+        lane=whole.lane[order][ends],
+        min=np.minimum.reduceat(whole.min[order], starts),
+        max=np.maximum.reduceat(whole.max[order], starts),
+        sum=np.add.reduceat(whole.sum[order], starts),
+        count=np.add.reduceat(whole.count[order], starts),
+        non_finite=np.add.reduceat(whole.non_finite[order], starts),
+        last=whole.last[order][ends],
+        first_step=np.minimum.reduceat(whole.first_step[order], starts),
+        last_step=whole.last_step[order][ends],
+    )
+
+
+def _cells(
+    rows: Columns, curves: Curves, bucket: I64, first_bucket: int
+) -> tuple[I64, npt.NDArray[np.bool_]]:
+    curve, begins = curves.number(rows)
+    return (curve << CELL_BITS) + (bucket - first_bucket), begins
+
+
+def _runs(cell: I64, begins: npt.NDArray[np.bool_]) -> tuple[I64, I64]:
+    """The first and the last index of each run of equal cells, which `begins` splits further."""
+    begins = begins.copy()
+    begins[:1] = True
+    begins[1:] |= cell[1:] != cell[:-1]
+    starts = np.flatnonzero(begins)
+    return starts, np.append(starts[1:], len(cell)) - 1
+
+
+def _concatenate(parts: Sequence[Partials]) -> Partials:
+    columns = (np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Partials))
+    return Partials(*columns)

@@ -1,0 +1,209 @@
+"""The `series` and `dirty` tables, read: what each series holds, without touching its points.
+
+A series is one (key, run, lane). Its rows are merged by the query, so the answer is right at any
+time, however many commits have not been merged on disk yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock_storage.interface import Columns, PointStore
+from penstock_storage.schema import DATABASE
+from penstock_storage.segments import LaneId
+
+__all__ = [
+    "NEVER",
+    "Dirty",
+    "LastValues",
+    "SeriesTable",
+    "count_runs",
+    "int_list",
+    "read_dirty",
+    "read_first_steps",
+    "read_last_steps",
+    "read_last_values",
+    "read_series",
+    "select",
+]
+
+NEVER = -(2**63)
+"""The watermark of a series that has no tiers."""
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesTable:
+    """Series as columns, ordered by (key, run, lane). Steps are inclusive."""
+
+    key: U32
+    run: U32
+    lane: npt.NDArray[np.uint16]
+    first: I64
+    last: I64
+    tiered: I64
+    """Tiers are complete below this step; `NEVER` if there are none."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def take(self, index: npt.NDArray[Any]) -> SeriesTable:
+        """The rows that a mask or an index array picks."""
+        return SeriesTable(
+            self.key[index],
+            self.run[index],
+            self.lane[index],
+            self.first[index],
+            self.last[index],
+            self.tiered[index],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """Tier buckets that a late point touched, ordered by (key, run, lane, bucket)."""
+
+    key: U32
+    run: U32
+    lane: npt.NDArray[np.uint16]
+    bucket: I64
+
+
+@dataclass(frozen=True, slots=True)
+class LastValues:
+    """What each series logged last, ordered by (run, key, lane)."""
+
+    run: U32
+    key: U32
+    lane: npt.NDArray[np.uint16]
+    step: I64
+    value: F64
+    kinds: npt.NDArray[np.uint8]
+    """Bit 0: a float was logged; bit 1: an integer."""
+
+
+def int_list(numbers: Iterable[int]) -> str:
+    """Integers as SQL reads them between parentheses or brackets."""
+    return ",".join(map(str, map(int, numbers)))
+
+
+async def read_series(
+    store: PointStore, runs: Collection[int], keys: Collection[int]
+) -> SeriesTable:
+    """The series of these runs and keys that hold points."""
+    columns = await select(
+        store,
+        "SELECT key, run, lane, min(s.first_step) AS first, max(s.last_step) AS last,"
+        f" max(s.tiered) AS tiered FROM {DATABASE}.series AS s"
+        f" WHERE run IN ({int_list(runs)}) AND key IN ({int_list(keys)})"
+        " GROUP BY key, run, lane ORDER BY key, run, lane SETTINGS max_threads = 1",
+    )
+    return SeriesTable(
+        _column(columns, "key", np.uint32),
+        _column(columns, "run", np.uint32),
+        _column(columns, "lane", np.uint16),
+        _column(columns, "first", np.int64),
+        _column(columns, "last", np.int64),
+        _column(columns, "tiered", np.int64),
+    )
+
+
+async def read_dirty(
+    store: PointStore, runs: Collection[int], keys: Collection[int], shift: int
+) -> Dirty:
+    """The buckets of `shift` whose tier rows must not be used now."""
+    columns = await select(
+        store,
+        f"SELECT key, run, lane, bucket FROM {DATABASE}.dirty FINAL"
+        f" WHERE key IN ({int_list(keys)}) AND shift = {int(shift)}"
+        f" AND run IN ({int_list(runs)}) AND dirty = 1"
+        " ORDER BY key, run, lane, bucket SETTINGS max_threads = 1",
+    )
+    return Dirty(
+        _column(columns, "key", np.uint32),
+        _column(columns, "run", np.uint32),
+        _column(columns, "lane", np.uint16),
+        _column(columns, "bucket", np.int64),
+    )
+
+
+async def read_first_steps(store: PointStore, runs: Collection[int]) -> dict[LaneId, int]:
+    """The lowest step of each lane of these runs, over all keys."""
+    columns = await select(
+        store,
+        "SELECT run, lane, min(s.first_step) AS first"
+        f" FROM {DATABASE}.series AS s WHERE run IN ({int_list(runs)}) GROUP BY run, lane",
+    )
+    run, lane = _column(columns, "run", np.uint32), _column(columns, "lane", np.uint16)
+    first = _column(columns, "first", np.int64)
+    ids = zip(run.tolist(), lane.tolist(), strict=True)
+    return dict(zip(ids, first.tolist(), strict=True))
+
+
+async def read_last_steps(store: PointStore, runs: Collection[int]) -> dict[int, int]:
+    """The highest step of each of these runs that has points, over all keys and lanes."""
+    columns = await select(
+        store,
+        "SELECT run, max(s.last_step) AS last"
+        f" FROM {DATABASE}.series AS s WHERE run IN ({int_list(runs)}) GROUP BY run",
+    )
+    run, last = _column(columns, "run", np.uint32), _column(columns, "last", np.int64)
+    return dict(zip(run.tolist(), last.tolist(), strict=True))
+
+
+async def read_last_values(store: PointStore, runs: Collection[int]) -> LastValues:
+    """The value that every series of these runs logged last."""
+    columns = await select(
+        store,
+        "SELECT run, key, lane, max(s.last_step) AS step, tupleElement(max(s.last), 2) AS value,"
+        f" groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
+        f" WHERE run IN ({int_list(runs)}) GROUP BY run, key, lane ORDER BY run, key, lane",
+    )
+    return LastValues(
+        _column(columns, "run", np.uint32),
+        _column(columns, "key", np.uint32),
+        _column(columns, "lane", np.uint16),
+        _column(columns, "step", np.int64),
+        _column(columns, "value", np.float64),
+        _column(columns, "kinds", np.uint8),
+    )
+
+
+async def count_runs(
+    store: PointStore, keys: Collection[int], runs: Collection[int] | None = None
+) -> dict[int, int]:
+    """How many runs (all, or of these) have points, by key; keys without any are absent."""
+    if not keys or (runs is not None and not runs):
+        return {}
+    # A project may have more keys than a statement should name; numbers of others are dropped here.
+    where = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
+    if runs is not None:
+        where += f" AND run IN ({int_list(runs)})"
+    columns = await select(
+        store,
+        f"SELECT key, uniqExact(run) AS runs FROM {DATABASE}.series WHERE {where} GROUP BY key",
+    )
+    wanted = keys if isinstance(keys, set | frozenset | dict) else set(keys)
+    key, count = _column(columns, "key", np.uint32), _column(columns, "runs", np.int64)
+    found = zip(key.tolist(), count.tolist(), strict=True)
+    return {number: runs for number, runs in found if number in wanted}
+
+
+async def select(store: PointStore, sql: str) -> Columns:
+    """The answer to a statement that often finds nothing: then no columns, in one round trip."""
+    blocks = [block async for block in store.stream(sql)]
+    if len(blocks) <= 1:
+        return blocks[0] if blocks else {}
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _column(columns: Columns, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    return np.asarray(columns.get(name, ()), dtype)

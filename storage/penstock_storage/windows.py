@@ -1,0 +1,118 @@
+"""Windows of many series as SQL conditions that are short, prune granules and stay exact (pure).
+
+Windows that lie close together become one group: sets of keys and runs and one range of steps,
+which the primary key prunes by. Where a group's series do not all have the same window, a lookup
+by series, evaluated per row, makes it exact. Every value in the text is an integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from penstock_storage.plan import Window
+from penstock_storage.series import SeriesTable, int_list
+
+__all__ = ["conditions"]
+
+_MAX_GROUPS = 8
+_MAX_WINDOWS = 2_000
+"""Per statement: keeps its text below ClickHouse's max_query_size of 256 KiB."""
+
+SeriesId = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Windows of different series that are read together. `lo`, `hi`: what they span."""
+
+    windows: list[Window]
+    ids: set[SeriesId]
+    lo: int
+    hi: int
+
+    def join(self, other: _Group) -> None:
+        self.windows += other.windows
+        self.ids |= other.ids
+        self.lo, self.hi = min(self.lo, other.lo), max(self.hi, other.hi)
+
+
+def conditions(windows: Sequence[Window], series: SeriesTable, column: str) -> Iterator[str]:
+    """Conditions on (key, run, lane, `column`), one per statement, that select these windows.
+
+    `series` are all series that the windows' keys and runs have. Rows selected by different
+    conditions do not overlap.
+    """
+    for start in range(0, len(windows), _MAX_WINDOWS):
+        chunk = windows[start : start + _MAX_WINDOWS]
+        groups = _few(_groups(chunk))
+        yield " OR ".join(f"({_condition(group, series, column)})" for group in groups)
+
+
+def _groups(windows: Iterable[Window]) -> list[_Group]:
+    """Windows that overlap, together; never two of one series."""
+    groups: list[_Group] = []
+    for window in sorted(windows, key=lambda window: (window.lo, window.hi)):
+        new = _Group([window], {window[:3]}, window.lo, window.hi)
+        for group in groups:
+            if window.lo <= group.hi and window[:3] not in group.ids:
+                group.join(new)
+                break
+        else:
+            groups.append(new)
+    return groups
+
+
+def _few(groups: list[_Group]) -> list[_Group]:
+    """Merge neighbours with the smallest gaps between them until few are left."""
+    groups = sorted(groups, key=lambda group: group.lo)
+    while len(groups) > _MAX_GROUPS:
+        pairs = [
+            (groups[at + 1].lo - groups[at].hi, at)
+            for at in range(len(groups) - 1)
+            if groups[at].ids.isdisjoint(groups[at + 1].ids)
+        ]
+        if not pairs:
+            break
+        at = min(pairs)[1]
+        groups[at].join(groups.pop(at + 1))
+    return groups
+
+
+def _condition(group: _Group, series: SeriesTable, column: str) -> str:
+    keys, runs = {window.key for window in group.windows}, {window.run for window in group.windows}
+    parts = [
+        f"key IN ({int_list(sorted(keys))})",
+        f"run IN ({int_list(sorted(runs))})",
+        f"{column} >= {group.lo}",
+        f"{column} < {group.hi}",
+    ]
+    in_reach = sum(
+        key in keys and run in runs
+        for key, run in zip(series.key.tolist(), series.run.tolist(), strict=True)
+    )
+    if in_reach != len(group.windows) or len({window[3:] for window in group.windows}) > 1:
+        parts += _lookup(group, sorted(keys), column)
+    return " AND ".join(parts)
+
+
+def _lookup(group: _Group, keys: list[int], column: str) -> list[str]:
+    """Compare each row with the window of its own series; series without one match nothing."""
+    place = {key: at << 48 for at, key in enumerate(keys)}
+    series = "bitOr(bitShiftLeft(toUInt64(run), 16), toUInt64(lane))"
+    if len(keys) > 1:
+        at = f"transform(key, [{int_list(keys)}], {_array(place.values(), 'UInt64')}, toUInt64(0))"
+        series = f"bitOr({at}, {series})"
+    ids = _array(
+        (place[key] | run << 16 | lane for key, run, lane, _, _ in group.windows), "UInt64"
+    )
+    los = _array((window.lo for window in group.windows), "Int64")
+    his = _array((window.hi for window in group.windows), "Int64")
+    return [
+        f"{column} >= transform({series}, {ids}, {los}, toInt64({group.hi}))",
+        f"{column} < transform({series}, {ids}, {his}, toInt64({group.lo}))",
+    ]
+
+
+def _array(numbers: Iterable[int], kind: str) -> str:
+    return f"CAST([{int_list(numbers)}] AS Array({kind}))"
