@@ -1,0 +1,62 @@
+/**
+ * Requests to the server that served this page, wherever a proxy has put it: addresses are relative
+ * to the document. A 401 is told to whoever listens (the login view), besides being thrown.
+ */
+
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly hint: string;
+
+  constructor(status: number, code: string, message: string, hint: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+export function apiUrl(path: string, base: string = document.baseURI): string {
+  return new URL(`v1/${path}`, base).href;
+}
+
+/** `a/b` of path segments, each escaped. */
+export function segments(...parts: string[]): string {
+  return parts.map(encodeURIComponent).join("/");
+}
+
+type Listener = () => void;
+const unauthorized = new Set<Listener>();
+
+export function onUnauthorized(listener: Listener): () => void {
+  unauthorized.add(listener);
+  return () => unauthorized.delete(listener);
+}
+
+interface ErrorBody {
+  error?: { code?: string; message?: string; hint?: string };
+}
+
+async function toError(response: Response): Promise<ApiError> {
+  const body = (await response.json().catch(() => ({}))) as ErrorBody;
+  const { code = "error", message, hint = "" } = body.error ?? {};
+  return new ApiError(
+    response.status,
+    code,
+    message ?? `The server answered ${response.status}.`,
+    hint,
+  );
+}
+
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const response = await fetch(apiUrl(path), { credentials: "same-origin", ...init });
+  if (response.ok) return response;
+  const error = await toError(response);
+  if (error.status === 401) for (const listener of unauthorized) listener();
+  throw error;
+}
+
+export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, { signal, headers: { Accept: "application/json" } });
+  return (await response.json()) as T;
+}

@@ -1,0 +1,49 @@
+/** What a fresh server shows: how the first run gets here. */
+
+import { useState } from "react";
+import { CheckIcon, CopyIcon } from "./icons";
+
+const SCRIPT = `import penstock
+
+run = penstock.init(project="first")
+for step in range(1000):
+    run.log({"loss": 1 / (step + 1)})
+`;
+
+export function Onboarding() {
+  return (
+    <div className="onboarding">
+      <h1>No runs yet</h1>
+      <p>Log from a training script; its curves appear here by themselves.</p>
+      <Snippet text={SCRIPT} label="Python" />
+      <p>Or look at something that moves first:</p>
+      <Snippet text="penstock demo" label="Shell" />
+      <p className="waiting">
+        <span className="pulse" aria-hidden="true" />
+        Waiting for the first run
+      </p>
+    </div>
+  );
+}
+
+function Snippet({ text, label }: { text: string; label: string }) {
+  const [isCopied, setCopied] = useState(false);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setCopied(true);
+      setTimeout(() => setCopied(false), 1500);
+    } catch {
+      // No clipboard outside of HTTPS and localhost; the text can still be selected.
+    }
+  };
+  return (
+    <figure className="snippet">
+      <figcaption>{label}</figcaption>
+      <pre>{text.trimEnd()}</pre>
+      <button type="button" className="icon-button" aria-label={`Copy ${label}`} onClick={copy}>
+        {isCopied ? <CheckIcon /> : <CopyIcon />}
+      </button>
+    </figure>
+  );
+}

@@ -1,0 +1,95 @@
+/** One metric: title, actions and the chart, which exists only while in view. */
+
+import { useRef } from "react";
+import { ApiError } from "../api/http";
+import { CloseIcon, ExpandIcon } from "../app/icons";
+import { useView, view } from "../state/view";
+import { splitKey } from "./sections";
+import { useInView } from "./useInView";
+import { type PlotState, usePlot } from "./usePlot";
+
+interface Props {
+  name: string;
+  isFull?: boolean;
+}
+
+export function Panel({ name, isFull = false }: Props) {
+  const card = useRef<HTMLElement>(null);
+  const host = useRef<HTMLDivElement>(null);
+  const value = useRef<HTMLSpanElement>(null);
+  const isInView = useInView(card);
+  const state = usePlot(name, isFull ? "full" : "grid", isInView, { host, value });
+  const isLog = useView((shown) => shown.log.has(name));
+  const [prefix, rest] = splitKey(name);
+  return (
+    <article
+      ref={card}
+      className={isFull ? "panel is-full" : "panel"}
+      data-panel={name}
+      aria-label={name}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels take the keys f and l
+      tabIndex={0}
+    >
+      <header className="panel-head">
+        <h3 className="panel-title" title={name}>
+          {prefix && <span className="panel-prefix">{prefix}/</span>}
+          {rest}
+        </h3>
+        <span ref={value} className="panel-value" />
+        <div className="panel-actions">
+          <button
+            type="button"
+            className="chip-button"
+            aria-pressed={isLog}
+            title="Logarithmic y axis (l)"
+            onClick={() => view.toggleLog(name)}
+          >
+            log
+          </button>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label={isFull ? "Close full screen" : `Show ${name} full screen`}
+            title={isFull ? "Close (Esc)" : "Full screen (f)"}
+            onClick={() => view.open(isFull ? null : name)}
+          >
+            {isFull ? <CloseIcon /> : <ExpandIcon />}
+          </button>
+        </div>
+      </header>
+      <div className="panel-body">
+        <div ref={host} className="plot" />
+        <PanelNote state={state} />
+      </div>
+    </article>
+  );
+}
+
+function PanelNote({ state }: { state: PlotState }) {
+  const isZoomed = useView((shown) => shown.range !== null);
+  const { status, error, isEmpty, retry } = state;
+  if (status === "error") {
+    return (
+      <div className={isEmpty ? "panel-note" : "panel-note is-corner"} role="alert">
+        <p>{error instanceof Error ? error.message : "The curves did not load."}</p>
+        {isEmpty && error instanceof ApiError && error.hint && <p className="hint">{error.hint}</p>}
+        <button type="button" className="button" onClick={retry}>
+          Try again
+        </button>
+      </div>
+    );
+  }
+  if (!isEmpty) return null;
+  if (status === "loading")
+    return <div className="panel-loading" role="status" aria-label="Loading" />;
+  return (
+    <div className="panel-note">
+      <p>{isZoomed ? "No points in these steps." : "No points in the runs shown."}</p>
+      {isZoomed && (
+        <button type="button" className="button" onClick={() => view.zoom(null)}>
+          Show all steps
+        </button>
+      )}
+    </div>
+  );
+}

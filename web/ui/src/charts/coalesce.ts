@@ -1,0 +1,93 @@
+/**
+ * Curves for many panels with few requests. Panels that ask in the same tick for the same runs, range
+ * and resolution share one request, cut so that none grows too large. Few are in flight at once:
+ * HTTP/1.1 gives a page six connections, and the event stream holds one.
+ */
+
+import type { ChartsRequest } from "../api/curves";
+import type { Curve } from "../api/types";
+
+export type Ask = Omit<ChartsRequest, "keys"> & { key: string };
+type Fetch = (ask: ChartsRequest, signal: AbortSignal) => Promise<Map<string, Curve[]>>;
+
+interface Waiter {
+  ask: Ask;
+  signal: AbortSignal;
+  resolve(curves: Curve[]): void;
+  reject(error: unknown): void;
+}
+
+const MAX_IN_FLIGHT = 3;
+const MAX_KEYS = 8;
+const MAX_BUCKETS_PER_REQUEST = 200_000;
+
+export function keysPerRequest(runs: number, buckets: number): number {
+  const fitting = Math.floor(MAX_BUCKETS_PER_REQUEST / Math.max(1, runs * buckets));
+  return Math.max(1, Math.min(MAX_KEYS, fitting));
+}
+
+function groupOf({ project, runs, range, buckets }: Ask): string {
+  return JSON.stringify([project.entity, project.project, runs, range, buckets]);
+}
+
+export class Coalescer {
+  private readonly fetch: Fetch;
+  private asked: Waiter[] = [];
+  private ready: Waiter[][] = [];
+  private inFlight = 0;
+
+  constructor(fetch: Fetch) {
+    this.fetch = fetch;
+  }
+
+  load(ask: Ask, signal: AbortSignal): Promise<Curve[]> {
+    return new Promise((resolve, reject) => {
+      if (this.asked.length === 0) setTimeout(() => this.gather());
+      this.asked.push({ ask, signal, resolve, reject });
+    });
+  }
+
+  private gather(): void {
+    for (const group of Map.groupBy(this.asked, ({ ask }) => groupOf(ask)).values()) {
+      const size = keysPerRequest(group[0].ask.runs.length, group[0].ask.buckets);
+      for (let at = 0; at < group.length; at += size) this.ready.push(group.slice(at, at + size));
+    }
+    this.asked = [];
+    this.pump();
+  }
+
+  private pump(): void {
+    while (this.inFlight < MAX_IN_FLIGHT) {
+      const waiters = this.ready.shift()?.filter(stillWanted);
+      if (waiters === undefined) return;
+      if (waiters.length > 0) void this.send(waiters);
+    }
+  }
+
+  private async send(waiters: Waiter[]): Promise<void> {
+    const abort = new AbortController();
+    const onAbort = () => {
+      if (waiters.every(({ signal }) => signal.aborted)) abort.abort();
+    };
+    for (const { signal } of waiters) signal.addEventListener("abort", onAbort);
+    this.inFlight += 1;
+    try {
+      const { key: _, ...shared } = waiters[0].ask;
+      const keys = [...new Set(waiters.map(({ ask }) => ask.key))];
+      const curves = await this.fetch({ ...shared, keys }, abort.signal);
+      for (const { ask, resolve } of waiters) resolve(curves.get(ask.key) ?? []);
+    } catch (error) {
+      for (const { reject } of waiters) reject(error);
+    } finally {
+      for (const { signal } of waiters) signal.removeEventListener("abort", onAbort);
+      this.inFlight -= 1;
+      this.pump();
+    }
+  }
+}
+
+function stillWanted(waiter: Waiter): boolean {
+  if (!waiter.signal.aborted) return true;
+  waiter.reject(waiter.signal.reason);
+  return false;
+}

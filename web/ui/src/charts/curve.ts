@@ -1,0 +1,102 @@
+/** Pure questions to curves: where is x, what lies in a range, how a zoomed part joins the whole. */
+
+import type { Curve, Range } from "../api/types";
+
+/** The first index whose x is ≥ `x` (length if none). */
+export function lowerBound(xs: Float64Array, x: number): number {
+  let low = 0;
+  let high = xs.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (xs[mid] < x) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+/** The index nearest to `x`, or -1 if the curve has ended (or not begun) more than `slack` away. */
+export function indexNear(xs: Float64Array, x: number, slack: number): number {
+  const at = lowerBound(xs, x);
+  if (at === xs.length) return xs.length > 0 && x - xs[at - 1] <= slack ? at - 1 : -1;
+  if (at === 0) return xs[0] - x <= slack ? 0 : -1;
+  return x - xs[at - 1] <= xs[at] - x ? at - 1 : at;
+}
+
+function cut(curve: Curve, from: number, to: number): Curve {
+  return {
+    ...curve,
+    x: curve.x.subarray(from, to),
+    first: curve.first.subarray(from, to),
+    min: curve.min.subarray(from, to),
+    max: curve.max.subarray(from, to),
+    mean: curve.mean.subarray(from, to),
+    nonFinite: curve.nonFinite.subarray(from, to),
+  };
+}
+
+function join(parts: Curve[]): Curve {
+  const column = (of: (curve: Curve) => Float64Array): Float64Array => {
+    const joined = new Float64Array(parts.reduce((length, part) => length + part.x.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      joined.set(of(part), at);
+      at += part.x.length;
+    }
+    return joined;
+  };
+  return {
+    run: parts[0].run,
+    width: Math.max(...parts.map((part) => part.width)),
+    x: column((part) => part.x),
+    first: column((part) => part.first),
+    min: column((part) => part.min),
+    max: column((part) => part.max),
+    mean: column((part) => part.mean),
+    nonFinite: column((part) => part.nonFinite),
+  };
+}
+
+/**
+ * `detail` (finer buckets of `range`) set into `whole`, whose buckets are kept only where they lie
+ * wholly outside `range`: so lines run on to the edges of a zoomed panel, and no point counts twice.
+ */
+export function splice(whole: Curve | null, detail: Curve | null, range: Range): Curve | null {
+  if (whole === null) return detail;
+  const before = cut(whole, 0, lowerBound(whole.x, range.from));
+  const after = cut(whole, lowerBound(whole.first, range.to + 1), whole.x.length);
+  const inside = detail ?? cut(whole, 0, 0);
+  return { ...join([before, inside, after]), width: detail?.width ?? whole.width };
+}
+
+/** First and last x over all curves; null without points. */
+export function span(curves: Iterable<Curve>): Range | null {
+  let from = Number.POSITIVE_INFINITY;
+  let to = Number.NEGATIVE_INFINITY;
+  for (const { x } of curves) {
+    if (x.length === 0) continue;
+    from = Math.min(from, x[0]);
+    to = Math.max(to, x[x.length - 1]);
+  }
+  return from <= to ? { from, to } : null;
+}
+
+export interface Extent {
+  low: number;
+  high: number;
+}
+
+/** Lowest `min` and highest `max` within `range`; only positive values where `positive` (log axes). */
+export function extent(curves: Iterable<Curve>, range: Range, positive: boolean): Extent | null {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (const { x, min, max, mean } of curves) {
+    const end = lowerBound(x, range.to + 1e-9);
+    for (let i = lowerBound(x, range.from); i < end; i++) {
+      const bottom = positive && min[i] <= 0 ? mean[i] : min[i];
+      if ((!positive || bottom > 0) && bottom < low) low = bottom;
+      if ((!positive || max[i] > 0) && max[i] > high) high = max[i];
+    }
+  }
+  if (low > high && Number.isFinite(high)) low = high;
+  return low <= high ? { low, high } : null;
+}

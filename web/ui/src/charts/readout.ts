@@ -1,0 +1,94 @@
+/** What the curves say at one place: the tooltip's rows, and which curve the pointer means. */
+
+import type { Curve } from "../api/types";
+import { indexNear } from "./curve";
+import { type Frame, projectX, projectY } from "./scale";
+
+export interface Reading {
+  run: string;
+  x: number;
+  /** First step of the bucket; differs from `x` where it holds several. */
+  first: number;
+  mean: number;
+  min: number;
+  max: number;
+  nonFinite: number;
+}
+
+/** Curves end where their points do; this near to an end still counts, in CSS pixels. */
+const SLACK_PX = 12;
+/** A curve further than this from the pointer is not meant. */
+const REACH_PX = 48;
+
+export function readAt(curves: readonly Curve[], frame: Frame, x: number): Reading[] {
+  const slack = ((frame.x.to - frame.x.from) / frame.width) * SLACK_PX * frame.ratio;
+  const readings: Reading[] = [];
+  for (const curve of curves) {
+    const i = indexNear(curve.x, x, slack);
+    if (i < 0) continue;
+    readings.push({
+      run: curve.run,
+      x: curve.x[i],
+      first: curve.first[i],
+      mean: curve.mean[i],
+      min: curve.min[i],
+      max: curve.max[i],
+      nonFinite: curve.nonFinite[i],
+    });
+  }
+  return readings.sort((a, b) => compareMeans(a.mean, b.mean));
+}
+
+/** Highest first, NaN last. */
+function compareMeans(a: number, b: number): number {
+  if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
+  return Number.isNaN(b) ? -1 : b - a;
+}
+
+/** The x that the pointer snaps to: that of the nearest reading. */
+export function snap(readings: readonly Reading[], x: number): number {
+  let best = x;
+  let distance = Number.POSITIVE_INFINITY;
+  for (const reading of readings) {
+    if (Math.abs(reading.x - x) < distance) {
+      distance = Math.abs(reading.x - x);
+      best = reading.x;
+    }
+  }
+  return best;
+}
+
+/** The run whose line is nearest to the pointer on the screen, measured between buckets too. */
+export function nearestRun(
+  curves: readonly Curve[],
+  frame: Frame,
+  at: { left: number; top: number },
+): string | null {
+  const px = projectX(frame);
+  const py = projectY(frame);
+  const [left, top] = [at.left * frame.ratio, at.top * frame.ratio];
+  const x = frame.x.from + (left / frame.width) * (frame.x.to - frame.x.from);
+  let best: string | null = null;
+  let distance = REACH_PX * frame.ratio;
+  for (const curve of curves) {
+    const i = indexNear(
+      curve.x,
+      x,
+      (SLACK_PX / frame.width) * frame.ratio * (frame.x.to - frame.x.from),
+    );
+    if (i < 0) continue;
+    // The line passes the pointer between this bucket and its neighbour on the pointer's side.
+    const j = Math.max(0, Math.min(curve.x.length - 1, curve.x[i] < x ? i + 1 : i - 1));
+    const gap = px(curve.x[j]) - px(curve.x[i]);
+    const along = gap === 0 ? 0 : (left - px(curve.x[i])) / gap;
+    const here = py(curve.mean[i]);
+    const there = py(curve.mean[j]);
+    const line = Number.isNaN(there) ? here : here + (there - here) * along;
+    const off = Math.abs(line - top);
+    if (off < distance) {
+      distance = off;
+      best = curve.run;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,68 @@
+/** Value to pixel, and which values a panel's axes show. */
+
+import type { Range } from "../api/types";
+import type { Extent } from "./curve";
+
+/** Where a plot's values lie on its canvas, in device pixels. */
+export interface Frame {
+  x: Range;
+  y: Extent;
+  log: boolean;
+  width: number;
+  height: number;
+  /** Device pixels per CSS pixel. */
+  ratio: number;
+}
+
+export type Project = (value: number) => number;
+
+export function projectX({ x, width }: Frame): Project {
+  const factor = width / (x.to - x.from);
+  return (value) => (value - x.from) * factor;
+}
+
+/** Clamped a little outside of the plot: canvases dislike coordinates in the millions. */
+export function projectY({ y, log, height }: Frame): Project {
+  const low = log ? Math.log10(y.low) : y.low;
+  const high = log ? Math.log10(y.high) : y.high;
+  const factor = height / (high - low);
+  const clamp = (at: number) => Math.max(-height, Math.min(2 * height, at));
+  if (!log) return (value) => clamp(height - (value - low) * factor);
+  return (value) => (value > 0 ? clamp(height - (Math.log10(value) - low) * factor) : 2 * height);
+}
+
+/** The y axis around the data: 6 % of air, and never of zero height. */
+export function padded({ low, high }: Extent, log: boolean): Extent {
+  if (log) {
+    const bottom = Math.log10(low);
+    const top = Math.log10(high);
+    const air = top > bottom ? (top - bottom) * 0.06 : 0.5;
+    return { low: 10 ** (bottom - air), high: 10 ** (top + air) };
+  }
+  const air = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
+  return { low: low - air, high: high + air };
+}
+
+/**
+ * The x axis of a panel: that of the whole page if its own curves span most of it, so that crosshairs
+ * of neighbours stand in line; else its own.
+ */
+export function domain(own: Range | null, page: Range | null): Range {
+  const chosen =
+    own && page && own.to - own.from >= 0.6 * (page.to - page.from)
+      ? { from: Math.min(own.from, page.from), to: Math.max(own.to, page.to) }
+      : (own ?? page ?? { from: 0, to: 1 });
+  if (chosen.to > chosen.from) return chosen;
+  return { from: chosen.from - 1, to: chosen.to + 1 };
+}
+
+/** Whole steps, at least two of them. */
+export function wholeSteps(from: number, to: number): Range {
+  const first = Math.max(0, Math.floor(Math.min(from, to)));
+  return { from: first, to: Math.max(first + 1, Math.ceil(Math.max(from, to))) };
+}
+
+/** At most one bucket per two device pixels; in steps of 50, so that panels of one grid ask alike. */
+export function bucketsFor(widthPx: number, ratio: number): number {
+  return Math.max(50, Math.min(10_000, Math.floor((widthPx * ratio) / 2 / 50) * 50));
+}

@@ -1,0 +1,71 @@
+/** Numbers, steps and ages as text. */
+
+const SUFFIX = ["", "k", "M", "G", "T", "P"];
+
+/** A value to read: four significant digits, exponents only where they help. */
+export function formatValue(value: number): string {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(3).replace("e+", "e"));
+  if (Number.isInteger(value)) return minus(grouped(value));
+  if (size >= 1000) return minus(grouped(Math.round(value * 10) / 10));
+  return minus(String(Number(value.toPrecision(4))));
+}
+
+export function formatStep(step: number): string {
+  return minus(grouped(Math.round(step)));
+}
+
+function grouped(value: number): string {
+  return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
+}
+
+function minus(text: string): string {
+  return text.replace("-", "−").replace("e-", "e−");
+}
+
+/** Labels for a linear axis: as short as they can be while still saying exactly where each tick is. */
+export function tickLabels(ticks: readonly number[]): string[] {
+  const largest = ticks.reduce((most, tick) => Math.max(most, Math.abs(tick)), 0);
+  const exponential = largest >= 1e18 || (largest > 0 && largest < 1e-3);
+  const power = !exponential && largest >= 1e4 ? Math.floor(Math.log10(largest) / 3) : 0;
+  const scale = 1000 ** power;
+  const write = (tick: number, digits: number) =>
+    exponential ? tick.toExponential(digits) : (tick / scale).toFixed(digits);
+  const exact = (digits: number) =>
+    ticks.every((tick) => Math.abs(Number(write(tick, digits)) * scale - tick) <= largest * 1e-7);
+  let digits = 0;
+  while (digits < 8 && !exact(digits)) digits += 1;
+  return ticks.map((tick) =>
+    tick === 0 ? "0" : minus(trimmed(write(tick, digits)).replace("e+", "e")) + SUFFIX[power],
+  );
+}
+
+/** A label for a logarithmic axis, where each tick has a size of its own. */
+export function logTickLabel(tick: number): string {
+  const size = Math.abs(tick);
+  if (size >= 1e5 || size < 1e-3) return minus(tick.toExponential().replace("e+", "e"));
+  return minus(String(Number(tick.toPrecision(6))));
+}
+
+function trimmed(text: string): string {
+  return text.replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1");
+}
+
+const UNITS: readonly [number, string][] = [
+  [365 * 86_400, "y"],
+  [30 * 86_400, "mo"],
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "m"],
+];
+
+/** "now", "3m", "2h", "5d" since a Unix time in seconds. */
+export function formatAge(atS: number, nowS: number): string {
+  const age = Math.max(0, nowS - atS);
+  for (const [seconds, unit] of UNITS)
+    if (age >= seconds) return `${Math.floor(age / seconds)}${unit}`;
+  return age < 10 ? "now" : `${Math.floor(age)}s`;
+}

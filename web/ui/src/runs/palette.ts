@@ -1,0 +1,77 @@
+/**
+ * Colours of runs: 24, chosen greedily in OKLCH so that each next one is as far as can be from all
+ * before it, as seen with normal, deuteranope and protanope sight; first those that look best.
+ * The same index is the same hue in both themes.
+ */
+
+const LIGHT = [
+  "#0a7bda",
+  "#e26b1b",
+  "#118f6d",
+  "#b545ae",
+  "#b98a07",
+  "#6346c7",
+  "#b61537",
+  "#17a2c6",
+  "#04596e",
+  "#365c02",
+  "#de5f99",
+  "#891e55",
+  "#2348a1",
+  "#925b8d",
+  "#8d6c1f",
+  "#07736b",
+  "#a45a4e",
+  "#10ac77",
+  "#a0268b",
+  "#16a7a3",
+  "#65328f",
+  "#5b6eac",
+  "#b0175f",
+  "#015f3f",
+];
+const DARK = [
+  "#66afff",
+  "#ff9350",
+  "#19c799",
+  "#eb78e3",
+  "#f6b910",
+  "#9e8bff",
+  "#f05465",
+  "#53d6fe",
+  "#058eaf",
+  "#5d9222",
+  "#fea5c9",
+  "#c25486",
+  "#517cd9",
+  "#c88ec3",
+  "#c29f57",
+  "#0da89d",
+  "#dc8c7f",
+  "#2fe5a2",
+  "#d65cbe",
+  "#1ae0db",
+  "#9765c6",
+  "#8ca2e4",
+  "#e9548d",
+  "#089868",
+];
+
+export const PALETTE_SIZE = LIGHT.length;
+
+export function colourOf(index: number, dark: boolean): string {
+  return (dark ? DARK : LIGHT)[index % PALETTE_SIZE];
+}
+
+/**
+ * A colour index per run, in order of creation: a run keeps its colour while others come, are hidden
+ * or filtered away, and any 24 runs started in a row look different.
+ */
+export function assignColours(
+  runs: readonly { run: string; created_at: number }[],
+): Map<string, number> {
+  const byCreation = [...runs].sort(
+    (a, b) => a.created_at - b.created_at || (a.run < b.run ? -1 : a.run > b.run ? 1 : 0),
+  );
+  return new Map(byCreation.map(({ run }, index) => [run, index]));
+}

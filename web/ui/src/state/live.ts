@@ -1,0 +1,124 @@
+/**
+ * One event stream per page: which runs advanced. Every run has a revision that grows when it has new
+ * points; who holds older data refetches at the next tick, and ticks are at least 250 ms apart.
+ * Promise: after a gap in the numbering or a reconnection every revision grows, so nothing stays stale.
+ */
+
+import { apiUrl, segments } from "../api/http";
+import type { ProjectRef } from "../api/types";
+import { createStore } from "./store";
+
+const TICK_MS = 250;
+const RETRY_MS = 3_000;
+
+export type LiveStatus = "connecting" | "live" | "reconnecting";
+
+export interface LiveEvent {
+  n: number;
+  runs?: Record<string, number>;
+  changed?: string[];
+}
+
+/** Revisions, apart from the connection so that they can be tested. */
+export class Revisions {
+  private counter = 0;
+  private epoch = 0;
+  private expected: number | null = null;
+  private readonly ofRun = new Map<string, number>();
+
+  of(run: string): number {
+    return Math.max(this.epoch, this.ofRun.get(run) ?? 0);
+  }
+
+  advanceAll(): void {
+    this.counter += 1;
+    this.epoch = this.counter;
+    this.expected = null;
+  }
+
+  /** False if events were missed; everything then counts as advanced. */
+  take({ n, runs = {} }: LiveEvent): boolean {
+    const inOrder = this.expected === null || n === this.expected;
+    if (!inOrder) this.advanceAll();
+    this.expected = n + 1;
+    this.counter += 1;
+    for (const run of Object.keys(runs)) this.ofRun.set(run, this.counter);
+    return inOrder;
+  }
+}
+
+export interface LiveListener {
+  /** Runs got points (with their last steps). */
+  advanced(lastSteps: Record<string, number>): void;
+  /** Runs changed or are new; null: anything may have. */
+  changed(runs: string[] | null): void;
+}
+
+export class Live {
+  readonly status = createStore<LiveStatus>("connecting");
+  /** Grows when stale panels should refetch. */
+  readonly tick = createStore(0);
+  private readonly revisions = new Revisions();
+  private readonly url: string;
+  private readonly listener: LiveListener;
+  private source: EventSource | null = null;
+  private tickTimer: ReturnType<typeof setTimeout> | undefined;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+  private lastTickAt = 0;
+
+  constructor({ entity, project }: ProjectRef, listener: LiveListener) {
+    this.url = apiUrl(`projects/${segments(entity, project)}/events`);
+    this.listener = listener;
+  }
+
+  revision(run: string): number {
+    return this.revisions.of(run);
+  }
+
+  open(): void {
+    const source = new EventSource(this.url);
+    this.source = source;
+    source.onopen = () => {
+      if (this.status.get() === "reconnecting") this.missed();
+      this.status.set("live");
+    };
+    source.onmessage = ({ data }: MessageEvent<string>) => this.take(JSON.parse(data) as LiveEvent);
+    source.onerror = () => {
+      this.status.set("reconnecting");
+      if (source.readyState !== EventSource.CLOSED) return;
+      // The browser gave up (an error status); it is ours to try again.
+      clearTimeout(this.retryTimer);
+      this.retryTimer = setTimeout(() => this.open(), RETRY_MS);
+    };
+  }
+
+  close(): void {
+    this.source?.close();
+    clearTimeout(this.tickTimer);
+    clearTimeout(this.retryTimer);
+  }
+
+  /** Asks for a tick, at once if the last is long enough ago. */
+  nudge = (): void => {
+    if (this.tickTimer !== undefined) return;
+    const wait = Math.max(0, this.lastTickAt + TICK_MS - performance.now());
+    this.tickTimer = setTimeout(() => {
+      this.tickTimer = undefined;
+      this.lastTickAt = performance.now();
+      this.tick.set(this.tick.get() + 1);
+    }, wait);
+  };
+
+  private missed(): void {
+    this.revisions.advanceAll();
+    this.listener.changed(null);
+    this.nudge();
+  }
+
+  private take(event: LiveEvent): void {
+    if (!this.revisions.take(event)) this.listener.changed(null);
+    if (event.changed?.length) this.listener.changed(event.changed);
+    if (event.runs) this.listener.advanced(event.runs);
+    this.nudge();
+  }
+}
