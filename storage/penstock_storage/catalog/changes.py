@@ -1,0 +1,71 @@
+"""What a run's row becomes when changes are applied, in whatever order and however often they come.
+
+Every field, and every top-level key of config, summary and info, remembers the (started, seq,
+index) that set it, and only a greater one sets it again. So any two orders of the same changes end
+in the same row. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from penstock_storage.interface import RunChange
+
+__all__ = ["apply_change"]
+
+Row = dict[str, Any]
+
+_RULES = "define_metric"
+_TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
+
+
+def apply_change(row: Row, change: RunChange) -> None:
+    """Apply one change to a run's row, in place. What makes no sense in it is left out.
+
+    `row` has the columns of the table `runs` by name. Raises `ValueError` for an unknown kind.
+    """
+    version = [change.started, change.seq, change.index]
+    versions: dict[str, list[int]] = row["versions"]
+    for path, value in _assignments(change):
+        slot = "/".join(path)
+        if version <= versions.get(slot, []):
+            continue
+        versions[slot] = version
+        *parents, last = path
+        target = row
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = value
+
+
+def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Where each value of a change goes: a column, or a key in one."""
+    update = change.update
+    match change.kind:
+        case "config" | "summary":
+            for key, value in update.items():
+                yield (change.kind, key), value
+        case "state":
+            if "state" in update:
+                yield ("state",), str(update["state"])
+            if "exit_code" in update:
+                yield ("info", "exit_code"), update["exit_code"]
+        case "run":
+            for name, value in update.items():
+                yield from _run_assignment(name, value)
+        case "define_metric":
+            rule = {name: value for name, value in update.items() if name != "name"}
+            yield ("info", _RULES, str(update.get("name", ""))), rule
+        case _:
+            raise ValueError(f"a run cannot be changed by a {change.kind!r}")
+
+
+def _run_assignment(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if name in _TEXT_FIELDS:
+        yield (name,), "" if value is None else str(value)
+    elif name == "tags":
+        tags = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        yield (name,), [str(tag) for tag in tags]
+    elif not name.startswith(_RULES):
+        yield ("info", name), value

@@ -1,0 +1,137 @@
+"""The database behind the catalog, and everything in which SQLite and PostgreSQL differ.
+
+SQLite: WAL, one writing connection per process whose transactions begin with the write lock (a read
+that later wants to write could otherwise find the database changed and fail), and synchronous=FULL:
+entries leave the queue once the catalog has committed, so a power loss must not undo a commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from penstock.errors import Broken, Transient
+
+__all__ = ["Database"]
+
+_BUSY_TIMEOUT_S = 30
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_SETUP_LOCK = 0x70656E73  # any number that no other application's advisory lock uses
+
+
+class Database:
+    """Read and write transactions at an SQLAlchemy URL. Errors come out as `Transient` when the
+    database cannot serve now, as `Broken` otherwise."""
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader = _sqlite_engine(url, "BEGIN", connections=4)
+            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", connections=1)
+        else:
+            self._reader = self._writer = create_async_engine(url, pool_size=8, pool_pre_ping=True)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view of the database."""
+        with _sorted_errors():
+            async with self._reader.connect() as connection, connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed when the block ends, undone if it raises."""
+        with _sorted_errors():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    async def lock_setup(self, connection: AsyncConnection) -> None:
+        """Until the transaction ends, let no other process create tables."""
+        if not self.is_sqlite:  # there BEGIN IMMEDIATE has done it
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
+
+    def insert_missing(self, table: Table) -> Any:
+        """An INSERT that leaves out rows which are there already."""
+        insert = sqlite.insert if self.is_sqlite else postgresql.insert
+        return insert(table).on_conflict_do_nothing()
+
+    async def raise_sequence(self, connection: AsyncConnection, table: Table) -> None:
+        """After rows came in with their numbers: hand out only numbers above them."""
+        if not self.is_sqlite:  # AUTOINCREMENT does so by itself
+            await connection.execute(
+                text(
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'number'),"
+                    f" GREATEST((SELECT max(number) FROM {table.name}),"
+                    f" (SELECT last_value FROM {table.name}_number_seq)))"
+                )
+            )
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        # Without an isolation level, the driver begins no transactions of its own.
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None},
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_BUSY_TIMEOUT_S,
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Dialect, _: object, args: list[Any], options: dict[str, Any]) -> Any:
+        connection = dialect.connect(*args, **options)
+        try:
+            cursor = connection.cursor()
+            for pragma in _PRAGMAS:
+                cursor.execute(pragma)
+            cursor.close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+@contextlib.contextmanager
+def _sorted_errors() -> Any:
+    try:
+        yield
+    except (OperationalError, TimeoutError, OSError) as error:
+        raise Transient(
+            f"the catalog cannot be reached: {_reason(error)}", code="catalog_unreachable"
+        ) from error
+    except DatabaseError as error:
+        if error.connection_invalidated:
+            raise Transient(
+                f"the catalog's connection broke: {_reason(error)}", code="catalog_unreachable"
+            ) from error
+        raise Broken(f"the catalog refuses: {_reason(error)}") from error
+    except SQLAlchemyError as error:
+        raise Broken(f"the catalog fails: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    # The driver's own words: SQLAlchemy's would repeat the statement with all its values.
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

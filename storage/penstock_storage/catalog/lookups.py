@@ -1,0 +1,107 @@
+"""Reading the catalog's rows: by many names at once, in chunks that every database takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.interface import RunRef, RunRow
+
+__all__ = [
+    "chunks", "find_keys", "find_lanes", "find_projects", "find_runs", "run_row", "select_runs",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+_CHUNK = 2_000  # SQLite takes 32,766 values in a statement, PostgreSQL's driver 32,767
+
+select_runs = select(runs, projects.c.entity, projects.c.project.label("project_name")).join(
+    projects, runs.c.project == projects.c.number
+)
+"""Rows for `run_row`."""
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
+async def find_projects(
+    connection: AsyncConnection, wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    by_entity: dict[str, list[str]] = {}
+    for entity, project in wanted:
+        by_entity.setdefault(entity, []).append(project)
+    found: dict[tuple[str, str], int] = {}
+    for entity, names_ in by_entity.items():
+        for chunk in chunks(names_):
+            query = select(projects.c.project, projects.c.number).where(
+                projects.c.entity == entity, projects.c.project.in_(chunk)
+            )
+            found |= {(entity, p): number for p, number in await connection.execute(query)}
+    return found
+
+
+async def find_runs(connection: AsyncConnection, wanted: Iterable[RunRef]) -> dict[RunRef, RunRow]:
+    by_project: dict[tuple[str, str], list[str]] = {}
+    for ref in wanted:
+        by_project.setdefault((ref.entity, ref.project), []).append(ref.run)
+    found: dict[RunRef, RunRow] = {}
+    for (entity, project), number in (await find_projects(connection, by_project)).items():
+        for chunk in chunks(by_project[entity, project]):
+            query = select_runs.where(runs.c.project == number, runs.c.run.in_(chunk))
+            for row in (await connection.execute(query)).mappings():
+                found[RunRef(entity, project, row["run"])] = run_row(row)
+    return found
+
+
+def run_row(row: RowMapping) -> RunRow:
+    return RunRow(
+        number=row["number"],
+        entity=row["entity"],
+        project=row["project_name"],
+        project_number=row["project"],
+        run=row["run"],
+        name=row["name"],
+        state=row["state"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        group=row["group"],
+        job_type=row["job_type"],
+        tags=tuple(row["tags"]),
+        notes=row["notes"],
+        config=row["config"],
+        summary=row["summary"],
+        info=row["info"],
+    )
+
+
+async def find_keys(
+    connection: AsyncConnection, project: int, wanted: Iterable[str]
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in chunks(list(wanted)):
+        query = select(keys.c.name, keys.c.number).where(
+            keys.c.project == project, keys.c.name.in_(chunk)
+        )
+        found.update((name, number) for name, number in await connection.execute(query))
+    return found
+
+
+async def find_lanes(
+    connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], int]:
+    names_ = set(wanted)
+    found: dict[tuple[int, str], int] = {}
+    for chunk in chunks(sorted({run for run, _ in names_})):
+        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).where(lanes.c.run.in_(chunk))
+        found |= {
+            (run, writer): lane
+            for run, writer, lane in await connection.execute(query)
+            if (run, writer) in names_
+        }
+    return found

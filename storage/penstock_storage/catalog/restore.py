@@ -1,0 +1,111 @@
+"""The catalog's side of the store's `names` table: what it knows, and putting back what it lacks.
+
+A name is (kind, id, project, name): a project's is `entity/project`, a lane's `project` is its run
+and its name `rank:started:writer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Table, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock.errors import Broken
+from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.handout import add_entities
+from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.names import lane_name
+
+__all__ = ["all_names", "restore_names"]
+
+Name = tuple[str, int, int, str]
+
+_NUMBERED: dict[str, Table] = {"project": projects, "run": runs, "key": keys}
+
+
+async def all_names(connection: AsyncConnection) -> list[Name]:
+    """Every project, run, key and lane."""
+    found: list[Name] = []
+    query = select(projects.c.number, projects.c.entity, projects.c.project)
+    found += [("project", n, 0, f"{e}/{p}") for n, e, p in await connection.execute(query)]
+    query_runs = select(runs.c.number, runs.c.project, runs.c.run)
+    found += [("run", n, p, name) for n, p, name in await connection.execute(query_runs)]
+    query_keys = select(keys.c.number, keys.c.project, keys.c.name)
+    found += [("key", n, p, name) for n, p, name in await connection.execute(query_keys)]
+    for row in await connection.execute(select(lanes)):
+        name = lane_name(row.rank, row.started, row.writer)
+        found.append(("lane", row.lane, row.run, name))
+    return found
+
+
+async def restore_names(
+    database: Database, connection: AsyncConnection, names: Sequence[Name], now: int
+) -> None:
+    """Add the names that are missing. Raises `Broken`, before anything is added, if a number or a
+    name is taken already, or if a name belongs to a project or run that nobody knows."""
+    known = await all_names(connection)
+    missing = sorted(set(names) - set(known), key=lambda name: name[1])
+    _refuse_conflicts([*known, *missing])
+    await _add(database, connection, missing, now)
+
+
+def _refuse_conflicts(names: Iterable[Name]) -> None:
+    by_number: dict[tuple[Any, ...], Name] = {}
+    by_name: dict[tuple[Any, ...], Name] = {}
+    for name in names:
+        kind, number, project, text = name
+        if kind == "lane":
+            own_number: tuple[Any, ...] = (kind, project, number)
+            own_name: tuple[Any, ...] = (kind, project, text.split(":", 2)[2])
+        else:
+            own_number, own_name = (kind, number), (kind, project, text)
+        for taken in (by_number.setdefault(own_number, name), by_name.setdefault(own_name, name)):
+            if taken != name:
+                raise Broken(
+                    f"the catalog and the point store disagree: {taken} and {name}."
+                    " They are not copies of the same Penstock; restore matching ones"
+                )
+    for kind, number, project, text in by_number.values():
+        owner = {"run": "project", "key": "project", "lane": "run"}.get(kind)
+        if owner is not None and (owner, project) not in by_number:
+            raise Broken(f"{kind} {number} ({text!r}) belongs to {owner} {project}, which is lost")
+
+
+async def _add(
+    database: Database, connection: AsyncConnection, missing: Sequence[Name], now: int
+) -> None:
+    entities = [text.split("/", 1)[0] for kind, _, _, text in missing if kind == "project"]
+    if entities:
+        await add_entities(database, connection, entities, now)
+    for kind, table in _NUMBERED.items():
+        rows = [_row(name, now) for name in missing if name[0] == kind]
+        if rows:
+            await connection.execute(insert(table), rows)
+            await database.raise_sequence(connection, table)
+    rows = [_row(name, now) for name in missing if name[0] == "lane"]
+    if rows:
+        await connection.execute(insert(lanes), rows)
+
+
+def _row(name: Name, now: int) -> dict[str, Any]:
+    kind, number, project, text = name
+    match kind:
+        case "project":
+            entity, own = text.split("/", 1)
+            return {"number": number, "entity": entity, "project": own, "created_at": now}
+        case "run":
+            # What else was known of the run is lost; its points are not.
+            return {
+                "number": number, "project": project, "run": text, "name": text,
+                "state": "running", "created_at": now, "updated_at": now,
+            }  # fmt: skip
+        case "key":
+            return {"number": number, "project": project, "name": text}
+        case _:
+            rank, started, writer = text.split(":", 2)
+            return {
+                "run": project, "lane": number, "writer": writer, "rank": int(rank),
+                "started": int(started),
+            }  # fmt: skip

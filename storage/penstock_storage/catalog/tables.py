@@ -1,0 +1,152 @@
+"""The catalog's tables. Numbers are handed out in ascending order and never again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "CATALOG_VERSION",
+    "MAX_LANE",
+    "MAX_NUMBER",
+    "api_keys",
+    "entities",
+    "keys",
+    "lanes",
+    "meta",
+    "metadata",
+    "projects",
+    "runs",
+]
+
+CATALOG_VERSION = 1
+MAX_NUMBER = 2**32 - 1
+MAX_LANE = 2**16 - 1
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as text. Not the database's own type: that would lose NaN and refuse a NUL character,
+    and the catalog never looks inside."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return json.loads(value)
+
+
+# SQLite numbers rows by itself only where the key is a plain INTEGER.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+
+def _table(name: str, *columns: Any) -> Table:
+    return Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+def _number() -> Column[int]:
+    return Column("number", _Number, primary_key=True, autoincrement=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, default="")
+
+
+def _json(name: str) -> Column[Any]:
+    return Column(name, Json, nullable=False, default=dict)
+
+
+def _time(name: str) -> Column[int]:
+    """Microseconds since 1970 UTC."""
+    return Column(name, BigInteger, nullable=False)
+
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+entities = Table("entities", metadata, Column("name", Text, primary_key=True), _time("created_at"))
+
+projects = _table(
+    "projects",
+    _number(),
+    Column("entity", ForeignKey("entities.name"), nullable=False),
+    Column("project", Text, nullable=False),
+    _time("created_at"),
+    UniqueConstraint("entity", "project"),
+)
+
+# `versions` says for each field, and each key of a JSON column, what (started, seq, index) set it.
+runs = _table(
+    "runs",
+    _number(),
+    Column("project", ForeignKey("projects.number"), nullable=False),
+    Column("run", Text, nullable=False),
+    _text("name"),
+    _text("state"),
+    _text("group"),
+    _text("job_type"),
+    Column("tags", Json, nullable=False, default=list),
+    _text("notes"),
+    _json("config"),
+    _json("summary"),
+    _json("info"),
+    _json("versions"),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("project", "run"),
+)
+
+keys = _table(
+    "keys",
+    _number(),
+    Column("project", ForeignKey("projects.number"), nullable=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("project", "name"),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("run", ForeignKey("runs.number"), primary_key=True),
+    Column("lane", Integer, primary_key=True, autoincrement=False),
+    Column("writer", Text, nullable=False),
+    Column("rank", BigInteger, nullable=False),
+    _time("started"),
+    UniqueConstraint("run", "writer"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("entity", Text, nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+    _time("created_at"),
+)

@@ -1,0 +1,274 @@
+"""What every catalog promises, tried on SQLite files, also by several processes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import Broken, Rejected, Transient
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.catalog.tables import MAX_LANE
+from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
+
+REF = RunRef("ana", "mnist", "r1")
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
+    opened = open_catalog(tmp_path)
+    await opened.setup()
+    yield opened
+    await opened.close()
+
+
+def open_catalog(folder: Path) -> SqlCatalog:
+    return SqlCatalog(f"sqlite+aiosqlite:///{folder}/catalog.db", clock=lambda: 1_000)
+
+
+async def new_run(catalog: Catalog, run: str = "r1") -> int:
+    ref = RunRef("ana", "mnist", run)
+    return (await catalog.ensure_runs([ref]))[ref].number
+
+
+async def test_a_new_run_is_running_and_named_after_its_id(catalog: Catalog) -> None:
+    row = (await catalog.ensure_runs([REF, REF]))[REF]
+    assert (row.entity, row.project, row.run, row.name) == ("ana", "mnist", "r1", "r1")
+    assert (row.state, row.created_at, row.config, row.tags) == ("running", 1_000, {}, ())
+    assert await catalog.run(REF) == row
+    assert await catalog.runs("ana", "mnist") == [row]
+    assert await catalog.run(RunRef("ana", "mnist", "r2")) is None
+    assert await catalog.runs("bob", "mnist") == []
+
+
+async def test_numbers_are_handed_out_once(catalog: Catalog, tmp_path: Path) -> None:
+    refs = [RunRef(f"e{n % 3}", f"p{n % 7}", f"r{n}") for n in range(5_000)]
+    first = await catalog.ensure_runs(refs)
+    assert len({row.number for row in first.values()}) == len(refs)
+    project = first[refs[0]].project_number
+    keys = await catalog.ensure_keys(project, [f"k{n}" for n in range(5_000)])
+    assert len(set(keys.values())) == 5_000
+    other = open_catalog(tmp_path)
+    try:
+        await other.setup()
+        assert await other.ensure_runs(refs[::-1]) == first
+        assert await other.ensure_keys(project, [*keys, "new"]) | keys != keys
+        assert await other.keys(project) | keys == await catalog.keys(project)
+    finally:
+        await other.close()
+
+
+async def test_keys_belong_to_a_project(catalog: Catalog) -> None:
+    refs = [RunRef("ana", project, "r") for project in ("a", "b")]
+    a, b = (row.project_number for row in (await catalog.ensure_runs(refs)).values())
+    in_a = await catalog.ensure_keys(a, ["loss"])
+    in_b = await catalog.ensure_keys(b, ["loss"])
+    assert in_a["loss"] != in_b["loss"]
+
+
+async def test_the_lanes_of_each_run_count_from_zero(catalog: Catalog) -> None:
+    one, two = await new_run(catalog, "r1"), await new_run(catalog, "r2")
+    given = await catalog.ensure_lanes([(one, "w1", 0, 5), (one, "w2", 1, 4), (two, "w1", 0, 3)])
+    assert given == {(one, "w1"): 0, (one, "w2"): 1, (two, "w1"): 0}
+    assert await catalog.ensure_lanes([(one, "w3", 0, 9), (one, "w1", 0, 5)]) == {
+        (one, "w3"): 2,
+        (one, "w1"): 0,
+    }
+    rows = await catalog.lanes([one, two])
+    assert [(row.run, row.rank, row.started, row.lane) for row in rows] == [
+        (one, 0, 5, 0),
+        (one, 0, 9, 2),
+        (one, 1, 4, 1),
+        (two, 0, 3, 0),
+    ]
+
+
+async def test_a_run_cannot_have_more_writers_than_lanes(catalog: Catalog) -> None:
+    run = await new_run(catalog)
+    await catalog.ensure_lanes([(run, f"w{n}", 0, n) for n in range(MAX_LANE + 1)])
+    with pytest.raises(Rejected, match="65536 writers"):
+        await catalog.ensure_lanes([(run, "one more", 0, 0)])
+    assert await catalog.ensure_lanes([(run, f"w{MAX_LANE}", 0, 0)]) == {
+        (run, f"w{MAX_LANE}"): MAX_LANE
+    }
+
+
+async def test_changes_merge_and_the_newest_wins(catalog: Catalog) -> None:
+    run = await new_run(catalog)
+    newer = RunChange(run, 2, 1, 0, "config", {"lr": 0.2, "nan": math.nan, "nul": "\0é"})
+    older = RunChange(run, 1, 9, 0, "config", {"lr": 0.1, "depth": 3})
+    state = RunChange(run, 2, 3, 0, "state", {"state": "finished", "exit_code": 0})
+    await catalog.apply_changes([newer, state], 5_000)
+    await catalog.apply_changes([older, newer], 6_000)
+    row = await catalog.run(REF)
+    assert row is not None
+    assert (row.config["lr"], row.config["depth"], row.config["nul"]) == (0.2, 3, "\0é")
+    assert math.isnan(row.config["nan"])
+    assert (row.state, row.info, row.updated_at) == ("finished", {"exit_code": 0}, 6_000)
+
+
+async def test_changes_are_applied_all_or_none(catalog: Catalog) -> None:
+    run = await new_run(catalog)
+    change = RunChange(run, 1, 1, 0, "config", {"lr": 1})
+    with pytest.raises(Broken, match="no runs"):
+        await catalog.apply_changes([change, RunChange(run + 1, 1, 1, 0, "config", {})], 2_000)
+    row = await catalog.run(REF)
+    assert row is not None
+    assert (row.config, row.updated_at) == ({}, 1_000)
+
+
+async def test_touching_moves_runs_and_projects_forward_only(catalog: Catalog) -> None:
+    run = await new_run(catalog)
+    await new_run(catalog, "r2")
+    await catalog.touch_runs([run], 9_000)
+    await catalog.touch_runs([run], 8_000)
+    await catalog.touch_runs([], 8_000)
+    row = await catalog.run(REF)
+    assert row is not None
+    assert row.updated_at == 9_000
+    (project,) = await catalog.projects("ana")
+    assert (project.project, project.runs, project.updated_at) == ("mnist", 2, 9_000)
+    assert await catalog.projects() == [project]
+    assert await catalog.projects("bob") == []
+
+
+async def test_api_keys(catalog: Catalog) -> None:
+    key = ApiKey("abc", "ana", frozenset({"read", "write"}), b"\x00\xff", revoked=True)
+    await catalog.add_api_key(key, "laptop")
+    assert await catalog.api_key("abc") == key
+    assert await catalog.api_key("abd") is None
+    with pytest.raises(Broken):
+        await catalog.add_api_key(key, "again")
+
+
+async def test_a_newer_schema_is_refused(catalog: Catalog, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "catalog.db") as database:
+        database.execute("UPDATE meta SET value = '999'")
+    database.close()
+    with pytest.raises(Broken, match="999"):
+        await catalog.setup()
+
+
+async def test_an_unreachable_database_is_transient(tmp_path: Path) -> None:
+    catalog = SqlCatalog(f"sqlite+aiosqlite:///{tmp_path}/missing/catalog.db")
+    with pytest.raises(Transient):
+        await catalog.setup()
+    await catalog.close()
+
+
+async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "catalog.db").write_bytes(b"not a database" * 1_000)
+    catalog = open_catalog(tmp_path)
+    with pytest.raises(Broken):
+        await catalog.setup()
+    await catalog.close()
+
+
+async def test_restored_names_keep_their_numbers(catalog: Catalog, tmp_path: Path) -> None:
+    run = await new_run(catalog)
+    row = await catalog.run(REF)
+    assert row is not None
+    await catalog.ensure_keys(row.project_number, ["loss", "a/b"])
+    await catalog.ensure_lanes([(run, "w:1", -3, 7)])
+    names = await catalog.all_names()
+    (tmp_path / "restored").mkdir()
+    restored = open_catalog(tmp_path / "restored")
+    try:
+        await restored.setup()
+        # Numbers above those that the lost catalog gave to anything still known.
+        await restored.restore_names([*names, ("key", 700, row.project_number, "late")])
+        await restored.restore_names(names)
+        assert set(names) < set(await restored.all_names())
+        assert await restored.ensure_keys(row.project_number, ["loss"]) == {
+            "loss": (await catalog.keys(row.project_number))["loss"]
+        }
+        assert await restored.lanes([run]) == await catalog.lanes([run])
+        assert (await restored.ensure_keys(row.project_number, ["new"]))["new"] > 700
+    finally:
+        await restored.close()
+
+
+@pytest.mark.parametrize(
+    "conflict",
+    [
+        ("project", 1, 0, "ana/other"),
+        ("project", 9, 0, "ana/mnist"),
+        ("run", 1, 1, "r9"),
+        ("run", 9, 1, "r1"),
+        ("key", 1, 1, "acc"),
+        ("lane", 0, 1, "0:0:other"),
+        ("run", 9, 77, "of a lost project"),
+    ],
+)
+async def test_conflicting_names_are_refused_and_nothing_is_restored(
+    catalog: Catalog, conflict: tuple[str, int, int, str]
+) -> None:
+    run = await new_run(catalog)
+    await catalog.ensure_keys(1, ["loss"])
+    await catalog.ensure_lanes([(run, "w", 0, 0)])
+    before = await catalog.all_names()
+    with pytest.raises(Broken):
+        await catalog.restore_names([("key", 5, 1, "fine"), conflict])
+    assert await catalog.all_names() == before
+
+
+WRITER = """
+import asyncio, json, sys
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.interface import RunChange, RunRef
+
+async def main(url, me):
+    catalog = SqlCatalog(url)
+    await catalog.setup()
+    runs, keys, lanes = {}, {}, {}
+    for n in range(30):
+        refs = [RunRef("e", "p", f"r{n}-{i}") for i in range(5)]
+        rows = await catalog.ensure_runs(refs)
+        runs |= {ref.run: row.number for ref, row in rows.items()}
+        project = rows[refs[0]].project_number
+        keys |= await catalog.ensure_keys(project, [f"k{n}-{i}" for i in range(5)])
+        first = rows[refs[0]].number
+        given = await catalog.ensure_lanes([(first, f"w{me}", me, me), (first, "shared", 0, 0)])
+        lanes |= {f"{run} {writer}": lane for (run, writer), lane in given.items()}
+        await catalog.apply_changes(
+            [RunChange(first, me, n, 0, "config", {f"c{me}": n, "all": [me, n]})], n
+        )
+    await catalog.close()
+    print(json.dumps([runs, keys, lanes]))
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+async def test_several_processes_write_at_once(catalog: Catalog, tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/catalog.db"
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", WRITER, url, str(me)),
+            stdout=asyncio.subprocess.PIPE,
+            env=dict(os.environ),
+        )
+        for me in range(4)
+    ]
+    answers = [json.loads((await process.communicate())[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    # Everyone was told the same numbers, and no two names share one.
+    assert answers[1:] != []
+    for runs, keys, _ in answers:
+        assert (runs, keys) == (answers[0][0], answers[0][1])
+        assert len(set(runs.values())) == len(runs) == 150
+        assert len(set(keys.values())) == len(keys) == 150
+    lanes = {name: lane for _, _, given in answers for name, lane in given.items()}
+    for number in {name.split()[0] for name in lanes}:
+        of_run = sorted(lane for name, lane in lanes.items() if name.split()[0] == number)
+        assert of_run == [0, 1, 2, 3, 4]
+    row = await catalog.run(RunRef("e", "p", "r7-0"))
+    assert row is not None
+    assert row.config == {"c0": 7, "c1": 7, "c2": 7, "c3": 7, "all": [3, 7]}
