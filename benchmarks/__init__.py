@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks` prints the table of docs/performance.md, measured here."""

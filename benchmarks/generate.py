@@ -1,0 +1,123 @@
+"""Made-up batches that can be made again: every value follows from (seed, run, writer, seq).
+
+The mix is what training logs: 70 % of the keys float32-born noise, 10 % smooth curves, 10 % counters,
+10 % constants, wall times with jitter. On top come the awkward things: repeated steps, late steps,
+NaN and infinities, two writers per run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from penstock.wire import Batch, Frame, encode_batch
+
+__all__ = ["Shape", "WriterPlan", "batch_bytes", "expected", "plans"]
+
+_EPOCH_US = 1_700_000_000_000_000
+_KEYS_MIXED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large the load is: `keys` x `rows` points per batch, of `runs` x `writers` writers."""
+
+    runs: int
+    keys: int
+    rows: int
+    writers: int = 1
+    seed: int = 1
+    awkward: bool = True
+
+    @property
+    def points(self) -> int:
+        return self.keys * self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class WriterPlan:
+    """One writer: which run, and which of the run's writers."""
+
+    run: int
+    writer: int
+
+    @property
+    def run_name(self) -> str:
+        return f"run{self.run:05d}"
+
+    @property
+    def name(self) -> str:
+        return f"writer{self.writer}"
+
+
+def plans(shape: Shape) -> list[WriterPlan]:
+    return [WriterPlan(run, w) for run in range(shape.runs) for w in range(shape.writers)]
+
+
+def key_names(shape: Shape) -> list[str]:
+    return [f"group{i % 7}/metric{i}" for i in range(shape.keys)]
+
+
+def columns(
+    shape: Shape, plan: WriterPlan, seq: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """(steps, times, values of keys x rows) of one batch."""
+    rng = np.random.Generator(np.random.Philox(key=[shape.seed << 32 | plan.run, plan.writer << 32 | seq]))
+    first = (seq - 1) * shape.rows
+    steps = np.arange(first, first + shape.rows, dtype=np.int64)
+    values = rng.random((shape.keys, shape.rows), dtype=np.float32).astype(np.float64)
+    if shape.awkward and seq % 5 == 0 and shape.rows > 2:
+        steps[-1] = steps[0]  # a step logged twice in one batch
+    if shape.awkward and seq % 7 == 0 and first > 3:
+        steps[0] = first - 3  # a step of the batch before, logged again, late
+    if shape.awkward and seq % 11 == 0:
+        values[seq % shape.keys, 0] = [np.nan, np.inf, -np.inf][seq % 3]
+    for key in range(7, shape.keys, _KEYS_MIXED):
+        values[key] = np.exp(-steps / 5e4) + key
+    for key in range(8, shape.keys, _KEYS_MIXED):
+        values[key] = steps
+    for key in range(9, shape.keys, _KEYS_MIXED):
+        values[key] = 3e-4
+    jitter = rng.integers(0, 20_000, shape.rows)
+    return steps, _EPOCH_US + steps * 100_000 + jitter, values
+
+
+def batch_bytes(shape: Shape, plan: WriterPlan, seq: int, *, project: str, acked: int = 0) -> bytes:
+    """The encoded batch."""
+    steps, times, values = columns(shape, plan, seq)
+    frame = Frame(key_names(shape), steps.tobytes(), times.tobytes(), values.tobytes())
+    return encode_batch(
+        Batch(
+            project=project,
+            run=plan.run_name,
+            writer=plan.name,
+            seq=seq,
+            writer_started=_EPOCH_US + plan.writer,
+            rank=plan.writer,
+            acked=min(acked, seq - 1),
+            frames=[frame],
+        )
+    )
+
+
+def expected(
+    shape: Shape, plan: WriterPlan, batches: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """What the store must hold of a writer: its distinct steps in order, and keys x steps values,
+    the last logged of each."""
+    parts = [columns(shape, plan, seq) for seq in range(1, batches + 1)]
+    steps = np.concatenate([part[0] for part in parts])
+    values = np.concatenate([part[2] for part in parts], axis=1)
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[:, order]
+    last = np.append(steps[1:] != steps[:-1], True)
+    return steps[last], values[:, last]
+
+
+def chunks(shape: Shape, size: int) -> Iterator[list[WriterPlan]]:
+    """The writers in groups, so that a check need not hold everything at once."""
+    everyone = plans(shape)
+    for start in range(0, len(everyone), size):
+        yield everyone[start : start + size]

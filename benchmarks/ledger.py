@@ -1,0 +1,123 @@
+"""The ledger: what was sent, made again from its seed, against what the store holds. Marks and
+counters are not asked; only the points themselves count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from penstock_storage.connect import open_points
+from penstock_storage.interface import PointStore
+
+from benchmarks.generate import Shape, WriterPlan, chunks, expected, key_names
+
+__all__ = ["Ledger", "check"]
+
+_WRITERS_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Points by what became of them; all but `points` must be 0."""
+
+    points: int = 0
+    missing: int = 0
+    duplicate: int = 0
+    altered: int = 0
+    phantom: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.missing or self.duplicate or self.altered or self.phantom)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.points:,} points: {self.missing} missing, {self.duplicate} duplicate, "
+            f"{self.altered} altered, {self.phantom} phantom"
+        )
+
+
+async def check(
+    store_url: str, token: str, shape: Shape, sent: Mapping[WriterPlan, int], project: str
+) -> Ledger:
+    """Compare every point of every writer; `sent` is how many batches each one sent."""
+    store = open_points(store_url, token)
+    ledger = Ledger()
+    try:
+        keys, runs = await _numbers(store, project)
+        for group in chunks(shape, _WRITERS_AT_ONCE):
+            wanted = [runs[plan.run_name] for plan in group if sent.get(plan)]
+            stored = await _stored(store, wanted)
+            for plan in group:
+                if sent.get(plan):
+                    _compare(ledger, shape, plan, sent[plan], stored, keys, runs)
+        total = await store.query("SELECT count() AS n FROM penstock.points FINAL")
+        ledger.phantom += max(0, int(total["n"][0]) - ledger.points - ledger.duplicate)
+    finally:
+        await store.close()
+    return ledger
+
+
+async def _numbers(store: PointStore, project: str) -> tuple[dict[str, int], dict[str, int]]:
+    found = await store.query(
+        "SELECT toString(kind) AS k, id, name, project FROM penstock.names FINAL"
+    )
+    rows = list(zip(found["k"], map(int, found["id"]), found["name"], strict=True))
+    del project  # the installation is fresh: it holds this project only
+    return (
+        {name: number for kind, number, name in rows if kind == "key"},
+        {name: number for kind, number, name in rows if kind == "run"},
+    )
+
+
+async def _stored(store: PointStore, runs: list[int]) -> dict[tuple[int, str, int], tuple[object, ...]]:
+    """(run, writer, key) -> (steps, values), as a reader sees them."""
+    lanes = await store.query(
+        "SELECT run, writer, lane FROM penstock.applied FINAL WHERE run IN {r:Array(UInt32)}",
+        {"r": runs},
+    )
+    writer_of = {
+        (int(run), int(lane)): writer
+        for run, writer, lane in zip(lanes["run"], lanes["writer"], lanes["lane"], strict=True)
+    }
+    found = await store.query(
+        "SELECT key, run, lane, step, v FROM penstock.points FINAL "
+        "WHERE run IN {r:Array(UInt32)} ORDER BY key, run, lane, step",
+        {"r": runs},
+    )
+    key, run, lane, step, value = (np.asarray(found[c]) for c in ("key", "run", "lane", "step", "v"))
+    if not len(key):
+        return {}
+    change = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])
+    heads = np.flatnonzero(np.append(True, change))
+    ends = np.append(heads[1:], len(key))
+    return {
+        (int(run[a]), writer_of[(int(run[a]), int(lane[a]))], int(key[a])): (step[a:b], value[a:b])
+        for a, b in zip(heads, ends, strict=True)
+    }
+
+
+def _compare(
+    ledger: Ledger,
+    shape: Shape,
+    plan: WriterPlan,
+    batches: int,
+    stored: dict[tuple[int, str, int], tuple[object, ...]],
+    keys: dict[str, int],
+    runs: dict[str, int],
+) -> None:
+    steps, values = expected(shape, plan, batches)
+    for row, name in enumerate(key_names(shape)):
+        found = stored.get((runs[plan.run_name], plan.name, keys[name]))
+        got_steps, got_values = found if found else (np.zeros(0, np.int64), np.zeros(0))
+        got_steps, got_values = np.asarray(got_steps), np.asarray(got_values)
+        unique, first = np.unique(got_steps, return_index=True)
+        ledger.duplicate += len(got_steps) - len(unique)
+        known = np.isin(steps, unique)
+        ledger.missing += int((~known).sum())
+        ledger.phantom += int((~np.isin(unique, steps)).sum())
+        at = first[np.searchsorted(unique, steps[known])]
+        same = got_values[at].view(np.int64) == values[row, known].view(np.int64)
+        ledger.altered += int((~same).sum())
+        ledger.points += len(steps)

@@ -1,0 +1,165 @@
+"""A load generator over HTTP: many writers, one request in flight each, in one process.
+
+It speaks just enough HTTP/1.1 over raw sockets that it takes a small part of the machine it shares
+with what it measures. It holds back when commits fall behind, so the rate it reports is sustained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import uvloop
+from penstock.wire import join_batches
+
+from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
+
+__all__ = ["Load"]
+
+PROJECT = "bench"
+_BEHIND_POINTS = 6_000_000
+
+
+@dataclass
+class Load:
+    """Sends batches of this shape for a while; then waits until all of it is committed."""
+
+    url: str
+    api_key: str
+    shape: Shape
+    connections: int = 8
+    sent: dict[WriterPlan, int] = field(default_factory=dict)
+    committed: dict[WriterPlan, int] = field(default_factory=dict)
+    retries: int = 0
+
+    async def run(self, seconds: float) -> tuple[float, float]:
+        """Returns (points committed per second, seconds from the first byte to the last commit)."""
+        waiting = deque(plans(self.shape))
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self.connections):
+                tasks.create_task(self._connection(waiting, started + seconds))
+        await self._wait_committed()
+        took_s = time.monotonic() - started
+        return sum(self.sent.values()) * self.shape.points / took_s, took_s
+
+    async def _connection(self, waiting: deque[WriterPlan], deadline: float) -> None:
+        connection = await _Connection.open(self.url, self.api_key)
+        try:
+            while time.monotonic() < deadline:
+                while self._behind() > _BEHIND_POINTS:
+                    plan = max(self.sent, key=lambda p: self.sent[p] - self.committed.get(p, 0))
+                    await asyncio.sleep(0.05)
+                    await self._ask(connection, plan)
+                plan = waiting.popleft()
+                await self._send(connection, plan)
+                waiting.append(plan)
+        finally:
+            connection.close()
+
+    def _behind(self) -> int:
+        done = sum(self.committed.get(plan, 0) for plan in self.sent)
+        return (sum(self.sent.values()) - done) * self.shape.points
+
+    async def _send(self, connection: _Connection, plan: WriterPlan) -> None:
+        seq = self.sent.get(plan, 0) + 1
+        acked = self.committed.get(plan, 0)
+        raw = batch_bytes(self.shape, plan, seq, project=PROJECT, acked=acked)
+        body = join_batches([raw])
+        while True:
+            status, reply = await connection.post("/v1/batches", body)
+            if status == 202:
+                break
+            if status not in (429, 503):
+                raise RuntimeError(f"the gateway answered {status}: {reply!r}")
+            self.retries += 1
+            await asyncio.sleep(0.2)
+        self.sent[plan] = seq
+        self._note(plan, reply)
+
+    async def _ask(self, connection: _Connection, plan: WriterPlan) -> None:
+        path = f"/v1/writers/-/{PROJECT}/{plan.run_name}/{plan.name}"
+        status, reply = await connection.get(path)
+        if status == 200:
+            self._note(plan, reply)
+
+    def _note(self, plan: WriterPlan, reply: bytes) -> None:
+        mark = json.loads(reply)["committed"]
+        self.committed[plan] = max(self.committed.get(plan, 0), mark or 0)
+
+    async def _wait_committed(self) -> None:
+        connection = await _Connection.open(self.url, self.api_key)
+        deadline = time.monotonic() + 120
+        for plan, seq in self.sent.items():
+            while self.committed.get(plan, 0) < seq:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the last batches were not committed in 120 s")
+                await self._ask(connection, plan)
+                if self.committed.get(plan, 0) < seq:
+                    await asyncio.sleep(0.01)
+        connection.close()
+
+
+class _Connection:
+    """One keep-alive HTTP/1.1 connection, one request at a time."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, key: str
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        common = f"Host: {host}\r\nAuthorization: Bearer {key}\r\n"
+        self._post = f"HTTP/1.1\r\n{common}Content-Type: application/msgpack\r\nContent-Length: "
+        self._get = f"HTTP/1.1\r\n{common}\r\n"
+
+    @classmethod
+    async def open(cls, url: str, key: str) -> _Connection:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        return cls(reader, writer, parts.netloc, key)
+
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        self._writer.write(f"POST {path} {self._post}{len(body)}\r\n\r\n".encode() + body)
+        return await self._answer()
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        self._writer.write(f"GET {path} {self._get}".encode())
+        return await self._answer()
+
+    async def _answer(self) -> tuple[int, bytes]:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        lower = head.lower()
+        at = lower.index(b"content-length:") + 15
+        length = int(lower[at : lower.index(b"\r\n", at)])
+        return int(head[9:12]), await self._reader.readexactly(length)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def main() -> None:
+    """Entry of the generator's process: prints what it sent as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--shape", type=json.loads, required=True)
+    arguments = parser.parse_args()
+    load = Load(arguments.url, sys.stdin.readline().strip(), Shape(**arguments.shape))
+    rate, took_s = uvloop.run(load.run(arguments.seconds))
+    result = {
+        "rate": rate,
+        "took_s": took_s,
+        "retries": load.retries,
+        "sent": [[plan.run, plan.writer, count] for plan, count in load.sent.items()],
+    }
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
