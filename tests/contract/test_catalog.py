@@ -8,6 +8,7 @@ import math
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -161,6 +162,10 @@ async def test_an_unreachable_database_is_transient(tmp_path: Path) -> None:
     with pytest.raises(Transient):
         await catalog.setup()
     await catalog.close()
+    # The driver's thread for the failed connection ends by itself, and needs this loop to do so.
+    async with asyncio.timeout(10):
+        while any("_connection_worker" in thread.name for thread in threading.enumerate()):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
