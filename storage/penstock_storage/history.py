@@ -1,0 +1,201 @@
+"""Full-resolution history of a run as JSON lines, page by page, in bounded memory.
+
+A page is as many steps as hold about `_PAGE_POINTS` points: thousands for a few keys, a handful for
+ten thousand. Closing the iterator stops the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from penstock_storage.interface import Columns, LaneRow, PointStore
+from penstock_storage.plan import FOREVER
+from penstock_storage.rows import KeyColumn, LanePlace, Page
+from penstock_storage.schema import DATABASE
+from penstock_storage.segments import contested_runs, cuts
+from penstock_storage.series import int_list, read_first_steps, select
+
+__all__ = ["HistoryQuery", "read_history"]
+
+_PAGE_POINTS = 400_000
+_GROWTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Rows of one run with `lo` <= step < `hi`.
+
+    `names` are the project's keys by number; `keys` those that a row must have, all of them (none:
+    whatever there is). `origin_us` is when the run began. With `by_lane` every lane keeps its rows;
+    else ranks are together, each with its latest attempt, and the lowest rank's value wins.
+    """
+
+    run: int
+    lanes: Sequence[LaneRow]
+    names: Mapping[int, str]
+    keys: Sequence[int] = ()
+    lo: int = -FOREVER
+    hi: int = FOREVER
+    origin_us: int = 0
+    by_lane: bool = False
+
+
+async def read_history(store: PointStore, query: HistoryQuery) -> AsyncIterator[bytes]:
+    """JSON lines in step order, some at a time."""
+    reader = await _Reader.open(store, query)
+    if reader is None:
+        return
+    lo, rows = query.lo, reader.first_rows()
+    while lo < query.hi:
+        found = await reader.read(lo, rows)
+        if found is None:  # more points in a page than memory is meant for
+            rows = max(1, rows // _GROWTH)
+            continue
+        page, lo, size = found
+        lines = page.lines()
+        while chunk := await asyncio.to_thread(next, lines, b""):
+            yield chunk
+        dense = rows * _PAGE_POINTS // max(size, 1)
+        rows = max(1, min(dense, rows * _GROWTH, _PAGE_POINTS))
+
+
+class _Reader:
+    """Reads the pages of one run."""
+
+    def __init__(
+        self,
+        store: PointStore,
+        query: HistoryQuery,
+        lanes: list[LanePlace],
+        keys: list[KeyColumn],
+        texts: set[int],
+    ) -> None:
+        self._store = store
+        self._query = query
+        self._lanes = lanes
+        self._keys = keys
+        self._texts = texts
+        if len(keys) <= 5_000:
+            self._wanted = int_list(key.number for key in keys)
+        else:  # too many to name in a statement
+            self._wanted = f"SELECT key FROM {DATABASE}.series WHERE run = {int(query.run)}"
+
+    @classmethod
+    async def open(cls, store: PointStore, query: HistoryQuery) -> _Reader | None:
+        """A reader for the run, or None if there are no rows to read."""
+        numbers, texts, ends = await asyncio.gather(
+            _numeric_keys(store, query), _value_keys(store, query), _ends(store, query)
+        )
+        wanted = set(query.keys) or set(numbers) | texts
+        if not wanted or not wanted <= set(numbers) | texts:
+            return None
+        keys = [
+            KeyColumn(key, query.names[key], numbers.get(key, 0))
+            for key in sorted(wanted)
+            if key in query.names
+        ]
+        # Lower ranks win; of one rank, lanes do not overlap once they are cut.
+        order = sorted(query.lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+        lanes = [LanePlace(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
+        if query.by_lane:
+            lanes.sort(key=lambda lane: (lane.rank, lane.lane))
+        if not keys or not lanes:
+            return None
+        return cls(store, query, lanes, keys, texts & wanted)
+
+    def first_rows(self) -> int:
+        """Steps of the first page: right if every step has every key."""
+        return max(1, _PAGE_POINTS // len(self._keys))
+
+    async def read(self, lo: int, rows: int) -> tuple[Page, int, int] | None:
+        """The next `rows` logged steps from `lo` on, where the page after it starts, and how many
+        points it has; None if that is too many."""
+        hi = await self._end_of_page(lo, rows)
+        span = f"run = {int(self._query.run)} AND step >= {lo} AND step < {hi}"
+        limit = _PAGE_POINTS * _GROWTH + len(self._keys) * len(self._lanes)
+        points, times, values = await asyncio.gather(
+            self._read_points(span, limit), self._read_times(span), self._read_values(span)
+        )
+        size = len(points["key"]) if points else 0
+        if size >= limit:
+            return None
+        page = Page(
+            keys=self._keys,
+            lanes=self._lanes,
+            points=points,
+            times=times,
+            values=values,
+            origin_us=self._query.origin_us,
+            by_lane=self._query.by_lane,
+            is_complete=bool(self._query.keys),
+        )
+        return page, hi, size
+
+    async def _end_of_page(self, lo: int, rows: int) -> int:
+        found = await select(
+            self._store,
+            f"SELECT max(step) AS last, count() AS rows FROM (SELECT step FROM {DATABASE}.times"
+            f" WHERE run = {int(self._query.run)} AND {self._in_lanes()}"
+            f" AND step >= {lo} AND step < {self._query.hi} ORDER BY step LIMIT {int(rows)})",
+        )
+        if int(found["rows"][0]) < rows:
+            return self._query.hi
+        return int(found["last"][0]) + 1
+
+    def _in_lanes(self) -> str:
+        if len(self._lanes) == 1:  # read in the order of the primary key, up to LIMIT
+            return f"lane = {self._lanes[0].lane}"
+        return f"lane IN ({int_list(lane.lane for lane in self._lanes)})"
+
+    async def _read_points(self, span: str, limit: int) -> Columns:
+        return await select(
+            self._store,
+            f"SELECT key, lane, step, v FROM {DATABASE}.points FINAL"
+            f" PREWHERE key IN ({self._wanted}) AND {span} LIMIT {limit}",
+        )
+
+    async def _read_times(self, span: str) -> Columns:
+        return await select(
+            self._store, f"SELECT lane, step, t FROM {DATABASE}.times FINAL PREWHERE {span}"
+        )
+
+    async def _read_values(self, span: str) -> Columns:
+        if not self._texts:
+            return {}
+        return await select(
+            self._store,
+            f"SELECT key, lane, step, json FROM {DATABASE}.values FINAL"
+            f" PREWHERE key IN ({int_list(self._texts)}) AND {span}",
+        )
+
+
+async def _numeric_keys(store: PointStore, query: HistoryQuery) -> dict[int, int]:
+    """The kinds of each key that has points in the run."""
+    columns = await select(
+        store,
+        f"SELECT key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
+        f" WHERE run = {int(query.run)} GROUP BY key",
+    )
+    if not columns:
+        return {}
+    key, kinds = np.asarray(columns["key"]), np.asarray(columns["kinds"])
+    return dict(zip(key.tolist(), kinds.tolist(), strict=True))
+
+
+async def _value_keys(store: PointStore, query: HistoryQuery) -> set[int]:
+    columns = await select(
+        store, f"SELECT DISTINCT key FROM {DATABASE}.values WHERE run = {int(query.run)}"
+    )
+    return set(np.asarray(columns["key"]).tolist()) if columns else set()
+
+
+async def _ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
+    """The cut of each lane in the latest attempt."""
+    if query.by_lane or not contested_runs(query.lanes):
+        return {}
+    found = cuts(query.lanes, await read_first_steps(store, [query.run]))
+    return {lane: end for (_, lane), end in found.items()}
