@@ -1,3 +1,120 @@
-"""Penstock: self-hosted experiment tracking. Log as you log to wandb; nothing is lost."""
+"""Penstock: self-hosted experiment tracking. Log as you log to wandb; nothing is lost.
+
+    import penstock
+
+    run = penstock.init(project="mnist", config={"lr": 1e-3})
+    for batch in loader:
+        penstock.log({"loss": train(batch)})
+    penstock.finish()
+
+Importing this is light: what a run needs is loaded by `init`.
+"""
+
+# What is imported inside functions is left out of `import penstock`, which must be light.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from penstock.config import Config, Summary
+    from penstock.run import Run
+    from penstock.settings import Settings
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Api",
+    "Settings",
+    "__version__",
+    "alert",
+    "config",
+    "define_metric",
+    "finish",
+    "init",
+    "log",
+    "login",
+    "run",
+    "summary",
+]
+
+run: Run | None = None
+"""The current run."""
+config: Config
+summary: Summary
+
+
+def init(*args: Any, **kwargs: Any) -> Run:
+    """Start a run; see `penstock.session.init` for the arguments."""
+    from penstock import session
+
+    session.on_change(_follow)
+    return session.init(*args, **kwargs)
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
+    """Log a row to the current run; see `penstock.run.Run.log`."""
+    _active("log").log(data, step, commit)
+
+
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """Finish the current run and wait until the server has stored it."""
+    if run is not None:
+        from penstock import session
+
+        session.finish(exit_code, quiet)
+
+
+def define_metric(name: str, **options: Any) -> None:
+    """Say how a metric of the current run is meant."""
+    _active("define_metric").define_metric(name, **options)
+
+
+def alert(title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
+    """Record an alert with the current run."""
+    _active("alert").alert(title, text, level, **options)
+
+
+def login(
+    key: str | None = None, host: str | None = None, relogin: bool | None = None, **others: Any
+) -> bool:
+    """Check an API key with the server and keep it; see `penstock.login.login`."""
+    from penstock.login import login as log_in
+
+    return log_in(key=key, host=host, relogin=relogin)
+
+
+_LAZY = {"Settings": "penstock.settings", "Api": "penstock.api", "Run": "penstock.run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    if name in ("config", "summary"):
+        if run is not None:
+            return getattr(run, name)
+        raise AttributeError(f"call penstock.init() before penstock.{name}")
+    raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+
+
+def _active(what: str) -> Run:
+    if run is None:
+        from penstock.errors import PenstockError
+
+        raise PenstockError(f"call penstock.init() before penstock.{what}")
+    return run
+
+
+_log_to_current = log
+
+
+def _follow(current: Run | None) -> None:
+    """Make the module's names those of the current run; `log` becomes its own, a call less."""
+    global run, log
+    run = current
+    log = _log_to_current if current is None else current.log

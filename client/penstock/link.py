@@ -1,0 +1,135 @@
+"""HTTP to one server: kept connections, proxies, and replies as values or typed errors.
+
+Standard library only. Everything that may pass by itself (no connection, timeouts, 429, 5xx) is
+`Transient`; everything that will not is `Rejected`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import threading
+import urllib.request
+from typing import Any
+from urllib.parse import SplitResult, quote, urlsplit
+
+from penstock.errors import Rejected, Transient, from_reply
+from penstock.meta import Meta
+
+__all__ = ["Link", "is_loopback"]
+
+_TIMEOUT_S = 30.0
+_LARGEST_REPLY = 16 << 20
+
+
+class Link:
+    """One server as one user sees it. Safe to use from several threads: each has a connection."""
+
+    def __init__(self, base_url: str, ca_file: str | None, proxies: dict[str, str]) -> None:
+        self.base = urlsplit(base_url.rstrip("/"))
+        if self.base.scheme not in ("http", "https") or not self.base.hostname:
+            raise Rejected(f"{base_url!r} is not an http(s) URL", code="bad_url")
+        self._ca_file = ca_file
+        self._proxy = _proxy_for(self.base, proxies)
+        self._local = threading.local()
+
+    @classmethod
+    def of(cls, meta: Meta) -> Link:
+        return cls(meta.base_url, meta.ca_file, meta.proxies)
+
+    def post_batches(self, body: bytes, api_key: str) -> dict[str, Any]:
+        """Send a body of batches. Raises Transient or Rejected."""
+        return self.call("POST", "/v1/batches", api_key, body)
+
+    def writer_mark(self, meta: Meta, api_key: str) -> dict[str, Any]:
+        """What is committed of one writer: {committed, queue, store}."""
+        names = (meta.entity or "-", meta.project, meta.run, meta.writer)
+        path = "/v1/writers/" + "/".join(quote(name, safe="") for name in names)
+        return self.call("GET", path, api_key)
+
+    def call(
+        self, method: str, path: str, api_key: str, body: bytes | None = None
+    ) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/msgpack"
+        status, reply_headers, data = self._exchange(method, path, headers, body)
+        try:
+            payload = json.loads(data) if data else {}
+        except ValueError:
+            payload = None
+        if status >= 400:
+            raise from_reply(status, payload, reply_headers.get("Retry-After"))
+        if status >= 300 or not isinstance(payload, dict):
+            where = reply_headers.get("Location", "")
+            raise Transient(
+                f"{self.base.geturl()} does not answer like Penstock (status {status} {where})",
+                code="not_penstock",
+                status=status,
+            )
+        return payload
+
+    def _exchange(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        target = self.base.path + path
+        if self._proxy is not None and self.base.scheme == "http":
+            target = f"http://{self.base.netloc}{target}"
+        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        for connection in [kept, None] if kept is not None else [None]:
+            try:
+                connection = connection or self._connect()
+                connection.request(method, target, body, headers)
+                reply = connection.getresponse()
+                data = reply.read(_LARGEST_REPLY)
+                self._local.connection = None if reply.will_close else connection
+                return reply.status, reply.headers, data
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                # A kept connection may have been closed meanwhile; the same bytes may go again.
+                if connection is kept and kept is not None and not isinstance(error, TimeoutError):
+                    continue
+                raise Transient(
+                    f"cannot reach {self.base.geturl()}: {str(error) or type(error).__name__}",
+                    code="unreachable",
+                ) from error
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port = self.base.hostname or "", self.base.port
+        proxy = self._proxy
+        connection: http.client.HTTPConnection
+        if self.base.scheme == "https":
+            context = ssl.create_default_context(cafile=self._ca_file)
+            at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
+            connection = http.client.HTTPSConnection(*at, timeout=_TIMEOUT_S, context=context)
+            if proxy:
+                connection.set_tunnel(host, port or 443)
+        else:
+            at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
+            connection = http.client.HTTPConnection(*at, timeout=_TIMEOUT_S)
+        self._local.connection = connection
+        return connection
+
+
+def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None:
+    url = proxies.get(base.scheme)
+    host = base.hostname or ""
+    if not url or is_loopback(base.geturl()):
+        return None
+    if "no" in proxies and urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
+        return None
+    return urlsplit(url if "://" in url else f"http://{url}")
+
+
+def is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

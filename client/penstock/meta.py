@@ -1,0 +1,71 @@
+"""Whose spool this is and where it goes: `meta.json`, written once, readable by its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Meta", "boot_id", "load_meta", "replace_json", "store_meta"]
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What the shipper must know of a writer.
+
+    `primary` is true for the writer that speaks for the run's state: a crash of another one does
+    not mean that the run crashed. An empty `api_key` is looked up in the login file.
+    """
+
+    base_url: str
+    api_key: str
+    entity: str | None
+    project: str
+    run: str
+    writer: str
+    writer_started: int
+    rank: int = 0
+    primary: bool = True
+    offline: bool = False
+    ca_file: str | None = None
+    proxies: dict[str, str] = field(default_factory=dict)
+    host: str = ""
+    boot_id: str = ""
+    pid: int = 0
+    version: str = ""
+
+
+_FIELDS = frozenset(item.name for item in fields(Meta))
+
+
+def store_meta(folder: Path, meta: Meta) -> None:
+    replace_json(folder / "meta.json", asdict(meta))
+
+
+def load_meta(folder: Path) -> Meta:
+    """Raises OSError or ValueError if there is no readable one. Fields of newer versions are
+    ignored."""
+    stored = json.loads((folder / "meta.json").read_text())
+    try:
+        return Meta(**{name: value for name, value in stored.items() if name in _FIELDS})
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / 'meta.json'}: {error}") from None
+
+
+def replace_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a small private file so that a reader sees the old content or the new one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        json.dump(content, file, separators=(",", ":"))
+    temporary.rename(path)
+
+
+def boot_id() -> str:
+    """Changes when the host starts anew, so that a process number of an older boot is not trusted."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""

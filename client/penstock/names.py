@@ -1,0 +1,39 @@
+"""Names for runs that were given none: an id of eight characters, and a name people can say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+__all__ = ["friendly_name", "run_id"]
+
+T = TypeVar("T")
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_ADJECTIVES = """
+amber ample brisk bright calm candid clear crisp deep eager early fair fleet fresh gentle
+glad golden grand hardy hazel humble keen kind late lively lucid lunar mellow mild misty
+noble quick quiet rapid ready royal rustic sharp silent silver smooth snowy solar spry
+steady still stout sunny swift tidal tidy vivid warm wild windy wise
+""".split()  # noqa: SIM905 (kept readable)
+_NOUNS = """
+otter heron falcon badger beaver bison brook canyon cedar comet condor coral crane delta
+dingo dolphin eagle elk ember fern finch fjord fox gecko glacier grove gull hare hawk ibis
+jaguar kestrel lark lemur lynx maple marten meadow merlin moose newt orca osprey owl panda
+pine puffin quail raven reef river robin sable salmon seal spruce stork swan tern trout weir wren
+""".split()  # noqa: SIM905
+
+
+def run_id() -> str:
+    return "".join(_chosen(_ALPHABET) for _ in range(8))
+
+
+def friendly_name() -> str:
+    """For example brisk-otter-12."""
+    return f"{_chosen(_ADJECTIVES)}-{_chosen(_NOUNS)}-{_chosen(range(1, 100))}"
+
+
+def _chosen(choices: Sequence[T]) -> T:
+    # Not `random`: scripts seed that, and two runs with one seed must not share an id.
+    return choices[int.from_bytes(os.urandom(8), "little") % len(choices)]

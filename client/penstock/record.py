@@ -1,0 +1,76 @@
+"""The bytes of a spool: what a writer appends and the shipper reads. Defined here and nowhere else.
+
+A segment file is a header and then records, each at a multiple of 8 bytes:
+
+    [u32 length][u32 crc32][payload: kind u8, 3 x 0, shape u32, step i64, time i64 ns, msgpack body]
+
+All little-endian. The length is written last and a reader trusts only the CRC, so a record is there
+wholly or not at all. A ROW holds values only; its keys stand in the SHAPE record of the same number,
+which is written before its first row in every segment, so that a segment can be read alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+__all__ = [
+    "FIRST_OFFSET",
+    "PAYLOAD_HEAD",
+    "RECORD_HEAD",
+    "Kind",
+    "Position",
+    "aligned",
+    "read_segment_header",
+    "segment_header",
+    "segment_name",
+]
+
+RECORD_HEAD = struct.Struct("<II")
+PAYLOAD_HEAD = struct.Struct("<BxxxIqq")
+_SEGMENT_HEADER = struct.Struct("<8sIIQ8x")
+_MAGIC = b"PENSTOCK"
+_VERSION = 1
+FIRST_OFFSET = _SEGMENT_HEADER.size
+
+
+class Kind(IntEnum):
+    """What a payload's body is."""
+
+    SHAPE = 1
+    """A list of keys; `shape` is the number that rows refer to."""
+    ROW = 2
+    """A list of values, one per key of its shape."""
+    RECORD = 3
+    """A map that goes into a batch's `records` as it is."""
+    END = 4
+    """Nothing; the writer closed its spool in order, no record follows."""
+
+
+class Position(NamedTuple):
+    """A place in a spool: the segment's number and the byte in it."""
+
+    segment: int
+    offset: int
+
+
+def aligned(offset: int) -> int:
+    """The first place for a record at or after `offset`."""
+    return (offset + 7) & -8
+
+
+def segment_name(sequence: int) -> str:
+    return f"{sequence:08d}.seg"
+
+
+def segment_header(sequence: int, created_ns: int) -> bytes:
+    return _SEGMENT_HEADER.pack(_MAGIC, _VERSION, sequence, created_ns)
+
+
+def read_segment_header(data: bytes) -> int | None:
+    """The segment's number, or None if these bytes do not begin a segment of a known version."""
+    if len(data) < FIRST_OFFSET:
+        return None
+    magic, version, sequence, _ = _SEGMENT_HEADER.unpack_from(data)
+    return int(sequence) if magic == _MAGIC and version == _VERSION else None

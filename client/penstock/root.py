@@ -1,0 +1,90 @@
+"""The folder that holds all spools of one user on one host: where it lies, and that it is private.
+
+Each writer has a subfolder of its own; one shipper process serves the whole root. On a network file
+system the root is a subfolder named after the host, because locks and maps are trusted per host only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from penstock.errors import PenstockError
+
+__all__ = ["default_root", "is_network", "open_root", "spools_in", "used_bytes"]
+
+_NETWORK_TYPES = ("nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs")
+
+
+def default_root() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "penstock"
+    return Path(f"/var/tmp/penstock-{os.getuid()}")  # noqa: S108 (open_root checks who owns it)
+
+
+def open_root(folder: Path) -> Path:
+    """`folder`, made if need be, as one that only this user can read.
+
+    Raises PenstockError if it cannot be made or belongs to somebody else.
+    """
+    folder = folder.expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise PenstockError(
+                f"{folder} is not a folder of this user; set PENSTOCK_DIR to a private one"
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(0o700)
+        if is_network(folder) and folder.name != os.uname().nodename:
+            folder = folder / os.uname().nodename
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise PenstockError(
+            f"cannot keep data in {folder}: {error.strerror}; set PENSTOCK_DIR to a local folder"
+        ) from error
+    return folder
+
+
+def is_network(folder: Path) -> bool:
+    """Whether `folder` lies on a file system on which shared maps cannot be trusted."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    path = f"{folder.resolve()}/"
+    best, kind = "", ""
+    for line in mounts:
+        _, point, fs_type, *_ = line.split(" ", 3)
+        point = point.replace("\\040", " ").rstrip("/") + "/"
+        if path.startswith(point) and len(point) >= len(best):
+            best, kind = point, fs_type
+    return kind.startswith(_NETWORK_TYPES)
+
+
+def spools_in(root: Path) -> Iterator[Path]:
+    """The spools under `root`; one that is still being made has no meta file and is left out."""
+    try:
+        entries = list(os.scandir(root))
+    except OSError:
+        return
+    for entry in entries:
+        folder = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False) and (folder / "meta.json").exists():
+            yield folder
+
+
+def used_bytes(root: Path) -> int:
+    """The disk space that all spools under `root` take."""
+    total = 0
+    for folder in spools_in(root):
+        try:
+            for entry in os.scandir(folder):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError:
+            continue
+    return total

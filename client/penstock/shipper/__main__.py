@@ -1,0 +1,52 @@
+"""`python -m penstock.shipper ROOT`: send what lies under ROOT, then leave."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import os
+from pathlib import Path
+
+from penstock.shipper.daemon import IDLE_EXIT_S, Daemon, hold_root
+
+_LOG_BYTES = 256 << 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="penstock.shipper")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--idle-exit", type=float, default=IDLE_EXIT_S, metavar="SECONDS")
+    parser.add_argument("--limit-bytes", type=int, default=2 << 30)
+    parser.add_argument("--detach", action="store_true", help="go on in the background")
+    options = parser.parse_args()
+    if options.detach and os.fork():
+        os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
+    _log_to(options.root / "shipper.log")
+    log = logging.getLogger("penstock.shipper")
+    # Once more after each shift: a spool may have come between the last look and the lock's end.
+    while True:
+        with hold_root(options.root) as elected:
+            if not elected:
+                return
+            log.info("started, process %d", os.getpid())
+            daemon = Daemon(
+                options.root, idle_exit_s=options.idle_exit, limit_bytes=options.limit_bytes
+            )
+            daemon.run()
+        if not daemon.has_new_spools():
+            log.info("nothing left to do")
+            return
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    logging.basicConfig(
+        handlers=[handler],
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""One batch's worth of a spool, from a position on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgpack
+
+from penstock.record import Kind, Position
+from penstock.shipper.columns import BatchLimits, Columns
+from penstock.shipper.reader import Record, SpoolReader
+
+__all__ = ["Gathered", "gather"]
+
+
+@dataclass
+class Gathered:
+    """`columns` hold the records in [start, end). `ended`: END was among them. `full`: more may
+    follow at once."""
+
+    columns: Columns
+    end: Position
+    ended: bool = False
+    full: bool = False
+
+
+def gather(
+    reader: SpoolReader,
+    start: Position,
+    limits: BatchLimits,
+    *,
+    stop: Position | None = None,
+    abandoned: bool = False,
+) -> Gathered:
+    """Read from `start` up to `stop` (default: as far as there is) or until a batch is full.
+
+    `abandoned` says that the writer is gone, so that what is damaged now stays so.
+    """
+    found = Gathered(Columns(limits), start)
+    while not found.full and not found.ended and (stop is None or found.end < stop):
+        data = reader.chunk(found.end)
+        if data:
+            _take(reader, data, found, stop)
+            continue
+        following = reader.following(found.end)
+        if following is None and not abandoned:
+            break
+        # Looked at again only now: the last record may have come before the next segment did.
+        if reader.chunk(found.end):
+            continue
+        after = reader.after_damage(found.end) or following
+        if after is None:
+            break
+        found.end = after
+    return found
+
+
+def _take(reader: SpoolReader, data: bytes, found: Gathered, stop: Position | None) -> None:
+    columns = found.columns
+    segment, base = found.end
+    if stop is not None and stop.segment == segment:
+        data = data[: stop.offset - base]
+    for item in reader.records(data, found.end, columns.room_for):
+        if isinstance(item, Record):
+            if item.kind == Kind.RECORD:
+                record = msgpack.unpackb(item.body, strict_map_key=False)
+                columns.add_record(record, len(item.body))
+            found.ended = item.kind == Kind.END
+            end = item.end
+        else:
+            columns.add_run(item)
+            end = found.end.offset + item.rows.size
+        found.end = Position(segment, end)
+        if found.ended or columns.full:
+            break
+    found.full = columns.full

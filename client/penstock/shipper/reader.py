@@ -1,0 +1,257 @@
+"""Reads a spool while it is written: contiguous records whose checksum is right, nothing else.
+
+A record with length 0 is where the writer will go on. Behind a record that is damaged nothing is
+trusted until a later place in the same segment again holds a record with a right checksum; that gap
+is counted. In the segment that a live writer fills, a wrong checksum may be a record in the making,
+so reading waits there.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import msgpack
+import numpy as np
+
+from penstock.record import (
+    FIRST_OFFSET,
+    PAYLOAD_HEAD,
+    RECORD_HEAD,
+    Kind,
+    Position,
+    aligned,
+    read_segment_header,
+    segment_name,
+)
+
+__all__ = ["Record", "Run", "SpoolReader"]
+
+_LEAST_READ = 64 << 10
+_MOST_READ = 4 << 20
+_LARGEST_RECORD = 256 << 20
+_HEAD = RECORD_HEAD.size
+_BODY = _HEAD + PAYLOAD_HEAD.size
+
+
+class Record(NamedTuple):
+    """One record; `end` is the offset of the next."""
+
+    kind: int
+    shape: int
+    step: int
+    time_ns: int
+    body: memoryview
+    end: int
+
+
+@dataclass(slots=True)
+class Run:
+    """Rows of one shape and one length, one after another: `rows` is u8[n, stride]."""
+
+    keys: tuple[str, ...]
+    rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    length: int
+
+    @property
+    def count(self) -> int:
+        return self.rows.shape[0]
+
+    def column(self, start: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The i64 at byte `start` of each record."""
+        return np.ascontiguousarray(self.rows[:, start : start + 8]).view("<i8")[:, 0]
+
+    @property
+    def steps(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self.column(_HEAD + 8)
+
+    @property
+    def times_ns(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self.column(_HEAD + 16)
+
+    def bodies(self) -> Iterator[memoryview]:
+        for row in self.rows:
+            yield row.data[_BODY : _HEAD + self.length]
+
+
+class SpoolReader:
+    """Random and sequential access to one spool's records."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged_bytes = 0
+        self._read_size = _LEAST_READ
+        self._fd = -1
+        self._segment = 0
+        self._shapes: dict[int, tuple[str, ...]] = {}
+        self._shapes_to = 0
+        self._interned: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._segment = -1, 0
+
+    def first(self) -> Position:
+        """Where the oldest segment that still exists begins."""
+        return Position(min(self.segments(), default=1), FIRST_OFFSET)
+
+    def segments(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.folder.glob("*.seg"))
+
+    def following(self, position: Position) -> Position | None:
+        """The start of the next segment, if there is one: then this one is complete."""
+        number = position.segment + 1
+        if (self.folder / segment_name(number)).exists():
+            return Position(number, FIRST_OFFSET)
+        return None
+
+    def chunk(self, position: Position) -> bytes:
+        """Bytes from `position` on that begin with a whole, right record, or nothing."""
+        self._open(position.segment)
+        head = os.pread(self._fd, _HEAD, position.offset)
+        length = RECORD_HEAD.unpack(head)[0] if len(head) == _HEAD else 0
+        if length == 0 or length > _LARGEST_RECORD:
+            return b""
+        wanted = max(self._read_size, _HEAD + length)
+        data = os.pread(self._fd, wanted, position.offset)
+        self._read_size = (
+            _MOST_READ if len(data) == wanted and data[-8:] != bytes(8) else _LEAST_READ
+        )
+        if _is_right(memoryview(data), 0):
+            return data
+        return b""
+
+    def after_damage(self, position: Position) -> Position | None:
+        """The next place behind `position` in its segment with a right record.
+
+        Call it only for a complete segment; what lies between is lost and counted.
+        """
+        self._open(position.segment)
+        size = os.fstat(self._fd).st_size - position.offset
+        data = os.pread(self._fd, max(size, 0), position.offset).rstrip(b"\0")
+        view = memoryview(data + bytes(-len(data) % 8))
+        lengths = np.frombuffer(view, "<u4")[2::2]
+        plausible = (lengths >= PAYLOAD_HEAD.size) & (lengths <= len(view))
+        for offset in ((np.flatnonzero(plausible) + 1) * 8).tolist():
+            if _is_right(view, offset):
+                self.damaged_bytes += offset
+                return Position(position.segment, position.offset + offset)
+        self.damaged_bytes += len(data)
+        return None
+
+    def records(
+        self, data: bytes, position: Position, room_for: Callable[[int], int]
+    ) -> Iterator[Record | Run]:
+        """The records in `data`, which lies at `position`; rows that look alike come as one `Run`.
+
+        `room_for(keys)` says how many rows of so many keys are wanted; 0 stops. Also stops before a
+        record that is not whole and right.
+        """
+        self._learn_shapes(position)
+        view = memoryview(data)
+        offset = 0
+        while _is_right(view, offset):
+            length = RECORD_HEAD.unpack_from(view, offset)[0]
+            end = aligned(offset + _HEAD + length)
+            kind, shape, step, time_ns = PAYLOAD_HEAD.unpack_from(view, offset + _HEAD)
+            if kind == Kind.ROW and shape in self._shapes:
+                room = room_for(len(self._shapes[shape]))
+                if room <= 0:
+                    return
+                run = self._run(view, offset, length, self._shapes[shape], room)
+                offset += run.count * (end - offset)
+                yield run
+                continue
+            body = view[offset + _BODY : offset + _HEAD + length]
+            if kind == Kind.SHAPE:
+                self._learn(shape, body, position.offset + end)
+            yield Record(kind, shape, step, time_ns, body, position.offset + end)
+            offset = end
+
+    def _run(
+        self, view: memoryview, offset: int, length: int, keys: tuple[str, ...], most_rows: int
+    ) -> Run:
+        stride = aligned(_HEAD + length)
+        available = max(1, min(most_rows, (len(view) - offset) // stride))
+        count = 1
+        # Probe further only while rows stay alike, so that short runs cost little.
+        while count < available:
+            probe = min(available, count * 8)
+            alike = _alike(view, offset, stride, probe)
+            count = alike
+            if alike < probe:
+                break
+        ends = offset + count * stride
+        if ends > len(view):  # the last record's padding lies behind the chunk
+            data = bytes(view[offset:]) + bytes(ends - len(view))
+            rows = np.frombuffer(data, np.uint8, count * stride)
+        else:
+            rows = np.frombuffer(view, np.uint8, count * stride, offset)
+        return Run(keys, rows.reshape(count, stride), length)
+
+    def _open(self, segment: int) -> None:
+        if segment == self._segment:
+            return
+        self.close()
+        self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
+        self._segment = segment
+        self._shapes, self._shapes_to = {}, FIRST_OFFSET
+        if read_segment_header(os.pread(self._fd, FIRST_OFFSET, 0)) != segment:
+            self.damaged_bytes += FIRST_OFFSET
+
+    def _learn(self, shape: int, body: memoryview, end: int) -> None:
+        keys = tuple(msgpack.unpackb(body))
+        self._shapes[shape] = self._interned.setdefault(keys, keys)
+        self._shapes_to = max(self._shapes_to, end)
+
+    def _learn_shapes(self, position: Position) -> None:
+        """Know the shapes declared before `position`, where reading starts amid a segment."""
+        offset = self._shapes_to
+        self._shapes_to = max(self._shapes_to, position.offset)
+        if offset >= position.offset:
+            return
+        data = memoryview(os.pread(self._fd, position.offset - offset, offset))
+        start = 0
+        while start + _BODY <= len(data):
+            length = RECORD_HEAD.unpack_from(data, start)[0]
+            if length and data[start + _HEAD] == Kind.SHAPE and _is_right(data, start):
+                shape = PAYLOAD_HEAD.unpack_from(data, start + _HEAD)[1]
+                self._learn(shape, data[start + _BODY : start + _HEAD + length], 0)
+            # Damaged lengths are walked over in the smallest steps.
+            right = length >= PAYLOAD_HEAD.size and start + _HEAD + length <= len(data)
+            start = aligned(start + _HEAD + length) if right else start + 8
+
+
+def _is_right(view: memoryview, offset: int) -> bool:
+    if offset + _BODY > len(view):
+        return False
+    length, checksum = RECORD_HEAD.unpack_from(view, offset)
+    end = offset + _HEAD + length
+    if length < PAYLOAD_HEAD.size or end > len(view):
+        return False
+    return zlib.crc32(view[offset + _HEAD : end]) == int(checksum)
+
+
+def _alike(view: memoryview, offset: int, stride: int, most: int) -> int:
+    """How many records from `offset` on are right and look like the first: same length, kind
+    and shape."""
+    most = min(most, (len(view) - offset) // stride)
+    if most <= 1:
+        return 1
+    rows = np.frombuffer(view, np.uint8, most * stride, offset).reshape(most, stride)
+    heads = np.ascontiguousarray(rows[:, :16]).view("<u4")
+    same = (
+        (heads[:, 0] == heads[0, 0]) & (heads[:, 2] == heads[0, 2]) & (heads[:, 3] == heads[0, 3])
+    )
+    count = most if same.all() else int(same.argmin())
+    crc32, length = zlib.crc32, int(heads[0, 0])
+    starts = range(offset + _HEAD, offset + _HEAD + count * stride, stride)
+    for index, (start, checksum) in enumerate(zip(starts, heads[:, 1].tolist(), strict=False)):
+        if crc32(view[start : start + length]) != checksum:
+            return index
+    return count

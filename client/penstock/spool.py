@@ -1,0 +1,184 @@
+"""A writer's folder of segments: its lock, the room it may take, and the next segment made ahead.
+
+One spool belongs to one writer and is never written by another: whoever finds it later only drains
+it. While the writer lives it holds a lock on the folder's `lock` file; the lock free and no END
+record means that the writer died. A thread keeps the next segment ready, so that the logging path
+only swaps, and looks after the spool once a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.meta import Meta, store_meta
+from penstock.notices import NOTICES
+from penstock.record import FIRST_OFFSET, RECORD_HEAD
+from penstock.root import is_network, used_bytes
+from penstock.segment import NO_SEGMENT, Segment
+
+__all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
+
+FIRST_SEGMENT_BYTES = 256 << 10
+LARGEST_SEGMENT_BYTES = 8 << 20
+_LOOK_INTERVAL_S = 1.0
+_ROOM_INTERVAL_S = 0.25
+
+
+@dataclass(frozen=True)
+class SpoolOptions:
+    """`limit_bytes` holds for all spools of the root together; when it is reached, `on_full`
+    decides: "drop" drops the newest rows, counted and reported, "block" waits for room."""
+
+    limit_bytes: int = 2 << 30
+    on_full: str = "drop"
+
+
+class Spool:
+    """The folder `root/<writer>` while its writer fills it."""
+
+    def __init__(
+        self,
+        root: Path,
+        meta: Meta,
+        options: SpoolOptions,
+        look: Callable[[Path], None] = lambda folder: None,
+    ) -> None:
+        """Makes the folder and its first segment; raises OSError if that cannot be done.
+
+        `look` is called with the folder about once a second, by the spool's thread.
+        """
+        self.root = root
+        self.folder = root / meta.writer
+        self.options = options
+        self._mapped = not is_network(root)
+        self._look = look
+        self._sequence = 0
+        self._size = FIRST_SEGMENT_BYTES
+        self._ready: Segment | None = None
+        self._retired: list[Segment] = []
+        self._no_room_until = 0.0
+        self._wake = threading.Event()
+        self._making = threading.Lock()
+        self._closed = False
+        self.folder.mkdir(mode=0o700)
+        self._lock_fd = _hold_lock(self.folder / "lock")
+        self.first = self.next_segment(0) or NO_SEGMENT
+        # Last, because a folder with a meta file is a spool that a shipper may open.
+        store_meta(self.folder, meta)
+        self._thread = threading.Thread(target=self._keep, name="penstock-spool", daemon=True)
+        self._thread.start()
+        self._wake.set()
+
+    def next_segment(self, payload_bytes: int) -> Segment | None:
+        """The segment after the present one, with room for a payload; None if there is no room.
+
+        The segment before it must be complete: a reader may leave that one as soon as this exists.
+        """
+        need = FIRST_OFFSET + RECORD_HEAD.size + payload_bytes
+        with self._making:
+            segment, self._ready = self._ready, None
+            if segment is not None and segment.size < need:
+                segment.close()
+                segment = None
+            segment = segment or self._make(need)
+        if segment is not None:
+            segment.publish()
+            self._sequence = segment.sequence
+            self._size = min(self._size * 2, LARGEST_SEGMENT_BYTES)
+            self._wake.set()
+        return segment
+
+    def retire(self, segment: Segment) -> None:
+        """Unmap a complete segment, later and off the logging path."""
+        if segment is not NO_SEGMENT:
+            self._retired.append(segment)
+
+    def close(self, segment: Segment) -> None:
+        """Let go of everything; the writer appended its last record. The lock becomes free."""
+        self._closed = True
+        self._wake.set()
+        with self._making:
+            if self._ready is not None:
+                self._ready.close()
+                self._ready.path.unlink(missing_ok=True)
+                self._ready = None
+        self._close_retired()
+        if segment is not NO_SEGMENT:
+            segment.close(trim=True)
+        os.close(self._lock_fd)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's files without changing any of them."""
+        self._closed = True
+        for segment in (self._ready, *self._retired):
+            if segment is not None:
+                segment.forget()
+        # Held by the child, the lock would make a dead parent look alive.
+        os.close(self._lock_fd)
+
+    def _make(self, need: int) -> Segment | None:
+        now = time.monotonic()
+        if now < self._no_room_until:
+            return None
+        room = self.options.limit_bytes - used_bytes(self.root)
+        size = max(self._size, need)
+        while size > max(room, 0) and size // 2 >= max(need, FIRST_SEGMENT_BYTES):
+            size //= 2
+        if size <= room:
+            with contextlib.suppress(OSError):
+                return Segment.create(self.folder, self._sequence + 1, size, mapped=self._mapped)
+        self._no_room_until = now + _ROOM_INTERVAL_S
+        return None
+
+    def _keep(self) -> None:
+        look_at = 0.0
+        while not self._closed:
+            self._wake.wait(_LOOK_INTERVAL_S)
+            self._wake.clear()
+            self._close_retired()
+            with self._making:
+                if self._ready is None and not self._closed:
+                    self._ready = self._make(0)
+            if time.monotonic() >= look_at and not self._closed:
+                look_at = time.monotonic() + _LOOK_INTERVAL_S
+                self._look_after()
+
+    def _look_after(self) -> None:
+        try:
+            self._look(self.folder)
+        except Exception as error:  # the seam between training and everything around it
+            NOTICES.warn("look", f"looking after the spool failed: {error!r}")
+
+    def _close_retired(self) -> None:
+        while self._retired:
+            self._retired.pop().close()
+
+
+def _hold_lock(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # Where locks are not supported the shipper falls back on the process number in the meta file.
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def is_writer_alive(folder: Path) -> bool:
+    """Whether the process that writes this spool still holds its lock."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

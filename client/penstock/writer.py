@@ -1,0 +1,325 @@
+"""The hot path: `log()` packs a row into the mapped spool and returns.
+
+When `log` has returned, the row is in the page cache and survives `kill -9` of this process. Rows of
+plain values (exactly float, int, bool, str, None, np.float64, and lists and dicts of them) take the
+fast path, a microsecond or two; everything else, and everything unusual, goes to the slow path,
+which never raises. Safe to call from threads, from signal handlers and after a fork.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from time import time_ns
+from typing import Any
+
+import msgpack
+
+from penstock.notices import NOTICES
+from penstock.record import PAYLOAD_HEAD, RECORD_HEAD, Kind
+from penstock.segment import NO_SEGMENT, Segment
+from penstock.spool import Spool
+
+__all__ = ["MAX_KEYS", "MAX_KEY_BYTES", "NoRoom", "Unusual", "Writer", "is_key"]
+
+MAX_KEYS = 20_000
+MAX_KEY_BYTES = 512
+MAX_STEP = 2**53
+RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
+_MAX_SHAPES = 4_096
+_UNDECLARED = -1
+_ROOM_POLL_S = 0.05
+
+# Bound once: the hot path looks nothing up that it need not.
+_ROW = int(Kind.ROW)
+_pack_payload_head = PAYLOAD_HEAD.pack
+_pack_record_head_into = RECORD_HEAD.pack_into
+_crc32 = zlib.crc32
+
+
+class Unusual(Exception):
+    """A row that the fast path does not take."""
+
+
+class NoRoom(Exception):
+    """A row that cannot be stored: the spool is full, or the run is finished."""
+
+
+class _Shape:
+    """A tuple of keys that were logged together, and the values last seen under them."""
+
+    __slots__ = ("keys", "last", "number", "payload", "segment", "time_ns")
+
+    def __init__(self, number: int, keys: list[str]) -> None:
+        self.number = number
+        self.keys = keys
+        self.payload = _pack_payload_head(Kind.SHAPE, number, 0, 0) + msgpack.packb(keys)
+        self.segment = _UNDECLARED
+        self.last: list[Any] = []
+        self.time_ns = 0
+
+
+class Writer:
+    """Appends one run's rows and records to a spool, which `open_spool` makes when it is needed.
+
+    `slow_path(data, step, commit)` takes the rows that the fast path refuses.
+    """
+
+    def __init__(
+        self,
+        open_spool: Callable[[], Spool],
+        slow_path: Callable[[object, Any, bool | None], None],
+    ) -> None:
+        self.step = 0
+        """The step of the next `log` without one."""
+        self.dropped_rows = 0
+        self._open_spool = open_spool
+        self._slow_path = slow_path
+        self._pack: Callable[[Any], bytes] = msgpack.Packer(
+            strict_types=True, default=_plain_float
+        ).pack
+        self._lock = threading.RLock()
+        self._busy = False
+        self._deferred: list[Callable[[], None]] = []
+        self._closed = False
+        self._spool: Spool | None = None
+        self._segment: Segment = NO_SEGMENT
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._shape_count = 0
+        self._shape = _Shape(0, [])
+        self._keys: list[str] | None = None
+        self._older_last: dict[str, Any] = {}
+
+    def log(
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
+    ) -> None:
+        """Log a row; see `penstock.Run.log`."""
+        try:
+            values = list(data.values())
+            with self._lock:
+                if self._busy:  # a signal handler logs in the middle of its thread's own log
+                    row = dict(data)
+                    self._deferred.append(lambda: self.log(row, step, commit))
+                    return
+                self._busy = True
+                try:
+                    keys = list(data)
+                    if keys != self._keys:
+                        self._enter_shape(keys)
+                    shape = self._shape
+                    body = self._pack(values)
+                    row_step = self.step if step is None else self._given_step(step, commit)
+                    now = time_ns()
+                    payload = _pack_payload_head(_ROW, shape.number, row_step, now) + body
+                    segment = self._segment
+                    offset = segment.position
+                    start = offset + 8
+                    size = len(payload)
+                    end = start + size
+                    if end <= segment.limit:
+                        try:
+                            segment.buffer[start:end] = payload
+                            _pack_record_head_into(segment.buffer, offset, size, _crc32(payload))
+                            segment.position = (end + 7) & -8
+                        except BaseException:
+                            segment.seal()  # interrupted midway: nothing is written over
+                            raise
+                    else:
+                        self._append(payload)
+                    if step is None and commit is not False:
+                        self.step = row_step + 1
+                    shape.last = values
+                    shape.time_ns = now
+                finally:
+                    self._busy = False
+            if self._deferred:
+                self._run_deferred()
+        except NoRoom as reason:
+            self.drop(str(reason))
+        except Exception:  # the seam: whatever is wrong with a row, the training goes on
+            self._slow_path(data, step, commit)
+
+    def append_row(self, row: dict[str, Any], step: int, at_ns: int) -> None:
+        """Append a row of plain values as it stands, whatever the step counter says.
+
+        Raises `NoRoom`, `Unusual`, or msgpack's errors for values that are not plain.
+        """
+
+        def append() -> None:
+            self._enter_shape(list(row))
+            values = list(row.values())
+            head = _pack_payload_head(_ROW, self._shape.number, step, at_ns)
+            self._append(head + self._pack(values))
+            self._shape.last, self._shape.time_ns = values, at_ns
+
+        self._alone(append)
+
+    def append_record(self, record: dict[str, Any]) -> None:
+        """Append a record of the wire format, `{t: …}`. Raises `NoRoom`."""
+        payload = _pack_payload_head(Kind.RECORD, 0, 0, time_ns()) + msgpack.packb(record)
+        self._alone(lambda: self._append(payload))
+
+    def take_step(self, step: int | None, commit: bool | None) -> int:
+        """The step that a row gets by the rules of `log`. Raises `Unusual` for an impossible one."""
+        with self._lock:
+            taken = self.step if step is None else self._given_step(step, commit)
+            if step is None and commit is not False:
+                self.step = taken + 1
+            return taken
+
+    def drop(self, reason: str) -> None:
+        """Count a row that is not stored, and say so."""
+        self.dropped_rows += 1
+        NOTICES.warn(f"drop: {reason}", f"a logged row was dropped: {reason}")
+
+    def last_values(self) -> dict[str, Any]:
+        """The value last logged under each key."""
+        with self._lock:
+            merged = dict(self._older_last)
+            for shape in sorted(self._shapes.values(), key=lambda shape: shape.time_ns):
+                merged.update(zip(shape.keys, shape.last, strict=False))
+            return merged
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the caller is a signal handler in the middle of its thread's own `log`."""
+        with self._lock:
+            return self._busy
+
+    @property
+    def has_spool(self) -> bool:
+        return self._spool is not None
+
+    def spool(self) -> Spool:
+        """The present spool, made now if there is none. Raises OSError if it cannot be made."""
+        with self._lock:
+            if self._spool is None:
+                self._spool = self._open_spool()
+                self._switch_to(self._spool.first)
+            return self._spool
+
+    def close(self) -> None:
+        """Append END and release the spool. Rows logged later are dropped, with a warning."""
+        with self._lock:
+            self._run_deferred()
+            if self._spool is not None:
+                try:
+                    self._append(_pack_payload_head(Kind.END, 0, 0, time_ns()))
+                except NoRoom:
+                    self.drop("no room for the last record")
+                self._spool.close(self._segment)
+            self._closed = True
+            self._spool, self._segment, self._keys = None, NO_SEGMENT, None
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: the spool is the parent's; the next row opens one of the child's."""
+        self._lock = threading.RLock()
+        self._busy = False
+        self._deferred = []
+        self._segment.forget()
+        if self._spool is not None:
+            self._spool.abandon()
+        self._spool, self._segment, self._keys = None, NO_SEGMENT, None
+        for shape in self._shapes.values():
+            shape.segment = _UNDECLARED
+
+    def _given_step(self, step: int, commit: bool | None) -> int:
+        if not -MAX_STEP < step < MAX_STEP:
+            raise Unusual(f"step {step} lies outside ±2^53")
+        if step >= self.step:
+            self.step = step + 1 if commit else step
+        return step
+
+    def _enter_shape(self, keys: list[str]) -> None:
+        self._keys = None
+        shape = self._shape = self._shapes.get(tuple(keys)) or self._new_shape(keys)
+        self._make_room(len(shape.payload))
+        if shape.segment != self._segment.sequence:
+            self._declare(shape)
+        self._keys = shape.keys
+
+    def _new_shape(self, keys: list[str]) -> _Shape:
+        if not keys or len(keys) > MAX_KEYS or not all(map(is_key, keys)):
+            raise Unusual("these keys cannot be a row's as they are")
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._older_last = self.last_values()
+            self._shapes.clear()
+        self._shape_count += 1
+        shape = self._shapes[tuple(keys)] = _Shape(self._shape_count, keys)
+        return shape
+
+    def _declare(self, shape: _Shape) -> None:
+        self._segment.write(shape.payload)
+        shape.segment = self._segment.sequence
+
+    def _append(self, payload: bytes) -> None:
+        self._make_room(len(payload))
+        try:
+            self._segment.write(payload)
+        except OSError as error:
+            raise NoRoom(f"the spool cannot be written: {error.strerror}") from None
+
+    def _make_room(self, payload_bytes: int) -> None:
+        """See to it that the present segment takes a payload, and knows the present shape if it
+        is a new one. Raises `NoRoom`."""
+        if self._segment.fits(payload_bytes):
+            return
+        if self._closed:
+            raise NoRoom("the run is finished")
+        spool, shape = self.spool(), self._shape
+        need = payload_bytes + len(shape.payload) + 2 * RECORD_HEAD.size
+        while not self._segment.fits(need):
+            segment = spool.next_segment(need)
+            if segment is not None:
+                self._switch_to(segment)
+            elif spool.options.on_full == "block":
+                NOTICES.warn("block", "the spool is full; waiting for the server to take data")
+                time.sleep(_ROOM_POLL_S)
+            else:
+                raise NoRoom(f"{spool.root} is full or has reached its limit")
+        if shape.number and shape.segment != self._segment.sequence:
+            self._declare(shape)
+            self._keys = shape.keys
+
+    def _switch_to(self, segment: Segment) -> None:
+        before, self._segment = self._segment, segment
+        self._keys = None
+        if self._spool is not None:
+            self._spool.retire(before)
+
+    def _alone(self, action: Callable[[], None]) -> None:
+        with self._lock:
+            if self._busy:
+                self._deferred.append(action)
+                return
+            self._busy = True
+            try:
+                action()
+            finally:
+                self._busy = False
+        self._run_deferred()
+
+    def _run_deferred(self) -> None:
+        while self._deferred:
+            self._deferred.pop(0)()
+
+
+def is_key(key: object) -> bool:
+    """Whether `key` can name a metric as it is."""
+    return (
+        type(key) is str
+        and key not in RESERVED_KEYS
+        and 0 < len(key.encode(errors="replace")) <= MAX_KEY_BYTES
+        and (key.isprintable() or not any(c < " " or c == "\x7f" for c in key))
+    )
+
+
+def _plain_float(value: Any) -> float:
+    """msgpack's hook for what is not exactly plain: np.float64 is a float, nothing else is."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and type(value) is numpy.float64:
+        return float(value)
+    raise Unusual(f"{type(value).__name__} is not a plain value")
