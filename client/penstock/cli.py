@@ -1,0 +1,143 @@
+"""The `penstock` command: the client's commands here, the server's through entry points.
+
+The client never imports the server: functions `add_commands(subparsers)` are looked up in the entry
+point group `penstock.commands`. A parser sets `run` to a function that takes the parsed arguments and
+returns the exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from penstock import __version__
+from penstock.errors import PenstockError, Rejected
+
+__all__ = ["main"]
+
+_SYNC_POLL_S = 0.1
+_SERVER_COMMANDS = ("up", "down", "gateway", "worker", "web", "store", "key")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="penstock", description="Self-hosted experiment tracking."
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_client_commands(subparsers)
+    missing = _add_server_commands(subparsers)
+    if missing and arguments and arguments[0] in _SERVER_COMMANDS:
+        print(
+            f"penstock {arguments[0]} needs {missing}: pip install 'penstock[server]'",
+            file=sys.stderr,
+        )
+        return 1
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except PenstockError as error:
+        hint = f"\n{error.hint}" if isinstance(error, Rejected) and error.hint else ""
+        print(f"penstock: {error}{hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _add_client_commands(subparsers: Any) -> None:
+    login = subparsers.add_parser("login", help="check an API key and keep it for later runs")
+    login.add_argument("--host", metavar="URL", help="the server (default: PENSTOCK_BASE_URL)")
+    login.add_argument(
+        "--key", metavar="-", help="'-' reads the key from standard input; else it is asked for"
+    )
+    login.set_defaults(run=_login)
+    sync = subparsers.add_parser(
+        "sync", help="send what is still on this machine, also offline runs"
+    )
+    sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+    sync.set_defaults(run=_sync)
+    demo = subparsers.add_parser("demo", help="train a few small models and log them")
+    demo.add_argument("--runs", type=int, default=4, help="models trained at once (%(default)s)")
+    demo.add_argument("--steps", type=int, default=1_500, help="batches per model (%(default)s)")
+    demo.add_argument(
+        "--seconds", type=float, default=45.0, help="time that this is spread over (%(default)s)"
+    )
+    demo.add_argument("--project", default="demo")
+    demo.set_defaults(run=_demo)
+
+
+def _add_server_commands(subparsers: Any) -> str:
+    """Add what is installed; returns the name of a missing module, or nothing."""
+    missing = ""
+    for entry in entry_points(group="penstock.commands"):
+        try:
+            entry.load()(subparsers)
+        except ImportError as error:
+            missing = error.name or str(error)
+    return missing
+
+
+def _login(arguments: argparse.Namespace) -> int:
+    from penstock.login import login
+
+    key = arguments.key
+    if key == "-":
+        key = sys.stdin.readline().strip()
+    elif key:
+        print("penstock: a key on the command line is seen by others; use --key -", file=sys.stderr)
+    return 0 if login(key=key, host=arguments.host, relogin=True) else 1
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from penstock.launch import ensure_shipper
+    from penstock.meta import load_meta, store_meta
+    from penstock.progress import load_progress
+    from penstock.root import open_root, spools_in
+    from penstock.settings import Settings
+
+    root = open_root(arguments.dir or Settings.resolve(None, {}).root)
+    for folder in spools_in(root):
+        meta = load_meta(folder)
+        if meta.offline:
+            store_meta(folder, replace(meta, offline=False))
+    starter = ensure_shipper(root)
+    if starter is not None:
+        starter.wait()
+    deadline = time.monotonic() + arguments.timeout
+    while True:
+        states = {folder: load_progress(folder) for folder in spools_in(root)}
+        left = {folder: state for folder, state in states.items() if not state.done}
+        if not left:
+            print("everything is stored")
+            return 0
+        if time.monotonic() > deadline or all(state.problem for state in left.values()):
+            break
+        time.sleep(_SYNC_POLL_S)
+    for folder, state in left.items():
+        print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
+    return 1
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from penstock.demo import run_demo
+
+    return run_demo(
+        runs=arguments.runs,
+        steps=arguments.steps,
+        seconds=arguments.seconds,
+        project=arguments.project,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
