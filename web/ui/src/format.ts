@@ -11,7 +11,7 @@ export function formatValue(value: number): string {
   if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(3).replace("e+", "e"));
   if (Number.isInteger(value)) return minus(grouped(value));
   if (size >= 1000) return minus(grouped(Math.round(value * 10) / 10));
-  return minus(String(Number(value.toPrecision(4))));
+  return minus(value.toPrecision(4));
 }
 
 export function formatStep(step: number): string {

@@ -45,7 +45,7 @@ export function Login({ onDone }: { onDone(): void }) {
           {isBusy ? "Logging in…" : "Log in"}
         </button>
         <p id="login-note" className={problem ? "login-note bad" : "login-note"} role="status">
-          {problem || "Printed by penstock up, and by penstock login."}
+          {problem || "penstock up prints one when it starts."}
         </p>
       </form>
     </main>

@@ -27,6 +27,13 @@ import { Wordmark } from "./Wordmark";
 const NO_RUNS: Run[] = [];
 const NO_KEYS: KeyInfo[] = [];
 
+/** The same array for as long as it holds the same, so that panels can tell at a glance. */
+function useSame(items: readonly string[]): readonly string[] {
+  const text = items.join("\n");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `text` is what `items` holds
+  return useMemo(() => items, [text]);
+}
+
 function usePageOf(project: ProjectRef, runs: readonly Run[]): Page {
   const live = useLive(project);
   const isDark = useDark();
@@ -43,10 +50,12 @@ function usePageOf(project: ProjectRef, runs: readonly Run[]): Page {
     return new Map([...indices].map(([run, index]) => [run, colourOf(index, isDark)]));
   }, [ids, isDark]);
   const names = useMemo(() => new Map(runs.map(({ run, name }) => [run, name || run])), [runs]);
-  return useMemo(() => {
-    const chosen = chooseRuns(runs, search, selection);
-    return { project, live, shelf, runs, names, colours, ...chosen };
-  }, [project, live, shelf, runs, names, colours, search, selection]);
+  const chosen = useMemo(() => chooseRuns(runs, search, selection), [runs, search, selection]);
+  const drawn = useSame(chosen.drawn);
+  return useMemo(
+    () => ({ project, live, shelf, runs, names, colours, ...chosen, drawn }),
+    [project, live, shelf, runs, names, colours, chosen, drawn],
+  );
 }
 
 export function ProjectPage({ project }: { project: ProjectRef }) {

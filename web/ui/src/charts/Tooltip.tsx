@@ -6,19 +6,10 @@ import { formatStep, formatValue } from "../format";
 import { hover } from "../state/hover";
 import { useStore } from "../state/store";
 import type { Reading } from "./readout";
+import { windowAround } from "./window";
 
 const ROWS = 12;
 const GAP_PX = 16;
-
-/** Rows around the highlighted one, where there are too many. */
-export function windowAround(readings: readonly Reading[], run: string | null, rows: number) {
-  const at = Math.max(
-    0,
-    readings.findIndex((reading) => reading.run === run),
-  );
-  const start = Math.max(0, Math.min(at - Math.floor(rows / 2), readings.length - rows));
-  return { start, shown: readings.slice(start, start + rows) };
-}
 
 export function Tooltip() {
   const { panel, x, run, readings, left, top } = useStore(hover);
@@ -40,7 +31,7 @@ export function Tooltip() {
   const after = readings.length - start - shown.length;
   return (
     <div ref={box} className="tooltip" aria-hidden="true">
-      <div className="tooltip-head">{stepsOf(readings, x)}</div>
+      <div className="tooltip-head">{stepsOf(readings, x, run)}</div>
       {start > 0 && <div className="tooltip-more">{start} higher</div>}
       <table>
         <tbody>
@@ -54,8 +45,9 @@ export function Tooltip() {
   );
 }
 
-function stepsOf(readings: readonly Reading[], x: number): string {
-  const there = readings.find((reading) => reading.x === x);
+function stepsOf(readings: readonly Reading[], x: number, run: string | null): string {
+  const there =
+    readings.find((reading) => reading.run === run) ?? readings.find((reading) => reading.x === x);
   if (!there || there.first === there.x) return `Step ${formatStep(x)}`;
   return `Steps ${formatStep(there.first)} – ${formatStep(there.x)}`;
 }
@@ -72,10 +64,8 @@ function Row({ reading, isLit }: { reading: Reading; isLit: boolean }) {
       </td>
       <td className="tooltip-name">{names.get(run) ?? run}</td>
       <td className="tooltip-value">{formatValue(mean)}</td>
-      <td className="tooltip-band">
-        {max > min && `${formatValue(min)} … ${formatValue(max)}`}
-        {nonFinite > 0 && <span className="bad"> {nonFinite}× NaN/Inf</span>}
-      </td>
+      <td className="tooltip-band">{max > min && `${formatValue(min)} … ${formatValue(max)}`}</td>
+      <td className="bad">{nonFinite > 0 && `${formatStep(nonFinite)}× NaN/Inf`}</td>
     </tr>
   );
 }

@@ -6,6 +6,7 @@
 
 import type { ChartsRequest } from "../api/curves";
 import type { Curve } from "../api/types";
+import { groupBy } from "../group";
 
 export type Ask = Omit<ChartsRequest, "keys"> & { key: string };
 type Fetch = (ask: ChartsRequest, signal: AbortSignal) => Promise<Map<string, Curve[]>>;
@@ -48,7 +49,7 @@ export class Coalescer {
   }
 
   private gather(): void {
-    for (const group of Map.groupBy(this.asked, ({ ask }) => groupOf(ask)).values()) {
+    for (const group of groupBy(this.asked, ({ ask }) => groupOf(ask)).values()) {
       const size = keysPerRequest(group[0].ask.runs.length, group[0].ask.buckets);
       for (let at = 0; at < group.length; at += size) this.ready.push(group.slice(at, at + size));
     }

@@ -80,6 +80,18 @@ export function span(curves: Iterable<Curve>): Range | null {
   return from <= to ? { from, to } : null;
 }
 
+/**
+ * Where curves lie if they came too coarse: a request for several keys gets one bucket width, chosen
+ * for the longest, and a key that was logged for a short while deserves its own. Null if all is well.
+ */
+export function coarseSpan(curves: readonly Curve[], buckets: number): Range | null {
+  const whole = span(curves);
+  const width = Math.max(0, ...curves.map((curve) => curve.width));
+  if (whole === null || width <= 1) return null;
+  const from = Math.min(...curves.map(({ first }) => first[0] ?? whole.from));
+  return (whole.to - from) / width < buckets / 4 ? { from, to: whole.to } : null;
+}
+
 export interface Extent {
   low: number;
   high: number;

@@ -8,7 +8,7 @@
 
 import type { Curve, ProjectRef, Range } from "../api/types";
 import type { Coalescer } from "./coalesce";
-import { splice } from "./curve";
+import { coarseSpan, splice } from "./curve";
 
 export interface Want {
   runs: readonly string[];
@@ -95,7 +95,7 @@ export class Feed {
 
   /** Fetches what the wanted view lacks, one round at a time. */
   sync(): void {
-    if (this.isPaused || this.flight || this.want.runs.length === 0) return;
+    if (this.isPaused || this.flight) return;
     const rounds = this.lacking();
     if (rounds.length === 0) {
       this.settle("ready");
@@ -154,8 +154,11 @@ export class Feed {
   private async fill(layer: Layer, runs: string[], signal: AbortSignal): Promise<void> {
     const { buckets } = this.want;
     const revisions = new Map(runs.map((run) => [run, this.live.revision(run)]));
-    const ask = { project: this.project, runs, key: this.key, range: layer.range, buckets };
-    const curves = await this.source.load(ask, signal);
+    const load = (range: Range | null) =>
+      this.source.load({ project: this.project, runs, key: this.key, range, buckets }, signal);
+    let curves = await load(layer.range);
+    const narrow = coarseSpan(curves, buckets);
+    if (narrow) curves = await load(narrow);
     if (signal.aborted) return;
     const arrived = new Map(curves.map((curve) => [curve.run, curve]));
     for (const [run, revision] of revisions) {

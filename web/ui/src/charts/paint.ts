@@ -15,14 +15,17 @@ export interface Stroke {
   edgeAlpha: number;
 }
 
+/** Up to here bands are laid over each other; more would add up to mud, see `paintCrowd`. */
+const FEW = 6;
+const CROWD_ALPHA = 0.16;
+
 /** Fainter and finer the more runs share the panel. */
 export function strokeFor(colour: string, runs: number): Stroke {
-  const crowd = Math.sqrt(Math.max(1, runs) / 3);
   return {
     colour,
     lineWidth: runs > 60 ? 1 : runs > 12 ? 1.25 : 1.5,
-    bandAlpha: Math.max(0.05, Math.min(0.2, 0.2 / crowd)),
-    edgeAlpha: Math.max(0.22, Math.min(0.5, 0.5 / crowd)),
+    bandAlpha: runs > FEW ? CROWD_ALPHA : 0.18,
+    edgeAlpha: runs > 60 ? 0 : 0.5 / (1 + (runs - 1) / 6),
   };
 }
 
@@ -65,12 +68,20 @@ function stretches({ curve, from, to }: Part, draw: (start: number, end: number)
   }
 }
 
-function hasBand({ curve, from, to }: Part): boolean {
-  for (let i = from; i < to; i++) if (curve.max[i] > curve.min[i]) return true;
-  return false;
+/** The mean of max - min; 0 where every bucket holds one value. */
+function bandHeight({ curve, from, to }: Part): number {
+  let sum = 0;
+  let count = 0;
+  for (let i = from; i < to; i++) {
+    const height = curve.max[i] - curve.min[i];
+    if (Number.isNaN(height)) continue;
+    sum += height;
+    count += 1;
+  }
+  return count > 0 ? sum / count : 0;
 }
 
-function paintBand(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
+function traceBand(ctx: CanvasRenderingContext2D, part: Part): void {
   const { curve, px, py } = part;
   ctx.beginPath();
   stretches(part, (start, end) => {
@@ -79,10 +90,82 @@ function paintBand(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ra
     for (let i = end - 1; i >= start; i--) ctx.lineTo(px(curve.x[i]), py(curve.min[i]));
     ctx.closePath();
   });
+}
+
+function paintBand(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
+  traceBand(ctx, part);
   ctx.globalAlpha = stroke.bandAlpha;
   ctx.fill();
+  paintEdge(ctx, stroke, ratio);
+}
+
+/** The hairline around the path just traced. */
+function paintEdge(ctx: CanvasRenderingContext2D, stroke: Stroke, ratio: number): void {
+  if (stroke.edgeAlpha === 0) return;
   ctx.globalAlpha = stroke.edgeAlpha;
   ctx.lineWidth = 0.75 * ratio;
+  ctx.stroke();
+}
+
+let scratch: CanvasRenderingContext2D | null = null;
+
+/** A clean canvas of this size, shared by all panels. */
+function scratchOf(width: number, height: number): CanvasRenderingContext2D | null {
+  scratch ??= document.createElement("canvas").getContext("2d");
+  if (!scratch) return null;
+  const { canvas } = scratch;
+  if (canvas.width < width) canvas.width = width;
+  if (canvas.height < height) canvas.height = height;
+  scratch.globalAlpha = 1;
+  scratch.clearRect(0, 0, canvas.width, canvas.height);
+  return scratch;
+}
+
+/**
+ * Bands of many runs: solid on a canvas apart, which is then laid over the panel once. So a place is
+ * tinted the same whether two or two hundred bands pass it.
+ */
+function paintCrowd(
+  ctx: CanvasRenderingContext2D,
+  frame: Frame,
+  bands: readonly { part: Part; stroke: Stroke }[],
+): void {
+  const width = Math.ceil(frame.width);
+  const height = Math.ceil(frame.height);
+  const apart = scratchOf(width, height);
+  if (!apart) return;
+  for (const { part, stroke } of bands) {
+    apart.fillStyle = stroke.colour;
+    traceBand(apart, part);
+    apart.fill();
+    if (stroke.edgeAlpha === 0) continue;
+    ctx.strokeStyle = stroke.colour;
+    traceBand(ctx, part);
+    paintEdge(ctx, stroke, frame.ratio);
+  }
+  ctx.globalAlpha = CROWD_ALPHA;
+  ctx.drawImage(apart.canvas, 0, 0, width, height, 0, 0, width, height);
+}
+
+/** A bucket this many times as high as the mean one holds a wild point. */
+const SPIKE = 4;
+
+/** However faint the bands of many runs have to be, wild points stay crisp: a line from min to max. */
+function paintSpikes(
+  ctx: CanvasRenderingContext2D,
+  part: Part,
+  height: number,
+  ratio: number,
+): void {
+  const { curve, px, py } = part;
+  ctx.beginPath();
+  for (let i = part.from; i < part.to; i++) {
+    if (!(curve.max[i] - curve.min[i] > SPIKE * height)) continue;
+    ctx.moveTo(px(curve.x[i]), py(curve.min[i]));
+    ctx.lineTo(px(curve.x[i]), py(curve.max[i]));
+  }
+  ctx.globalAlpha = 0.8;
+  ctx.lineWidth = ratio;
   ctx.stroke();
 }
 
@@ -133,20 +216,26 @@ export function paintCurves(
   curves: readonly Curve[],
   strokeOf: (curve: Curve) => Stroke,
 ): void {
-  const parts = curves.map((curve) => visible(curve, frame));
-  ctx.lineJoin = "round";
-  const each = (paint: (part: Part, stroke: Stroke) => void) => {
-    for (const part of parts) {
-      const stroke = strokeOf(part.curve);
-      ctx.strokeStyle = stroke.colour;
-      ctx.fillStyle = stroke.colour;
-      paint(part, stroke);
-    }
-  };
-  each((part, stroke) => {
-    if (hasBand(part)) paintBand(ctx, part, stroke, frame.ratio);
+  const drawn = curves.map((curve) => {
+    const part = visible(curve, frame);
+    return { part, stroke: strokeOf(curve), height: bandHeight(part) };
   });
-  each((part, stroke) => paintLine(ctx, part, stroke, frame));
-  each((part) => paintMarks(ctx, part, frame));
+  const bands = drawn.filter(({ height }) => height > 0);
+  const use = ({ colour }: Stroke) => {
+    ctx.strokeStyle = colour;
+    ctx.fillStyle = colour;
+  };
+  ctx.lineJoin = "round";
+  if (bands.length > FEW) paintCrowd(ctx, frame, bands);
+  for (const { part, stroke, height } of bands) {
+    use(stroke);
+    if (bands.length <= FEW) paintBand(ctx, part, stroke, frame.ratio);
+    paintSpikes(ctx, part, height, frame.ratio);
+  }
+  for (const { part, stroke } of drawn) {
+    use(stroke);
+    paintLine(ctx, part, stroke, frame);
+    paintMarks(ctx, part, frame);
+  }
   ctx.globalAlpha = 1;
 }

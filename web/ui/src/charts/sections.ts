@@ -1,5 +1,7 @@
 /** Keys by the part before their first "/"; pure. */
 
+import { groupBy } from "../group";
+
 export interface Section {
   /** Empty for keys without a prefix. */
   name: string;
@@ -18,7 +20,7 @@ const LAST = new Set(["system"]);
 /** Keys without a prefix first, then sections by name; natural order, so that layer 2 is before 10. */
 export function toSections(keys: readonly string[]): Section[] {
   const order = new Intl.Collator("en", { numeric: true });
-  const groups = Map.groupBy(keys, (key) => splitKey(key)[0]);
+  const groups = groupBy(keys, (key) => splitKey(key)[0]);
   return [...groups]
     .map(([name, grouped]) => ({ name, keys: grouped.sort(order.compare) }))
     .sort(

@@ -75,8 +75,19 @@ class Mounted {
     ];
   }
 
+  /** Only what the panel shows makes it fetch and draw; that a run advanced, its feed tells. */
   update(inputs: Inputs): void {
+    const { page, range, isLog } = this.inputs;
+    const isSame =
+      inputs.range === range &&
+      inputs.isLog === isLog &&
+      inputs.page.drawn === page.drawn &&
+      inputs.page.colours === page.colours;
     this.inputs = inputs;
+    if (!isSame) this.start();
+  }
+
+  start(): void {
     this.ask();
     schedule(this.draw);
   }
@@ -123,10 +134,11 @@ class Mounted {
       frame.x.from + ((at.left * frame.ratio) / frame.width) * (frame.x.to - frame.x.from);
     const readings = readAt(this.curves, frame, under);
     const box = this.plot.box();
+    const run = nearestRun(this.curves, frame, at);
     hover.set({
       panel: this.key,
-      x: snap(readings, under),
-      run: nearestRun(this.curves, frame, at),
+      x: readings.find((reading) => reading.run === run)?.x ?? snap(readings, under),
+      run,
       readings,
       left: box.left + at.left,
       top: box.top + at.top,
@@ -171,7 +183,7 @@ export function usePlot(key: string, place: string, isInView: boolean, refs: Ref
     const feed = shelf.take(key, place);
     const panel = new Mounted(key, feed, host.current, value.current, inputs.current, onState);
     mounted.current = panel;
-    panel.update(inputs.current);
+    panel.start();
     return () => {
       mounted.current = null;
       panel.destroy();

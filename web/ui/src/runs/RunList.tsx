@@ -15,6 +15,7 @@ const ROW_PX = 30;
 export function RunList() {
   const { runs, listed } = usePage();
   const search = useView((shown) => shown.runSearch);
+  if (runs.length === 0) return null;
   return (
     <section className="runs" aria-label="Runs">
       <div className="runs-head">
@@ -28,8 +29,9 @@ export function RunList() {
         />
         <SelectionBar />
       </div>
-      {listed.length > 0 && <Rows />}
-      {listed.length === 0 && runs.length > 0 && (
+      {listed.length > 0 ? (
+        <Rows />
+      ) : (
         <p className="runs-none">
           No run matches.{" "}
           <button type="button" className="link" onClick={() => view.searchRuns("")}>

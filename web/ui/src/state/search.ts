@@ -10,7 +10,7 @@ export function matcher(query: string): Matcher {
   if (plain === "") return () => true;
   let expression: RegExp | null = null;
   try {
-    expression = new RegExp(query.trim(), "i");
+    expression = new RegExp(query.trim(), "im");
   } catch {
     expression = null;
   }

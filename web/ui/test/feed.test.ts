@@ -1,0 +1,173 @@
+import { describe, expect, it } from "vitest";
+import type { ChartsRequest } from "../src/api/curves";
+import type { Curve } from "../src/api/types";
+import { Coalescer, keysPerRequest } from "../src/charts/coalesce";
+import { Feed } from "../src/charts/feed";
+import { Revisions } from "../src/state/live";
+import { curveOf, tick } from "./curves";
+
+const project = { entity: "lab", project: "p" };
+
+/** A server that remembers what it was asked, and answers when told (or at once). */
+function fakeServer(isHeld = false) {
+  const asks: ChartsRequest[] = [];
+  const held: (() => void)[] = [];
+  const fetch = async (ask: ChartsRequest, signal: AbortSignal) => {
+    asks.push(ask);
+    if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
+    signal.throwIfAborted();
+    const curves = ask.runs.map((run) => curveOf(run, [1, 2, 3], [1, 2, 3]));
+    return new Map<string, Curve[]>(ask.keys.map((key) => [key, curves]));
+  };
+  return { asks, fetch, answer: () => held.splice(0).forEach((resolve) => void resolve()) };
+}
+
+class FakeLive {
+  nudges = 0;
+  readonly revisions = new Map<string, number>();
+  revision(run: string) {
+    return this.revisions.get(run) ?? 0;
+  }
+  nudge() {
+    this.nudges += 1;
+  }
+}
+
+describe("coalescing", () => {
+  const ask = (key: string, runs = ["a", "b"]) => ({
+    project,
+    key,
+    runs,
+    range: null,
+    buckets: 100,
+  });
+
+  it("puts panels that ask at once into one request", async () => {
+    const { asks, fetch } = fakeServer();
+    const source = new Coalescer(fetch);
+    const { signal } = new AbortController();
+    const curves = await Promise.all([
+      source.load(ask("x"), signal),
+      source.load(ask("y"), signal),
+    ]);
+    expect(asks.map(({ keys }) => keys)).toEqual([["x", "y"]]);
+    expect(curves[1].map(({ run }) => run)).toEqual(["a", "b"]);
+  });
+
+  it("parts other runs and too many keys, three requests at a time", async () => {
+    const { asks, fetch, answer } = fakeServer(true);
+    const source = new Coalescer(fetch);
+    const { signal } = new AbortController();
+    const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
+    const all = [
+      ...keys.map((key) => source.load(ask(key), signal)),
+      source.load(ask("x", ["c"]), signal),
+    ];
+    await tick();
+    expect(asks).toHaveLength(3);
+    const done = Promise.all(all);
+    for (let round = 0; round < 4; round++) {
+      answer();
+      await tick();
+    }
+    await done;
+    expect(asks.map((one) => one.keys.length)).toEqual([8, 8, 8, 6, 1]);
+  });
+
+  it("bounds what one request may bring", () => {
+    expect(keysPerRequest(1, 500)).toBe(8);
+    expect(keysPerRequest(100, 500)).toBe(4);
+    expect(keysPerRequest(200, 10_000)).toBe(1);
+  });
+
+  it("never sends what nobody waits for any more", async () => {
+    const { asks, fetch } = fakeServer();
+    const abort = new AbortController();
+    const loading = new Coalescer(fetch).load(ask("x"), abort.signal);
+    abort.abort();
+    await expect(loading).rejects.toThrow();
+    expect(asks).toHaveLength(0);
+  });
+});
+
+describe("a feed", () => {
+  function makeFeed(isHeld = false) {
+    const server = fakeServer(isHeld);
+    const live = new FakeLive();
+    const feed = new Feed("loss", project, new Coalescer(server.fetch), live);
+    const settle = async () => {
+      for (let i = 0; i < 4; i++) await tick();
+    };
+    return { ...server, live, feed, settle };
+  }
+  const want = { runs: ["a", "b"], range: null, buckets: 100 };
+
+  it("fetches once, and hiding and showing runs fetches only what is new", async () => {
+    const { feed, asks, settle } = makeFeed();
+    feed.request(want);
+    await settle();
+    expect(feed.status).toBe("ready");
+    feed.request({ ...want, runs: ["a"] });
+    expect(feed.curves().map(({ run }) => run)).toEqual(["a"]);
+    feed.request({ ...want, runs: ["a", "b", "c"] });
+    await settle();
+    expect(asks.map(({ runs }) => runs)).toEqual([["a", "b"], ["c"]]);
+    expect(feed.curves()).toHaveLength(3);
+  });
+
+  it("refetches the runs that advanced, with the old curves in place meanwhile", async () => {
+    const { feed, asks, live, settle, answer } = makeFeed(true);
+    feed.request(want);
+    await settle();
+    answer();
+    await settle();
+    live.revisions.set("b", 1);
+    feed.sync();
+    await settle();
+    expect(asks.at(-1)?.runs).toEqual(["b"]);
+    expect(feed.curves()).toHaveLength(2);
+    live.revisions.set("b", 2);
+    answer();
+    await settle();
+    expect(live.nudges).toBe(1);
+  });
+
+  it("zoomed, asks for finer buckets, and comes back without asking", async () => {
+    const { feed, asks, settle } = makeFeed();
+    feed.request(want);
+    await settle();
+    feed.request({ ...want, range: { from: 2, to: 3 } });
+    await settle();
+    expect(asks.at(-1)?.range).toEqual({ from: 2, to: 3 });
+    feed.request(want);
+    await settle();
+    expect(asks).toHaveLength(2);
+  });
+
+  it("out of view, fetches nothing", async () => {
+    const { feed, asks, settle } = makeFeed();
+    feed.request(want);
+    feed.pause();
+    feed.sync();
+    await settle();
+    expect(asks).toHaveLength(0);
+  });
+});
+
+describe("revisions", () => {
+  it("grow for runs that advanced", () => {
+    const revisions = new Revisions();
+    expect(revisions.take({ n: 1, runs: { a: 10 } })).toBe(true);
+    expect(revisions.of("a")).toBeGreaterThan(revisions.of("b"));
+  });
+
+  it("grow for all runs after a gap", () => {
+    const revisions = new Revisions();
+    revisions.take({ n: 1, runs: { a: 10 } });
+    const before = revisions.of("b");
+    expect(revisions.take({ n: 2 })).toBe(true);
+    expect(revisions.take({ n: 4 })).toBe(false);
+    expect(revisions.of("b")).toBeGreaterThan(before);
+    expect(revisions.take({ n: 5 })).toBe(true);
+  });
+});

@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import { nearestRun, readAt, snap } from "../src/charts/readout";
+import {
+  bucketsFor,
+  domain,
+  type Frame,
+  padded,
+  projectX,
+  projectY,
+  wholeSteps,
+} from "../src/charts/scale";
+import { windowAround } from "../src/charts/window";
+import { curveOf } from "./curves";
+
+const frame: Frame = {
+  x: { from: 0, to: 100 },
+  y: { low: 0, high: 10 },
+  log: false,
+  width: 200,
+  height: 100,
+  ratio: 1,
+};
+
+describe("projection", () => {
+  it("is linear in x and y, from the bottom", () => {
+    expect(projectX(frame)(25)).toBe(50);
+    expect([0, 5, 10].map(projectY(frame))).toEqual([100, 50, 0]);
+  });
+
+  it("is logarithmic where asked, with what has no logarithm below the axis", () => {
+    const py = projectY({ ...frame, log: true, y: { low: 0.01, high: 1 } });
+    expect(py(0.1)).toBeCloseTo(50);
+    expect(py(0)).toBe(200);
+  });
+
+  it("keeps far values near the canvas", () => {
+    expect(projectY(frame)(1e300)).toBe(-100);
+  });
+});
+
+describe("axes", () => {
+  it("have air, even around a constant", () => {
+    expect(padded({ low: 0, high: 100 }, false)).toEqual({ low: -6, high: 106 });
+    expect(padded({ low: 0, high: 0 }, false)).toEqual({ low: -1, high: 1 });
+    const log = padded({ low: 1, high: 1 }, true);
+    expect(log.low).toBeLessThan(1);
+    expect(log.high).toBeGreaterThan(1);
+  });
+
+  it("of a panel are the page's unless its curves are much shorter", () => {
+    const page = { from: 0, to: 1000 };
+    expect(domain({ from: 100, to: 990 }, page)).toEqual(page);
+    expect(domain({ from: 0, to: 50 }, page)).toEqual({ from: 0, to: 50 });
+    expect(domain({ from: 3, to: 3 }, null)).toEqual({ from: 2, to: 4 });
+    expect(domain(null, null)).toEqual({ from: 0, to: 1 });
+  });
+
+  it("zoom to whole steps", () => {
+    expect(wholeSteps(10.7, 3.2)).toEqual({ from: 3, to: 11 });
+    expect(wholeSteps(5.1, 5.2)).toEqual({ from: 5, to: 6 });
+    expect(wholeSteps(-3, 0)).toEqual({ from: 0, to: 1 });
+  });
+
+  it("take a bucket per two device pixels, within the server's limits", () => {
+    expect(bucketsFor(330, 1)).toBe(150);
+    expect(bucketsFor(330, 2)).toBe(300);
+    expect(bucketsFor(10, 1)).toBe(50);
+    expect(bucketsFor(1e6, 1)).toBe(10_000);
+  });
+});
+
+describe("readout", () => {
+  const curves = [
+    curveOf("low", [0, 50, 100], [1, 1, 1]),
+    curveOf("high", [0, 50, 100], [9, 9, 9]),
+    curveOf("ended", [0, 10], [5, 5]),
+    curveOf("broken", [50], [Number.NaN]),
+  ];
+
+  it("lists the highest first, NaN last, and no curve that has ended", () => {
+    expect(readAt(curves, frame, 51).map(({ run }) => run)).toEqual(["high", "low", "broken"]);
+  });
+
+  it("snaps to the nearest step", () => {
+    expect(snap(readAt(curves, frame, 51), 51)).toBe(50);
+    expect(snap([], 51)).toBe(51);
+  });
+
+  it("finds the line under the pointer between its points, within reach", () => {
+    expect(nearestRun(curves, frame, { left: 60, top: 88 })).toBe("low");
+    expect(nearestRun(curves, frame, { left: 60, top: 12 })).toBe("high");
+    const steep = [curveOf("steep", [0, 100], [0, 10])];
+    expect(nearestRun(steep, { ...frame, height: 1000 }, { left: 100, top: 500 })).toBe("steep");
+    expect(nearestRun(steep, { ...frame, height: 1000 }, { left: 100, top: 100 })).toBeNull();
+  });
+
+  it("shows rows around the highlighted one", () => {
+    const rows = Array.from({ length: 30 }, (_, i) => ({ run: `r${i}` }));
+    expect(windowAround(rows, "r20", 10).start).toBe(15);
+    expect(windowAround(rows, "r29", 10).start).toBe(20);
+    expect(windowAround(rows, null, 10).start).toBe(0);
+    expect(windowAround(rows.slice(0, 3), "r1", 10).shown).toHaveLength(3);
+  });
+});
