@@ -9,10 +9,10 @@ them out as the start of the next answer. Opening one takes half a millisecond.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
@@ -105,12 +105,16 @@ def _quoted(text: str) -> str:
 
 
 class Seat:
-    """One session and its thread. Not shared: whoever holds the seat is alone with it."""
+    """One session and its thread. Not shared: whoever holds the seat is alone with it.
+
+    `abandon` is what ends a statement that its holder leaves unfinished.
+    """
 
     def __init__(self, connection: str, name: str) -> None:
         self.name = name
         self.state: State | None = None
         self.clean = True
+        self.abandon: Callable[[], None] | None = None
         self._connection = connection
         self._session: Session | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -144,6 +148,10 @@ class Seat:
         return session
 
     def _discard(self) -> None:
+        if self.abandon is not None:
+            with contextlib.suppress(RuntimeError):
+                self.abandon()
+            self.abandon = None
         if self._session is not None:
             self._session.close()
         self._session, self.state = None, None
@@ -188,6 +196,11 @@ class _Pool:
         self._free.remove(seat)
         return seat
 
+    async def take_all(self) -> None:
+        """Wait until no seat is in use, and let nobody who asks after this have one."""
+        for _ in self.seats:
+            await self._count.acquire()
+
     def give_back(self, seat: Seat) -> None:
         self._free.append(seat)
         self._count.release()
@@ -219,8 +232,12 @@ class Engine:
         """Open the folder; raises `EngineError` if it is in use or cannot be read."""
         await self._tell("SELECT 1")
 
-    async def close(self) -> None:
-        """Kill what still runs, wait for it, close the folder."""
+    async def close(self, grace_s: float) -> None:
+        """Start nothing new, let what runs finish for `grace_s`, kill the rest, close the folder."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                for pool in self._pools.values():
+                    await pool.take_all()
         if self._purge_timer is not None:
             self._purge_timer.cancel()
         seats = [seat for pool in self._pools.values() for seat in pool.seats]
@@ -229,7 +246,7 @@ class Engine:
         for seat in (*seats, self._control):
             await seat.close()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def seat(self, kind: Kind, state: State) -> AsyncIterator[tuple[Seat, Session]]:
         """A seat that nobody else holds, and its session in this state.
 
@@ -245,6 +262,7 @@ class Engine:
             raise
         finally:
             if seat.clean and not seat.busy:
+                seat.abandon = None
                 pool.give_back(seat)
                 self._purge_when_idle()
             else:

@@ -119,6 +119,8 @@ class _Front:
             raise _refusal(48, "Compression is not supported here (NOT_IMPLEMENTED)")
         if request.content_type.startswith("multipart/"):
             raise _refusal(48, "Forms are not supported here (NOT_IMPLEMENTED)")
+        if request.method == "GET":
+            state = State(state.database, {**state.settings, "readonly": "2"})
         head, rest = await _read_head(request)
         if isinstance(head, InsertHead):
             return await self._insert(request, head, rest, state)
@@ -129,12 +131,10 @@ class _Front:
     ) -> web.Response:
         async with self._engine.seat("insert", state) as (seat, session):
             inserter = await seat.run(session.send_insert, head.sql, head.format)
-            try:
-                async for piece in _pieces(request, first):
-                    await seat.run(inserter.append, piece)
-                result = await seat.run(inserter.finish)
-            finally:
-                await seat.run(inserter.cancel)  # a no-op after finish()
+            seat.abandon = inserter.cancel
+            async for piece in _pieces(request, first):
+                await seat.run(inserter.append, piece)
+            result = await seat.run(inserter.finish)
         summary = {"written_rows": str(result.rows_written), "written_bytes": "0"}
         return web.Response(headers={"X-ClickHouse-Summary": json.dumps(summary)})
 
@@ -153,10 +153,8 @@ class _Front:
                 whole = await seat.run(_whole, session, statement, params)
                 return web.Response(body=whole, headers=headers)
             result = await seat.run(session.send_query, sql, statement.format, params)
-            try:
-                return await _send(request, headers, lambda: seat.run(_fetch, result))
-            finally:
-                await seat.run(result.cancel)  # a no-op after the last piece
+            seat.abandon = result.cancel
+            return await _send(request, headers, lambda: seat.run(_fetch, result))
 
 
 def _whole(session: Session, statement: Statement, params: dict[str, str]) -> bytes:
@@ -204,7 +202,7 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
     if query and (head := insert_head(query)):
         return head, query[head.end :].encode()
     text = bytearray(query.encode() + b"\n" if query else b"")
-    async for piece in request.content.iter_any():
+    while piece := await _next(request):
         text += piece
         if text[:_MAX_HEAD_BYTES].lstrip()[:6].upper() == b"INSERT":
             # Latin-1 keeps one character per byte, whatever rows follow the head.
@@ -221,10 +219,19 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
 async def _pieces(request: web.Request, first: bytes) -> AsyncIterator[bytes]:
     """The rest of the body in pieces large enough to be worth a hand-over to another thread."""
     pending = bytearray(first)
-    async for chunk in request.content.iter_any():
+    while chunk := await _next(request):
         pending += chunk
         if len(pending) >= _APPEND_BYTES:
             yield bytes(pending)
             pending.clear()
     if pending:
         yield bytes(pending)
+
+
+async def _next(request: web.Request) -> bytes:
+    """More of the body, empty at its end. Raises if the client has stopped sending, or is gone."""
+    try:
+        async with asyncio.timeout(_STALLED_S):
+            return await request.content.readany()
+    except TimeoutError:
+        raise _refusal(209, "The body has stalled (SOCKET_TIMEOUT)") from None

@@ -67,7 +67,7 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
         application(engine, token),
         access_log=None,
         handler_cancellation=True,
-        shutdown_timeout=_GRACE_S,
+        shutdown_timeout=0.5,  # only for sending what is answered: the engine waits longer
         max_line_size=_MAX_URL_BYTES,
         read_bufsize=2**20,
     )
@@ -77,8 +77,10 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
         _log.info("store ready: %s", arguments.path)
         await stopped.wait()
     finally:
+        for site in list(runner.sites):
+            await site.stop()
+        await engine.close(_GRACE_S)
         await runner.cleanup()
-        await engine.close()
         if arguments.socket is not None:
             arguments.socket.unlink(missing_ok=True)
     return 0

@@ -164,7 +164,7 @@ async def test_an_unreachable_database_is_transient(tmp_path: Path) -> None:
     await catalog.close()
     # The driver's thread for the failed connection ends by itself, and needs this loop to do so.
     async with asyncio.timeout(10):
-        while any("_connection_worker" in thread.name for thread in threading.enumerate()):
+        while any("_connection_worker" in t.name for t in threading.enumerate()):
             await asyncio.sleep(0.01)
 
 

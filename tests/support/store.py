@@ -16,7 +16,7 @@ from pathlib import Path
 from penstock.errors import Transient
 from penstock_storage.clickhouse import ClickHouse
 
-__all__ = ["StoreHandle", "running_store", "start_store"]
+__all__ = ["StoreHandle", "running_store", "start_store", "until_running"]
 
 _START_S = 30.0
 
@@ -52,11 +52,16 @@ class StoreHandle:
 
 
 async def start_store(
-    path: Path, *, token: str | None = None, memory_bytes: int = 2 * 2**30
+    path: Path,
+    *,
+    token: str | None = None,
+    memory_bytes: int = 2 * 2**30,
+    port: int | None = None,
+    socket_name: str = "store.sock",
 ) -> StoreHandle:
     """Start a store process over `path`/data and wait until it answers."""
     token = secrets.token_hex(16) if token is None else token
-    socket = path / "store.sock"
+    socket = path / socket_name
     if len(str(socket)) > 100:  # the kernel's limit for a socket's path is 107 bytes
         socket = Path(tempfile.mkdtemp(prefix="penstock-")) / "store.sock"
     process = await asyncio.create_subprocess_exec(
@@ -66,6 +71,7 @@ async def start_store(
         *("--path", str(path / "data")),
         *("--socket", str(socket)),
         *("--memory-bytes", str(memory_bytes)),
+        *(() if port is None else ("--port", str(port))),
         env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
     )
     handle = StoreHandle(f"unix://{socket}", token, path, process)
@@ -93,10 +99,14 @@ async def _wait_until_ready(handle: StoreHandle) -> None:
 
 @asynccontextmanager
 async def running_store(
-    path: Path, *, token: str | None = None, memory_bytes: int = 2 * 2**30
+    path: Path,
+    *,
+    token: str | None = None,
+    memory_bytes: int = 2 * 2**30,
+    port: int | None = None,
 ) -> AsyncIterator[StoreHandle]:
     """A store process over `path`/data, stopped at the end."""
-    handle = await start_store(path, token=token, memory_bytes=memory_bytes)
+    handle = await start_store(path, token=token, memory_bytes=memory_bytes, port=port)
     try:
         yield handle
     finally:
@@ -104,3 +114,14 @@ async def running_store(
             await handle.stop()
         finally:
             await handle.kill()
+
+
+async def until_running(points: ClickHouse, text: str, count: int) -> None:
+    """Wait until `count` statements that contain `text` run in the store."""
+    sql = (
+        "SELECT count() AS n FROM system.processes"
+        " WHERE position(query, {text:String}) > 0 AND query NOT LIKE '%system.processes%'"
+    )
+    async with asyncio.timeout(20):
+        while int((await points.query(sql, {"text": text}))["n"][0]) != count:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,264 @@
+"""The store process under faults: killed, stopped, spoken to badly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from support.store import StoreHandle, running_store, start_store, until_running
+
+from penstock.errors import Broken, Transient
+from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.interface import Columns
+from penstock_storage.native import encode_block
+from penstock_storage.schema import COLUMNS
+
+
+def batch(number: int, rows: int = 2_000) -> Columns:
+    return {
+        "key": np.full(rows, number, np.uint32),
+        "run": np.ones(rows, np.uint32),
+        "lane": np.zeros(rows, np.uint16),
+        "step": np.arange(rows, dtype=np.int64),
+        "v": np.full(rows, float(number)),
+        "seq": np.ones(rows, np.uint32),
+    }
+
+
+def body(number: int, rows: int = 2_000) -> bytes:
+    types = {name: type_name for name, (type_name, _) in COLUMNS["points"].items()}
+    return b"".join(encode_block(types, batch(number, rows)))
+
+
+async def rows_by_key(points: ClickHouse) -> dict[int, int]:
+    answer = await points.query("SELECT key, count() AS n FROM penstock.points FINAL GROUP BY key")
+    return dict(zip(list(answer["key"]), list(answer["n"]), strict=True))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[StoreHandle]:
+    async with running_store(tmp_path) as handle:
+        client = handle.client()
+        await client.setup()
+        await client.close()
+        yield handle
+
+
+async def raw(store: StoreHandle) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_unix_connection(store.url.removeprefix("unix://"))
+
+
+def request(store: StoreHandle, target: str, *headers: str) -> bytes:
+    lines = [f"POST {target} HTTP/1.1", "Host: x", f"X-ClickHouse-Key: {store.token}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+INSERT = "/?query=" + quote("INSERT INTO penstock.points FORMAT Native")
+
+
+async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    acknowledged: set[int] = set()
+    attempted = 0
+    for _ in range(4):
+        store = await start_store(tmp_path)
+        client = store.client()
+        try:
+            await client.setup()
+            stored = await rows_by_key(client)
+            assert acknowledged <= stored.keys()
+            assert set(stored.values()) <= {2_000}  # whole or absent
+            killer = asyncio.create_task(_kill_after(store, acknowledged, len(acknowledged) + 5))
+            while True:
+                number = attempted = attempted + 1
+                try:
+                    await client.insert("points", batch(number))
+                except Transient:
+                    break
+                acknowledged.add(number)
+            await killer
+        finally:
+            await client.close()
+            await store.kill()
+    assert len(acknowledged) >= 20
+
+
+async def _kill_after(store: StoreHandle, acknowledged: set[int], count: int) -> None:
+    while len(acknowledged) < count:
+        await asyncio.sleep(0.001)
+    await store.kill()
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+async def test_a_body_that_breaks_off_stores_nothing(store: StoreHandle, framing: str) -> None:
+    whole = body(7)
+    _, writer = await raw(store)
+    writer.write(request(store, INSERT, framing))
+    if "chunked" in framing:
+        writer.write(f"{len(whole):x}\r\n".encode())
+    writer.write(whole)
+    await writer.drain()
+    client = store.client()
+    try:
+        await client.insert("points", batch(8))
+        writer.close()
+        await writer.wait_closed()
+        for _ in range(4):  # every seat for inserts is still good
+            await client.insert("points", batch(9))
+        assert await rows_by_key(client) == {8: 2_000, 9: 2_000}
+    finally:
+        await client.close()
+
+
+async def test_a_damaged_body_stores_nothing(store: StoreHandle) -> None:
+    client = store.client()
+    try:
+        for damaged in (body(7)[:-1], body(7) + b"x", b"garbage" * 1_000):
+            reader, writer = await raw(store)
+            writer.write(request(store, INSERT, f"Content-Length: {len(damaged)}") + damaged)
+            status = (await reader.readline()).split()[1]
+            assert status in (b"400", b"404", b"500")
+            writer.close()
+            await writer.wait_closed()
+        assert await rows_by_key(client) == {}
+    finally:
+        await client.close()
+
+
+async def test_a_chunked_insert_with_its_statement_in_the_body(store: StoreHandle) -> None:
+    reader, writer = await raw(store)
+    data = b"INSERT INTO penstock.points (key, run, lane, step, v, seq) FORMAT Native\n" + body(3)
+    writer.write(request(store, "/", "Transfer-Encoding: chunked"))
+    for start in range(0, len(data), 1_000):
+        piece = data[start : start + 1_000]
+        writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+    await writer.wait_closed()
+    client = store.client()
+    try:
+        assert await rows_by_key(client) == {3: 2_000}
+    finally:
+        await client.close()
+
+
+async def test_get_may_read_but_not_write(store: StoreHandle) -> None:
+    for sql, expected in (
+        ("SELECT 1 + 1", (200, b"2\n")),
+        ("SELECT 1 AS x FORMAT JSONEachRow", (200, b'{"x":1}\n')),
+        ("DROP TABLE penstock.points", (500, b"Code: 164")),
+        ("INSERT INTO penstock.names VALUES ('run', 1, 1, 'x', 1)", (500, b"Code: 164")),
+    ):
+        reader, writer = await raw(store)
+        head = request(store, "/?query=" + quote(sql), "Connection: close")
+        writer.write(head.replace(b"POST", b"GET", 1))
+        reply = await reader.read()
+        status, text = int(reply.split()[1]), reply.partition(b"\r\n\r\n")[2]
+        assert (status, text[: len(expected[1])]) == expected
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_socket_is_for_its_owner_only(store: StoreHandle) -> None:
+    path = Path(store.url.removeprefix("unix://"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((store.path / "data").stat().st_mode) == 0o700
+
+
+async def test_a_second_process_on_the_folder_is_refused(
+    store: StoreHandle, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="exited with 73"):
+        await start_store(tmp_path, socket_name="second.sock")
+    client = store.client()
+    try:
+        await client.ping()
+        assert await rows_by_key(client) == {}
+    finally:
+        await client.close()
+
+
+async def test_sigterm_finishes_what_runs(store: StoreHandle) -> None:
+    client = store.client()
+    try:
+        short = asyncio.create_task(
+            client.query("SELECT sum(sleepEachRow(0.3)) AS s FROM numbers(5)")
+        )
+        await until_running(client, "sleepEachRow", 1)
+        assert await store.stop() == 0
+        assert [*(await short)["s"]] == [0]
+    finally:
+        await client.close()
+
+
+async def test_sigterm_does_not_wait_for_ever(store: StoreHandle) -> None:
+    client = store.client()
+    endless = "SELECT count() AS n FROM numbers(100000000000000) WHERE sipHash64(number) = 3"
+    try:
+        task = asyncio.create_task(client.query(endless))
+        await until_running(client, "sipHash64", 1)
+        assert await store.stop() == 0
+        with pytest.raises(Transient):
+            await task
+    finally:
+        await client.close()
+
+
+async def test_a_newer_schema_is_refused(store: StoreHandle) -> None:
+    client = store.client()
+    try:
+        await client.insert(
+            "meta", {"name": ["schema_version"], "value": ["999"], "ver": np.array([999], "u8")}
+        )
+        with pytest.raises(Broken, match="999"):
+            await client.setup()
+    finally:
+        await client.close()
+
+
+async def test_a_connection_cut_in_the_answer_is_transient(tmp_path: Path) -> None:
+    """A server that stops half-way, with and without saying how long the answer is."""
+    block = b"\x01\x02\x01x\x05UInt8\x07"  # announces two rows, has one
+    for head in (b"Content-Length: 100\r\n", b"Transfer-Encoding: chunked\r\n"):
+        chunked = b"%x\r\n%s\r\n" % (len(block), block) if b"chunked" in head else block
+
+        async def serve(
+            reader: asyncio.StreamReader,
+            writer: asyncio.StreamWriter,
+            reply: bytes = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + chunked,
+        ) -> None:
+            await reader.readuntil(b"SELECT 1")
+            writer.write(reply)
+            await writer.drain()
+            writer.close()
+
+        path = tmp_path / "s"
+        server = await asyncio.start_unix_server(serve, path)
+        client = ClickHouse(f"unix://{path}")
+        try:
+            with pytest.raises(Transient):
+                await client.query("SELECT 1")
+        finally:
+            await client.close()
+            server.close()
+            await server.wait_closed()
+
+
+async def test_a_port_can_be_served_as_well(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with running_store(tmp_path, port=port) as store:
+        client = ClickHouse(f"http://default:{store.token}@127.0.0.1:{port}")
+        try:
+            await client.setup()
+            assert await client.store_id()
+        finally:
+            await client.close()
