@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from penstock.wire import Batch, Frame, encode_batch
 
 __all__ = ["Shape", "WriterPlan", "batch_bytes", "expected", "plans"]
@@ -64,7 +65,9 @@ def columns(
     shape: Shape, plan: WriterPlan, seq: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """(steps, times, values of keys x rows) of one batch."""
-    rng = np.random.Generator(np.random.Philox(key=[shape.seed << 32 | plan.run, plan.writer << 32 | seq]))
+    rng = np.random.Generator(
+        np.random.Philox(key=[shape.seed << 32 | plan.run, plan.writer << 32 | seq])
+    )
     first = (seq - 1) * shape.rows
     steps = np.arange(first, first + shape.rows, dtype=np.int64)
     values = rng.random((shape.keys, shape.rows), dtype=np.float32).astype(np.float64)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from penstock_storage.connect import open_points
-from penstock_storage.interface import PointStore
 
 from benchmarks.generate import Shape, WriterPlan, chunks, expected, key_names
+from penstock_storage.connect import open_points
+from penstock_storage.interface import PointStore
 
 __all__ = ["Ledger", "check"]
 
@@ -71,7 +71,9 @@ async def _numbers(store: PointStore, project: str) -> tuple[dict[str, int], dic
     )
 
 
-async def _stored(store: PointStore, runs: list[int]) -> dict[tuple[int, str, int], tuple[object, ...]]:
+async def _stored(
+    store: PointStore, runs: list[int]
+) -> dict[tuple[int, str, int], tuple[object, ...]]:
     """(run, writer, key) -> (steps, values), as a reader sees them."""
     lanes = await store.query(
         "SELECT run, writer, lane FROM penstock.applied FINAL WHERE run IN {r:Array(UInt32)}",
@@ -86,7 +88,9 @@ async def _stored(store: PointStore, runs: list[int]) -> dict[tuple[int, str, in
         "WHERE run IN {r:Array(UInt32)} ORDER BY key, run, lane, step",
         {"r": runs},
     )
-    key, run, lane, step, value = (np.asarray(found[c]) for c in ("key", "run", "lane", "step", "v"))
+    key, run, lane, step, value = (
+        np.asarray(found[c]) for c in ("key", "run", "lane", "step", "v")
+    )
     if not len(key):
         return {}
     change = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])

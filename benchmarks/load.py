@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import uvloop
-from penstock.wire import join_batches
 
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
+from penstock.wire import join_batches
 
 __all__ = ["Load"]
 

@@ -12,7 +12,6 @@ import time
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 from redis.asyncio import Redis
 
@@ -20,7 +19,7 @@ from penstock.errors import PenstockError
 from penstock_common.keys import Keys
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.fold import Columns, Folded
-from penstock_workers.leases import Leases
+from penstock_workers.leases import Leases, version, versions
 from penstock_workers.prepare import Prepared
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
@@ -69,7 +68,8 @@ class Committer:
         await self._store_applied(prepared)
         lost = set()
         for shard, settled in prepared.settled.items():
-            if not await self._queue.settle(shard, self._leases.owner(shard), settled):
+            owner = self._leases.owner(prepared.epochs[shard])
+            if not await self._queue.settle(shard, owner, settled):
                 lost.add(shard)
         if prepared.folded:
             folded = prepared.folded
@@ -81,7 +81,7 @@ class Committer:
         folded = prepared.folded
         if folded:
             # Before the points: a reader must never trust a tier that lacks one of them.
-            await self._mark_dirty(folded)
+            await self._mark_dirty(folded, prepared.epochs)
         try:
             async with asyncio.TaskGroup() as inserts:
                 if folded:
@@ -95,20 +95,14 @@ class Committer:
         except* PenstockError as group:
             raise group.exceptions[0] from None
 
-    async def _mark_dirty(self, folded: Folded) -> None:
+    async def _mark_dirty(self, folded: Folded, epochs: dict[int, int]) -> None:
         series, buckets = folded.late(self._resolver.table)
         if len(series):
             self._resolver.late.append((series, buckets))
             columns = dirty_columns(self._resolver.table, series, buckets, is_dirty=True)
-            versions = self.versions(self._resolver.table.shard[series])
-            await self._insert("dirty", {**columns, "ver": versions})
-
-    def versions(self, shards: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-        """The version of what is written now, by the shard of each row."""
-        by_shard = np.zeros(256, np.uint64)
-        for shard in self._leases.epochs:
-            by_shard[shard] = self._leases.version(shard, self.number)
-        return by_shard[shards]
+            shards = self._resolver.table.shard[series]
+            ver = versions(epochs, self.number, shards)
+            await self._insert("dirty", {**columns, "ver": ver})
 
     async def _insert(self, table: str, columns: Columns) -> None:
         rows = len(next(iter(columns.values())))
@@ -131,12 +125,12 @@ class Committer:
     async def _store_applied(self, prepared: Prepared) -> None:
         rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
         for shard, writers in prepared.applied.items():
-            version = self._leases.version(shard, self.number)
+            ver = version(prepared.epochs[shard], self.number)
             for (run, writer), applied in writers.items():
                 gaps, dead = sorted(applied.gaps), sorted(applied.dead)
-                rows.append((run, applied.lane, writer, applied.low, gaps, dead, version))
+                rows.append((run, applied.lane, writer, applied.low, gaps, dead, ver))
         if rows:
-            numbers, lanes, names, lows, gaps_of, dead_of, versions = zip(*rows, strict=True)
+            numbers, lanes, names, lows, gaps_of, dead_of, vers = zip(*rows, strict=True)
             await self._points.insert(
                 "applied",
                 {
@@ -146,7 +140,7 @@ class Committer:
                     "low": np.array(lows, np.uint32),
                     "gaps": list(gaps_of),
                     "dead": list(dead_of),
-                    "ver": np.array(versions, np.uint64),
+                    "ver": np.array(vers, np.uint64),
                 },
             )
 

@@ -9,20 +9,22 @@ bucket.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
 from penstock_storage.interface import PointStore
 from penstock_workers.commit import Committer
 from penstock_workers.fold import TIER_SHIFT, Columns, Ints
-from penstock_workers.leases import Leases
+from penstock_workers.leases import Leases, versions
 from penstock_workers.resolver import Resolver
 from penstock_workers.series import NEVER, SeriesTable
 from penstock_workers.tiers import build_statement, count_statement, dirty_columns, windows
 
 __all__ = ["SHORTEST", "Compactor"]
+
+Versions = npt.NDArray[np.uint64]
 
 SHORTEST = 8_192
 """A series with fewer points has no tiers: reading its points is as cheap."""
@@ -58,10 +60,11 @@ class Compactor:
             return 0
         table.raise_tiered(series, high)
         async with commit_in_hand:
-            number = self._committer.number
+            number, epochs = self._committer.number, dict(self._leases.epochs)
+        ver = versions(epochs, number, table.shard)
         try:
-            await self._build(table, series, low, high, number)
-            await self._rebuild(table, late, number)
+            await self._build(table, series, low, high, ver)
+            await self._rebuild(table, late, ver)
         except BaseException:
             # The watermark in memory is ahead of the store's now: only a fresh start is safe.
             self._resolver.is_stale = True
@@ -71,16 +74,19 @@ class Compactor:
     async def _ready(self, table: SeriesTable) -> Ints:
         """Series whose watermark should move now."""
         size = len(table)
+        held = np.isin(table.shard[:size], list(self._leases.epochs))
         first, last = table.first_step[:size], table.last_step[:size]
         complete = last >> TIER_SHIFT << TIER_SHIFT
         tiered = table.tiered[:size]
         has_tiers = tiered != NEVER
         grown = np.flatnonzero(
-            has_tiers & (complete - np.where(has_tiers, tiered, 0) >= _STEP_BUCKETS << TIER_SHIFT)
+            held
+            & has_tiers
+            & (complete - np.where(has_tiers, tiered, 0) >= _STEP_BUCKETS << TIER_SHIFT)
         )[:_SERIES_PER_PASS]
         span = np.where(last > first, last - first, 0)
         # Count again only when a series has grown by half since it was found too short or sparse.
-        long = ~has_tiers & (span >= SHORTEST) & (span >= 1.5 * table.counted[:size])
+        long = held & ~has_tiers & (span >= SHORTEST) & (span >= 1.5 * table.counted[:size])
         return np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
 
     async def _long_enough(self, table: SeriesTable, series: Ints) -> Ints:
@@ -109,44 +115,38 @@ class Compactor:
         return low, table.last_step[series] >> TIER_SHIFT << TIER_SHIFT
 
     async def _build(
-        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, number: int
+        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, ver: Versions
     ) -> None:
-        await self._insert_tiers(table, series, low, high, number)
+        await self._insert_tiers(table, series, low, high, ver)
         if len(series):
             await self._points.insert("series", _watermarks(table, series, high))
 
     async def _rebuild(
-        self, table: SeriesTable, late: list[tuple[Ints, Ints]], number: int
+        self, table: SeriesTable, late: list[tuple[Ints, Ints]], ver: Versions
     ) -> None:
         if not late:
             return
         pairs = np.unique(
             np.stack([np.concatenate(column) for column in zip(*late, strict=True)]), axis=1
         )
+        # What belongs to shards that another worker has by now is that worker's to mend.
+        pairs = pairs[:, ver[pairs[0]] != 0]
         series, buckets = pairs[0], pairs[1]
         low = buckets << TIER_SHIFT
-        await self._insert_tiers(table, series, low, low + (1 << TIER_SHIFT), number)
+        await self._insert_tiers(table, series, low, low + (1 << TIER_SHIFT), ver)
         clean = dirty_columns(table, series, buckets, is_dirty=False)
-        versions = self._versions(table, series, number)
-        await self._points.insert("dirty", {**clean, "ver": versions})
+        await self._points.insert("dirty", {**clean, "ver": ver[series]})
 
     async def _insert_tiers(
-        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, number: int
+        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, ver: Versions
     ) -> None:
         """Build all buckets in these windows, in statements of bounded size, shard by shard."""
-        versions = self._versions(table, series, number)
-        for version in np.unique(versions).tolist():
-            mine = np.flatnonzero(versions == version)
+        for version in np.unique(ver[series]).tolist():
+            mine = np.flatnonzero(ver[series] == version)
             start = np.maximum(low, table.first_step[series])
             for part in _parts(mine, (high - start)[mine] >> TIER_SHIFT):
                 grouped = windows(table, series[part], low[part], high[part])
                 await self._points.execute(build_statement(grouped, version))
-
-    def _versions(self, table: SeriesTable, series: Ints, number: int) -> Any:
-        by_shard = np.zeros(256, np.uint64)
-        for shard in self._leases.epochs:
-            by_shard[shard] = self._leases.version(shard, number)
-        return by_shard[table.shard[series]]
 
 
 def _parts(rows: Ints, buckets: Ints) -> list[Ints]:

@@ -138,11 +138,21 @@ def _in_order(group: Ints, step: Ints) -> Ints:
     unsorted[np.searchsorted(heads, wrong, side="right") - 1] = True
     part = np.flatnonzero(np.repeat(unsorted, sizes))
     number = np.repeat(np.arange(len(heads)), sizes)[part]
-    rows[part] = part[np.lexsort((step[part], number))]
+    rows[part] = part[_order(number, step[part])]
     step = step[rows]
     repeated = np.append((group[1:] == group[:-1]) & (step[1:] == step[:-1]), False)
     kept: Ints = rows[~repeated]
     return kept
+
+
+def _order(number: Ints, step: Ints) -> Ints:
+    """A stable order by (number, step). Packed into one integer where it fits: a stable sort of
+    nearly sorted integers is many times faster than a sort by two keys."""
+    lowest = int(step.min())
+    span = int(step.max()) - lowest + 1
+    if (int(number[-1]) + 1) * span < 2**62:
+        return np.argsort(number * span + (step - lowest), kind="stable")
+    return np.lexsort((step, number))
 
 
 def _heads(group: Ints) -> Ints:

@@ -11,16 +11,34 @@ import logging
 import secrets
 import time
 import zlib
+from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.scripts import ACQUIRE, RELEASE, RENEW
 
-__all__ = ["Leases"]
+__all__ = ["Leases", "version", "versions"]
 
 _LOG = logging.getLogger(__name__)
+
+
+def version(epoch: int, commit: int) -> int:
+    """The version of rows that a commit writes: a later epoch wins over any commit."""
+    return epoch << 32 | commit & 0xFFFFFFFF
+
+
+def versions(
+    epochs: Mapping[int, int], commit: int, shards: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint64]:
+    """The version of each row, by the shard it belongs to; 0 for shards without an epoch."""
+    by_shard = np.zeros(256, np.uint64)
+    for shard, epoch in epochs.items():
+        by_shard[shard] = version(epoch, commit)
+    return by_shard[shards]
 
 
 class Leases:
@@ -35,13 +53,9 @@ class Leases:
         self.worker = worker or secrets.token_hex(8)
         self.epochs: dict[int, int] = {}
 
-    def owner(self, shard: int) -> str:
-        """What the shard's lease holds while it is ours."""
-        return f"{self.worker}:{self.epochs[shard]}"
-
-    def version(self, shard: int, commit: int) -> int:
-        """The version of rows that this commit writes: a later epoch wins over any commit."""
-        return self.epochs[shard] << 32 | commit & 0xFFFFFFFF
+    def owner(self, epoch: int) -> str:
+        """What a shard's lease holds while it is ours under this epoch."""
+        return f"{self.worker}:{epoch}"
 
     async def tend(self) -> tuple[set[int], set[int]]:
         """Give up what is more than a fair share, take what is free.
@@ -77,7 +91,7 @@ class Leases:
 
     async def release(self, shard: int) -> None:
         """Let another worker have this shard at once."""
-        owner = self.owner(shard)
+        owner = self.owner(self.epochs[shard])
         del self.epochs[shard]
         await self._redis.eval(RELEASE, 1, self._keys.lease(shard), owner)
 
@@ -90,7 +104,7 @@ class Leases:
     async def _renew(self) -> None:
         for shard in list(self.epochs):
             name, ttl_ms = self._keys.lease(shard), round(self._lease_s * 1000)
-            owner = self.owner(shard)
+            owner = self.owner(self.epochs[shard])
             if not await self._redis.eval(RENEW, 1, name, owner, str(ttl_ms)):
                 self.epochs.pop(shard, None)
 

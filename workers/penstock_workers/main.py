@@ -6,7 +6,6 @@ import asyncio
 import os
 
 import uvloop
-from penstock_storage.connect import open_catalog, open_points
 
 from penstock_common import logs
 from penstock_common.exporter import metrics_server
@@ -15,6 +14,7 @@ from penstock_common.lifecycle import die_with_parent, patiently, stop_on_signal
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
+from penstock_storage.connect import open_catalog, open_points
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
 from penstock_workers.leases import Leases

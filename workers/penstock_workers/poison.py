@@ -9,7 +9,7 @@ import numpy as np
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.applied import AppliedSet
-from penstock_workers.leases import Leases
+from penstock_workers.leases import Leases, version
 from penstock_workers.queue import Entry, Queue, Settled
 
 __all__ = ["DeadLetters"]
@@ -35,7 +35,7 @@ class DeadLetters:
         self._points = points
         self._max_deliveries = max_deliveries
 
-    async def give_up(self, entry: Entry, error: Exception) -> bool:
+    async def give_up(self, entry: Entry, epoch: int, error: Exception) -> bool:
         """Count a failure of this entry; True if it was the last one and the entry is set aside.
 
         The store learns first that the number is dead, so that the writer's mark can pass it and a
@@ -48,13 +48,13 @@ class DeadLetters:
         )  # fmt: skip
         if failures < self._max_deliveries:
             return False
-        applied = await self._mark_dead(entry)
+        applied = await self._mark_dead(entry, epoch)
         reason = f"{type(error).__name__}: {error}"[:500]
         settled = Settled({entry.writer: applied.low}, [entry], [(entry, reason)])
-        await self._queue.settle(entry.shard, self._leases.owner(entry.shard), settled)
+        await self._queue.settle(entry.shard, self._leases.owner(epoch), settled)
         return True
 
-    async def _mark_dead(self, entry: Entry) -> AppliedSet:
+    async def _mark_dead(self, entry: Entry, epoch: int) -> AppliedSet:
         entity, project, run, writer = split_writer_key(entry.writer)
         ref = RunRef(entity, project, run)
         number = (await self._catalog.ensure_runs([ref]))[ref].number
@@ -78,7 +78,7 @@ class DeadLetters:
                 "low": np.array([applied.low], np.uint32),
                 "gaps": [sorted(applied.gaps)],
                 "dead": [sorted(applied.dead)],
-                "ver": np.array([self._leases.version(entry.shard, 0xFFFFFFFF)], np.uint64),
+                "ver": np.array([version(epoch, 0xFFFFFFFF)], np.uint64),
             },
         )
         return applied

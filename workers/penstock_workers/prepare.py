@@ -29,9 +29,13 @@ _LIMITS = Limits()
 
 @dataclass(slots=True)
 class Prepared:
-    """One commit. `applied` maps each shard to its writers' sets, as they will be after it."""
+    """One commit, under the epochs that its shards were held with when their entries were read.
+
+    `applied` maps each shard to its writers' sets, as they will be after it.
+    """
 
     entries: list[Entry]
+    epochs: dict[int, int]
     folded: Folded | None = None
     values: Columns = field(default_factory=dict)
     console: Columns = field(default_factory=dict)
@@ -56,7 +60,7 @@ class _Delivery:
     batch: Batch
 
 
-async def prepare(entries: list[Entry], resolver: Resolver) -> Prepared:
+async def prepare(entries: list[Entry], epochs: dict[int, int], resolver: Resolver) -> Prepared:
     """What to commit for these entries.
 
     Raises `Rejected` for a batch that cannot be decoded or named; whatever it raises that is not
@@ -68,7 +72,7 @@ async def prepare(entries: list[Entry], resolver: Resolver) -> Prepared:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
     known = set(resolver.runs)
     await resolver.learn(by_writer)
-    prepared = Prepared(entries)
+    prepared = Prepared(entries, epochs)
     prepared.changed |= {ref for ref, _ in by_writer} - known
     fresh = [each for each in deliveries if _take(each, resolver, prepared)]
     prepared.batches = len(fresh)

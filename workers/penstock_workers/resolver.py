@@ -6,14 +6,14 @@ from an older copy can never hand it out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
-from penstock_storage.names import record
 
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.keys import run_path, shard_of
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_storage.names import record
 from penstock_workers.applied import AppliedSet
 from penstock_workers.fold import Ints
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
@@ -25,6 +25,21 @@ ALERT_KEY = "_alert"
 """Alerts are values of this key, at the microsecond at which they were raised."""
 
 _MOST_RUNS = 200_000
+
+# Runs with dirty buckets, or with series whose watermark is behind.
+_UNFINISHED = """
+SELECT r.id AS run, r.name AS name, p.name AS project
+FROM (SELECT id, name, project FROM penstock.names FINAL WHERE kind = 'run') AS r
+JOIN (SELECT id, name FROM penstock.names FINAL WHERE kind = 'project') AS p ON p.id = r.project
+WHERE r.id IN (
+    SELECT run FROM penstock.dirty FINAL WHERE dirty = 1
+    UNION DISTINCT
+    SELECT run FROM (
+        SELECT run, min(first_step) AS a, max(last_step) AS z, max(tiered) AS t
+        FROM penstock.series GROUP BY run, key, lane
+    ) WHERE z - a >= 8192 AND z - greatest(t, a) >= 4096
+)
+"""
 
 
 class Resolver:
@@ -58,6 +73,19 @@ class Resolver:
         if names:
             await record(self._points, names)
         await self._learn_writers(batches)
+
+    async def resume(self, shards: Container[int]) -> None:
+        """Meet the series of these shards whose tiers were left unfinished by an earlier owner,
+        even if no new point of theirs ever comes."""
+        found = await self._points.query(_UNFINISHED)
+        columns = (found[name] for name in ("run", "name", "project"))
+        left = {}
+        for run, name, project in zip(*columns, strict=True):
+            shard = shard_of(f"{project}/{name}")
+            if shard in shards:
+                left[int(run)] = shard
+        if left:
+            await self._learn_series(left)
 
     def key_numbers(self, project: int, keys: Iterable[str]) -> list[int]:
         """The numbers of keys that `learn` has seen."""

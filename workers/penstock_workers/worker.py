@@ -81,13 +81,14 @@ class Worker:
     async def _turn(self, stop: asyncio.Event) -> None:
         self._metrics.last_loop.set_to_current_time()
         await self._tend()
-        entries = await self._read()
+        epochs = dict(self._leases.epochs)
+        entries = await self._read(epochs)
         if not entries:
             await self._finish_commit()
             await _sleep(self._settings.poll_s, stop)
             return
         self._metrics.entries_read.inc(len(entries))
-        prepared = await self._prepare(entries)
+        prepared = await self._prepare(entries, epochs)
         await self._finish_commit()
         if prepared is not None:
             await self._pace(entries, stop)
@@ -98,37 +99,40 @@ class Worker:
         if gained or lost or self._resolver.is_stale:
             await self._finish_commit()
             self._forget()
+            await self._resolver.resume(self._leases.epochs)
         self._metrics.shards.set(len(self._leases.epochs))
 
-    async def _read(self) -> list[Entry]:
+    async def _read(self, epochs: dict[int, int]) -> list[Entry]:
         limit = 1 if self._careful else 1_000_000
         return await self._queue.read(
-            sorted(self._leases.epochs),
+            sorted(epochs),
             limit_bytes=min(self._settings.commit_bytes, self._settings.commit_points * 9),
             limit=limit,
         )
 
-    async def _prepare(self, entries: list[Entry]) -> Prepared | None:
+    async def _prepare(self, entries: list[Entry], epochs: dict[int, int]) -> Prepared | None:
         """What to commit; None if the one entry looked at was bad and is dealt with."""
         started = time.perf_counter()
         try:
-            prepared = await prepare(entries, self._resolver)
+            prepared = await prepare(entries, epochs, self._resolver)
         except (Transient, RedisError, OSError, TimeoutError):
             raise
         except Exception as error:
             # A seam: a batch that cannot be processed must not stop those behind it.
             await self._finish_commit()
-            await self._suspect(entries, error)
+            await self._suspect(entries, epochs, error)
             return None
         self._metrics.fold_seconds.observe(time.perf_counter() - started)
         return prepared
 
-    async def _suspect(self, entries: list[Entry], error: Exception) -> None:
+    async def _suspect(
+        self, entries: list[Entry], epochs: dict[int, int], error: Exception
+    ) -> None:
         self._metrics.errors.labels("batch").inc()
         if len(entries) > 1:
             _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
             self._careful = _CAREFUL_COMMITS
-        elif await self._dead_letters.give_up(entries[0], error):
+        elif await self._dead_letters.give_up(entries[0], epochs[entries[0].shard], error):
             self._metrics.batches.labels("dead_lettered").inc()
         self._forget()
 

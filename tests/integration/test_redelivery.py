@@ -1,0 +1,154 @@
+"""G5 and G6: any permutation with any repetition of deliveries gives the same store.
+
+Every batch is delivered one to four times, shuffled, over three gateways, while two workers are
+killed with -9 again and again; the export must equal a single delivery in order, and the tiers must
+equal a rebuild from the points.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import ledger
+from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
+from support.stack import Stack, running_stack
+
+SHAPE = Shape(runs=6, keys=12, rows=250, writers=2, seed=7)
+BATCHES = 48  # 12,000 steps per writer: long enough for tiers
+PROJECT = "redelivery"
+
+
+async def deliver(stack: Stack, rng: random.Random) -> None:
+    """Every batch one to four times, shuffled, over all gateways; refused ones again."""
+    deliveries = [
+        (plan, seq)
+        for plan in plans(SHAPE)
+        for seq in range(1, BATCHES + 1)
+        for _ in range(rng.randint(1, 4))
+    ]
+    rng.shuffle(deliveries)
+
+    async def send(number: int) -> None:
+        for plan, seq in deliveries[number::6]:
+            raw = batch_bytes(SHAPE, plan, seq, project=PROJECT)
+            status, reply = await stack.post(raw, gateway=rng.randrange(len(stack.urls)))
+            assert status == 202, reply
+
+    await asyncio.gather(*(send(number) for number in range(6)))
+
+
+async def kill_workers(stack: Stack, rng: random.Random, kills: int) -> None:
+    for _ in range(kills):
+        await asyncio.sleep(rng.uniform(0.2, 0.6))
+        victim = rng.choice([w for w in stack.workers if w.process.returncode is None])
+        await victim.kill()
+        await stack.start_worker(lease_s=1.0)
+
+
+async def export(stack: Stack) -> dict[str, np.ndarray]:
+    """All points by name instead of number, in one order."""
+    found = await stack.points.query(
+        "SELECT k.name AS key, r.name AS run, a.writer AS writer, p.step AS step, p.v AS v "
+        "FROM (SELECT * FROM penstock.points FINAL) AS p "
+        "JOIN (SELECT * FROM penstock.names FINAL WHERE kind = 'key') AS k ON k.id = p.key "
+        "JOIN (SELECT * FROM penstock.names FINAL WHERE kind = 'run') AS r ON r.id = p.run "
+        "JOIN (SELECT * FROM penstock.applied FINAL) AS a ON a.run = p.run AND a.lane = p.lane "
+        "ORDER BY key, run, writer, step"
+    )
+    return {name: np.asarray(column) for name, column in found.items()}
+
+
+async def wrong_tiers(stack: Stack) -> tuple[int, int]:
+    """(tier rows, those of them that differ from a rebuild), outside of dirty buckets."""
+    found = await stack.points.query(
+        "WITH rebuilt AS (SELECT key, run, lane, bitShiftRight(step, 8) AS bucket, "
+        "minIf(v, isFinite(v)) AS lo, maxIf(v, isFinite(v)) AS hi, countIf(isFinite(v)) AS n, "
+        "countIf(not isFinite(v)) AS bad, min(step) AS a, max(step) AS z, "
+        "argMax(v, step) AS newest FROM penstock.points FINAL GROUP BY key, run, lane, bucket) "
+        "SELECT count() AS tiers, countIf(t.min != lo OR t.max != hi OR t.count != n OR "
+        "t.non_finite != bad OR first_step != a OR last_step != z OR "
+        "reinterpretAsInt64(t.last) != reinterpretAsInt64(newest)) AS wrong "
+        "FROM (SELECT * FROM penstock.tiers FINAL) AS t JOIN rebuilt AS b "
+        "ON b.key = t.key AND b.run = t.run AND b.lane = t.lane AND b.bucket = t.bucket "
+        "LEFT JOIN (SELECT * FROM penstock.dirty FINAL WHERE dirty = 1) AS d "
+        "ON d.key = t.key AND d.run = t.run AND d.lane = t.lane AND d.bucket = t.bucket "
+        "WHERE d.dirty = 0"
+    )
+    return int(np.asarray(found["tiers"])[0]), int(np.asarray(found["wrong"])[0])
+
+
+async def tiers_settled(stack: Stack) -> None:
+    """Wait until every series has its tiers and no bucket is dirty."""
+
+    async def settled() -> bool:
+        found = await stack.points.query(
+            "SELECT (SELECT count() FROM penstock.dirty FINAL WHERE dirty = 1) AS dirty, "
+            "(SELECT countIf(t < 8192) FROM (SELECT max(tiered) AS t FROM penstock.series "
+            "GROUP BY run, key, lane)) AS short"
+        )
+        return not np.asarray(found["dirty"])[0] and not np.asarray(found["short"])[0]
+
+    async with asyncio.timeout(30):
+        while not await settled():
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(180)
+async def test_redelivery_with_workers_killed_changes_nothing(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with running_stack(tmp_path / "a", gateways=3, workers=0) as stack:
+        for _ in range(2):
+            await stack.start_worker(lease_s=1.0)
+        await asyncio.gather(deliver(stack, rng), kill_workers(stack, rng, kills=6))
+        await stack.drained(60)
+        shuffled = await export(stack)
+        await tiers_settled(stack)
+        tiers, wrong = await wrong_tiers(stack)
+        sent = dict.fromkeys(plans(SHAPE), BATCHES)
+        found = await ledger.check(stack.store.url, stack.store.token, SHAPE, sent, PROJECT)
+    assert found.is_clean, str(found)
+    assert tiers >= len(plans(SHAPE)) * SHAPE.keys * 32
+    assert wrong == 0
+
+    async with running_stack(tmp_path / "b") as stack:
+        for plan in plans(SHAPE):
+            await stack.post(
+                *(batch_bytes(SHAPE, plan, seq, project=PROJECT) for seq in range(1, BATCHES + 1))
+            )
+        await stack.drained(60)
+        in_order = await export(stack)
+    assert shuffled.keys() == in_order.keys()
+    for name, column in in_order.items():
+        if name == "v":
+            assert shuffled[name].tobytes() == column.tobytes()
+        else:
+            assert (shuffled[name] == column).all()
+
+
+async def test_a_wiped_queue_forgets_nothing_that_was_committed(tmp_path: Path) -> None:
+    shape = Shape(runs=1, keys=3, rows=20)
+    plan = WriterPlan(0, 0)
+    async with running_stack(tmp_path) as stack:
+        status, first = await stack.post(batch_bytes(shape, plan, 1, project=PROJECT))
+        assert status == 202
+        await stack.drained()
+        redis = stack.redis.client()
+        await redis.flushall()
+        await redis.aclose()
+        # The same batch again: the queue has forgotten it, the store has not.
+        status, again = await stack.post(batch_bytes(shape, plan, 1, project=PROJECT))
+        assert status == 202
+        assert again["queue"] != first["queue"]
+        await stack.drained()
+        url = f"{stack.urls[0]}/v1/writers/-/{PROJECT}/{plan.run_name}/{plan.name}"
+        async with stack.session.get(url) as reply:
+            mark = await reply.json()
+        assert mark["committed"] == 1
+        found = await ledger.check(stack.store.url, stack.store.token, shape, {plan: 1}, PROJECT)
+        assert found.is_clean, str(found)

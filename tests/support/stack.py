@@ -1,0 +1,173 @@
+"""Real parts wired together for tests: Redis, store, catalog, gateways, workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from support.redis import RedisHandle, running_redis
+from support.store import StoreHandle, running_store
+
+from penstock.wire import CONTENT_TYPE, join_batches
+from penstock_common.auth import mint_key
+from penstock_common.settings import GatewaySettings
+from penstock_server.gateway import build
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.connect import open_catalog, open_points
+
+__all__ = ["Stack", "Worker", "eventually", "running_stack"]
+
+
+@dataclass
+class Worker:
+    """A worker process of its own, so that it can be killed."""
+
+    process: asyncio.subprocess.Process
+
+    async def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+
+@dataclass
+class Stack:
+    """Everything that runs. `urls` are the gateways'."""
+
+    redis: RedisHandle
+    store: StoreHandle
+    catalog: SqlCatalog
+    points: ClickHouse
+    settings: dict[str, str]
+    api_key: str
+    session: aiohttp.ClientSession
+    urls: list[str] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+
+    async def start_worker(self, name: str = "", **extra: object) -> Worker:
+        """Start a worker process; settings as keyword arguments."""
+        environ = {**os.environ, **_environ(self.settings), **_environ(extra)}
+        if name:
+            environ["PENSTOCK_WORKER_NAME"] = name
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "penstock_workers.main", env=environ
+        )
+        worker = Worker(process)
+        self.workers.append(worker)
+        return worker
+
+    async def post(
+        self, *batches: bytes, gateway: int = 0, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Send encoded batches; returns (status, decoded answer)."""
+        body = join_batches(batches)
+        return await self.post_raw(body, gateway=gateway, headers=headers)
+
+    async def post_raw(
+        self,
+        body: bytes,
+        *,
+        gateway: int = 0,
+        content_type: str = CONTENT_TYPE,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        url = f"{self.urls[gateway]}/v1/batches"
+        headers = {"Content-Type": content_type, **(headers or {})}
+        async with self.session.post(url, data=body, headers=headers) as reply:
+            return reply.status, await reply.json()
+
+    async def backlog(self) -> int:
+        """Batches that are queued and not committed."""
+        redis = self.redis.client()
+        try:
+            return sum([await redis.xlen(f"penstock:{{s{shard}}}:stream") for shard in range(16)])
+        finally:
+            await redis.aclose()
+
+    async def drained(self, timeout_s: float = 30.0) -> None:
+        """Wait until everything queued is committed."""
+        await eventually(self._is_drained, timeout_s)
+
+    async def _is_drained(self) -> bool:
+        return await self.backlog() == 0
+
+
+async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait until `check` (a coroutine function) says true. Fails the test if it never does."""
+    async with asyncio.timeout(timeout_s):
+        while not await check():
+            await asyncio.sleep(0.02)
+
+
+def _environ(settings: Mapping[str, object]) -> dict[str, str]:
+    return {f"PENSTOCK_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+@asynccontextmanager
+async def running_stack(
+    path: Path, *, gateways: int = 1, workers: int = 1, **settings: object
+) -> AsyncIterator[Stack]:
+    """Redis, a store and a catalog below `path`; gateways in this process, workers in their own."""
+    async with AsyncExitStack() as parts:
+        redis = await parts.enter_async_context(running_redis(path))
+        store = await parts.enter_async_context(running_store(path))
+        shared = {
+            "redis_url": redis.url,
+            "store_url": store.url,
+            "store_token": store.token,
+            "catalog_url": f"sqlite+aiosqlite:///{path / 'catalog.db'}",
+            "secret": secrets.token_hex(16),
+        }
+        catalog = open_catalog(shared["catalog_url"])
+        parts.push_async_callback(catalog.close)
+        await catalog.setup()
+        key, text = mint_key("user", "local", frozenset({"read", "write"}), shared["secret"])
+        await catalog.add_api_key(key, "test")
+        points = open_points(store.url, store.token)
+        parts.push_async_callback(points.close)
+        await points.setup()
+        session = await parts.enter_async_context(
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {text}"})
+        )
+        stack = Stack(redis, store, catalog, points, shared, text, session)
+        for _ in range(gateways):
+            stack.urls.append(await parts.enter_async_context(_gateway(shared, settings)))
+        for _ in range(workers):
+            await stack.start_worker()
+        try:
+            yield stack
+        finally:
+            for worker in stack.workers:
+                if worker.process.returncode is None:
+                    await worker.stop()
+
+
+@asynccontextmanager
+async def _gateway(shared: dict[str, str], settings: dict[str, Any]) -> AsyncIterator[str]:
+    stop = asyncio.Event()
+    async with build(GatewaySettings(**{**shared, **settings}), stop) as (app, _):
+        runner = web.AppRunner(app, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
