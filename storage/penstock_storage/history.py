@@ -7,7 +7,7 @@ ten thousand. Closing the iterator stops the reading.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class HistoryQuery:
     by_lane: bool = False
 
 
-async def read_history(store: PointStore, query: HistoryQuery) -> AsyncIterator[bytes]:
+async def read_history(store: PointStore, query: HistoryQuery) -> AsyncGenerator[bytes, None]:
     """JSON lines in step order, some at a time."""
     reader = await _Reader.open(store, query)
     if reader is None:

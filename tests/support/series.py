@@ -129,7 +129,6 @@ async def store_tiers(store: PointStore, many: Sequence[SeriesData]) -> None:
     for s in many:
         below = {step: v for step, v in s.early.items() if step < s.tiered}
         for bucket, b in brute_force([below], TIER_SHIFT).items():
-            first = below[b.first_step]
             total = b.mean * b.count if b.count else 0.0
             place = (s.key, s.run, s.lane, bucket, b.first_step, b.step)
             # `first` and `last` are the values as they are, also if they are not finite.

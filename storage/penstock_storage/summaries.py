@@ -1,0 +1,116 @@
+"""Summaries: the value that each key of a run logged last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from penstock_storage.interface import Columns, LaneRow, PointStore
+from penstock_storage.rows import json_number, json_value
+from penstock_storage.schema import DATABASE
+from penstock_storage.series import LastValues, int_list, read_last_values, select
+
+__all__ = ["Summary", "read_summaries"]
+
+_RUNS_PER_STATEMENT = 5_000
+_MAX_JSON_BYTES = 4_096
+_SCALARS = "'string', 'bool', 'null'"
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one run logged last, by key, as JSON carries it."""
+
+    last_step: int | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+async def read_summaries(
+    store: PointStore,
+    runs: Sequence[int],
+    lanes: Sequence[LaneRow],
+    names: Mapping[int, str],
+    *,
+    scalars_only: bool = False,
+) -> dict[int, Summary]:
+    """The summaries of these runs, by run number; runs without data are absent.
+
+    Of several lanes the lowest rank's latest one counts. `names` are keys by number. Values that
+    are not numbers are left out if they are large or, with `scalars_only`, no scalars.
+    """
+    order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
+    found: dict[int, Summary] = {}
+    for start in range(0, len(runs), _RUNS_PER_STATEMENT):
+        some = runs[start : start + _RUNS_PER_STATEMENT]
+        numbers, texts = await asyncio.gather(
+            read_last_values(store, some), _read_texts(store, some, scalars_only)
+        )
+        found.update(await asyncio.to_thread(_put_together, numbers, texts, places, names))
+    return found
+
+
+async def _read_texts(store: PointStore, runs: Sequence[int], scalars_only: bool) -> Columns:
+    kinds = f" AND kind IN ({_SCALARS})" if scalars_only else ""
+    return await select(
+        store,
+        "SELECT run, key, lane, max(s.step) AS last_step, argMax(s.json, s.step) AS text"
+        f" FROM (SELECT run, key, lane, step, if(length(json) <= {_MAX_JSON_BYTES}, json, '') AS json"
+        f" FROM {DATABASE}.values FINAL WHERE run IN ({int_list(runs)}){kinds}) AS s"
+        " GROUP BY run, key, lane",
+    )
+
+
+def _put_together(
+    numbers: LastValues,
+    texts: Columns,
+    places: Mapping[tuple[int, int], int],
+    names: Mapping[int, str],
+) -> dict[int, Summary]:
+    found: dict[int, Summary] = {}
+    rows = zip(numbers.run.tolist(), numbers.lane.tolist(), strict=True)
+    place = np.array([places.get(row, len(places)) for row in rows], np.int64)
+    order = np.lexsort((place, numbers.key, numbers.run))
+    run, key, step, kinds = (
+        column[order].tolist() for column in (numbers.run, numbers.key, numbers.step, numbers.kinds)
+    )
+    value = numbers.value[order].tolist()
+    steps: dict[tuple[int, int], int] = {}
+    for at in range(len(run)):
+        summary = found.setdefault(run[at], Summary())
+        if summary.last_step is None or step[at] > summary.last_step:
+            summary.last_step = step[at]
+        if (run[at], key[at]) not in steps and key[at] in names:
+            steps[run[at], key[at]] = step[at]
+            summary.values[names[key[at]]] = json_number(value[at], kinds[at])
+    if texts:
+        _add_texts(found, texts, places, names, steps)
+    return found
+
+
+def _add_texts(
+    found: dict[int, Summary],
+    texts: Columns,
+    places: Mapping[tuple[int, int], int],
+    names: Mapping[int, str],
+    steps: dict[tuple[int, int], int],
+) -> None:
+    columns = (np.asarray(texts[name]).tolist() for name in ("run", "key", "lane", "last_step"))
+    rows = sorted(
+        zip(*columns, texts["text"], strict=True),
+        key=lambda row: (*row[:2], places.get((row[0], row[2]), len(places))),
+    )
+    seen: set[tuple[int, int]] = set()
+    for run, key, _, step, text in rows:
+        summary = found.setdefault(run, Summary())
+        summary.last_step = max(step, step if summary.last_step is None else summary.last_step)
+        if (run, key) in seen or key not in names or not text:
+            continue
+        seen.add((run, key))
+        # A key that logged numbers too shows what it logged last.
+        if step >= steps.get((run, key), step):
+            summary.values[names[key]] = json_value(text)

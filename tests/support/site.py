@@ -1,0 +1,120 @@
+"""The read side in this process, over a real store, catalog and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from support.redis import RedisHandle, running_redis
+from support.series import SeriesData, store_series
+from support.store import StoreHandle, running_store
+
+from penstock_common.auth import KeyAuthenticator, mint_key
+from penstock_common.http import middleware
+from penstock_common.keys import Keys
+from penstock_common.metrics import GatewayMetrics
+from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.connect import open_catalog
+from penstock_storage.interface import Catalog, RunRef, RunRow
+from penstock_web.parts import WebParts
+from penstock_web.routes import add_routes
+
+__all__ = ["Site", "running_site"]
+
+SECRET = "pepper"
+PREFIX = "web"
+Client = TestClient[web.Request, web.Application]
+
+
+@dataclass
+class Site:
+    """A served read side. `key` reads the entity `team`; `stranger` another one."""
+
+    client: Client
+    store: ClickHouse
+    catalog: Catalog
+    redis: RedisHandle
+    store_process: StoreHandle
+    key: str
+    stranger: str
+    key_id: str
+    admin: str
+    live_channel: str = field(default=f"{PREFIX}:live")
+
+    @property
+    def url(self) -> str:
+        return str(self.client.make_url("")).rstrip("/")
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    async def add_run(
+        self,
+        run: str,
+        curves: Mapping[str, Mapping[int, float]],
+        *,
+        project: str = "demo",
+        entity: str = "team",
+        started: int = 1_700_000_000_000_000,
+        kinds: Mapping[str, int] | None = None,
+    ) -> RunRow:
+        """A run with one lane and these points."""
+        ref = RunRef(entity, project, run)
+        row = (await self.catalog.ensure_runs([ref]))[ref]
+        keys = await self.catalog.ensure_keys(row.project_number, list(curves))
+        lanes = await self.catalog.ensure_lanes([(row.number, f"writer-{run}", 0, started)])
+        lane = lanes[row.number, f"writer-{run}"]
+        series = [
+            SeriesData(keys[key], row.number, lane, dict(points), kinds=(kinds or {}).get(key, 1))
+            for key, points in curves.items()
+        ]
+        if series:
+            await store_series(self.store, series)
+        return row
+
+
+async def _add_key(catalog: Catalog, entity: str, scopes: Sequence[str]) -> tuple[str, str]:
+    key, text = mint_key("user", entity, frozenset(scopes), SECRET)
+    await catalog.add_api_key(key, "test")
+    return text, key.id
+
+
+@asynccontextmanager
+async def running_site(
+    path: Path, *, open_reads: bool = False, static: Path | None = None, root_path: str = ""
+) -> AsyncIterator[Site]:
+    """A site with files in `path`."""
+    async with running_store(path) as store_process, running_redis(path) as redis_process:
+        store, redis = store_process.client(), redis_process.client()
+        catalog = open_catalog(f"sqlite+aiosqlite:///{path}/catalog.db")
+        await store.setup()
+        await catalog.setup()
+        app = web.Application(middlewares=[middleware(GatewayMetrics())])
+        parts = WebParts(
+            store=store,
+            catalog=catalog,
+            authenticator=KeyAuthenticator(catalog.api_key, SECRET),
+            redis=redis,
+            keys=Keys(PREFIX),
+            secret=SECRET,
+            default_entity="team",
+            open_reads=open_reads,
+            root_path=root_path,
+            static=path / "no-page" if static is None else static,
+        )
+        add_routes(app, parts)
+        key, key_id = await _add_key(catalog, "team", ["read", "write"])
+        stranger, _ = await _add_key(catalog, "strangers", ["read", "write"])
+        admin, _ = await _add_key(catalog, "root", ["admin"])
+        async with TestClient(TestServer(app, handler_cancellation=True)) as client:
+            yield Site(
+                client, store, catalog, redis_process, store_process, key, stranger, key_id, admin
+            )
+        await redis.aclose()
+        await store.close()
+        await catalog.close()

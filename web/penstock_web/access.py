@@ -1,0 +1,84 @@
+"""Who may read: an API key, the page's session cookie, or, on a loopback server, anyone there.
+
+What a principal may not read does not exist for them: the answer is the same 404.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from penstock.errors import Rejected
+from penstock_common.auth import Authenticator, Principal
+from penstock_web.session import COOKIE, Sessions
+
+__all__ = ["Access", "not_found"]
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
+
+
+def not_found(what: str) -> Rejected:
+    """The answer for what is missing and for what is none of the asker's business."""
+    return Rejected(
+        f"there is no {what} here",
+        code="not_found",
+        status=404,
+        hint="GET /v1/projects lists what this key can read.",
+    )
+
+
+class Access:
+    """Finds out who asks."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        sessions: Sessions,
+        *,
+        default_entity: str,
+        open_reads: bool,
+    ) -> None:
+        self._authenticator = authenticator
+        self._sessions = sessions
+        self._visitor = Principal(default_entity, frozenset({"read"}))
+        self._open_reads = open_reads
+
+    async def principal(self, request: web.Request) -> Principal:
+        """Who sent this request. Raises `Rejected` (401)."""
+        if "Authorization" in request.headers:
+            return await self._authenticator.authenticate(request.headers)
+        cookie = request.cookies.get(COOKIE)
+        if cookie and (known := await self._sessions.principal(cookie)):
+            return known
+        if self.is_open(request):
+            return self._visitor
+        raise Rejected(
+            "this needs a login or an API key",
+            code="no_key",
+            status=401,
+            hint="Send `Authorization: Bearer penstock_…`, or log in on the page.",
+        )
+
+    async def reader(self, request: web.Request, what: str) -> Principal:
+        """Who sent this request, if they may read the `{entity}` of its path; else raises a 404
+        for `what`."""
+        principal = await self.principal(request)
+        self.check(principal, request.match_info["entity"], what)
+        return principal
+
+    def check(self, principal: Principal, entity: str, what: str) -> None:
+        """Raises a 404 for `what` if the principal may not read this entity."""
+        if not principal.may_read(entity):
+            raise not_found(what)
+
+    def is_open(self, request: web.Request) -> bool:
+        """Whether this request may read without a login.
+
+        The name in Host is checked because a page from elsewhere can point its own name at
+        127.0.0.1; the other headers, because a proxy on this machine speaks for strangers.
+        """
+        if not self._open_reads or any(name in request.headers for name in _FORWARDED):
+            return False
+        host = request.headers.get("Host", "").lower()
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        return name in _LOOPBACK

@@ -1,0 +1,76 @@
+"""`GET …/events`: a project's news as server-sent events, at most four times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from penstock.errors import Transient
+from penstock_web.access import Access
+from penstock_web.live import LiveFeed, News, Watcher
+from penstock_web.names import Names
+
+__all__ = ["EventHandler"]
+
+_INTERVAL_S = 0.25
+_HEARTBEAT_S = 15.0
+_MAX_WATCHERS = 2_000
+_LIFETIME_S = 3_600.0
+"""Then the browser comes back by itself, and access is checked anew."""
+
+
+class EventHandler:
+    """Streams events to browsers."""
+
+    def __init__(self, feed: LiveFeed, access: Access, names: Names) -> None:
+        self._feed = feed
+        self._access = access
+        self._names = names
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        entity, project = request.match_info["entity"], request.match_info["project"]
+        await self._access.reader(request, f"project {entity}/{project}")
+        await self._names.project(entity, project)
+        if self._feed.watchers >= _MAX_WATCHERS:
+            raise Transient("too many pages are open on this server", retry_after_s=10)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+            }
+        )
+        with self._feed.watching(entity, project) as watcher:
+            await response.prepare(request)
+            await response.write(b"retry: 1000\n\n")
+            await _stream(response, watcher)
+        return response
+
+
+async def _stream(response: web.StreamResponse, watcher: Watcher) -> None:
+    number = 1
+    # The first number is known to the page before anything can be missed.
+    await response.write(_event(number, News()))
+    ends_at = time.monotonic() + _LIFETIME_S
+    while time.monotonic() < ends_at:
+        news = await watcher.take(_HEARTBEAT_S)
+        if watcher.is_closed:
+            return
+        if news is None:
+            await response.write(b": still here\n\n")
+            continue
+        # A number left out is how the page learns that it missed something.
+        number += 2 if news.is_gap else 1
+        await response.write(_event(number, news))
+        await asyncio.sleep(_INTERVAL_S)
+
+
+def _event(number: int, news: News) -> bytes:
+    data: dict[str, Any] = {"n": number, "runs": news.runs}
+    if news.changed:
+        data["changed"] = sorted(news.changed)
+    return b"id: %d\ndata: %b\n\n" % (number, orjson.dumps(data))

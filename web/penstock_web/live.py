@@ -1,0 +1,152 @@
+"""What workers committed, from Redis pub/sub to everyone who watches a project.
+
+One subscription per process. A watcher holds at most one entry per run of its project, merged until
+it is taken, so a slow browser costs nothing. Whatever may have been missed (Redis was away, too much
+came at once) makes a gap, which tells the watcher to fetch anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+__all__ = ["LiveFeed", "News", "Watcher"]
+
+_LOG = logging.getLogger(__name__)
+_MAX_RUNS = 10_000
+_IDLE_S = 10.0
+_RETRY_S = (0.1, 2.0)
+
+
+@dataclass(slots=True)
+class News:
+    """What happened in a project: runs with their last steps, runs that changed; `is_gap` if there
+    was more that is not in here."""
+
+    runs: dict[str, int] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    is_gap: bool = False
+
+
+class Watcher:
+    """Collects the news of one project until they are taken."""
+
+    def __init__(self) -> None:
+        self._news = News()
+        self._woken = asyncio.Event()
+        self.is_closed = False
+
+    def add(self, runs: dict[str, int], changed: list[str]) -> None:
+        self._news.runs.update(runs)
+        self._news.changed.update(changed)
+        if len(self._news.runs) > _MAX_RUNS or len(self._news.changed) > _MAX_RUNS:
+            self._news = News(is_gap=True)
+        self._woken.set()
+
+    def add_gap(self) -> None:
+        self._news.is_gap = True
+        self._woken.set()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._woken.set()
+
+    async def take(self, timeout_s: float) -> News | None:
+        """The news since the last time, as soon as there are any; None if there were none."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return None
+        self._woken.clear()
+        news, self._news = self._news, News()
+        return news
+
+
+class LiveFeed:
+    """Subscribes to the channel and hands news to watchers."""
+
+    def __init__(self, redis: Redis, channel: str) -> None:
+        self._redis = redis
+        self._channel = channel
+        self._watchers: dict[tuple[str, str], set[Watcher]] = {}
+
+    @property
+    def watchers(self) -> int:
+        return sum(map(len, self._watchers.values()))
+
+    @contextmanager
+    def watching(self, entity: str, project: str) -> Iterator[Watcher]:
+        """A watcher of this project, for as long as the block runs."""
+        watcher = Watcher()
+        group = self._watchers.setdefault((entity, project), set())
+        group.add(watcher)
+        try:
+            yield watcher
+        finally:
+            group.discard(watcher)
+            if not group and self._watchers.get((entity, project)) is group:
+                del self._watchers[entity, project]
+
+    async def running(self, _: web.Application) -> AsyncIterator[None]:
+        """Keeps the feed going for as long as the application runs."""
+        task = asyncio.create_task(self._run(), name="live feed")
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def stop(self, _: web.Application) -> None:
+        """Let every watcher go, so that shutting down need not wait for them."""
+        for watcher in self._everyone():
+            watcher.close()
+
+    def deliver(self, message: bytes) -> None:
+        """Hand one message of the channel on; one that cannot be read is dropped."""
+        try:
+            fields: dict[str, Any] = orjson.loads(message)
+            project = (fields["entity"], fields["project"])
+            runs, changed = dict(fields["runs"]), list(fields["changed"])
+        except (ValueError, TypeError, KeyError):
+            _LOG.warning("live_message_unreadable")
+            return
+        for watcher in self._watchers.get(project, ()):
+            watcher.add(runs, changed)
+
+    async def _run(self) -> None:
+        wait_s, is_first = _RETRY_S[0], True
+        while True:
+            try:
+                async with self._redis.pubsub() as pubsub:
+                    await pubsub.subscribe(self._channel)
+                    if not is_first:
+                        _LOG.info("live_feed_back")
+                        for watcher in self._everyone():
+                            watcher.add_gap()
+                    wait_s, is_first = _RETRY_S[0], False
+                    await self._listen(pubsub)
+            except (RedisError, OSError) as error:
+                _LOG.warning("live_feed_lost", extra={"reason": type(error).__name__})
+            is_first = False
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _RETRY_S[1])
+
+    async def _listen(self, pubsub: Any) -> None:
+        """Returns or raises when the connection is gone."""
+        while True:
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_IDLE_S)
+            if message is None:
+                await pubsub.ping()  # raises if nobody is there any more
+            elif message["type"] == "message":
+                self.deliver(message["data"])
+
+    def _everyone(self) -> list[Watcher]:
+        return [watcher for group in self._watchers.values() for watcher in group]

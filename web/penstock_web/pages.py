@@ -1,0 +1,59 @@
+"""The page: built files under strict headers.
+
+Files in `assets/` carry a hash in their names and may be cached for ever; `index.html` names them
+and is checked at every load. All addresses in them are relative, so the page works under any path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from penstock.errors import Rejected
+
+__all__ = ["SECURITY_HEADERS", "add_pages"]
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
+        " form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def add_pages(app: web.Application, static: Path) -> None:
+    """Serve `index.html` at / and the files beside it, as they are now."""
+    for path in sorted(static.rglob("*")):
+        name = path.relative_to(static).as_posix()
+        if path.is_file() and name != "index.html":
+            is_hashed = name.startswith("assets/")
+            app.router.add_get(f"/{name}", _file(path, _FOR_EVER if is_hashed else "no-cache"))
+    app.router.add_get("/", _index(static / "index.html"))
+
+
+def _file(path: Path, cache_control: str) -> Handler:
+    async def get(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(path, headers={**SECURITY_HEADERS, "Cache-Control": cache_control})
+
+    return get
+
+
+def _index(path: Path) -> Handler:
+    async def get(_: web.Request) -> web.StreamResponse:
+        if not path.is_file():
+            raise Rejected(
+                "the page was not built into this installation; the API works",
+                code="no_page",
+                status=404,
+                hint="`make ui` builds it; wheels carry it.",
+            )
+        return web.FileResponse(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+
+    return get

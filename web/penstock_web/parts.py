@@ -1,0 +1,33 @@
+"""What the read side's handlers work with; built once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from penstock_common.auth import Authenticator
+from penstock_common.keys import Keys
+from penstock_storage.interface import Catalog, PointStore
+
+__all__ = ["STATIC", "WebParts"]
+
+STATIC = Path(__file__).parent / "static"
+"""The built page, as the wheel carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebParts:
+    """`open_reads`: whoever comes from this machine itself may read `default_entity`'s data."""
+
+    store: PointStore
+    catalog: Catalog
+    authenticator: Authenticator
+    redis: Redis
+    keys: Keys
+    secret: str
+    default_entity: str
+    open_reads: bool = False
+    root_path: str = ""
+    static: Path = STATIC

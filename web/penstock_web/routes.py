@@ -1,0 +1,74 @@
+"""The read side's routes, to be added to an aiohttp application that has `penstock_common.http`'s
+middleware."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from aiohttp import web
+
+from penstock_common.http import json_response
+from penstock_web.access import Access
+from penstock_web.curves import ChartHandler
+from penstock_web.events import EventHandler
+from penstock_web.live import LiveFeed
+from penstock_web.names import Names
+from penstock_web.pages import add_pages
+from penstock_web.parts import WebParts
+from penstock_web.rows import HistoryHandler
+from penstock_web.runs import RunsHandler
+from penstock_web.session import SessionHandler, Sessions
+
+__all__ = ["add_routes"]
+
+_PROJECT = "/v1/projects/{entity}/{project}"
+_RUN = "/v1/runs/{entity}/{project}/{run}"
+
+
+def add_routes(app: web.Application, parts: WebParts) -> None:
+    """Add projects, runs, keys, charts, history, events, sessions and the page."""
+    sessions = Sessions(parts.catalog, parts.secret)
+    access = Access(
+        parts.authenticator,
+        sessions,
+        default_entity=parts.default_entity,
+        open_reads=parts.open_reads,
+    )
+    names = Names(parts.catalog)
+    runs = RunsHandler(parts.store, parts.catalog, access, names)
+    feed = LiveFeed(parts.redis, parts.keys.live_channel())
+    login = SessionHandler(parts.authenticator, sessions, parts.root_path)
+
+    async def viewer(request: web.Request) -> web.Response:
+        principal = await access.principal(request)
+        return json_response(
+            {
+                "entity": principal.entity,
+                "version": version("penstock"),
+                "login_required": not access.is_open(request),
+            }
+        )
+
+    app.cleanup_ctx.append(feed.running)
+    app.on_shutdown.append(feed.stop)
+    app.on_response_prepare.append(_harden)
+    router = app.router
+    router.add_get("/v1/viewer", viewer)
+    router.add_get("/v1/projects", runs.projects)
+    router.add_get(f"{_PROJECT}/runs", runs.runs)
+    router.add_get(f"{_PROJECT}/keys", runs.keys)
+    router.add_get(f"{_PROJECT}/events", EventHandler(feed, access, names).get, allow_head=False)
+    router.add_get(_RUN, runs.run)
+    router.add_get(
+        f"{_RUN}/history", HistoryHandler(parts.store, runs, names).get, allow_head=False
+    )
+    router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
+    router.add_post("/v1/session", login.post)
+    router.add_delete("/v1/session", login.delete)
+    add_pages(app, parts.static)
+
+
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    """No answer may be taken for another type, and data stays out of caches."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,87 @@
+"""`GET …/history`: a run's rows as JSON lines, streamed while they are read."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+
+from aiohttp import web
+
+from penstock.errors import PenstockError
+from penstock_storage.history import HistoryQuery, read_history
+from penstock_storage.interface import LaneRow, PointStore, RunRow
+from penstock_storage.plan import FOREVER
+from penstock_web.names import Names
+from penstock_web.requests import bad_field, integer_param
+from penstock_web.runs import RunsHandler
+
+__all__ = ["HistoryHandler"]
+
+_LOG = logging.getLogger(__name__)
+_ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
+"""Every row has these, so asking for them filters nothing."""
+
+
+class HistoryHandler:
+    """Streams history; a client that leaves ends the reading within a page."""
+
+    def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
+        self._store = store
+        self._runs = runs
+        self._names = names
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        row = await self._runs.found(request)
+        query = await self._query(request, row)
+        response = web.StreamResponse()
+        response.content_type = "application/x-ndjson"
+        if query is None:
+            await response.prepare(request)
+            return response
+        async with aclosing(read_history(self._store, query)) as chunks:
+            # Errors up to the first rows still get a status of their own.
+            first = await anext(chunks, b"")
+            await response.prepare(request)
+            await response.write(first)
+            try:
+                async for chunk in chunks:
+                    await response.write(chunk)
+            except PenstockError as error:
+                # Cut the connection: a stream that ended in order would look complete.
+                _LOG.warning("history_broke_off", extra={"reason": str(error)})
+                if request.transport is not None:
+                    request.transport.abort()
+        return response
+
+    async def _query(self, request: web.Request, row: RunRow) -> HistoryQuery | None:
+        """None if a key is asked for that the project does not have."""
+        mode = request.query.get("lanes", "latest")
+        if mode not in ("latest", "all"):
+            raise bad_field("lanes must be latest or all")
+        lo = integer_param(request, "min_step", -FOREVER)
+        hi = integer_param(request, "max_step", FOREVER)
+        asked = {
+            name
+            for text in request.query.getall("keys", [])
+            for name in text.split(",")
+            if name and name not in _ALWAYS
+        }
+        names = await self._names.all_keys(row.project_number)
+        if not asked <= names.keys():
+            return None
+        lanes = await self._names.lanes([row.number])
+        return HistoryQuery(
+            run=row.number,
+            lanes=lanes,
+            names={number: name for name, number in names.items()},
+            keys=[names[name] for name in asked],
+            lo=lo,
+            hi=hi,
+            origin_us=_origin_us(row, lanes),
+            by_lane=mode == "all",
+        )
+
+
+def _origin_us(row: RunRow, lanes: list[LaneRow]) -> int:
+    """When the run began: its first writer's start, as far as writers said."""
+    return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)
