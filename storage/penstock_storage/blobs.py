@@ -1,0 +1,182 @@
+"""Images, artifacts and other files, kept by the SHA-256 of their content.
+
+Owns where a blob lies, in a folder or a bucket, and that what lies there is what its name says: a
+blob appears only when all of it has come and its hash is right, and never changes. Paths are made
+of hashes alone, never of names that a user chose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import obstore
+from obstore import exceptions
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from penstock.errors import Broken, Rejected, Transient
+
+__all__ = ["Blob", "BlobStore", "ObjectBlobStore", "open_blobs"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK_BYTES = 2**20
+_PART_BYTES = 8 * 2**20  # of a multipart upload; S3 wants 5 MiB at least
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A stored blob. `chunks` can be read once."""
+
+    size_bytes: int
+    chunks: AsyncIterator[bytes]
+
+
+class BlobStore(Protocol):
+    """Content by its hash: `digest` is 64 lower-case hex digits, else `Rejected`.
+
+    Every method raises `Transient` if the store cannot serve now, `Broken` if it is set up wrongly.
+    """
+
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], *, limit_bytes: int) -> int:
+        """Store a blob durably and return its size; again does no harm.
+
+        Raises `Rejected`, and stores nothing, if it is longer than the limit or has another hash.
+        """
+
+    async def get(self, digest: str) -> Blob | None: ...
+
+    async def exists(self, digest: str) -> bool: ...
+
+
+def open_blobs(location: str) -> BlobStore:
+    """The blobs in a folder (created if missing) or at an `s3://`, `gs://` or `az://` URL.
+
+    Credentials of buckets come from where their vendors' own tools look for them.
+    """
+    if "://" not in location or location.startswith("file://"):
+        folder = Path(location.removeprefix("file://")).absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return ObjectBlobStore(LocalStore(folder), folder)
+    return ObjectBlobStore(from_url(location))
+
+
+class ObjectBlobStore:
+    """A `BlobStore` over obstore; `folder` is where a local one keeps its files."""
+
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        self._store = store
+        self._folder = folder
+
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], *, limit_bytes: int) -> int:
+        path = _path(digest)
+        upload = _Upload(digest, chunks, limit_bytes)
+        with _sorted_errors(upload):
+            await obstore.put_async(
+                self._store, path, upload.checked(), chunk_size=_PART_BYTES, use_multipart=True
+            )
+        if self._folder is not None:
+            await asyncio.to_thread(_flush, self._folder / path)
+        return upload.size_bytes
+
+    async def get(self, digest: str) -> Blob | None:
+        with _sorted_errors():
+            try:
+                found = await obstore.get_async(self._store, _path(digest))
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return None
+            return Blob(found.meta["size"], _read(found))
+
+    async def exists(self, digest: str) -> bool:
+        with _sorted_errors():
+            try:
+                await obstore.head_async(self._store, _path(digest))
+            except (exceptions.NotFoundError, FileNotFoundError):
+                return False
+            return True
+
+
+class _Upload:
+    """A stream on its way in: checked before its last byte is taken for the last."""
+
+    def __init__(self, digest: str, chunks: AsyncIterator[bytes], limit_bytes: int) -> None:
+        self.size_bytes = 0
+        self.error: BaseException | None = None
+        self._digest = digest
+        self._chunks = chunks
+        self._limit_bytes = limit_bytes
+
+    async def checked(self) -> AsyncIterator[bytes]:
+        """The chunks. An error raised here makes the store drop what it has."""
+        try:
+            hashed = hashlib.sha256()
+            async for chunk in self._chunks:
+                self.size_bytes += len(chunk)
+                if self.size_bytes > self._limit_bytes:
+                    raise Rejected(
+                        f"the blob is longer than {self._limit_bytes} bytes",
+                        code="blob_too_large",
+                        status=413,
+                    )
+                hashed.update(chunk)
+                yield chunk
+            if hashed.hexdigest() != self._digest:
+                raise Rejected(
+                    f"the content's SHA-256 is {hashed.hexdigest()}, not {self._digest}",
+                    code="digest_mismatch",
+                )
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+async def _read(found: obstore.GetResult) -> AsyncIterator[bytes]:
+    with _sorted_errors():
+        async for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+            yield bytes(chunk)
+
+
+def _path(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise Rejected("a blob's digest is 64 lower-case hex digits", code="bad_digest")
+    return f"sha256/{digest[:2]}/{digest}"
+
+
+def _flush(path: Path) -> None:
+    """Make a new file, and its name in its folder, survive a power loss."""
+    for each in (path, path.parent, path.parent.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _sorted_errors(upload: _Upload | None = None) -> Iterator[None]:
+    try:
+        yield
+    except (exceptions.BaseError, OSError) as error:
+        if upload is not None and upload.error is not None:
+            # The store wraps what the incoming stream raised.
+            raise upload.error from error
+        if isinstance(error, _SETUP_ERRORS):
+            raise Broken(f"the blob store refuses: {error}") from error
+        raise Transient(
+            f"the blob store cannot be reached: {error}", code="blobs_unreachable"
+        ) from error
+
+
+_SETUP_ERRORS = (
+    exceptions.InvalidPathError,
+    exceptions.PermissionDeniedError,
+    exceptions.UnauthenticatedError,
+    exceptions.UnknownConfigurationKeyError,
+    PermissionError,
+)
