@@ -19,7 +19,8 @@ const client = new QueryClient({
       staleTime: 10_000,
       // What the server refused it refuses again.
       retry: (failures, error) =>
-        failures < RETRIES && !(error instanceof ApiError && error.status < 500),
+        failures < RETRIES &&
+        !(error instanceof ApiError && error.status >= 400 && error.status < 500),
     },
   },
 });

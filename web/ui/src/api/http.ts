@@ -4,6 +4,7 @@
  */
 
 export class ApiError extends Error {
+  /** 0: no answer at all. */
   readonly status: number;
   readonly code: string;
   readonly hint: string;
@@ -48,8 +49,21 @@ async function toError(response: Response): Promise<ApiError> {
   );
 }
 
+/** What fetch throws tells people nothing; except that the page itself aborted. */
+function toUnreachable(error: unknown): never {
+  if (!(error instanceof TypeError)) throw error;
+  throw new ApiError(
+    0,
+    "unreachable",
+    "The server does not answer.",
+    "Check that penstock up is running, and the network between.",
+  );
+}
+
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
-  const response = await fetch(apiUrl(path), { credentials: "same-origin", ...init });
+  const response = await fetch(apiUrl(path), { credentials: "same-origin", ...init }).catch(
+    toUnreachable,
+  );
   if (response.ok) return response;
   const error = await toError(response);
   if (error.status === 401) for (const listener of unauthorized) listener();

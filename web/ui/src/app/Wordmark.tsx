@@ -3,12 +3,9 @@
 export function Mark() {
   return (
     <svg className="mark" viewBox="0 0 24 24" width="22" height="22" fill="none" aria-hidden="true">
-      <path className="mark-pipe" d="M2.5 5.5h4.200c1 0 1.900.4 2.5 1.200l3.600 4.400" />
-      <circle className="mark-ring" cx="16.5" cy="15.7" r="5.3" />
-      <path
-        className="mark-blade"
-        d="M16.5 15.7c0-2 .7-3 2.200-3.400M16.5 15.7c1.7 1 2.3 2.100 1.800 3.600M16.5 15.7c-1.7 1-3 .9-4-.3"
-      />
+      <path className="mark-pipe" d="M2.5 5h4.2c1.1 0 2.1.5 2.8 1.3l3.3 4.2" />
+      <circle className="mark-ring" cx="16" cy="15.5" r="5.4" />
+      <circle className="mark-hub" cx="16" cy="15.5" r="1.7" />
     </svg>
   );
 }

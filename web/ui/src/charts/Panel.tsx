@@ -3,6 +3,7 @@
 import { useRef } from "react";
 import { ApiError } from "../api/http";
 import { CloseIcon, ExpandIcon } from "../app/icons";
+import { usePage } from "../app/page";
 import { useView, view } from "../state/view";
 import { splitKey } from "./sections";
 import { useInView } from "./useInView";
@@ -67,21 +68,16 @@ export function Panel({ name, isFull = false }: Props) {
 
 function PanelNote({ state }: { state: PlotState }) {
   const isZoomed = useView((shown) => shown.range !== null);
+  const { drawn } = usePage();
   const { status, error, isEmpty, retry } = state;
-  if (status === "error") {
-    return (
-      <div className={isEmpty ? "panel-note" : "panel-note is-corner"} role="alert">
-        <p>{error instanceof Error ? error.message : "The curves did not load."}</p>
-        {isEmpty && error instanceof ApiError && error.hint && <p className="hint">{error.hint}</p>}
-        <button type="button" className="button" onClick={retry}>
-          Try again
-        </button>
-      </div>
-    );
-  }
+  if (status === "error") return <PanelProblem error={error} isEmpty={isEmpty} onRetry={retry} />;
   if (!isEmpty) return null;
-  if (status === "loading")
+  if (drawn.length === 0) {
+    return <p className="panel-note">No run is shown. Turn one on in the list.</p>;
+  }
+  if (status === "loading") {
     return <div className="panel-loading" role="status" aria-label="Loading" />;
+  }
   return (
     <div className="panel-note">
       <p>{isZoomed ? "No points in these steps." : "No points in the runs shown."}</p>
@@ -90,6 +86,27 @@ function PanelNote({ state }: { state: PlotState }) {
           Show all steps
         </button>
       )}
+    </div>
+  );
+}
+
+interface ProblemProps {
+  error: unknown;
+  isEmpty: boolean;
+  onRetry(): void;
+}
+
+function PanelProblem({ error, isEmpty, onRetry }: ProblemProps) {
+  const isUnreachable = error instanceof ApiError && error.status === 0;
+  // The live badge says so once for the page, and all is fetched again when the server is back.
+  if (isUnreachable && !isEmpty) return null;
+  return (
+    <div className={isEmpty ? "panel-note" : "panel-note is-corner"} role="alert">
+      <p>{error instanceof Error ? error.message : "The curves did not load."}</p>
+      {isEmpty && error instanceof ApiError && error.hint && <p>{error.hint}</p>}
+      <button type="button" className="button" onClick={onRetry}>
+        Try again
+      </button>
     </div>
   );
 }
