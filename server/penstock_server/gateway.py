@@ -29,6 +29,8 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.health import Health
 from penstock_storage.connect import open_catalog, open_points
+from penstock_web.parts import WebParts
+from penstock_web.routes import add_routes as add_read_routes
 
 __all__ = ["build", "main"]
 
@@ -49,29 +51,43 @@ async def build(
     try:
         await patiently(catalog.setup, stop)
         authenticator = KeyAuthenticator(catalog.api_key, settings.secret)
-        app = web.Application(middlewares=[middleware(metrics)], client_max_size=_LIMITS.body_bytes)
         bodies = BodyReader(
             _LIMITS,
             in_flight_bytes=settings.bodies_in_flight_bytes,
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
-        add_write_routes(
-            app,
-            GatewayParts(
-                authenticator,
-                Appender(redis, keys, metrics),
-                catalog,
-                metrics,
-                _LIMITS,
-                bodies,
-                status,
-                Pace(),
-            ),
+        appender = Appender(redis, keys, metrics)
+        write = GatewayParts(
+            authenticator, appender, catalog, metrics, _LIMITS, bodies, status, Pace()
         )
-        Health(redis, keys, points, catalog, status, metrics, settings.metrics_peers).add_routes(
-            app
+        read = WebParts(
+            points,
+            catalog,
+            authenticator,
+            redis,
+            keys,
+            settings.secret,
+            settings.default_entity,
+            open_reads=_is_open(settings),
+            root_path=settings.root_path,
         )
+        health = Health(redis, keys, points, catalog, status, metrics, settings.metrics_peers)
+
+        def add_routes(app: web.Application) -> web.Application:
+            health.add_routes(app)
+            add_write_routes(app, write)
+            add_read_routes(app, read)
+            return app
+
+        app = add_routes(
+            web.Application(middlewares=[middleware(metrics)], client_max_size=_LIMITS.body_bytes)
+        )
+        prefix = settings.root_path.strip("/")
+        if prefix:
+            # Some proxies strip the prefix and some do not: both find everything.
+            below = add_routes(web.Application(client_max_size=_LIMITS.body_bytes))
+            app.add_subapp(f"/{prefix}/", below)
         watch = asyncio.create_task(status.watch(), name="status")
         try:
             yield app, metrics
@@ -86,12 +102,17 @@ async def build(
         await catalog.close()
 
 
+def _is_open(settings: GatewaySettings) -> bool:
+    """Whether the page needs no login: only on loopback, and not behind a proxy's path."""
+    is_loopback = settings.host in ("127.0.0.1", "localhost", "::1")
+    return is_loopback and not settings.root_path and not settings.require_login
+
+
 async def serve(settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve on this socket until `stop` is set, then finish what is open."""
     async with build(settings, stop) as (app, metrics):
-        root = _below(settings.root_path, app)
         runner = web.AppRunner(
-            root,
+            app,
             access_log=None,
             keepalive_timeout=_KEEPALIVE_S,
             shutdown_timeout=settings.drain_s,
@@ -102,16 +123,6 @@ async def serve(settings: GatewaySettings, listener: socket.socket, stop: asynci
             await web.SockSite(runner, listener).start()
             await stop.wait()
             await runner.cleanup()
-
-
-def _below(root_path: str, app: web.Application) -> web.Application:
-    """The application under a path prefix, and at / too: some proxies strip the prefix, some do not."""
-    prefix = root_path.strip("/")
-    if not prefix:
-        return app
-    root = web.Application(client_max_size=_LIMITS.body_bytes)
-    root.add_subapp(f"/{prefix}/", app)
-    return root
 
 
 def _listener(settings: GatewaySettings) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import secrets
 import signal
@@ -90,7 +91,7 @@ class Stack:
     ) -> tuple[int, dict[str, Any]]:
         url = f"{self.urls[gateway]}/v1/batches"
         headers = {"Content-Type": content_type, **(headers or {})}
-        async with self.session.post(url, data=body, headers=headers) as reply:
+        async with self.session.post(url, data=io.BytesIO(body), headers=headers) as reply:
             return reply.status, await reply.json()
 
     async def backlog(self) -> int:

@@ -52,7 +52,7 @@ def _index(path: Path) -> Handler:
                 "the page was not built into this installation; the API works",
                 code="no_page",
                 status=404,
-                hint="`make ui` builds it; wheels carry it.",
+                hint="`make setup` builds it; wheels carry it.",
             )
         return web.FileResponse(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
