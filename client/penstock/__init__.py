@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from penstock.config import Config, Summary
-    from penstock.run import Run
+    from penstock.fields import Config, Summary
+    from penstock.runs import Run
     from penstock.settings import Settings
 
 __version__ = "0.1.0"
@@ -56,7 +56,7 @@ def init(*args: Any, **kwargs: Any) -> Run:
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    """Log a row to the current run; see `penstock.run.Run.log`."""
+    """Log a row to the current run; see `penstock.runs.Run.log`."""
     _active("log").log(data, step, commit)
 
 
@@ -81,13 +81,14 @@ def alert(title: str, text: str = "", level: Any = "INFO", **options: Any) -> No
 def login(
     key: str | None = None, host: str | None = None, relogin: bool | None = None, **others: Any
 ) -> bool:
-    """Check an API key with the server and keep it; see `penstock.login.login`."""
-    from penstock.login import login as log_in
+    """Check an API key with the server and keep it; see `penstock.signin.login`."""
+    from penstock.signin import login as log_in
 
     return log_in(key=key, host=host, relogin=relogin)
 
 
-_LAZY = {"Settings": "penstock.settings", "Api": "penstock.api", "Run": "penstock.run"}
+# No module of this package may have the name of something here: importing it would replace that.
+_LAZY = {"Settings": "penstock.settings", "Api": "penstock.api", "Run": "penstock.runs"}
 
 
 def __getattr__(name: str) -> Any:

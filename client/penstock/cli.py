@@ -23,6 +23,7 @@ from penstock.errors import PenstockError, Rejected
 __all__ = ["main"]
 
 _SYNC_POLL_S = 0.1
+_SYNC_GRACE_S = 10.0  # a shipper that runs already tries again within this
 _SERVER_COMMANDS = ("up", "down", "gateway", "worker", "web", "store", "key")
 
 
@@ -88,7 +89,7 @@ def _add_server_commands(subparsers: Any) -> str:
 
 
 def _login(arguments: argparse.Namespace) -> int:
-    from penstock.login import login
+    from penstock.signin import login
 
     key = arguments.key
     if key == "-":
@@ -113,14 +114,15 @@ def _sync(arguments: argparse.Namespace) -> int:
     starter = ensure_shipper(root)
     if starter is not None:
         starter.wait()
-    deadline = time.monotonic() + arguments.timeout
+    begun = time.monotonic()
     while True:
         states = {folder: load_progress(folder) for folder in spools_in(root)}
         left = {folder: state for folder, state in states.items() if not state.done}
         if not left:
             print("everything is stored")
             return 0
-        if time.monotonic() > deadline or all(state.problem for state in left.values()):
+        hopeless = all(state.problem for state in left.values())
+        if time.monotonic() - begun > (_SYNC_GRACE_S if hopeless else arguments.timeout):
             break
         time.sleep(_SYNC_POLL_S)
     for folder, state in left.items():

@@ -21,6 +21,10 @@ class Notices:
         self.quiet = False
         self._lock = threading.Lock()
 
+    def forget_after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
     def say(self, message: str) -> None:
         if not self.quiet:
             # A closed or full stderr is no reason to stop a training run.

@@ -6,6 +6,7 @@ system the root is a subfolder named after the host, because locks and maps are 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -69,7 +70,8 @@ def is_network(folder: Path) -> bool:
 def spools_in(root: Path) -> Iterator[Path]:
     """The spools under `root`; one that is still being made has no meta file and is left out."""
     try:
-        entries = list(os.scandir(root))
+        with os.scandir(root) as scan:
+            entries = list(scan)
     except OSError:
         return
     for entry in entries:
@@ -80,11 +82,14 @@ def spools_in(root: Path) -> Iterator[Path]:
 
 def used_bytes(root: Path) -> int:
     """The disk space that all spools under `root` take."""
+    return sum(_bytes_in(folder) for folder in spools_in(root))
+
+
+def _bytes_in(folder: Path) -> int:
     total = 0
-    for folder in spools_in(root):
-        try:
-            for entry in os.scandir(folder):
+    # Files and whole folders may go while this looks at them.
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
                 total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
-            continue
     return total

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from penstock import __version__
-from penstock.config import Config, Summary
 from penstock.credentials import stored_key
+from penstock.fields import Config, Summary
 from penstock.launch import ensure_shipper
 from penstock.meta import Meta, boot_id
 from penstock.names import friendly_name, run_id

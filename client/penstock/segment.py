@@ -74,12 +74,16 @@ class Segment:
         head = RECORD_HEAD.pack(len(payload), zlib.crc32(payload))
         start = self.position + RECORD_HEAD.size
         end = start + len(payload)
-        if self.buffer:
-            self.buffer[start:end] = payload
-            self.buffer[self.position : start] = head
-        else:
-            _pwrite_all(self._fd, head + payload, self.position)
-        self.position = aligned(end)
+        try:
+            if self.buffer:
+                self.buffer[start:end] = payload
+                self.buffer[self.position : start] = head
+            else:
+                _pwrite_all(self._fd, head + payload, self.position)
+            self.position = aligned(end)
+        except BaseException:
+            self.seal()  # written in part: nothing is written over it
+            raise
 
     def seal(self) -> None:
         """Take no more records."""

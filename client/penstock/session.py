@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.errors import PenstockError, Rejected
 from penstock.notices import NOTICES
-from penstock.run import Run
+from penstock.runs import Run
 from penstock.settings import Settings
 
 __all__ = ["current", "finish", "init", "on_change"]
@@ -129,6 +129,7 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
+    NOTICES.forget_after_fork()
     for run in _runs:
         run.forget_after_fork()
 

@@ -88,11 +88,12 @@ class Spool:
                 segment.close()
                 segment = None
             segment = segment or self._make(need)
-        if segment is not None:
-            segment.publish()
-            self._sequence = segment.sequence
-            self._size = min(self._size * 2, LARGEST_SEGMENT_BYTES)
-            self._wake.set()
+            if segment is not None:
+                segment.publish()
+                # Under the lock: the thread numbers the next one after this.
+                self._sequence = segment.sequence
+                self._size = min(self._size * 2, LARGEST_SEGMENT_BYTES)
+                self._wake.set()
         return segment
 
     def retire(self, segment: Segment) -> None:

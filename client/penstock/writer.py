@@ -96,7 +96,7 @@ class Writer:
     def log(
         self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
     ) -> None:
-        """Log a row; see `penstock.Run.log`."""
+        """Log a row; see `penstock.runs.Run.log`."""
         try:
             values = list(data.values())
             with self._lock:

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--limit-bytes", type=int, default=2 << 30)
     parser.add_argument("--detach", action="store_true", help="go on in the background")
     options = parser.parse_args()
+    os.umask(0o077)
     if options.detach and os.fork():
         os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
     _log_to(options.root / "shipper.log")
