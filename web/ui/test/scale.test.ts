@@ -52,6 +52,7 @@ describe("axes", () => {
     expect(domain({ from: 100, to: 990 }, page)).toEqual(page);
     expect(domain({ from: 0, to: 50 }, page)).toEqual({ from: 0, to: 50 });
     expect(domain({ from: 3, to: 3 }, null)).toEqual({ from: 2, to: 4 });
+    expect(domain({ from: 0, to: 0 }, null)).toEqual({ from: 0, to: 1 });
     expect(domain(null, null)).toEqual({ from: 0, to: 1 });
   });
 

@@ -169,25 +169,35 @@ function paintSpikes(
   ctx.stroke();
 }
 
-function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
+function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
   const { curve, px, py } = part;
-  const radius = (stroke.lineWidth + 0.75) * frame.ratio;
-  const isSparse = (part.to - part.from) * 14 * frame.ratio < frame.width;
-  const dots = new Path2D();
-  const dot = (i: number) => {
-    dots.moveTo(px(curve.x[i]) + radius, py(curve.mean[i]));
-    dots.arc(px(curve.x[i]), py(curve.mean[i]), radius, 0, 2 * Math.PI);
-  };
   ctx.beginPath();
   stretches(part, (start, end) => {
     ctx.moveTo(px(curve.x[start]), py(curve.mean[start]));
     for (let i = start + 1; i < end; i++) ctx.lineTo(px(curve.x[i]), py(curve.mean[i]));
-    if (end === start + 1 || isSparse) for (let i = start; i < end; i++) dot(i);
   });
   ctx.globalAlpha = 1;
-  ctx.lineWidth = stroke.lineWidth * frame.ratio;
+  ctx.lineWidth = stroke.lineWidth * ratio;
   ctx.stroke();
-  ctx.fill(dots);
+}
+
+/** Dots where buckets are far apart, and where one stands alone and has no line. */
+function paintDots(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
+  const { curve, px, py } = part;
+  const radius = (stroke.lineWidth + 0.75) * frame.ratio;
+  const isSparse = (part.to - part.from) * 14 * frame.ratio < frame.width;
+  ctx.beginPath();
+  stretches(part, (start, end) => {
+    if (!isSparse && end > start + 1) return;
+    for (let i = start; i < end; i++) {
+      const at = px(curve.x[i]);
+      if (at < 0 || at > frame.width) continue;
+      ctx.moveTo(at + radius, py(curve.mean[i]));
+      ctx.arc(at, py(curve.mean[i]), radius, 0, 2 * Math.PI);
+    }
+  });
+  ctx.globalAlpha = 1;
+  ctx.fill();
 }
 
 function paintMarks(ctx: CanvasRenderingContext2D, part: Part, frame: Frame): void {
@@ -199,7 +209,7 @@ function paintMarks(ctx: CanvasRenderingContext2D, part: Part, frame: Frame): vo
   for (let i = part.from; i < part.to; i++) {
     if (!(curve.nonFinite[i] > 0)) continue;
     const at = px(curve.x[i]);
-    if (at - lastAt < half) continue;
+    if (at - lastAt < half || at < 0 || at > frame.width) continue;
     lastAt = at;
     ctx.moveTo(at - half, base);
     ctx.lineTo(at, base - 2 * half);
@@ -226,6 +236,10 @@ export function paintCurves(
     ctx.fillStyle = colour;
   };
   ctx.lineJoin = "round";
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(0, 0, frame.width, frame.height);
+  ctx.clip();
   if (bands.length > FEW) paintCrowd(ctx, frame, bands);
   for (const { part, stroke, height } of bands) {
     use(stroke);
@@ -234,7 +248,12 @@ export function paintCurves(
   }
   for (const { part, stroke } of drawn) {
     use(stroke);
-    paintLine(ctx, part, stroke, frame);
+    paintLine(ctx, part, stroke, frame.ratio);
+  }
+  ctx.restore();
+  for (const { part, stroke } of drawn) {
+    use(stroke);
+    paintDots(ctx, part, stroke, frame);
     paintMarks(ctx, part, frame);
   }
   ctx.globalAlpha = 1;

@@ -27,6 +27,12 @@ export interface PlotView {
   colours: ReadonlyMap<string, string>;
 }
 
+/** The canvases reach this far beyond the plot area (so does the style sheet), for dots on its edge. */
+const MARGIN_PX = 6;
+/** Steps are whole numbers, and so are their ticks. */
+const STEP_INCREMENTS = Array.from({ length: 16 }, (_, power) =>
+  [1, 2, 5].map((digit) => digit * 10 ** power),
+).flat();
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
 export class LinePlot {
@@ -142,6 +148,7 @@ export class LinePlot {
           ...axis,
           size: 26,
           space: 64,
+          incrs: STEP_INCREMENTS,
           grid: { show: false },
           border: { show: true, stroke: grid, width: 1 },
           values: (_, ticks) => tickLabels(ticks),
@@ -190,14 +197,17 @@ export class LinePlot {
   }
 
   private clear(canvas: HTMLCanvasElement, frame: Frame): CanvasRenderingContext2D | null {
-    const width = Math.round(frame.width);
-    const height = Math.round(frame.height);
+    const margin = Math.round(MARGIN_PX * frame.ratio);
+    const width = Math.round(frame.width) + 2 * margin;
+    const height = Math.round(frame.height) + 2 * margin;
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
       canvas.height = height;
     }
     const ctx = canvas.getContext("2d");
+    ctx?.setTransform(1, 0, 0, 1, 0, 0);
     ctx?.clearRect(0, 0, width, height);
+    ctx?.translate(margin, margin);
     return ctx;
   }
 

@@ -53,7 +53,7 @@ export function domain(own: Range | null, page: Range | null): Range {
       ? { from: Math.min(own.from, page.from), to: Math.max(own.to, page.to) }
       : (own ?? page ?? { from: 0, to: 1 });
   if (chosen.to > chosen.from) return chosen;
-  return { from: chosen.from - 1, to: chosen.to + 1 };
+  return { from: Math.max(0, chosen.from - 1), to: chosen.to + 1 };
 }
 
 /** Whole steps, at least two of them. */
