@@ -181,11 +181,15 @@ function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ra
   ctx.stroke();
 }
 
+/** Buckets further apart than this on average are seen as points, not as a line. */
+const SPARSE_PX = 14;
+
 /** Dots where buckets are far apart, and where one stands alone and has no line. */
 function paintDots(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
   const { curve, px, py } = part;
   const radius = (stroke.lineWidth + 0.75) * frame.ratio;
-  const isSparse = (part.to - part.from) * 14 * frame.ratio < frame.width;
+  const reach = px(curve.x[part.to - 1]) - px(curve.x[part.from]);
+  const isSparse = reach > (part.to - part.from - 1) * SPARSE_PX * frame.ratio;
   ctx.beginPath();
   stretches(part, (start, end) => {
     if (!isSparse && end > start + 1) return;

@@ -79,7 +79,8 @@ export class Live {
     const source = new EventSource(this.url);
     this.source = source;
     source.onopen = () => {
-      if (this.status.get() === "reconnecting") this.missed();
+      // Also the first time: what was asked before the stream began may have missed something.
+      this.missed();
       this.status.set("live");
     };
     source.onmessage = ({ data }: MessageEvent<string>) => this.take(JSON.parse(data) as LiveEvent);
