@@ -171,12 +171,20 @@ def _down(arguments: argparse.Namespace) -> int:
         print(f"Penstock does not run on {folder.root}.")
         return 0
     process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=_DOWN_TIMEOUT_S)
-    except psutil.TimeoutExpired:
-        return _fail(f"process {pid} did not stop in {_DOWN_TIMEOUT_S:.0f} s")
+    deadline = time.monotonic() + _DOWN_TIMEOUT_S
+    while _is_alive(process):
+        if time.monotonic() > deadline:
+            return _fail(f"process {pid} did not stop in {_DOWN_TIMEOUT_S:.0f} s")
+        time.sleep(0.05)
     print(f"Stopped. The data stays in {folder.root}.")
     return 0
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _root_path(text: str) -> str:

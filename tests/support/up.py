@@ -1,0 +1,107 @@
+"""The real `penstock up`, as a user starts it, in a temporary folder on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+__all__ = ["Up", "running_up", "start_up", "wait_until"]
+
+_START_S = 60.0
+
+
+@dataclass
+class Up:
+    """A running installation and how its user's environment looks."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    url: str
+    api_key: str
+    children: dict[str, list[int]]
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str) -> Any:
+        """The JSON answer of a GET with the API key."""
+        return self._call(Request(f"{self.url}{path}"))
+
+    def post(self, path: str, payload: object) -> Any:
+        """The JSON answer of a POST with the API key."""
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(payload).encode()
+        return self._call(Request(f"{self.url}{path}", body, headers, method="POST"))
+
+    def _call(self, request: Request) -> Any:
+        request.add_header("Authorization", f"Bearer {self.api_key}")
+        with urlopen(request, timeout=10) as reply:
+            return json.loads(reply.read())
+
+    def run_python(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a script as this installation's user would."""
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """End the supervisor and wait for it."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+def start_up(folder: Path, *arguments: str, port: int = 0) -> Up:
+    """Start on `folder`/data and wait until it is ready."""
+    ready = folder / "ready.json"
+    ready.unlink(missing_ok=True)
+    environ = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PENSTOCK_DIR": str(folder / "spool"),
+    }
+    command = [
+        sys.executable, "-m", "penstock.cli", "up", "--port", str(port),
+        "--data", str(folder / "data"), "--ready-file", str(ready), *arguments,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, "penstock up ended before it was ready"
+        return ready.exists()
+
+    wait_until(is_ready, _START_S)
+    content = json.loads(ready.read_text())
+    environ["PENSTOCK_BASE_URL"] = content["url"]
+    environ["PENSTOCK_API_KEY"] = content["api_key"]
+    return Up(process, folder, content["url"], content["api_key"], content["children"], environ)
+
+
+@contextmanager
+def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
+    """`start_up`, and the end of it."""
+    up = start_up(folder, *arguments)
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.stop()
+
+
+def wait_until(check: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Poll until `check` says true. Fails if it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
