@@ -6,7 +6,11 @@ import { keysQuery, projectsQuery, runsQuery } from "../api/queries";
 import type { ProjectRef, Run } from "../api/types";
 import { Live } from "../state/live";
 
-const RUNS_DELAY_MS = 300;
+/** Runs that the page does not know yet appear soon. */
+const NEW_RUNS_DELAY_MS = 300;
+/** Every commit changes summaries; the more runs a project has, the less often all are asked again. */
+const RUNS_DELAY_MS = 2_000;
+const DELAY_PER_RUN_MS = 5;
 /** New keys of a run that goes on are not announced; advancing projects are asked this often. */
 const KEYS_DELAY_MS = 3_000;
 
@@ -16,22 +20,35 @@ export function useLive({ entity, project }: ProjectRef): Live {
     const ref = { entity, project };
     const runs = runsQuery(ref).queryKey;
     const keys = keysQuery(ref).queryKey;
-    const askRuns = atMostEvery(RUNS_DELAY_MS, () => {
-      void client.invalidateQueries({ queryKey: runs });
-      void client.invalidateQueries({ queryKey: projectsQuery.queryKey });
-    });
-    const askKeys = atMostEvery(KEYS_DELAY_MS, () => {
-      void client.invalidateQueries({ queryKey: keys });
-    });
+    const known = () => client.getQueryData<Run[]>(runs) ?? [];
+    const isNew = (ids: string[]) => {
+      const old = new Set(known().map(({ run }) => run));
+      return ids.some((id) => !old.has(id));
+    };
+    const ask = (queryKey: readonly string[]) => void client.invalidateQueries({ queryKey });
+    const askRuns = atMostEvery(
+      () => Math.max(RUNS_DELAY_MS, DELAY_PER_RUN_MS * known().length),
+      () => ask(runs),
+    );
+    const askNewRuns = atMostEvery(
+      () => NEW_RUNS_DELAY_MS,
+      () => {
+        ask(runs);
+        ask(projectsQuery.queryKey);
+      },
+    );
+    const askKeys = atMostEvery(
+      () => KEYS_DELAY_MS,
+      () => ask(keys),
+    );
     return new Live(ref, {
-      changed() {
-        askRuns();
+      changed(ids) {
+        if (ids === null || isNew(ids)) askNewRuns();
+        else askRuns();
         askKeys();
       },
       advanced(lastSteps) {
-        const known = client.getQueryData<Run[]>(runs) ?? [];
-        const ids = new Set(known.map(({ run }) => run));
-        if (Object.keys(lastSteps).some((run) => !ids.has(run))) askRuns();
+        if (isNew(Object.keys(lastSteps))) askNewRuns();
         client.setQueryData<Run[]>(runs, (old) => old?.map((run) => advance(run, lastSteps)));
         askKeys();
       },
@@ -51,7 +68,7 @@ function advance(run: Run, lastSteps: Record<string, number>): Run {
 }
 
 /** Calls after the delay, however often it was asked for meanwhile. */
-function atMostEvery(delayMs: number, call: () => void): () => void {
+function atMostEvery(delayMs: () => number, call: () => void): () => void {
   let isWaiting = false;
   return () => {
     if (isWaiting) return;
@@ -59,6 +76,6 @@ function atMostEvery(delayMs: number, call: () => void): () => void {
     setTimeout(() => {
       isWaiting = false;
       call();
-    }, delayMs);
+    }, delayMs());
   };
 }

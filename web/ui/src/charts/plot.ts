@@ -147,7 +147,7 @@ export class LinePlot {
         {
           ...axis,
           size: 26,
-          space: 64,
+          space: 52,
           incrs: STEP_INCREMENTS,
           grid: { show: false },
           border: { show: true, stroke: grid, width: 1 },
