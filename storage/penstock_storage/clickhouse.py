@@ -239,7 +239,7 @@ class ClickHouse:
 
     async def _meta(self, name: str) -> str | None:
         found = await self.query(
-            f"SELECT value FROM {DATABASE}.meta FINAL WHERE name = {{name:String}}",  # noqa: S608
+            f"SELECT value FROM {DATABASE}.meta FINAL WHERE name = {{name:String}}",
             {"name": name},
         )
         return str(found["value"][0]) if len(found["value"]) else None

@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-from penstock_storage.store_errors import TOO_MANY_QUERIES, code_of
+from penstock_storage.statement import State
+from penstock_storage.store_errors import TOO_MANY_QUERIES, EngineError
 
 # chDB imports pyarrow if it finds it, for answers that are never asked for here: 0.4 s and 40 MB.
 sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
 
 import chdb.session  # noqa: E402
 
-__all__ = ["Answer", "Engine", "EngineError", "Inserter", "Kind", "Seat", "Session", "State"]
+__all__ = ["Answer", "Engine", "Inserter", "Kind", "Seat", "Session"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,36 +72,6 @@ class Session(Protocol):
     def send_query(self, sql: str, fmt: str, params: dict[str, str]) -> Answer: ...
     def send_insert(self, query: str, fmt: str) -> Inserter: ...
     def close(self) -> None: ...
-
-
-class EngineError(Exception):
-    """ClickHouse refused or failed a statement; `code` is its error number."""
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        start = max(message.find("Code: "), 0)
-        super().__init__(message[start:])
-        self.code = code_of(message) if code is None else code
-
-
-@dataclass(frozen=True)
-class State:
-    """What a session must have been told before a statement runs in it."""
-
-    database: str = "default"
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-    def statements(self) -> list[str]:
-        told = []
-        if self.settings:
-            pairs = (f"{name} = {_quoted(value)}" for name, value in self.settings.items())
-            told.append(f"SET {', '.join(pairs)}")
-        if self.database != "default":
-            told.append(f"USE `{self.database.replace('`', '')}`")
-        return told
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 class Seat:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from penstock_storage.engine import State
+from penstock_storage.store_errors import EngineError
 
-__all__ = ["InsertHead", "Statement", "insert_head", "select_format", "state_and_params"]
+__all__ = ["InsertHead", "State", "Statement", "insert_head", "select_format", "state_and_params"]
 
 # INSERT INTO table [(columns)] [SETTINGS …] FORMAT name, then the rows.
 _INSERT = re.compile(
@@ -21,7 +21,7 @@ _INSERT = re.compile(
     r"\s*\bFORMAT\s+(\w+)[ \t]*;?[ \t]*(?:\r?\n|$)",
     re.IGNORECASE,
 )
-_COMMENTS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*", re.DOTALL)
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([a-z]+)", re.DOTALL | re.IGNORECASE)
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 
 # Formats whose pieces, written one by one, together are what they would be as a whole.
@@ -38,6 +38,27 @@ _RESERVED = {
     "http_zlib_compression_level", "send_progress_in_http_headers",
     "http_headers_progress_interval_ms",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class State:
+    """What a session must have been told before a statement runs in it."""
+
+    database: str = "default"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def statements(self) -> list[str]:
+        told = []
+        if self.settings:
+            pairs = (f"{name} = {_quoted(value)}" for name, value in self.settings.items())
+            told.append(f"SET {', '.join(pairs)}")
+        if self.database != "default":
+            told.append(f"USE `{self.database.replace('`', '')}`")
+        return told
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @dataclass(frozen=True)
@@ -65,13 +86,18 @@ def insert_head(text: str) -> InsertHead | None:
 
 
 def select_format(sql: str, default_format: str) -> Statement:
-    """How to run a statement and in which format its answer comes."""
+    """How to run a statement and in which format its answer comes.
+
+    Raises `EngineError` if it is none: chDB would take what does not begin with a word for an empty
+    statement, and report success.
+    """
+    found = _FIRST_WORD.match(sql)
+    if found is None:
+        raise EngineError("Code: 62. DB::Exception: This is no statement. (SYNTAX_ERROR)")
     named = _FORMAT.search(sql)
     output_format = named[1] if named else default_format
-    start = _COMMENTS.match(sql)
-    word = sql[start.end() if start else 0 :][:6].upper()
-    streamed = word.startswith(("SELECT", "WITH")) and output_format.lower() in _STREAMED
-    return Statement(sql, output_format, streamed)
+    is_select = found[1].upper() in ("SELECT", "WITH")
+    return Statement(sql, output_format, is_select and output_format.lower() in _STREAMED)
 
 
 def state_and_params(query: Mapping[str, str]) -> tuple[State, dict[str, str]]:

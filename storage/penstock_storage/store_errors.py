@@ -10,7 +10,7 @@ import re
 from penstock.errors import Broken, PenstockError, Transient
 
 __all__ = [
-    "TOO_MANY_QUERIES", "code_of", "error_in_reply", "error_in_stream", "http_status",
+    "TOO_MANY_QUERIES", "EngineError", "code_of", "error_in_reply", "error_in_stream", "http_status",
     "stream_error",
 ]  # fmt: skip
 
@@ -47,6 +47,15 @@ _STATUS = {
     48: 501, 159: 408, 202: 503, 236: 503, 439: 503,
     192: 403, 193: 403, 194: 401, 497: 403, 516: 403,
 }  # fmt: skip
+
+
+class EngineError(Exception):
+    """ClickHouse refused or failed a statement; `code` is its error number."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        start = max(message.find("Code: "), 0)
+        super().__init__(message[start:])
+        self.code = code_of(message) if code is None else code
 
 
 def code_of(message: str) -> int:

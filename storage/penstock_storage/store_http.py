@@ -25,19 +25,19 @@ from aiohttp import web
 from penstock_storage.engine import (
     Answer,
     Engine,
-    EngineError,
     Kind,
+    Seat,
     Session,
-    State,
 )
 from penstock_storage.statement import (
     InsertHead,
+    State,
     Statement,
     insert_head,
     select_format,
     state_and_params,
 )
-from penstock_storage.store_errors import http_status, stream_error
+from penstock_storage.store_errors import EngineError, http_status, stream_error
 
 __all__ = ["application"]
 
@@ -49,6 +49,7 @@ _MAX_STATEMENT_BYTES = 16 * 2**20
 _MAX_HEAD_BYTES = 256 * 2**10
 _APPEND_BYTES = 2**20
 _STALLED_S = 300.0
+_ENCODINGS = ("identity", "gzip", "deflate")  # what aiohttp always decodes
 _SETTING_NAME = re.compile(r"[a-z0-9_]+\Z", re.IGNORECASE)
 
 
@@ -117,6 +118,8 @@ class _Front:
             raise _refusal(115, f"Unknown setting {bad[0]!r} (UNKNOWN_SETTING)")
         if request.query.get("decompress") == "1" or request.query.get("compress") == "1":
             raise _refusal(48, "Compression is not supported here (NOT_IMPLEMENTED)")
+        if request.headers.get("Content-Encoding", "identity") not in _ENCODINGS:
+            raise _refusal(48, f"A body may be encoded as {_ENCODINGS} (NOT_IMPLEMENTED)")
         if request.content_type.startswith("multipart/"):
             raise _refusal(48, "Forms are not supported here (NOT_IMPLEMENTED)")
         if request.method == "GET":
@@ -152,27 +155,36 @@ class _Front:
             if not statement.is_streamed:
                 whole = await seat.run(_whole, session, statement, params)
                 return web.Response(body=whole, headers=headers)
-            result = await seat.run(session.send_query, sql, statement.format, params)
-            seat.abandon = result.cancel
-            return await _send(request, headers, lambda: seat.run(_fetch, result))
+            answer, first = await seat.run(_begin, seat, session, statement, params)
+            return await _send(request, headers, first, lambda: seat.run(_fetch, answer))
 
 
 def _whole(session: Session, statement: Statement, params: dict[str, str]) -> bytes:
     return session.query(statement.sql, statement.format, params=params).bytes()
 
 
-def _fetch(result: Answer) -> bytes:
-    piece = result.fetch()
+def _begin(
+    seat: Seat, session: Session, statement: Statement, params: dict[str, str]
+) -> tuple[Answer, list[bytes]]:
+    """The first two pieces at once: most answers are one, and each call costs a thread switch."""
+    answer = session.send_query(statement.sql, statement.format, params)
+    seat.abandon = answer.cancel
+    return answer, [_fetch(answer), _fetch(answer)]
+
+
+def _fetch(answer: Answer) -> bytes:
+    piece = answer.fetch()
     return b"" if piece is None else piece.bytes()
 
 
 async def _send(
-    request: web.Request, headers: dict[str, str], fetch: Callable[[], Awaitable[bytes]]
+    request: web.Request,
+    headers: dict[str, str],
+    first: list[bytes],
+    fetch: Callable[[], Awaitable[bytes]],
 ) -> web.StreamResponse:
     """Write piece after piece until `fetch` has none; each waits until the client took the last."""
-    piece, following = await fetch(), b""
-    if piece:
-        following = await fetch()
+    piece, following = first
     if not following:
         return web.Response(body=piece, headers=headers)
     tag = secrets.token_hex(8)
@@ -218,14 +230,15 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
 
 async def _pieces(request: web.Request, first: bytes) -> AsyncIterator[bytes]:
     """The rest of the body in pieces large enough to be worth a hand-over to another thread."""
-    pending = bytearray(first)
+    pending, size = [first], len(first)
     while chunk := await _next(request):
-        pending += chunk
-        if len(pending) >= _APPEND_BYTES:
-            yield bytes(pending)
-            pending.clear()
-    if pending:
-        yield bytes(pending)
+        pending.append(chunk)
+        size += len(chunk)
+        if size >= _APPEND_BYTES:
+            yield b"".join(pending)
+            pending, size = [], 0
+    if size:
+        yield b"".join(pending)
 
 
 async def _next(request: web.Request) -> bytes:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from penstock_storage.engine import Engine, EngineError
+from penstock_storage.engine import Engine
+from penstock_storage.store_errors import EngineError
 from penstock_storage.store_http import application
 
 __all__ = ["main"]

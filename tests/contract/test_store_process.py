@@ -125,6 +125,12 @@ async def test_a_damaged_body_stores_nothing(store: StoreHandle) -> None:
             assert status in (b"400", b"404", b"500")
             writer.close()
             await writer.wait_closed()
+        reader, writer = await raw(store)
+        lines = ("Content-Encoding: lz4", f"Content-Length: {len(body(7))}")
+        writer.write(request(store, INSERT, *lines) + body(7))
+        assert (await reader.readline()).split()[1] == b"501"
+        writer.close()
+        await writer.wait_closed()
         assert await rows_by_key(client) == {}
     finally:
         await client.close()
