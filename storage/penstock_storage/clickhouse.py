@@ -28,6 +28,7 @@ from penstock_storage.store_errors import error_in_reply, error_in_stream
 __all__ = ["ClickHouse"]
 
 _CHUNK_BYTES = 2**20
+_PART_ROWS = 1_048_449  # ClickHouse's min_insert_block_size_rows: above it, several parts
 _TAIL_BYTES = 2**16
 _INSERT_SETTINGS = {"optimize_on_insert": "0", "async_insert": "0", "insert_deduplicate": "0"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
@@ -90,6 +91,8 @@ class ClickHouse:
     async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
         types = {name: type_name for name, (type_name, _) in COLUMNS[table].items()}
         pieces = native.encode_block(types, columns)
+        if (rows := len(columns[next(iter(types))])) > _PART_ROWS:
+            raise ValueError(f"{rows} rows are more than the {_PART_ROWS} of one atomic part")
         sql = f"INSERT INTO {DATABASE}.{table} ({', '.join(types)}) FORMAT Native"
         url_params = {"query": sql, **_INSERT_SETTINGS, **self._time_limit()}
         size = sum(len(piece) for piece in pieces)
@@ -211,7 +214,10 @@ class ClickHouse:
                 last = decoder.finish()
             except (aiohttp.ClientError, Broken) as error:
                 # A statement that fails half-way says why after the rows it has sent.
-                raise error_in_stream(tail, tag) or error from error
+                reason = error_in_stream(tail, tag)
+                if reason is None:
+                    raise
+                raise reason from error
             for block in last:
                 yield block
 

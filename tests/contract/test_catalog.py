@@ -1,18 +1,23 @@
-"""What every catalog promises, tried on SQLite files, also by several processes at once."""
+"""What every catalog promises, tried on SQLite and PostgreSQL, also by several processes at once."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import os
-import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from support.postgres import Postgres, running_postgres, why_no_postgres
 
 from penstock.errors import Broken, Rejected, Transient
 from penstock_storage.catalog import SqlCatalog
@@ -22,16 +27,50 @@ from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
 REF = RunRef("ana", "mnist", "r1")
 
 
+NewUrl = Callable[[], Awaitable[str]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def postgres() -> AsyncIterator[Postgres]:
+    if reason := why_no_postgres():
+        pytest.skip(reason)
+    async with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    """Makes URLs of new, empty databases."""
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new_database
+    numbers = itertools.count()
+
+    async def new_file() -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/catalog{next(numbers)}.db"
+
+    return new_file
+
+
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
-    opened = open_catalog(tmp_path)
-    await opened.setup()
-    yield opened
-    await opened.close()
+async def url(new_url: NewUrl) -> str:
+    return await new_url()
 
 
-def open_catalog(folder: Path) -> SqlCatalog:
-    return SqlCatalog(f"sqlite+aiosqlite:///{folder}/catalog.db", clock=lambda: 1_000)
+@pytest.fixture
+async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
+    async with opened(url) as catalog:
+        yield catalog
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[SqlCatalog]:
+    catalog = SqlCatalog(url, clock=lambda: 1_000)
+    try:
+        await catalog.setup()
+        yield catalog
+    finally:
+        await catalog.close()
 
 
 async def new_run(catalog: Catalog, run: str = "r1") -> int:
@@ -49,21 +88,17 @@ async def test_a_new_run_is_running_and_named_after_its_id(catalog: Catalog) -> 
     assert await catalog.runs("bob", "mnist") == []
 
 
-async def test_numbers_are_handed_out_once(catalog: Catalog, tmp_path: Path) -> None:
+async def test_numbers_are_handed_out_once(catalog: Catalog, url: str) -> None:
     refs = [RunRef(f"e{n % 3}", f"p{n % 7}", f"r{n}") for n in range(5_000)]
     first = await catalog.ensure_runs(refs)
     assert len({row.number for row in first.values()}) == len(refs)
     project = first[refs[0]].project_number
     keys = await catalog.ensure_keys(project, [f"k{n}" for n in range(5_000)])
     assert len(set(keys.values())) == 5_000
-    other = open_catalog(tmp_path)
-    try:
-        await other.setup()
+    async with opened(url) as other:
         assert await other.ensure_runs(refs[::-1]) == first
         assert await other.ensure_keys(project, [*keys, "new"]) | keys != keys
         assert await other.keys(project) | keys == await catalog.keys(project)
-    finally:
-        await other.close()
 
 
 async def test_keys_belong_to_a_project(catalog: Catalog) -> None:
@@ -149,44 +184,44 @@ async def test_api_keys(catalog: Catalog) -> None:
         await catalog.add_api_key(key, "again")
 
 
-async def test_a_newer_schema_is_refused(catalog: Catalog, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "catalog.db") as database:
-        database.execute("UPDATE meta SET value = '999'")
-    database.close()
+async def test_a_newer_schema_is_refused(catalog: Catalog, url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE meta SET value = '999'"))
+    await engine.dispose()
     with pytest.raises(Broken, match="999"):
         await catalog.setup()
 
 
 async def test_an_unreachable_database_is_transient(tmp_path: Path) -> None:
-    catalog = SqlCatalog(f"sqlite+aiosqlite:///{tmp_path}/missing/catalog.db")
-    with pytest.raises(Transient):
-        await catalog.setup()
-    await catalog.close()
+    urls = [f"sqlite+aiosqlite:///{tmp_path}/missing/catalog.db"]
+    if why_no_postgres() is None:
+        urls.append("postgresql+asyncpg://nobody@127.0.0.1:1/none")
+    for url in urls:
+        with pytest.raises(Transient):
+            async with opened(url):
+                pass
     # The driver's thread for the failed connection ends by itself, and needs this loop to do so.
     async with asyncio.timeout(10):
-        while any("_connection_worker" in t.name for t in threading.enumerate()):
+        while any("_connection_worker" in thread.name for thread in threading.enumerate()):
             await asyncio.sleep(0.01)
 
 
 async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_bytes(b"not a database" * 1_000)
-    catalog = open_catalog(tmp_path)
     with pytest.raises(Broken):
-        await catalog.setup()
-    await catalog.close()
+        async with opened(f"sqlite+aiosqlite:///{tmp_path}/catalog.db"):
+            pass
 
 
-async def test_restored_names_keep_their_numbers(catalog: Catalog, tmp_path: Path) -> None:
+async def test_restored_names_keep_their_numbers(catalog: Catalog, new_url: NewUrl) -> None:
     run = await new_run(catalog)
     row = await catalog.run(REF)
     assert row is not None
     await catalog.ensure_keys(row.project_number, ["loss", "a/b"])
     await catalog.ensure_lanes([(run, "w:1", -3, 7)])
     names = await catalog.all_names()
-    (tmp_path / "restored").mkdir()
-    restored = open_catalog(tmp_path / "restored")
-    try:
-        await restored.setup()
+    async with opened(await new_url()) as restored:
         # Numbers above those that the lost catalog gave to anything still known.
         await restored.restore_names([*names, ("key", 700, row.project_number, "late")])
         await restored.restore_names(names)
@@ -196,8 +231,6 @@ async def test_restored_names_keep_their_numbers(catalog: Catalog, tmp_path: Pat
         }
         assert await restored.lanes([run]) == await catalog.lanes([run])
         assert (await restored.ensure_keys(row.project_number, ["new"]))["new"] > 700
-    finally:
-        await restored.close()
 
 
 @pytest.mark.parametrize(
@@ -252,8 +285,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-async def test_several_processes_write_at_once(catalog: Catalog, tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/catalog.db"
+async def test_several_processes_write_at_once(catalog: Catalog, url: str) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", WRITER, url, str(me)),

@@ -193,6 +193,12 @@ async def test_a_million_rows_are_one_part(points: ClickHouse) -> None:
     assert sums["s"][0] == pytest.approx(np.arange(1_000_000).sum() / 7)
 
 
+async def test_more_rows_than_one_part_holds_are_refused(points: ClickHouse) -> None:
+    with pytest.raises(ValueError, match="1048449"):
+        await points.insert("points", rows_of(24, 1_048_450))
+    assert await count(points, 24) == 0
+
+
 async def test_a_stream_is_never_whole_in_memory(points: ClickHouse) -> None:
     blocks, total = 0, 0
     async for block in points.stream("SELECT number AS n, number * 1.5 AS v FROM numbers(5000000)"):

@@ -204,6 +204,7 @@ async def test_sigterm_finishes_what_runs(store: StoreHandle) -> None:
         await client.close()
 
 
+@pytest.mark.heavy
 async def test_sigterm_does_not_wait_for_ever(store: StoreHandle) -> None:
     client = store.client()
     endless = "SELECT count() AS n FROM numbers(100000000000000) WHERE sipHash64(number) = 3"

@@ -20,9 +20,11 @@ T = TypeVar("T")
 
 _CHUNK = 2_000  # SQLite takes 32,766 values in a statement, PostgreSQL's driver 32,767
 
-select_runs = select(runs, projects.c.entity, projects.c.project.label("project_name")).join(
-    projects, runs.c.project == projects.c.number
-)
+select_runs = select(
+    *(column for column in runs.c if column.name != "versions"),
+    projects.c.entity,
+    projects.c.project.label("project_name"),
+).join(projects, runs.c.project == projects.c.number)
 """Rows for `run_row`."""
 
 

@@ -1,0 +1,108 @@
+"""A real PostgreSQL for tests, where its programs are installed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+__all__ = ["Postgres", "running_postgres", "why_no_postgres"]
+
+_START_S = 30.0
+
+
+def why_no_postgres() -> str | None:
+    """Why `running_postgres` cannot work here, or None if it can."""
+    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+        return "PostgreSQL is not installed"
+    if importlib.util.find_spec("asyncpg") is None:
+        return "asyncpg is not installed"
+    if os.geteuid() == 0 and _user() is None:
+        return "PostgreSQL does not run as root, and there is no other user to run it as"
+    return None
+
+
+def _user() -> str | None:
+    """Whom to run the server as: nobody else unless we are root."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_name
+    return None
+
+
+@dataclass
+class Postgres:
+    """A running server, listening on a unix socket in `folder` only."""
+
+    folder: Path
+    process: asyncio.subprocess.Process
+    _names: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str) -> str:
+        return f"postgresql+asyncpg://tester@/{database}?host={self.folder}"
+
+    async def new_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test{next(self._names)}"
+        engine = create_async_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            async with engine.connect() as connection:
+                await connection.execute(text(f"CREATE DATABASE {name}"))
+        finally:
+            await engine.dispose()
+        return self.url(name)
+
+
+@asynccontextmanager
+async def running_postgres() -> AsyncIterator[Postgres]:
+    """A server in a folder of its own, killed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))
+    user = _user()
+    if user is not None:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    initdb = await asyncio.create_subprocess_exec(
+        *("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8"),
+        "--no-locale",
+        stdout=asyncio.subprocess.DEVNULL,
+        user=user,
+        cwd=folder,
+    )
+    assert await initdb.wait() == 0
+    server = await asyncio.create_subprocess_exec(
+        *("postgres", "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"),
+        stderr=asyncio.subprocess.DEVNULL,
+        user=user,
+        cwd=folder,
+    )
+    postgres = Postgres(folder, server)
+    try:
+        await _wait_until_ready(postgres)
+        yield postgres
+    finally:
+        with suppress(ProcessLookupError):
+            server.kill()
+        await server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _wait_until_ready(postgres: Postgres) -> None:
+    async with asyncio.timeout(_START_S):
+        while True:
+            with suppress(OSError, DBAPIError):
+                await postgres.new_database()
+                return
+            await asyncio.sleep(0.05)
