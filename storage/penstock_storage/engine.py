@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
 import chdb.session  # noqa: E402
 
 __all__ = ["Answer", "Engine", "Inserter", "Kind", "Seat", "Session"]
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -212,7 +215,7 @@ class Engine:
             self._purge_timer.cancel()
         seats = [seat for pool in self._pools.values() for seat in pool.seats]
         await asyncio.gather(*(self._stop(seat) for seat in seats))
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for seat in (*seats, self._control):
             await seat.close()
 
@@ -247,7 +250,8 @@ class Engine:
     async def _stop(self, seat: Seat) -> None:
         """Kill what the seat's thread still does, until it has ended."""
         while seat.busy:
-            await self._tell(f"KILL QUERY WHERE Settings['log_comment'] = '{seat.name}' ASYNC")
+            with contextlib.suppress(EngineError):  # out of memory, say: the next round may do
+                await self._tell(f"KILL QUERY WHERE Settings['log_comment'] = '{seat.name}' ASYNC")
             await asyncio.sleep(0.02)
 
     def _purge_when_idle(self) -> None:
@@ -256,13 +260,21 @@ class Engine:
             self._purge_timer.cancel()
         if all(pool.idle for pool in self._pools.values()):
             loop = asyncio.get_running_loop()
-            self._purge_timer = loop.call_later(
-                _PURGE_AFTER_S, lambda: self._start(self._tell("SYSTEM JEMALLOC PURGE"))
-            )
+            self._purge_timer = loop.call_later(_PURGE_AFTER_S, lambda: self._start(self._purge()))
+
+    async def _purge(self) -> None:
+        try:
+            await self._tell("SYSTEM JEMALLOC PURGE")
+        except EngineError as error:
+            _log.warning("freed memory was not given back: %s", error)
 
     async def _tell(self, sql: str) -> None:
         session = await self._control.session(State())
-        await self._control.run(session.query, sql)
+        try:
+            await self._control.run(session.query, sql)
+        except EngineError:
+            await self._control.reset()
+            raise
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

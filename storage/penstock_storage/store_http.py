@@ -14,7 +14,6 @@ import binascii
 import contextlib
 import hmac
 import json
-import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,8 +41,6 @@ from penstock_storage.store_errors import EngineError, http_status, stream_error
 __all__ = ["application"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_log = logging.getLogger(__name__)
 
 _MAX_STATEMENT_BYTES = 16 * 2**20
 _MAX_HEAD_BYTES = 256 * 2**10
