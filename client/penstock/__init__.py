@@ -68,9 +68,9 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
         session.finish(exit_code, quiet)
 
 
-def define_metric(name: str, **options: Any) -> None:
+def define_metric(name: str, step_metric: Any = None, **options: Any) -> None:
     """Say how a metric of the current run is meant."""
-    _active("define_metric").define_metric(name, **options)
+    _active("define_metric").define_metric(name, step_metric, **options)
 
 
 def alert(title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:

@@ -45,7 +45,8 @@ class Kind(IntEnum):
     RECORD = 3
     """A map that goes into a batch's `records` as it is."""
     END = 4
-    """Nothing; the writer closed its spool in order, no record follows."""
+    """Nothing; the writer closed its spool in order, no record follows. The head's step is the
+    number of rows that were dropped."""
 
 
 class Position(NamedTuple):

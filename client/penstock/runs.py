@@ -131,9 +131,10 @@ class Run:
         place = urllib.parse.quote(f"{self.entity}/{self.project}", safe="/")
         return f"{base}?project={place}"
 
-    def define_metric(self, name: str, **options: Any) -> None:
+    def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
         """Say how a metric is meant: `step_metric`, `summary`, `goal`, …; kept with the run."""
-        self._record("define_metric", name=str(name), **plain(options))
+        options = {"name": name, "step_metric": step_metric, **options}
+        self._record("define_metric", **{k: plain(v) for k, v in options.items() if v is not None})
 
     def alert(self, title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
         """Record an alert with the run."""
@@ -214,6 +215,7 @@ class Run:
         }
         self._record("run", **{key: value for key, value in about.items() if value is not None})
         self._record("state", state="running")
+        NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if not self._api_key() and self.settings.mode != "offline":
             NOTICES.warn(
                 f"no key {self.settings.base_url}",

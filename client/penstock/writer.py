@@ -207,7 +207,7 @@ class Writer:
             self._run_deferred()
             if self._spool is not None:
                 try:
-                    self._append(_pack_payload_head(Kind.END, 0, 0, time_ns()))
+                    self._append(_pack_payload_head(Kind.END, 0, self.dropped_rows, time_ns()))
                 except NoRoom:
                     self.drop("no room for the last record")
                 self._spool.close(self._segment)

@@ -327,3 +327,18 @@ def test_sigterm_keeps_its_default(scripts: Scripts) -> None:
     assert process.wait(20) == -signal.SIGTERM
     assert time.monotonic() - started < 20
     process.stdout.close()
+
+
+def test_resume_goes_on_after_the_last_step(scripts: Scripts, ledger: Ledger) -> None:
+    code = """
+import penstock
+with penstock.init(id="one", resume="allow") as run:
+    for _ in range(5): run.log({"a": 1.0})
+"""
+    for _ in range(2):
+        scripts.run(code)
+    assert sorted(step for _, step in ledger.points()) == list(range(10))
+    said = scripts.run("import penstock; penstock.init(id='none', resume='must')", status=1)
+    assert "no run" in said
+    said = scripts.run("import penstock; penstock.init(id='one', resume='never')", status=1)
+    assert "exists already" in said

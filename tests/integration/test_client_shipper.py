@@ -123,6 +123,29 @@ def test_lost_queue_is_sent_again(tmp_path: Path, ledger: Ledger, sender_of: Sen
     ledger.assert_same_bytes()
 
 
+def test_without_progress_it_is_sent_again(
+    tmp_path: Path, ledger: Ledger, sender_of: Senders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "STALLED_S", 0.3)
+    ledger.commits = False
+    writer = new_writer(tmp_path, ledger.url)
+    sender = sender_of(writer.spool().folder)
+    log_rows(writer, 0, 10)
+    drive(sender, lambda: any(len(raws) > 1 for raws in ledger.arrivals.values()))
+    ledger.assert_same_bytes()
+    writer.close()
+
+
+def test_dropped_rows_are_reported(tmp_path: Path, ledger: Ledger, sender_of: Senders) -> None:
+    writer = new_writer(tmp_path, ledger.url)
+    sender = sender_of(writer.spool().folder)
+    writer.log({"a": 1.0})
+    writer.log(5)  # type: ignore[arg-type]
+    writer.close()
+    drive(sender, lambda: sender.progress.done)
+    assert ledger.batches()[-1].client["dropped"] == 1
+
+
 def test_replaced_store_gets_everything_again(
     tmp_path: Path, ledger: Ledger, sender_of: Senders
 ) -> None:
@@ -341,6 +364,8 @@ def test_shipper_process_sends_and_leaves(tmp_path: Path, ledger: Ledger) -> Non
     second.log({"b": 2.0})
     command = [sys.executable, "-m", "penstock.shipper", str(tmp_path), "--idle-exit", "0.2"]
     shipper = subprocess.Popen(command)
+    lock = tmp_path / "shipper.lock"
+    wait_until(lambda: lock.exists() and lock.read_text() == str(shipper.pid))
     rival = subprocess.run(command, timeout=30, check=False)
     assert rival.returncode == 0
     assert shipper.poll() is None

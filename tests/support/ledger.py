@@ -124,6 +124,12 @@ class Ledger:
             self.commit()
         return web.json_response(self._reply(request.match_info["writer"]))
 
+    async def run(self, request: web.Request) -> web.Response:
+        steps = [s for b in self.batches() if b.run == request.match_info["run"] for s in _steps(b)]
+        if not steps:
+            return web.json_response({"error": {"code": "not_found"}}, status=404)
+        return web.json_response({"last_step": max(steps)})
+
     async def viewer(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"code": "unauthorized"}}, status=401)
@@ -152,6 +158,7 @@ def serve_ledger() -> Iterator[Ledger]:
         app.router.add_post("/v1/batches", ledger.post)
         app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", ledger.writer)
         app.router.add_get("/v1/viewer", ledger.viewer)
+        app.router.add_get("/v1/runs/{entity}/{project}/{run}", ledger.run)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -182,6 +189,11 @@ def cells(frame: wire.Frame) -> Iterator[tuple[str, int, float]]:
     for key, column in zip(frame.keys, columns, strict=True):
         for step, value in zip(steps, column, strict=True):
             yield key, step, value
+
+
+def _steps(batch: wire.Batch) -> Iterator[int]:
+    for frame in batch.frames:
+        yield from np.frombuffer(frame.steps, "<i8").tolist()
 
 
 def _holds_something(raw: bytes) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from penstock.shipper.daemon import IDLE_EXIT_S, Daemon, hold_root
 
 _LOG_BYTES = 256 << 10
+_NICENESS = 5  # the training goes first
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--detach", action="store_true", help="go on in the background")
     options = parser.parse_args()
     os.umask(0o077)
+    os.nice(_NICENESS)
     if options.detach and os.fork():
         os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
     _log_to(options.root / "shipper.log")

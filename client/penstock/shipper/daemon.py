@@ -33,6 +33,7 @@ _MEASURE_S = 5.0
 _ELECTION_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
+_PER_SPOOL_S = 0.002
 
 
 class Daemon:
@@ -79,7 +80,10 @@ class Daemon:
         for folder, running in list(self._running.items()):
             if running.done():
                 del self._running[folder]
-                self._due[folder] = now + self._delay_s(folder, running)
+                delay_s = self._delay_s(folder, running)
+                # With many spools each is looked at less often, so that looking costs the same.
+                least_s = len(self._senders) * _PER_SPOOL_S if delay_s else 0.0
+                self._due[folder] = now + max(delay_s, least_s)
         for folder, sender in self._senders.items():
             if folder not in self._running and now >= self._due.get(folder, 0.0):
                 self._running[folder] = self._pool.submit(self._drive, sender)

@@ -15,13 +15,14 @@ __all__ = ["Gathered", "gather"]
 
 @dataclass
 class Gathered:
-    """`columns` hold the records in [start, end). `ended`: END was among them. `full`: more may
-    follow at once."""
+    """`columns` hold the records in [start, end). `ended`: END was among them, and `dropped`
+    is what it says. `full`: more may follow at once."""
 
     columns: Columns
     end: Position
     ended: bool = False
     full: bool = False
+    dropped: int = 0
 
 
 def gather(
@@ -65,7 +66,8 @@ def _take(reader: SpoolReader, data: bytes, found: Gathered, stop: Position | No
             if item.kind == Kind.RECORD:
                 record = msgpack.unpackb(item.body, strict_map_key=False)
                 columns.add_record(record, len(item.body))
-            found.ended = item.kind == Kind.END
+            elif item.kind == Kind.END:
+                found.ended, found.dropped = True, item.step
             end = item.end
         else:
             columns.add_run(item)

@@ -169,7 +169,11 @@ class SpoolSender:
             kind=kind,
             sent_at=time.time_ns() // 1_000,
             acked=self.progress.freed,
-            client={"version": __version__, "retries": self._retries},
+            client={
+                "version": __version__,
+                "retries": self._retries,
+                "dropped": found.dropped if found else 0,
+            },
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
         )

@@ -313,3 +313,17 @@ def test_slow_path_waits_for_values_aside(tmp_path: Path) -> None:
     records = [r for r in read_batch(folder).records if r["t"] == "value"]
     assert [(r["key"], r["step"], r["kind"]) for r in records] == [("weights", 3, "histogram")]
     assert points_in(folder) == {("loss", 3): 1.0}
+
+
+def test_without_maps_where_the_file_system_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.spool.is_network", lambda folder: True)
+    writer = new_writer(tmp_path)
+    folder = writer.spool().folder
+    for step in range(3_000):
+        writer.log({f"k{i}": float(step) for i in range(50)})
+    assert len(points_in(folder)) == 150_000
+    writer.close()
+    assert writer.dropped_rows == 0
+    assert len(list(folder.glob("*.seg"))) > 1

@@ -1,0 +1,115 @@
+"""Where settings come from, and in which order."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.credentials import credentials_path, store_key, stored_key
+from penstock.fields import Config, Summary
+from penstock.names import friendly_name, run_id
+from penstock.notices import Notices
+from penstock.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("WANDB_PROJECT", "WANDB_MODE", "PENSTOCK_PROJECT", "PENSTOCK_MODE", "RANK"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def test_order_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.resolve(None, {}).project == "uncategorized"
+    monkeypatch.setenv("WANDB_PROJECT", "from-wandb")
+    assert Settings.resolve(None, {}).project == "from-wandb"
+    monkeypatch.setenv("PENSTOCK_PROJECT", "from-penstock")
+    assert Settings.resolve(None, {}).project == "from-penstock"
+    assert Settings.resolve(Settings(project="stated"), {}).project == "stated"
+    assert Settings.resolve({"project": "stated"}, {"project": "argument"}).project == "argument"
+
+
+def test_values_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_TAGS", "a,b")
+    monkeypatch.setenv("PENSTOCK_SPOOL_LIMIT_BYTES", "1000")
+    monkeypatch.setenv("PENSTOCK_STRICT", "true")
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    settings = Settings.resolve(None, {"resume": True, "base_url": "http://h/"})
+    assert settings.tags == ("a", "b")
+    assert settings.spool_limit_bytes == 1000
+    assert settings.strict
+    assert settings.mode == "offline"
+    assert settings.rank == 3
+    assert settings.resume == "allow"
+    assert settings.base_url == "http://h"
+
+
+def test_impossible_mode() -> None:
+    with pytest.raises(ValueError, match="mode"):
+        Settings.resolve(None, {"mode": "sideways"})
+
+
+def test_the_key_is_not_shown() -> None:
+    assert "secret" not in repr(Settings(api_key="secret", project="p"))
+
+
+def test_keys_by_server() -> None:
+    store_key("http://one/", "first")
+    store_key("http://two", "second")
+    assert stored_key("http://one") == "first"
+    assert stored_key("http://three") is None
+    assert credentials_path().stat().st_mode & 0o777 == 0o600
+    credentials_path().write_text("{")
+    assert stored_key("http://one") is None
+
+
+def test_config_takes_what_scripts_give() -> None:
+    sent: list[dict[str, Any]] = []
+    config = Config(sent.append)
+    config.update(argparse.Namespace(lr=0.1), batch=2)
+    config.update({"model": {"layers": (1, 2)}}, allow_val_change=True)
+    config.depth = 3
+    config.setdefaults({"depth": 9, "width": 4})
+    assert config.setdefault("lr", 5) == 0.1
+    assert dict(config) == {
+        "lr": 0.1,
+        "batch": 2,
+        "model": {"layers": (1, 2)},
+        "depth": 3,
+        "width": 4,
+    }
+    assert sent[1] == {"model": {"layers": [1, 2]}}
+    assert config.get("none") is None
+    with pytest.raises(AttributeError):
+        _ = config.none
+
+
+def test_summary_shows_logged_values_under_set_ones() -> None:
+    sent: list[dict[str, Any]] = []
+    summary = Summary(sent.append, lambda: {"loss": 0.5, "acc": 0.9})
+    assert summary["loss"] == 0.5
+    summary["loss"] = 0.1
+    summary.update(best=1)
+    assert dict(summary) == {"loss": 0.1, "acc": 0.9, "best": 1}
+    assert sent == [{"loss": 0.1}, {"best": 1}]
+
+
+def test_names() -> None:
+    assert len({run_id() for _ in range(100)}) == 100
+    assert len(run_id()) == 8
+    adjective, noun, number = friendly_name().split("-")
+    assert adjective.isalpha()
+    assert noun.isalpha()
+    assert number.isdigit()
+
+
+def test_notices_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices()
+    for _ in range(100):
+        notices.warn("a", "something")
+    assert notices.counts == {"a": 100}
+    assert capsys.readouterr().err.count("something") == 3
