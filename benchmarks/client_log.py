@@ -266,7 +266,11 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     from penstock import wire
 
     committed = 0
-    while head := await reader.readuntil(b"\r\n\r\n"):
+    while not reader.at_eof():
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            break
         sizes = [
             line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
         ]
@@ -285,6 +289,7 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         status = b"202 Accepted" if sizes else b"200 OK"
         writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text))
         await writer.drain()
+    writer.close()
 
 
 if __name__ == "__main__":

@@ -28,32 +28,44 @@ _BEHIND_POINTS = 6_000_000
 
 @dataclass
 class Load:
-    """Sends batches of this shape for a while; then waits until all of it is committed."""
+    """Sends batches of this shape for a while; then waits until all of it is committed.
+
+    `first` is the number that writers begin with, `rate` the batches per second in all (0: as many
+    as go), `waits` whether to hold back and wait for commits.
+    """
 
     url: str
     api_key: str
     shape: Shape
     connections: int = 8
+    first: int = 1
+    rate: float = 0.0
+    waits: bool = True
     sent: dict[WriterPlan, int] = field(default_factory=dict)
     committed: dict[WriterPlan, int] = field(default_factory=dict)
     retries: int = 0
+    _started: float = 0.0
+    _scheduled: int = 0
 
     async def run(self, seconds: float) -> tuple[float, float]:
         """Returns (points committed per second, seconds from the first byte to the last commit)."""
         waiting = deque(plans(self.shape))
-        started = time.monotonic()
+        started = self._started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self.connections):
                 tasks.create_task(self._connection(waiting, started + seconds))
-        await self._wait_committed()
+        if self.waits:
+            await self._wait_committed()
         took_s = time.monotonic() - started
-        return sum(self.sent.values()) * self.shape.points / took_s, took_s
+        count = sum(seq - self.first + 1 for seq in self.sent.values())
+        return count * self.shape.points / took_s, took_s
 
     async def _connection(self, waiting: deque[WriterPlan], deadline: float) -> None:
         connection = await _Connection.open(self.url, self.api_key)
         try:
             while time.monotonic() < deadline:
-                while self._behind() > _BEHIND_POINTS:
+                await self._pace()
+                while self.waits and self._behind() > _BEHIND_POINTS:
                     plan = max(self.sent, key=lambda p: self.sent[p] - self.committed.get(p, 0))
                     await asyncio.sleep(0.05)
                     await self._ask(connection, plan)
@@ -63,12 +75,19 @@ class Load:
         finally:
             connection.close()
 
+    async def _pace(self) -> None:
+        """Wait for the next place in the schedule: late ones are made up for, not dropped."""
+        if self.rate:
+            due = self._started + self._scheduled / self.rate
+            self._scheduled += 1
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
     def _behind(self) -> int:
         done = sum(self.committed.get(plan, 0) for plan in self.sent)
         return (sum(self.sent.values()) - done) * self.shape.points
 
     async def _send(self, connection: _Connection, plan: WriterPlan) -> None:
-        seq = self.sent.get(plan, 0) + 1
+        seq = self.sent.get(plan, self.first - 1) + 1
         acked = self.committed.get(plan, 0)
         raw = batch_bytes(self.shape, plan, seq, project=PROJECT, acked=acked)
         body = join_batches([raw])
@@ -149,8 +168,19 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--shape", type=json.loads, required=True)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--no-wait", action="store_true")
     arguments = parser.parse_args()
-    load = Load(arguments.url, sys.stdin.readline().strip(), Shape(**arguments.shape))
+    load = Load(
+        arguments.url,
+        sys.stdin.readline().strip(),
+        Shape(**arguments.shape),
+        first=arguments.first,
+        rate=arguments.rate,
+        waits=not arguments.no_wait,
+        connections=64 if arguments.rate else 8,
+    )
     rate, took_s = uvloop.run(load.run(arguments.seconds))
     result = {
         "rate": rate,

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Counter, Histogram
 
 from penstock.errors import Rejected, Transient
 from penstock_common.metrics import GatewayMetrics
@@ -53,6 +54,18 @@ def error_response(error: Rejected | Transient) -> web.Response:
 def middleware(metrics: GatewayMetrics) -> Middleware:
     """Counts and times every request, and turns what it raises into an answer."""
 
+    # Looking up a label set costs more than counting: those that were seen are kept.
+    counts: dict[tuple[str, str, int], Counter] = {}
+    times: dict[str, Histogram] = {}
+
+    def count(route: str, method: str, code: int, took_s: float) -> None:
+        name = (route, method, code)
+        if name not in counts:
+            counts[name] = metrics.requests.labels(route, method, str(code))
+            times[route] = metrics.request_seconds.labels(route)
+        counts[name].inc()
+        times[route].observe(took_s)
+
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
@@ -66,8 +79,7 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
             metrics.in_flight.dec()
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
-            metrics.requests.labels(route, _method(request), str(code)).inc()
-            metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            count(route, _method(request), code, time.perf_counter() - started)
 
     return answer
 

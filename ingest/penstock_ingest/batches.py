@@ -53,6 +53,10 @@ class BatchHandler:
         self._pace = pace
         self._metrics = metrics
         self._limits = limits
+        self._wire_bytes = metrics.bytes.labels("wire")
+        self._decoded_bytes = metrics.bytes.labels("decoded")
+        self._queued = metrics.batches.labels("queued")
+        self._duplicate = metrics.batches.labels("duplicate")
 
     async def post(self, request: web.Request) -> web.Response:
         """Queue every batch of the body, or none: see docs/api.md."""
@@ -98,14 +102,12 @@ class BatchHandler:
         else:
             batches = self._decode(raws)
         entities = [self._entity(batch, principal) for batch in batches]
-        appended = await asyncio.gather(
-            *(
-                self._appender.append(
-                    entity, batch.project, batch.run, batch.writer, batch.seq, raw
-                )
-                for entity, batch, raw in zip(entities, batches, raws, strict=True)
-            )
-        )
+        appends = [
+            self._appender.append(entity, batch.project, batch.run, batch.writer, batch.seq, raw)
+            for entity, batch, raw in zip(entities, batches, raws, strict=True)
+        ]
+        # One batch is the common case, and needs no task of its own.
+        appended = [await appends[0]] if len(appends) == 1 else await asyncio.gather(*appends)
         for batch, raw, each in zip(batches, raws, appended, strict=True):
             self._count(batch, len(raw), is_new=each.is_new)
         return list(appended)
@@ -138,15 +140,17 @@ class BatchHandler:
         return entity
 
     def _count(self, batch: Batch, size: int, *, is_new: bool) -> None:
-        metrics, points = self._metrics, batch.points
-        metrics.bytes.labels("wire").inc(size)
-        metrics.bytes.labels("decoded").inc(
+        self._wire_bytes.inc(size)
+        self._decoded_bytes.inc(
             sum(2 * len(frame.steps) + len(frame.values) for frame in batch.frames)
         )
-        metrics.batches.labels("queued" if is_new else "duplicate").inc()
         if is_new:
-            metrics.points.inc(points)
-            metrics.batch_points.observe(points)
+            points = batch.points
+            self._queued.inc()
+            self._metrics.points.inc(points)
+            self._metrics.batch_points.observe(points)
+        else:
+            self._duplicate.inc()
 
     def _count_refusal(self, error: Rejected | Transient) -> None:
         self._metrics.batches.labels(_outcome(error)).inc()

@@ -15,6 +15,7 @@ from penstock_common.metrics import WorkerMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
 from penstock_storage.connect import open_catalog, open_points
+from penstock_storage.names import reconcile
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
 from penstock_workers.leases import Leases
@@ -35,6 +36,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     try:
         await patiently(points.setup, stop)
         await patiently(catalog.setup, stop)
+        # A catalog restored from an older copy must not hand out a number twice.
+        await reconcile(catalog, points)
         queue, resolver = Queue(redis, keys), Resolver(catalog, points)
         leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
         committer = Committer(redis, keys, queue, leases, points, catalog, resolver)

@@ -13,7 +13,7 @@ import numpy as np
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.keys import run_path, shard_of
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
-from penstock_storage.names import record
+from penstock_storage.names import lane_name, record
 from penstock_workers.applied import AppliedSet
 from penstock_workers.fold import Ints
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
@@ -166,6 +166,14 @@ class Resolver:
             asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
         lanes = await self._catalog.ensure_lanes(asked)
         stored = await self._stored_marks(sorted({run for run, *_ in asked}))
+        await record(
+            self._points,
+            [
+                ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
+                for run, writer, rank, started in asked
+                if (run, writer) not in stored
+            ],
+        )
         for name, (run, writer, *_) in zip(new, asked, strict=True):
             low, gaps, dead = stored.get((run, writer), (0, [], []))
             self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)

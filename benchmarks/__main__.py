@@ -1,0 +1,44 @@
+"""`python -m benchmarks`: measures this machine and prints the table of docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import client, disk, gateway, ingest, sweep
+from benchmarks.machine import describe
+from benchmarks.report import Row, print_table, save
+
+_SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
+    "P1": client.log_rows,
+    "P2": client.cpu_rows,
+    "P3": ingest.rows,
+    "P4": client.end_to_end_rows,
+    "P5": sweep.rows,
+    "P6": gateway.rows,
+    "P9": disk.rows,
+}
+
+
+def main() -> None:
+    """Run the suites one after another; each starts and stops what it needs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="suites, e.g. P1,P3")
+    parser.add_argument("--seconds", type=float, default=20, help="length of each load")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    arguments = parser.parse_args()
+    wanted = arguments.only.split(",") if arguments.only else list(_SUITES)
+    machine, rows = describe(), []
+    for name in wanted:
+        for row in _SUITES[name](arguments.seconds):
+            print(f"  {row.number}  {row.ours}  ({row.what})", flush=True)
+            rows.append(row)
+    print_table(rows, machine)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    save(arguments.json or Path(__file__).parent / "results" / f"{stamp}.json", rows, machine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""P3: points per second from HTTP until committed and readable, and what limits them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks import ledger
+from benchmarks.generate import Shape, WriterPlan
+from benchmarks.load import PROJECT
+from benchmarks.report import Row
+from benchmarks.stack import Stack, running
+
+__all__ = ["Result", "end_to_end", "generate_load", "rows"]
+
+_TARGET = 3e6
+_SHAPES = (
+    ("1,000 points", Shape(runs=16, keys=100, rows=10, writers=2)),
+    ("100,000 points", Shape(runs=16, keys=100, rows=1_000, writers=2)),
+    ("10,000 points", Shape(runs=16, keys=100, rows=100, writers=2)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a load process did: rate in points committed per second."""
+
+    rate: float
+    took_s: float
+    retries: int
+    sent: dict[WriterPlan, int]
+
+
+def generate_load(stack: Stack, shape: Shape, seconds: float, *arguments: str) -> Result:
+    """Run the load generator in a process of its own until all it sent is committed."""
+    command = [
+        sys.executable, "-m", "benchmarks.load", stack.url, "--seconds", str(seconds),
+        "--shape", json.dumps(dataclasses.asdict(shape)), *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, input=stack.api_key + "\n", text=True, stdout=subprocess.PIPE, check=True
+    )
+    content = json.loads(done.stdout)
+    sent = {WriterPlan(run, writer): count for run, writer, count in content["sent"]}
+    return Result(content["rate"], content["took_s"], content["retries"], sent)
+
+
+def end_to_end(shape: Shape, seconds: float) -> tuple[Result, str, dict[str, float]]:
+    """One load on a fresh installation: (result, ledger, cores used by each role)."""
+    with running() as stack:
+        before, started = stack.cpu_seconds(), time.monotonic()
+        result = generate_load(stack, shape, seconds)
+        took_s = time.monotonic() - started
+        after = stack.cpu_seconds()
+        cores = {role: (after[role] - before[role]) / took_s for role in before}
+        found = check(stack, shape, result)
+    return result, found, cores
+
+
+def check(stack: Stack, shape: Shape, result: Result) -> str:
+    """The ledger's line. Raises `RuntimeError` if it is not clean: then no figure counts."""
+    found = asyncio.run(
+        ledger.check(stack.store_url, stack.store_token, shape, result.sent, PROJECT)
+    )
+    if not found.is_clean:
+        raise RuntimeError(f"the ledger is not clean: {found}")
+    return str(found)
+
+
+def worker_alone(shape: Shape, seconds: float) -> float:
+    """Points per second of a worker that finds its streams full and shares the cores with nobody."""
+    with running() as stack:
+        worker = stack.children["worker"][0]
+        os.kill(worker, signal.SIGSTOP)
+        result = generate_load(stack, shape, seconds, "--no-wait")
+        os.kill(worker, signal.SIGCONT)
+        started = time.monotonic()
+        asyncio.run(_drained(stack))
+        took_s = time.monotonic() - started
+        check(stack, shape, result)
+    return sum(result.sent.values()) * shape.points / took_s
+
+
+async def _drained(stack: Stack) -> None:
+    from penstock_common.keys import SHARDS, Keys
+    from penstock_common.redis import connect
+
+    redis, keys = connect(stack.redis_url, timeout_s=10), Keys()
+    try:
+        while sum([await redis.xlen(keys.stream(shard)) for shard in range(SHARDS)]):
+            await asyncio.sleep(0.02)
+    finally:
+        await redis.aclose()
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    """P3 at three sizes of batches; the target is judged at 10,000 points per batch."""
+    alone = worker_alone(_SHAPES[-1][1], min(seconds, 8))
+    for name, shape in _SHAPES:
+        result, found, cores = end_to_end(shape, seconds)
+        used = ", ".join(f"{role} {each:.2f}" for role, each in cores.items())
+        is_judged = shape is _SHAPES[-1][1]
+        yield Row(
+            "P3",
+            f"end to end, batches of {name}, {seconds:.0f} s ({used} cores); ledger: {found}",
+            f"{result.rate / 1e6:.2f} M points/s",
+            "≥ 3 M, ≥ 0.75 of the worker alone" if is_judged else "",
+            f"worker alone {alone / 1e6:.2f} M, ratio {result.rate / alone:.2f}",
+            result.rate >= _TARGET and result.rate >= 0.75 * alone if is_judged else None,
+        )

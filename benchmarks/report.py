@@ -1,0 +1,41 @@
+"""One row per figure: ours beside target, limit and the reference measured in the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Row", "print_table", "save"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`meets` is None where a row only shows how cost grows."""
+
+    number: str
+    what: str
+    ours: str
+    target: str = ""
+    reference: str = ""
+    meets: bool | None = None
+
+
+def print_table(rows: Iterable[Row], machine: Mapping[str, str]) -> None:
+    """Print the rows as a Markdown table under a line that says where they are from."""
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
+    print("| | what | ours | target | reference, same run | |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        mark = {True: "met", False: "**short**", None: ""}[row.meets]
+        print(
+            f"| {row.number} | {row.what} | {row.ours} | {row.target} | {row.reference} | {mark} |"
+        )
+
+
+def save(path: Path, rows: Iterable[Row], machine: Mapping[str, str]) -> None:
+    """Write the same as JSON, for a later run to be compared with."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"machine": dict(machine), "rows": [asdict(row) for row in rows]}
+    path.write_text(json.dumps(content, indent=1))
