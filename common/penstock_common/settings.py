@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from penstock.errors import Rejected
 
-__all__ = ["GatewaySettings", "ServerSettings", "StoreSettings", "WorkerSettings", "load", "option"]
+__all__ = ["GatewaySettings", "ServerSettings", "WorkerSettings", "load", "option"]
 
 SettingsT = TypeVar("SettingsT", bound="ServerSettings")
 
@@ -46,6 +46,7 @@ class GatewaySettings(ServerSettings):
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on; several gateways may share it")
+    serves: str = option("all", "write (batches), read (API and page), or all")
     root_path: str = option("", "path prefix behind a proxy, e.g. /penstock")
     require_login: bool = option(False, "ask for a key even where reading is open on loopback")
     metrics_peers: str = option("", "folder of metrics sockets that /metrics adds up")
@@ -68,15 +69,6 @@ class WorkerSettings(ServerSettings):
     poll_s: float = option(0.02, "pause between looks at empty streams")
     max_deliveries: int = option(5, "failures after which a batch goes to the dead letters")
     drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreSettings(ServerSettings):
-    """The embedded point store."""
-
-    path: str = option("points", "folder of the chDB database")
-    socket: str = option("", "unix socket to listen on")
-    memory_bytes: int = option(4 * 2**30, "memory cap of the engine")
 
 
 def load(

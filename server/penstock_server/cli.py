@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ __all__ = ["add_commands"]
 _DOWN_TIMEOUT_S = 10.0
 _DETACH_TIMEOUT_S = 70.0
 _ROLES = {
-    "gateway": ("penstock_server.gateway", "accept batches and serve the API and the page"),
-    "worker": ("penstock_workers.main", "move batches from the queue to the stores"),
+    "gateway": ("penstock_server.gateway", "accept batches (the write half of the port)", "write"),
+    "web": ("penstock_server.gateway", "serve the read API and the page", "read"),
+    "worker": ("penstock_workers.main", "move batches from the queue to the stores", ""),
+    "store": ("penstock_storage.store_process", "own an embedded point store (--help: flags)", ""),
 }
 
 
@@ -51,9 +54,16 @@ def add_commands(subparsers: Any) -> None:
         "--data", type=Path, default=_default_data(), help="data folder (%(default)s)"
     )
     down.set_defaults(run=_down)
-    for role, (module, text) in _ROLES.items():
-        parser = subparsers.add_parser(role, help=f"{text}; settings from PENSTOCK_* variables")
-        parser.set_defaults(run=lambda _, module=module: _role(module))
+    for role, (module, text, serves) in _ROLES.items():
+        # No character begins an option here: all arguments are the role's own.
+        parser = subparsers.add_parser(
+            role,
+            help=f"{text}; settings from PENSTOCK_* variables",
+            add_help=False,
+            prefix_chars="\0",
+        )
+        parser.add_argument("arguments", nargs="*")
+        parser.set_defaults(run=partial(_role, module, serves))
 
 
 def _default_data() -> Path:
@@ -61,8 +71,11 @@ def _default_data() -> Path:
     return Path(os.environ.get("PENSTOCK_DATA") or f"{home}/penstock").expanduser()
 
 
-def _role(module: str) -> int:
-    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606
+def _role(module: str, serves: str, arguments: argparse.Namespace) -> int:
+    """Become this role: no process in between, so that signals reach it."""
+    if serves:
+        os.environ.setdefault("PENSTOCK_SERVES", serves)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments.arguments])  # noqa: S606
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 
 import uvloop
@@ -76,8 +77,10 @@ async def build(
 
         def add_routes(app: web.Application) -> web.Application:
             health.add_routes(app)
-            add_write_routes(app, write)
-            add_read_routes(app, read)
+            if settings.serves in ("all", "write"):
+                add_write_routes(app, write)
+            if settings.serves in ("all", "read"):
+                add_read_routes(app, read)
             return app
 
         app = add_routes(
@@ -87,6 +90,7 @@ async def build(
         if prefix:
             # Some proxies strip the prefix and some do not: both find everything.
             below = add_routes(web.Application(client_max_size=_LIMITS.body_bytes))
+            app.router.add_get(f"/{prefix}", _to_slash)
             app.add_subapp(f"/{prefix}/", below)
         watch = asyncio.create_task(status.watch(), name="status")
         try:
@@ -100,6 +104,11 @@ async def build(
         await redis.aclose()
         await points.close()
         await catalog.close()
+
+
+async def _to_slash(request: web.Request) -> web.Response:
+    """The page's addresses are relative: without the slash they would point beside it."""
+    raise web.HTTPPermanentRedirect(f"{request.path}/")
 
 
 def _is_open(settings: GatewaySettings) -> bool:
@@ -148,6 +157,8 @@ def main() -> None:
     """Entry of `penstock gateway`."""
     die_with_parent()
     settings = load(GatewaySettings, environ=os.environ)
+    if settings.serves not in ("all", "write", "read"):
+        sys.exit(f"penstock: PENSTOCK_SERVES is {settings.serves!r}; it can be all, write or read")
     logs.setup("gateway", settings.log_level)
     uvloop.run(_main(settings))
 

@@ -1,0 +1,109 @@
+"""The house's rules, read off the sources: who may import whom, and how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# package -> (its folder, the packages it may import; dotted names allow one module only)
+ARROWS: dict[str, tuple[str, set[str]]] = {
+    "penstock": ("client", set()),
+    "penstock_common": ("common", {"penstock.wire", "penstock.errors"}),
+    "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock_common"}),
+    "penstock_ingest": (
+        "ingest",
+        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage.interface"},
+    ),
+    "penstock_workers": (
+        "workers",
+        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage"},
+    ),
+    "penstock_web": (
+        "web",
+        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage"},
+    ),
+    "penstock_server": (
+        "server",
+        {
+            "penstock", "penstock_common", "penstock_storage", "penstock_ingest",
+            "penstock_workers", "penstock_web",
+        },
+    ),
+}  # fmt: skip
+# What `pip install penstock` brings.
+CLIENT_DEPENDENCIES = {"msgpack", "zstandard", "numpy", "psutil"}
+# Optional at run time, imported only where it is used.
+CLIENT_OPTIONAL = {"pandas", "sklearn", "torch"}
+MOST_LINES = 400
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / ARROWS[package][0] / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, absolutely or relatively, at its top or inside."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_allowed(imported: str, allowed: set[str]) -> bool:
+    return any(imported == name or imported.startswith(f"{name}.") for name in allowed)
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_no_arrow_that_the_table_forbids(package: str) -> None:
+    allowed = ARROWS[package][1] | {package}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {imported}"
+        for path in modules(package)
+        for imported in sorted(imports(path))
+        if imported.split(".")[0] in ARROWS and not is_allowed(imported, allowed)
+    ]
+    assert modules(package)
+    assert not wrong
+
+
+def test_the_client_needs_only_what_it_installs() -> None:
+    known = CLIENT_DEPENDENCIES | CLIENT_OPTIONAL | {"penstock"} | set(sys.stdlib_module_names)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {imported}"
+        for path in modules("penstock")
+        for imported in sorted(imports(path))
+        if imported.split(".")[0] not in known
+    ]
+    assert not wrong
+
+
+def test_the_gateway_does_without_numpy() -> None:
+    for path in modules("penstock_ingest"):
+        assert not any(name.split(".")[0] == "numpy" for name in imports(path)), path
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_rooms_stay_small(package: str) -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in modules(package)}
+    limit = 500 if package == "penstock" else MOST_LINES  # the wire is defined in one file
+    assert not {str(path): count for path, count in lengths.items() if count > limit}
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_every_module_says_what_it_is(package: str) -> None:
+    for path in modules(package):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_nothing_in_the_repository_names_a_download_address() -> None:
+    lock = (ROOT / "web" / "ui" / "package-lock.json").read_text()
+    assert '"resolved": "http' not in lock
+    assert "://" not in (ROOT / "constraints.txt").read_text()
