@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import client, disk, gateway, ingest, sweep
+from benchmarks import disk, gateway, ingest, native, sweep
 from benchmarks.machine import describe
 from benchmarks.report import Row, print_table, save
 
 _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
-    "P1": client.log_rows,
-    "P2": client.cpu_rows,
+    "P1": native.log_rows,
+    "P2": native.cpu_rows,
     "P3": ingest.rows,
-    "P4": client.end_to_end_rows,
+    "P4": native.end_to_end_rows,
     "P5": sweep.rows,
     "P6": gateway.rows,
     "P9": disk.rows,
