@@ -6,6 +6,7 @@ once on stderr, counted, and the data stays in the spool.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -35,6 +36,7 @@ __all__ = ["Run"]
 
 _FINISH_POLL_S = 0.01
 _SHIPPER_CHECK_S = 5.0
+_STARTER_TIMEOUT_S = 2.0
 
 
 class Run:
@@ -247,6 +249,8 @@ class Run:
             version=__version__,
         )
         options = SpoolOptions(self.settings.spool_limit_bytes, self.settings.on_full)
+        # The spool's thread must not start a shipper at the same time as this does.
+        self._shipper_check_at = time.monotonic() + _SHIPPER_CHECK_S
         spool = Spool(root, meta, options, self._look)
         # After the spool is there: a shipper that is about to leave then sees it.
         self._ensure_shipper(root)
@@ -321,8 +325,9 @@ class Run:
                 time.sleep(_FINISH_POLL_S)
         except KeyboardInterrupt:
             NOTICES.say("not waiting any longer")
-        if self._starter is not None and self._starter.poll() is not None:
-            self._starter = None
+        if self._starter is not None:  # it forked the shipper and is gone, or goes at once
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._starter.wait(_STARTER_TIMEOUT_S)
         if not progress.done:
             left = progress.problem or "the server has not stored everything yet"
             NOTICES.say(

@@ -8,8 +8,7 @@ import logging.handlers
 import os
 from pathlib import Path
 
-from penstock.shipper.daemon import IDLE_EXIT_S, Daemon, hold_root
-
+_IDLE_EXIT_S = 60.0
 _LOG_BYTES = 256 << 10
 _NICENESS = 5  # the training goes first
 
@@ -17,7 +16,7 @@ _NICENESS = 5  # the training goes first
 def main() -> None:
     parser = argparse.ArgumentParser(prog="penstock.shipper")
     parser.add_argument("root", type=Path)
-    parser.add_argument("--idle-exit", type=float, default=IDLE_EXIT_S, metavar="SECONDS")
+    parser.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     parser.add_argument("--limit-bytes", type=int, default=2 << 30)
     parser.add_argument("--detach", action="store_true", help="go on in the background")
     options = parser.parse_args()
@@ -25,6 +24,9 @@ def main() -> None:
     os.nice(_NICENESS)
     if options.detach and os.fork():
         os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
+    # After that, so that nobody waits for numpy.
+    from penstock.shipper.daemon import Daemon, hold_root  # noqa: PLC0415
+
     _log_to(options.root / "shipper.log")
     log = logging.getLogger("penstock.shipper")
     # Once more after each shift: a spool may have come between the last look and the lock's end.

@@ -27,7 +27,6 @@ __all__ = ["Daemon", "hold_root"]
 
 log = logging.getLogger(__name__)
 
-IDLE_EXIT_S = 60.0
 _SCAN_S = 0.25
 _MEASURE_S = 5.0
 _ELECTION_S = 1.0
@@ -40,7 +39,7 @@ class Daemon:
     """Sends what lies under `root` until there is nothing left to do."""
 
     def __init__(
-        self, root: Path, *, idle_exit_s: float = IDLE_EXIT_S, limit_bytes: int = 2 << 30
+        self, root: Path, *, idle_exit_s: float = 60.0, limit_bytes: int = 2 << 30
     ) -> None:
         self.root = root
         self._idle_exit_s = idle_exit_s

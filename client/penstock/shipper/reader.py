@@ -165,11 +165,13 @@ class SpoolReader:
                     return
                 run = self._run(view, offset, length, self._shapes[shape], room)
                 offset += run.count * (end - offset)
+                self._shapes_to = max(self._shapes_to, position.offset + offset)
                 yield run
                 continue
             body = view[offset + _BODY : offset + _HEAD + length]
             if kind == Kind.SHAPE:
-                self._learn(shape, body, position.offset + end)
+                self._learn(shape, body)
+            self._shapes_to = max(self._shapes_to, position.offset + end)
             yield Record(kind, shape, step, time_ns, body, position.offset + end)
             offset = end
 
@@ -204,10 +206,9 @@ class SpoolReader:
         if read_segment_header(os.pread(self._fd, FIRST_OFFSET, 0)) != segment:
             self.damaged_bytes += FIRST_OFFSET
 
-    def _learn(self, shape: int, body: memoryview, end: int) -> None:
+    def _learn(self, shape: int, body: memoryview) -> None:
         keys = tuple(msgpack.unpackb(body))
         self._shapes[shape] = self._interned.setdefault(keys, keys)
-        self._shapes_to = max(self._shapes_to, end)
 
     def _learn_shapes(self, position: Position) -> None:
         """Know the shapes declared before `position`, where reading starts amid a segment."""
@@ -221,7 +222,7 @@ class SpoolReader:
             length = RECORD_HEAD.unpack_from(data, start)[0]
             if length and data[start + _HEAD] == Kind.SHAPE and _is_right(data, start):
                 shape = PAYLOAD_HEAD.unpack_from(data, start + _HEAD)[1]
-                self._learn(shape, data[start + _BODY : start + _HEAD + length], 0)
+                self._learn(shape, data[start + _BODY : start + _HEAD + length])
             # Damaged lengths are walked over in the smallest steps.
             right = length >= PAYLOAD_HEAD.size and start + _HEAD + length <= len(data)
             start = aligned(start + _HEAD + length) if right else start + 8
