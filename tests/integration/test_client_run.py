@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from support.ledger import Ledger, serve_ledger
 from support.spools import points_in, wait_until
 
+from penstock.launch import is_shipper_running
 from penstock.progress import load_progress
 from penstock.root import spools_in
 
@@ -65,13 +67,14 @@ class Scripts:
         return done.stdout + done.stderr
 
     def end_shipper(self) -> None:
+        if not (self.root / "shipper.err").exists():  # none was ever started
+            return
+        # The last one started may not hold the lock yet.
         lock = self.root / "shipper.lock"
-        text = lock.read_text() if lock.exists() else ""
-        if text:
-            try:
-                os.kill(int(text), signal.SIGTERM)
-            except ProcessLookupError:
-                return
+        wait_until(lambda: is_shipper_running(self.root) and lock.read_text() != "")
+        os.kill(int(lock.read_text()), signal.SIGTERM)
+        # One that lost the election may take over within a second: leave it nothing to do.
+        shutil.rmtree(self.root, ignore_errors=True)
 
 
 @pytest.fixture
