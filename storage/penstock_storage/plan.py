@@ -8,7 +8,7 @@ merged answer equals one computed from all points.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +53,9 @@ class Plan:
     points: list[Window]
     tiers: list[Window]
     point_rows: int
-    """At most so many rows of `points` are in the windows; `tier_rows` likewise."""
+    """At most so many rows of `points` are in the windows, in `point_buckets` buckets at most;
+    `tier_rows` likewise."""
+    point_buckets: int
     tier_rows: int
 
 
@@ -101,7 +103,7 @@ def plan_chart(
     shift = choose_shift(first, last, buckets)
     # What arrives from now on outside of these buckets is for the next chart.
     begin, end = first >> shift << shift, ((last >> shift) + 1) << shift
-    plan = Plan(shift, first >> shift, [], [], 0, 0)
+    plan = Plan(shift, first >> shift, [], [], 0, 0, 0)
     touched = _dirty_by_series(dirty) if dirty is not None and shift >= TIER_SHIFT else {}
     for part in parts:
         part = part._replace(lo=max(part.lo, begin), hi=min(part.hi, end))
@@ -109,13 +111,12 @@ def plan_chart(
             _add_tiered(plan, part, touched.get(part.id, ()))
         else:
             plan.points.append(Window(*part.id, part.lo, part.hi))
-    return Plan(
-        shift,
-        plan.first_bucket,
-        plan.points,
-        plan.tiers,
-        _rows(plan.points, {part.id: (part.first, part.last) for part in parts}),
-        sum(window.hi - window.lo for window in plan.tiers),
+    spans = _spans(plan.points, {part.id: (part.first, part.last) for part in parts})
+    return replace(
+        plan,
+        point_rows=sum(high - low + 1 for low, high in spans),
+        point_buckets=sum((high >> shift) - (low >> shift) + 1 for low, high in spans),
+        tier_rows=sum(window.hi - window.lo for window in plan.tiers),
     )
 
 
@@ -190,9 +191,14 @@ def _ranges(buckets: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(starts, stops, strict=True))
 
 
-def _rows(windows: list[Window], spans: Mapping[tuple[int, int, int], tuple[int, int]]) -> int:
-    rows = 0
+def _spans(
+    windows: Iterable[Window], visible: Mapping[tuple[int, int, int], tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """The first and the last step of each window that may hold a point."""
+    spans = []
     for window in windows:
-        first, last = spans[window[:3]]
-        rows += max(0, min(window.hi, last + 1) - max(window.lo, first))
-    return rows
+        first, last = visible[window[:3]]
+        low, high = max(window.lo, first), min(window.hi - 1, last)
+        if low <= high:
+            spans.append((low, high))
+    return spans

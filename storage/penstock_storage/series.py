@@ -99,21 +99,22 @@ async def read_series(
     store: PointStore, runs: Collection[int], keys: Collection[int]
 ) -> SeriesTable:
     """The series of these runs and keys that hold points."""
+    # FINAL merges these few rows faster than GROUP BY would, and charts wait for them.
     columns = await select(
         store,
-        "SELECT key, run, lane, min(s.first_step) AS first, max(s.last_step) AS last,"
-        f" max(s.tiered) AS tiered FROM {DATABASE}.series AS s"
-        f" WHERE run IN ({int_list(runs)}) AND key IN ({int_list(keys)})"
-        " GROUP BY key, run, lane ORDER BY key, run, lane SETTINGS max_threads = 1",
+        f"SELECT key, run, lane, first_step, last_step, tiered FROM {DATABASE}.series FINAL"
+        f" PREWHERE run IN ({int_list(runs)}) AND key IN ({int_list(keys)})"
+        " SETTINGS max_threads = 1",
     )
-    return SeriesTable(
+    table = SeriesTable(
         _column(columns, "key", np.uint32),
         _column(columns, "run", np.uint32),
         _column(columns, "lane", np.uint16),
-        _column(columns, "first", np.int64),
-        _column(columns, "last", np.int64),
+        _column(columns, "first_step", np.int64),
+        _column(columns, "last_step", np.int64),
         _column(columns, "tiered", np.int64),
     )
+    return table.take(np.lexsort((table.lane, table.run, table.key)))
 
 
 async def read_dirty(

@@ -1,7 +1,7 @@
 """What a chart reads: the statements of a plan, and how the rows of each are folded (pure).
 
-Few rows are read as they are and folded in numpy, which is 2-4 times as fast as GROUP BY; many are
-grouped by the store, so that memory stays bounded. Conditions stand in PREWHERE: they name only
+Rows are read as they are and folded in numpy, which is 2-4 times as fast as GROUP BY when there are
+few per bucket; where there are many, the store groups them: less to carry, and memory stays bounded. Conditions stand in PREWHERE: they name only
 columns of the primary key, so filtering before FINAL merges changes nothing and saves its work.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from penstock_storage.interface import Columns
-from penstock_storage.partials import Curves, Partials, fold_points, fold_rows
+from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, in_order
 from penstock_storage.plan import TIER_SHIFT, Plan
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import SeriesTable
@@ -20,8 +20,9 @@ from penstock_storage.windows import conditions
 __all__ = ["Source", "sources"]
 
 _MAX_ROWS = 1_500_000
+_FEW_ROWS = 50_000
+_ROWS_PER_BUCKET = 8
 _ONE_THREAD_ROWS = 50_000
-_ORDER = "key, run, lane"
 
 
 class Source(NamedTuple):
@@ -35,16 +36,20 @@ def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) 
     """Everything that the plan's windows hold. `together`: lanes of a run may be mixed."""
 
     def points(rows: Columns) -> Partials:
+        if plan.point_rows <= _ONE_THREAD_ROWS:
+            rows = in_order(rows, "step")
         return fold_points(rows, curves, plan.shift, plan.first_bucket)
 
     def tiers(rows: Columns) -> Partials:
+        if plan.tier_rows <= _ONE_THREAD_ROWS:
+            rows = in_order(rows, "bucket")
         return fold_rows(rows, curves, plan.shift - TIER_SHIFT, plan.first_bucket)
 
     def groups(rows: Columns) -> Partials:
         return fold_rows(rows, curves, 0, plan.first_bucket)
 
     for where in conditions(plan.points, series, "step"):
-        if plan.point_rows <= _MAX_ROWS:
+        if plan.point_rows <= min(_MAX_ROWS, _FEW_ROWS + _ROWS_PER_BUCKET * plan.point_buckets):
             yield Source(_point_rows(where, plan.point_rows), points)
         else:
             yield Source(_point_groups(where, plan.shift, together), groups)
@@ -57,16 +62,16 @@ def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) 
 
 def _point_rows(where: str, rows: int) -> str:
     return (
-        f"SELECT {_ORDER}, step, v FROM {DATABASE}.points FINAL PREWHERE {where}"
-        f" ORDER BY {_ORDER}, step{_threads(rows)}"
+        f"SELECT key, run, lane, step, v FROM {DATABASE}.points FINAL PREWHERE {where}"
+        f"{_in_order('key, run, lane, step', rows)}"
     )
 
 
 def _tier_rows(where: str, rows: int) -> str:
     return (
-        f"SELECT {_ORDER}, bucket, min, max, sum, count, non_finite, last, first_step, last_step"
+        f"SELECT key, run, lane, bucket, min, max, sum, count, non_finite, last, first_step, last_step"
         f" FROM {DATABASE}.tiers FINAL PREWHERE shift = {TIER_SHIFT} AND ({where})"
-        f" ORDER BY key, shift, run, lane, bucket{_threads(rows)}"
+        f"{_in_order('key, shift, run, lane, bucket', rows)}"
     )
 
 
@@ -108,6 +113,7 @@ def _grouped(together: bool) -> str:
     return f"GROUP BY key, run,{lane} bucket ORDER BY key, run,{lane} bucket"
 
 
-def _threads(rows: int) -> str:
-    """A small answer comes faster from one thread, and leaves the other cores to others."""
-    return " SETTINGS max_threads = 1" if rows <= _ONE_THREAD_ROWS else ""
+def _in_order(columns: str, rows: int) -> str:
+    """One thread answers sooner if there is little to do, and nearly always in order: what is not
+    is sorted here. Many rows are put in order while they are read."""
+    return " SETTINGS max_threads = 1" if rows <= _ONE_THREAD_ROWS else f" ORDER BY {columns}"
