@@ -57,6 +57,8 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
     # Looking up a label set costs more than counting: those that were seen are kept.
     counts: dict[tuple[str, str, int], Counter] = {}
     times: dict[str, Histogram] = {}
+    open_requests: set[int] = set()
+    metrics.in_flight.set_function(lambda: len(open_requests))
 
     def count(route: str, method: str, code: int, took_s: float) -> None:
         name = (route, method, code)
@@ -69,14 +71,14 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        metrics.in_flight.inc()
+        open_requests.add(id(request))
         code = 500
         try:
             response = await _answer(request, handler)
             code = response.status
             return response
         finally:
-            metrics.in_flight.dec()
+            open_requests.discard(id(request))
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
             count(route, _method(request), code, time.perf_counter() - started)

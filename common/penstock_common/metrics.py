@@ -94,7 +94,7 @@ class GatewayMetrics(Metrics):
         )
         self.points = self.counter("ingest_points_total", "Points in batches that were queued.")
         self.bytes = self.counter(
-            "ingest_bytes_total", "Bytes of batches, as sent and after decompression.",
+            "ingest_bytes_total", "Bytes of batches: as sent, and the values in them.",
             ["stage"], ("wire", "decoded"),
         )  # fmt: skip
         self.body_bytes = self.gauge(

@@ -140,12 +140,10 @@ class BatchHandler:
         return entity
 
     def _count(self, batch: Batch, size: int, *, is_new: bool) -> None:
+        points = batch.points
         self._wire_bytes.inc(size)
-        self._decoded_bytes.inc(
-            sum(2 * len(frame.steps) + len(frame.values) for frame in batch.frames)
-        )
+        self._decoded_bytes.inc(8 * points)
         if is_new:
-            points = batch.points
             self._queued.inc()
             self._metrics.points.inc(points)
             self._metrics.batch_points.observe(points)
@@ -166,13 +164,15 @@ class BatchHandler:
             "store": self._status.store,
             "interval_s": self._pace.interval_s,
             "commands": [],
-            "marks": [_mark(mark) for mark in _latest(marks)],
+            "marks": _latest(marks),
         }
         return json_response(payload, status=status)
 
 
 def _latest(marks: list[Mark]) -> list[Mark]:
     """One mark per writer: its highest number."""
+    if len(marks) == 1:
+        return marks
     by_writer: dict[tuple[str, str, str], Mark] = {}
     for mark in marks:
         name = (mark.project, mark.run, mark.writer)
@@ -180,17 +180,6 @@ def _latest(marks: list[Mark]) -> list[Mark]:
         if known is None or mark.queued >= known.queued:
             by_writer[name] = mark
     return list(by_writer.values())
-
-
-def _mark(mark: Mark) -> dict[str, Any]:
-    return {
-        "project": mark.project,
-        "run": mark.run,
-        "writer": mark.writer,
-        "queued": mark.queued,
-        "committed": mark.committed,
-        "queue": mark.queue,
-    }
 
 
 def _forbidden(entity: str) -> Rejected:

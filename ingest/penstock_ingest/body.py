@@ -25,7 +25,7 @@ class BodyReader:
         self._allowed = in_flight_bytes
         self._timeout_s = timeout_s
         self._held = 0
-        self._metrics = metrics
+        metrics.body_bytes.set_function(lambda: self._held)
 
     async def read(self, request: web.Request) -> bytes:
         """The whole body.
@@ -47,14 +47,16 @@ class BodyReader:
         reserved = self._limits.body_bytes if claimed is None else claimed
         if self._held + reserved > self._allowed:
             raise Transient("too many bodies are being received", code="overloaded")
-        self._hold(reserved)
+        self._held += reserved
         try:
             return await self._receive(request, reserved)
         finally:
-            self._hold(-reserved)
+            self._held -= reserved
 
     async def _receive(self, request: web.Request, size: int) -> bytes:
         try:
+            if request.content.is_eof():
+                return await request.read()  # it came with the head: nothing to wait for
             async with asyncio.timeout(self._timeout_s + size / _SLOWEST_BYTES_PER_S):
                 return await request.read()
         except TimeoutError:
@@ -69,7 +71,3 @@ class BodyReader:
             raise too_large("body_too_large", allowed + 1, allowed, "bytes in the body") from None
         except web.RequestPayloadError as error:
             raise Rejected(f"the body broke off: {error}", code="bad_body") from None
-
-    def _hold(self, size: int) -> None:
-        self._held += size
-        self._metrics.body_bytes.set(self._held)

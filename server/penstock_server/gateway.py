@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 import uvloop
 from aiohttp import web
 
-from penstock.wire import Limits
+from penstock.wire import DEFAULT_LIMITS
 from penstock_common import logs
 from penstock_common.auth import KeyAuthenticator
 from penstock_common.exporter import metrics_server
 from penstock_common.http import middleware
 from penstock_common.keys import Keys
-from penstock_common.lifecycle import die_with_parent, patiently, stop_on_signals
+from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import GatewaySettings, load
@@ -35,7 +35,7 @@ from penstock_web.routes import add_routes as add_read_routes
 
 __all__ = ["build", "main"]
 
-_LIMITS = Limits()
+_LIMITS = DEFAULT_LIMITS
 _KEEPALIVE_S = 75.0
 
 
@@ -130,6 +130,7 @@ async def serve(settings: GatewaySettings, listener: socket.socket, stop: asynci
         await runner.setup()
         async with metrics_server(settings.metrics_socket, metrics):
             await web.SockSite(runner, listener).start()
+            spare_collector()
             await stop.wait()
             await runner.cleanup()
 

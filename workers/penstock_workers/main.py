@@ -10,7 +10,7 @@ import uvloop
 from penstock_common import logs
 from penstock_common.exporter import metrics_server
 from penstock_common.keys import Keys
-from penstock_common.lifecycle import die_with_parent, patiently, stop_on_signals
+from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
@@ -45,6 +45,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
         worker = Worker(settings, queue, leases, resolver, committer, compactor, dead, metrics)
         await patiently(committer.publish_store, stop)
+        spare_collector()
         async with metrics_server(settings.metrics_socket, metrics):
             await worker.run(stop)
     finally:
