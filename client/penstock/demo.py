@@ -75,8 +75,7 @@ def train(trial: Trial) -> None:
             chosen = rng.integers(0, len(inputs), _BATCH)
             since = time.perf_counter()
             row = network.learn(inputs[chosen], labels[chosen], trial.rate)
-            row["time/step_ms"] = (time.perf_counter() - since) * 1e3
-            row["epoch"] = step * _BATCH / len(inputs)
+            row["train/step_ms"] = (time.perf_counter() - since) * 1e3
             if step % _VALIDATE_EVERY == 0 or step == trial.steps - 1:
                 row["val/loss"], row["val/acc"] = network.judge(*held_out)
             run.log(row, step=step)
@@ -118,8 +117,8 @@ class _Network:
         return {
             "train/loss": loss,
             "train/acc": accuracy,
-            "grad_norm/first": float(np.linalg.norm(first)),
-            "grad_norm/second": float(np.linalg.norm(second)),
+            "grad/first": float(np.linalg.norm(first)),
+            "grad/second": float(np.linalg.norm(second)),
         }
 
     def judge(self, inputs: Any, labels: Any) -> tuple[float, float]:
