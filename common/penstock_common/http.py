@@ -30,11 +30,11 @@ def json_response(
     payload: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
+    # The type as a plain header: aiohttp's own argument for it is parsed at every answer.
     return web.Response(
         body=orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY),
         status=status,
-        headers=headers,
-        content_type="application/json",
+        headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
     )
 
 
@@ -74,7 +74,10 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
         open_requests.add(id(request))
         code = 500
         try:
-            response = await _answer(request, handler)
+            try:
+                response = await handler(request)
+            except Exception as error:
+                response = _answer_to(error)
             code = response.status
             return response
         finally:
@@ -86,14 +89,15 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
     return answer
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except (Rejected, Transient) as error:
+def _answer_to(error: Exception) -> web.StreamResponse:
+    """The answer to a request whose handler raised this."""
+    if isinstance(error, Rejected | Transient):
         return error_response(error)
-    except web.HTTPException as error:
+    if isinstance(error, ConnectionResetError):
+        raise error
+    if isinstance(error, web.HTTPException):
         if error.status < 400:
-            raise
+            raise error
         return error_response(
             Rejected(
                 error.reason,
@@ -102,19 +106,16 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
                 hint=_HINTS.get(error.status, ""),
             )
         )
-    except ConnectionResetError:
-        raise
-    except Exception:
-        # The seam: a bug in one handler must not end the process, and must be seen.
-        _LOG.exception("request_failed")
-        return error_response(
-            Rejected(
-                "the server failed while answering",
-                code="internal",
-                status=500,
-                hint="Its log has the details. The same request may succeed later.",
-            )
+    # The seam: a bug in one handler must not end the process, and must be seen.
+    _LOG.error("request_failed", exc_info=error)
+    return error_response(
+        Rejected(
+            "the server failed while answering",
+            code="internal",
+            status=500,
+            hint="Its log has the details. The same request may succeed later.",
         )
+    )
 
 
 def _method(request: web.Request) -> str:

@@ -29,7 +29,7 @@ from redis.exceptions import (
 )
 
 from penstock.errors import Rejected, Transient
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.scripts import APPEND, APPEND_ROWS
 
@@ -40,7 +40,7 @@ _GROUP = 256
 _IDEMPOTENCY_S = 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mark:
     """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
     this one is in the store (None: the queue does not know); `queue` changes when Redis loses data."""
@@ -53,7 +53,7 @@ class Mark:
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Appended:
     mark: Mark
     is_new: bool
@@ -68,6 +68,10 @@ class Appender:
         self._metrics = metrics
         self._append = _sha(APPEND)
         self._append_rows = _sha(APPEND_ROWS)
+        self._shard_keys = [
+            (keys.stream(shard), keys.seen(shard), keys.committed(shard), keys.incarnation(shard))
+            for shard in range(SHARDS)
+        ]
         self._process = secrets.token_hex(6)
         self._calls = itertools.count()
         self._waiting: list[tuple[_Command, asyncio.Future[list[bytes]]]] = []
@@ -82,7 +86,7 @@ class Appender:
         added, committed, incarnation = await self._run(
             self._append,
             4,
-            *self._shard_keys(shard),
+            *self._shard_keys[shard],
             self._new_incarnation(),
             writer_key(path, writer),
             seq,
@@ -104,7 +108,7 @@ class Appender:
         status, committed, incarnation, seq = await self._run(
             self._append_rows,
             6,
-            *self._shard_keys(shard),
+            *self._shard_keys[shard],
             self._keys.http_seq(shard),
             self._keys.idempotency(shard, path, key),
             self._new_incarnation(),
@@ -151,15 +155,6 @@ class Appender:
         known = int(committed) if committed is not None else None
         text = incarnation.decode() if isinstance(incarnation, bytes) else incarnation or ""
         return Mark(project, run, writer, seq, known, f"{shard}-{text}")
-
-    def _shard_keys(self, shard: int) -> tuple[str, str, str, str]:
-        keys = self._keys
-        return (
-            keys.stream(shard),
-            keys.seen(shard),
-            keys.committed(shard),
-            keys.incarnation(shard),
-        )
 
     def _new_incarnation(self) -> str:
         """A name that no queue ever had, for the case that this one has just lost its own."""

@@ -60,6 +60,7 @@ class Worker:
         self._careful = 0
         self._failures = 0
         self._last_start = 0.0
+        self._is_behind = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the commit in hand and give up all shards."""
@@ -84,6 +85,7 @@ class Worker:
         epochs = dict(self._leases.epochs)
         entries = await self._read(epochs)
         if not entries:
+            self._is_behind = False
             await self._finish_commit()
             await _sleep(self._settings.poll_s, stop)
             return
@@ -139,6 +141,7 @@ class Worker:
     async def _pace(self, entries: list[Entry], stop: asyncio.Event) -> None:
         """Few entries wait a little for more, so that a trickle does not make many small parts."""
         is_full = sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
+        self._is_behind = is_full
         due = self._last_start + self._settings.commit_interval_s
         if not is_full and not self._careful:
             await _sleep(max(0.0, due - time.monotonic()), stop)
@@ -182,17 +185,21 @@ class Worker:
             self._queue.rewind(shard)
 
     async def _compact(self) -> None:
+        pause_s = _COMPACT_EVERY_S
         while True:
-            await asyncio.sleep(_COMPACT_EVERY_S)
+            await asyncio.sleep(pause_s)
             started = time.perf_counter()
             try:
                 built = await self._compactor.run_once(self._in_hand)
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)
                 continue
+            took_s = time.perf_counter() - started
+            # Commits come first: while there is a backlog, tiers get a third of the time.
+            pause_s = max(_COMPACT_EVERY_S, 2 * took_s if self._is_behind else 0.0)
             if built:
                 self._metrics.tier_buckets.inc(built)
-                self._metrics.compact_seconds.observe(time.perf_counter() - started)
+                self._metrics.compact_seconds.observe(took_s)
 
     async def _watch(self) -> None:
         while True:
