@@ -93,8 +93,7 @@ def test_the_gateway_does_without_numpy() -> None:
 @pytest.mark.parametrize("package", ARROWS)
 def test_rooms_stay_small(package: str) -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in modules(package)}
-    limit = 500 if package == "penstock" else MOST_LINES  # the wire is defined in one file
-    assert not {str(path): count for path, count in lengths.items() if count > limit}
+    assert not {str(path): count for path, count in lengths.items() if count > MOST_LINES}
 
 
 @pytest.mark.parametrize("package", ARROWS)

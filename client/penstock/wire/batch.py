@@ -1,0 +1,299 @@
+"""A batch and its encoding: msgpack maps and columns, checked field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgpack
+import zstandard
+
+from penstock.errors import Rejected
+from penstock.wire.framing import decompress
+from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, bad, show, too_large
+from penstock.wire.names import check_key, check_keys, check_name
+
+__all__ = ["RECORD_TYPES", "VERSION", "Batch", "Frame", "decode_batch", "encode_batch"]
+
+VERSION = 1
+SUPPORTED_VERSIONS = (1,)
+
+RECORD_TYPES = frozenset(
+    {"run", "config", "summary", "state", "value", "console", "define_metric", "alert"}
+)
+"""What a record can be:
+
+`run` {name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
+`config` / `summary` {update: {key: JSON value}} set top-level keys, later (seq, index) wins;
+`state` {state: running | finished | failed | crashed, exit_code?};
+`value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
+null, list, dict, histogram, image …; json: its JSON text);
+`console` {stream, line, text, time}; `define_metric` {metric, …}; `alert` {time, title, text, …}.
+"""
+
+
+class Frame(NamedTuple):
+    """Keys that were logged together at the same n steps."""
+
+    keys: list[str]
+    steps: bytes
+    times: bytes
+    values: bytes
+    ints: bytes | None = None
+
+    @property
+    def rows(self) -> int:
+        """n, the number of steps."""
+        return len(self.steps) // 8
+
+    @property
+    def points(self) -> int:
+        """k * n, the number of points."""
+        return len(self.values) // 8
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one writer sends under one number. `project`, `run` and `writer` name the sender;
+    `seq` counts 1, 2, 3 … without gaps."""
+
+    project: str
+    run: str
+    writer: str
+    seq: int
+    writer_started: int = 0
+    entity: str | None = None
+    rank: int = 0
+    acked: int = 0
+    sent_at: int = 0
+    frames: list[Frame] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    client: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def points(self) -> int:
+        return sum(frame.points for frame in self.frames)
+
+
+def encode_batch(batch: Batch, *, compress: bool = False) -> bytes:
+    """The bytes of one batch; with `compress`, as a zstd frame (level 1) of its own."""
+    fields: dict[str, Any] = {
+        "v": VERSION,
+        "project": batch.project,
+        "run": batch.run,
+        "writer": batch.writer,
+        "writer_started": batch.writer_started,
+        "rank": batch.rank,
+        "seq": batch.seq,
+        "acked": batch.acked,
+        "sent_at": batch.sent_at,
+        "frames": [_frame_fields(frame) for frame in batch.frames],
+        "records": batch.records,
+        "client": batch.client,
+    }
+    if batch.entity is not None:
+        fields["entity"] = batch.entity
+    raw: bytes = msgpack.packb(fields)
+    return zstandard.ZstdCompressor(level=1).compress(raw) if compress else raw
+
+
+def _frame_fields(frame: Frame) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "keys": frame.keys,
+        "steps": frame.steps,
+        "times": frame.times,
+        "values": frame.values,
+    }
+    if frame.ints is not None:
+        fields["ints"] = frame.ints
+    return fields
+
+
+def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
+    """The checked batch in `raw`, compressed or not.
+
+    Raises `Rejected` with a message that names the field. Columns stay bytes: read them with
+    `np.frombuffer(frame.values, "<f8").reshape(len(frame.keys), frame.rows)`.
+    """
+    fields = _unpack(decompress(raw, limits), limits)
+    version = fields.get("v")
+    if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
+        raise Rejected(
+            f"wire version {version!r} is not known here",
+            code="unknown_version",
+            status=415,
+            hint=f"This server speaks {list(SUPPORTED_VERSIONS)}; update the older side.",
+        )
+    batch = Batch(
+        project=check_name("project", fields.get("project"), limits),
+        run=check_name("run", fields.get("run"), limits),
+        writer=check_name("writer", fields.get("writer"), limits),
+        seq=_integer(fields, "seq", 1, 2**32 - 1),
+        writer_started=_integer(fields, "writer_started", 0, 2**63 - 1, 0),
+        entity=_optional_name(fields, limits),
+        rank=_integer(fields, "rank", 0, 2**31 - 1, 0),
+        acked=_integer(fields, "acked", 0, 2**32 - 1, 0),
+        sent_at=_integer(fields, "sent_at", 0, 2**63 - 1, 0),
+        frames=[_frame(i, f, limits) for i, f in enumerate(_list(fields, "frames"))],
+        records=[_record(i, r, limits) for i, r in enumerate(_list(fields, "records"))],
+        client=_map(fields, "client"),
+    )
+    if batch.acked >= batch.seq:
+        raise bad("bad_field", f"acked ({batch.acked}) must be below seq ({batch.seq})")
+    if len(batch.frames) > limits.frames_per_batch:
+        raise too_large("too_many_frames", len(batch.frames), limits.frames_per_batch, "frames")
+    if len(batch.records) > limits.records_per_batch:
+        raise too_large("too_many_records", len(batch.records), limits.records_per_batch, "records")
+    if batch.points > limits.points_per_batch:
+        raise too_large("too_many_points", batch.points, limits.points_per_batch, "points")
+    return batch
+
+
+class _ElementBudget:
+    """A msgpack hook that refuses the batch once its maps and lists hold too much."""
+
+    def __init__(self, elements: int) -> None:
+        self.allowed = elements
+        self.left = elements
+
+    def spend(self, container: Any) -> Any:
+        self.left -= 1 + len(container)
+        if self.left < 0:
+            raise too_large("too_many_elements", self.allowed + 1, self.allowed, "elements")
+        return container
+
+
+def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
+    budget = _ElementBudget(limits.elements)
+    try:
+        fields = msgpack.unpackb(
+            data,
+            max_bin_len=len(data),
+            max_str_len=len(data),
+            max_array_len=max(
+                limits.keys_per_frame, limits.frames_per_batch, limits.records_per_batch
+            ),
+            max_map_len=100_000,
+            max_ext_len=0,
+            object_hook=budget.spend,
+            list_hook=budget.spend,
+        )
+    except UnicodeDecodeError:
+        raise bad("bad_utf8", "a string is not valid UTF-8") from None
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        reason = str(error) or type(error).__name__
+        raise bad("bad_msgpack", f"the batch is not valid msgpack: {reason}") from None
+    if not isinstance(fields, dict):
+        raise bad("bad_msgpack", f"a batch is a map, got {show(fields)}")
+    return fields
+
+
+def _frame(index: int, fields: object, limits: Limits) -> Frame:
+    where = f"frames[{index}]"
+    if not isinstance(fields, dict):
+        raise bad("bad_frame", f"{where} must be a map, got {show(fields)}")
+    keys = fields.get("keys")
+    if not isinstance(keys, list) or not keys:
+        raise bad("bad_frame", f"{where}.keys must be a non-empty list of strings")
+    if len(keys) > limits.keys_per_frame:
+        raise too_large("too_many_keys", len(keys), limits.keys_per_frame, f"keys in {where}")
+    check_keys(where, keys, limits)
+    steps, times = _column(where, fields, "steps"), _column(where, fields, "times")
+    values = _column(where, fields, "values")
+    rows = len(steps) // 8
+    if rows == 0:
+        raise bad("bad_frame", f"{where} has no rows")
+    if len(times) != len(steps):
+        raise bad("bad_column", f"{where}.times has {len(times)} bytes, steps {len(steps)}")
+    if len(values) != len(keys) * len(steps):
+        raise bad(
+            "bad_column",
+            f"{where}.values has {len(values)} bytes, {len(keys)} keys x {rows} steps "
+            f"need {len(keys) * len(steps)}",
+        )
+    _check_steps(where, steps)
+    ints = fields.get("ints")
+    if ints is not None and (not isinstance(ints, bytes) or len(ints) != len(keys)):
+        raise bad("bad_column", f"{where}.ints must be {len(keys)} bytes, one per key")
+    return Frame(keys, steps, times, values, ints)
+
+
+def _check_steps(where: str, steps: bytes) -> None:
+    # As a list: walking a memoryview twice makes every number twice.
+    column = memoryview(steps).cast("q").tolist()
+    if max(column) >= MAX_STEP or min(column) <= -MAX_STEP:
+        raise bad("bad_step", f"{where}.steps must lie strictly between -2^53 and 2^53")
+
+
+def _column(where: str, fields: Mapping[Any, Any], name: str) -> bytes:
+    column = fields.get(name)
+    if not isinstance(column, bytes) or len(column) % 8:
+        raise bad(
+            "bad_column",
+            f"{where}.{name} must be msgpack bin of 8-byte numbers, got {show(column)}",
+            "Columns are raw little-endian bytes: i64 for steps and times, f64 for values.",
+        )
+    return column
+
+
+def _record(index: int, record: object, limits: Limits) -> dict[str, Any]:
+    where = f"records[{index}]"
+    if not isinstance(record, dict) or record.get("t") not in RECORD_TYPES:
+        raise bad("bad_record", f"{where} must be a map with t in {sorted(RECORD_TYPES)}")
+    kind = record["t"]
+    if kind in ("config", "summary") and not _is_str_map(record.get("update")):
+        raise bad("bad_record", f"{where}.update must be a map with string keys")
+    if kind == "value":
+        check_key(where, record.get("key"), limits)
+        _integer(record, "step", 1 - MAX_STEP, MAX_STEP - 1)
+        _integer(record, "time", 0, 2**63 - 1)
+        for name in ("kind", "json"):
+            if not isinstance(record.get(name), str):
+                raise bad("bad_record", f"{where}.{name} must be a string")
+    if kind == "console":
+        _integer(record, "line", 0, 2**63 - 1)
+        _integer(record, "time", 0, 2**63 - 1)
+        for name in ("stream", "text"):
+            if not isinstance(record.get(name), str):
+                raise bad("bad_record", f"{where}.{name} must be a string")
+    if kind == "alert":
+        _integer(record, "time", 0, MAX_STEP - 1)
+    if kind == "state" and record.get("state") not in _STATES:
+        raise bad("bad_record", f"{where}.state must be one of {sorted(_STATES)}")
+    return record
+
+
+_STATES = frozenset({"running", "finished", "failed", "crashed", "preempting"})
+
+
+def _is_str_map(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _integer(
+    fields: Mapping[str, Any], name: str, low: int, high: int, default: int | None = None
+) -> int:
+    value = fields.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise bad("bad_field", f"{name} must be an integer in [{low}, {high}], got {show(value)}")
+    return value
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+    value = fields.get(name, [])
+    if not isinstance(value, list):
+        raise bad("bad_field", f"{name} must be a list, got {show(value)}")
+    return value
+
+
+def _map(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name, {})
+    if not isinstance(value, dict):
+        raise bad("bad_field", f"{name} must be a map, got {show(value)}")
+    return value
+
+
+def _optional_name(fields: Mapping[str, Any], limits: Limits) -> str | None:
+    entity = fields.get("entity")
+    return None if entity is None else check_name("entity", entity, limits)

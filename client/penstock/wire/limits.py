@@ -1,0 +1,57 @@
+"""How much one request may claim, and how a claim that goes too far is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.errors import Rejected
+
+__all__ = ["DEFAULT_LIMITS", "MAX_STEP", "Limits", "bad", "show", "too_large"]
+
+MAX_STEP = 2**53
+"""Steps lie strictly between -2^53 and 2^53, so that JSON and JavaScript carry them exactly."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may claim. Larger claims are refused before memory is taken for them.
+
+    `elements` counts the entries of all maps and lists of a batch together: a few bytes of nested
+    empty maps would otherwise become a hundred times their size in Python objects.
+    """
+
+    body_bytes: int = 16 * 2**20
+    decoded_bytes: int = 64 * 2**20
+    compression_ratio: int = 100
+    batches: int = 1_024
+    keys_per_frame: int = 20_000
+    frames_per_batch: int = 10_000
+    points_per_batch: int = 2_000_000
+    records_per_batch: int = 100_000
+    elements: int = 1_000_000
+    key_bytes: int = 512
+    name_bytes: int = 128
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def show(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def bad(code: str, message: str, hint: str = "") -> Rejected:
+    return Rejected(message, code=code, hint=hint or "See docs/wire.md for the format.")
+
+
+def too_large(code: str, got: int, allowed: int, what: str) -> Rejected:
+    """The refusal (413) of a request that claims more than a limit allows."""
+    return Rejected(
+        f"{got} {what}, at most {allowed} are accepted",
+        code=code,
+        status=413,
+        hint="Send it in smaller batches.",
+    )
