@@ -25,6 +25,7 @@ from penstock_common.settings import GatewaySettings, load
 from penstock_ingest.append import Appender
 from penstock_ingest.body import BodyReader
 from penstock_ingest.pace import Pace
+from penstock_ingest.pipe import Pipe
 from penstock_ingest.routes import GatewayParts
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
@@ -46,6 +47,7 @@ async def build(
     """The application with everything that it works with, closed at the end of the block."""
     keys, metrics = Keys(settings.prefix), GatewayMetrics()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
+    pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url)
     status = ServerStatus(redis, keys, metrics, backlog_bytes=settings.backlog_bytes)
@@ -58,7 +60,7 @@ async def build(
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
-        appender = Appender(redis, keys, metrics)
+        appender = Appender(pipe, redis, keys, metrics)
         write = GatewayParts(
             authenticator, appender, catalog, metrics, _LIMITS, bodies, status, Pace()
         )
@@ -101,6 +103,7 @@ async def build(
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
     finally:
+        pipe.close()
         await redis.aclose()
         await points.close()
         await catalog.close()

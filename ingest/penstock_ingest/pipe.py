@@ -1,0 +1,167 @@
+"""One pipelined connection to Redis, for the one command that every batch needs.
+
+redis-py spends several times what the command itself costs; here a command is packed in C, written,
+and its reply parsed in C. Replies come in the order of commands. There are no retries: when the
+connection breaks, everything that waits fails, since it may have happened, and the next command
+connects again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Any, cast
+
+from hiredis import HiredisError, Reader, ReplyError, pack_command
+from redis.asyncio.connection import parse_url
+from redis.exceptions import ConnectionError, TimeoutError
+
+__all__ = ["Pipe", "Reply"]
+
+Reply = Any
+Command = tuple[str | bytes | int, ...]
+
+
+class Pipe:
+    """Commands out, replies in. `timeout_s` bounds connecting, and the wait for each reply."""
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self._options: dict[str, Any] = dict(parse_url(url))
+        self._timeout_s = timeout_s
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def execute(self, command: Command) -> Reply:
+        """The reply; an error reply is returned, as a `ReplyError`, not raised.
+
+        Raises redis-py's `ConnectionError` or `TimeoutError`; then the command may have happened.
+        """
+        connection = self._connection
+        if connection is None or connection.is_closed:
+            connection = await self._connect()
+        return await connection.send(command)
+
+    def close(self) -> None:
+        """Drop the connection; what waits fails."""
+        if self._connection is not None:
+            self._connection.abort(ConnectionError("closed"))
+
+    async def _connect(self) -> _Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed:
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        self._connection = await self._open()
+                except TimeoutError_ as error:
+                    raise TimeoutError("connecting to Redis took too long") from error
+                except OSError as error:
+                    raise ConnectionError(f"cannot connect to Redis: {error}") from error
+            return self._connection
+
+    async def _open(self) -> _Connection:
+        options, loop = self._options, asyncio.get_running_loop()
+
+        def new() -> _Connection:
+            return _Connection(self._timeout_s)
+
+        if "path" in options:
+            _, connection = await loop.create_unix_connection(new, options["path"])
+        else:
+            secure = ssl.create_default_context() if "connection_class" in options else None
+            host, port = options.get("host", "localhost"), options.get("port", 6379)
+            _, connection = await loop.create_connection(new, host, port, ssl=secure)
+        for command in self._greetings():
+            reply = await connection.send(command)
+            if isinstance(reply, ReplyError):
+                connection.abort(ConnectionError(str(reply)))
+                raise ConnectionError(str(reply))
+        return connection
+
+    def _greetings(self) -> list[Command]:
+        greetings: list[Command] = []
+        password = self._options.get("password")
+        if password:
+            username = self._options.get("username")
+            greetings.append(("AUTH", username, password) if username else ("AUTH", password))
+        if self._options.get("db"):
+            greetings.append(("SELECT", self._options["db"]))
+        return greetings
+
+
+TimeoutError_ = asyncio.TimeoutError  # redis-py's class of that name is another one
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._reader = Reader()
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._outgoing: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._watch: asyncio.TimerHandle | None = None
+        self._answered = 0
+        self.is_closed = False
+
+    def send(self, command: Command) -> asyncio.Future[Reply]:
+        """Queue a command for the next write; commands of the same loop turn go out together."""
+        future = self._loop.create_future()
+        if self.is_closed:
+            future.set_exception(ConnectionError("the connection to Redis broke"))
+            return future
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(pack_command(command))  # type: ignore[arg-type]
+        self._waiting.append(future)
+        if self._watch is None:
+            self._watch_replies()
+        return future
+
+    def abort(self, error: Exception) -> None:
+        """Fail everything that waits."""
+        self.is_closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._transport.abort()
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                self._answered += 1
+                future = self._waiting.popleft()
+                if not future.done():  # else its request was cancelled
+                    future.set_result(reply)
+        except (HiredisError, IndexError) as error:
+            self.abort(ConnectionError(f"Redis sent what is no reply: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.abort(ConnectionError(f"the connection to Redis broke: {exc or 'closed'}"))
+
+    def _flush(self) -> None:
+        if self._outgoing and not self.is_closed:
+            self._transport.writelines(self._outgoing)
+            self._outgoing = []
+
+    def _watch_replies(self) -> None:
+        """While replies are due, at least one must come in every `timeout_s`."""
+        answered = self._answered
+
+        def look() -> None:
+            self._watch = None
+            if not self._waiting:
+                return
+            if self._answered == answered:
+                self.abort(TimeoutError("Redis did not answer in time"))
+            else:
+                self._watch_replies()
+
+        self._watch = self._loop.call_later(self._timeout_s, look)
