@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
-from support.up import Up, running_up, start_up, wait_until
+from support.up import Up, end_shipper, running_up, start_up, wait_until
 
 TRAIN = """
 import os, penstock as wandb
@@ -121,6 +121,7 @@ def test_up_works_again_after_the_supervisor_was_killed(tmp_path: Path) -> None:
         wait_until(lambda: not [pid for pid in old if psutil.pid_exists(pid)])
     finally:
         again.stop()
+        end_shipper(tmp_path)
 
 
 @pytest.mark.timeout(120)

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-__all__ = ["Up", "running_up", "start_up", "wait_until"]
+__all__ = ["Up", "end_shipper", "running_up", "start_up", "wait_until"]
 
 _START_S = 60.0
 
@@ -97,6 +97,15 @@ def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
     finally:
         if up.process.poll() is None:
             up.stop()
+        end_shipper(folder)
+
+
+def end_shipper(folder: Path) -> None:
+    """End the shipper that scripts in `run_python` started: it outlives them on purpose."""
+    lock = folder / "spool" / "shipper.lock"
+    if lock.exists() and (text := lock.read_text().strip()):
+        with suppress(ProcessLookupError):
+            os.kill(int(text), signal.SIGTERM)
 
 
 def wait_until(check: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -101,8 +101,10 @@ class LiveFeed:
         """Keeps the feed going for as long as the application runs."""
         task = asyncio.create_task(self._run(), name="live feed")
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # redis-py swallows a cancellation that meets it while it connects: ask until it is heard.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
 
     async def stop(self, _: web.Application) -> None:
         """Let every watcher go, so that shutting down need not wait for them."""

@@ -1,0 +1,97 @@
+"""Reading over HTTP: JSON answers of any size, and history line by line. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from penstock.errors import Rejected, Transient, from_reply
+from penstock.link import Link
+
+__all__ = ["Reader", "revived"]
+
+_NUMBERS = {
+    "NaN": float("nan"),
+    "Infinity": float("inf"),
+    "-Infinity": float("-inf"),
+}
+
+
+def revived(value: Any) -> Any:
+    """A value of an answer with NaN and ±Inf as floats again, which JSON carries as strings."""
+    if isinstance(value, str):
+        return _NUMBERS.get(value, value)
+    if isinstance(value, list):
+        return [revived(each) for each in value]
+    if isinstance(value, dict):
+        return {key: revived(each) for key, each in value.items()}
+    return value
+
+
+class Reader(Link):
+    """GET requests to one server. An empty key asks without one, as a loopback server allows."""
+
+    def get(self, path: str, api_key: str) -> dict[str, Any]:
+        """The JSON object at `path`. Raises Transient or Rejected."""
+        connection, reply = self._open(path, api_key)
+        try:
+            found = json.loads(reply.read())
+        except (ValueError, OSError, http.client.HTTPException) as error:
+            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+        finally:
+            connection.close()
+        if not isinstance(found, dict):
+            raise Rejected(
+                f"{self.base.geturl()} does not answer like Penstock", code="not_penstock"
+            )
+        return found
+
+    def lines(self, path: str, api_key: str) -> Iterator[dict[str, Any]]:
+        """The JSON lines at `path` as they arrive. Raises Transient if they break off: they never
+        end early in silence. Closing the iterator closes the connection."""
+        connection, reply = self._open(path, api_key)
+        try:
+            # Chunked: a stream that is cut raises, where readline() would just end.
+            buffer = b""
+            while data := reply.read1(1 << 16):
+                *whole, buffer = (buffer + data).split(b"\n")
+                for line in whole:
+                    yield json.loads(line)
+            if buffer:
+                raise http.client.IncompleteRead(buffer)
+        except (OSError, http.client.HTTPException) as error:
+            raise Transient(f"the history broke off: {error}", code="broken_answer") from error
+        finally:
+            connection.close()
+
+    def _open(
+        self, path: str, api_key: str
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        target = self.base.path + path
+        if self._proxy is not None and self.base.scheme == "http":
+            target = f"http://{self.base.netloc}{target}"
+        connection = self._connect()
+        try:
+            connection.request("GET", target, headers=headers)
+            reply = connection.getresponse()
+            if reply.status == 200:
+                return connection, reply
+            payload = _json(reply.read(1 << 20))
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Transient(
+                f"cannot reach {self.base.geturl()}: {str(error) or type(error).__name__}",
+                code="unreachable",
+            ) from error
+        connection.close()
+        raise from_reply(reply.status, payload, reply.headers.get("Retry-After"))
+
+
+def _json(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
