@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 __all__ = ["Up", "end_shipper", "running_up", "start_up", "wait_until"]
@@ -43,8 +44,12 @@ class Up:
 
     def _call(self, request: Request) -> Any:
         request.add_header("Authorization", f"Bearer {self.api_key}")
-        with urlopen(request, timeout=10) as reply:
-            return json.loads(reply.read())
+        try:
+            with urlopen(request, timeout=10) as reply:
+                return json.loads(reply.read())
+        except HTTPError as error:
+            error.close()
+            raise
 
     def run_python(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a script as this installation's user would."""
