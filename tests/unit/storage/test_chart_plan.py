@@ -1,0 +1,156 @@
+"""Plans: few enough buckets, each step in exactly one window, tiers only where they are right."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from support.series import lane_row
+
+from penstock_storage.plan import (
+    FOREVER,
+    TIER_SHIFT,
+    Plan,
+    Range,
+    Window,
+    choose_shift,
+    plan_chart,
+)
+from penstock_storage.segments import contested_runs, cuts
+from penstock_storage.series import NEVER, Dirty, SeriesTable
+from penstock_storage.windows import conditions
+
+STEPS = st.integers(-(2**53) + 1, 2**53 - 1)
+
+
+@given(STEPS, STEPS, st.integers(1, 10_000))
+def test_shift_is_the_smallest_that_gives_few_buckets(one: int, other: int, buckets: int) -> None:
+    first, last = min(one, other), max(one, other)
+    shift = choose_shift(first, last, buckets)
+    allowed = max(buckets, 2) if first < 0 <= last else buckets
+
+    def count(shift: int) -> int:
+        return (last >> shift) - (first >> shift) + 1
+
+    assert count(shift) <= allowed
+    assert shift == 0 or count(shift - 1) > allowed
+
+
+def table(series: list[tuple[int, int, int]]) -> SeriesTable:
+    """Series of one key, run 1, lane 0, 1 …, from (first, last, tiered)."""
+    first, last, tiered = (np.array(column, np.int64) for column in zip(*series, strict=True))
+    count = len(series)
+    return SeriesTable(
+        np.ones(count, np.uint32),
+        np.ones(count, np.uint32),
+        np.arange(count, dtype=np.uint16),
+        first,
+        last,
+        tiered,
+    )
+
+
+def covering(plan: Plan, lane: int, step: int) -> list[str]:
+    points = [w for w in plan.points if w.lane == lane and w.lo <= step < w.hi]
+    bucket = step >> TIER_SHIFT
+    tiers = [w for w in plan.tiers if w.lane == lane and w.lo <= bucket < w.hi]
+    return ["points"] * len(points) + ["tiers"] * len(tiers)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[SeriesTable, Range, dict[tuple[int, int], int], Dirty, int]:
+    series, dirty, ends = [], [], {}
+    for lane in range(draw(st.integers(1, 3))):
+        first = draw(st.integers(-5_000, 5_000))
+        last = first + draw(st.integers(0, 40_000))
+        tiered = draw(st.one_of(st.just(NEVER), st.integers(first - 600, last + 600)))
+        series.append((first, last, tiered))
+        if draw(st.booleans()):
+            ends[1, lane] = draw(st.integers(first - 10, last + 10))
+        buckets = st.integers((first >> 8) - 2, (last >> 8) + 2)
+        dirty += [(lane, bucket) for bucket in sorted(draw(st.sets(buckets, max_size=12)))]
+    lo = draw(st.one_of(st.just(-FOREVER), st.integers(-6_000, 40_000)))
+    hi = draw(st.one_of(st.just(FOREVER), st.integers(lo, lo + 60_000)))
+    lanes = np.array([lane for lane, _ in dirty], np.uint16)
+    marks = Dirty(
+        np.ones(len(dirty), np.uint32),
+        np.ones(len(dirty), np.uint32),
+        lanes,
+        np.array([bucket for _, bucket in dirty], np.int64),
+    )
+    return table(series), Range(lo, hi), ends, marks, draw(st.sampled_from([1, 5, 50, 500, 10_000]))
+
+
+@given(cases())
+def test_every_visible_step_is_read_once_and_from_where_it_is_right(
+    case: tuple[SeriesTable, Range, dict[tuple[int, int], int], Dirty, int],
+) -> None:
+    series, visible, ends, dirty, buckets = case
+    plan = plan_chart(series, buckets, visible=visible, ends=ends, dirty=dirty)
+    marks = set(zip(dirty.lane.tolist(), dirty.bucket.tolist(), strict=True))
+    seen = False
+    for lane in range(len(series)):
+        first, last = int(series.first[lane]), int(series.last[lane])
+        end = min(visible.hi, ends.get((1, lane), FOREVER))
+        edges = {first, last, visible.lo, end, int(series.tiered[lane])}
+        edges |= {bucket << 8 for each, bucket in marks if each == lane}
+        probes = {edge + by for edge in edges for by in (-257, -256, -1, 0, 1, 255, 256)}
+        for step in probes | set(range(first, last + 1, 509)):
+            if not first <= step <= last:
+                continue
+            found = covering(plan, lane, step) if plan is not None else []
+            shown = visible.lo <= step < end
+            seen = seen or shown
+            assert len(found) == shown
+            if found == ["tiers"]:
+                bucket = step >> TIER_SHIFT
+                assert (bucket + 1) << TIER_SHIFT <= series.tiered[lane]
+                assert (lane, bucket) not in marks
+                assert visible.lo <= max(bucket << 8, first)
+                assert min(((bucket + 1) << 8) - 1, last) < end
+    assert (plan is not None) or not seen
+
+
+@given(cases())
+def test_conditions_select_what_the_windows_hold(
+    case: tuple[SeriesTable, Range, dict[tuple[int, int], int], Dirty, int],
+) -> None:
+    series, visible, ends, dirty, buckets = case
+    plan = plan_chart(series, buckets, visible=visible, ends=ends, dirty=dirty)
+    if plan is None:
+        return
+    for condition in conditions(plan.points, series, "step"):
+        assert len(condition) < 200_000
+        assert condition.count("(") == condition.count(")")
+
+
+def test_thousands_of_windows_make_short_statements() -> None:
+    count = 5_000
+    numbers = np.arange(1, count + 1, dtype=np.uint32)
+    zeros = np.zeros(count, np.int64)
+    series = SeriesTable(
+        np.ones(count, np.uint32), numbers, zeros.astype(np.uint16), zeros, zeros, zeros
+    )
+    windows = [Window(1, int(run), 0, int(run) * 1_000, int(run) * 1_000 + 5) for run in numbers]
+    statements = list(conditions(windows, series, "step"))
+    assert len(statements) == 3
+    assert max(map(len, statements)) < 200_000
+
+
+def test_a_lane_that_goes_on_cuts_nothing() -> None:
+    lanes = [lane_row(1, 0, started=1), lane_row(1, 1, started=2)]
+    assert contested_runs(lanes) == {1}
+    assert cuts(lanes, {(1, 0): 0, (1, 1): 100}) == {(1, 0): 100}
+
+
+def test_of_three_attempts_the_last_wins_from_its_first_step_on() -> None:
+    lanes = [lane_row(1, 2, started=1), lane_row(1, 0, started=2), lane_row(1, 1, started=3)]
+    firsts = {(1, 2): 0, (1, 0): 50, (1, 1): 20}
+    assert cuts(lanes, firsts) == {(1, 2): 20, (1, 0): 20}
+    assert cuts(lanes, {(1, 2): 0, (1, 1): 20}) == {(1, 2): 20}
+
+
+def test_ranks_do_not_cut_each_other() -> None:
+    lanes = [lane_row(1, 0, rank=0, started=1), lane_row(1, 1, rank=1, started=2)]
+    assert contested_runs(lanes) == set()
+    assert cuts(lanes, {(1, 0): 0, (1, 1): 0}) == {}
