@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import statistics
 import struct
 import subprocess
 import sys
@@ -134,10 +135,12 @@ async def _serve_nothing() -> None:
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """P6 at three sizes of batches; the target is judged at 8 KB."""
+    """P6 at three sizes of batches; the target is judged at 8 KB. The median of three rounds, each so
+    short that Redis, which nobody empties meanwhile, does not begin to rewrite its file."""
+    seconds = min(seconds, 3.0)
     for size, shape in _SIZES:
-        limit = _aiohttp_rate(shape, seconds)
-        rate = _gateway_rate(shape, min(seconds, 3e9 / 12_000 / (size * 1000)))
+        limit = statistics.median(_aiohttp_rate(shape, seconds) for _ in range(3))
+        rate = statistics.median(_gateway_rate(shape, seconds) for _ in range(3))
         is_judged = size == 8
         yield Row(
             "P6",
