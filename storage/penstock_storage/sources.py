@@ -99,13 +99,17 @@ def _tier_groups(where: str, shift: int, together: bool) -> str:
 
 
 def _lane(step: str, together: bool) -> str:
-    """Of lanes that reach the same step, the lowest: as `partials.merge` decides."""
-    return f"argMax(s.lane, ({step}, -toInt32(s.lane))) AS lane" if together else "s.lane AS lane"
+    return f"argMax(s.lane, {_order(step)}) AS lane" if together else "s.lane AS lane"
 
 
 def _last(value: str, step: str, together: bool) -> str:
-    order = f"({step}, -toInt32(s.lane))" if together else step
-    return f"argMax({value}, {order}) AS last"
+    return f"argMax({value}, {_order(step) if together else step}) AS last"
+
+
+def _order(step: str) -> str:
+    """Of lanes that reach the same step the lowest comes last, as `partials.merge` has it. One
+    number, because comparing tuples costs ten times as much."""
+    return f"toInt128({step}) * 65536 - s.lane"
 
 
 def _grouped(together: bool) -> str:
