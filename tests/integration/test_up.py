@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -169,3 +171,20 @@ def test_it_runs_below_a_path(tmp_path: Path) -> None:
         assert up.get("/healthz") == {"status": "ok"}
         assert up.run_python(TRAIN).returncode == 0
         assert len(history(up, "train", "loss")[0]) == 500
+
+
+@pytest.mark.timeout(120)
+def test_metrics_cover_every_process(tmp_path: Path) -> None:
+    with running_up(tmp_path, "--gateways", "2") as up:
+        assert sent(up, {"project": "spine", "run": "m", "rows": [{"step": 1, "v": 1.0}]})
+        wait_until(lambda: history(up, "m", "v")[1] == [1.0])
+        with urlopen(f"{up.url}/metrics", timeout=10) as reply:
+            text = reply.read().decode()
+    for line in (
+        'penstock_worker_points_committed_total{process="worker-0"} 1.0',
+        'penstock_draining{process="gateway-0"} 0.0',
+        'penstock_draining{process="gateway-1"} 0.0',
+    ):
+        assert line in text
+    queued = re.findall(r'ingest_batches_total\{outcome="queued",process="[^"]+"\} (\S+)', text)
+    assert sum(map(float, queued)) == 1
