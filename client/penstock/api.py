@@ -233,8 +233,6 @@ class ApiRun:
             return _table([], x_axis, pandas)
         if keys is not None and x_axis not in keys:
             keys = [x_axis, *keys]
-        if keys is not None and x_axis not in keys:
-            keys = [x_axis, *keys]
         rows = _thinned(self.scan_history(keys=keys), max(1, samples))
         return _table(rows, x_axis, pandas)
 
