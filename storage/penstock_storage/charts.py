@@ -1,121 +1,213 @@
 """Charts: min, max, mean, last and count of every bucket of every curve, exact at any time.
 
-What is whole and settled comes from tiers, the rest from points; see `plan`. A chart costs one
-statement for each, however many runs and keys it has. No point is sampled away: a spike of one
-point is in its bucket's max.
+A chart of few points reads them all, in one statement, and needs to know nothing before. Any other
+is planned: what is whole and settled comes from tiers, the rest from points, with one statement for
+each, however many runs and keys it has. No point is sampled away: a spike of one point is in its
+bucket's max.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from penstock.errors import Rejected
-from penstock_storage.interface import LaneRow, PointStore
-from penstock_storage.partials import CELL_BITS, Curves, Partials, merge
-from penstock_storage.plan import FOREVER, TIER_SHIFT, Plan, Range, plan_chart
+from penstock_storage.curves import (
+    Chart,
+    ChartQuery,
+    Curve,
+    LaneMode,
+    curve_numbers,
+    cut_curves,
+)
+from penstock_storage.interface import Columns, LaneRow, PointStore
+from penstock_storage.partials import CELL_BITS, Curves, Partials, fold_points, in_order, merge
+from penstock_storage.plan import FOREVER, TIER_SHIFT, Range, choose_shift, plan_chart
 from penstock_storage.segments import LaneId, contested_runs, cuts
 from penstock_storage.series import (
+    Dirty,
     SeriesTable,
     read_dirty,
     read_first_steps,
     read_series,
     select,
 )
-from penstock_storage.sources import sources
+from penstock_storage.sources import sources, whole_statement
+from penstock_storage.spans import Spans
 from penstock_storage.times import Places, read_step_ranges, read_times
 
-__all__ = ["Chart", "ChartQuery", "Curve", "LaneMode", "LanesOf", "read_chart"]
+__all__ = ["Chart", "ChartQuery", "ChartReader", "Curve", "LaneMode", "LanesOf"]
 
-LaneMode = Literal["latest", "rank", "all"]
+ResultT = TypeVar("ResultT")
 LanesOf = Callable[[Sequence[int]], Awaitable[Sequence[LaneRow]]]
 """Where to ask for the lanes of runs: `Catalog.lanes`, or a cache before it."""
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-
+_WHOLE_ROWS = 250_000
+_WHOLE_ROWS_BESIDE_TIERS = 50_000
 _SMALL_ROWS = 20_000
 _MAX_CELLS = 5_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class ChartQuery:
-    """Runs and keys by number. `lo`, `hi`: inclusive, in steps, or in seconds for `_timestamp`."""
+class _Lanes(NamedTuple):
+    """The lanes of the runs, and the cuts of the latest attempt."""
 
-    runs: Sequence[int]
-    keys: Sequence[int]
-    buckets: int = 500
-    mode: LaneMode = "latest"
-    x: Literal["step", "_timestamp"] = "step"
-    lo: float | None = None
-    hi: float | None = None
+    rows: Sequence[LaneRow]
+    ends: dict[LaneId, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Columns, one row per bucket that holds a point, by bucket. NaN means that there is none.
-
-    `lane` and `rank` are set where curves are per lane, `rank` alone where they are per rank.
-    """
-
-    key: int
-    run: int
-    lane: int | None
-    rank: int | None
-    step: I64
-    x: F64 | I64
-    min: F64
-    max: F64
-    mean: F64
-    last: F64
-    count: I64
-    non_finite: I64
-    first_step: I64
+class _Folded(NamedTuple):
+    shift: int
+    cells: Partials
+    curves: Curves
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """`width`: steps per bucket."""
+class ChartReader:
+    """Reads charts from one store. Remembers how long series were, to guess which way is shorter;
+    answers never depend on what it remembers."""
 
-    width: int
-    curves: list[Curve]
+    def __init__(self, store: PointStore, lanes_of: LanesOf) -> None:
+        self._store = store
+        self._lanes_of = lanes_of
+        self._spans = Spans()
+
+    async def read(self, query: ChartQuery) -> Chart:
+        """The curves of all runs and keys that hold points in the range.
+
+        Raises `Rejected` if curves times buckets is more than anyone could look at.
+        """
+        if not query.runs or not query.keys:
+            return Chart(1, [])
+        span = _step_range(query)
+        if span is not None and self._is_short(query, span):
+            rows, lanes = await asyncio.gather(
+                self._read_whole(query, span), self._read_lanes(query)
+            )
+            if rows is not None:
+                return await self._finish(query, lanes, await _fold_whole(rows, query, lanes))
+        return await self._read_planned(query)
+
+    def _is_short(self, query: ChartQuery, span: Range) -> bool:
+        """Whether reading all points is the faster way, as far as is known."""
+        has_tiers = self._spans.have_tiers(query.keys, query.runs)
+        few = min(_WHOLE_ROWS, _WHOLE_ROWS_BESIDE_TIERS) if has_tiers else _WHOLE_ROWS
+        return self._spans.rows(query.keys, query.runs, span) <= few
+
+    async def _read_whole(self, query: ChartQuery, span: Range) -> Columns | None:
+        """All points of the chart; None if they are too many."""
+        guess = self._spans.rows(query.keys, query.runs, span)
+        statement = whole_statement(query.keys, query.runs, span, guess, _WHOLE_ROWS + 1)
+        rows = await select(self._store, statement)
+        return None if rows and len(rows["key"]) > _WHOLE_ROWS else rows
+
+    async def _read_lanes(self, query: ChartQuery) -> _Lanes:
+        lanes = await self._lanes_of(query.runs)
+        contested = contested_runs(lanes) if query.mode != "all" else set()
+        if not contested:
+            return _Lanes(lanes, {})
+        return _Lanes(lanes, cuts(lanes, await read_first_steps(self._store, contested)))
+
+    async def _read_planned(self, query: ChartQuery) -> Chart:
+        series, lanes, visible, dirty = await asyncio.gather(
+            read_series(self._store, query.runs, query.keys),
+            self._read_lanes(query),
+            self._read_visible(query),
+            self._read_dirty(query, is_guess=True),
+        )
+        self._spans.note(series)
+        _check_size(series, query)
+        plan = plan_chart(series, query.buckets, visible=visible, ends=lanes.ends, dirty=dirty)
+        if plan is not None and plan.tiers and dirty is None:
+            dirty = await self._read_dirty(query, is_guess=False)
+            plan = plan_chart(series, query.buckets, visible=visible, ends=lanes.ends, dirty=dirty)
+        if plan is None:
+            return Chart(1, [])
+        curves = curve_numbers(query.mode, lanes.rows)
+        asked = list(sources(plan, series, curves, together=query.mode == "latest"))
+        answers = await asyncio.gather(*(select(self._store, each.sql) for each in asked))
+        found = [(each.fold, rows) for each, rows in zip(asked, answers, strict=True) if rows]
+
+        def fold() -> Partials:
+            return merge([fold(rows) for fold, rows in found])
+
+        if not found:
+            return Chart(1, [])
+        cells = await _run(fold, sum(len(rows["key"]) for _, rows in found))
+        return await self._finish(query, lanes, _Folded(plan.shift, cells, curves))
+
+    async def _read_visible(self, query: ChartQuery) -> Range | Mapping[LaneId, Range]:
+        span = _step_range(query)
+        if span is not None:
+            return span
+        from_us = None if query.lo is None else int(np.ceil(query.lo * 1e6))
+        to_us = None if query.hi is None else int(np.floor(query.hi * 1e6))
+        return await read_step_ranges(self._store, query.runs, from_us, to_us)
+
+    async def _read_dirty(self, query: ChartQuery, *, is_guess: bool) -> Dirty | None:
+        """The dirty buckets; None as a guess for series that are not known to have tiers.
+
+        Always read before the tiers themselves: a bucket that is mended in between is then read
+        from points, or from its new row.
+        """
+        if is_guess and not self._spans.have_tiers(query.keys, query.runs):
+            return None
+        return await read_dirty(self._store, query.runs, query.keys, TIER_SHIFT)
+
+    async def _finish(self, query: ChartQuery, lanes: _Lanes, folded: _Folded | None) -> Chart:
+        if folded is None:
+            return Chart(1, [])
+        cells, ids, x = folded.cells, folded.curves.ids, None
+        if query.x == "_timestamp":
+            run = np.array([run for _, run, _ in ids], np.uint32)[cells.cell >> CELL_BITS]
+            x = await read_times(self._store, Places(run, cells.lane, cells.last_step))
+        return Chart(1 << folded.shift, cut_curves(cells, folded.curves, x, lanes.rows, query.mode))
 
 
-async def read_chart(store: PointStore, query: ChartQuery, lanes_of: LanesOf) -> Chart:
-    """The curves of all runs and keys that hold points in the range.
-
-    Raises `Rejected` if curves times buckets is more than anyone could look at.
-    """
-    if not query.runs or not query.keys:
-        return Chart(1, [])
-    series, lanes = await asyncio.gather(
-        read_series(store, query.runs, query.keys), lanes_of(query.runs)
-    )
-    _check_size(series, query)
-    visible, ends = await asyncio.gather(_visible(store, query), _ends(store, query, lanes))
-    plan = plan_chart(series, query.buckets, visible=visible, ends=ends)
-    if plan is None:
-        return Chart(1, [])
-    if plan.tiers:
-        dirty = await read_dirty(store, query.runs, query.keys, TIER_SHIFT)
-        if len(dirty.key):
-            plan = plan_chart(series, query.buckets, visible=visible, ends=ends, dirty=dirty)
-            assert plan is not None  # noqa: S101 - what is dirty does not change what is visible
-    curves = _curves(query.mode, lanes)
-    cells = await _cells(store, plan, series, curves, query.mode)
-    if cells is None:
-        return Chart(1, [])
-    x = None
+def _step_range(query: ChartQuery) -> Range | None:
+    """The steps asked for; None if they follow from times."""
+    if query.lo is None and query.hi is None:
+        return Range()
     if query.x == "_timestamp":
-        run = np.array([run for _, run, _ in curves.ids], np.uint32)[cells.cell >> CELL_BITS]
-        x = await read_times(store, Places(run, cells.lane, cells.last_step))
-    return Chart(1 << plan.shift, _cut_up(cells, curves, x, lanes, query.mode))
+        return None
+    lo = -FOREVER if query.lo is None else int(np.ceil(query.lo))
+    hi = FOREVER if query.hi is None else int(np.floor(query.hi)) + 1
+    return Range(lo, hi)
+
+
+async def _fold_whole(rows: Columns, query: ChartQuery, lanes: _Lanes) -> _Folded | None:
+    """All points of a chart, folded into buckets as wide as they themselves ask for."""
+    if not rows:
+        return None
+
+    def fold() -> _Folded | None:
+        shown = _cut(in_order(rows, "step"), lanes.ends)
+        step = np.asarray(shown["step"])
+        if not len(step):
+            return None
+        first, last = int(step.min()), int(step.max())
+        shift = choose_shift(first, last, query.buckets)
+        curves = curve_numbers(query.mode, lanes.rows)
+        return _Folded(shift, merge([fold_points(shown, curves, shift, first >> shift)]), curves)
+
+    return await _run(fold, len(rows["key"]))
+
+
+def _cut(rows: Columns, ends: Mapping[LaneId, int]) -> Columns:
+    """The rows that the latest attempt keeps."""
+    if not ends:
+        return rows
+    run, lane, step = (np.asarray(rows[name]) for name in ("run", "lane", "step"))
+    keep = np.ones(len(step), bool)
+    for (cut_run, cut_lane), end in ends.items():
+        keep &= (run != cut_run) | (lane != cut_lane) | (step < end)
+    return {name: np.asarray(column)[keep] for name, column in rows.items()}
+
+
+async def _run(work: Callable[[], ResultT], rows: int) -> ResultT:
+    """Little work here, much of it in a thread."""
+    return work() if rows <= _SMALL_ROWS else await asyncio.to_thread(work)
 
 
 def _check_size(series: SeriesTable, query: ChartQuery) -> None:
@@ -128,89 +220,3 @@ def _check_size(series: SeriesTable, query: ChartQuery) -> None:
             code="chart_too_large",
             hint="Ask for fewer runs or keys, or set `buckets` lower.",
         )
-
-
-async def _visible(store: PointStore, query: ChartQuery) -> Range | Mapping[LaneId, Range]:
-    if query.lo is None and query.hi is None:
-        return Range()
-    if query.x == "_timestamp":
-        lo = None if query.lo is None else int(np.ceil(query.lo * 1e6))
-        hi = None if query.hi is None else int(np.floor(query.hi * 1e6))
-        return await read_step_ranges(store, query.runs, lo, hi)
-    lo = -FOREVER if query.lo is None else int(np.ceil(query.lo))
-    hi = FOREVER if query.hi is None else int(np.floor(query.hi)) + 1
-    return Range(lo, hi)
-
-
-async def _ends(
-    store: PointStore, query: ChartQuery, lanes: Sequence[LaneRow]
-) -> dict[LaneId, int]:
-    contested = contested_runs(lanes) if query.mode != "all" else set()
-    if not contested:
-        return {}
-    return cuts(lanes, await read_first_steps(store, contested))
-
-
-def _curves(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
-    if mode == "latest":
-        return Curves(lambda key, run, _: (key, run, None))
-    if mode == "all":
-        return Curves(lambda key, run, lane: (key, run, lane))
-    ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
-    return Curves(lambda key, run, lane: (key, run, ranks.get((run, lane), 0)))
-
-
-async def _cells(
-    store: PointStore, plan: Plan, series: SeriesTable, curves: Curves, mode: LaneMode
-) -> Partials | None:
-    """One row per bucket of every curve; None if a race left nothing to show."""
-    asked = list(sources(plan, series, curves, together=mode == "latest"))
-    answers = await asyncio.gather(*(select(store, source.sql) for source in asked))
-    found = [
-        (source.fold, rows)
-        for source, rows in zip(asked, answers, strict=True)
-        if rows.get("key") is not None
-    ]
-
-    def fold() -> Partials | None:
-        return merge([fold(rows) for fold, rows in found]) if found else None
-
-    if sum(len(rows["key"]) for _, rows in found) <= _SMALL_ROWS:
-        return fold()
-    return await asyncio.to_thread(fold)
-
-
-def _cut_up(
-    cells: Partials, curves: Curves, x: F64 | None, lanes: Sequence[LaneRow], mode: LaneMode
-) -> list[Curve]:
-    number = cells.cell >> CELL_BITS
-    bounds = np.flatnonzero(np.diff(number, prepend=-1, append=-1)).tolist()
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        mean = cells.sum / cells.count
-    low = np.where(cells.count > 0, cells.min, np.nan)
-    high = np.where(cells.count > 0, cells.max, np.nan)
-    last = np.where(np.isfinite(cells.last), cells.last, np.nan)
-    places = cells.last_step if x is None else x
-    ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
-    found = []
-    for start, stop in pairwise(bounds):
-        key, run, sub = curves.ids[number[start]]
-        at = slice(start, stop)
-        found.append(
-            Curve(
-                key=key,
-                run=run,
-                lane=sub if mode == "all" else None,
-                rank=ranks.get((run, sub)) if mode == "all" and sub is not None else sub,
-                step=cells.last_step[at],
-                x=places[at],
-                min=low[at],
-                max=high[at],
-                mean=mean[at],
-                last=last[at],
-                count=cells.count[at],
-                non_finite=cells.non_finite[at],
-                first_step=cells.first_step[at],
-            )
-        )
-    return found

@@ -7,17 +7,17 @@ columns of the primary key, so filtering before FINAL merges changes nothing and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from penstock_storage.interface import Columns
 from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, in_order
-from penstock_storage.plan import TIER_SHIFT, Plan
+from penstock_storage.plan import TIER_SHIFT, Plan, Range
 from penstock_storage.schema import DATABASE
-from penstock_storage.series import SeriesTable
+from penstock_storage.series import SeriesTable, int_list
 from penstock_storage.windows import conditions
 
-__all__ = ["Source", "sources"]
+__all__ = ["Source", "sources", "whole_statement"]
 
 _MAX_ROWS = 1_500_000
 _FEW_ROWS = 50_000
@@ -58,6 +58,19 @@ def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) 
             yield Source(_tier_rows(where, plan.tier_rows), tiers)
         else:
             yield Source(_tier_groups(where, plan.shift - TIER_SHIFT, together), groups)
+
+
+def whole_statement(
+    keys: Sequence[int], runs: Sequence[int], span: Range, guess: int, limit: int
+) -> str:
+    """All points of these series in a range of steps, up to a limit; `guess`: about how many."""
+    order = "" if guess <= _ONE_THREAD_ROWS else " ORDER BY key, run, lane, step"
+    settings = " SETTINGS max_threads = 1" if guess <= _ONE_THREAD_ROWS else ""
+    return (
+        f"SELECT key, run, lane, step, v FROM {DATABASE}.points FINAL"
+        f" PREWHERE key IN ({int_list(keys)}) AND run IN ({int_list(runs)})"
+        f" AND step >= {span.lo} AND step < {span.hi}{order} LIMIT {limit}{settings}"
+    )
 
 
 def _point_rows(where: str, rows: int) -> str:

@@ -11,7 +11,7 @@ import msgpack
 import orjson
 from aiohttp import web
 
-from penstock_storage.charts import Chart, ChartQuery, Curve, LaneMode, read_chart
+from penstock_storage.charts import Chart, ChartQuery, ChartReader, Curve, LaneMode
 from penstock_storage.interface import PointStore
 from penstock_web.access import Access
 from penstock_web.names import Names
@@ -34,7 +34,7 @@ class ChartHandler:
     """Answers with exact curves, as JSON or msgpack."""
 
     def __init__(self, store: PointStore, access: Access, names: Names) -> None:
-        self._store = store
+        self._charts = ChartReader(store, names.lanes)
         self._access = access
         self._names = names
 
@@ -46,7 +46,7 @@ class ChartHandler:
         runs = await self._names.runs(asked.entity, asked.project, asked.runs)
         keys = await self._names.keys(project, asked.keys)
         query = replace(asked.query, runs=list(runs.values()), keys=list(keys.values()))
-        chart = await read_chart(self._store, query, self._names.lanes)
+        chart = await self._charts.read(query)
         named = _named(chart, runs, keys)
         wants_msgpack = "application/msgpack" in request.headers.get("Accept", "")
         encode = encode_msgpack if wants_msgpack else encode_json

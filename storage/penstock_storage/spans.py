@@ -1,0 +1,61 @@
+"""How far series were seen to reach: a hint for choosing between ways to read, never an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock_storage.plan import Range
+from penstock_storage.series import NEVER, SeriesTable
+
+__all__ = ["Spans"]
+
+_ENTRIES = 200_000
+_MAX_PAIRS = 5_000
+
+Pair = tuple[int, int]
+"""(key, run)"""
+
+
+class Spans:
+    """Remembers spans of series, of at most 200,000 (key, run) pairs."""
+
+    def __init__(self) -> None:
+        self._spans: dict[Pair, list[tuple[int, int]]] = {}
+        self._tiered: set[Pair] = set()
+
+    def note(self, series: SeriesTable) -> None:
+        """Take over what was read of series."""
+        if len(self._spans) > _ENTRIES:
+            self._spans.clear()
+            self._tiered.clear()
+        found: dict[Pair, list[tuple[int, int]]] = {}
+        for key, run, first, last, tiered in zip(
+            series.key.tolist(),
+            series.run.tolist(),
+            series.first.tolist(),
+            series.last.tolist(),
+            series.tiered.tolist(),
+            strict=True,
+        ):
+            found.setdefault((key, run), []).append((first, last))
+            if tiered != NEVER:
+                self._tiered.add((key, run))
+        self._spans.update(found)
+
+    def rows(self, keys: Sequence[int], runs: Sequence[int], visible: Range) -> int:
+        """About how many points these series have in the range, as far as is known: at most one
+        per step. Huge if there are too many series to look at."""
+        if len(keys) * len(runs) > _MAX_PAIRS:
+            return 2**62
+        rows = 0
+        for key in keys:
+            for run in runs:
+                for first, last in self._spans.get((key, run), ()):
+                    rows += max(0, min(last + 1, visible.hi) - max(first, visible.lo))
+        return rows
+
+    def have_tiers(self, keys: Sequence[int], runs: Sequence[int]) -> bool:
+        """Whether any of these series is known to have tiers."""
+        if len(keys) * len(runs) > _MAX_PAIRS:
+            return True
+        return any((key, run) in self._tiered for key in keys for run in runs)
