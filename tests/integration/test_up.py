@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -98,6 +99,20 @@ def test_whatever_is_killed_comes_back(tmp_path: Path) -> None:
             wait_until(lambda body=body: sent(up, body), 20)  # type: ignore[misc]
             wait_until(lambda role=role: history(up, role, "v")[1] == [1.5], 20)  # type: ignore[misc]
         assert len(history(up, "train", "loss")[0]) == 500
+
+
+@pytest.mark.timeout(120)
+def test_the_worker_itself_outlives_its_store_and_queue(tmp_path: Path) -> None:
+    with running_up(tmp_path) as up:
+        (worker,) = up.children["worker"]
+        for role in ("store", "redis"):
+            os.kill(up.children[role][0], signal.SIGKILL)
+            body = {"project": "spine", "run": role, "rows": [{"step": 1, "v": 2.5}]}
+            wait_until(lambda body=body: sent(up, body), 20)  # type: ignore[misc]
+            wait_until(lambda role=role: history(up, role, "v")[1] == [2.5], 20)  # type: ignore[misc]
+        # Not restarted by the supervisor: it waited and went on.
+        assert psutil.Process(worker).status() != psutil.STATUS_ZOMBIE
+        assert json.loads((tmp_path / "ready.json").read_text())["children"]["worker"] == [worker]
 
 
 def sent(up: Up, body: dict[str, Any]) -> bool:

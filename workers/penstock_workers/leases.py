@@ -90,10 +90,10 @@ class Leases:
         self._next = 0.0
 
     async def release(self, shard: int) -> None:
-        """Let another worker have this shard at once."""
-        owner = self.owner(self.epochs[shard])
-        del self.epochs[shard]
-        await self._redis.eval(RELEASE, 1, self._keys.lease(shard), owner)
+        """Let another worker have this shard at once. Nothing happens if it is no longer ours."""
+        epoch = self.epochs.pop(shard, None)
+        if epoch is not None:
+            await self._redis.eval(RELEASE, 1, self._keys.lease(shard), self.owner(epoch))
 
     async def leave(self) -> None:
         """Give everything up, at shutdown."""
@@ -102,11 +102,13 @@ class Leases:
         await self._redis.zrem(self._keys.workers(), self.worker)
 
     async def _renew(self) -> None:
-        for shard in list(self.epochs):
-            name, ttl_ms = self._keys.lease(shard), round(self._lease_s * 1000)
-            owner = self.owner(self.epochs[shard])
-            if not await self._redis.eval(RENEW, 1, name, owner, str(ttl_ms)):
-                self.epochs.pop(shard, None)
+        ttl_ms = str(round(self._lease_s * 1000))
+        # `tend` runs beside this: a shard may be given up, and even taken again, during each await.
+        for shard, epoch in list(self.epochs.items()):
+            name, owner = self._keys.lease(shard), self.owner(epoch)
+            renewed = await self._redis.eval(RENEW, 1, name, owner, ttl_ms)
+            if not renewed and self.epochs.get(shard) == epoch:
+                del self.epochs[shard]
 
     async def _share(self) -> int:
         """How many shards each live worker should have at most."""

@@ -13,6 +13,7 @@ import time
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError, Transient
+from penstock_common.keys import SHARDS
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.settings import WorkerSettings
 from penstock_workers.commit import Committer
@@ -57,6 +58,7 @@ class Worker:
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._in_hand = asyncio.Lock()
+        self._compacting = asyncio.Lock()
         self._careful = 0
         self._failures = 0
         self._last_start = 0.0
@@ -100,8 +102,9 @@ class Worker:
         gained, lost = await self._leases.tend()
         if gained or lost or self._resolver.is_stale:
             await self._finish_commit()
-            self._forget()
+            await self._forget()
             await self._resolver.resume(self._leases.epochs)
+            self._resolver.is_stale = False
         self._metrics.shards.set(len(self._leases.epochs))
 
     async def _read(self, epochs: dict[int, int]) -> list[Entry]:
@@ -136,7 +139,7 @@ class Worker:
             self._careful = _CAREFUL_COMMITS
         elif await self._dead_letters.give_up(entries[0], epochs[entries[0].shard], error):
             self._metrics.batches.labels("dead_lettered").inc()
-        self._forget()
+        await self._forget()
 
     async def _pace(self, entries: list[Entry], stop: asyncio.Event) -> None:
         """Few entries wait a little for more, so that a trickle does not make many small parts."""
@@ -176,12 +179,20 @@ class Worker:
         if self._commit is not None:
             await asyncio.wait([self._commit])
             self._commit = None
-        self._forget()
+        await self._forget()
         await _sleep(pause_s, stop)
 
-    def _forget(self) -> None:
-        self._resolver.forget()
-        for shard in range(256):
+    async def _forget(self) -> None:
+        """Know nothing and read from the start.
+
+        Not while tiers are being built: that pass may still raise watermarks in the store, and what
+        is learnt next must not be older than they are. Stale until `resume` has found the unfinished
+        tiers again: a series that gets no new point would otherwise stay dirty for ever.
+        """
+        async with self._compacting:
+            self._resolver.forget()
+        self._resolver.is_stale = True
+        for shard in range(SHARDS):
             self._queue.rewind(shard)
 
     async def _compact(self) -> None:
@@ -190,7 +201,8 @@ class Worker:
             await asyncio.sleep(pause_s)
             started = time.perf_counter()
             try:
-                built = await self._compactor.run_once(self._in_hand)
+                async with self._compacting:
+                    built = await self._compactor.run_once(self._in_hand)
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)
                 continue
