@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
 
-__all__ = ["bad_field", "integer_param", "json_object", "name_list", "number_field"]
+__all__ = [
+    "bad_field", "body_of", "integer_param", "json_object", "name_list", "number_field", "query_of",
+]  # fmt: skip
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _BODY_BYTES = 4 * 2**20
 
@@ -20,15 +25,57 @@ def bad_field(message: str) -> Rejected:
     return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
 
 
-async def json_object(request: web.Request, fields: Set[str]) -> dict[str, Any]:
-    """The body, an object with none but these fields."""
+def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
+    """The query string as a model; a parameter that is given several times is a list."""
+    given = {
+        name: found if len(found := request.query.getall(name)) > 1 else found[0]
+        for name in request.query
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise _refusal(error, "parameter") from None
+
+
+async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
+    """The JSON body as a model, each value of the very type that the model names."""
+    body = await _body(request)
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise _refusal(error, "field") from None
+
+
+def _refusal(error: ValidationError, what: str) -> Rejected:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(each) for each in first["loc"])
+    match first["type"]:
+        case "json_invalid":
+            return Rejected(f"the body is not valid JSON: {first['msg']}", code="bad_json")
+        case "model_type" if not place:
+            return Rejected("the body must be a JSON object", code="bad_json")
+        case "extra_forbidden":
+            return bad_field(f"unknown {what} {place!r}")
+        case "missing":
+            return bad_field(f"{place} is missing")
+        case _:
+            return bad_field(f"{place}: {first['msg']}" if place else first["msg"])
+
+
+async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > _BODY_BYTES:
         raise Rejected("the body is larger than 4 MiB", code="body_too_large", status=413)
     body = await request.read()
     if len(body) > _BODY_BYTES:
         raise Rejected("the body is larger than 4 MiB", code="body_too_large", status=413)
+    return body
+
+
+async def json_object(request: web.Request, fields: Set[str]) -> dict[str, Any]:
+    """The body, an object with none but these fields."""
     try:
-        found = orjson.loads(body)
+        found = orjson.loads(await _body(request))
     except orjson.JSONDecodeError as error:
         raise Rejected(f"the body is not valid JSON: {error}", code="bad_json") from None
     if not isinstance(found, dict):

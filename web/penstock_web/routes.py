@@ -8,11 +8,13 @@ from importlib.metadata import version
 from aiohttp import web
 
 from penstock_common.http import json_response
+from penstock_common.openapi import add_operations
 from penstock_web.access import Access
 from penstock_web.curves import ChartHandler
 from penstock_web.events import EventHandler
 from penstock_web.live import LiveFeed
 from penstock_web.names import Names
+from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
 from penstock_web.parts import WebParts
 from penstock_web.rows import HistoryHandler
@@ -65,6 +67,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
     router.add_post("/v1/session", login.post)
     router.add_delete("/v1/session", login.delete)
+    add_operations(app, OPERATIONS)
     add_pages(app, parts.static)
 
 

@@ -18,7 +18,8 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock_common.auth import Authenticator, Principal
 from penstock_storage.interface import Catalog
-from penstock_web.requests import json_object
+from penstock_web.models.site import Login
+from penstock_web.requests import body_of
 
 __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 
@@ -85,9 +86,7 @@ class SessionHandler:
             raise Rejected("log in on the page itself", code="cross_site", status=403)
         address = request.remote or ""
         self._failures.check(address)
-        text = (await json_object(request, {"api_key"})).get("api_key")
-        if not isinstance(text, str):
-            raise Rejected("api_key must be a string", code="bad_field")
+        text = (await body_of(request, Login)).api_key
         try:
             await self._authenticator.authenticate({"Authorization": f"Bearer {text.strip()}"})
         except Rejected:

@@ -1,0 +1,59 @@
+"""Who asks, their projects, the page's session, and what happens live."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from penstock_common.openapi import Operation, Raw
+from penstock_web.models import Answered, Asked
+
+__all__ = ["OPERATIONS", "Login", "Project", "Projects", "Viewer"]
+
+
+class Viewer(Answered):
+    entity: str = Field(description="The asker's own entity.")
+    version: str = Field(description="The server's version.")
+    login_required: bool = Field(description="Whether reading needs a login or a key here.")
+
+
+class Project(Answered):
+    entity: str
+    project: str
+    runs: int = Field(description="How many runs it has.")
+    created_at: float = Field(description="Unix seconds.")
+    updated_at: float = Field(description="When a run of it last got data; Unix seconds.")
+
+
+class Projects(Answered):
+    projects: list[Project]
+
+
+class Login(Asked):
+    api_key: str = Field(description="penstock_…", min_length=1, max_length=1_000)
+
+
+OPERATIONS = [
+    Operation(
+        "GET", "/v1/viewer", "site", "Who asks",
+        answers={200: Viewer}, errors=(401,), needs_key=False,
+    ),
+    Operation(
+        "GET", "/v1/projects", "site", "The projects that the asker may read",
+        answers={200: Projects}, errors=(401,), needs_key=False,
+    ),
+    Operation(
+        "GET", "/v1/projects/{entity}/{project}/events", "site", "What advances, as it happens",
+        answers={
+            200: Raw("text/event-stream", "Server-sent events, at most four times a second.")
+        },
+        errors=(401, 404), needs_key=False,
+    ),
+    Operation(
+        "POST", "/v1/session", "site", "Log the page in with an API key; sets a cookie",
+        answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415), needs_key=False,
+    ),
+    Operation(
+        "DELETE", "/v1/session", "site", "Log the page out",
+        answers={204: None}, errors=(), needs_key=False,
+    ),
+]  # fmt: skip

@@ -1,0 +1,18 @@
+"""All operations of the read side. `python -m penstock_web.openapi` prints their OpenAPI document,
+from which the page's types are made."""
+
+from __future__ import annotations
+
+import sys
+
+import orjson
+
+from penstock_common.openapi import Operation, openapi_document
+from penstock_web.models import site
+
+__all__ = ["OPERATIONS"]
+
+OPERATIONS: list[Operation] = [*site.OPERATIONS]
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(orjson.dumps(openapi_document(OPERATIONS), option=orjson.OPT_INDENT_2))
