@@ -38,10 +38,11 @@ class Answered(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A body or an answer that is no JSON object: its content type, and what is in it."""
+    """A body or an answer that no model describes: its content type, and what is in it."""
 
     content_type: str
     about: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
 Content = type[BaseModel] | Raw
@@ -218,7 +219,7 @@ def _content(content: Content | Sequence[Content]) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for each in _contents(content):
         if isinstance(each, Raw):
-            described[each.content_type] = {"schema": {"type": "string", "description": each.about}}
+            described[each.content_type] = {"schema": {**each.schema, "description": each.about}}
         else:
             described["application/json"] = {"schema": {"$ref": _REF.format(model=each.__name__)}}
     return described

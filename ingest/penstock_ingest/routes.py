@@ -10,9 +10,11 @@ from aiohttp import web
 from penstock.wire import Limits
 from penstock_common.auth import Authenticator
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.openapi import add_operations
 from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.body import BodyReader
+from penstock_ingest.operations import OPERATIONS
 from penstock_ingest.pace import Pace
 from penstock_ingest.runs import RunHandler
 from penstock_ingest.status import ServerStatus
@@ -50,3 +52,4 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
     app.router.add_post("/v1/batches", batches.post)
     app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
     app.router.add_post("/v1/runs", runs.post)
+    add_operations(app, OPERATIONS)

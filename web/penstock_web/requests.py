@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
+from penstock_common.checks import checked_json, refusal
 
 __all__ = [
     "bad_field", "body_of", "integer_param", "json_object", "name_list", "number_field", "query_of",
@@ -34,33 +35,12 @@ def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise _refusal(error, "parameter") from None
+        raise refusal(error, "parameter") from None
 
 
 async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
     """The JSON body as a model, each value of the very type that the model names."""
-    body = await _body(request)
-    try:
-        return model.model_validate_json(body, strict=True)
-    except ValidationError as error:
-        raise _refusal(error, "field") from None
-
-
-def _refusal(error: ValidationError, what: str) -> Rejected:
-    """The first thing that is wrong, and where."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(each) for each in first["loc"])
-    match first["type"]:
-        case "json_invalid":
-            return Rejected(f"the body is not valid JSON: {first['msg']}", code="bad_json")
-        case "model_type" if not place:
-            return Rejected("the body must be a JSON object", code="bad_json")
-        case "extra_forbidden":
-            return bad_field(f"unknown {what} {place!r}")
-        case "missing":
-            return bad_field(f"{place} is missing")
-        case _:
-            return bad_field(f"{place}: {first['msg']}" if place else first["msg"])
+    return checked_json(await _body(request), model)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -1,0 +1,45 @@
+"""What came in, checked with pydantic: refused with the name of the field at fault."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from penstock.errors import Rejected
+
+__all__ = ["checked_json", "refusal"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def checked_json(body: bytes, model: type[ModelT]) -> ModelT:
+    """A JSON body as a model, each value of the very type that the model names.
+
+    Raises `Rejected` (400).
+    """
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise refusal(error, "field") from None
+
+
+def refusal(error: ValidationError, what: str) -> Rejected:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(each) for each in first["loc"])
+    match first["type"]:
+        case "json_invalid":
+            return Rejected(f"the body is not valid JSON: {first['msg']}", code="bad_json")
+        case "model_type" if not place:
+            return Rejected("the body must be a JSON object", code="bad_json")
+        case "extra_forbidden":
+            return _bad(f"unknown {what} {place!r}")
+        case "missing":
+            return _bad(f"{place} is missing")
+        case _:
+            return _bad(f"{place}: {first['msg']}" if place else first["msg"])
+
+
+def _bad(message: str) -> Rejected:
+    return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
