@@ -14,8 +14,9 @@ from penstock_storage.interface import Catalog, LaneRow, PointStore, RunRef, Run
 from penstock_storage.series import count_runs
 from penstock_storage.summaries import Summary, read_summaries
 from penstock_web.access import Access, not_found
+from penstock_web.models.runs import RunsQuery
 from penstock_web.names import Names
-from penstock_web.requests import bad_field
+from penstock_web.requests import bad_field, query_of
 
 __all__ = ["RunsHandler", "run_json"]
 
@@ -52,13 +53,21 @@ class RunsHandler:
 
     async def runs(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/runs`"""
+        asked = query_of(request, RunsQuery)
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
         number = await self._names.project(entity, project)
-        rows = await self._catalog.runs(entity, project)
+        found = await self._catalog.runs(entity, project)
+        start = int(asked.after) if asked.after and asked.after.isdecimal() else asked.offset or 0
+        rows = found[start : start + asked.limit]
+        following = start + len(rows)
         self._names.remember(rows)
         summaries = await self._summaries(number, rows, scalars_only=True)
-        body = await asyncio.to_thread(_encode, rows, summaries)
+        ending = {
+            "total": len(found),
+            "next": str(following) if rows and following < len(found) else None,
+        }
+        body = await asyncio.to_thread(_encode, rows, summaries, ending)
         return web.Response(body=body, content_type="application/json")
 
     async def run(self, request: web.Request) -> web.Response:
@@ -132,7 +141,7 @@ def run_json(row: RunRow, logged: Summary | None) -> dict[str, Any]:
     }
 
 
-def _encode(rows: Iterable[RunRow], summaries: dict[int, Summary]) -> bytes:
+def _encode(rows: Iterable[RunRow], summaries: dict[int, Summary], ending: dict[str, Any]) -> bytes:
     # Run by run, because one long dumps() would hold every other thread up.
     parts = (orjson.dumps(run_json(row, summaries.get(row.number))) for row in rows)
-    return b'{"runs":[%b]}' % b",".join(parts)
+    return b'{"runs":[%b],%b' % (b",".join(parts), orjson.dumps(ending)[1:])
