@@ -43,6 +43,11 @@ class Rows(Asked):
     tags: list[str] | None = None
 
 
+_COMMITTED = Field(
+    description="This number and all before it are in the store; null while nobody knows."
+)
+
+
 class WriterMark(Answered):
     """Where one writer stands."""
 
@@ -50,7 +55,7 @@ class WriterMark(Answered):
     run: str
     writer: str
     queued: int = Field(description="This number and all before it were accepted.")
-    committed: int = Field(description="This number and all before it are in the store.")
+    committed: int | None = _COMMITTED
     queue: str
 
 
@@ -58,7 +63,7 @@ class Accepted(Answered):
     """Everything in the body is in the queue, or was before."""
 
     queued: int
-    committed: int
+    committed: int | None = _COMMITTED
     queue: str = Field(
         description="Changes when the queue was lost: send what is not committed again."
     )

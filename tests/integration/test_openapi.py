@@ -1,0 +1,91 @@
+"""The OpenAPI document holds for the code: every operation, with what the document allows and with
+what it does not, is answered as the document says, and nothing brings a server error about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from support.up import Up, running_up, wait_until
+
+from penstock_common.openapi import openapi_document
+from penstock_ingest.operations import OPERATIONS as WRITE
+from penstock_web.openapi import OPERATIONS as READ
+
+DOCUMENT = openapi_document([*WRITE, *READ])
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
+NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http"}
+KEYS = ("loss", "train/acc")
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("openapi")) as up:
+        up.post("/v1/runs", {"project": NAMES["project"], "run": "a"})
+        up.post("/v1/runs", {"project": NAMES["project"], "run": "b"})
+        rows = [{"step": step, **dict.fromkeys(KEYS, step / 7)} for step in range(300)]
+        for run in ("a", "b"):
+            body = {"project": NAMES["project"], "run": run, "rows": rows, "config": {"lr": 0.1}}
+            up.post("/v1/batches", body)
+        for run in ("a", "b"):
+            path = f"/v1/runs/local/{NAMES['project']}/{run}"
+            wait_until(lambda path=path: up.get(path)["last_step"] == 299)  # type: ignore[misc]
+        yield up
+
+
+@schemathesis.serializer("application/msgpack")
+def as_it_is(context: Any, value: Any) -> bytes:
+    """Noise: what is well formed is written by the tests of the wire."""
+    return str(value).encode(errors="surrogatepass")
+
+
+@SCHEMA.hook
+def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> Any:
+    """Every second question is about something that exists."""
+    if not path_parameters or len(str(path_parameters)) % 2:
+        return path_parameters
+    return {name: NAMES.get(name, value) for name, value in path_parameters.items()}
+
+
+@SCHEMA.hook
+def map_body(context: Any, body: Any) -> Any:
+    if not isinstance(body, dict) or len(str(body)) % 2:
+        return body
+    return body | {name: real for name, real in REAL.items() if name in body}
+
+
+LONGEST_LINE = 8_000
+"""Above this the HTTP parser refuses in its own words."""
+REAL: dict[str, Any] = {"project": NAMES["project"], "runs": ["a", "b"], "keys": list(KEYS)}
+
+
+@SCHEMA.parametrize()
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_answers_are_as_documented(case: schemathesis.Case[Any], up: Up) -> None:
+    response = case.call(base_url=up.url, headers={"Authorization": f"Bearer {up.api_key}"})
+    if len(str(response.request.url)) < LONGEST_LINE:
+        case.validate_response(response, checks=CHECKS)
+
+
+def test_the_document_is_served(up: Up) -> None:
+    assert up.get("/v1/openapi.json") == DOCUMENT
