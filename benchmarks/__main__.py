@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import disk, gateway, ingest, native, sweep
+from benchmarks import disk, fresh, gateway, idle, ingest, native, sweep
 from benchmarks.machine import describe
+from benchmarks.peers import beside_peers
 from benchmarks.report import Row, print_table, save
 
 _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
@@ -18,7 +19,9 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P4": native.end_to_end_rows,
     "P5": sweep.rows,
     "P6": gateway.rows,
+    "P8": fresh.rows,
     "P9": disk.rows,
+    "P10": idle.rows,
 }
 
 
@@ -34,7 +37,7 @@ def main() -> None:
     for name in wanted:
         for row in _SUITES[name](arguments.seconds):
             print(f"  {row.number}  {row.ours}  ({row.what})", flush=True)
-            rows.append(row)
+            rows.append(beside_peers(row))
     print_table(rows, machine)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     save(arguments.json or Path(__file__).parent / "results" / f"{stamp}.json", rows, machine)

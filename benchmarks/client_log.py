@@ -199,11 +199,9 @@ def measure_start(scale: int) -> list[dict[str, Any]]:
 
 def measure_memory() -> dict[str, Any]:
     """P10: what the client adds to a bare Python, after a million points."""
-    code = (
-        "import psutil, penstock\n{}"
-        "full = psutil.Process().memory_full_info()\nprint(full.rss, full.uss)"
-    )
+    code = "import psutil\n{}full = psutil.Process().memory_full_info()\nprint(full.rss, full.uss)"
     use = (
+        "import penstock\n"
         "run = penstock.init(project='bench')\n"
         "row = {f'k{i}': float(i) for i in range(100)}\n"
         "for _ in range(10_000): run.log(row)\n"

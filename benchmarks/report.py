@@ -1,4 +1,4 @@
-"""One row per figure: ours beside target, limit and the reference measured in the same run."""
+"""One row per figure: ours beside target, the limit measured in the same run, and the best peer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ __all__ = ["Row", "print_table", "save"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`meets` is None where a row only shows how cost grows."""
+    """`reference` is a limit of the parts, measured in the same run. `meets` is None where a row only
+    shows how cost grows."""
 
     number: str
     what: str
@@ -20,17 +21,19 @@ class Row:
     target: str = ""
     reference: str = ""
     meets: bool | None = None
+    peer: str = ""
 
 
 def print_table(rows: Iterable[Row], machine: Mapping[str, str]) -> None:
     """Print the rows as a Markdown table under a line that says where they are from."""
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
-    print("| | what | ours | target | reference, same run | |")
-    print("|---|---|---|---|---|---|")
+    print("| | what | ours | target | | limit, same run | peers |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         mark = {True: "met", False: "**short**", None: ""}[row.meets]
         print(
-            f"| {row.number} | {row.what} | {row.ours} | {row.target} | {row.reference} | {mark} |"
+            f"| {row.number} | {row.what} | {row.ours} | {row.target} | {mark} | {row.reference} |"
+            f" {row.peer} |"
         )
 
 

@@ -1,0 +1,125 @@
+"""P8: how old the newest point is that the API shows, while 100 runs log through the native client.
+
+Each run logs the time beside its metrics. A reader asks for the last value of that key over HTTP
+again and again: the age of what it gets, when it gets it, is what a person at the page would wait
+at most. Each sample also holds the wait for the next `log()` call, so it is an upper bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from benchmarks.report import Row
+from benchmarks.stack import Stack, running
+
+__all__ = ["rows"]
+
+_RUNS, _KEYS, _PROCESSES = 100, 50, 2
+_WARM_S = 5.0
+_POLLS_PER_S = 4
+
+# One training process: `runs` runs at `rate` calls of `keys` keys per second each, for a while.
+_SCRIPT = """
+import sys, time, penstock
+name, runs, keys, rate, seconds = sys.argv[1], *map(float, sys.argv[2:])
+runs = [
+    penstock.init(project="bench", id=f"{name}-{i}", reinit="create_new") for i in range(int(runs))
+]
+row = {f"metric{i}": i / 3 for i in range(int(keys) - 1)}
+begun, calls = time.time(), 0
+while (now := time.time()) - begun < seconds:
+    for run in runs:
+        run.log({**row, "logged_at": time.time()})
+    calls += 1
+    if (ahead := begun + calls / rate - time.time()) > 0:
+        time.sleep(ahead)
+print(calls * len(runs) * int(keys) / (time.time() - begun))
+for run in runs:
+    run.finish()
+"""
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    """The age at three rates; the target is for the highest."""
+    for points_per_s in (5_000, 50_000, 500_000):
+        with (
+            running() as stack,
+            _training(stack, points_per_s, seconds + _WARM_S) as processes,
+        ):
+            time.sleep(_WARM_S)
+            ages = _watch(stack, seconds)
+            rate = sum(float(process.communicate()[0]) for process in processes)
+        p50, p95, p99 = np.percentile(ages, (50, 95, 99))
+        is_judged = points_per_s == 500_000
+        yield Row(
+            "P8",
+            f"log() to readable by the API, {_RUNS} runs, {rate:,.0f} points/s, {len(ages):,} samples",
+            f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f} s",
+            "p95 ≤ 1 s" if is_judged else "",
+            "",
+            p95 <= 1 if is_judged else None,
+        )
+
+
+@contextmanager
+def _training(
+    stack: Stack, points_per_s: float, seconds: float
+) -> Iterator[list[subprocess.Popen[str]]]:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as spool:
+        environ = {
+            **os.environ,
+            "PENSTOCK_BASE_URL": stack.url,
+            "PENSTOCK_API_KEY": stack.api_key,
+            "PENSTOCK_DIR": spool,
+            "PENSTOCK_SILENT": "1",
+        }
+        rate = points_per_s / _RUNS / _KEYS
+        processes = [
+            subprocess.Popen(
+                [
+                    sys.executable, "-c", _SCRIPT, f"p{number}",
+                    *map(str, (_RUNS // _PROCESSES, _KEYS, rate, seconds)),
+                ],
+                env=environ,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(_PROCESSES)
+        ]  # fmt: skip
+        try:
+            yield processes
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait(60)
+
+
+def _watch(stack: Stack, seconds: float) -> list[float]:
+    """The age of the newest point of each run at each look, in seconds."""
+    names = [f"p{p}-{i}" for p in range(_PROCESSES) for i in range(_RUNS // _PROCESSES)]
+    body = {"project": "bench", "runs": names, "keys": ["logged_at"], "buckets": 1}
+    request = Request(  # noqa: S310: our own server
+        f"{stack.url}/v1/charts",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {stack.api_key}", "Content-Type": "application/json"},
+    )
+    ages: list[float] = []
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        begun = time.monotonic()
+        with urlopen(request, timeout=30) as reply:  # noqa: S310
+            content = json.loads(reply.read())
+        now = time.time()
+        ages += [now - series["last"][-1] for series in content["series"]]
+        time.sleep(max(0.0, 1 / _POLLS_PER_S - (time.monotonic() - begun)))
+    return ages
