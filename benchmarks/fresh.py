@@ -1,8 +1,8 @@
-"""P8: how old the newest point is that the API shows, while 100 runs log through the native client.
+"""P8: how long after `log()` the API shows a point, while 100 runs log through the native client.
 
 Each run logs the time beside its metrics. A reader asks for the last value of that key over HTTP
-again and again: the age of what it gets, when it gets it, is what a person at the page would wait
-at most. Each sample also holds the wait for the next `log()` call, so it is an upper bound.
+five times a second: every point that it sees for the first time counts with its age then, which
+includes the wait for the next look.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["rows"]
 
 _RUNS, _KEYS, _PROCESSES = 100, 50, 2
 _WARM_S = 5.0
-_POLLS_PER_S = 4
+_POLLS_PER_S = 5
 
 # One training process: `runs` runs at `rate` calls of `keys` keys per second each, for a while.
 _SCRIPT = """
@@ -57,17 +57,17 @@ def rows(seconds: float) -> Iterator[Row]:
             _training(stack, points_per_s, seconds + _WARM_S) as processes,
         ):
             time.sleep(_WARM_S)
-            ages = _watch(stack, seconds)
+            ages = _watch(stack, _RUNS * _KEYS / points_per_s, seconds)
             rate = sum(float(process.communicate()[0]) for process in processes)
         p50, p95, p99 = np.percentile(ages, (50, 95, 99))
         is_judged = points_per_s == 500_000
         yield Row(
             "P8",
-            f"log() to readable by the API, {_RUNS} runs, {rate:,.0f} points/s, {len(ages):,} samples",
+            f"log() to readable by the API, {_RUNS} runs, {rate:,.0f} points/s, {len(ages):,} points",
             f"p50 {p50:.2f}, p95 {p95:.2f}, p99 {p99:.2f} s",
             "p95 ≤ 1 s" if is_judged else "",
             "",
-            p95 <= 1 if is_judged else None,
+            bool(p95 <= 1) if is_judged else None,
         )
 
 
@@ -104,15 +104,16 @@ def _training(
                 process.wait(60)
 
 
-def _watch(stack: Stack, seconds: float) -> list[float]:
-    """The age of the newest point of each run at each look, in seconds."""
+def _watch(stack: Stack, every_s: float, seconds: float) -> list[float]:
+    """The age in seconds of each point when it was first seen; runs log once in `every_s`."""
     names = [f"p{p}-{i}" for p in range(_PROCESSES) for i in range(_RUNS // _PROCESSES)]
     body = {"project": "bench", "runs": names, "keys": ["logged_at"], "buckets": 1}
-    request = Request(  # noqa: S310: our own server
+    request = Request(  # noqa: S310
         f"{stack.url}/v1/charts",
         json.dumps(body).encode(),
         {"Authorization": f"Bearer {stack.api_key}", "Content-Type": "application/json"},
     )
+    newest: dict[str, float] = {}
     ages: list[float] = []
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -120,6 +121,10 @@ def _watch(stack: Stack, seconds: float) -> list[float]:
         with urlopen(request, timeout=30) as reply:  # noqa: S310
             content = json.loads(reply.read())
         now = time.time()
-        ages += [now - series["last"][-1] for series in content["series"]]
+        for series in content["series"]:
+            at = series["last"][-1]
+            fresh = round((at - newest.get(series["run"], at)) / every_s)
+            ages += [now - at + k * every_s for k in range(fresh)]
+            newest[series["run"]] = at
         time.sleep(max(0.0, 1 / _POLLS_PER_S - (time.monotonic() - begun)))
     return ages
