@@ -25,7 +25,7 @@ from penstock_storage.curves import (
 )
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.partials import CELL_BITS, Curves, Partials, fold_points, in_order, merge
-from penstock_storage.plan import FOREVER, TIER_SHIFT, Range, choose_shift, plan_chart
+from penstock_storage.plan import FOREVER, Range, choose_shift, plan_chart
 from penstock_storage.segments import LaneId, contested_runs, cuts
 from penstock_storage.series import (
     Dirty,
@@ -37,6 +37,7 @@ from penstock_storage.series import (
 )
 from penstock_storage.sources import sources, whole_statement
 from penstock_storage.spans import Spans
+from penstock_storage.tiers import TIER_SHIFT
 from penstock_storage.times import Places, read_step_ranges, read_times
 
 __all__ = ["Chart", "ChartQuery", "ChartReader", "Curve", "LaneMode", "LanesOf"]
@@ -119,7 +120,7 @@ class ChartReader:
         self._spans.note(series)
         _check_size(series, query)
         plan = plan_chart(series, query.buckets, visible=visible, ends=lanes.ends, dirty=dirty)
-        if plan is not None and plan.tiers and dirty is None:
+        if plan is not None and plan.tier_rows and dirty is None:
             dirty = await self._read_dirty(query, is_guess=False)
             plan = plan_chart(series, query.buckets, visible=visible, ends=lanes.ends, dirty=dirty)
         if plan is None:

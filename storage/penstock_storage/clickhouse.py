@@ -24,6 +24,7 @@ from penstock_storage import native
 from penstock_storage.interface import Column, Columns
 from penstock_storage.schema import COLUMNS, DATABASE, SCHEMA_VERSION, create_statements
 from penstock_storage.store_errors import error_in_reply, error_in_stream
+from penstock_storage.tiers import build_coarser
 
 __all__ = ["ClickHouse"]
 
@@ -76,7 +77,9 @@ class ClickHouse:
             )
         for statement in create_statements():
             await self.execute(statement)
-        if known is None:
+        if known is not None and int(known) < 2:
+            await build_coarser(self)
+        if known != str(SCHEMA_VERSION):
             await self._add_meta("schema_version", str(SCHEMA_VERSION), SCHEMA_VERSION)
         if await self._meta("store_id") is None:
             # Of two that start at once the earlier wins, for every later reader.

@@ -103,22 +103,27 @@ def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) ->
 
 
 def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
-    """Rows that each sum up a bucket, ordered by (key, run, lane, bucket), folded 2^shift to one."""
-    cell, begins = _cells(rows, curves, np.asarray(rows["bucket"]) >> shift, first_bucket)
+    """Rows that each sum up steps of one bucket, ordered by (key, run, lane, first_step)."""
+    first_step = np.asarray(rows["first_step"])
+    cell, begins = _cells(rows, curves, first_step >> shift, first_bucket)
     starts, ends = _runs(cell, begins)
     count = np.asarray(rows["count"], np.int64)
-    return Partials(
-        cell=cell[starts],
-        lane=np.asarray(rows["lane"])[starts],
-        min=np.minimum.reduceat(np.where(count > 0, rows["min"], np.inf), starts),
-        max=np.maximum.reduceat(np.where(count > 0, rows["max"], -np.inf), starts),
-        sum=np.add.reduceat(np.asarray(rows["sum"], np.float64), starts),
-        count=np.add.reduceat(count, starts),
-        non_finite=np.add.reduceat(np.asarray(rows["non_finite"], np.int64), starts),
-        last=np.asarray(rows["last"])[ends],
-        first_step=np.asarray(rows["first_step"])[starts],
-        last_step=np.asarray(rows["last_step"])[ends],
+    low, high = np.asarray(rows["min"]), np.asarray(rows["max"])
+    if not (count > 0).all():
+        low, high = np.where(count > 0, low, np.inf), np.where(count > 0, high, -np.inf)
+    whole = Partials(
+        cell=cell,
+        lane=np.asarray(rows["lane"]),
+        min=low,
+        max=high,
+        sum=np.asarray(rows["sum"], np.float64),
+        count=count,
+        non_finite=np.asarray(rows["non_finite"], np.int64),
+        last=np.asarray(rows["last"]),
+        first_step=first_step,
+        last_step=np.asarray(rows["last_step"]),
     )
+    return whole if len(starts) == len(cell) else _reduced(whole, starts, ends)
 
 
 def in_order(rows: Columns, place: str) -> Columns:
@@ -139,19 +144,24 @@ def merge(parts: Sequence[Partials]) -> Partials:
     if bool((whole.cell[1:] > whole.cell[:-1]).all()):
         return whole
     order = np.lexsort((-whole.lane.astype(np.int64), whole.last_step, whole.cell))
-    cell = whole.cell[order]
-    starts, ends = _runs(cell, np.zeros(len(cell), bool))
+    ordered = Partials(*(getattr(whole, field.name)[order] for field in fields(Partials)))
+    starts, ends = _runs(ordered.cell, np.zeros(len(order), bool))
+    return _reduced(ordered, starts, ends)
+
+
+def _reduced(rows: Partials, starts: I64, ends: I64) -> Partials:
+    """One row for each group of neighbours, of which the last is the newest."""
     return Partials(
-        cell=cell[starts],
-        lane=whole.lane[order][ends],
-        min=np.minimum.reduceat(whole.min[order], starts),
-        max=np.maximum.reduceat(whole.max[order], starts),
-        sum=np.add.reduceat(whole.sum[order], starts),
-        count=np.add.reduceat(whole.count[order], starts),
-        non_finite=np.add.reduceat(whole.non_finite[order], starts),
-        last=whole.last[order][ends],
-        first_step=np.minimum.reduceat(whole.first_step[order], starts),
-        last_step=whole.last_step[order][ends],
+        cell=rows.cell[starts],
+        lane=rows.lane[ends],
+        min=np.minimum.reduceat(rows.min, starts),
+        max=np.maximum.reduceat(rows.max, starts),
+        sum=np.add.reduceat(rows.sum, starts),
+        count=np.add.reduceat(rows.count, starts),
+        non_finite=np.add.reduceat(rows.non_finite, starts),
+        last=rows.last[ends],
+        first_step=np.minimum.reduceat(rows.first_step, starts),
+        last_step=rows.last_step[ends],
     )
 
 

@@ -1,13 +1,14 @@
 """How a chart is read (pure): the width of its buckets, and which steps come from tiers or points.
 
-Tiers serve the buckets that are whole inside the range asked for, below the series' watermark and
-not dirty; points serve everything else. Each step of a series is in exactly one window, so that the
-merged answer equals one computed from all points.
+The widest tier that is not wider than the chart's buckets serves the buckets that are whole inside
+the range asked for, below the series' watermark and not dirty; narrower tiers serve what it leaves,
+and points the rest. Each step of a series is in exactly one window, so that the merged answer
+equals one computed from all points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,14 +17,16 @@ import numpy.typing as npt
 
 from penstock_storage.segments import LaneId
 from penstock_storage.series import NEVER, Dirty, SeriesTable
+from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
-__all__ = ["FOREVER", "TIER_SHIFT", "Plan", "Range", "Window", "choose_shift", "plan_chart"]
+__all__ = ["FOREVER", "Plan", "Range", "Window", "choose_shift", "plan_chart"]
 
-TIER_SHIFT = 8
-"""Tiers hold buckets of 2^8 steps."""
 FOREVER = 2**62
 """Beyond every step (they lie within ±2^53), with room to calculate."""
 _MAX_DIRTY_WINDOWS = 4
+
+I64 = npt.NDArray[np.int64]
+_NONE = np.empty(0, np.int64)
 
 
 class Range(NamedTuple):
@@ -34,7 +37,7 @@ class Range(NamedTuple):
 
 
 class Window(NamedTuple):
-    """`lo` <= step < `hi` of one series; for tiers, the same of bucket numbers."""
+    """`lo` <= step < `hi` of one series; for a tier, the same of its bucket numbers."""
 
     key: int
     run: int
@@ -45,13 +48,13 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Buckets of 2^shift steps from `first_bucket` on, and where their points are. Windows of a
-    series do not overlap."""
+    """Buckets of 2^shift steps from `first_bucket` on, and where their points are: `tiers` by the
+    tier's shift. Windows of a series do not overlap."""
 
     shift: int
     first_bucket: int
     points: list[Window]
-    tiers: list[Window]
+    tiers: dict[int, list[Window]]
     point_rows: int
     """At most so many rows of `points` are in the windows, in `point_buckets` buckets at most;
     `tier_rows` likewise."""
@@ -103,20 +106,20 @@ def plan_chart(
     shift = choose_shift(first, last, buckets)
     # What arrives from now on outside of these buckets is for the next chart.
     begin, end = first >> shift << shift, ((last >> shift) + 1) << shift
-    plan = Plan(shift, first >> shift, [], [], 0, 0, 0)
-    touched = _dirty_by_series(dirty) if dirty is not None and shift >= TIER_SHIFT else {}
+    levels = [level for level in reversed(TIER_SHIFTS) if level <= shift]
+    plan = Plan(shift, first >> shift, [], {level: [] for level in levels}, 0, 0, 0)
+    touched = _dirty_by_series(dirty) if dirty is not None and levels else {}
     for part in parts:
-        part = part._replace(lo=max(part.lo, begin), hi=min(part.hi, end))
-        if shift >= TIER_SHIFT and part.tiered != NEVER:
-            _add_tiered(plan, part, touched.get(part.id, ()))
-        else:
-            plan.points.append(Window(*part.id, part.lo, part.hi))
+        # A bound that cuts no point off cuts no bucket in two either.
+        lo = begin if part.first > part.lo else part.lo
+        hi = end if part.last + 1 < part.hi else part.hi
+        _cover(plan, part, levels, touched.get(part.id, _NONE), lo, hi)
     spans = _spans(plan.points, {part.id: (part.first, part.last) for part in parts})
     return replace(
         plan,
         point_rows=sum(high - low + 1 for low, high in spans),
         point_buckets=sum((high >> shift) - (low >> shift) + 1 for low, high in spans),
-        tier_rows=sum(window.hi - window.lo for window in plan.tiers),
+        tier_rows=sum(window.hi - window.lo for each in plan.tiers.values() for window in each),
     )
 
 
@@ -139,50 +142,53 @@ def _parts(
             yield _Part((key, run, lane), first, last, span.lo, hi, tiered)
 
 
-def _add_tiered(plan: Plan, part: _Part, dirty: Sequence[tuple[int, int]]) -> None:
-    """Cut one series into whole clean buckets below its watermark, and the steps between them."""
-    # A bound that cuts no point off cuts no bucket in two either.
-    low = part.first >> TIER_SHIFT if part.first > part.lo else -(-part.lo >> TIER_SHIFT)
-    high = (min(part.tiered, part.hi) if part.hi <= part.last + 1 else part.tiered) >> TIER_SHIFT
-    high = min(high, (part.last >> TIER_SHIFT) + 1)
-    if low >= high:
-        plan.points.append(Window(*part.id, part.lo, part.hi))
+def _cover(plan: Plan, part: _Part, levels: Sequence[int], dirty: I64, lo: int, hi: int) -> None:
+    """Put the steps `lo` … `hi` of one series into windows: whole clean buckets of the widest
+    level, what is left between them of the next, and of points in the end."""
+    if max(lo, part.first) >= min(hi, part.last + 1):
         return
-    at, bucket = part.lo, low
-    for start, stop in (*dirty, (high, high)):
-        start, stop = max(start, low), min(stop, high)
-        if start > stop:
-            continue
-        if start > bucket:
-            plan.tiers.append(Window(*part.id, bucket, start))
-            _add_points(plan, part, at, bucket << TIER_SHIFT)
-            at = start << TIER_SHIFT
-        bucket = max(bucket, stop)
-    _add_points(plan, part, at, part.hi)
-
-
-def _add_points(plan: Plan, part: _Part, lo: int, hi: int) -> None:
-    if max(lo, part.first) < min(hi, part.last + 1):
+    if not levels or part.tiered == NEVER:
         plan.points.append(Window(*part.id, lo, hi))
+        return
+    level, narrower = levels[0], levels[1:]
+    low = max(-(-lo >> level), part.first >> level)
+    high = min(min(hi, part.tiered) >> level, (part.last >> level) + 1)
+    at = lo
+    for start, stop in _clean(dirty >> (level - TIER_SHIFT), low, high):
+        plan.tiers[level].append(Window(*part.id, start, stop))
+        _cover(plan, part, narrower, dirty, at, start << level)
+        at = stop << level
+    _cover(plan, part, narrower, dirty, at, hi)
 
 
-def _dirty_by_series(dirty: Dirty) -> dict[tuple[int, int, int], list[tuple[int, int]]]:
-    """Dirty buckets as a few ranges [start, stop) per series."""
-    found: dict[tuple[int, int, int], list[int]] = {}
-    for key, run, lane, bucket in zip(
-        dirty.key.tolist(),
-        dirty.run.tolist(),
-        dirty.lane.tolist(),
-        dirty.bucket.tolist(),
-        strict=True,
-    ):
-        found.setdefault((key, run, lane), []).append(bucket)
-    return {series: _ranges(np.array(buckets, np.int64)) for series, buckets in found.items()}
+def _clean(dirty: I64, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """The clean stretches of the buckets `low` … `high`."""
+    if low >= high:
+        return
+    at = low
+    for start, stop in _ranges(dirty[(dirty >= low) & (dirty < high)]) if len(dirty) else ():
+        if start > at:
+            yield at, start
+        at = stop
+    if at < high:
+        yield at, high
 
 
-def _ranges(buckets: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Sorted buckets as ranges, split at their widest gaps only: clean buckets in between are read
-    as points too, which is right, and cheaper than a statement with a window for each bucket."""
+def _dirty_by_series(dirty: Dirty) -> dict[tuple[int, int, int], I64]:
+    """Dirty buckets of the narrowest tier, sorted, by series."""
+    change = np.diff(dirty.key) != 0
+    change |= (np.diff(dirty.run) != 0) | (np.diff(dirty.lane) != 0)
+    heads = np.flatnonzero(np.append(True, change))[: len(dirty.key)]
+    names = (column[heads].tolist() for column in (dirty.key, dirty.run, dirty.lane))
+    buckets = np.split(dirty.bucket, heads[1:])
+    return dict(zip(zip(*names, strict=True), buckets, strict=False))
+
+
+def _ranges(buckets: I64) -> list[tuple[int, int]]:
+    """Sorted buckets as a few ranges, split at their widest gaps only: clean buckets in between are
+    read from narrower rows too, which is right, and cheaper than a window for each bucket."""
+    if not len(buckets):
+        return []
     gaps = np.diff(buckets)
     widest = np.sort(np.argsort(gaps)[::-1][: _MAX_DIRTY_WINDOWS - 1])
     splits = [int(at) for at in widest if gaps[at] > 1]

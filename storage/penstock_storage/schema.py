@@ -11,7 +11,8 @@ import numpy as np
 __all__ = ["COLUMNS", "DATABASE", "SCHEMA_VERSION", "create_statements"]
 
 DATABASE = "penstock"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 since tiers have several widths."""
 
 _DURABLE = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
@@ -47,7 +48,7 @@ _TABLES: dict[str, tuple[str, str, str]] = {
     ),
     # One row per series and commit, merged by min / max only. `last` = (seq << 32 | row, value):
     # the value logged last. `kinds`: bit 0 a float was logged, bit 1 an integer. `tiered`: below
-    # this step, rows of shift 8 exist in `tiers` for every bucket that has points (none: -2^63).
+    # this step, rows of every width exist in `tiers` for each bucket that has points (none: -2^63).
     "series": (
         """run UInt32, key UInt32, lane UInt16,
         first_step SimpleAggregateFunction(min, Int64),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from penstock_storage.interface import Columns
 from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, in_order
-from penstock_storage.plan import TIER_SHIFT, Plan, Range
+from penstock_storage.plan import Plan, Range
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import SeriesTable, int_list
 from penstock_storage.windows import conditions
@@ -41,23 +41,23 @@ def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) 
         return fold_points(rows, curves, plan.shift, plan.first_bucket)
 
     def tiers(rows: Columns) -> Partials:
-        if plan.tier_rows <= _ONE_THREAD_ROWS:
-            rows = in_order(rows, "bucket")
-        return fold_rows(rows, curves, plan.shift - TIER_SHIFT, plan.first_bucket)
+        # Rows of different widths come one width after the other.
+        return fold_rows(in_order(rows, "first_step"), curves, plan.shift, plan.first_bucket)
 
     def groups(rows: Columns) -> Partials:
-        return fold_rows(rows, curves, 0, plan.first_bucket)
+        return fold_rows(rows, curves, plan.shift, plan.first_bucket)
 
-    for where in conditions(plan.points, series, "step"):
+    for where in conditions({"": plan.points}, series, "step"):
         if plan.point_rows <= min(_MAX_ROWS, _FEW_ROWS + _ROWS_PER_BUCKET * plan.point_buckets):
             yield Source(_point_rows(where, plan.point_rows), points)
         else:
             yield Source(_point_groups(where, plan.shift, together), groups)
-    for where in conditions(plan.tiers, series, "bucket"):
+    by_shift = {f"shift = {shift} AND ": windows for shift, windows in plan.tiers.items()}
+    for where in conditions(by_shift, series, "bucket"):
         if plan.tier_rows <= _MAX_ROWS:
             yield Source(_tier_rows(where, plan.tier_rows), tiers)
         else:
-            yield Source(_tier_groups(where, plan.shift - TIER_SHIFT, together), groups)
+            yield Source(_tier_groups(where, plan.shift, together), groups)
 
 
 def whole_statement(
@@ -82,8 +82,8 @@ def _point_rows(where: str, rows: int) -> str:
 
 def _tier_rows(where: str, rows: int) -> str:
     return (
-        f"SELECT key, run, lane, bucket, min, max, sum, count, non_finite, last, first_step, last_step"
-        f" FROM {DATABASE}.tiers FINAL PREWHERE shift = {TIER_SHIFT} AND ({where})"
+        "SELECT key, run, lane, min, max, sum, count, non_finite, last, first_step, last_step"
+        f" FROM {DATABASE}.tiers FINAL PREWHERE {where}"
         f"{_in_order('key, shift, run, lane, bucket', rows)}"
     )
 
@@ -102,12 +102,12 @@ def _point_groups(where: str, shift: int, together: bool) -> str:
 def _tier_groups(where: str, shift: int, together: bool) -> str:
     return f"""
         SELECT key, run, {_lane("s.last_step", together)},
-            bitShiftRight(s.bucket, {shift}) AS bucket, minIf(s.min, s.count > 0) AS min,
+            bitShiftRight(s.first_step, {shift}) AS bucket, minIf(s.min, s.count > 0) AS min,
             maxIf(s.max, s.count > 0) AS max, sum(s.sum) AS sum, sum(s.count) AS count,
             sum(s.non_finite) AS non_finite, {_last("s.last", "s.last_step", together)},
             min(s.first_step) AS first_step, max(s.last_step) AS last_step
         FROM (SELECT * FROM {DATABASE}.tiers FINAL
-            PREWHERE shift = {TIER_SHIFT} AND ({where})) AS s
+            PREWHERE {where}) AS s
         {_grouped(together)}"""
 
 

@@ -7,7 +7,7 @@ by series, evaluated per row, makes it exact. Every value in the text is an inte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock_storage.plan import Window
@@ -37,16 +37,29 @@ class _Group:
         self.lo, self.hi = min(self.lo, other.lo), max(self.hi, other.hi)
 
 
-def conditions(windows: Sequence[Window], series: SeriesTable, column: str) -> Iterator[str]:
-    """Conditions on (key, run, lane, `column`), one per statement, that select these windows.
+def conditions(
+    windows: Mapping[str, Sequence[Window]], series: SeriesTable, column: str
+) -> Iterator[str]:
+    """Conditions on (key, run, lane, `column`), one per statement, that select these windows, each
+    behind the text that it is filed under.
 
     `series` are all series that the windows' keys and runs have. Rows selected by different
     conditions do not overlap.
     """
-    for start in range(0, len(windows), _MAX_WINDOWS):
-        chunk = windows[start : start + _MAX_WINDOWS]
-        groups = _few(_groups(chunk))
-        yield " OR ".join(f"({_condition(group, series, column)})" for group in groups)
+    texts: list[str] = []
+    room = _MAX_WINDOWS
+    for prefix, many in windows.items():
+        start = 0
+        while start < len(many):
+            chunk = many[start : start + room]
+            groups = _few(_groups(chunk))
+            texts += (f"({prefix}{_condition(group, series, column)})" for group in groups)
+            start, room = start + len(chunk), room - len(chunk)
+            if not room:
+                yield " OR ".join(texts)
+                texts, room = [], _MAX_WINDOWS
+    if texts:
+        yield " OR ".join(texts)
 
 
 def _groups(windows: Iterable[Window]) -> list[_Group]:

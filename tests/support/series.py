@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.series import NEVER
+from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
 __all__ = ["Bucket", "SeriesData", "brute_force", "lane_row", "store_series", "store_tiers"]
-
-TIER_SHIFT = 8
 
 
 @dataclass
@@ -128,16 +127,18 @@ async def store_tiers(store: PointStore, many: Sequence[SeriesData]) -> None:
     rows = []
     for s in many:
         below = {step: v for step, v in s.early.items() if step < s.tiered}
-        for bucket, b in brute_force([below], TIER_SHIFT).items():
-            total = b.mean * b.count if b.count else 0.0
-            place = (s.key, s.run, s.lane, bucket, b.first_step, b.step)
-            # `first` and `last` are the values as they are, also if they are not finite.
-            ends = (below[b.first_step], below[b.step])
-            rows.append((*place, b.min, b.max, total, b.count, *ends, b.non_finite))
+        # Of wide buckets also those that the watermark cuts: no chart may use them.
+        for shift in TIER_SHIFTS:
+            for bucket, b in brute_force([below], shift).items():
+                total = b.mean * b.count if b.count else 0.0
+                place = (s.key, s.run, s.lane, shift, bucket, b.first_step, b.step)
+                # `first` and `last` are the values as they are, also if they are not finite.
+                ends = (below[b.first_step], below[b.step])
+                rows.append((*place, b.min, b.max, total, b.count, *ends, b.non_finite))
     if rows:
         names = (
-            "key", "run", "lane", "bucket", "first_step", "last_step", "min", "max", "sum",
-            "count", "first", "last", "non_finite",
+            "key", "run", "lane", "shift", "bucket", "first_step", "last_step", "min", "max",
+            "sum", "count", "first", "last", "non_finite",
         )  # fmt: skip
         columns = {
             name: np.nan_to_num(np.array(column), nan=0.0)
@@ -145,8 +146,7 @@ async def store_tiers(store: PointStore, many: Sequence[SeriesData]) -> None:
             else np.array(column)
             for name, column in zip(names, zip(*rows, strict=True), strict=True)
         }
-        ones = np.ones(len(rows), np.uint8)
-        await store.insert("tiers", {**columns, "shift": ones * TIER_SHIFT, "ver": ones})
+        await store.insert("tiers", {**columns, "ver": np.ones(len(rows), np.uint8)})
     marks = np.array([(s.key, s.run, s.lane, bucket) for s in many for bucket in s.dirty], np.int64)
     if len(marks):
         ones = np.ones(len(marks), np.uint8)

@@ -1,26 +1,46 @@
 """Builds tiers behind the commits: coarse rows that make charts of long series cheap and exact.
 
-Its invariant: for a series with watermark `tiered`, every bucket below it that is not marked dirty
-has a tier row that is exact. Therefore the watermark known to commits is raised first, then the
-commit in hand is awaited, then points are read: a point that comes later is late, and marks its
-bucket.
+Its invariant: for a series with watermark `tiered`, every bucket of any width that lies below it
+and holds no narrowest bucket that is marked dirty has a tier row that is exact. Therefore the
+watermark known to commits is raised first, then the commit in hand is awaited, then points are
+read: a point that comes later is late, and marks its bucket.
+
+A series that goes on gets its whole buckets; one that is idle its last, partial bucket as well, so
+that charts of it need no points. When it goes on after all, that bucket is dirty and left open
+until it is full, or the series idle again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
 from penstock_storage.interface import PointStore
+from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_workers.commit import Committer
-from penstock_workers.fold import TIER_SHIFT, Columns, Ints
+from penstock_workers.fold import Columns, Ints
 from penstock_workers.leases import Leases, versions
 from penstock_workers.resolver import Resolver
 from penstock_workers.series import NEVER, SeriesTable
-from penstock_workers.tiers import build_statement, count_statement, dirty_columns, windows
+from penstock_workers.tiers import (
+    count_statement,
+    dirty_columns,
+    fine_statement,
+    fold_up,
+    join_buckets,
+    points_condition,
+    select_rows,
+    stored_statement,
+    tier_columns,
+    tiers_conditions,
+    windows,
+)
 
 __all__ = ["SHORTEST", "Compactor"]
 
@@ -30,12 +50,14 @@ SHORTEST = 8_192
 """A series with fewer points has no tiers: reading its points is as cheap."""
 
 _STEP_BUCKETS = 16
-"""A watermark moves when at least this many buckets are complete."""
+"""The watermark of a series that goes on moves when at least this many buckets are complete."""
 
 _DENSEST_GAP = 16
 """Points per bucket below which a tier would save too little to keep."""
 
-_SERIES_PER_PASS = 512
+_SERIES_PER_PASS = 2_048
+_LATE_PER_SERIES = 256
+_WINDOWS_PER_STATEMENT = 512
 _BUCKETS_PER_STATEMENT = 200_000
 
 
@@ -51,47 +73,52 @@ class Compactor:
         self._leases = leases
 
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
-        """One pass: new buckets of up to 512 series, and all dirty ones. Returns series built."""
+        """One pass: new buckets of many series, and the dirty ones. Returns series built."""
         table = self._resolver.table
-        series = await self._ready(table)
-        low, high = self._window(table, series)
-        late, self._resolver.late = self._resolver.late, []
-        if not len(series) and not late:
+        series, low, high = await self._ready(table)
+        late = self._take_late(table)
+        if not len(series) and not len(late[0]):
             return 0
         table.raise_tiered(series, high)
         async with commit_in_hand:
-            number, epochs = self._committer.number, dict(self._leases.epochs)
-        ver = versions(epochs, number, table.shard)
+            # A number of its own, so that what this pass writes is newer than all that was written
+            # before it, and older than the marks of any commit that comes.
+            self._committer.number += 1
+            ver = versions(dict(self._leases.epochs), self._committer.number, table.shard)
         try:
-            await self._build(table, series, low, high, ver)
-            await self._rebuild(table, late, ver)
+            await self._build(table, (series, low, high), late, ver)
         except BaseException:
             # The watermark in memory is ahead of the store's now: only a fresh start is safe.
             self._resolver.is_stale = True
             raise
         return len(series)
 
-    async def _ready(self, table: SeriesTable) -> Ints:
-        """Series whose watermark should move now."""
+    async def _ready(self, table: SeriesTable) -> tuple[Ints, Ints, Ints]:
+        """Series whose watermark should move now, and the steps to build: (series, low, high)."""
         size = len(table)
         held = np.isin(table.shard[:size], list(self._leases.epochs))
-        first, last = table.first_step[:size], table.last_step[:size]
-        complete = last >> TIER_SHIFT << TIER_SHIFT
-        tiered = table.tiered[:size]
-        has_tiers = tiered != NEVER
-        grown = np.flatnonzero(
-            held
-            & has_tiers
-            & (complete - np.where(has_tiers, tiered, 0) >= _STEP_BUCKETS << TIER_SHIFT)
-        )[:_SERIES_PER_PASS]
+        first, last, tiered = table.first_step[:size], table.last_step[:size], table.tiered[:size]
+        idle, has_tiers = table.is_idle(), tiered != NEVER
+        # Whole buckets of the second width, so that these are seldom pieced together.
+        whole = last >> TIER_SHIFTS[1] << TIER_SHIFTS[1]
+        high = np.where(idle, (last >> TIER_SHIFT) + 1 << TIER_SHIFT, whole)
+        steps = np.where(has_tiers, high - tiered, 0)
+        wanted = np.where(idle, 1, _STEP_BUCKETS << TIER_SHIFT)
+        grown = np.flatnonzero(held & has_tiers & (steps >= wanted))
+        grown = grown[np.argsort(-steps[grown], kind="stable")][:_SERIES_PER_PASS]
         span = np.where(last > first, last - first, 0)
         # Count again only when a series has grown by half since it was found too short or sparse.
         long = held & ~has_tiers & (span >= SHORTEST) & (span >= 1.5 * table.counted[:size])
-        return np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
+        series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
+        # A series without tiers is built from its very beginning, known here or not.
+        low = np.maximum(tiered[series], -MAX_STEP)
+        begin = np.maximum(low, first[series] >> TIER_SHIFT << TIER_SHIFT)
+        most = _BUCKETS_PER_STATEMENT << TIER_SHIFT
+        return series, low, np.minimum(high[series], begin + most)
 
     async def _long_enough(self, table: SeriesTable, series: Ints) -> Ints:
         """Those of these series that have enough points, densely enough, to deserve tiers."""
-        series = series[:_SERIES_PER_PASS]
+        series = series[:_WINDOWS_PER_STATEMENT]
         if not len(series):
             return series
         first, last = table.first_step[series], table.last_step[series]
@@ -108,58 +135,125 @@ class Compactor:
         chosen: Ints = series[(counted >= SHORTEST) & (counted >= _DENSEST_GAP * buckets)]
         return chosen
 
-    def _window(self, table: SeriesTable, series: Ints) -> tuple[Ints, Ints]:
-        """The steps whose buckets are to be built: from the watermark to the last whole bucket."""
-        # A series without tiers is built from its very beginning, known here or not.
-        low = np.maximum(table.tiered[series], -MAX_STEP)
-        return low, table.last_step[series] >> TIER_SHIFT << TIER_SHIFT
-
-    async def _build(
-        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, ver: Versions
-    ) -> None:
-        await self._insert_tiers(table, series, low, high, ver)
-        if len(series):
-            await self._points.insert("series", _watermarks(table, series, high))
-
-    async def _rebuild(
-        self, table: SeriesTable, late: list[tuple[Ints, Ints]], ver: Versions
-    ) -> None:
+    def _take_late(self, table: SeriesTable) -> tuple[Ints, Ints]:
+        """The dirty (series, bucket) pairs to mend now, sorted; the others stay for later."""
+        late, self._resolver.late = self._resolver.late, []
         if not late:
-            return
-        pairs = np.unique(
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        series, buckets = np.unique(
             np.stack([np.concatenate(column) for column in zip(*late, strict=True)]), axis=1
         )
-        # What belongs to shards that another worker has by now is that worker's to mend.
-        pairs = pairs[:, ver[pairs[0]] != 0]
-        series, buckets = pairs[0], pairs[1]
-        low = buckets << TIER_SHIFT
-        await self._insert_tiers(table, series, low, low + (1 << TIER_SHIFT), ver)
-        clean = dirty_columns(table, series, buckets, is_dirty=False)
-        await self._points.insert("dirty", {**clean, "ver": ver[series]})
+        # Where points keep arriving in a series' last bucket, it stays marked and is mended once.
+        is_open = ~table.is_idle()[series] & (buckets == table.last_step[series] >> TIER_SHIFT)
+        table.open[series] = NEVER
+        table.open[series[is_open]] = buckets[is_open]
+        place = np.arange(len(series)) - np.searchsorted(series, series)
+        now = ~is_open & (place < _LATE_PER_SERIES)
+        if not now.all():
+            self._resolver.late.append((series[~now], buckets[~now]))
+        return series[now], buckets[now]
 
-    async def _insert_tiers(
-        self, table: SeriesTable, series: Ints, low: Ints, high: Ints, ver: Versions
+    async def _build(
+        self,
+        table: SeriesTable,
+        new: tuple[Ints, Ints, Ints],
+        late: tuple[Ints, Ints],
+        ver: Versions,
     ) -> None:
-        """Build all buckets in these windows, in statements of bounded size, shard by shard."""
-        for version in np.unique(ver[series]).tolist():
-            mine = np.flatnonzero(ver[series] == version)
-            start = np.maximum(low, table.first_step[series])
-            for part in _parts(mine, (high - start)[mine] >> TIER_SHIFT):
-                grouped = windows(table, series[part], low[part], high[part])
-                await self._points.execute(build_statement(grouped, version))
+        series, low, high = new
+        # What belongs to shards that another worker has by now is that worker's to mend.
+        late_series, buckets = (column[ver[late[0]] != 0] for column in late)
+        mended, first, end = join_buckets(late_series, buckets)
+        whole_from = np.full(len(ver), MAX_STEP)
+        whole_from[series] = low
+        columns = zip(new, (mended, first << TIER_SHIFT, end << TIER_SHIFT), strict=True)
+        work = _Work(*(np.concatenate(pair) for pair in columns))
+        for part in work.parts(table):
+            levels = await self._levels(table, part, whole_from)
+            if len(levels[TIER_SHIFT]["series"]):
+                await self._points.insert("tiers", tier_columns(table, levels, ver))
+        if len(series):
+            await self._points.insert("series", _watermarks(table, series, high))
+        if len(late_series):
+            clean = dirty_columns(table, late_series, buckets, is_dirty=False)
+            await self._points.insert("dirty", {**clean, "ver": ver[late_series]})
+
+    async def _levels(
+        self, table: SeriesTable, part: _Work, whole_from: Ints
+    ) -> dict[int, Columns]:
+        """All rows, by shift, that the points in these windows have a part in."""
+        levels = {TIER_SHIFT: await self._narrowest(table, part)}
+        stored = await self._stored(table, levels[TIER_SHIFT], whole_from)
+        for finer, coarser in pairwise(TIER_SHIFTS):
+            rows = fold_up([levels[finer], stored[finer]], coarser - finer)
+            whole = (rows["bucket"] + 1) << coarser <= table.tiered[rows["series"]]
+            levels[coarser] = {name: column[whole] for name, column in rows.items()}
+        return levels
+
+    async def _narrowest(self, table: SeriesTable, part: _Work) -> Columns:
+        where = points_condition(windows(table, *part))
+        rows = select_rows(table, await self._points.query(fine_statement(where, final=False)))
+        repeated = np.flatnonzero(rows["repeats"])
+        if not len(repeated):
+            return rows
+        found = []
+        pairs = np.unique(np.stack([rows["series"][repeated], rows["bucket"][repeated]]), axis=1)
+        series, first, end = join_buckets(pairs[0], pairs[1])
+        for again in _Work(series, first << TIER_SHIFT, end << TIER_SHIFT).parts(table):
+            where = points_condition(windows(table, *again))
+            answer = await self._points.query(fine_statement(where, final=True))
+            found.append(select_rows(table, answer))
+        return fold_up([*found, rows], 0)
+
+    async def _stored(
+        self, table: SeriesTable, fine: Columns, whole_from: Ints
+    ) -> dict[int, Columns]:
+        """Rows that this pass does not make anew, but needs for coarser ones, by shift."""
+        conditions = []
+        for finer, coarser in pairwise(TIER_SHIFTS):
+            pairs = np.stack([fine["series"], fine["bucket"] >> (coarser - TIER_SHIFT)])
+            series, parent = np.unique(pairs, axis=1)
+            ends = (parent + 1) << coarser <= table.tiered[series]
+            lacks = ends & (parent << coarser < whole_from[series])
+            series, first = series[lacks], parent[lacks] << (coarser - finer)
+            grouped = windows(table, series, first, first + (1 << (coarser - finer)))
+            conditions += tiers_conditions(finer, grouped)
+        found = [{name: column[:0] for name, column in fine.items()}]
+        found[0]["shift"] = np.empty(0, np.uint8)
+        for start in range(0, len(conditions), 2 * _WINDOWS_PER_STATEMENT):
+            some = conditions[start : start + 2 * _WINDOWS_PER_STATEMENT]
+            found.append(select_rows(table, await self._points.query(stored_statement(some))))
+        rows = {name: np.concatenate([each[name] for each in found]) for name in found[-1]}
+        return {
+            shift: {name: column[rows["shift"] == shift] for name, column in rows.items()}
+            for shift in TIER_SHIFTS
+        }
 
 
-def _parts(rows: Ints, buckets: Ints) -> list[Ints]:
-    """`rows` cut so that each part builds a bounded number of buckets, and has few windows."""
-    parts, start, total = [], 0, 0
-    for at, count in enumerate(buckets.tolist()):
-        if at > start and (total + count > _BUCKETS_PER_STATEMENT or at - start >= 500):
-            parts.append(rows[start:at])
-            start, total = at, 0
-        total += count
-    if start < len(rows):
-        parts.append(rows[start:])
-    return parts
+class _Work(NamedTuple):
+    """Windows of steps, `low` <= step < `high`, that are made anew."""
+
+    series: Ints
+    low: Ints
+    high: Ints
+
+    def parts(self, table: SeriesTable) -> Iterator[_Work]:
+        """The same in parts of bounded size, each with all windows of its series: a coarse row is
+        then made once, of all that is new."""
+        order = np.argsort(self.series, kind="stable")
+        series, low, high = (column[order] for column in self)
+        buckets = (high - np.maximum(low, table.first_step[series])) >> TIER_SHIFT
+        heads = np.flatnonzero(np.append(True, series[1:] != series[:-1])[: len(series)])
+        counts = np.add.reduceat(buckets, heads).tolist() if len(heads) else []
+        begin, total = 0, 0
+        for head, count in zip(heads.tolist(), counts, strict=True):
+            is_large = total + count > _BUCKETS_PER_STATEMENT
+            if head > begin and (is_large or head - begin >= _WINDOWS_PER_STATEMENT):
+                yield _Work(series[begin:head], low[begin:head], high[begin:head])
+                begin, total = head, 0
+            total += count
+        if begin < len(series):
+            yield _Work(series[begin:], low[begin:], high[begin:])
 
 
 def _watermarks(table: SeriesTable, series: Ints, high: Ints) -> Columns:

@@ -14,12 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import Frame
+from penstock_storage.tiers import TIER_SHIFT
 from penstock_workers.series import NEVER, SeriesTable
 
-__all__ = ["TIER_SHIFT", "Folded", "Piece", "fold"]
-
-TIER_SHIFT = 8
-"""Buckets of the first tier are 2^8 steps wide."""
+__all__ = ["Folded", "Piece", "fold"]
 
 _FLOAT, _INTEGER = 1, 2
 Ints = npt.NDArray[np.int64]
@@ -55,10 +53,12 @@ class Folded:
 
     def late(self, table: SeriesTable) -> tuple[Ints, Ints]:
         """(series, bucket) of the buckets below their series' watermark that these points touch:
-        their tier rows are about to be wrong."""
+        their tier rows are about to be wrong. Buckets that are open are marked already."""
         step: Ints = self.points["step"]
-        late = step < table.tiered[self.rows]
-        pairs = np.unique(np.stack([self.rows[late], step[late] >> TIER_SHIFT]), axis=1)
+        late = np.flatnonzero(step < table.tiered[self.rows])
+        rows, buckets = self.rows[late], step[late] >> TIER_SHIFT
+        marked = buckets == table.open[rows]
+        pairs = np.unique(np.stack([rows[~marked], buckets[~marked]]), axis=1)
         return pairs[0], pairs[1]
 
 

@@ -26,7 +26,7 @@ ALERT_KEY = "_alert"
 
 _MOST_RUNS = 200_000
 
-# Runs with dirty buckets, or with series whose watermark is behind.
+# Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
 SELECT r.id AS run, r.name AS name, p.name AS project
 FROM (SELECT id, name, project FROM penstock.names FINAL WHERE kind = 'run') AS r
@@ -37,7 +37,7 @@ WHERE r.id IN (
     SELECT run FROM (
         SELECT run, min(first_step) AS a, max(last_step) AS z, max(tiered) AS t
         FROM penstock.series GROUP BY run, key, lane
-    ) WHERE z - a >= 8192 AND z - greatest(t, a) >= 4096
+    ) WHERE z - a >= 8192 AND z >= t
 )
 """
 

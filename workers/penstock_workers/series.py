@@ -7,7 +7,8 @@ find the indices of all their series by one look-up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,11 @@ NEVER = -(2**63)
 """`tiered` of a series that has no tiers; below every step."""
 
 _GROWTH = 4_096
+_IDLE_S = 5.0
+_LONGEST_IDLE_S = 600.0
+_PATIENCE = 4
+"""A series is idle after so many times the pause before its last commit: one that logs every minute
+is not idle after ten seconds."""
 
 
 class KnownSeries(NamedTuple):
@@ -35,14 +41,16 @@ class KnownSeries(NamedTuple):
 
 class SeriesTable:
     """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
-    `tiered` (steps below it are in tiers, or are being put there) and `counted` (last step at which
+    `tiered` (steps below it are in tiers, or are being put there), `open` (a bucket below `tiered`
+    that is marked dirty and stays so while points arrive in it) and `counted` (last step at which
     its points were counted).
 
     Frames are folded in a thread while commits end in the event loop: a lock guards the columns
     where they grow and where they are written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._size = 0
         self._index: dict[tuple[int, int, int], int] = {}
@@ -55,7 +63,10 @@ class SeriesTable:
         self.first_step = np.zeros(0, np.int64)
         self.last_step = np.zeros(0, np.int64)
         self.tiered = np.zeros(0, np.int64)
+        self.open = np.zeros(0, np.int64)
         self.counted = np.zeros(0, np.int64)
+        self._noted_s = np.zeros(0, np.float64)
+        self._idle_s = np.zeros(0, np.float64)
 
     def __len__(self) -> int:
         return self._size
@@ -81,7 +92,18 @@ class SeriesTable:
             self.first_step[index] = min(self.first_step[index], known.first_step)
             self.last_step[index] = max(self.last_step[index], known.last_step)
             self.tiered[index] = max(self.tiered[index], known.tiered)
+            self._noted_s[index] = self._clock()
         return index
+
+    def index_of(self, key: int, run: int, lane: int) -> int:
+        """The index of a series that was met before."""
+        return self._index[key, run, lane]
+
+    def is_idle(self) -> npt.NDArray[np.bool_]:
+        """Whether each series got nothing for longer than is usual for it."""
+        size = self._size
+        idle: npt.NDArray[np.bool_] = self._clock() - self._noted_s[:size] > self._idle_s[:size]
+        return idle
 
     def raise_tiered(self, indices: npt.NDArray[np.int64], below: npt.NDArray[np.int64]) -> None:
         """From now on, points below these steps are late."""
@@ -107,6 +129,10 @@ class SeriesTable:
         with self._lock:
             self.first_step[indices] = np.minimum(self.first_step[indices], first)
             self.last_step[indices] = np.maximum(self.last_step[indices], last)
+            now = self._clock()
+            pause = np.where(self._noted_s[indices] > 0, now - self._noted_s[indices], 0.0)
+            self._idle_s[indices] = np.clip(_PATIENCE * pause, _IDLE_S, _LONGEST_IDLE_S)
+            self._noted_s[indices] = now
 
     def _index_of(self, key: int, run: int, lane: int, shard: int) -> int:
         name = (key, run, lane)
@@ -134,8 +160,11 @@ class SeriesTable:
         self.first_step = _extended(self.first_step, extra, 2**63 - 1)
         self.last_step = _extended(self.last_step, extra, NEVER)
         self.tiered = _extended(self.tiered, extra, NEVER)
+        self.open = _extended(self.open, extra, NEVER)
         self.counted = _extended(self.counted, extra, 0)
+        self._noted_s = _extended(self._noted_s, extra, 0)
+        self._idle_s = _extended(self._idle_s, extra, _IDLE_S)
 
 
-def _extended(column: npt.NDArray[Any], extra: int, fill: int) -> npt.NDArray[Any]:
+def _extended(column: npt.NDArray[Any], extra: int, fill: float) -> npt.NDArray[Any]:
     return np.concatenate([column, np.full(extra, fill, column.dtype)])

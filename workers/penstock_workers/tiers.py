@@ -1,23 +1,48 @@
-"""The statements that build tier rows from points. A tier row is a pure function of the points of
-its bucket: building it again, in any grouping, gives the same row."""
+"""Tier rows: the statements that make the narrowest from points, and the fold that makes each
+coarser one from the next finer. A row is a pure function of the points of its bucket: building it
+again, in any grouping, gives the same row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from penstock_workers.fold import TIER_SHIFT, Columns, Ints
+from penstock_storage.tiers import TIER_SHIFT
+from penstock_workers.fold import Columns, Ints
 from penstock_workers.series import SeriesTable
 
-__all__ = ["build_statement", "count_statement", "dirty_columns", "windows"]
+__all__ = [
+    "count_statement",
+    "dirty_columns",
+    "fine_statement",
+    "fold_up",
+    "join_buckets",
+    "points_condition",
+    "select_rows",
+    "stored_statement",
+    "tier_columns",
+    "tiers_conditions",
+    "windows",
+]
 
 Window = tuple[int, int, int, int]
-"""(key, lane, first step, step after the last): what several runs have in common."""
+"""(key, lane, first, end): what several runs have in common."""
+
+_COLUMNS = (
+    "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
+    "non_finite",
+)  # fmt: skip
+_UINT32 = ("count", "non_finite")
+
+
+# -- statements
 
 
 def windows(table: SeriesTable, series: Ints, low: Ints, high: Ints) -> dict[Window, list[int]]:
-    """The runs of each window of steps, so that one condition serves many series."""
+    """The runs of each window (of steps, or of buckets), so that one condition serves many
+    series."""
     grouped: dict[Window, list[int]] = {}
     columns = (table.key[series], table.lane[series], low, high, table.run[series])
     for key, lane, first, end, run in zip(*(c.tolist() for c in columns), strict=True):
@@ -25,16 +50,44 @@ def windows(table: SeriesTable, series: Ints, low: Ints, high: Ints) -> dict[Win
     return grouped
 
 
-def build_statement(grouped: dict[Window, list[int]], version: int) -> str:
-    """Insert the tier rows of all buckets in these windows."""
+def points_condition(grouped: dict[Window, list[int]]) -> str:
+    """Selects the points in these windows of steps."""
+    return " OR ".join(_conditions(grouped, "step"))
+
+
+def tiers_conditions(shift: int, grouped: dict[Window, list[int]]) -> list[str]:
+    """Each selects the tier rows of one width in one of these windows of buckets."""
+    return [f"(shift = {shift} AND {each})" for each in _conditions(grouped, "bucket")]
+
+
+def fine_statement(where: str, *, final: bool) -> str:
+    """The narrowest tier rows of all buckets that have points where the condition holds.
+
+    Without FINAL, which would cost half as much again, a point stored twice counts twice: rows
+    with `repeats` = 1 have to be made again with it. A bucket's steps are marked in four words.
+    """
+    words = (
+        f"bitCount(groupBitOr(if(bitAnd(step, 192) = {word << 6},"
+        " bitShiftLeft(toUInt64(1), bitAnd(step, 63)), 0)))"
+        for word in range(4)
+    )
     return (
-        "INSERT INTO penstock.tiers "
-        f"SELECT key, run, lane, {TIER_SHIFT}, bitShiftRight(step, {TIER_SHIFT}) AS bucket, "
-        "min(step), max(step), minIf(v, isFinite(v)), maxIf(v, isFinite(v)), "
-        "sumIf(v, isFinite(v)), toUInt32(countIf(isFinite(v))), argMin(v, step), argMax(v, step), "
-        f"toUInt32(countIf(not isFinite(v))), {version} "
-        f"FROM penstock.points FINAL WHERE {_condition(grouped)} "
-        "GROUP BY key, run, lane, bucket"
+        f"SELECT key, run, lane, bitShiftRight(step, {TIER_SHIFT}) AS bucket,"
+        " min(step) AS first_step, max(step) AS last_step,"
+        " minIf(v, isFinite(v)) AS min, maxIf(v, isFinite(v)) AS max, sumIf(v, isFinite(v)) AS sum,"
+        " toUInt32(countIf(isFinite(v))) AS count, argMin(v, step) AS first,"
+        " argMax(v, step) AS last, toUInt32(countIf(NOT isFinite(v))) AS non_finite,"
+        f" toUInt8(count() > {' + '.join(words)}) AS repeats"
+        f" FROM penstock.points {'FINAL' if final else ''} PREWHERE {where}"
+        " GROUP BY key, run, lane, bucket SETTINGS optimize_aggregation_in_order = 1"
+    )
+
+
+def stored_statement(conditions: Iterable[str]) -> str:
+    """Tier rows of several widths, as they are stored."""
+    return (
+        f"SELECT key, run, lane, shift, {', '.join(_COLUMNS)} FROM penstock.tiers FINAL"
+        f" PREWHERE {' OR '.join(conditions)}"
     )
 
 
@@ -42,8 +95,89 @@ def count_statement(grouped: dict[Window, list[int]]) -> str:
     """Points of each series in these windows, repeats included: columns key, run, lane, points."""
     return (
         "SELECT key, run, lane, toUInt64(count()) AS points FROM penstock.points "
-        f"WHERE {_condition(grouped)} GROUP BY key, run, lane"
+        f"WHERE {points_condition(grouped)} GROUP BY key, run, lane"
     )
+
+
+def _conditions(grouped: dict[Window, list[int]], column: str) -> Iterator[str]:
+    # All of these are integers that the worker made itself.
+    for (key, lane, first, end), runs in grouped.items():
+        yield (
+            f"(key = {key} AND run IN ({', '.join(map(str, runs))}) AND lane = {lane} "
+            f"AND {column} >= {first} AND {column} < {end})"
+        )
+
+
+# -- rows
+
+
+def select_rows(table: SeriesTable, found: Columns) -> Columns:
+    """An answer's rows, with the index of their series in place of key, run and lane."""
+    key, run, lane = (np.asarray(found[name]) for name in ("key", "run", "lane"))
+    change = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])
+    heads = np.flatnonzero(np.append(True, change)) if len(key) else np.empty(0, np.int64)
+    names = zip(key[heads].tolist(), run[heads].tolist(), lane[heads].tolist(), strict=True)
+    indices = np.array([table.index_of(*name) for name in names], np.int64)
+    series = np.repeat(indices, np.diff(heads, append=len(key)))
+    rest = {name: column for name, column in found.items() if name not in ("key", "run", "lane")}
+    return {"series": series, **rest}
+
+
+def fold_up(parts: list[Columns], by: int) -> Columns:
+    """Rows of one width into rows 2^by times as wide. Of the same bucket in several parts, the row
+    of the first counts."""
+    rows = _distinct(parts)
+    if not len(rows["series"]):
+        return rows
+    parent = rows["bucket"] >> by
+    series = rows["series"]
+    change = (series[1:] != series[:-1]) | (parent[1:] != parent[:-1])
+    starts = np.flatnonzero(np.append(True, change))
+    ends = np.append(starts[1:], len(series)) - 1
+    count = np.add.reduceat(rows["count"].astype(np.int64), starts)
+    has_values = rows["count"] > 0
+    low = np.minimum.reduceat(np.where(has_values, rows["min"], np.inf), starts)
+    high = np.maximum.reduceat(np.where(has_values, rows["max"], -np.inf), starts)
+    return {
+        "series": series[starts],
+        "bucket": parent[starts],
+        "first_step": rows["first_step"][starts],
+        "last_step": rows["last_step"][ends],
+        "min": np.where(count > 0, low, 0.0),
+        "max": np.where(count > 0, high, 0.0),
+        "sum": np.add.reduceat(rows["sum"], starts),
+        "count": count,
+        "first": rows["first"][starts],
+        "last": rows["last"][ends],
+        "non_finite": np.add.reduceat(rows["non_finite"].astype(np.int64), starts),
+    }
+
+
+def join_buckets(series: Ints, buckets: Ints) -> tuple[Ints, Ints, Ints]:
+    """(series, first, end) of each stretch of neighbours; pairs come sorted, without repeats."""
+    if not len(series):
+        return series, buckets, buckets
+    change = (series[1:] != series[:-1]) | (buckets[1:] != buckets[:-1] + 1)
+    starts = np.flatnonzero(np.append(True, change))
+    ends = np.append(starts[1:], len(series)) - 1
+    return series[starts], buckets[starts], buckets[ends] + 1
+
+
+def tier_columns(
+    table: SeriesTable, levels: dict[int, Columns], ver: npt.NDArray[np.uint64]
+) -> Columns:
+    """What an insert into `tiers` takes: rows by shift; `ver` by series."""
+    series = np.concatenate([rows["series"] for rows in levels.values()])
+    columns = {name: np.concatenate([rows[name] for rows in levels.values()]) for name in _COLUMNS}
+    shifts = [np.full(len(rows["series"]), shift, np.uint8) for shift, rows in levels.items()]
+    return {
+        "key": table.key[series],
+        "run": table.run[series],
+        "lane": table.lane[series],
+        "shift": np.concatenate(shifts),
+        **{name: c.astype(np.uint32) if name in _UINT32 else c for name, c in columns.items()},
+        "ver": ver[series],
+    }
 
 
 def dirty_columns(table: SeriesTable, series: Ints, buckets: Ints, *, is_dirty: bool) -> Columns:
@@ -58,14 +192,13 @@ def dirty_columns(table: SeriesTable, series: Ints, buckets: Ints, *, is_dirty: 
     }
 
 
-def _condition(grouped: dict[Window, list[int]]) -> str:
-    # All of these are integers that the worker made itself.
-    return " OR ".join(
-        f"(key = {key} AND run IN ({_list(runs)}) AND lane = {lane} "
-        f"AND step >= {first} AND step < {end})"
-        for (key, lane, first, end), runs in grouped.items()
-    )
-
-
-def _list(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _distinct(parts: list[Columns]) -> Columns:
+    """Rows by (series, bucket); of equal ones the first part's."""
+    names = ("series", *_COLUMNS)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    source = np.repeat(np.arange(len(parts)), [len(part["series"]) for part in parts])
+    order = np.lexsort((source, joined["bucket"], joined["series"]))
+    series, bucket = joined["series"][order], joined["bucket"][order]
+    is_new = np.append(True, (series[1:] != series[:-1]) | (bucket[1:] != bucket[:-1]))
+    kept = order[is_new[: len(order)]]
+    return {name: column[kept] for name, column in joined.items()}

@@ -9,7 +9,6 @@ from support.series import lane_row
 
 from penstock_storage.plan import (
     FOREVER,
-    TIER_SHIFT,
     Plan,
     Range,
     Window,
@@ -18,6 +17,7 @@ from penstock_storage.plan import (
 )
 from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import NEVER, Dirty, SeriesTable
+from penstock_storage.tiers import TIER_SHIFTS
 from penstock_storage.windows import conditions
 
 STEPS = st.integers(-(2**53) + 1, 2**53 - 1)
@@ -50,11 +50,12 @@ def table(series: list[tuple[int, int, int]]) -> SeriesTable:
     )
 
 
-def covering(plan: Plan, lane: int, step: int) -> list[str]:
-    points = [w for w in plan.points if w.lane == lane and w.lo <= step < w.hi]
-    bucket = step >> TIER_SHIFT
-    tiers = [w for w in plan.tiers if w.lane == lane and w.lo <= bucket < w.hi]
-    return ["points"] * len(points) + ["tiers"] * len(tiers)
+def covering(plan: Plan, lane: int, step: int) -> list[int]:
+    """The widths, as shifts, of the windows that hold a step; -1 for points."""
+    found = [-1 for w in plan.points if w.lane == lane and w.lo <= step < w.hi]
+    for shift, windows in plan.tiers.items():
+        found += [shift for w in windows if w.lane == lane and w.lo <= step >> shift < w.hi]
+    return found
 
 
 @st.composite
@@ -62,7 +63,7 @@ def cases(draw: st.DrawFn) -> tuple[SeriesTable, Range, dict[tuple[int, int], in
     series, dirty, ends = [], [], {}
     for lane in range(draw(st.integers(1, 3))):
         first = draw(st.integers(-5_000, 5_000))
-        last = first + draw(st.integers(0, 40_000))
+        last = first + draw(st.one_of(st.integers(0, 40_000), st.integers(0, 4_000_000)))
         tiered = draw(st.one_of(st.just(NEVER), st.integers(first - 600, last + 600)))
         series.append((first, last, tiered))
         if draw(st.booleans()):
@@ -95,19 +96,22 @@ def test_every_visible_step_is_read_once_and_from_where_it_is_right(
         edges = {first, last, visible.lo, end, int(series.tiered[lane])}
         edges |= {bucket << 8 for each, bucket in marks if each == lane}
         probes = {edge + by for edge in edges for by in (-257, -256, -1, 0, 1, 255, 256)}
-        for step in probes | set(range(first, last + 1, 509)):
+        probes |= {(edge >> s << s) + by for edge in edges for s in TIER_SHIFTS for by in (-1, 0)}
+        for step in probes | set(range(first, last + 1, (last - first) // 80 + 1)):
             if not first <= step <= last:
                 continue
             found = covering(plan, lane, step) if plan is not None else []
             shown = visible.lo <= step < end
             seen = seen or shown
             assert len(found) == shown
-            if found == ["tiers"]:
-                bucket = step >> TIER_SHIFT
-                assert (bucket + 1) << TIER_SHIFT <= series.tiered[lane]
-                assert (lane, bucket) not in marks
-                assert visible.lo <= max(bucket << 8, first)
-                assert min(((bucket + 1) << 8) - 1, last) < end
+            for shift in set(found) - {-1}:
+                bucket = step >> shift
+                assert plan is not None
+                assert shift <= plan.shift
+                assert (bucket + 1) << shift <= series.tiered[lane]
+                assert not any(each == lane and b >> (shift - 8) == bucket for each, b in marks)
+                assert visible.lo <= max(bucket << shift, first)
+                assert min(((bucket + 1) << shift) - 1, last) < end
     assert (plan is not None) or not seen
 
 
@@ -119,9 +123,21 @@ def test_conditions_select_what_the_windows_hold(
     plan = plan_chart(series, buckets, visible=visible, ends=ends, dirty=dirty)
     if plan is None:
         return
-    for condition in conditions(plan.points, series, "step"):
+    for condition in conditions({"": plan.points}, series, "step"):
         assert len(condition) < 200_000
         assert condition.count("(") == condition.count(")")
+
+
+def test_a_long_series_takes_few_rows_at_every_zoom() -> None:
+    last = 100_000_000
+    series = table([(0, last, (last >> 8) + 1 << 8)])
+    rng = np.random.default_rng(1)
+    for size in (10**5, 10**6, 10**7, 10**8):
+        for lo in rng.integers(0, last - size + 1, 20).tolist():
+            plan = plan_chart(series, 500, visible=Range(lo, lo + size))
+            assert plan is not None
+            assert plan.tier_rows <= 500 * 4 + 2 * 3 * 8
+            assert plan.point_rows <= (2 * 256 if plan.shift >= 8 else size)
 
 
 def test_thousands_of_windows_make_short_statements() -> None:
@@ -132,7 +148,7 @@ def test_thousands_of_windows_make_short_statements() -> None:
         np.ones(count, np.uint32), numbers, zeros.astype(np.uint16), zeros, zeros, zeros
     )
     windows = [Window(1, int(run), 0, int(run) * 1_000, int(run) * 1_000 + 5) for run in numbers]
-    statements = list(conditions(windows, series, "step"))
+    statements = list(conditions({"": windows}, series, "step"))
     assert len(statements) == 3
     assert max(map(len, statements)) < 200_000
 
