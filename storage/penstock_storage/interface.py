@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy.typing as npt
 
@@ -13,7 +13,7 @@ from penstock_common.auth import ApiKey
 
 __all__ = [
     "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "PointStore", "ProjectRow", "RunChange",
-    "RunRef", "RunRow",
+    "RunRef", "RunRow", "RunText",
 ]  # fmt: skip
 
 Column: TypeAlias = "npt.NDArray[Any] | list[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
@@ -89,6 +89,24 @@ class RunRow:
     """host, program, python …, `define_metric` rules, exit_code."""
 
 
+class RunText(NamedTuple):
+    """A run as it lies in the catalog, its JSON columns not decoded (they may hold NaN)."""
+
+    number: int
+    tick: int
+    run: str
+    name: str
+    state: str
+    group: str
+    job_type: str
+    notes: str
+    tags: str
+    config: str
+    summary: str
+    created_at: int
+    updated_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
     number: int
@@ -128,7 +146,8 @@ class Catalog(Protocol):
     """Users, projects, runs, keys: small rows, many readers, transactions."""
 
     async def setup(self) -> None:
-        """Create what is missing; raise `Broken` if the schema is newer than this code's."""
+        """Create or upgrade the tables; raise `Broken` if newer code made them what this code
+        cannot use. Several processes may do so at once."""
 
     async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
         """The rows of these runs, created (state running, name = id) where missing."""
@@ -152,7 +171,19 @@ class Catalog(Protocol):
     async def runs(self, entity: str, project: str) -> list[RunRow]:
         """All runs of a project, newest first; empty if there is no such project."""
 
+    def runs_since(self, project: int, tick: int) -> AsyncIterator[Sequence[RunText]]:
+        """The runs of a project that changed after `tick`, part by part, in no order; all of them
+        after -1. To go on later, ask for what changed after the highest tick seen."""
+
     async def run(self, ref: RunRef) -> RunRow | None: ...
+
+    async def run_rows(self, numbers: Sequence[int]) -> dict[int, RunRow]:
+        """Those of these runs that exist, by number."""
+
+    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+        """The numbers of those of these runs of a project that exist, by id."""
+
+    async def project_number(self, entity: str, project: str) -> int | None: ...
 
     async def keys(self, project: int) -> dict[str, int]:
         """Every key name of the project and its number."""

@@ -3,74 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import math
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
-from support.postgres import Postgres, running_postgres, why_no_postgres
+from support.catalogs import NewUrl, opened
+from support.postgres import why_no_postgres
 
 from penstock.errors import Broken, Rejected, Transient
-from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.tables import MAX_LANE
 from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
 
 REF = RunRef("ana", "mnist", "r1")
-
-
-NewUrl = Callable[[], Awaitable[str]]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def postgres() -> AsyncIterator[Postgres]:
-    if reason := why_no_postgres():
-        pytest.skip(reason)
-    async with running_postgres() as server:
-        yield server
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
-    """Makes URLs of new, empty databases."""
-    if request.param == "postgres":
-        server: Postgres = request.getfixturevalue("postgres")
-        return server.new_database
-    numbers = itertools.count()
-
-    async def new_file() -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/catalog{next(numbers)}.db"
-
-    return new_file
-
-
-@pytest.fixture
-async def url(new_url: NewUrl) -> str:
-    return await new_url()
-
-
-@pytest.fixture
-async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
-    async with opened(url) as catalog:
-        yield catalog
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[SqlCatalog]:
-    catalog = SqlCatalog(url, clock=lambda: 1_000)
-    try:
-        await catalog.setup()
-        yield catalog
-    finally:
-        await catalog.close()
 
 
 async def new_run(catalog: Catalog, run: str = "r1") -> int:

@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import os
 import pwd
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ _START_S = 30.0
 
 def why_no_postgres() -> str | None:
     """Why `running_postgres` cannot work here, or None if it can."""
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+    if _program("initdb") is None or _program("postgres") is None:
         return "PostgreSQL is not installed"
     if importlib.util.find_spec("asyncpg") is None:
         return "asyncpg is not installed"
@@ -34,12 +35,19 @@ def why_no_postgres() -> str | None:
     return None
 
 
+def _program(name: str) -> str | None:
+    """Where a program of PostgreSQL is: on PATH, or where Debian keeps the newest."""
+    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    newest = sorted(versions, key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))])
+    return shutil.which(name) or next(map(str, reversed(newest)), None)
+
+
 def _user() -> str | None:
-    """Whom to run the server as: nobody else unless we are root."""
-    if os.geteuid() != 0:
-        return None
-    with suppress(KeyError):
-        return pwd.getpwnam("postgres").pw_name
+    """Whom to run the server as if we are root, whom PostgreSQL refuses: no one of importance."""
+    if os.geteuid() == 0:
+        for name in ("postgres", "nobody"):
+            with suppress(KeyError):
+                return pwd.getpwnam(name).pw_name
     return None
 
 
@@ -74,8 +82,11 @@ async def running_postgres() -> AsyncIterator[Postgres]:
     if user is not None:
         shutil.chown(folder, user)
     data = folder / "data"
+    programs = [_program(name) for name in ("initdb", "postgres")]
+    assert programs[0] is not None
+    assert programs[1] is not None
     initdb = await asyncio.create_subprocess_exec(
-        *("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8"),
+        *(programs[0], "-D", str(data), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8"),
         "--no-locale",
         stdout=asyncio.subprocess.DEVNULL,
         user=user,
@@ -83,7 +94,7 @@ async def running_postgres() -> AsyncIterator[Postgres]:
     )
     assert await initdb.wait() == 0
     server = await asyncio.create_subprocess_exec(
-        *("postgres", "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"),
+        *(programs[1], "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"),
         stderr=asyncio.subprocess.DEVNULL,
         user=user,
         cwd=folder,

@@ -22,6 +22,7 @@ from penstock_storage.catalog.tables import (
     projects,
     runs,
 )
+from penstock_storage.catalog.updates import stamp_new_runs
 from penstock_storage.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_runs"]
@@ -50,6 +51,7 @@ async def add_runs(
         for ref in refs
     ]
     await connection.execute(database.insert_missing(runs), rows)
+    await stamp_new_runs(connection, numbers.values(), now)
     await _check_numbers(connection, runs)
 
 

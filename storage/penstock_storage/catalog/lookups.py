@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Text, or_, select, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.tables import keys, lanes, projects, runs
-from penstock_storage.interface import RunRef, RunRow
+from penstock_storage.interface import RunRef, RunRow, RunText
 
 __all__ = [
-    "chunks", "find_keys", "find_lanes", "find_projects", "find_runs", "run_row", "select_runs",
+    "changed_runs", "chunks", "find_keys", "find_lanes", "find_projects", "find_run_numbers",
+    "find_runs", "read_runs", "run_row", "select_runs",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
+_PART = 5_000
 _CHUNK = 2_000  # SQLite takes 32,766 values in a statement, PostgreSQL's driver 32,767
 
 select_runs = select(
@@ -26,6 +28,17 @@ select_runs = select(
     projects.c.project.label("project_name"),
 ).join(projects, runs.c.project == projects.c.number)
 """Rows for `run_row`."""
+
+
+# The columns of JSON stay text: whoever reads this many decodes what they need.
+_select_texts = select(
+    runs.c.number,
+    runs.c.tick,
+    *(runs.c[name] for name in ("run", "name", "state", "group", "job_type", "notes")),
+    *(type_coerce(runs.c[name], Text).label(name) for name in ("tags", "config", "summary")),
+    runs.c.created_at,
+    runs.c.updated_at,
+)
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -59,6 +72,39 @@ async def find_runs(connection: AsyncConnection, wanted: Iterable[RunRef]) -> di
             for row in (await connection.execute(query)).mappings():
                 found[RunRef(entity, project, row["run"])] = run_row(row)
     return found
+
+
+async def find_run_numbers(
+    connection: AsyncConnection, project: int, wanted: Iterable[str]
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in chunks(list(wanted)):
+        query = select(runs.c.run, runs.c.number).where(
+            runs.c.project == project, runs.c.run.in_(chunk)
+        )
+        found.update((name, number) for name, number in await connection.execute(query))
+    return found
+
+
+async def read_runs(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, RunRow]:
+    found: dict[int, RunRow] = {}
+    for chunk in chunks(numbers):
+        query = select_runs.where(runs.c.number.in_(chunk))
+        rows = (await connection.execute(query)).mappings()
+        found |= {row["number"]: run_row(row) for row in rows}
+    return found
+
+
+async def changed_runs(
+    connection: AsyncConnection, project: int, tick: int
+) -> AsyncIterator[list[RunText]]:
+    """The runs of a project that changed after `tick`, and those that have no tick, in parts."""
+    query = _select_texts.where(
+        runs.c.project == project, or_(runs.c.tick > tick, runs.c.tick == 0)
+    )
+    async with connection.stream(query.execution_options(yield_per=_PART)) as found:
+        async for part in found.partitions():
+            yield [RunText._make(row) for row in part]
 
 
 def run_row(row: RowMapping) -> RunRow:

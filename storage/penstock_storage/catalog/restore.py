@@ -16,6 +16,7 @@ from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_entities
 from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.catalog.updates import stamp_new_runs
 from penstock_storage.names import lane_name
 
 __all__ = ["all_names", "restore_names"]
@@ -84,6 +85,8 @@ async def _add(
         if rows:
             await connection.execute(insert(table), rows)
             await database.raise_sequence(connection, table)
+        if rows and table is runs:
+            await stamp_new_runs(connection, {row["project"] for row in rows}, now)
     rows = [_row(name, now) for name in missing if name[0] == "lane"]
     if rows:
         await connection.execute(insert(lanes), rows)

@@ -7,33 +7,36 @@ exists takes no lock; only what is missing is written, in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import func, select
 
-from penstock.errors import Broken
-from penstock_storage.catalog import restore, tables
-from penstock_storage.catalog.changes import apply_change
+from penstock_storage.catalog import restore, tables, updates
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_runs
 from penstock_storage.catalog.lookups import (
+    changed_runs,
     chunks,
     find_keys,
     find_lanes,
+    find_projects,
+    find_run_numbers,
     find_runs,
+    read_runs,
     run_row,
     select_runs,
 )
-from penstock_storage.interface import ApiKey, LaneRow, ProjectRow, RunChange, RunRef, RunRow
+from penstock_storage.interface import (
+    ApiKey,
+    LaneRow,
+    ProjectRow,
+    RunChange,
+    RunRef,
+    RunRow,
+    RunText,
+)
 
 __all__ = ["SqlCatalog"]
-
-_CHANGEABLE = (
-    "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
-    "versions", "updated_at",
-)  # fmt: skip
 
 
 class SqlCatalog:
@@ -49,22 +52,12 @@ class SqlCatalog:
         self._clock = clock
 
     async def setup(self) -> None:
-        meta = tables.meta
+        # Only who sets a catalog up needs Alembic.
+        from penstock_storage.catalog import schema  # noqa: PLC0415
+
         async with self._database.writing() as connection:
             await self._database.lock_setup(connection)
-            await connection.run_sync(lambda sync: meta.create(sync, checkfirst=True))
-            found = await connection.scalar(
-                select(meta.c.value).where(meta.c.name == "schema_version")
-            )
-            if found is not None and int(found) > tables.CATALOG_VERSION:
-                raise Broken(
-                    f"the catalog has schema version {found}, this Penstock knows up to"
-                    f" {tables.CATALOG_VERSION}: use the newer Penstock that wrote it"
-                )
-            await connection.run_sync(tables.metadata.create_all)
-            if found is None:
-                version = str(tables.CATALOG_VERSION)
-                await connection.execute(meta.insert().values(name="schema_version", value=version))
+            await connection.run_sync(schema.upgrade)
 
     async def close(self) -> None:
         await self._database.close()
@@ -108,49 +101,28 @@ class SqlCatalog:
     # -- changes
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
-        by_run: dict[int, list[RunChange]] = {}
-        for change in changes:
-            by_run.setdefault(change.run, []).append(change)
-        if not by_run:
-            return
-        runs = tables.runs
-        async with self._database.writing() as connection:
-            for numbers in chunks(sorted(by_run)):
-                query = select(runs).where(runs.c.number.in_(numbers)).order_by(runs.c.number)
-                found = await connection.execute(query.with_for_update())
-                rows = [dict(row) for row in found.mappings()]
-                if len(rows) != len(numbers):
-                    unknown = sorted(set(numbers) - {row["number"] for row in rows})
-                    raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
-                for row in rows:
-                    row["updated_at"] = max(row["updated_at"], now)
-                    for change in by_run[row["number"]]:
-                        apply_change(row, change)
-                await _write(connection, rows)
+        if changes:
+            async with self._database.writing() as connection:
+                await updates.change_runs(connection, changes, now)
 
     async def touch_runs(self, runs: Sequence[int], now: int) -> None:
-        if not runs:
-            return
-        table = tables.runs
-        async with self._database.writing() as connection:
-            for numbers in chunks(sorted(set(runs))):
-                await connection.execute(
-                    update(table)
-                    .where(table.c.number.in_(numbers), table.c.updated_at < now)
-                    .values(updated_at=now)
-                )
+        if runs:
+            async with self._database.writing() as connection:
+                await updates.touch_runs(connection, runs, now)
 
     # -- reading
 
     async def projects(self, entity: str | None = None) -> list[ProjectRow]:
         projects, runs = tables.projects, tables.runs
-        updated = func.coalesce(func.max(runs.c.updated_at), projects.c.created_at)
-        query = (
-            select(projects, func.count(runs.c.number).label("runs"), updated.label("updated_at"))
-            .outerjoin(runs, runs.c.project == projects.c.number)
-            .group_by(projects.c.number)
-            .order_by(updated.desc(), projects.c.number.desc())
-        )
+        count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
+        query = select(
+            projects.c.number,
+            projects.c.entity,
+            projects.c.project,
+            count.label("runs"),
+            projects.c.created_at,
+            projects.c.updated_at,
+        ).order_by(projects.c.updated_at.desc(), projects.c.number.desc())
         if entity is not None:
             query = query.where(projects.c.entity == entity)
         async with self._database.reading() as connection:
@@ -162,6 +134,24 @@ class SqlCatalog:
         ).order_by(tables.runs.c.created_at.desc(), tables.runs.c.number.desc())
         async with self._database.reading() as connection:
             return [run_row(row) for row in (await connection.execute(query)).mappings()]
+
+    async def runs_since(self, project: int, tick: int) -> AsyncIterator[Sequence[RunText]]:
+        async with self._database.reading() as connection:
+            async for part in changed_runs(connection, project, tick):
+                yield part
+
+    async def run_rows(self, numbers: Sequence[int]) -> dict[int, RunRow]:
+        async with self._database.reading() as connection:
+            return await read_runs(connection, numbers)
+
+    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+        async with self._database.reading() as connection:
+            return await find_run_numbers(connection, project, names)
+
+    async def project_number(self, entity: str, project: str) -> int | None:
+        async with self._database.reading() as connection:
+            found = await find_projects(connection, [(entity, project)])
+        return found.get((entity, project))
 
     async def run(self, ref: RunRef) -> RunRow | None:
         async with self._database.reading() as connection:
@@ -215,17 +205,3 @@ class SqlCatalog:
             return None
         scopes = frozenset(row["scopes"])
         return ApiKey(row["id"], row["entity"], scopes, row["secret_hash"], row["revoked"])
-
-
-async def _write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    runs = tables.runs
-    statement = (
-        update(runs)
-        .where(runs.c.number == bindparam("of_number"))
-        .values({name: bindparam(f"new_{name}") for name in _CHANGEABLE})
-    )
-    values = [
-        {"of_number": row["number"], **{f"new_{name}": row[name] for name in _CHANGEABLE}}
-        for row in rows
-    ]
-    await connection.execute(statement, values)

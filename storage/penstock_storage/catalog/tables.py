@@ -1,4 +1,9 @@
-"""The catalog's tables. Numbers are handed out in ascending order and never again."""
+"""The catalog's tables as this code uses them; `penstock_storage.catalog.migrations` makes them.
+
+Numbers are handed out in ascending order and never again. `tick` counts the changes of a project's
+runs: a run has the tick of its last change, written under a lock on its project, so that whoever
+sees a tick sees every change with a lower one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -22,7 +28,6 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "CATALOG_VERSION",
     "MAX_LANE",
     "MAX_NUMBER",
     "api_keys",
@@ -35,7 +40,6 @@ __all__ = [
     "runs",
 ]
 
-CATALOG_VERSION = 1
 MAX_NUMBER = 2**32 - 1
 MAX_LANE = 2**16 - 1
 
@@ -81,6 +85,10 @@ def _time(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
 
+def _tick() -> Column[int]:
+    return Column("tick", BigInteger, nullable=False, default=0, server_default="0")
+
+
 meta = Table(
     "meta",
     metadata,
@@ -96,6 +104,8 @@ projects = _table(
     Column("entity", ForeignKey("entities.name"), nullable=False),
     Column("project", Text, nullable=False),
     _time("created_at"),
+    Column("updated_at", BigInteger, nullable=False, default=0, server_default="0"),
+    _tick(),
     UniqueConstraint("entity", "project"),
 )
 
@@ -117,7 +127,10 @@ runs = _table(
     _json("versions"),
     _time("created_at"),
     _time("updated_at"),
+    _tick(),
     UniqueConstraint("project", "run"),
+    Index("runs_by_tick", "project", "tick"),
+    Index("runs_by_age", "project", "created_at", "number"),
 )
 
 keys = _table(

@@ -1,0 +1,10 @@
+"""Alembic's entry: runs revisions on the connection that `penstock_storage.catalog.schema` holds,
+inside its transaction."""
+
+from alembic import context
+
+from penstock_storage.catalog.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()

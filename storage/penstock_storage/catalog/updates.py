@@ -1,0 +1,117 @@
+"""Writing to runs that exist: changes, and the news that data came in.
+
+Every transaction locks the runs that it changes, in the order of their numbers, then their
+projects, whose ticks it moves on. So no two wait for each other, and ticks become visible in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, case, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock.errors import Broken
+from penstock_storage.catalog.changes import apply_change
+from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.tables import projects, runs
+from penstock_storage.interface import RunChange
+
+__all__ = ["change_runs", "stamp_new_runs", "touch_runs"]
+
+Row = dict[str, Any]
+
+_CHANGEABLE = (
+    "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
+    "versions", "updated_at", "tick",
+)  # fmt: skip
+
+
+async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange], now: int) -> None:
+    """Apply all changes. Raises `Broken` if a run is unknown."""
+    by_run: dict[int, list[RunChange]] = {}
+    for change in changes:
+        by_run.setdefault(change.run, []).append(change)
+    rows = await _locked(connection, sorted(by_run))
+    ticks = await _next_ticks(connection, {row["project"] for row in rows}, now)
+    for row in rows:
+        row["tick"] = ticks[row["project"]]
+        row["updated_at"] = max(row["updated_at"], now)
+        for change in by_run[row["number"]]:
+            apply_change(row, change)
+    if rows:
+        await _write(connection, rows)
+
+
+async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> None:
+    """Move `updated_at` of these runs forward to `now`."""
+    behind: dict[int, list[int]] = {}
+    for chunk in chunks(sorted(set(numbers))):
+        query = (
+            select(runs.c.number, runs.c.project)
+            .where(runs.c.number.in_(chunk), runs.c.updated_at < now)
+            .order_by(runs.c.number)
+        )
+        for number, project in await connection.execute(query.with_for_update()):
+            behind.setdefault(project, []).append(number)
+    ticks = await _next_ticks(connection, behind, now)
+    for project, touched in behind.items():
+        for chunk in chunks(touched):
+            await connection.execute(
+                update(runs)
+                .where(runs.c.number.in_(chunk))
+                .values(updated_at=now, tick=ticks[project])
+            )
+
+
+async def stamp_new_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> None:
+    """Give the new runs of these projects their first tick."""
+    for project, tick in (await _next_ticks(connection, numbers, now)).items():
+        await connection.execute(
+            update(runs).where(runs.c.project == project, runs.c.tick == 0).values(tick=tick)
+        )
+
+
+async def _next_ticks(
+    connection: AsyncConnection, numbers: Collection[int], now: int
+) -> dict[int, int]:
+    """The next tick of each of these projects, which are locked until the transaction ends."""
+    ticks: dict[int, int] = {}
+    at = projects.c.updated_at
+    moved = {"tick": projects.c.tick + 1, "updated_at": case((at < now, now), else_=at)}
+    for chunk in chunks(sorted(numbers)):
+        query = (
+            select(projects.c.number, projects.c.tick)
+            .where(projects.c.number.in_(chunk))
+            .order_by(projects.c.number)
+        )
+        # Others may go on adding runs to them meanwhile.
+        locked = await connection.execute(query.with_for_update(key_share=True))
+        ticks |= {number: tick + 1 for number, tick in locked}
+        await connection.execute(update(projects).where(projects.c.number.in_(chunk)).values(moved))
+    return ticks
+
+
+async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[Row]:
+    rows: list[Row] = []
+    for chunk in chunks(numbers):
+        query = select(runs).where(runs.c.number.in_(chunk)).order_by(runs.c.number)
+        rows += map(dict, (await connection.execute(query.with_for_update())).mappings())
+    if len(rows) != len(numbers):
+        unknown = sorted(set(numbers) - {row["number"] for row in rows})
+        raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
+    return rows
+
+
+async def _write(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    statement = (
+        update(runs)
+        .where(runs.c.number == bindparam("of_number"))
+        .values({name: bindparam(f"new_{name}") for name in _CHANGEABLE})
+    )
+    values = [
+        {"of_number": row["number"], **{f"new_{name}": row[name] for name in _CHANGEABLE}}
+        for row in rows
+    ]
+    await connection.execute(statement, values)
