@@ -7,14 +7,17 @@ includes the wait for the next look.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -75,7 +78,7 @@ def rows(seconds: float) -> Iterator[Row]:
 def _training(
     stack: Stack, points_per_s: float, seconds: float
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as spool:
+    with tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True) as spool:
         environ = {
             **os.environ,
             "PENSTOCK_BASE_URL": stack.url,
@@ -102,6 +105,14 @@ def _training(
             for process in processes:
                 process.terminate()
                 process.wait(60)
+            _end_shipper(Path(spool))
+
+
+def _end_shipper(root: Path) -> None:
+    """It would outlive the training, as it should."""
+    if text := (root / "shipper.lock").read_text():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(text), signal.SIGTERM)
 
 
 def _watch(stack: Stack, every_s: float, seconds: float) -> list[float]:

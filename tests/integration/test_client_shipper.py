@@ -4,10 +4,12 @@ whatever fails, and what is sent again has the same bytes."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from support.ledger import Fault, Ledger, serve_ledger
 from support.spools import Senders, drive, new_writer, points_in, wait_until
 
 from penstock.credentials import store_key
+from penstock.launch import ensure_shipper, is_shipper_running
 from penstock.progress import load_progress
 from penstock.shipper import sender as sender_module
 from penstock.shipper.columns import BatchLimits
@@ -374,6 +377,31 @@ def test_shipper_process_sends_and_leaves(tmp_path: Path, ledger: Ledger) -> Non
     second.close()
     assert shipper.wait(30) == 0
     assert all(load_progress(path).done for path in tmp_path.iterdir() if path.is_dir())
+
+
+def test_many_runs_at_once_start_one_shipper(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(lambda _: ensure_shipper(tmp_path), range(64)))
+    starters = [process for process in started if process is not None]
+    try:
+        assert len(starters) == 1
+        assert starters[0].wait(20) == 0
+        wait_until(lambda: is_shipper_running(tmp_path))
+        assert ensure_shipper(tmp_path) is None
+    finally:
+        end_shipper(tmp_path)
+    wait_until(lambda: not is_shipper_running(tmp_path))
+    # Whoever dies while starting one is no obstacle.
+    again = ensure_shipper(tmp_path)
+    assert again is not None
+    again.wait(20)
+    end_shipper(tmp_path)
+
+
+def end_shipper(root: Path) -> None:
+    lock = root / "shipper.lock"
+    wait_until(lambda: is_shipper_running(root) and lock.read_text() != "")
+    os.kill(int(lock.read_text()), signal.SIGKILL)
 
 
 def test_killed_shipper_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     parser.add_argument("--limit-bytes", type=int, default=2 << 30)
     parser.add_argument("--detach", action="store_true", help="go on in the background")
+    parser.add_argument("--starting-fd", type=int, help="holds a lock until this shipper runs")
     options = parser.parse_args()
     os.umask(0o077)
     os.nice(_NICENESS)
@@ -32,6 +33,9 @@ def main() -> None:
     # Once more after each shift: a spool may have come between the last look and the lock's end.
     while True:
         with hold_root(options.root) as elected:
+            if options.starting_fd is not None:
+                os.close(options.starting_fd)
+                options.starting_fd = None
             if not elected:
                 return
             log.info("started, process %d", os.getpid())
