@@ -20,6 +20,7 @@ import psutil
 from penstock.errors import Rejected
 from penstock_common import logs
 from penstock_common.lifecycle import stop_on_signals
+from penstock_server.copies import add_copy_commands
 from penstock_server.datafolder import DataFolder
 from penstock_server.leftovers import end_leftovers
 from penstock_server.supervisor import Supervisor, UpOptions, listen
@@ -54,6 +55,7 @@ def add_commands(subparsers: Any) -> None:
         "--data", type=Path, default=_default_data(), help="data folder (%(default)s)"
     )
     down.set_defaults(run=_down)
+    add_copy_commands(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
         # No character begins an option here: all arguments are the role's own.
         parser = subparsers.add_parser(

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from penstock.errors import Broken, Rejected, Transient
 __all__ = ["Blob", "BlobStore", "ObjectBlobStore", "open_blobs"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_PREFIX = "sha256"
 _CHUNK_BYTES = 2**20
 _PART_BYTES = 8 * 2**20  # of a multipart upload; S3 wants 5 MiB at least
 
@@ -53,6 +54,12 @@ class BlobStore(Protocol):
     async def get(self, digest: str) -> Blob | None: ...
 
     async def exists(self, digest: str) -> bool: ...
+
+    def sizes(self) -> AsyncIterator[tuple[str, int]]:
+        """Every blob's digest and size in bytes, in no order."""
+
+    async def delete(self, digest: str) -> None:
+        """Remove a blob; one that is missing is removed already."""
 
 
 def open_blobs(location: str) -> BlobStore:
@@ -101,6 +108,18 @@ class ObjectBlobStore:
                 return False
             return True
 
+    async def sizes(self) -> AsyncIterator[tuple[str, int]]:
+        with _sorted_errors():
+            async for found in obstore.list(self._store, _PREFIX):
+                for meta in found:
+                    digest = meta["path"].rpartition("/")[2]
+                    if _DIGEST.fullmatch(digest):
+                        yield digest, meta["size"]
+
+    async def delete(self, digest: str) -> None:
+        with _sorted_errors(), suppress(exceptions.NotFoundError, FileNotFoundError):
+            await obstore.delete_async(self._store, _path(digest))
+
 
 class _Upload:
     """A stream on its way in: checked before its last byte is taken for the last."""
@@ -145,7 +164,7 @@ async def _read(found: obstore.GetResult) -> AsyncIterator[bytes]:
 def _path(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise Rejected("a blob's digest is 64 lower-case hex digits", code="bad_digest")
-    return f"sha256/{digest[:2]}/{digest}"
+    return f"{_PREFIX}/{digest[:2]}/{digest}"
 
 
 def _flush(path: Path) -> None:

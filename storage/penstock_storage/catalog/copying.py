@@ -1,0 +1,83 @@
+"""The catalog's tables as lines of JSON, out of one database and into another, of either kind.
+
+A line is a row, `["runs", {"number": 7, …}]`; bytes are base64. What is read is one moment of the
+database. What the tables hold is not looked into, so that a table or a column that is added is
+copied too; a column that an older copy lacks gets its default.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from sqlalchemy import LargeBinary, Table, func, select, text
+
+from penstock.errors import Broken
+from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.tables import metadata
+
+__all__ = ["dump_catalog", "load_catalog", "require_empty"]
+
+_ROWS = 500
+_OF_SETUP = "meta"
+"""The table that is written when a database is set up: it says what that database is."""
+
+
+async def dump_catalog(database: Database) -> AsyncIterator[bytes]:
+    """Every row as a line, tables in the order in which they can be filled again."""
+    async with database.reading() as connection:
+        if not database.is_sqlite:  # one view for all statements, as SQLite has it anyway
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        for table in _tables():
+            rows = await connection.stream(select(table))
+            async for row in rows.mappings():
+                yield _line(table, dict(row))
+
+
+async def load_catalog(database: Database, lines: Iterator[bytes]) -> int:
+    """Put the rows of a copy into a database that is set up and empty, all or none.
+
+    Returns how many there were. Raises `Broken` for a line of a table that is not known here.
+    """
+    tables = {table.name: table for table in _tables()}
+    loaded = 0
+    async with database.writing() as connection:
+        for name, rows in groupby(map(json.loads, lines), key=lambda line: str(line[0])):
+            table = tables.get(name)
+            if table is None:
+                raise Broken(f"the copy has a table {name!r}, which this Penstock does not know")
+            while some := [_row(table, row) for _, row in islice(rows, _ROWS)]:
+                await connection.execute(table.insert(), some)
+                loaded += len(some)
+            if "number" in table.c:
+                await database.raise_sequence(connection, table)
+    return loaded
+
+
+async def require_empty(database: Database) -> None:
+    """Raise `Broken` if a database that is set up holds any data."""
+    async with database.reading() as connection:
+        for table in _tables():
+            if await connection.scalar(select(func.count()).select_from(table)):
+                raise Broken(f"the catalog is not empty: its table {table.name} has rows")
+
+
+def _tables() -> list[Table]:
+    return [table for table in metadata.sorted_tables if table.name != _OF_SETUP]
+
+
+def _line(table: Table, row: dict[str, Any]) -> bytes:
+    for column in table.c:
+        if isinstance(column.type, LargeBinary) and row[column.name] is not None:
+            row[column.name] = base64.b64encode(row[column.name]).decode()
+    return json.dumps([table.name, row], separators=(",", ":")).encode() + b"\n"
+
+
+def _row(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    for column in table.c:
+        if isinstance(column.type, LargeBinary) and row.get(column.name) is not None:
+            row[column.name] = base64.b64decode(row[column.name])
+    return row

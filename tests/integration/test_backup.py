@@ -1,0 +1,212 @@
+"""A backup brings everything back: to another folder, after the data is gone, and then it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from support.up import Up, end_shipper, running_up, start_up, wait_until
+
+from penstock_storage.archive import generations
+from penstock_storage.blobs import open_blobs
+
+TRAIN = """
+import math, penstock as wandb
+with wandb.init(project="kept", id="train", config={"lr": 0.1, "odd": math.nan}) as run:
+    for i in range(500):
+        run.log({"loss": 1 / (i + 1), "epoch": i // 100, "odd": math.nan if i % 3 else -0.0})
+    run.log({"note": "done", "list": [1, 2]})
+    run.summary["best"] = 7
+"""
+MORE = """
+import penstock as wandb
+with wandb.init(project="kept", id="later") as run:
+    for i in range(20):
+        run.log({"loss": float(i), "new/key": i})
+"""
+# Logs a hundred rows each time that it is told to, then ends: one writer all the time.
+IN_PARTS = """
+import pathlib, time, penstock as wandb
+folder = pathlib.Path({folder!r})
+with wandb.init(project="kept", id="parts") as run:
+    for part in range(3):
+        while not (folder / str(part)).exists():
+            time.sleep(0.02)
+        for i in range(100 * part, 100 * part + 100):
+            run.log({{"x": float(i)}})
+"""
+BLOB = b"a picture of no particular thing" * 1000
+DIGEST = hashlib.sha256(BLOB).hexdigest()
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "penstock.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def copied(*arguments: str) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def lines(up: Up, run: str) -> list[dict[str, Any]]:
+    request = Request(f"{up.url}/v1/runs/local/kept/{run}/history")
+    request.add_header("Authorization", f"Bearer {up.api_key}")
+    with urlopen(request, timeout=30) as reply:
+        return [json.loads(line) for line in reply.read().splitlines()]
+
+
+def rows_of(up: Up, run: str) -> int:
+    try:
+        return len(lines(up, run))
+    except HTTPError:  # not there yet
+        return 0
+
+
+def everything(up: Up) -> dict[str, Any]:
+    chart = {"project": "kept", "runs": ["train"], "keys": ["loss", "odd"], "lanes": "rank"}
+    return {
+        "run": up.get("/v1/runs/local/kept/train"),
+        "rows": lines(up, "train"),
+        "charts": up.post("/v1/charts", chart),
+        "keys": up.get("/v1/projects/local/kept/keys"),
+        "projects": up.get("/v1/projects"),
+    }
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def put_blob(folder: Path) -> None:
+    asyncio.run(_put_blob(folder))
+
+
+async def _put_blob(folder: Path) -> None:
+    await open_blobs(str(folder)).put(DIGEST, _chunks(BLOB), limit_bytes=2**20)
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_all_is_back_after_the_data_is_gone(tmp_path: Path) -> None:
+    data, copies = tmp_path / "data", tmp_path / "copies"
+    with running_up(tmp_path) as up:
+        put_blob(data / "blobs")
+        done = up.run_python(TRAIN)
+        assert done.returncode == 0, done.stderr
+        before, key = everything(up), up.api_key
+        assert len(before["rows"]) == 501
+        copied("backup", "--data", str(data), "--to", str(copies))  # while it runs
+    shutil.rmtree(data)
+    copied("restore", "--from", str(copies), "--data", str(data))
+    for path in (data, data / "secrets"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for path in (data / "api_key", data / "secrets" / "pepper"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with running_up(tmp_path) as up:
+        assert up.api_key == key
+        assert everything(up) == before
+        assert (data / "blobs" / "sha256" / DIGEST[:2] / DIGEST).read_bytes() == BLOB
+        # New names get new numbers: nothing of the old run changes when others log.
+        done = up.run_python(MORE)
+        assert done.returncode == 0, done.stderr
+        assert [row["new/key"] for row in lines(up, "later")] == list(range(20))
+        after = everything(up)
+        assert after["run"] == before["run"]
+        assert after["rows"] == before["rows"]
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
+def test_clients_send_again_what_the_copy_lacks(tmp_path: Path) -> None:
+    data, copies, flags = tmp_path / "data", tmp_path / "copies", tmp_path / "flags"
+    flags.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    up = start_up(tmp_path, port=port)
+    script = subprocess.Popen(
+        [sys.executable, "-c", IN_PARTS.format(folder=str(flags))],
+        env=up.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        (flags / "0").touch()
+        wait_until(lambda: rows_of(up, "parts") == 100, 30)
+        copied("backup", "--data", str(data), "--to", str(copies))
+        (flags / "1").touch()
+        wait_until(lambda: rows_of(up, "parts") == 200, 30)
+        # The copy's marks are those of the first part. The client was told that both are stored.
+        up.stop()
+        shutil.rmtree(data)
+        copied("restore", "--from", str(copies), "--data", str(data))
+        up = start_up(tmp_path, port=port)
+        assert rows_of(up, "parts") == 100
+        (flags / "2").touch()
+        assert script.wait(60) == 0
+        wait_until(lambda: rows_of(up, "parts") == 300, 30)
+        assert [row["x"] for row in lines(up, "parts")] == [float(i) for i in range(300)]
+    finally:
+        script.kill()
+        script.wait()
+        up.stop()
+        end_shipper(tmp_path)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
+def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
+    data, copies, new = tmp_path / "data", tmp_path / "copies", tmp_path / "new"
+    with running_up(tmp_path) as up:
+        put_blob(data / "blobs")
+        body = {"project": "kept", "run": "r", "rows": [{"step": 1, "v": 1.0}]}
+        up.post("/v1/batches", body)
+        wait_until(lambda: up.get("/v1/projects")["projects"])
+    copied("backup", "--data", str(data), "--to", str(copies))  # while it is stopped
+    copied("backup", "--data", str(data), "--to", str(copies), "--keep", "1")
+    (generation,) = generations(copies)
+    for path in (copies, generation):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in generation.iterdir()} == {0o600}
+
+    def refused(*arguments: str, saying: str) -> None:
+        done = cli("restore", *arguments)
+        assert done.returncode == 1
+        assert saying in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert not new.exists()
+
+    to_new = ("--data", str(new))
+    refused("--from", str(copies), "--data", str(data), saying="not empty")
+    refused("--from", str(tmp_path / "nowhere"), *to_new, saying="no backup")
+    blob = copies / "blobs" / "sha256" / DIGEST[:2] / DIGEST
+    blob.rename(tmp_path / "blob")
+    refused("--from", str(copies), *to_new, saying=DIGEST)
+    (tmp_path / "blob").rename(blob)
+    for name in ("points.zst", "catalog.zst", "blobs.zst"):
+        whole = (generation / name).read_bytes()
+        (generation / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        refused("--from", str(copies), *to_new, saying=name)
+        (generation / name).write_bytes(whole)
+    (generation / "names.zst").rename(tmp_path / "names.zst")
+    refused("--from", str(generation), *to_new, saying="names.zst")
+    (tmp_path / "names.zst").rename(generation / "names.zst")
+    manifest = (generation / "manifest.json").read_text()
+    (generation / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 99'))
+    refused("--from", str(generation), *to_new, saying="format 99")
+    (generation / "manifest.json").unlink()
+    refused("--from", str(generation), *to_new, saying="manifest.json")
+    (generation / "manifest.json").write_text(manifest)
+    copied("restore", "--from", str(generation), "--data", str(new))
+    assert not list(tmp_path.glob(".*restoring"))
