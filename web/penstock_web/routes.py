@@ -11,6 +11,7 @@ from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_web.access import Access
 from penstock_web.curves import ChartHandler
+from penstock_web.differences import DiffHandler
 from penstock_web.events import EventHandler
 from penstock_web.live import LiveFeed
 from penstock_web.names import Names
@@ -60,6 +61,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_get(f"{_PROJECT}/runs", runs.runs)
     router.add_get(f"{_PROJECT}/keys", runs.keys)
     router.add_get(f"{_PROJECT}/events", EventHandler(feed, access, names).get, allow_head=False)
+    router.add_get(f"{_PROJECT}/diff", DiffHandler(parts.store, access, names).get)
     router.add_get(_RUN, runs.run)
     router.add_get(
         f"{_RUN}/history", HistoryHandler(parts.store, runs, names).get, allow_head=False
