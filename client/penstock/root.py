@@ -15,7 +15,7 @@ from pathlib import Path
 
 from penstock.errors import PenstockError
 
-__all__ = ["default_root", "is_network", "open_root", "spools_in", "used_bytes"]
+__all__ = ["default_root", "folder_bytes", "is_network", "open_root", "spools_in", "used_bytes"]
 
 _NETWORK_TYPES = ("nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs")
 
@@ -82,10 +82,11 @@ def spools_in(root: Path) -> Iterator[Path]:
 
 def used_bytes(root: Path) -> int:
     """The disk space that all spools under `root` take."""
-    return sum(_bytes_in(folder) for folder in spools_in(root))
+    return sum(folder_bytes(folder) for folder in spools_in(root))
 
 
-def _bytes_in(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """The disk space that one spool takes."""
     total = 0
     # Files and whole folders may go while this looks at them.
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

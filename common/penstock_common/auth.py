@@ -73,13 +73,17 @@ class KeyAuthenticator:
         self._lookup = lookup
         self._pepper = pepper
         self._known: dict[str, tuple[float, Principal]] = {}
+        self.hits = 0
+        self.misses = 0
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal:
         """The principal of the `Authorization` header. Raises `Rejected` (401)."""
         header = headers.get("Authorization", "")
         known = self._known.get(header)
         if known is not None and known[0] > time.monotonic():
+            self.hits += 1
             return known[1]
+        self.misses += 1
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise _unauthorized("no_key", "this needs an API key")

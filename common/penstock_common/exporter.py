@@ -1,33 +1,35 @@
-"""Serving a process' metrics on a unix socket of its own, and adding up those of many.
+"""Serving a process' metrics on a socket of its own, and putting those of many on one page.
 
-On one machine several gateways share a port, so a scrape reaches any one of them; each also listens
-on a socket in a folder, and whoever is scraped asks all of them.
+On one machine several gateways share a port, so a scrape reaches any one of them; each process also
+listens on a unix socket in a folder, and whoever is scraped asks all of them. A role that runs alone
+listens on an address of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.errors import Rejected
 from penstock_common.metrics import Metrics
 
-__all__ = ["CONTENT_TYPE", "gather", "metrics_server"]
+__all__ = ["CONTENT_TYPE", "gather", "merged", "metrics_server"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TIMEOUT_S = 2.0
 
 
 @asynccontextmanager
-async def metrics_server(socket: str, metrics: Metrics) -> AsyncIterator[None]:
-    """Serve `metrics` on this unix socket while the block runs; '' serves nothing."""
-    if not socket:
+async def metrics_server(
+    metrics: Metrics, *, socket: str = "", listen: str = ""
+) -> AsyncIterator[None]:
+    """Serve `metrics` while the block runs: on the unix socket `socket`, on `listen` (`host:port`), on
+    both or neither."""
+    if not socket and not listen:
         yield
         return
     app = web.Application()
@@ -38,21 +40,31 @@ async def metrics_server(socket: str, metrics: Metrics) -> AsyncIterator[None]:
     app.router.add_get("/metrics", get)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    Path(socket).unlink(missing_ok=True)
-    await web.UnixSite(runner, socket).start()
     try:
+        if socket:
+            Path(socket).unlink(missing_ok=True)
+            await web.UnixSite(runner, socket).start()
+        if listen:
+            await web.TCPSite(runner, *_address(listen)).start()
         yield
     finally:
         await runner.cleanup()
-        Path(socket).unlink(missing_ok=True)
+        if socket:
+            Path(socket).unlink(missing_ok=True)
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise Rejected(f"{listen!r} is not host:port", code="bad_settings")
+    return host.strip("[]"), int(port)
 
 
 async def gather(folder: Path) -> bytes:
     """The metrics of every process with a socket in `folder`, told apart by the label `process`."""
     sockets = sorted(folder.glob("*.metrics"))
     texts = await asyncio.gather(*(_fetch(socket) for socket in sockets))
-    found = {socket.stem: text for socket, text in zip(sockets, texts, strict=True) if text}
-    return generate_latest(_merged(found))
+    return merged({socket.stem: text for socket, text in zip(sockets, texts, strict=True)}).encode()
 
 
 async def _fetch(socket: Path) -> str:
@@ -69,27 +81,33 @@ async def _fetch(socket: Path) -> str:
         return ""
 
 
-def _merged(texts: dict[str, str]) -> CollectorRegistry:
-    families: dict[str, Metric] = {}
+def merged(texts: Mapping[str, str]) -> str:
+    """Pages of several processes as one: each metric described once, each sample with its process.
+
+    Line by line, since reading and writing thousands of samples as objects would hold up the event
+    loop that serves this. The pages are our own: names and labels need no check.
+    """
+    families: dict[str, list[str]] = {}
     for process, text in texts.items():
-        for family in text_string_to_metric_families(text):
-            known = families.setdefault(
-                family.name, Metric(family.name, family.documentation, family.type)
-            )
-            for sample in family.samples:
-                labels = {**sample.labels, "process": process}
-                known.samples.append(sample._replace(labels=labels))
-    registry = CollectorRegistry()
-    registry.register(_Fixed(list(families.values())))
-    return registry
+        lines: list[str] = []
+        is_new = True
+        for line in text.splitlines():
+            if line.startswith("# HELP "):
+                name = line.split(" ", 3)[2]
+                is_new = name not in families
+                lines = families.setdefault(name, [])
+            if line.startswith("#"):
+                if is_new:
+                    lines.append(line)
+            elif line:
+                lines.append(_labelled(line, process))
+    return "".join(f"{line}\n" for lines in families.values() for line in lines)
 
 
-class _Fixed:
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Metric]:
-        return self._families
-
-    def describe(self) -> list[Metric]:
-        return []
+def _labelled(sample: str, process: str) -> str:
+    """The sample with the label `process`, first of its labels."""
+    name, brace, rest = sample.partition("{")
+    if brace and " " not in name:
+        return f'{name}{{process="{process}",{rest}'
+    name, _, value = sample.partition(" ")
+    return f'{name}{{process="{process}"}} {value}'

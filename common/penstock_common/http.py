@@ -10,12 +10,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import Counter, Histogram
 
 from penstock.errors import Rejected, Transient
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.metrics import AUTH_FAILURES, GatewayMetrics
 
-__all__ = ["error_response", "json_response", "middleware"]
+__all__ = ["POINTS", "error_response", "json_response", "middleware"]
+
+POINTS = "points"
+"""Where a handler says how many points or buckets its answer holds."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,19 +56,8 @@ def error_response(error: Rejected | Transient) -> web.Response:
 def middleware(metrics: GatewayMetrics) -> Middleware:
     """Counts and times every request, and turns what it raises into an answer."""
 
-    # Looking up a label set costs more than counting: those that were seen are kept.
-    counts: dict[tuple[str, str, int], Counter] = {}
-    times: dict[str, Histogram] = {}
     open_requests: set[int] = set()
     metrics.in_flight.set_function(lambda: len(open_requests))
-
-    def count(route: str, method: str, code: int, took_s: float) -> None:
-        name = (route, method, code)
-        if name not in counts:
-            counts[name] = metrics.requests.labels(route, method, str(code))
-            times[route] = metrics.request_seconds.labels(route)
-        counts[name].inc()
-        times[route].observe(took_s)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -77,6 +68,7 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
             try:
                 response = await handler(request)
             except Exception as error:
+                _count_refusal(error, metrics)
                 response = _answer_to(error)
             code = response.status
             return response
@@ -84,9 +76,18 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
             open_requests.discard(id(request))
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
-            count(route, _method(request), code, time.perf_counter() - started)
+            metrics.requests.labels(route, _method(request), str(code)).inc()
+            metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            if POINTS in request:
+                metrics.query_points.observe(request[POINTS])
 
     return answer
+
+
+def _count_refusal(error: Exception, metrics: GatewayMetrics) -> None:
+    if isinstance(error, Rejected) and error.status in (401, 403):
+        reason = error.code if error.code in AUTH_FAILURES else "other"
+        metrics.auth_failures.labels(reason).inc()
 
 
 def _answer_to(error: Exception) -> web.StreamResponse:

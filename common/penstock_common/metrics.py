@@ -1,4 +1,5 @@
-"""Every Prometheus metric of the servers, declared once with its meaning.
+"""Every Prometheus metric of the servers, declared once with its meaning; docs/operations.md lists
+them.
 
 A process makes one `Metrics` over a registry of its own. Labels take values from closed sets only:
 never a project, run, key or user. Label sets are initialised to 0, so that a rate is never missing.
@@ -6,24 +7,35 @@ never a project, run, key or user. Label sets are initialised to 0, so that a ra
 
 from __future__ import annotations
 
+import gc
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
 
-__all__ = ["GatewayMetrics", "Metrics", "WorkerMetrics"]
+from penstock_common.keys import SHARDS
+from penstock_common.tallies import Counted, Counters, Histograms, Spread, Tally
 
-_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+__all__ = [
+    "VERSION",
+    "GatewayMetrics",
+    "Metrics",
+    "StoreMetrics",
+    "SupervisorMetrics",
+    "WorkerMetrics",
+]
+
+VERSION = version("penstock")
+LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 INGEST_OUTCOMES = (
     "queued",
@@ -35,9 +47,33 @@ INGEST_OUTCOMES = (
     "overloaded",
     "queue_error",
 )
+REJECTIONS = (
+    "bad_body", "bad_column", "bad_compression", "bad_field", "bad_frame", "bad_framing",
+    "bad_idempotency_key", "bad_json", "bad_key", "bad_msgpack", "bad_name", "bad_record",
+    "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
+    "forbidden", "idempotency_conflict", "overloaded", "too_large", "too_many_batches",
+    "too_many_elements", "too_many_frames", "too_many_keys", "too_many_points",
+    "too_many_records", "unauthorized", "unknown_content_type", "unknown_encoding",
+    "unknown_version", "queue_unavailable", "other",
+)  # fmt: skip
 QUEUE_ERRORS = ("timeout", "oom", "misconf", "readonly", "loading", "connection", "other")
+AUTH_FAILURES = (
+    "no_key",
+    "malformed_key",
+    "unknown_key",
+    "revoked_key",
+    "forbidden",
+    "cross_site",
+    "other",
+)
 WORKER_OUTCOMES = ("committed", "duplicate", "dead_lettered")
 WORKER_ERRORS = ("queue", "store", "catalog", "batch", "fenced")
+STORE_OPERATIONS = ("read", "insert", "other")
+STORE_ERRORS = (
+    "busy", "cancelled", "network", "out_of_memory", "out_of_space", "read_only", "shutting_down",
+    "statement", "timeout", "too_many_parts",
+)  # fmt: skip
+CHILDREN = ("redis", "store", "worker", "gateway")
 
 
 class Metrics:
@@ -47,86 +83,152 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self.registry.register(_Collections())
         build = self.gauge("build_info", "The running build; always 1.", ["version", "python"])
-        build.labels(version("penstock"), platform.python_version()).set(1)
+        build.labels(VERSION, platform.python_version()).set(1)
 
-    def counter(
-        self, name: str, text: str, labels: Iterable[str] = (), values: Iterable[str] = ()
-    ) -> Counter:
-        metric = Counter(f"penstock_{name}", text, list(labels), registry=self.registry)
+    def counters(self, name: str, text: str, label: str, values: Iterable[str] = ()) -> Counters:
+        """A counter with one label, at 0 for each of `values`."""
+        family = Counters(f"penstock_{name}", text, label.split(","))
         for value in values:
-            metric.labels(value)
-        return metric
+            family.labels(value)
+        self.registry.register(family)
+        return family
+
+    def counter(self, name: str, text: str) -> Tally:
+        """A counter without labels."""
+        family = Counters(f"penstock_{name}", text)
+        self.registry.register(family)
+        return family.labels()
+
+    def counted(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """A counter that something else keeps."""
+        self.registry.register(Counted(f"penstock_{name}", text, value))
 
     def gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
         return Gauge(f"penstock_{name}", text, list(labels), registry=self.registry)
 
-    def histogram(
-        self,
-        name: str,
-        text: str,
-        labels: Iterable[str] = (),
-        buckets: tuple[float, ...] = _LATENCY,
-    ) -> Histogram:
-        return Histogram(
-            f"penstock_{name}", text, list(labels), registry=self.registry, buckets=buckets
-        )
+    def histogram(self, name: str, text: str, bounds: Sequence[float] = LATENCY) -> Spread:
+        """A histogram without labels."""
+        family = Histograms(f"penstock_{name}", text, (), bounds)
+        self.registry.register(family)
+        return family.labels()
+
+    def histograms(
+        self, name: str, text: str, label: str, values: Iterable[str] = ()
+    ) -> Histograms:
+        """A histogram of seconds with one label."""
+        family = Histograms(f"penstock_{name}", text, (label,), LATENCY)
+        for value in values:
+            family.labels(value)
+        self.registry.register(family)
+        return family
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
+class _Collections:
+    """What Python's garbage collector did, under the names that Python's own client gives it."""
+
+    def collect(self) -> Iterable[Metric]:
+        texts = {
+            "collections": "Times each generation was collected.",
+            "objects_collected": "Objects that a collection freed.",
+            "objects_uncollectable": "Objects that a collection could not free.",
+        }
+        stats = gc.get_stats()
+        for (name, text), field in zip(
+            texts.items(), ("collections", "collected", "uncollectable"), strict=True
+        ):
+            family = CounterMetricFamily(f"python_gc_{name}", text, labels=["generation"])
+            for generation, counts in enumerate(stats):
+                family.add_metric([str(generation)], counts[field])
+            yield family
+
+
 class GatewayMetrics(Metrics):
-    """What a gateway reports, beside HTTP as a whole."""
+    """What a gateway reports, beside HTTP as a whole. It also serves the read API and the page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.requests = self.counter(
-            "http_requests_total", "Requests answered.", ["route", "method", "code"]
+        self._ingest()
+        self._clients()
+        self.requests = self.counters(
+            "http_requests_total", "Requests answered.", "route,method,code"
         )
-        self.request_seconds = self.histogram(
-            "http_request_duration_seconds", "Time from request to answer.", ["route"]
+        self.request_seconds = self.histograms(
+            "http_request_duration_seconds", "Time from request to answer.", "route"
         )
         self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered.")
-        self.batches = self.counter(
-            "ingest_batches_total", "Batches by what became of them.", ["outcome"], INGEST_OUTCOMES
+        self.auth_failures = self.counters(
+            "auth_failures_total", "Requests refused for their key.", "reason", AUTH_FAILURES
         )
-        self.points = self.counter("ingest_points_total", "Points in batches that were queued.")
-        self.bytes = self.counter(
-            "ingest_bytes_total", "Bytes of batches: as sent, and the values in them.",
-            ["stage"], ("wire", "decoded"),
-        )  # fmt: skip
-        self.body_bytes = self.gauge(
-            "ingest_body_bytes_in_flight", "Bytes of request bodies held in memory."
-        )
-        self.batch_points = self.histogram(
-            "ingest_batch_points", "Points per batch.", buckets=_SIZES
-        )
-        self.append_seconds = self.histogram(
-            "queue_append_duration_seconds", "Time to append one group of batches to the queue."
-        )
-        self.append_errors = self.counter(
-            "queue_append_errors_total", "Appends that failed.", ["kind"], QUEUE_ERRORS
-        )
-        self.auth_failures = self.counter(
-            "auth_failures_total", "Requests refused for their key.", ["reason"],
-            ("no_key", "malformed_key", "unknown_key", "revoked_key", "forbidden"),
-        )  # fmt: skip
         self.loop_lag = self.histogram(
             "event_loop_lag_seconds", "How late the event loop woke a timer."
         )
         self.draining = self.gauge("draining", "1 while the process is shutting down.")
+        self.live_streams = self.gauge("web_live_streams", "Browsers that listen for news.")
+        self.query_points = self.histogram(
+            "web_query_points_returned", "Points or buckets in one answer of the chart API.", SIZES
+        )
+
+    def _ingest(self) -> None:
+        self.batches = self.counters(
+            "ingest_batches_total", "Batches by what became of them.", "outcome", INGEST_OUTCOMES
+        )
+        self.rejections = self.counters(
+            "ingest_rejections_total", "Requests with batches refused, by error code.", "reason",
+            REJECTIONS,
+        )  # fmt: skip
+        self.points = self.counter("ingest_points_total", "Points in batches that were queued.")
+        self.bytes = self.counters(
+            "ingest_bytes_total", "Bytes of batches: as sent, and the values in them.",
+            "stage", ("wire", "decoded"),
+        )  # fmt: skip
+        self.body_bytes = self.gauge(
+            "ingest_body_bytes_in_flight", "Bytes of request bodies held in memory."
+        )
+        self.batch_points = self.histogram("ingest_batch_points", "Points per batch.", SIZES)
+        self.append_seconds = self.histogram(
+            "queue_append_duration_seconds", "Time from handing a batch to the queue to its answer."
+        )
+        self.append_errors = self.counters(
+            "queue_append_errors_total", "Appends that failed.", "kind", QUEUE_ERRORS
+        )
+
+    def _clients(self) -> None:
+        self.client_dropped = self.counter(
+            "client_rows_dropped_total", "Logged rows that clients had no room for."
+        )
+        self.client_retries = self.counter(
+            "client_retries_total", "Requests that clients had to repeat."
+        )
+        self.client_spool_bytes = self.gauge(
+            "client_spool_bytes", "Bytes in the spools of writers heard of in the last minute."
+        )
+        self.client_batches = self.counters(
+            "client_version_batches_total", "Batches by the client that sent them.", "version",
+            (VERSION, "other"),
+        )  # fmt: skip
 
 
 class WorkerMetrics(Metrics):
-    """What a worker reports."""
+    """What a worker reports. One worker, the owner of shard 0, also reports on queue and store as a
+    whole: see `penstock_workers.gauges`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.entries_read = self.counter("worker_entries_read_total", "Queue entries read.")
-        self.batches = self.counter(
-            "worker_batches_total", "Batches by what became of them.", ["outcome"], WORKER_OUTCOMES
+        self.entries_read = self.counters(
+            "worker_entries_read_total", "Queue entries read, again after a restart.", "shard",
+            map(str, range(SHARDS)),
+        )  # fmt: skip
+        self.rewinds = self.counter(
+            "worker_rewinds_total", "Times the worker began again at the start of its shards."
+        )
+        self.batches = self.counters(
+            "worker_batches_total", "Batches by what became of them.", "outcome", WORKER_OUTCOMES
         )
         self.points = self.counter(
             "worker_points_committed_total", "Points committed, repeats within a commit dropped."
@@ -137,11 +239,9 @@ class WorkerMetrics(Metrics):
         self.commit_seconds = self.histogram(
             "worker_commit_duration_seconds", "Time to store one commit and free its entries."
         )
-        self.commit_batches = self.histogram(
-            "worker_commit_batches", "Batches per commit.", buckets=_SIZES
-        )
+        self.commit_batches = self.histogram("worker_commit_batches", "Batches per commit.", SIZES)
         self.delay_seconds = self.histogram(
-            "worker_end_to_end_delay_seconds", "From received by a gateway to committed."
+            "worker_end_to_end_delay_seconds", "From received by a gateway to committed, per batch."
         )
         self.last_commit = self.gauge(
             "worker_last_commit_timestamp_seconds", "When the last commit ended."
@@ -150,12 +250,12 @@ class WorkerMetrics(Metrics):
             "worker_last_loop_timestamp_seconds", "When the loop last turned."
         )
         self.shards = self.gauge("worker_shards", "Shards that this worker owns.")
-        self.errors = self.counter(
-            "worker_errors_total", "Failures, each retried.", ["kind"], WORKER_ERRORS
+        self.missing = self.gauge(
+            "worker_missing_batches",
+            "Numbers below ones that came, of batches that did not come (yet).",
         )
-        self.dead_letters = self.gauge("worker_dead_letters", "Batches in the dead-letter streams.")
-        self.stream_entries = self.gauge(
-            "stream_entries", "Batches not yet committed (the exact backlog).", ["shard"]
+        self.errors = self.counters(
+            "worker_errors_total", "Failures, each retried.", "kind", WORKER_ERRORS
         )
         self.tier_buckets = self.counter(
             "worker_tier_series_total", "Series whose tiers were built."
@@ -163,3 +263,33 @@ class WorkerMetrics(Metrics):
         self.compact_seconds = self.histogram(
             "worker_compact_duration_seconds", "Time of one pass over tiers."
         )
+
+
+class StoreMetrics(Metrics):
+    """What the embedded store's process reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operation_seconds = self.histograms(
+            "store_operation_duration_seconds",
+            "Time of one statement, its answer sent.",
+            "operation",
+            STORE_OPERATIONS,
+        )
+        self.errors = self.counters(
+            "store_errors_total", "Statements that failed.", "operation,kind"
+        )
+        for operation in STORE_OPERATIONS:
+            for kind in STORE_ERRORS:
+                self.errors.labels(operation, kind)
+
+
+class SupervisorMetrics(Metrics):
+    """What `penstock up` itself reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restarts = self.counters(
+            "up_child_restarts_total", "Children that died and were started again.", "child",
+            CHILDREN,
+        )  # fmt: skip

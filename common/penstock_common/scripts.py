@@ -6,7 +6,7 @@ tells clients to send again what was queued but not committed.
 
 from __future__ import annotations
 
-__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "RELEASE", "RENEW"]
+__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW"]
 
 _INCARNATION = """
 local incarnation = redis.call('GET', KEYS[4])
@@ -114,10 +114,32 @@ for i = 1, tonumber(ARGV[letters]) do
     redis.call('XADD', KEYS[6], '*', unpack(fields))
   end
 end
-for i = 0, entries - 1 do
-  redis.call('XDEL', KEYS[2], ARGV[first + 2 * i])
-  redis.call('HDEL', KEYS[3], ARGV[first + 2 * i + 1])
-  redis.call('HDEL', KEYS[5], ARGV[first + 2 * i])
+local failed = redis.call('EXISTS', KEYS[5]) == 1
+for from = 0, entries - 1, 1000 do
+  local ids, fields = {}, {}
+  for i = from, math.min(from + 1000, entries) - 1 do
+    ids[#ids + 1] = ARGV[first + 2 * i]
+    fields[#fields + 1] = ARGV[first + 2 * i + 1]
+  end
+  redis.call('XDEL', KEYS[2], unpack(ids))
+  redis.call('HDEL', KEYS[3], unpack(fields))
+  if failed then redis.call('HDEL', KEYS[5], unpack(ids)) end
 end
 return 1
+"""
+
+# What a shard's queue looks like, without moving any batch.
+# KEYS: stream, dead, lease, incarnation
+# -> {entries, bytes or false, id of the first entry or false, dead letters, 1 if owned,
+#     incarnation or false}
+LOOK = """
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+return {
+  redis.call('XLEN', KEYS[1]),
+  redis.call('MEMORY', 'USAGE', KEYS[1]) or false,
+  first and first[1] or false,
+  redis.call('XLEN', KEYS[2]),
+  redis.call('EXISTS', KEYS[3]),
+  redis.call('GET', KEYS[4])
+}
 """

@@ -38,6 +38,7 @@ class ServerSettings:
     default_entity: str = option("local", "entity of the first API key")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_socket: str = option("", "unix socket on which this process serves its metrics")
+    metrics_listen: str = option("", "host:port on which this process serves its metrics")
 
 
 @dataclass(frozen=True, kw_only=True)

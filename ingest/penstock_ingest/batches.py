@@ -20,10 +20,11 @@ from penstock.wire import (
 )
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.http import json_response
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.metrics import REJECTIONS, GatewayMetrics
 from penstock_ingest.append import Appended, Appender, Mark
 from penstock_ingest.body import BodyReader
 from penstock_ingest.pace import Pace
+from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batch_from_json
 from penstock_ingest.status import ServerStatus
 
@@ -55,6 +56,7 @@ class BatchHandler:
         self._limits = limits
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
+        self._reports = ClientReports(metrics)
         self._queued = metrics.batches.labels("queued")
         self._duplicate = metrics.batches.labels("duplicate")
 
@@ -147,13 +149,13 @@ class BatchHandler:
             self._queued.inc()
             self._metrics.points.inc(points)
             self._metrics.batch_points.observe(points)
+            self._reports.note(batch)
         else:
             self._duplicate.inc()
 
     def _count_refusal(self, error: Rejected | Transient) -> None:
         self._metrics.batches.labels(_outcome(error)).inc()
-        if error.status in (401, 403):
-            self._metrics.auth_failures.labels(error.code).inc()
+        self._metrics.rejections.labels(_reason(error)).inc()
 
     def _reply(self, marks: list[Mark], status: int) -> web.Response:
         last = marks[-1]
@@ -201,3 +203,11 @@ def _outcome(error: Rejected | Transient) -> str:
     if error.code == "overloaded":
         return "overloaded"
     return "queue_error" if isinstance(error, Transient) else "invalid"
+
+
+def _reason(error: Rejected | Transient) -> str:
+    if error.status == 401:
+        return "unauthorized"
+    if isinstance(error, Transient) and error.code.startswith("queue_"):
+        return "queue_unavailable"
+    return error.code if error.code in REJECTIONS else "other"

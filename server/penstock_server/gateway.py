@@ -31,6 +31,7 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.health import Health
 from penstock_storage.connect import open_catalog, open_points
+from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.parts import WebParts
 from penstock_web.routes import add_routes as add_read_routes
 
@@ -75,6 +76,18 @@ async def build(
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
+        metrics.counted(
+            "auth_cache_hits_total",
+            "Requests whose key was checked within 30 s before.",
+            lambda: authenticator.hits,
+        )
+        metrics.counted(
+            "auth_cache_misses_total",
+            "Requests whose key was looked up in the catalog.",
+            lambda: authenticator.misses,
+        )
+        feeds: list[LiveFeed] = []
+        metrics.live_streams.set_function(lambda: sum(feed.watchers for feed in feeds))
         health = Health(redis, keys, points, catalog, status, metrics, settings.metrics_peers)
 
         def add_routes(app: web.Application) -> web.Application:
@@ -83,6 +96,7 @@ async def build(
                 add_write_routes(app, write)
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
+                feeds.append(app[LIVE_FEED])
             return app
 
         app = add_routes(
@@ -131,7 +145,9 @@ async def serve(settings: GatewaySettings, listener: socket.socket, stop: asynci
             handler_cancellation=True,
         )
         await runner.setup()
-        async with metrics_server(settings.metrics_socket, metrics):
+        async with metrics_server(
+            metrics, socket=settings.metrics_socket, listen=settings.metrics_listen
+        ):
             await web.SockSite(runner, listener).start()
             spare_collector()
             await stop.wait()

@@ -21,6 +21,8 @@ import aiohttp
 import psutil
 
 from penstock.errors import Rejected
+from penstock_common.exporter import metrics_server
+from penstock_common.metrics import SupervisorMetrics
 from penstock_server.child import Child, Command
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
@@ -77,6 +79,7 @@ class Supervisor:
         self._folder = folder
         self._listener = listener
         self._children: list[Child] = []
+        self._metrics = SupervisorMetrics()
         self._is_ready = False
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
@@ -97,7 +100,9 @@ class Supervisor:
                 self._is_ready = True
                 self._write_state()
                 on_ready(self.url, self._folder.api_key.read_text())
-                await stop.wait()
+                socket = str(self._folder.socket("up.metrics"))
+                async with metrics_server(self._metrics, socket=socket):
+                    await stop.wait()
         finally:
             await self._stop(running)
             self._forget_state()
@@ -225,6 +230,10 @@ class Supervisor:
         return f"The logs in {self._folder.logs} say why."
 
     def _child_started(self) -> None:
+        for child in self._children:
+            self._metrics.restarts.labels(child.name).value = sum(
+                each.restarts for each in self._children if each.name == child.name
+            )
         if self._is_ready:
             self._write_state()
         else:

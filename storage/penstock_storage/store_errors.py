@@ -11,7 +11,7 @@ from penstock.errors import Broken, PenstockError, Transient
 
 __all__ = [
     "TOO_MANY_QUERIES", "EngineError", "code_of", "error_in_reply", "error_in_stream", "http_status",
-    "stream_error",
+    "kind_of", "stream_error",
 ]  # fmt: skip
 
 TOO_MANY_QUERIES = 202
@@ -40,6 +40,11 @@ _TRANSIENT = {
     745: "busy",  # SERVER_OVERLOADED
     999: "network",  # KEEPER_EXCEPTION
 }
+
+def kind_of(code: int) -> str:
+    """What went wrong in one word, for counting; `statement` if the statement itself is at fault."""
+    return _TRANSIENT.get(code, "statement")
+
 
 _STATUS = {
     36: 400, 53: 400, 62: 400,

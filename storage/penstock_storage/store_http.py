@@ -16,11 +16,13 @@ import hmac
 import json
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from penstock_common.metrics import StoreMetrics
 from penstock_storage.engine import (
     Answer,
     Engine,
@@ -36,7 +38,7 @@ from penstock_storage.statement import (
     select_format,
     state_and_params,
 )
-from penstock_storage.store_errors import EngineError, http_status, stream_error
+from penstock_storage.store_errors import EngineError, http_status, kind_of, stream_error
 
 __all__ = ["application"]
 
@@ -47,13 +49,14 @@ _MAX_HEAD_BYTES = 256 * 2**10
 _APPEND_BYTES = 2**20
 _STALLED_S = 300.0
 _ENCODINGS = ("identity", "gzip", "deflate")  # what aiohttp always decodes
+_KIND = "kind"
 _SETTING_NAME = re.compile(r"[a-z0-9_]+\Z", re.IGNORECASE)
 
 
-def application(engine: Engine, token: str) -> web.Application:
+def application(engine: Engine, token: str, metrics: StoreMetrics) -> web.Application:
     """The app. With a token, every request but /ping must carry it."""
     front = _Front(engine)
-    app = web.Application(middlewares=[_errors, _token_check(token)])
+    app = web.Application(middlewares=[_measured(metrics), _token_check(token)])
     app.router.add_get("/ping", _ping)
     app.router.add_get("/", front.answer)
     app.router.add_post("/", front.answer)
@@ -64,16 +67,27 @@ async def _ping(_: web.Request) -> web.Response:
     return web.Response(text="Ok.\n")
 
 
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except EngineError as error:
-        return web.Response(
-            status=http_status(error.code),
-            text=f"{error}\n",
-            headers={"X-ClickHouse-Exception-Code": str(error.code)},
-        )
+def _measured(metrics: StoreMetrics) -> Any:
+    """Times and counts statements, and turns errors into answers."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        try:
+            return await handler(request)
+        except EngineError as error:
+            metrics.errors.labels(request.get(_KIND, "other"), kind_of(error.code)).inc()
+            return web.Response(
+                status=http_status(error.code),
+                text=f"{error}\n",
+                headers={"X-ClickHouse-Exception-Code": str(error.code)},
+            )
+        finally:
+            if _KIND in request:
+                took_s = time.perf_counter() - started
+                metrics.operation_seconds.labels(request[_KIND]).observe(took_s)
+
+    return answer
 
 
 def _token_check(token: str) -> Any:
@@ -129,6 +143,7 @@ class _Front:
     async def _insert(
         self, request: web.Request, head: InsertHead, first: bytes, state: State
     ) -> web.Response:
+        request[_KIND] = "insert"
         async with self._engine.seat("insert", state) as (seat, session):
             inserter = await seat.run(session.send_insert, head.sql, head.format)
             seat.abandon = inserter.cancel
@@ -148,6 +163,7 @@ class _Front:
             "X-ClickHouse-Timezone": "UTC",
         }
         kind: Kind = "read" if statement.is_streamed else "other"
+        request[_KIND] = kind
         async with self._engine.seat(kind, state) as (seat, session):
             if not statement.is_streamed:
                 whole = await seat.run(_whole, session, statement, params)

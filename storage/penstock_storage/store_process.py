@@ -21,6 +21,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from penstock_common.exporter import metrics_server
+from penstock_common.metrics import StoreMetrics
 from penstock_storage.engine import Engine
 from penstock_storage.store_errors import EngineError
 from penstock_storage.store_http import application
@@ -44,6 +46,16 @@ def main() -> None:
     parser.add_argument(
         "--memory-bytes", type=int, default=2 * 2**30, help="cap for all statements together"
     )
+    parser.add_argument(
+        "--metrics-socket",
+        default=os.environ.get("PENSTOCK_METRICS_SOCKET", ""),
+        help="unix socket for metrics",
+    )
+    parser.add_argument(
+        "--metrics-listen",
+        default=os.environ.get("PENSTOCK_METRICS_LISTEN", ""),
+        help="host:port for metrics",
+    )
     arguments = parser.parse_args()
     if arguments.socket is None and arguments.port is None:
         parser.error("give --socket or --port")
@@ -58,6 +70,7 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     arguments.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    metrics = StoreMetrics()
     engine = Engine(arguments.path, arguments.memory_bytes, readers=(os.cpu_count() or 1) + 2)
     try:
         await engine.open()
@@ -65,7 +78,7 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
         _log.error("cannot open %s: %s", arguments.path, error)
         return _EXIT_IN_USE
     runner = web.AppRunner(
-        application(engine, token),
+        application(engine, token, metrics),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=0.5,  # only for sending what is answered: the engine waits longer
@@ -75,8 +88,11 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
     await runner.setup()
     try:
         await _listen(runner, arguments)
-        _log.info("store ready: %s", arguments.path)
-        await stopped.wait()
+        async with metrics_server(
+            metrics, socket=arguments.metrics_socket, listen=arguments.metrics_listen
+        ):
+            _log.info("store ready: %s", arguments.path)
+            await stopped.wait()
     finally:
         for site in list(runner.sites):
             await site.stop()

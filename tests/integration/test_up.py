@@ -201,5 +201,5 @@ def test_metrics_cover_every_process(tmp_path: Path) -> None:
         'penstock_draining{process="gateway-1"} 0.0',
     ):
         assert line in text
-    queued = re.findall(r'ingest_batches_total\{outcome="queued",process="[^"]+"\} (\S+)', text)
+    queued = re.findall(r'ingest_batches_total\{process="[^"]+",outcome="queued"\} (\S+)', text)
     assert sum(map(float, queued)) == 1

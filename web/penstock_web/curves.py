@@ -11,6 +11,7 @@ import msgpack
 import orjson
 from aiohttp import web
 
+from penstock_common.http import POINTS
 from penstock_storage.charts import Chart, ChartQuery, ChartReader, Curve, LaneMode
 from penstock_storage.interface import PointStore
 from penstock_web.access import Access
@@ -47,10 +48,11 @@ class ChartHandler:
         keys = await self._names.keys(project, asked.keys)
         query = replace(asked.query, runs=list(runs.values()), keys=list(keys.values()))
         chart = await self._charts.read(query)
+        request[POINTS] = sum(len(curve.step) for curve in chart.curves)
         named = _named(chart, runs, keys)
         wants_msgpack = "application/msgpack" in request.headers.get("Accept", "")
         encode = encode_msgpack if wants_msgpack else encode_json
-        if sum(len(curve.step) for curve in chart.curves) <= _SMALL_BUCKETS:
+        if request[POINTS] <= _SMALL_BUCKETS:
             body = encode(chart.width, named)
         else:
             body = await asyncio.to_thread(encode, chart.width, named)

@@ -19,7 +19,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-__all__ = ["LiveFeed", "News", "Watcher"]
+__all__ = ["LIVE_FEED", "LiveFeed", "News", "Watcher"]
 
 _LOG = logging.getLogger(__name__)
 _MAX_RUNS = 10_000
@@ -152,3 +152,7 @@ class LiveFeed:
 
     def _everyone(self) -> list[Watcher]:
         return [watcher for group in self._watchers.values() for watcher in group]
+
+
+LIVE_FEED = web.AppKey("live_feed", LiveFeed)
+"""Where an application keeps its feed."""

@@ -13,7 +13,7 @@ from penstock_web.access import Access
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
 from penstock_web.events import EventHandler
-from penstock_web.live import LiveFeed
+from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
@@ -52,6 +52,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
             }
         )
 
+    app[LIVE_FEED] = feed
     app.cleanup_ctx.append(feed.running)
     app.on_shutdown.append(feed.stop)
     app.on_response_prepare.append(_harden)

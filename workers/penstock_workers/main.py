@@ -18,6 +18,7 @@ from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.names import reconcile
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
+from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.poison import DeadLetters
 from penstock_workers.queue import Queue
@@ -43,10 +44,15 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         committer = Committer(redis, keys, queue, leases, points, catalog, resolver)
         compactor = Compactor(points, resolver, committer, leases)
         dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
-        worker = Worker(settings, queue, leases, resolver, committer, compactor, dead, metrics)
+        gauges = Gauges(redis, keys, points, leases.epochs, metrics)
+        worker = Worker(
+            settings, queue, leases, resolver, committer, compactor, dead, gauges, metrics
+        )
         await patiently(committer.publish_store, stop)
         spare_collector()
-        async with metrics_server(settings.metrics_socket, metrics):
+        async with metrics_server(
+            metrics, socket=settings.metrics_socket, listen=settings.metrics_listen
+        ):
             await worker.run(stop)
     finally:
         await redis.aclose()

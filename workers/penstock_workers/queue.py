@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.keys import Keys
 from penstock_common.scripts import COMMIT
 
 __all__ = ["Entry", "Queue", "Settled"]
@@ -119,21 +119,6 @@ class Queue:
         """Count one more failure of this entry; returns how many there were."""
         failures = self._keys.failures(entry.shard)
         return int(await self._redis.hincrby(failures, entry.id.decode(), 1))
-
-    async def backlog(self) -> dict[int, int]:
-        """Entries in each shard's stream."""
-        return await self._lengths([self._keys.stream(shard) for shard in range(SHARDS)])
-
-    async def dead_letters(self) -> int:
-        """Entries in all dead-letter streams."""
-        dead = await self._lengths([self._keys.dead(shard) for shard in range(SHARDS)])
-        return sum(dead.values())
-
-    async def _lengths(self, streams: Sequence[str]) -> dict[int, int]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for stream in streams:
-                pipeline.execute_command("XLEN", stream)
-            return dict(enumerate(await pipeline.execute()))
 
 
 def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:

@@ -92,6 +92,14 @@ class Resolver:
         known = self._keys[project]
         return [known[key] for key in keys]
 
+    def missing_batches(self) -> int:
+        """Numbers below ones that came, of batches that have not come: on their way, or lost."""
+        return sum(
+            max(each.gaps) - each.low - len(each.gaps)
+            for each in self.writers.values()
+            if each.gaps
+        )
+
     async def _learn_runs(self, refs: set[RunRef]) -> list[tuple[str, int, int, str]]:
         new = [ref for ref in refs if ref not in self.runs]
         if not new:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 
 from redis.exceptions import RedisError
 
@@ -18,6 +19,7 @@ from penstock_common.metrics import WorkerMetrics
 from penstock_common.settings import WorkerSettings
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
+from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.poison import DeadLetters
 from penstock_workers.prepare import Prepared, prepare
@@ -46,6 +48,7 @@ class Worker:
         committer: Committer,
         compactor: Compactor,
         dead_letters: DeadLetters,
+        gauges: Gauges,
         metrics: WorkerMetrics,
     ) -> None:
         self._settings = settings
@@ -55,6 +58,7 @@ class Worker:
         self._committer = committer
         self._compactor = compactor
         self._dead_letters = dead_letters
+        self._gauges = gauges
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._in_hand = asyncio.Lock()
@@ -69,7 +73,12 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             beside = [
                 tasks.create_task(each)
-                for each in (self._leases.keep(), self._compact(), self._watch())
+                for each in (
+                    self._leases.keep(),
+                    self._compact(),
+                    self._watch(),
+                    self._gauges.watch(),
+                )
             ]
             while not stop.is_set():
                 try:
@@ -91,7 +100,8 @@ class Worker:
             await self._finish_commit()
             await _sleep(self._settings.poll_s, stop)
             return
-        self._metrics.entries_read.inc(len(entries))
+        for shard, count in Counter(entry.shard for entry in entries).items():
+            self._metrics.entries_read.labels(str(shard)).inc(count)
         prepared = await self._prepare(entries, epochs)
         await self._finish_commit()
         if prepared is not None:
@@ -192,6 +202,7 @@ class Worker:
         async with self._compacting:
             self._resolver.forget()
         self._resolver.is_stale = True
+        self._metrics.rewinds.inc()
         for shard in range(SHARDS):
             self._queue.rewind(shard)
 
@@ -216,9 +227,7 @@ class Worker:
     async def _watch(self) -> None:
         while True:
             try:
-                for shard, entries in (await self._queue.backlog()).items():
-                    self._metrics.stream_entries.labels(str(shard)).set(entries)
-                self._metrics.dead_letters.set(await self._queue.dead_letters())
+                self._metrics.missing.set(self._resolver.missing_batches())
                 await self._committer.publish_store()
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("watch_failed error=%s", type(error).__name__)
@@ -239,8 +248,8 @@ class Worker:
         metrics.points.inc(prepared.points)
         metrics.batches.labels("committed").inc(prepared.batches)
         metrics.batches.labels("duplicate").inc(prepared.duplicates)
-        oldest = min(entry.received for entry in prepared.entries)
-        metrics.delay_seconds.observe(max(0.0, now - oldest / 1e6))
+        for entry in prepared.entries:
+            metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)
 
 

@@ -22,6 +22,7 @@ from penstock.link import Link, is_loopback
 from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress, store_progress
 from penstock.record import Position, segment_name
+from penstock.root import folder_bytes
 from penstock.shipper.backoff import Backoff
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutLog
@@ -173,6 +174,7 @@ class SpoolSender:
                 "version": __version__,
                 "retries": self._retries,
                 "dropped": found.dropped if found else 0,
+                "spool_bytes": folder_bytes(self.folder),
             },
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
@@ -180,6 +182,7 @@ class SpoolSender:
         raw, digest = self._encode(cut, found)
         cut = replace(cut, digest=digest)
         self._log.append(cut)
+        self._retries = 0
         self._built = (cut.seq, raw)
         self._cursor = end
         self.progress.cut = cut.seq

@@ -1,0 +1,120 @@
+"""Counters and histograms for one event loop: counting is a plain addition.
+
+prometheus_client takes a lock for every count, several times what a request's other bookkeeping
+costs. Here only the scrape pays: families hand over what was counted when they are collected. Count
+from the event loop only, never from two threads.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+
+__all__ = ["Counted", "Counters", "Histograms", "Spread", "Tally"]
+
+
+class Tally:
+    """A number that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, amount: float = 1.0) -> None:
+        self.value += amount
+
+
+class Spread:
+    """How many observations were at most each of `bounds`, or more than all of them."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, observations up to it), as Prometheus has them: each counts those below."""
+        total, pairs = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            pairs.append(("+Inf" if bound == float("inf") else repr(float(bound)), float(total)))
+        return pairs
+
+
+class _Child(Protocol): ...
+
+
+ChildT = TypeVar("ChildT", bound=_Child)
+
+
+class _Family(Generic[ChildT]):
+    """One metric: a child for each label set that was asked for."""
+
+    def __init__(
+        self, name: str, text: str, labels: Iterable[str], new: Callable[[], ChildT]
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.label_names = tuple(labels)
+        self.children: dict[tuple[str, ...], ChildT] = {}
+        self._new = new
+
+    def labels(self, *values: str) -> ChildT:
+        """The child of these label values, in the order of the names. Look it up once where it is
+        counted often."""
+        child = self.children.get(values)
+        if child is None:
+            if len(values) != len(self.label_names):
+                raise ValueError(f"{self.name} has the labels {self.label_names}, not {values}")
+            child = self.children[values] = self._new()
+        return child
+
+
+class Counters(_Family[Tally]):
+    """A counter by its labels."""
+
+    def __init__(self, name: str, text: str, labels: Iterable[str] = ()) -> None:
+        super().__init__(name, text, labels, Tally)
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self.name, self.text, labels=self.label_names)
+        for values, tally in self.children.items():
+            family.add_metric(values, tally.value)
+        yield family
+
+
+class Histograms(_Family[Spread]):
+    """A histogram by its labels."""
+
+    def __init__(
+        self, name: str, text: str, labels: Iterable[str], bounds: Sequence[float]
+    ) -> None:
+        super().__init__(name, text, labels, lambda: Spread(bounds))
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self.name, self.text, labels=self.label_names)
+        for values, spread in self.children.items():
+            family.add_metric(values, spread.buckets(), spread.sum)
+        yield family
+
+
+class Counted:
+    """A counter that something else keeps, asked for its value when scraped."""
+
+    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+        self.name = name
+        self._text = text
+        self._value = value
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self.name, self._text, value=self._value())

@@ -1,0 +1,60 @@
+"""What clients say of themselves in the header of each batch, added up.
+
+A report tells what happened since the writer's batch before, and is counted with the batch: once,
+however often the batch comes. Nothing in it is trusted: what is no sensible number counts as 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from penstock.wire import Batch
+from penstock_common.metrics import VERSION, GatewayMetrics
+
+__all__ = ["ClientReports"]
+
+_MOST = 2**40
+_MOST_WRITERS = 20_000
+_FORGET_S = 60.0
+
+
+class ClientReports:
+    """Counts of one gateway process. The sizes of spools are those of writers heard of lately."""
+
+    def __init__(
+        self, metrics: GatewayMetrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._dropped = metrics.client_dropped
+        self._retries = metrics.client_retries
+        self._ours = metrics.client_batches.labels(VERSION)
+        self._others = metrics.client_batches.labels("other")
+        self._clock = clock
+        self._spools: dict[tuple[str, str, str], tuple[float, int]] = {}
+        metrics.client_spool_bytes.set_function(self.spool_bytes)
+
+    def note(self, batch: Batch) -> None:
+        """Add the report of a batch that was new."""
+        client = batch.client
+        (self._ours if client.get("version") == VERSION else self._others).inc()
+        if client:
+            self._dropped.inc(_number(client.get("dropped")))
+            self._retries.inc(_number(client.get("retries")))
+            if "spool_bytes" in client:
+                self._note_spool(batch, _number(client["spool_bytes"]))
+
+    def spool_bytes(self) -> int:
+        """The sum of the last report of each writer heard of in the last minute."""
+        oldest = self._clock() - _FORGET_S
+        self._spools = {name: each for name, each in self._spools.items() if each[0] >= oldest}
+        return sum(size for _, size in self._spools.values())
+
+    def _note_spool(self, batch: Batch, size: int) -> None:
+        name = (batch.project, batch.run, batch.writer)
+        if name in self._spools or len(self._spools) < _MOST_WRITERS:
+            self._spools[name] = (self._clock(), size)
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int and 0 <= value <= _MOST else 0

@@ -1,0 +1,167 @@
+"""Gauges of queue and store as a whole, reported by one worker only: the owner of shard 0.
+
+Every worker could ask Redis and the store the same questions and would get the same answers; summed
+over workers they would be wrong. A worker that loses shard 0 reports nothing of this any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from penstock.errors import PenstockError
+from penstock_common.keys import SHARDS, Keys
+from penstock_common.metrics import WorkerMetrics
+from penstock_common.scripts import LOOK
+from penstock_storage.interface import PointStore
+from penstock_storage.schema import COLUMNS, DATABASE
+
+__all__ = ["Gauges"]
+
+_LOG = logging.getLogger(__name__)
+_QUEUE_EVERY_S = 5.0
+_UNTIL_ELECTED_S = 0.5
+_STORE_EVERY_S = 30.0
+_ELECTED = 0
+
+_TABLES = (
+    "SELECT table, sum(bytes_on_disk) AS bytes, count() AS parts, sum(rows) AS rows "
+    "FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
+)
+_FREE = "SELECT sum(free_space) AS free FROM system.disks"
+_RUNS = f"SELECT uniqExact(id) AS runs FROM {DATABASE}.names WHERE kind = 'run'"
+
+
+class Gauges:
+    """Looks every few seconds while this worker owns shard 0; Prometheus is told what was last seen."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        points: PointStore,
+        owned: Mapping[int, int],
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._points = points
+        self._owned = owned
+        self._look = redis.register_script(LOOK)
+        self._queue: list[Metric] = []
+        self._store: list[Metric] = []
+        self._incarnations: dict[int, bytes] = {}
+        self._replaced = 0
+        metrics.registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        return [*self._queue, *self._store] if _ELECTED in self._owned else []
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is promised: most workers report nothing."""
+        return []
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        store_due = 0.0
+        while True:
+            if _ELECTED in self._owned:
+                try:
+                    self._queue = await self._look_at_queue()
+                    if time.monotonic() >= store_due:
+                        self._store = await self._look_at_store()
+                        store_due = time.monotonic() + _STORE_EVERY_S
+                except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                    _LOG.warning("gauges_not_read error=%s", type(error).__name__)
+            await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTIL_ELECTED_S)
+
+    async def _look_at_queue(self) -> list[Metric]:
+        shards = [await self._shard(shard) for shard in range(SHARDS)]
+        memory = await self._redis.info("memory")
+        workers = await self._redis.zcard(self._keys.workers())
+        entries, sizes, ages, dead, owned = zip(*shards, strict=True)
+        allowed = memory["maxmemory"] or memory["total_system_memory"]
+        return [
+            _by_shard("stream_entries", "Batches not yet committed (the exact backlog).", entries),
+            _by_shard("stream_bytes", "Memory of each stream, estimated by Redis.", sizes),
+            _by_shard(
+                "stream_oldest_entry_seconds",
+                "How long the oldest batch that is not committed has been queued; 0 if none is.",
+                ages,
+            ),
+            _gauge("dead_letters", "Batches in the dead-letter streams.", sum(dead)),
+            _gauge("shards_unowned", "Shards that no worker owns.", SHARDS - sum(owned)),
+            _gauge("workers", "Workers that gave a sign of life lately.", workers),
+            _gauge(
+                "queue_memory_used_ratio",
+                "Redis' memory in use, of what it may use.",
+                memory["used_memory"] / allowed,
+            ),
+            CounterMetricFamily(
+                "penstock_queue_replaced_total",
+                "Shards whose queue was found without its data; clients send again what was in it.",
+                value=self._replaced,
+            ),
+            _gauge("queue_last_check_timestamp_seconds", "When this was looked at.", time.time()),
+        ]
+
+    async def _shard(self, shard: int) -> tuple[int, int, float, int, int]:
+        """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned)."""
+        keys = self._keys
+        names = [
+            keys.stream(shard), keys.dead(shard), keys.lease(shard), keys.incarnation(shard)
+        ]  # fmt: skip
+        entries, size, first, dead, owned, incarnation = await self._look(keys=names)
+        known = self._incarnations.get(shard)
+        self._replaced += known is not None and incarnation != known
+        if incarnation is not None:
+            self._incarnations[shard] = incarnation
+        age_s = 0.0
+        if first is not None:
+            age_s = max(0.0, time.time() - int(first.partition(b"-")[0]) / 1000)
+        return entries, size or 0, age_s, dead, owned
+
+    async def _look_at_store(self) -> list[Metric]:
+        tables = await self._points.query(_TABLES, {"database": DATABASE})
+        rows = list(
+            zip(*(tables[name] for name in ("table", "bytes", "parts", "rows")), strict=True)
+        )
+        found = {str(table): [int(each) for each in counts] for table, *counts in rows}
+        counts = [found.get(table, [0, 0, 0]) for table in COLUMNS]
+        free = await self._points.query(_FREE)
+        runs = await self._points.query(_RUNS)
+        sizes, parts, row_counts = zip(*counts, strict=True)
+        return [
+            _by_table("store_bytes", "Bytes on disk of each table.", sizes),
+            _by_table("store_parts", "Parts of each table that are not merged yet.", parts),
+            _by_table("store_rows", "Rows of each table, repeats not yet merged away.", row_counts),
+            _gauge("store_free_bytes", "Room on the store's disks.", int(free["free"][0])),
+            _gauge("store_runs", "Runs that have sent a batch.", int(runs["runs"][0])),
+        ]
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"penstock_{name}", text, value=value)
+
+
+def _by_shard(name: str, text: str, values: Sequence[float]) -> Metric:
+    return _labelled(name, text, "shard", map(str, range(SHARDS)), values)
+
+
+def _by_table(name: str, text: str, values: Sequence[float]) -> Metric:
+    return _labelled(name, text, "table", COLUMNS, values)
+
+
+def _labelled(
+    name: str, text: str, label: str, labels: Iterable[str], values: Sequence[float]
+) -> Metric:
+    family = GaugeMetricFamily(f"penstock_{name}", text, labels=[label])
+    for each, value in zip(labels, values, strict=True):
+        family.add_metric([each], value)
+    return family
