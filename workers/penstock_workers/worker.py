@@ -93,10 +93,11 @@ class Worker:
     async def _turn(self, stop: asyncio.Event) -> None:
         self._metrics.last_loop.set_to_current_time()
         await self._tend()
+        await self._pace(stop)
         epochs = dict(self._leases.epochs)
         entries = await self._read(epochs)
+        self._is_behind = self._is_full(entries)
         if not entries:
-            self._is_behind = False
             await self._finish_commit()
             await _sleep(self._settings.poll_s, stop)
             return
@@ -105,7 +106,7 @@ class Worker:
         prepared = await self._prepare(entries, epochs)
         await self._finish_commit()
         if prepared is not None:
-            await self._pace(entries, stop)
+            self._last_start = time.monotonic()
             self._commit = asyncio.create_task(self._store(prepared), name="commit")
 
     async def _tend(self) -> None:
@@ -151,14 +152,17 @@ class Worker:
             self._metrics.batches.labels("dead_lettered").inc()
         await self._forget()
 
-    async def _pace(self, entries: list[Entry], stop: asyncio.Event) -> None:
-        """Few entries wait a little for more, so that a trickle does not make many small parts."""
-        is_full = sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
-        self._is_behind = is_full
-        due = self._last_start + self._settings.commit_interval_s
-        if not is_full and not self._careful:
-            await _sleep(max(0.0, due - time.monotonic()), stop)
-        self._last_start = time.monotonic()
+    async def _pace(self, stop: asyncio.Event) -> None:
+        """A trickle of entries is gathered for a little while, lest it make many small parts.
+
+        Before the streams are read, so that what arrives meanwhile is in the next commit too.
+        """
+        if not self._is_behind and not self._careful:
+            due = self._last_start + self._settings.commit_interval_s
+            await _sleep(due - time.monotonic(), stop)
+
+    def _is_full(self, entries: list[Entry]) -> bool:
+        return sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
 
     async def _store(self, prepared: Prepared) -> None:
         started = time.perf_counter()
