@@ -3,7 +3,7 @@ built; everything else depends on these protocols."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -46,6 +46,9 @@ class PointStore(Protocol):
         self, sql: str, params: Mapping[str, object] | None = None
     ) -> AsyncIterator[Columns]:
         """The answer block by block, never whole in memory."""
+
+    def download(self, sql: str, settings: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+        """The answer as bytes, in the format that the statement names."""
 
     async def execute(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Run a statement that has no answer."""
@@ -171,9 +174,15 @@ class Catalog(Protocol):
     async def runs(self, entity: str, project: str) -> list[RunRow]:
         """All runs of a project, newest first; empty if there is no such project."""
 
-    def runs_since(self, project: int, tick: int) -> AsyncIterator[Sequence[RunText]]:
+    def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         """The runs of a project that changed after `tick`, part by part, in no order; all of them
         after -1. To go on later, ask for what changed after the highest tick seen."""
+
+    async def newest_runs(
+        self, project: int, limit: int, offset: int, before: tuple[int, int] | None = None
+    ) -> tuple[list[tuple[int, int]], int]:
+        """(created_at, number) of a project's runs, newest first, and how many it has in all.
+        `before`: only those that come behind this one."""
 
     async def run(self, ref: RunRef) -> RunRow | None: ...
 

@@ -160,13 +160,18 @@ async def read_last_steps(store: PointStore, runs: Collection[int]) -> dict[int,
     return dict(zip(run.tolist(), last.tolist(), strict=True))
 
 
-async def read_last_values(store: PointStore, runs: Collection[int]) -> LastValues:
-    """The value that every series of these runs logged last."""
+async def read_last_values(
+    store: PointStore, runs: Collection[int], keys: Collection[int] | None = None
+) -> LastValues:
+    """The value that every series of these runs (and keys, if given) logged last."""
+    within = f"run IN ({int_list(runs)})"
+    if keys is not None:
+        within += f" AND key IN ({int_list(keys)})"
     columns = await select(
         store,
         "SELECT run, key, lane, max(s.last_step) AS step, tupleElement(max(s.last), 2) AS value,"
         f" groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
-        f" WHERE run IN ({int_list(runs)}) GROUP BY run, key, lane ORDER BY run, key, lane",
+        f" WHERE {within} GROUP BY run, key, lane ORDER BY run, key, lane",
     )
     return LastValues(
         _column(columns, "run", np.uint32),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,31 +36,65 @@ async def read_summaries(
     names: Mapping[int, str],
     *,
     scalars_only: bool = False,
+    keys: Collection[int] | None = None,
 ) -> dict[int, Summary]:
     """The summaries of these runs, by run number; runs without data are absent.
 
     Of several lanes the lowest rank's latest one counts. `names` are keys by number. Values that
-    are not numbers are left out if they are large or, with `scalars_only`, no scalars.
+    are not numbers are left out if they are large or, with `scalars_only`, no scalars. `keys`: only
+    these (none given: all).
     """
     order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     found: dict[int, Summary] = {}
     for start in range(0, len(runs), _RUNS_PER_STATEMENT):
         some = runs[start : start + _RUNS_PER_STATEMENT]
+        if keys is None:
+            steps: dict[int, int] = {}
+        else:
+            steps = await _read_last_steps(store, some)
+            found |= {run: Summary(step) for run, step in steps.items()}
+            if not keys:
+                continue
         numbers, texts = await asyncio.gather(
-            read_last_values(store, some), _read_texts(store, some, scalars_only)
+            read_last_values(store, some, keys), _read_texts(store, some, keys, scalars_only)
         )
-        found.update(await asyncio.to_thread(_put_together, numbers, texts, places, names))
+        read = await asyncio.to_thread(_put_together, numbers, texts, places, names)
+        for run, summary in read.items():
+            summary.last_step = steps.get(run, summary.last_step)
+        found |= read
     return found
 
 
-async def _read_texts(store: PointStore, runs: Sequence[int], scalars_only: bool) -> Columns:
-    kinds = f" AND kind IN ({_SCALARS})" if scalars_only else ""
+async def _read_last_steps(store: PointStore, runs: Sequence[int]) -> dict[int, int]:
+    """The highest step of each of these runs, whatever it logged there."""
+    within = f"WHERE run IN ({int_list(runs)}) GROUP BY run"
+    columns = await select(
+        store,
+        "SELECT run, max(t.last) AS last FROM ("
+        f"SELECT run, max(s.last_step) AS last FROM {DATABASE}.series AS s {within}"
+        f" UNION ALL SELECT run, max(step) AS last FROM {DATABASE}.values {within}"
+        ") AS t GROUP BY run",
+    )
+    if not columns:
+        return {}
+    run, last = np.asarray(columns["run"]).tolist(), np.asarray(columns["last"]).tolist()
+    return dict(zip(run, last, strict=True))
+
+
+async def _read_texts(
+    store: PointStore, runs: Sequence[int], keys: Collection[int] | None, scalars_only: bool
+) -> Columns:
+    within = f"run IN ({int_list(runs)})"
+    if keys is not None:
+        within += f" AND key IN ({int_list(keys)})"
+    if scalars_only:
+        within += f" AND kind IN ({_SCALARS})"
     return await select(
         store,
         "SELECT run, key, lane, max(s.step) AS last_step, argMax(s.json, s.step) AS text"
         f" FROM (SELECT run, key, lane, step, if(length(json) <= {_MAX_JSON_BYTES}, json, '') AS json"
-        f" FROM {DATABASE}.values FINAL WHERE run IN ({int_list(runs)}){kinds}) AS s"
+        f" FROM {DATABASE}.values FINAL WHERE {within}) AS s"
         " GROUP BY run, key, lane",
     )
 

@@ -6,18 +6,16 @@ again. Both caches are bounded.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from penstock_storage.interface import Catalog, LaneRow, RunRef, RunRow
+from penstock_storage.interface import Catalog, LaneRow, RunRow
 from penstock_web.access import not_found
 
 __all__ = ["Names"]
 
 _RUNS = 100_000
 _PROJECTS = 1_000
-_ONE_BY_ONE = 8
 
 
 class Names:
@@ -33,9 +31,7 @@ class Names:
         """The number of a project. Raises `Rejected` (404)."""
         number = self._projects.get((entity, project))
         if number is None:
-            for row in await self._catalog.projects(entity):
-                if row.project == project:
-                    number = row.number
+            number = await self._catalog.project_number(entity, project)
         if number is None:
             raise not_found(f"project {entity}/{project}")
         _bound(self._projects, _PROJECTS)
@@ -45,13 +41,13 @@ class Names:
     async def runs(self, entity: str, project: str, names: Sequence[str]) -> dict[str, int]:
         """The numbers of those of these runs that exist, in this order."""
         missing = [name for name in names if (entity, project, name) not in self._runs]
-        if len(missing) > _ONE_BY_ONE:
-            self.remember(await self._catalog.runs(entity, project))
-        elif missing:
-            rows = await asyncio.gather(
-                *(self._catalog.run(RunRef(entity, project, name)) for name in missing)
+        if missing:
+            found_now = await self._catalog.run_numbers(
+                await self.project(entity, project), missing
             )
-            self.remember(row for row in rows if row is not None)
+            _bound(self._runs, _RUNS)
+            for name, own in found_now.items():
+                self._runs[entity, project, name] = own
         found = ((name, self._runs.get((entity, project, name))) for name in names)
         return {name: number for name, number in found if number is not None}
 

@@ -8,11 +8,16 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import diff, runs, site
+from penstock_web.models import diff, keys, runs, site
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: list[Operation] = [*site.OPERATIONS, *runs.OPERATIONS, *diff.OPERATIONS]
+OPERATIONS: list[Operation] = [
+    *site.OPERATIONS,
+    *runs.OPERATIONS,
+    *keys.OPERATIONS,
+    *diff.OPERATIONS,
+]
 
 if __name__ == "__main__":
     sys.stdout.buffer.write(orjson.dumps(openapi_document(OPERATIONS), option=orjson.OPT_INDENT_2))

@@ -13,6 +13,8 @@ from penstock_web.access import Access
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
 from penstock_web.events import EventHandler
+from penstock_web.exports import ExportHandler
+from penstock_web.keys import KeysHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.openapi import OPERATIONS
@@ -20,6 +22,7 @@ from penstock_web.pages import add_pages
 from penstock_web.parts import WebParts
 from penstock_web.rows import HistoryHandler
 from penstock_web.runs import RunsHandler
+from penstock_web.search.finder import Finder
 from penstock_web.session import SessionHandler, Sessions
 
 __all__ = ["add_routes"]
@@ -38,7 +41,9 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
         open_reads=parts.open_reads,
     )
     names = Names(parts.catalog)
-    runs = RunsHandler(parts.store, parts.catalog, access, names)
+    finder = Finder(parts.store, parts.catalog, names)
+    runs = RunsHandler(parts.store, parts.catalog, access, names, finder)
+    keys = KeysHandler(parts.store, runs, names, finder)
     feed = LiveFeed(parts.redis, parts.keys.live_channel())
     login = SessionHandler(parts.authenticator, sessions, parts.root_path)
 
@@ -60,13 +65,20 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_get("/v1/viewer", viewer)
     router.add_get("/v1/projects", runs.projects)
     router.add_get(f"{_PROJECT}/runs", runs.runs)
-    router.add_get(f"{_PROJECT}/keys", runs.keys)
+    router.add_post(f"{_PROJECT}/runs/search", runs.search)
+    router.add_get(f"{_PROJECT}/keys", keys.of_project)
+    router.add_get(f"{_PROJECT}/fields", keys.fields)
     router.add_get(f"{_PROJECT}/events", EventHandler(feed, access, names).get, allow_head=False)
     router.add_get(f"{_PROJECT}/diff", DiffHandler(parts.store, access, names).get)
     router.add_get(_RUN, runs.run)
+    router.add_get(f"{_RUN}/keys", keys.of_run)
     router.add_get(
         f"{_RUN}/history", HistoryHandler(parts.store, runs, names).get, allow_head=False
     )
+    export = ExportHandler(parts.store, parts.catalog, runs, names)
+    router.add_get(f"{_PROJECT}/export", export.project, allow_head=False)
+    router.add_get(f"{_RUN}/export", export.run, allow_head=False)
+    router.add_get(f"{_RUN}/export/parts", export.parts)
     router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
     router.add_post("/v1/session", login.post)
     router.add_delete("/v1/session", login.delete)

@@ -1,34 +1,41 @@
-"""Projects, runs and keys: what the catalog knows, with the last logged values as the summary."""
+"""Projects and runs: found by filter, order and page, shown with the last logged values."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from penstock_common.http import json_response
-from penstock_storage.interface import Catalog, LaneRow, PointStore, RunRef, RunRow
-from penstock_storage.series import count_runs
+from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.summaries import Summary, read_summaries
 from penstock_web.access import Access, not_found
-from penstock_web.models.runs import RunsQuery
+from penstock_web.models.runs import RunsQuery, RunsSearch
 from penstock_web.names import Names
-from penstock_web.requests import bad_field, query_of
+from penstock_web.requests import bad_field, body_of, query_of
+from penstock_web.search.filters import parse_filter
+from penstock_web.search.finder import Finder, Found, Question
+from penstock_web.search.ordering import Cursor, parse_order
+from penstock_web.search.paths import Path, bad_request, parse_path
+from penstock_web.shown import encode_run, encode_runs, run_json
 
-__all__ = ["RunsHandler", "run_json"]
+__all__ = ["RunsHandler"]
 
 
 class RunsHandler:
-    """Lists what there is to look at."""
+    """Finds and shows runs."""
 
-    def __init__(self, store: PointStore, catalog: Catalog, access: Access, names: Names) -> None:
+    def __init__(
+        self, store: PointStore, catalog: Catalog, access: Access, names: Names, finder: Finder
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._access = access
         self._names = names
+        self._finder = finder
 
     async def projects(self, request: web.Request) -> web.Response:
         """`GET /v1/projects`: the asker's; with the scope `admin`, everybody's."""
@@ -53,48 +60,28 @@ class RunsHandler:
 
     async def runs(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/runs`"""
+        project = await self.project(request)
         asked = query_of(request, RunsQuery)
-        entity, project = request.match_info["entity"], request.match_info["project"]
-        await self._access.reader(request, f"project {entity}/{project}")
-        number = await self._names.project(entity, project)
-        found = await self._catalog.runs(entity, project)
-        start = int(asked.after) if asked.after and asked.after.isdecimal() else asked.offset or 0
-        rows = found[start : start + asked.limit]
-        following = start + len(rows)
-        self._names.remember(rows)
-        summaries = await self._summaries(number, rows, scalars_only=True)
-        ending = {
-            "total": len(found),
-            "next": str(following) if rows and following < len(found) else None,
-        }
-        body = await asyncio.to_thread(_encode, rows, summaries, ending)
-        return web.Response(body=body, content_type="application/json")
+        filter_ = None
+        if asked.filter is not None:
+            try:
+                filter_ = orjson.loads(asked.filter)
+            except orjson.JSONDecodeError as error:
+                raise bad_request(f"filter is not valid JSON: {error}") from None
+        return await self._page(project, asked, filter_)
+
+    async def search(self, request: web.Request) -> web.Response:
+        """`POST /v1/projects/{entity}/{project}/runs/search`"""
+        project = await self.project(request)
+        asked = await body_of(request, RunsSearch)
+        return await self._page(project, asked, asked.filter)
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
         row = await self.found(request)
-        summaries = await self._summaries(row.project_number, [row], scalars_only=False)
-        return json_response(run_json(row, summaries.get(row.number)))
-
-    async def keys(self, request: web.Request) -> web.Response:
-        """`GET /v1/projects/{entity}/{project}/keys?runs=a,b`"""
-        entity, project = request.match_info["entity"], request.match_info["project"]
-        await self._access.reader(request, f"project {entity}/{project}")
-        number = await self._names.project(entity, project)
-        keys = await self._names.all_keys(number)
-        runs = None
-        if "runs" in request.query:
-            wanted = [name for text in request.query.getall("runs") for name in text.split(",")]
-            if len(wanted) > 10_000:
-                raise bad_field("runs names more than 10000 runs")
-            runs = (await self._names.runs(entity, project, wanted)).values()
-        counts = await count_runs(self._store, set(keys.values()), runs)
-        found = [
-            {"key": name, "runs": counts[key]}
-            for name, key in sorted(keys.items())
-            if key in counts
-        ]
-        return json_response({"keys": found})
+        summaries = await self._summaries([row], scalars_only=False)
+        body = encode_run(run_json(row, summaries.get(row.number)))
+        return web.Response(body=body, content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:
         """The run that the path names, if the asker may read it. Raises `Rejected` (404)."""
@@ -106,42 +93,78 @@ class RunsHandler:
             raise not_found(what)
         return row
 
+    async def project(self, request: web.Request) -> int:
+        """The number of the project that the path names, if the asker may read it. Raises
+        `Rejected` (404)."""
+        entity, project = request.match_info["entity"], request.match_info["project"]
+        await self._access.reader(request, f"project {entity}/{project}")
+        return await self._names.project(entity, project)
+
+    async def _page(
+        self, project: int, asked: RunsQuery | RunsSearch, filter_: object
+    ) -> web.Response:
+        fields = _fields(asked)
+        found = await self._finder.find(project, _question(asked, filter_))
+        by_number = await self._catalog.run_rows(found.numbers)
+        rows = [by_number[number] for number in found.numbers if number in by_number]
+        self._names.remember(rows)
+        summaries = await self._summaries(rows, scalars_only=True, fields=fields)
+        body = await asyncio.to_thread(_encode, rows, summaries, fields, found)
+        return web.Response(body=body, content_type="application/json")
+
     async def _summaries(
-        self, project: int, rows: Sequence[RunRow], *, scalars_only: bool
+        self, rows: Sequence[RunRow], *, scalars_only: bool, fields: Sequence[Path] | None = None
     ) -> dict[int, Summary]:
         runs = [row.number for row in rows]
         if not runs:
             return {}
-        keys, lanes = await asyncio.gather(self._names.all_keys(project), self._lanes(runs))
-        names = {number: name for name, number in keys.items()}
-        return await read_summaries(self._store, runs, lanes, names, scalars_only=scalars_only)
-
-    async def _lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        return await self._names.lanes(runs)
-
-
-def run_json(row: RunRow, logged: Summary | None) -> dict[str, Any]:
-    """A run as the API shows it: what was set explicitly lies over what was logged."""
-    return {
-        "entity": row.entity,
-        "project": row.project,
-        "run": row.run,
-        "name": row.name,
-        "state": row.state,
-        "group": row.group,
-        "job_type": row.job_type,
-        "tags": list(row.tags),
-        "notes": row.notes,
-        "config": row.config,
-        "summary": {**(logged.values if logged else {}), **row.summary},
-        "info": row.info,
-        "created_at": row.created_at / 1e6,
-        "updated_at": row.updated_at / 1e6,
-        "last_step": logged.last_step if logged else None,
-    }
+        lanes = self._names.lanes(runs)
+        if fields is None:
+            keys, own_lanes = await asyncio.gather(
+                self._names.all_keys(rows[0].project_number), lanes
+            )
+            wanted = None
+        else:
+            asked = [path.name for path in fields if path.section == "summary"]
+            keys, own_lanes = await asyncio.gather(
+                self._names.keys(rows[0].project_number, asked), lanes
+            )
+            wanted = list(keys.values())
+        return await read_summaries(
+            self._store,
+            runs,
+            own_lanes,
+            {number: name for name, number in keys.items()},
+            scalars_only=scalars_only,
+            keys=wanted,
+        )
 
 
-def _encode(rows: Iterable[RunRow], summaries: dict[int, Summary], ending: dict[str, Any]) -> bytes:
-    # Run by run, because one long dumps() would hold every other thread up.
-    parts = (orjson.dumps(run_json(row, summaries.get(row.number))) for row in rows)
-    return b'{"runs":[%b],%b' % (b",".join(parts), orjson.dumps(ending)[1:])
+def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
+    if asked.after is not None and asked.offset is not None:
+        raise bad_field("after and offset exclude each other")
+    order = parse_order([asked.order] if isinstance(asked.order, str) else asked.order)
+    return Question(
+        filter=None if filter_ is None else parse_filter(filter_),
+        search=asked.search or "",
+        order=order,
+        limit=asked.limit,
+        offset=asked.offset or 0,
+        after=None if asked.after is None else Cursor.decode(asked.after, order),
+    )
+
+
+def _fields(asked: RunsQuery | RunsSearch) -> list[Path] | None:
+    if asked.fields is None or asked.fields == ["none"]:
+        return None if asked.fields is None else []
+    return [parse_path(text, "fields") for text in asked.fields]
+
+
+def _encode(
+    rows: Sequence[RunRow],
+    summaries: dict[int, Summary],
+    fields: Sequence[Path] | None,
+    found: Found,
+) -> bytes:
+    shown: list[dict[str, Any]] = [run_json(row, summaries.get(row.number), fields) for row in rows]
+    return encode_runs(shown, found.total, found.next)

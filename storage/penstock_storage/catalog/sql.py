@@ -7,9 +7,10 @@ exists takes no lock; only what is missing is written, in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 
 from penstock_storage.catalog import restore, tables, updates
 from penstock_storage.catalog.database import Database
@@ -135,10 +136,28 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return [run_row(row) for row in (await connection.execute(query)).mappings()]
 
-    async def runs_since(self, project: int, tick: int) -> AsyncIterator[Sequence[RunText]]:
-        async with self._database.reading() as connection:
-            async for part in changed_runs(connection, project, tick):
+    async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
+        async with (
+            self._database.reading() as connection,
+            aclosing(changed_runs(connection, project, tick)) as parts,
+        ):
+            async for part in parts:
                 yield part
+
+    async def newest_runs(
+        self, project: int, limit: int, offset: int, before: tuple[int, int] | None = None
+    ) -> tuple[list[tuple[int, int]], int]:
+        runs = tables.runs
+        mine = runs.c.project == project
+        age = tuple_(runs.c.created_at, runs.c.number)
+        query = select(runs.c.created_at, runs.c.number).where(mine)
+        if before is not None:
+            query = query.where(age < before)
+        query = query.order_by(runs.c.created_at.desc(), runs.c.number.desc())
+        async with self._database.reading() as connection:
+            total = await connection.scalar(select(func.count()).where(mine)) or 0
+            found = await connection.execute(query.limit(limit).offset(offset))
+            return [(at, number) for at, number in found], total
 
     async def run_rows(self, numbers: Sequence[int]) -> dict[int, RunRow]:
         async with self._database.reading() as connection:

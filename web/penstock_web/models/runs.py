@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "Key", "Keys", "Run", "Runs", "RunsQuery", "RunsSearch"]
+__all__ = ["OPERATIONS", "Run", "Runs", "RunsQuery", "RunsSearch"]
 
 _LIMIT = Field(100, ge=1, le=1_000, description="At most so many runs in an answer.")
 _OFFSET = Field(None, ge=0, lt=2**53, description="Leave out so many runs first; not with `after`.")
@@ -83,19 +83,15 @@ class Runs(Answered):
     next: str | None = Field(description="`after` of the page that follows; null on the last one.")
 
 
-class Key(Answered):
-    key: str
-    runs: int = Field(description="How many runs have points or values of it.")
-
-
-class Keys(Answered):
-    keys: list[Key]
-
-
 OPERATIONS = [
     Operation(
         "GET", "/v1/projects/{entity}/{project}/runs", "runs", "Runs of a project, page by page",
         answers={200: Runs}, query=RunsQuery, needs_key=False,
+    ),
+    Operation(
+        "POST", "/v1/projects/{entity}/{project}/runs/search", "runs",
+        "Runs of a project, with a filter of any size",
+        answers={200: Runs}, body=RunsSearch, errors=(400, 401, 404, 413), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "One run",

@@ -1,0 +1,122 @@
+"""Keys of a project or a run, and the fields that a project's runs can be found by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from aiohttp import web
+
+from penstock.errors import Rejected
+from penstock_common.http import json_response
+from penstock_storage.interface import PointStore
+from penstock_storage.logged import read_logged_fields, read_run_keys
+from penstock_storage.rows import json_number
+from penstock_storage.series import count_runs
+from penstock_web.models.keys import FieldsQuery, KeysQuery, NamesQuery
+from penstock_web.names import Names
+from penstock_web.requests import bad_field, query_of
+from penstock_web.runs import RunsHandler
+from penstock_web.search.fields import catalog_fields, logged_field, merged
+from penstock_web.search.finder import Finder
+from penstock_web.search.patterns import Pattern
+
+__all__ = ["KeysHandler"]
+
+EntryT = TypeVar("EntryT")
+
+_MOST_RUNS = 10_000
+
+
+class KeysHandler:
+    """Lists names, a page at a time, sorted."""
+
+    def __init__(self, store: PointStore, runs: RunsHandler, names: Names, finder: Finder) -> None:
+        self._store = store
+        self._runs = runs
+        self._names = names
+        self._finder = finder
+
+    async def of_project(self, request: web.Request) -> web.Response:
+        """`GET /v1/projects/{entity}/{project}/keys?runs=a,b`"""
+        project = await self._runs.project(request)
+        asked = query_of(request, KeysQuery)
+        runs = None
+        if asked.runs is not None:
+            if len(asked.runs) > _MOST_RUNS:
+                raise bad_field(f"runs names more than {_MOST_RUNS} runs")
+            entity, name = request.match_info["entity"], request.match_info["project"]
+            runs = (await self._names.runs(entity, name, asked.runs)).values()
+        every = await self._names.all_keys(project)
+        keys = {key: every[key] for key in await _chosen(every, asked)}
+        counts = await count_runs(self._store, set(keys.values()), runs)
+        found = [
+            {"key": key, "runs": counts[number]} for key, number in keys.items() if number in counts
+        ]
+        return json_response(_page("keys", found, asked, lambda each: str(each["key"])))
+
+    async def of_run(self, request: web.Request) -> web.Response:
+        """`GET /v1/runs/{entity}/{project}/{run}/keys`"""
+        row = await self._runs.found(request)
+        asked = query_of(request, NamesQuery)
+        every = await self._names.all_keys(row.project_number)
+        known = await read_run_keys(self._store, row.number)
+        found = [
+            {
+                "key": name,
+                "first_step": own.first_step,
+                "last_step": own.last_step,
+                "last": json_number(own.last, own.kinds),
+                "kind": "int" if own.kinds == 2 else "float",
+            }
+            for name in await _chosen(every, asked)
+            if (own := known.get(every[name])) is not None
+        ]
+        return json_response(_page("keys", found, asked, lambda each: str(each["key"])))
+
+    async def fields(self, request: web.Request) -> web.Response:
+        """`GET /v1/projects/{entity}/{project}/fields`"""
+        project = await self._runs.project(request)
+        asked = query_of(request, FieldsQuery)
+        keys = await self._names.all_keys(project)
+        names = {number: f"summary.{name}" for name, number in keys.items()}
+        chosen = set(await _chosen(names.values(), asked))
+        logged = await read_logged_fields(
+            self._store, [number for number, name in names.items() if name in chosen]
+        )
+        async with self._finder.index.table(project) as table:
+            paths = [
+                (section, name)
+                for section in ("config", "summary")
+                for name in table.paths(section)
+            ]
+            wanted = set(await _chosen((f"{s}.{name}" for s, name in paths), asked))
+            mine = [path for path in paths if ".".join(path) in wanted]
+            in_catalog = await asyncio.to_thread(catalog_fields, table, mine)
+        found = merged([*in_catalog, *(logged_field(names[each.key], each) for each in logged)])
+        return json_response(_page("fields", found, asked, lambda each: str(each["path"])))
+
+
+async def _chosen(names: Iterable[str], asked: NamesQuery) -> list[str]:
+    """Those of these names that the prefix, the pattern and the place of the page let pass, sorted.
+    Raises `Rejected` (400)."""
+    found = [
+        name
+        for name in names
+        if name.startswith(asked.prefix) and (asked.after is None or name > asked.after)
+    ]
+    if asked.regex is not None:
+        try:
+            found_in = Pattern(asked.regex).found_in
+        except ValueError as error:
+            raise Rejected(f"regex {error}", code="bad_field") from None
+        found = await asyncio.to_thread(lambda: list(filter(found_in, found)))
+    return sorted(found)
+
+
+def _page(
+    what: str, found: list[EntryT], asked: NamesQuery, name: Callable[[EntryT], str]
+) -> dict[str, object]:
+    page = found[: asked.limit]
+    return {what: page, "next": name(page[-1]) if len(found) > len(page) else None}

@@ -1,0 +1,158 @@
+"""Which runs pass a filter: numpy over the cells of its paths.
+
+Numbers compare with numbers, texts with texts, booleans with booleans; NaN with nothing. A list
+passes if one of its values does (or, for $eq, the whole list). What takes too long is refused.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from penstock.errors import Rejected
+from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, Cells, Entry, Mask, Scalar
+from penstock_web.search.filters import (
+    AllOf,
+    AnyOf,
+    Compares,
+    Exists,
+    Filter,
+    Inverse,
+    IsList,
+    Matches,
+    OneOf,
+)
+from penstock_web.search.paths import Path
+from penstock_web.search.patterns import Pattern
+
+__all__ = ["Deadline", "passing"]
+
+CellsOf = Callable[[Path], Cells]
+
+_ORDERINGS: dict[str, Callable[[Any, Any], Any]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+class Deadline:
+    """Raises `Rejected` (400) once its time is over."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def check(self) -> None:
+        if self._clock() > self._end:
+            raise Rejected(
+                f"finding these runs takes longer than {self._seconds:g} s",
+                code="filter_too_slow",
+                hint="Use fewer conditions, or simpler patterns.",
+            )
+
+    def checking(self, test: Callable[[Entry], bool]) -> Callable[[Entry], bool]:
+        """The same test, which also looks at the clock."""
+
+        def checked(entry: Entry) -> bool:
+            self.check()
+            return test(entry)
+
+        return checked
+
+
+def passing(filter_: Filter, cells_of: CellsOf, count: int, deadline: Deadline) -> Mask:
+    """The rows out of `count` that pass."""
+    match filter_:
+        case AllOf(parts):
+            masks = (passing(part, cells_of, count, deadline) for part in parts)
+            return reduce(np.logical_and, masks, np.ones(count, np.bool_))
+        case AnyOf(parts):
+            masks = (passing(part, cells_of, count, deadline) for part in parts)
+            return reduce(np.logical_or, masks, np.zeros(count, np.bool_))
+        case Inverse(part):
+            return ~passing(part, cells_of, count, deadline)
+        case _:
+            deadline.check()
+            return _holds(filter_, cells_of(filter_.path), deadline)
+
+
+def _holds(
+    condition: OneOf | IsList | Compares | Exists | Matches, cells: Cells, deadline: Deadline
+) -> Mask:
+    match condition:
+        case Exists():
+            return np.not_equal(cells.kind, MISSING)
+        case OneOf(_, values):
+            return _is_one_of(cells, values)
+        case IsList(_, values):
+            return cells.where_entry(lambda entry: _is_list(entry, values))
+        case Compares(_, ordering, operand):
+            return _compares(cells, _ORDERINGS[ordering], operand)
+        case Matches(_, pattern):
+            return cells.where_entry(deadline.checking(lambda entry: _matches(entry, pattern)))
+
+
+def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...]) -> Mask:
+    numbers = [each for each in wanted if isinstance(each, float)]
+    booleans = [float(each) for each in wanted if isinstance(each, bool)]
+    texts = {each for each in wanted if isinstance(each, str)}
+    typed = {(_type(each), each) for each in wanted}
+    found = np.zeros(len(cells.kind), np.bool_)
+    if numbers:
+        found |= (cells.kind == NUMBER) & np.isin(cells.number, numbers)
+    if booleans:
+        found |= (cells.kind == BOOL) & np.isin(cells.number, booleans)
+    if None in wanted:
+        found |= (cells.kind == NULL) | (cells.kind == MISSING)
+
+    def test(entry: Entry) -> bool:
+        if isinstance(entry, str):
+            return entry in texts
+        return any((_type(each), each) in typed for each in entry)
+
+    return found | cells.where_entry(test)
+
+
+def _compares(cells: Cells, ordering: Callable[[Any, Any], Any], operand: Scalar) -> Mask:
+    kind = _type(operand)
+    found = np.zeros(len(cells.kind), np.bool_)
+    if kind is not str:
+        found |= (cells.kind == (NUMBER if kind is float else BOOL)) & ordering(
+            cells.number, operand
+        )
+
+    def test(entry: Entry) -> bool:
+        if isinstance(entry, str):
+            return kind is str and bool(ordering(entry, operand))
+        return any(_type(each) is kind and ordering(each, operand) for each in entry)
+
+    return found | cells.where_entry(test)
+
+
+def _matches(entry: Entry, pattern: Pattern) -> bool:
+    if isinstance(entry, str):
+        return pattern.found_in(entry)
+    return any(isinstance(each, str) and pattern.found_in(each) for each in entry)
+
+
+def _is_list(entry: Entry, wanted: tuple[Scalar, ...]) -> bool:
+    return (
+        isinstance(entry, tuple)
+        and len(entry) == len(wanted)
+        and all(_type(a) is _type(b) and a == b for a, b in zip(entry, wanted, strict=True))
+    )
+
+
+def _type(value: Scalar) -> type:
+    """What a value can be compared with: whole numbers are numbers, booleans are not."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return float
+    return type(value)

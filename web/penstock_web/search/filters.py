@@ -1,0 +1,235 @@
+"""The filter language, MongoDB's, checked and made into a tree.
+
+`{path: value | {operator: operand}}`, `$and`, `$or` and `$nor` of a list of filters, `$not` of one.
+Depth, size and patterns are limited; what is wrong is refused with its place. Pure.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from penstock_web.search.cells import LONGEST_TEXT, Scalar
+from penstock_web.search.paths import Path, bad_request, parse_path
+from penstock_web.search.patterns import Pattern
+
+__all__ = [
+    "AllOf", "AnyOf", "Compares", "Exists", "Filter", "Inverse", "IsList", "Matches", "OneOf",
+    "parse_filter", "paths_of",
+]  # fmt: skip
+
+_DEEPEST = 20
+_MOST_CONDITIONS = 500
+_MOST_VALUES = 10_000
+_OPERATORS = (
+    "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$regex", "$not",
+)  # fmt: skip
+_TIMES = frozenset({Path("", "created_at"), Path("", "updated_at")})
+
+Values = tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Equal to one of these; None stands for runs that lack the path, too."""
+
+    path: Path
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class IsList:
+    """The very list."""
+
+    path: Path
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Compares:
+    """`operator` is $gt, $gte, $lt or $lte."""
+
+    path: Path
+    operator: str
+    operand: str | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    path: Path
+    pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inverse:
+    part: Filter
+
+
+Filter = OneOf | IsList | Compares | Exists | Matches | AllOf | AnyOf | Inverse
+
+
+def parse_filter(found: object) -> Filter:
+    """The tree of a filter as JSON gives it. Raises `Rejected` (400)."""
+    parser = _Parser()
+    return parser.filter(found, "filter", 0)
+
+
+def paths_of(filter_: Filter) -> Iterator[Path]:
+    """Every path that the filter looks at."""
+    match filter_:
+        case AllOf(parts) | AnyOf(parts):
+            for each in parts:
+                yield from paths_of(each)
+        case Inverse(part):
+            yield from paths_of(part)
+        case _:
+            yield filter_.path
+
+
+class _Parser:
+    """Counts what it has seen, so that a filter cannot be arbitrarily large."""
+
+    def __init__(self) -> None:
+        self._conditions = 0
+
+    def filter(self, found: object, place: str, depth: int) -> Filter:
+        if depth > _DEEPEST:
+            raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
+        if not isinstance(found, Mapping):
+            raise bad_request(f"{place} must be an object")
+        parts: list[Filter] = []
+        for key, value in found.items():
+            inner = f"{place}.{key[:100]}"
+            match key:
+                case "$and":
+                    parts.append(AllOf(self._filters(value, inner, depth)))
+                case "$or":
+                    parts.append(AnyOf(self._filters(value, inner, depth)))
+                case "$nor":
+                    parts.append(Inverse(AnyOf(self._filters(value, inner, depth))))
+                case "$not":
+                    parts.append(Inverse(self.filter(value, inner, depth + 1)))
+                case _ if key.startswith("$"):
+                    raise bad_request(f"{inner} is not known here: $and, $or, $nor and $not are")
+                case _:
+                    path = parse_path(key, place)
+                    parts.append(self._conditions_on(path, value, inner, depth))
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    def _filters(self, found: object, place: str, depth: int) -> tuple[Filter, ...]:
+        if not isinstance(found, list) or not found:
+            raise bad_request(f"{place} must be a list of filters")
+        return tuple(
+            self.filter(each, f"{place}[{at}]", depth + 1) for at, each in enumerate(found)
+        )
+
+    def _conditions_on(self, path: Path, found: object, place: str, depth: int) -> Filter:
+        if not isinstance(found, Mapping):
+            return self._condition(path, "$eq", found, place, depth)
+        if not found:
+            raise bad_request(f"{place} must be a value or an object of operators")
+        parts = tuple(
+            self._condition(path, operator, operand, f"{place}.{operator[:100]}", depth)
+            for operator, operand in found.items()
+        )
+        return parts[0] if len(parts) == 1 else AllOf(parts)
+
+    def _condition(
+        self, path: Path, operator: str, found: object, place: str, depth: int
+    ) -> Filter:
+        self._conditions += 1
+        if self._conditions > _MOST_CONDITIONS:
+            raise bad_request(f"{place}: a filter may have {_MOST_CONDITIONS} conditions at most")
+        if depth > _DEEPEST:
+            raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
+        match operator:
+            case "$eq":
+                if isinstance(found, list):
+                    return IsList(path, _values(path, found, place))
+                return OneOf(path, (_scalar(path, found, place),))
+            case "$in":
+                return OneOf(path, _values(path, found, place))
+            case "$gt" | "$gte" | "$lt" | "$lte":
+                operand = _scalar(path, found, place)
+                if operand is None:
+                    raise bad_request(f"{place} must be a number, a string or a boolean")
+                return Compares(path, operator, operand)
+            case "$exists":
+                if not isinstance(found, bool):
+                    raise bad_request(f"{place} must be true or false")
+                return Exists(path) if found else Inverse(Exists(path))
+            case "$regex":
+                return Matches(path, _pattern(found, place))
+            case "$ne" | "$nin":
+                positive = {"$ne": "$eq", "$nin": "$in"}[operator]
+                return Inverse(self._condition(path, positive, found, place, depth))
+            case "$not":
+                if not isinstance(found, Mapping):
+                    raise bad_request(f"{place} must be an object of operators")
+                return Inverse(self._conditions_on(path, found, place, depth + 1))
+            case _:
+                raise bad_request(
+                    f"{place}: the operator is not known here", f"Known: {', '.join(_OPERATORS)}."
+                )
+
+
+def _values(path: Path, found: object, place: str) -> Values:
+    if not isinstance(found, list):
+        raise bad_request(f"{place} must be a list")
+    if len(found) > _MOST_VALUES:
+        raise bad_request(f"{place} has more than {_MOST_VALUES} values")
+    return tuple(_scalar(path, each, f"{place}[{at}]") for at, each in enumerate(found))
+
+
+def _scalar(path: Path, found: object, place: str) -> Scalar:
+    match found:
+        case None | bool():
+            return found
+        case int() | float():
+            try:
+                return float(found)
+            except OverflowError:
+                return math.copysign(math.inf, found)
+        case str() if path in _TIMES:
+            return _seconds(found, place)
+        case str():
+            return found[:LONGEST_TEXT]
+        case _:
+            raise bad_request(f"{place} must be a number, a string, a boolean or null")
+
+
+def _seconds(text: str, place: str) -> float:
+    """A time as W&B writes it, in UTC unless it says otherwise."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        raise bad_request(f"{place} must be Unix seconds or a time in ISO 8601") from None
+
+
+def _pattern(found: object, place: str) -> Pattern:
+    if not isinstance(found, str):
+        raise bad_request(f"{place} must be a string")
+    try:
+        return Pattern(found)
+    except ValueError as error:
+        raise bad_request(f"{place} {error}") from None

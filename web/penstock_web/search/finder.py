@@ -1,0 +1,147 @@
+"""Finding a page of a project's runs: filter, search, order, and what the point store knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.logged import LaneRanks, LoggedKey, read_logged
+from penstock_web.names import Names
+from penstock_web.search.cells import Cells, Column
+from penstock_web.search.evaluation import Deadline, passing
+from penstock_web.search.filters import Filter, paths_of
+from penstock_web.search.index import RunIndex
+from penstock_web.search.ordering import Cursor, Order, sorted_rows
+from penstock_web.search.paths import Path, bad_request
+from penstock_web.search.table import RunTable
+
+__all__ = ["Finder", "Found", "Question"]
+
+_LONGEST_S = 5.0
+_MOST_LOGGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A page begins behind `after`, or leaves `offset` runs out."""
+
+    filter: Filter | None = None
+    search: str = ""
+    order: Order = ()
+    limit: int = 100
+    offset: int = 0
+    after: Cursor | None = None
+
+    def is_plain(self) -> bool:
+        """Whether all runs are asked for, the newest first."""
+        return self.filter is None and not self.search and not self.order
+
+    def paths(self) -> set[Path]:
+        """All paths that the question looks at."""
+        filtered = paths_of(self.filter) if self.filter else ()
+        return {*filtered, *(term.path for term in self.order)}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The numbers of a page's runs in order, how many there are on all pages, and where the next
+    page begins."""
+
+    numbers: list[int]
+    total: int
+    next: str | None
+
+
+class Finder:
+    """Answers questions about whole projects."""
+
+    def __init__(self, store: PointStore, catalog: Catalog, names: Names) -> None:
+        self.index = RunIndex(catalog)
+        self._store = store
+        self._catalog = catalog
+        self._names = names
+        self._ranks = LaneRanks(names.lanes)
+
+    async def find(self, project: int, question: Question) -> Found:
+        """Raises `Rejected` (400) for what cannot be found out in time."""
+        if question.is_plain():
+            return await self._newest(project, question)
+        logged = await self._logged(project, question.paths())
+        async with self.index.table(project) as table:
+            return await asyncio.to_thread(_answer, table, question, logged)
+
+    async def _newest(self, project: int, question: Question) -> Found:
+        """The catalog knows this order itself, so the page opens before there is a table."""
+        after, limit = question.after, question.limit
+        before = None if after is None else (round(after.created_at * 1e6), after.number)
+        found, total = await self._catalog.newest_runs(project, limit + 1, question.offset, before)
+        following = None
+        if len(found) > limit:
+            created_at, number = found[limit - 1]
+            following = Cursor(question.order, (), created_at / 1e6, number).encode()
+        return Found([number for _, number in found[:limit]], total, following)
+
+    async def _logged(self, project: int, paths: Iterable[Path]) -> Mapping[str, LoggedKey]:
+        asked = [path.name for path in paths if path.section == "summary"]
+        keys = await self._names.keys(project, asked)
+        if len(keys) > _MOST_LOGGED:
+            raise bad_request(f"filter and order look at more than {_MOST_LOGGED} logged keys")
+        found = await asyncio.gather(
+            *(read_logged(self._store, key, self._ranks) for key in keys.values())
+        )
+        return dict(zip(keys, found, strict=True))
+
+
+def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]) -> Found:
+    known: dict[Path, Cells] = {}
+
+    def cells_of(path: Path) -> Cells:
+        if path not in known:
+            known[path] = _cells(table, path, logged)
+        return known[path]
+
+    deadline = Deadline(_LONGEST_S)
+    rows = table.newest_first()
+    if question.filter is not None:
+        rows = rows[passing(question.filter, cells_of, len(table), deadline)[rows]]
+    if question.search:
+        text = question.search.casefold()
+        rows = rows[[text in table.searched(row) for row in rows.tolist()]]
+    every = sorted_rows(rows, question.order, cells_of, table.all_numbers())
+    first = every.place_after(question.after) if question.after else question.offset
+    page = every.rows[first : first + question.limit]
+    last = first + len(page) - 1
+    has_more = len(page) > 0 and last + 1 < len(every.rows)
+    return Found(
+        table.numbers(page), len(every.rows), every.cursor(last).encode() if has_more else None
+    )
+
+
+def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cells:
+    if path.section and table.is_full(path.section) and path.name not in table.paths(path.section):
+        raise bad_request(f"{path}: the project has too many different paths to find it by")
+    found = table.cells(path)
+    if path.section == "summary" and path.name in logged:
+        return found.over(_logged_cells(table, logged[path.name]))
+    return found
+
+
+def _logged_cells(table: RunTable, logged: LoggedKey) -> Cells:
+    column = Column()
+    for run, values in ((logged.run, logged.value), (logged.text_run, logged.text)):
+        rows = table.rows_of(run)
+        here = rows >= 0
+        if not here.any():
+            continue
+        chosen: Any = (
+            values[here]
+            if isinstance(values, np.ndarray)
+            else [value for value, is_here in zip(values, here, strict=True) if is_here]
+        )
+        column.put(rows[here], chosen)
+    return column.cells(len(table))

@@ -1,0 +1,199 @@
+"""In what order runs come, and where in that order a page begins.
+
+Numbers come before texts, texts before booleans, then what has no order (lists, NaN); runs that
+lack the path are last in either direction. Ties: newest first. A cursor holds what the last run of
+a page was sorted by, so that the next page goes on behind it, whatever came or went meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bisect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, TEXT, Cells, Mask
+from penstock_web.search.paths import Path, bad_request, parse_path
+
+__all__ = ["Cursor", "Order", "Sorted", "Term", "parse_order", "sorted_rows"]
+
+_UNORDERED, _LACKING = 3, 4
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+SortValue = float | str
+
+
+class Term(NamedTuple):
+    path: Path
+    descending: bool
+
+
+Order = tuple[Term, ...]
+"""Ends with the newest first, so an empty one is that."""
+
+_NEWEST_FIRST = Term(Path("", "created_at"), True)
+
+
+def parse_order(texts: Sequence[str]) -> Order:
+    """`-created_at`, `config.lr` … Raises `Rejected` (400)."""
+    found = tuple(
+        Term(parse_path(text.lstrip("+-"), "order"), text.startswith("-"))
+        for text in map(str.strip, texts)
+        if text.strip("+-")
+    )
+    return () if found == (_NEWEST_FIRST,) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What the last run of a page was sorted by: each term's class and value, then what settles
+    ties, the time of creation in seconds and the number."""
+
+    order: Order
+    terms: tuple[tuple[int, SortValue], ...]
+    created_at: float
+    number: int
+
+    def encode(self) -> str:
+        terms = [[kind, value] for kind, value in self.terms]
+        content = [_order_text(self.order), terms, self.created_at, self.number]
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str, order: Order) -> Cursor:
+        """Raises `Rejected` (400) for what is no cursor, or one of another order."""
+        try:
+            data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            order_text, terms, created_at, number = json.loads(data)
+            found = cls(
+                order,
+                tuple((int(kind), _sort_value(value)) for kind, value in terms),
+                float(created_at),
+                int(number),
+            )
+        except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
+            raise bad_request("after: this is no `next` of a page") from None
+        if order_text != _order_text(order) or len(found.terms) != len(order):
+            raise bad_request("after: this is the `next` of a page in another order")
+        return found
+
+
+def _sort_value(found: Any) -> SortValue:
+    return found if isinstance(found, str) else float(found)
+
+
+def _order_text(order: Order) -> str:
+    return ",".join(f"{'-' * term.descending}{term.path}" for term in order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """One term of some rows: smaller pairs of class and value come first."""
+
+    kind: npt.NDArray[np.int8]
+    value: F64
+    texts: list[str]
+    descending: bool
+
+    def take(self, places: Any) -> _Keys:
+        return _Keys(self.kind[places], self.value[places], self.texts, self.descending)
+
+    def of(self, place: int) -> tuple[int, SortValue]:
+        """The pair of one row, as a cursor keeps it."""
+        kind, value = int(self.kind[place]), float(self.value[place])
+        if self._is_text(kind):
+            return kind, self.texts[round(abs(value))]
+        return kind, value
+
+    def compared_with(self, kind: int, value: SortValue) -> tuple[Mask, Mask]:
+        """The rows that come behind this pair, and those that are equal to it."""
+        if isinstance(value, str):
+            rank: float = bisect.bisect_left(self.texts, value)
+            if rank == len(self.texts) or self.texts[int(rank)] != value:
+                rank -= 0.5
+            value = -rank if self.descending else rank
+        same = self.kind == kind
+        return (self.kind > kind) | (same & (self.value > value)), same & (self.value == value)
+
+    def _is_text(self, kind: int) -> bool:
+        return kind == 1 and bool(self.texts)
+
+
+def _keys(cells: Cells, rows: I64, *, descending: bool) -> _Keys:
+    kinds, numbers = cells.kind[rows], cells.number[rows]
+    kind = np.full(len(rows), _UNORDERED, np.int8)
+    value = np.zeros(len(rows))
+    kind[(kinds == MISSING) | (kinds == NULL)] = _LACKING
+    plain = ((kinds == NUMBER) & ~np.isnan(numbers)) | (kinds == BOOL)
+    value[plain] = numbers[plain]
+    kind[plain] = np.where(kinds[plain] == NUMBER, 0, 2)
+    is_text = kinds == TEXT
+    texts: list[str] = []
+    if is_text.any():
+        codes = numbers[is_text].astype(np.int64)
+        used = np.unique(codes).tolist()
+        by_text = sorted((str(cells.entries[code]), code) for code in used)
+        texts = [text for text, _ in by_text]
+        ranks = np.zeros(len(cells.entries))
+        ranks[[code for _, code in by_text]] = np.arange(len(by_text))
+        kind[is_text], value[is_text] = 1, ranks[codes]
+    if descending:
+        ordered = kind < _UNORDERED
+        kind[ordered] = 2 - kind[ordered]
+        value = -value
+    return _Keys(kind, value, texts, descending)
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Rows in order, and what they were sorted by."""
+
+    order: Order
+    rows: I64
+    keys: tuple[_Keys, ...]
+    created_at: F64
+    number: I64
+
+    def place_after(self, cursor: Cursor) -> int:
+        """The first place behind the cursor."""
+        behind = np.zeros(len(self.rows), np.bool_)
+        equal = np.ones(len(self.rows), np.bool_)
+        for keys, (kind, value) in zip(self.keys, cursor.terms, strict=True):
+            later, same = keys.compared_with(kind, value)
+            behind |= equal & later
+            equal &= same
+        behind |= equal & (self.created_at < cursor.created_at)
+        equal &= self.created_at == cursor.created_at
+        behind |= equal & (self.number < cursor.number)
+        return int(np.argmax(behind)) if behind.any() else len(self.rows)
+
+    def cursor(self, place: int) -> Cursor:
+        """Where the page that ends with this place leaves off."""
+        return Cursor(
+            self.order,
+            tuple(keys.of(place) for keys in self.keys),
+            float(self.created_at[place]),
+            int(self.number[place]),
+        )
+
+
+def sorted_rows(
+    newest_first: I64, order: Order, cells_of: Callable[[Path], Cells], numbers: I64
+) -> Sorted:
+    """Rows that come newest first, put in order. `numbers` are all runs' by row."""
+    keys = [_keys(cells_of(term.path), newest_first, descending=term.descending) for term in order]
+    places = np.arange(len(newest_first))
+    for each in reversed(keys):
+        places = places[np.argsort(each.value[places], kind="stable")]
+        if len(each.kind) and each.kind.min() != each.kind.max():
+            places = places[np.argsort(each.kind[places], kind="stable")]
+    rows = newest_first[places]
+    created = cells_of(Path("", "created_at")).number[rows]
+    return Sorted(order, rows, tuple(each.take(places) for each in keys), created, numbers[rows])

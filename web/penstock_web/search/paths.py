@@ -1,0 +1,64 @@
+"""What a filter, an order or a list of fields can name: `state`, `config.model.depth`,
+`summary.val/loss`, and the names that W&B has for them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from penstock.errors import Rejected
+
+__all__ = ["ABOUT", "DEEPEST", "Path", "bad_request", "parse_path"]
+
+DEEPEST = 8
+"""So many levels of objects inside config and summary have paths of their own."""
+
+ABOUT = (
+    "run", "name", "state", "group", "job_type", "tags", "notes", "created_at", "updated_at",
+)  # fmt: skip
+_ALIASES = {
+    "id": "run",
+    "display_name": "name",
+    "displayname": "name",
+    "jobtype": "job_type",
+    "createdat": "created_at",
+    "updatedat": "updated_at",
+    "heartbeat_at": "updated_at",
+    "heartbeatat": "updated_at",
+}
+_SECTIONS = {
+    "config": "config",
+    "summary": "summary",
+    "summary_metrics": "summary",
+    "summarymetrics": "summary",
+}
+
+
+class Path(NamedTuple):
+    """`section` is config or summary, or empty for what the run itself says."""
+
+    section: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+
+def parse_path(text: str, place: str) -> Path:
+    """The path that a text names. Raises `Rejected` (400) that tells the place."""
+    if text in ABOUT:
+        return Path("", text)
+    head, dot, rest = text.partition(".")
+    section = _SECTIONS.get(head.lower())
+    if section and dot and rest:
+        return Path(section, rest)
+    name = _ALIASES.get(text.lower())
+    if name is None:
+        raise bad_request(
+            f"{place}: unknown path {text[:100]!r}",
+            f"Known: {', '.join(ABOUT)}, config.<path>, summary.<key>.",
+        )
+    return Path("", name)
+
+
+def bad_request(message: str, hint: str = "docs/api.md lists what filters may hold.") -> Rejected:
+    return Rejected(message, code="bad_filter", hint=hint)

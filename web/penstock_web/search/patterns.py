@@ -1,0 +1,28 @@
+"""Regular expressions of strangers, matched in time that grows with the text only.
+
+Python's own `re` can be made to try exponentially many ways, which would hang the server. The Rust
+engine inside pydantic cannot: it knows neither look-around nor backreferences, refuses patterns
+that would take much memory, and its worst case is (length of pattern) x (length of text).
+"""
+
+from __future__ import annotations
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+__all__ = ["LONGEST_PATTERN", "Pattern"]
+
+LONGEST_PATTERN = 500
+
+
+class Pattern:
+    """A compiled pattern. Raises `ValueError`, which says why, for what is none."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) > LONGEST_PATTERN:
+            raise ValueError(f"has more than {LONGEST_PATTERN} characters")
+        schema = core_schema.str_schema(pattern=text, regex_engine="rust-regex", strict=True)
+        try:
+            self.found_in = SchemaValidator(schema).isinstance_python
+        except (SchemaError, UnicodeEncodeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
+            raise ValueError(f"is no pattern: {reason}") from None

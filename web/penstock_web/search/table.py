@@ -1,0 +1,216 @@
+"""All runs of one project as columns: what filters and orders look at.
+
+Runs get rows in the order in which they are first seen, and keep them. Applying a part again
+changes nothing. Not safe for use by several threads at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from penstock_storage.interface import RunText
+from penstock_web.search.cells import Cells, Column
+from penstock_web.search.paths import DEEPEST, Path
+
+__all__ = ["RunTable"]
+
+_MOST_PATHS = 10_000
+_LONGEST_PATH = 500
+_LONGEST_NOTES = 4_096
+
+I64 = npt.NDArray[np.int64]
+
+
+class RunTable:
+    """The runs of one project as of `tick`."""
+
+    def __init__(self) -> None:
+        self.tick = -1
+        self._numbers: list[int] = []
+        self._rows: dict[int, int] = {}
+        self._searched: list[str] = []
+        self._about: dict[str, Column] = {}
+        self._sections = {"config": _Section(), "summary": _Section()}
+        self._newest: I64 = np.zeros(0, np.int64)
+        self._by_number: tuple[I64, I64] = (self._newest, self._newest)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of memory this takes, about."""
+        columns = (
+            self._about.values(),
+            *(each.columns.values() for each in self._sections.values()),
+        )
+        return sum(column.blocks for some in columns for column in some)
+
+    def apply(self, part: Sequence[RunText]) -> None:
+        """Take over runs that are new or have changed."""
+        # A run that comes twice: the later one counts.
+        found = list({run.number: run for run in part}.values())
+        rows = np.array([self._row(run) for run in found], np.int64)
+        order = np.argsort(rows)
+        rows, found = rows[order], [found[place] for place in order.tolist()]
+        tags = [_decoded(run.tags) for run in found]
+        for row, run, labels in zip(rows.tolist(), found, tags, strict=True):
+            self._searched[row] = _searched(run, labels)
+        for name in ("run", "name", "state", "group", "job_type", "notes"):
+            self._put(name, rows, [getattr(run, name) for run in found])
+        for name in ("created_at", "updated_at"):
+            self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
+        self._put("tags", rows, tags)
+        self._sections["config"].put(rows, [run.config for run in found])
+        self._sections["summary"].put(rows, [run.summary for run in found])
+
+    def cells(self, path: Path) -> Cells:
+        """What is known of a path in the catalog."""
+        if path.section:
+            return self._sections[path.section].cells(path.name, len(self))
+        column = self._about.get(path.name)
+        return Cells.none(len(self)) if column is None else column.cells(len(self))
+
+    def paths(self, section: str) -> list[str]:
+        """The paths of config or summary that runs have."""
+        return list(self._sections[section].columns)
+
+    def is_full(self, section: str) -> bool:
+        """Whether runs have more paths there than are kept."""
+        return self._sections[section].is_full
+
+    def searched(self, row: int) -> str:
+        """What a search for text looks at, casefolded."""
+        return self._searched[row]
+
+    def all_numbers(self) -> I64:
+        """The numbers of all runs, by row."""
+        return np.array(self._numbers, np.int64)
+
+    def numbers(self, rows: I64) -> list[int]:
+        """The numbers of the runs in these rows."""
+        return [self._numbers[row] for row in rows.tolist()]
+
+    def rows_of(self, numbers: npt.NDArray[Any]) -> I64:
+        """The rows of runs by their numbers, -1 for those that are not here."""
+        if not len(self):
+            return np.full(len(numbers), -1, np.int64)
+        if len(self._by_number[0]) != len(self):
+            everyone = np.array(self._numbers, np.int64)
+            order = np.argsort(everyone)
+            self._by_number = (everyone[order], order)
+        known, rows = self._by_number
+        places = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
+        return np.where(known[places] == numbers, rows[places], -1)
+
+    def newest_first(self) -> I64:
+        """All rows by the time of creation, then by number."""
+        if len(self._newest) != len(self):
+            created = self.cells(Path("", "created_at")).number
+            self._newest = np.lexsort((np.array(self._numbers, np.int64), created))[::-1]
+        return self._newest
+
+    def _row(self, run: RunText) -> int:
+        row = self._rows.get(run.number)
+        if row is None:
+            row = self._rows[run.number] = len(self._numbers)
+            self._numbers.append(run.number)
+            self._searched.append("")
+        return row
+
+    def _put(self, name: str, rows: I64, values: Sequence[object]) -> None:
+        self._about.setdefault(name, Column()).put(rows, values)
+
+
+class _Section:
+    """Config or summary of all runs, as a column for each path."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+        self.is_full = False
+        self._digests: dict[int, int] = {}
+        self._shapes: dict[int, tuple[str, ...]] = {}
+        self._known_shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def cells(self, name: str, count: int) -> Cells:
+        # W&B writes config.lr.value for what is config.lr here.
+        column = self.columns.get(name) or self.columns.get(name.removesuffix(".value"))
+        return Cells.none(count) if column is None else column.cells(count)
+
+    def put(self, rows: I64, texts: Sequence[str]) -> None:
+        """The JSON objects of these rows. Those that say what they said before cost nothing."""
+        alike: dict[tuple[str, ...], tuple[list[int], list[Iterable[object]]]] = {}
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            digest = hash(text)
+            if self._digests.get(row) == digest:
+                continue
+            self._digests[row] = digest
+            flat = _flattened(_decoded(text))
+            group = alike.setdefault(tuple(flat), ([], []))
+            group[0].append(row)
+            group[1].append(flat.values())
+        for shape, (members, values) in alike.items():
+            self._put_alike(self._known_shapes.setdefault(shape, shape), members, values)
+
+    def _put_alike(
+        self, shape: tuple[str, ...], members: list[int], values: list[Iterable[object]]
+    ) -> None:
+        """Rows that have the same paths: column by column."""
+        rows = np.array(members, np.int64)
+        self._clear_lost(shape, members)
+        for path, column_values in zip(shape, zip(*values, strict=True), strict=True):
+            column = self.columns.get(path)
+            if column is None:
+                if len(self.columns) >= _MOST_PATHS or len(path) > _LONGEST_PATH:
+                    self.is_full = True
+                    continue
+                column = self.columns[path] = Column()
+            column.put(rows, column_values)
+        self._shapes.update(dict.fromkeys(members, shape))
+
+    def _clear_lost(self, shape: tuple[str, ...], members: list[int]) -> None:
+        """What these rows had and have no more."""
+        before: dict[tuple[str, ...], list[int]] = {}
+        for row in members:
+            old = self._shapes.get(row, shape)
+            if old is not shape:
+                before.setdefault(old, []).append(row)
+        for old, changed in before.items():
+            for path in set(old) - set(shape):
+                if path in self.columns:
+                    self.columns[path].clear(np.array(changed, np.int64))
+
+
+def _flattened(found: dict[str, Any]) -> dict[str, Any]:
+    """The values inside by their dotted paths; of equal paths the one that is less deep."""
+    if not any(type(value) is dict for value in found.values()):
+        return found
+    flat: dict[str, Any] = {}
+    level: list[tuple[str, dict[str, Any]]] = [("", found)]
+    for _ in range(DEEPEST):
+        deeper = []
+        for prefix, each in level:
+            for key, value in each.items():
+                flat.setdefault(prefix + key, value)
+                if type(value) is dict:
+                    deeper.append((f"{prefix}{key}.", value))
+        level = deeper
+    return flat
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # NaN, Infinity, very large whole numbers, lone surrogates
+        return json.loads(text)
+
+
+def _searched(run: RunText, tags: Sequence[str]) -> str:
+    notes = run.notes[:_LONGEST_NOTES]
+    return "\n".join((run.name, run.run, run.group, run.job_type, *tags, notes)).casefold()

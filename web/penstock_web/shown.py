@@ -1,0 +1,112 @@
+"""What a run looks like in answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from penstock_storage.interface import RunRow
+from penstock_storage.summaries import Summary
+from penstock_web.search.paths import Path
+
+__all__ = ["encode_run", "encode_runs", "picked", "run_json"]
+
+
+def run_json(
+    row: RunRow, logged: Summary | None, fields: Sequence[Path] | None = None
+) -> dict[str, Any]:
+    """A run as the API shows it: what was set explicitly lies over what was logged. Of config and
+    summary only what `fields` name, if they are given."""
+    config = row.config
+    summary = {**(logged.values if logged else {}), **row.summary}
+    if fields is not None:
+        config = picked(config, (path.name for path in fields if path.section == "config"))
+        summary = picked(summary, (path.name for path in fields if path.section == "summary"))
+    return {
+        "entity": row.entity,
+        "project": row.project,
+        "run": row.run,
+        "name": row.name,
+        "state": row.state,
+        "group": row.group,
+        "job_type": row.job_type,
+        "tags": list(row.tags),
+        "notes": row.notes,
+        "config": _as_json(config),
+        "summary": _as_json(summary),
+        "info": _as_json(row.info),
+        "created_at": row.created_at / 1e6,
+        "updated_at": row.updated_at / 1e6,
+        "last_step": logged.last_step if logged else None,
+    }
+
+
+def picked(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """These dotted paths of an object, where they were."""
+    chosen: dict[str, Any] = {}
+    for name in names:
+        place = _place(found, name.split("."))
+        target, source = chosen, found
+        for key in place[:-1]:
+            target, source = target.setdefault(key, {}), source[key]
+        if place:
+            target[place[-1]] = source[place[-1]]
+    return chosen
+
+
+def _place(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+    """The keys that lead to a dotted path; a key may hold dots itself. Empty if there is none."""
+    for count in range(len(parts), 0, -1):
+        key = ".".join(parts[:count])
+        if key in found:
+            if count == len(parts):
+                return [key]
+            if isinstance(found[key], Mapping) and (rest := _place(found[key], parts[count:])):
+                return [key, *rest]
+    return []
+
+
+def encode_runs(runs: Iterable[dict[str, Any]], total: int, following: str | None) -> bytes:
+    """A page of runs as JSON."""
+    # Run by run, because one long dumps() would hold every other thread up.
+    parts = b",".join(map(encode_run, runs))
+    ending = orjson.dumps({"total": total, "next": following})[1:]
+    return b'{"runs":[%b],%b' % (parts, ending)
+
+
+def encode_run(run: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(run)
+    except TypeError:  # what Python's JSON can hold and other JSON cannot
+        return orjson.dumps(_repaired(run))
+
+
+def _as_json(found: Any) -> Any:
+    """With NaN and infinities as strings."""
+    match found:
+        case dict():
+            return {key: _as_json(value) for key, value in found.items()}
+        case list():
+            return [_as_json(value) for value in found]
+        case float() if not math.isfinite(found):
+            return "NaN" if found != found else "Infinity" if found > 0 else "-Infinity"
+        case _:
+            return found
+
+
+def _repaired(found: Any) -> Any:
+    """Whole numbers of any length as they are, half characters replaced."""
+    match found:
+        case dict():
+            return {_repaired(key): _repaired(value) for key, value in found.items()}
+        case list():
+            return [_repaired(value) for value in found]
+        case str():
+            return found.encode("utf-8", "replace").decode()
+        case int() if not isinstance(found, bool):
+            return orjson.Fragment(str(found))
+        case _:
+            return found
