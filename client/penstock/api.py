@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
-from penstock.filters import matches, sorted_runs
+from penstock.filters import translated_filter, translated_order
 from penstock.reading import Reader, revived
 from penstock.settings import Settings
 
@@ -69,9 +69,16 @@ class Api:
         per_page: int = 50,
         **_: Any,
     ) -> Runs:
-        """The runs of `entity/project` or `project` that pass the filters; see `penstock.filters`."""
+        """The runs of `entity/project` or `project` that pass the filters, W&B's: `{"state":
+        "finished", "config.lr": {"$lt": 0.1}, "summary_metrics.loss": {"$exists": True}}`. They are
+        read `per_page` (at most 1,000) at a time, as they are looked at."""
         entity, project = self._place(path or self.settings.project, 2)
-        return Runs(self, entity, project, filters or {}, order)
+        question: dict[str, Any] = {"limit": min(max(per_page, 1), 1_000)}
+        if filters:
+            question["filter"] = translated_filter(dict(filters))
+        if order:
+            question["order"] = translated_order(order)
+        return Runs(self, entity, project, question)
 
     def projects(self, entity: str | None = None, **_: Any) -> list[Project]:
         """The projects that the key can read, or those of one entity."""
@@ -81,6 +88,10 @@ class Api:
     def get(self, *segments: str) -> dict[str, Any]:
         """The JSON answer at `/v1/a/b/c`."""
         return self._reader.get(_path(*segments), self._key)
+
+    def post(self, *segments: str, question: dict[str, Any]) -> dict[str, Any]:
+        """The JSON answer of `/v1/a/b/c` to a question."""
+        return self._reader.post(_path(*segments), self._key, question)
 
     def lines(self, *segments: str, **query: Any) -> Iterator[dict[str, Any]]:
         """The JSON lines at `/v1/a/b/c?…`, streamed."""
@@ -263,23 +274,38 @@ class ApiRun:
 
 
 class Runs(Sequence[ApiRun]):
-    """The runs of a project that pass filters, read when first looked at."""
+    """The runs of a project that pass filters, read page by page as they are looked at. `len()` is
+    how many there were when the first page was read."""
 
-    def __init__(
-        self, api: Api, entity: str, project: str, filters: Mapping[str, Any], order: str
-    ) -> None:
+    def __init__(self, api: Api, entity: str, project: str, question: dict[str, Any]) -> None:
         self._api = api
         self.entity = entity
         self.project = project
-        self._filters = filters
-        self._order = order
-        self._found: list[ApiRun] | None = None
+        self._question = question
+        self._found: list[ApiRun] = []
+        self._total: int | None = None
+        self._next: str | None = None
 
-    def _load(self) -> list[ApiRun]:
-        if self._found is None:
-            rows = self._api.get("projects", self.entity, self.project, "runs")["runs"]
-            kept = [row for row in rows if matches(row, self._filters)]
-            self._found = [ApiRun(self._api, row) for row in sorted_runs(kept, self._order)]
+    @property
+    def more(self) -> bool:
+        """Whether there are runs that were not read yet."""
+        return self._total is None or self._next is not None
+
+    def _read_page(self) -> None:
+        question = self._question
+        if self._next is not None:
+            question = {**question, "after": self._next}
+        place = ("projects", self.entity, self.project, "runs", "search")
+        page = self._api.post(*place, question=question)
+        self._found += (ApiRun(self._api, row) for row in page["runs"])
+        self._next = page["next"]
+        if self._total is None:
+            self._total = int(page["total"])
+
+    def _read_to(self, count: int | None) -> list[ApiRun]:
+        """At least the first `count` runs, or all."""
+        while self.more and (count is None or len(self._found) < count):
+            self._read_page()
         return self._found
 
     @overload
@@ -289,13 +315,21 @@ class Runs(Sequence[ApiRun]):
     def __getitem__(self, index: slice) -> list[ApiRun]: ...
 
     def __getitem__(self, index: int | slice) -> ApiRun | list[ApiRun]:
-        return self._load()[index]
+        end = index.stop if isinstance(index, slice) else index + 1
+        starts = (index.start or 0) if isinstance(index, slice) else index
+        from_the_end = end is None or end < 0 or starts < 0
+        return self._read_to(None if from_the_end else end)[index]
 
     def __len__(self) -> int:
-        return len(self._load())
+        if self._total is None:
+            self._read_page()
+        return self._total or 0
 
     def __iter__(self) -> Iterator[ApiRun]:
-        return iter(self._load())
+        place = 0
+        while len(self._read_to(place + 1)) > place:
+            yield self._found[place]
+            place += 1
 
     def __repr__(self) -> str:
         return f"<Runs {self.entity}/{self.project}>"

@@ -31,11 +31,22 @@ def revived(value: Any) -> Any:
 
 
 class Reader(Link):
-    """GET requests to one server. An empty key asks without one, as a loopback server allows."""
+    """Questions to one server. An empty key asks without one, as a loopback server allows."""
 
     def get(self, path: str, api_key: str) -> dict[str, Any]:
         """The JSON object at `path`. Raises Transient or Rejected."""
-        connection, reply = self._open(path, api_key)
+        return self._object(path, api_key)
+
+    def post(self, path: str, api_key: str, question: dict[str, Any]) -> dict[str, Any]:
+        """The JSON object that answers a question. Raises Transient or Rejected."""
+        try:
+            body = json.dumps(question, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+        return self._object(path, api_key, body)
+
+    def _object(self, path: str, api_key: str, body: bytes | None = None) -> dict[str, Any]:
+        connection, reply = self._open(path, api_key, body)
         try:
             found = json.loads(reply.read())
         except (ValueError, OSError, http.client.HTTPException) as error:
@@ -66,18 +77,35 @@ class Reader(Link):
         finally:
             connection.close()
 
+    def pieces(self, path: str, api_key: str) -> Iterator[bytes]:
+        """The body at `path` as it arrives. Raises Transient if it breaks off."""
+        connection, reply = self._open(path, api_key)
+        left = reply.length
+        try:
+            while data := reply.read(1 << 18):
+                left = None if left is None else left - len(data)
+                yield data
+            if left:
+                raise http.client.IncompleteRead(b"", left)
+        except (OSError, http.client.HTTPException) as error:
+            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+        finally:
+            connection.close()
+
     def _open(
-        self, path: str, api_key: str
+        self, path: str, api_key: str, body: bytes | None = None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         target = self.base.path + path
         if self._proxy is not None and self.base.scheme == "http":
             target = f"http://{self.base.netloc}{target}"
         connection = self._connect()
         try:
-            connection.request("GET", target, headers=headers)
+            connection.request("GET" if body is None else "POST", target, body, headers)
             reply = connection.getresponse()
-            if reply.status == 200:
+            if reply.status in (200, 204):
                 return connection, reply
             payload = _json(reply.read(1 << 20))
         except (OSError, http.client.HTTPException) as error:
