@@ -75,6 +75,26 @@ def _add_client_commands(subparsers: Any) -> None:
     )
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
+    _add_export(subparsers)
+
+
+def _add_export(subparsers: Any) -> None:
+    export = subparsers.add_parser(
+        "export", help="write runs at full resolution into files; goes on where it stopped"
+    )
+    export.add_argument("place", metavar="ENTITY/PROJECT[/RUN]")
+    export.add_argument("--to", type=Path, required=True, metavar="DIR")
+    export.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    export.add_argument(
+        "--layout", choices=("wide", "long"), default="wide",
+        help="wide: a row per step, a column per key; long: a row per key and step (%(default)s)",
+    )  # fmt: skip
+    export.add_argument(
+        "--lanes", choices=("latest", "all"), default="latest",
+        help="latest: ranks together, the latest attempt; all: every rank's and attempt's rows",
+    )  # fmt: skip
+    export.add_argument("--keys", default="", metavar="A,B", help="only these keys")
+    export.set_defaults(run=_export)
 
 
 def _add_server_commands(subparsers: Any) -> str:
@@ -128,6 +148,16 @@ def _sync(arguments: argparse.Namespace) -> int:
     for folder, state in left.items():
         print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
     return 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from penstock.export import run_export
+
+    options = {"format": arguments.format, "layout": arguments.layout, "lanes": arguments.lanes}
+    if arguments.keys:
+        options["keys"] = arguments.keys
+    run_export(arguments.place, arguments.to, options, lambda text: print(text, file=sys.stderr))
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

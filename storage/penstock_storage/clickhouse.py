@@ -116,6 +116,16 @@ class ClickHouse:
     ) -> AsyncIterator[Columns]:
         return self._blocks(sql, params, endless=True)
 
+    async def download(
+        self, sql: str, settings: Mapping[str, str] | None = None
+    ) -> AsyncIterator[bytes]:
+        # ClickHouse keeps the answer until it is whole, so that an error comes as one.
+        url_params = {**(settings or {}), "wait_end_of_query": "1"}
+        body = sql.encode()
+        async with self._request(url_params, _chunks([body]), len(body), endless=True) as response:
+            async for chunk in response.content.iter_any():
+                yield chunk
+
     async def execute(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         url_params = {**self._time_limit(), **_statement_params(params)}
         body = sql.encode()

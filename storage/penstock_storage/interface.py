@@ -56,8 +56,7 @@ class PointStore(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RunRef:
+class RunRef(NamedTuple):
     """A run's full name."""
 
     entity: str

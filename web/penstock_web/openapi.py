@@ -8,7 +8,7 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import diff, keys, runs, site
+from penstock_web.models import diff, export, keys, runs, site
 
 __all__ = ["OPERATIONS"]
 
@@ -17,6 +17,7 @@ OPERATIONS: list[Operation] = [
     *runs.OPERATIONS,
     *keys.OPERATIONS,
     *diff.OPERATIONS,
+    *export.OPERATIONS,
 ]
 
 if __name__ == "__main__":

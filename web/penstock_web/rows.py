@@ -15,7 +15,7 @@ from penstock_web.names import Names
 from penstock_web.requests import bad_field, integer_param
 from penstock_web.runs import RunsHandler
 
-__all__ = ["HistoryHandler"]
+__all__ = ["HistoryHandler", "origin_us"]
 
 _LOG = logging.getLogger(__name__)
 _ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
@@ -77,11 +77,11 @@ class HistoryHandler:
             keys=[names[name] for name in asked],
             lo=lo,
             hi=hi,
-            origin_us=_origin_us(row, lanes),
+            origin_us=origin_us(row, lanes),
             by_lane=mode == "all",
         )
 
 
-def _origin_us(row: RunRow, lanes: list[LaneRow]) -> int:
+def origin_us(row: RunRow, lanes: list[LaneRow]) -> int:
     """When the run began: its first writer's start, as far as writers said."""
     return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)

@@ -1,0 +1,211 @@
+"""A run at full resolution as files of Parquet or CSV, written by the store itself.
+
+An export is made of parts: ranges of steps, cut so that each is a bounded amount of work, counted
+from the first step so that a growing run keeps the parts it has. A part is one statement, and its
+file is whole or not there. `version` changes when anything was committed to the run, so whoever has
+the parts of a version need not ask again.
+
+Wide: one row per step, one column per key. Long: one row per key and step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from penstock_storage.export_sql import Column, Kind, Lane, Source, long_statement, wide_statement
+from penstock_storage.interface import LaneRow, PointStore
+from penstock_storage.plan import FOREVER
+from penstock_storage.schema import DATABASE
+from penstock_storage.segments import contested_runs, cuts
+from penstock_storage.series import int_list, read_first_steps, select
+
+__all__ = ["MOST_COLUMNS", "Export", "ExportQuery", "open_export", "read_versions"]
+
+Format = Literal["parquet", "csv"]
+Layout = Literal["wide", "long"]
+
+MOST_COLUMNS = 10_000
+"""Keys of a wide table at most."""
+
+_CELLS = 2_000_000
+_SETTINGS = {
+    "max_query_size": str(2**27),
+    "max_ast_elements": str(10**7),
+    "max_expanded_ast_elements": str(10**7),
+    "output_format_parquet_compression_method": "zstd",
+    "format_csv_null_representation": "",
+    "date_time_output_format": "iso",
+}
+_INTEGER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery:
+    """Rows of one run with `lo` <= step < `hi`.
+
+    `names` are the project's keys by number; `keys` those to export (none: all that the run has).
+    `origin_us` is when the run began. With `by_lane` every lane keeps its rows; else ranks are
+    together, each with its latest attempt, and the lowest rank's value wins.
+    """
+
+    run: int
+    lanes: Sequence[LaneRow]
+    names: Mapping[int, str]
+    keys: Collection[int] = ()
+    lo: int = -FOREVER
+    hi: int = FOREVER
+    origin_us: int = 0
+    by_lane: bool = False
+    layout: Layout = "wide"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `open_export` found: the parts to read, and the columns that all of them have."""
+
+    version: str
+    parts: list[tuple[int, int]]
+    """Ranges of steps, the end exclusive."""
+    columns: list[Column]
+    source: Source
+    layout: Layout
+
+    def read(
+        self, store: PointStore, form: Format, lo: int, hi: int, *, header: bool = True
+    ) -> AsyncIterator[bytes]:
+        """The file of the rows with `lo` <= step < `hi`."""
+        statement = wide_statement if self.layout == "wide" else long_statement
+        csv = "CSVWithNames" if header else "CSV"
+        sql = f"{statement(self.source, self.columns, lo, hi)} FORMAT {'Parquet' if form == 'parquet' else csv}"
+        return store.download(sql, _SETTINGS)
+
+
+async def open_export(store: PointStore, query: ExportQuery) -> Export:
+    """How to export this run as it is now."""
+    # The version first: what is committed while the rest is read makes another one.
+    version = (await read_versions(store, [query.run])).get(query.run, "")
+    columns, ends = await asyncio.gather(_columns(store, query), _ends(store, query))
+    order = sorted(query.lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    lanes = [Lane(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
+    if query.by_lane:
+        lanes.sort(key=lambda lane: (lane.rank, lane.number))
+    source = Source(query.run, lanes, query.origin_us, query.by_lane)
+    parts = await _parts(store, query, columns) if columns and lanes else []
+    return Export(version, parts, columns, source, query.layout)
+
+
+async def read_versions(store: PointStore, runs: Collection[int]) -> dict[int, str]:
+    """What changes with every commit to a run; runs without data are absent."""
+    columns = await select(
+        store,
+        "SELECT run, lower(hex(groupBitXor(sipHash64(writer, low, gaps, dead)))) AS version"
+        f" FROM {DATABASE}.applied FINAL WHERE run IN ({int_list(runs)}) GROUP BY run",
+    )
+    if not columns:
+        return {}
+    return dict(zip(np.asarray(columns["run"]).tolist(), columns["version"], strict=True))
+
+
+async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
+    numbers, texts = await asyncio.gather(
+        select(
+            store,
+            f"SELECT key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
+            f" WHERE run = {int(query.run)} GROUP BY key",
+        ),
+        select(
+            store,
+            "SELECT key, min(kind) AS least, max(kind) AS most"
+            f" FROM {DATABASE}.values WHERE run = {int(query.run)} GROUP BY key",
+        ),
+    )
+    found: list[Column] = []
+    if numbers:
+        kinds = dict(
+            zip(
+                np.asarray(numbers["key"]).tolist(),
+                np.asarray(numbers["kinds"]).tolist(),
+                strict=True,
+            )
+        )
+        integers = await _integers(store, query, [k for k, v in kinds.items() if v == _INTEGER])
+        found += [
+            Column(key, _name(query, key), "integer" if key in integers else "float")
+            for key in kinds
+        ]
+    if texts:
+        for key, least, most in zip(
+            np.asarray(texts["key"]).tolist(), texts["least"], texts["most"], strict=True
+        ):
+            kind: Kind = least if least == most and least in ("string", "bool") else "json"
+            found.append(Column(key, _name(query, key), kind))
+    wanted = set(query.keys)
+    found = [
+        each for each in found if each.key in query.names and (not wanted or each.key in wanted)
+    ]
+    return sorted(found, key=lambda each: (each.name, each.is_text))
+
+
+def _name(query: ExportQuery, key: int) -> str:
+    return query.names.get(key, "")
+
+
+async def _integers(store: PointStore, query: ExportQuery, keys: list[int]) -> set[int]:
+    """Those of these keys whose numbers are all whole and fit into 64 bits."""
+    if not keys:
+        return set()
+    odd = await select(
+        store,
+        f"SELECT key FROM {DATABASE}.points"
+        f" PREWHERE key IN ({int_list(keys)}) AND run = {int(query.run)}"
+        " GROUP BY key HAVING max(NOT (abs(v) < 9.2e18 AND v = trunc(v)))",
+    )
+    return set(keys) - (set(np.asarray(odd["key"]).tolist()) if odd else set())
+
+
+async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
+    """The cut of each lane in the latest attempt."""
+    if query.by_lane or not contested_runs(query.lanes):
+        return {}
+    found = cuts(query.lanes, await read_first_steps(store, [query.run]))
+    return {lane: end for (_, lane), end in found.items()}
+
+
+async def _parts(
+    store: PointStore, query: ExportQuery, columns: Sequence[Column]
+) -> list[tuple[int, int]]:
+    """The range cut after every so many logged steps."""
+    where = f"run = {int(query.run)} AND step >= {int(query.lo)} AND step < {int(query.hi)}"
+    rows = max(1, _CELLS // await _cells_per_step(store, query, columns, where))
+    found = await select(
+        store,
+        "SELECT min(s.step) AS start, count() AS steps FROM ("
+        f"SELECT step, intDiv(rowNumberInAllBlocks(), {rows}) AS part FROM ("
+        f"SELECT step FROM {DATABASE}.times PREWHERE {where} ORDER BY step"
+        ")) AS s GROUP BY s.part ORDER BY start SETTINGS max_threads = 1",
+    )
+    starts = np.unique(np.asarray(found["start"])).tolist() if found else []
+    # The first part and the last reach beyond the steps that have a time: what lies there, if
+    # anything does, is theirs.
+    bounds = [query.lo, *starts[1:], query.hi]
+    return list(pairwise(bounds))
+
+
+async def _cells_per_step(
+    store: PointStore, query: ExportQuery, columns: Sequence[Column], where: str
+) -> int:
+    if query.layout == "wide":
+        return len(columns) + 3
+    points, steps = await asyncio.gather(
+        *(
+            select(store, f"SELECT count() AS rows FROM {DATABASE}.{table} PREWHERE {where}")
+            for table in ("points", "times")
+        )
+    )
+    return 1 + int(points["rows"][0]) // max(1, int(steps["rows"][0]))

@@ -1,0 +1,159 @@
+"""`GET …/export`: full resolution as Parquet or CSV, part by part, so that it can be resumed.
+
+A part is a plain export of a range of steps, so there is nothing to remember between requests. An
+answer is whole, or its connection breaks: it never ends in order before its last row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from penstock.errors import PenstockError, Rejected
+from penstock_common.http import json_response
+from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
+from penstock_storage.interface import Catalog, PointStore, RunRow
+from penstock_storage.summaries import read_summaries
+from penstock_web.models import export
+from penstock_web.names import Names
+from penstock_web.requests import query_of
+from penstock_web.rows import origin_us
+from penstock_web.runs import RunsHandler
+from penstock_web.shown import encode_run, run_json
+
+__all__ = ["ExportHandler"]
+
+_LOG = logging.getLogger(__name__)
+_AT_ONCE = 2
+_RUNS_PER_PAGE = 500
+_CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv"}
+
+
+class ExportHandler:
+    """Exports runs; a few at a time, because each is real work for the store."""
+
+    def __init__(
+        self, store: PointStore, catalog: Catalog, runs: RunsHandler, names: Names
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._runs = runs
+        self._names = names
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def parts(self, request: web.Request) -> web.Response:
+        """`GET /v1/runs/{entity}/{project}/{run}/export/parts`"""
+        row = await self._runs.found(request)
+        found = await self._open(row, query_of(request, export.PartsQuery))
+        return json_response(
+            {
+                "version": found.version,
+                "columns": [{"name": each.name, "kind": each.kind} for each in found.columns],
+                "parts": [{"min_step": lo, "max_step": hi} for lo, hi in found.parts],
+            }
+        )
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/runs/{entity}/{project}/{run}/export`"""
+        row = await self._runs.found(request)
+        asked = query_of(request, export.ExportQuery)
+        async with self._turns:
+            found = await self._open(row, asked)
+            if len(found.parts) > 1 and asked.format == "parquet":
+                raise Rejected(
+                    f"this is too much for one Parquet file: it takes {len(found.parts)} parts",
+                    code="export_too_large",
+                    status=413,
+                    hint=f"Ask for the parts that {request.path}/parts lists, or let"
+                    " `penstock export` do it.",
+                )
+            if not found.parts:
+                return web.Response(status=204)
+            response = web.StreamResponse(headers={"ETag": f'"{found.version}"'})
+            response.content_type = _CONTENT_TYPES[asked.format]
+            return await _stream(request, response, self._files(found, asked))
+
+    async def project(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/projects/{entity}/{project}/export`"""
+        project = await self._runs.project(request)
+        response = web.StreamResponse()
+        response.content_type = "application/x-ndjson"
+        return await _stream(request, response, self._lines(project))
+
+    async def _open(self, row: RunRow, asked: export.PartsQuery) -> Export:
+        keys, lanes = await asyncio.gather(
+            self._names.all_keys(row.project_number), self._names.lanes([row.number])
+        )
+        wanted = [keys[name] for name in asked.keys if name in keys]
+        if asked.keys and not wanted:
+            keys, wanted = {}, []
+        found = await open_export(
+            self._store,
+            ExportQuery(
+                run=row.number,
+                lanes=lanes,
+                names={number: name for name, number in keys.items()},
+                keys=wanted,
+                lo=asked.min_step,
+                hi=asked.max_step,
+                origin_us=origin_us(row, lanes),
+                by_lane=asked.lanes == "all",
+                layout=asked.layout,
+            ),
+        )
+        if asked.layout == "wide" and len(found.columns) > MOST_COLUMNS:
+            raise Rejected(
+                f"a table cannot have {len(found.columns)} columns, at most {MOST_COLUMNS}",
+                code="too_many_columns",
+                hint="Ask for layout=long, or for some of the keys.",
+            )
+        return found
+
+    async def _files(self, found: Export, asked: export.ExportQuery) -> AsyncIterator[bytes]:
+        for number, (lo, hi) in enumerate(found.parts):
+            async for chunk in found.read(self._store, asked.format, lo, hi, header=number == 0):
+                yield chunk
+
+    async def _lines(self, project: int) -> AsyncIterator[bytes]:
+        """The project's runs, newest first, some at a time."""
+        before: tuple[int, int] | None = None
+        while True:
+            page, _ = await self._catalog.newest_runs(project, _RUNS_PER_PAGE, 0, before)
+            if not page:
+                return
+            before, numbers = page[-1], [number for _, number in page]
+            rows, versions, keys, lanes = await asyncio.gather(
+                self._catalog.run_rows(numbers),
+                read_versions(self._store, numbers),
+                self._names.all_keys(project),
+                self._names.lanes(numbers),
+            )
+            names = {number: name for name, number in keys.items()}
+            summaries = await read_summaries(self._store, numbers, lanes, names)
+            lines = []
+            for number in numbers:
+                if row := rows.get(number):
+                    shown = run_json(row, summaries.get(number))
+                    lines.append(encode_run({**shown, "version": versions.get(number, "")}))
+            yield b"".join(line + b"\n" for line in lines)
+
+
+async def _stream(
+    request: web.Request, response: web.StreamResponse, chunks: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    # Errors up to the first bytes still get a status of their own.
+    first = await anext(chunks, b"")
+    await response.prepare(request)
+    await response.write(first)
+    try:
+        async for chunk in chunks:
+            await response.write(chunk)
+    except PenstockError as error:
+        # Cut the connection: a stream that ended in order would look complete.
+        _LOG.warning("export_broke_off", extra={"reason": str(error)})
+        if request.transport is not None:
+            request.transport.abort()
+    return response

@@ -1,0 +1,79 @@
+"""Exports: a run's rows as a file, and what a project's runs are made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from penstock_common.openapi import Operation, Raw
+from penstock_web.models import Answered, Asked, CommaList
+from penstock_web.models.runs import Run
+
+__all__ = ["OPERATIONS", "ExportPart", "ExportParts", "ExportQuery", "ExportedRun", "PartsQuery"]
+
+_STEP = 2**60
+
+
+class PartsQuery(Asked):
+    layout: Literal["wide", "long"] = Field(
+        "wide",
+        description="wide: one row per step, one column per key; long: one row per key and step.",
+    )
+    keys: CommaList = Field([], max_length=10_000, description="Only these keys; all if not given.")
+    lanes: Literal["latest", "all"] = Field(
+        "latest",
+        description="latest: as in history; all: rows of every lane, with _rank and _lane.",
+    )
+    min_step: int = Field(-_STEP, ge=-_STEP, le=_STEP, description="The first step.")
+    max_step: int = Field(_STEP, ge=-_STEP, le=_STEP, description="The step to stop before.")
+
+
+class ExportQuery(PartsQuery):
+    format: Literal["parquet", "csv"] = "parquet"
+
+
+class ExportPart(Answered):
+    min_step: int
+    max_step: int
+
+
+class ExportColumn(Answered):
+    name: str = Field(description="The key; in wide tables also the column, if that was free.")
+    kind: Literal["float", "integer", "string", "bool", "json"]
+
+
+class ExportParts(Answered):
+    version: str = Field(description="Another one as soon as anything was committed to the run.")
+    columns: list[ExportColumn]
+    parts: list[ExportPart] = Field(
+        description="Ranges for `min_step` and `max_step` of the files."
+    )
+
+
+class ExportedRun(Run):
+    version: str = Field(description="As in the run's own parts; empty if it logged nothing.")
+
+
+_FILE = (
+    Raw("application/vnd.apache.parquet", "One Parquet file."),
+    Raw("text/csv", "CSV with a header line."),
+)
+
+OPERATIONS = [
+    Operation(
+        "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "A run's rows as a file",
+        answers={200: _FILE, 204: None}, query=ExportQuery, errors=(400, 401, 404, 413), needs_key=False,
+    ),
+    Operation(
+        "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",
+        "How to fetch a run's rows part by part",
+        answers={200: ExportParts}, query=PartsQuery, needs_key=False,
+    ),
+    Operation(
+        "GET", "/v1/projects/{entity}/{project}/export", "export",
+        "All runs of a project with config, summary and version, as lines of JSON",
+        answers={200: Raw("application/x-ndjson", "One `ExportedRun` per line.")},
+        errors=(401, 404), needs_key=False,
+    ),
+]  # fmt: skip
