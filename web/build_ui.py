@@ -1,4 +1,8 @@
-"""Builds the page into `penstock_web/static`, with the machine's node or the one in a wheel."""
+"""Builds the page into `penstock_web/static`, with the machine's node or the one in a wheel.
+
+The types of the API come from the OpenAPI document that the server would serve, made anew each time,
+so the page cannot be built against an API that is not there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import sys
 from pathlib import Path
 
 UI = Path(__file__).parent / "ui"
+TYPES = UI / "src" / "api" / "schema.ts"
 OLDEST_NODE = 20
 
 
@@ -22,6 +27,7 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true")
     arguments = parser.parse_args()
     _install()
+    _write_types()
     scripts = ["build"]
     if arguments.check:
         scripts = ["typecheck", "lint", "test"]
@@ -39,11 +45,24 @@ def _install() -> None:
         stamp.touch()
 
 
-def _npm(*arguments: str) -> None:
+def _write_types() -> None:
+    """Left alone where nothing changed, so that watchers stay calm."""
+    document = subprocess.run(
+        [sys.executable, "-m", "penstock_web.openapi"], capture_output=True, check=True
+    ).stdout
+    made = _npm("exec", "--", "openapi-typescript", "--default-non-nullable=false", feed=document)
+    if not TYPES.exists() or TYPES.read_bytes() != made:
+        TYPES.write_bytes(made)
+
+
+def _npm(*arguments: str, feed: bytes | None = None) -> bytes:
+    """With `feed` on its standard input it is quiet, and what it prints is the result."""
     npm, environ = _tools()
-    result = subprocess.run([*npm, *arguments], cwd=UI, env=environ)
+    output = None if feed is None else subprocess.PIPE
+    result = subprocess.run([*npm, *arguments], cwd=UI, env=environ, input=feed, stdout=output)
     if result.returncode != 0:
         sys.exit(result.returncode)
+    return result.stdout or b""
 
 
 def _tools() -> tuple[list[str], dict[str, str]]:

@@ -69,3 +69,16 @@ export function formatAge(atS: number, nowS: number): string {
     if (age >= seconds) return `${Math.floor(age / seconds)}${unit}`;
   return age < 10 ? "now" : `${Math.floor(age)}s`;
 }
+
+/** Any value of config or summary as text. */
+export function formatAny(value: unknown): string {
+  if (value === undefined || value === null) return "";
+  if (typeof value === "number") return formatExact(value);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** A number that was chosen rather than measured: all its digits, up to eight. */
+function formatExact(value: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return minus(String(value));
+  return minus(String(Number(value.toPrecision(8))).replace("e+", "e"));
+}

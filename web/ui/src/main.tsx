@@ -10,6 +10,8 @@ import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/runs.css";
 import "./styles/charts.css";
+import "./styles/pages.css";
+import "./styles/table.css";
 
 const RETRIES = 2;
 

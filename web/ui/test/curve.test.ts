@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { coarseSpan, extent, indexNear, lowerBound, span, splice } from "../src/charts/curve";
+import {
+  calmExtent,
+  coarseSpan,
+  extent,
+  indexNear,
+  lowerBound,
+  span,
+  splice,
+} from "../src/charts/curve";
 import { curveOf } from "./curves";
 
 describe("lookup", () => {
@@ -41,6 +49,13 @@ describe("extent", () => {
     expect(extent([wild], { from: 0, to: 3 }, false)).toEqual({ low: -5, high: 50 });
     expect(extent([wild], { from: 2, to: 3 }, false)).toEqual({ low: 3, high: 3 });
     expect(extent([wild], { from: 2, to: 2 }, false)).toBeNull();
+  });
+
+  it("leaves outliers out where one asks for calm", () => {
+    const steps = Array.from({ length: 101 }, (_, i) => i);
+    const spiky = curveOf("a", steps, steps.with(50, 1e6));
+    expect(calmExtent([spiky], { from: 0, to: 100 }, false)).toEqual({ low: 5, high: 96 });
+    expect(calmExtent([], { from: 0, to: 1 }, false)).toBeNull();
   });
 
   it("keeps to positive values for a logarithmic axis", () => {

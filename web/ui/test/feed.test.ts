@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ChartsRequest } from "../src/api/curves";
+import type { ChartsRequest, Manner, Member } from "../src/api/curves";
 import type { Curve } from "../src/api/types";
 import { Coalescer, keysPerRequest } from "../src/charts/coalesce";
 import { Feed } from "../src/charts/feed";
@@ -7,6 +7,9 @@ import { Revisions } from "../src/state/live";
 import { curveOf, tick } from "./curves";
 
 const project = { entity: "lab", project: "p" };
+const manner: Manner = { x: "step", ranks: "together", isGrouped: false };
+const membersOf = (...runs: string[]): Member[] => runs.map((run) => ({ id: run, runs: [run] }));
+const ids = ({ members }: ChartsRequest) => members.map(({ id }) => id);
 
 /** A server that remembers what it was asked, and answers when told (or at once). */
 function fakeServer(isHeld = false) {
@@ -16,7 +19,7 @@ function fakeServer(isHeld = false) {
     asks.push(ask);
     if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
     signal.throwIfAborted();
-    const curves = ask.runs.map((run) => curveOf(run, [1, 2, 3], [1, 2, 3]));
+    const curves = ask.members.map(({ id }) => curveOf(id, [1, 2, 3], [1, 2, 3]));
     return new Map<string, Curve[]>(ask.keys.map((key) => [key, curves]));
   };
   return { asks, fetch, answer: () => held.splice(0).forEach((resolve) => void resolve()) };
@@ -34,10 +37,11 @@ class FakeLive {
 }
 
 describe("coalescing", () => {
-  const ask = (key: string, runs = ["a", "b"]) => ({
+  const ask = (key: string, members = membersOf("a", "b")) => ({
     project,
+    manner,
     key,
-    runs,
+    members,
     range: null,
     buckets: 100,
   });
@@ -51,7 +55,7 @@ describe("coalescing", () => {
       source.load(ask("y"), signal),
     ]);
     expect(asks.map(({ keys }) => keys)).toEqual([["x", "y"]]);
-    expect(curves[1].map(({ run }) => run)).toEqual(["a", "b"]);
+    expect(curves[1].map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
   it("parts other runs and too many keys, three requests at a time", async () => {
@@ -61,7 +65,7 @@ describe("coalescing", () => {
     const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
     const all = [
       ...keys.map((key) => source.load(ask(key), signal)),
-      source.load(ask("x", ["c"]), signal),
+      source.load(ask("x", membersOf("c")), signal),
     ];
     await tick();
     expect(asks).toHaveLength(3);
@@ -100,18 +104,18 @@ describe("a feed", () => {
     };
     return { ...server, live, feed, settle };
   }
-  const want = { runs: ["a", "b"], range: null, buckets: 100 };
+  const want = { manner, members: membersOf("a", "b"), range: null, buckets: 100 };
 
   it("fetches once, and hiding and showing runs fetches only what is new", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
     expect(feed.status).toBe("ready");
-    feed.request({ ...want, runs: ["a"] });
-    expect(feed.curves().map(({ run }) => run)).toEqual(["a"]);
-    feed.request({ ...want, runs: ["a", "b", "c"] });
+    feed.request({ ...want, members: membersOf("a") });
+    expect(feed.curves().map(({ id }) => id)).toEqual(["a"]);
+    feed.request({ ...want, members: membersOf("a", "b", "c") });
     await settle();
-    expect(asks.map(({ runs }) => runs)).toEqual([["a", "b"], ["c"]]);
+    expect(asks.map(ids)).toEqual([["a", "b"], ["c"]]);
     expect(feed.curves()).toHaveLength(3);
   });
 
@@ -124,7 +128,7 @@ describe("a feed", () => {
     live.revisions.set("b", 1);
     feed.sync();
     await settle();
-    expect(asks.at(-1)?.runs).toEqual(["b"]);
+    expect(asks.at(-1)?.members).toEqual(membersOf("b"));
     expect(feed.curves()).toHaveLength(2);
     live.revisions.set("b", 2);
     answer();
@@ -142,6 +146,34 @@ describe("a feed", () => {
     feed.request(want);
     await settle();
     expect(asks).toHaveLength(2);
+  });
+
+  it("asks for a group again when one of its runs advances, comes or goes", async () => {
+    const { feed, asks, live, settle } = makeFeed();
+    const grouped = { ...want, manner: { ...manner, isGrouped: true } };
+    const members = [
+      { id: "x", runs: ["a", "b"] },
+      { id: "y", runs: ["c"] },
+    ];
+    feed.request({ ...grouped, members });
+    await settle();
+    live.revisions.set("b", 1);
+    feed.sync();
+    await settle();
+    feed.request({ ...grouped, members: [members[0], { id: "y", runs: ["c", "d"] }] });
+    await settle();
+    expect(asks.map(ids)).toEqual([["x", "y"], ["x"], ["y"]]);
+  });
+
+  it("forgets what was drawn in another manner", async () => {
+    const { feed, asks, settle } = makeFeed();
+    feed.request(want);
+    await settle();
+    feed.request({ ...want, manner: { ...manner, x: "time" } });
+    expect(feed.curves()).toEqual([]);
+    await settle();
+    expect(asks.at(-1)?.manner.x).toBe("time");
+    expect(feed.curves()).toHaveLength(2);
   });
 
   it("out of view, fetches nothing", async () => {

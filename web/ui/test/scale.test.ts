@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { nearestRun, readAt, snap } from "../src/charts/readout";
+import type { Look } from "../src/charts/paint";
+import { nearestMember, readAt, snap } from "../src/charts/readout";
 import {
   bucketsFor,
   domain,
@@ -7,7 +8,7 @@ import {
   padded,
   projectX,
   projectY,
-  wholeSteps,
+  zoomOf,
 } from "../src/charts/scale";
 import { windowAround } from "../src/charts/window";
 import { curveOf } from "./curves";
@@ -20,6 +21,8 @@ const frame: Frame = {
   height: 100,
   ratio: 1,
 };
+
+const look: Look = { smoothing: 0, band: "std" };
 
 describe("projection", () => {
   it("is linear in x and y, from the bottom", () => {
@@ -56,10 +59,11 @@ describe("axes", () => {
     expect(domain(null, null)).toEqual({ from: 0, to: 1 });
   });
 
-  it("zoom to whole steps", () => {
-    expect(wholeSteps(10.7, 3.2)).toEqual({ from: 3, to: 11 });
-    expect(wholeSteps(5.1, 5.2)).toEqual({ from: 5, to: 6 });
-    expect(wholeSteps(-3, 0)).toEqual({ from: 0, to: 1 });
+  it("zoom to whole steps, or to milliseconds", () => {
+    expect(zoomOf("step", 10.7, 3.2)).toEqual({ from: 3, to: 11 });
+    expect(zoomOf("step", 5.1, 5.2)).toEqual({ from: 5, to: 6 });
+    expect(zoomOf("step", -3, 0)).toEqual({ from: 0, to: 1 });
+    expect(zoomOf("relative", 1.23456, 9)).toEqual({ from: 1.234, to: 9 });
   });
 
   it("take a bucket per two device pixels, within the server's limits", () => {
@@ -79,24 +83,28 @@ describe("readout", () => {
   ];
 
   it("lists the highest first, NaN last, and no curve that has ended", () => {
-    expect(readAt(curves, frame, 51).map(({ run }) => run)).toEqual(["high", "low", "broken"]);
+    expect(readAt(curves, frame, look, 51).map(({ id }) => id)).toEqual(["high", "low", "broken"]);
   });
 
   it("snaps to the nearest step", () => {
-    expect(snap(readAt(curves, frame, 51), 51)).toBe(50);
+    expect(snap(readAt(curves, frame, look, 51), 51)).toBe(50);
     expect(snap([], 51)).toBe(51);
   });
 
   it("finds the line under the pointer between its points, within reach", () => {
-    expect(nearestRun(curves, frame, { left: 60, top: 88 })).toBe("low");
-    expect(nearestRun(curves, frame, { left: 60, top: 12 })).toBe("high");
+    expect(nearestMember(curves, frame, look, { left: 60, top: 88 })).toBe("low");
+    expect(nearestMember(curves, frame, look, { left: 60, top: 12 })).toBe("high");
     const steep = [curveOf("steep", [0, 100], [0, 10])];
-    expect(nearestRun(steep, { ...frame, height: 1000 }, { left: 100, top: 500 })).toBe("steep");
-    expect(nearestRun(steep, { ...frame, height: 1000 }, { left: 100, top: 100 })).toBeNull();
+    expect(nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 500 })).toBe(
+      "steep",
+    );
+    expect(
+      nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 100 }),
+    ).toBeNull();
   });
 
   it("shows rows around the highlighted one", () => {
-    const rows = Array.from({ length: 30 }, (_, i) => ({ run: `r${i}` }));
+    const rows = Array.from({ length: 30 }, (_, i) => ({ id: `r${i}` }));
     expect(windowAround(rows, "r20", 10).start).toBe(15);
     expect(windowAround(rows, "r29", 10).start).toBe(20);
     expect(windowAround(rows, null, 10).start).toBe(0);

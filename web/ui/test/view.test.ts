@@ -1,38 +1,21 @@
 import { describe, expect, it } from "vitest";
-import type { Run } from "../src/api/types";
-import { splitKey, toSections } from "../src/charts/sections";
-import { chooseRuns, MAX_DRAWN } from "../src/runs/choose";
-import { assignColours, colourOf, PALETTE_SIZE } from "../src/runs/palette";
-import { matcher, searchText } from "../src/state/search";
+import { splitKey, toRows, toSections } from "../src/charts/sections";
+import { leaves, valueAt } from "../src/path";
+import { chooseRuns, NO_VALUE, toMembers } from "../src/runs/choose";
+import { Colours, colourOf, PALETTE_SIZE } from "../src/runs/palette";
+import { matcher } from "../src/state/search";
 import {
-  ALL_RUNS,
   EMPTY_VIEW,
+  FIRST_RUNS,
+  firstRuns,
   formatView,
   isShown,
+  onlyRuns,
   parseView,
-  toggled,
-  withRuns,
+  type View,
+  withRun,
 } from "../src/state/url";
-
-function runOf(run: string, over: Partial<Run> = {}): Run {
-  return {
-    entity: "lab",
-    project: "p",
-    run,
-    name: `name-${run}`,
-    state: "finished",
-    group: null,
-    job_type: null,
-    tags: [],
-    notes: null,
-    config: {},
-    summary: {},
-    created_at: 0,
-    updated_at: 0,
-    last_step: 10,
-    ...over,
-  };
-}
+import { runOf } from "./runs";
 
 describe("the address", () => {
   it("of the plain view is empty", () => {
@@ -41,45 +24,73 @@ describe("the address", () => {
   });
 
   it("holds the whole view", () => {
-    const view = {
+    const view: View = {
       project: { entity: "lab", project: "a/b c&d" },
-      selection: { base: "all" as const, except: new Set(["x,1", "y"]) },
-      range: { from: 100, to: 2000 },
-      runSearch: "lr=0.1|adam",
+      isList: false,
+      run: "r,1",
+      compare: ["a", "b&c"],
+      isTable: true,
+      search: "adam",
+      filter: 'config.lr > 1e-3 and name ~ "a|b"',
+      sort: "-summary.train/loss",
+      columns: [
+        { path: "config.lr", width: 120, isPinned: true },
+        { path: "summary.a@b", width: null, isPinned: false },
+      ],
+      selection: { most: 50, only: false, shown: new Set(["x,1"]), hidden: new Set(["y"]) },
+      x: "relative",
+      range: { from: 1.5, to: 2000.25 },
+      smoothing: 0.6,
+      isCalm: true,
+      group: "config.optimizer.name",
+      band: "range",
+      ranks: "mean",
       panelSearch: "loss.*",
+      pinned: ["b", "a"],
       log: new Set(["train/loss"]),
       full: "train/loss",
     };
     expect(parseView(formatView(view))).toEqual(view);
+    expect(Object.keys(view)).toEqual(Object.keys(EMPTY_VIEW));
   });
 
-  it("holds a selection by exception, even one of no run", () => {
-    const none = { ...EMPTY_VIEW, selection: { base: "none" as const, except: new Set<string>() } };
+  it("holds a selection of some runs, even of none", () => {
+    const none = { ...EMPTY_VIEW, selection: onlyRuns(FIRST_RUNS, []) };
     expect(parseView(formatView(none)).selection).toEqual(none.selection);
-    const only = { ...EMPTY_VIEW, selection: { base: "none" as const, except: new Set(["a"]) } };
+    const only = { ...EMPTY_VIEW, selection: onlyRuns(FIRST_RUNS, ["a"]) };
     expect(formatView(only)).toBe("?only=a");
     expect(parseView(formatView(only)).selection).toEqual(only.selection);
   });
 
   it("survives nonsense", () => {
-    const view = parseView("?project=lonely&steps=9-3&runs=");
-    expect([view.project, view.range, view.runSearch]).toEqual([null, null, ""]);
+    const view = parseView("?project=lonely&zoom=9-3&search=&smooth=7&x=z&most=a&sort=&col=");
+    const { columns, sort, x } = view;
+    expect([view.project, view.range, view.search]).toEqual([null, null, ""]);
+    expect([columns, sort, x, view.smoothing]).toEqual([null, "-created_at", "step", 0.999]);
+    expect(view.selection).toEqual(FIRST_RUNS);
   });
 });
 
 describe("selection", () => {
-  it("toggles runs", () => {
-    const hidden = toggled(ALL_RUNS, "a");
-    expect([isShown(hidden, "a"), isShown(hidden, "b")]).toEqual([false, true]);
-    expect(toggled(hidden, "a")).toEqual(ALL_RUNS);
+  it("is of the first runs, unless one is shown or hidden by hand", () => {
+    expect([0, 19, 20, null].map((place) => isShown(FIRST_RUNS, "a", place))).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
+    const shown = withRun(FIRST_RUNS, "a", true);
+    expect(isShown(shown, "a", 5_000)).toBe(true);
+    const hidden = withRun(shown, "a", false);
+    expect(isShown(hidden, "a", 0)).toBe(false);
+    expect(isShown(withRun(hidden, "a", true), "a", 0)).toBe(true);
   });
 
-  it("sets several", () => {
-    const none = withRuns(ALL_RUNS, [], false, true);
-    expect(isShown(none, "new")).toBe(false);
-    const some = withRuns(none, ["a", "b"], true, false);
-    expect(["a", "b", "c"].map((run) => isShown(some, run))).toEqual([true, true, false]);
-    expect(withRuns(some, ["a", "b"], false, false)).toEqual(none);
+  it("of a few runs leaves out the others", () => {
+    const only = onlyRuns(FIRST_RUNS, ["a"]);
+    expect([isShown(only, "a", 7), isShown(only, "b", 0)]).toEqual([true, false]);
+    expect(isShown(withRun(only, "a", false), "a", 0)).toBe(false);
+    expect(firstRuns(50)).toEqual({ ...FIRST_RUNS, most: 50 });
   });
 });
 
@@ -92,40 +103,62 @@ describe("search", () => {
     expect(matcher("a+b")("x a+b")).toBe(true);
     expect(matcher("(unfinished")("some (unfinished text")).toBe(true);
   });
+});
 
-  it("finds runs by config, tags and state", () => {
-    const run = runOf("a", { config: { lr: 0.01, opt: { name: "adam" } }, tags: ["best"] });
-    for (const query of ["lr=0.01", "adam", "best", "finished", "^name-a$"]) {
-      const isMatch = matcher(query);
-      expect(isMatch(searchText(run))).toBe(true);
-    }
+describe("values", () => {
+  const run = runOf("a", {
+    config: { lr: 0.1, opt: { name: "adam", "a.b": { c: 1 } }, list: [1] },
+    summary: { "train/loss": 2, "x.y": 3 },
+  });
+
+  it("are found by path, whatever dots their keys hold", () => {
+    const paths = ["config.lr", "config.opt.name", "config.opt.a.b.c", "summary.x.y", "state"];
+    expect(paths.map((path) => valueAt(run, path))).toEqual([0.1, "adam", 1, 3, "finished"]);
+    expect(valueAt(run, "config.opt.none")).toBeUndefined();
+    expect(valueAt(run, "config.lr.deeper")).toBeUndefined();
+  });
+
+  it("are listed leaf by leaf", () => {
+    const { config } = run;
+    expect(leaves(config).map(([path]) => path)).toEqual(["lr", "opt.name", "opt.a.b.c", "list"]);
+    expect(leaves({})).toEqual([]);
   });
 });
 
 describe("runs", () => {
-  it("are listed by search, drawn by selection, oldest first", () => {
-    const runs = [runOf("c"), runOf("b", { last_step: 99 }), runOf("a")];
-    const chosen = chooseRuns(runs, "name-[ab]", toggled(ALL_RUNS, "a"));
-    expect(chosen.listed.map(({ run }) => run)).toEqual(["b", "a"]);
-    expect(chosen.drawn).toEqual(["b"]);
-    expect(chosen.domain).toEqual({ from: 0, to: 99 });
-    expect(chooseRuns(runs, "", ALL_RUNS).drawn).toEqual(["a", "b", "c"]);
+  it("are drawn by selection: the first of the query, and those shown by hand", () => {
+    const first = [runOf("c"), runOf("b"), runOf("a")];
+    const selection = withRun(withRun(FIRST_RUNS, "b", false), "z", true);
+    const ids = (limit: number) =>
+      chooseRuns(first, [runOf("z"), runOf("c")], selection, limit).map(({ run }) => run);
+    expect(ids(10)).toEqual(["z", "c", "a"]);
+    expect(ids(2)).toEqual(["z", "c"]);
   });
 
-  it("are drawn up to a limit that is told", () => {
-    const runs = Array.from({ length: MAX_DRAWN + 5 }, (_, i) => runOf(`r${i}`));
-    const chosen = chooseRuns(runs, "", ALL_RUNS);
-    expect([chosen.drawn.length, chosen.leftOut]).toEqual([MAX_DRAWN, 5]);
+  it("are members each, the oldest first", () => {
+    const runs = [runOf("new", { created_at: 2 }), runOf("old", { created_at: 1 })];
+    expect(toMembers(runs, null).map(({ id }) => id)).toEqual(["old", "new"]);
   });
 
-  it("have colours that stay when others come, and differ among neighbours", () => {
-    const runs = Array.from({ length: PALETTE_SIZE }, (_, i) => runOf(`r${i}`, { created_at: i }));
-    const before = assignColours(runs);
-    const after = assignColours([runOf("new", { created_at: 99 }), ...runs.toReversed()]);
-    for (const { run } of runs) expect(after.get(run)).toBe(before.get(run));
+  it("are grouped by value, in the order of numbers", () => {
+    const runs = [10, 9, 1e-5, undefined, 9].map((lr, i) => runOf(`r${i}`, { config: { lr } }));
+    const groups = toMembers(runs, "config.lr");
+    expect(groups.find(({ id }) => id === "9")?.runs).toEqual(["r1", "r4"]);
+    expect(groups.map(({ id }) => id)).toEqual(["0.00001", "9", "10", NO_VALUE]);
+  });
+
+  it("keep their colours while others come, and differ among neighbours", () => {
+    const colours = new Colours();
+    const ids = Array.from({ length: PALETTE_SIZE }, (_, i) => `r${i}`);
+    const before = colours.assign(ids);
+    expect(new Set(before.values()).size).toBe(PALETTE_SIZE);
+    const after = colours.assign(["new", ...ids.slice(1)]);
+    for (const id of ids.slice(1)) expect(after.get(id)).toBe(before.get(id));
+    // The one whose run went is free.
+    expect(after.get("new")).toBe(before.get("r0"));
     for (const isDark of [false, true]) {
-      const colours = new Set([...before.values()].map((index) => colourOf(index, isDark)));
-      expect(colours.size).toBe(PALETTE_SIZE);
+      const seen = new Set([...before.values()].map((index) => colourOf(index, isDark)));
+      expect(seen.size).toBe(PALETTE_SIZE);
     }
   });
 });
@@ -135,6 +168,22 @@ describe("sections", () => {
     const sections = toSections(["train/l10", "system/gpu", "loss", "train/l9", "zeta/a/b"]);
     expect(sections.map(({ name }) => name)).toEqual(["", "train", "zeta", "system"]);
     expect(sections[1].keys).toEqual(["train/l9", "train/l10"]);
+  });
+
+  it("put pinned keys on top, in the order of pinning", () => {
+    const [top, ...rest] = toSections(["a/x", "a/y", "b"], ["b", "gone", "a/y"]);
+    expect([top.name, top.keys]).toEqual(["Pinned", ["b", "a/y"]]);
+    expect(rest.map(({ keys }) => keys)).toEqual([["a/x"]]);
+  });
+
+  it("are laid out in rows, closed ones without their panels", () => {
+    const sections = toSections(["a/1", "a/2", "a/3", "b/1"]);
+    const kinds = (closed: string[]) =>
+      toRows(sections, 2, new Set(closed)).map((row) =>
+        row.kind === "head" ? row.section.name : row.keys.length,
+      );
+    expect(kinds([])).toEqual(["a", 2, 1, "b", 1]);
+    expect(kinds(["a"])).toEqual(["a", "b", 1]);
   });
 
   it("split keys", () => {

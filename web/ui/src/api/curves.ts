@@ -1,24 +1,44 @@
 /** `POST /v1/charts`: the request, and its msgpack columns as Float64Arrays. */
 
 import { decode } from "@msgpack/msgpack";
+import type { Ranks, XAxis } from "../state/url";
 import { request } from "./http";
 import type { Curve, ProjectRef, Range } from "./types";
 
+/** What a curve is of: a run, or a group of runs. */
+export interface Member {
+  /** The run's id, or the group's label. */
+  id: string;
+  runs: readonly string[];
+}
+
+/** How members become curves. */
+export interface Manner {
+  x: XAxis;
+  ranks: Ranks;
+  isGrouped: boolean;
+}
+
 export interface ChartsRequest {
   project: ProjectRef;
-  runs: readonly string[];
+  manner: Manner;
+  members: readonly Member[];
   keys: readonly string[];
   range: Range | null;
   buckets: number;
 }
 
 interface WireSeries {
-  run: string;
+  run: string | null;
+  group?: string | null;
+  rank?: number | null;
   key: string;
+  step: Uint8Array;
   x: Uint8Array;
   min: Uint8Array;
   max: Uint8Array;
   mean: Uint8Array;
+  std?: Uint8Array;
   non_finite: Uint8Array;
   first_step: Uint8Array;
 }
@@ -28,25 +48,45 @@ interface WireCharts {
   series: WireSeries[];
 }
 
+const WIRE_X: Record<XAxis, string> = { step: "step", relative: "relative", time: "_timestamp" };
+
 /** Copies: msgpack hands out views at any offset, and a Float64Array needs one divisible by 8. */
 export function column(bytes: Uint8Array): Float64Array {
   return new Float64Array(bytes.slice().buffer);
 }
 
-export function decodeCharts(body: ArrayBuffer): Map<string, Curve[]> {
+/** Over time only the ends of buckets are known: each begins no earlier than the one before ended. */
+function beginnings(x: Float64Array): Float64Array {
+  const first = new Float64Array(x.length);
+  first.set(x.subarray(0, -1), 1);
+  if (x.length > 0) first[0] = x[0];
+  return first;
+}
+
+function toCurve(one: WireSeries, width: number, axis: XAxis): Curve {
+  const x = column(one.x);
+  const firstStep = column(one.first_step);
+  return {
+    id: one.group ?? one.run ?? "",
+    rank: one.rank ?? null,
+    width,
+    x,
+    firstX: axis === "step" ? firstStep : beginnings(x),
+    step: column(one.step),
+    firstStep,
+    min: column(one.min),
+    max: column(one.max),
+    mean: column(one.mean),
+    std: one.std ? column(one.std) : null,
+    nonFinite: column(one.non_finite),
+  };
+}
+
+export function decodeCharts(body: ArrayBuffer, axis: XAxis): Map<string, Curve[]> {
   const { width, series } = decode(new Uint8Array(body)) as WireCharts;
   const curves = new Map<string, Curve[]>();
   for (const one of series) {
-    const curve: Curve = {
-      run: one.run,
-      width,
-      x: column(one.x),
-      first: column(one.first_step),
-      min: column(one.min),
-      max: column(one.max),
-      mean: column(one.mean),
-      nonFinite: column(one.non_finite),
-    };
+    const curve = toCurve(one, width, axis);
     const ofKey = curves.get(one.key);
     if (ofKey) ofKey.push(curve);
     else curves.set(one.key, [curve]);
@@ -54,17 +94,34 @@ export function decodeCharts(body: ArrayBuffer): Map<string, Curve[]> {
   return curves;
 }
 
-/** Curves by key. Runs and keys without points are absent. */
+/** The request's body. */
+export function chartsBody(ask: ChartsRequest): Record<string, unknown> {
+  const { project, manner, members, keys, range, buckets } = ask;
+  const what = manner.isGrouped
+    ? { groups: Object.fromEntries(members.map(({ id, runs }) => [id, runs])) }
+    : { runs: members.map(({ id }) => id) };
+  return {
+    ...project,
+    ...what,
+    keys,
+    buckets,
+    ...(manner.x === "step" ? {} : { x: WIRE_X[manner.x] }),
+    ...(manner.isGrouped || manner.ranks !== "mean" ? {} : { aggregate: "ranks" }),
+    ...(manner.isGrouped || manner.ranks !== "each" ? {} : { lanes: "rank" }),
+    ...(range ?? {}),
+  };
+}
+
+/** Curves by key. Members and keys without points are absent. */
 export async function fetchCharts(
   ask: ChartsRequest,
   signal: AbortSignal,
 ): Promise<Map<string, Curve[]>> {
-  const { project, runs, keys, range, buckets } = ask;
   const response = await request("charts", {
     method: "POST",
     signal,
     headers: { "Content-Type": "application/json", Accept: "application/msgpack" },
-    body: JSON.stringify({ ...project, runs, keys, buckets, ...(range ?? {}) }),
+    body: JSON.stringify(chartsBody(ask)),
   });
-  return decodeCharts(await response.arrayBuffer());
+  return decodeCharts(await response.arrayBuffer(), ask.manner.x);
 }

@@ -74,3 +74,13 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
   const response = await request(path, { signal, headers: { Accept: "application/json" } });
   return (await response.json()) as T;
 }
+
+export async function postJson<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, {
+    method: "POST",
+    signal,
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify(body),
+  });
+  return (await response.json()) as T;
+}

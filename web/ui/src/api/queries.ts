@@ -1,8 +1,35 @@
 /** What the page asks for besides curves, as TanStack Query options. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { getJson, request, segments } from "./http";
-import type { KeyInfo, Project, ProjectRef, Run, Viewer } from "./types";
+import { getJson, postJson, request, segments } from "./http";
+import type {
+  Field,
+  KeyInfo,
+  Project,
+  ProjectRef,
+  Run,
+  RunsPage,
+  RunsSearch,
+  Viewer,
+} from "./types";
+
+export type Filter = Record<string, unknown>;
+
+/** Which runs, in which order. */
+export interface RunQuery {
+  search: string;
+  filter: Filter | null;
+  order: string;
+}
+
+export interface RunsAsk extends RunQuery {
+  limit: number;
+  offset?: number;
+  /** Paths of config and summary that the runs come with; all if not given. */
+  fields?: readonly string[];
+}
+
+const at = ({ entity, project }: ProjectRef) => `projects/${segments(entity, project)}`;
 
 export const viewerQuery = queryOptions({
   queryKey: ["viewer"],
@@ -15,22 +42,56 @@ export const projectsQuery = queryOptions({
   queryKey: ["projects"],
   queryFn: async ({ signal }) =>
     (await getJson<{ projects: Project[] }>("projects", signal)).projects,
-  refetchInterval: (query) => (query.state.data?.length ? 30_000 : 2_000),
+  refetchInterval: (query) => (query.state.data?.length ? 10_000 : 2_000),
 });
 
-export const runsQuery = ({ entity, project }: ProjectRef) =>
+/** Under this key lies all that changes when runs do. */
+export const runsKey = ({ entity, project }: ProjectRef) => ["runs", entity, project] as const;
+
+/** A part of the query's runs; what was there stays on screen until the next has come. */
+export const runsQuery = (project: ProjectRef, ask: RunsAsk) =>
   queryOptions({
-    queryKey: ["runs", entity, project],
-    queryFn: async ({ signal }) =>
-      (await getJson<{ runs: Run[] }>(`projects/${segments(entity, project)}/runs`, signal)).runs,
+    queryKey: [...runsKey(project), ask] as const,
+    queryFn: ({ signal }) => {
+      const { search, filter, fields, ...rest } = ask;
+      const body: RunsSearch = {
+        ...rest,
+        ...(search && { search }),
+        ...(filter && { filter }),
+        ...(fields && { fields: [...fields] }),
+      };
+      return postJson<RunsPage>(`${at(project)}/runs/search`, body, signal);
+    },
+    placeholderData: (previous, before) =>
+      (before?.queryKey.at(-1) as RunsAsk | undefined)?.offset === ask.offset
+        ? previous
+        : undefined,
+    gcTime: 60_000,
   });
 
-export const keysQuery = ({ entity, project }: ProjectRef) =>
+export const runQuery = (project: ProjectRef, run: string) =>
   queryOptions({
-    queryKey: ["keys", entity, project],
+    queryKey: ["run", project.entity, project.project, run],
+    queryFn: ({ signal }) =>
+      getJson<Run>(`runs/${segments(project.entity, project.project, run)}`, signal),
+  });
+
+export const fieldsQuery = (project: ProjectRef) =>
+  queryOptions({
+    queryKey: ["fields", project.entity, project.project],
     queryFn: async ({ signal }) =>
-      (await getJson<{ keys: KeyInfo[] }>(`projects/${segments(entity, project)}/keys`, signal))
-        .keys,
+      (await getJson<{ fields: Field[] }>(`${at(project)}/fields`, signal)).fields,
+    staleTime: 30_000,
+  });
+
+/** The keys that have points: in all runs of the project, or in these. */
+export const keysQuery = (project: ProjectRef, runs: readonly string[] | null = null) =>
+  queryOptions({
+    queryKey: ["keys", project.entity, project.project, runs],
+    queryFn: async ({ signal }) => {
+      const query = runs ? `?runs=${runs.map(encodeURIComponent).join(",")}` : "";
+      return (await getJson<{ keys: KeyInfo[] }>(`${at(project)}/keys${query}`, signal)).keys;
+    },
   });
 
 export async function logIn(apiKey: string): Promise<void> {

@@ -1,45 +1,28 @@
-/** The read API's shapes, as docs/api.md gives them. */
+/** The read API's shapes, as its OpenAPI document has them, under the names that the page uses. */
 
-export type RunState = "running" | "finished" | "failed" | "crashed" | (string & {});
+import type { components } from "./schema";
 
-export interface Viewer {
-  entity: string;
-  version: string;
-  login_required: boolean;
-}
+type Schemas = components["schemas"];
 
 export interface ProjectRef {
   entity: string;
   project: string;
 }
 
-export interface Project extends ProjectRef {
-  runs: number;
-  created_at: number;
-  updated_at: number;
-}
+export type Viewer = Schemas["Viewer"];
+export type Project = Schemas["Project"];
+export type Run = Schemas["Run"];
+export type RunsPage = Schemas["Runs"];
+export type RunsSearch = Schemas["RunsSearch"];
+export type KeyInfo = Schemas["Key"];
 
-export interface Run extends ProjectRef {
-  run: string;
-  name: string | null;
-  state: RunState;
-  group: string | null;
-  job_type: string | null;
-  tags: string[];
-  notes: string | null;
-  config: Record<string, unknown>;
-  summary: Record<string, unknown>;
-  created_at: number;
-  updated_at: number;
-  last_step: number | null;
-}
+export type FieldKind = Schemas["FieldOfRuns"]["kinds"][number] | "time";
 
-export interface KeyInfo {
-  key: string;
-  runs: number;
-}
+/** Something that runs can be filtered, sorted and grouped by, and shown as a column. */
+export type Field = Pick<Schemas["FieldOfRuns"], "path" | "runs"> &
+  Partial<Pick<Schemas["FieldOfRuns"], "min" | "max" | "values">> & { kinds: FieldKind[] };
 
-/** An inclusive range of steps. */
+/** An inclusive range on the x axis. */
 export interface Range {
   from: number;
   to: number;
@@ -47,14 +30,22 @@ export interface Range {
 
 /** One curve's buckets in ascending `x`; NaN in min, max and mean where a bucket holds no finite value. */
 export interface Curve {
-  run: string;
+  /** Of the member drawn: a run's id or a group's label. */
+  id: string;
+  /** The process, where each is drawn by itself. */
+  rank: number | null;
   /** Steps in a bucket. */
   width: number;
+  /** Where each bucket lies: its last point. */
   x: Float64Array;
-  /** The first step of each bucket that holds a point; `x` is the last. */
-  first: Float64Array;
+  /** Where each bucket begins, as far as is known. */
+  firstX: Float64Array;
+  step: Float64Array;
+  firstStep: Float64Array;
   min: Float64Array;
   max: Float64Array;
   mean: Float64Array;
+  /** Between the members of a group or the ranks of a run; else null. */
+  std: Float64Array | null;
   nonFinite: Float64Array;
 }

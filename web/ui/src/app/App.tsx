@@ -1,15 +1,19 @@
-/** Login, then the project of the address, or the one written to last. */
+/** Login, then the page of the address. Each kind of page is a chunk of its own. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { onUnauthorized } from "../api/http";
 import { projectsQuery, viewerQuery } from "../api/queries";
+import type { ProjectRef } from "../api/types";
 import { followHistory, useView } from "../state/view";
+import { Loading } from "./Loading";
 import { Login } from "./Login";
-import { Onboarding } from "./Onboarding";
 import { Problem } from "./Problem";
-import { ProjectPage } from "./ProjectPage";
-import { Wordmark } from "./Wordmark";
+
+const ProjectsPage = lazy(() => import("./ProjectsPage"));
+const ProjectPage = lazy(() => import("./ProjectPage"));
+const RunPage = lazy(() => import("../run/RunPage"));
+const ComparePage = lazy(() => import("../run/ComparePage"));
 
 export function App() {
   const client = useQueryClient();
@@ -28,30 +32,33 @@ export function App() {
     );
   }
   if (viewer.error) return <Problem error={viewer.error} onRetry={() => void viewer.refetch()} />;
-  return viewer.data ? (
-    <Home />
-  ) : (
-    <div className="page-loading" role="status" aria-label="Loading" />
+  if (!viewer.data) return <Loading />;
+  return (
+    <Suspense fallback={<Loading />}>
+      <Home />
+    </Suspense>
   );
 }
 
-function Home() {
-  const projects = useQuery(projectsQuery);
+/** The project asked for, or the only one there is; null: the list of them; undefined: not yet known. */
+function useProject(): ProjectRef | null | undefined {
   const asked = useView((shown) => shown.project);
-  const latest = projects.data?.toSorted((a, b) => b.updated_at - a.updated_at)[0];
-  const chosen = asked ?? latest;
-  const { entity, project } = chosen ?? {};
+  const isList = useView((shown) => shown.isList);
+  const projects = useQuery({ ...projectsQuery, enabled: asked === null });
+  const only = projects.data?.length === 1 && !isList ? projects.data[0] : undefined;
+  const { entity, project } = asked ?? only ?? {};
   const ref = useMemo(() => (entity && project ? { entity, project } : null), [entity, project]);
-  if (ref) return <ProjectPage key={`${ref.entity}/${ref.project}`} project={ref} />;
-  if (projects.error) {
-    return <Problem error={projects.error} onRetry={() => void projects.refetch()} />;
-  }
-  if (projects.isPending)
-    return <div className="page-loading" role="status" aria-label="Loading" />;
-  return (
-    <main className="welcome">
-      <Wordmark />
-      <Onboarding />
-    </main>
-  );
+  return ref === null && projects.isPending ? undefined : ref;
+}
+
+function Home() {
+  const project = useProject();
+  const run = useView((shown) => shown.run);
+  const isComparing = useView((shown) => shown.compare.length > 0);
+  if (project === undefined) return <Loading />;
+  if (project === null) return <ProjectsPage />;
+  const key = `${project.entity}/${project.project}`;
+  if (run !== null) return <RunPage key={`${key}/${run}`} project={project} run={run} />;
+  if (isComparing) return <ComparePage key={key} project={project} />;
+  return <ProjectPage key={key} project={project} />;
 }

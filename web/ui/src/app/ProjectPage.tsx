@@ -1,81 +1,62 @@
-/** A project: its runs beside its panels. */
+/** A project: its runs beside its panels, or as a table. */
 
 import { useQuery } from "@tanstack/react-query";
-import { useDeferredValue, useEffect, useMemo, useState } from "react";
-import { fetchCharts } from "../api/curves";
-import { keysQuery, runsQuery } from "../api/queries";
-import type { KeyInfo, ProjectRef, Run } from "../api/types";
-import { Coalescer } from "../charts/coalesce";
+import { lazy, Suspense, useMemo, useRef, useState } from "react";
+import { keysQuery } from "../api/queries";
+import type { ProjectRef } from "../api/types";
 import { FullScreen } from "../charts/FullScreen";
 import { Sections } from "../charts/Sections";
-import { Shelf } from "../charts/shelf";
 import { Tooltip } from "../charts/Tooltip";
-import { chooseRuns } from "../runs/choose";
-import { assignColours, colourOf } from "../runs/palette";
 import { RunList } from "../runs/RunList";
-import { useDark } from "../state/theme";
-import { useView } from "../state/view";
+import { places, useView, view } from "../state/view";
+import { Link } from "./Link";
+import { Loading } from "./Loading";
 import { Onboarding } from "./Onboarding";
 import { Problem } from "./Problem";
 import { ProjectMenu } from "./ProjectMenu";
-import { type Page, PageProvider, usePage } from "./page";
-import { Toolbar } from "./Toolbar";
+import { PageProvider, usePage } from "./page";
+import { ChartsToolbar } from "./Toolbar";
 import { useKeys } from "./useKeys";
-import { useLive } from "./useLive";
+import { useProjectPage } from "./useProjectPage";
+import { useTitle } from "./useTitle";
 import { Wordmark } from "./Wordmark";
 
-const NO_RUNS: Run[] = [];
-const NO_KEYS: KeyInfo[] = [];
+const RunTable = lazy(() => import("../table/RunTable"));
 
-/** The same array for as long as it holds the same, so that panels can tell at a glance. */
-function useSame(items: readonly string[]): readonly string[] {
-  const text = items.join("\n");
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `text` is what `items` holds
-  return useMemo(() => items, [text]);
-}
-
-function usePageOf(project: ProjectRef, runs: readonly Run[]): Page {
-  const live = useLive(project);
-  const isDark = useDark();
-  const selection = useDeferredValue(useView((shown) => shown.selection));
-  const search = useDeferredValue(useView((shown) => shown.runSearch));
-  const ids = runs.map(({ run }) => run).join(" ");
-  const shelf = useMemo(
-    () => new Shelf(project, new Coalescer(fetchCharts), live),
-    [project, live],
-  );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: colours depend on which runs there are
-  const colours = useMemo(() => {
-    const indices = assignColours(runs);
-    return new Map([...indices].map(([run, index]) => [run, colourOf(index, isDark)]));
-  }, [ids, isDark]);
-  const names = useMemo(() => new Map(runs.map(({ run, name }) => [run, name || run])), [runs]);
-  const chosen = useMemo(() => chooseRuns(runs, search, selection), [runs, search, selection]);
-  const drawn = useSame(chosen.drawn);
-  return useMemo(
-    () => ({ project, live, shelf, runs, names, colours, ...chosen, drawn }),
-    [project, live, shelf, runs, names, colours, chosen, drawn],
-  );
-}
-
-export function ProjectPage({ project }: { project: ProjectRef }) {
-  const runs = useQuery(runsQuery(project));
-  const keys = useQuery(keysQuery(project));
-  const page = usePageOf(project, runs.data ?? NO_RUNS);
-  const full = useView((shown) => shown.full);
-  const [isDrawerOpen, setDrawerOpen] = useState(false);
-  const names = useMemo(() => (keys.data ?? NO_KEYS).map(({ key }) => key), [keys.data]);
-  useKeys(names);
-  useEffect(() => {
-    document.title = `${project.project} · Penstock`;
-  }, [project]);
-  const problem = runs.error ?? keys.error;
+export default function ProjectPage({ project }: { project: ProjectRef }) {
+  const { page, drawn } = useProjectPage(project);
+  const isTable = useView((shown) => shown.isTable);
+  useTitle(project.project);
   return (
     <PageProvider value={page}>
+      {isTable ? (
+        <Suspense fallback={<Loading />}>
+          <RunTable />
+        </Suspense>
+      ) : (
+        <ChartsPage error={drawn.error} onRetry={drawn.retry} />
+      )}
+    </PageProvider>
+  );
+}
+
+function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
+  const { project } = usePage();
+  const full = useView((shown) => shown.full);
+  const [isDrawerOpen, setDrawerOpen] = useState(false);
+  const main = useRef<HTMLElement>(null);
+  const known = useQuery(keysQuery(project));
+  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
+  useKeys(keys ?? []);
+  const problem = error ?? known.error;
+  return (
+    <>
       <div className={isDrawerOpen ? "page is-drawer-open" : "page"} inert={full !== null}>
         <aside className="sidebar">
           <div className="sidebar-head">
-            <Wordmark />
+            <Link to={places.list()} aria-label="All projects" title="All projects">
+              <Wordmark />
+            </Link>
           </div>
           <ProjectMenu current={project} />
           <RunList />
@@ -86,30 +67,70 @@ export function ProjectPage({ project }: { project: ProjectRef }) {
           aria-label="Hide the runs"
           onClick={() => setDrawerOpen(false)}
         />
-        <main className="main">
-          <Toolbar onMenu={() => setDrawerOpen(true)} />
-          {problem && !(runs.data && keys.data) ? (
+        <main ref={main} className="main">
+          <ChartsToolbar onMenu={() => setDrawerOpen(true)} />
+          {problem && !keys ? (
             <Problem
               error={problem}
-              onRetry={() => void runs.refetch().then(() => keys.refetch())}
-            />
+              onRetry={() => {
+                onRetry();
+                void known.refetch();
+              }}
+            >
+              <Link className="link" to={places.list()}>
+                All projects
+              </Link>
+            </Problem>
           ) : (
-            <Content keys={names} isLoading={runs.isPending || keys.isPending} />
+            <Content keys={keys} scroller={main} />
           )}
         </main>
       </div>
       {full !== null && <FullScreen key={full} name={full} />}
       <Tooltip />
-    </PageProvider>
+    </>
   );
 }
 
-function Content({ keys, isLoading }: { keys: string[]; isLoading: boolean }) {
-  const { runs } = usePage();
-  if (isLoading) return <div className="page-loading" role="status" aria-label="Loading" />;
-  if (runs.length === 0) return <Onboarding />;
+interface ContentProps {
+  keys: readonly string[] | null;
+  scroller: React.RefObject<HTMLElement | null>;
+}
+
+function Content({ keys, scroller }: ContentProps) {
+  const { total, drawn, isLoading, query } = usePage();
+  const isAsked = query.search !== "" || query.filter !== null;
+  if (keys === null || total === null) return <Loading />;
+  if (total === 0 && isAsked) return <NoRuns />;
+  if (total === 0) return <Onboarding />;
   if (keys.length === 0) return <NoCurves />;
-  return <Sections keys={keys} />;
+  if (drawn.length === 0 && !isLoading) return <NoneDrawn />;
+  return <Sections keys={keys} scroller={scroller} />;
+}
+
+function NoRuns() {
+  return (
+    <div className="note">
+      <h2>No run matches</h2>
+      <p>Neither the search nor the filter leaves any.</p>
+      <button
+        type="button"
+        className="button"
+        onClick={() => view.go({ ...view.get(), search: "", filter: "" })}
+      >
+        Show all runs
+      </button>
+    </div>
+  );
+}
+
+function NoneDrawn() {
+  return (
+    <div className="note">
+      <h2>No run is drawn</h2>
+      <p>Turn one on with the eye beside its name.</p>
+    </div>
+  );
 }
 
 function NoCurves() {

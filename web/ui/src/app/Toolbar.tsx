@@ -1,16 +1,16 @@
-/** Above the panels: their search, the zoom, what is drawn, the stream's state and the theme. */
+/** Above the charts or the table: what is searched and how it is shown, the stream's state, the theme. */
 
-import { formatStep } from "../format";
-import type { LiveStatus } from "../state/live";
-import { useStore } from "../state/store";
-import { type Choice, chooseTheme, useThemeChoice } from "../state/theme";
-import { useView, view } from "../state/view";
-import { CloseIcon, MenuIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
+import { formatX } from "../charts/axis";
+import { places, useView, view } from "../state/view";
+import { ChartSettings, SmoothingSlider, XAxisSegments } from "./ChartSettings";
+import { CornerButtons } from "./CornerButtons";
+import { ChartIcon, CloseIcon, CompareIcon, MenuIcon, TableIcon } from "./icons";
+import { Link } from "./Link";
 import { usePage } from "./page";
 import { SearchBox } from "./SearchBox";
+import { Segments } from "./Segments";
 
-export function Toolbar({ onMenu }: { onMenu(): void }) {
-  const search = useView((shown) => shown.panelSearch);
+export function ChartsToolbar({ onMenu }: { onMenu(): void }) {
   const { project } = usePage();
   return (
     <header className="toolbar">
@@ -23,79 +23,92 @@ export function Toolbar({ onMenu }: { onMenu(): void }) {
         <MenuIcon />
       </button>
       <span className="toolbar-project">{project.project}</span>
-      <SearchBox
-        name="panels"
-        label="Search panels"
-        placeholder="Search panels, e.g. loss|acc"
-        shortcut="/"
-        value={search}
-        onChange={view.searchPanels}
-      />
+      <LayoutSegments />
+      <PanelSearch />
+      <CompareLink />
       <span className="toolbar-space" />
-      <LeftOut />
       <ZoomChip />
-      <LiveBadge />
-      <ThemeButton />
+      <ChartControls />
+      <CornerButtons />
     </header>
   );
 }
 
-function LeftOut() {
-  const { drawn, leftOut } = usePage();
-  if (leftOut === 0) return null;
+export function PanelSearch() {
+  const search = useView((shown) => shown.panelSearch);
   return (
-    <span className="toolbar-note" title="Hide or filter runs to choose which are drawn">
-      drawing the newest {drawn.length} of {drawn.length + leftOut}
-    </span>
+    <SearchBox
+      name="panels"
+      label="Search panels"
+      placeholder="Search panels, e.g. loss|acc"
+      shortcut="/"
+      value={search}
+      onChange={view.searchPanels}
+    />
   );
 }
 
-function ZoomChip() {
+export function ChartControls() {
+  return (
+    <>
+      <span className="toolbar-wide">
+        <XAxisSegments />
+        <SmoothingSlider />
+      </span>
+      <ChartSettings />
+    </>
+  );
+}
+
+export function LayoutSegments() {
+  const isTable = useView((shown) => shown.isTable);
+  return (
+    <Segments
+      label="Layout"
+      options={[
+        ["charts", <ChartIcon key="charts" />, "Charts (t)"],
+        ["table", <TableIcon key="table" />, "Table (t)"],
+      ]}
+      value={isTable ? "table" : "charts"}
+      onChange={(layout) => view.showTable(layout === "table")}
+    />
+  );
+}
+
+/** Side by side, more columns than these help nobody. */
+const MOST_COMPARED = 24;
+
+export function CompareLink() {
+  const { drawn } = usePage();
+  const from = useView((shown) => shown);
+  if (drawn.length < 2) return null;
+  const runs = drawn.slice(0, MOST_COMPARED).map(({ run }) => run);
+  return (
+    <Link
+      className="icon-button"
+      to={places.compare(from, runs)}
+      aria-label={`Compare the ${runs.length} runs drawn`}
+      title={`Compare the ${runs.length} runs drawn`}
+    >
+      <CompareIcon />
+    </Link>
+  );
+}
+
+export function ZoomChip() {
   const range = useView((shown) => shown.range);
+  const x = useView((shown) => shown.x);
   if (!range) return null;
   return (
     <button
       type="button"
       className="chip"
-      title="Show all steps (or double-click a panel)"
+      title="Show everything (or double-click a panel)"
       onClick={() => view.zoom(null)}
     >
-      steps {formatStep(range.from)} – {formatStep(range.to)}
+      {x === "step" && "steps "}
+      {formatX(x, range.from)} – {formatX(x, range.to)}
       <CloseIcon />
-    </button>
-  );
-}
-
-const LIVE_TEXT: Record<LiveStatus, string> = {
-  connecting: "connecting",
-  live: "live",
-  reconnecting: "reconnecting",
-};
-
-function LiveBadge() {
-  const status = useStore(usePage().live.status);
-  return (
-    <span className={`live is-${status}`} role="status">
-      <span className="live-dot" aria-hidden="true" />
-      {LIVE_TEXT[status]}
-    </span>
-  );
-}
-
-const NEXT: Record<Choice, Choice> = { system: "light", light: "dark", dark: "system" };
-
-function ThemeButton() {
-  const choice = useThemeChoice();
-  const title = `Theme: ${choice}. Switch to ${NEXT[choice]}`;
-  return (
-    <button
-      type="button"
-      className="icon-button"
-      aria-label={title}
-      title={title}
-      onClick={() => chooseTheme(NEXT[choice])}
-    >
-      {choice === "system" ? <SystemIcon /> : choice === "light" ? <SunIcon /> : <MoonIcon />}
     </button>
   );
 }

@@ -103,3 +103,75 @@ export const SystemIcon = () => (
     <path d="M8 2.5v11a5.5 5.5 0 0 0 0-11Z" fill="currentColor" />
   </Icon>
 );
+
+export const PinIcon = () => (
+  <Icon>
+    <path d="M5.2 2.5h5.6M6 2.5v4L4 9h8l-2-2.5v-4M8 9v4.5" />
+  </Icon>
+);
+
+export const TableIcon = () => (
+  <Icon>
+    <rect x="2" y="2.5" width="12" height="11" rx="1.5" />
+    <path d="M2 6.5h12M6.5 6.5v7" />
+  </Icon>
+);
+
+export const ChartIcon = () => (
+  <Icon>
+    <path d="M2.5 2.5v11h11M5 10.5l2.5-3.5 2.5 2 3.5-5" />
+  </Icon>
+);
+
+export const FilterIcon = () => (
+  <Icon>
+    <path d="M2.5 4h11M4.5 8h7M6.5 12h3" />
+  </Icon>
+);
+
+export const GroupIcon = () => (
+  <Icon>
+    <circle cx="5" cy="5" r="2.5" />
+    <circle cx="11" cy="5" r="2.5" />
+    <circle cx="8" cy="10.8" r="2.5" />
+  </Icon>
+);
+
+export const SettingsIcon = () => (
+  <Icon>
+    <path d="M2.5 5h5M11.5 5h2M2.5 11h2M8.5 11h5" />
+    <circle cx="9.5" cy="5" r="1.75" />
+    <circle cx="6.5" cy="11" r="1.75" />
+  </Icon>
+);
+
+export const BackIcon = () => (
+  <Icon>
+    <path d="M13 8H3.5M7 4 3 8l4 4" />
+  </Icon>
+);
+
+export const LogOutIcon = () => (
+  <Icon>
+    <path d="M6.5 2.5h-3a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1h3M10 4.8 13.3 8 10 11.2M13 8H6.5" />
+  </Icon>
+);
+
+export const ColumnsIcon = () => (
+  <Icon>
+    <rect x="2" y="2.5" width="12" height="11" rx="1.5" />
+    <path d="M6 2.5v11M10 2.5v11" />
+  </Icon>
+);
+
+export const CompareIcon = () => (
+  <Icon>
+    <path d="M8 2v12M2.5 4.5h3M2.5 8h3M2.5 11.5h3M10.5 4.5h3M10.5 8h3M10.5 11.5h3" />
+  </Icon>
+);
+
+export const ArrowIcon = () => (
+  <Icon>
+    <path d="M8 12.5v-9M4.5 7 8 3.5 11.5 7" />
+  </Icon>
+);

@@ -1,24 +1,30 @@
 /** What all parts of a project's page share. */
 
 import { createContext, useContext } from "react";
+import type { Manner, Member } from "../api/curves";
 import type { ProjectRef, Range, Run } from "../api/types";
 import type { Shelf } from "../charts/shelf";
+import type { Query } from "../runs/useRuns";
 import type { Live } from "../state/live";
 
 export interface Page {
   project: ProjectRef;
   live: Live;
   shelf: Shelf;
-  /** Every run of the project, newest first. */
-  runs: readonly Run[];
-  /** Those that match the search, newest first. */
-  listed: readonly Run[];
-  /** Ids of those drawn, oldest first, so that newer curves lie on top. */
-  drawn: readonly string[];
-  /** Runs shown but not drawn, since a panel takes only so many. */
-  leftOut: number;
+  query: Query;
+  /** The runs drawn, in the order of the query. */
+  drawn: readonly Run[];
+  /** How many runs the query has; null: not known yet. */
+  total: number | null;
+  isLoading: boolean;
+  /** What a curve is of, in drawing order. */
+  members: readonly Member[];
+  manner: Manner;
+  /** By member. */
   names: ReadonlyMap<string, string>;
   colours: ReadonlyMap<string, string>;
+  /** Which member a drawn run belongs to. */
+  memberOf: ReadonlyMap<string, string>;
   /** Steps over all drawn runs. */
   domain: Range | null;
 }

@@ -1,64 +1,74 @@
-/** The page's event stream, and what it makes the page ask again: runs, keys, projects. */
+/** The page's event stream, and what it makes the page ask again: runs, keys, fields, projects. */
 
-import { useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
-import { keysQuery, projectsQuery, runsQuery } from "../api/queries";
-import type { ProjectRef, Run } from "../api/types";
+import { fieldsQuery, keysQuery, projectsQuery, runQuery, runsKey } from "../api/queries";
+import type { ProjectRef, Run, RunsPage } from "../api/types";
 import { Live } from "../state/live";
 
 /** Runs that the page does not know yet appear soon. */
 const NEW_RUNS_DELAY_MS = 300;
-/** Every commit changes summaries; the more runs a project has, the less often all are asked again. */
+/** Every commit changes summaries. */
 const RUNS_DELAY_MS = 2_000;
-const DELAY_PER_RUN_MS = 5;
 /** New keys of a run that goes on are not announced; advancing projects are asked this often. */
 const KEYS_DELAY_MS = 3_000;
 
 export function useLive({ entity, project }: ProjectRef): Live {
   const client = useQueryClient();
-  const live = useMemo(() => {
-    const ref = { entity, project };
-    const runs = runsQuery(ref).queryKey;
-    const keys = keysQuery(ref).queryKey;
-    const known = () => client.getQueryData<Run[]>(runs) ?? [];
-    const isNew = (ids: string[]) => {
-      const old = new Set(known().map(({ run }) => run));
-      return ids.some((id) => !old.has(id));
-    };
-    const ask = (queryKey: readonly string[]) => void client.invalidateQueries({ queryKey });
-    const askRuns = atMostEvery(
-      () => Math.max(RUNS_DELAY_MS, DELAY_PER_RUN_MS * known().length),
-      () => ask(runs),
-    );
-    const askNewRuns = atMostEvery(
-      () => NEW_RUNS_DELAY_MS,
-      () => {
-        ask(runs);
-        ask(projectsQuery.queryKey);
-      },
-    );
-    const askKeys = atMostEvery(
-      () => KEYS_DELAY_MS,
-      () => ask(keys),
-    );
-    return new Live(ref, {
-      changed(ids) {
-        if (ids === null || isNew(ids)) askNewRuns();
-        else askRuns();
-        askKeys();
-      },
-      advanced(lastSteps) {
-        if (isNew(Object.keys(lastSteps))) askNewRuns();
-        client.setQueryData<Run[]>(runs, (old) => old?.map((run) => advance(run, lastSteps)));
-        askKeys();
-      },
-    });
-  }, [client, entity, project]);
+  const live = useMemo(() => makeLive(client, { entity, project }), [client, entity, project]);
   useEffect(() => {
     live.open();
     return () => live.close();
   }, [live]);
   return live;
+}
+
+function makeLive(client: QueryClient, ref: ProjectRef): Live {
+  const runs = runsKey(ref);
+  const ask = (queryKey: readonly string[]) => void client.invalidateQueries({ queryKey });
+  const seen = new Set<string>();
+  const isNew = (ids: readonly string[]) => {
+    for (const [, page] of client.getQueriesData<RunsPage>({ queryKey: runs })) {
+      for (const { run } of page?.runs ?? []) seen.add(run);
+    }
+    const news = ids.filter((id) => !seen.has(id));
+    for (const id of news) seen.add(id);
+    return news.length > 0;
+  };
+  const askRuns = atMostEvery(RUNS_DELAY_MS, () => {
+    ask(runs);
+    ask(["run", ref.entity, ref.project]);
+  });
+  const askNewRuns = atMostEvery(NEW_RUNS_DELAY_MS, () => {
+    ask(runs);
+    ask(projectsQuery.queryKey);
+  });
+  const askKeys = atMostEvery(KEYS_DELAY_MS, () => {
+    ask(keysQuery(ref).queryKey.slice(0, 3) as string[]);
+    ask(fieldsQuery(ref).queryKey);
+  });
+  return new Live(ref, {
+    changed(ids) {
+      if (ids === null || isNew(ids)) askNewRuns();
+      else askRuns();
+      askKeys();
+    },
+    advanced(lastSteps) {
+      if (isNew(Object.keys(lastSteps))) askNewRuns();
+      const update = (run: Run) => advance(run, lastSteps);
+      client.setQueriesData<RunsPage>({ queryKey: runs }, (old) => old && mapRuns(old, update));
+      for (const run of Object.keys(lastSteps)) {
+        client.setQueryData<Run>(runQuery(ref, run).queryKey, (old) => old && update(old));
+      }
+      askKeys();
+    },
+  });
+}
+
+/** The same page if nothing of it changed. */
+function mapRuns(page: RunsPage, update: (run: Run) => Run): RunsPage {
+  const runs = page.runs.map(update);
+  return runs.some((run, i) => run !== page.runs[i]) ? { ...page, runs } : page;
 }
 
 function advance(run: Run, lastSteps: Record<string, number>): Run {
@@ -68,7 +78,7 @@ function advance(run: Run, lastSteps: Record<string, number>): Run {
 }
 
 /** Calls after the delay, however often it was asked for meanwhile. */
-function atMostEvery(delayMs: () => number, call: () => void): () => void {
+function atMostEvery(delayMs: number, call: () => void): () => void {
   let isWaiting = false;
   return () => {
     if (isWaiting) return;
@@ -76,6 +86,6 @@ function atMostEvery(delayMs: () => number, call: () => void): () => void {
     setTimeout(() => {
       isWaiting = false;
       call();
-    }, delayMs());
+    }, delayMs);
   };
 }

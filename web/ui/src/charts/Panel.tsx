@@ -1,12 +1,11 @@
-/** One metric: title, actions and the chart, which exists only while in view. */
+/** One metric: title, actions and the chart. */
 
 import { useRef } from "react";
 import { ApiError } from "../api/http";
-import { CloseIcon, ExpandIcon } from "../app/icons";
+import { CloseIcon, ExpandIcon, PinIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { useView, view } from "../state/view";
 import { splitKey } from "./sections";
-import { useInView } from "./useInView";
 import { type PlotState, usePlot } from "./usePlot";
 
 interface Props {
@@ -15,16 +14,14 @@ interface Props {
 }
 
 export function Panel({ name, isFull = false }: Props) {
-  const card = useRef<HTMLElement>(null);
   const host = useRef<HTMLDivElement>(null);
   const value = useRef<HTMLSpanElement>(null);
-  const isInView = useInView(card);
-  const state = usePlot(name, isFull ? "full" : "grid", isInView, { host, value });
+  const state = usePlot(name, isFull ? "full" : "grid", { host, value });
   const isLog = useView((shown) => shown.log.has(name));
+  const isPinned = useView((shown) => shown.pinned.includes(name));
   const [prefix, rest] = splitKey(name);
   return (
     <article
-      ref={card}
       className={isFull ? "panel is-full" : "panel"}
       data-panel={name}
       aria-label={name}
@@ -38,6 +35,16 @@ export function Panel({ name, isFull = false }: Props) {
         </h3>
         <span ref={value} className="panel-value" />
         <div className="panel-actions">
+          <button
+            type="button"
+            className="icon-button"
+            aria-label={`Pin ${name} to the top`}
+            aria-pressed={isPinned}
+            title={isPinned ? "Unpin" : "Pin to the top"}
+            onClick={() => view.togglePin(name)}
+          >
+            <PinIcon />
+          </button>
           <button
             type="button"
             className="chip-button"
@@ -68,22 +75,22 @@ export function Panel({ name, isFull = false }: Props) {
 
 function PanelNote({ state }: { state: PlotState }) {
   const isZoomed = useView((shown) => shown.range !== null);
-  const { drawn } = usePage();
+  const { members, isLoading } = usePage();
   const { status, error, isEmpty, retry } = state;
-  if (status === "error") return <PanelProblem error={error} isEmpty={isEmpty} onRetry={retry} />;
-  if (!isEmpty) return null;
-  if (drawn.length === 0) {
+  if (members.length === 0 && !isLoading) {
     return <p className="panel-note">No run is shown. Turn one on in the list.</p>;
   }
-  if (status === "loading") {
+  if (status === "error") return <PanelProblem error={error} isEmpty={isEmpty} onRetry={retry} />;
+  if (!isEmpty) return null;
+  if (status === "loading" || isLoading) {
     return <div className="panel-loading" role="status" aria-label="Loading" />;
   }
   return (
     <div className="panel-note">
-      <p>{isZoomed ? "No points in these steps." : "No points in the runs shown."}</p>
+      <p>{isZoomed ? "No points in this range." : "No points in the runs shown."}</p>
       {isZoomed && (
         <button type="button" className="button" onClick={() => view.zoom(null)}>
-          Show all steps
+          Show everything
         </button>
       )}
     </div>

@@ -1,12 +1,21 @@
-/** The page's panels, in one collapsible section per prefix. */
+/**
+ * The page's panels, in one collapsible section per prefix. All lie in one list of rows, of which only
+ * those near the window exist: ten thousand panels cost no more than ten.
+ */
 
-import { useMemo, useState } from "react";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { ChevronIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { matcher } from "../state/search";
 import { useView, view } from "../state/view";
 import { Panel } from "./Panel";
-import { type Section, toSections } from "./sections";
+import { type Row, toRows, toSections } from "./sections";
+
+const HEAD_PX = 40;
+const PANEL_PX = 264;
+/** Widths of the list from which on there is one more column. */
+const COLUMNS_FROM_PX = [620, 980, 1_640];
 
 function useCollapsed(): [ReadonlySet<string>, (name: string) => void] {
   const { entity, project } = usePage().project;
@@ -31,54 +40,108 @@ function useCollapsed(): [ReadonlySet<string>, (name: string) => void] {
   return [collapsed, toggle];
 }
 
-export function Sections({ keys }: { keys: readonly string[] }) {
+function useColumns(host: RefObject<HTMLElement | null>): number {
+  const [columns, setColumns] = useState(0);
+  useEffect(() => {
+    if (!host.current) return;
+    const observer = new ResizeObserver(([{ contentRect }]) =>
+      setColumns(1 + COLUMNS_FROM_PX.filter((width) => contentRect.width >= width).length),
+    );
+    observer.observe(host.current);
+    return () => observer.disconnect();
+  }, [host]);
+  return columns;
+}
+
+interface Props {
+  keys: readonly string[];
+  scroller: RefObject<HTMLElement | null>;
+}
+
+export function Sections({ keys, scroller }: Props) {
   const search = useView((shown) => shown.panelSearch);
+  const pinned = useView((shown) => shown.pinned);
   const [collapsed, toggle] = useCollapsed();
-  const sections = useMemo(() => toSections(keys.filter(matcher(search))), [keys, search]);
-  if (sections.length === 0) {
+  const host = useRef<HTMLDivElement>(null);
+  const columns = useColumns(host);
+  const sections = useMemo(
+    () => toSections(keys.filter(matcher(search)), pinned),
+    [keys, search, pinned],
+  );
+  const rows = useMemo(
+    () => (columns > 0 ? toRows(sections, columns, search ? new Set() : collapsed) : []),
+    [sections, columns, collapsed, search],
+  );
+  const list = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: (index) => (rows[index].kind === "head" ? HEAD_PX : PANEL_PX),
+    getItemKey: (index) => rows[index].id,
+    scrollMargin: host.current?.offsetTop ?? 0,
+    overscan: 2,
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rows of other heights
+  useEffect(() => list.measure(), [rows, list]);
+  if (sections.length === 0) return <NoMatch search={search} />;
+  return (
+    <div ref={host} className="sections" style={{ height: list.getTotalSize() }}>
+      {list.getVirtualItems().map(({ index, key, start }) => (
+        <RowView
+          key={key}
+          row={rows[index]}
+          columns={columns}
+          top={start - list.options.scrollMargin}
+          onToggle={toggle}
+        />
+      ))}
+    </div>
+  );
+}
+
+interface RowProps {
+  row: Row;
+  columns: number;
+  top: number;
+  onToggle(name: string): void;
+}
+
+function RowView({ row, columns, top, onToggle }: RowProps) {
+  const style = { transform: `translateY(${top}px)` };
+  if (row.kind === "panels") {
+    const gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     return (
-      <div className="note">
-        <h2>No panel matches “{search}”</h2>
-        <p>The search takes part of a name or a regular expression, such as loss|acc.</p>
-        <button type="button" className="button" onClick={() => view.searchPanels("")}>
-          Clear the search
-        </button>
+      <div className="sections-row grid" style={{ ...style, gridTemplateColumns }}>
+        {row.keys.map((key) => (
+          <Panel key={key} name={key} />
+        ))}
       </div>
     );
   }
-  return sections.map((section) => (
-    <SectionView
-      key={section.name}
-      section={section}
-      isOpen={search !== "" || !collapsed.has(section.name)}
-      onToggle={() => toggle(section.name)}
-    />
-  ));
-}
-
-interface SectionProps {
-  section: Section;
-  isOpen: boolean;
-  onToggle(): void;
-}
-
-function SectionView({ section, isOpen, onToggle }: SectionProps) {
+  const { section, isOpen } = row;
   return (
-    <section className="section">
-      <h2 className="section-head">
-        <button type="button" className="section-toggle" aria-expanded={isOpen} onClick={onToggle}>
-          <ChevronIcon />
-          {section.name || "Charts"}
-          <span className="count">{section.keys.length}</span>
-        </button>
-      </h2>
-      {isOpen && (
-        <div className="grid">
-          {section.keys.map((key) => (
-            <Panel key={key} name={key} />
-          ))}
-        </div>
-      )}
-    </section>
+    <h2 className="sections-row section-head" style={style}>
+      <button
+        type="button"
+        className="section-toggle"
+        aria-expanded={isOpen}
+        onClick={() => onToggle(section.id)}
+      >
+        <ChevronIcon />
+        {section.name || "Charts"}
+        <span className="count">{section.keys.length}</span>
+      </button>
+    </h2>
+  );
+}
+
+function NoMatch({ search }: { search: string }) {
+  return (
+    <div className="note">
+      <h2>No panel matches “{search}”</h2>
+      <p>The search takes part of a name or a regular expression, such as loss|acc.</p>
+      <button type="button" className="button" onClick={() => view.searchPanels("")}>
+        Clear the search
+      </button>
+    </div>
   );
 }

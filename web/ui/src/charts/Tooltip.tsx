@@ -5,6 +5,8 @@ import { usePage } from "../app/page";
 import { formatStep, formatValue } from "../format";
 import { hover } from "../state/hover";
 import { useStore } from "../state/store";
+import type { XAxis } from "../state/url";
+import { formatX } from "./axis";
 import type { Reading } from "./readout";
 import { windowAround } from "./window";
 
@@ -12,7 +14,8 @@ const ROWS = 12;
 const GAP_PX = 16;
 
 export function Tooltip() {
-  const { panel, x, run, readings, left, top } = useStore(hover);
+  const { panel, x, member, readings, left, top } = useStore(hover);
+  const { manner } = usePage();
   const box = useRef<HTMLDivElement>(null);
   const isShown = panel !== null && x !== null && readings.length > 0;
 
@@ -27,16 +30,20 @@ export function Tooltip() {
   });
 
   if (!isShown) return null;
-  const { start, shown } = windowAround(readings, run, ROWS);
+  const { start, shown } = windowAround(readings, member, ROWS);
   const after = readings.length - start - shown.length;
   return (
     <div ref={box} className="tooltip" aria-hidden="true">
-      <div className="tooltip-head">{stepsOf(readings, x, run)}</div>
+      <div className="tooltip-head">{placeOf(readings, x, member, manner.x)}</div>
       {start > 0 && <div className="tooltip-more">{start} higher</div>}
       <table>
         <tbody>
           {shown.map((reading) => (
-            <Row key={reading.run} reading={reading} isLit={reading.run === run} />
+            <Row
+              key={`${reading.id} ${reading.rank}`}
+              reading={reading}
+              isLit={reading.id === member}
+            />
           ))}
         </tbody>
       </table>
@@ -45,25 +52,39 @@ export function Tooltip() {
   );
 }
 
-function stepsOf(readings: readonly Reading[], x: number, run: string | null): string {
+function placeOf(
+  readings: readonly Reading[],
+  x: number,
+  member: string | null,
+  axis: XAxis,
+): string {
   const there =
-    readings.find((reading) => reading.run === run) ?? readings.find((reading) => reading.x === x);
-  if (!there || there.first === there.x) return `Step ${formatStep(x)}`;
-  return `Steps ${formatStep(there.first)} – ${formatStep(there.x)}`;
+    readings.find(({ id }) => id === member) ?? readings.find((reading) => reading.x === x);
+  const steps = there && stepsOf(there);
+  if (axis === "step") return steps ?? `Step ${formatStep(x)}`;
+  return steps ? `${formatX(axis, x)} · ${steps.toLowerCase()}` : formatX(axis, x);
+}
+
+function stepsOf({ firstStep, step }: Reading): string {
+  if (firstStep === step) return `Step ${formatStep(step)}`;
+  return `Steps ${formatStep(firstStep)} – ${formatStep(step)}`;
 }
 
 function Row({ reading, isLit }: { reading: Reading; isLit: boolean }) {
   const { names, colours } = usePage();
-  const { run, mean, min, max, nonFinite } = reading;
+  const { id, rank, mean, line, std, min, max, nonFinite } = reading;
+  const name = names.get(id) ?? id;
   return (
     <tr className={isLit ? "is-lit" : undefined}>
       <td>
         <svg className="dot" viewBox="0 0 8 8" aria-hidden="true">
-          <circle cx="4" cy="4" r="4" fill={colours.get(run)} />
+          <circle cx="4" cy="4" r="4" fill={colours.get(id)} />
         </svg>
       </td>
-      <td className="tooltip-name">{names.get(run) ?? run}</td>
-      <td className="tooltip-value">{formatValue(mean)}</td>
+      <td className="tooltip-name">{rank === null ? name : `${name} · rank ${rank}`}</td>
+      <td className="tooltip-value">{formatValue(line)}</td>
+      {!Object.is(line, mean) && <td className="tooltip-band">({formatValue(mean)})</td>}
+      {std !== null && <td className="tooltip-band">{std > 0 && `± ${formatValue(std)}`}</td>}
       <td className="tooltip-band">{max > min && `${formatValue(min)} … ${formatValue(max)}`}</td>
       <td className="bad">{nonFinite > 0 && `${formatStep(nonFinite)}× NaN/Inf`}</td>
     </tr>

@@ -1,5 +1,5 @@
 /**
- * Curves for many panels with few requests. Panels that ask in the same tick for the same runs, range
+ * Curves for many panels with few requests. Panels that ask in the same tick for the same members, range
  * and resolution share one request, cut so that none grows too large. Few are in flight at once:
  * HTTP/1.1 gives a page six connections, and the event stream holds one.
  */
@@ -27,8 +27,8 @@ export function keysPerRequest(runs: number, buckets: number): number {
   return Math.max(1, Math.min(MAX_KEYS, fitting));
 }
 
-function groupOf({ project, runs, range, buckets }: Ask): string {
-  return JSON.stringify([project.entity, project.project, runs, range, buckets]);
+function groupOf({ project, manner, members, range, buckets }: Ask): string {
+  return JSON.stringify([project.entity, project.project, manner, members, range, buckets]);
 }
 
 export class Coalescer {
@@ -50,7 +50,7 @@ export class Coalescer {
 
   private gather(): void {
     for (const group of groupBy(this.asked, ({ ask }) => groupOf(ask)).values()) {
-      const size = keysPerRequest(group[0].ask.runs.length, group[0].ask.buckets);
+      const size = keysPerRequest(group[0].ask.members.length, group[0].ask.buckets);
       for (let at = 0; at < group.length; at += size) this.ready.push(group.slice(at, at + size));
     }
     this.asked = [];

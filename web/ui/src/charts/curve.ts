@@ -14,6 +14,12 @@ export function lowerBound(xs: Float64Array, x: number): number {
   return low;
 }
 
+/** The first index whose x is > `x` (length if none). */
+export function upperBound(xs: Float64Array, x: number): number {
+  const at = lowerBound(xs, x);
+  return xs[at] === x ? at + 1 : at;
+}
+
 /** The index nearest to `x`, or -1 if the curve has ended (or not begun) more than `slack` away. */
 export function indexNear(xs: Float64Array, x: number, slack: number): number {
   const at = lowerBound(xs, x);
@@ -22,38 +28,42 @@ export function indexNear(xs: Float64Array, x: number, slack: number): number {
   return x - xs[at - 1] <= xs[at] - x ? at - 1 : at;
 }
 
-function cut(curve: Curve, from: number, to: number): Curve {
+type Column = "x" | "firstX" | "step" | "firstStep" | "min" | "max" | "mean" | "nonFinite";
+
+/** The same operation on every column. */
+function mapColumns(curve: Curve, of: (values: Float64Array, name: Column) => Float64Array): Curve {
   return {
     ...curve,
-    x: curve.x.subarray(from, to),
-    first: curve.first.subarray(from, to),
-    min: curve.min.subarray(from, to),
-    max: curve.max.subarray(from, to),
-    mean: curve.mean.subarray(from, to),
-    nonFinite: curve.nonFinite.subarray(from, to),
+    x: of(curve.x, "x"),
+    firstX: of(curve.firstX, "firstX"),
+    step: of(curve.step, "step"),
+    firstStep: of(curve.firstStep, "firstStep"),
+    min: of(curve.min, "min"),
+    max: of(curve.max, "max"),
+    mean: of(curve.mean, "mean"),
+    nonFinite: of(curve.nonFinite, "nonFinite"),
   };
 }
 
-function join(parts: Curve[]): Curve {
-  const column = (of: (curve: Curve) => Float64Array): Float64Array => {
-    const joined = new Float64Array(parts.reduce((length, part) => length + part.x.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      joined.set(of(part), at);
-      at += part.x.length;
-    }
-    return joined;
-  };
-  return {
-    run: parts[0].run,
-    width: Math.max(...parts.map((part) => part.width)),
-    x: column((part) => part.x),
-    first: column((part) => part.first),
-    min: column((part) => part.min),
-    max: column((part) => part.max),
-    mean: column((part) => part.mean),
-    nonFinite: column((part) => part.nonFinite),
-  };
+function cut(curve: Curve, from: number, to: number): Curve {
+  const part = mapColumns(curve, (values) => values.subarray(from, to));
+  return { ...part, std: curve.std?.subarray(from, to) ?? null };
+}
+
+function concat(parts: readonly Float64Array[]): Float64Array {
+  const joined = new Float64Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+function join(parts: readonly Curve[]): Curve {
+  const joined = mapColumns(parts[0], (_, name) => concat(parts.map((part) => part[name])));
+  const std = parts.map((part) => part.std);
+  return { ...joined, std: std.every((one) => one !== null) ? concat(std) : null };
 }
 
 /**
@@ -63,7 +73,7 @@ function join(parts: Curve[]): Curve {
 export function splice(whole: Curve | null, detail: Curve | null, range: Range): Curve | null {
   if (whole === null) return detail;
   const before = cut(whole, 0, lowerBound(whole.x, range.from));
-  const after = cut(whole, lowerBound(whole.first, range.to + 1), whole.x.length);
+  const after = cut(whole, upperBound(whole.firstX, range.to), whole.x.length);
   const inside = detail ?? cut(whole, 0, 0);
   return { ...join([before, inside, after]), width: detail?.width ?? whole.width };
 }
@@ -88,7 +98,7 @@ export function coarseSpan(curves: readonly Curve[], buckets: number): Range | n
   const whole = span(curves);
   const width = Math.max(0, ...curves.map((curve) => curve.width));
   if (whole === null || width <= 1) return null;
-  const from = Math.min(...curves.map(({ first }) => first[0] ?? whole.from));
+  const from = Math.min(...curves.map(({ firstX }) => firstX[0] ?? whole.from));
   return (whole.to - from) / width < buckets / 4 ? { from, to: whole.to } : null;
 }
 
@@ -111,4 +121,26 @@ export function extent(curves: Iterable<Curve>, range: Range, positive: boolean)
   }
   if (low > high && Number.isFinite(high)) low = high;
   return low <= high ? { low, high } : null;
+}
+
+/** Values outside of these quantiles count as outliers. */
+const QUANTILES = [0.05, 0.95] as const;
+
+/** Where nearly all means within `range` lie; for those who ask not to see the wildest. */
+export function calmExtent(
+  curves: Iterable<Curve>,
+  range: Range,
+  positive: boolean,
+): Extent | null {
+  const values: number[] = [];
+  for (const { x, mean } of curves) {
+    const end = lowerBound(x, range.to + 1e-9);
+    for (let i = lowerBound(x, range.from); i < end; i++) {
+      if (positive ? mean[i] > 0 : !Number.isNaN(mean[i])) values.push(mean[i]);
+    }
+  }
+  if (values.length === 0) return null;
+  const sorted = Float64Array.from(values).sort();
+  const [low, high] = QUANTILES.map((part) => sorted[Math.round(part * (sorted.length - 1))]);
+  return { low, high };
 }

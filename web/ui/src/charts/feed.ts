@@ -1,25 +1,31 @@
 /**
  * The curves of one panel: fetches what is missing or stale and keeps the rest. Hiding a run costs
  * nothing, showing it again fetches at most that run, and old data stays until new has arrived.
+ * What is drawn are members: runs, or groups of runs, which are stale as soon as one of their runs is.
  *
  * Zoomed, a feed holds finer buckets of the range beside the whole curve, which fills the edges and
  * makes the way back instant.
  */
 
+import type { Manner, Member } from "../api/curves";
 import type { Curve, ProjectRef, Range } from "../api/types";
+import { groupBy } from "../group";
 import type { Coalescer } from "./coalesce";
 import { coarseSpan, splice } from "./curve";
 
 export interface Want {
-  runs: readonly string[];
+  manner: Manner;
+  members: readonly Member[];
   range: Range | null;
   buckets: number;
 }
 
 export type FeedStatus = "loading" | "ready" | "error";
 
+/** What came for one member: a curve, or one per rank. */
 interface Held {
-  curve: Curve | null;
+  curves: readonly Curve[];
+  runs: readonly string[];
   revision: number;
 }
 
@@ -29,13 +35,29 @@ interface Layer {
   held: Map<string, Held>;
 }
 
+interface Round {
+  layer: Layer;
+  members: Member[];
+}
+
 export interface Revisioned {
   revision(run: string): number;
   nudge(): void;
 }
 
 const sameRange = (a: Range | null, b: Range | null) => a?.from === b?.from && a?.to === b?.to;
+const sameManner = (a: Manner, b: Manner) =>
+  a.x === b.x && a.ranks === b.ranks && a.isGrouped === b.isGrouped;
+const sameRuns = (a: readonly string[], b: readonly string[]) =>
+  a === b || (a.length === b.length && a.every((run, i) => run === b[i]));
 const newLayer = (range: Range | null): Layer => ({ range, buckets: 0, held: new Map() });
+
+const NOTHING: Want = {
+  manner: { x: "step", ranks: "together", isGrouped: false },
+  members: [],
+  range: null,
+  buckets: 0,
+};
 
 export class Feed {
   status: FeedStatus = "loading";
@@ -45,7 +67,7 @@ export class Feed {
   private readonly project: ProjectRef;
   private readonly source: Coalescer;
   private readonly live: Revisioned;
-  private want: Want = { runs: [], range: null, buckets: 0 };
+  private want = NOTHING;
   private whole = newLayer(null);
   private detail: Layer | null = null;
   private flight: AbortController | null = null;
@@ -60,10 +82,12 @@ export class Feed {
 
   /** What to show from now on; fetches unless paused. */
   request(want: Want): void {
-    if (!sameRange(want.range, this.want.range) || want.buckets !== this.want.buckets) {
+    const isOther = !sameManner(want.manner, this.want.manner);
+    if (isOther || !sameRange(want.range, this.want.range) || want.buckets !== this.want.buckets) {
       this.flight?.abort();
       this.flight = null;
     }
+    if (isOther) this.forget();
     this.want = want;
     if (!sameRange(want.range, this.detail?.range ?? null)) {
       this.detail = want.range && newLayer(want.range);
@@ -80,15 +104,15 @@ export class Feed {
     this.onChange = () => {};
   }
 
-  /** The curves wanted, in the order of the runs; fewer while loading. */
+  /** The curves wanted, in the order of the members; fewer while loading. */
   curves(): Curve[] {
     const curves: Curve[] = [];
-    for (const run of this.want.runs) {
-      const whole = this.whole.held.get(run)?.curve ?? null;
-      const detail = this.detail?.held.get(run);
-      const curve =
-        this.detail?.range && detail ? splice(whole, detail.curve, this.detail.range) : whole;
-      if (curve && curve.x.length > 0) curves.push(curve);
+    const range = this.detail?.range;
+    for (const { id } of this.want.members) {
+      const whole = this.whole.held.get(id)?.curves ?? [];
+      const detail = range && this.detail?.held.get(id)?.curves;
+      const shown = detail ? spliceAll(whole, detail, range) : whole;
+      for (const curve of shown) if (curve.x.length > 0) curves.push(curve);
     }
     return curves;
   }
@@ -101,6 +125,10 @@ export class Feed {
       this.settle("ready");
       return;
     }
+    const isFresh = rounds.some(({ layer, members }) =>
+      members.some(({ id }) => !layer.held.has(id)),
+    );
+    if (isFresh && this.status === "ready" && this.curves().length === 0) this.settle("loading");
     const flight = new AbortController();
     this.flight = flight;
     void this.fetch(rounds, flight);
@@ -111,37 +139,53 @@ export class Feed {
     this.sync();
   }
 
-  private lacking(): { layer: Layer; runs: string[] }[] {
-    const { runs, range, buckets } = this.want;
-    const rounds: { layer: Layer; runs: string[] }[] = [];
-    const isStale = (layer: Layer, run: string) =>
-      layer.held.get(run)?.revision !== this.live.revision(run) || layer.buckets !== buckets;
-    // While zoomed, an older whole will do.
-    const whole = runs.filter((run) =>
-      range ? !this.whole.held.has(run) : isStale(this.whole, run),
+  private forget(): void {
+    this.whole = newLayer(null);
+    this.detail = null;
+    this.status = "loading";
+  }
+
+  private revision({ runs }: Member): number {
+    return runs.reduce((most, run) => Math.max(most, this.live.revision(run)), 0);
+  }
+
+  private isStale(layer: Layer, member: Member): boolean {
+    const held = layer.held.get(member.id);
+    return (
+      held === undefined ||
+      layer.buckets !== this.want.buckets ||
+      held.revision !== this.revision(member) ||
+      !sameRuns(held.runs, member.runs)
     );
-    if (whole.length > 0) rounds.push({ layer: this.whole, runs: whole });
+  }
+
+  private lacking(): Round[] {
+    const { members, range } = this.want;
+    const rounds: Round[] = [];
+    // While zoomed, an older whole will do.
+    const whole = members.filter((member) =>
+      range ? !this.whole.held.has(member.id) : this.isStale(this.whole, member),
+    );
+    if (whole.length > 0) rounds.push({ layer: this.whole, members: whole });
     const layer = this.detail;
     if (layer) {
-      const detail = runs.filter((run) => isStale(layer, run));
-      if (detail.length > 0) rounds.push({ layer, runs: detail });
+      const detail = members.filter((member) => this.isStale(layer, member));
+      if (detail.length > 0) rounds.push({ layer, members: detail });
     }
     return rounds;
   }
 
-  private async fetch(
-    rounds: { layer: Layer; runs: string[] }[],
-    flight: AbortController,
-  ): Promise<void> {
+  private async fetch(rounds: Round[], flight: AbortController): Promise<void> {
     try {
-      await Promise.all(rounds.map(({ layer, runs }) => this.fill(layer, runs, flight.signal)));
+      await Promise.all(rounds.map((round) => this.fill(round, flight.signal)));
       if (this.flight !== flight) return;
       this.flight = null;
       this.settle("ready");
       // What advanced meanwhile waits for the next tick; a run that was just shown does not.
       const next = this.lacking();
-      if (next.some(({ layer, runs }) => runs.some((run) => !layer.held.has(run)))) this.sync();
-      else if (next.length > 0) this.live.nudge();
+      if (next.some(({ layer, members }) => members.some(({ id }) => !layer.held.has(id)))) {
+        this.sync();
+      } else if (next.length > 0) this.live.nudge();
     } catch (error) {
       if (this.flight !== flight) return;
       this.flight = null;
@@ -151,18 +195,18 @@ export class Feed {
     }
   }
 
-  private async fill(layer: Layer, runs: string[], signal: AbortSignal): Promise<void> {
-    const { buckets } = this.want;
-    const revisions = new Map(runs.map((run) => [run, this.live.revision(run)]));
-    const load = (range: Range | null) =>
-      this.source.load({ project: this.project, runs, key: this.key, range, buckets }, signal);
+  private async fill({ layer, members }: Round, signal: AbortSignal): Promise<void> {
+    const { buckets, manner } = this.want;
+    const revisions = members.map((member) => this.revision(member));
+    const ask = { project: this.project, manner, members, key: this.key, buckets };
+    const load = (range: Range | null) => this.source.load({ ...ask, range }, signal);
     let curves = await load(layer.range);
-    const narrow = coarseSpan(curves, buckets);
+    const narrow = manner.x === "step" ? coarseSpan(curves, buckets) : null;
     if (narrow) curves = await load(narrow);
     if (signal.aborted) return;
-    const arrived = new Map(curves.map((curve) => [curve.run, curve]));
-    for (const [run, revision] of revisions) {
-      layer.held.set(run, { curve: arrived.get(run) ?? null, revision });
+    const arrived = groupBy(curves, ({ id }) => id);
+    for (const [i, { id, runs }] of members.entries()) {
+      layer.held.set(id, { curves: arrived.get(id) ?? [], runs, revision: revisions[i] });
     }
     layer.buckets = buckets;
     this.settle(this.status === "error" ? "ready" : this.status);
@@ -172,4 +216,16 @@ export class Feed {
     this.status = status;
     this.onChange();
   }
+}
+
+/** Rank by rank. */
+function spliceAll(whole: readonly Curve[], detail: readonly Curve[], range: Range): Curve[] {
+  const ranks = new Set([...whole, ...detail].map(({ rank }) => rank));
+  const spliced: Curve[] = [];
+  for (const rank of ranks) {
+    const of = (curves: readonly Curve[]) => curves.find((curve) => curve.rank === rank) ?? null;
+    const curve = splice(of(whole), of(detail), range);
+    if (curve) spliced.push(curve);
+  }
+  return spliced;
 }

@@ -1,23 +1,29 @@
 /**
  * Draws curves on a canvas: a translucent band from min to max with a hairline around it, so that one
- * wild point among millions shows even where its bucket is a pixel wide; the mean as a line; marks
- * for NaN and Inf on the bottom edge.
+ * wild point among millions shows even where its bucket is a pixel wide, also when smoothed or
+ * grouped; the mean as a line; marks for NaN and Inf on the bottom edge.
  */
 
 import type { Curve } from "../api/types";
+import type { Band } from "../state/url";
 import { lowerBound } from "./curve";
 import { type Frame, type Project, projectX, projectY } from "./scale";
+import { smoothed } from "./smooth";
 
 export interface Stroke {
   colour: string;
   lineWidth: number;
   bandAlpha: number;
   edgeAlpha: number;
+  /** Of the curve as it is, behind its smoothed line. */
+  rawAlpha: number;
 }
 
 /** Up to here bands are laid over each other; more would add up to mud, see `paintCrowd`. */
-const FEW = 6;
+const FEW = 4;
 const CROWD_ALPHA = 0.16;
+/** How much of a raw curve shows behind the smoothed one. */
+const RAW_ALPHA = 0.3;
 
 /** Fainter and finer the more runs share the panel. */
 export function strokeFor(colour: string, runs: number): Stroke {
@@ -26,6 +32,7 @@ export function strokeFor(colour: string, runs: number): Stroke {
     lineWidth: runs > 60 ? 1 : runs > 12 ? 1.25 : 1.5,
     bandAlpha: runs > FEW ? CROWD_ALPHA : 0.18,
     edgeAlpha: runs > 60 ? 0 : 0.5 / (1 + (runs - 1) / 6),
+    rawAlpha: runs > 60 ? 0.1 : RAW_ALPHA,
   };
 }
 
@@ -33,10 +40,22 @@ export const HIGHLIGHT: Omit<Stroke, "colour"> = {
   lineWidth: 2.25,
   bandAlpha: 0.24,
   edgeAlpha: 0.7,
+  rawAlpha: 0.5,
 };
+
+/** How lines and bands are derived from the curves. */
+export interface Look {
+  /** 0: not at all. */
+  smoothing: number;
+  band: Band;
+}
 
 interface Part {
   curve: Curve;
+  /** What the line follows: the means, or these smoothed. */
+  line: Float64Array;
+  /** The band is one standard deviation about the mean, the extremes are its hairlines. */
+  isStd: boolean;
   /** One bucket beyond either edge, so that lines leave the panel. */
   from: number;
   to: number;
@@ -44,9 +63,15 @@ interface Part {
   py: Project;
 }
 
-function visible(curve: Curve, frame: Frame): Part {
+export function lineOf(curve: Curve, { smoothing }: Look): Float64Array {
+  return smoothing > 0 ? smoothed(curve, smoothing) : curve.mean;
+}
+
+function visible(curve: Curve, frame: Frame, look: Look): Part {
   return {
     curve,
+    line: lineOf(curve, look),
+    isStd: look.band === "std" && curve.std !== null,
     from: Math.max(0, lowerBound(curve.x, frame.x.from) - 1),
     to: Math.min(curve.x.length, lowerBound(curve.x, frame.x.to) + 1),
     px: projectX(frame),
@@ -81,21 +106,53 @@ function bandHeight({ curve, from, to }: Part): number {
   return count > 0 ? sum / count : 0;
 }
 
-function traceBand(ctx: CanvasRenderingContext2D, part: Part): void {
+function traceBetween(
+  ctx: CanvasRenderingContext2D,
+  part: Part,
+  high: (i: number) => number,
+  low: (i: number) => number,
+): void {
   const { curve, px, py } = part;
   ctx.beginPath();
   stretches(part, (start, end) => {
-    ctx.moveTo(px(curve.x[start]), py(curve.max[start]));
-    for (let i = start + 1; i < end; i++) ctx.lineTo(px(curve.x[i]), py(curve.max[i]));
-    for (let i = end - 1; i >= start; i--) ctx.lineTo(px(curve.x[i]), py(curve.min[i]));
+    ctx.moveTo(px(curve.x[start]), py(high(start)));
+    for (let i = start + 1; i < end; i++) ctx.lineTo(px(curve.x[i]), py(high(i)));
+    for (let i = end - 1; i >= start; i--) ctx.lineTo(px(curve.x[i]), py(low(i)));
     ctx.closePath();
   });
+}
+
+function traceRange(ctx: CanvasRenderingContext2D, part: Part): void {
+  const { max, min } = part.curve;
+  traceBetween(
+    ctx,
+    part,
+    (i) => max[i],
+    (i) => min[i],
+  );
+}
+
+/** What the band covers: all points, or one standard deviation; a single sample has none. */
+function traceBand(ctx: CanvasRenderingContext2D, part: Part): void {
+  const { mean, std } = part.curve;
+  if (!part.isStd || !std) {
+    traceRange(ctx, part);
+    return;
+  }
+  const half = (i: number) => (Number.isNaN(std[i]) ? 0 : std[i]);
+  traceBetween(
+    ctx,
+    part,
+    (i) => mean[i] + half(i),
+    (i) => mean[i] - half(i),
+  );
 }
 
 function paintBand(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
   traceBand(ctx, part);
   ctx.globalAlpha = stroke.bandAlpha;
   ctx.fill();
+  if (part.isStd) traceRange(ctx, part);
   paintEdge(ctx, stroke, ratio);
 }
 
@@ -140,7 +197,7 @@ function paintCrowd(
     apart.fill();
     if (stroke.edgeAlpha === 0) continue;
     ctx.strokeStyle = stroke.colour;
-    traceBand(ctx, part);
+    traceRange(ctx, part);
     paintEdge(ctx, stroke, frame.ratio);
   }
   ctx.globalAlpha = CROWD_ALPHA;
@@ -169,13 +226,25 @@ function paintSpikes(
   ctx.stroke();
 }
 
-function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
+function traceLine(ctx: CanvasRenderingContext2D, part: Part, line: Float64Array): void {
   const { curve, px, py } = part;
   ctx.beginPath();
   stretches(part, (start, end) => {
-    ctx.moveTo(px(curve.x[start]), py(curve.mean[start]));
-    for (let i = start + 1; i < end; i++) ctx.lineTo(px(curve.x[i]), py(curve.mean[i]));
+    ctx.moveTo(px(curve.x[start]), py(line[start]));
+    for (let i = start + 1; i < end; i++) ctx.lineTo(px(curve.x[i]), py(line[i]));
   });
+}
+
+function paintRaw(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
+  if (part.line === part.curve.mean || stroke.rawAlpha === 0) return;
+  traceLine(ctx, part, part.curve.mean);
+  ctx.globalAlpha = stroke.rawAlpha;
+  ctx.lineWidth = frame.ratio;
+  ctx.stroke();
+}
+
+function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ratio: number): void {
+  traceLine(ctx, part, part.line);
   ctx.globalAlpha = 1;
   ctx.lineWidth = stroke.lineWidth * ratio;
   ctx.stroke();
@@ -186,7 +255,7 @@ const SPARSE_PX = 14;
 
 /** Dots where buckets are far apart, and where one stands alone and has no line. */
 function paintDots(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
-  const { curve, px, py } = part;
+  const { curve, line, px, py } = part;
   const radius = (stroke.lineWidth + 0.75) * frame.ratio;
   const reach = px(curve.x[part.to - 1]) - px(curve.x[part.from]);
   const isSparse = reach > (part.to - part.from - 1) * SPARSE_PX * frame.ratio;
@@ -196,8 +265,8 @@ function paintDots(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, fr
     for (let i = start; i < end; i++) {
       const at = px(curve.x[i]);
       if (at < 0 || at > frame.width) continue;
-      ctx.moveTo(at + radius, py(curve.mean[i]));
-      ctx.arc(at, py(curve.mean[i]), radius, 0, 2 * Math.PI);
+      ctx.moveTo(at + radius, py(line[i]));
+      ctx.arc(at, py(line[i]), radius, 0, 2 * Math.PI);
     }
   });
   ctx.globalAlpha = 1;
@@ -228,10 +297,11 @@ export function paintCurves(
   ctx: CanvasRenderingContext2D,
   frame: Frame,
   curves: readonly Curve[],
+  look: Look,
   strokeOf: (curve: Curve) => Stroke,
 ): void {
   const drawn = curves.map((curve) => {
-    const part = visible(curve, frame);
+    const part = visible(curve, frame, look);
     return { part, stroke: strokeOf(curve), height: bandHeight(part) };
   });
   const bands = drawn.filter(({ height }) => height > 0);
@@ -249,6 +319,10 @@ export function paintCurves(
     use(stroke);
     if (bands.length <= FEW) paintBand(ctx, part, stroke, frame.ratio);
     paintSpikes(ctx, part, height, frame.ratio);
+  }
+  for (const { part, stroke } of drawn) {
+    use(stroke);
+    paintRaw(ctx, part, stroke, frame);
   }
   for (const { part, stroke } of drawn) {
     use(stroke);

@@ -1,15 +1,17 @@
 /**
  * One line panel on canvases. uPlot owns axes, scales, pointer and drag; the curves lie on a canvas of
  * their own, since every run has its own steps, and the highlight on a third above it. Pointing at a
- * run repaints only that third one; the rest fades by CSS.
+ * member repaints only that third one; the rest fades by CSS.
  */
 
 import uPlot from "uplot";
 import type { Curve, Range } from "../api/types";
 import { logTickLabel, tickLabels } from "../format";
 import { cssColour } from "../state/theme";
-import { type Extent, extent, indexNear } from "./curve";
-import { HIGHLIGHT, paintCurves, strokeFor } from "./paint";
+import type { XAxis } from "../state/url";
+import { increments, ticks } from "./axis";
+import { calmExtent, type Extent, extent, indexNear } from "./curve";
+import { HIGHLIGHT, type Look, lineOf, paintCurves, strokeFor } from "./paint";
 import { type Frame, padded, projectX, projectY } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
@@ -22,17 +24,18 @@ export interface PlotEvents {
 
 export interface PlotView {
   curves: readonly Curve[];
+  axis: XAxis;
   x: Range;
   log: boolean;
+  /** The y axis leaves outliers out. */
+  isCalm: boolean;
+  look: Look;
+  /** By member. */
   colours: ReadonlyMap<string, string>;
 }
 
 /** The canvases reach this far beyond the plot area (so does the style sheet), for dots on its edge. */
 const MARGIN_PX = 6;
-/** Steps are whole numbers, and so are their ticks. */
-const STEP_INCREMENTS = Array.from({ length: 16 }, (_, power) =>
-  [1, 2, 5].map((digit) => digit * 10 ** power),
-).flat();
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
 export class LinePlot {
@@ -44,7 +47,7 @@ export class LinePlot {
   private base = document.createElement("canvas");
   private overlay = document.createElement("canvas");
   private ink = { crosshair: "", surface: "" };
-  private lit: { run: string | null; x: number | null } = { run: null, x: null };
+  private lit: { member: string | null; x: number | null } = { member: null, x: null };
 
   constructor(host: HTMLElement, view: PlotView, events: PlotEvents) {
     this.host = host;
@@ -61,7 +64,7 @@ export class LinePlot {
   }
 
   show(view: PlotView): void {
-    const isRebuilt = view.log !== this.view.log;
+    const isRebuilt = view.log !== this.view.log || view.axis !== this.view.axis;
     this.view = view;
     this.fitY();
     if (isRebuilt) this.rebuild();
@@ -99,16 +102,16 @@ export class LinePlot {
     return { x, y: this.y, log, width: clientWidth * ratio, height: clientHeight * ratio, ratio };
   }
 
-  /** Highlights a run and draws the crosshair at `x`. */
-  light(run: string | null, x: number | null): void {
-    if (run === this.lit.run && x === this.lit.x) return;
-    this.lit = { run, x };
+  /** Highlights a member and draws the crosshair at `x`. */
+  light(member: string | null, x: number | null): void {
+    if (member === this.lit.member && x === this.lit.x) return;
+    this.lit = { member, x };
     schedule(this.paintOverlay);
   }
 
   private fitY(): void {
-    const { curves, x, log } = this.view;
-    const found = extent(curves, x, log);
+    const { curves, x, log, isCalm } = this.view;
+    const found = isCalm ? calmExtent(curves, x, log) : extent(curves, x, log);
     if (found) this.y = padded(found, log);
     else if (log && this.y.low <= 0) this.y = { low: 0.1, high: 10 };
   }
@@ -131,7 +134,7 @@ export class LinePlot {
   private options(): uPlot.Options {
     const text = cssColour("--text-faint");
     const grid = cssColour("--grid");
-    const { log } = this.view;
+    const { log, axis: unit } = this.view;
     const axis = { stroke: text, font: AXIS_FONT, ticks: { show: false }, gap: 6 };
     return {
       width: Math.max(50, this.host.clientWidth),
@@ -140,7 +143,7 @@ export class LinePlot {
       legend: { show: false },
       series: [{}, { paths: () => null, points: { show: false } }],
       scales: {
-        x: { time: false, range: () => [this.view.x.from, this.view.x.to] },
+        x: { time: unit === "time", range: () => [this.view.x.from, this.view.x.to] },
         y: { distr: log ? 3 : 1, range: () => [this.y.low, this.y.high] },
       },
       axes: [
@@ -148,20 +151,20 @@ export class LinePlot {
           ...axis,
           size: 26,
           space: 52,
-          incrs: STEP_INCREMENTS,
+          incrs: increments(unit),
           grid: { show: false },
           border: { show: true, stroke: grid, width: 1 },
-          values: (_, ticks) => tickLabels(ticks),
+          values: (_, splits, _axis, _space, step) => ticks(unit, splits, step),
         },
         {
           ...axis,
           size: 48,
           space: log ? 24 : 34,
           grid: { stroke: grid, width: 1 },
-          values: (_, ticks) =>
+          values: (_, splits) =>
             log
-              ? ticks.map((tick) => (tick === null ? "" : logTickLabel(tick)))
-              : tickLabels(ticks),
+              ? splits.map((tick) => (tick === null ? "" : logTickLabel(tick)))
+              : tickLabels(splits),
         },
       ],
       cursor: {
@@ -215,9 +218,9 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.base, frame);
     if (!ctx) return;
-    const { curves, colours } = this.view;
-    paintCurves(ctx, frame, curves, ({ run }) =>
-      strokeFor(colours.get(run) ?? "#888", curves.length),
+    const { curves, look, colours } = this.view;
+    paintCurves(ctx, frame, curves, look, ({ id }) =>
+      strokeFor(colours.get(id) ?? "#888", curves.length),
     );
     this.paintOverlay();
   };
@@ -226,14 +229,19 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.overlay, frame);
     if (!ctx) return;
-    const { run, x } = this.lit;
-    const curve = run === null ? undefined : this.view.curves.find((one) => one.run === run);
-    this.base.classList.toggle("is-faded", curve !== undefined && this.view.curves.length > 1);
+    const { member, x } = this.lit;
+    const { curves, look, colours } = this.view;
+    const lit = member === null ? [] : curves.filter(({ id }) => id === member);
+    this.base.classList.toggle("is-faded", lit.length > 0 && curves.length > lit.length);
     if (x !== null) paintCrosshair(ctx, frame, x, this.ink.crosshair);
-    if (!curve) return;
-    const colour = this.view.colours.get(curve.run) ?? "#888";
-    paintCurves(ctx, frame, [curve], () => ({ colour, ...HIGHLIGHT }));
-    if (x !== null) paintDot(ctx, frame, curve, x, { fill: colour, ring: this.ink.surface });
+    if (lit.length === 0) return;
+    const colour = colours.get(lit[0].id) ?? "#888";
+    paintCurves(ctx, frame, lit, look, () => ({ colour, ...HIGHLIGHT }));
+    if (x === null) return;
+    for (const curve of lit) {
+      const line = lineOf(curve, look);
+      paintDot(ctx, frame, { x: curve.x, y: line }, x, { fill: colour, ring: this.ink.surface });
+    }
   };
 }
 
@@ -256,15 +264,15 @@ function paintCrosshair(
 function paintDot(
   ctx: CanvasRenderingContext2D,
   frame: Frame,
-  curve: Curve,
+  line: { x: Float64Array; y: Float64Array },
   x: number,
   colours: { fill: string; ring: string },
 ): void {
   const slack = ((frame.x.to - frame.x.from) / frame.width) * 12 * frame.ratio;
-  const i = indexNear(curve.x, x, slack);
-  if (i < 0 || Number.isNaN(curve.mean[i])) return;
+  const i = indexNear(line.x, x, slack);
+  if (i < 0 || Number.isNaN(line.y[i])) return;
   ctx.beginPath();
-  ctx.arc(projectX(frame)(curve.x[i]), projectY(frame)(curve.mean[i]), 4 * frame.ratio, 0, 7);
+  ctx.arc(projectX(frame)(line.x[i]), projectY(frame)(line.y[i]), 4 * frame.ratio, 0, 7);
   ctx.fillStyle = colours.fill;
   ctx.strokeStyle = colours.ring;
   ctx.lineWidth = 1.5 * frame.ratio;

@@ -2,14 +2,21 @@
 
 import type { Curve } from "../api/types";
 import { indexNear } from "./curve";
+import { type Look, lineOf } from "./paint";
 import { type Frame, projectX, projectY } from "./scale";
 
 export interface Reading {
-  run: string;
+  /** Of the member, and of its process where each is drawn by itself. */
+  id: string;
+  rank: number | null;
   x: number;
-  /** First step of the bucket; differs from `x` where it holds several. */
-  first: number;
+  step: number;
+  /** First step of the bucket; differs from `step` where it holds several. */
+  firstStep: number;
   mean: number;
+  /** What the line shows: the mean, or smoothed. */
+  line: number;
+  std: number | null;
   min: number;
   max: number;
   nonFinite: number;
@@ -20,27 +27,31 @@ const SLACK_PX = 12;
 /** A curve further than this from the pointer is not meant. */
 const REACH_PX = 48;
 
-export function readAt(curves: readonly Curve[], frame: Frame, x: number): Reading[] {
+export function readAt(curves: readonly Curve[], frame: Frame, look: Look, x: number): Reading[] {
   const slack = ((frame.x.to - frame.x.from) / frame.width) * SLACK_PX * frame.ratio;
   const readings: Reading[] = [];
   for (const curve of curves) {
     const i = indexNear(curve.x, x, slack);
     if (i < 0) continue;
     readings.push({
-      run: curve.run,
+      id: curve.id,
+      rank: curve.rank,
       x: curve.x[i],
-      first: curve.first[i],
+      step: curve.step[i],
+      firstStep: curve.firstStep[i],
       mean: curve.mean[i],
+      line: lineOf(curve, look)[i],
+      std: curve.std?.[i] ?? null,
       min: curve.min[i],
       max: curve.max[i],
       nonFinite: curve.nonFinite[i],
     });
   }
-  return readings.sort((a, b) => compareMeans(a.mean, b.mean));
+  return readings.sort((a, b) => compareValues(a.line, b.line));
 }
 
 /** Highest first, NaN last. */
-function compareMeans(a: number, b: number): number {
+function compareValues(a: number, b: number): number {
   if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
   return Number.isNaN(b) ? -1 : b - a;
 }
@@ -58,10 +69,11 @@ export function snap(readings: readonly Reading[], x: number): number {
   return best;
 }
 
-/** The run whose line is nearest to the pointer on the screen, measured between buckets too. */
-export function nearestRun(
+/** The member whose line is nearest to the pointer on the screen, measured between buckets too. */
+export function nearestMember(
   curves: readonly Curve[],
   frame: Frame,
+  look: Look,
   at: { left: number; top: number },
 ): string | null {
   const px = projectX(frame);
@@ -81,13 +93,14 @@ export function nearestRun(
     const j = Math.max(0, Math.min(curve.x.length - 1, curve.x[i] < x ? i + 1 : i - 1));
     const gap = px(curve.x[j]) - px(curve.x[i]);
     const along = gap === 0 ? 0 : (left - px(curve.x[i])) / gap;
-    const here = py(curve.mean[i]);
-    const there = py(curve.mean[j]);
-    const line = Number.isNaN(there) ? here : here + (there - here) * along;
-    const off = Math.abs(line - top);
+    const line = lineOf(curve, look);
+    const here = py(line[i]);
+    const there = py(line[j]);
+    const passes = Number.isNaN(there) ? here : here + (there - here) * along;
+    const off = Math.abs(passes - top);
     if (off < distance) {
       distance = off;
-      best = curve.run;
+      best = curve.id;
     }
   }
   return best;

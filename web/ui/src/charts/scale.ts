@@ -1,6 +1,7 @@
 /** Value to pixel, and which values a panel's axes show. */
 
 import type { Range } from "../api/types";
+import type { XAxis } from "../state/url";
 import type { Extent } from "./curve";
 
 /** Where a plot's values lie on its canvas, in device pixels. */
@@ -56,10 +57,16 @@ export function domain(own: Range | null, page: Range | null): Range {
   return { from: Math.max(0, chosen.from - 1), to: chosen.to + 1 };
 }
 
-/** Whole steps, at least two of them. */
-export function wholeSteps(from: number, to: number): Range {
-  const first = Math.max(0, Math.floor(Math.min(from, to)));
-  return { from: first, to: Math.max(first + 1, Math.ceil(Math.max(from, to))) };
+/** A zoom dragged out: whole steps, at least two of them; seconds to the millisecond. */
+export function zoomOf(axis: XAxis, from: number, to: number): Range {
+  const low = Math.max(0, Math.min(from, to));
+  const high = Math.max(from, to);
+  if (axis === "step") {
+    const first = Math.floor(low);
+    return { from: first, to: Math.max(first + 1, Math.ceil(high)) };
+  }
+  const first = Math.floor(low * 1000) / 1000;
+  return { from: first, to: Math.max(first + 0.001, Math.ceil(high * 1000) / 1000) };
 }
 
 /** At most one bucket per two device pixels; in steps of 50, so that panels of one grid ask alike. */

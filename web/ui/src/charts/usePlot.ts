@@ -1,6 +1,6 @@
 /** Joins a feed, a plot, the shared view and the pointer for as long as a panel is on screen. */
 
-import { type RefObject, useEffect, useRef, useState } from "react";
+import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import type { Curve, Range } from "../api/types";
 import { type Page, usePage } from "../app/page";
 import { formatValue } from "../format";
@@ -9,9 +9,10 @@ import { useDark } from "../state/theme";
 import { useView, view } from "../state/view";
 import { span } from "./curve";
 import type { Feed, FeedStatus } from "./feed";
+import type { Look } from "./paint";
 import { LinePlot } from "./plot";
-import { nearestRun, readAt, snap } from "./readout";
-import { bucketsFor, domain, wholeSteps } from "./scale";
+import { nearestMember, readAt, snap } from "./readout";
+import { bucketsFor, domain, zoomOf } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
 export interface PlotState {
@@ -23,7 +24,7 @@ export interface PlotState {
 
 interface Refs {
   host: RefObject<HTMLDivElement | null>;
-  /** Shows the highlighted run's value. */
+  /** Shows the highlighted member's value. */
   value: RefObject<HTMLElement | null>;
 }
 
@@ -31,6 +32,8 @@ interface Inputs {
   page: Page;
   range: Range | null;
   isLog: boolean;
+  isCalm: boolean;
+  look: Look;
 }
 
 /** A mounted panel, outside of React's rendering. */
@@ -41,6 +44,7 @@ class Mounted {
   private readonly value: HTMLElement | null;
   private inputs: Inputs;
   private curves: readonly Curve[] = [];
+  private pointer: { left: number; top: number } | null = null;
   private readonly onState: (state: Omit<PlotState, "retry">) => void;
   private readonly stops: (() => void)[];
 
@@ -58,9 +62,12 @@ class Mounted {
     this.inputs = inputs;
     this.onState = onState;
     this.plot = new LinePlot(host, this.plotView(), {
-      onZoom: (from, to) => view.zoom(wholeSteps(from, to)),
+      onZoom: (from, to) => view.zoom(zoomOf(this.inputs.page.manner.x, from, to)),
       onReset: () => view.zoom(null),
-      onPointer: (at) => this.point(at),
+      onPointer: (at) => {
+        this.pointer = at;
+        schedule(this.point);
+      },
     });
     feed.onChange = () => schedule(this.draw);
     const resized = new ResizeObserver(() => {
@@ -77,14 +84,20 @@ class Mounted {
 
   /** Only what the panel shows makes it fetch and draw; that a run advanced, its feed tells. */
   update(inputs: Inputs): void {
-    const { page, range, isLog } = this.inputs;
-    const isSame =
+    const { page, range, isLog, isCalm, look } = this.inputs;
+    const isSameData =
       inputs.range === range &&
+      inputs.page.members === page.members &&
+      inputs.page.manner === page.manner;
+    const isSame =
+      isSameData &&
       inputs.isLog === isLog &&
-      inputs.page.drawn === page.drawn &&
+      inputs.isCalm === isCalm &&
+      inputs.look === look &&
       inputs.page.colours === page.colours;
     this.inputs = inputs;
-    if (!isSame) this.start();
+    if (!isSameData) this.start();
+    else if (!isSame) schedule(this.draw);
   }
 
   start(): void {
@@ -99,6 +112,7 @@ class Mounted {
   destroy(): void {
     for (const stop of this.stops) stop();
     unschedule(this.draw);
+    unschedule(this.point);
     this.feed.pause();
     this.plot.destroy();
     if (hover.get().panel === this.key) hover.set(NOTHING);
@@ -107,13 +121,14 @@ class Mounted {
   private ask(): void {
     const { page, range } = this.inputs;
     const buckets = bucketsFor(this.plot.plotWidth, devicePixelRatio);
-    this.feed.request({ runs: page.drawn, range, buckets });
+    this.feed.request({ manner: page.manner, members: page.members, range, buckets });
   }
 
   private plotView() {
-    const { page, range, isLog } = this.inputs;
-    const x = range ?? domain(span(this.curves), page.domain);
-    return { curves: this.curves, x, log: isLog, colours: page.colours };
+    const { page, range, isLog, isCalm, look } = this.inputs;
+    const { manner, colours } = page;
+    const x = range ?? domain(span(this.curves), manner.x === "step" ? page.domain : null);
+    return { curves: this.curves, axis: manner.x, x, log: isLog, isCalm, look, colours };
   }
 
   private readonly draw = (): void => {
@@ -124,7 +139,9 @@ class Mounted {
     this.onState({ status, error, isEmpty: this.curves.length === 0 });
   };
 
-  private point(at: { left: number; top: number } | null): void {
+  /** Once a frame, however often the pointer reports. */
+  private readonly point = (): void => {
+    const at = this.pointer;
     if (!at) {
       if (hover.get().panel === this.key) hover.set(NOTHING);
       return;
@@ -132,34 +149,42 @@ class Mounted {
     const frame = this.plot.frame();
     const under =
       frame.x.from + ((at.left * frame.ratio) / frame.width) * (frame.x.to - frame.x.from);
-    const readings = readAt(this.curves, frame, under);
+    const { look } = this.inputs;
+    const readings = readAt(this.curves, frame, look, under);
     const box = this.plot.box();
-    const run = nearestRun(this.curves, frame, at);
+    const member = nearestMember(this.curves, frame, look, at);
     hover.set({
       panel: this.key,
-      x: readings.find((reading) => reading.run === run)?.x ?? snap(readings, under),
-      run,
+      x: readings.find(({ id }) => id === member)?.x ?? snap(readings, under),
+      member,
       readings,
       left: box.left + at.left,
       top: box.top + at.top,
     });
-  }
+  };
 
   private readonly light = (): void => {
-    const { run, x } = hover.get();
-    this.plot.light(run, x);
+    const { member, x } = hover.get();
+    this.plot.light(member, x);
     if (!this.value) return;
-    const curve = run === null ? undefined : this.curves.find((one) => one.run === run);
-    const last = curve?.x.at(-1);
-    const reading = curve && last !== undefined && readAt([curve], this.plot.frame(), x ?? last)[0];
-    this.value.textContent = reading ? formatValue(reading.mean) : "";
+    // With a single curve there is no question whose value.
+    const only = this.curves.length === 1 ? this.curves[0] : undefined;
+    const curve = only ?? this.curves.find(({ id }) => id === member);
+    const at = x ?? curve?.x.at(-1);
+    const reading =
+      curve && at !== undefined && readAt([curve], this.plot.frame(), this.inputs.look, at)[0];
+    this.value.textContent = reading ? formatValue(reading.line) : "";
   };
 }
 
-export function usePlot(key: string, place: string, isInView: boolean, refs: Refs): PlotState {
+export function usePlot(key: string, place: string, refs: Refs): PlotState {
   const page = usePage();
   const range = useView((shown) => shown.range);
   const isLog = useView((shown) => shown.log.has(key));
+  const isCalm = useView((shown) => shown.isCalm);
+  const smoothing = useView((shown) => shown.smoothing);
+  const band = useView((shown) => shown.band);
+  const look = useMemo(() => ({ smoothing, band }), [smoothing, band]);
   const isDark = useDark();
   const mounted = useRef<Mounted | null>(null);
   const [state, setState] = useState<Omit<PlotState, "retry">>({
@@ -167,13 +192,13 @@ export function usePlot(key: string, place: string, isInView: boolean, refs: Ref
     error: null,
     isEmpty: true,
   });
-  const inputs = useRef<Inputs>({ page, range, isLog });
-  inputs.current = { page, range, isLog };
+  const inputs = useRef<Inputs>({ page, range, isLog, isCalm, look });
+  inputs.current = { page, range, isLog, isCalm, look };
   const { shelf } = page;
   const { host, value } = refs;
 
   useEffect(() => {
-    if (!isInView || !host.current) return;
+    if (!host.current) return;
     const onState = (next: Omit<PlotState, "retry">) =>
       setState((old) =>
         old.status === next.status && old.isEmpty === next.isEmpty && old.error === next.error
@@ -188,10 +213,10 @@ export function usePlot(key: string, place: string, isInView: boolean, refs: Ref
       mounted.current = null;
       panel.destroy();
     };
-  }, [isInView, shelf, key, place, host, value]);
+  }, [shelf, key, place, host, value]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: these are what `inputs` is made of
-  useEffect(() => mounted.current?.update(inputs.current), [page, range, isLog]);
+  useEffect(() => mounted.current?.update(inputs.current), [page, range, isLog, isCalm, look]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read from the document anew
   useEffect(() => mounted.current?.retheme(), [isDark]);

@@ -1,12 +1,12 @@
 /** The rows around the highlighted one, where there are too many; pure. */
-export function windowAround<T extends { run: string }>(
+export function windowAround<T extends { id: string }>(
   rows: readonly T[],
-  run: string | null,
+  id: string | null,
   most: number,
 ): { start: number; shown: T[] } {
   const at = Math.max(
     0,
-    rows.findIndex((row) => row.run === run),
+    rows.findIndex((row) => row.id === id),
   );
   const start = Math.max(0, Math.min(at - Math.floor(most / 2), rows.length - most));
   return { start, shown: rows.slice(start, start + most) };

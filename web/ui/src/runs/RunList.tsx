@@ -1,121 +1,73 @@
-/** The runs, which are the charts' legend too. Only rows in view exist. */
+/** The runs of the query, which are the charts' legend too. Only rows in view exist. */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useMemo, useRef } from "react";
+import { useRef } from "react";
+import { Problem } from "../app/Problem";
 import { usePage } from "../app/page";
-import { SearchBox } from "../app/SearchBox";
 import { useNow } from "../app/useNow";
-import { hover, pointAtRun } from "../state/hover";
-import { isShown, withRuns } from "../state/url";
-import { useView, view } from "../state/view";
+import { FilterBox } from "../filter/FilterBox";
+import { pointAt } from "../state/hover";
+import { GroupList } from "./GroupList";
 import { RunRow } from "./RunRow";
+import { RunSearch, RunsBar } from "./RunsHead";
+import { useLitRows } from "./useLitRows";
+import { useIsShown, useRunWindow } from "./useRuns";
 
 const ROW_PX = 30;
+const NO_FIELDS: readonly string[] = [];
 
 export function RunList() {
-  const { runs, listed } = usePage();
-  const search = useView((shown) => shown.runSearch);
-  if (runs.length === 0) return null;
+  const { query, members, manner, names, colours } = usePage();
   return (
     <section className="runs" aria-label="Runs">
       <div className="runs-head">
-        <SearchBox
-          name="runs"
-          label="Search runs"
-          placeholder="Search runs, e.g. lr=0.01"
-          shortcut="r"
-          value={search}
-          onChange={view.searchRuns}
-        />
-        <SelectionBar />
+        <RunSearch />
+        <FilterBox fields={query.fields} isNarrow />
+        <RunsBar />
       </div>
-      {listed.length > 0 ? (
-        <Rows />
-      ) : (
-        <p className="runs-none">
-          No run matches.{" "}
-          <button type="button" className="link" onClick={() => view.searchRuns("")}>
-            Clear
-          </button>
-        </p>
-      )}
+      {manner.isGrouped && <GroupList members={members} names={names} colours={colours} />}
+      <Rows />
     </section>
   );
 }
 
-function SelectionBar() {
-  const { runs, listed } = usePage();
-  const selection = useView((shown) => shown.selection);
-  const shown = useMemo(
-    () => listed.filter(({ run }) => isShown(selection, run)).length,
-    [listed, selection],
-  );
-  const set = (isOn: boolean) =>
-    view.select(
-      withRuns(
-        selection,
-        listed.map(({ run }) => run),
-        isOn,
-        listed.length === runs.length,
-      ),
-    );
-  return (
-    <div className="runs-bar">
-      <span className="runs-count">
-        <strong>{shown}</strong> of {listed.length} shown
-      </span>
-      <button type="button" className="link" onClick={() => set(true)}>
-        All
-      </button>
-      <button type="button" className="link" onClick={() => set(false)}>
-        None
-      </button>
-    </div>
-  );
-}
-
 function Rows() {
-  const { listed, colours } = usePage();
-  const selection = useView((shown) => shown.selection);
+  const { project, query, colours, memberOf, total } = usePage();
+  const isShown = useIsShown();
   const scroller = useRef<HTMLDivElement>(null);
   const now = useNow(10_000);
-  useLitRow(scroller);
+  useLitRows(scroller);
   const rows = useVirtualizer({
-    count: listed.length,
+    count: total ?? 0,
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW_PX,
-    getItemKey: (index) => listed[index].run,
     overscan: 12,
   });
+  const inView = rows.getVirtualItems();
+  const [first, last] = [inView.at(0)?.index ?? 0, inView.at(-1)?.index ?? 0];
+  const { at, error, retry } = useRunWindow(project, query, NO_FIELDS, first, last);
+  if (error && !at(0)) return <Problem error={error} onRetry={retry} />;
   return (
     <div ref={scroller} className="runs-scroll">
-      <ul onMouseLeave={() => pointAtRun(null)} style={{ height: rows.getTotalSize() }}>
-        {rows.getVirtualItems().map(({ index, key, start }) => (
-          <RunRow
-            key={key}
-            run={listed[index]}
-            colour={colours.get(listed[index].run) ?? ""}
-            isShown={isShown(selection, listed[index].run)}
-            now={now}
-            top={start}
-          />
-        ))}
+      {total === 0 && <p className="runs-none">No run matches.</p>}
+      <ul onMouseLeave={() => pointAt(null)} style={{ height: rows.getTotalSize() }}>
+        {inView.map(({ index, start }) => {
+          const run = at(index);
+          if (!run) return null;
+          const member = memberOf.get(run.run) ?? null;
+          return (
+            <RunRow
+              key={run.run}
+              run={run}
+              member={member}
+              colour={member === null ? undefined : colours.get(member)}
+              isShown={isShown(run.run, index)}
+              now={now}
+              top={start}
+            />
+          );
+        })}
       </ul>
     </div>
   );
-}
-
-/** Marks the row of the run that the pointer is at in a chart, at the pointer's pace. */
-function useLitRow(scroller: React.RefObject<HTMLElement | null>): void {
-  useEffect(() => {
-    let lit: string | null = null;
-    return hover.subscribe(() => {
-      const { run } = hover.get();
-      if (run === lit) return;
-      lit = run;
-      const root = scroller.current;
-      root?.querySelector(".run.is-lit")?.classList.remove("is-lit");
-      if (run) root?.querySelector(`[data-run="${CSS.escape(run)}"]`)?.classList.add("is-lit");
-    });
-  }, [scroller]);
 }

@@ -1,15 +1,18 @@
 import { memo } from "react";
 import type { Run } from "../api/types";
 import { EyeIcon, EyeOffIcon } from "../app/icons";
+import { Link } from "../app/Link";
 import { formatAge, formatStep } from "../format";
-import { pointAtRun } from "../state/hover";
-import { toggled } from "../state/url";
-import { view } from "../state/view";
+import { pointAt } from "../state/hover";
+import { onlyRuns, withRun } from "../state/url";
+import { places, view } from "../state/view";
 import { StateIcon } from "./StateIcon";
 
 interface Props {
   run: Run;
-  colour: string;
+  /** Of the member that draws it; null: it is not drawn. */
+  member: string | null;
+  colour: string | undefined;
   isShown: boolean;
   now: number;
   top: number;
@@ -26,34 +29,27 @@ function describe({ run, name, state, last_step, group, tags }: Run): string {
   return facts.filter(Boolean).join(" · ");
 }
 
-export const RunRow = memo(function RunRow({ run, colour, isShown, now, top }: Props) {
+export const RunRow = memo(function RunRow({ run, member, colour, isShown, now, top }: Props) {
   const name = run.name || run.run;
   return (
     <li
       className={isShown ? "run" : "run is-hidden"}
       data-run={run.run}
+      data-member={member ?? undefined}
       title={describe(run)}
       style={{ transform: `translateY(${top}px)` }}
-      onMouseEnter={() => pointAtRun(isShown ? run.run : null)}
+      onMouseEnter={() => pointAt(member)}
     >
-      <button
-        type="button"
-        className="run-toggle"
-        aria-pressed={isShown}
-        aria-label={`Show ${name}`}
-        onClick={() => view.select(toggled(view.get().selection, run.run))}
-      >
-        <span className="run-eye">{isShown ? <EyeIcon /> : <EyeOffIcon />}</span>
-        <svg className="dot" viewBox="0 0 8 8" aria-hidden="true">
-          <circle cx="4" cy="4" r="4" fill={colour} />
-        </svg>
-        <span className="run-name">{name}</span>
-      </button>
+      <EyeButton run={run} isShown={isShown} />
+      <Dot colour={colour} />
+      <Link className="run-name" to={places.run(view.get(), run.run)}>
+        {name}
+      </Link>
       <button
         type="button"
         className="run-only"
         aria-label={`Show only ${name}`}
-        onClick={() => view.select({ base: "none", except: new Set([run.run]) })}
+        onClick={() => view.select(onlyRuns(view.get().selection, [run.run]))}
       >
         only
       </button>
@@ -62,3 +58,26 @@ export const RunRow = memo(function RunRow({ run, colour, isShown, now, top }: P
     </li>
   );
 });
+
+export function EyeButton({ run, isShown }: { run: Run; isShown: boolean }) {
+  return (
+    <button
+      type="button"
+      className="run-eye"
+      aria-pressed={isShown}
+      aria-label={`Show ${run.name || run.run}`}
+      onClick={() => view.select(withRun(view.get().selection, run.run, !isShown))}
+    >
+      {isShown ? <EyeIcon /> : <EyeOffIcon />}
+    </button>
+  );
+}
+
+/** The colour of a curve; a ring for what is not drawn. */
+export function Dot({ colour }: { colour: string | undefined }) {
+  return (
+    <svg className={colour ? "dot" : "dot is-empty"} viewBox="0 0 8 8" aria-hidden="true">
+      <circle cx="4" cy="4" r={colour ? 4 : 3} fill={colour ?? "none"} />
+    </svg>
+  );
+}

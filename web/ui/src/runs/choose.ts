@@ -1,30 +1,56 @@
-/** From all runs to those listed and those drawn; pure. */
+/** From the runs of the query to those drawn, and from these to what a curve is of; pure. */
 
+import type { Member } from "../api/curves";
 import type { Range, Run } from "../api/types";
-import { matcher, searchText } from "../state/search";
+import { formatAny } from "../format";
+import { groupBy } from "../group";
+import { valueAt } from "../path";
 import { isShown, type Selection } from "../state/url";
 
-/** Curves in one panel; more would be neither readable nor quick. */
-export const MAX_DRAWN = 200;
-
-export interface Chosen {
-  listed: readonly Run[];
-  drawn: readonly string[];
-  leftOut: number;
-  domain: Range | null;
+/** `first`: the query's first runs, in order. `extra`: those shown by hand, wherever they stand. */
+export function chooseRuns(
+  first: readonly Run[],
+  extra: readonly Run[],
+  selection: Selection,
+  limit: number,
+): Run[] {
+  const known = new Set(first.map(({ run }) => run));
+  const chosen = first.filter(({ run }, place) => isShown(selection, run, place));
+  const added = extra.filter(({ run }) => !known.has(run) && isShown(selection, run, null));
+  return [...added, ...chosen].slice(0, limit);
 }
 
-/** `runs` newest first. */
-export function chooseRuns(runs: readonly Run[], search: string, selection: Selection): Chosen {
-  const isMatch = matcher(search);
-  const listed = search ? runs.filter((run) => isMatch(searchText(run))) : runs;
-  const shown = listed.filter(({ run }) => isShown(selection, run));
-  const newest = shown.slice(0, MAX_DRAWN);
-  const last = newest.reduce((most, run) => Math.max(most, run.last_step ?? -1), -1);
-  return {
-    listed,
-    drawn: newest.map(({ run }) => run).reverse(),
-    leftOut: shown.length - newest.length,
-    domain: last > 0 ? { from: 0, to: last } : null,
-  };
+/** What runs without a value are grouped under. */
+export const NO_VALUE = "(none)";
+
+export function groupLabel(run: Run, path: string): string {
+  const value = valueAt(run, path);
+  return formatAny(value) || NO_VALUE;
+}
+
+/** Members in drawing order: of runs the oldest first, so that newer curves lie on top. */
+export function toMembers(drawn: readonly Run[], group: string | null): Member[] {
+  if (group === null) {
+    return drawn
+      .toSorted((a, b) => a.created_at - b.created_at)
+      .map(({ run }) => ({ id: run, runs: [run] }));
+  }
+  return [...groupBy(drawn, (run) => groupLabel(run, group))]
+    .map(([id, runs]) => ({ id, runs: runs.map(({ run }) => run).sort() }))
+    .sort((a, b) => compareLabels(a.id, b.id));
+}
+
+const order = new Intl.Collator("en", { numeric: true });
+const numberOf = (label: string) => Number(label.replace("−", "-"));
+
+/** Numbers by size, then texts, then what has no value. */
+function compareLabels(a: string, b: string): number {
+  if (a === NO_VALUE || b === NO_VALUE) return Number(a === NO_VALUE) - Number(b === NO_VALUE);
+  return numberOf(a) - numberOf(b) || order.compare(a, b);
+}
+
+/** Steps over all these runs. */
+export function stepsOf(runs: readonly Run[]): Range | null {
+  const last = runs.reduce((most, run) => Math.max(most, run.last_step ?? -1), -1);
+  return last > 0 ? { from: 0, to: last } : null;
 }

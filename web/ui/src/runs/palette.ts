@@ -64,14 +64,23 @@ export function colourOf(index: number, dark: boolean): string {
 }
 
 /**
- * A colour index per run, in order of creation: a run keeps its colour while others come, are hidden
- * or filtered away, and any 24 runs started in a row look different.
+ * Colours for what is drawn. Who has one keeps it for as long as the page is open, whatever comes, is
+ * hidden or filtered away; who is new gets the one that the fewest of those drawn have.
  */
-export function assignColours(
-  runs: readonly { run: string; created_at: number }[],
-): Map<string, number> {
-  const byCreation = [...runs].sort(
-    (a, b) => a.created_at - b.created_at || (a.run < b.run ? -1 : a.run > b.run ? 1 : 0),
-  );
-  return new Map(byCreation.map(({ run }, index) => [run, index]));
+export class Colours {
+  private readonly indices = new Map<string, number>();
+
+  /** A colour index per id. */
+  assign(ids: readonly string[]): Map<string, number> {
+    const uses = new Array<number>(PALETTE_SIZE).fill(0);
+    const known = ids.filter((id) => this.indices.has(id));
+    for (const id of known) uses[this.indices.get(id) ?? 0] += 1;
+    for (const id of ids) {
+      if (this.indices.has(id)) continue;
+      const index = uses.indexOf(Math.min(...uses));
+      uses[index] += 1;
+      this.indices.set(id, index);
+    }
+    return new Map(ids.map((id) => [id, this.indices.get(id) ?? 0]));
+  }
 }

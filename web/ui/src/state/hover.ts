@@ -11,8 +11,8 @@ export interface Hover {
   panel: string | null;
   /** Where on the x axis. */
   x: number | null;
-  /** The highlighted run: the one nearest to the pointer, or the one pointed at in the list. */
-  run: string | null;
+  /** The highlighted member: the one nearest to the pointer, or the one pointed at in the list. */
+  member: string | null;
   /** What the curves of that panel say there, highest first. */
   readings: readonly Reading[];
   /** Pointer, in the window's CSS pixels. */
@@ -20,11 +20,11 @@ export interface Hover {
   top: number;
 }
 
-export const NOTHING: Hover = { panel: null, x: null, run: null, readings: [], left: 0, top: 0 };
+export const NOTHING: Hover = { panel: null, x: null, member: null, readings: [], left: 0, top: 0 };
 
 export const hover = createStore<Hover>(NOTHING);
 
-/** Points at a run from outside of the charts; null: no longer. */
-export function pointAtRun(run: string | null): void {
-  hover.set({ ...NOTHING, run });
+/** Points at a run or group from outside of the charts; null: no longer. */
+export function pointAt(member: string | null): void {
+  hover.set({ ...NOTHING, member });
 }

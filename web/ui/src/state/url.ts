@@ -2,62 +2,132 @@
 
 import type { ProjectRef, Range } from "../api/types";
 
-/** Which runs are drawn: all but the exceptions, or only them. */
+/**
+ * Which runs of the query are drawn: its first `most` but the hidden ones, and those shown by hand;
+ * with `only`, none but the latter.
+ */
 export interface Selection {
-  base: "all" | "none";
-  except: ReadonlySet<string>;
+  most: number;
+  only: boolean;
+  shown: ReadonlySet<string>;
+  hidden: ReadonlySet<string>;
 }
 
+export interface Column {
+  path: string;
+  /** CSS pixels; null: as wide as its kind likes. */
+  width: number | null;
+  isPinned: boolean;
+}
+
+export const X_AXES = ["step", "relative", "time"] as const;
+export type XAxis = (typeof X_AXES)[number];
+
+/** How a run's processes are drawn: as one, as their mean with a band, or each by itself. */
+export const RANKS = ["together", "mean", "each"] as const;
+export type Ranks = (typeof RANKS)[number];
+
+/** What a group's band shows: one standard deviation, or its lowest and highest point. */
+export const BANDS = ["std", "range"] as const;
+export type Band = (typeof BANDS)[number];
+
 export interface View {
-  /** null: the project that was written to last. */
+  /** null: the list of projects, or the one project there is. */
   project: ProjectRef | null;
+  /** The list of projects, even where there is but one. */
+  isList: boolean;
+  /** The run whose own page is shown. */
+  run: string | null;
+  /** The runs compared side by side. */
+  compare: readonly string[];
+  isTable: boolean;
+  search: string;
+  /** As typed; `filter/compile.ts` knows the language. */
+  filter: string;
+  /** A path, `-` first for descending. */
+  sort: string;
+  /** null: those that suit the project. */
+  columns: readonly Column[] | null;
   selection: Selection;
-  /** The zoom, shared by all panels. */
+  x: XAxis;
+  /** The zoom, shared by all panels: steps or seconds, as `x` says. */
   range: Range | null;
-  runSearch: string;
+  /** 0 … 0.999; 0: off. */
+  smoothing: number;
+  isCalm: boolean;
+  group: string | null;
+  band: Band;
+  ranks: Ranks;
   panelSearch: string;
+  /** Keys on top. */
+  pinned: readonly string[];
   /** Keys with a logarithmic y axis. */
   log: ReadonlySet<string>;
   /** The key shown full-screen. */
   full: string | null;
 }
 
-export const ALL_RUNS: Selection = { base: "all", except: new Set() };
+export const DEFAULT_MOST = 20;
+/** Curves in one panel; more would be neither readable nor quick. */
+export const MAX_DRAWN = 200;
+/** Members of all groups together: a curve each only for the server. */
+export const MAX_GROUPED = 1_000;
+export const MAX_SMOOTHING = 0.999;
+export const NEWEST = "-created_at";
+
+const NONE: ReadonlySet<string> = new Set();
+export const FIRST_RUNS: Selection = {
+  most: DEFAULT_MOST,
+  only: false,
+  shown: NONE,
+  hidden: NONE,
+};
 
 export const EMPTY_VIEW: View = {
   project: null,
-  selection: ALL_RUNS,
+  isList: false,
+  run: null,
+  compare: [],
+  isTable: false,
+  search: "",
+  filter: "",
+  sort: NEWEST,
+  columns: null,
+  selection: FIRST_RUNS,
+  x: "step",
   range: null,
-  runSearch: "",
+  smoothing: 0,
+  isCalm: false,
+  group: null,
+  band: BANDS[0],
+  ranks: "together",
   panelSearch: "",
-  log: new Set(),
+  pinned: [],
+  log: NONE,
   full: null,
 };
 
-export function isShown({ base, except }: Selection, run: string): boolean {
-  return (base === "all") !== except.has(run);
+/** `place`: where the run stands in the query, from 0; null if not known. */
+export function isShown(selection: Selection, run: string, place: number | null): boolean {
+  if (selection.shown.has(run)) return true;
+  if (selection.only || selection.hidden.has(run)) return false;
+  return place !== null && place < selection.most;
 }
 
-export function toggled(selection: Selection, run: string): Selection {
-  const except = new Set(selection.except);
-  if (!except.delete(run)) except.add(run);
-  return { ...selection, except };
+export function withRun(selection: Selection, run: string, isOn: boolean): Selection {
+  const shown = new Set(selection.shown);
+  const hidden = new Set(selection.hidden);
+  (isOn ? hidden : shown).delete(run);
+  (isOn ? shown : hidden).add(run);
+  return { ...selection, shown, hidden: selection.only ? NONE : hidden };
 }
 
-/** Shows or hides several runs at once; `everything`: they are all there are. */
-export function withRuns(
-  selection: Selection,
-  runs: readonly string[],
-  shown: boolean,
-  everything: boolean,
-): Selection {
-  if (everything) return { base: shown ? "all" : "none", except: new Set() };
-  const except = new Set(selection.except);
-  for (const run of runs) {
-    if ((selection.base === "all") === shown) except.delete(run);
-    else except.add(run);
-  }
-  return { ...selection, except };
+export function onlyRuns(selection: Selection, runs: readonly string[]): Selection {
+  return { ...selection, only: true, shown: new Set(runs), hidden: NONE };
+}
+
+export function firstRuns(most: number): Selection {
+  return { ...FIRST_RUNS, most };
 }
 
 function parseProject(text: string | null): ProjectRef | null {
@@ -66,42 +136,110 @@ function parseProject(text: string | null): ProjectRef | null {
   return { entity: text.slice(0, slash), project: text.slice(slash + 1) };
 }
 
+/** `100-2000`, `1.5-60.25`. */
 function parseRange(text: string | null): Range | null {
-  const match = /^(\d+)-(\d+)$/.exec(text ?? "");
+  const match = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(text ?? "");
   if (!match) return null;
   const [from, to] = [Number(match[1]), Number(match[2])];
-  return from < to && Number.isSafeInteger(to) ? { from, to } : null;
+  return from < to && to <= Number.MAX_SAFE_INTEGER ? { from, to } : null;
+}
+
+/** `config.lr@120!`: the path, its width, and whether it is pinned. */
+function parseColumn(text: string): Column {
+  const [, path = text, width, pin] = /^(.+?)(?:@(\d+))?(!)?$/.exec(text) ?? [];
+  return { path, width: width ? Number(width) : null, isPinned: pin !== undefined };
+}
+
+function formatColumn({ path, width, isPinned }: Column): string {
+  return `${path}${width === null ? "" : `@${width}`}${isPinned ? "!" : ""}`;
+}
+
+function oneOf<T extends string>(known: readonly T[], text: string | null): T {
+  return known.find((each) => each === text) ?? known[0];
+}
+
+function numberIn(text: string | null, fallback: number, low: number, high: number): number {
+  const found = text === null || text === "" ? Number.NaN : Number(text);
+  return Number.isFinite(found) ? Math.min(high, Math.max(low, found)) : fallback;
+}
+
+function parseSelection(params: URLSearchParams): Selection {
+  const set = (name: string) => new Set(params.getAll(name).filter(Boolean));
+  const only = params.has("only");
+  return {
+    most: Math.round(numberIn(params.get("most"), DEFAULT_MOST, 1, MAX_GROUPED)),
+    only,
+    shown: set(only ? "only" : "show"),
+    hidden: set("hide"),
+  };
 }
 
 /** Repeated parameters, since keys and run ids may hold any separator. */
 export function parseView(query: string): View {
   const params = new URLSearchParams(query);
-  const only = params.has("only");
+  const columns = params.getAll("col").filter(Boolean);
   return {
     project: parseProject(params.get("project")),
-    selection: {
-      base: only ? "none" : "all",
-      except: new Set(params.getAll(only ? "only" : "hide").filter(Boolean)),
-    },
-    range: parseRange(params.get("steps")),
-    runSearch: params.get("runs") ?? "",
+    isList: params.has("projects"),
+    run: params.get("run") || null,
+    compare: params.getAll("compare").filter(Boolean),
+    isTable: params.get("view") === "table",
+    search: params.get("search") ?? "",
+    filter: params.get("filter") ?? "",
+    sort: params.get("sort") || NEWEST,
+    columns: columns.length > 0 ? columns.map(parseColumn) : null,
+    selection: parseSelection(params),
+    x: oneOf(X_AXES, params.get("x")),
+    range: parseRange(params.get("zoom")),
+    smoothing: numberIn(params.get("smooth"), 0, 0, MAX_SMOOTHING),
+    isCalm: params.has("calm"),
+    group: params.get("group") || null,
+    band: oneOf(BANDS, params.get("band")),
+    ranks: oneOf(RANKS, params.get("ranks")),
     panelSearch: params.get("panels") ?? "",
+    pinned: params.getAll("pin").filter(Boolean),
     log: new Set(params.getAll("log")),
     full: params.get("full"),
   };
 }
 
+function addSelection(params: URLSearchParams, selection: Selection): void {
+  const { most, only, shown, hidden } = selection;
+  if (most !== DEFAULT_MOST) params.set("most", String(most));
+  for (const run of shown) params.append(only ? "only" : "show", run);
+  if (only && shown.size === 0) params.append("only", "");
+  for (const run of hidden) params.append("hide", run);
+}
+
 export function formatView(view: View): string {
   const params = new URLSearchParams();
-  const { project, selection, range } = view;
+  const { project, range } = view;
+  const set = (name: string, text: string, fallback = "") => {
+    if (text !== fallback) params.set(name, text);
+  };
+  const setAll = (name: string, texts: Iterable<string>) => {
+    for (const text of texts) params.append(name, text);
+  };
+  if (view.isList) params.set("projects", "");
   if (project) params.set("project", `${project.entity}/${project.project}`);
-  const name = selection.base === "all" ? "hide" : "only";
-  for (const run of selection.except) params.append(name, run);
-  if (selection.base === "none" && selection.except.size === 0) params.append("only", "");
-  if (range) params.set("steps", `${range.from}-${range.to}`);
-  if (view.runSearch) params.set("runs", view.runSearch);
-  if (view.panelSearch) params.set("panels", view.panelSearch);
-  for (const key of view.log) params.append("log", key);
+  set("run", view.run ?? "");
+  setAll("compare", view.compare);
+  set("view", view.isTable ? "table" : "");
+  set("search", view.search);
+  set("filter", view.filter);
+  set("sort", view.sort, NEWEST);
+  setAll("col", view.columns?.map(formatColumn) ?? []);
+  addSelection(params, view.selection);
+  set("x", view.x, X_AXES[0]);
+  if (range) params.set("zoom", `${range.from}-${range.to}`);
+  set("smooth", String(view.smoothing), "0");
+  if (view.isCalm) params.set("calm", "");
+  set("group", view.group ?? "");
+  set("band", view.band, BANDS[0]);
+  set("ranks", view.ranks, RANKS[0]);
+  set("panels", view.panelSearch);
+  setAll("pin", view.pinned);
+  setAll("log", view.log);
   if (view.full) params.set("full", view.full);
   const query = params.toString().replaceAll("%2F", "/");
   return query && `?${query}`;

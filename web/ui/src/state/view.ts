@@ -2,7 +2,18 @@
 
 import type { ProjectRef, Range } from "../api/types";
 import { createStore, useStore } from "./store";
-import { ALL_RUNS, EMPTY_VIEW, formatView, parseView, type Selection, type View } from "./url";
+import {
+  type Band,
+  type Column,
+  EMPTY_VIEW,
+  formatView,
+  MAX_SMOOTHING,
+  parseView,
+  type Ranks,
+  type Selection,
+  type View,
+  type XAxis,
+} from "./url";
 
 /** Browsers refuse more than some hundred history changes in half a minute; typing waits a little. */
 const WRITE_DELAY_MS = 200;
@@ -38,21 +49,49 @@ export function followHistory(): () => void {
   return () => removeEventListener("popstate", onPop);
 }
 
+/** Views that links lead to, from the one shown. */
+export const places = {
+  list: (): View => ({ ...EMPTY_VIEW, isList: true }),
+  project: (project: ProjectRef): View => ({ ...EMPTY_VIEW, project }),
+  /** The project's charts and table keep what was set while one looks at a run. */
+  back: (from: View): View => ({ ...from, run: null, compare: [], full: null, range: null }),
+  run: (from: View, run: string): View => ({ ...from, run, compare: [], full: null, range: null }),
+  compare: (from: View, runs: readonly string[]): View => ({
+    ...from,
+    run: null,
+    compare: runs,
+    full: null,
+  }),
+};
+
+function toggledIn(set: Iterable<string>, key: string): Set<string> {
+  const next = new Set(set);
+  if (!next.delete(key)) next.add(key);
+  return next;
+}
+
 export const view = {
   get: store.get,
   subscribe: store.subscribe,
-  openProject: (project: ProjectRef) =>
-    change({ ...EMPTY_VIEW, project, selection: ALL_RUNS }, true),
+  go: (next: View) => change(next, true),
+  showTable: (isTable: boolean) => change({ isTable }, true),
   select: (selection: Selection) => change({ selection }),
+  search: (search: string) => change({ search }),
+  filter: (filter: string) => change({ filter }, true),
+  sort: (sort: string) => change({ sort }, true),
+  setColumns: (columns: readonly Column[] | null) => change({ columns }),
   zoom: (range: Range | null) => change({ range }, true),
-  searchRuns: (runSearch: string) => change({ runSearch }),
+  setX: (x: XAxis) => change({ x, range: null }, true),
+  smooth: (smoothing: number) =>
+    change({ smoothing: Math.min(MAX_SMOOTHING, Math.max(0, smoothing)) }),
+  setCalm: (isCalm: boolean) => change({ isCalm }),
+  groupBy: (group: string | null) => change({ group }, true),
+  setBand: (band: Band) => change({ band }),
+  setRanks: (ranks: Ranks) => change({ ranks }),
   searchPanels: (panelSearch: string) => change({ panelSearch }),
   open: (full: string | null) => change({ full }),
-  toggleLog(key: string) {
-    const log = new Set(store.get().log);
-    if (!log.delete(key)) log.add(key);
-    change({ log });
-  },
+  togglePin: (key: string) => change({ pinned: [...toggledIn(store.get().pinned, key)] }),
+  toggleLog: (key: string) => change({ log: toggledIn(store.get().log, key) }),
 };
 
 export function useView<S>(select: (view: View) => S): S {

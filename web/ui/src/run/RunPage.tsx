@@ -1,0 +1,149 @@
+/** One run: what it is and was told beside what it measured. */
+
+import { useQuery } from "@tanstack/react-query";
+import { useMemo, useRef, useState } from "react";
+import { keysQuery, runQuery } from "../api/queries";
+import type { ProjectRef, Run } from "../api/types";
+import { CornerButtons } from "../app/CornerButtons";
+import { BackIcon, MenuIcon } from "../app/icons";
+import { Link } from "../app/Link";
+import { Loading } from "../app/Loading";
+import { Problem } from "../app/Problem";
+import { PageProvider } from "../app/page";
+import { ChartControls, PanelSearch, ZoomChip } from "../app/Toolbar";
+import { useKeys } from "../app/useKeys";
+import { useRunPageOf } from "../app/useProjectPage";
+import { useTitle } from "../app/useTitle";
+import { FullScreen } from "../charts/FullScreen";
+import { Sections } from "../charts/Sections";
+import { Tooltip } from "../charts/Tooltip";
+import { StateIcon } from "../runs/StateIcon";
+import { places, useView } from "../state/view";
+import { Facts } from "./Facts";
+import { Tree } from "./Tree";
+
+export default function RunPage({ project, run }: { project: ProjectRef; run: string }) {
+  const found = useQuery(runQuery(project, run));
+  const page = useRunPageOf(project, found.data);
+  useTitle(`${found.data?.name || run} · ${project.project}`);
+  if (found.error && !found.data) {
+    return (
+      <main>
+        <Problem error={found.error} onRetry={() => void found.refetch()}>
+          <BackLink project={project} />
+        </Problem>
+      </main>
+    );
+  }
+  return (
+    <PageProvider value={page}>
+      <Content project={project} id={run} run={found.data} />
+    </PageProvider>
+  );
+}
+
+function BackLink({ project }: { project: ProjectRef }) {
+  const from = useView((shown) => shown);
+  return (
+    <Link className="back" to={places.back({ ...from, project })}>
+      <BackIcon />
+      {project.project}
+    </Link>
+  );
+}
+
+function Content({ project, id, run }: { project: ProjectRef; id: string; run: Run | undefined }) {
+  const full = useView((shown) => shown.full);
+  const main = useRef<HTMLElement>(null);
+  const [isDrawerOpen, setDrawerOpen] = useState(false);
+  const runs = useMemo(() => [id], [id]);
+  const known = useQuery(keysQuery(project, runs));
+  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
+  useKeys(keys ?? []);
+  return (
+    <>
+      <div
+        className={isDrawerOpen ? "page is-run is-drawer-open" : "page is-run"}
+        inert={full !== null}
+      >
+        <aside className="sidebar" aria-label="About the run">
+          <div className="sidebar-head">
+            <BackLink project={project} />
+          </div>
+          {run ? <About run={run} /> : <Loading />}
+        </aside>
+        <button
+          type="button"
+          className="scrim"
+          aria-label="Hide the run's facts"
+          onClick={() => setDrawerOpen(false)}
+        />
+        <main ref={main} className="main">
+          <header className="toolbar">
+            <button
+              type="button"
+              className="icon-button menu-button"
+              aria-label="Show the run's facts"
+              onClick={() => setDrawerOpen(true)}
+            >
+              <MenuIcon />
+            </button>
+            <span className="toolbar-project">{run?.name || id}</span>
+            <PanelSearch />
+            <span className="toolbar-space" />
+            <ZoomChip />
+            <ChartControls />
+            <CornerButtons />
+          </header>
+          {known.error && !keys ? (
+            <Problem error={known.error} onRetry={() => void known.refetch()} />
+          ) : keys === null ? (
+            <Loading />
+          ) : keys.length === 0 ? (
+            <div className="note">
+              <h2>No curves yet</h2>
+              <p>This run has logged no numbers so far.</p>
+            </div>
+          ) : (
+            <Sections keys={keys} scroller={main} />
+          )}
+        </main>
+      </div>
+      {full !== null && <FullScreen key={full} name={full} />}
+      <Tooltip />
+    </>
+  );
+}
+
+function About({ run }: { run: Run }) {
+  const [search, setSearch] = useState("");
+  return (
+    <div className="about">
+      <header className="about-head">
+        <h1 title={run.name ?? run.run}>{run.name || run.run}</h1>
+        <p className={`about-state is-${run.state}`}>
+          <StateIcon state={run.state} />
+          {run.state}
+          {run.tags?.map((tag) => (
+            <span key={tag} className="tag">
+              {tag}
+            </span>
+          ))}
+        </p>
+        {run.notes && <p className="about-notes">{run.notes}</p>}
+      </header>
+      <Facts run={run} />
+      <input
+        type="search"
+        className="about-search"
+        data-search="runs"
+        aria-label="Search config and summary"
+        placeholder="Search config and summary"
+        value={search}
+        onChange={(event) => setSearch(event.target.value)}
+      />
+      <Tree title="Config" value={run.config} search={search} />
+      <Tree title="Summary" value={run.summary} search={search} isFlat />
+    </div>
+  );
+}

@@ -1,0 +1,176 @@
+/** Above the runs: their search, how many are drawn, sorting and grouping. */
+
+import type { ReactNode } from "react";
+import { ArrowIcon, GroupIcon, UpDownIcon } from "../app/icons";
+import { Popover } from "../app/Popover";
+import { usePage } from "../app/page";
+import { SearchBox } from "../app/SearchBox";
+import { formatStep } from "../format";
+import { shortPath } from "../path";
+import { DEFAULT_MOST, firstRuns, MAX_DRAWN, MAX_GROUPED, NEWEST, onlyRuns } from "../state/url";
+import { useView, view } from "../state/view";
+import { FieldMenu } from "./FieldMenu";
+
+export function RunSearch() {
+  const search = useView((shown) => shown.search);
+  return (
+    <SearchBox
+      name="runs"
+      label="Search runs"
+      placeholder="Search runs"
+      shortcut="r"
+      value={search}
+      onChange={view.search}
+    />
+  );
+}
+
+export function RunsBar() {
+  return (
+    <div className="runs-bar">
+      <DrawnMenu />
+      <SortMenu />
+      <GroupMenu />
+    </div>
+  );
+}
+
+/** "20 of 1,234 drawn", and how many may be. */
+export function DrawnMenu() {
+  const { drawn, total, manner } = usePage();
+  const selection = useView((shown) => shown.selection);
+  const limit = manner.isGrouped ? MAX_GROUPED : MAX_DRAWN;
+  const choices = [5, DEFAULT_MOST, 50, 100, MAX_DRAWN, MAX_GROUPED].filter((n) => n <= limit);
+  const text = (
+    <>
+      <strong>{drawn.length}</strong> of {total === null ? "…" : formatStep(total)} drawn
+    </>
+  );
+  return (
+    <Popover label="How many runs are drawn" className="runs-count" button={text}>
+      {(close) => {
+        const item = (name: string, isOn: boolean, choose: () => void) => (
+          <MenuItem
+            key={name}
+            isOn={isOn}
+            onClick={() => {
+              choose();
+              close();
+            }}
+          >
+            {name}
+          </MenuItem>
+        );
+        return (
+          <ul>
+            {choices.map((most) =>
+              item(
+                `The first ${formatStep(most)}`,
+                !selection.only && selection.most === most && selection.hidden.size === 0,
+                () => view.select(firstRuns(most)),
+              ),
+            )}
+            {item("None", selection.only && selection.shown.size === 0, () =>
+              view.select(onlyRuns(selection, [])),
+            )}
+          </ul>
+        );
+      }}
+    </Popover>
+  );
+}
+
+interface ItemProps {
+  isOn: boolean;
+  onClick(): void;
+  children: ReactNode;
+}
+
+function MenuItem({ isOn, onClick, children }: ItemProps) {
+  return (
+    <li>
+      <button type="button" className="menu-item" aria-pressed={isOn} onClick={onClick}>
+        {children}
+      </button>
+    </li>
+  );
+}
+
+export function SortMenu() {
+  const sort = useView((shown) => shown.sort);
+  const path = sort.replace(/^-/, "");
+  const isDescending = sort.startsWith("-");
+  const button = (
+    <>
+      <UpDownIcon />
+      {sort !== NEWEST && <span className="head-button-text">{shortPath(path)}</span>}
+    </>
+  );
+  return (
+    <Popover
+      label="Sort runs"
+      align="right"
+      className={sort === NEWEST ? "icon-button" : "head-button is-on"}
+      button={button}
+    >
+      {(close) => (
+        <>
+          <button
+            type="button"
+            className="menu-item"
+            onClick={() => view.sort(isDescending ? path : `-${path}`)}
+          >
+            <span className={isDescending ? "menu-check is-down" : "menu-check"}>
+              <ArrowIcon />
+            </span>
+            {isDescending ? "Highest first" : "Lowest first"}
+          </button>
+          <FieldMenu
+            label="Sort by"
+            chosen={[path]}
+            onPick={(field) => {
+              view.sort(isDescending ? `-${field}` : field);
+              close();
+            }}
+          />
+        </>
+      )}
+    </Popover>
+  );
+}
+
+/** Only what many runs share makes groups. */
+const isGroupable = (path: string) =>
+  path.startsWith("config.") || ["group", "job_type", "state", "tags"].includes(path);
+
+export function GroupMenu() {
+  const group = useView((shown) => shown.group);
+  const button = (
+    <>
+      <GroupIcon />
+      {group !== null && <span className="head-button-text">{shortPath(group)}</span>}
+    </>
+  );
+  return (
+    <Popover
+      label="Group runs"
+      title="Group runs (g)"
+      align="right"
+      className={group === null ? "icon-button group-button" : "head-button is-on group-button"}
+      button={button}
+    >
+      {(close) => (
+        <FieldMenu
+          label="Group by"
+          chosen={group === null ? [] : [group]}
+          isOffered={isGroupable}
+          none="No groups"
+          onPick={(field) => {
+            view.groupBy(field || null);
+            close();
+          }}
+        />
+      )}
+    </Popover>
+  );
+}

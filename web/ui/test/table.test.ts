@@ -1,0 +1,105 @@
+import { describe, expect, it } from "vitest";
+import type { Field } from "../src/api/types";
+import { branches } from "../src/run/branches";
+import { compare } from "../src/run/compare";
+import {
+  column,
+  fieldsOf,
+  MAX_WIDTH,
+  MIN_WIDTH,
+  moved,
+  pinned,
+  place,
+  resized,
+  toggledColumn,
+  usualColumns,
+} from "../src/table/columns";
+import { runOf } from "./runs";
+
+const paths = (columns: readonly { path: string }[]) => columns.map(({ path }) => path);
+
+describe("columns", () => {
+  const columns = ["a", "b", "c"].map(column);
+
+  it("are by default what tells runs apart", () => {
+    const fields: Field[] = [
+      { path: "config.same", kinds: ["number"], runs: 9, min: 1, max: 1, values: [1] },
+      { path: "config.lr", kinds: ["number"], runs: 5, min: 1, max: 2 },
+      { path: "config.opt", kinds: ["string"], runs: 9, values: ["a", "b"] },
+      { path: "summary.loss", kinds: ["number"], runs: 9 },
+      { path: "summary._timestamp", kinds: ["number"], runs: 9 },
+      { path: "summary.note", kinds: ["string"], runs: 9 },
+    ];
+    const usual = ["state", "created_at", "config.opt", "config.lr", "summary.loss"];
+    expect(paths(usualColumns(fields))).toEqual(usual);
+    expect(fieldsOf(usualColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
+  });
+
+  it("lie beside each other, pinned ones first", () => {
+    const placed = place(resized(pinned(columns, "c"), "c", 50), 200);
+    expect(placed.map(({ path, left }) => [path, left])).toEqual([
+      ["c", 200],
+      ["a", 250],
+      ["b", 366],
+    ]);
+  });
+
+  it("are moved, added, removed and resized within limits", () => {
+    expect(paths(moved(columns, "c", "a"))).toEqual(["c", "a", "b"]);
+    expect(paths(moved(columns, "a", "c"))).toEqual(["b", "c", "a"]);
+    expect(paths(moved(columns, "x", "a"))).toEqual(["a", "b", "c"]);
+    expect(paths(toggledColumn(columns, "b"))).toEqual(["a", "c"]);
+    expect(paths(toggledColumn(columns, "d"))).toEqual(["a", "b", "c", "d"]);
+    const widths = [1, 9_999].map((px) => resized(columns, "a", px)[0].width);
+    expect(widths).toEqual([MIN_WIDTH, MAX_WIDTH]);
+  });
+});
+
+describe("a tree", () => {
+  it("keeps together what has nothing beside it", () => {
+    const tree = branches(
+      [
+        ["a.b", 1],
+        ["a.c.d", 2],
+        ["e.f", 3],
+      ],
+      ".",
+    );
+    expect(tree.map(({ name }) => name)).toEqual(["a", "e.f"]);
+    expect(tree[0].branches.map(({ name, value }) => [name, value])).toEqual([
+      ["b", 1],
+      ["c.d", 2],
+    ]);
+  });
+
+  it("shows a key that is another's beginning too", () => {
+    const tree = branches(
+      [
+        ["loss", 1],
+        ["loss/a", 2],
+        ["loss/b", 3],
+      ],
+      "/",
+    );
+    expect(tree.map(({ name, value, branches: below }) => [name, value, below.length])).toEqual([
+      ["loss", 1, 0],
+      ["loss/", undefined, 2],
+    ]);
+  });
+});
+
+describe("a comparison", () => {
+  const runs = [
+    runOf("a", { config: { lr: 0.1, opt: { name: "adam" } }, summary: { loss: 1 } }),
+    runOf("b", { config: { lr: 0.2, opt: { name: "adam" }, extra: null }, summary: { loss: 1 } }),
+  ];
+
+  it("goes path by path and knows what is the same", () => {
+    const [config, summary] = compare(runs);
+    expect(config.rows.map(({ path, texts, isSame }) => [path, texts, isSame])).toEqual([
+      ["lr", ["0.1", "0.2"], false],
+      ["opt.name", ["adam", "adam"], true],
+    ]);
+    expect(summary.rows.map(({ path, isSame }) => [path, isSame])).toEqual([["loss", true]]);
+  });
+});
