@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from support.up import running_up, wait_until
+from support.up import Up, running_up, wait_until
 
 from penstock_common.settings import GatewaySettings, WorkerSettings
 
@@ -23,23 +24,44 @@ def test_every_setting_is_in_the_manual(kind: type) -> None:
         assert each.metadata["help"] in text, each.name
 
 
-def commands(page: str) -> list[str]:
-    """The curl commands of a page, as they stand."""
+def commands(page: str, program: str) -> list[str]:
+    """The commands of a page that start with a program, as they stand."""
     blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    return [block for block in blocks if block.lstrip().startswith("curl")]
+    return [block for block in blocks if block.lstrip().startswith(program)]
+
+
+def run_in(up: Up, folder: Path, command: str) -> str:
+    """The output of a command, run by this installation's user in a folder."""
+    path = f"{Path(sys.executable).parent}:{up.environ['PATH']}"
+    environ = {**up.environ, "PATH": path, "PENSTOCK_DATA": str(up.folder / "data")}
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environ, cwd=folder, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.timeout(120)
 def test_the_curl_examples_work_as_written(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
+        write, chart, export = commands("api.md", "curl")
+        assert '"queued":1' in run_in(up, tmp_path, write)
+        wait_until(lambda: '"last":[0.9,0.5]' in run_in(up, tmp_path, chart))
+        assert run_in(up, tmp_path, export).startswith('"_step","_timestamp","_runtime","loss"\n0,')
 
-        def run(command: str) -> str:
-            done = subprocess.run(
-                ["bash", "-c", command], env=up.environ, capture_output=True, text=True, timeout=20
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
 
-        write, chart = commands("api.md")
-        assert '"queued":1' in run(write)
-        wait_until(lambda: '"last":[0.9,0.5]' in run(chart))
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
+def test_the_examples_of_export_and_backup_work_as_written(tmp_path: Path) -> None:
+    with running_up(tmp_path) as up:
+        row = {"step": 0, "loss": 0.5}
+        up.post("/v1/batches", {"project": "sweep", "run": "a1b2c3d4", "rows": [row]})
+        wait_until(lambda: up.get("/v1/projects")["projects"])
+        (export,) = commands("export.md", "penstock")
+        run_in(up, tmp_path, export.replace("team/", "local/"))
+        assert list((tmp_path / "sweep/history/run=a1b2c3d4").glob("*.parquet"))
+        backup, restore = commands("backup.md", "penstock")
+        run_in(up, tmp_path, backup)
+        run_in(up, tmp_path, restore)
+        assert (tmp_path / "restored" / "catalog.db").exists()
