@@ -61,13 +61,13 @@ def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
     return found[:_MOST_VALUES]
 
 
-def logged_field(name: str, logged: LoggedField) -> Field:
+def logged_field(path: str, logged: LoggedField) -> Field:
     """A key of the point store."""
     kinds = {"string" if isinstance(value, str) else "boolean" for value in logged.values}
     if logged.low is not None or not logged.values:
         kinds.add("number")
     return {
-        "path": str(Path("summary", name)),
+        "path": path,
         "kinds": sorted(kinds, key=list(_KINDS.values()).index),
         "runs": logged.runs,
         "min": logged.low,

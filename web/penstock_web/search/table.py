@@ -139,9 +139,11 @@ class _Section:
         self._known_shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def cells(self, name: str, count: int) -> Cells:
+        column = self.columns.get(name)
+        found = Cells.none(count) if column is None else column.cells(count)
         # W&B writes config.lr.value for what is config.lr here.
-        column = self.columns.get(name) or self.columns.get(name.removesuffix(".value"))
-        return Cells.none(count) if column is None else column.cells(count)
+        bare = self.columns.get(name.removesuffix(".value")) if name.endswith(".value") else None
+        return found if bare is None else found.over(bare.cells(count))
 
     def put(self, rows: I64, texts: Sequence[str]) -> None:
         """The JSON objects of these rows. Those that say what they said before cost nothing."""
