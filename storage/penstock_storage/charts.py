@@ -1,9 +1,9 @@
 """Charts: min, max, mean, last and count of every bucket of every curve, exact at any time.
 
-A chart of few points reads them all, in one statement, and needs to know nothing before. Any other
-is planned: what is whole and settled comes from tiers, the rest from points, with one statement for
-each, however many runs and keys it has. No point is sampled away: a spike of one point is in its
-bucket's max.
+A chart that is known to have few points reads them all, in one statement. Any other is planned:
+what is whole and settled comes from tiers, the rest from points, with one statement for each,
+however many runs and keys it has. What came from tiers is kept, for as long as none of them
+changes. No point is sampled away: a spike of one point is in its bucket's max.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from penstock_storage.curves import (
 )
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.partials import CELL_BITS, Curves, Partials, fold_points, in_order, merge
-from penstock_storage.plan import FOREVER, Range, choose_shift, plan_chart
+from penstock_storage.plan import FOREVER, Plan, Range, choose_shift, plan_chart
 from penstock_storage.segments import LaneId, contested_runs, cuts
 from penstock_storage.series import (
     Dirty,
@@ -35,8 +35,9 @@ from penstock_storage.series import (
     read_series,
     select,
 )
-from penstock_storage.sources import sources, whole_statement
+from penstock_storage.sources import Source, point_sources, tier_sources, whole_statement
 from penstock_storage.spans import Spans
+from penstock_storage.tier_cache import CachedTiers, TierCache
 from penstock_storage.tiers import TIER_SHIFT
 from penstock_storage.times import Places, read_step_ranges, read_times
 
@@ -47,7 +48,7 @@ LanesOf = Callable[[Sequence[int]], Awaitable[Sequence[LaneRow]]]
 """Where to ask for the lanes of runs: `Catalog.lanes`, or a cache before it."""
 
 _WHOLE_ROWS = 250_000
-_WHOLE_ROWS_BESIDE_TIERS = 50_000
+_WHOLE_ROWS_BESIDE_TIERS = 16_384
 _SMALL_ROWS = 20_000
 _MAX_CELLS = 5_000_000
 
@@ -73,6 +74,7 @@ class ChartReader:
         self._store = store
         self._lanes_of = lanes_of
         self._spans = Spans()
+        self._tiers = TierCache()
 
     async def read(self, query: ChartQuery) -> Chart:
         """The curves of all runs and keys that hold points in the range.
@@ -92,6 +94,8 @@ class ChartReader:
 
     def _is_short(self, query: ChartQuery, span: Range) -> bool:
         """Whether reading all points is the faster way, as far as is known."""
+        if not self._spans.are_fresh(query.keys, query.runs):
+            return False
         has_tiers = self._spans.have_tiers(query.keys, query.runs)
         few = min(_WHOLE_ROWS, _WHOLE_ROWS_BESIDE_TIERS) if has_tiers else _WHOLE_ROWS
         return self._spans.rows(query.keys, query.runs, span) <= few
@@ -117,7 +121,7 @@ class ChartReader:
             self._read_visible(query),
             self._read_dirty(query, is_guess=True),
         )
-        self._spans.note(series)
+        self._spans.note(query.keys, query.runs, series)
         _check_size(series, query)
         plan = plan_chart(series, query.buckets, visible=visible, ends=lanes.ends, dirty=dirty)
         if plan is not None and plan.tier_rows and dirty is None:
@@ -126,17 +130,42 @@ class ChartReader:
         if plan is None:
             return Chart(1, [])
         curves = curve_numbers(query.mode, lanes.rows)
-        asked = list(sources(plan, series, curves, together=query.mode == "latest"))
+        state = b"" if dirty is None else dirty.state
+        cells = await self._read_plan(plan, series, curves, query.mode, state)
+        folded = None if cells is None else _Folded(plan.shift, cells, curves)
+        return await self._finish(query, lanes, folded)
+
+    async def _read_plan(
+        self, plan: Plan, series: SeriesTable, curves: Curves, mode: LaneMode, state: bytes
+    ) -> Partials | None:
+        """Everything in the plan's windows. `state`: of what may be dirty, read before."""
+        name = (mode, plan.shift, state, *((s, *windows) for s, windows in plan.tiers.items()))
+        known = self._tiers.get(name) if plan.tier_rows else None
+        together = mode == "latest"
+        asked: list[Source] = []
+        if known is None:
+            asked += tier_sources(plan, series, curves, together=together)
+        tiers = len(asked)
+        asked += point_sources(plan, series, curves, together=together)
         answers = await asyncio.gather(*(select(self._store, each.sql) for each in asked))
-        found = [(each.fold, rows) for each, rows in zip(asked, answers, strict=True) if rows]
 
-        def fold() -> Partials:
-            return merge([fold(rows) for fold, rows in found])
+        found = list(zip(asked, answers, strict=True))
 
-        if not found:
-            return Chart(1, [])
-        cells = await _run(fold, sum(len(rows["key"]) for _, rows in found))
-        return await self._finish(query, lanes, _Folded(plan.shift, cells, curves))
+        def fold() -> tuple[CachedTiers | None, Partials | None]:
+            settled = known
+            if settled is not None:
+                curves.begin_with(settled.ids)
+            elif parts := [each.fold(rows) for each, rows in found[:tiers] if rows]:
+                settled = CachedTiers(merge(parts), curves.ids)
+            parts = [each.fold(rows) for each, rows in found[tiers:] if rows]
+            if settled is not None:
+                parts.insert(0, settled.cells)
+            return settled, merge(parts) if parts else None
+
+        settled, cells = await _run(fold, sum(len(rows["key"]) for rows in answers if rows))
+        if known is None and settled is not None:
+            self._tiers.put(name, settled)
+        return cells
 
     async def _read_visible(self, query: ChartQuery) -> Range | Mapping[LaneId, Range]:
         span = _step_range(query)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = ["ClickHouse"]
 _CHUNK_BYTES = 2**20
 _PART_ROWS = 1_048_449  # ClickHouse's min_insert_block_size_rows: above it, several parts
 _TAIL_BYTES = 2**16
+_MOST_TYPES = 256
 _INSERT_SETTINGS = {"optimize_on_insert": "0", "async_insert": "0", "insert_deduplicate": "0"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _QUOTED_ESCAPES = str.maketrans(
@@ -65,6 +67,7 @@ class ClickHouse:
         self._timeout_s = timeout_s
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._types: dict[str, dict[str, str]] = {}
 
     # -- the PointStore protocol
 
@@ -129,7 +132,7 @@ class ClickHouse:
     async def execute(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         url_params = {**self._time_limit(), **_statement_params(params)}
         body = sql.encode()
-        async with self._request(url_params, _chunks([body]), len(body)) as response:
+        async with self._request(url_params, body, len(body)) as response:
             await response.read()
 
     async def close(self) -> None:
@@ -173,7 +176,7 @@ class ClickHouse:
     async def _request(
         self,
         url_params: dict[str, str],
-        body: AsyncIterator[bytes],
+        body: AsyncIterator[bytes] | bytes,
         size_bytes: int,
         *,
         endless: bool = False,
@@ -214,20 +217,20 @@ class ClickHouse:
             url_params |= self._time_limit()
         body = sql.encode()
         decoder = native.BlockDecoder()
-        tail = b""
-        async with self._request(
-            url_params, _chunks([body]), len(body), endless=endless
-        ) as response:
+        tail: deque[bytes] = deque()
+        async with self._request(url_params, body, len(body), endless=endless) as response:
             tag = response.headers.get("X-ClickHouse-Exception-Tag", "")
             try:
                 async for chunk in response.content.iter_any():
-                    tail = (tail + chunk)[-_TAIL_BYTES:]
+                    tail.append(chunk)
+                    while sum(map(len, tail)) - len(tail[0]) > _TAIL_BYTES:
+                        tail.popleft()
                     for block in decoder.feed(chunk):
                         yield block
                 last = decoder.finish()
             except (aiohttp.ClientError, Broken) as error:
                 # A statement that fails half-way says why after the rows it has sent.
-                reason = error_in_stream(tail, tag)
+                reason = error_in_stream(b"".join(tail)[-_TAIL_BYTES:], tag)
                 if reason is None:
                     raise
                 raise reason from error
@@ -235,17 +238,21 @@ class ClickHouse:
                 yield block
 
     async def _no_rows(self, sql: str, params: Mapping[str, object] | None) -> Columns:
-        """An answer without rows comes without its columns, so ask what they would be."""
+        """An answer without rows comes without its columns, so ask what they would be: once for
+        each text, whose types its parameters do not change."""
         if sql.lstrip()[:6].upper() not in ("SELECT", "WITH"):
             return {}
-        described: dict[str, list[Any]] = {"name": [], "type": []}
-        async for block in self._blocks(f"DESCRIBE TABLE ({sql})", params):
-            described["name"] += block["name"]
-            described["type"] += block["type"]
-        return {
-            name: native.empty_column(type_name)
-            for name, type_name in zip(described["name"], described["type"], strict=True)
-        }
+        types = self._types.get(sql)
+        if types is None:
+            described: dict[str, list[Any]] = {"name": [], "type": []}
+            async for block in self._blocks(f"DESCRIBE TABLE ({sql})", params):
+                described["name"] += block["name"]
+                described["type"] += block["type"]
+            types = dict(zip(described["name"], described["type"], strict=True))
+            if len(self._types) >= _MOST_TYPES:
+                self._types.clear()
+            self._types[sql] = types
+        return {name: native.empty_column(type_name) for name, type_name in types.items()}
 
     # -- the meta table
 

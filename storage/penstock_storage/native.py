@@ -38,7 +38,7 @@ _OFFSETS = np.dtype("<u8")
 _INDEX_DTYPES = [np.dtype(name) for name in ("u1", "<u2", "<u4", "<u8")]
 _MAX_COLUMNS = 10_000
 _MAX_NAME_BYTES = 2**20
-_LARGE_BLOCK_BYTES = 2**20
+_LARGE_COLUMN_BYTES = 2**20
 
 
 class UnsupportedType(Broken):
@@ -193,38 +193,40 @@ class BlockDecoder:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._needed = 0
+        self._needed = 1
+        self._block: _Block | None = None
 
     def feed(self, chunk: bytes) -> list[Columns]:
         """The blocks that this chunk completes. Raises `Broken` if the bytes make no sense."""
         self._buffer += chunk
         blocks: list[Columns] = []
-        offset = 0
-        while len(self._buffer) - offset >= max(self._needed, 1):
-            reader = _Reader(self._buffer, offset)
+        while len(self._buffer) >= self._needed:
+            block = self._block or _Block()
+            reader = _Reader(self._buffer)
             try:
-                block = _decode_block(reader)
+                block.read(reader)
             except _Incomplete:
-                # A block that was cut is decoded again from its start. Large ones wait for more
-                # than the next value, so that the repeated work stays linear in their size.
-                size = len(self._buffer) - offset
-                patience = size // 2 if size > _LARGE_BLOCK_BYTES else 0
-                self._needed = max(reader.wanted - offset, size + patience)
-                break
+                # Whole columns are kept. One of strings that was cut is decoded again, so it waits
+                # for more than the next value: the repeated work stays linear in its size.
+                self._block = block
+                size = len(self._buffer) - block.end
+                patience = size // 2 if size > _LARGE_COLUMN_BYTES else 0
+                self._needed = max(reader.wanted - block.end, size + patience)
+                return blocks
             finally:
                 reader.release()
-            self._needed = 0
-            offset = reader.offset
-            if block:
-                blocks.append(block)
-        del self._buffer[:offset]
+                del self._buffer[: block.end]
+                block.end = 0
+            self._block, self._needed = None, 1
+            if block.columns:
+                blocks.append(block.columns)
         return blocks
 
     def finish(self) -> list[Columns]:
         """The last blocks, at the end of the stream. Raises `Broken` if it ends inside a block."""
-        self._needed = 0
+        self._needed = 1
         blocks = self.feed(b"")
-        if self._buffer:
+        if self._buffer or self._block is not None:
             raise Broken(f"the store's answer ends inside a block ({len(self._buffer)} bytes left)")
         return blocks
 
@@ -232,10 +234,10 @@ class BlockDecoder:
 class _Reader:
     """A position in a buffer; `wanted` is the end of the last bytes that were asked for."""
 
-    def __init__(self, buffer: bytearray, offset: int) -> None:
+    def __init__(self, buffer: bytearray) -> None:
         self._view = memoryview(buffer)
-        self.offset = offset
-        self.wanted = offset
+        self.offset = 0
+        self.wanted = 0
 
     def release(self) -> None:
         self._view.release()
@@ -279,19 +281,31 @@ class _Reader:
             return str(part, "utf-8", "surrogateescape")
 
 
-def _decode_block(reader: _Reader) -> Columns:
-    width, rows = reader.varint(), reader.varint()
-    if width > _MAX_COLUMNS:
-        raise Broken(f"the store's answer is not in Native format: {width} columns")
-    block: Columns = {}
-    for _ in range(width):
-        name = reader.text(_MAX_NAME_BYTES)
-        type_name = reader.text(_MAX_NAME_BYTES)
-        if rows == 0:
-            block[name] = empty_column(type_name)
-        else:
-            block[name] = _decode(reader, type_name, rows)
-    return block
+class _Block:
+    """A block as far as it has come. `end`: where what was read of it ends in the buffer."""
+
+    def __init__(self) -> None:
+        self.columns: Columns = {}
+        self.end = 0
+        self._missing: int | None = None
+        self._rows = 0
+
+    def read(self, reader: _Reader) -> None:
+        """Go on with the columns that are missing. Raises `_Incomplete` if they are not all there;
+        what was whole has been taken then."""
+        if self._missing is None:
+            width, self._rows = reader.varint(), reader.varint()
+            if width > _MAX_COLUMNS:
+                raise Broken(f"the store's answer is not in Native format: {width} columns")
+            self._missing, self.end = width, reader.offset
+        while self._missing:
+            name = reader.text(_MAX_NAME_BYTES)
+            type_name = reader.text(_MAX_NAME_BYTES)
+            if self._rows == 0:
+                self.columns[name] = empty_column(type_name)
+            else:
+                self.columns[name] = _decode(reader, type_name, self._rows)
+            self._missing, self.end = self._missing - 1, reader.offset
 
 
 def _decode(reader: _Reader, type_name: str, rows: int) -> Column:

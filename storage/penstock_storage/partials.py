@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from penstock_storage.interface import Columns
 
-__all__ = ["CELL_BITS", "Curves", "Partials", "fold_points", "fold_rows", "in_order", "merge"]
+__all__ = [
+    "CELL_BITS", "CurveId", "Curves", "Partials", "fold_points", "fold_rows", "in_order", "merge",
+]  # fmt: skip
 
 CELL_BITS = 32
 """Bits of a cell that hold the bucket, counted from the chart's first."""
@@ -33,13 +35,17 @@ class Curves:
         self._curve_of = curve_of
         self._numbers: dict[CurveId, int] = {}
 
+    def begin_with(self, ids: Sequence[CurveId]) -> None:
+        """Number these curves first, in this order."""
+        self._numbers = {each: number for number, each in enumerate(ids)}
+
     @property
     def ids(self) -> list[CurveId]:
         """The curves by number."""
         return list(self._numbers)
 
     def number(self, rows: Columns) -> tuple[I64, npt.NDArray[np.bool_]]:
-        """The curve of each row, and where a series begins. Rows come series by series."""
+        """The curve of each row, and where a series begins: rows come in long stretches of one."""
         key, run, lane = (np.asarray(rows[name]) for name in ("key", "run", "lane"))
         begins = np.empty(len(key), bool)
         begins[:1] = True
@@ -103,16 +109,14 @@ def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) ->
 
 
 def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
-    """Rows that each sum up steps of one bucket, ordered by (key, run, lane, first_step)."""
+    """Rows that each sum up steps of one bucket, in any order; one for each row."""
     first_step = np.asarray(rows["first_step"])
-    cell, begins = _cells(rows, curves, first_step >> shift, first_bucket)
-    starts, ends = _runs(cell, begins)
     count = np.asarray(rows["count"], np.int64)
     low, high = np.asarray(rows["min"]), np.asarray(rows["max"])
     if not (count > 0).all():
         low, high = np.where(count > 0, low, np.inf), np.where(count > 0, high, -np.inf)
-    whole = Partials(
-        cell=cell,
+    return Partials(
+        cell=_cells(rows, curves, first_step >> shift, first_bucket)[0],
         lane=np.asarray(rows["lane"]),
         min=low,
         max=high,
@@ -123,7 +127,6 @@ def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> P
         first_step=first_step,
         last_step=np.asarray(rows["last_step"]),
     )
-    return whole if len(starts) == len(cell) else _reduced(whole, starts, ends)
 
 
 def in_order(rows: Columns, place: str) -> Columns:
@@ -143,14 +146,11 @@ def merge(parts: Sequence[Partials]) -> Partials:
     whole = parts[0] if len(parts) == 1 else _concatenate(parts)
     if bool((whole.cell[1:] > whole.cell[:-1]).all()):
         return whole
-    order = np.lexsort((-whole.lane.astype(np.int64), whole.last_step, whole.cell))
-    ordered = Partials(*(getattr(whole, field.name)[order] for field in fields(Partials)))
-    starts, ends = _runs(ordered.cell, np.zeros(len(order), bool))
-    return _reduced(ordered, starts, ends)
-
-
-def _reduced(rows: Partials, starts: I64, ends: I64) -> Partials:
-    """One row for each group of neighbours, of which the last is the newest."""
+    order = _by_cell(whole)
+    rows = Partials(*(getattr(whole, field.name)[order] for field in fields(Partials)))
+    starts, ends = _runs(rows.cell, np.zeros(len(order), bool))
+    if len(starts) == len(rows):
+        return rows
     return Partials(
         cell=rows.cell[starts],
         lane=rows.lane[ends],
@@ -163,6 +163,25 @@ def _reduced(rows: Partials, starts: I64, ends: I64) -> Partials:
         first_step=np.minimum.reduceat(rows.first_step, starts),
         last_step=rows.last_step[ends],
     )
+
+
+def _by_cell(rows: Partials) -> I64:
+    """An order by cell, and in each by last step, the lowest lane last. A stable sort of stretches
+    that are in order is many times as fast as a sort by all three, which few cells need."""
+    order = np.argsort(rows.cell, kind="stable")
+    cell, step, lane = rows.cell[order], rows.last_step[order], rows.lane[order]
+    same = cell[1:] == cell[:-1]
+    rises = (step[1:] > step[:-1]) | ((step[1:] == step[:-1]) & (lane[1:] < lane[:-1]))
+    wrong = np.flatnonzero(same & ~rises)
+    if len(wrong):
+        number = np.append(0, np.cumsum(~same))
+        is_wrong = np.zeros(number[-1] + 1, bool)
+        is_wrong[number[wrong]] = True
+        at = np.flatnonzero(is_wrong[number])
+        some = order[at]
+        by = (-rows.lane[some].astype(np.int64), rows.last_step[some], rows.cell[some])
+        order[at] = some[np.lexsort(by)]
+    return order
 
 
 def _cells(

@@ -63,13 +63,14 @@ class Plan:
 
 
 class _Part(NamedTuple):
-    """One series, narrowed to what may be shown: visible steps are first … last, inclusive."""
+    """One series, narrowed to what may be shown, `span`: the steps it has there are first … last,
+    inclusive. `is_cut`: whether it has others before, and after."""
 
     id: tuple[int, int, int]
     first: int
     last: int
-    lo: int
-    hi: int
+    span: Range
+    is_cut: tuple[bool, bool]
     tiered: int
 
 
@@ -111,8 +112,8 @@ def plan_chart(
     touched = _dirty_by_series(dirty) if dirty is not None and levels else {}
     for part in parts:
         # A bound that cuts no point off cuts no bucket in two either.
-        lo = begin if part.first > part.lo else part.lo
-        hi = end if part.last + 1 < part.hi else part.hi
+        lo = max(part.span.lo, begin) if part.is_cut[0] else begin
+        hi = min(part.span.hi, end) if part.is_cut[1] else end
         _cover(plan, part, levels, touched.get(part.id, _NONE), lo, hi)
     spans = _spans(plan.points, {part.id: (part.first, part.last) for part in parts})
     return replace(
@@ -135,11 +136,12 @@ def _parts(
         series.tiered.tolist(),
         strict=True,
     ):
-        span = visible if isinstance(visible, Range) else visible.get((run, lane), Range(0, 0))
-        hi = min(span.hi, ends.get((run, lane), FOREVER))
-        first, last = max(first, span.lo), min(last, hi - 1)
+        asked = visible if isinstance(visible, Range) else visible.get((run, lane), Range(0, 0))
+        span = Range(asked.lo, min(asked.hi, ends.get((run, lane), FOREVER)))
+        is_cut = (first < span.lo, last >= span.hi)
+        first, last = max(first, span.lo), min(last, span.hi - 1)
         if first <= last:
-            yield _Part((key, run, lane), first, last, span.lo, hi, tiered)
+            yield _Part((key, run, lane), first, last, span, is_cut, tiered)
 
 
 def _cover(plan: Plan, part: _Part, levels: Sequence[int], dirty: I64, lo: int, hi: int) -> None:
@@ -148,6 +150,7 @@ def _cover(plan: Plan, part: _Part, levels: Sequence[int], dirty: I64, lo: int, 
     if max(lo, part.first) >= min(hi, part.last + 1):
         return
     if not levels or part.tiered == NEVER:
+        lo, hi = max(lo, part.span.lo), min(hi, part.span.hi)
         plan.points.append(Window(*part.id, lo, hi))
         return
     level, narrower = levels[0], levels[1:]

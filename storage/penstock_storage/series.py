@@ -22,6 +22,7 @@ __all__ = [
     "Dirty",
     "LastValues",
     "SeriesTable",
+    "among",
     "count_runs",
     "int_list",
     "read_dirty",
@@ -69,12 +70,16 @@ class SeriesTable:
 
 @dataclass(frozen=True, slots=True)
 class Dirty:
-    """Tier buckets that a late point touched, ordered by (key, run, lane, bucket)."""
+    """Tier buckets that a late point touched, ordered by (key, run, lane, bucket).
+
+    `state` differs whenever any bucket was marked or mended since.
+    """
 
     key: U32
     run: U32
     lane: npt.NDArray[np.uint16]
     bucket: I64
+    state: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,15 @@ def int_list(numbers: Iterable[int]) -> str:
     return ",".join(map(str, map(int, numbers)))
 
 
+def among(column: str, numbers: Collection[int]) -> str:
+    """A condition that the column holds one of these integers; a range where it is one, which is
+    quicker to look up."""
+    lo, hi = int(min(numbers)), int(max(numbers))
+    if hi - lo + 1 == len(set(numbers)):
+        return f"{column} BETWEEN {lo} AND {hi}"
+    return f"{column} IN ({int_list(numbers)})"
+
+
 async def read_series(
     store: PointStore, runs: Collection[int], keys: Collection[int]
 ) -> SeriesTable:
@@ -103,8 +117,7 @@ async def read_series(
     columns = await select(
         store,
         f"SELECT key, run, lane, first_step, last_step, tiered FROM {DATABASE}.series FINAL"
-        f" PREWHERE run IN ({int_list(runs)}) AND key IN ({int_list(keys)})"
-        " SETTINGS max_threads = 1",
+        f" PREWHERE {among('run', runs)} AND {among('key', keys)} SETTINGS max_threads = 1",
     )
     table = SeriesTable(
         _column(columns, "key", np.uint32),
@@ -123,16 +136,22 @@ async def read_dirty(
     """The buckets of `shift` whose tier rows must not be used now."""
     columns = await select(
         store,
-        f"SELECT key, run, lane, bucket FROM {DATABASE}.dirty FINAL"
-        f" WHERE key IN ({int_list(keys)}) AND shift = {int(shift)}"
-        f" AND run IN ({int_list(runs)}) AND dirty = 1"
-        " ORDER BY key, run, lane, bucket SETTINGS max_threads = 1",
+        "SELECT key, run, lane, groupArrayIf(bucket, dirty = 1) AS buckets,"
+        " groupBitXor(cityHash64(bucket, ver)) AS state"
+        f" FROM {DATABASE}.dirty FINAL PREWHERE {among('key', keys)}"
+        f" AND shift = {int(shift)} AND {among('run', runs)}"
+        " GROUP BY key, run, lane ORDER BY key, run, lane SETTINGS max_threads = 1",
     )
+    buckets = [np.sort(np.array(each, np.int64)) for each in columns.get("buckets", ())]
+    counts = [len(each) for each in buckets]
+    names = ("key", "run", "lane", "state")
+    key, run, lane, state = (_column(columns, name, np.uint64) for name in names)
     return Dirty(
-        _column(columns, "key", np.uint32),
-        _column(columns, "run", np.uint32),
-        _column(columns, "lane", np.uint16),
-        _column(columns, "bucket", np.int64),
+        np.repeat(key, counts).astype(np.uint32),
+        np.repeat(run, counts).astype(np.uint32),
+        np.repeat(lane, counts).astype(np.uint16),
+        np.concatenate([np.empty(0, np.int64), *buckets]),
+        np.stack([key, run, lane, state]).tobytes(),
     )
 
 

@@ -1,8 +1,9 @@
 """What a chart reads: the statements of a plan, and how the rows of each are folded (pure).
 
 Rows are read as they are and folded in numpy, which is 2-4 times as fast as GROUP BY when there are
-few per bucket; where there are many, the store groups them: less to carry, and memory stays bounded. Conditions stand in PREWHERE: they name only
-columns of the primary key, so filtering before FINAL merges changes nothing and saves its work.
+few per bucket; where there are many, the store groups them: less to carry, and memory stays bounded.
+Conditions stand in PREWHERE: they name only columns of the primary key, so filtering before FINAL
+merges changes nothing and saves its work.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from penstock_storage.interface import Columns
 from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, in_order
 from penstock_storage.plan import Plan, Range
 from penstock_storage.schema import DATABASE
-from penstock_storage.series import SeriesTable, int_list
+from penstock_storage.series import SeriesTable, among
 from penstock_storage.windows import conditions
 
-__all__ = ["Source", "sources", "whole_statement"]
+__all__ = ["Source", "point_sources", "tier_sources", "whole_statement"]
 
 _MAX_ROWS = 1_500_000
 _FEW_ROWS = 50_000
 _ROWS_PER_BUCKET = 8
 _ONE_THREAD_ROWS = 50_000
+_ONE_THREAD_TIER_ROWS = 200_000
 
 
 class Source(NamedTuple):
@@ -32,17 +34,15 @@ class Source(NamedTuple):
     fold: Callable[[Columns], Partials]
 
 
-def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) -> Iterator[Source]:
-    """Everything that the plan's windows hold. `together`: lanes of a run may be mixed."""
+def point_sources(
+    plan: Plan, series: SeriesTable, curves: Curves, *, together: bool
+) -> Iterator[Source]:
+    """The points in the plan's windows. `together`: lanes of a run may be mixed."""
 
     def points(rows: Columns) -> Partials:
         if plan.point_rows <= _ONE_THREAD_ROWS:
             rows = in_order(rows, "step")
         return fold_points(rows, curves, plan.shift, plan.first_bucket)
-
-    def tiers(rows: Columns) -> Partials:
-        # Rows of different widths come one width after the other.
-        return fold_rows(in_order(rows, "first_step"), curves, plan.shift, plan.first_bucket)
 
     def groups(rows: Columns) -> Partials:
         return fold_rows(rows, curves, plan.shift, plan.first_bucket)
@@ -52,12 +52,22 @@ def sources(plan: Plan, series: SeriesTable, curves: Curves, *, together: bool) 
             yield Source(_point_rows(where, plan.point_rows), points)
         else:
             yield Source(_point_groups(where, plan.shift, together), groups)
+
+
+def tier_sources(
+    plan: Plan, series: SeriesTable, curves: Curves, *, together: bool
+) -> Iterator[Source]:
+    """The tier rows in the plan's windows."""
+
+    def fold(rows: Columns) -> Partials:
+        return fold_rows(rows, curves, plan.shift, plan.first_bucket)
+
     by_shift = {f"shift = {shift} AND ": windows for shift, windows in plan.tiers.items()}
     for where in conditions(by_shift, series, "bucket"):
         if plan.tier_rows <= _MAX_ROWS:
-            yield Source(_tier_rows(where, plan.tier_rows), tiers)
+            yield Source(_tier_rows(where, plan.tier_rows), fold)
         else:
-            yield Source(_tier_groups(where, plan.shift, together), groups)
+            yield Source(_tier_groups(where, plan.shift, together), fold)
 
 
 def whole_statement(
@@ -68,7 +78,7 @@ def whole_statement(
     settings = " SETTINGS max_threads = 1" if guess <= _ONE_THREAD_ROWS else ""
     return (
         f"SELECT key, run, lane, step, v FROM {DATABASE}.points FINAL"
-        f" PREWHERE key IN ({int_list(keys)}) AND run IN ({int_list(runs)})"
+        f" PREWHERE {among('key', keys)} AND {among('run', runs)}"
         f" AND step >= {span.lo} AND step < {span.hi}{order} LIMIT {limit}{settings}"
     )
 
@@ -81,10 +91,10 @@ def _point_rows(where: str, rows: int) -> str:
 
 
 def _tier_rows(where: str, rows: int) -> str:
+    settings = " SETTINGS max_threads = 1" if rows <= _ONE_THREAD_TIER_ROWS else ""
     return (
         "SELECT key, run, lane, min, max, sum, count, non_finite, last, first_step, last_step"
-        f" FROM {DATABASE}.tiers FINAL PREWHERE {where}"
-        f"{_in_order('key, shift, run, lane, bucket', rows)}"
+        f" FROM {DATABASE}.tiers FINAL PREWHERE {where}{settings}"
     )
 
 

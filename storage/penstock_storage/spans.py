@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from penstock_storage.plan import Range
 from penstock_storage.series import NEVER, SeriesTable
@@ -11,6 +12,7 @@ __all__ = ["Spans"]
 
 _ENTRIES = 200_000
 _MAX_PAIRS = 5_000
+_FRESH_S = 10.0
 
 Pair = tuple[int, int]
 """(key, run)"""
@@ -19,16 +21,21 @@ Pair = tuple[int, int]
 class Spans:
     """Remembers spans of series, of at most 200,000 (key, run) pairs."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._spans: dict[Pair, list[tuple[int, int]]] = {}
         self._tiered: set[Pair] = set()
+        self._noted_s: dict[Pair, float] = {}
 
-    def note(self, series: SeriesTable) -> None:
-        """Take over what was read of series."""
+    def note(self, keys: Sequence[int], runs: Sequence[int], series: SeriesTable) -> None:
+        """Take over what was read of these pairs."""
+        if len(keys) * len(runs) > _MAX_PAIRS:
+            return
         if len(self._spans) > _ENTRIES:
             self._spans.clear()
             self._tiered.clear()
-        found: dict[Pair, list[tuple[int, int]]] = {}
+            self._noted_s.clear()
+        found: dict[Pair, list[tuple[int, int]]] = {(key, run): [] for key in keys for run in runs}
         for key, run, first, last, tiered in zip(
             series.key.tolist(),
             series.run.tolist(),
@@ -37,10 +44,18 @@ class Spans:
             series.tiered.tolist(),
             strict=True,
         ):
-            found.setdefault((key, run), []).append((first, last))
+            found[key, run].append((first, last))
             if tiered != NEVER:
                 self._tiered.add((key, run))
         self._spans.update(found)
+        self._noted_s.update(dict.fromkeys(found, self._clock()))
+
+    def are_fresh(self, keys: Sequence[int], runs: Sequence[int]) -> bool:
+        """Whether all of these were looked at not long ago."""
+        if len(keys) * len(runs) > _MAX_PAIRS:
+            return False
+        oldest_s = self._clock() - _FRESH_S
+        return all(self._noted_s.get((key, run), -1.0) > oldest_s for key in keys for run in runs)
 
     def rows(self, keys: Sequence[int], runs: Sequence[int], visible: Range) -> int:
         """About how many points these series have in the range, as far as is known: at most one

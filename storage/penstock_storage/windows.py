@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock_storage.plan import Window
-from penstock_storage.series import SeriesTable, int_list
+from penstock_storage.series import SeriesTable, among, int_list
 
 __all__ = ["conditions"]
 
@@ -95,8 +95,8 @@ def _few(groups: list[_Group]) -> list[_Group]:
 def _condition(group: _Group, series: SeriesTable, column: str) -> str:
     keys, runs = {window.key for window in group.windows}, {window.run for window in group.windows}
     parts = [
-        f"key IN ({int_list(sorted(keys))})",
-        f"run IN ({int_list(sorted(runs))})",
+        among("key", sorted(keys)),
+        among("run", sorted(runs)),
         f"{column} >= {group.lo}",
         f"{column} < {group.hi}",
     ]

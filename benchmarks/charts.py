@@ -1,0 +1,213 @@
+"""P7: how long a chart takes at the HTTP API, and whether every spike is in it.
+
+One real installation is filled over HTTP; then each chart is asked for a hundred times, warm, over
+its full range and over random stretches of any length, as msgpack; and once right after the
+server's restart. With `--busy`, a million points per second come in meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import math
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import msgpack
+import numpy as np
+import psutil
+import uvloop
+
+from benchmarks.chart_data import KEY, PROJECT, SPIKE, Case, fill
+from benchmarks.generate import Shape
+from benchmarks.machine import describe
+from benchmarks.peers import beside_peers
+from benchmarks.report import Row, print_table
+from benchmarks.stack import Stack, running
+
+__all__ = ["rows"]
+
+_REQUESTS, _WARM = 100, 5
+_BUCKETS = 500
+_MOST_TIMES_BUSY = 3.0
+_BUSY_SHAPE = Shape(runs=100, keys=50, rows=100)
+_BUSY_RATE = 200.0  # batches of 5,000 points per second
+_RESTART_S = 30.0
+
+_SEVERAL = [
+    Case("16 runs x 1e3", 16, 1_000, 10),
+    Case("200 runs x 1e3", 200, 1_000),
+    Case("200 runs x 1e5", 200, 100_000, 30),
+]
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    """As `python -m benchmarks --only P7` shows them: up to 1e7 points, 1e8 if there is time."""
+    yield from measured(["1e4", "1e5", "1e6", "1e7", *(["1e8"] if seconds >= 20 else [])])
+
+
+def measured(sizes: list[str], *, several: bool = True, busy: bool = False) -> Iterator[Row]:
+    """A row for each chart and range."""
+    cases = [Case(f"one key x {size}", 1, int(float(size)), 20) for size in sizes]
+    if several:
+        cases += _SEVERAL
+    with running() as stack:
+        uvloop.run(fill(stack, cases))
+        yield from uvloop.run(_rows(stack, cases))
+        if busy:
+            quiet = uvloop.run(_medians(stack, cases))
+            with _ingesting(stack):
+                loaded = uvloop.run(_medians(stack, cases))
+            for case, before, after in zip(cases, quiet, loaded, strict=True):
+                yield _busy_row(case, before, after)
+
+
+async def _rows(stack: Stack, cases: list[Case]) -> list[Row]:
+    found = []
+    for case in cases:
+        async with _session(stack) as session:
+            full = await _times(session, stack, case, zoomed=False)
+            zoomed = await _times(session, stack, case, zoomed=True)
+        first = await _first_after_restart(stack, case)
+        full_row = _row(case, "full range", full)
+        reference = f"first after a restart {first * 1e3:.0f} ms"
+        found += [dataclasses.replace(full_row, reference=reference), _row(case, "zooms", zoomed)]
+    return found
+
+
+def _row(case: Case, what: str, times_s: list[float]) -> Row:
+    p50, p95 = np.percentile(np.array(times_s) * 1e3, (50, 95))
+    target = "" if case.target_ms is None else f"p95 ≤ {case.target_ms:.0f} ms"
+    meets = None if case.target_ms is None else bool(p95 <= case.target_ms)
+    ours = f"p50 {p50:.1f}, p95 {p95:.1f} ms, least {min(times_s) * 1e3:.1f}; every spike kept"
+    return beside_peers(Row("P7", f"{case.name}, {what}", ours, target, "", meets))
+
+
+def _busy_row(case: Case, before_s: float, after_s: float) -> Row:
+    ratio = after_s / before_s
+    return Row(
+        "P7",
+        f"{case.name}, while {_BUSY_RATE * _BUSY_SHAPE.points / 1e6:.0f} M points/s come in",
+        f"p50 {after_s * 1e3:.1f} ms, {ratio:.1f} x the {before_s * 1e3:.1f} ms before",
+        f"≤ {_MOST_TIMES_BUSY:.0f} x",
+        "",
+        ratio <= _MOST_TIMES_BUSY,
+    )
+
+
+async def _medians(stack: Stack, cases: list[Case]) -> list[float]:
+    async with _session(stack) as session:
+        return [
+            float(np.median(await _times(session, stack, case, zoomed=False))) for case in cases
+        ]
+
+
+async def _times(
+    session: aiohttp.ClientSession, stack: Stack, case: Case, *, zoomed: bool
+) -> list[float]:
+    rng = random.Random(case.points)
+    times_s = []
+    for number in range(_WARM + _REQUESTS):
+        span = _zoom(case, rng) if zoomed else (0, case.points - 1)
+        took_s = await _ask(session, stack, case, span)
+        if number >= _WARM:
+            times_s.append(took_s)
+    return times_s
+
+
+def _zoom(case: Case, rng: random.Random) -> tuple[int, int]:
+    """A stretch of any length; every other one around the first run's spike."""
+    size = math.ceil(math.exp(rng.uniform(math.log(100), math.log(case.points))))
+    spike = case.spike_at(case.run_names[0])
+    low = rng.randint(spike - size + 1, spike) if rng.random() < 0.5 else rng.randrange(case.points)
+    low = max(0, min(low, case.points - size))
+    return low, low + size - 1
+
+
+async def _ask(
+    session: aiohttp.ClientSession, stack: Stack, case: Case, span: tuple[int, int]
+) -> float:
+    """Seconds from the request to the last byte; raises if a spike is not in the answer."""
+    body = {
+        "project": PROJECT, "runs": case.run_names, "keys": [KEY], "buckets": _BUCKETS,
+        "from": span[0], "to": span[1],
+    }  # fmt: skip
+    started = time.perf_counter()
+    async with session.post(f"{stack.url}/v1/charts", json=body) as reply:
+        content = await reply.read()
+        took_s = time.perf_counter() - started
+        reply.raise_for_status()
+    series = msgpack.unpackb(content)["series"]
+    found = {each["run"]: np.frombuffer(each["max"], "<f8").max() for each in series}
+    for run in case.run_names:
+        if span[0] <= case.spike_at(run) <= span[1] and found.get(run) != SPIKE:
+            raise RuntimeError(f"the spike of {run} is not in the chart of {span}")
+    return took_s
+
+
+def _session(stack: Stack) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {stack.api_key}", "Accept": "application/msgpack"},
+        read_bufsize=2**20,
+    )
+
+
+async def _first_after_restart(stack: Stack, case: Case) -> float:
+    """Kill what serves charts, wait until it is back, ask once."""
+    for child in psutil.Process(stack.pid).children():
+        if "penstock_server.gateway" in child.cmdline():
+            child.kill()
+    async with asyncio.timeout(_RESTART_S), _session(stack) as session:
+        while True:
+            await asyncio.sleep(0.1)
+            try:
+                async with session.get(f"{stack.url}/readyz") as reply:
+                    if reply.status == 200:
+                        return await _ask(session, stack, case, (0, case.points - 1))
+            except aiohttp.ClientError:
+                continue
+
+
+@contextmanager
+def _ingesting(stack: Stack) -> Iterator[None]:
+    """Other runs log at a steady rate meanwhile."""
+    command = [
+        sys.executable, "-m", "benchmarks.load", stack.url, "--seconds", "600", "--no-wait",
+        "--shape", json.dumps(dataclasses.asdict(_BUSY_SHAPE)), "--rate", str(_BUSY_RATE),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stdin is not None
+    process.stdin.write(stack.api_key + "\n")
+    process.stdin.flush()
+    try:
+        time.sleep(3)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def main() -> None:
+    """Entry of `python -m benchmarks.charts`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="1e4,1e5,1e6", help="points of one key, e.g. 1e4,1e8")
+    parser.add_argument("--one-key", action="store_true", help="leave charts of many runs out")
+    parser.add_argument("--busy", action="store_true", help="also while points come in")
+    arguments = parser.parse_args()
+    sizes = [size for size in arguments.sizes.split(",") if size]
+    found = []
+    for row in measured(sizes, several=not arguments.one_key, busy=arguments.busy):
+        print(f"  {row.what}: {row.ours}; {row.reference}", flush=True)
+        found.append(row)
+    print_table(found, describe())
+
+
+if __name__ == "__main__":
+    main()
