@@ -197,7 +197,7 @@ def shown(table: RunTable, path: Path, row: int) -> tuple[int, Any]:
     cells = table.cells(path)
     coded = bool(cells.is_coded()[row])
     number = float(cells.number[row])
-    return int(cells.kind[row]), cells.entries[int(number)] if coded else number
+    return int(cells.kind[row]), cells.entries.items[int(number)] if coded else number
 
 
 # -- orders
@@ -246,7 +246,7 @@ def test_orders_sort_and_cursors_go_on(configs: list[Config], terms: list[str]) 
 
     expected = sorted(range(len(configs)), key=key)
     table, order = table_of(configs), parse_order(terms)
-    every = sorted_rows(table.newest_first(), order, table.cells, table.all_numbers())
+    every = sorted_rows(table.newest_first(), order, table.cells, table.numbers)
     assert every.rows.tolist() == expected
     for place in range(len(configs)):
         cursor = Cursor.decode(every.cursor(place).encode(), order)
@@ -256,7 +256,7 @@ def test_orders_sort_and_cursors_go_on(configs: list[Config], terms: list[str]) 
         cursor = Cursor.decode(every.cursor(place).encode(), order)
         others = np.delete(every.rows, place)
         newest = np.array([row for row in table.newest_first() if row in others], np.int64)
-        rest = sorted_rows(newest, order, table.cells, table.all_numbers())
+        rest = sorted_rows(newest, order, table.cells, table.numbers)
         assert rest.rows[rest.place_after(cursor) :].tolist() == expected[place + 1 :]
 
 
@@ -371,6 +371,6 @@ def test_texts_that_no_run_has_any_more_are_forgotten() -> None:
     for n in range(10_000):
         table.apply([run_text(0, {"status": f"epoch {n}"}), run_text(1, {"status": "same"})])
     cells = table.cells(Path("config", "status"))
-    assert len(cells.entries) < 3_000
+    assert len(cells.entries.items) < 3_000
     assert found(table, {"config.status": "epoch 9999"}) == [0]
     assert found(table, {"config.status": "same"}) == [1]

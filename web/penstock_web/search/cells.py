@@ -8,8 +8,9 @@ runs without a path cost nothing where all their neighbours lack it too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ import numpy.typing as npt
 
 __all__ = [
     "BOOL", "LIST", "LONGEST_TEXT", "MISSING", "NULL", "NUMBER", "OBJECT", "TEXT", "Cells",
-    "Column", "Entry", "Mask", "Scalar",
+    "Column", "Entries", "Entry", "Mask", "Scalar", "Typed", "typed",
 ]  # fmt: skip
 
 Scalar = str | float | bool | None
-Entry = str | tuple[Scalar, ...]
+Typed = tuple[type, Scalar]
+"""A value and what it compares with: float, str, bool or NoneType. So 1 and true are two."""
+Entry = str | tuple[Typed, ...]
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 Kinds = npt.NDArray[np.uint8]
@@ -31,9 +34,33 @@ MISSING, NUMBER, BOOL, TEXT, LIST, NULL, OBJECT = range(7)
 LONGEST_TEXT = 1_024
 
 _LONGEST_LIST = 100
+_TESTS_AT_ONCE = 2_000
 _SHIFT = 10
 _BLOCK = 1 << _SHIFT
 _SCALARS = (str, int, float, bool, type(None))
+
+
+def typed(value: Scalar) -> Typed:
+    """A value with what it compares with: whole numbers are numbers, booleans are not."""
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return (float if is_number else type(value)), value
+
+
+class Entries:
+    """The different texts and lists of a column; a cell holds the place of its own."""
+
+    def __init__(self, items: list[Entry] | None = None) -> None:
+        self.items: list[Entry] = [] if items is None else items
+        self._ranked: tuple[list[str], Numbers] = ([], np.zeros(0))
+
+    def ranks(self) -> tuple[list[str], Numbers]:
+        """The texts in their order, and at which place in it each entry is."""
+        if len(self._ranked[1]) != len(self.items):
+            texts = sorted({entry for entry in self.items if isinstance(entry, str)})
+            places = {text: place for place, text in enumerate(texts)}
+            ranks = [places.get(entry, -1) for entry in self.items]  # type: ignore[arg-type]
+            self._ranked = texts, np.array(ranks, np.float64)
+        return self._ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +69,45 @@ class Cells:
 
     kind: Kinds
     number: Numbers
-    entries: Sequence[Entry]
+    entries: Entries
 
     @classmethod
     def none(cls, count: int) -> Cells:
-        return cls(np.zeros(count, np.uint8), np.zeros(count), [])
+        return cls(np.zeros(count, np.uint8), np.zeros(count), Entries())
 
     def over(self, below: Cells) -> Cells:
         """These, and those of `below` where these are missing."""
         shows = (self.kind == MISSING) & (below.kind != MISSING)
         if not shows.any():
             return self
-        moved = below.number + len(self.entries) * below.is_coded()
+        if not (below.entries.items and below.is_coded().any()):
+            entries, moved = self.entries, below.number
+        elif not (self.entries.items and self.is_coded().any()):
+            entries, moved = below.entries, below.number
+        else:
+            entries = Entries([*self.entries.items, *below.entries.items])
+            moved = below.number + len(self.entries.items) * below.is_coded()
         return Cells(
             np.where(shows, below.kind, self.kind),
             np.where(shows, moved, self.number),
-            [*self.entries, *below.entries] if below.entries else self.entries,
+            entries,
         )
 
     def is_coded(self) -> Mask:
         found: Mask = (self.kind == TEXT) | (self.kind == LIST)
         return found
 
-    def where_entry(self, test: Callable[[Entry], bool]) -> Mask:
-        """The cells whose text or list passes."""
+    def where_entry(self, test: Callable[[Entry], bool], pause: Callable[[], None]) -> Mask:
+        """The cells whose text or list passes. `pause` is called now and then, and may raise."""
         coded = self.is_coded()
         if not coded.any():
             return coded
-        passing = np.fromiter(map(test, self.entries), np.bool_, len(self.entries))
+        items = self.entries.items
+        passing = np.zeros(len(items), np.bool_)
+        for start in range(0, len(items), _TESTS_AT_ONCE):
+            pause()
+            some = items[start : start + _TESTS_AT_ONCE]
+            passing[start : start + len(some)] = [test(entry) for entry in some]
         found = np.zeros(len(self.kind), np.bool_)
         found[coded] = passing[self.number[coded].astype(np.int64)]
         return found
@@ -80,7 +118,7 @@ class Column:
 
     def __init__(self) -> None:
         self._blocks: dict[int, tuple[Kinds, Numbers]] = {}
-        self._entries: list[Entry] = []
+        self._entries = Entries()
         self._codes: dict[Entry, int] = {}
 
     @property
@@ -88,10 +126,10 @@ class Column:
         """How many blocks of memory this takes."""
         return len(self._blocks)
 
-    def put(self, rows: Rows, values: Sequence[object]) -> None:
-        """Set these rows to these values, as JSON gives them."""
+    def put(self, rows: Rows, values: Sequence[object] | Numbers) -> None:
+        """Set these rows to these values, as JSON gives them, or to an array of numbers."""
         self._store(rows, *self._encoded(values))
-        if len(self._entries) > 2 * _BLOCK * len(self._blocks):
+        if len(self._codes) > 2 * _BLOCK * len(self._blocks):
             self._forget_unused()
 
     def clear(self, rows: Rows) -> None:
@@ -117,16 +155,28 @@ class Column:
             self._blocks[block][0][inside] = kinds[chosen]
             self._blocks[block][1][inside] = numbers[chosen]
 
-    def _encoded(self, values: Sequence[Any]) -> tuple[Kinds, Numbers]:
-        types = set(map(type, values))
+    def _encoded(self, values: Sequence[Any] | Numbers) -> tuple[Kinds, Numbers]:
+        if isinstance(values, np.ndarray):
+            return np.full(len(values), NUMBER, np.uint8), values
         # Runs of a sweep are alike: what is all of one type is not looked at one by one.
+        types = set(map(type, values))
         if types <= {int, float}:
             return np.full(len(values), NUMBER, np.uint8), _numbers(values)
+        if types == {bool}:
+            return np.full(len(values), BOOL, np.uint8), np.array(values, np.float64)
         if types == {str}:
-            codes = [self._code(text[:LONGEST_TEXT]) for text in values]
-            return np.full(len(values), TEXT, np.uint8), np.array(codes, np.float64)
+            return np.full(len(values), TEXT, np.uint8), self._coded(values)
+        if types == {dict}:
+            return np.full(len(values), OBJECT, np.uint8), np.zeros(len(values))
         cells = [self._cell(value) for value in values]
         return np.array([c[0] for c in cells], np.uint8), np.array([c[1] for c in cells])
+
+    def _coded(self, entries: Iterable[Any]) -> Numbers:
+        # Lists of 1, 1.0 and True are equal to Python and thus one entry; they compare alike.
+        codes, known = self._codes, len(self._codes)
+        found = [codes.setdefault(entry[:LONGEST_TEXT], len(codes)) for entry in entries]
+        self._entries.items.extend(islice(codes, known, None))
+        return np.array(found, np.float64)
 
     def _cell(self, value: Any) -> tuple[int, float]:
         match value:
@@ -135,23 +185,15 @@ class Column:
             case int() | float():
                 return NUMBER, float(_numbers([value])[0])
             case str():
-                return TEXT, self._code(value[:LONGEST_TEXT])
+                return TEXT, float(self._coded([value])[0])
             case None:
                 return NULL, 0.0
             case list() if len(value) <= _LONGEST_LIST and all(
                 isinstance(each, _SCALARS) for each in value
             ):
-                return LIST, self._code(tuple(value))
+                return LIST, float(self._coded([tuple(map(typed, value))])[0])
             case _:
                 return OBJECT, 0.0
-
-    def _code(self, entry: Entry) -> int:
-        # Lists of 1, 1.0 and True are equal to Python and thus one entry; they compare alike.
-        code = self._codes.get(entry)
-        if code is None:
-            code = self._codes[entry] = len(self._entries)
-            self._entries.append(entry)
-        return code
 
     def _forget_unused(self) -> None:
         """Drop texts that no run has any more."""
@@ -159,13 +201,14 @@ class Column:
             (numbers, (kinds == TEXT) | (kinds == LIST)) for kinds, numbers in self._blocks.values()
         ]
         used = np.unique(np.concatenate([numbers[mask] for numbers, mask in coded]))
-        moved = np.zeros(len(self._entries))
+        moved = np.zeros(len(self._codes))
         moved[used.astype(np.int64)] = np.arange(len(used))
         for numbers, mask in coded:
             numbers[mask] = moved[numbers[mask].astype(np.int64)]
         # New objects: cells that were given out keep the old ones.
-        self._entries = [self._entries[code] for code in used.astype(np.int64).tolist()]
-        self._codes = {entry: code for code, entry in enumerate(self._entries)}
+        kept = [self._entries.items[code] for code in used.astype(np.int64).tolist()]
+        self._entries = Entries(kept)
+        self._codes = {entry: code for code, entry in enumerate(kept)}
 
 
 def _numbers(values: Sequence[float]) -> Numbers:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Rejected
-from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, Cells, Entry, Mask, Scalar
+from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, Cells, Entry, Mask, Scalar, typed
 from penstock_web.search.filters import (
     AllOf,
     AnyOf,
@@ -58,15 +58,6 @@ class Deadline:
                 hint="Use fewer conditions, or simpler patterns.",
             )
 
-    def checking(self, test: Callable[[Entry], bool]) -> Callable[[Entry], bool]:
-        """The same test, which also looks at the clock."""
-
-        def checked(entry: Entry) -> bool:
-            self.check()
-            return test(entry)
-
-        return checked
-
 
 def passing(filter_: Filter, cells_of: CellsOf, count: int, deadline: Deadline) -> Mask:
     """The rows out of `count` that pass."""
@@ -91,20 +82,21 @@ def _holds(
         case Exists():
             return np.not_equal(cells.kind, MISSING)
         case OneOf(_, values):
-            return _is_one_of(cells, values)
+            return _is_one_of(cells, values, deadline)
         case IsList(_, values):
-            return cells.where_entry(lambda entry: _is_list(entry, values))
+            wanted = tuple(map(typed, values))
+            return cells.where_entry(lambda entry: entry == wanted, deadline.check)
         case Compares(_, ordering, operand):
-            return _compares(cells, _ORDERINGS[ordering], operand)
+            return _compares(cells, _ORDERINGS[ordering], operand, deadline)
         case Matches(_, pattern):
-            return cells.where_entry(deadline.checking(lambda entry: _matches(entry, pattern)))
+            return cells.where_entry(lambda entry: _matches(entry, pattern), deadline.check)
 
 
-def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...]) -> Mask:
+def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...], deadline: Deadline) -> Mask:
     numbers = [each for each in wanted if isinstance(each, float)]
     booleans = [float(each) for each in wanted if isinstance(each, bool)]
     texts = {each for each in wanted if isinstance(each, str)}
-    typed = {(_type(each), each) for each in wanted}
+    pairs = set(map(typed, wanted))
     found = np.zeros(len(cells.kind), np.bool_)
     if numbers:
         found |= (cells.kind == NUMBER) & np.isin(cells.number, numbers)
@@ -116,13 +108,15 @@ def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...]) -> Mask:
     def test(entry: Entry) -> bool:
         if isinstance(entry, str):
             return entry in texts
-        return any((_type(each), each) in typed for each in entry)
+        return not pairs.isdisjoint(entry)
 
-    return found | cells.where_entry(test)
+    return found | cells.where_entry(test, deadline.check)
 
 
-def _compares(cells: Cells, ordering: Callable[[Any, Any], Any], operand: Scalar) -> Mask:
-    kind = _type(operand)
+def _compares(
+    cells: Cells, ordering: Callable[[Any, Any], Any], operand: Scalar, deadline: Deadline
+) -> Mask:
+    kind, _ = typed(operand)
     found = np.zeros(len(cells.kind), np.bool_)
     if kind is not str:
         found |= (cells.kind == (NUMBER if kind is float else BOOL)) & ordering(
@@ -132,27 +126,12 @@ def _compares(cells: Cells, ordering: Callable[[Any, Any], Any], operand: Scalar
     def test(entry: Entry) -> bool:
         if isinstance(entry, str):
             return kind is str and bool(ordering(entry, operand))
-        return any(_type(each) is kind and ordering(each, operand) for each in entry)
+        return any(own is kind and ordering(value, operand) for own, value in entry)
 
-    return found | cells.where_entry(test)
+    return found | cells.where_entry(test, deadline.check)
 
 
 def _matches(entry: Entry, pattern: Pattern) -> bool:
     if isinstance(entry, str):
         return pattern.found_in(entry)
-    return any(isinstance(each, str) and pattern.found_in(each) for each in entry)
-
-
-def _is_list(entry: Entry, wanted: tuple[Scalar, ...]) -> bool:
-    return (
-        isinstance(entry, tuple)
-        and len(entry) == len(wanted)
-        and all(_type(a) is _type(b) and a == b for a, b in zip(entry, wanted, strict=True))
-    )
-
-
-def _type(value: Scalar) -> type:
-    """What a value can be compared with: whole numbers are numbers, booleans are not."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        return float
-    return type(value)
+    return any(isinstance(value, str) and pattern.found_in(value) for _, value in entry)

@@ -53,7 +53,7 @@ def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
     if len(codes):
         counts = np.bincount(codes)
         most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
-        found += [str(cells.entries[code]) for code in most.tolist() if counts[code]]
+        found += [str(cells.entries.items[code]) for code in most.tolist() if counts[code]]
     found += map(bool, np.unique(cells.number[cells.kind == BOOL]).tolist())
     numbers = np.unique(finite)
     if len(numbers) <= _MOST_VALUES - len(found):

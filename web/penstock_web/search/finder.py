@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -111,14 +110,17 @@ def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]
         rows = rows[passing(question.filter, cells_of, len(table), deadline)[rows]]
     if question.search:
         text = question.search.casefold()
-        rows = rows[[text in table.searched(row) for row in rows.tolist()]]
-    every = sorted_rows(rows, question.order, cells_of, table.all_numbers())
+        searched = table.searched
+        rows = rows[[text in searched[row] for row in rows.tolist()]]
+    every = sorted_rows(rows, question.order, cells_of, table.numbers)
     first = every.place_after(question.after) if question.after else question.offset
     page = every.rows[first : first + question.limit]
     last = first + len(page) - 1
     has_more = len(page) > 0 and last + 1 < len(every.rows)
     return Found(
-        table.numbers(page), len(every.rows), every.cursor(last).encode() if has_more else None
+        every.number[first : first + len(page)].tolist(),
+        len(every.rows),
+        every.cursor(last).encode() if has_more else None,
     )
 
 
@@ -138,10 +140,5 @@ def _logged_cells(table: RunTable, logged: LoggedKey) -> Cells:
         here = rows >= 0
         if not here.any():
             continue
-        chosen: Any = (
-            values[here]
-            if isinstance(values, np.ndarray)
-            else [value for value, is_here in zip(values, here, strict=True) if is_here]
-        )
-        column.put(rows[here], chosen)
+        column.put(rows[here], np.asarray(values)[here])
     return column.cells(len(table))

@@ -137,13 +137,8 @@ def _keys(cells: Cells, rows: I64, *, descending: bool) -> _Keys:
     is_text = kinds == TEXT
     texts: list[str] = []
     if is_text.any():
-        codes = numbers[is_text].astype(np.int64)
-        used = np.unique(codes).tolist()
-        by_text = sorted((str(cells.entries[code]), code) for code in used)
-        texts = [text for text, _ in by_text]
-        ranks = np.zeros(len(cells.entries))
-        ranks[[code for _, code in by_text]] = np.arange(len(by_text))
-        kind[is_text], value[is_text] = 1, ranks[codes]
+        texts, ranks = cells.entries.ranks()
+        kind[is_text], value[is_text] = 1, ranks[numbers[is_text].astype(np.int64)]
     if descending:
         ordered = kind < _UNORDERED
         kind[ordered] = 2 - kind[ordered]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,18 @@ class RunTable:
 
     def __init__(self) -> None:
         self.tick = -1
-        self._numbers: list[int] = []
+        self.numbers: I64 = np.zeros(0, np.int64)
+        """The numbers of the runs, by row."""
         self._rows: dict[int, int] = {}
-        self._searched: list[str] = []
+        self.searched: list[str] = []
+        """What a search for text looks at, by row, casefolded."""
         self._about: dict[str, Column] = {}
         self._sections = {"config": _Section(), "summary": _Section()}
         self._newest: I64 = np.zeros(0, np.int64)
         self._by_number: tuple[I64, I64] = (self._newest, self._newest)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._rows)
 
     @property
     def blocks(self) -> int:
@@ -56,12 +59,17 @@ class RunTable:
         """Take over runs that are new or have changed."""
         # A run that comes twice: the later one counts.
         found = list({run.number: run for run in part}.values())
-        rows = np.array([self._row(run) for run in found], np.int64)
+        known = len(self)
+        places = (self._rows.setdefault(run.number, len(self._rows)) for run in found)
+        rows = np.fromiter(places, np.int64)
+        new = np.fromiter(islice(self._rows, known, None), np.int64)
+        self.numbers = np.append(self.numbers, new)
+        self.searched += [""] * (len(self) - known)
         order = np.argsort(rows)
         rows, found = rows[order], [found[place] for place in order.tolist()]
         tags = [_decoded(run.tags) for run in found]
         for row, run, labels in zip(rows.tolist(), found, tags, strict=True):
-            self._searched[row] = _searched(run, labels)
+            self.searched[row] = _searched(run, labels)
         for name in ("run", "name", "state", "group", "job_type", "notes"):
             self._put(name, rows, [getattr(run, name) for run in found])
         for name in ("created_at", "updated_at"):
@@ -85,26 +93,13 @@ class RunTable:
         """Whether runs have more paths there than are kept."""
         return self._sections[section].is_full
 
-    def searched(self, row: int) -> str:
-        """What a search for text looks at, casefolded."""
-        return self._searched[row]
-
-    def all_numbers(self) -> I64:
-        """The numbers of all runs, by row."""
-        return np.array(self._numbers, np.int64)
-
-    def numbers(self, rows: I64) -> list[int]:
-        """The numbers of the runs in these rows."""
-        return [self._numbers[row] for row in rows.tolist()]
-
     def rows_of(self, numbers: npt.NDArray[Any]) -> I64:
         """The rows of runs by their numbers, -1 for those that are not here."""
         if not len(self):
             return np.full(len(numbers), -1, np.int64)
         if len(self._by_number[0]) != len(self):
-            everyone = np.array(self._numbers, np.int64)
-            order = np.argsort(everyone)
-            self._by_number = (everyone[order], order)
+            order = np.argsort(self.numbers)
+            self._by_number = (self.numbers[order], order)
         known, rows = self._by_number
         places = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
         return np.where(known[places] == numbers, rows[places], -1)
@@ -113,16 +108,8 @@ class RunTable:
         """All rows by the time of creation, then by number."""
         if len(self._newest) != len(self):
             created = self.cells(Path("", "created_at")).number
-            self._newest = np.lexsort((np.array(self._numbers, np.int64), created))[::-1]
+            self._newest = np.lexsort((self.numbers, created))[::-1]
         return self._newest
-
-    def _row(self, run: RunText) -> int:
-        row = self._rows.get(run.number)
-        if row is None:
-            row = self._rows[run.number] = len(self._numbers)
-            self._numbers.append(run.number)
-            self._searched.append("")
-        return row
 
     def _put(self, name: str, rows: I64, values: Sequence[object]) -> None:
         self._about.setdefault(name, Column()).put(rows, values)
@@ -191,18 +178,20 @@ class _Section:
 
 def _flattened(found: dict[str, Any]) -> dict[str, Any]:
     """The values inside by their dotted paths; of equal paths the one that is less deep."""
-    if not any(type(value) is dict for value in found.values()):
-        return found
-    flat: dict[str, Any] = {}
-    level: list[tuple[str, dict[str, Any]]] = [("", found)]
-    for _ in range(DEEPEST):
-        deeper = []
+    flat, level = dict(found), [("", found)]
+    for _ in range(DEEPEST - 1):
+        level = [
+            (f"{prefix}{key}.", value)
+            for prefix, each in level
+            if dict in map(type, each.values())
+            for key, value in each.items()
+            if type(value) is dict
+        ]
+        if not level:
+            break
         for prefix, each in level:
             for key, value in each.items():
                 flat.setdefault(prefix + key, value)
-                if type(value) is dict:
-                    deeper.append((f"{prefix}{key}.", value))
-        level = deeper
     return flat
 
 
