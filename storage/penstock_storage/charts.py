@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from penstock.errors import Rejected
+from penstock_storage.aggregate import Aggregate, aggregate
 from penstock_storage.curves import (
     Chart,
     ChartQuery,
@@ -22,6 +24,7 @@ from penstock_storage.curves import (
     LaneMode,
     curve_numbers,
     cut_curves,
+    membership,
 )
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.partials import CELL_BITS, Curves, Partials, fold_points, in_order, merge
@@ -41,7 +44,7 @@ from penstock_storage.tier_cache import CachedTiers, TierCache
 from penstock_storage.tiers import TIER_SHIFT
 from penstock_storage.times import Places, read_step_ranges, read_times
 
-__all__ = ["Chart", "ChartQuery", "ChartReader", "Curve", "LaneMode", "LanesOf"]
+__all__ = ["Aggregate", "Chart", "ChartQuery", "ChartReader", "Curve", "LaneMode", "LanesOf"]
 
 ResultT = TypeVar("ResultT")
 LanesOf = Callable[[Sequence[int]], Awaitable[Sequence[LaneRow]]]
@@ -51,6 +54,8 @@ _WHOLE_ROWS = 250_000
 _WHOLE_ROWS_BESIDE_TIERS = 16_384
 _SMALL_ROWS = 20_000
 _MAX_CELLS = 5_000_000
+_MAX_AGGREGATED_CELLS = 1_000_000
+"""Aggregated charts have wider buckets rather than more cells: nobody sees the single ones."""
 
 
 class _Lanes(NamedTuple):
@@ -83,6 +88,10 @@ class ChartReader:
         """
         if not query.runs or not query.keys:
             return Chart(1, [])
+        if query.is_aggregated:
+            most = max(1, _MAX_AGGREGATED_CELLS // (len(query.runs) * len(query.keys)))
+            mode: LaneMode = "rank" if query.over_ranks else "latest"
+            query = replace(query, buckets=min(query.buckets, most), mode=mode)
         span = _step_range(query)
         if span is not None and self._is_short(query, span):
             rows, lanes = await asyncio.gather(
@@ -115,10 +124,9 @@ class ChartReader:
         return _Lanes(lanes, cuts(lanes, await read_first_steps(self._store, contested)))
 
     async def _read_planned(self, query: ChartQuery) -> Chart:
-        series, lanes, visible, dirty = await asyncio.gather(
+        series, (lanes, visible), dirty = await asyncio.gather(
             read_series(self._store, query.runs, query.keys),
-            self._read_lanes(query),
-            self._read_visible(query),
+            self._read_reach(query),
             self._read_dirty(query, is_guess=True),
         )
         self._spans.note(query.keys, query.runs, series)
@@ -167,13 +175,20 @@ class ChartReader:
             self._tiers.put(name, settled)
         return cells
 
-    async def _read_visible(self, query: ChartQuery) -> Range | Mapping[LaneId, Range]:
+    async def _read_reach(self, query: ChartQuery) -> tuple[_Lanes, Range | Mapping[LaneId, Range]]:
+        """The lanes, and which of their steps are asked for."""
         span = _step_range(query)
         if span is not None:
-            return span
+            return await self._read_lanes(query), span
         from_us = None if query.lo is None else int(np.ceil(query.lo * 1e6))
         to_us = None if query.hi is None else int(np.floor(query.hi * 1e6))
-        return await read_step_ranges(self._store, query.runs, from_us, to_us)
+        if query.x == "relative":
+            lanes = await self._read_lanes(query)
+            origins = _origins(lanes.rows)
+            return lanes, await read_step_ranges(self._store, query.runs, from_us, to_us, origins)
+        return await asyncio.gather(
+            self._read_lanes(query), read_step_ranges(self._store, query.runs, from_us, to_us)
+        )
 
     async def _read_dirty(self, query: ChartQuery, *, is_guess: bool) -> Dirty | None:
         """The dirty buckets; None as a guess for series that are not known to have tiers.
@@ -188,18 +203,39 @@ class ChartReader:
     async def _finish(self, query: ChartQuery, lanes: _Lanes, folded: _Folded | None) -> Chart:
         if folded is None:
             return Chart(1, [])
-        cells, ids, x = folded.cells, folded.curves.ids, None
-        if query.x == "_timestamp":
-            run = np.array([run for _, run, _ in ids], np.uint32)[cells.cell >> CELL_BITS]
+        cells, curves, x = folded.cells, folded.curves, None
+        if query.x != "step":
+            numbers = np.array([run for _, run, _ in curves.ids], np.uint32)
+            run = numbers[cells.cell >> CELL_BITS]
             x = await read_times(self._store, Places(run, cells.lane, cells.last_step))
-        return Chart(1 << folded.shift, cut_curves(cells, folded.curves, x, lanes.rows, query.mode))
+            if query.x == "relative":
+                origins = _origins(lanes.rows)
+                began_s = np.array([origins.get(run, 0) / 1e6 for _, run, _ in curves.ids])
+                x -= began_s[cells.cell >> CELL_BITS]
+
+        def cut() -> Chart:
+            width = 1 << folded.shift
+            if query.is_aggregated:
+                return Chart(width, [], aggregate(cells, x, membership(query, curves)))
+            return Chart(width, cut_curves(cells, curves, x, lanes.rows, query.mode))
+
+        return await _run(cut, len(cells))
+
+
+def _origins(lanes: Sequence[LaneRow]) -> dict[int, int]:
+    """When each run began, in microseconds: its first writer's start, as far as writers said."""
+    origins: dict[int, int] = {}
+    for lane in lanes:
+        if lane.started > 0:
+            origins[lane.run] = min(lane.started, origins.get(lane.run, lane.started))
+    return origins
 
 
 def _step_range(query: ChartQuery) -> Range | None:
     """The steps asked for; None if they follow from times."""
     if query.lo is None and query.hi is None:
         return Range()
-    if query.x == "_timestamp":
+    if query.x != "step":
         return None
     lo = -FOREVER if query.lo is None else int(np.ceil(query.lo))
     hi = FOREVER if query.hi is None else int(np.floor(query.hi)) + 1

@@ -1,21 +1,26 @@
-"""What a chart is asked for and answers: curves, cut out of folded cells (pure)."""
+"""What a chart is asked for and answers: curves, or groups of them, cut out of folded cells (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.aggregate import Aggregate, Membership
 from penstock_storage.interface import LaneRow
 from penstock_storage.partials import CELL_BITS, Curves, Partials
 
-__all__ = ["Chart", "ChartQuery", "Curve", "LaneMode", "curve_numbers", "cut_curves"]
+__all__ = [
+    "Axis", "Chart", "ChartQuery", "Curve", "LaneMode", "curve_numbers", "cut_curves", "membership",
+]  # fmt: skip
 
 LaneMode = Literal["latest", "rank", "all"]
+Axis = Literal["step", "_timestamp", "relative"]
+"""`relative`: seconds since the run began."""
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -23,15 +28,25 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ChartQuery:
-    """Runs and keys by number. `lo`, `hi`: inclusive, in steps, or in seconds for `_timestamp`."""
+    """Runs and keys by number. `lo`, `hi`: inclusive, in steps, or in seconds of the other axes.
+
+    With `groups` (label to runs, all of them in `runs`) or `over_ranks` the answer is aggregated:
+    over the runs of each group, or over the ranks of each run.
+    """
 
     runs: Sequence[int]
     keys: Sequence[int]
     buckets: int = 500
     mode: LaneMode = "latest"
-    x: Literal["step", "_timestamp"] = "step"
+    x: Axis = "step"
     lo: float | None = None
     hi: float | None = None
+    groups: Mapping[str, Sequence[int]] | None = None
+    over_ranks: bool = False
+
+    @property
+    def is_aggregated(self) -> bool:
+        return self.over_ranks or self.groups is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +73,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`width`: steps per bucket."""
+    """`width`: steps per bucket. An aggregated one has `groups` in place of `curves`: named (key,
+    label) or, over ranks, (key, run)."""
 
     width: int
     curves: list[Curve]
+    groups: list[Aggregate] = field(default_factory=list)
 
 
 def curve_numbers(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
@@ -72,6 +89,22 @@ def curve_numbers(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
         return Curves(lambda key, run, lane: (key, run, lane))
     ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     return Curves(lambda key, run, lane: (key, run, ranks.get((run, lane), 0)))
+
+
+def membership(query: ChartQuery, curves: Curves) -> Membership:
+    """Which curves are aggregated into which: by group label, or by run."""
+    labels: dict[int, list[str | int]] = {}
+    for label, runs in (query.groups or {}).items():
+        for run in set(runs):
+            labels.setdefault(run, []).append(label)
+    names: dict[tuple[int, str | int], int] = {}
+    pairs: list[tuple[int, int]] = []
+    for number, (key, run, _) in enumerate(curves.ids):
+        members: Sequence[str | int] = (run,) if query.groups is None else labels.get(run, ())
+        for member in members:
+            pairs.append((names.setdefault((key, member), len(names)), number))
+    group, curve = np.array(pairs, np.int64).reshape(-1, 2).T
+    return Membership(list(names), group, curve)
 
 
 def cut_curves(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,17 +32,29 @@ class Places:
 
 
 async def read_step_ranges(
-    store: PointStore, runs: Collection[int], from_us: int | None, to_us: int | None
+    store: PointStore,
+    runs: Collection[int],
+    from_us: int | None,
+    to_us: int | None,
+    origins_us: Mapping[int, int] | None = None,
 ) -> dict[LaneId, Range]:
     """From the first step logged at or after `from_us` to the last one logged at or before `to_us`,
-    by lane; lanes that logged nothing in between are absent."""
+    by lane; lanes that logged nothing in between are absent. With `origins_us` times count from
+    each run's own origin."""
     lo = -FOREVER if from_us is None else from_us
     hi = FOREVER if to_us is None else to_us
+    time = "t"
+    if origins_us:
+        numbers, origins = int_list(origins_us), int_list(origins_us.values())
+        time = (
+            f"t - transform(run, CAST([{numbers}] AS Array(UInt32)),"
+            f" CAST([{origins}] AS Array(Int64)), toInt64(0))"
+        )
     columns = await select(
         store,
         "SELECT run, lane, min(step) AS first, max(step) AS last"
         f" FROM {DATABASE}.times FINAL WHERE run IN ({int_list(runs)})"
-        f" AND t >= {int(lo)} AND t <= {int(hi)} GROUP BY run, lane",
+        f" AND {time} >= {int(lo)} AND {time} <= {int(hi)} GROUP BY run, lane",
     )
     if not columns:
         return {}
