@@ -125,6 +125,98 @@ async def test_touching_moves_runs_and_projects_forward_only(catalog: Catalog) -
     assert await catalog.projects("bob") == []
 
 
+async def changed(catalog: Catalog, project: int, tick: int) -> dict[str, int]:
+    """The ticks of the runs that changed since, by id."""
+    found: dict[str, int] = {}
+    async for part in catalog.runs_since(project, tick):
+        assert not found.keys() & {row.run for row in part}
+        found |= {row.run: row.tick for row in part}
+    return found
+
+
+async def test_changes_are_numbered_and_read_once(catalog: Catalog) -> None:
+    refs = [RunRef("ana", "mnist", f"r{n}") for n in range(3)]
+    rows = await catalog.ensure_runs(refs)
+    one, two, three = (rows[ref].number for ref in refs)
+    project = rows[refs[0]].project_number
+    assert await changed(catalog, project, -1) == {"r0": 1, "r1": 1, "r2": 1}
+    assert await changed(catalog, project, 1) == {}
+    config = RunChange(two, 1, 1, 0, "config", {"nan": math.nan})
+    await catalog.apply_changes([config], 2_000)
+    assert await changed(catalog, project, 1) == {"r1": 2}
+    # Data came in, or a late copy of a change: `updated_at` may differ, so it counts as a change.
+    await catalog.touch_runs([one, three], 3_000)
+    await catalog.touch_runs([one], 2_000)
+    assert await changed(catalog, project, 2) == {"r0": 3, "r2": 3}
+    await new_run(catalog, "r9")
+    assert await changed(catalog, project, 3) == {"r9": 4}
+    # Other projects count for themselves.
+    other = (await catalog.ensure_runs([RunRef("ana", "other", "x")])).popitem()[1]
+    assert await changed(catalog, other.project_number, -1) == {"x": 1}
+    (row,) = [row async for part in catalog.runs_since(project, 3) for row in part]
+    assert (row.run, row.name, row.state, row.tags, row.config) == (
+        "r9", "r9", "running", "[]", "{}",
+    )  # fmt: skip
+
+
+async def test_who_saw_a_tick_saw_every_change_before_it(catalog: Catalog, url: str) -> None:
+    """Writers in several processes' places, and a reader that goes on from the highest tick."""
+    refs = [RunRef("ana", "mnist", f"r{n}") for n in range(40)]
+    rows = await catalog.ensure_runs(refs)
+    numbers = [rows[ref].number for ref in refs]
+    project = rows[refs[0]].project_number
+    known: dict[int, str] = {}
+    done = asyncio.Event()
+
+    async def write(me: int) -> None:
+        async with opened(url) as own:
+            for n in range(25):
+                some = numbers[(me * 7 + n) % 40 :: 3]
+                values = {f"w{me}": n}
+                await own.apply_changes([RunChange(r, me, n, 0, "config", values) for r in some], n)
+                await own.touch_runs(numbers[n : n + 5], 1_000_000 + me * 100 + n)
+                await own.ensure_runs([RunRef("ana", "mnist", f"new{me}-{n}")])
+
+    async def read() -> None:
+        tick = -1
+        while True:
+            was_done = done.is_set()
+            highest = tick
+            async for part in catalog.runs_since(project, tick):
+                known.update((row.number, row.config) for row in part)
+                highest = max(highest, *(row.tick for row in part))
+            tick = highest
+            if was_done:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read())
+        await asyncio.gather(*(write(me) for me in range(3)))
+        done.set()
+        await reading
+    expected = {row.number: row.config for row in await catalog.runs("ana", "mnist")}
+    assert {number: json.loads(config) for number, config in known.items()} == expected
+
+
+async def test_reading_many_runs(catalog: Catalog) -> None:
+    refs = [RunRef("ana", "mnist", f"r{n:04d}") for n in range(5_003)]
+    rows = await catalog.ensure_runs(refs)
+    project = rows[refs[0]].project_number
+    numbers = [rows[ref].number for ref in refs]
+    assert await catalog.run_rows([*numbers, 99_999]) == {row.number: row for row in rows.values()}
+    names = [ref.run for ref in refs]
+    assert await catalog.run_numbers(project, [*names, "nobody"]) == dict(
+        zip(names, numbers, strict=True)
+    )
+    assert await catalog.project_number("ana", "mnist") == project
+    assert await catalog.project_number("ana", "nothing") is None
+    assert len(await changed(catalog, project, -1)) == 5_003
+    newest = [(1_000, number) for number in sorted(numbers, reverse=True)]
+    assert await catalog.newest_runs(project, 10, 5_000) == (newest[5_000:], 5_003)
+    assert await catalog.newest_runs(project, 7, 2, newest[9]) == (newest[12:19], 5_003)
+    assert await catalog.newest_runs(project + 1, 7, 0) == ([], 0)
+
+
 async def test_api_keys(catalog: Catalog) -> None:
     key = ApiKey("abc", "ana", frozenset({"read", "write"}), b"\x00\xff", revoked=True)
     await catalog.add_api_key(key, "laptop")
