@@ -1,0 +1,78 @@
+"""A real Chromium, and a sweep for it to look at, served by a real `penstock up`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from browser.sweep import RUNS, Open, run_body
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
+from support.up import Up, running_up, wait_until
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM, "install chromium to run the page's tests"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """After the test, nothing may have been complained of on any page but what was `expected`."""
+    complaints: list[str] = []
+
+    def open_page(
+        url: str,
+        *,
+        scheme: str = "light",
+        width: int = 1440,
+        height: int = 900,
+        expected: str | None = None,
+    ) -> Page:
+        page = browser.new_context(
+            viewport=ViewportSize(width=width, height=height),
+            color_scheme="dark" if scheme == "dark" else "light",
+        ).new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+        def note(message: ConsoleMessage) -> None:
+            is_expected = expected is not None and expected in message.text
+            if message.type == "error" and not is_expected:
+                complaints.append(message.text)
+
+        page.on("console", note)
+        page.goto(url)
+        return page
+
+    yield open_page
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A project `sweep` of `RUNS` runs, `run-000` the oldest, each better than the one before."""
+    with running_up(tmp_path_factory.mktemp("sweep")) as up:
+        for number in range(RUNS):
+            up.post("/v1/batches", run_body(number))
+        last = f"/v1/projects/local/sweep/keys?runs=run-{RUNS - 1:03d}"
+        wait_until(lambda: len(up.get(last)["keys"]) == 3, 60)
+        yield up
+
+
+@pytest.fixture
+def sweep_url(sweep: Up) -> str:
+    """Where the sweep's page is; further parameters can be appended with `&`."""
+    return f"{sweep.url}/?project=local/sweep"
