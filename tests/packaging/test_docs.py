@@ -45,9 +45,11 @@ def run_in(up: Up, folder: Path, command: str) -> str:
 @pytest.mark.timeout(120)
 def test_the_curl_examples_work_as_written(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
-        write, chart, export = commands("api.md", "curl")
+        write, search, fields_, chart, export = commands("api.md", "curl")
         assert '"queued":1' in run_in(up, tmp_path, write)
         wait_until(lambda: '"last":[0.9,0.5]' in run_in(up, tmp_path, chart))
+        assert '"total":1,' in run_in(up, tmp_path, search)
+        assert '"path":"summary.loss"' in run_in(up, tmp_path, fields_)
         assert run_in(up, tmp_path, export).startswith('"_step","_timestamp","_runtime","loss"\n0,')
 
 
