@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 SECONDS_OF_LOAD ?= 10
+SHAPE ?= all
 DATA ?= data
 UI := web/ui
 STATIC := web/penstock_web/static/index.html
@@ -51,8 +52,8 @@ test-all: setup ## the rest too: browsers, kill -9, long ones
 bench: setup ## the table of docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks
 
-load: setup ## a short load through HTTP, then the ledger (SECONDS_OF_LOAD=10)
-	$(BIN)/python -m benchmarks --only P3 --seconds $(SECONDS_OF_LOAD)
+load: setup ## a load over HTTP, then its ledger (SHAPE=steady|burst|sweep|noisy|all HOST=url KEY=…)
+	$(BIN)/python -m loadtests --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) $(if $(HOST),--host $(HOST)) $(if $(KEY),--key $(KEY))
 
 wheel: setup ## build the wheel, install it into a bare environment, import it
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

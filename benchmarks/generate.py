@@ -7,7 +7,6 @@ NaN and infinities, two writers per run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,10 +116,3 @@ def expected(
     steps, values = steps[order], values[:, order]
     last = np.append(steps[1:] != steps[:-1], True)
     return steps[last], values[:, last]
-
-
-def chunks(shape: Shape, size: int) -> Iterator[list[WriterPlan]]:
-    """The writers in groups, so that a check need not hold everything at once."""
-    everyone = plans(shape)
-    for start in range(0, len(everyone), size):
-        yield everyone[start : start + size]

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,16 +40,32 @@ class Result:
     sent: dict[WriterPlan, int]
 
 
-def generate_load(stack: Stack, shape: Shape, seconds: float, *arguments: str) -> Result:
-    """Run the load generator in a process of its own until all it sent is committed."""
+def generate_load(
+    stack: Stack,
+    shape: Shape,
+    seconds: float,
+    *arguments: str,
+    started: threading.Event | None = None,
+) -> Result:
+    """Run the load generator in a process of its own until all it sent is committed; sets `started`
+    when the first batch goes out."""
     command = [
         sys.executable, "-m", "benchmarks.load", stack.url, "--seconds", str(seconds),
         "--shape", json.dumps(dataclasses.asdict(shape)), *arguments,
     ]  # fmt: skip
-    done = subprocess.run(
-        command, input=stack.api_key + "\n", text=True, stdout=subprocess.PIPE, check=True
-    )
-    content = json.loads(done.stdout)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(stack.api_key + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        if started is not None:
+            started.set()
+        output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the load generator ended with {process.returncode}")
+    content = json.loads(output)
     sent = {WriterPlan(run, writer): count for run, writer, count in content["sent"]}
     return Result(content["rate"], content["took_s"], content["retries"], sent)
 

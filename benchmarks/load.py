@@ -1,7 +1,8 @@
 """A load generator over HTTP: many writers, one request in flight each, in one process.
 
 It speaks just enough HTTP/1.1 over raw sockets that it takes a small part of the machine it shares
-with what it measures. It holds back when commits fall behind, so the rate it reports is sustained.
+with what it measures; what goes out on a schedule is made before the clock starts. Without a schedule
+it holds back when commits fall behind, so the rate it reports is sustained.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -46,6 +50,15 @@ class Load:
     retries: int = 0
     _started: float = 0.0
     _scheduled: int = 0
+    _ready: dict[WriterPlan, Iterator[bytes]] = field(default_factory=dict)
+
+    def prepare(self, seconds: float) -> None:
+        """Make everything that the schedule asks for."""
+        everyone = plans(self.shape)
+        rounds = math.ceil(seconds * self.rate / len(everyone)) + 1
+        seqs = range(self.first, self.first + rounds)
+        for plan in everyone:
+            self._ready[plan] = iter([self._body(plan, seq, acked=0) for seq in seqs])
 
     async def run(self, seconds: float) -> tuple[float, float]:
         """Returns (points committed per second, seconds from the first byte to the last commit)."""
@@ -89,9 +102,8 @@ class Load:
 
     async def _send(self, connection: _Connection, plan: WriterPlan) -> None:
         seq = self.sent.get(plan, self.first - 1) + 1
-        acked = self.committed.get(plan, 0)
-        raw = batch_bytes(self.shape, plan, seq, project=PROJECT, acked=acked)
-        body = join_batches([raw])
+        ready = self._ready.get(plan)
+        body = next(ready) if ready else self._body(plan, seq, acked=self.committed.get(plan, 0))
         while True:
             status, reply = await connection.post("/v1/batches", body)
             if status == 202:
@@ -101,7 +113,12 @@ class Load:
             self.retries += 1
             await asyncio.sleep(0.2)
         self.sent[plan] = seq
-        self._note(plan, reply)
+        if not ready:
+            self._note(plan, reply)
+
+    def _body(self, plan: WriterPlan, seq: int, *, acked: int) -> bytes:
+        raw = batch_bytes(self.shape, plan, seq, project=PROJECT, acked=acked)
+        return join_batches([raw])
 
     async def _ask(self, connection: _Connection, plan: WriterPlan) -> None:
         path = f"/v1/writers/-/{PROJECT}/{plan.run_name}/{plan.name}"
@@ -126,45 +143,62 @@ class Load:
         connection.close()
 
 
-class _Connection:
+class _Connection(asyncio.Protocol):
     """One keep-alive HTTP/1.1 connection, one request at a time."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, key: str
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, host: str, key: str) -> None:
         common = f"Host: {host}\r\nAuthorization: Bearer {key}\r\n"
         self._post = f"HTTP/1.1\r\n{common}Content-Type: application/msgpack\r\nContent-Length: "
         self._get = f"HTTP/1.1\r\n{common}\r\n"
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._received = b""
+        self._transport: asyncio.Transport
 
     @classmethod
     async def open(cls, url: str, key: str) -> _Connection:
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        return cls(reader, writer, parts.netloc, key)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(
+            lambda: cls(parts.netloc, key), parts.hostname or "", parts.port or 80
+        )
+        return connection
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        self._writer.write(f"POST {path} {self._post}{len(body)}\r\n\r\n".encode() + body)
-        return await self._answer()
+    def post(self, path: str, body: bytes) -> asyncio.Future[tuple[int, bytes]]:
+        head = f"POST {path} {self._post}{len(body)}\r\n\r\n".encode()
+        return self._send(head + body)
 
-    async def get(self, path: str) -> tuple[int, bytes]:
-        self._writer.write(f"GET {path} {self._get}".encode())
-        return await self._answer()
-
-    async def _answer(self) -> tuple[int, bytes]:
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        lower = head.lower()
-        at = lower.index(b"content-length:") + 15
-        length = int(lower[at : lower.index(b"\r\n", at)])
-        return int(head[9:12]), await self._reader.readexactly(length)
+    def get(self, path: str) -> asyncio.Future[tuple[int, bytes]]:
+        return self._send(f"GET {path} {self._get}".encode())
 
     def close(self) -> None:
-        self._writer.close()
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the server closed the connection"))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, rest = self._received.partition(b"\r\n\r\n")
+        if not end or self._answer is None:
+            return
+        lower = head.lower() + b"\r\n"
+        at = lower.index(b"content-length:") + 15
+        if len(rest) >= int(lower[at : lower.index(b"\r\n", at)]):
+            self._received = b""
+            self._answer.set_result((int(head[9:12]), rest))
+
+    def _send(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return self._answer
 
 
 def main() -> None:
-    """Entry of the generator's process: prints what it sent as JSON."""
+    """Entry of the generator's process: says when it starts, then prints what it sent as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=10)
@@ -182,6 +216,9 @@ def main() -> None:
         waits=not arguments.no_wait,
         connections=64 if arguments.rate else 8,
     )
+    if load.rate:
+        load.prepare(arguments.seconds)
+    print("started", flush=True)
     rate, took_s = uvloop.run(load.run(arguments.seconds))
     result = {
         "rate": rate,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.generate import Shape
 from benchmarks.ingest import check, generate_load
@@ -21,9 +23,12 @@ def rows(seconds: float) -> Iterator[Row]:
     for runs in (100, 1_000, 5_000):
         shape = Shape(runs=runs, keys=20, rows=10)
         with running() as stack, ThreadPoolExecutor() as pool:
+            started_load = threading.Event()
             load = pool.submit(
-                generate_load, stack, shape, seconds + _WARM_S + 1, "--rate", str(runs)
-            )
+                partial(generate_load, started=started_load),
+                stack, shape, seconds + _WARM_S + 1, "--rate", str(runs),
+            )  # fmt: skip
+            started_load.wait()
             # The first rounds create the runs; what is measured is the steady state after them.
             time.sleep(_WARM_S)
             before, started = stack.cpu_seconds(), time.monotonic()

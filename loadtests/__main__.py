@@ -1,0 +1,154 @@
+"""`python -m loadtests`: one shape of load, headless, and then its ledger.
+
+Without `--host` on a fresh `penstock up` of its own. Ends with 1 if an acknowledged batch is missing,
+doubled or altered, or if a request failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ledger
+from benchmarks.generate import WriterPlan
+from benchmarks.stack import Stack, running
+
+from loadtests import remote
+from loadtests.shapes import SHAPES, Kind
+
+_DRAIN_S = 60.0
+_STOP_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the load goes; `stack` is what was started for it."""
+
+    url: str
+    api_key: str
+    stack: Stack | None
+
+
+def main() -> int:
+    """Run the shapes one after another."""
+    parser = argparse.ArgumentParser(prog="loadtests", description=__doc__)
+    parser.add_argument("--shape", default="steady", help=f"{', '.join(SHAPES)}, or all")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each shape")
+    parser.add_argument("--host", default="", help="a server that runs already")
+    parser.add_argument("--key", default=os.environ.get("PENSTOCK_API_KEY", ""), help="its API key")
+    arguments = parser.parse_args()
+    names = list(SHAPES) if arguments.shape == "all" else [arguments.shape]
+    if unknown := [name for name in names if name not in SHAPES]:
+        parser.error(f"there is no shape {unknown[0]!r}; there are {', '.join(SHAPES)}")
+    is_good = True
+    for name in names:
+        with _target(arguments.host, arguments.key) as target:
+            is_good &= _run(name, arguments.seconds, target)
+    return 0 if is_good else 1
+
+
+@contextmanager
+def _target(host: str, key: str) -> Iterator[Target]:
+    if host:
+        yield Target(host.rstrip("/"), key, None)
+        return
+    with running() as stack:
+        yield Target(stack.url, stack.api_key, stack)
+
+
+def _run(name: str, seconds: float, target: Target) -> bool:
+    print(f"\n{name}: {SHAPES[name].text}, {seconds:.0f} s", flush=True)
+    found = _locust(name, seconds, target)
+    for each in found["requests"]:
+        print(
+            f"  {each['name']:<24} {each['requests']:>8,} requests, {each['failures']} failed, "
+            f"p50 {each['p50_ms'] or 0:.0f} ms, p99 {each['p99_ms'] or 0:.0f} ms"
+        )
+    for error in found["errors"]:
+        print(f"  {error}")
+    failures = sum(each["failures"] for each in found["requests"])
+    refused = sum(each["refused"] for each in found["writers"])
+    is_clean, points = True, 0
+    for kind in SHAPES[name].kinds:
+        sent = asyncio.run(_settled(kind, found["writers"], target))
+        result = _check(kind, sent, target)
+        points += sum(sent.values()) * kind.batch.points
+        is_clean &= result.is_clean
+        print(f"  ledger, {kind.name}: {result}")
+    print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests told to wait")
+    if not found["writers"]:
+        print("  nothing was sent")
+    return is_clean and not failures and bool(found["writers"])
+
+
+def _locust(name: str, seconds: float, target: Target) -> dict[str, Any]:
+    """Run locust in a process of its own: it patches the standard library."""
+    with tempfile.TemporaryDirectory(prefix="penstock-load-") as folder:
+        environ = {
+            **os.environ,
+            "LOAD_SHAPE": name,
+            "LOAD_SECONDS": str(seconds),
+            "LOAD_API_KEY": target.api_key,
+            "LOAD_LEDGER": folder,
+        }
+        command = [
+            sys.executable, "-m", "locust", "-f", str(Path(__file__).parent / "locustfile.py"),
+            "--headless", "--host", target.url, "--stop-timeout", str(_STOP_S),
+            "--loglevel", "WARNING", "--exit-code-on-error", "0",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=seconds + 120
+        )
+        if done.returncode:
+            raise RuntimeError(f"locust ended with {done.returncode}: {done.stderr[-2000:]}")
+        found: dict[str, Any] = {"writers": [], "requests": [], "errors": []}
+        for path in Path(folder).glob("*.json"):
+            for part, rows in json.loads(path.read_text()).items():
+                found[part] += rows
+    return found
+
+
+async def _settled(
+    kind: Kind, writers: list[dict[str, Any]], target: Target
+) -> dict[WriterPlan, int]:
+    """What each writer of this kind has sent, once all of it is committed. A batch whose answer never
+    came is sent again here: it may or may not have been queued, and afterwards it was, once."""
+    sent = {
+        WriterPlan(each["run"], 0): each["attempted"]
+        for each in writers
+        if each["kind"] == kind.name and each["attempted"]
+    }
+    unsure = {
+        WriterPlan(each["run"], 0)
+        for each in writers
+        if each["kind"] == kind.name and each["attempted"] > each["acknowledged"]
+    }
+    async with remote.Server(target.url, target.api_key) as server:
+        for plan in unsure:
+            await server.send(kind, plan, sent[plan])
+        async with asyncio.timeout(_DRAIN_S):
+            for plan, seq in sent.items():
+                await server.committed(kind, plan, seq)
+    return sent
+
+
+def _check(kind: Kind, sent: dict[WriterPlan, int], target: Target) -> ledger.Ledger:
+    stack = target.stack
+    if stack is None:
+        return asyncio.run(remote.check(target.url, target.api_key, kind, sent))
+    found = ledger.check(stack.store_url, stack.store_token, kind.batch, sent, kind.project)
+    return asyncio.run(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The users, for locust: `locust -f loadtests/locustfile.py --host URL`, or `make load`.
+
+`LOAD_SHAPE` chooses the shape, `LOAD_SECONDS` its length, `LOAD_API_KEY` the key; `LOAD_LEDGER` is a
+folder for what was acknowledged. Batches are made before the first is sent, so that making them is
+not what limits the load.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import gevent
+from benchmarks.generate import WriterPlan, batch_bytes
+from locust import (
+    FastHttpUser,
+    LoadTestShape,
+    User,
+    constant_pacing,
+    constant_throughput,
+    events,
+    task,
+)
+
+from loadtests.shapes import SHAPES, Kind
+from penstock.wire import CONTENT_TYPE, join_batches
+
+_NAME = os.environ.get("LOAD_SHAPE", "steady")
+_SHAPE = SHAPES[_NAME]
+_SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
+_KEY = os.environ.get("LOAD_API_KEY", os.environ.get("PENSTOCK_API_KEY", ""))
+_LEDGER = os.environ.get("LOAD_LEDGER", "")
+_PREPARED = 40
+_BUSY = (429, 503)
+
+
+class Writer(FastHttpUser):
+    """One run's only writer: sends batch after batch and remembers what was acknowledged."""
+
+    abstract = True
+    kind: Kind
+    numbers: Iterator[int]
+    everyone: list[Writer]
+
+    def on_start(self) -> None:
+        worker = getattr(self.environment.runner, "worker_index", 0)
+        number = next(type(self).numbers) + 5_000 * max(0, worker)
+        self.plan = WriterPlan(self.kind.first_run + number, 0)
+        self.acknowledged = 0
+        self.attempted = 0
+        self.refused = 0
+        self._headers = {"Authorization": f"Bearer {_KEY}", "Content-Type": CONTENT_TYPE}
+        count = min(_PREPARED, int(_SECONDS / self.kind.period_s) + 2) if self.kind.period_s else 4
+        self._bodies = {seq: self._body(seq) for seq in range(1, count + 1)}
+        self.everyone.append(self)
+        if self.kind.creates:
+            self._create()
+
+    @task
+    def send(self) -> None:
+        seq = self.acknowledged + 1
+        self.attempted = seq
+        body = self._bodies.pop(seq, None) or self._body(seq)
+        with self.client.post(
+            "/v1/batches", data=cast(str, body), headers=self._headers, name=self._label(),
+            catch_response=True,
+        ) as reply:  # fmt: skip
+            if reply.status_code == 202:
+                self.acknowledged = seq
+                return
+            self._bodies[seq] = body
+            if reply.status_code in _BUSY:
+                # Back-pressure is no error: the same batch comes again later.
+                self.refused += 1
+                reply.success()
+        if reply.status_code in _BUSY:
+            gevent.sleep(float(reply.headers.get("Retry-After", "1")))
+
+    def _create(self) -> None:
+        run = {
+            "project": self.kind.project,
+            "run": self.plan.run_name,
+            "config": {"lr": 10.0 ** -(self.plan.run % 6), "seed": self.plan.run},
+        }
+        headers = {"Authorization": f"Bearer {_KEY}"}
+        self.client.post("/v1/runs", json=run, headers=headers, name="create run")
+
+    def _body(self, seq: int) -> bytes:
+        raw = batch_bytes(self.kind.batch, self.plan, seq, project=self.kind.project)
+        return join_batches([raw])
+
+    def _label(self) -> str:
+        """The kind; of a quiet neighbour also whether it is alone."""
+        if len(_SHAPE.kinds) == 1 or self.kind is not _SHAPE.kinds[0]:
+            return self.kind.name
+        return f"{self.kind.name}, {'beside the flood' if Load.step else 'alone'}"
+
+
+def _user(kind: Kind) -> type[Writer]:
+    wait = constant_pacing(kind.period_s) if kind.period_s else constant_throughput(10_000)
+    members: dict[str, Any] = {
+        "kind": kind,
+        "numbers": itertools.count(),
+        "everyone": [],
+        "weight": int(kind.share),
+        "wait_time": wait,
+        "abstract": False,
+        "concurrency": 1,
+        "network_timeout": 30.0,
+        "connection_timeout": 10.0,
+        "insecure": False,
+    }
+    return type(kind.name.capitalize(), (Writer,), members)
+
+
+_USERS = [_user(kind) for kind in _SHAPE.kinds]
+# locust finds users by the names of this module.
+globals().update({user.__name__: user for user in _USERS})
+
+
+class Load(LoadTestShape):
+    """How many users there are when."""
+
+    step = 0
+
+    def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
+        step = _SHAPE.at(self.get_run_time() / _SECONDS)  # type: ignore[no-untyped-call]
+        if step is None:
+            return None
+        Load.step = step
+        _, users, rate = _SHAPE.steps[step]
+        there: list[type[User]] = [
+            user for user, first in zip(_USERS, _SHAPE.kinds_from, strict=True) if first <= step
+        ]
+        return users, rate, there
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def _write_ledger(environment: Any, **_: object) -> None:
+    if not _LEDGER:
+        return
+    writers = [
+        {
+            "kind": user.kind.name,
+            "run": writer.plan.run,
+            "attempted": writer.attempted,
+            "acknowledged": writer.acknowledged,
+            "refused": writer.refused,
+        }
+        for user in _USERS
+        for writer in user.everyone
+    ]
+    requests = [
+        {
+            "name": entry.name,
+            "requests": entry.num_requests,
+            "failures": entry.num_failures,
+            "p50_ms": entry.get_response_time_percentile(0.5),
+            "p99_ms": entry.get_response_time_percentile(0.99),
+        }
+        for entry in environment.stats.entries.values()
+    ]
+    errors = [str(error.to_dict()) for error in environment.stats.errors.values()]
+    content = {"writers": writers, "requests": requests, "errors": errors}
+    Path(_LEDGER, f"{os.getpid()}.json").write_text(json.dumps(content))
