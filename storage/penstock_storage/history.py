@@ -1,7 +1,8 @@
 """Full-resolution history of a run as JSON lines, page by page, in bounded memory.
 
-A page is as many steps as hold about `_PAGE_POINTS` points: thousands for a few keys, a handful for
-ten thousand. Closing the iterator stops the reading.
+A page is as many steps as hold about `_PAGE_POINTS` points: many thousands for a few keys, a hundred
+for ten thousand. Points that were stored again are read again: telling them apart while the page is
+sorted costs next to nothing, where the store's FINAL would take most of the time. Closing the iterator stops the reading.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["HistoryQuery", "read_history"]
 
-_PAGE_POINTS = 400_000
+_PAGE_POINTS = 1_000_000
+_FIRST_POINTS = 100_000
 _GROWTH = 4
 
 
@@ -49,18 +51,18 @@ async def read_history(store: PointStore, query: HistoryQuery) -> AsyncGenerator
     reader = await _Reader.open(store, query)
     if reader is None:
         return
-    lo, rows = query.lo, reader.first_rows()
-    while lo < query.hi:
-        found = await reader.read(lo, rows)
-        if found is None:  # more points in a page than memory is meant for
-            rows = max(1, rows // _GROWTH)
-            continue
-        page, lo, size = found
-        lines = page.lines()
-        while chunk := await asyncio.to_thread(next, lines, b""):
-            yield chunk
-        dense = rows * _PAGE_POINTS // max(size, 1)
-        rows = max(1, min(dense, rows * _GROWTH, _PAGE_POINTS))
+    pages = reader.pages()
+    # The store reads the next page while this one is written.
+    coming = asyncio.create_task(anext(pages, None))
+    try:
+        while page := await coming:
+            coming = asyncio.create_task(anext(pages, None))
+            lines = page.lines()
+            while chunk := await asyncio.to_thread(next, lines, b""):
+                yield chunk
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 class _Reader:
@@ -107,16 +109,26 @@ class _Reader:
             return None
         return cls(store, query, lanes, keys, texts & wanted)
 
-    def first_rows(self) -> int:
-        """Steps of the first page: right if every step has every key."""
-        return max(1, _PAGE_POINTS // len(self._keys))
+    async def pages(self) -> AsyncGenerator[Page, None]:
+        """The run page by page: the first one small, so that it is there soon."""
+        # Right if every step has every key.
+        lo, rows = self._query.lo, max(1, _FIRST_POINTS // len(self._keys))
+        while lo < self._query.hi:
+            found = await self._read(lo, rows)
+            if found is None:  # more points in a page than memory is meant for
+                rows = max(1, rows // _GROWTH)
+                continue
+            page, lo, size = found
+            yield page
+            dense = rows * _PAGE_POINTS // max(size, 1)
+            rows = max(1, min(dense, rows * _GROWTH, _PAGE_POINTS))
 
-    async def read(self, lo: int, rows: int) -> tuple[Page, int, int] | None:
+    async def _read(self, lo: int, rows: int) -> tuple[Page, int, int] | None:
         """The next `rows` logged steps from `lo` on, where the page after it starts, and how many
         points it has; None if that is too many."""
         hi = await self._end_of_page(lo, rows)
         span = f"run = {int(self._query.run)} AND step >= {lo} AND step < {hi}"
-        limit = _PAGE_POINTS * _GROWTH + len(self._keys) * len(self._lanes)
+        limit = _PAGE_POINTS * 2 + len(self._keys) * len(self._lanes)
         points, times, values = await asyncio.gather(
             self._read_points(span, limit), self._read_times(span), self._read_values(span)
         )
@@ -154,13 +166,13 @@ class _Reader:
     async def _read_points(self, span: str, limit: int) -> Columns:
         return await select(
             self._store,
-            f"SELECT key, lane, step, v FROM {DATABASE}.points FINAL"
+            f"SELECT key, lane, step, v, seq FROM {DATABASE}.points"
             f" PREWHERE key IN ({self._wanted}) AND {span} LIMIT {limit}",
         )
 
     async def _read_times(self, span: str) -> Columns:
         return await select(
-            self._store, f"SELECT lane, step, t FROM {DATABASE}.times FINAL PREWHERE {span}"
+            self._store, f"SELECT lane, step, t, seq FROM {DATABASE}.times PREWHERE {span}"
         )
 
     async def _read_values(self, span: str) -> Columns:

@@ -20,10 +20,13 @@ from penstock_storage.interface import Columns
 
 __all__ = ["KeyColumn", "LanePlace", "Page", "json_number", "json_value"]
 
-_CHUNK_VALUES = 20_000
+_CHUNK_CELLS = 20_000
+_HEADS = 10_000
 _ONLY_INTEGERS = 2
 
 I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
 
@@ -43,13 +46,13 @@ class LanePlace(NamedTuple):
     end: int
 
 
-class _Entries(NamedTuple):
-    """Rows of one table: lane as a place in `Page.lanes`, key as a place in `Page.keys`."""
+class _Cells(NamedTuple):
+    """Rows of one table: key as a place in `Page.keys`, `at` the row's place in the table."""
 
     step: I64
     lane: I64
     key: I64
-    payload: Objects
+    at: I64
 
 
 def json_number(value: float, kinds: int) -> float | int | str:
@@ -78,7 +81,8 @@ def _lenient(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Page:
-    """What the tables hold of a run between two steps.
+    """What the tables hold of a run between two steps; a row may be there several times, and of
+    those the one with the greatest seq counts.
 
     `keys` are ordered by number, `lanes` in the order in which they win. With `is_complete` only
     rows that have all keys count; with `by_lane` lanes keep rows of their own.
@@ -95,35 +99,48 @@ class Page:
 
     def lines(self) -> Iterator[bytes]:
         """The rows as JSON lines in step order, some at a time."""
-        points = self._entries(self.points, "v")
-        values = self._entries(self.values, "json")
-        # Of one cell the first lane's, and there a value before a point, which sorts behind it.
-        both = _Entries(*(np.concatenate(pair) for pair in zip(values, points, strict=True)))
+        values, points = self._cells(self.values), self._cells(self.points)
+        # Of one cell the first lane's, and there a value before a point, which stands behind it.
+        both = points
+        if len(values.step):
+            both = _Cells(*(np.concatenate(pair) for pair in zip(values, points, strict=True)))
         if not len(both.step):
             return
-        steps, at = np.unique(both.step, return_inverse=True)
-        row = at * len(self.lanes) + both.lane if self.by_lane else at
-        order = np.lexsort((both.lane, both.key, row))
-        row, key = row[order], both.key[order]
-        first = np.append(True, (row[1:] != row[:-1]) | (key[1:] != key[:-1]))
-        yield from self._encode(row[first], key[first], both.payload[order][first], steps)
+        steps, row = _ranked(both.step)
+        if self.by_lane:
+            row = row * len(self.lanes) + both.lane
+        cell = row * len(self.keys) + both.key
+        is_point = np.arange(len(cell)) >= len(values.step)
+        order = self._winners(cell, both.lane, is_point, both.at)
+        row, key, at, is_point = row[order], both.key[order], both.at[order], is_point[order]
+        del both, values, points, cell, order  # much memory, and the writing takes a while
+        starts = np.flatnonzero(np.append(True, row[1:] != row[:-1]))
+        ends = np.append(starts[1:], len(row))
+        if self.is_complete:
+            full = ends - starts == len(self.keys)
+            starts, ends = starts[full], ends[full]
+        names = np.array([b",%b:" % orjson.dumps(key.name) for key in self.keys], object)
+        heads = self._heads(row[starts], steps)
+        for some in _slices(starts, ends):
+            part = slice(starts[some][0], ends[some][-1])
+            cells: list[bytes] = [b""] * (2 * (part.stop - part.start))
+            cells[::2] = names[key[part]].tolist()
+            cells[1::2] = self._texts(is_point[part], at[part], key[part])
+            spans = zip(starts[some] - part.start, ends[some] - part.start, strict=True)
+            yield _joined(heads, cells, spans)
 
-    def _entries(self, columns: Columns, payload: str) -> _Entries:
+    def _cells(self, columns: Columns) -> _Cells:
         if not columns:
             empty = np.empty(0, np.int64)
-            return _Entries(empty, empty, empty, np.empty(0, object))
+            return _Cells(empty, empty, empty, empty)
         taken, step, lane = self._taken(columns)
         numbers = np.array([key.number for key in self.keys], np.int64)
         number = np.asarray(columns["key"], np.int64)[taken]
         key = np.minimum(np.searchsorted(numbers, number), len(numbers) - 1)
         known = numbers[key] == number
-        taken, step, lane, key = taken[known], step[known], lane[known], key[known]
-        if payload == "v":
-            return _Entries(step, lane, key, self._numbers(np.asarray(columns["v"])[taken], key))
-        texts = columns[payload]
-        found = np.empty(len(taken), object)
-        found[:] = [json_value(str(texts[index])) for index in taken.tolist()]
-        return _Entries(step, lane, key, found)
+        if known.all():
+            return _Cells(step, lane, key, taken)
+        return _Cells(step[known], lane[known], key[known], taken[known])
 
     def _taken(self, columns: Columns) -> tuple[I64, I64, I64]:
         """Index, step and lane's place of the rows that belong to lanes that take part."""
@@ -135,69 +152,132 @@ class Page:
         taken = np.flatnonzero((place[number] >= 0) & (step < end[number]))
         return taken, step[taken], place[number[taken]]
 
-    def _numbers(self, v: npt.NDArray[np.float64], key: I64) -> Objects:
-        found = v.astype(object)
-        kinds = np.array([key.kinds for key in self.keys], np.int64)
+    def _winners(self, cell: I64, lane: I64, is_point: Mask, at: I64) -> I64:
+        """Where each cell's text comes from, by row and key."""
+        order = np.argsort(cell, kind="stable")
+        there = cell[order]
+        repeats = there[1:] == there[:-1]
+        if not repeats.any():
+            return order
+        seq = np.zeros(len(cell), np.int64)
+        seq[is_point] = np.asarray(self.points["seq"], np.int64)[at[is_point]] if self.points else 0
+        order = np.lexsort((-seq, is_point, lane, cell))
+        there = cell[order]
+        first: I64 = order[np.append(True, there[1:] != there[:-1])]
+        return first
+
+    # -- texts
+
+    def _texts(self, is_point: Mask, at: I64, key: I64) -> list[bytes]:
+        """The JSON of each cell."""
+        if is_point.all():
+            return list(self._number_texts(at, key))
+        found = np.empty(len(at), object)
+        found[is_point] = self._number_texts(at[is_point], key[is_point])
+        stored = self.values["json"]
+        found[~is_point] = [
+            orjson.dumps(json_value(str(stored[place]))) for place in at[~is_point].tolist()
+        ]
+        return list(found)
+
+    def _number_texts(self, at: I64, key: I64) -> Objects:
+        if not len(at):
+            return np.empty(0, object)
+        v = np.asarray(self.points["v"], np.float64)[at]
+        found = np.array(_split(v), object)
         finite = np.isfinite(v)
-        whole = finite & (kinds[key] == _ONLY_INTEGERS)
-        found[whole] = [int(value) for value in v[whole].tolist()]
-        found[~finite] = [json_number(value, 0) for value in v[~finite].tolist()]
+        kinds = np.array([key.kinds for key in self.keys], np.int64)
+        if (kinds == _ONLY_INTEGERS).any():
+            whole = np.flatnonzero(finite & (kinds[key] == _ONLY_INTEGERS))
+            found[whole] = [b"%d" % int(value) for value in v[whole].tolist()]
+        if not finite.all():
+            odd = np.flatnonzero(~finite)
+            found[odd] = [orjson.dumps(json_number(value, 0)) for value in v[odd].tolist()]
         return found
 
-    # -- writing rows
-
-    def _encode(self, row: I64, key: I64, payload: Objects, steps: I64) -> Iterator[bytes]:
-        starts = np.flatnonzero(np.append(True, row[1:] != row[:-1]))
-        ends = np.append(starts[1:], len(row))
-        if self.is_complete:
-            full = ends - starts == len(self.keys)
-            starts, ends = starts[full], ends[full]
-        if not len(starts):
-            return
-        heads = self._heads(row[starts], steps)
-        names = np.array([key.name for key in self.keys], object)[key].tolist()
-        values = payload.tolist()
-        lines: list[bytes] = []
-        budget = _CHUNK_VALUES
-        for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
-            head.update(zip(names[start:end], values[start:end], strict=True))
-            lines.append(orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE))
-            budget -= end - start + 3
-            if budget <= 0:
-                yield b"".join(lines)
-                lines, budget = [], _CHUNK_VALUES
-        if lines:
-            yield b"".join(lines)
-
-    def _heads(self, row: I64, steps: I64) -> Iterator[dict[str, Any]]:
+    def _heads(self, row: I64, steps: I64) -> Iterator[bytes]:
         """What each row begins with: its step, its time, and its lane if rows are by lane."""
         at, place = divmod(row, len(self.lanes)) if self.by_lane else (row, np.zeros_like(row))
-        clock = self._clock(steps[at], place)
-        for step, t, index in zip(steps[at].tolist(), clock, place.tolist(), strict=True):
-            head: dict[str, Any] = {"_step": step, "_timestamp": None, "_runtime": None}
-            if t is not None:
-                head["_timestamp"], head["_runtime"] = t / 1e6, (t - self.origin_us) / 1e6
+        step, t = steps[at], self._clock(steps[at], place)
+        lanes = [b',"_rank":%d,"_lane":%d' % (lane.rank, lane.lane) for lane in self.lanes]
+        for start in range(0, len(step), _HEADS):
+            some = slice(start, start + _HEADS)
+            runtime = (t[some] - self.origin_us) / 1e6
+            columns = zip(_split(step[some]), _split(t[some] / 1e6), _split(runtime), strict=True)
+            heads = (b'{"_step":%b,"_timestamp":%b,"_runtime":%b' % each for each in columns)
             if self.by_lane:
-                head["_rank"], head["_lane"] = self.lanes[index].rank, self.lanes[index].lane
-            yield head
+                yield from (
+                    head + lanes[index]
+                    for head, index in zip(heads, place[some].tolist(), strict=True)
+                )
+            else:
+                yield from heads
 
-    def _clock(self, step: I64, place: I64) -> list[int | None]:
-        """Microseconds of each row; with lanes together the first lane's that was there."""
+    def _clock(self, step: I64, place: I64) -> F64:
+        """Microseconds of each row, NaN if none are known; with lanes together the first lane's
+        that was there."""
         if not self.times:
-            return [None] * len(step)
-        taken, at, lane = self._taken(self.times)
-        order = np.lexsort((lane, at))
-        at, lane, t = at[order], lane[order], np.asarray(self.times["t"], np.int64)[taken][order]
-        if not self.by_lane:
-            first = np.append(True, at[1:] != at[:-1])[: len(at)]
-            at, lane, t = at[first], np.zeros(np.count_nonzero(first), np.int64), t[first]
+            return np.full(len(step), np.nan)
+        index, at, lane = self._taken(self.times)
+        seq = np.asarray(self.times["seq"], np.int64)[index]
+        order = np.lexsort((-seq, lane, at))
+        at, lane, t = at[order], lane[order], np.asarray(self.times["t"])[index][order]
+        first = np.append(True, at[1:] != at[:-1])
+        if self.by_lane:
+            first[1:] |= lane[1:] != lane[:-1]
+        else:
+            lane = np.zeros_like(lane)
+        first = first[: len(at)]
+        at, lane, t = at[first], lane[first], t[first]
         steps = np.unique(at)
         if not len(steps):
-            return [None] * len(step)
+            return np.full(len(step), np.nan)
         # (step, lane) as one number, so that rows and times can be matched by one search.
         have = np.searchsorted(steps, at) * len(self.lanes) + lane
         near = np.minimum(np.searchsorted(steps, step), len(steps) - 1)
         want = near * len(self.lanes) + place
         index = np.minimum(np.searchsorted(have, want), len(have) - 1)
         hit = (steps[near] == step) & (have[index] == want)
-        return [a if b else None for a, b in zip(t[index].tolist(), hit.tolist(), strict=True)]
+        return np.where(hit, t[index], np.nan)
+
+
+def _split(numbers: I64 | F64) -> list[bytes]:
+    """Each number as JSON; NaN and infinities as null."""
+    if not len(numbers):
+        return []
+    whole = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
+    return whole[1:-1].split(b",")
+
+
+def _ranked(numbers: I64) -> tuple[I64, I64]:
+    """The distinct numbers in order, and the place of each number among them."""
+    low = int(numbers.min())
+    span = int(numbers.max()) - low + 1
+    if span > 4 * len(numbers):
+        distinct, places = np.unique(numbers, return_inverse=True)
+        return distinct, places
+    # Counting costs a fifth of sorting.
+    present = np.zeros(span, np.int64)
+    present[numbers - low] = 1
+    ranks = np.cumsum(present) - 1
+    return np.flatnonzero(present) + low, ranks[numbers - low]
+
+
+def _slices(starts: I64, ends: I64) -> Iterator[slice]:
+    """The rows, some at a time: at least one, and a bounded number of cells besides."""
+    first = 0
+    while first < len(starts):
+        after = int(np.searchsorted(ends, starts[first] + _CHUNK_CELLS, side="right"))
+        after = max(first + 1, after)
+        yield slice(first, after)
+        first = after
+
+
+def _joined(heads: Iterator[bytes], cells: list[bytes], spans: Iterator[tuple[int, int]]) -> bytes:
+    """Rows as lines: of each its head, then its cells, of which each is two pieces."""
+    pieces: list[bytes] = []
+    for start, end in spans:
+        pieces.append(next(heads))
+        pieces += cells[2 * start : 2 * end]
+        pieces.append(b"}\n")
+    return b"".join(pieces)

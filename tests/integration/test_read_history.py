@@ -93,6 +93,19 @@ async def test_a_row_has_what_its_step_logged(store: ClickHouse) -> None:
     ]
 
 
+async def test_of_what_was_stored_again_the_newest_counts(store: ClickHouse) -> None:
+    run = next(_numbers)
+    many = [SeriesData(key, run, 0, dict.fromkeys(range(5), 1.0), {3: key * 2.0}) for key in (3, 1)]
+    await store_series(store, many)
+    row = {"run": run, "lane": 0, "step": 3, "t": 7_000_000, "seq": 2}
+    await store.insert("times", {name: np.array([value]) for name, value in row.items()})
+    await store_value(store, run, 0, 4, '"over it"', key=3)
+    found = await rows_of(store, HistoryQuery(run, [lane_row(run, 0)], NAMES))
+    assert [row["loss"] for row in found] == [1.0, 1.0, 1.0, 2.0, 1.0]
+    assert [row["val/acc"] for row in found] == [1.0, 1.0, 1.0, 6.0, "over it"]
+    assert found[3]["_timestamp"] == 7.0
+
+
 async def test_keys_keep_only_rows_that_have_all(store: ClickHouse) -> None:
     run = next(_numbers)
     await store_series(
