@@ -20,6 +20,7 @@ from penstock_web.requests import bad_field, query_of
 from penstock_web.runs import RunsHandler
 from penstock_web.search.fields import catalog_fields, logged_field, merged
 from penstock_web.search.finder import Finder
+from penstock_web.search.index import uninterrupted
 from penstock_web.search.patterns import Pattern
 
 __all__ = ["KeysHandler"]
@@ -93,7 +94,7 @@ class KeysHandler:
             ]
             wanted = set(await _chosen((f"{s}.{name}" for s, name in paths), asked))
             mine = [path for path in paths if ".".join(path) in wanted]
-            in_catalog = await asyncio.to_thread(catalog_fields, table, mine)
+            in_catalog = await uninterrupted(catalog_fields, table, mine)
         found = merged([*in_catalog, *(logged_field(names[each.key], each) for each in logged)])
         return json_response(_page("fields", found, asked, lambda each: str(each["path"])))
 

@@ -15,6 +15,7 @@ from penstock_web.search.table import RunTable
 __all__ = ["Field", "catalog_fields", "logged_field", "merged"]
 
 _MOST_VALUES = 20
+_SAMPLE = 1_000
 _KINDS = {NUMBER: "number", TEXT: "string", BOOL: "boolean", LIST: "list", NULL: "null"}
 
 Field = dict[str, Any]
@@ -55,8 +56,9 @@ def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
         most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
         found += [str(cells.entries.items[code]) for code in most.tolist() if counts[code]]
     found += map(bool, np.unique(cells.number[cells.kind == BOOL]).tolist())
-    numbers = np.unique(finite)
-    if len(numbers) <= _MOST_VALUES - len(found):
+    room = _MOST_VALUES - len(found)
+    # Most columns show at once that they have more values than are listed.
+    if len(np.unique(finite[:_SAMPLE])) <= room and len(numbers := np.unique(finite)) <= room:
         found += numbers.tolist()
     return found[:_MOST_VALUES]
 

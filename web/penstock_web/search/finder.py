@@ -14,7 +14,7 @@ from penstock_web.names import Names
 from penstock_web.search.cells import Cells, Column
 from penstock_web.search.evaluation import Deadline, passing
 from penstock_web.search.filters import Filter, paths_of
-from penstock_web.search.index import RunIndex
+from penstock_web.search.index import RunIndex, uninterrupted
 from penstock_web.search.ordering import Cursor, Order, sorted_rows
 from penstock_web.search.paths import Path, bad_request
 from penstock_web.search.table import RunTable
@@ -72,7 +72,7 @@ class Finder:
             return await self._newest(project, question)
         logged = await self._logged(project, question.paths())
         async with self.index.table(project) as table:
-            return await asyncio.to_thread(_answer, table, question, logged)
+            return await uninterrupted(_answer, table, question, logged)
 
     async def _newest(self, project: int, question: Question) -> Found:
         """The catalog knows this order itself, so the page opens before there is a table."""

@@ -7,16 +7,32 @@ since. All tables together are bounded: those that were not used for longest go 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import ParamSpec, TypeVar
 
 from penstock_storage.interface import Catalog
 from penstock_web.search.table import RunTable
 
-__all__ = ["RunIndex"]
+__all__ = ["RunIndex", "uninterrupted"]
 
 _MOST_BLOCKS = 50_000  # of about 9 KB
 _MOST_TABLES = 200
+_REFRESHES = 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def uninterrupted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The function's result, from a thread. A caller that is cancelled waits for the thread, which
+    goes on: it must not meet the next one at the same table."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 class RunIndex:
@@ -25,6 +41,8 @@ class RunIndex:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._tables: dict[int, tuple[asyncio.Lock, RunTable]] = {}
+        # Each holds one of the catalog's connections; others want to read meanwhile.
+        self._refreshing = asyncio.Semaphore(_REFRESHES)
 
     @asynccontextmanager
     async def table(self, project: int) -> AsyncIterator[RunTable]:
@@ -33,7 +51,8 @@ class RunIndex:
         # The last in order is the one used last.
         lock, table = self._tables[project] = known or (asyncio.Lock(), RunTable())
         async with lock:
-            await self._refresh(project, table)
+            async with self._refreshing:
+                await self._refresh(project, table)
             self._forget_old(project)
             yield table
 
@@ -42,7 +61,7 @@ class RunIndex:
         # Runs of old writers have no tick and come every time.
         async with aclosing(self._catalog.runs_since(project, tick)) as parts:
             async for part in parts:
-                await asyncio.to_thread(table.apply, part)
+                await uninterrupted(table.apply, part)
                 tick = max(tick, *(run.tick for run in part))
         table.tick = tick
 

@@ -1,0 +1,86 @@
+"""Tables of projects: read once, then what changed; bounded; one user at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import pytest
+
+from penstock_storage.interface import RunText
+from penstock_web.search import index
+from penstock_web.search.index import RunIndex, uninterrupted
+
+
+def run_text(number: int, tick: int) -> RunText:
+    return RunText(
+        number, tick, f"r{number}", "", "", "", "", "", "[]", '{"a":1}', "{}", tick, tick
+    )
+
+
+class Changes:
+    """A catalog that knows what changed, and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.rows: list[RunText] = []
+        self.asked: list[tuple[int, int]] = []
+
+    async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
+        self.asked.append((project, tick))
+        for row in self.rows:
+            if row.tick > tick or row.tick == 0:
+                yield [row]
+
+
+async def test_only_what_changed_is_read() -> None:
+    changes: Any = Changes()
+    changes.rows = [run_text(1, 3), run_text(2, 5)]
+    runs = RunIndex(changes)
+    async with runs.table(7) as table:
+        assert len(table) == 2
+    changes.rows += [run_text(3, 6), run_text(4, 0)]
+    for _ in range(2):
+        async with runs.table(7) as table:
+            assert len(table) == 4
+    assert changes.asked == [(7, -1), (7, 5), (7, 6)]
+
+
+async def test_tables_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: Any = Changes()
+    changes.rows = [run_text(1, 1)]
+    runs = RunIndex(changes)
+    monkeypatch.setattr(index, "_MOST_TABLES", 2)
+    for project in (1, 2, 1, 3, 1, 2):
+        async with runs.table(project):
+            pass
+    # 3 pushed 2 out, then 2 pushed 3 out; 1 stayed.
+    assert changes.asked == [(1, -1), (2, -1), (1, 1), (3, -1), (1, 1), (2, -1)]
+
+
+async def test_a_cancelled_user_keeps_the_table_until_its_thread_is_done() -> None:
+    changes: Any = Changes()
+    changes.rows = [run_text(1, 1)]
+    runs = RunIndex(changes)
+    began, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(20)
+
+    async def use() -> None:
+        async with runs.table(1):
+            await uninterrupted(work)
+
+    first = asyncio.create_task(use())
+    await asyncio.to_thread(began.wait, 20)
+    first.cancel()
+    second = asyncio.create_task(use())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(changes.asked) == 1  # the second still waits for the table
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
