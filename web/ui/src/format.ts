@@ -43,9 +43,11 @@ export function tickLabels(ticks: readonly number[]): string[] {
   );
 }
 
-/** A label for a logarithmic axis, where each tick has a size of its own. */
+/** A label for a logarithmic axis, where each tick has a size of its own; none for crooked ones. */
 export function logTickLabel(tick: number): string {
   const size = Math.abs(tick);
+  const digit = size / 10 ** Math.floor(Math.log10(size) + 1e-9);
+  if (Math.abs(digit - Math.round(digit)) > 1e-6) return "";
   if (size >= 1e5 || size < 1e-3) return minus(tick.toExponential().replace("e+", "e"));
   return minus(String(Number(tick.toPrecision(6))));
 }

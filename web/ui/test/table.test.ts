@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Field } from "../src/api/types";
 import { branches } from "../src/run/branches";
-import { compare } from "../src/run/compare";
+import { compare, partings } from "../src/run/compare";
 import {
   column,
   fieldsOf,
@@ -101,5 +101,11 @@ describe("a comparison", () => {
       ["opt.name", ["adam", "adam"], true],
     ]);
     expect(summary.rows.map(({ path, isSame }) => [path, isSame])).toEqual([["loss", true]]);
+  });
+
+  it("tells where the curves of two runs part", () => {
+    const keys = [{ key: "loss", step: 1_200, rank: 0, a: 0.5, b: "NaN" }];
+    const { rows } = partings({ step: 1_200, keys, compared: 1, only_a: [], only_b: [] });
+    expect(rows).toEqual([{ path: "loss at step 1,200", texts: ["0.5000", "NaN"], isSame: false }]);
   });
 });

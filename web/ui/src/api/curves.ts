@@ -3,7 +3,7 @@
 import { decode } from "@msgpack/msgpack";
 import type { Ranks, XAxis } from "../state/url";
 import { request } from "./http";
-import type { Curve, ProjectRef, Range } from "./types";
+import type { ChartsAsked, Curve, ProjectRef, Range } from "./types";
 
 /** What a curve is of: a run, or a group of runs. */
 export interface Member {
@@ -48,7 +48,7 @@ interface WireCharts {
   series: WireSeries[];
 }
 
-const WIRE_X: Record<XAxis, string> = { step: "step", relative: "relative", time: "_timestamp" };
+const WIRE_X = { step: "step", relative: "relative", time: "_timestamp" } as const;
 
 /** Copies: msgpack hands out views at any offset, and a Float64Array needs one divisible by 8. */
 export function column(bytes: Uint8Array): Float64Array {
@@ -95,19 +95,19 @@ export function decodeCharts(body: ArrayBuffer, axis: XAxis): Map<string, Curve[
 }
 
 /** The request's body. */
-export function chartsBody(ask: ChartsRequest): Record<string, unknown> {
+export function chartsBody(ask: ChartsRequest): ChartsAsked {
   const { project, manner, members, keys, range, buckets } = ask;
   const what = manner.isGrouped
-    ? { groups: Object.fromEntries(members.map(({ id, runs }) => [id, runs])) }
+    ? { groups: Object.fromEntries(members.map(({ id, runs }) => [id, [...runs]])) }
     : { runs: members.map(({ id }) => id) };
   return {
     ...project,
     ...what,
-    keys,
+    keys: [...keys],
     buckets,
-    ...(manner.x === "step" ? {} : { x: WIRE_X[manner.x] }),
-    ...(manner.isGrouped || manner.ranks !== "mean" ? {} : { aggregate: "ranks" }),
-    ...(manner.isGrouped || manner.ranks !== "each" ? {} : { lanes: "rank" }),
+    ...(manner.x !== "step" && { x: WIRE_X[manner.x] }),
+    ...(!manner.isGrouped && manner.ranks === "mean" && { aggregate: "ranks" }),
+    ...(!manner.isGrouped && manner.ranks === "each" && { lanes: "rank" }),
     ...(range ?? {}),
   };
 }

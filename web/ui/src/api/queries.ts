@@ -8,6 +8,7 @@ import type {
   Project,
   ProjectRef,
   Run,
+  RunsDiff,
   RunsPage,
   RunsSearch,
   Viewer,
@@ -92,6 +93,17 @@ export const keysQuery = (project: ProjectRef, runs: readonly string[] | null = 
       const query = runs ? `?runs=${runs.map(encodeURIComponent).join(",")}` : "";
       return (await getJson<{ keys: KeyInfo[] }>(`${at(project)}/keys${query}`, signal)).keys;
     },
+  });
+
+/** Where the curves of two runs part. */
+export const diffQuery = (project: ProjectRef, runs: readonly string[]) =>
+  queryOptions({
+    queryKey: ["diff", project.entity, project.project, runs],
+    queryFn: ({ signal }) => {
+      const pair = runs.map(encodeURIComponent).join(",");
+      return getJson<RunsDiff>(`${at(project)}/diff?runs=${pair}`, signal);
+    },
+    enabled: runs.length === 2,
   });
 
 export async function logIn(apiKey: string): Promise<void> {

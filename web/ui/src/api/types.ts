@@ -14,6 +14,8 @@ export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
+export type ChartsAsked = Schemas["ChartAsked"];
+export type RunsDiff = Schemas["RunsDiff"];
 export type KeyInfo = Schemas["Key"];
 
 export type FieldKind = Schemas["FieldOfRuns"]["kinds"][number] | "time";

@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { runsQuery } from "../api/queries";
+import { diffQuery, runsQuery } from "../api/queries";
 import type { ProjectRef, Run } from "../api/types";
 import { ThemeButton } from "../app/CornerButtons";
 import { BackIcon, CloseIcon } from "../app/icons";
@@ -15,7 +15,7 @@ import { useTitle } from "../app/useTitle";
 import { StateIcon } from "../runs/StateIcon";
 import { matcher } from "../state/search";
 import { places, useView, view } from "../state/view";
-import { type Comparison, compare } from "./compare";
+import { type Comparison, compare, partings } from "./compare";
 
 const NO_KEYS: readonly string[] = [];
 const MOST = 100;
@@ -70,20 +70,26 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
       ) : found.isPending ? (
         <Loading />
       ) : (
-        <Table runs={runs} search={search} isOnlyDifferent={isOnlyDifferent} />
+        <Table project={project} runs={runs} search={search} isOnlyDifferent={isOnlyDifferent} />
       )}
     </div>
   );
 }
 
 interface TableProps {
+  project: ProjectRef;
   runs: readonly Run[];
   search: string;
   isOnlyDifferent: boolean;
 }
 
-function Table({ runs, search, isOnlyDifferent }: TableProps) {
-  const all = useMemo(() => compare(runs), [runs]);
+function Table({ project, runs, search, isOnlyDifferent }: TableProps) {
+  const pair = useMemo(() => runs.map(({ run }) => run), [runs]);
+  const { data: diff } = useQuery(diffQuery(project, pair));
+  const all = useMemo(
+    () => [...compare(runs), ...(diff && runs.length === 2 ? [partings(diff)] : [])],
+    [runs, diff],
+  );
   const isMatch = matcher(search);
   const shown = all.map(({ title, rows }) => ({
     title,

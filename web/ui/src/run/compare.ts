@@ -1,6 +1,6 @@
 /** Runs side by side, path by path; pure. */
 
-import type { Run } from "../api/types";
+import type { Run, RunsDiff } from "../api/types";
 import { formatDate, formatDuration } from "../charts/axis";
 import { formatAny, formatStep, formatValue } from "../format";
 import { leaves } from "../path";
@@ -37,6 +37,16 @@ export function compare(runs: readonly Run[]): Comparison[] {
     },
     { title: "Run", rows: side(runs.map(facts), formatAny) },
   ];
+}
+
+/** Where the curves of two runs part: what each logged at the first step that differs. */
+export function partings({ keys }: RunsDiff): Comparison {
+  const rows = keys.map(({ key, step, a, b }) => ({
+    path: `${key} at step ${formatStep(step)}`,
+    texts: [a, b].map(measured),
+    isSame: false,
+  }));
+  return { title: "Curves part", rows };
 }
 
 function measured(value: unknown): string {
