@@ -67,6 +67,8 @@ def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggre
     sums = _Sums(row, starts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         own = cells.sum / cells.count
+        last = sums.mean(cells.last)[1]
+        place = None if x is None else sums.mean(x)[1]
         samples, mean = sums.mean(own)
         std = np.sqrt(sums.add((own[row] - sums.spread(mean)) ** 2) / (samples - 1))
         std[samples < 2] = np.nan
@@ -75,14 +77,14 @@ def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggre
     step = np.maximum.reduceat(cells.last_step[row], starts)
     columns: dict[str, Any] = {
         "step": step,
-        "x": step if x is None else sums.mean(x)[1],
+        "x": step if place is None else place,
         "min": np.where(count > 0, np.minimum.reduceat(cells.min[row], starts), np.nan),
         "max": np.where(count > 0, np.maximum.reduceat(cells.max[row], starts), np.nan),
         "mean": mean,
         "std": std,
         "stderr": stderr,
         "samples": samples,
-        "last": sums.mean(cells.last)[1],
+        "last": last,
         "count": count,
         "non_finite": np.add.reduceat(cells.non_finite[row], starts),
         "first_step": np.minimum.reduceat(cells.first_step[row], starts),

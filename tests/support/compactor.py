@@ -1,0 +1,85 @@
+"""The worker's fold, marks and compactor over a real store, without a queue: steps go in by hand, and
+time passes when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.wire import Frame
+from penstock_storage.interface import PointStore
+from penstock_workers.commit import Committer
+from penstock_workers.compactor import Compactor
+from penstock_workers.fold import Ints, Piece, fold
+from penstock_workers.leases import Leases, version
+from penstock_workers.resolver import Resolver
+from penstock_workers.series import SeriesTable
+from penstock_workers.tiers import dirty_columns
+
+__all__ = ["Bench"]
+
+F64 = npt.NDArray[np.float64]
+_EPOCH = 1
+
+
+@dataclass
+class _Parts:
+    """What the compactor uses of resolver, committer and leases."""
+
+    table: SeriesTable
+    late: list[tuple[Ints, Ints]] = field(default_factory=list)
+    is_stale: bool = False
+    number: int = 0
+    epochs: dict[int, int] = field(default_factory=lambda: {0: _EPOCH})
+
+
+class Bench:
+    """One worker that holds shard 0."""
+
+    def __init__(self, store: PointStore) -> None:
+        self.store = store
+        self.now_s = 1_000.0
+        self.parts = _Parts(SeriesTable(clock=lambda: self.now_s))
+        given = cast("Any", self.parts)
+        self.compactor = Compactor(
+            store, cast("Resolver", given), cast("Committer", given), cast("Leases", given)
+        )
+
+    async def log(self, key: int, run: int, lane: int, steps: Ints, values: F64) -> None:
+        """Commit these points of one series, as the worker would."""
+        parts = self.parts
+        parts.number += 1
+        name = (f"key{key}",)
+        series = parts.table.of_frame(run, lane, name)
+        if series is None:
+            series = parts.table.add_frame(run, lane, name, [key], shard=0)
+        times = 1_700_000_000_000_000 + steps * 1_000_000 + lane
+        frame = Frame(list(name), *(c.tobytes() for c in (steps.astype("<i8"), times, values)))
+        folded = fold([Piece(frame, series, run, lane, parts.number, 0)], parts.table)
+        rows, buckets = folded.late(parts.table)
+        if len(rows):
+            parts.late.append((rows, buckets))
+            marks = dirty_columns(parts.table, rows, buckets, is_dirty=True)
+            ver = np.full(len(rows), version(_EPOCH, parts.number), np.uint64)
+            await self.store.insert("dirty", {**marks, "ver": ver})
+        for table in ("points", "times", "series"):
+            await self.store.insert(table, getattr(folded, table))
+        parts.table.note_steps(folded.touched, folded.first, folded.last)
+
+    async def compact(self, passes: int = 1) -> None:
+        for _ in range(passes):
+            await self.compactor.run_once(asyncio.Lock())
+
+    async def settle(self) -> None:
+        """Let everything become idle, and build all of it."""
+        self.now_s += 10_000.0
+        await self.compact(3)
+
+    async def count(self, sql: str) -> int:
+        """The one number that a statement answers with."""
+        found = await self.store.query(f"SELECT ({sql}) AS n")
+        return int(np.asarray(found["n"])[0])
