@@ -26,6 +26,7 @@ _LONGEST_PATH = 500
 _LONGEST_NOTES = 4_096
 
 I64 = npt.NDArray[np.int64]
+Shape = tuple[str, ...]
 
 
 class RunTable:
@@ -121,9 +122,10 @@ class _Section:
     def __init__(self) -> None:
         self.columns: dict[str, Column] = {}
         self.is_full = False
-        self._digests: dict[int, int] = {}
-        self._shapes: dict[int, tuple[str, ...]] = {}
-        self._known_shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+        # By row: of the text that was read last, and the paths that it had.
+        self._digests: list[int | None] = []
+        self._shapes: list[Shape] = []
+        self._known_shapes: dict[Shape, Shape] = {}
 
     def cells(self, name: str, count: int) -> Cells:
         column = self.columns.get(name)
@@ -134,10 +136,13 @@ class _Section:
 
     def put(self, rows: I64, texts: Sequence[str]) -> None:
         """The JSON objects of these rows. Those that say what they said before cost nothing."""
-        alike: dict[tuple[str, ...], tuple[list[int], list[Iterable[object]]]] = {}
+        added = int(rows.max(initial=-1)) + 1 - len(self._digests)
+        self._digests += [None] * added
+        self._shapes += [()] * added
+        alike: dict[Shape, tuple[list[int], list[Iterable[object]]]] = {}
         for row, text in zip(rows.tolist(), texts, strict=True):
             digest = hash(text)
-            if self._digests.get(row) == digest:
+            if self._digests[row] == digest:
                 continue
             self._digests[row] = digest
             flat = _flattened(_decoded(text))
@@ -147,9 +152,7 @@ class _Section:
         for shape, (members, values) in alike.items():
             self._put_alike(self._known_shapes.setdefault(shape, shape), members, values)
 
-    def _put_alike(
-        self, shape: tuple[str, ...], members: list[int], values: list[Iterable[object]]
-    ) -> None:
+    def _put_alike(self, shape: Shape, members: list[int], values: list[Iterable[object]]) -> None:
         """Rows that have the same paths: column by column."""
         rows = np.array(members, np.int64)
         self._clear_lost(shape, members)
@@ -161,13 +164,14 @@ class _Section:
                     continue
                 column = self.columns[path] = Column()
             column.put(rows, column_values)
-        self._shapes.update(dict.fromkeys(members, shape))
-
-    def _clear_lost(self, shape: tuple[str, ...], members: list[int]) -> None:
-        """What these rows had and have no more."""
-        before: dict[tuple[str, ...], list[int]] = {}
         for row in members:
-            old = self._shapes.get(row, shape)
+            self._shapes[row] = shape
+
+    def _clear_lost(self, shape: Shape, members: list[int]) -> None:
+        """What these rows had and have no more."""
+        before: dict[Shape, list[int]] = {}
+        for row in members:
+            old = self._shapes[row]
             if old is not shape:
                 before.setdefault(old, []).append(row)
         for old, changed in before.items():
