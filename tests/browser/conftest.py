@@ -67,8 +67,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("sweep")) as up:
         for number in range(RUNS):
             up.post("/v1/batches", run_body(number))
-        last = f"/v1/projects/local/sweep/keys?runs=run-{RUNS - 1:03d}"
-        wait_until(lambda: len(up.get(last)["keys"]) == 3, 60)
+        wait_until(lambda: has_all(up), 60)
         yield up
 
 
@@ -76,3 +75,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def sweep_url(sweep: Up) -> str:
     """Where the sweep's page is; further parameters can be appended with `&`."""
     return f"{sweep.url}/?project=local/sweep"
+
+
+def has_all(up: Up) -> bool:
+    """Whether the whole sweep can be read."""
+    projects = up.get("/v1/projects")["projects"]
+    if [project["runs"] for project in projects] != [RUNS]:
+        return False
+    keys = up.get("/v1/projects/local/sweep/keys")["keys"]
+    return [key["runs"] for key in keys] == [RUNS] * 3

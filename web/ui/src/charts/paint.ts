@@ -122,29 +122,16 @@ function traceBetween(
   });
 }
 
-function traceRange(ctx: CanvasRenderingContext2D, part: Part): void {
-  const { max, min } = part.curve;
-  traceBetween(
-    ctx,
-    part,
-    (i) => max[i],
-    (i) => min[i],
-  );
-}
-
 /** What the band covers: all points, or one standard deviation; a single sample has none. */
 function traceBand(ctx: CanvasRenderingContext2D, part: Part): void {
-  const { mean, std } = part.curve;
-  if (!part.isStd || !std) {
-    traceRange(ctx, part);
-    return;
-  }
-  const half = (i: number) => (Number.isNaN(std[i]) ? 0 : std[i]);
+  const { mean, std, max, min } = part.curve;
+  const isStd = part.isStd && std !== null;
+  const half = (i: number) => (isStd && !Number.isNaN(std[i]) ? std[i] : 0);
   traceBetween(
     ctx,
     part,
-    (i) => mean[i] + half(i),
-    (i) => mean[i] - half(i),
+    (i) => (isStd ? mean[i] + half(i) : max[i]),
+    (i) => (isStd ? mean[i] - half(i) : min[i]),
   );
 }
 
@@ -152,16 +139,23 @@ function paintBand(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ra
   traceBand(ctx, part);
   ctx.globalAlpha = stroke.bandAlpha;
   ctx.fill();
-  if (part.isStd) traceRange(ctx, part);
-  paintEdge(ctx, stroke, ratio);
+  paintEdges(ctx, part, stroke, ratio);
 }
 
-/** The hairline around the path just traced. */
-function paintEdge(ctx: CanvasRenderingContext2D, stroke: Stroke, ratio: number): void {
+/** Hairlines along the highest and the lowest points. */
+function paintEdges(
+  ctx: CanvasRenderingContext2D,
+  part: Part,
+  stroke: Stroke,
+  ratio: number,
+): void {
   if (stroke.edgeAlpha === 0) return;
   ctx.globalAlpha = stroke.edgeAlpha;
   ctx.lineWidth = 0.75 * ratio;
-  ctx.stroke();
+  for (const edge of [part.curve.max, part.curve.min]) {
+    traceLine(ctx, part, edge);
+    ctx.stroke();
+  }
 }
 
 let scratch: CanvasRenderingContext2D | null = null;
@@ -197,8 +191,7 @@ function paintCrowd(
     apart.fill();
     if (stroke.edgeAlpha === 0) continue;
     ctx.strokeStyle = stroke.colour;
-    traceRange(ctx, part);
-    paintEdge(ctx, stroke, frame.ratio);
+    paintEdges(ctx, part, stroke, frame.ratio);
   }
   ctx.globalAlpha = CROWD_ALPHA;
   ctx.drawImage(apart.canvas, 0, 0, width, height, 0, 0, width, height);

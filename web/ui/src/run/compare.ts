@@ -46,7 +46,7 @@ export function partings({ keys }: RunsDiff): Comparison {
     texts: [a, b].map(measured),
     isSame: false,
   }));
-  return { title: "Curves part", rows };
+  return { title: "Where the curves part", rows };
 }
 
 function measured(value: unknown): string {
