@@ -156,14 +156,14 @@ async def read_logged_fields(store: PointStore, keys: Collection[int]) -> list[L
     within = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
     numbers = await select(
         store,
-        "SELECT key, uniqExact(run) AS runs, minIf(value, isFinite(value)) AS low,"
+        "SELECT key, groupBitmap(run) AS runs, minIf(value, isFinite(value)) AS low,"
         " maxIf(value, isFinite(value)) AS high, countIf(isFinite(value)) AS finite FROM"
         " (SELECT key, run, tupleElement(last, 2) AS value"
         f" FROM {DATABASE}.series FINAL WHERE {within}) GROUP BY key",
     )
     texts = await select(
         store,
-        "SELECT key, uniqExact(run) AS runs,"
+        "SELECT key, groupBitmap(run) AS runs,"
         f" arrayStringConcat(groupUniqArray({_MOST_VALUES})(json), '\\n') AS texts"
         f" FROM {DATABASE}.values WHERE {within} AND kind IN ({_SCALARS})"
         f" AND length(json) <= {_LONGEST_JSON} GROUP BY key",

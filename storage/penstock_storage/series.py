@@ -214,7 +214,7 @@ async def count_runs(
         where += f" AND run IN ({int_list(runs)})"
     columns = await select(
         store,
-        f"SELECT key, uniqExact(run) AS runs FROM {DATABASE}.series WHERE {where} GROUP BY key",
+        f"SELECT key, groupBitmap(run) AS runs FROM {DATABASE}.series WHERE {where} GROUP BY key",
     )
     wanted = keys if isinstance(keys, set | frozenset | dict) else set(keys)
     key, count = _column(columns, "key", np.uint32), _column(columns, "runs", np.int64)
