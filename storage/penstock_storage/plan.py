@@ -24,6 +24,10 @@ __all__ = ["FOREVER", "Plan", "Range", "Window", "choose_shift", "plan_chart"]
 FOREVER = 2**62
 """Beyond every step (they lie within ±2^53), with room to calculate."""
 _MAX_DIRTY_WINDOWS = 4
+_MOST_POINTS = 1_000_000
+_FEWEST_STEPS = 64 << TIER_SHIFT
+"""Many long curves, seen closely, are read from the narrowest tier in fewer buckets than asked for,
+if there remain 64: their points would take a hundred times as long."""
 
 I64 = npt.NDArray[np.int64]
 _NONE = np.empty(0, np.int64)
@@ -95,7 +99,8 @@ def plan_chart(
     ends: Mapping[LaneId, int] | None = None,
     dirty: Dirty | None = None,
 ) -> Plan | None:
-    """The plan for these series, or None if they hold nothing that is visible.
+    """The plan for these series in at most `buckets` buckets (two, if they reach across 0 and it is
+    one), or None if they hold nothing that is visible.
 
     `visible` is the range asked for, for all lanes or by lane (lanes that are absent: nothing);
     `ends` are the cuts of the latest attempt.
@@ -105,6 +110,9 @@ def plan_chart(
         return None
     first, last = min(part.first for part in parts), max(part.last for part in parts)
     shift = choose_shift(first, last, buckets)
+    tiered = sum(part.last - part.first + 1 for part in parts if part.tiered != NEVER)
+    if shift < TIER_SHIFT and tiered > _MOST_POINTS and last - first >= _FEWEST_STEPS:
+        shift = TIER_SHIFT
     # What arrives from now on outside of these buckets is for the next chart.
     begin, end = first >> shift << shift, ((last >> shift) + 1) << shift
     levels = [level for level in reversed(TIER_SHIFTS) if level <= shift]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +140,21 @@ def test_a_long_series_takes_few_rows_at_every_zoom() -> None:
             assert plan is not None
             assert plan.tier_rows <= 500 * 4 + 2 * 3 * 8
             assert plan.point_rows <= (2 * 256 if plan.shift >= 8 else size)
+
+
+def test_many_long_curves_are_not_read_point_by_point() -> None:
+    series = table([(0, 99_999, 100_096)] * 200)
+    few = SeriesTable(*(getattr(series, f.name)[:10] for f in fields(series)))
+    for lo, hi in ((0, 50_000), (11_111, 33_333)):
+        many, alone = (plan_chart(each, 500, visible=Range(lo, hi)) for each in (series, few))
+        assert many is not None
+        assert alone is not None
+        assert many.point_rows <= 200 * 2 * 256
+        assert many.tier_rows >= 200 * 64
+        assert alone.shift < many.shift
+    close = plan_chart(series, 500, visible=Range(1_000, 9_000))
+    assert close is not None
+    assert not close.tier_rows
 
 
 def test_thousands_of_windows_make_short_statements() -> None:
