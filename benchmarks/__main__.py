@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import disk, fresh, gateway, idle, ingest, native, sweep
+from benchmarks import disk, fresh, gateway, history, idle, ingest, native, sweep
 from benchmarks.machine import describe
 from benchmarks.peers import beside_peers
 from benchmarks.report import Row, print_table, save
@@ -22,6 +22,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P8": fresh.rows,
     "P9": disk.rows,
     "P10": idle.rows,
+    "P14": history.rows,
 }
 
 

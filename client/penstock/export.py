@@ -175,7 +175,10 @@ class Exporter:
             unfinished = folder / f".{number:06d}.part"
             query = path + _query({**self._options, **part})
             _repeatedly(partial(self._fetch, query, unfinished))
-            _keep(unfinished, final)
+            if unfinished.stat().st_size:
+                _keep(unfinished, final)
+            else:  # its rows were deleted meanwhile
+                unfinished.unlink()
 
     def _fetch(self, path: str, target: Path) -> None:
         with target.open("wb") as file:

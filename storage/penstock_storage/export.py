@@ -33,7 +33,7 @@ Layout = Literal["wide", "long"]
 MOST_COLUMNS = 10_000
 """Keys of a wide table at most."""
 
-_CELLS = 2_000_000
+_CELLS = 4_000_000
 _SETTINGS = {
     "max_query_size": str(2**27),
     "max_ast_elements": str(10**7),
@@ -180,21 +180,26 @@ async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
 async def _parts(
     store: PointStore, query: ExportQuery, columns: Sequence[Column]
 ) -> list[tuple[int, int]]:
-    """The range cut after every so many logged steps."""
+    """The range up to the last step, cut after every so many logged ones."""
     where = f"run = {int(query.run)} AND step >= {int(query.lo)} AND step < {int(query.hi)}"
     rows = max(1, _CELLS // await _cells_per_step(store, query, columns, where))
+    steps = f"SELECT step FROM {DATABASE}.times PREWHERE {where}"
+    if texts := [each.key for each in columns if each.is_text]:  # values have no row in times
+        steps += (
+            f" UNION ALL SELECT step FROM {DATABASE}.values"
+            f" PREWHERE key IN ({int_list(texts)}) AND {where}"
+        )
     found = await select(
         store,
-        "SELECT min(s.step) AS start, count() AS steps FROM ("
-        f"SELECT step, intDiv(rowNumberInAllBlocks(), {rows}) AS part FROM ("
-        f"SELECT step FROM {DATABASE}.times PREWHERE {where} ORDER BY step"
-        ")) AS s GROUP BY s.part ORDER BY start SETTINGS max_threads = 1",
+        "SELECT min(s.step) AS start, max(s.step) AS last FROM ("
+        f"SELECT step, intDiv(rowNumberInAllBlocks(), {rows}) AS part"
+        f" FROM (SELECT step FROM ({steps}) ORDER BY step)"
+        ") AS s GROUP BY s.part ORDER BY start SETTINGS max_threads = 1",
     )
-    starts = np.unique(np.asarray(found["start"])).tolist() if found else []
-    # The first part and the last reach beyond the steps that have a time: what lies there, if
-    # anything does, is theirs.
-    bounds = [query.lo, *starts[1:], query.hi]
-    return list(pairwise(bounds))
+    if not found:
+        return []
+    starts = np.unique(np.asarray(found["start"])).tolist()
+    return list(pairwise([query.lo, *starts[1:], int(np.max(found["last"])) + 1]))
 
 
 async def _cells_per_step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 import socket
 import stat
@@ -17,10 +18,15 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from support.postgres import running_postgres, why_no_postgres
+from support.redis import running_redis
+from support.stack import running_stack
+from support.store import running_store
 from support.up import Up, end_shipper, running_up, start_up, wait_until
 
 from penstock_storage.archive import generations
 from penstock_storage.blobs import open_blobs
+from penstock_storage.connect import open_catalog
 
 TRAIN = """
 import math, penstock as wandb
@@ -51,9 +57,11 @@ BLOB = b"a picture of no particular thing" * 1000
 DIGEST = hashlib.sha256(BLOB).hexdigest()
 
 
-def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+def cli(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "penstock.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    named = {f"PENSTOCK_{name.upper()}": value for name, value in settings.items()}
+    environ = {**os.environ, **named}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
 
 
 def copied(*arguments: str) -> None:
@@ -100,7 +108,7 @@ async def _put_blob(folder: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.smoke
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_all_is_back_after_the_data_is_gone(tmp_path: Path) -> None:
     data, copies = tmp_path / "data", tmp_path / "copies"
     with running_up(tmp_path) as up:
@@ -130,7 +138,7 @@ def test_all_is_back_after_the_data_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_clients_send_again_what_the_copy_lacks(tmp_path: Path) -> None:
     data, copies, flags = tmp_path / "data", tmp_path / "copies", tmp_path / "flags"
     flags.mkdir()
@@ -165,7 +173,7 @@ def test_clients_send_again_what_the_copy_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     data, copies, new = tmp_path / "data", tmp_path / "copies", tmp_path / "new"
     with running_up(tmp_path) as up:
@@ -210,3 +218,62 @@ def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     (generation / "manifest.json").write_text(manifest)
     copied("restore", "--from", str(generation), "--data", str(new))
     assert not list(tmp_path.glob(".*restoring"))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+async def test_an_installation_by_url_moves_to_postgres_and_back(tmp_path: Path) -> None:
+    if reason := why_no_postgres():
+        pytest.skip(reason)
+    copies, again, new = tmp_path / "copies", tmp_path / "again", tmp_path / "new"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    async with running_stack(tmp_path / "one", workers=1) as stack:
+        blobs = tmp_path / "one" / "blobs"
+        await _put_blob(blobs)
+        body = {"project": "kept", "run": "r", "rows": [{"step": 1, "v": 1.5, "s": "text"}]}
+        status, _ = await stack.post_raw(json.dumps(body).encode(), content_type="application/json")
+        assert status == 202
+        await stack.drained()
+        source = {**stack.settings, "blobs_url": f"file://{blobs}"}
+        done = await asyncio.to_thread(cli, "backup", "--settings", "--to", str(copies), **source)
+        assert done.returncode == 0, done.stderr
+        # Neither stores that hold something, nor a queue that has served them, are written to.
+        restore = ("restore", "--settings", "--from", str(copies))
+        done = await asyncio.to_thread(cli, *restore, **source)
+        assert done.returncode == 1
+        assert "queue has data of another store" in done.stderr
+        done = await asyncio.to_thread(cli, *restore, **source, prefix="other")
+        assert done.returncode == 1
+        assert "not empty" in done.stderr
+        before = await stack.catalog.all_names()
+        async with (
+            running_store(tmp_path / "two") as store,
+            running_redis(tmp_path / "two") as redis,
+            running_postgres() as postgres,
+        ):
+            target = {
+                "store_url": store.url,
+                "store_token": store.token,
+                "redis_url": redis.url,
+                "catalog_url": await postgres.new_database(),
+                "blobs_url": f"file://{tmp_path / 'two' / 'blobs'}",
+            }
+            done = await asyncio.to_thread(cli, *restore, **target)
+            assert done.returncode == 0, done.stderr
+            catalog = open_catalog(target["catalog_url"])
+            assert sorted(await catalog.all_names()) == sorted(before)
+            await catalog.close()
+            done = await asyncio.to_thread(
+                cli, "backup", "--settings", "--to", str(again), **target
+            )
+            assert done.returncode == 0, done.stderr
+    (one,), (two,) = generations(copies), generations(again)
+    rows = [json.loads((path / "manifest.json").read_text())["files"] for path in (one, two)]
+    assert rows[0].keys() == rows[1].keys()
+    for name in ("points", "times", "values", "catalog", "blobs", "names", "applied"):
+        assert rows[0][name]["rows"] == rows[1][name]["rows"] > 0, name
+    done = await asyncio.to_thread(cli, "restore", "--from", str(again), "--data", str(new))
+    assert done.returncode == 0, done.stderr
+    assert "holds no secrets" in done.stdout
+    assert (new / "blobs" / "sha256" / DIGEST[:2] / DIGEST).read_bytes() == BLOB

@@ -221,6 +221,18 @@ async def test_equals_brute_force_in_parts_of_any_size(
         assert [((row["_step"], row["_lane"]), cells(row)) for row in rows] == wanted
 
 
+async def test_values_alone_are_rows_too(
+    store: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_CELLS", 8)
+    run = next(_numbers)
+    await add_values(store, run, 4, {step: ("string", f'"{step}"') for step in range(7)})
+    query = ExportQuery(run, [lane_row(run, 0)], NAMES)
+    assert len((await open_export(store, query)).parts) == 4
+    found = await table(store, query)
+    assert found["note"].to_pylist() == [str(step) for step in range(7)]
+
+
 async def test_a_version_changes_with_every_commit(store: ClickHouse) -> None:
     run = next(_numbers)
     await store_series(store, [SeriesData(1, run, 0, {0: 1.0})])
