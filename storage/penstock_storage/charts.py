@@ -191,12 +191,13 @@ class ChartReader:
         )
 
     async def _read_dirty(self, query: ChartQuery, *, is_guess: bool) -> Dirty | None:
-        """The dirty buckets; None as a guess for series that are not known to have tiers.
+        """The dirty buckets; None as a guess for series that were seen to have no tiers.
 
         Always read before the tiers themselves: a bucket that is mended in between is then read
         from points, or from its new row.
         """
-        if is_guess and not self._spans.have_tiers(query.keys, query.runs):
+        known = self._spans.are_fresh(query.keys, query.runs)
+        if is_guess and known and not self._spans.have_tiers(query.keys, query.runs):
             return None
         return await read_dirty(self._store, query.runs, query.keys, TIER_SHIFT)
 
