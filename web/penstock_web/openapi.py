@@ -8,7 +8,7 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import charts, diff, export, keys, runs, site
+from penstock_web.models import charts, diff, export, history, keys, runs, site
 
 __all__ = ["OPERATIONS"]
 
@@ -16,6 +16,7 @@ OPERATIONS: list[Operation] = [
     *site.OPERATIONS,
     *runs.OPERATIONS,
     *keys.OPERATIONS,
+    *history.OPERATIONS,
     *charts.OPERATIONS,
     *diff.OPERATIONS,
     *export.OPERATIONS,

@@ -11,8 +11,9 @@ from penstock.errors import PenstockError
 from penstock_storage.history import HistoryQuery, read_history
 from penstock_storage.interface import LaneRow, PointStore, RunRow
 from penstock_storage.plan import FOREVER
+from penstock_web.models.history import RowsQuery
 from penstock_web.names import Names
-from penstock_web.requests import bad_field, integer_param
+from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
 
 __all__ = ["HistoryHandler", "origin_us"]
@@ -55,30 +56,21 @@ class HistoryHandler:
 
     async def _query(self, request: web.Request, row: RunRow) -> HistoryQuery | None:
         """None if a key is asked for that the project does not have."""
-        mode = request.query.get("lanes", "latest")
-        if mode not in ("latest", "all"):
-            raise bad_field("lanes must be latest or all")
-        lo = integer_param(request, "min_step", -FOREVER)
-        hi = integer_param(request, "max_step", FOREVER)
-        asked = {
-            name
-            for text in request.query.getall("keys", [])
-            for name in text.split(",")
-            if name and name not in _ALWAYS
-        }
+        asked = query_of(request, RowsQuery)
+        keys = set(asked.keys) - _ALWAYS
         names = await self._names.all_keys(row.project_number)
-        if not asked <= names.keys():
+        if not keys <= names.keys():
             return None
         lanes = await self._names.lanes([row.number])
         return HistoryQuery(
             run=row.number,
             lanes=lanes,
             names={number: name for name, number in names.items()},
-            keys=[names[name] for name in asked],
-            lo=lo,
-            hi=hi,
+            keys=[names[name] for name in keys],
+            lo=-FOREVER if asked.min_step is None else asked.min_step,
+            hi=FOREVER if asked.max_step is None else asked.max_step,
             origin_us=origin_us(row, lanes),
-            by_lane=mode == "all",
+            by_lane=asked.lanes == "all",
         )
 
 
