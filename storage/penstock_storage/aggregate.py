@@ -128,12 +128,13 @@ def _rows_of_groups(cells: Partials, members: Membership) -> tuple[I64, I64]:
     """Each row of `cells` once for each group it belongs to: (row, group and bucket), by these."""
     curve = cells.cell >> CELL_BITS
     order = np.argsort(members.curve, kind="stable")
-    known = members.curve[order]
-    first = np.searchsorted(known, curve, side="left")
-    times = np.searchsorted(known, curve, side="right") - first
-    row = np.repeat(np.arange(len(curve)), times)
-    at = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-    group = members.group[order][np.repeat(first, times) + at]
-    group_cell = (group << CELL_BITS) | (cells.cell[row] & ((1 << CELL_BITS) - 1))
+    known, groups = members.curve[order], members.group[order]
+    bounds = np.searchsorted(known, np.arange(int(curve[-1]) + 2)) if len(curve) else known
+    times = np.diff(bounds)[curve]
+    row, at = np.arange(len(curve)), bounds[curve]
+    if not (times == 1).all():
+        row = np.repeat(row, times)
+        at = np.repeat(at, times) + np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+    group_cell = (groups[at] << CELL_BITS) | (cells.cell[row] & ((1 << CELL_BITS) - 1))
     by = np.argsort(group_cell, kind="stable")
     return row[by], group_cell[by]
