@@ -61,6 +61,10 @@ class Up:
             timeout=60,
         )
 
+    def start_python(self, code: str) -> subprocess.Popen[bytes]:
+        """The same, without waiting for its end."""
+        return subprocess.Popen([sys.executable, "-c", code], env=self.environ)
+
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """End the supervisor and wait for it."""
         self.process.send_signal(number)
