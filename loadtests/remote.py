@@ -16,7 +16,7 @@ from benchmarks.ledger import Ledger
 from loadtests.shapes import Kind
 from penstock.wire import CONTENT_TYPE, join_batches
 
-__all__ = ["Server", "check"]
+__all__ = ["Server", "check", "compare"]
 
 
 class Server:
@@ -75,13 +75,14 @@ async def check(url: str, api_key: str, kind: Kind, sent: Mapping[WriterPlan, in
         entity = await server.entity()
         for plan, batches in sent.items():
             rows = await server.history(entity, kind, plan)
-            _compare(ledger, kind, plan, batches, rows)
+            compare(ledger, kind, plan, batches, rows)
     return ledger
 
 
-def _compare(
+def compare(
     ledger: Ledger, kind: Kind, plan: WriterPlan, batches: int, rows: list[dict[str, Any]]
 ) -> None:
+    """Add one writer's rows to the ledger."""
     steps, values = expected(kind.batch, plan, batches)
     by_step: dict[int, dict[str, Any]] = {}
     names = key_names(kind.batch)
