@@ -13,6 +13,7 @@ import pytest_asyncio
 from support.site import Site, running_site
 
 from penstock_storage.interface import RunChange, RunRef
+from penstock_web.openapi import OPERATIONS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -210,6 +211,17 @@ async def test_charts_of_strangers_are_missing(site: Site) -> None:
     foreign = await post_chart(site, 404, **asked, entity="strangers", project="private")
     missing = await post_chart(site, 404, **asked, entity="nobody", project="private")
     assert foreign["error"]["code"] == missing["error"]["code"] == "not_found"
+
+
+async def test_every_route_is_in_the_document(site: Site) -> None:
+    routes = {
+        (route.method, route.resource.canonical)
+        for route in site.client.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    documented = {(operation.method, operation.path) for operation in OPERATIONS}
+    served = {(method, path) for method, path in routes if path.startswith("/v1/")}
+    assert served - {("GET", "/v1/openapi.json")} == documented
 
 
 OPEN = ("/v1/session", "/v1/openapi.json")
