@@ -106,6 +106,22 @@ def test_a_hidden_run_leaves_its_group(sweep_url: str, open_page: Open) -> None:
     expect(groups.first).to_contain_text("1 run")
 
 
+def test_processes_are_drawn_as_one_as_a_mean_or_each(sweep_url: str, open_page: Open) -> None:
+    page = open_page(sweep_url)
+    settle(page)
+    asked = watch_charts(page)
+    page.get_by_role("button", name="Chart settings").click()
+    choice = page.get_by_role("group", name="Processes of a run")
+    for name, field, value in (("Mean ± band", "aggregate", "ranks"), ("Each", "lanes", "rank")):
+        with page.expect_response("**/v1/charts"):
+            choice.get_by_text(name).click()
+        settle(page)
+        assert asked[-1][field] == value
+    page.keyboard.press("Escape")
+    point_at(page, 0.5, 0.5)
+    expect(page.locator(".tooltip-name").first).to_contain_text("rank 0")
+
+
 def test_pointing_at_a_curve_marks_its_run_everywhere(sweep_url: str, open_page: Open) -> None:
     page = open_page(sweep_url)
     settle(page)
@@ -171,7 +187,11 @@ def test_the_keyboard_drives_the_panels(sweep_url: str, open_page: Open) -> None
     page.keyboard.press("ArrowRight")
     expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("s")
-    expect(page.get_by_label("Smoothing as a number")).to_have_value("0.6")
+    expect(full.get_by_label("Smoothing as a number")).to_have_value("0.6")
+    # On the slider the arrows are the slider's.
+    full.get_by_label("Smoothing", exact=True).press("ArrowRight")
+    expect(full.get_by_label("Smoothing as a number")).not_to_have_value("0.6")
+    expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("Escape")
     expect(full).to_have_count(0)
     page.keyboard.press("t")

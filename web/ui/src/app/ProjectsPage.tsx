@@ -114,7 +114,7 @@ function ProjectRow({ project, hasEntity, now }: RowProps) {
         <time className="project-row-age" title={new Date(updated_at * 1000).toLocaleString()}>
           {isLive ? "active now" : `active ${formatAge(updated_at, now)} ago`}
         </time>
-        <time className="project-row-made">begun {formatAge(created_at, now)} ago</time>
+        <time className="project-row-made">created {formatAge(created_at, now)} ago</time>
       </Link>
     </li>
   );

@@ -17,6 +17,11 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
+/** The arrows move what has the focus. */
+function isSlider(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches("input[type=range], [role=separator]");
+}
+
 const focused = () => document.activeElement?.closest<HTMLElement>("[data-panel]") ?? null;
 
 function currentPanel(): string | null {
@@ -93,8 +98,10 @@ export function useKeys(keys: readonly string[]): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-      if (event.key === "Escape") leave(event.target);
-      else if (!isTyping(event.target) && ACTIONS[event.key]?.(keys)) event.preventDefault();
+      const { key, target } = event;
+      const isTheirs = isTyping(target) || (isSlider(target) && key.startsWith("Arrow"));
+      if (key === "Escape") leave(target);
+      else if (!isTheirs && ACTIONS[key]?.(keys)) event.preventDefault();
     };
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);

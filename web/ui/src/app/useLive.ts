@@ -12,6 +12,9 @@ const NEW_RUNS_DELAY_MS = 300;
 const RUNS_DELAY_MS = 2_000;
 /** New keys of a run that goes on are not announced; advancing projects are asked this often. */
 const KEYS_DELAY_MS = 3_000;
+/** The more keys there are, the less often all of them are asked again. */
+const DELAY_PER_KEY_MS = 2;
+const FIELDS_DELAY_MS = 15_000;
 
 export function useLive({ entity, project }: ProjectRef): Live {
   const client = useQueryClient();
@@ -35,23 +38,36 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
     for (const id of news) seen.add(id);
     return news.length > 0;
   };
-  const askRuns = atMostEvery(RUNS_DELAY_MS, () => {
-    ask(runs);
-    ask(["run", ref.entity, ref.project]);
-  });
-  const askNewRuns = atMostEvery(NEW_RUNS_DELAY_MS, () => {
-    ask(runs);
-    ask(projectsQuery.queryKey);
-  });
-  const askKeys = atMostEvery(KEYS_DELAY_MS, () => {
-    ask(keysQuery(ref).queryKey.slice(0, 3) as string[]);
-    ask(fieldsQuery(ref).queryKey);
-  });
+  const keys = keysQuery(ref).queryKey.slice(0, 3) as string[];
+  const keysDelay = () => {
+    const known = client.getQueryData(keysQuery(ref).queryKey)?.length ?? 0;
+    return KEYS_DELAY_MS + DELAY_PER_KEY_MS * known;
+  };
+  const askRuns = atMostEvery(
+    () => RUNS_DELAY_MS,
+    () => {
+      ask(runs);
+      ask(["run", ref.entity, ref.project]);
+    },
+  );
+  const askNewRuns = atMostEvery(
+    () => NEW_RUNS_DELAY_MS,
+    () => {
+      ask(runs);
+      ask(projectsQuery.queryKey);
+    },
+  );
+  const askKeys = atMostEvery(keysDelay, () => ask(keys));
+  const askFields = atMostEvery(
+    () => FIELDS_DELAY_MS,
+    () => ask(fieldsQuery(ref).queryKey),
+  );
   return new Live(ref, {
     changed(ids) {
       if (ids === null || isNew(ids)) askNewRuns();
       else askRuns();
       askKeys();
+      askFields();
     },
     advanced(lastSteps) {
       if (isNew(Object.keys(lastSteps))) askNewRuns();
@@ -78,7 +94,7 @@ function advance(run: Run, lastSteps: Record<string, number>): Run {
 }
 
 /** Calls after the delay, however often it was asked for meanwhile. */
-function atMostEvery(delayMs: number, call: () => void): () => void {
+function atMostEvery(delayMs: () => number, call: () => void): () => void {
   let isWaiting = false;
   return () => {
     if (isWaiting) return;
@@ -86,6 +102,6 @@ function atMostEvery(delayMs: number, call: () => void): () => void {
     setTimeout(() => {
       isWaiting = false;
       call();
-    }, delayMs);
+    }, delayMs());
   };
 }

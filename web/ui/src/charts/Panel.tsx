@@ -4,6 +4,7 @@ import { useRef } from "react";
 import { ApiError } from "../api/http";
 import { CloseIcon, ExpandIcon, PinIcon } from "../app/icons";
 import { usePage } from "../app/page";
+import { ChartControls } from "../app/Toolbar";
 import { useView, view } from "../state/view";
 import { splitKey } from "./sections";
 import { type PlotState, usePlot } from "./usePlot";
@@ -34,6 +35,7 @@ export function Panel({ name, isFull = false }: Props) {
           {rest}
         </h3>
         <span ref={value} className="panel-value" />
+        {isFull && <ChartControls />}
         <div className="panel-actions">
           <button
             type="button"

@@ -15,7 +15,7 @@ export function Facts({ run }: { run: Run }) {
   const info = run.info ?? {};
   const git = info.git as { commit?: string; remote?: string; branch?: string } | undefined;
   const facts: [string, unknown][] = [
-    ["Begun", formatDate(run.created_at)],
+    ["Created", formatDate(run.created_at)],
     [run.state === "running" ? "Running for" : "Took", formatDuration(end - run.created_at)],
     ["Steps", run.last_step === null ? null : formatStep(run.last_step)],
     ["Id", run.run],
