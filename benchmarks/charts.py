@@ -60,7 +60,8 @@ def measured(sizes: list[str], *, several: bool = True, busy: bool = False) -> I
         cases += _SEVERAL
     with running() as stack:
         uvloop.run(fill(stack, cases))
-        yield from uvloop.run(_rows(stack, cases))
+        for case in cases:
+            yield from uvloop.run(_rows(stack, case))
         if busy:
             quiet = uvloop.run(_medians(stack, cases))
             with _ingesting(stack):
@@ -69,17 +70,14 @@ def measured(sizes: list[str], *, several: bool = True, busy: bool = False) -> I
                 yield _busy_row(case, before, after)
 
 
-async def _rows(stack: Stack, cases: list[Case]) -> list[Row]:
-    found = []
-    for case in cases:
-        async with _session(stack) as session:
-            full = await _times(session, stack, case, zoomed=False)
-            zoomed = await _times(session, stack, case, zoomed=True)
-        first = await _first_after_restart(stack, case)
-        full_row = _row(case, "full range", full)
-        reference = f"first after a restart {first * 1e3:.0f} ms"
-        found += [dataclasses.replace(full_row, reference=reference), _row(case, "zooms", zoomed)]
-    return found
+async def _rows(stack: Stack, case: Case) -> list[Row]:
+    async with _session(stack) as session:
+        full = await _times(session, stack, case, zoomed=False)
+        zoomed = await _times(session, stack, case, zoomed=True)
+    first_s = await _first_after_restart(stack, case)
+    whole = _row(case, "full range", full)
+    reference = f"first after a restart {first_s * 1e3:.0f} ms"
+    return [dataclasses.replace(whole, reference=reference), _row(case, "zooms", zoomed)]
 
 
 def _row(case: Case, what: str, times_s: list[float]) -> Row:
@@ -115,7 +113,7 @@ async def _times(
     rng = random.Random(case.points)
     times_s = []
     for number in range(_WARM + _REQUESTS):
-        span = _zoom(case, rng) if zoomed else (0, case.points - 1)
+        span = _zoom(case, rng) if zoomed else None
         took_s = await _ask(session, stack, case, span)
         if number >= _WARM:
             times_s.append(took_s)
@@ -132,13 +130,14 @@ def _zoom(case: Case, rng: random.Random) -> tuple[int, int]:
 
 
 async def _ask(
-    session: aiohttp.ClientSession, stack: Stack, case: Case, span: tuple[int, int]
+    session: aiohttp.ClientSession, stack: Stack, case: Case, span: tuple[int, int] | None
 ) -> float:
     """Seconds from the request to the last byte; raises if a spike is not in the answer."""
-    body = {
-        "project": PROJECT, "runs": case.run_names, "keys": [KEY], "buckets": _BUCKETS,
-        "from": span[0], "to": span[1],
-    }  # fmt: skip
+    body: dict[str, object] = {"project": PROJECT, "runs": case.run_names, "keys": [KEY]}
+    body["buckets"] = _BUCKETS
+    low, high = span or (0, case.points - 1)
+    if span is not None:
+        body |= {"from": low, "to": high}
     started = time.perf_counter()
     async with session.post(f"{stack.url}/v1/charts", json=body) as reply:
         content = await reply.read()
@@ -147,8 +146,8 @@ async def _ask(
     series = msgpack.unpackb(content)["series"]
     found = {each["run"]: np.frombuffer(each["max"], "<f8").max() for each in series}
     for run in case.run_names:
-        if span[0] <= case.spike_at(run) <= span[1] and found.get(run) != SPIKE:
-            raise RuntimeError(f"the spike of {run} is not in the chart of {span}")
+        if low <= case.spike_at(run) <= high and found.get(run) != SPIKE:
+            raise RuntimeError(f"the spike of {run} is not in the chart of {low} … {high}")
     return took_s
 
 
@@ -170,7 +169,7 @@ async def _first_after_restart(stack: Stack, case: Case) -> float:
             try:
                 async with session.get(f"{stack.url}/readyz") as reply:
                     if reply.status == 200:
-                        return await _ask(session, stack, case, (0, case.points - 1))
+                        return await _ask(session, stack, case, None)
             except aiohttp.ClientError:
                 continue
 
