@@ -14,6 +14,7 @@ from penstock_common.checks import checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.body import BodyReader
+from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
 from penstock_ingest.operations import NewRun
 from penstock_storage.interface import Catalog, RunChange, RunRef, RunRow
@@ -34,7 +35,7 @@ class RunHandler:
         metrics: GatewayMetrics,
     ) -> None:
         self._authenticator = authenticator
-        self._catalog = catalog
+        self._creations = Creations(catalog)
         self._bodies = bodies
         self._metrics = metrics
 
@@ -50,13 +51,8 @@ class RunHandler:
             check_name("project", asked.project),
             check_name("run", new_run_id() if asked.run is None else asked.run),
         )
-        existed = await self._catalog.run(ref) is not None
-        run = (await self._catalog.ensure_runs([ref]))[ref]
-        changes = _changes(run.number, asked)
-        if changes:
-            await self._catalog.apply_changes(changes, time.time_ns() // 1000)
-            run = await self._catalog.run(ref) or run
-        return json_response(_shown(run), status=200 if existed else 201)
+        made = await self._creations.make(ref, lambda number: _changes(number, asked))
+        return json_response(_shown(made.run), status=200 if made.existed else 201)
 
 
 def _changes(number: int, asked: NewRun) -> list[RunChange]:
