@@ -66,11 +66,12 @@ class Committer:
         await self._store(prepared)
         await self._catalog_changes(prepared)
         await self._store_applied(prepared)
-        lost = set()
-        for shard, settled in prepared.settled.items():
-            owner = self._leases.owner(prepared.epochs[shard])
-            if not await self._queue.settle(shard, owner, settled):
-                lost.add(shard)
+        lost = await self._queue.settle(
+            {
+                shard: (self._leases.owner(prepared.epochs[shard]), settled)
+                for shard, settled in prepared.settled.items()
+            }
+        )
         if prepared.folded:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)

@@ -107,8 +107,12 @@ class Compactor:
         grown = np.flatnonzero(held & has_tiers & (steps >= wanted))
         grown = grown[np.argsort(-steps[grown], kind="stable")][:_SERIES_PER_PASS]
         span = np.where(last > first, last - first, 0)
-        # Count again only when a series has grown by half since it was found too short or sparse.
-        long = held & ~has_tiers & (span >= SHORTEST) & (span >= 1.5 * table.counted[:size])
+        # Count again when a series has grown by half since it was found too short or sparse, and once
+        # when it comes to rest: what arrives out of order fills a range long after it was spanned.
+        counted = table.counted[:size]
+        counted[~idle] = np.abs(counted[~idle])
+        is_due = (span >= 1.5 * np.abs(counted)) | (idle & (counted >= 0))
+        long = held & ~has_tiers & (span >= SHORTEST) & is_due
         series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
         # A series without tiers is built from its very beginning, known here or not.
         low = np.maximum(tiered[series], -MAX_STEP)
@@ -130,7 +134,7 @@ class Compactor:
         counted = np.array(
             [by_name.get(tuple(map(int, row)), 0) for row in zip(*columns, strict=True)]
         )
-        table.counted[series] = last - first
+        table.counted[series] = np.where(table.is_idle()[series], first - last, last - first)
         buckets = np.maximum(1, last - first >> TIER_SHIFT)
         chosen: Ints = series[(counted >= SHORTEST) & (counted >= _DENSEST_GAP * buckets)]
         return chosen

@@ -51,7 +51,7 @@ class DeadLetters:
         applied = await self._mark_dead(entry, epoch)
         reason = f"{type(error).__name__}: {error}"[:500]
         settled = Settled({entry.writer: applied.low}, [entry], [(entry, reason)])
-        await self._queue.settle(entry.shard, self._leases.owner(epoch), settled)
+        await self._queue.settle({entry.shard: (self._leases.owner(epoch), settled)})
         return True
 
     async def _mark_dead(self, entry: Entry, epoch: int) -> AppliedSet:

@@ -7,11 +7,10 @@ owner, who reads it from the start.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from penstock_common.keys import Keys
 from penstock_common.scripts import COMMIT
@@ -90,19 +89,25 @@ class Queue:
             for shard, reply in zip(shards, replies, strict=True)
         }
 
-    async def settle(self, shard: int, owner: str, settled: Settled) -> bool:
-        """Publish marks and free entries in one step; False if the shard has another owner now."""
+    async def settle(self, shards: Mapping[int, tuple[str, Settled]]) -> set[int]:
+        """Publish marks and free entries, each shard in one step, all in one round trip.
+
+        `shards` holds the owner and what is settled; returns those that have another owner now.
+        """
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            # A Redis that was restarted has forgotten the script.
+            pipeline.execute_command("SCRIPT LOAD", COMMIT)
+            for shard, (owner, settled) in shards.items():
+                names = self._settled_keys(shard)
+                pipeline.execute_command(
+                    "EVALSHA", self._commit, len(names), *names, *_arguments(owner, settled)
+                )
+            _, *replies = await pipeline.execute()
+        return {shard for shard, reply in zip(shards, replies, strict=True) if not reply}
+
+    def _settled_keys(self, shard: int) -> tuple[str, ...]:
         keys = self._keys
-        arguments: list[str | bytes | int] = [owner, len(settled.marks)]
-        for writer, mark in settled.marks.items():
-            arguments += (writer, mark)
-        arguments.append(len(settled.entries))
-        for entry in settled.entries:
-            arguments += (entry.id, f"{entry.seq}/{entry.writer}")
-        arguments.append(len(settled.dead))
-        for entry, reason in settled.dead:
-            arguments += (entry.id, reason)
-        names = (
+        return (
             keys.lease(shard),
             keys.stream(shard),
             keys.seen(shard),
@@ -110,10 +115,6 @@ class Queue:
             keys.failures(shard),
             keys.dead(shard),
         )
-        try:
-            return bool(await self._redis.evalsha(self._commit, len(names), *names, *arguments))
-        except NoScriptError:
-            return bool(await self._redis.eval(COMMIT, len(names), *names, *arguments))
 
     async def note_failure(self, entry: Entry) -> int:
         """Count one more failure of this entry; returns how many there were."""
@@ -125,3 +126,16 @@ def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     return Entry(
         shard, entry_id, fields[b"w"].decode(), int(fields[b"s"]), fields[b"b"], int(fields[b"t"])
     )
+
+
+def _arguments(owner: str, settled: Settled) -> list[str | bytes | int]:
+    arguments: list[str | bytes | int] = [owner, len(settled.marks)]
+    for writer, mark in settled.marks.items():
+        arguments += (writer, mark)
+    arguments.append(len(settled.entries))
+    for entry in settled.entries:
+        arguments += (entry.id, f"{entry.seq}/{entry.writer}")
+    arguments.append(len(settled.dead))
+    for entry, reason in settled.dead:
+        arguments += (entry.id, reason)
+    return arguments

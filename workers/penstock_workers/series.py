@@ -42,8 +42,8 @@ class KnownSeries(NamedTuple):
 class SeriesTable:
     """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
     `tiered` (steps below it are in tiers, or are being put there), `open` (a bucket below `tiered`
-    that is marked dirty and stays so while points arrive in it) and `counted` (last step at which
-    its points were counted).
+    that is marked dirty and stays so while points arrive in it) and `counted` (the span of
+    steps at which its points were last counted, negative if the series was at rest then).
 
     Frames are folded in a thread while commits end in the event loop: a lock guards the columns
     where they grow and where they are written.

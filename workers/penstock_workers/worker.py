@@ -32,6 +32,10 @@ _LOG = logging.getLogger(__name__)
 _COMPACT_EVERY_S = 1.0
 _GAUGES_EVERY_S = 5.0
 _LONGEST_PAUSE_S = 5.0
+_REST, _LONGEST_GATHER = 4.0, 3.0
+"""Without a backlog, commits start so many times their own length apart, but at most so many times the
+least interval."""
+
 _CAREFUL_COMMITS = 64
 """After a batch made a commit fail, so many commits take one batch each, to find the culprit."""
 
@@ -66,6 +70,7 @@ class Worker:
         self._careful = 0
         self._failures = 0
         self._last_start = 0.0
+        self._took_s = 0.0
         self._is_behind = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -153,13 +158,15 @@ class Worker:
         await self._forget()
 
     async def _pace(self, stop: asyncio.Event) -> None:
-        """A trickle of entries is gathered for a little while, lest it make many small parts.
+        """A trickle of entries is gathered for a little while, lest it make many small parts: longer
+        where commits are costly, as those of thousands of runs are.
 
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
         if not self._is_behind and not self._careful:
-            due = self._last_start + self._settings.commit_interval_s
-            await _sleep(due - time.monotonic(), stop)
+            least_s = self._settings.commit_interval_s
+            interval_s = min(_LONGEST_GATHER * least_s, max(least_s, _REST * self._took_s))
+            await _sleep(self._last_start + interval_s - time.monotonic(), stop)
 
     def _is_full(self, entries: list[Entry]) -> bool:
         return sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
@@ -169,7 +176,8 @@ class Worker:
         async with self._in_hand:
             lost = await self._committer.commit(prepared)
         self._careful = max(0, self._careful - 1)
-        self._count(prepared, time.perf_counter() - started)
+        self._took_s = time.perf_counter() - started
+        self._count(prepared, self._took_s)
         for shard in lost:
             _LOG.warning("shard_lost shard=%d", shard)
             self._metrics.errors.labels("fenced").inc()
