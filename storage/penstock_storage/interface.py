@@ -170,9 +170,6 @@ class Catalog(Protocol):
 
     async def projects(self, entity: str | None = None) -> list[ProjectRow]: ...
 
-    async def runs(self, entity: str, project: str) -> list[RunRow]:
-        """All runs of a project, newest first; empty if there is no such project."""
-
     def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         """The runs of a project that changed after `tick`, part by part, in no order; all of them
         after -1. To go on later, ask for what changed after the highest tick seen."""
@@ -195,6 +192,9 @@ class Catalog(Protocol):
 
     async def keys(self, project: int) -> dict[str, int]:
         """Every key name of the project and its number."""
+
+    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+        """The numbers of those of these keys of a project that exist, by name."""
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
         """The lanes of these runs, by (run, rank, started, lane)."""

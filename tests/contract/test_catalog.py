@@ -33,9 +33,8 @@ async def test_a_new_run_is_running_and_named_after_its_id(catalog: Catalog) -> 
     assert (row.entity, row.project, row.run, row.name) == ("ana", "mnist", "r1", "r1")
     assert (row.state, row.created_at, row.config, row.tags) == ("running", 1_000, {}, ())
     assert await catalog.run(REF) == row
-    assert await catalog.runs("ana", "mnist") == [row]
+    assert await catalog.run_rows([row.number]) == {row.number: row}
     assert await catalog.run(RunRef("ana", "mnist", "r2")) is None
-    assert await catalog.runs("bob", "mnist") == []
 
 
 async def test_numbers_are_handed_out_once(catalog: Catalog, url: str) -> None:
@@ -57,6 +56,8 @@ async def test_keys_belong_to_a_project(catalog: Catalog) -> None:
     in_a = await catalog.ensure_keys(a, ["loss"])
     in_b = await catalog.ensure_keys(b, ["loss"])
     assert in_a["loss"] != in_b["loss"]
+    assert await catalog.key_numbers(a, ["loss", "nothing"]) == in_a
+    assert await catalog.keys(b) == in_b
 
 
 async def test_the_lanes_of_each_run_count_from_zero(catalog: Catalog) -> None:
@@ -194,7 +195,9 @@ async def test_who_saw_a_tick_saw_every_change_before_it(catalog: Catalog, url: 
         await asyncio.gather(*(write(me) for me in range(3)))
         done.set()
         await reading
-    expected = {row.number: row.config for row in await catalog.runs("ana", "mnist")}
+    every = [number for _, number in (await catalog.newest_runs(project, 1_000, 0))[0]]
+    assert len(every) == 40 + 3 * 25
+    expected = {row.number: row.config for row in (await catalog.run_rows(every)).values()}
     assert {number: json.loads(config) for number, config in known.items()} == expected
 
 

@@ -40,16 +40,19 @@ class Names:
 
     async def runs(self, entity: str, project: str, names: Sequence[str]) -> dict[str, int]:
         """The numbers of those of these runs that exist, in this order."""
-        missing = [name for name in names if (entity, project, name) not in self._runs]
+        known = {
+            name: number
+            for name in names
+            if (number := self._runs.get((entity, project, name))) is not None
+        }
+        missing = [name for name in names if name not in known]
         if missing:
-            found_now = await self._catalog.run_numbers(
-                await self.project(entity, project), missing
-            )
+            number = await self.project(entity, project)
+            found = await self._catalog.run_numbers(number, missing)
             _bound(self._runs, _RUNS)
-            for name, own in found_now.items():
-                self._runs[entity, project, name] = own
-        found = ((name, self._runs.get((entity, project, name))) for name in names)
-        return {name: number for name, number in found if number is not None}
+            self._runs |= {(entity, project, name): own for name, own in found.items()}
+            known |= found
+        return {name: known[name] for name in names if name in known}
 
     def remember(self, rows: Iterable[RunRow]) -> None:
         """Take over the numbers of runs that were read for another reason."""
@@ -61,8 +64,10 @@ class Names:
         """The numbers of those of these keys that exist, in this order."""
         wanted = list(names)
         known = self._keys.get(project, {})
-        if any(name not in known for name in wanted):
-            known = await self.all_keys(project)
+        missing = [name for name in wanted if name not in known]
+        if missing and (found := await self._catalog.key_numbers(project, missing)):
+            _bound(self._keys, _PROJECTS)
+            known = self._keys[project] = known | found
         return {name: known[name] for name in wanted if name in known}
 
     async def all_keys(self, project: int) -> dict[str, int]:

@@ -24,8 +24,6 @@ from penstock_storage.catalog.lookups import (
     find_run_numbers,
     find_runs,
     read_runs,
-    run_row,
-    select_runs,
 )
 from penstock_storage.interface import (
     ApiKey,
@@ -129,13 +127,6 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return [ProjectRow(**row) for row in (await connection.execute(query)).mappings()]
 
-    async def runs(self, entity: str, project: str) -> list[RunRow]:
-        query = select_runs.where(
-            tables.projects.c.entity == entity, tables.projects.c.project == project
-        ).order_by(tables.runs.c.created_at.desc(), tables.runs.c.number.desc())
-        async with self._database.reading() as connection:
-            return [run_row(row) for row in (await connection.execute(query)).mappings()]
-
     async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         async with (
             self._database.reading() as connection,
@@ -181,6 +172,10 @@ class SqlCatalog:
         query = select(keys.c.name, keys.c.number).where(keys.c.project == project)
         async with self._database.reading() as connection:
             return {row.name: row.number for row in await connection.execute(query)}
+
+    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+        async with self._database.reading() as connection:
+            return await find_keys(connection, project, names)
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
         lanes = tables.lanes
