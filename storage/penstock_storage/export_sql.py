@@ -1,7 +1,7 @@
 """The statements of an export: a run's points, values and times as one table (pure).
 
-Of a cell, the newest row of the first lane counts. Rows are told apart by aggregation, not by FINAL,
-which takes ten times as long where parts overlap, as those of workers do.
+Of a cell, the newest row of the first lane counts. Rows are told apart by sorting or aggregation, not
+by FINAL, which takes ten times as long where parts overlap, as those of workers do.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def long_statement(source: Source, columns: Sequence[Column], lo: int, hi: int) 
         if kept:
             name = "text" if is_text else "value"
             sides.append(
-                f"SELECT key, {place}, toNullable(argMax({value}, {_newest(source)})) AS {name},"
-                f" {other} FROM {_rows(source, kept, table, lo, hi)} GROUP BY key, {place}"
+                f"SELECT key, {place}, toNullable({value}) AS {name}, {other}"
+                f" FROM {_rows(source, kept, table, lo, hi)}"
+                f" ORDER BY key, {place}, {_newest(source)} DESC LIMIT 1 BY key, {place}"
             )
     sides = [f"SELECT key, {place}, value, text FROM ({side})" for side in sides]
     inner = (

@@ -96,6 +96,20 @@ async def add_point(store: ClickHouse, step: int, v: float, seq: int) -> None:
     await store.insert("points", {name: np.array([value]) for name, value in row.items()})
 
 
+async def commit(store: ClickHouse, seq: int) -> None:
+    """A point, and then the mark that says that it is there."""
+    row: dict[str, float] = {"key": 2, "run": 1, "lane": 0, "step": seq, "v": 1.0, "seq": seq}
+    await store.insert("points", {name: np.array([value]) for name, value in row.items()})
+    mark = {"run": 1, "lane": 0, "low": seq, "ver": seq}
+    columns: dict[str, Any] = {name: np.array([value]) for name, value in mark.items()}
+    await store.insert("applied", {**columns, "writer": ["w"], "gaps": [[]], "dead": [[]]})
+
+
+async def commits(store: ClickHouse) -> set[int]:
+    found = await store.query("SELECT step FROM penstock.points WHERE key = 2")
+    return set(map(int, found["step"]))
+
+
 async def clean_tiers_match(store: ClickHouse) -> int:
     """Check every tier row that charts would believe; returns how many there are."""
     tiers = await store.query(
@@ -105,7 +119,7 @@ async def clean_tiers_match(store: ClickHouse) -> int:
     )
     points = await store.query(
         "SELECT bitShiftRight(step, 8) AS bucket, count() AS count, sum(v) AS sum, max(step) AS last_step"
-        " FROM penstock.points FINAL GROUP BY bucket"
+        " FROM penstock.points FINAL WHERE key = 1 GROUP BY bucket"
     )
     names = ("bucket", "count", "sum", "last_step")
     want = {row[0]: row for row in zip(*(points[name] for name in names), strict=True)}
@@ -126,6 +140,7 @@ async def test_a_copy_taken_while_others_write_is_whole(
     dirty: set[int] = set()
 
     async def write(_sql: str) -> None:
+        await commit(store, next(vers))
         for _ in range(4):
             bucket, ver = int(rng.integers(20)), next(vers)
             if rng.random() < 0.5:
@@ -149,6 +164,10 @@ async def test_a_copy_taken_while_others_write_is_whole(
         await restored.setup()
         await backup.load_points(restored, open_archive(tmp_path / "copy"), quiet)
         assert await clean_tiers_match(restored)
+        claimed = await restored.query("SELECT low FROM penstock.applied FINAL")
+        wanted = {seq for seq in await commits(store) if seq <= int(claimed["low"][0])}
+        assert wanted
+        assert await commits(restored) >= wanted
         assert await restored.store_id() != await store.store_id()
         found = await restored.query(
             "SELECT tiered, first_step, last_step FROM penstock.series FINAL"

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest_asyncio
 from aiohttp import ClientError
 from support.site import Site, running_site
 from support.stack import eventually
+from support.up import running_up
 
 from penstock.export import folder_of
 from penstock_storage import export
@@ -129,16 +131,28 @@ async def test_it_goes_on_after_kill_9(
         for key in ("a", "b")
     }
     await commit(site, "long", 1, curves=curves)
+    read = export.Export.read
+
+    async def stalling(found: Any, store: Any, form: Any, lo: int, hi: int, **options: Any) -> Any:
+        """As always, but the sixth part stops half-way."""
+        whole = b"".join([chunk async for chunk in read(found, store, form, lo, hi, **options)])
+        yield whole[: len(whole) // 2]
+        if lo == 500:
+            await asyncio.Event().wait()
+        yield whole[len(whole) // 2 :]
+
+    monkeypatch.setattr(export.Export, "read", stalling)
     process = await start(site, "team/demo/long", "--to", str(to))
 
     async def has_begun() -> bool:
-        return len(list(folder.glob("*.parquet"))) >= 3
+        return (folder / ".000005.part").exists()
 
     await eventually(has_begun, 30)
     process.kill()
     await process.communicate()
     before = stamps(to)
-    assert 3 <= len(before) < 30
+    assert len(before) == 5
+    monkeypatch.setattr(export.Export, "read", read)
     for path in before:
         pq.read_table(path, partitioning=None)  # what has its name is whole
     status, said = await run(site, "team/demo/long", "--to", str(to))
@@ -222,3 +236,36 @@ async def test_what_breaks_off_is_not_taken_for_a_file(
     assert pq.read_table(to / "history" / "run=a", partitioning=None)["x"].to_pylist() == list(
         range(100)
     )
+
+
+LOGGED = """
+import math, penstock as wandb
+with wandb.init(project="kept", id="r", config={"lr": 0.1}) as run:
+    for i, v in enumerate([math.nan, math.inf, -math.inf, -0.0, 5e-324, 1 / 3]):
+        run.log({"v": v, "n": 2**53 - i, "text": f"é{i}", "flag": i % 2 == 0}, step=i)
+    run.log({"v": 1.5}, step=2**53 - 1)
+    run.summary["best"] = 7
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(180)
+def test_what_a_script_logged_is_what_the_files_hold(tmp_path: Path) -> None:
+    to = tmp_path / "out"
+    with running_up(tmp_path) as up:
+        done = up.run_python(LOGGED)
+        assert done.returncode == 0, done.stderr
+        command = [sys.executable, "-m", "penstock.cli", "export", "kept", "--to", str(to)]
+        subprocess.run(command, env=up.environ, check=True, timeout=60, stderr=subprocess.DEVNULL)
+    table = pq.read_table(to / "history" / "run=r", partitioning=None)
+    assert table["_step"].to_pylist() == [0, 1, 2, 3, 4, 5, 2**53 - 1]
+    assert bits(table["v"].to_pylist()) == bits(
+        [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1 / 3, 1.5]
+    )
+    assert table["n"].to_pylist() == [*(2**53 - i for i in range(6)), None]
+    assert table["text"].to_pylist() == [*(f"é{i}" for i in range(6)), None]
+    assert table["flag"].to_pylist() == [*(i % 2 == 0 for i in range(6)), None]
+    assert str(table.schema.field("_timestamp").type) == "timestamp[us, tz=UTC]"
+    assert None not in table["_runtime"].to_pylist()
+    (line,) = map(json.loads, (to / "runs.jsonl").read_text().splitlines())
+    assert (line["config"], line["summary"]["best"], line["state"]) == ({"lr": 0.1}, 7, "finished")
