@@ -284,6 +284,19 @@ async def test_what_was_logged_last_is_what_the_summary_shows(site: Site) -> Non
     found |= dict(zip(logged.text_run.tolist(), logged.text, strict=True))
     assert found == expected
     assert len({type(value) for value in expected.values()}) == 3
+    answer = await get(site, "/v1/projects/team/mixed/fields")
+    (field,) = (field for field in answer["fields"] if field["path"] == "summary.k")
+    assert field["kinds"] == ["number", "string", "boolean"]
+    assert {json.dumps(value) for value in field["values"]} == {'"t"', "true"}
+    for wanted in ("t", True, 0.0):
+        operator = "$gt" if wanted == 0.0 else "$eq"
+        path = f"/v1/projects/team/mixed/runs?limit=1&{where('summary.k', operator, wanted)}"
+        matching = [v for v in expected.values() if type(v) is type(wanted)]
+        assert (await get(site, path))["total"] == len(matching)
+
+
+def where(path: str, operator: str, operand: Any) -> str:
+    return urlencode({"filter": json.dumps({path: {operator: operand}})})
 
 
 async def insert_last_values(

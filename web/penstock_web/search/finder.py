@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from penstock_storage.interface import Catalog, PointStore
 from penstock_storage.logged import LaneRanks, LoggedKey, read_logged
 from penstock_web.names import Names
@@ -135,10 +133,9 @@ def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cell
 
 def _logged_cells(table: RunTable, logged: LoggedKey) -> Cells:
     column = Column()
-    for run, values in ((logged.run, logged.value), (logged.text_run, logged.text)):
-        rows = table.rows_of(run)
-        here = rows >= 0
-        if not here.any():
-            continue
-        column.put(rows[here], np.asarray(values)[here])
+    rows = table.rows_of(logged.run)
+    column.put(rows[rows >= 0], logged.value[rows >= 0])
+    rows = table.rows_of(logged.text_run)
+    texts = zip(rows.tolist(), logged.text, strict=True)
+    column.put(rows[rows >= 0], [text for row, text in texts if row >= 0])
     return column.cells(len(table))

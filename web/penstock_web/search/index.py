@@ -52,18 +52,20 @@ class RunIndex:
         lock, table = self._tables[project] = known or (asyncio.Lock(), RunTable())
         async with lock:
             async with self._refreshing:
-                await self._refresh(project, table)
-            self._forget_old(project)
+                if await self._refresh(project, table):
+                    self._forget_old(project)
             yield table
 
-    async def _refresh(self, project: int, table: RunTable) -> None:
-        tick = table.tick
+    async def _refresh(self, project: int, table: RunTable) -> bool:
+        """Whether anything had changed."""
+        tick, has_changed = table.tick, False
         # Runs of old writers have no tick and come every time.
         async with aclosing(self._catalog.runs_since(project, tick)) as parts:
             async for part in parts:
                 await uninterrupted(table.apply, part)
-                tick = max(tick, *(run.tick for run in part))
+                tick, has_changed = max(tick, *(run.tick for run in part)), True
         table.tick = tick
+        return has_changed
 
     def _forget_old(self, project: int) -> None:
         sizes = {number: table.blocks for number, (_, table) in self._tables.items()}
