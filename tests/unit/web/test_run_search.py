@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -323,10 +324,18 @@ def test_what_takes_too_long_is_refused() -> None:
         passing(parse_filter(slow), table.cells, 1, deadline)
 
 
-@pytest.mark.parametrize("text", ["", "!", "eyJ9", "WzFd", "W1tdLFtdLDEsMV0", "a" * 5_000, "é"])
-def test_what_is_no_cursor_is_refused(text: str) -> None:
+NO_CURSORS = [
+    b"", b"{}", b"[1]", b'["",[],1]', b'["",[],NaN,1]', b'["",[],1e300,1]', b'["",[],1,1e300]',
+    b'["",[],1,null]', b'["",[],true,1]', b'["",[[1,2]],1,1]', b'["",{},1,-1]', b"[" * 5_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_CURSORS)
+def test_what_is_no_cursor_is_refused(content: bytes) -> None:
     with pytest.raises(Rejected, match="after"):
-        Cursor.decode(text, ())
+        Cursor.decode(base64.urlsafe_b64encode(content).decode(), ())
+    with pytest.raises(Rejected, match="after"):
+        Cursor.decode("é!", ())
 
 
 def test_a_cursor_of_another_order_is_refused() -> None:

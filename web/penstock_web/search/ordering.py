@@ -24,6 +24,7 @@ from penstock_web.search.paths import Path, bad_request, parse_path
 __all__ = ["Cursor", "Order", "Sorted", "Term", "parse_order", "sorted_rows"]
 
 _UNORDERED, _LACKING = 3, 4
+_MOST_SECONDS = 1e12
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -74,15 +75,21 @@ class Cursor:
             order_text, terms, created_at, number = json.loads(data)
             found = cls(
                 order,
-                tuple((int(kind), _sort_value(value)) for kind, value in terms),
-                float(created_at),
-                int(number),
+                tuple((_within(kind, _LACKING), _sort_value(value)) for kind, value in terms),
+                float(_within(created_at, _MOST_SECONDS)),
+                int(_within(number, 2**32)),
             )
         except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
             raise bad_request("after: this is no `next` of a page") from None
         if order_text != _order_text(order) or len(found.terms) != len(order):
             raise bad_request("after: this is the `next` of a page in another order")
         return found
+
+
+def _within(found: Any, most: float) -> Any:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= most:
+        raise ValueError
+    return found
 
 
 def _sort_value(found: Any) -> SortValue:
