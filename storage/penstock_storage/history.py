@@ -63,6 +63,7 @@ async def read_history(store: PointStore, query: HistoryQuery) -> AsyncGenerator
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+        await pages.aclose()
 
 
 class _Reader:
