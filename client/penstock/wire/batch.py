@@ -166,6 +166,9 @@ class _ElementBudget:
 
 def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
     budget = _ElementBudget(limits.elements)
+    # Every element takes a byte at least: what is shorter than the budget cannot exceed it, and a
+    # call for each list and map would cost as much as the rest.
+    spend = budget.spend if 2 * len(data) > limits.elements else None
     try:
         fields = msgpack.unpackb(
             data,
@@ -176,8 +179,8 @@ def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
             ),
             max_map_len=100_000,
             max_ext_len=0,
-            object_hook=budget.spend,
-            list_hook=budget.spend,
+            object_hook=spend,
+            list_hook=spend,
         )
     except UnicodeDecodeError:
         raise bad("bad_utf8", "a string is not valid UTF-8") from None
