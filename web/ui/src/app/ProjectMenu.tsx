@@ -15,7 +15,7 @@ import { useNow } from "./useNow";
 export function ProjectMenu({ current }: { current: ProjectRef }) {
   const button = (
     <>
-      <span className="project-entity">{current.entity}</span>
+      <span className="project-entity">{current.entity}</span>{" "}
       <span className="project-name">{current.project}</span>
       <UpDownIcon />
     </>
@@ -23,7 +23,8 @@ export function ProjectMenu({ current }: { current: ProjectRef }) {
   return (
     <div className="project-menu">
       <Popover
-        label={`Project ${current.project}; switch`}
+        label={`${current.entity} ${current.project}: switch to another project`}
+        title="Switch to another project"
         className="project-button"
         button={button}
       >

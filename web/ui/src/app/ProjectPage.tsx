@@ -54,7 +54,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
       <div className={isDrawerOpen ? "page is-drawer-open" : "page"} inert={full !== null}>
         <aside className="sidebar">
           <div className="sidebar-head">
-            <Link to={places.list()} aria-label="All projects" title="All projects">
+            <Link to={places.list()} aria-label="Penstock: all projects" title="All projects">
               <Wordmark />
             </Link>
           </div>
@@ -68,6 +68,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
           onClick={() => setDrawerOpen(false)}
         />
         <main ref={main} className="main">
+          <h1 className="unseen">{project.project}</h1>
           <ChartsToolbar onMenu={() => setDrawerOpen(true)} />
           {problem && !keys ? (
             <Problem

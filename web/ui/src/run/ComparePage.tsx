@@ -40,7 +40,8 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
     return ids.flatMap((id) => byId.get(id) ?? []);
   }, [found.data, ids]);
   return (
-    <div className="compare-page">
+    <main className="compare-page">
+      <h1 className="unseen">Runs compared</h1>
       <header className="toolbar">
         <Link className="back" to={places.back(from)}>
           <BackIcon />
@@ -72,7 +73,7 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
       ) : (
         <Table project={project} runs={runs} search={search} isOnlyDifferent={isOnlyDifferent} />
       )}
-    </div>
+    </main>
   );
 }
 
@@ -102,7 +103,9 @@ function Table({ project, runs, search, isOnlyDifferent }: TableProps) {
       <table className="compare">
         <thead>
           <tr>
-            <th scope="col" aria-label="Field" />
+            <th scope="col">
+              <span className="unseen">Field</span>
+            </th>
             {runs.map((run) => (
               <RunHead key={run.run} run={run} canLeave={runs.length > 1} />
             ))}

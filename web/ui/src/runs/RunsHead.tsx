@@ -41,13 +41,19 @@ export function DrawnMenu() {
   const selection = useView((shown) => shown.selection);
   const limit = manner.isGrouped ? MAX_GROUPED : MAX_DRAWN;
   const choices = [5, DEFAULT_MOST, 50, 100, MAX_DRAWN, MAX_GROUPED].filter((n) => n <= limit);
+  const shownTotal = total === null ? "…" : formatStep(total);
   const text = (
     <>
-      <strong>{drawn.length}</strong> of {total === null ? "…" : formatStep(total)} drawn
+      <strong>{drawn.length}</strong> of {shownTotal} drawn
     </>
   );
   return (
-    <Popover label="How many runs are drawn" className="runs-count" button={text}>
+    <Popover
+      label={`${drawn.length} of ${shownTotal} drawn: how many runs are drawn`}
+      title="How many runs are drawn"
+      className="runs-count"
+      button={text}
+    >
       {(close) => {
         const item = (name: string, isOn: boolean, choose: () => void) => (
           <MenuItem
@@ -108,7 +114,8 @@ export function SortMenu() {
   );
   return (
     <Popover
-      label="Sort runs"
+      label={sort === NEWEST ? "Sort runs" : `Sort runs: ${shortPath(path)}`}
+      title="Sort runs"
       align="right"
       className={sort === NEWEST ? "icon-button" : "head-button is-on"}
       button={button}
@@ -153,7 +160,7 @@ export function GroupMenu() {
   );
   return (
     <Popover
-      label="Group runs"
+      label={group === null ? "Group runs" : `Group runs: ${shortPath(group)}`}
       title="Group runs (g)"
       align="right"
       className={group === null ? "icon-button group-button" : "head-button is-on group-button"}

@@ -36,7 +36,8 @@ export default function RunTable() {
   const columns = useMemo(() => chosen ?? usualColumns(query.fields), [chosen, query.fields]);
   useKeys(NO_KEYS);
   return (
-    <div className="table-page">
+    <main className="table-page">
+      <h1 className="unseen">Runs of {project.project}</h1>
       <header className="toolbar table-toolbar">
         <Link to={places.list()} aria-label="All projects" title="All projects">
           <Mark />
@@ -56,7 +57,7 @@ export default function RunTable() {
         <CompareLink />
       </div>
       <Table columns={columns} />
-    </div>
+    </main>
   );
 }
 
