@@ -155,8 +155,10 @@ def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
 
 
 def _fields(asked: RunsQuery | RunsSearch) -> list[Path] | None:
-    if asked.fields is None or asked.fields == ["none"]:
-        return None if asked.fields is None else []
+    if asked.fields is None:
+        return None
+    if asked.fields == ["none"]:
+        return []
     return [parse_path(text, "fields") for text in asked.fields]
 
 

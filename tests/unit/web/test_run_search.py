@@ -261,6 +261,17 @@ def test_orders_sort_and_cursors_go_on(configs: list[Config], terms: list[str]) 
         assert rest.rows[rest.place_after(cursor) :].tolist() == expected[place + 1 :]
 
 
+@pytest.mark.parametrize(("term", "follows"), [("config.a", "r9"), ("-config.a", "r0")])
+def test_a_cursor_goes_on_behind_a_text_that_nobody_has_any_more(term: str, follows: str) -> None:
+    order = parse_order([term])
+    cursor = Cursor(order, ((1, "b"),), 2.0, 5)
+    table = RunTable()
+    table.apply([run_text(0, {"a": "a"}, created_at=0), run_text(9, {"a": "c"}, created_at=9**9)])
+    every = sorted_rows(table.newest_first(), order, table.cells, table.numbers)
+    (row,) = every.rows[every.place_after(cursor) :].tolist()
+    assert f"r{table.numbers[row]}" == follows
+
+
 # -- what is refused
 
 
