@@ -147,9 +147,20 @@ def test_promtool_accepts_rules_and_configuration() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+PROCESSES = {"gateway-0", "gateway-1", "worker-0", "store", "up"}
+
+
 def page(up: Up) -> str:
-    with urlopen(f"{up.url}/metrics", timeout=10) as reply:
-        return str(reply.read().decode())
+    """The page with every process on it: one that does not answer at once is left out."""
+    found: list[str] = []
+
+    def is_whole() -> bool:
+        with urlopen(f"{up.url}/metrics", timeout=10) as reply:
+            found.append(str(reply.read().decode()))
+        return set(re.findall(r'penstock_build_info\{process="([^"]+)"', found[-1])) == PROCESSES
+
+    wait_until(is_whole)
+    return found[-1]
 
 
 def series_of(text: str) -> Series:
