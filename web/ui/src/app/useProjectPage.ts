@@ -43,8 +43,8 @@ function useManner(isGrouped: boolean): Manner {
 
 const nameOf = ({ run, name }: Run) => name || run;
 
-/** `drawn` for pages that choose their runs otherwise than by the query. */
-function usePage(project: ProjectRef, query: Query, drawn: Drawn, group: string | null): Page {
+/** `drawn` need not be what the query says: a run's page draws just that run. */
+function usePageOf(project: ProjectRef, query: Query, drawn: Drawn, group: string | null): Page {
   const live = useLive(project);
   const shelf = useShelf(project, live);
   const { runs, total, isLoading } = drawn;
@@ -103,7 +103,7 @@ export function useProjectPage(project: ProjectRef): { page: Page; drawn: Drawn 
   const query = useRunQuery(project);
   const drawn = useDrawn(project, query);
   const group = useView((shown) => shown.group);
-  return { page: usePage(project, query, drawn, group), drawn };
+  return { page: usePageOf(project, query, drawn, group), drawn };
 }
 
 /** A page of a single run. */
@@ -119,5 +119,5 @@ export function useRunPageOf(project: ProjectRef, run: Run | undefined): Page {
     }),
     [run],
   );
-  return usePage(project, query, drawn, null);
+  return usePageOf(project, query, drawn, null);
 }

@@ -15,7 +15,7 @@ export function lowerBound(xs: Float64Array, x: number): number {
 }
 
 /** The first index whose x is > `x` (length if none). */
-export function upperBound(xs: Float64Array, x: number): number {
+function upperBound(xs: Float64Array, x: number): number {
   const at = lowerBound(xs, x);
   return xs[at] === x ? at + 1 : at;
 }

@@ -102,7 +102,7 @@ function MenuItem({ isOn, onClick, children }: ItemProps) {
   );
 }
 
-export function SortMenu() {
+function SortMenu() {
   const sort = useView((shown) => shown.sort);
   const path = sort.replace(/^-/, "");
   const isDescending = sort.startsWith("-");

@@ -23,7 +23,7 @@ export function chooseRuns(
 /** What runs without a value are grouped under. */
 export const NO_VALUE = "(none)";
 
-export function groupLabel(run: Run, path: string): string {
+function groupLabel(run: Run, path: string): string {
   const value = valueAt(run, path);
   return formatAny(value) || NO_VALUE;
 }

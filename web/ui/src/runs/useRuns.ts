@@ -82,7 +82,6 @@ export interface Drawn {
   runs: readonly Run[];
   /** How many the query has. */
   total: number | null;
-  /** Places in the query, of those among its first. */
   isLoading: boolean;
   error: unknown;
   retry(): void;

@@ -47,7 +47,7 @@ export function usualColumns(fields: readonly Field[]): Column[] {
   ];
 }
 
-export function widthOf({ path, width }: Column): number {
+function widthOf({ path, width }: Column): number {
   return width ?? WIDTHS[path] ?? USUAL_WIDTH;
 }
 
