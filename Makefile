@@ -53,7 +53,7 @@ bench: setup ## the table of docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks
 
 load: setup ## a load over HTTP, then its ledger (SHAPE=steady|burst|sweep|noisy|all HOST=url KEY=…)
-	$(BIN)/python -m loadtests --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) $(if $(HOST),--host $(HOST)) $(if $(KEY),--key $(KEY))
+	@$(if $(KEY),PENSTOCK_API_KEY=$(KEY)) $(BIN)/python -m loadtests --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) $(if $(HOST),--host $(HOST))
 
 wheel: setup ## build the wheel, install it into a bare environment, import it
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .

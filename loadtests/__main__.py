@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from benchmarks.generate import WriterPlan
 from benchmarks.stack import Stack, running
 
 from loadtests import remote
-from loadtests.shapes import SHAPES, Kind
+from loadtests.shapes import SHAPES, Kind, load_shape
 
 _DRAIN_S = 60.0
 _STOP_S = 20
@@ -44,31 +45,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="loadtests", description=__doc__)
     parser.add_argument("--shape", default="steady", help=f"{', '.join(SHAPES)}, or all")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each shape")
-    parser.add_argument("--host", default="", help="a server that runs already")
-    parser.add_argument("--key", default=os.environ.get("PENSTOCK_API_KEY", ""), help="its API key")
+    parser.add_argument(
+        "--host", default="", help="a server that runs already; its key is PENSTOCK_API_KEY"
+    )
     arguments = parser.parse_args()
     names = list(SHAPES) if arguments.shape == "all" else [arguments.shape]
     if unknown := [name for name in names if name not in SHAPES]:
         parser.error(f"there is no shape {unknown[0]!r}; there are {', '.join(SHAPES)}")
     is_good = True
     for name in names:
-        with _target(arguments.host, arguments.key) as target:
+        with _target(arguments.host) as target:
             is_good &= _run(name, arguments.seconds, target)
     return 0 if is_good else 1
 
 
 @contextmanager
-def _target(host: str, key: str) -> Iterator[Target]:
+def _target(host: str) -> Iterator[Target]:
     if host:
-        yield Target(host.rstrip("/"), key, None)
+        # From the environment: arguments are seen by everyone on the machine.
+        yield Target(host.rstrip("/"), os.environ.get("PENSTOCK_API_KEY", ""), None)
         return
     with running() as stack:
         yield Target(stack.url, stack.api_key, stack)
 
 
 def _run(name: str, seconds: float, target: Target) -> bool:
-    print(f"\n{name}: {SHAPES[name].text}, {seconds:.0f} s", flush=True)
-    found = _locust(name, seconds, target)
+    suffix = f"-{secrets.token_hex(3)}"
+    shape = load_shape(name, suffix)
+    print(f"\n{name}: {shape.text}, {seconds:.0f} s", flush=True)
+    found = _locust(name, suffix, seconds, target)
     for each in found["requests"]:
         print(
             f"  {each['name']:<24} {each['requests']:>8,} requests, {each['failures']} failed, "
@@ -79,7 +84,7 @@ def _run(name: str, seconds: float, target: Target) -> bool:
     failures = sum(each["failures"] for each in found["requests"])
     refused = sum(each["refused"] for each in found["writers"])
     is_clean, points = True, 0
-    for kind in SHAPES[name].kinds:
+    for kind in shape.kinds:
         sent = asyncio.run(_settled(kind, found["writers"], target))
         result = _check(kind, sent, target)
         points += sum(sent.values()) * kind.batch.points
@@ -91,12 +96,13 @@ def _run(name: str, seconds: float, target: Target) -> bool:
     return is_clean and not failures and bool(found["writers"])
 
 
-def _locust(name: str, seconds: float, target: Target) -> dict[str, Any]:
+def _locust(name: str, suffix: str, seconds: float, target: Target) -> dict[str, Any]:
     """Run locust in a process of its own: it patches the standard library."""
     with tempfile.TemporaryDirectory(prefix="penstock-load-") as folder:
         environ = {
             **os.environ,
             "LOAD_SHAPE": name,
+            "LOAD_SUFFIX": suffix,
             "LOAD_SECONDS": str(seconds),
             "LOAD_API_KEY": target.api_key,
             "LOAD_LEDGER": folder,

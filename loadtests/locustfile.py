@@ -1,7 +1,7 @@
 """The users, for locust: `locust -f loadtests/locustfile.py --host URL`, or `make load`.
 
 `LOAD_SHAPE` chooses the shape, `LOAD_SECONDS` its length, `LOAD_API_KEY` the key; `LOAD_LEDGER` is a
-folder for what was acknowledged. Batches are made before the first is sent, so that making them is
+folder for what was acknowledged, `LOAD_SUFFIX` ends the names of projects. Batches are made before the first is sent, so that making them is
 not what limits the load.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -26,11 +27,11 @@ from locust import (
     task,
 )
 
-from loadtests.shapes import SHAPES, Kind
+from loadtests.shapes import Kind, load_shape
 from penstock.wire import CONTENT_TYPE, join_batches
 
 _NAME = os.environ.get("LOAD_SHAPE", "steady")
-_SHAPE = SHAPES[_NAME]
+_SHAPE = load_shape(_NAME, os.environ.get("LOAD_SUFFIX", f"-{secrets.token_hex(3)}"))
 _SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
 _KEY = os.environ.get("LOAD_API_KEY", os.environ.get("PENSTOCK_API_KEY", ""))
 _LEDGER = os.environ.get("LOAD_LEDGER", "")

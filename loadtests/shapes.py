@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.generate import Shape
 
-__all__ = ["SHAPES", "Kind", "LoadShape"]
+__all__ = ["SHAPES", "Kind", "LoadShape", "load_shape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,11 @@ SHAPES = {
         kinds_from=(0, 1),
     ),
 }
+
+
+def load_shape(name: str, suffix: str = "") -> LoadShape:
+    """The shape of this name, its projects' names with a suffix: a second load of one server is new
+    data, not a repetition of the first."""
+    shape = SHAPES[name]
+    kinds = tuple(replace(kind, project=kind.project + suffix) for kind in shape.kinds)
+    return replace(shape, kinds=kinds)
