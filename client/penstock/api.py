@@ -223,9 +223,9 @@ class ApiRun:
 
     @property
     def url(self) -> str:
-        """The page that shows this run's project."""
+        """The page that shows this run."""
         place = quote(f"{self.entity}/{self.project}", safe="/")
-        return f"{self._api.settings.base_url}/?project={place}"
+        return f"{self._api.settings.base_url}/?project={place}&run={quote(self.id)}"
 
     def history(
         self,

@@ -126,12 +126,18 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The page that shows this run's project."""
+        """The page of this run; of all projects as long as its entity is not known."""
+        if not self.entity:
+            return self.project_url
+        return f"{self.project_url}&run={urllib.parse.quote(self.id)}"
+
+    @property
+    def project_url(self) -> str:
+        """The page of this run's project; of all projects as long as its entity is not known."""
         base = f"{self.settings.base_url}/"
         if not self.entity:
-            return base  # the page opens the project that was written to last
-        place = urllib.parse.quote(f"{self.entity}/{self.project}", safe="/")
-        return f"{base}?project={place}"
+            return base
+        return f"{base}?project={urllib.parse.quote(f'{self.entity}/{self.project}', safe='/')}"
 
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
         """Say how a metric is meant: `step_metric`, `summary`, `goal`, …; kept with the run."""

@@ -48,6 +48,7 @@ def batch_from_json(body: bytes, limits: Limits) -> Batch:
         project=check_name("project", fields.get("project"), limits),
         run=check_name("run", fields.get("run"), limits),
         writer="http",
+        writer_started=now,
         seq=1,
         entity=_entity(fields, limits),
         sent_at=now,
