@@ -8,6 +8,7 @@ import {
   padded,
   projectX,
   projectY,
+  wholeBuckets,
   zoomOf,
 } from "../src/charts/scale";
 import { windowAround } from "../src/charts/window";
@@ -109,5 +110,22 @@ describe("readout", () => {
     expect(windowAround(rows, "r29", 10).start).toBe(20);
     expect(windowAround(rows, null, 10).start).toBe(0);
     expect(windowAround(rows.slice(0, 3), "r1", 10).shown).toHaveLength(3);
+  });
+});
+
+describe("whole buckets", () => {
+  it("widen a range of steps to a power of two, and no further than it takes", () => {
+    expect(wholeBuckets({ from: 10, to: 20 }, 100)).toEqual({ from: 10, to: 20 });
+    expect(wholeBuckets({ from: 1_000, to: 9_000 }, 100)).toEqual({ from: 896, to: 9_087 });
+    expect(wholeBuckets({ from: -5, to: 3 }, 2)).toEqual({ from: -8, to: 7 });
+  });
+
+  it("hold the range in as many buckets as were asked for", () => {
+    const range = { from: 123_456, to: 98_765_432 };
+    const { from, to } = wholeBuckets(range, 500);
+    expect(from <= range.from && to >= range.to).toBe(true);
+    const width = 2 ** Math.ceil(Math.log2((to - from + 1) / 500));
+    expect(from % width).toBe(0);
+    expect((to + 1) % width).toBe(0);
   });
 });

@@ -69,6 +69,16 @@ export function zoomOf(axis: XAxis, from: number, to: number): Range {
   return { from: first, to: Math.max(first + 0.001, Math.ceil(high * 1000) / 1000) };
 }
 
+/**
+ * A range of steps widened to whole buckets of the width that the server will choose: it then cuts no
+ * bucket in two, which would cost it a look at the points of each.
+ */
+export function wholeBuckets({ from, to }: Range, buckets: number): Range {
+  let width = 1;
+  while (Math.floor(to / width) - Math.floor(from / width) >= buckets) width *= 2;
+  return { from: Math.floor(from / width) * width, to: (Math.floor(to / width) + 1) * width - 1 };
+}
+
 /** At most one bucket per two device pixels; in steps of 50, so that panels of one grid ask alike. */
 export function bucketsFor(widthPx: number, ratio: number): number {
   return Math.max(50, Math.min(10_000, Math.floor((widthPx * ratio) / 2 / 50) * 50));

@@ -12,7 +12,7 @@ import type { Feed, FeedStatus } from "./feed";
 import type { Look } from "./paint";
 import { LinePlot } from "./plot";
 import { nearestMember, readAt, snap } from "./readout";
-import { bucketsFor, domain, zoomOf } from "./scale";
+import { bucketsFor, domain, wholeBuckets, zoomOf } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
 export interface PlotState {
@@ -121,7 +121,8 @@ class Mounted {
   private ask(): void {
     const { page, range } = this.inputs;
     const buckets = bucketsFor(this.plot.plotWidth, devicePixelRatio);
-    this.feed.request({ manner: page.manner, members: page.members, range, buckets });
+    const whole = range && page.manner.x === "step" ? wholeBuckets(range, buckets) : range;
+    this.feed.request({ manner: page.manner, members: page.members, range: whole, buckets });
   }
 
   private plotView() {
