@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import disk, fresh, gateway, history, idle, ingest, native, sweep
+from benchmarks import charts, disk, fresh, gateway, history, idle, ingest, native, sweep
 from benchmarks.machine import describe
 from benchmarks.peers import beside_peers
 from benchmarks.report import Row, print_table, save
@@ -19,6 +19,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P4": native.end_to_end_rows,
     "P5": sweep.rows,
     "P6": gateway.rows,
+    "P7": charts.rows,
     "P8": fresh.rows,
     "P9": disk.rows,
     "P10": idle.rows,
@@ -34,6 +35,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",") if arguments.only else list(_SUITES)
+    if unknown := set(wanted) - set(_SUITES):
+        parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
     machine, rows = describe(), []
     for name in wanted:
         for row in _SUITES[name](arguments.seconds):

@@ -2,7 +2,8 @@
 
 One real installation is filled over HTTP; then each chart is asked for a hundred times, warm, over
 its full range and over random stretches of any length, as msgpack; and once right after the
-server's restart. With `--busy`, a million points per second come in meanwhile.
+server's restart. Stretches are widened to whole buckets, as the page does, or cut anywhere. With
+`--busy`, a million points per second come in meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import aiohttp
@@ -49,8 +50,10 @@ _SEVERAL = [
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """As `python -m benchmarks --only P7` shows them: up to 1e7 points, 1e8 if there is time."""
-    yield from measured(["1e4", "1e5", "1e6", "1e7", *(["1e8"] if seconds >= 20 else [])])
+    """As `python -m benchmarks --only P7` shows them: up to 1e7 points, if there is time up to 1e8 and
+    while points come in."""
+    has_time = seconds >= 20
+    yield from measured(["1e4", "1e5", "1e6", "1e7", *(["1e8"] if has_time else [])], busy=has_time)
 
 
 def measured(sizes: list[str], *, several: bool = True, busy: bool = False) -> Iterator[Row]:
@@ -72,12 +75,17 @@ def measured(sizes: list[str], *, several: bool = True, busy: bool = False) -> I
 
 async def _rows(stack: Stack, case: Case) -> list[Row]:
     async with _session(stack) as session:
-        full = await _times(session, stack, case, zoomed=False)
-        zoomed = await _times(session, stack, case, zoomed=True)
+        full = await _times(session, stack, case)
+        zoomed = await _times(session, stack, case, _zoom)
+        cut = await _times(session, stack, case, _cut)
     first_s = await _first_after_restart(stack, case)
     whole = _row(case, "full range", full)
     reference = f"first after a restart {first_s * 1e3:.0f} ms"
-    return [dataclasses.replace(whole, reference=reference), _row(case, "zooms", zoomed)]
+    return [
+        dataclasses.replace(whole, reference=reference),
+        _row(case, "zooms", zoomed),
+        dataclasses.replace(_row(case, "zooms cut anywhere", cut), target="", meets=None),
+    ]
 
 
 def _row(case: Case, what: str, times_s: list[float]) -> Row:
@@ -102,25 +110,35 @@ def _busy_row(case: Case, before_s: float, after_s: float) -> Row:
 
 async def _medians(stack: Stack, cases: list[Case]) -> list[float]:
     async with _session(stack) as session:
-        return [
-            float(np.median(await _times(session, stack, case, zoomed=False))) for case in cases
-        ]
+        return [float(np.median(await _times(session, stack, case))) for case in cases]
 
 
 async def _times(
-    session: aiohttp.ClientSession, stack: Stack, case: Case, *, zoomed: bool
+    session: aiohttp.ClientSession, stack: Stack, case: Case, stretch: _Stretch | None = None
 ) -> list[float]:
     rng = random.Random(case.points)
     times_s = []
     for number in range(_WARM + _REQUESTS):
-        span = _zoom(case, rng) if zoomed else None
+        span = stretch(case, rng) if stretch else None
         took_s = await _ask(session, stack, case, span)
         if number >= _WARM:
             times_s.append(took_s)
     return times_s
 
 
+_Stretch = Callable[[Case, random.Random], tuple[int, int]]
+
+
 def _zoom(case: Case, rng: random.Random) -> tuple[int, int]:
+    """A stretch in whole buckets of the width that it will have."""
+    low, high = _cut(case, rng)
+    width = 1
+    while high // width - low // width >= _BUCKETS:
+        width *= 2
+    return low // width * width, (high // width + 1) * width - 1
+
+
+def _cut(case: Case, rng: random.Random) -> tuple[int, int]:
     """A stretch of any length; every other one around the first run's spike."""
     size = math.ceil(math.exp(rng.uniform(math.log(100), math.log(case.points))))
     spike = case.spike_at(case.run_names[0])
