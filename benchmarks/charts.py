@@ -78,12 +78,13 @@ async def _rows(stack: Stack, case: Case) -> list[Row]:
         full = await _times(session, stack, case)
         zoomed = await _times(session, stack, case, _zoom)
         cut = await _times(session, stack, case, _cut)
+        floor_s = float(np.median([await _ask_nothing(session, stack) for _ in range(_REQUESTS)]))
     first_s = await _first_after_restart(stack, case)
+    floor = f"an answer without a chart (/readyz) p50 {floor_s * 1e3:.1f} ms"
     whole = _row(case, "full range", full)
-    reference = f"first after a restart {first_s * 1e3:.0f} ms"
     return [
-        dataclasses.replace(whole, reference=reference),
-        _row(case, "zooms", zoomed),
+        dataclasses.replace(whole, reference=f"{floor}; first after a restart {first_s * 1e3:.0f}"),
+        dataclasses.replace(_row(case, "zooms", zoomed), reference=floor),
         dataclasses.replace(_row(case, "zooms cut anywhere", cut), target="", meets=None),
     ]
 
@@ -167,6 +168,14 @@ async def _ask(
         if low <= case.spike_at(run) <= high and found.get(run) != SPIKE:
             raise RuntimeError(f"the spike of {run} is not in the chart of {low} … {high}")
     return took_s
+
+
+async def _ask_nothing(session: aiohttp.ClientSession, stack: Stack) -> float:
+    """Seconds for an answer that asks queue, store and catalog whether they are there."""
+    started = time.perf_counter()
+    async with session.get(f"{stack.url}/readyz") as reply:
+        await reply.read()
+    return time.perf_counter() - started
 
 
 def _session(stack: Stack) -> aiohttp.ClientSession:

@@ -27,7 +27,7 @@ class Row:
 def print_table(rows: Iterable[Row], machine: Mapping[str, str]) -> None:
     """Print the rows as a Markdown table under a line that says where they are from."""
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
-    print("| | what | ours | target | | limit, same run | peers |")
+    print("| | what | ours | target | | limit or floor, same run | peers |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         mark = {True: "met", False: "**short**", None: ""}[row.meets]
