@@ -41,6 +41,7 @@ _TRANSIENT = {
     999: "network",  # KEEPER_EXCEPTION
 }
 
+
 def kind_of(code: int) -> str:
     """What went wrong in one word, for counting; `statement` if the statement itself is at fault."""
     return _TRANSIENT.get(code, "statement")
