@@ -7,7 +7,10 @@ entries leave the queue once the catalog has committed, so a power loss must not
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from penstock.errors import Broken, Transient
 
@@ -100,7 +104,7 @@ def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
         try:
             cursor = connection.cursor()
             for pragma in _PRAGMAS:
-                cursor.execute(pragma)
+                _execute_patiently(cursor, pragma)
             cursor.close()
         except BaseException:
             connection.close()
@@ -112,6 +116,19 @@ def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _execute_patiently(cursor: Any, pragma: str) -> None:
+    """Switching a new file to WAL fails at once, whatever the timeout, while another process does."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute(pragma)
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+        await_only(asyncio.sleep(0.02))
 
 
 @contextlib.contextmanager
