@@ -1,6 +1,6 @@
 /** Where a filter is typed: options below, applied as soon as it makes sense, errors in place. */
 
-import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { Field } from "../api/types";
 import { CloseIcon, FilterIcon } from "../app/icons";
 import { useView, view } from "../state/view";
@@ -116,6 +116,7 @@ function useFilterBox(fields: readonly Field[]) {
   const applied = useView((shown) => shown.filter);
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
+  const place = useRef<number | null>(null);
   const [text, setText] = useState(applied);
   const [caret, setCaret] = useState(applied.length);
   const [isFocused, setOpen] = useState(false);
@@ -141,8 +142,14 @@ function useFilterBox(fields: readonly Field[]) {
     const next = text.slice(0, completion.from) + option.text + text.slice(completion.to);
     const at = completion.from + option.text.length;
     type(next, at);
-    requestAnimationFrame(() => input.current?.setSelectionRange(at, at));
+    place.current = at;
   };
+  // Before the next key is taken: a frame later it would move the caret under what is being typed.
+  useLayoutEffect(() => {
+    if (place.current === null) return;
+    input.current?.setSelectionRange(place.current, place.current);
+    place.current = null;
+  });
   const clear = () => {
     type("", 0);
     view.filter("");
