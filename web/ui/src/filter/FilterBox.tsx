@@ -1,6 +1,14 @@
 /** Where a filter is typed: options below, applied as soon as it makes sense, errors in place. */
 
-import { type KeyboardEvent, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "react";
+import {
+  type KeyboardEvent,
+  useEffect,
+  useId,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import type { Field } from "../api/types";
 import { CloseIcon, FilterIcon } from "../app/icons";
 import { useView, view } from "../state/view";
