@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 _COMPACT_EVERY_S = 1.0
 _GAUGES_EVERY_S = 5.0
 _LONGEST_PAUSE_S = 5.0
-_REST, _LONGEST_GATHER = 4.0, 3.0
+_REST, _LONGEST_GATHER = 2.0, 3.0
 """Without a backlog, commits start so many times their own length apart, but at most so many times the
 least interval."""
 

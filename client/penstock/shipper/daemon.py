@@ -80,12 +80,21 @@ class Daemon:
             if running.done():
                 del self._running[folder]
                 delay_s = self._delay_s(folder, running)
-                # With many spools each is looked at less often, so that looking costs the same.
-                least_s = len(self._senders) * _PER_SPOOL_S if delay_s else 0.0
-                self._due[folder] = now + max(delay_s, least_s)
+                self._due[folder] = now + self._pause_s(folder, delay_s, now)
         for folder, sender in self._senders.items():
             if folder not in self._running and now >= self._due.get(folder, 0.0):
                 self._running[folder] = self._pool.submit(self._drive, sender)
+
+    def _pause_s(self, folder: Path, delay_s: float, now: float) -> float:
+        """With many spools each is looked at less often, so that looking costs the same; but a run
+        that is logging is not kept waiting when its next batch is due."""
+        if not delay_s:
+            return 0.0
+        pause_s = max(delay_s, len(self._senders) * _PER_SPOOL_S)
+        next_cut = self._senders[folder].next_cut
+        if next_cut is None or delay_s > TICK_S:
+            return pause_s
+        return min(pause_s, max(0.0, next_cut - now))
 
     def _drive(self, sender: SpoolSender) -> float:
         """Turns without a pause while there is something to do, but not for ever: others wait."""

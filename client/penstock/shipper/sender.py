@@ -65,6 +65,7 @@ class SpoolSender:
         self._built: tuple[int, bytes] | None = None
         self._writer_alive = True
         self._more = False
+        self._is_flowing = False
         self._interval_s = FIRST_INTERVAL_S
         self._cut_at = 0.0
         self._poll_at = 0.0
@@ -86,6 +87,12 @@ class SpoolSender:
     def waiting(self) -> bool:
         """Whether there is something that only time or a person can bring on: not work."""
         return self.progress.done or (not self._writer_alive and self._paused_until > 0)
+
+    @property
+    def next_cut(self) -> float | None:
+        """When, on the monotonic clock, the next batch of a run that is logging is due; None if the
+        last look found nothing new."""
+        return self._cut_at if self._is_flowing and not self.progress.ended else None
 
     def turn(self, *, tight: bool = False) -> float:
         """Do the next step; returns how many seconds later to come again.
@@ -144,6 +151,7 @@ class SpoolSender:
         """Cut the next batch, if there is anything for one."""
         found = gather(self._reader, self._cursor, self._limits, abandoned=not self._writer_alive)
         self._more = found.full
+        self._is_flowing = not found.columns.empty
         self.progress.damaged_bytes = self._reader.damaged_bytes
         if found.columns.empty:
             self._cursor = found.end
