@@ -188,15 +188,21 @@ def test_it_runs_below_a_path(tmp_path: Path) -> None:
         assert len(history(up, "train", "loss")[0]) == 500
 
 
+def metrics(up: Up) -> str:
+    with urlopen(f"{up.url}/metrics", timeout=10) as reply:
+        text: str = reply.read().decode()
+    return text
+
+
 @pytest.mark.timeout(120)
 def test_metrics_cover_every_process(tmp_path: Path) -> None:
     with running_up(tmp_path, "--gateways", "2") as up:
         assert sent(up, {"project": "spine", "run": "m", "rows": [{"step": 1, "v": 1.0}]})
-        wait_until(lambda: history(up, "m", "v")[1] == [1.0])
-        with urlopen(f"{up.url}/metrics", timeout=10) as reply:
-            text = reply.read().decode()
+        committed = 'penstock_worker_points_committed_total{process="worker-0"} 1.0'
+        # Counted once the commit has ended: a little after its points can be read.
+        wait_until(lambda: committed in metrics(up))
+        text = metrics(up)
     for line in (
-        'penstock_worker_points_committed_total{process="worker-0"} 1.0',
         'penstock_draining{process="gateway-0"} 0.0',
         'penstock_draining{process="gateway-1"} 0.0',
     ):
