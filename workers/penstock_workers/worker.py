@@ -91,8 +91,7 @@ class Worker:
                     self._failures = 0
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     await self._recover(error, stop)
-            for task in beside:
-                task.cancel()
+            await _end(beside)
         await self._leave()
 
     async def _turn(self, stop: asyncio.Event) -> None:
@@ -263,6 +262,16 @@ class Worker:
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended: a cancellation that meets the end of a call inside
+    `asyncio.wait_for` is lost in Python 3.11, and these loops would go on for ever."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:
