@@ -265,8 +265,8 @@ class Worker:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel until they have ended: a cancellation that meets the end of a call inside
-    `asyncio.wait_for` is lost in Python 3.11, and these loops would go on for ever."""
+    """Cancel until they have ended: a cancellation that meets the end of a call to Redis can get lost
+    in it, and the loop around that call would go on for ever."""
     pending = set(tasks)
     while pending:
         for task in pending:
