@@ -19,4 +19,5 @@ def setup(role: str, level: str = "INFO") -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    for talkative in ("aiohttp.access", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)

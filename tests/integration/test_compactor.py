@@ -3,13 +3,9 @@ several widths. Every row always equals a rebuild from the points."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import numpy as np
 import pytest
-import pytest_asyncio
 from support.compactor import Bench
-from support.store import running_store
 
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.tiers import TIER_SHIFTS
@@ -38,15 +34,6 @@ LEFT JOIN (SELECT * FROM penstock.tiers FINAL WHERE run = {run}) AS t
 WHERE bitShiftLeft(b.bucket + 1, b.shift)
     <= (SELECT max(tiered) FROM penstock.series WHERE run = {run})
 """
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
-        client = handle.client()
-        await client.setup()
-        yield client
-        await client.close()
 
 
 async def log(bench: Bench, run: int, first: int, end: int) -> None:

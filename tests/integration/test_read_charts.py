@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from support.series import Bucket, SeriesData, brute_force, lane_row, store_series
-from support.store import running_store
 
 from penstock_storage import charts, sources, windows
 from penstock_storage.charts import Chart, ChartQuery, ChartReader, LaneMode
@@ -20,15 +18,6 @@ from penstock_storage.segments import cuts
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
 SEEDS = 24
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
-        client = handle.client()
-        await client.setup()
-        yield client
-        await client.close()
 
 
 def random_points(rng: np.random.Generator, size: int) -> dict[int, float]:

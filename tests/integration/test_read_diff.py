@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 from support.series import SeriesData, lane_row, store_series
 from support.site import Site, running_site
-from support.store import running_store
 
 from penstock_storage import diff
 from penstock_storage.clickhouse import ClickHouse
@@ -24,15 +23,6 @@ from penstock_storage.interface import LaneRow
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
 NAMES = {1: "loss", 2: "epoch", 3: "val/acc", 4: "note"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
-        client = handle.client()
-        await client.setup()
-        yield client
-        await client.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import struct
-from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
@@ -14,14 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import pytest_asyncio
-from support.series import SeriesData, lane_row, store_series
-from support.store import running_store
+from support.series import SeriesData, lane_row, random_run, store_series
 
 from penstock_storage import export
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.export import Export, ExportQuery, open_export
-from penstock_storage.segments import cuts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
@@ -37,15 +33,6 @@ NAMES = {
 }
 ODD = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1, 2.0**53, -1.7976931348623157e308]
 FAR = 2**53 - 1
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
-        client = handle.client()
-        await client.setup()
-        yield client
-        await client.close()
 
 
 async def add_values(
@@ -177,23 +164,7 @@ async def test_equals_brute_force_in_parts_of_any_size(
     rng = np.random.default_rng(seed)
     monkeypatch.setattr(export, "_CELLS", int(rng.choice([3, 40, 1_000])))
     run = next(_numbers)
-    lanes = [
-        lane_row(run, lane, rank=int(rng.integers(2)), started=int(rng.integers(100)))
-        for lane in range(int(rng.integers(1, 4)))
-    ]
-    series = []
-    for lane in lanes:
-        for key in (1, 2, 3):
-            base, stride = int(rng.integers(-50, 50)), int(rng.choice([1, 1, 7]))
-            steps = base + np.arange(int(rng.integers(1, 60))) * stride
-            series.append(
-                SeriesData(key, run, lane.lane, dict.fromkeys(steps.tolist(), key + lane.lane / 8))
-            )
-    await store_series(store, series)
-    firsts: dict[tuple[int, int], int] = {}
-    for s in series:
-        firsts[run, s.lane] = min(firsts.get((run, s.lane), 2**62), *s.points)
-    ends = cuts(lanes, firsts)
+    lanes, series, ends = await random_run(store, rng, run)
     lo, hi = int(rng.integers(-60, 0)), int(rng.integers(20, 300))
     want: dict[int, dict[str, float]] = {}
     every: dict[tuple[int, int], dict[str, float]] = {}

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
-from support.series import SeriesData, lane_row, store_series
-from support.store import running_store
+from support.series import SeriesData, lane_row, random_run, store_series
 
 from penstock_storage import history
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.history import HistoryQuery, read_history
-from penstock_storage.segments import cuts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
 NAMES = {1: "loss", 2: "epoch", 3: "val/acc", 4: "note"}
 START_US = 1_700_000_000_000_000
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
-        client = handle.client()
-        await client.setup()
-        yield client
-        await client.close()
 
 
 async def rows_of(store: ClickHouse, query: HistoryQuery) -> list[dict[str, Any]]:
@@ -155,23 +142,7 @@ async def test_equals_brute_force_in_pages_of_any_size(
     rng = np.random.default_rng(seed)
     monkeypatch.setattr(history, "_PAGE_POINTS", int(rng.choice([3, 40, 1_000])))
     run = next(_numbers)
-    lanes = [
-        lane_row(run, lane, rank=int(rng.integers(2)), started=int(rng.integers(100)))
-        for lane in range(int(rng.integers(1, 4)))
-    ]
-    series = []
-    for lane in lanes:
-        for key in (1, 2, 3):
-            base, stride = int(rng.integers(-50, 50)), int(rng.choice([1, 1, 7]))
-            steps = base + np.arange(int(rng.integers(1, 60))) * stride
-            series.append(
-                SeriesData(key, run, lane.lane, dict.fromkeys(steps.tolist(), key + lane.lane / 8))
-            )
-    await store_series(store, series)
-    firsts: dict[tuple[int, int], int] = {}
-    for s in series:
-        firsts[run, s.lane] = min(firsts.get((run, s.lane), 2**62), *s.points)
-    ends = cuts(lanes, firsts)
+    lanes, series, ends = await random_run(store, rng, run)
     want: dict[int, dict[str, float]] = {}
     for lane in sorted(lanes, key=lambda lane: -lane.rank):
         for s in series:

@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.interface import LaneRow, PointStore
+from penstock_storage.segments import LaneId, cuts
 from penstock_storage.series import NEVER
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
-__all__ = ["Bucket", "SeriesData", "brute_force", "lane_row", "store_series", "store_tiers"]
+__all__ = [
+    "Bucket", "SeriesData", "brute_force", "lane_row", "random_run", "store_series", "store_tiers",
+]  # fmt: skip
 
 
 @dataclass
@@ -53,6 +56,29 @@ class Bucket:
 
 def lane_row(run: int, lane: int, rank: int = 0, started: int = 0) -> LaneRow:
     return LaneRow(run, lane, f"writer-{lane}", rank, started)
+
+
+async def random_run(
+    store: PointStore, rng: np.random.Generator, run: int
+) -> tuple[list[LaneRow], list[SeriesData], dict[LaneId, int]]:
+    """A stored run of one to three lanes in one or two ranks, each with keys 1, 2 and 3 at steps of
+    their own; and where its latest attempts cut lanes off."""
+    lanes = [
+        lane_row(run, lane, rank=int(rng.integers(2)), started=int(rng.integers(100)))
+        for lane in range(int(rng.integers(1, 4)))
+    ]
+    series = []
+    for lane in lanes:
+        for key in (1, 2, 3):
+            base, stride = int(rng.integers(-50, 50)), int(rng.choice([1, 1, 7]))
+            steps = base + np.arange(int(rng.integers(1, 60))) * stride
+            value = key + lane.lane / 8
+            series.append(SeriesData(key, run, lane.lane, dict.fromkeys(steps.tolist(), value)))
+    await store_series(store, series)
+    firsts: dict[LaneId, int] = {}
+    for each in series:
+        firsts[run, each.lane] = min(firsts.get((run, each.lane), 2**62), *each.points)
+    return lanes, series, cuts(lanes, firsts)
 
 
 async def store_series(store: PointStore, many: Sequence[SeriesData]) -> None:

@@ -7,12 +7,11 @@ answer is whole, or its connection breaks: it never ends in order before its las
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from penstock.errors import PenstockError, Rejected
+from penstock.errors import Rejected
 from penstock_common.http import json_response
 from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
 from penstock_storage.interface import Catalog, PointStore, RunRow
@@ -23,10 +22,10 @@ from penstock_web.requests import query_of
 from penstock_web.rows import origin_us
 from penstock_web.runs import RunsHandler
 from penstock_web.shown import encode_run, run_json
+from penstock_web.streams import send_stream
 
 __all__ = ["ExportHandler"]
 
-_LOG = logging.getLogger(__name__)
 _AT_ONCE = 1
 _RUNS_PER_PAGE = 500
 _CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv"}
@@ -73,14 +72,14 @@ class ExportHandler:
             return web.Response(status=204)
         response = web.StreamResponse(headers={"ETag": f'"{found.version}"'})
         response.content_type = _CONTENT_TYPES[asked.format]
-        return await _stream(request, response, self._files(found, asked))
+        return await send_stream(request, response, self._files(found, asked))
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/export`"""
         project = await self._runs.project(request)
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
-        return await _stream(request, response, self._lines(project))
+        return await send_stream(request, response, self._lines(project))
 
     async def _open(self, row: RunRow, asked: export.PartsQuery) -> Export:
         keys, lanes = await asyncio.gather(
@@ -144,21 +143,3 @@ class ExportHandler:
                     shown = run_json(row, summaries.get(number))
                     lines.append(encode_run({**shown, "version": versions.get(number, "")}))
             yield b"".join(line + b"\n" for line in lines)
-
-
-async def _stream(
-    request: web.Request, response: web.StreamResponse, chunks: AsyncIterator[bytes]
-) -> web.StreamResponse:
-    # Errors up to the first bytes still get a status of their own.
-    first = await anext(chunks, b"")
-    await response.prepare(request)
-    await response.write(first)
-    try:
-        async for chunk in chunks:
-            await response.write(chunk)
-    except PenstockError as error:
-        # Cut the connection: a stream that ended in order would look complete.
-        _LOG.warning("export_broke_off", extra={"reason": str(error)})
-        if request.transport is not None:
-            request.transport.abort()
-    return response

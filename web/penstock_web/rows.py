@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import aclosing
 
 from aiohttp import web
 
-from penstock.errors import PenstockError
 from penstock_storage.history import HistoryQuery, read_history
 from penstock_storage.interface import LaneRow, PointStore, RunRow
 from penstock_storage.plan import FOREVER
@@ -15,10 +13,10 @@ from penstock_web.models.history import RowsQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
+from penstock_web.streams import send_stream
 
 __all__ = ["HistoryHandler", "origin_us"]
 
-_LOG = logging.getLogger(__name__)
 _ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
 """Every row has these, so asking for them filters nothing."""
 
@@ -40,19 +38,7 @@ class HistoryHandler:
             await response.prepare(request)
             return response
         async with aclosing(read_history(self._store, query)) as chunks:
-            # Errors up to the first rows still get a status of their own.
-            first = await anext(chunks, b"")
-            await response.prepare(request)
-            await response.write(first)
-            try:
-                async for chunk in chunks:
-                    await response.write(chunk)
-            except PenstockError as error:
-                # Cut the connection: a stream that ended in order would look complete.
-                _LOG.warning("history_broke_off", extra={"reason": str(error)})
-                if request.transport is not None:
-                    request.transport.abort()
-        return response
+            return await send_stream(request, response, chunks)
 
     async def _query(self, request: web.Request, row: RunRow) -> HistoryQuery | None:
         """None if a key is asked for that the project does not have."""
