@@ -7,12 +7,12 @@ import random
 import time
 from typing import Any
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from penstock.errors import Rejected, Transient
 from penstock_common.metrics import AUTH_FAILURES, GatewayMetrics
+from penstock_common.payloads import encode_json
 
 __all__ = ["POINTS", "error_response", "json_response", "middleware"]
 
@@ -34,7 +34,7 @@ def json_response(
     """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
     # The type as a plain header: aiohttp's own argument for it is parsed at every answer.
     return web.Response(
-        body=orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY),
+        body=encode_json(payload),
         status=status,
         headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
     )

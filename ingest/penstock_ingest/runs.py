@@ -13,6 +13,7 @@ from penstock_common.auth import Authenticator
 from penstock_common.checks import checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.payloads import as_json
 from penstock_ingest.body import BodyReader
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
@@ -76,9 +77,9 @@ def _shown(run: RunRow) -> dict[str, Any]:
         "job_type": run.job_type,
         "tags": list(run.tags),
         "notes": run.notes,
-        "config": run.config,
-        "summary": run.summary,
-        "info": run.info,
+        "config": as_json(run.config),
+        "summary": as_json(run.summary),
+        "info": as_json(run.info),
         "created_at": run.created_at / 1e6,
         "updated_at": run.updated_at / 1e6,
         "last_step": None,

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.http import json_response
+from penstock_common.payloads import encode_json
 from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
 from penstock_storage.interface import Catalog, PointStore, RunRow
 from penstock_storage.summaries import read_summaries
@@ -21,7 +22,7 @@ from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.rows import origin_us
 from penstock_web.runs import RunsHandler
-from penstock_web.shown import encode_run, run_json
+from penstock_web.shown import run_json
 from penstock_web.streams import send_stream
 
 __all__ = ["ExportHandler"]
@@ -141,5 +142,5 @@ class ExportHandler:
             for number in numbers:
                 if row := rows.get(number):
                     shown = run_json(row, summaries.get(number))
-                    lines.append(encode_run({**shown, "version": versions.get(number, "")}))
+                    lines.append(encode_json({**shown, "version": versions.get(number, "")}))
             yield b"".join(line + b"\n" for line in lines)

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from penstock_common.http import json_response
+from penstock_common.payloads import encode_json
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.summaries import Summary, read_summaries
 from penstock_web.access import Access, not_found
@@ -20,7 +21,7 @@ from penstock_web.search.filters import parse_filter
 from penstock_web.search.finder import Finder, Found, Question
 from penstock_web.search.ordering import Cursor, parse_order
 from penstock_web.search.paths import Path, bad_request, parse_path
-from penstock_web.shown import encode_run, encode_runs, run_json
+from penstock_web.shown import encode_runs, run_json
 
 __all__ = ["RunsHandler"]
 
@@ -80,7 +81,7 @@ class RunsHandler:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
         row = await self.found(request)
         summaries = await self._summaries([row], scalars_only=False)
-        body = encode_run(run_json(row, summaries.get(row.number)))
+        body = encode_json(run_json(row, summaries.get(row.number)))
         return web.Response(body=body, content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from penstock_common.payloads import as_json, encode_json
 from penstock_storage.interface import RunRow
 from penstock_storage.summaries import Summary
 from penstock_web.search.paths import Path
 
-__all__ = ["encode_run", "encode_runs", "picked", "run_json"]
+__all__ = ["encode_runs", "picked", "run_json"]
 
 
 def run_json(
@@ -35,9 +35,9 @@ def run_json(
         "job_type": row.job_type,
         "tags": list(row.tags),
         "notes": row.notes,
-        "config": _as_json(config),
-        "summary": _as_json(summary),
-        "info": _as_json(row.info),
+        "config": as_json(config),
+        "summary": as_json(summary),
+        "info": as_json(row.info),
         "created_at": row.created_at / 1e6,
         "updated_at": row.updated_at / 1e6,
         "last_step": logged.last_step if logged else None,
@@ -72,41 +72,6 @@ def _place(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
 def encode_runs(runs: Iterable[dict[str, Any]], total: int, following: str | None) -> bytes:
     """A page of runs as JSON."""
     # Run by run, because one long dumps() would hold every other thread up.
-    parts = b",".join(map(encode_run, runs))
+    parts = b",".join(map(encode_json, runs))
     ending = orjson.dumps({"total": total, "next": following})[1:]
     return b'{"runs":[%b],%b' % (parts, ending)
-
-
-def encode_run(run: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(run)
-    except TypeError:  # what Python's JSON can hold and other JSON cannot
-        return orjson.dumps(_repaired(run))
-
-
-def _as_json(found: Any) -> Any:
-    """With NaN and infinities as strings."""
-    match found:
-        case dict():
-            return {key: _as_json(value) for key, value in found.items()}
-        case list():
-            return [_as_json(value) for value in found]
-        case float() if not math.isfinite(found):
-            return "NaN" if found != found else "Infinity" if found > 0 else "-Infinity"
-        case _:
-            return found
-
-
-def _repaired(found: Any) -> Any:
-    """Whole numbers of any length as they are, half characters replaced."""
-    match found:
-        case dict():
-            return {_repaired(key): _repaired(value) for key, value in found.items()}
-        case list():
-            return [_repaired(value) for value in found]
-        case str():
-            return found.encode("utf-8", "replace").decode()
-        case int() if not isinstance(found, bool):
-            return orjson.Fragment(str(found))
-        case _:
-            return found
