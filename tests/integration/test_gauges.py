@@ -71,7 +71,12 @@ async def test_one_worker_reports_and_another_takes_over(tmp_path: Path) -> None
 
         async def has_taken_over() -> bool:
             page = await samples(other)
-            return page.get("penstock_worker_shards") == 16 and page.get("penstock_workers") == 1
+            # The store is looked at after the queue.
+            return (
+                page.get("penstock_worker_shards") == 16
+                and page.get("penstock_workers") == 1
+                and "penstock_store_runs" in page
+            )
 
         await eventually(has_taken_over, 40)
         page = await samples(other)
