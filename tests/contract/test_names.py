@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.catalogs import NewUrl, opened
 from support.store import running_store
 
 from penstock.errors import Broken
-from penstock_storage.catalog import SqlCatalog
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.interface import RunRef
 from penstock_storage.names import lane_name, reconcile, record
-
-
-@asynccontextmanager
-async def catalog_in(folder: Path) -> AsyncIterator[SqlCatalog]:
-    catalog = SqlCatalog(f"sqlite+aiosqlite:///{folder}/catalog.db")
-    await catalog.setup()
-    try:
-        yield catalog
-    finally:
-        await catalog.close()
 
 
 @pytest.fixture
@@ -35,9 +24,9 @@ async def points(tmp_path: Path) -> AsyncIterator[ClickHouse]:
         await client.close()
 
 
-async def test_a_lost_catalog_gets_its_numbers_back(points: ClickHouse, tmp_path: Path) -> None:
+async def test_a_lost_catalog_gets_its_numbers_back(points: ClickHouse, new_url: NewUrl) -> None:
     refs = [RunRef("ana", "mnist", f"r{n}") for n in range(3)]
-    async with catalog_in(tmp_path) as catalog:
+    async with opened(await new_url()) as catalog:
         assert await reconcile(catalog, points) == 0
         runs = await catalog.ensure_runs(refs)
         keys = await catalog.ensure_keys(1, ["loss", "é/\t'\"\\"])
@@ -46,8 +35,7 @@ async def test_a_lost_catalog_gets_its_numbers_back(points: ClickHouse, tmp_path
         await record(points, names)
         await record(points, names)
         assert await reconcile(catalog, points) == 0
-    (tmp_path / "catalog.db").unlink()
-    async with catalog_in(tmp_path) as catalog:
+    async with opened(await new_url()) as catalog:
         assert await reconcile(catalog, points) == len(names)
         assert await reconcile(catalog, points) == 0
         assert set(await catalog.all_names()) == set(names)
@@ -58,10 +46,10 @@ async def test_a_lost_catalog_gets_its_numbers_back(points: ClickHouse, tmp_path
 
 
 async def test_a_catalog_that_reissued_a_number_is_refused(
-    points: ClickHouse, tmp_path: Path
+    points: ClickHouse, new_url: NewUrl
 ) -> None:
     await record(points, [("project", 1, 0, "ana/mnist"), ("key", 1, 1, "loss")])
-    async with catalog_in(tmp_path) as catalog:
+    async with opened(await new_url()) as catalog:
         await catalog.ensure_runs([RunRef("ana", "mnist", "r1")])
         await catalog.ensure_keys(1, ["accuracy"])
         with pytest.raises(Broken, match="disagree"):
@@ -69,10 +57,10 @@ async def test_a_catalog_that_reissued_a_number_is_refused(
 
 
 async def test_two_names_under_one_number_in_the_store_are_refused(
-    points: ClickHouse, tmp_path: Path
+    points: ClickHouse, new_url: NewUrl
 ) -> None:
     await record(points, [("project", 1, 0, "ana/mnist"), ("project", 1, 0, "bob/mnist")])
-    async with catalog_in(tmp_path) as catalog:
+    async with opened(await new_url()) as catalog:
         with pytest.raises(Broken, match="disagree"):
             await reconcile(catalog, points)
 
