@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from penstock.errors import Rejected, Transient
+from penstock.failpoints import fail
 from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.scripts import APPEND, APPEND_ROWS
@@ -152,6 +153,7 @@ class Appender:
 
     async def _run(self, sha: str, key_count: int, *args: str | bytes | int) -> list[bytes]:
         started = time.perf_counter()
+        fail("gateway.before_append")
         try:
             reply = await self._pipe.execute(("EVALSHA", sha, key_count, *args))
             if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
@@ -161,6 +163,7 @@ class Appender:
             raise self._unavailable(error) from error
         if isinstance(reply, ReplyError):
             raise self._unavailable(reply)
+        fail("gateway.after_append")
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         return list(reply)
 

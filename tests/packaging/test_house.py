@@ -12,19 +12,19 @@ ROOT = Path(__file__).parents[2]
 # package -> (its folder, the packages it may import; dotted names allow one module only)
 ARROWS: dict[str, tuple[str, set[str]]] = {
     "penstock": ("client", set()),
-    "penstock_common": ("common", {"penstock.wire", "penstock.errors"}),
-    "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock_common"}),
+    "penstock_common": ("common", {"penstock.wire", "penstock.errors", "penstock.failpoints"}),
+    "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common"}),
     "penstock_ingest": (
         "ingest",
-        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage.interface"},
+        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.interface"},
     ),
     "penstock_workers": (
         "workers",
-        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage"},
+        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
     ),
     "penstock_web": (
         "web",
-        {"penstock.wire", "penstock.errors", "penstock_common", "penstock_storage"},
+        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
     ),
     "penstock_server": (
         "server",

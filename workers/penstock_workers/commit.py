@@ -16,6 +16,7 @@ import orjson
 from redis.asyncio import Redis
 
 from penstock.errors import PenstockError
+from penstock.failpoints import fail
 from penstock_common.keys import Keys
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.fold import Columns, Folded
@@ -64,14 +65,17 @@ class Committer:
         """
         self.number += 1
         await self._store(prepared)
+        fail("worker.after_points")
         await self._catalog_changes(prepared)
         await self._store_applied(prepared)
+        fail("worker.before_settle")
         lost = await self._queue.settle(
             {
                 shard: (self._leases.owner(prepared.epochs[shard]), settled)
                 for shard, settled in prepared.settled.items()
             }
         )
+        fail("worker.after_settle")
         if prepared.folded:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, decode_batch
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import RunChange, RunRef
@@ -114,6 +115,7 @@ def _settle(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared)
 
 
 def _fill(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+    fail("worker.fold")
     pieces: list[Piece] = []
     values: list[tuple[int, int, int, int, str, str, int]] = []
     console: list[tuple[int, int, int, str, int, str, int]] = []

@@ -14,6 +14,7 @@ from collections import Counter
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError, Transient
+from penstock.failpoints import fail
 from penstock_common.keys import SHARDS
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.settings import WorkerSettings
@@ -107,6 +108,7 @@ class Worker:
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
             self._metrics.entries_read.labels(str(shard)).inc(count)
+        fail("worker.after_read")
         prepared = await self._prepare(entries, epochs)
         await self._finish_commit()
         if prepared is not None:

@@ -18,6 +18,7 @@ from typing import Any
 from penstock import __version__
 from penstock.credentials import stored_key
 from penstock.errors import Rejected, Transient
+from penstock.failpoints import fail
 from penstock.link import Link, is_loopback
 from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress, store_progress
@@ -189,7 +190,9 @@ class SpoolSender:
         )
         raw, digest = self._encode(cut, found)
         cut = replace(cut, digest=digest)
+        fail("shipper.before_cut")
         self._log.append(cut)
+        fail("shipper.after_cut")
         self._retries = 0
         self._built = (cut.seq, raw)
         self._cursor = end
@@ -231,6 +234,7 @@ class SpoolSender:
         raw = self._bytes_of(cut)
         self._built = (cut.seq, raw)
         reply = self._link.post_batches(join_batches([raw]), self._key())
+        fail("shipper.after_send")
         self._backoff.succeeded()
         self._built = None
         self.progress.queued = cut.seq
@@ -362,6 +366,7 @@ class SpoolSender:
         for number, since in sorted(self._committed_at.items()):
             if not tight and now - since < KEEP_S:
                 break
+            fail("shipper.before_free")
             (self.folder / segment_name(number)).unlink(missing_ok=True)
             del self._committed_at[number]
             self._freed_to = number

@@ -1,0 +1,56 @@
+"""Named places where a test may make a process fail: killed, stopped, slowed or erring, right there.
+
+Off unless `PENSTOCK_FAILPOINTS` names a folder when the process starts; then `fail("worker.read")`
+looks for a file of that name in it, removes it, and does what it says, once:
+
+    kill            end this process as `kill -9` does
+    stop            freeze this process as SIGSTOP does
+    exit STATUS     leave at once with this status
+    sleep SECONDS   hold up this thread
+    error [TEXT]    raise OSError
+
+Several lines are done by as many calls, one each. A file that nobody reaches stays, so that a test
+sees that its fault did not happen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+__all__ = ["fail"]
+
+_FOLDER = os.environ.get("PENSTOCK_FAILPOINTS", "")
+
+
+def fail(name: str) -> None:
+    """Fail here if a test asks for it."""
+    if _FOLDER:
+        _fail(Path(_FOLDER) / name)
+
+
+def _fail(path: Path) -> None:
+    taken = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.rename(taken)  # of several processes that come here, one takes the fault
+    except FileNotFoundError:
+        return
+    first, _, rest = taken.read_text().strip().partition("\n")
+    taken.unlink()
+    if rest:
+        path.write_text(rest)
+    what, _, argument = first.partition(" ")
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif what == "exit":
+        os._exit(int(argument))
+    elif what == "sleep":
+        time.sleep(float(argument))
+    elif what == "error":
+        raise OSError(argument or f"failpoint {path.name}")
+    else:
+        raise ValueError(f"failpoint {path.name}: {first!r} is not known")
