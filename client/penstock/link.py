@@ -34,6 +34,7 @@ class Link:
         self._ca_file = ca_file
         self._proxy = _proxy_for(self.base, proxies)
         self._local = threading.local()
+        self._made: set[http.client.HTTPConnection] = set()
 
     @classmethod
     def of(cls, meta: Meta) -> Link:
@@ -118,7 +119,8 @@ class Link:
                 connection.request(method, target, body, headers)
                 reply = connection.getresponse()
                 data = reply.read(_LARGEST_REPLY)
-                self._local.connection = None if reply.will_close else connection
+                if reply.will_close:
+                    self.close()
                 return reply.status, reply.headers, data
             except (OSError, http.client.HTTPException) as error:
                 self.close()
@@ -136,6 +138,12 @@ class Link:
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
+            self._made.discard(connection)
+            connection.close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; none of them may be asking now."""
+        for connection in list(self._made):
             connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -152,6 +160,7 @@ class Link:
             at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
             connection = http.client.HTTPConnection(*at, timeout=_TIMEOUT_S)
         self._local.connection = connection
+        self._made.add(connection)
         return connection
 
 

@@ -10,6 +10,7 @@ sender      one spool: cut, send, learn what is committed, free
 marks       what replies say of queue and store
 refusals    what a final refusal means for a batch
 rejects     what the server refused, kept for a person
+report      progress and problems, told once
 keeper      how long segments are kept
 breaker     when a server may be asked
 heartbeats  where idle spools stand

@@ -88,10 +88,14 @@ class Daemon:
                 break
             self._asked_to_leave.wait(TICK_S if self._senders else _SCAN_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._heartbeats.wait(_LEAVE_S / 2)
         hanging = wait(self._running.values(), _LEAVE_S).not_done
         for folder, sender in self._senders.items():
             if self._running.get(folder) not in hanging:
                 sender.keep_progress()
+                sender.close()
+        for link, _ in self._links.values():
+            link.close_all()
 
     def has_new_spools(self) -> bool:
         """Whether there is a spool now that `run` did not see."""

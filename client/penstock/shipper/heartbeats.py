@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,10 @@ class Heartbeats:
                 server.running = None
             if server.running is None and now >= server.due and server.senders:
                 server.running = self._pool.submit(_beat, link, breaker, list(server.senders))
+
+    def wait(self, timeout_s: float) -> None:
+        """Until none is under way, but not for ever."""
+        wait((s.running for s in self._servers.values() if s.running is not None), timeout_s)
 
 
 def _beat(link: Link, breaker: Breaker, senders: list[SpoolSender]) -> float:

@@ -65,7 +65,7 @@ class Marks:
             self.send_again()
         progress.queue = queue or progress.queue
         progress.queued = max(progress.queued, progress.committed)
-        if progress.committed < self._cuts.last:
+        if progress.heard < self._cuts.last:
             progress.done = False
 
     def send_again(self) -> None:

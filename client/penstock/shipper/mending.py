@@ -42,7 +42,8 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     progress.freed = max(progress.freed, gone)
     progress.committed = max(progress.committed, progress.freed)
     progress.queued = max(progress.queued, progress.committed)
-    progress.ended = progress.ended or cuts.complete
+    # Where lines were lost, the end may have to be cut again.
+    progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)
     progress.state = cuts.state or progress.state
     if not progress.rejected and not progress.dead:
         progress.rejected = rejects.count()

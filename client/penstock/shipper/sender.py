@@ -8,7 +8,6 @@ again; so is everything not committed after 15 minutes without progress.
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.link import Link
 from penstock.meta import load_meta
-from penstock.progress import Progress, load_progress, store_progress
+from penstock.progress import Progress, load_progress
 from penstock.record import Position
 from penstock.root import folder_bytes
 from penstock.shipper.batches import NO_LIMITS, BatchBuilder
@@ -36,6 +35,7 @@ from penstock.shipper.mending import mend
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.refusals import Refusal, refusal_of, version_problem
 from penstock.shipper.rejects import Rejects
+from penstock.shipper.report import Report
 from penstock.spool import is_writer_alive
 from penstock.wire import join_batches
 
@@ -52,7 +52,6 @@ KEEP_S = 10 * 60.0
 KEY_RETRY_S = 5.0
 REFUSED_RETRY_S = 60.0
 DISK_RETRY_S = 2.0
-PROGRESS_INTERVAL_S = 1.0
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
@@ -85,10 +84,7 @@ class SpoolSender:
         self._refused_key: str | None = None
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
-        self._no_space = False
-        self._disk_fails = False
-        self._stored: Progress | None = None
-        self._store_at = 0.0
+        self._report = Report(folder, self.meta.run, self.progress)
 
     @property
     def committed(self) -> int:
@@ -122,12 +118,13 @@ class SpoolSender:
         """
         now = time.monotonic()
         delay_s = self._attempt(now)
-        keep_s = 0.0 if tight or self._no_space else KEEP_S
+        keep_s = 0.0 if tight or self._report.no_space else KEEP_S
         try:
             self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
         except OSError as error:
-            delay_s = self._disk_failed(error)
-        self._keep_progress(now)
+            self._report.disk_failed(error)
+            delay_s = DISK_RETRY_S
+        self._report.keep(at_once=self.progress.ended)
         return min(delay_s, SLOWEST_POLL_S)
 
     def hear(self, learned: int, mark: dict[str, Any]) -> None:
@@ -147,8 +144,7 @@ class SpoolSender:
 
     def keep_progress(self) -> None:
         """Keep it on disk now, if it changed."""
-        self._store_at = 0.0
-        self._keep_progress(time.monotonic())
+        self._report.keep(at_once=True)
 
     def close(self) -> None:
         self._reader.close()
@@ -167,13 +163,16 @@ class SpoolSender:
             return held.wait_s
         except Transient as error:
             self._retries += 1
-            self._say(error.code, str(error))
+            self._report.say(error.code, str(error))
             return max(self._breaker.wait_s, TICK_S)
         except Rejected as error:
             return self._refused(error)
         except OSError as error:  # of this machine's disk: the network's are `Transient`
-            return self._disk_failed(error)
-        self._well()
+            self._report.disk_failed(error)
+            return DISK_RETRY_S
+        self._paused_until = 0.0
+        if self._breaker.failures == 0:
+            self._report.well()
         return delay_s
 
     def _step(self, now: float) -> float:
@@ -188,9 +187,9 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.committed < self._log.last and now >= self._poll_at:
+        if progress.heard < self._log.last and now >= self._poll_at:
             self._poll(now)
-        if progress.ended and progress.committed >= self._log.last:
+        if progress.ended and progress.heard >= self._log.last:
             progress.done = True
             progress.done_at = time.time()
         return TICK_S
@@ -242,7 +241,7 @@ class SpoolSender:
         fail("shipper.before_cut")
         self._log.append(cut)
         fail("shipper.after_cut")
-        self._disk_works()
+        self._report.disk_works()
         self._retries = 0
         self._builder.remember(cut, raw)
         self._cursor = end
@@ -258,7 +257,7 @@ class SpoolSender:
         fail("shipper.after_send")
         self.progress.queued = cut.seq
         self._learn(reply)
-        self._disk_works()
+        self._report.disk_works()
         self._builder.forget()
         interval_s = reply.get("interval_s")
         if isinstance(interval_s, (int, float)):
@@ -306,6 +305,7 @@ class SpoolSender:
                 continue
             if seq > progress.freed:
                 self._rejects.keep(seq, self._builder.bytes_of(cut))
+                self._report.disk_works()
             log.error("%s: the server could not process batch %d", self.meta.run, seq)
             progress.dead = sorted([*progress.dead, seq])
 
@@ -313,7 +313,7 @@ class SpoolSender:
         cut = self._log.cuts.get(self.progress.queued + 1)
         refusal = refusal_of(error, cut)
         text = version_problem(error) if error.code == "unknown_version" else str(error)
-        self._say(error.code, text)
+        self._report.say(error.code, text)
         now = time.monotonic()
         if refusal is Refusal.KEY:
             self._refused_key = self.meta.api_key
@@ -336,7 +336,8 @@ class SpoolSender:
             if error.status != 409:
                 self._log.append(cut.voided())
         except OSError as failure:
-            return self._disk_failed(failure)
+            self._report.disk_failed(failure)
+            return DISK_RETRY_S
         log.error("%s: batch %d refused (%s): %s", self.meta.run, cut.seq, error.code, error)
         self.progress.rejected += 1
         self._builder.forget()
@@ -368,33 +369,3 @@ class SpoolSender:
         progress, reader = self.progress, self._reader
         progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
         progress.missing_segments = max(progress.missing_segments, len(reader.missing))
-
-    def _disk_failed(self, error: OSError) -> float:
-        self._disk_fails = True
-        self._no_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        self._say("disk", f"{self.folder} cannot be read or written: {error.strerror or error}")
-        return DISK_RETRY_S
-
-    def _disk_works(self) -> None:
-        self._disk_fails = self._no_space = False
-
-    def _well(self) -> None:
-        self._paused_until = 0.0
-        if self._breaker.failures == 0 and not self._disk_fails:
-            self._say("", "")
-
-    def _say(self, code: str, text: str) -> None:
-        if code != self.progress.problem_code and text:
-            log.warning("%s: %s (%s)", self.meta.run, text, code)
-        self.progress.problem, self.progress.problem_code = text, code
-
-    def _keep_progress(self, now: float) -> None:
-        if self.progress == self._stored or (now < self._store_at and not self.progress.ended):
-            return
-        self._store_at = now + PROGRESS_INTERVAL_S
-        try:
-            store_progress(self.folder, self.progress)
-        except OSError as error:  # the cuts and the server say the same; it is tried again
-            self._disk_failed(error)
-            return
-        self._stored = replace(self.progress)
