@@ -84,11 +84,14 @@ class Pipe:
             secure = ssl.create_default_context() if "connection_class" in options else None
             host, port = options.get("host", "localhost"), options.get("port", 6379)
             _, connection = await loop.create_connection(new, host, port, ssl=secure)
-        for command in self._greetings():
-            reply = await connection.send(command)
-            if isinstance(reply, ReplyError):
-                connection.abort(ConnectionError(str(reply)))
-                raise ConnectionError(str(reply))
+        try:
+            for command in self._greetings():
+                reply = await connection.send(command)
+                if isinstance(reply, ReplyError):
+                    raise ConnectionError(str(reply))
+        except BaseException:
+            connection.abort(ConnectionError("Redis did not greet back"))
+            raise
         return connection
 
     def _greetings(self) -> list[Command]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,13 +13,13 @@ from redis.exceptions import RedisError
 from penstock.errors import Transient
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.safety import problem_of
 
 __all__ = ["ServerStatus"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _LAG_EVERY_S = 0.05
-_OLDEST = (6, 2)
 _SAMPLES = 5
 _NOT_SEEN = "the queue has not answered yet"
 
@@ -93,7 +91,7 @@ class ServerStatus:
             _LOG.warning("queue_unreachable")
             return
         self.store = store.decode() if store else ""
-        problem = _problem({**memory, **persistence, **server})
+        problem = problem_of({**memory, **persistence, **server})
         if problem != self.queue_problem and problem:
             _LOG.error("queue_unsafe reason=%s accepted=%s", problem, self.volatile_queue)
         self.queue_problem = problem
@@ -124,21 +122,6 @@ class ServerStatus:
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
             self._metrics.loop_lag.observe(max(0.0, time.perf_counter() - due))
-
-
-def _problem(info: Mapping[str, Any]) -> str:
-    """Why this Redis may lose what it was given; '' if it does not."""
-    version = str(info.get("redis_version", ""))
-    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
-        return f"Redis {version} is older than 6.2"
-    policy = info.get("maxmemory_policy")
-    if policy != "noeviction":
-        return f"maxmemory-policy is {policy}, not noeviction"
-    if not info.get("maxmemory"):
-        return "maxmemory is 0: Redis would grow until the system ends it"
-    if not info.get("aof_enabled"):
-        return "appendonly is off: a restart would lose what is queued"
-    return ""
 
 
 def _overloaded(message: str) -> Transient:

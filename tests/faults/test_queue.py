@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,6 +20,7 @@ from support.redis import RedisHandle
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import CONTENT_TYPE, Batch, encode_batch, join_batches
+from penstock_common.keys import Keys
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
@@ -43,6 +45,10 @@ async def send(stack: Stack, seq: int) -> tuple[int, str, str]:
         answer = await reply.json()
         code = answer["error"]["code"] if reply.status >= 400 else ""
         return reply.status, code, reply.headers.get("Retry-After", "")
+
+
+def stream_of(shard: int) -> str:
+    return Keys().stream(shard)
 
 
 async def is_taken(stack: Stack) -> bool:
@@ -105,7 +111,7 @@ async def unable_to_save(redis: RedisHandle) -> AsyncIterator[None]:
         await client.bgsave()
 
         async def has_failed() -> bool:
-            return (await client.info("persistence"))["rdb_last_bgsave_status"] == "err"
+            return bool((await client.info("persistence"))["rdb_last_bgsave_status"] == "err")
 
         await eventually(has_failed)
         try:
@@ -213,12 +219,10 @@ async def test_a_request_that_timed_out_and_had_happened_is_a_repeat(stack: Stac
     await eventually(lambda: is_taken(stack))
     assert (await send(stack, 900_000))[0] == 202
     async with client_of(stack.redis) as client:
-        found = [
-            fields
-            for shard in range(16)
-            for _, fields in await client.xrange(f"penstock:{{s{shard}}}:stream")
-            if fields[b"s"] == b"900000"
-        ]
+        entries: list[Any] = []
+        for shard in range(16):
+            entries += await client.xrange(stream_of(shard)) or []
+    found = [fields for _, fields in entries if fields[b"s"] == b"900000"]
     assert len(found) == 1
 
 
@@ -304,7 +308,7 @@ async def test_one_full_shard_leaves_the_others_alone(tmp_path: Path) -> None:
         await eventually(are_others_slowed)
         async with client_of(stack.redis) as client:
             for shard in range(16):
-                await client.delete(f"penstock:{{s{shard}}}:stream")
+                await client.delete(stream_of(shard))
 
         async def is_free() -> bool:
             return (await post("greedy", next(numbers)))[0] == 202

@@ -52,7 +52,7 @@ def place(run: str, writer: str = "w") -> tuple[int, str]:
 
 async def queued(redis: Redis, run: str) -> list[bytes]:
     shard, writer = place(run)
-    entries = await redis.xrange(KEYS.stream(shard))
+    entries: list[Any] = await redis.xrange(KEYS.stream(shard)) or []
     return [fields[b"b"] for _, fields in entries if fields[b"w"] == writer.encode()]
 
 

@@ -79,7 +79,7 @@ async def test_only_those_alive_are_noted_as_such(stack: Stack) -> None:
     before = time.time_ns() // 1000
     await beat(stack, writer("lives"), writer("ended", alive=False), writer("lives", "rank1"))
     redis = stack.redis.client()
-    found = {}
+    found: dict[str, Any] = {}
     for run in ("lives", "ended"):
         path = run_path("local", "beats", run)
         found[run] = await redis.hget(KEYS.heartbeats(shard_of(path)), path)
