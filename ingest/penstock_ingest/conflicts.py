@@ -7,21 +7,23 @@ inside: those of a queued batch are compared themselves, those of a committed on
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from penstock.wire import Limits, batch_digest, decompress
 
 __all__ = ["differs_from_committed", "differs_from_queued"]
 
 _DIGEST_DIGITS = 16
+_IN_THREAD_BYTES = 64 * 1024
 
 
 async def differs_from_queued(raw: bytes, queued: bytes, limits: Limits) -> bool:
     """Whether two encoded batches hold different bytes."""
 
-    def compare() -> bool:
+    def differ() -> bool:
         return decompress(raw, limits) != decompress(queued, limits)
 
-    return await asyncio.to_thread(compare)
+    return await _answer(differ, len(raw) + len(queued))
 
 
 async def differs_from_committed(seq: int, raw: bytes, digests: bytes, limits: Limits) -> bool:
@@ -33,4 +35,13 @@ async def differs_from_committed(seq: int, raw: bytes, digests: bytes, limits: L
     digest = known.get(str(seq))
     if digest is None:
         return False
-    return (await asyncio.to_thread(batch_digest, raw, limits))[:_DIGEST_DIGITS] != digest
+
+    def differs() -> bool:
+        return batch_digest(raw, limits)[:_DIGEST_DIGITS] != digest
+
+    return await _answer(differs, len(raw))
+
+
+async def _answer(question: Callable[[], bool], size: int) -> bool:
+    """In a thread if it would hold up other requests."""
+    return await asyncio.to_thread(question) if size > _IN_THREAD_BYTES else question()

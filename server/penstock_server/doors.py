@@ -79,35 +79,36 @@ class Doors:
 
 
 class _Visitor(web.RequestHandler):
-    """A connection that was let in."""
+    """A connection that was let in. It counts from the start: of many that are accepted in one turn
+    of the loop, all are made before the first one is connected."""
 
-    __slots__ = ("_deadline", "_doors", "has_asked")
+    __slots__ = ("_deadline", "_doors", "_is_held", "has_asked")
 
     def __init__(self, doors: Doors, server: web.Server, **options: Any) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server, loop=loop, **options)
         self._doors = doors
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = loop.call_later(doors.header_timeout_s, self._look)
+        self._is_held = True
         self.has_asked = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._doors.held += 1
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._doors.header_timeout_s, self._look)
+        doors.held += 1
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        self._doors.held -= 1
+        self._leave()
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        self._deadline = None
-        if not self.has_asked:
+        if self.transport is None:  # it broke before it was connected
+            self._leave()
+        elif not self.has_asked:
             self._doors.slow_headers.inc()
             self.force_close()
+
+    def _leave(self) -> None:
+        self._deadline.cancel()
+        if self._is_held:
+            self._is_held = False
+            self._doors.held -= 1
 
 
 class _Refused(asyncio.Protocol):

@@ -142,6 +142,20 @@ async def guests(port: int, count: int) -> AsyncIterator[None]:
             writer.transport.abort()
 
 
+async def test_of_many_that_come_at_once_no_more_than_allowed_are_let_in(tmp_path: Path) -> None:
+    async with (
+        running_stack(tmp_path, gateways=0, workers=0) as stack,
+        running_gateway(stack, tmp_path / "g", connections=20, body_timeout_s=1.0) as gateway,
+    ):
+        first = stalled_body(stack)
+        for _ in range(2):  # those of the first time are no longer counted at the second
+            answers = await asyncio.gather(*(attack(gateway.port, first, b"") for _ in range(100)))
+            let_in = sum(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+            told = sum(b'"too_many_connections"' in answer for answer in answers)
+            assert 0 < let_in <= 20
+            assert let_in + told == 100
+
+
 async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
     async with (
         running_stack(tmp_path, gateways=0, workers=0) as stack,
