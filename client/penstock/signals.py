@@ -35,3 +35,19 @@ def on_terminate(note: Callable[[Callable[[], None]], None]) -> None:
         note(go_on)
 
     signal.signal(signal.SIGTERM, handle)
+    held = threading.local()
+
+    def hold() -> None:
+        held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
+
+    def go_back() -> None:
+        if signal.getsignal(signal.SIGTERM) is handle:
+            signal.signal(signal.SIGTERM, previous)
+        release()
+
+    # A forked child has nothing to note and ends as it would without this. The signal is held back
+    # meanwhile: Python forgets one that comes in a child before its handlers are sorted out.
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=go_back)
