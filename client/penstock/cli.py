@@ -67,6 +67,7 @@ def _add_client_commands(subparsers: Any) -> None:
     sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
     sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     sync.set_defaults(run=_sync)
+    _add_verify(subparsers)
     demo = subparsers.add_parser("demo", help="train a few small models and log them")
     demo.add_argument("--runs", type=int, default=4, help="models trained at once (%(default)s)")
     demo.add_argument("--steps", type=int, default=1_500, help="batches per model (%(default)s)")
@@ -76,6 +77,22 @@ def _add_client_commands(subparsers: Any) -> None:
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
     _add_export(subparsers)
+
+
+def _add_verify(subparsers: Any) -> None:
+    verify = subparsers.add_parser(
+        "verify", help="compare what was sent of a run with what the store holds, point by point"
+    )
+    verify.add_argument(
+        "place", metavar="[[ENTITY/]PROJECT/]RUN", help="a run id alone: one sent from here"
+    )
+    verify.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    verify.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        help="wait so long for what is still on its way (%(default)s)",
+    )  # fmt: skip
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
 
 
 def _add_export(subparsers: Any) -> None:
@@ -148,6 +165,18 @@ def _sync(arguments: argparse.Namespace) -> int:
     for folder, state in left.items():
         print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
     return 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from penstock.verify import run_verify
+
+    return run_verify(
+        arguments.place,
+        root=arguments.dir,
+        timeout_s=arguments.timeout,
+        as_json=arguments.json,
+        say=print,
+    )
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.link import Link
 from penstock.meta import load_meta
+from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
 from penstock.shipper.backoff import Backoff
 from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
@@ -152,6 +153,7 @@ class Daemon:
             return False
         # What was refused is kept for a person to look at.
         if not progress.rejected:
+            keep_receipt(self.root, folder)
             shutil.rmtree(folder, ignore_errors=True)
         return True
 
