@@ -27,7 +27,7 @@ from penstock.shipper.cuts import Cut, read_cuts
 from penstock.sums import KeySum, Sums, holds_all, sums_of
 from penstock.wire import Batch, encode_batch
 
-__all__ = ["Receipt", "keep_receipt", "receipts_in"]
+__all__ = ["Receipt", "keep_receipt", "receipts_in", "store_receipt"]
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def keep_receipt(root: Path, folder: Path) -> None:
         cuts = read_cuts(folder)
         if folder_bytes(folder) <= _SUMMED_BYTES and holds_all(folder, cuts):
             receipt = replace(receipt, sums=sums_of(folder, cuts))
-        _store(root, receipt)
+        store_receipt(root, receipt)
         _prune(root / _FOLDER)
     except Exception:  # the seam: what is stored needs no receipt
         log.exception("%s: no receipt could be kept", folder.name)
@@ -138,7 +138,8 @@ def _digest_of_nothing(meta: Meta, cut: Cut) -> str:
     return hashlib.blake2b(encode_batch(batch), digest_size=16).hexdigest()
 
 
-def _store(root: Path, receipt: Receipt) -> None:
+def store_receipt(root: Path, receipt: Receipt) -> None:
+    """Write a receipt, whole or not at all."""
     folder = root / _FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     fields = {name: value for name, value in asdict(receipt).items() if name != "sums"}
