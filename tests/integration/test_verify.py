@@ -17,6 +17,7 @@ from support.spools import new_writer
 from support.up import Up, end_shipper, running_up, wait_until
 
 from penstock.launch import ensure_shipper, is_shipper_running
+from penstock.meta import load_meta
 from penstock.progress import load_progress, store_progress
 from penstock.receipts import receipts_in, store_receipt
 from penstock.root import spools_in
@@ -34,6 +35,7 @@ with penstock.init(project="proof", id=sys.argv[1]) as run:
 # integers, strings, nested keys, alerts.
 ODD = """
 import math, sys, time, penstock
+from penstock.meta import load_meta
 from penstock.progress import load_progress
 with penstock.init(project="proof", id=sys.argv[1], settings={"rank": int(sys.argv[2])}) as run:
     for i in range(400):
@@ -275,8 +277,7 @@ def test_a_run_that_is_still_logging(up: Up) -> None:
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "logged\n"
-        path = "/v1/projects/local/proof/keys?runs=writing"
-        wait_until(lambda: up.get(path)["keys"])
+        wait_until(lambda: any(load_progress(f).committed for f in spools_of(up, "writing")))
         report = verified(up, "writing")
         assert report["clean"], report
         assert report["writers"][0]["notes"] == [
@@ -331,6 +332,10 @@ def test_a_receipt_outlives_the_spool(up: Up) -> None:
     report = verified(up, "other")
     assert report["clean"]
     assert report["writers"][0]["notes"] == ["digests compared; the data itself has been freed"]
+
+
+def spools_of(up: Up, run: str) -> list[Path]:
+    return [f for f in spools_in(up.folder / "spool") if load_meta(f).run == run]
 
 
 def forget_spools(up: Up) -> None:
