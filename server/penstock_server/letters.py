@@ -121,7 +121,7 @@ async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
     count = 0
     async for letter in _letters(redis, keys):
         count += 1
-        run, _, writer = letter.writer.rpartition("/")
+        run, writer = letter.writer.rsplit("/", 1)
         _say(f"{letter.name}  {letter.received}  {run}  {writer} #{letter.seq}  {letter.reason}")
     if not count:
         _say("There are none.")
@@ -130,7 +130,7 @@ async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
 
 async def _show(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
     letter = await _find(redis, keys, arguments.id)
-    run, _, writer = letter.writer.rpartition("/")
+    run, writer = letter.writer.rsplit("/", 1)
     for what, value in (
         ("id", letter.name), ("run", run), ("writer", writer), ("number", letter.seq),
         ("received", letter.received), ("bytes", len(letter.raw)), ("reason", letter.reason),

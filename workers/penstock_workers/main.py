@@ -52,7 +52,9 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             redis, keys, queue, leases, points, catalog, resolver, presence, clock
         )
         compactor = Compactor(points, resolver, committer, leases)
-        dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
+        dead = DeadLetters(
+            queue, leases, committer, catalog, points, max_deliveries=settings.max_deliveries
+        )
         gauges = Gauges(redis, keys, points, leases.epochs, metrics)
         worker = Worker(
             settings, queue, leases, resolver, committer, compactor, dead, presence, clock, gauges,

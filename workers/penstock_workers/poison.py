@@ -11,6 +11,7 @@ import numpy as np
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.applied import AppliedSet
+from penstock_workers.commit import Committer
 from penstock_workers.leases import Leases, version
 from penstock_workers.queue import Entry, Queue, Settled, WriterMark
 
@@ -35,6 +36,7 @@ class DeadLetters:
         self,
         queue: Queue,
         leases: Leases,
+        committer: Committer,
         catalog: Catalog,
         points: PointStore,
         *,
@@ -42,6 +44,7 @@ class DeadLetters:
     ) -> None:
         self._queue = queue
         self._leases = leases
+        self._committer = committer
         self._catalog = catalog
         self._points = points
         self._max_deliveries = max_deliveries
@@ -108,6 +111,8 @@ class DeadLetters:
         applied = AppliedSet(lanes[(number, writer)])
         for low, gaps, dead in zip(found["low"], found["gaps"], found["dead"], strict=True):
             applied = AppliedSet(applied.lane, int(low), gaps, dead)
+        # A number of its own: newer than what was written before, older than any commit that comes.
+        self._committer.number += 1
         applied.dead.add(entry.seq)
         applied.add(entry.seq)
         await self._points.insert(
@@ -119,7 +124,7 @@ class DeadLetters:
                 "low": np.array([applied.low], np.uint32),
                 "gaps": [sorted(applied.gaps)],
                 "dead": [sorted(applied.dead)],
-                "ver": np.array([version(epoch, 0xFFFFFFFF)], np.uint64),
+                "ver": np.array([version(epoch, self._committer.number)], np.uint64),
             },
         )
         return applied
