@@ -24,7 +24,18 @@ __all__ = ["main"]
 
 _SYNC_POLL_S = 0.1
 _SYNC_GRACE_S = 10.0  # a shipper that runs already tries again within this
-_SERVER_COMMANDS = ("up", "down", "gateway", "worker", "web", "store", "key", "backup", "restore")
+_SERVER_COMMANDS = (
+    "up",
+    "down",
+    "gateway",
+    "worker",
+    "web",
+    "store",
+    "key",
+    "backup",
+    "restore",
+    "dead",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +10,7 @@ import zstandard
 
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
-__all__ = ["decompress", "join_batches", "split_body"]
+__all__ = ["batch_digest", "decompress", "join_batches", "split_body"]
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -54,6 +55,11 @@ def _batches_in(body: bytes, limits: Limits) -> Iterator[bytes]:
             raise too_large("too_many_batches", count, limits.batches, "batches in the body")
         yield body[offset : offset + length]
         offset += length
+
+
+def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+    """32 hex digits that name a batch's content, however it was compressed."""
+    return hashlib.blake2b(decompress(raw, limits), digest_size=16).hexdigest()
 
 
 def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
