@@ -8,7 +8,6 @@ most 10,000 of them, and do not count as spool.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import time
@@ -25,7 +24,7 @@ from penstock.progress import Progress, load_progress
 from penstock.root import folder_bytes, spools_in
 from penstock.shipper.cuts import Cut, read_cuts
 from penstock.sums import KeySum, Sums, holds_all, sums_of
-from penstock.wire import Batch, encode_batch
+from penstock.wire import Batch, batch_digest, encode_batch
 
 __all__ = ["Receipt", "keep_receipt", "receipts_in", "store_receipt"]
 
@@ -135,7 +134,7 @@ def _digest_of_nothing(meta: Meta, cut: Cut) -> str:
         sent_at=cut.sent_at,
         client=cut.client,
     )
-    return hashlib.blake2b(encode_batch(batch), digest_size=16).hexdigest()
+    return batch_digest(encode_batch(batch))
 
 
 def store_receipt(root: Path, receipt: Receipt) -> None:
