@@ -211,8 +211,10 @@ class Run:
 
     def _begin(self) -> None:
         self._writer.spool()
+        speaks = self.is_primary
         about = {
-            "name": self._name,
+            # A rank that joins has a name of its own only if it was given one.
+            "name": self._name if speaks else self.settings.name,
             "group": self.group,
             "job_type": self.job_type,
             "tags": list(self._tags) or None,
@@ -222,7 +224,8 @@ class Run:
             "python": ".".join(map(str, sys.version_info[:3])),
         }
         self._record("run", **{key: value for key, value in about.items() if value is not None})
-        self._record("state", state="running")
+        if speaks:  # else a rank that starts late would revive a run that has crashed
+            self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if not self._api_key() and self.settings.mode != "offline":
             NOTICES.warn(

@@ -180,7 +180,7 @@ def test_both_attempts_logged_what_they_should(losses: Losses) -> None:
     assert all(losses[1, r][s] == losses[2, r][s] for r in (0, 1) for s in again)
 
 
-def test_the_state_is_of_the_latest_attempt(up: Up, losses: Losses) -> None:
+def test_state_and_summary_are_of_rank_0_and_the_latest_attempt(up: Up, losses: Losses) -> None:
     found = run(up)
     assert found["state"] == "finished"
     assert found["last_step"] == LAST - 1
