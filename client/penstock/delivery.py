@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from penstock.ledger import LedgerReader, StoredWriter
-from penstock.receipts import Receipt
-from penstock.shipper.cuts import Cut, read_cuts
+from penstock.receipts import UNKNOWN, Receipt, cuts_of
+from penstock.shipper.cuts import Cut
 from penstock.sums import KeySum, Sums, holds_all, last_points, sums_of
 
 __all__ = ["Delivery", "compare", "not_from_here", "spans"]
@@ -101,7 +101,7 @@ def compare(
         return found
     cuts: dict[int, Cut] = {}
     if folder is not None:
-        all_cuts = read_cuts(folder)
+        all_cuts = cuts_of(folder)
         cuts = {seq: cut for seq, cut in all_cuts.items() if seq not in stored.dead}
     try:
         sums = receipt.sums
@@ -177,6 +177,7 @@ def _compare_batches(
             n
             for n, batch in known.items()
             if n <= receipt.batches
+            and receipt.digests[n - 1] != UNKNOWN
             and (batch.digest != receipt.digests[n - 1] or batch.points > receipt.points[n - 1])
         ],
         "in the store, but never sent": [

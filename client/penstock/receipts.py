@@ -22,13 +22,17 @@ import zstandard
 from penstock.meta import Meta, load_meta
 from penstock.progress import Progress, load_progress
 from penstock.root import folder_bytes, spools_in
-from penstock.shipper.cuts import Cut, read_cuts
+from penstock.shipper.cuts import Cut, CutLog
+from penstock.shipper.reader import SpoolReader
 from penstock.sums import KeySum, Sums, holds_all, sums_of
 from penstock.wire import Batch, batch_digest, encode_batch
 
-__all__ = ["Receipt", "keep_receipt", "receipts_in", "store_receipt"]
+__all__ = ["UNKNOWN", "Receipt", "cuts_of", "keep_receipt", "receipts_in", "store_receipt"]
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = "0" * 16
+"""Stands for the digest of a batch whose cut was damaged, and rebuilt in other bytes perhaps."""
 
 _FOLDER = "receipts"
 _SUFFIX = ".receipt"
@@ -69,12 +73,13 @@ class Receipt:
     @classmethod
     def of_spool(cls, folder: Path) -> Receipt:
         """Of a spool as it is now. Raises OSError or ValueError if it cannot be read."""
-        meta, progress, cuts = load_meta(folder), load_progress(folder), read_cuts(folder)
+        meta, progress, cuts = load_meta(folder), load_progress(folder), cuts_of(folder)
         return cls._of(folder, meta, progress, cuts)
 
     @classmethod
     def _of(cls, folder: Path, meta: Meta, progress: Progress, cuts: dict[int, Cut]) -> Receipt:
         ordered = [cuts[seq] for seq in sorted(cuts)]
+        kept = {int(path.stem) for path in folder.glob("rejected/*.batch")}
         return cls(
             base_url=meta.base_url,
             entity=meta.entity,
@@ -83,11 +88,11 @@ class Receipt:
             writer=meta.writer,
             rank=meta.rank,
             started=meta.writer_started,
-            digests=[(cut.digest or _digest_of_nothing(meta, cut))[:16] for cut in ordered],
+            digests=[_digest(meta, cut)[:16] for cut in ordered],
             points=[cut.points for cut in ordered],
             voided=[cut.seq for cut in ordered if cut.kind == "void"],
-            refused=sorted(int(path.stem) for path in folder.glob("rejected/*.batch")),
-            dropped=sum(int(cut.client.get("dropped", 0)) for cut in ordered),
+            refused=sorted(kept - set(progress.dead)),
+            dropped=progress.dropped,
             damaged_bytes=progress.damaged_bytes,
             is_complete=progress.done,
         )
@@ -97,7 +102,7 @@ def keep_receipt(root: Path, folder: Path) -> None:
     """Remember a spool that is about to be removed. Never fails: the spool goes in any case."""
     try:
         receipt = Receipt.of_spool(folder)
-        cuts = read_cuts(folder)
+        cuts = cuts_of(folder)
         if folder_bytes(folder) <= _SUMMED_BYTES and holds_all(folder, cuts):
             receipt = replace(receipt, sums=sums_of(folder, cuts))
         store_receipt(root, receipt)
@@ -120,8 +125,17 @@ def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
                 yield _load(path.read_bytes()), None
 
 
-def _digest_of_nothing(meta: Meta, cut: Cut) -> str:
-    """What the batch that stands for a voided number comes to."""
+def cuts_of(folder: Path) -> dict[int, Cut]:
+    """The cuts of a spool by number, for whoever is not its shipper: changes nothing."""
+    return CutLog(folder, SpoolReader(folder).first(), load_progress(folder).cut).cuts
+
+
+def _digest(meta: Meta, cut: Cut) -> str:
+    """The digest of a batch; that of a voided number is made again, from nothing."""
+    if cut.rebuilt:
+        return UNKNOWN
+    if cut.digest:
+        return cut.digest
     batch = Batch(
         project=meta.project,
         run=meta.run,

@@ -72,7 +72,7 @@ class Scripts:
         # The last one started may not hold the lock yet.
         lock = self.root / "shipper.lock"
         wait_until(lambda: is_shipper_running(self.root) and lock.read_text() != "")
-        os.kill(int(lock.read_text()), signal.SIGTERM)
+        os.kill(int(lock.read_text().split()[0]), signal.SIGTERM)
         # One that lost the election may take over within a second: leave it nothing to do.
         shutil.rmtree(self.root, ignore_errors=True)
 
