@@ -10,6 +10,9 @@ __all__ = [
     "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "REPLAY",
 ]  # fmt: skip
 
+# A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
+# their scripts begin with a write that takes none.
+
 _INCARNATION = """
 local incarnation = redis.call('GET', KEYS[4])
 if not incarnation then
@@ -75,6 +78,7 @@ ACQUIRE = """
 local lease = redis.call('GET', KEYS[1])
 if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return {0, 0} end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], string.format('%.0f', epoch))
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])
 return {epoch, redis.call('INCR', KEYS[3]) - 1}
@@ -102,6 +106,7 @@ return 1
 # -> 1, or 0 if the lease has gone to another worker
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[3], '')
 local at = 3
 local has_dead = redis.call('EXISTS', KEYS[8]) == 1
 for _ = 1, tonumber(ARGV[2]) do
@@ -178,7 +183,9 @@ return id
 # KEYS: clock    ARGV: time (µs)
 ADVANCE = """
 local known = redis.call('GET', KEYS[1])
-if not known or tonumber(known) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
 
