@@ -85,7 +85,7 @@ class Daemon:
                 beat_at = now + _BEAT_S
             if self._has_work():
                 worked_at = now
-            elif now - worked_at >= self._idle_exit_s:
+            elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
                 break
             self._asked_to_leave.wait(TICK_S if self._senders else _SCAN_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
