@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -249,6 +250,25 @@ def test_a_string_that_is_gone_is_found(up: Up) -> None:
     report = verified(up, "texts")
     assert not report["clean"]
     assert report["writers"][0]["problems"] == ["text: 16 values sent, 15 stored"]
+
+
+def test_batches_that_were_put_aside_or_refused_are_named(up: Up) -> None:
+    log(up, PLAIN, "aside")
+    run, _ = numbers(up, "aside", "loss")
+    in_store(up, f"ALTER TABLE penstock.applied UPDATE dead = [1] WHERE run = {run}")
+    (folder,) = spools_of(up, "aside")
+    (folder / "rejected").mkdir()
+    (folder / "rejected" / "00000002.batch").write_bytes(b"")
+    report = verified(up, "aside")
+    assert not report["clean"]
+    problems = report["writers"][0]["problems"]
+    assert problems[:2] == [
+        f"batch 2 refused by the server, kept in {folder}/rejected",
+        "batch 1 put aside by the server: penstock dead list",
+    ]
+    # What it held is in this store all the same, so nobody is known to have sent it.
+    assert report["phantom"] > 0
+    shutil.rmtree(folder / "rejected")  # else the spool is kept for somebody to look at
 
 
 def test_writers_of_other_hosts_are_shown(up: Up) -> None:
