@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -84,9 +85,9 @@ async def letters(stack: Stack) -> int:
 async def dead_marks(stack: Stack) -> dict[str, str]:
     redis = stack.redis.client()
     try:
-        found = {}
+        found: dict[str, str] = {}
         for shard in range(16):
-            marks = await redis.hgetall(KEYS.dead_marks(shard))
+            marks: Any = await redis.hgetall(KEYS.dead_marks(shard))
             found |= {writer.decode(): seqs.decode() for writer, seqs in marks.items()}
         return found
     finally:

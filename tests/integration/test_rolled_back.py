@@ -65,7 +65,7 @@ async def published(stack: Stack) -> str:
 async def committed(stack: Stack) -> dict[str, int]:
     redis = stack.redis.client()
     try:
-        found = {}
+        found: dict[str, int] = {}
         for shard in range(16):
             marks: Any = await redis.hgetall(KEYS.committed(shard))
             found |= {writer.decode(): int(mark) for writer, mark in marks.items()}

@@ -19,8 +19,10 @@ __all__ = ["Presence"]
 
 T = TypeVar("T")
 
-_DATA_EVERY_S = 5.0
-_HEARTBEAT_EVERY_S = 30.0
+_DATA_EVERY_S, _HEARTBEAT_EVERY_S = 5.0, 30.0
+_TIMES_IN_SILENCE = 10
+"""Whatever the settings, a run that is heard of is noted so often before it counts as silent."""
+
 _BACKLOG_S = 30.0
 """A batch that has been queued for so long may be the sign of life that is missed."""
 
@@ -53,6 +55,7 @@ class Presence:
     async def heard(self, runs: Iterable[int], *, every_s: float = _DATA_EVERY_S) -> list[RunRef]:
         """These runs were heard of now; returns those that had been marked crashed for silence."""
         now = time.time()
+        every_s = min(every_s, self._silent_after_s / _TIMES_IN_SILENCE)
         due = [run for run in runs if self._noted.get(run, 0) < now - every_s]
         if not due:
             return []
