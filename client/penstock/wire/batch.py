@@ -24,7 +24,7 @@ RECORD_TYPES = frozenset(
 )
 """What a record can be:
 
-`run` {name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
+`run` {name?, default_name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
 `config` / `summary` {update: {key: JSON value}} set top-level keys, later (seq, index) wins;
 `state` {state: running | finished | failed | crashed, exit_code?};
 `value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
