@@ -29,9 +29,7 @@ BODY_TIMEOUT_S = 0.5
 ANSWER_S = 10.0
 GROWTH_BYTES = 50 * 2**20
 _FRAME = Frame(["a"], bytes(8), bytes(8), bytes(8))
-BATCH = join_batches(
-    [encode_batch(Batch("smuggled", "r", "w", 1, frames=[_FRAME]))]
-)
+BATCH = join_batches([encode_batch(Batch("smuggled", "r", "w", 1, frames=[_FRAME]))])
 _INNER_ANSWER = 200
 _LATEST = b"DELETE /v1/latest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -146,6 +144,10 @@ async def test_a_request_of_the_corpus(gateway: Gateway, name: str) -> None:
     raw = filled(raw, gateway.key, BATCH)
     if expected == "waits":
         assert await exchange(gateway, raw, wait_s=0.2) == ([], False)
+    elif expected == "ignored":
+        statuses, _ = await exchange(gateway, raw)
+        assert len(statuses) == 1
+        assert is_fine(statuses[0])
     else:
         statuses, is_closed = await exchange(gateway, raw, follow=_LATEST)
         assert is_closed
@@ -187,7 +189,9 @@ class Requests:
         rows = b'{"project": "p", "run": "r", "rows": [{"step": 0, "loss": 0.5}]}'
         self.seeds += [
             filled(
-                b"%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer @KEY\r\n%s\r\n" % (line, rest), key, BATCH
+                b"%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer @KEY\r\n%s\r\n" % (line, rest),
+                key,
+                BATCH,
             )
             for line, rest in (
                 (b"GET /v1/projects", b""),
@@ -196,7 +200,10 @@ class Requests:
                 (b"GET /v1/writers/-/smuggled/r/w", b""),
                 (b"GET /metrics", b""),
                 (b"HEAD /", b""),
-                (b"POST /v1/runs", b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"),
+                (
+                    b"POST /v1/runs",
+                    b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+                ),
             )
         ]
         self.post_rows = filled(
