@@ -190,9 +190,9 @@ class FoldMachine(RuleBasedStateMachine):
             if held is None or seq >= held[0]:
                 self.store[tuple(name)] = (seq, value)
         assert names == sorted(set(names))  # as the table is ordered, each once
-        series = folded.series
-        found = [series["key"], series["run"], series["lane"], series["last"][0]]
-        last = np.asarray(series["last"][1]).view(np.uint64)
+        ends = folded.series
+        found = [ends["key"], ends["run"], ends["lane"], ends["last"][0]]
+        last = np.asarray(ends["last"][1]).view(np.uint64)
         for key, run, lane, version, value in zip(
             *(c.tolist() for c in (*found, last)), strict=True
         ):
@@ -223,7 +223,7 @@ class FoldMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(300)
 def test_folds_against_a_dictionary() -> None:
-    run_state_machine_as_test(FoldMachine, settings=sized(300))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(FoldMachine, settings=sized(300))
 
 
 @sized(1_000)

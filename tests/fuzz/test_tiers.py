@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 
 from penstock.wire import MAX_STEP
+from penstock_storage.interface import Columns
 from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, merge
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_workers.tiers import fold_up
@@ -68,7 +69,7 @@ def expected(points: Points, shift: int) -> dict[int, dict[str, Any]]:
     return rows
 
 
-def columns(points: Points, lane: int = 0) -> dict[str, npt.NDArray[Any]]:
+def columns(points: Points, lane: int = 0) -> Columns:
     steps = sorted(points)
     return {
         "key": np.ones(len(steps), np.uint32),
@@ -146,7 +147,7 @@ def folded(points: Points, shift: int, lane: int = 0, *, first: int) -> Partials
 def from_tier(points: Points, shift: int, tier: int, *, first: int) -> Partials:
     rows = tier_rows(points, tier)
     size = len(rows["bucket"])
-    place = {
+    place: Columns = {
         "key": np.ones(size, np.uint32),
         "run": np.ones(size, np.uint32),
         "lane": np.zeros(size, np.uint16),

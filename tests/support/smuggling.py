@@ -128,9 +128,9 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "a host with a space": (b"GET /healthz HTTP/1.1\r\nHost: x y\r\n\r\n", "one"),
     "target and host differ": (b"GET http://y/healthz HTTP/1.1\r\nHost: x\r\n\r\n", "one"),
     # -- request lines
-    "no version": (b"GET /healthz\r\n\r\n", "refused"),
-    "HTTP/0.9": (b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n", "refused"),
-    "HTTP/2.0": (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", "refused"),
+    "no version": (b"GET /healthz\r\n\r\n", "one"),
+    "HTTP/0.9": (b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n", "one"),
+    "HTTP/2.0": (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", "one"),
     "HTTP/1.2": (b"GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n", "refused"),
     "HTTP/1.10": (b"GET /healthz HTTP/1.10\r\nHost: x\r\n\r\n", "refused"),
     "http in small letters": (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", "refused"),

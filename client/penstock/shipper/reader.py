@@ -103,16 +103,21 @@ class SpoolReader:
     def segments(self) -> list[int]:
         return sorted(int(path.stem) for path in self.folder.glob("*.seg"))
 
-    def following(self, position: Position) -> Position | None:
-        """The start of the next segment, if there is one: then this one is complete."""
+    def following(self, position: Position, *, abandoned: bool = False) -> Position | None:
+        """The start of the next segment, if there is one: then this one is complete. If the writer
+        is gone, segments that are missing in between are passed over."""
         number = position.segment + 1
         if (self.folder / segment_name(number)).exists():
             return Position(number, FIRST_OFFSET)
+        if abandoned:
+            later = [each for each in self.segments() if each > number]
+            return Position(min(later), FIRST_OFFSET) if later else None
         return None
 
     def chunk(self, position: Position) -> bytes:
         """Bytes from `position` on that begin with a whole, right record, or nothing."""
-        self._open(position.segment)
+        if not self._open(position.segment):
+            return b""
         head = os.pread(self._fd, _HEAD, position.offset)
         length = RECORD_HEAD.unpack(head)[0] if len(head) == _HEAD else 0
         if length == 0 or length > _LARGEST_RECORD:
@@ -131,7 +136,8 @@ class SpoolReader:
 
         Call it only for a complete segment; what lies between is lost and counted.
         """
-        self._open(position.segment)
+        if not self._open(position.segment):
+            return None
         size = os.fstat(self._fd).st_size - position.offset
         data = os.pread(self._fd, max(size, 0), position.offset).rstrip(b"\0")
         view = memoryview(data + bytes(-len(data) % 8))
@@ -196,15 +202,20 @@ class SpoolReader:
             rows = np.frombuffer(view, np.uint8, count * stride, offset)
         return Run(keys, rows.reshape(count, stride), length)
 
-    def _open(self, segment: int) -> None:
+    def _open(self, segment: int) -> bool:
+        """Whether there is this segment."""
         if segment == self._segment:
-            return
+            return True
         self.close()
-        self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
         self._segment = segment
         self._shapes, self._shapes_to = {}, FIRST_OFFSET
         if read_segment_header(os.pread(self._fd, FIRST_OFFSET, 0)) != segment:
             self.damaged_bytes += FIRST_OFFSET
+        return True
 
     def _learn(self, shape: int, body: memoryview) -> None:
         keys = tuple(msgpack.unpackb(body))
