@@ -179,6 +179,8 @@ def may_wait(raw: bytes) -> bool:
     """Whether a server may wait for more after these bytes: no end of the head, or of the body."""
     head, end, body = raw.lstrip(b"\r\n").partition(b"\r\n\r\n")
     lengths = re.findall(rb"(?i)content-length[^\r\n]*?(\d+)", head)
+    if head.startswith(b"PRI "):  # the preface of HTTP/2, which ends later
+        return True
     return not end or b"chunked" in head.lower() or any(int(n) > len(body) for n in lengths)
 
 

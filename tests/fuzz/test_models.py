@@ -75,7 +75,7 @@ class AppliedMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(300)
 def test_applied_set_against_a_plain_set() -> None:
-    run_state_machine_as_test(AppliedMachine, settings=sized(300))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(AppliedMachine, settings=sized(300))
 
 
 KEYS = ("a", "b", "c")

@@ -157,6 +157,7 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "a web socket": (_GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", "one"),
     "connection names a header": (_post(b"Content-Length: @N\r\nConnection: Content-Length, close\r\n"), "one"),
     "keep alive in HTTP/1.0": (_GET.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n", "one"),
+    "an expectation that is not ASCII": (_post(b"Content-Length: @N\r\nExpect: 10\xdb-continue\r\n"), "one"),
     "an expectation that nobody knows": (_post(b"Content-Length: @N\r\nExpect: magic\r\n"), "one"),
     # -- chunks
     "an empty body in chunks": (_chunks(b"0\r\n\r\n"), "one"),
