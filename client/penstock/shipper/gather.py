@@ -43,7 +43,7 @@ def gather(
         if data:
             _take(reader, data, found, stop)
             continue
-        following = reader.following(found.end, abandoned=abandoned)
+        following = reader.following(found.end)
         if following is None and not abandoned:
             break
         # Looked at again only now: the last record may have come before the next segment did.

@@ -83,7 +83,9 @@ class SpoolReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged_bytes = 0
+        self.missing: set[int] = set()
+        """Segments that should lie between others and do not."""
+        self._damage: dict[Position, int] = {}
         self._read_size = _LEAST_READ
         self._fd = -1
         self._segment = 0
@@ -96,23 +98,31 @@ class SpoolReader:
             os.close(self._fd)
         self._fd, self._segment = -1, 0
 
+    @property
+    def damaged_bytes(self) -> int:
+        """The size of all damage seen so far, each place once."""
+        return sum(self._damage.values())
+
     def first(self) -> Position:
         """Where the oldest segment that still exists begins."""
         return Position(min(self.segments(), default=1), FIRST_OFFSET)
 
     def segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("*.seg"))
+        with os.scandir(self.folder) as entries:
+            names = [entry.name.partition(".") for entry in entries]
+        return sorted(int(stem) for stem, _, end in names if end == "seg" and stem.isdigit())
 
-    def following(self, position: Position, *, abandoned: bool = False) -> Position | None:
-        """The start of the next segment, if there is one: then this one is complete. If the writer
-        is gone, segments that are missing in between are passed over."""
+    def following(self, position: Position) -> Position | None:
+        """The start of the next segment, if there is one: then this one is complete."""
         number = position.segment + 1
-        if (self.folder / segment_name(number)).exists():
-            return Position(number, FIRST_OFFSET)
-        if abandoned:
-            later = [each for each in self.segments() if each > number]
-            return Position(min(later), FIRST_OFFSET) if later else None
-        return None
+        if not (self.folder / segment_name(number)).exists():
+            # They are made in order: if there is a later one, those before it are lost.
+            later = next((each for each in self.segments() if each > position.segment), None)
+            if later is None:
+                return None
+            self.missing.update(range(number, later))
+            number = later
+        return Position(number, FIRST_OFFSET)
 
     def chunk(self, position: Position) -> bytes:
         """Bytes from `position` on that begin with a whole, right record, or nothing."""
@@ -145,9 +155,10 @@ class SpoolReader:
         plausible = (lengths >= PAYLOAD_HEAD.size) & (lengths <= len(view))
         for offset in ((np.flatnonzero(plausible) + 1) * 8).tolist():
             if _is_right(view, offset):
-                self.damaged_bytes += offset
+                self._damage[position] = offset
                 return Position(position.segment, position.offset + offset)
-        self.damaged_bytes += len(data)
+        if data:
+            self._damage[position] = len(data)
         return None
 
     def records(
@@ -203,18 +214,19 @@ class SpoolReader:
         return Run(keys, rows.reshape(count, stride), length)
 
     def _open(self, segment: int) -> bool:
-        """Whether there is this segment."""
+        """Whether there is this segment. Raises OSError if it is there and cannot be read."""
         if segment == self._segment:
             return True
         self.close()
         try:
             self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
+            self.missing.add(segment)
             return False
         self._segment = segment
         self._shapes, self._shapes_to = {}, FIRST_OFFSET
         if read_segment_header(os.pread(self._fd, FIRST_OFFSET, 0)) != segment:
-            self.damaged_bytes += FIRST_OFFSET
+            self._damage[Position(segment, 0)] = FIRST_OFFSET
         return True
 
     def _learn(self, shape: int, body: memoryview) -> None:
