@@ -130,9 +130,9 @@ class Host:
     def end_shipper(self) -> None:
         """kill -9 the shipper that a training process left behind."""
         lock = self.root / "shipper.lock"
-        if lock.exists() and (text := lock.read_text().strip()):
+        if lock.exists() and (words := lock.read_text().split()):
             with suppress(ProcessLookupError):
-                os.kill(int(text), signal.SIGKILL)
+                os.kill(int(words[0]), signal.SIGKILL)
 
     async def stored(self) -> dict[str, Points]:
         """The points of the run by writer, straight from the store."""

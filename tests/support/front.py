@@ -18,8 +18,8 @@ _HOP_BY_HOP = {"transfer-encoding", "content-length", "connection", "host", "kee
 class Front:
     """A port of its own that leads to `target`. While it is shut, connections are refused.
 
-    `answers`: what the next POSTs get, one each: a status in place of the gateway's, or None for
-    the gateway's own.
+    `answers`: what the next POSTs of batches get, one each: a status in place of the gateway's (413
+    as a proxy words it, others as a gateway does), or None for the gateway's own.
     """
 
     def __init__(self, target: str, session: aiohttp.ClientSession) -> None:
@@ -51,7 +51,10 @@ class Front:
             self.posts += 1
             status = self.answers.popleft() if self.answers else None
             if status is not None:
-                return web.Response(status=status, text="as ordered")
+                if status == 413:
+                    return web.Response(status=status, text="Request Entity Too Large")
+                error = {"code": "as_ordered", "message": "as ordered", "hint": ""}
+                return web.json_response({"error": error}, status=status)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
         url = f"{self._target}{request.raw_path}"
         async with self._session.request(
