@@ -24,7 +24,18 @@ __all__ = ["main"]
 
 _SYNC_POLL_S = 0.1
 _SYNC_GRACE_S = 10.0  # a shipper that runs already tries again within this
-_SERVER_COMMANDS = ("up", "down", "gateway", "worker", "web", "store", "key", "backup", "restore")
+_SERVER_COMMANDS = (
+    "up",
+    "down",
+    "gateway",
+    "worker",
+    "web",
+    "store",
+    "key",
+    "backup",
+    "restore",
+    "dead",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +78,7 @@ def _add_client_commands(subparsers: Any) -> None:
     sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
     sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     sync.set_defaults(run=_sync)
+    _add_verify(subparsers)
     status = subparsers.add_parser(
         "status", help="what is kept on this machine, what of it is not stored yet, and why"
     )
@@ -82,6 +94,22 @@ def _add_client_commands(subparsers: Any) -> None:
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
     _add_export(subparsers)
+
+
+def _add_verify(subparsers: Any) -> None:
+    verify = subparsers.add_parser(
+        "verify", help="compare what was sent of a run with what the store holds, point by point"
+    )
+    verify.add_argument(
+        "place", metavar="[[ENTITY/]PROJECT/]RUN", help="a run id alone: one sent from here"
+    )
+    verify.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    verify.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        help="wait so long for what is still on its way (%(default)s)",
+    )  # fmt: skip
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
 
 
 def _add_export(subparsers: Any) -> None:
@@ -161,6 +189,18 @@ def _sync(arguments: argparse.Namespace) -> int:
     for folder, state in left.items():
         print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
     return 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from penstock.verify import run_verify
+
+    return run_verify(
+        arguments.place,
+        root=arguments.dir,
+        timeout_s=arguments.timeout,
+        as_json=arguments.json,
+        say=print,
+    )
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -222,8 +222,11 @@ class Run:
 
     def _begin(self) -> None:
         self._writer.spool()
+        speaks = self.is_primary
         about = {
-            "name": self._name,
+            "name": self.settings.name,
+            # Worth less than any name that was given, now or when the run began.
+            "default_name": self._name if speaks and not self.settings.name else None,
             "group": self.group,
             "job_type": self.job_type,
             "tags": list(self._tags) or None,
@@ -233,7 +236,8 @@ class Run:
             "python": ".".join(map(str, sys.version_info[:3])),
         }
         self._record("run", **{key: value for key, value in about.items() if value is not None})
-        self._record("state", state="running")
+        if speaks:  # else a rank that starts late would revive a run that has crashed
+            self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if not self._api_key() and self.settings.mode != "offline":
             NOTICES.warn(

@@ -16,6 +16,7 @@ from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.link import Link
 from penstock.meta import Meta, load_meta
+from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
@@ -179,6 +180,7 @@ class Daemon:
             for segment in folder.glob("*.seg"):
                 segment.unlink(missing_ok=True)
         else:
+            keep_receipt(self.root, folder)
             shutil.rmtree(folder, ignore_errors=True)
         return True
 
