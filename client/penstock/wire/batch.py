@@ -24,7 +24,7 @@ RECORD_TYPES = frozenset(
 )
 """What a record can be:
 
-`run` {name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
+`run` {name?, default_name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
 `config` / `summary` {update: {key: JSON value}} set top-level keys, later (seq, index) wins;
 `state` {state: running | finished | failed | crashed, exit_code?};
 `value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
@@ -124,6 +124,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
             code="unknown_version",
             status=415,
             hint=f"This server speaks {list(SUPPORTED_VERSIONS)}; update the older side.",
+            supported=SUPPORTED_VERSIONS,
         )
     batch = Batch(
         project=check_name("project", fields.get("project"), limits),
