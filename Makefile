@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 SECONDS_OF_LOAD ?= 10
 SHAPE ?= all
+SCALE ?= 1
+SEED ?= $(shell date +%s)
 DATA ?= data
 UI := web/ui
 STATIC := web/penstock_web/static/index.html
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev test test-all lint bench load wheel clean
+.PHONY: help setup up down dev test test-all fuzz lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +50,10 @@ test: setup ## everything that runs in a few minutes
 
 test-all: setup ## the rest too: browsers, kill -9, long ones
 	$(BIN)/pytest
+
+fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)
+	@echo "FUZZ_SEED=$(SEED)"
+	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz
 
 bench: setup ## the table of docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks
