@@ -3,6 +3,7 @@ other."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -194,6 +195,11 @@ async def test_every_kind_of_value_comes_back(store: ClickHouse, tmp_path: Path)
         {"run": ones, "lane": ones, "writer": ["w"], "low": ones, "gaps": [[5, 7]], "dead": [[]],
          "ver": ones * 9},
     )  # fmt: skip
+    await store.insert(
+        "batches",
+        {"run": ones, "lane": ones, "seq": ones, "digest": np.array([2**64 - 1], np.uint64),
+         "points": ones, "records": ones},
+    )  # fmt: skip
     archive = ArchiveWriter(tmp_path / "copy")
     await backup.dump_points(store, archive, quiet)
     archive.finish({"points_schema": SCHEMA_VERSION})
@@ -208,6 +214,7 @@ async def test_every_kind_of_value_comes_back(store: ClickHouse, tmp_path: Path)
             "SELECT run, lane, step, t FROM penstock.times ORDER BY step",
             "SELECT json, kind FROM penstock.values",
             "SELECT run, lane, writer, low, gaps, dead FROM penstock.applied",
+            "SELECT run, lane, seq, digest, points, records FROM penstock.batches",
         ):
             want, found = await store.query(sql), await restored.query(sql)
             assert {k: list(v) for k, v in found.items()} == {k: list(v) for k, v in want.items()}
@@ -264,3 +271,23 @@ async def test_a_catalog_moves_between_databases(tmp_path: Path) -> None:
     await database.close()
     assert await lines_of(third) == lines
     await again.close()
+
+
+async def test_a_copy_from_before_batches_had_a_table(store: ClickHouse, tmp_path: Path) -> None:
+    await add_point(store, 5, 1.0, 1)
+    archive = ArchiveWriter(tmp_path / "copy")
+    await backup.dump_points(store, archive, quiet)
+    archive.finish({"points_schema": SCHEMA_VERSION})
+    (tmp_path / "copy" / "batches.zst").unlink()
+    manifest = tmp_path / "copy" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["files"]["batches"]
+    manifest.write_text(json.dumps(content))
+    (tmp_path / "second").mkdir()
+    async with running_store(tmp_path / "second") as second:
+        restored = second.client()
+        await restored.setup()
+        await backup.load_points(restored, open_archive(tmp_path / "copy"), quiet)
+        found = await restored.query("SELECT count() AS n FROM penstock.points")
+        assert int(found["n"][0]) == 1
+        await restored.close()

@@ -349,3 +349,10 @@ async def test_the_clock_only_goes_forward_and_an_id_can_be_renewed(points: Clic
     assert await points.store_id() == renewed
     await points.setup()
     assert await points.store_id() == renewed
+
+
+async def test_a_store_from_before_batches_had_a_table_gets_it(points: ClickHouse) -> None:
+    await points.execute("DROP TABLE penstock.batches SYNC")
+    await points.setup()
+    found = await points.query("SELECT count() AS n FROM penstock.batches")
+    assert int(found["n"][0]) == 0

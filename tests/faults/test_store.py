@@ -57,13 +57,13 @@ class LossyStore:
         self.lost += is_lost
         if is_insert:
             await asyncio.sleep(self._delay_s)
-        if not is_lost or self._after:
-            response = await self._forward(request, body)
-        if is_lost:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        return response
+        if not is_lost:
+            return await self._forward(request, body)
+        if self._after:
+            await self._forward(request, body)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
 
     async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         path = self._stack.store.url.removeprefix("unix://")

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -140,8 +141,8 @@ async def test_workers_come_and_go(stack: Stack) -> None:
             await asyncio.sleep(0.02)
 
     async def owners() -> int:
-        leases = await redis.mget([KEYS.lease(shard) for shard in range(SHARDS)])
-        return len({bytes(lease).split(b":")[0] for lease in leases if lease}) * all(leases)
+        leases: list[Any] = await redis.mget([KEYS.lease(shard) for shard in range(SHARDS)])
+        return len({lease.split(b":")[0] for lease in leases if lease}) * all(leases)
 
     async def spread_over(count: int) -> None:
         async def is_spread() -> bool:

@@ -113,6 +113,10 @@ async def test_one_in_a_hundred_is_put_aside_and_can_be_replayed(
     assert (found.duplicate, found.altered, found.phantom) == (0, 0, 0)
     writers = [f"local/{project}/run00001/writer0", f"local/{project}/run00003/writer0"]
     assert await dead_marks(stack) == dict(zip(writers, ["20", "33"], strict=True))
+    url = f"{stack.urls[0]}/v1/writers/-/{project}/run00001/writer0"
+    async with stack.session.get(url) as reply:
+        mark = await reply.json()
+    assert (mark["committed"], mark["dead"]) == (50, [20])
 
     lines = sorted(await dead(stack, "list"), key=lambda line: "worse" in line)
     assert [("#20" in line, "OSError: no good" in line) for line in lines] == [
