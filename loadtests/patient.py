@@ -21,6 +21,7 @@ from penstock.wire import CONTENT_TYPE, join_batches
 __all__ = ["PatientLoad"]
 
 _POLL_S = 0.1
+_RNG = random.Random(1)  # noqa: S311 (jitter)
 _LATER = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -111,7 +112,7 @@ class PatientLoad:
                 continue
             failures = 0 if is_well else failures + 1
             if failures:
-                await asyncio.sleep(random.uniform(0, min(2.0, 0.1 * 2 ** min(failures, 6))))
+                await asyncio.sleep(_RNG.uniform(0, min(2.0, 0.1 * 2 ** min(failures, 6))))
 
     async def _send(self, session: aiohttp.ClientSession, writer: _Writer) -> bool:
         seq = writer.queued + 1

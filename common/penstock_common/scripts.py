@@ -6,7 +6,10 @@ tells clients to send again what was queued but not committed.
 
 from __future__ import annotations
 
-__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW"]
+__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "SIGN"]
+
+# A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
+# their scripts begin with a write that takes none.
 
 _INCARNATION = """
 local incarnation = redis.call('GET', KEYS[4])
@@ -65,6 +68,14 @@ return {1, committed, incarnation, seq}
 """
 )
 
+# KEYS: workers    ARGV: worker, now (s), time after which the others count as gone (s)
+# -> how many are alive
+SIGN = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('ZCARD', KEYS[1])
+"""
+
 # Epochs never repeat, even if Redis forgot them: they are at least the time in seconds. A worker that
 # was started again under its old name takes its shards back at once, under a new epoch.
 # KEYS: lease, epoch    ARGV: worker, time to live (ms), now (s)    -> epoch, or 0 if owned
@@ -72,6 +83,7 @@ ACQUIRE = """
 local lease = redis.call('GET', KEYS[1])
 if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], string.format('%.0f', epoch))
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])
 return epoch
@@ -97,6 +109,7 @@ return 1
 # -> 1, or 0 if the lease has gone to another worker
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[3], '')
 local at = 3
 for _ = 1, tonumber(ARGV[2]) do
   redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])

@@ -151,7 +151,10 @@ class Committer:
 
     async def publish_store(self) -> None:
         """Tell gateways which store commits go to; their replies name it."""
-        await self._redis.set(self._keys.store(), await self._points.store_id())
+        store_id, name = await self._points.store_id(), self._keys.store()
+        # A full Redis takes no SET, but workers must be able to start and empty it.
+        if await self._redis.get(name) != store_id.encode():
+            await self._redis.set(name, store_id)
 
     async def _announce(self, prepared: Prepared) -> None:
         """Tell every web process what advanced. Best effort: pages also refetch by themselves."""
