@@ -7,7 +7,7 @@ load was.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -26,7 +26,9 @@ def row(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> "object":  # noqa: UP037
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" or (report.when == "setup" and report.outcome != "passed"):
         function = getattr(item, "function", None)

@@ -78,14 +78,13 @@ async def test_redis_killed_during_a_rewrite(
 ) -> None:
     """R1: kill -9 of Redis while it rewrites its append-only file."""
     async with load_on(stack, tmp_path) as load:
-        redis = stack.redis.client()
-        # Takes a millisecond per key to write: the rewrite is still on when Redis dies.
-        await redis.config_set("rdb-key-save-delay", 20_000)
-        await redis.execute_command("DEBUG", "POPULATE", "20000")
-        await redis.bgrewriteaof()
-        info = await redis.info("persistence")
-        assert info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
-        await redis.aclose()
+        async with stack.redis.client() as redis:
+            # Takes a millisecond per key to write: the rewrite is still on when Redis dies.
+            await redis.config_set("rdb-key-save-delay", 20_000)
+            await redis.execute_command("DEBUG", "POPULATE", "20000")
+            await redis.bgrewriteaof()
+            info = await redis.info("persistence")
+            assert info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
         await load.flowing()
         await stack.redis.stop(signal.SIGKILL)
         await stack.redis.start()
@@ -98,10 +97,9 @@ async def test_redis_flushed(stack: Stack, tmp_path: Path, row: Callable[[str], 
     """R2: FLUSHALL with a backlog that no worker has seen."""
     async with load_on(stack, tmp_path) as load:
         with paused(stack):
-            redis = stack.redis.client()
-            await eventually(lambda: long_backlog(stack))
-            await redis.flushall()
-            await redis.aclose()
+            async with stack.redis.client() as redis:
+                await eventually(lambda: long_backlog(stack))
+                await redis.flushall()
         await load.flowing()
         await judge(load, row)
     assert load.generated.repeats > 0
@@ -140,8 +138,7 @@ async def test_redis_frozen(
 
 async def test_redis_full(stack: Stack, tmp_path: Path, row: Callable[[str], None]) -> None:
     """R4: maxmemory is reached while the workers are away; they come back and drain it."""
-    redis = stack.redis.client()
-    async with load_on(stack, tmp_path) as load:
+    async with stack.redis.client() as redis, load_on(stack, tmp_path) as load:
         for worker in stack.workers:
             if worker.process.returncode is None:
                 await worker.stop()
@@ -152,33 +149,31 @@ async def test_redis_full(stack: Stack, tmp_path: Path, row: Callable[[str], Non
         await load.flowing()  # with as little memory as before
         await redis.config_set("maxmemory", 2**30)
         await judge(load, row)
-    await redis.aclose()
     assert load.generated.repeats == 0
 
 
 async def test_disk_of_redis_full(stack: Stack, tmp_path: Path, row: Callable[[str], None]) -> None:
     """R5: the disk under Redis' append-only file fills up, and has room again."""
-    redis = stack.redis.client()
-    disk = tmp_path / "disk"
-    with small_disk(disk):
-        async with load_on(stack, tmp_path) as load:
+    async with stack.redis.client() as redis:
+        disk = tmp_path / "disk"
+        with small_disk(disk):
+            async with load_on(stack, tmp_path) as load:
+                await redis.config_set("appendonly", "no")
+                await redis.config_set("dir", str(disk))
+                await redis.config_set("appendonly", "yes")
+                await eventually(lambda: is_appending(stack))
+                filler = disk / "filler"
+                fill(filler)
+                await load.until("refused")
+                with pytest.raises(RedisError, match="MISCONF"):
+                    await redis.set("x", "y")
+                filler.unlink()
+                await load.flowing()
+                await judge(load, row)
             await redis.config_set("appendonly", "no")
-            await redis.config_set("dir", str(disk))
+            await redis.config_set("dir", str(stack.redis.folder))
             await redis.config_set("appendonly", "yes")
             await eventually(lambda: is_appending(stack))
-            filler = disk / "filler"
-            fill(filler)
-            await load.until("refused")
-            with pytest.raises(RedisError, match="MISCONF"):
-                await redis.set("x", "y")
-            filler.unlink()
-            await load.flowing()
-            await judge(load, row)
-        await redis.config_set("appendonly", "no")
-        await redis.config_set("dir", str(stack.redis.folder))
-        await redis.config_set("appendonly", "yes")
-        await eventually(lambda: is_appending(stack))
-    await redis.aclose()
 
 
 @pytest.mark.parametrize("command", ["XDEL", "XTRIM"])
@@ -186,8 +181,10 @@ async def test_entries_removed_by_hand(
     stack: Stack, tmp_path: Path, row: Callable[[str], None], command: str
 ) -> None:
     """R7: entries are removed from live streams by hand; the slow timer brings them back."""
-    redis = stack.redis.client()
-    async with load_on(stack, tmp_path, stalled_s=_STALLED_S) as load:
+    async with (
+        stack.redis.client() as redis,
+        load_on(stack, tmp_path, stalled_s=_STALLED_S) as load,
+    ):
         with paused(stack):
             await eventually(lambda: long_backlog(stack))
             for shard in range(16):
@@ -198,7 +195,6 @@ async def test_entries_removed_by_hand(
                     await redis.xdel(stream, *[entry for entry, _ in entries[::2]])
         await load.flowing(timeout_s=60)
         await judge(load, row)
-    await redis.aclose()
     assert load.generated.repeats > 0
 
 
@@ -207,11 +203,8 @@ async def long_backlog(stack: Stack) -> bool:
 
 
 async def is_appending(stack: Stack) -> bool:
-    redis = stack.redis.client()
-    try:
+    async with stack.redis.client() as redis:
         info = await redis.info("persistence")
-    finally:
-        await redis.aclose()
     return bool(info["aof_enabled"]) and not (
         info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
     )
