@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 SECONDS_OF_LOAD ?= 10
+MINUTES ?= 30
 SHAPE ?= all
 DATA ?= data
 UI := web/ui
@@ -11,7 +12,7 @@ STATIC := web/penstock_web/static/index.html
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev test test-all lint bench load wheel clean
+.PHONY: help setup up down dev test test-all fault fault-soak demo-faults lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +49,15 @@ test: setup ## everything that runs in a few minutes
 
 test-all: setup ## the rest too: browsers, kill -9, long ones
 	$(BIN)/pytest
+
+fault: setup ## break every part once, under load; ends with a table and a ledger each
+	$(BIN)/pytest tests/faults
+
+fault-soak: setup ## random faults, two at a time, for MINUTES=30 (SEED=… REPORT=file.md)
+	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
+
+demo-faults: setup ## watch a training log on while everything around it is killed (a minute)
+	$(BIN)/python -m loadtests.unbreakable
 
 bench: setup ## the table of docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks

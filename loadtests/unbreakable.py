@@ -17,16 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 from benchmarks.stack import Stack, running
 
 from loadtests.native import Training, check_attempts
 from loadtests.trainer import TrainerPlan
+from penstock.progress import load_progress
 
 __all__ = ["main"]
 
@@ -59,7 +57,7 @@ class Demo:
         for what, act in acts:
             time.sleep(pause_s)
             act()
-            self.say(f"{what} … all parts answer again after {self._wait_ready():.1f} s")
+            self.say(f"{what} … new points are stored again {self._wait_stored():.1f} s later")
         time.sleep(pause_s)
         self._training.kill()
         reached = int(self._training.now.board.returned[0])
@@ -85,19 +83,16 @@ class Demo:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             os.kill(pid, signal.SIGKILL)
 
-    def _wait_ready(self) -> float:
-        """How long it takes until every part answers."""
+    def _wait_stored(self) -> float:
+        """How long it takes until something that is logged from now on is in the store."""
         started = time.monotonic()
-        time.sleep(0.05)  # a process that was just killed may still seem to be there
-        while time.monotonic() < started + _BACK_S:
-            with (
-                suppress(URLError, OSError, ValueError),
-                urlopen(f"{self._stack.url}/readyz", timeout=5) as reply,  # noqa: S310 (our own)
-            ):
-                if json.loads(reply.read()).get("workers"):
-                    return time.monotonic() - started
+        folder = self._training.root / self._training.now.writers[0]
+        next_batch = load_progress(folder).cut + 1
+        while load_progress(folder).committed < next_batch:
+            if time.monotonic() > started + _BACK_S:
+                raise RuntimeError(f"nothing was stored for {_BACK_S:.0f} s")
             time.sleep(0.05)
-        raise RuntimeError(f"not ready again after {_BACK_S:.0f} s")
+        return time.monotonic() - started
 
 
 def _latencies(training: Training) -> str:
