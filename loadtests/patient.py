@@ -82,10 +82,9 @@ class PatientLoad:
         """Send until stopped and committed."""
         self._writers = [_Writer(plan) for plan in plans(self.shape)]
         headers = {"Authorization": f"Bearer {self.api_key}"}
-        timeout = aiohttp.ClientTimeout(total=self.timeout_s)
         connector = aiohttp.TCPConnector(limit=0)
         async with (
-            aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session,
+            aiohttp.ClientSession(headers=headers, connector=connector) as session,
             asyncio.TaskGroup() as tasks,
         ):
             for writer in self._writers:
@@ -120,7 +119,8 @@ class PatientLoad:
         headers = {"Content-Type": CONTENT_TYPE}
         url = f"{self.url}/v1/batches"
         reply = await self._exchange(
-            session.post(url, data=join_batches([raw]), headers=headers), {202}
+            session.post(url, data=join_batches([raw]), headers=headers, timeout=self._timeout()),
+            {202},
         )
         if reply is None:
             return False
@@ -131,10 +131,13 @@ class PatientLoad:
     async def _ask(self, session: aiohttp.ClientSession, writer: _Writer) -> bool:
         plan = writer.plan
         url = f"{self.url}/v1/writers/-/{self.project}/{plan.run_name}/{plan.name}"
-        reply = await self._exchange(session.get(url), {200, 404})
+        reply = await self._exchange(session.get(url, timeout=self._timeout()), {200, 404})
         if reply is not None:
             self._learn(writer, reply)
         return reply is not None
+
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=self.timeout_s)
 
     async def _exchange(self, request: Any, good: set[int]) -> dict[str, Any] | None:
         try:

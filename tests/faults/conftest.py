@@ -39,7 +39,7 @@ def pytest_runtest_makereport(
         if callspec is not None and found:
             what += f" ({callspec.id})"
         load = dict(item.user_properties).get("load", "")
-        result = report.outcome
+        result: str = report.outcome
         if result == "skipped" and isinstance(report.longrepr, tuple):
             result = f"not run: {report.longrepr[2].removeprefix('Skipped: ')}"
         _results[item.nodeid] = [name, what, str(load), f"{result}, {report.duration:.1f} s"]

@@ -64,13 +64,20 @@ class Soak:
 
     # -- the faults
 
+    async def there(self, role: str) -> list[int]:
+        """The same, once there are any: what was killed takes a while to be started again."""
+        async with asyncio.timeout(_RECOVERY_S):
+            while not (pids := self.pids(role)):
+                await asyncio.sleep(0.05)
+        return pids
+
     async def kill(self, role: str) -> None:
-        for pid in self.pids(role):
+        for pid in await self.there(role):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     async def freeze(self, role: str) -> None:
-        pids = self.pids(role)
+        pids = await self.there(role)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
@@ -86,7 +93,7 @@ class Soak:
 
     async def wipe_redis(self) -> None:
         """Its files go while it stands still, then it dies: it starts again with nothing."""
-        for pid in self.pids("redis"):
+        for pid in await self.there("redis"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
                 queue = self.up.folder / "data" / "queue"

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from support.faultload import FaultLoad, fault_load
 from support.links import LinkedStack, linked_stack
 from support.proxy import running_proxy
-from support.redis import RedisHandle, running_redis
+from support.redis import RedisHandle, follow, populate, running_redis
 from support.stack import eventually
 
 pytestmark = [
@@ -56,7 +56,7 @@ async def replica_of(redis: RedisHandle, folder: Path) -> AsyncIterator[RedisHan
         running_redis(folder) as replica,
         replica.client() as client,
     ):
-        await client.execute_command("REPLICAOF", "127.0.0.1", str(link.port))
+        await follow(client, link.port)
 
         async def follows() -> bool:
             info = await client.info("replication")
@@ -87,7 +87,7 @@ async def test_replica_without_the_last_entries(
         async with replica.client() as client:
             (worker,) = linked.stack.workers
             os.kill(worker.process.pid, signal.SIGSTOP)  # what is lost is not yet in the store
-            await client.execute_command("REPLICAOF", "NO", "ONE")
+            await follow(client, None)
         await eventually(lambda: entries(first, 60))
         use(linked, replica)
         os.kill(worker.process.pid, signal.SIGCONT)
@@ -101,10 +101,10 @@ async def test_read_only(linked: LinkedStack, tmp_path: Path, row: Callable[[str
     """R6: the live Redis becomes read-only for 2 s."""
     async with linked.stack.redis.client() as redis, load_on(linked, tmp_path) as load:
         # A master that cannot be reached: the data stays, writes are refused.
-        await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await follow(redis, 1)
         await load.until("refused")
         await asyncio.sleep(2)
-        await redis.execute_command("REPLICAOF", "NO", "ONE")
+        await follow(redis, None)
         await load.flowing()
         await judge(load, row)
     assert 503 in load.generated.statuses
@@ -115,7 +115,7 @@ async def test_loading(linked: LinkedStack, tmp_path: Path, row: Callable[[str],
     """R6: Redis was restarted and takes its time to load."""
     handle = linked.stack.redis
     async with handle.client() as redis, load_on(linked, tmp_path) as load:
-        await redis.execute_command("DEBUG", "POPULATE", "2000")
+        await populate(redis, 2_000)
         await redis.config_set("aof-use-rdb-preamble", "yes")
         await redis.bgrewriteaof()
 

@@ -60,6 +60,11 @@ class Flow:
             await asyncio.sleep(wait_s)
         await self._moving.wait()
 
+    async def broken(self) -> None:
+        """Wait until `reset_after` has done its work."""
+        while self.reset_after is not None:
+            await asyncio.sleep(0.005)
+
     def well(self) -> None:
         """Pass everything again, at once."""
         self.delay_s = self.jitter_s = self.bytes_per_s = 0.0

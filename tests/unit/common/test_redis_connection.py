@@ -15,7 +15,9 @@ def test_writing_to_a_connection_that_just_broke(tmp_path: Path) -> None:
         async with running_redis(tmp_path) as handle, handle.client() as redis:
             await redis.set("x", "y")
             (connection,) = redis.connection_pool._available_connections
-            connection._writer.transport.abort()
+            writer = connection._writer
+            assert writer is not None
+            writer.transport.abort()
             with pytest.raises(ConnectionError):
                 await connection.send_command("GET", "x")
             assert await redis.get("x") == b"y"
