@@ -11,6 +11,8 @@ The gateway maps these to HTTP in one function, the client maps HTTP back in one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["Broken", "PenstockError", "Rejected", "Transient"]
 
 
@@ -44,13 +46,23 @@ class Rejected(PenstockError):
     """The request will never be accepted as it is.
 
     `code` is for programs, the message and `hint` for people, `status` is the HTTP status.
+    `supported` are the wire versions that the other side speaks, if that is what is wrong.
     """
 
-    def __init__(self, message: str, *, code: str, status: int = 400, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int = 400,
+        hint: str = "",
+        supported: Sequence[int] = (),
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.hint = hint
+        self.supported = tuple(supported)
 
 
 class Broken(PenstockError):
@@ -79,7 +91,13 @@ def from_reply(
             retry_after_s=_seconds(retry_after),
             hint=hint,
         )
-    return Rejected(message, code=code, status=status, hint=hint)
+    return Rejected(
+        message, code=code, status=status, hint=hint, supported=_versions(fields.get("supported"))
+    )
+
+
+def _versions(found: object) -> tuple[int, ...]:
+    return tuple(each for each in found if isinstance(each, int)) if isinstance(found, list) else ()
 
 
 def _seconds(text: str | None) -> float | None:

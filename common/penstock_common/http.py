@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -21,6 +22,7 @@ POINTS = "points"
 
 _LOG = logging.getLogger(__name__)
 
+_MOST_JITTER_S = 5.0
 _HINTS = {
     404: "docs/api.md lists the routes.",
     405: "docs/api.md lists the methods of each route.",
@@ -46,15 +48,22 @@ def error_response(error: Rejected | Transient) -> web.Response:
     if isinstance(error, Transient):
         # Jitter, so that those who were sent away do not come back together.
         wait_s = error.retry_after_s if error.retry_after_s is not None else 1.0
-        headers["Retry-After"] = str(max(1, round(wait_s * random.uniform(1, 2))))  # noqa: S311
+        jitter_s = random.uniform(0, min(wait_s, _MOST_JITTER_S))  # noqa: S311
+        headers["Retry-After"] = str(max(1, round(wait_s + jitter_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
-    return json_response(body, error.status, headers)
+    fields: dict[str, Any] = {"code": error.code, "message": str(error), "hint": error.hint}
+    if isinstance(error, Rejected) and error.supported:
+        fields["supported"] = error.supported
+    return json_response({"error": fields}, error.status, headers)
 
 
-def middleware(metrics: GatewayMetrics) -> Middleware:
-    """Counts and times every request, and turns what it raises into an answer."""
+def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Middleware:
+    """Counts and times every request, and turns what it raises into an answer.
+
+    Once `stop` is set every answer also ends its connection, so that clients go to another process
+    before this one leaves.
+    """
 
     open_requests: set[int] = set()
     metrics.in_flight.set_function(lambda: len(open_requests))
@@ -71,6 +80,8 @@ def middleware(metrics: GatewayMetrics) -> Middleware:
                 _count_refusal(error, metrics)
                 response = _answer_to(error)
             code = response.status
+            if stop is not None and stop.is_set():
+                response.force_close()
             return response
         finally:
             open_requests.discard(id(request))

@@ -84,6 +84,18 @@ class Keys:
         digest = hashlib.sha256(f"{path}\n{key}".encode()).hexdigest()[:32]
         return self._shard(shard, f"idempotency:{digest}")
 
+    def digests(self, shard: int) -> str:
+        """Hash writer key -> `seq=hex16;seq=hex16;…` of its last committed batches."""
+        return self._shard(shard, "digests")
+
+    def dead_marks(self, shard: int) -> str:
+        """Hash writer key -> `seq,seq,…`, its numbers that were dead-lettered."""
+        return self._shard(shard, "dead-marks")
+
+    def heartbeats(self, shard: int) -> str:
+        """Hash run path -> when a client last said that the run is alive (µs)."""
+        return self._shard(shard, "heartbeats")
+
     def workers(self) -> str:
         """Sorted set of live workers by the time of their last sign of life."""
         return f"{self.prefix}:workers"

@@ -4,16 +4,24 @@ then leaves with 0."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 
 from penstock.errors import Transient
 
-__all__ = ["die_with_parent", "patiently", "spare_collector", "stop_on_signals"]
+__all__ = [
+    "die_with_parent",
+    "patiently",
+    "raise_file_limit",
+    "spare_collector",
+    "stop_on_signals",
+]
 
 _LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
@@ -35,6 +43,18 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as the system lets it; returns how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # macOS says "unlimited" and does not mean it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def spare_collector() -> None:

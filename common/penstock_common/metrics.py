@@ -43,6 +43,7 @@ INGEST_OUTCOMES = (
     "invalid",
     "unauthorized",
     "too_large",
+    "conflict",
     "quota",
     "overloaded",
     "queue_error",
@@ -51,11 +52,12 @@ REJECTIONS = (
     "bad_body", "bad_column", "bad_compression", "bad_field", "bad_frame", "bad_framing",
     "bad_idempotency_key", "bad_json", "bad_key", "bad_msgpack", "bad_name", "bad_record",
     "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
-    "forbidden", "idempotency_conflict", "overloaded", "too_large", "too_many_batches",
-    "too_many_elements", "too_many_frames", "too_many_keys", "too_many_points",
-    "too_many_records", "unauthorized", "unknown_content_type", "unknown_encoding",
-    "unknown_version", "queue_unavailable", "other",
+    "conflict", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
+    "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
+    "too_many_points", "too_many_records", "unauthorized", "unknown_content_type",
+    "unknown_encoding", "unknown_version", "queue_unavailable", "other",
 )  # fmt: skip
+DOOR_REFUSALS = ("full", "slow_header")
 QUEUE_ERRORS = ("timeout", "oom", "misconf", "readonly", "loading", "connection", "other")
 AUTH_FAILURES = (
     "no_key",
@@ -162,6 +164,11 @@ class GatewayMetrics(Metrics):
             "http_request_duration_seconds", "Time from request to answer.", "route"
         )
         self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered.")
+        self.connections = self.gauge("http_connections", "Open connections.")
+        self.connections_refused = self.counters(
+            "http_connections_refused_total", "Connections closed without a request.", "reason",
+            DOOR_REFUSALS,
+        )  # fmt: skip
         self.auth_failures = self.counters(
             "auth_failures_total", "Requests refused for their key.", "reason", AUTH_FAILURES
         )

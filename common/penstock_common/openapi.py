@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from penstock_common.http import json_response
@@ -74,6 +74,9 @@ class ErrorDetail(Answered):
     code: str
     message: str
     hint: str
+    supported: list[int] | None = Field(
+        None, description="The wire versions that this server speaks, where that is what is wrong."
+    )
 
 
 class Error(Answered):

@@ -19,52 +19,66 @@ if not incarnation then
 end
 """
 
-# KEYS: stream, seen, committed, incarnation
+# A number that comes again must bring the same bytes. What the script cannot compare by itself, it
+# hands to the gateway: the queued batch if its bytes differ (perhaps only in how they are
+# compressed), the digests of what is committed.
+# KEYS: stream, seen, committed, incarnation, dead marks, digests
 # ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs)
-# -> {1 if added else 0, committed or false, incarnation}
+# -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed, committed or false,
+#     incarnation, dead marks or false, the queued batch (2) or the writer's digests or false (3)}
 APPEND = (
     _INCARNATION
     + """
 local committed = redis.call('HGET', KEYS[3], ARGV[2])
+local dead = redis.call('HGET', KEYS[5], ARGV[2])
 if committed and tonumber(ARGV[3]) <= tonumber(committed) then
-  return {0, committed, incarnation}
+  return {3, committed, incarnation, dead, redis.call('HGET', KEYS[6], ARGV[2])}
 end
 local field = ARGV[3] .. '/' .. ARGV[2]
 local id = redis.call('HGET', KEYS[2], field)
-if id and #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-  return {0, committed, incarnation}
+local queued = id and redis.call('XRANGE', KEYS[1], id, id)[1]
+if queued then
+  local fields = queued[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'b' and fields[i + 1] ~= ARGV[4] then
+      return {2, committed, incarnation, dead, fields[i + 1]}
+    end
+  end
+  return {0, committed, incarnation, dead, false}
 end
 id = redis.call('XADD', KEYS[1], '*', 'w', ARGV[2], 's', ARGV[3], 'b', ARGV[4], 't', ARGV[5])
 redis.call('HSET', KEYS[2], field, id)
-return {1, committed, incarnation}
+return {1, committed, incarnation, dead, false}
 """
 )
 
 # JSON rows have no writer of their own: the queue numbers them. Their writer is named after the
 # incarnation, so numbers that start again after a loss of Redis cannot meet old ones.
-# KEYS: stream, seen, committed, incarnation, http numbers, idempotency key
+# KEYS: stream, seen, committed, incarnation, dead marks, http numbers, idempotency key
 # ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s)
-# -> {1 added | 0 repeated | 2 the key was used for another request, committed, incarnation, seq}
+# -> {1 added | 0 repeated | 2 the key was used for another request, committed, incarnation,
+#     dead marks or false, seq}
 APPEND_ROWS = (
     _INCARNATION
     + """
 local writer = ARGV[2] .. '/http-' .. incarnation
 local committed = redis.call('HGET', KEYS[3], writer)
+local dead = redis.call('HGET', KEYS[5], writer)
 if ARGV[5] ~= '' then
-  local known = redis.call('GET', KEYS[6])
+  local known = redis.call('GET', KEYS[7])
   if known then
     local seq, digest = string.match(known, '(%d+) (.*)')
-    if digest ~= ARGV[5] then return {2, committed, incarnation, seq} end
-    return {0, committed, incarnation, seq}
+    if digest ~= ARGV[5] then return {2, committed, incarnation, dead, seq} end
+    return {0, committed, incarnation, dead, seq}
   end
 end
-local seq = tostring(redis.call('HINCRBY', KEYS[5], ARGV[2], 1))
+local seq = tostring(redis.call('HINCRBY', KEYS[6], ARGV[2], 1))
 local id = redis.call('XADD', KEYS[1], '*', 'w', writer, 's', seq, 'b', ARGV[3], 't', ARGV[4])
 redis.call('HSET', KEYS[2], seq .. '/' .. writer, id)
 if ARGV[5] ~= '' then
-  redis.call('SET', KEYS[6], seq .. ' ' .. ARGV[5], 'EX', ARGV[6])
+  redis.call('SET', KEYS[7], seq .. ' ' .. ARGV[5], 'EX', ARGV[6])
 end
-return {1, committed, incarnation, seq}
+return {1, committed, incarnation, dead, seq}
 """
 )
 

@@ -51,10 +51,19 @@ class GatewaySettings(ServerSettings):
     root_path: str = option("", "path prefix behind a proxy, e.g. /penstock")
     require_login: bool = option(False, "ask for a key even where reading is open on loopback")
     metrics_peers: str = option("", "folder of metrics sockets that /metrics adds up")
+    connections: int = option(10_000, "connections held at once; more are answered 503 and closed")
+    header_timeout_s: float = option(10.0, "time for a new connection to send a request's head")
     body_timeout_s: float = option(10.0, "time for a body to arrive, plus 1 s per 128 KiB")
     bodies_in_flight_bytes: int = option(64 * 2**20, "bodies held at once; more are answered 503")
-    queue_timeout_s: float = option(5.0, "how long an append to Redis may take")
-    backlog_bytes: int = option(2 * 2**30, "Redis memory above which batches are answered 503")
+    queue_timeout_s: float = option(1.0, "how long an append to Redis may take")
+    backlog_bytes: int = option(
+        2 * 2**30, "Redis memory above which batches are answered 503; one shard may take half"
+    )
+    volatile_queue: bool = option(False, "accept a Redis that may lose or evict what is queued")
+    project_points_per_s: float = option(
+        0.0, "points per second that one project may send to one gateway; 0: no limit"
+    )
+    pre_stop_s: float = option(0.0, "how long to go on serving after SIGTERM while not ready")
     drain_s: float = option(3.0, "how long open requests may take at shutdown")
 
 

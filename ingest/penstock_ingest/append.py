@@ -12,19 +12,23 @@ import itertools
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from hiredis import ReplyError
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.exceptions import RedisError
 
-from penstock.errors import Rejected, Transient
+from penstock.errors import Rejected
 from penstock.failpoints import fail
+from penstock.wire import DEFAULT_LIMITS, Limits
 from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.scripts import APPEND, APPEND_ROWS
+from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
+from penstock_ingest.marks import Mark, WriterName, dead_numbers
 from penstock_ingest.pipe import Pipe
+from penstock_ingest.queue_errors import unavailable
 
-__all__ = ["Appended", "Appender", "Mark"]
+__all__ = ["Appended", "Appender"]
 
 _APPEND, _APPEND_ROWS = (
     hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  (Redis names scripts so)
@@ -32,19 +36,8 @@ _APPEND, _APPEND_ROWS = (
 )
 _SCRIPTS = {_APPEND: APPEND, _APPEND_ROWS: APPEND_ROWS}
 _IDEMPOTENCY_S = 24 * 3600
-
-
-@dataclass(slots=True)
-class Mark:
-    """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
-    this one is in the store (None: the queue does not know); `queue` changes when Redis loses data."""
-
-    project: str
-    run: str
-    writer: str
-    queued: int
-    committed: int | None
-    queue: str
+# What the scripts answer first.
+_ADDED, _QUEUED, _KEY_USED = 1, 2, 2
 
 
 @dataclass(slots=True)
@@ -54,38 +47,55 @@ class Appended:
 
 
 class Appender:
-    """Appends to the streams of all shards through `pipe`; looks marks up through `redis`."""
+    """Appends to the streams of all shards through `pipe`."""
 
-    def __init__(self, pipe: Pipe, redis: Redis, keys: Keys, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, pipe: Pipe, keys: Keys, metrics: GatewayMetrics, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._pipe = pipe
-        self._redis = redis
         self._keys = keys
         self._metrics = metrics
+        self._limits = limits
         self._shard_keys = [
-            (keys.stream(shard), keys.seen(shard), keys.committed(shard), keys.incarnation(shard))
+            (
+                keys.stream(shard),
+                keys.seen(shard),
+                keys.committed(shard),
+                keys.incarnation(shard),
+                keys.dead_marks(shard),
+            )
             for shard in range(SHARDS)
         ]
+        self._digests = [keys.digests(shard) for shard in range(SHARDS)]
         self._process = secrets.token_hex(6)
         self._calls = itertools.count()
 
     async def append(
         self, entity: str, project: str, run: str, writer: str, seq: int, raw: bytes
     ) -> Appended:
-        """Queue one batch under its number. Raises `Transient` if Redis did not answer well."""
+        """Queue one batch under its number.
+
+        Raises `Transient` if Redis did not answer well, `Rejected` (409) if the number has another
+        batch already.
+        """
         path = run_path(entity, project, run)
         shard = shard_of(path)
-        added, committed, incarnation = await self._run(
+        status, committed, incarnation, dead, known = await self._run(
             _APPEND,
-            4,
+            6,
             *self._shard_keys[shard],
+            self._digests[shard],
             self._new_incarnation(),
             writer_key(path, writer),
             seq,
             raw,
             time.time_ns() // 1000,
         )
-        mark = self._mark(project, run, writer, seq, committed, shard, incarnation)
-        return Appended(mark, bool(added))
+        if known is not None:
+            await self._refuse_conflict(status, seq, raw, known, writer)
+        name = WriterName(entity, project, run, writer)
+        mark = _mark(name, seq, committed, shard, incarnation, dead)
+        return Appended(mark, status == _ADDED)
 
     async def append_rows(
         self, entity: str, project: str, run: str, raw: bytes, *, key: str, digest: str
@@ -96,9 +106,9 @@ class Appender:
         """
         path = run_path(entity, project, run)
         shard = shard_of(path)
-        status, committed, incarnation, seq = await self._run(
+        status, committed, incarnation, dead, seq = await self._run(
             _APPEND_ROWS,
-            6,
+            7,
             *self._shard_keys[shard],
             self._keys.http_seq(shard),
             self._keys.idempotency(shard, path, key),
@@ -109,49 +119,39 @@ class Appender:
             digest if key else "",
             _IDEMPOTENCY_S,
         )
-        if int(status) == 2:
+        if status == _KEY_USED:
             raise Rejected(
                 "this Idempotency-Key was used for another request",
                 code="idempotency_conflict",
                 status=409,
                 hint="Use a new key for each new request.",
             )
-        writer = f"http-{incarnation.decode()}"
-        mark = self._mark(project, run, writer, int(seq), committed, shard, incarnation)
-        return Appended(mark, int(status) == 1)
+        name = WriterName(entity, project, run, f"http-{incarnation.decode()}")
+        mark = _mark(name, int(seq), committed, shard, incarnation, dead)
+        return Appended(mark, status == _ADDED)
 
-    async def mark(self, entity: str, project: str, run: str, writer: str) -> Mark:
-        """Where a writer stands, without sending anything (`queued` is 0)."""
-        path = run_path(entity, project, run)
-        shard = shard_of(path)
-        try:
-            committed = await self._redis.hget(
-                self._keys.committed(shard), writer_key(path, writer)
+    async def _refuse_conflict(
+        self, status: int, seq: int, raw: bytes, known: bytes, writer: str
+    ) -> None:
+        """Raises `Rejected` (409) if another batch has this number."""
+        differs = (
+            await differs_from_queued(raw, known, self._limits)
+            if status == _QUEUED
+            else await differs_from_committed(seq, raw, known, self._limits)
+        )
+        if differs:
+            raise Rejected(
+                f"another batch of {writer!r} has the number {seq} already; that one stays",
+                code="conflict",
+                status=409,
+                hint="A number is used once; a repeat must be the same bytes.",
             )
-            incarnation = await self._redis.get(self._keys.incarnation(shard))
-        except RedisError as error:
-            raise self._unavailable(error) from error
-        return self._mark(project, run, writer, 0, committed, shard, incarnation)
-
-    def _mark(
-        self,
-        project: str,
-        run: str,
-        writer: str,
-        seq: int,
-        committed: bytes | str | None,
-        shard: int,
-        incarnation: bytes | str | None,
-    ) -> Mark:
-        known = int(committed) if committed is not None else None
-        text = incarnation.decode() if isinstance(incarnation, bytes) else incarnation or ""
-        return Mark(project, run, writer, seq, known, f"{shard}-{text}")
 
     def _new_incarnation(self) -> str:
         """A name that no queue ever had, for the case that this one has just lost its own."""
         return f"{self._process}{next(self._calls):x}"
 
-    async def _run(self, sha: str, key_count: int, *args: str | bytes | int) -> list[bytes]:
+    async def _run(self, sha: str, key_count: int, *args: str | bytes | int) -> list[Any]:
         started = time.perf_counter()
         fail("gateway.before_append")
         try:
@@ -160,22 +160,21 @@ class Appender:
                 # A Redis that was restarted has forgotten the scripts; the command did not run.
                 reply = await self._pipe.execute(("EVAL", _SCRIPTS[sha], key_count, *args))
         except RedisError as error:
-            raise self._unavailable(error) from error
+            raise unavailable(error, self._metrics) from error
         if isinstance(reply, ReplyError):
-            raise self._unavailable(reply)
+            raise unavailable(reply, self._metrics)
         fail("gateway.after_append")
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         return list(reply)
 
-    def _unavailable(self, error: Exception) -> Transient:
-        kind = _kind(error)
-        self._metrics.append_errors.labels(kind).inc()
-        return Transient(f"the queue cannot take batches now ({kind})", code=f"queue_{kind}")
 
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    text = str(error).upper()
-    known = (kind for kind in ("oom", "misconf", "readonly", "loading") if kind.upper() in text)
-    return next(known, "connection" if isinstance(error, ConnectionError) else "other")
+def _mark(
+    name: WriterName,
+    seq: int,
+    committed: bytes | None,
+    shard: int,
+    incarnation: bytes,
+    dead: bytes | None,
+) -> Mark:
+    known = None if committed is None else int(committed)
+    return Mark(*name, seq, known, f"{shard}-{incarnation.decode()}", dead_numbers(dead))

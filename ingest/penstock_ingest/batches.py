@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -13,17 +14,20 @@ from penstock.wire import (
     CONTENT_TYPE,
     Batch,
     Limits,
-    check_name,
     decode_batch,
     encode_batch,
     split_body,
 )
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.http import json_response
+from penstock_common.keys import run_path, shard_of
 from penstock_common.metrics import REJECTIONS, GatewayMetrics
-from penstock_ingest.append import Appended, Appender, Mark
+from penstock_ingest.access import checked_entity
+from penstock_ingest.append import Appended, Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
+from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batch_from_json
 from penstock_ingest.status import ServerStatus
@@ -41,17 +45,21 @@ class BatchHandler:
         self,
         authenticator: Authenticator,
         appender: Appender,
+        marks: Marks,
         bodies: BodyReader,
         status: ServerStatus,
         pace: Pace,
+        quota: Quota,
         metrics: GatewayMetrics,
         limits: Limits,
     ) -> None:
         self._authenticator = authenticator
         self._appender = appender
+        self._marks = marks
         self._bodies = bodies
         self._status = status
         self._pace = pace
+        self._quota = quota
         self._metrics = metrics
         self._limits = limits
         self._wire_bytes = metrics.bytes.labels("wire")
@@ -61,7 +69,7 @@ class BatchHandler:
         self._duplicate = metrics.batches.labels("duplicate")
 
     async def post(self, request: web.Request) -> web.Response:
-        """Queue every batch of the body, or none: see docs/api.md."""
+        """Queue the batches of the body: see docs/api.md."""
         try:
             appended = await self._take(request)
         except (Rejected, Transient) as error:
@@ -74,27 +82,26 @@ class BatchHandler:
         """Where a writer stands, for a client that has nothing to send but waits for commits."""
         principal = await self._authenticator.authenticate(request.headers)
         names = request.match_info
-        entity = principal.entity if names["entity"] == "-" else names["entity"]
-        if not principal.may_write(entity):
-            raise _forbidden(entity)
-        mark = await self._appender.mark(entity, names["project"], names["run"], names["writer"])
-        return self._reply([mark], status=200)
+        asked = None if names["entity"] == "-" else names["entity"]
+        entity = checked_entity(asked, principal, self._limits)
+        name = WriterName(entity, names["project"], names["run"], names["writer"])
+        return self._reply(await self._marks.look([name]), status=200)
 
     async def _take(self, request: web.Request) -> list[Appended]:
         principal = await self._authenticator.authenticate(request.headers)
-        if self._status.is_queue_full:
-            raise Transient("the queue is full until workers catch up", code="overloaded")
+        self._status.check()
         kind = request.content_type
-        if kind == CONTENT_TYPE:
-            return await self._take_batches(await self._bodies.read(request), principal)
-        if kind == "application/json":
-            return [await self._take_rows(await self._bodies.read(request), principal, request)]
-        raise Rejected(
-            f"Content-Type {kind!r} is not accepted",
-            code="unknown_content_type",
-            status=415,
-            hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
-        )
+        if kind not in (CONTENT_TYPE, "application/json"):
+            raise Rejected(
+                f"Content-Type {kind!r} is not accepted",
+                code="unknown_content_type",
+                status=415,
+                hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
+            )
+        async with self._bodies.body(request) as body:
+            if kind == CONTENT_TYPE:
+                return await self._take_batches(body, principal)
+            return [await self._take_rows(body, principal, request)]
 
     async def _take_batches(self, body: bytes, principal: Principal) -> list[Appended]:
         raws = split_body(body, self._limits)
@@ -103,16 +110,38 @@ class BatchHandler:
             batches = await asyncio.to_thread(self._decode, raws)
         else:
             batches = self._decode(raws)
-        entities = [self._entity(batch, principal) for batch in batches]
-        appends = [
-            self._appender.append(entity, batch.project, batch.run, batch.writer, batch.seq, raw)
-            for entity, batch, raw in zip(entities, batches, raws, strict=True)
-        ]
-        # One batch is the common case, and needs no task of its own.
-        appended = [await appends[0]] if len(appends) == 1 else await asyncio.gather(*appends)
-        for batch, raw, each in zip(batches, raws, appended, strict=True):
-            self._count(batch, len(raw), is_new=each.is_new)
-        return list(appended)
+        entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
+        self._admit(entities, batches)
+        if len(batches) == 1:  # the common case, which needs no task of its own
+            return [await self._append(entities[0], batches[0], raws[0])]
+        appended = await asyncio.gather(
+            *map(self._append, entities, batches, raws), return_exceptions=True
+        )
+        # Each was queued and counted, or not: the answer is that of the first that was not.
+        for each in appended:
+            if isinstance(each, BaseException):
+                raise each
+        return cast(list[Appended], appended)
+
+    async def _append(self, entity: str, batch: Batch, raw: bytes) -> Appended:
+        append = self._appender.append(
+            entity, batch.project, batch.run, batch.writer, batch.seq, raw
+        )
+        return await self._settled(entity, batch, len(raw), append)
+
+    async def _settled(
+        self, entity: str, batch: Batch, size: int, append: Awaitable[Appended]
+    ) -> Appended:
+        """Append an admitted batch, and count it if it was."""
+        is_new = False
+        try:
+            appended = await append
+            is_new = appended.is_new
+        finally:
+            if self._quota.is_limited and not is_new:
+                self._quota.give_back((entity, batch.project), _weight(batch))
+        self._count(batch, size, is_new=is_new)
+        return appended
 
     async def _take_rows(self, body: bytes, principal: Principal, request: web.Request) -> Appended:
         key = request.headers.get("Idempotency-Key", "")
@@ -120,26 +149,40 @@ class BatchHandler:
             raise Rejected("Idempotency-Key is too long", code="bad_idempotency_key")
         batch = await asyncio.to_thread(batch_from_json, body, self._limits)
         raw = encode_batch(batch)
-        appended = await self._appender.append_rows(
-            self._entity(batch, principal),
+        entity = checked_entity(batch.entity, principal, self._limits)
+        self._admit([entity], [batch])
+        append = self._appender.append_rows(
+            entity,
             batch.project,
             batch.run,
             raw,
             key=key,
             digest=hashlib.sha256(body).hexdigest(),
         )
-        self._count(batch, len(body), is_new=appended.is_new)
-        return appended
+        return await self._settled(entity, batch, len(body), append)
 
     def _decode(self, raws: list[bytes]) -> list[Batch]:
         return [decode_batch(raw, self._limits) for raw in raws]
 
-    def _entity(self, batch: Batch, principal: Principal) -> str:
-        entity = batch.entity or principal.entity
-        check_name("entity", entity, self._limits)
-        if not principal.may_write(entity):
-            raise _forbidden(entity)
-        return entity
+    def _admit(self, entities: list[str], batches: list[Batch]) -> None:
+        """Take all batches of a body into account, or none.
+
+        Raises `Transient`: 429 over a project's quota, 503 if a shard is full.
+        """
+        if self._status.full_shards:
+            for entity, batch in zip(entities, batches, strict=True):
+                self._status.check_shard(shard_of(run_path(entity, batch.project, batch.run)))
+        if self._quota.is_limited:
+            taken: list[tuple[tuple[str, str], int]] = []
+            try:
+                for entity, batch in zip(entities, batches, strict=True):
+                    project, weight = (entity, batch.project), _weight(batch)
+                    self._quota.take(project, weight)
+                    taken.append((project, weight))
+            except Transient:
+                for project, weight in taken:
+                    self._quota.give_back(project, weight)
+                raise
 
     def _count(self, batch: Batch, size: int, *, is_new: bool) -> None:
         points = batch.points
@@ -167,6 +210,7 @@ class BatchHandler:
             "interval_s": self._pace.interval_s,
             "commands": [],
             "marks": _latest(marks),
+            "dead": last.dead,
         }
         return json_response(payload, status=status)
 
@@ -175,22 +219,18 @@ def _latest(marks: list[Mark]) -> list[Mark]:
     """One mark per writer: its highest number."""
     if len(marks) == 1:
         return marks
-    by_writer: dict[tuple[str, str, str], Mark] = {}
+    by_writer: dict[WriterName, Mark] = {}
     for mark in marks:
-        name = (mark.project, mark.run, mark.writer)
+        name = WriterName(mark.entity, mark.project, mark.run, mark.writer)
         known = by_writer.get(name)
         if known is None or mark.queued >= known.queued:
             by_writer[name] = mark
     return list(by_writer.values())
 
 
-def _forbidden(entity: str) -> Rejected:
-    return Rejected(
-        f"this key may not write to {entity!r}",
-        code="forbidden",
-        status=403,
-        hint="Leave entity out to write to the key's own, or use a key of that entity.",
-    )
+def _weight(batch: Batch) -> int:
+    """What a batch costs of its project's quota: its points and its records."""
+    return max(1, batch.points + len(batch.records))
 
 
 def _outcome(error: Rejected | Transient) -> str:
@@ -200,14 +240,14 @@ def _outcome(error: Rejected | Transient) -> str:
         return "too_large"
     if error.status == 429:
         return "quota"
-    if error.code == "overloaded":
-        return "overloaded"
+    if error.code in ("conflict", "overloaded"):
+        return error.code
     return "queue_error" if isinstance(error, Transient) else "invalid"
 
 
 def _reason(error: Rejected | Transient) -> str:
     if error.status == 401:
         return "unauthorized"
-    if isinstance(error, Transient) and error.code.startswith("queue_"):
-        return "queue_unavailable"
-    return error.code if error.code in REJECTIONS else "other"
+    if error.code in REJECTIONS:
+        return error.code
+    return "queue_unavailable" if error.code.startswith("queue_") else "other"

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from penstock.wire import CONTENT_TYPE, MAX_STEP
 from penstock_common.openapi import Answered, Asked, Operation, Raw
 
-__all__ = ["OPERATIONS", "NewRun"]
+__all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun"]
 
 Name = Field(min_length=1, max_length=256)
 Json = dict[str, Any]
@@ -47,16 +47,25 @@ _COMMITTED = Field(
     description="This number and all before it are in the store; null while nobody knows."
 )
 
+_STORE = Field(description="Changes when the store was replaced.")
+_INTERVAL = Field(description="How long the server asks this client to collect.")
+_DEAD = Field(
+    description="Numbers that were put aside because they cannot be processed, in order: the "
+    "sender keeps its copies."
+)
+
 
 class WriterMark(Answered):
     """Where one writer stands."""
 
+    entity: str
     project: str
     run: str
     writer: str
     queued: int = Field(description="This number and all before it were accepted.")
     committed: int | None = _COMMITTED
     queue: str
+    dead: list[int] = _DEAD
 
 
 class Accepted(Answered):
@@ -67,10 +76,36 @@ class Accepted(Answered):
     queue: str = Field(
         description="Changes when the queue was lost: send what is not committed again."
     )
-    store: str = Field(description="Changes when the store was replaced.")
-    interval_s: float = Field(description="How long the server asks this client to collect.")
+    store: str = _STORE
+    interval_s: float = _INTERVAL
     commands: list[Any]
     marks: list[WriterMark] = Field(description="One for each writer in the body.")
+    dead: list[int] = _DEAD
+
+
+class Heartbeat(Asked):
+    """One writer of a client."""
+
+    entity: str | None = Field(None, description="The key's own if absent.")
+    project: str = Name
+    run: str = Name
+    writer: str = Name
+    alive: bool = Field(description="Whether its process still runs.")
+
+
+class Heartbeats(Asked):
+    """All writers of a client that are of interest to it."""
+
+    writers: list[Heartbeat] = Field(max_length=1_000)
+
+
+class Heard(Answered):
+    """Where these writers stand; `queued` is 0, since nothing was sent."""
+
+    store: str = _STORE
+    interval_s: float = _INTERVAL
+    commands: list[Any]
+    marks: list[WriterMark] = Field(description="One for each writer, in the order asked.")
 
 
 class NewRun(Asked):
@@ -94,7 +129,11 @@ OPERATIONS = [
         "POST", "/v1/batches", "write", "Queue batches, or rows",
         answers={202: Accepted},
         body=[Raw(CONTENT_TYPE, "Length-prefixed batches, see docs/wire.md."), Rows],
-        errors=(400, 401, 403, 408, 413, 415, 429, 503),
+        errors=(400, 401, 403, 408, 409, 413, 415, 429, 503),
+    ),
+    Operation(
+        "POST", "/v1/heartbeats", "write", "Say which runs are alive, learn where writers stand",
+        answers={200: Heard}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
     ),
     Operation(
         "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Where a writer stands",

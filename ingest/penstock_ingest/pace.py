@@ -1,31 +1,48 @@
-"""How often clients should send: the server's one lever to stay cheap with many clients."""
+"""How often clients should send: the server's one lever to stay cheap with many clients, and to slow
+them before it must refuse them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 __all__ = ["Pace"]
 
 _IDLE_S = 0.3
 _BUSY_RATE = 1_000.0
 _LONGEST_S = 10.0
+_FILL_FROM = 0.1
 
 
 class Pace:
-    """Counts batches and turns their rate into the `interval_s` of replies.
+    """Counts batches, and turns their rate and the queue's fill into the `interval_s` of replies.
 
-    0.3 s while idle, 1 s at 1,000 batches per second in this process, in proportion above.
+    0.3 s while idle, 1 s at 1,000 batches per second in this process, in proportion above; while the
+    queue fills up from 10 % on to where batches are refused, up to 10 s.
     """
 
-    def __init__(self) -> None:
-        self._since = time.monotonic()
+    def __init__(
+        self,
+        fill: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fill = fill
+        self._clock = clock
+        self._since = clock()
         self._count = 0
-        self.interval_s = _IDLE_S
+        self._interval_s = _IDLE_S
 
     def count(self, batches: int) -> None:
         self._count += batches
-        elapsed_s = time.monotonic() - self._since
-        if elapsed_s >= 1.0:
-            rate = self._count / elapsed_s
-            self.interval_s = round(min(_LONGEST_S, max(_IDLE_S, rate / _BUSY_RATE)), 2)
-            self._since, self._count = time.monotonic(), 0
+
+    @property
+    def interval_s(self) -> float:
+        """How long a client should collect; computed once a second."""
+        now = self._clock()
+        if now - self._since >= 1.0:
+            by_rate = self._count / (now - self._since) / _BUSY_RATE
+            fill = min(1.0, max(0.0, (self._fill() - _FILL_FROM) / (1 - _FILL_FROM)))
+            by_fill = _IDLE_S + fill * (_LONGEST_S - _IDLE_S)
+            self._interval_s = round(min(_LONGEST_S, max(_IDLE_S, by_rate, by_fill)), 2)
+            self._since, self._count = now, 0
+        return self._interval_s

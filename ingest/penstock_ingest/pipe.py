@@ -2,8 +2,8 @@
 
 redis-py spends several times what the command itself costs; here a command is packed in C, written,
 and its reply parsed in C. Replies come in the order of commands. There are no retries: when the
-connection breaks, everything that waits fails, since it may have happened, and the next command
-connects again.
+connection breaks or a reply is overdue, the connection is dropped and everything that waits fails,
+since it may have happened; the next command connects again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ Command = tuple[str | bytes | int, ...]
 
 
 class Pipe:
-    """Commands out, replies in. `timeout_s` bounds connecting, and the wait for each reply."""
+    """Commands out, replies in. `timeout_s` bounds connecting, and the wait for each reply (which is
+    measured in eighths of it)."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         self._options: dict[str, Any] = dict(parse_url(url))
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._attempt: asyncio.Task[_Connection] | None = None
 
     async def execute(self, command: Command) -> Reply:
         """The reply; an error reply is returned, as a `ReplyError`, not raised.
@@ -39,25 +40,37 @@ class Pipe:
         """
         connection = self._connection
         if connection is None or connection.is_closed:
-            connection = await self._connect()
+            connection = await self._connected()
         return await connection.send(command)
 
     def close(self) -> None:
         """Drop the connection; what waits fails."""
+        if self._attempt is not None:
+            self._attempt.cancel()
         if self._connection is not None:
             self._connection.abort(ConnectionError("closed"))
 
+    async def _connected(self) -> _Connection:
+        """One attempt for all that wait: it fails them together, however many they are, and is not
+        given up because one of them leaves."""
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._connect(), name="connect to Redis")
+            self._attempt.add_done_callback(self._attempted)
+        return await asyncio.shield(self._attempt)
+
+    def _attempted(self, attempt: asyncio.Task[_Connection]) -> None:
+        self._attempt = None
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._connection = attempt.result()
+
     async def _connect(self) -> _Connection:
-        async with self._connecting:
-            if self._connection is None or self._connection.is_closed:
-                try:
-                    async with asyncio.timeout(self._timeout_s):
-                        self._connection = await self._open()
-                except TimeoutError_ as error:
-                    raise TimeoutError("connecting to Redis took too long") from error
-                except OSError as error:
-                    raise ConnectionError(f"cannot connect to Redis: {error}") from error
-            return self._connection
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._open()
+        except TimeoutError_ as error:
+            raise TimeoutError("connecting to Redis took too long") from error
+        except OSError as error:
+            raise ConnectionError(f"cannot connect to Redis: {error}") from error
 
     async def _open(self) -> _Connection:
         options, loop = self._options, asyncio.get_running_loop()
@@ -71,11 +84,14 @@ class Pipe:
             secure = ssl.create_default_context() if "connection_class" in options else None
             host, port = options.get("host", "localhost"), options.get("port", 6379)
             _, connection = await loop.create_connection(new, host, port, ssl=secure)
-        for command in self._greetings():
-            reply = await connection.send(command)
-            if isinstance(reply, ReplyError):
-                connection.abort(ConnectionError(str(reply)))
-                raise ConnectionError(str(reply))
+        try:
+            for command in self._greetings():
+                reply = await connection.send(command)
+                if isinstance(reply, ReplyError):
+                    raise ConnectionError(str(reply))
+        except BaseException:
+            connection.abort(ConnectionError("Redis did not greet back"))
+            raise
         return connection
 
     def _greetings(self) -> list[Command]:
@@ -90,6 +106,7 @@ class Pipe:
 
 
 TimeoutError_ = asyncio.TimeoutError  # redis-py's class of that name is another one
+_TICKS = 8
 
 
 class _Connection(asyncio.Protocol):
@@ -101,7 +118,9 @@ class _Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._watch: asyncio.TimerHandle | None = None
+        self._sent = 0
         self._answered = 0
+        self._sent_before: deque[int] = deque(maxlen=_TICKS)
         self.is_closed = False
 
     def send(self, command: Command) -> asyncio.Future[Reply]:
@@ -114,6 +133,7 @@ class _Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._outgoing.append(pack_command(command))  # type: ignore[arg-type]
         self._waiting.append(future)
+        self._sent += 1
         if self._watch is None:
             self._watch_replies()
         return future
@@ -152,16 +172,21 @@ class _Connection(asyncio.Protocol):
             self._outgoing = []
 
     def _watch_replies(self) -> None:
-        """While replies are due, at least one must come in every `timeout_s`."""
-        answered = self._answered
+        self._sent_before.clear()
+        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._look)
 
-        def look() -> None:
-            self._watch = None
-            if not self._waiting:
-                return
-            if self._answered == answered:
-                self.abort(TimeoutError("Redis did not answer in time"))
-            else:
-                self._watch_replies()
+    def _look(self) -> None:
+        """Give up once a command has waited for `timeout_s`, whatever others were answered.
 
-        self._watch = self._loop.call_later(self._timeout_s, look)
+        Counted in ticks: no command pays for a timer, and a loop that was held up itself does not
+        take Redis for late.
+        """
+        self._watch = None
+        if not self._waiting:
+            return
+        before = self._sent_before
+        if len(before) == _TICKS and self._answered < before[0]:
+            self.abort(TimeoutError("Redis did not answer in time"))
+            return
+        before.append(self._sent)
+        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._look)

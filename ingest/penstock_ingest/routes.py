@@ -14,8 +14,11 @@ from penstock_common.openapi import add_operations
 from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.body import BodyReader
+from penstock_ingest.heartbeats import HeartbeatHandler
+from penstock_ingest.marks import Marks
 from penstock_ingest.operations import OPERATIONS
 from penstock_ingest.pace import Pace
+from penstock_ingest.quota import Quota
 from penstock_ingest.runs import RunHandler
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import Catalog
@@ -29,27 +32,35 @@ class GatewayParts:
 
     authenticator: Authenticator
     appender: Appender
+    marks: Marks
     catalog: Catalog
     metrics: GatewayMetrics
     limits: Limits
     bodies: BodyReader
     status: ServerStatus
     pace: Pace
+    quota: Quota
 
 
 def add_routes(app: web.Application, parts: GatewayParts) -> None:
-    """Add the write side: batches, runs, and where a writer stands."""
+    """Add the write side: batches, runs, and where writers stand."""
     batches = BatchHandler(
         parts.authenticator,
         parts.appender,
+        parts.marks,
         parts.bodies,
         parts.status,
         parts.pace,
+        parts.quota,
         parts.metrics,
         parts.limits,
     )
+    heartbeats = HeartbeatHandler(
+        parts.authenticator, parts.marks, parts.bodies, parts.status, parts.pace, parts.limits
+    )
     runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
     app.router.add_post("/v1/batches", batches.post)
+    app.router.add_post("/v1/heartbeats", heartbeats.post)
     app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
     app.router.add_post("/v1/runs", runs.post)
     add_operations(app, OPERATIONS)

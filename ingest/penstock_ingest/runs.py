@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator
 from penstock_common.checks import checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.payloads import as_json
+from penstock_ingest.access import checked_entity
 from penstock_ingest.body import BodyReader
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
@@ -43,12 +43,10 @@ class RunHandler:
     async def post(self, request: web.Request) -> web.Response:
         """201 with the new run, 200 with the one that existed."""
         principal = await self._authenticator.authenticate(request.headers)
-        asked = checked_json(await self._bodies.read(request), NewRun)
-        entity = check_name("entity", principal.entity if asked.entity is None else asked.entity)
-        if not principal.may_write(entity):
-            raise Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
+        async with self._bodies.body(request) as body:
+            asked = checked_json(body, NewRun)
         ref = RunRef(
-            entity,
+            checked_entity(asked.entity, principal),
             check_name("project", asked.project),
             check_name("run", new_run_id() if asked.run is None else asked.run),
         )

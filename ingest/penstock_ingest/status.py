@@ -5,33 +5,76 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.keys import Keys
+from penstock.errors import Transient
+from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.safety import problem_of
 
 __all__ = ["ServerStatus"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _LAG_EVERY_S = 0.05
+_SAMPLES = 5
+_NOT_SEEN = "the queue has not answered yet"
 
 
 class ServerStatus:
-    """The id of the store that workers commit to, whether Redis is too full, the loop's lag."""
+    """The id of the store that workers commit to, how full the queue is and whether it keeps what it
+    is given, the loop's lag.
+
+    Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one stops,
+    the others go on. `stop` is set when this process is told to leave.
+    """
 
     def __init__(
-        self, redis: Redis, keys: Keys, metrics: GatewayMetrics, *, backlog_bytes: int
+        self,
+        redis: Redis,
+        keys: Keys,
+        metrics: GatewayMetrics,
+        stop: asyncio.Event,
+        *,
+        backlog_bytes: int,
+        volatile_queue: bool = False,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._metrics = metrics
+        self._stop = stop
         self._backlog_bytes = backlog_bytes
+        self.volatile_queue = volatile_queue
         self.store = ""
+        self.queue_problem = _NOT_SEEN
         self.is_queue_full = False
-        self.is_draining = False
+        self.queue_fill = 0.0
+        self.full_shards: frozenset[int] = frozenset()
+        metrics.draining.set_function(stop.is_set)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def is_queue_safe(self) -> bool:
+        """Whether Redis keeps what it said it has, or need not by the operator's own word."""
+        return not self.queue_problem or self.volatile_queue
+
+    def check(self) -> None:
+        """Raises `Transient` if no batch at all can be taken."""
+        if not self.is_queue_safe:
+            raise Transient(f"the queue is not safe: {self.queue_problem}", code="queue_unsafe")
+        if self.is_queue_full:
+            raise _overloaded("the queue is full until workers catch up")
+
+    def check_shard(self, shard: int) -> None:
+        """Raises `Transient` if this shard can take no batch."""
+        if shard in self.full_shards:
+            raise _overloaded("this run's part of the queue is full until workers catch up")
 
     async def watch(self) -> None:
         """Refresh until cancelled."""
@@ -39,16 +82,39 @@ class ServerStatus:
             tasks.create_task(self._watch_queue())
             tasks.create_task(self._watch_loop())
 
+    async def look(self) -> None:
+        """Refresh once. While Redis does not answer, what was known stays."""
+        try:
+            async with asyncio.timeout(5):
+                store, memory, persistence, server, *streams = await self._ask()
+        except (RedisError, OSError, TimeoutError):
+            _LOG.warning("queue_unreachable")
+            return
+        self.store = store.decode() if store else ""
+        problem = problem_of({**memory, **persistence, **server})
+        if problem != self.queue_problem and problem:
+            _LOG.error("queue_unsafe reason=%s accepted=%s", problem, self.volatile_queue)
+        self.queue_problem = problem
+        sizes = [size or 0 for size in streams]
+        half = self._backlog_bytes / 2
+        self.full_shards = frozenset(shard for shard in range(SHARDS) if sizes[shard] > half)
+        used = memory["used_memory"]
+        self.is_queue_full = used > self._backlog_bytes
+        self.queue_fill = max(used / self._backlog_bytes, max(sizes) / half)
+
+    async def _ask(self) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.execute_command("GET", self._keys.store())
+        for section in ("memory", "persistence", "server"):
+            pipeline.execute_command("INFO", section)
+        for shard in range(SHARDS):
+            stream = self._keys.stream(shard)
+            pipeline.execute_command("MEMORY USAGE", stream, "SAMPLES", _SAMPLES)
+        return await pipeline.execute()
+
     async def _watch_queue(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(5):
-                    store = await self._redis.get(self._keys.store())
-                    memory = await self._redis.info("memory")
-                self.store = _text(store)
-                self.is_queue_full = memory["used_memory"] > self._backlog_bytes
-            except (RedisError, OSError, TimeoutError):
-                _LOG.warning("queue_unreachable")
+            await self.look()
             await asyncio.sleep(_EVERY_S)
 
     async def _watch_loop(self) -> None:
@@ -58,5 +124,5 @@ class ServerStatus:
             self._metrics.loop_lag.observe(max(0.0, time.perf_counter() - due))
 
 
-def _text(value: bytes | str | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
+def _overloaded(message: str) -> Transient:
+    return Transient(message, code="overloaded")

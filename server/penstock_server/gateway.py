@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import uvloop
 from aiohttp import web
 
+from penstock.errors import Broken
 from penstock.wire import DEFAULT_LIMITS
 from penstock_common import logs
 from penstock_common.auth import KeyAuthenticator
 from penstock_common.exporter import metrics_server
 from penstock_common.http import middleware
 from penstock_common.keys import Keys
-from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
+from penstock_common.lifecycle import (
+    die_with_parent,
+    patiently,
+    raise_file_limit,
+    spare_collector,
+    stop_on_signals,
+)
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import GatewaySettings, load
 from penstock_ingest.append import Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.marks import Marks
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
+from penstock_ingest.quota import Quota
 from penstock_ingest.routes import GatewayParts
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
+from penstock_server.doors import Doors
 from penstock_server.health import Health
 from penstock_storage.connect import open_catalog, open_points
 from penstock_web.live import LIVE_FEED, LiveFeed
@@ -39,6 +51,11 @@ __all__ = ["build", "main"]
 
 _LIMITS = DEFAULT_LIMITS
 _KEEPALIVE_S = 75.0
+_BACKLOG = 4096
+_OTHER_FILES = 256
+BODIES = web.AppKey("bodies", BodyReader)
+"""What the write side is receiving."""
+_LOG = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -51,9 +68,17 @@ async def build(
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url)
-    status = ServerStatus(redis, keys, metrics, backlog_bytes=settings.backlog_bytes)
+    status = ServerStatus(
+        redis,
+        keys,
+        metrics,
+        stop,
+        backlog_bytes=settings.backlog_bytes,
+        volatile_queue=settings.volatile_queue,
+    )
     try:
         await patiently(catalog.setup, stop)
+        await status.look()
         authenticator = KeyAuthenticator(catalog.api_key, settings.secret)
         bodies = BodyReader(
             _LIMITS,
@@ -61,9 +86,17 @@ async def build(
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
-        appender = Appender(pipe, redis, keys, metrics)
         write = GatewayParts(
-            authenticator, appender, catalog, metrics, _LIMITS, bodies, status, Pace()
+            authenticator=authenticator,
+            appender=Appender(pipe, keys, metrics, _LIMITS),
+            marks=Marks(redis, keys, metrics),
+            catalog=catalog,
+            metrics=metrics,
+            limits=_LIMITS,
+            bodies=bodies,
+            status=status,
+            pace=Pace(lambda: status.queue_fill),
+            quota=Quota(settings.project_points_per_s),
         )
         read = WebParts(
             points,
@@ -88,7 +121,16 @@ async def build(
         )
         feeds: list[LiveFeed] = []
         metrics.live_streams.set_function(lambda: sum(feed.watchers for feed in feeds))
-        health = Health(redis, keys, points, catalog, status, metrics, settings.metrics_peers)
+        health = Health(
+            redis,
+            keys,
+            points,
+            catalog,
+            status,
+            metrics,
+            settings.metrics_peers,
+            takes_batches=settings.serves != "read",
+        )
 
         def add_routes(app: web.Application) -> web.Application:
             health.add_routes(app)
@@ -100,8 +142,11 @@ async def build(
             return app
 
         app = add_routes(
-            web.Application(middlewares=[middleware(metrics)], client_max_size=_LIMITS.body_bytes)
+            web.Application(
+                middlewares=[middleware(metrics, stop)], client_max_size=_LIMITS.body_bytes
+            )
         )
+        app[BODIES] = bodies
         prefix = settings.root_path.strip("/")
         if prefix:
             # Some proxies strip the prefix and some do not: both find everything.
@@ -112,8 +157,6 @@ async def build(
         try:
             yield app, metrics
         finally:
-            status.is_draining = True
-            metrics.draining.set(1)
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
     finally:
@@ -135,23 +178,51 @@ def _is_open(settings: GatewaySettings) -> bool:
 
 
 async def serve(settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve on this socket until `stop` is set, then finish what is open."""
+    """Serve on this socket until `stop` is set, then finish what is open.
+
+    Leaving has an order: not ready, but serving on until load balancers have noticed; then the
+    listener closes; then what is open has `drain_s` to end.
+    """
     async with build(settings, stop) as (app, metrics):
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=_KEEPALIVE_S,
-            shutdown_timeout=settings.drain_s,
-            handler_cancellation=True,
-        )
+        runner = web.AppRunner(app, shutdown_timeout=settings.drain_s, handler_cancellation=True)
         await runner.setup()
+        server = runner.server
+        if server is None:
+            raise Broken("the runner has no server after its setup")
+        doors = Doors(
+            server,
+            metrics,
+            most=_most_connections(settings),
+            header_timeout_s=settings.header_timeout_s,
+            keepalive_timeout=_KEEPALIVE_S,
+            access_log=None,
+        )
         async with metrics_server(
             metrics, socket=settings.metrics_socket, listen=settings.metrics_listen
         ):
-            await web.SockSite(runner, listener).start()
+            loop = asyncio.get_running_loop()
+            listening = await loop.create_server(doors, sock=listener, backlog=_BACKLOG)
             spare_collector()
             await stop.wait()
+            await asyncio.sleep(settings.pre_stop_s)
+            listening.close()
+            await _bodies_arrive(app[BODIES], settings.drain_s)
             await runner.cleanup()
+
+
+async def _bodies_arrive(bodies: BodyReader, patience_s: float) -> None:
+    """Wait until the bodies on their way are here and dealt with: aiohttp's shutdown reads no more."""
+    deadline = time.monotonic() + patience_s
+    while bodies.held_bytes and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def _most_connections(settings: GatewaySettings) -> int:
+    """As many as the setting says, if the system gives that many open files."""
+    most = min(settings.connections, raise_file_limit() - _OTHER_FILES)
+    if most < settings.connections:
+        _LOG.warning("few_open_files connections=%d asked=%d", most, settings.connections)
+    return max(1, most)
 
 
 def _listener(settings: GatewaySettings) -> socket.socket:
@@ -164,7 +235,7 @@ def _listener(settings: GatewaySettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((settings.host, settings.port))
-    listener.listen(4096)
+    listener.listen(_BACKLOG)
     return listener
 
 

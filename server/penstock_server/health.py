@@ -40,6 +40,8 @@ class Health:
         status: ServerStatus,
         metrics: GatewayMetrics,
         peers: str,
+        *,
+        takes_batches: bool = True,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -48,6 +50,7 @@ class Health:
         self._status = status
         self._metrics = metrics
         self._peers = peers
+        self._takes_batches = takes_batches
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/healthz", self.healthz)
@@ -59,13 +62,18 @@ class Health:
         return json_response({"status": "ok"})
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """200 if queue, store and catalog answer and this process is not draining, else 503."""
+        """200 if queue, store and catalog answer, the queue keeps what it is given, and this process
+        is not draining; else 503."""
         checks = {"queue": self._queue, "store": self._points.store_id, "catalog": self._catalog_ok}
         answers = await asyncio.gather(*(_answers(check) for check in checks.values()))
         body: dict[str, object] = dict(zip(checks, answers, strict=True))
         body["workers"] = await self._workers() if body["queue"] else 0
         body["draining"] = self._status.is_draining
         is_ready = all(answers) and not self._status.is_draining
+        if self._takes_batches:
+            body["queue_problem"] = self._status.queue_problem
+            body["volatile_queue"] = self._status.volatile_queue
+            is_ready = is_ready and self._status.is_queue_safe
         return json_response(body, status=200 if is_ready else 503)
 
     async def metrics(self, _: web.Request) -> web.Response:

@@ -160,7 +160,7 @@ def test_clients_send_again_what_the_copy_lacks(tmp_path: Path) -> None:
         shutil.rmtree(data)
         copied("restore", "--from", str(copies), "--data", str(data))
         up = start_up(tmp_path, port=port)
-        assert rows_of(up, "parts") == 100
+        assert rows_of(up, "parts") in (100, 200)  # the client may have been quicker than this
         (flags / "2").touch()
         assert script.wait(60) == 0
         wait_until(lambda: rows_of(up, "parts") == 300, 30)

@@ -69,3 +69,43 @@ async def test_a_silent_redis_is_given_up_in_time(tmp_path: Path) -> None:
             os.kill(redis.pid, signal.SIGCONT)
         assert await pipe.execute(("GET", "k")) == b"v"
         pipe.close()
+
+
+async def test_one_silent_connection_fails_all_that_wait_for_it_together() -> None:
+    connected: list[asyncio.StreamWriter] = []
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(writer)
+        await reader.read()  # until the other side gives up
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pipe = Pipe(f"redis://:secret@127.0.0.1:{port}/0", timeout_s=0.3)
+    commands = [asyncio.ensure_future(pipe.execute(("PING",))) for _ in range(100)]
+    await asyncio.sleep(0)
+    commands[0].cancel()  # one that leaves does not take the attempt with it
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(*commands, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {type(result) for result in results[1:]} == {TimeoutError}
+    assert len(connected) == 1
+    pipe.close()
+    server.close()
+    async with asyncio.timeout(10):  # the attempt was dropped, not left open
+        await connected[0].wait_closed()
+
+
+async def test_a_reply_that_is_overdue_fails_what_was_sent_after_it(tmp_path: Path) -> None:
+    async with running_redis(tmp_path) as redis:
+        pipe = Pipe(redis.url, timeout_s=0.4)
+        assert await pipe.execute(("ECHO", "first")) == b"first"
+        waiting = [asyncio.ensure_future(pipe.execute(("BLPOP", "empty", 0)))]
+        while not waiting[0].done():  # each of these starts a wait of its own
+            waiting.append(asyncio.ensure_future(pipe.execute(("ECHO", "behind"))))
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(result) for result in results[:-1]} == {TimeoutError}
+        assert await pipe.execute(("ECHO", "again")) == b"again"
+        pipe.close()

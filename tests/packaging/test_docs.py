@@ -45,8 +45,9 @@ def run_in(up: Up, folder: Path, command: str) -> str:
 @pytest.mark.timeout(120)
 def test_the_curl_examples_work_as_written(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
-        write, search, fields_, chart, export = commands("api.md", "curl")
+        write, beat, search, fields_, chart, export = commands("api.md", "curl")
         assert '"queued":1' in run_in(up, tmp_path, write)
+        assert '"writer":"w1","queued":0,"committed":null' in run_in(up, tmp_path, beat)
         wait_until(lambda: '"last":[0.9,0.5]' in run_in(up, tmp_path, chart))
         assert '"total":1,' in run_in(up, tmp_path, search)
         assert '"path":"summary.loss"' in run_in(up, tmp_path, fields_)

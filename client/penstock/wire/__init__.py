@@ -25,7 +25,7 @@ from penstock.wire.batch import (
     decode_batch,
     encode_batch,
 )
-from penstock.wire.framing import decompress, join_batches, split_body
+from penstock.wire.framing import batch_digest, decompress, join_batches, split_body
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, too_large
 from penstock.wire.names import check_key, check_name
 
@@ -38,6 +38,7 @@ __all__ = [
     "Batch",
     "Frame",
     "Limits",
+    "batch_digest",
     "check_key",
     "check_name",
     "decode_batch",

@@ -124,6 +124,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
             code="unknown_version",
             status=415,
             hint=f"This server speaks {list(SUPPORTED_VERSIONS)}; update the older side.",
+            supported=SUPPORTED_VERSIONS,
         )
     batch = Batch(
         project=check_name("project", fields.get("project"), limits),

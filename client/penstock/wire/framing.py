@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +10,7 @@ import zstandard
 
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
-__all__ = ["decompress", "join_batches", "split_body"]
+__all__ = ["batch_digest", "decompress", "join_batches", "split_body"]
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -82,3 +83,8 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except zstandard.ZstdError as error:
         raise bad("bad_compression", f"the zstd frame cannot be read: {error}") from None
     return b"".join(parts)
+
+
+def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+    """32 hex digits that name what an encoded batch holds, however it is compressed."""
+    return hashlib.blake2b(decompress(raw, limits), digest_size=16).hexdigest()

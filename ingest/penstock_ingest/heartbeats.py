@@ -1,0 +1,65 @@
+"""`POST /v1/heartbeats`: which runs are alive, and where all writers of a host stand, at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from penstock.wire import Limits, check_name
+from penstock_common.auth import Authenticator, Principal
+from penstock_common.checks import checked_json
+from penstock_common.http import json_response
+from penstock_ingest.access import checked_entity
+from penstock_ingest.body import BodyReader
+from penstock_ingest.marks import Marks, WriterName
+from penstock_ingest.operations import Heartbeat, Heartbeats
+from penstock_ingest.pace import Pace
+from penstock_ingest.status import ServerStatus
+
+__all__ = ["HeartbeatHandler"]
+
+
+class HeartbeatHandler:
+    """What clients ask between batches. It goes on while batches are refused: a full queue must not
+    make live runs look dead, nor keep spools from being freed."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        marks: Marks,
+        bodies: BodyReader,
+        status: ServerStatus,
+        pace: Pace,
+        limits: Limits,
+    ) -> None:
+        self._authenticator = authenticator
+        self._marks = marks
+        self._bodies = bodies
+        self._status = status
+        self._pace = pace
+        self._limits = limits
+
+    async def post(self, request: web.Request) -> web.Response:
+        """200 with a mark for each writer, in the order asked."""
+        principal = await self._authenticator.authenticate(request.headers)
+        async with self._bodies.body(request) as body:
+            asked = checked_json(body, Heartbeats).writers
+        names = [self._name(each, principal) for each in asked]
+        alive = [name for name, each in zip(names, asked, strict=True) if each.alive]
+        marks = await self._marks.look(names, alive)
+        payload: dict[str, Any] = {
+            "store": self._status.store,
+            "interval_s": self._pace.interval_s,
+            "commands": [],
+            "marks": marks,
+        }
+        return json_response(payload)
+
+    def _name(self, asked: Heartbeat, principal: Principal) -> WriterName:
+        return WriterName(
+            checked_entity(asked.entity, principal, self._limits),
+            check_name("project", asked.project, self._limits),
+            check_name("run", asked.run, self._limits),
+            check_name("writer", asked.writer, self._limits),
+        )

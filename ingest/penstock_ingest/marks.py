@@ -1,0 +1,105 @@
+"""Where writers stand: the marks in every answer, and how they are looked up for those that ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.queue_errors import kind_of, unavailable
+
+__all__ = ["Mark", "Marks", "WriterName", "dead_numbers"]
+
+
+class WriterName(NamedTuple):
+    """Who is asked about."""
+
+    entity: str
+    project: str
+    run: str
+    writer: str
+
+
+@dataclass(slots=True)
+class Mark:
+    """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
+    this one is in the store (None: the queue does not know); `queue` changes when Redis loses data;
+    `dead` are its numbers that were put aside because they cannot be processed."""
+
+    entity: str
+    project: str
+    run: str
+    writer: str
+    queued: int
+    committed: int | None
+    queue: str
+    dead: list[int] = field(default_factory=list)
+
+
+class Marks:
+    """Looks marks up; nothing is sent, so `queued` is 0."""
+
+    def __init__(self, redis: Redis, keys: Keys, metrics: GatewayMetrics) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._metrics = metrics
+
+    async def look(
+        self, writers: Sequence[WriterName], alive: Sequence[WriterName] = ()
+    ) -> list[Mark]:
+        """The marks of `writers`, in their order; the runs of those `alive` are noted as such.
+
+        Raises `Transient` if Redis does not answer well.
+        """
+        shards: dict[int, list[WriterName]] = {}
+        for name in writers:
+            shards.setdefault(shard_of(_path(name)), []).append(name)
+        replies = await self._ask(shards, {_path(name) for name in alive})
+        marks: dict[WriterName, Mark] = {}
+        for number, (shard, names) in enumerate(shards.items()):
+            incarnation, committed, dead = replies[3 * number : 3 * number + 3]
+            queue = f"{shard}-{(incarnation or b'').decode()}"
+            for name, mark, numbers in zip(names, committed, dead, strict=True):
+                known = None if mark is None else int(mark)
+                marks[name] = Mark(*name, 0, known, queue, dead_numbers(numbers))
+        return [marks[name] for name in writers]
+
+    async def _ask(self, shards: dict[int, list[WriterName]], alive: set[str]) -> list[Any]:
+        """Three replies for each shard: incarnation, committed, dead marks."""
+        keys, now = self._keys, time.time_ns() // 1000
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard, names in shards.items():
+            fields = [writer_key(_path(name), name.writer) for name in names]
+            pipeline.execute_command("GET", keys.incarnation(shard))
+            pipeline.execute_command("HMGET", keys.committed(shard), *fields)
+            pipeline.execute_command("HMGET", keys.dead_marks(shard), *fields)
+        for path in alive:
+            pipeline.execute_command("HSET", keys.heartbeats(shard_of(path)), path, now)
+        try:
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            raise unavailable(error, self._metrics) from error
+        known, noted = replies[: 3 * len(shards)], replies[3 * len(shards) :]
+        for reply in known:
+            if isinstance(reply, RedisError):
+                raise unavailable(reply, self._metrics) from reply
+        # A full Redis takes no sign of life, but says where writers stand: that frees their spools.
+        for reply in noted:
+            if isinstance(reply, RedisError):
+                self._metrics.append_errors.labels(kind_of(reply)).inc()
+        return known
+
+
+def dead_numbers(text: bytes | None) -> list[int]:
+    """The numbers of `3,7,12`, in order."""
+    return sorted(int(each) for each in text.split(b",") if each) if text else []
+
+
+def _path(name: WriterName) -> str:
+    return run_path(name.entity, name.project, name.run)

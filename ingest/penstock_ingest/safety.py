@@ -1,0 +1,26 @@
+"""Whether a Redis keeps what it is given: what a gateway asks of it before it takes a batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["problem_of"]
+
+_OLDEST = (6, 2)
+
+
+def problem_of(info: Mapping[str, Any]) -> str:
+    """Why this Redis may lose what it has, from its `INFO`; '' if it does not."""
+    version = str(info.get("redis_version", "of unknown version"))
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
+        return f"Redis {version} is older than 6.2"
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        return f"maxmemory-policy is {policy}, not noeviction"
+    if not info.get("maxmemory"):
+        return "maxmemory is 0: Redis would grow until the system ends it"
+    if not info.get("aof_enabled"):
+        return "appendonly is off: a restart would lose what is queued"
+    return ""
