@@ -115,7 +115,9 @@ async def test_loading(linked: LinkedStack, tmp_path: Path, row: Callable[[str],
     """R6: Redis was restarted and takes its time to load."""
     handle = linked.stack.redis
     async with handle.client() as redis, load_on(linked, tmp_path) as load:
-        await populate(redis, 2_000)
+        # Replies come every 2 MB of what is loaded.
+        await redis.config_set("rdbcompression", "no")
+        await populate(redis, 2_000, 10_000)
         await redis.config_set("aof-use-rdb-preamble", "yes")
         await redis.bgrewriteaof()
 
@@ -127,15 +129,23 @@ async def test_loading(linked: LinkedStack, tmp_path: Path, row: Callable[[str],
         await handle.stop(signal.SIGKILL)
         conf = handle.folder / "redis.conf"
         text = conf.read_text()
-        # 1 ms per key while it loads, and answers meanwhile.
-        conf.write_text(f"{text}key-load-delay 1000\nloading-process-events-interval-bytes 1024\n")
+        conf.write_text(f"{text}key-load-delay 1000\n")  # 1 ms per key
         starting = asyncio.create_task(handle.start())
         await load.until("refused")
         await starting
         conf.write_text(text)
+        assert await loading_replies(linked) > 0
         await load.flowing()
         await judge(load, row)
     assert load.generated.repeats == 0
+
+
+async def loading_replies(linked: LinkedStack) -> float:
+    """How often the gateway was told that Redis loads."""
+    async with linked.stack.session.get(f"{linked.stack.urls[0]}/metrics") as reply:
+        text = await reply.text()
+    (line,) = [x for x in text.splitlines() if 'append_errors_total{kind="loading"}' in x]
+    return float(line.rpartition(" ")[2])
 
 
 async def entries(handle: RedisHandle, most: int) -> bool:

@@ -91,6 +91,6 @@ async def follow(redis: Redis, port: int | None) -> None:
     await redis.execute_command("REPLICAOF", *master)  # type: ignore[no-untyped-call]
 
 
-async def populate(redis: Redis, count: int) -> None:
-    """Give it so many keys that mean nothing, for what takes time per key."""
-    await redis.execute_command("DEBUG", "POPULATE", str(count))  # type: ignore[no-untyped-call]
+async def populate(redis: Redis, count: int, size: int = 20) -> None:
+    """Give it so many keys that mean nothing, for what takes time per key or per byte."""
+    await redis.execute_command("DEBUG", "POPULATE", str(count), "filler", str(size))  # type: ignore[no-untyped-call]
