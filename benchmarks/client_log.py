@@ -55,7 +55,7 @@ def main() -> None:
     finally:
         lock = root / "shipper.lock"
         if lock.exists() and lock.read_text():
-            os.kill(int(lock.read_text()), 15)
+            os.kill(int(lock.read_text().split()[0]), 15)
         server.terminate()
         shutil.rmtree(root, ignore_errors=True)
     cpus = os.cpu_count()
@@ -211,7 +211,7 @@ def measure_memory() -> dict[str, Any]:
         run = subprocess.run(
             [sys.executable, "-c", code.format(body)], capture_output=True, text=True, check=True
         )
-        sizes.append([int(text) / 2**20 for text in run.stdout.split()[:2]])
+        sizes.append([int(text.split()[0]) / 2**20 for text in run.stdout.split()[:2]])
     (rss, uss), (used_rss, used_uss) = sizes
     return {
         "what": "memory above bare Python",

@@ -112,7 +112,7 @@ def _end_shipper(root: Path) -> None:
     """It would outlive the training, as it should."""
     if text := (root / "shipper.lock").read_text():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(text), signal.SIGTERM)
+            os.kill(int(text.split()[0]), signal.SIGTERM)
 
 
 def _watch(stack: Stack, every_s: float, seconds: float) -> list[float]:

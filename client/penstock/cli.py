@@ -24,7 +24,18 @@ __all__ = ["main"]
 
 _SYNC_POLL_S = 0.1
 _SYNC_GRACE_S = 10.0  # a shipper that runs already tries again within this
-_SERVER_COMMANDS = ("up", "down", "gateway", "worker", "web", "store", "key", "backup", "restore")
+_SERVER_COMMANDS = (
+    "up",
+    "down",
+    "gateway",
+    "worker",
+    "web",
+    "store",
+    "key",
+    "backup",
+    "restore",
+    "dead",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +78,13 @@ def _add_client_commands(subparsers: Any) -> None:
     sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
     sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     sync.set_defaults(run=_sync)
+    _add_verify(subparsers)
+    status = subparsers.add_parser(
+        "status", help="what is kept on this machine, what of it is not stored yet, and why"
+    )
+    status.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
     demo = subparsers.add_parser("demo", help="train a few small models and log them")
     demo.add_argument("--runs", type=int, default=4, help="models trained at once (%(default)s)")
     demo.add_argument("--steps", type=int, default=1_500, help="batches per model (%(default)s)")
@@ -76,6 +94,22 @@ def _add_client_commands(subparsers: Any) -> None:
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
     _add_export(subparsers)
+
+
+def _add_verify(subparsers: Any) -> None:
+    verify = subparsers.add_parser(
+        "verify", help="compare what was sent of a run with what the store holds, point by point"
+    )
+    verify.add_argument(
+        "place", metavar="[[ENTITY/]PROJECT/]RUN", help="a run id alone: one sent from here"
+    )
+    verify.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    verify.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        help="wait so long for what is still on its way (%(default)s)",
+    )  # fmt: skip
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.set_defaults(run=_verify)
 
 
 def _add_export(subparsers: Any) -> None:
@@ -127,8 +161,14 @@ def _sync(arguments: argparse.Namespace) -> int:
     from penstock.settings import Settings
 
     root = open_root(arguments.dir or Settings.resolve(None, {}).root)
+    unreadable: list[Path] = []
     for folder in spools_in(root):
-        meta = load_meta(folder)
+        try:
+            meta = load_meta(folder)
+        except (OSError, ValueError) as error:
+            print(f"{folder}: whose data this is cannot be read: {error}", file=sys.stderr)
+            unreadable.append(folder)
+            continue
         if meta.offline:
             store_meta(folder, replace(meta, offline=False))
     starter = ensure_shipper(root)
@@ -136,11 +176,12 @@ def _sync(arguments: argparse.Namespace) -> int:
         starter.wait()
     begun = time.monotonic()
     while True:
-        states = {folder: load_progress(folder) for folder in spools_in(root)}
+        found = [folder for folder in spools_in(root) if folder not in unreadable]
+        states = {folder: load_progress(folder) for folder in found}
         left = {folder: state for folder, state in states.items() if not state.done}
         if not left:
-            print("everything is stored")
-            return 0
+            print("everything is stored" if not unreadable else "everything else is stored")
+            return 1 if unreadable else 0
         hopeless = all(state.problem for state in left.values())
         if time.monotonic() - begun > (_SYNC_GRACE_S if hopeless else arguments.timeout):
             break
@@ -148,6 +189,32 @@ def _sync(arguments: argparse.Namespace) -> int:
     for folder, state in left.items():
         print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
     return 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from penstock.verify import run_verify
+
+    return run_verify(
+        arguments.place,
+        root=arguments.dir,
+        timeout_s=arguments.timeout,
+        as_json=arguments.json,
+        say=print,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from penstock.root import open_root
+    from penstock.settings import Settings
+    from penstock.status import as_json, as_text, status_of
+
+    settings = Settings.resolve(None, {})
+    root: Path = arguments.dir or settings.root
+    if root.exists():
+        root = open_root(root)
+    status = status_of(root, settings.spool_limit_bytes)
+    print(as_json(status) if arguments.json else as_text(status))
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:

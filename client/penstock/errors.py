@@ -11,6 +11,8 @@ The gateway maps these to HTTP in one function, the client maps HTTP back in one
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 __all__ = ["Broken", "PenstockError", "Rejected", "Transient"]
@@ -101,7 +103,16 @@ def _versions(found: object) -> tuple[int, ...]:
 
 
 def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
+    """How long a Retry-After asks to wait: it is a number of seconds, or a date."""
+    if not text:
         return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  (slow to import, rarely used)
+
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

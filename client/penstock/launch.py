@@ -1,21 +1,28 @@
 """Starts the shipper if none runs for a root: a check of two locks, and at most one process.
 
 `shipper.lock` is held by the shipper while it runs, `shipper.starting` from the decision to start
-one until it runs: a hundred runs that begin together start one process, not a hundred.
+one until it runs: a hundred runs that begin together start one process, not a hundred. One of an
+older version than this is asked to leave, and its successor waits until it has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-__all__ = ["ensure_shipper", "is_shipper_running"]
+from penstock import __version__
+
+__all__ = ["ensure_shipper", "is_shipper_running", "shipper_of"]
 
 _START_S = 10.0
+_TAKE_OVER_S = 8.0
 
 
 def is_shipper_running(root: Path) -> bool:
@@ -31,8 +38,11 @@ def ensure_shipper(root: Path, limit_bytes: int = 2 << 30) -> subprocess.Popen[b
     The shipper has a session, a log file and descriptors of its own, so that it outlives the
     training and no pipe of the training waits for it.
     """
+    older = None
     if is_shipper_running(root):
-        return None
+        older = _older_shipper(root)
+        if older is None:
+            return None
     starting = root / "shipper.starting"
     starting_fd = _lock(starting)
     if starting_fd is None:
@@ -42,9 +52,41 @@ def ensure_shipper(root: Path, limit_bytes: int = 2 << 30) -> subprocess.Popen[b
         starting_fd = os.open(starting, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.utime(starting_fd)
-        return _start(root, limit_bytes, starting_fd)
+        if older is not None:
+            with contextlib.suppress(OSError):  # gone by itself, or another user's
+                os.kill(older, signal.SIGTERM)
+        return _start(root, limit_bytes, starting_fd, take_over=older is not None)
     finally:
         os.close(starting_fd)
+
+
+def shipper_of(root: Path) -> tuple[int, str]:
+    """The process number and the version of the shipper that holds `shipper.lock`; 0 and "" where
+    the file does not say."""
+    try:
+        pid, version, *_ = [*(root / "shipper.lock").read_text().split(), "", ""]
+    except OSError:
+        return 0, ""
+    return int(pid) if pid.isdigit() else 0, version
+
+
+def _older_shipper(root: Path) -> int | None:
+    """The process number of the running shipper if it is older than this version, and is one."""
+    pid, version = shipper_of(root)
+    if not pid or _numbers(version) >= _numbers(__version__):
+        return None
+    import psutil  # noqa: PLC0415  (slow to import, rarely needed)
+
+    try:
+        command = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return None
+    # The number may be of another container's processes, and somebody else's here.
+    return pid if "penstock.shipper" in command else None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _lock(path: Path) -> int | None:
@@ -60,7 +102,9 @@ def _lock(path: Path) -> int | None:
     return fd
 
 
-def _start(root: Path, limit_bytes: int, starting_fd: int) -> subprocess.Popen[bytes]:
+def _start(
+    root: Path, limit_bytes: int, starting_fd: int, *, take_over: bool
+) -> subprocess.Popen[bytes]:
     package = str(Path(__file__).parent.parent)
     environment = {
         **os.environ,
@@ -74,6 +118,8 @@ def _start(root: Path, limit_bytes: int, starting_fd: int) -> subprocess.Popen[b
         sys.executable or "python3", "-m", "penstock.shipper", str(root), "--detach",
         "--limit-bytes", str(limit_bytes), "--starting-fd", str(starting_fd),
     ]  # fmt: skip
+    if take_over:
+        command += ["--take-over", str(_TAKE_OVER_S)]
     log_fd = os.open(root / "shipper.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return subprocess.Popen(

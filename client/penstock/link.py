@@ -6,13 +6,14 @@ Standard library only. Everything that may pass by itself (no connection, timeou
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import ssl
 import threading
 import urllib.request
 from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.meta import Meta
@@ -33,6 +34,7 @@ class Link:
         self._ca_file = ca_file
         self._proxy = _proxy_for(self.base, proxies)
         self._local = threading.local()
+        self._made: set[http.client.HTTPConnection] = set()
 
     @classmethod
     def of(cls, meta: Meta) -> Link:
@@ -40,20 +42,53 @@ class Link:
 
     def post_batches(self, body: bytes, api_key: str) -> dict[str, Any]:
         """Send a body of batches. Raises Transient or Rejected."""
-        return self.call("POST", "/v1/batches", api_key, body)
+        return self._ask("POST", "/v1/batches", api_key, body)
 
     def writer_mark(self, meta: Meta, api_key: str) -> dict[str, Any]:
         """What is committed of one writer: {committed, queue, store}."""
         names = (meta.entity or "-", meta.project, meta.run, meta.writer)
         path = "/v1/writers/" + "/".join(quote(name, safe="") for name in names)
-        return self.call("GET", path, api_key)
+        return self._ask("GET", path, api_key)
+
+    def heartbeats(self, writers: list[dict[str, Any]], api_key: str) -> dict[str, Any] | None:
+        """What is committed of many writers: {store, marks}, in their order; None from a server
+        that has no such route."""
+        body = json.dumps({"writers": writers}).encode()
+        try:
+            return self.call("POST", "/v1/heartbeats", api_key, body, "application/json")
+        except Rejected as error:
+            if error.status in (404, 405):
+                return None
+            raise
+
+    def _ask(
+        self, method: str, path: str, api_key: str, body: bytes | None = None
+    ) -> dict[str, Any]:
+        """`call`, but a refusal that Penstock did not word itself, such as a proxy's page, is no
+        refusal of the data: it is `Transient`."""
+        try:
+            return self.call(method, path, api_key, body)
+        except Rejected as error:
+            # 401 asks for a key, 413 for smaller batches, whoever says it.
+            if not error.code.startswith("http_") or error.status in (401, 413):
+                raise
+            raise Transient(
+                f"{self.base.geturl()} does not answer like Penstock (status {error.status})",
+                code="not_penstock",
+                status=error.status,
+            ) from error
 
     def call(
-        self, method: str, path: str, api_key: str, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        api_key: str,
+        body: bytes | None = None,
+        content_type: str = "application/msgpack",
     ) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = "application/msgpack"
+            headers["Content-Type"] = content_type
         status, reply_headers, data = self._exchange(method, path, headers, body)
         try:
             payload = json.loads(data) if data else {}
@@ -76,6 +111,7 @@ class Link:
         target = self.base.path + path
         if self._proxy is not None and self.base.scheme == "http":
             target = f"http://{self.base.netloc}{target}"
+            headers = headers | _proxy_headers(self._proxy)
         kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         for connection in [kept, None] if kept is not None else [None]:
             try:
@@ -83,7 +119,8 @@ class Link:
                 connection.request(method, target, body, headers)
                 reply = connection.getresponse()
                 data = reply.read(_LARGEST_REPLY)
-                self._local.connection = None if reply.will_close else connection
+                if reply.will_close:
+                    self.close()
                 return reply.status, reply.headers, data
             except (OSError, http.client.HTTPException) as error:
                 self.close()
@@ -101,6 +138,12 @@ class Link:
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
+            self._made.discard(connection)
+            connection.close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads; none of them may be asking now."""
+        for connection in list(self._made):
             connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -112,11 +155,12 @@ class Link:
             at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
             connection = http.client.HTTPSConnection(*at, timeout=_TIMEOUT_S, context=context)
             if proxy:
-                connection.set_tunnel(host, port or 443)
+                connection.set_tunnel(host, port or 443, _proxy_headers(proxy))
         else:
             at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
             connection = http.client.HTTPConnection(*at, timeout=_TIMEOUT_S)
         self._local.connection = connection
+        self._made.add(connection)
         return connection
 
 
@@ -128,6 +172,14 @@ def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None
     if "no" in proxies and urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
         return None
     return urlsplit(url if "://" in url else f"http://{url}")
+
+
+def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
+    """The credentials that stand in a proxy's URL, as the proxy wants them."""
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def is_loopback(base_url: str) -> bool:

@@ -56,12 +56,20 @@ def load_meta(folder: Path) -> Meta:
 
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a small private file so that a reader sees the old content or the new one."""
+    """Write a small private file so that a reader sees the old content or the new one.
+
+    Raises OSError, and then the old content stands.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump(content, file, separators=(",", ":"))
-    temporary.rename(path)
+    try:
+        with os.fdopen(fd, "w") as file:
+            json.dump(content, file, separators=(",", ":"))
+        temporary.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def boot_id() -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+import zlib
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from penstock.meta import replace_json
 
 __all__ = ["Progress", "load_progress", "store_progress"]
+
+_CHECKSUM = "checksum"
 
 
 @dataclass(slots=True)
@@ -19,30 +23,58 @@ class Progress:
 
     queued: int = 0
     committed: int = 0
+    heard: int = 0
+    """What the server last said is committed; `committed` is more where less can be sent again."""
     cut: int = 0
     freed: int = 0
     queue: str = ""
     store: str = ""
+    state: str = ""
+    """The last state of the run that its writer recorded and that is cut."""
     ended: bool = False
     done: bool = False
     done_at: float = 0.0
     problem: str = ""
     problem_code: str = ""
     rejected: int = 0
+    """Batches that the server refused; they are kept in `rejected/`."""
+    dead: list[int] = field(default_factory=list)
+    """The numbers of batches that the server took and could not process; kept there too."""
+    dropped: int = 0
+    """Rows that the writer dropped, as far as it said so."""
     damaged_bytes: int = 0
+    damaged_cuts: int = 0
+    missing_segments: int = 0
+    lost_batches: int = 0
+    """Batches that a replaced store does not have and that were no longer kept here."""
+    lost_points: int = 0
 
 
-_FIELDS = frozenset(item.name for item in fields(Progress))
+_TYPES: dict[str, type] = {
+    item.name: type(getattr(Progress(), item.name)) for item in fields(Progress)
+}
 
 
 def store_progress(folder: Path, progress: Progress) -> None:
-    replace_json(folder / "progress.json", asdict(progress))
+    """Raises OSError."""
+    content = asdict(progress)
+    replace_json(folder / "progress.json", {**content, _CHECKSUM: _checksum(content)})
 
 
 def load_progress(folder: Path) -> Progress:
-    """What was stored last; a fresh one if there is none that can be read."""
+    """What was stored last; a fresh one if there is none that can be read and is whole."""
     try:
         stored = json.loads((folder / "progress.json").read_text())
-        return Progress(**{name: value for name, value in stored.items() if name in _FIELDS})
+        checksum = stored.pop(_CHECKSUM, None)
+        if checksum is not None and checksum != _checksum(stored):
+            return Progress()
+        known = {name: value for name, value in stored.items() if name in _TYPES}
+        if any(not isinstance(value, _TYPES[name]) for name, value in known.items()):
+            return Progress()
+        return Progress(**known)
     except (OSError, ValueError, TypeError, AttributeError):
         return Progress()
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

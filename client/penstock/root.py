@@ -15,7 +15,15 @@ from pathlib import Path
 
 from penstock.errors import PenstockError
 
-__all__ = ["default_root", "folder_bytes", "is_network", "open_root", "spools_in", "used_bytes"]
+__all__ = [
+    "default_root",
+    "folder_bytes",
+    "folders_in",
+    "is_network",
+    "open_root",
+    "spools_in",
+    "used_bytes",
+]
 
 _NETWORK_TYPES = ("nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs")
 
@@ -69,15 +77,27 @@ def is_network(folder: Path) -> bool:
 
 def spools_in(root: Path) -> Iterator[Path]:
     """The spools under `root`; one that is still being made has no meta file and is left out."""
+    for folder in _subfolders(root):
+        if (folder / "meta.json").exists():
+            yield folder
+
+
+def folders_in(root: Path) -> Iterator[Path]:
+    """Every folder under `root` that holds, or held, data; also one whose meta file is lost."""
+    for folder in _subfolders(root):
+        if (folder / "lock").exists() or any(folder.glob("*.seg")):
+            yield folder
+
+
+def _subfolders(root: Path) -> Iterator[Path]:
     try:
         with os.scandir(root) as scan:
             entries = list(scan)
     except OSError:
         return
     for entry in entries:
-        folder = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False) and (folder / "meta.json").exists():
-            yield folder
+        if entry.is_dir(follow_symlinks=False):
+            yield Path(entry.path)
 
 
 def used_bytes(root: Path) -> int:

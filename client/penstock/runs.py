@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +25,7 @@ from penstock.meta import Meta, boot_id
 from penstock.names import friendly_name, run_id
 from penstock.notices import NOTICES
 from penstock.progress import Progress, load_progress
+from penstock.remarks import left_text, remarks
 from penstock.root import open_root
 from penstock.settings import Settings, program
 from penstock.slowpath import SlowPath
@@ -172,13 +173,23 @@ class Run:
             NOTICES.warn("drain", "some values that were waited for are not logged")
         folder = self._close(exit_code or 0)
         if folder is not None and self.settings.mode != "offline":
-            self._wait(folder, deadline, quiet=bool(quiet))
+            try:
+                self._wait(folder, deadline, quiet=bool(quiet))
+            except Exception as error:  # the seam: finish never raises
+                NOTICES.warn("wait", f"waiting for the server failed: {error!r}")
         elif folder is not None:
             NOTICES.say(f"run {self._name} is kept in {folder}; send it with: penstock sync")
 
     def mark_preempting(self) -> None:
         """Say that this process is about to be stopped from outside."""
         self._record("state", state="preempting")
+
+    def interject(self, action: Callable[[], None]) -> bool:
+        """For a signal handler, `Writer.interject`; does nothing where this process does not speak
+        for the run's state."""
+        if self.disabled or self.finished or not self.is_primary:
+            return True
+        return self._writer.interject(action)
 
     def __enter__(self) -> Run:
         return self
@@ -211,8 +222,10 @@ class Run:
 
     def _begin(self) -> None:
         self._writer.spool()
+        speaks = self.is_primary
         about = {
-            "name": self._name,
+            # A rank that joins has a name of its own only if it was given one.
+            "name": self._name if speaks else self.settings.name,
             "group": self.group,
             "job_type": self.job_type,
             "tags": list(self._tags) or None,
@@ -222,7 +235,8 @@ class Run:
             "python": ".".join(map(str, sys.version_info[:3])),
         }
         self._record("run", **{key: value for key, value in about.items() if value is not None})
-        self._record("state", state="running")
+        if speaks:  # else a rank that starts late would revive a run that has crashed
+            self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if not self._api_key() and self.settings.mode != "offline":
             NOTICES.warn(
@@ -268,7 +282,7 @@ class Run:
             return
         if time.monotonic() >= self._shipper_check_at:
             self._ensure_shipper(folder.parent)
-        self._report(load_progress(folder))
+        self._report(folder, load_progress(folder))
 
     def _ensure_shipper(self, root: Path) -> None:
         if self.settings.mode == "offline":
@@ -281,15 +295,14 @@ class Run:
         except OSError as error:
             NOTICES.warn("shipper", f"the sending process cannot be started: {error}")
 
-    def _report(self, progress: Progress) -> None:
+    def _report(self, folder: Path, progress: Progress) -> None:
         if progress.problem:
             name = f"{self.id} {progress.problem_code}"
             if name not in NOTICES.counts:
                 NOTICES.warn(name, f"{progress.problem}; data is kept and sent later")
-        if progress.rejected and f"{self.id} rejected" not in NOTICES.counts:
-            NOTICES.warn(
-                f"{self.id} rejected", "the server refused data; see `rejected/` in the spool"
-            )
+        for name, text in remarks(progress, folder):
+            if f"{self.id} {name}" not in NOTICES.counts:
+                NOTICES.warn(f"{self.id} {name}", text)
 
     def _record(self, kind: str, **fields: Any) -> None:
         if self.disabled:
@@ -323,7 +336,7 @@ class Run:
         try:
             while time.monotonic() < deadline:
                 progress = load_progress(folder)
-                self._report(progress)
+                self._report(folder, progress)
                 if progress.done or progress.problem_code == "no_key":
                     break
                 if time.monotonic() >= self._shipper_check_at:
@@ -335,11 +348,7 @@ class Run:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._starter.wait(_STARTER_TIMEOUT_S)
         if not progress.done:
-            left = progress.problem or "the server has not stored everything yet"
-            NOTICES.say(
-                f"run {self._name}: {left}; the rest is in {folder} and is sent later, "
-                "by itself or by: penstock sync"
-            )
+            NOTICES.say(f"run {self._name}: {left_text(folder, load_progress(folder))}")
         elif not quiet:
             NOTICES.say(f"run {self._name} is stored: {self.url}")
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from penstock.errors import PenstockError, Rejected
 from penstock.notices import NOTICES
 from penstock.runs import Run
 from penstock.settings import Settings
+from penstock.signals import on_terminate
 
 __all__ = ["current", "finish", "init", "on_change"]
 
 _runs: list[Run] = []
 _current: Run | None = None
 _failed = False
+_exit_code = 0
 _hooked = False
 _listeners: list[Callable[[Run | None], None]] = []
 
@@ -114,6 +117,8 @@ def _adopt(run: Run, *, make_current: bool) -> None:
         atexit.register(_at_exit)
         os.register_at_fork(after_in_child=_after_fork)
         _hook_exceptions()
+        _hook_exit()
+        on_terminate(_note_preempting)
 
 
 def _set_current(run: Run | None) -> None:
@@ -125,7 +130,7 @@ def _set_current(run: Run | None) -> None:
 
 def _at_exit() -> None:
     for run in list(_runs):
-        run.finish(exit_code=1 if _failed else 0)
+        run.finish(exit_code=1 if _failed else _exit_code)
 
 
 def _after_fork() -> None:
@@ -145,6 +150,28 @@ def _hook_exceptions() -> None:
         previous(kind, error, trace)
 
     sys.excepthook = note_failure
+
+
+def _hook_exit() -> None:
+    """`sys.exit(3)` ends in no exception that could be seen at exit: its argument is noted."""
+    leave = sys.exit
+
+    def note_code(status: Any = None, /) -> NoReturn:
+        global _exit_code
+        if threading.current_thread() is threading.main_thread():
+            _exit_code = status if isinstance(status, int) else int(status is not None)
+        leave(status)
+
+    sys.exit = note_code
+
+
+def _note_preempting(go_on: Callable[[], None]) -> None:
+    """On SIGTERM: the runs of this process are about to be stopped from outside."""
+    interrupted = [run for run in list(_runs) if not run.interject(run.mark_preempting)]
+    if interrupted:  # the signal came amid a `log`, which is let finish
+        interrupted[0].interject(go_on)
+    else:
+        go_on()
 
 
 def _check_names(settings: Settings) -> None:

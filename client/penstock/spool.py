@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.meta import Meta, store_meta
+from penstock.meta import Meta, boot_id, load_meta, store_meta
 from penstock.notices import NOTICES
 from penstock.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.root import is_network, used_bytes
@@ -27,6 +27,8 @@ __all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
 LARGEST_SEGMENT_BYTES = 8 << 20
+HEADROOM_BYTES = 1 << 20
+"""What writers leave free on a disk: the shipper needs a little to make room there at all."""
 _LOOK_INTERVAL_S = 1.0
 _ROOM_INTERVAL_S = 0.25
 
@@ -132,7 +134,7 @@ class Spool:
         size = max(self._size, need)
         while size > max(room, 0) and size // 2 >= max(need, FIRST_SEGMENT_BYTES):
             size //= 2
-        if size <= room:
+        if size <= room and _free_bytes(self.root) - size >= HEADROOM_BYTES:
             with contextlib.suppress(OSError):
                 return Segment.create(self.folder, self._sequence + 1, size, mapped=self._mapped)
         self._no_room_until = now + _ROOM_INTERVAL_S
@@ -162,6 +164,15 @@ class Spool:
             self._retired.pop().close()
 
 
+def _free_bytes(folder: Path) -> int:
+    """The disk space that is left to this user."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
 def _hold_lock(path: Path) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # Where locks are not supported the shipper falls back on the process number in the meta file.
@@ -180,6 +191,25 @@ def is_writer_alive(folder: Path) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return _is_process_there(folder)
     finally:
         os.close(fd)
     return False
+
+
+def _is_process_there(folder: Path) -> bool:
+    """Whether the process that the meta file names runs, on the boot of this host that it names."""
+    try:
+        meta = load_meta(folder)
+    except (OSError, ValueError):
+        return False
+    if meta.boot_id != boot_id() or meta.pid <= 0:
+        return False
+    try:
+        os.kill(meta.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

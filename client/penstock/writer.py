@@ -32,6 +32,7 @@ RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
 _MAX_SHAPES = 4_096
 _UNDECLARED = -1
 _ROOM_POLL_S = 0.05
+_INTERJECT_S = 1.0
 
 # Bound once: the hot path looks nothing up that it need not.
 _ROW = int(Kind.ROW)
@@ -83,6 +84,7 @@ class Writer:
         ).pack
         self._lock = threading.RLock()
         self._busy = False
+        self._waits_for_room = False
         self._deferred: list[Callable[[], None]] = []
         self._closed = False
         self._spool: Spool | None = None
@@ -189,6 +191,23 @@ class Writer:
         with self._lock:
             return self._busy
 
+    def interject(self, action: Callable[[], None]) -> bool:
+        """For a signal handler: do this now. Returns False if the signal came in the middle of its
+        thread's own `log`: then it is done right after that. While `log` waits for room it is not
+        done at all, because that may last."""
+        if not self._lock.acquire(timeout=_INTERJECT_S):
+            return True
+        try:
+            if self._waits_for_room:
+                return True
+            if self._busy:
+                self._deferred.append(action)
+                return False
+            action()
+            return True
+        finally:
+            self._lock.release()
+
     @property
     def has_spool(self) -> bool:
         return self._spool is not None
@@ -277,7 +296,11 @@ class Writer:
                 self._switch_to(segment)
             elif spool.options.on_full == "block":
                 NOTICES.warn("block", "the spool is full; waiting for the server to take data")
-                time.sleep(_ROOM_POLL_S)
+                self._waits_for_room = True
+                try:
+                    time.sleep(_ROOM_POLL_S)
+                finally:
+                    self._waits_for_room = False
             else:
                 raise NoRoom(f"{spool.root} is full or has reached its limit")
         if shape.number and shape.segment != self._segment.sequence:

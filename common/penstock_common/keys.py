@@ -75,6 +75,30 @@ class Keys:
         """Stream of batches that could not be processed, with the reason."""
         return self._shard(shard, "dead")
 
+    def dead_marks(self, shard: int) -> str:
+        """Hash writer key -> its numbers that were put aside as dead, `seq,seq,…` (a cache)."""
+        return self._shard(shard, "dead-marks")
+
+    def digests(self, shard: int) -> str:
+        """Hash writer key -> digests of its last committed batches, `seq=hex16;…` (a cache)."""
+        return self._shard(shard, "digests")
+
+    def settled(self, shard: int) -> str:
+        """How many batches have left the stream, committed or put aside."""
+        return self._shard(shard, "settled")
+
+    def dead_at(self, shard: int) -> str:
+        """List of what `settled` was when each of the last batches was put aside, newest first."""
+        return self._shard(shard, "dead-at")
+
+    def tried(self, shard: int) -> str:
+        """Owners in a row that neither committed anything nor gave the shard up: they died."""
+        return self._shard(shard, "tried")
+
+    def heartbeats(self, shard: int) -> str:
+        """Hash run path -> when a client last said that the run's process lives, in µs."""
+        return self._shard(shard, "heartbeats")
+
     def http_seq(self, shard: int) -> str:
         """Hash run path -> last number given to a JSON request of that run."""
         return self._shard(shard, "http")
@@ -84,18 +108,6 @@ class Keys:
         digest = hashlib.sha256(f"{path}\n{key}".encode()).hexdigest()[:32]
         return self._shard(shard, f"idempotency:{digest}")
 
-    def digests(self, shard: int) -> str:
-        """Hash writer key -> `seq=hex16;seq=hex16;…` of its last committed batches."""
-        return self._shard(shard, "digests")
-
-    def dead_marks(self, shard: int) -> str:
-        """Hash writer key -> `seq,seq,…`, its numbers that were dead-lettered."""
-        return self._shard(shard, "dead-marks")
-
-    def heartbeats(self, shard: int) -> str:
-        """Hash run path -> when a client last said that the run is alive (µs)."""
-        return self._shard(shard, "heartbeats")
-
     def workers(self) -> str:
         """Sorted set of live workers by the time of their last sign of life."""
         return f"{self.prefix}:workers"
@@ -103,6 +115,11 @@ class Keys:
     def store(self) -> str:
         """Id of the point store that workers commit to."""
         return f"{self.prefix}:store"
+
+    def clock(self) -> str:
+        """A time in µs that store and catalog know as well: a copy of theirs that is older than
+        this was put in their place."""
+        return f"{self.prefix}:clock"
 
     def live_channel(self) -> str:
         """Pub/sub channel on which workers say what they committed."""

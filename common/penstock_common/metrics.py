@@ -68,7 +68,7 @@ AUTH_FAILURES = (
     "cross_site",
     "other",
 )
-WORKER_OUTCOMES = ("committed", "duplicate", "dead_lettered")
+WORKER_OUTCOMES = ("committed", "duplicate", "conflict", "dead_lettered")
 WORKER_ERRORS = ("queue", "store", "catalog", "batch", "fenced")
 STORE_OPERATIONS = ("read", "insert", "other")
 STORE_ERRORS = (
@@ -255,6 +255,19 @@ class WorkerMetrics(Metrics):
         )
         self.last_loop = self.gauge(
             "worker_last_loop_timestamp_seconds", "When the loop last turned."
+        )
+        self.stopped = self.gauge(
+            "worker_shard_stopped",
+            "1 while a shard is not read because too many of its batches fail.",
+            ["shard"],
+        )
+        for shard in range(SHARDS):
+            self.stopped.labels(str(shard)).set(0)
+        self.rollbacks = self.counter(
+            "worker_rollbacks_total", "Times a store or catalog was found to be an older copy."
+        )
+        self.silenced = self.counter(
+            "worker_silent_runs_total", "Runs marked crashed because nothing was heard of them."
         )
         self.shards = self.gauge("worker_shards", "Shards that this worker owns.")
         self.missing = self.gauge(

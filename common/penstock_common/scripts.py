@@ -6,7 +6,10 @@ tells clients to send again what was queued but not committed.
 
 from __future__ import annotations
 
-__all__ = ["ACQUIRE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "SIGN"]
+__all__ = [
+    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "REPLAY",
+    "SIGN",
+]  # fmt: skip
 
 # A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
 # their scripts begin with a write that takes none.
@@ -92,15 +95,16 @@ return redis.call('ZCARD', KEYS[1])
 
 # Epochs never repeat, even if Redis forgot them: they are at least the time in seconds. A worker that
 # was started again under its old name takes its shards back at once, under a new epoch.
-# KEYS: lease, epoch    ARGV: worker, time to live (ms), now (s)    -> epoch, or 0 if owned
+# KEYS: lease, epoch, tried    ARGV: worker, time to live (ms), now (s)
+# -> {epoch, or 0 if owned; owners in a row before this one that died without a commit}
 ACQUIRE = """
 local lease = redis.call('GET', KEYS[1])
-if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end
+if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return {0, 0} end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], string.format('%.0f', epoch))
 redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])
-return epoch
+return {epoch, redis.call('INCR', KEYS[3]) - 1}
 """
 
 # KEYS: lease    ARGV: owner (`worker:epoch`), time to live (ms)    -> 1 if still owned
@@ -110,35 +114,58 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
-# KEYS: lease    ARGV: owner
+# KEYS: lease, tried    ARGV: owner
 RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
 return 1
 """
 
-# Marks up, entries out, dead letters kept: all or nothing, and only by the owner.
-# KEYS: lease, stream, seen, committed, failures, dead
-# ARGV: owner, number of marks, (writer key, mark)…, number of entries, (id, seen field)…,
-#       number of dead letters, (id, reason)…
+# Marks up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
+# a writer's last 64 batches. A letter that says `conflict` is a second content under a number that
+# has been stored: nothing is wrong with the shard then, so it is not counted.
+# KEYS: lease, stream, seen, committed, failures, dead, digests, dead marks, settled, dead at, tried
+# ARGV: owner, number of marks, (writer key, mark, its dead numbers, new digests)…,
+#       number of entries, (id, seen field)…, number of dead letters, (id, reason)…
 # -> 1, or 0 if the lease has gone to another worker
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[3], '')
 local at = 3
+local has_dead = redis.call('EXISTS', KEYS[8]) == 1
 for _ = 1, tonumber(ARGV[2]) do
-  redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])
-  at = at + 2
+  local writer, dead, digests = ARGV[at], ARGV[at + 2], ARGV[at + 3]
+  redis.call('HSET', KEYS[4], writer, ARGV[at + 1])
+  if dead ~= '' then
+    redis.call('HSET', KEYS[8], writer, dead)
+  elseif has_dead then
+    redis.call('HDEL', KEYS[8], writer)
+  end
+  if digests ~= '' then
+    local known = redis.call('HGET', KEYS[7], writer)
+    local text = known and known .. ';' .. digests or digests
+    local _, count = string.gsub(text, ';', ';')
+    local from = 1
+    for _ = 64, count do from = string.find(text, ';', from, true) + 1 end
+    redis.call('HSET', KEYS[7], writer, string.sub(text, from))
+  end
+  at = at + 4
 end
 local entries, first = tonumber(ARGV[at]), at + 1
+local settled = redis.call('INCRBY', KEYS[9], entries)
+redis.call('DEL', KEYS[11])
 local letters = first + 2 * entries
 for i = 1, tonumber(ARGV[letters]) do
-  local id = ARGV[letters + 2 * i - 1]
+  local id, reason = ARGV[letters + 2 * i - 1], ARGV[letters + 2 * i]
   local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
   if entry then
     local fields = entry[2]
     fields[#fields + 1] = 'reason'
-    fields[#fields + 1] = ARGV[letters + 2 * i]
+    fields[#fields + 1] = reason
     redis.call('XADD', KEYS[6], '*', unpack(fields))
+    if reason ~= 'conflict' then
+      redis.call('LPUSH', KEYS[10], string.format('%.0f', settled))
+      redis.call('LTRIM', KEYS[10], 0, 63)
+    end
   end
 end
 local failed = redis.call('EXISTS', KEYS[5]) == 1
@@ -152,6 +179,36 @@ for from = 0, entries - 1, 1000 do
   redis.call('HDEL', KEYS[3], unpack(fields))
   if failed then redis.call('HDEL', KEYS[5], unpack(ids)) end
 end
+return 1
+"""
+
+# A dead letter back into its stream, marked so that the worker takes it though its number is dead.
+# KEYS: dead, stream    ARGV: id    -> id of the new entry, or false if there is no such letter
+REPLAY = """
+local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not letter then return false end
+local fields = {}
+for i = 1, #letter[2], 2 do
+  local name = letter[2][i]
+  if name ~= 'reason' and name ~= 'r' then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = letter[2][i + 1]
+  end
+end
+fields[#fields + 1] = 'r'
+fields[#fields + 1] = '1'
+local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return id
+"""
+
+# The clock only goes forward.
+# KEYS: clock    ARGV: time (µs)
+ADVANCE = """
+local known = redis.call('GET', KEYS[1])
+if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
 

@@ -78,6 +78,12 @@ class WorkerSettings(ServerSettings):
     lease_s: float = option(10.0, "how long a shard stays with a worker that has fallen silent")
     poll_s: float = option(0.02, "pause between looks at empty streams")
     max_deliveries: int = option(5, "failures after which a batch goes to the dead letters")
+    batch_timeout_s: float = option(
+        60.0, "time for batches to be folded; then the worker ends itself"
+    )
+    silent_after_s: float = option(
+        300.0, "silence after which a run that goes on counts as crashed"
+    )
     drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
 
 

@@ -23,6 +23,7 @@ from penstock_common.lifecycle import stop_on_signals
 from penstock_server.copies import add_copy_commands
 from penstock_server.datafolder import DataFolder
 from penstock_server.leftovers import end_leftovers
+from penstock_server.letters import add_dead_command
 from penstock_server.supervisor import Supervisor, UpOptions, listen
 
 __all__ = ["add_commands"]
@@ -56,6 +57,7 @@ def add_commands(subparsers: Any) -> None:
     )
     down.set_defaults(run=_down)
     add_copy_commands(subparsers, _default_data())
+    add_dead_command(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
         # No character begins an option here: all arguments are the role's own.
         parser = subparsers.add_parser(

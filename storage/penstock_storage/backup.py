@@ -69,12 +69,15 @@ _AFTER = (
     _Dump("times", "times", {}),
     _Dump("values", "values", {}),
     _Dump("console", "console", {}),
+    _Dump("batches", "batches", {}),
     _Dump("series", "series", {"tiered": f"toInt64({NEVER})"}),
 )
 _LAST = _Dump("names", "names", {})
 _FILES = (*_BEFORE, *_AFTER, _DIRTY, _LAST)
 
 _TIERS = frozenset({"watermarks", "tiers", "dirty"})
+_YOUNGER = frozenset({"batches"})
+"""Tables that older copies of the same schema do not have."""
 
 _MARKS = (
     "sipHash64(t.key, t.run, t.lane, t.shift, t.bucket, t.dirty, t.ver)",
@@ -110,6 +113,8 @@ async def load_points(
     for dump in _FILES:
         if schema < SCHEMA_VERSION and dump.file in _TIERS:
             continue  # workers build them anew, as they are now
+        if dump.file in _YOUNGER and dump.file not in archive.rows:
+            continue
         rows = 0
         for columns in _gathered(_blocks(archive, dump.file)):
             await store.insert(dump.table, columns)

@@ -67,6 +67,7 @@ class ClickHouse:
         self._timeout_s = timeout_s
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._made = 0
         self._types: dict[str, dict[str, str]] = {}
 
     # -- the PointStore protocol
@@ -93,6 +94,22 @@ class ClickHouse:
         if found is None:
             raise Broken("the point store has no id: it was never set up")
         return found
+
+    async def renew_id(self) -> str:
+        renewed = secrets.token_hex(8)
+        # Above every version of an id that a store was created with; the last renewal wins.
+        await self._add_meta("store_id", renewed, 2**63 + time.time_ns())
+        return renewed
+
+    async def clock(self) -> int:
+        return int(await self._meta("clock") or 0)
+
+    async def set_clock(self, at: int) -> None:
+        await self._add_meta("clock", str(at), at)
+
+    @property
+    def connections(self) -> int:
+        return self._made
 
     async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
         types = {name: type_name for name, (type_name, _) in COLUMNS[table].items()}
@@ -161,13 +178,19 @@ class ClickHouse:
                 )
             else:
                 connector = aiohttp.TCPConnector(limit=self._connections)
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(self._count_connection)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=self._headers,
                 read_bufsize=_CHUNK_BYTES,
                 raise_for_status=False,
+                trace_configs=[trace],
             )
         return self._session
+
+    async def _count_connection(self, *_: object) -> None:
+        self._made += 1
 
     def _time_limit(self) -> dict[str, str]:
         return {"max_execution_time": str(math.ceil(self._timeout_s))}

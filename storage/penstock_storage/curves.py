@@ -83,11 +83,11 @@ class Chart:
 
 def curve_numbers(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
     """Which curve each series belongs to."""
+    ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     if mode == "latest":
-        return Curves(lambda key, run, _: (key, run, None))
+        return Curves(lambda key, run, _: (key, run, None), ranks)
     if mode == "all":
         return Curves(lambda key, run, lane: (key, run, lane))
-    ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     return Curves(lambda key, run, lane: (key, run, ranks.get((run, lane), 0)))
 
 

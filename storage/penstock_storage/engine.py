@@ -193,7 +193,7 @@ class Engine:
         connection = f"{path.resolve()}?{text}"
         # Keeps the engine open while other sessions come and go; kills and purges.
         self._control = Seat(connection, "control")
-        counts = {"read": readers, "insert": 3, "other": 2}
+        counts = {"read": readers, "insert": 4, "other": 2}
         self._pools = {
             kind: _Pool([Seat(connection, f"{kind}-{n}") for n in range(count)])
             for kind, count in counts.items()

@@ -33,7 +33,22 @@ class PointStore(Protocol):
         the version is newer than this code's."""
 
     async def store_id(self) -> str:
-        """The random id that this store was given when it was created."""
+        """The random id that this store was given when it was created, or renewed last."""
+
+    async def renew_id(self) -> str:
+        """Give the store another id: clients then send again what they still hold."""
+
+    async def clock(self) -> int:
+        """The highest time (µs) that `set_clock` was given, 0 before the first."""
+
+    async def set_clock(self, at: int) -> None:
+        """Remember this time (µs). A store whose clock is lower than what it was given is an older
+        copy of itself."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections were made so far. A store that was replaced is always reached
+        through a new one."""
 
     async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
         """Add rows as one atomic, durable part: returns after fsync. At most 1,048,449 rows."""
@@ -165,8 +180,26 @@ class Catalog(Protocol):
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
 
-    async def touch_runs(self, runs: Sequence[int], now: int) -> None:
-        """Note that these runs received data at `now` (µs)."""
+    async def touch_runs(self, runs: Sequence[int], now: int) -> list[RunRef]:
+        """Note that these runs were heard of at `now` (µs). Those that were taken for dead by
+        `silence_runs` run again, and are returned."""
+
+    async def silent_runs(self, before: int) -> dict[RunRef, int]:
+        """The runs that go on by their state (running, preempting), but were not heard of since
+        `before` (µs), with their numbers."""
+
+    async def silence_runs(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
+        """Mark those of these runs that are still as `silent_runs` says crashed, with `silent` in
+        their info; returns them."""
+
+    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, int]:
+        """The numbers of those of these runs that exist."""
+
+    async def clock(self) -> int:
+        """As `PointStore.clock`."""
+
+    async def set_clock(self, at: int) -> None:
+        """As `PointStore.set_clock`."""
 
     async def projects(self, entity: str | None = None) -> list[ProjectRow]: ...
 

@@ -7,7 +7,7 @@ values, and the value at the greatest step, whichever source it is in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -29,10 +29,19 @@ CurveId = tuple[int, int, int | None]
 
 
 class Curves:
-    """Numbers curves as their series turn up: `curve_of` says which curve a series belongs to."""
+    """Numbers curves as their series turn up: `curve_of` says which curve a series belongs to.
 
-    def __init__(self, curve_of: Callable[[int, int, int], CurveId]) -> None:
+    `ranks` are those of (run, lane): where lanes of a curve reach the same step, the lowest rank's
+    value counts.
+    """
+
+    def __init__(
+        self,
+        curve_of: Callable[[int, int, int], CurveId],
+        ranks: Mapping[tuple[int, int], int] | None = None,
+    ) -> None:
         self._curve_of = curve_of
+        self.ranks = ranks or {}
         self._numbers: dict[CurveId, int] = {}
 
     def begin_with(self, ids: Sequence[CurveId]) -> None:
@@ -44,21 +53,23 @@ class Curves:
         """The curves by number."""
         return list(self._numbers)
 
-    def number(self, rows: Columns) -> tuple[I64, npt.NDArray[np.bool_]]:
-        """The curve of each row, and where a series begins: rows come in long stretches of one."""
+    def number(self, rows: Columns) -> tuple[I64, I64, npt.NDArray[np.bool_]]:
+        """Curve and rank of each row, and where a series begins: rows come in long stretches of
+        one."""
         key, run, lane = (np.asarray(rows[name]) for name in ("key", "run", "lane"))
         begins = np.empty(len(key), bool)
         begins[:1] = True
         begins[1:] = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])
         starts = np.flatnonzero(begins)
+        runs, lanes = run[starts].tolist(), lane[starts].tolist()
         curves = [
             self._numbers.setdefault(self._curve_of(*series), len(self._numbers))
-            for series in zip(
-                key[starts].tolist(), run[starts].tolist(), lane[starts].tolist(), strict=True
-            )
+            for series in zip(key[starts].tolist(), runs, lanes, strict=True)
         ]
+        ranks = [self.ranks.get(place, 0) for place in zip(runs, lanes, strict=True)]
         lengths = np.diff(starts, append=len(key))
-        return np.repeat(np.array(curves, np.int64), lengths), begins
+        curve, rank = (np.repeat(np.array(each, np.int64), lengths) for each in (curves, ranks))
+        return curve, rank, begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Partials:
     """One row per cell and source. Where `count` is 0, min and max are +inf and -inf."""
 
     cell: I64
+    rank: I64
     lane: npt.NDArray[np.uint16]
     min: F64
     max: F64
@@ -83,7 +95,7 @@ class Partials:
 def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
     """Points ordered by (key, run, lane, step), folded into buckets of 2^shift steps."""
     step, v = np.asarray(rows["step"]), np.asarray(rows["v"])
-    cell, begins = _cells(rows, curves, step >> shift, first_bucket)
+    cell, rank, begins = _cells(rows, curves, step >> shift, first_bucket)
     starts, ends = _runs(cell, begins)
     finite = np.isfinite(v)
     count = np.diff(starts, append=len(v))
@@ -96,6 +108,7 @@ def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) ->
         good = np.add.reduceat(finite, starts, dtype=np.int64)
     return Partials(
         cell=cell[starts],
+        rank=rank[starts],
         lane=np.asarray(rows["lane"])[starts],
         min=np.minimum.reduceat(low, starts),
         max=np.maximum.reduceat(high, starts),
@@ -115,8 +128,10 @@ def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> P
     low, high = np.asarray(rows["min"]), np.asarray(rows["max"])
     if not (count > 0).all():
         low, high = np.where(count > 0, low, np.inf), np.where(count > 0, high, -np.inf)
+    cell, rank, _ = _cells(rows, curves, first_step >> shift, first_bucket)
     return Partials(
-        cell=_cells(rows, curves, first_step >> shift, first_bucket)[0],
+        cell=cell,
+        rank=rank,
         lane=np.asarray(rows["lane"]),
         min=low,
         max=high,
@@ -142,7 +157,7 @@ def in_order(rows: Columns, place: str) -> Columns:
 
 
 def merge(parts: Sequence[Partials]) -> Partials:
-    """One row per cell, ordered by cell. Of values at the same greatest step, the lowest lane's."""
+    """One row per cell, ordered by cell. Of values at the same greatest step, the lowest rank's."""
     whole = parts[0] if len(parts) == 1 else _concatenate(parts)
     if bool((whole.cell[1:] > whole.cell[:-1]).all()):
         return whole
@@ -153,6 +168,7 @@ def merge(parts: Sequence[Partials]) -> Partials:
         return rows
     return Partials(
         cell=rows.cell[starts],
+        rank=rows.rank[ends],
         lane=rows.lane[ends],
         min=np.minimum.reduceat(rows.min, starts),
         max=np.maximum.reduceat(rows.max, starts),
@@ -166,12 +182,14 @@ def merge(parts: Sequence[Partials]) -> Partials:
 
 
 def _by_cell(rows: Partials) -> I64:
-    """An order by cell, and in each by last step, the lowest lane last. A stable sort of stretches
-    that are in order is many times as fast as a sort by all three, which few cells need."""
+    """An order by cell, and in each by last step, the lowest rank last (of one rank, the lowest
+    lane). A stable sort of stretches that are in order is many times as fast as a sort by all of
+    these, which few cells need."""
     order = np.argsort(rows.cell, kind="stable")
-    cell, step, lane = rows.cell[order], rows.last_step[order], rows.lane[order]
+    cell, step = rows.cell[order], rows.last_step[order]
+    place = _place(rows, order)
     same = cell[1:] == cell[:-1]
-    rises = (step[1:] > step[:-1]) | ((step[1:] == step[:-1]) & (lane[1:] < lane[:-1]))
+    rises = (step[1:] > step[:-1]) | ((step[1:] == step[:-1]) & (place[1:] < place[:-1]))
     wrong = np.flatnonzero(same & ~rises)
     if len(wrong):
         number = np.append(0, np.cumsum(~same))
@@ -179,16 +197,21 @@ def _by_cell(rows: Partials) -> I64:
         is_wrong[number[wrong]] = True
         at = np.flatnonzero(is_wrong[number])
         some = order[at]
-        by = (-rows.lane[some].astype(np.int64), rows.last_step[some], rows.cell[some])
+        by = (-_place(rows, some), rows.last_step[some], rows.cell[some])
         order[at] = some[np.lexsort(by)]
     return order
 
 
+def _place(rows: Partials, order: I64) -> I64:
+    """Rank and lane as one number: the least wins."""
+    return (rows.rank[order] << 16) | rows.lane[order]
+
+
 def _cells(
     rows: Columns, curves: Curves, bucket: I64, first_bucket: int
-) -> tuple[I64, npt.NDArray[np.bool_]]:
-    curve, begins = curves.number(rows)
-    return (curve << CELL_BITS) + (bucket - first_bucket), begins
+) -> tuple[I64, I64, npt.NDArray[np.bool_]]:
+    curve, rank, begins = curves.number(rows)
+    return (curve << CELL_BITS) + (bucket - first_bucket), rank, begins
 
 
 def _runs(cell: I64, begins: npt.NDArray[np.bool_]) -> tuple[I64, I64]:

@@ -66,6 +66,14 @@ _TABLES: dict[str, tuple[str, str, str]] = {
         "ReplacingMergeTree(ver)",
         "run, writer",
     ),
+    # One row per batch, written with its points: what a repeat of its number is compared with.
+    # `points` as they came, before repeats of a step within the batch were dropped.
+    "batches": (
+        """run UInt32, lane UInt16, seq UInt32 CODEC(DoubleDelta, ZSTD(1)),
+        digest UInt64 CODEC(NONE), points UInt32 CODEC(ZSTD(1)), records UInt32 CODEC(ZSTD(1))""",
+        "ReplacingMergeTree",
+        "run, lane, seq",
+    ),
     "names": (
         "kind LowCardinality(String), id UInt32, project UInt32, name String, ver UInt64",
         "ReplacingMergeTree(ver)",
@@ -142,6 +150,10 @@ COLUMNS: dict[str, dict[str, tuple[str, np.dtype[np.generic] | None]]] = {
         "run": ("UInt32", _U32), "lane": ("UInt16", _U16), "writer": ("String", None),
         "low": ("UInt32", _U32), "gaps": ("Array(UInt32)", None), "dead": ("Array(UInt32)", None),
         "ver": ("UInt64", _U64),
+    },
+    "batches": {
+        "run": ("UInt32", _U32), "lane": ("UInt16", _U16), "seq": ("UInt32", _U32),
+        "digest": ("UInt64", _U64), "points": ("UInt32", _U32), "records": ("UInt32", _U32),
     },
     "names": {
         "kind": ("String", None), "id": ("UInt32", _U32), "project": ("UInt32", _U32),

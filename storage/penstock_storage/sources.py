@@ -15,7 +15,7 @@ from penstock_storage.interface import Columns
 from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, in_order
 from penstock_storage.plan import Plan, Range
 from penstock_storage.schema import DATABASE
-from penstock_storage.series import SeriesTable, among
+from penstock_storage.series import SeriesTable, among, int_list
 from penstock_storage.windows import conditions
 
 __all__ = ["Source", "point_sources", "tier_sources", "whole_statement"]
@@ -24,6 +24,7 @@ _MAX_ROWS = 1_500_000
 _FEW_ROWS = 50_000
 _ROWS_PER_BUCKET = 8
 _ONE_THREAD_ROWS = 50_000
+_MOST_LISTED = 2_000
 _ONE_THREAD_TIER_ROWS = 200_000
 
 
@@ -38,6 +39,7 @@ def point_sources(
     plan: Plan, series: SeriesTable, curves: Curves, *, together: bool
 ) -> Iterator[Source]:
     """The points in the plan's windows. `together`: lanes of a run may be mixed."""
+    winner = _winner(curves, series) if together else None
 
     def points(rows: Columns) -> Partials:
         if plan.point_rows <= _ONE_THREAD_ROWS:
@@ -51,13 +53,14 @@ def point_sources(
         if plan.point_rows <= min(_MAX_ROWS, _FEW_ROWS + _ROWS_PER_BUCKET * plan.point_buckets):
             yield Source(_point_rows(where, plan.point_rows), points)
         else:
-            yield Source(_point_groups(where, plan.shift, together), groups)
+            yield Source(_point_groups(where, plan.shift, winner), groups)
 
 
 def tier_sources(
     plan: Plan, series: SeriesTable, curves: Curves, *, together: bool
 ) -> Iterator[Source]:
     """The tier rows in the plan's windows."""
+    winner = _winner(curves, series) if together else None
 
     def fold(rows: Columns) -> Partials:
         return fold_rows(rows, curves, plan.shift, plan.first_bucket)
@@ -67,7 +70,7 @@ def tier_sources(
         if plan.tier_rows <= _MAX_ROWS:
             yield Source(_tier_rows(where, plan.tier_rows), fold)
         else:
-            yield Source(_tier_groups(where, plan.shift, together), fold)
+            yield Source(_tier_groups(where, plan.shift, winner), fold)
 
 
 def whole_statement(
@@ -98,45 +101,78 @@ def _tier_rows(where: str, rows: int) -> str:
     )
 
 
-def _point_groups(where: str, shift: int, together: bool) -> str:
+def _point_groups(where: str, shift: int, winner: _Winner | None) -> str:
     return f"""
-        SELECT key, run, {_lane("s.step", together)}, bitShiftRight(s.step, {shift}) AS bucket,
+        SELECT key, run, {_lane("s.step", winner)}, bitShiftRight(s.step, {shift}) AS bucket,
             minIf(s.v, finite) AS min, maxIf(s.v, finite) AS max, sumIf(s.v, finite) AS sum,
             countIf(finite) AS count, countIf(NOT finite) AS non_finite,
-            {_last("s.v", "s.step", together)}, min(s.step) AS first_step, max(s.step) AS last_step
+            {_last("s.v", "s.step", winner)}, min(s.step) AS first_step, max(s.step) AS last_step
         FROM (SELECT key, run, lane, step, v, isFinite(v) AS finite
             FROM {DATABASE}.points FINAL PREWHERE {where}) AS s
-        {_grouped(together)}"""
+        {_grouped(winner)}"""
 
 
-def _tier_groups(where: str, shift: int, together: bool) -> str:
+def _tier_groups(where: str, shift: int, winner: _Winner | None) -> str:
     return f"""
-        SELECT key, run, {_lane("s.last_step", together)},
+        SELECT key, run, {_lane("s.last_step", winner)},
             bitShiftRight(s.first_step, {shift}) AS bucket, minIf(s.min, s.count > 0) AS min,
             maxIf(s.max, s.count > 0) AS max, sum(s.sum) AS sum, sum(s.count) AS count,
-            sum(s.non_finite) AS non_finite, {_last("s.last", "s.last_step", together)},
+            sum(s.non_finite) AS non_finite, {_last("s.last", "s.last_step", winner)},
             min(s.first_step) AS first_step, max(s.last_step) AS last_step
         FROM (SELECT * FROM {DATABASE}.tiers FINAL
             PREWHERE {where}) AS s
-        {_grouped(together)}"""
+        {_grouped(winner)}"""
 
 
-def _lane(step: str, together: bool) -> str:
-    return f"argMax(s.lane, {_order(step)}) AS lane" if together else "s.lane AS lane"
+def _winner(curves: Curves, series: SeriesTable) -> _Winner | None:
+    """How lanes of a run are put together; None if there are too many to say so in a statement."""
+    runs = set(series.run.tolist())
+    by_run: dict[int, list[tuple[int, int]]] = {}
+    for (run, lane), rank in curves.ranks.items():
+        if run in runs:
+            by_run.setdefault(run, []).append((lane, rank))
+    listed = []
+    for run, lanes in by_run.items():
+        ranks = [rank for _, rank in sorted(lanes)]
+        if ranks != sorted(ranks):  # else the lowest lane is of the lowest rank
+            listed += [(run << 16 | lane, rank) for lane, rank in lanes]
+    return _Winner(listed) if len(listed) <= _MOST_LISTED else None
 
 
-def _last(value: str, step: str, together: bool) -> str:
-    return f"argMax({value}, {_order(step) if together else step}) AS last"
+class _Winner(NamedTuple):
+    """Of lanes that reach the same step the lowest rank comes last, as `partials.merge` has it.
+
+    `listed`: (run << 16 | lane, rank) of all lanes of the runs whose lanes are not in the order of
+    their ranks.
+    """
+
+    listed: list[tuple[int, int]]
+
+    def order(self, step: str) -> str:
+        """One number, because comparing tuples costs ten times as much."""
+        if not self.listed:
+            return f"toInt128({step}) * 65536 - s.lane"
+        ids, ranks = zip(*self.listed, strict=True)
+        lane = "bitOr(bitShiftLeft(toUInt64(s.run), 16), toUInt64(s.lane))"
+        place = (
+            f"transform({lane}, CAST([{int_list(ids)}] AS Array(UInt64)),"
+            f" CAST([{int_list(ranks)}] AS Array(Int64)), toInt64(s.lane))"
+        )
+        return f"toInt128({step}) * 4294967296 - {place}"
 
 
-def _order(step: str) -> str:
-    """Of lanes that reach the same step the lowest comes last, as `partials.merge` has it. One
-    number, because comparing tuples costs ten times as much."""
-    return f"toInt128({step}) * 65536 - s.lane"
+def _lane(step: str, winner: _Winner | None) -> str:
+    return (
+        f"argMax(s.lane, {winner.order(step)}) AS lane" if winner is not None else "s.lane AS lane"
+    )
 
 
-def _grouped(together: bool) -> str:
-    lane = "" if together else " s.lane,"
+def _last(value: str, step: str, winner: _Winner | None) -> str:
+    return f"argMax({value}, {step if winner is None else winner.order(step)}) AS last"
+
+
+def _grouped(winner: _Winner | None) -> str:
+    lane = "" if winner is not None else " s.lane,"
     return f"GROUP BY key, run,{lane} bucket ORDER BY key, run,{lane} bucket"
 
 

@@ -354,3 +354,60 @@ async def test_several_processes_write_at_once(catalog: Catalog, url: str) -> No
     row = await catalog.run(RunRef("e", "p", "r7-0"))
     assert row is not None
     assert row.config == {"c0": 7, "c1": 7, "c2": 7, "c3": 7, "all": [3, 7]}
+
+
+async def test_a_silent_run_is_crashed_until_it_is_heard_of(catalog: Catalog) -> None:
+    refs = [RunRef("ana", "p", name) for name in ("silent", "loud", "done", "leaving")]
+    rows = await catalog.ensure_runs(refs)
+    silent, loud, done, leaving = (rows[ref].number for ref in refs)
+    await catalog.apply_changes(
+        [
+            RunChange(done, 1, 1, 0, "state", {"state": "finished"}),
+            RunChange(leaving, 1, 1, 0, "state", {"state": "preempting"}),
+        ],
+        1_000,
+    )
+    now = max(row.updated_at for row in rows.values()) + 10**9
+    assert await catalog.touch_runs([loud], now) == []
+    assert await catalog.silent_runs(now) == {refs[0]: silent, refs[3]: leaving}
+    # One that was heard of in between, or has ended, is left alone.
+    asked = [silent, loud, done, leaving]
+    assert set(await catalog.silence_runs(asked, now, now + 5)) == {refs[0], refs[3]}
+    assert await catalog.silent_runs(now) == {}
+    row = await catalog.run(refs[0])
+    assert row is not None
+    assert (row.state, row.info) == ("crashed", {"silent": True})
+    assert row.updated_at == rows[refs[0]].updated_at
+    assert await ticks_after(catalog, row.project_number, 2) == {"silent", "leaving", "loud"}
+
+    assert await catalog.touch_runs([silent, loud], now + 10) == [refs[0]]
+    row = await catalog.run(refs[0])
+    assert row is not None
+    assert (row.state, row.info, row.updated_at) == ("running", {}, now + 10)
+    assert await catalog.touch_runs([silent], now + 20) == []
+    # What a run says itself wins, and is not taken back by a sign of life.
+    await catalog.apply_changes(
+        [RunChange(leaving, 1, 2, 0, "state", {"state": "crashed"})], now + 30
+    )
+    assert await catalog.touch_runs([leaving], now + 40) == []
+    row = await catalog.run(refs[3])
+    assert row is not None
+    assert (row.state, row.info) == ("crashed", {})
+
+
+async def ticks_after(catalog: Catalog, project: int, tick: int) -> set[str]:
+    return {row.run async for part in catalog.runs_since(project, tick) for row in part}
+
+
+async def test_numbers_of_runs_that_exist(catalog: Catalog) -> None:
+    known = [RunRef("ana", "p", "a"), RunRef("ana", "q", "a"), RunRef("bo", "p", "a")]
+    rows = await catalog.ensure_runs(known)
+    asked = [*known, RunRef("ana", "p", "b"), RunRef("cy", "p", "a")]
+    assert await catalog.numbers_of(asked) == {ref: rows[ref].number for ref in known}
+
+
+async def test_the_clock_only_goes_forward(catalog: Catalog) -> None:
+    assert await catalog.clock() == 0
+    for at in (5, 10**16, 7):
+        await catalog.set_clock(at)
+    assert await catalog.clock() == 10**16

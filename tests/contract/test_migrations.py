@@ -171,3 +171,29 @@ async def test_several_upgrade_at_once(new_url: NewUrl) -> None:
         assert len({row[REF].number for row in rows}) == 1
         for catalog in catalogs:
             await catalog.close()
+
+
+async def test_runs_of_revision_0002_are_not_silent(url: str) -> None:
+    def at_0002(connection: Connection) -> dict[str, Table]:
+        schema.upgrade(connection)
+        schema.downgrade(connection, "0002")
+        tables = tables_of(connection)
+        assert "silent" not in tables["runs"].c
+        fill(connection, tables, "r1", 5)
+        return tables
+
+    before = await in_database(url, at_0002)
+    async with upgraded(url) as catalog:
+        assert set(await catalog.silent_runs(6)) == {REF}
+        # Code of that revision goes on writing.
+        await in_database(url, lambda connection: fill(connection, before, "old", 9))
+        assert set(await catalog.silence_runs([1, 2], 10, 11)) == {
+            REF,
+            RunRef("ana", "mnist", "old"),
+        }
+        assert await catalog.touch_runs([1], 12) == [REF]
+        await in_database(url, lambda connection: schema.downgrade(connection, "0002"))
+        await catalog.setup()
+        row = await catalog.run(REF)
+        assert row is not None
+        assert row.state == "running"

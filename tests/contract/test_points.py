@@ -336,3 +336,16 @@ async def test_nobody_there_is_transient(tmp_path: Path) -> None:
                 await client.insert("points", rows_of(1, 1))
         finally:
             await client.close()
+
+
+async def test_the_clock_only_goes_forward_and_an_id_can_be_renewed(points: ClickHouse) -> None:
+    assert await points.clock() == 0
+    for at in (5, 10**16, 7):
+        await points.set_clock(at)
+    assert await points.clock() == 10**16
+    first = await points.store_id()
+    renewed = await points.renew_id()
+    assert renewed != first
+    assert await points.store_id() == renewed
+    await points.setup()
+    assert await points.store_id() == renewed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from support.ledger import Ledger, serve_ledger
+from support.scripts import Scripts
 from support.spools import points_in, wait_until
 
-from penstock.launch import is_shipper_running
 from penstock.progress import load_progress
 from penstock.root import spools_in
 
@@ -25,56 +24,6 @@ from penstock.root import spools_in
 def ledger() -> Iterator[Ledger]:
     with serve_ledger() as served:
         yield served
-
-
-class Scripts:
-    """Runs scripts with a root of their own, and ends the shipper they started."""
-
-    def __init__(self, root: Path, url: str) -> None:
-        self.root = root
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PENSTOCK_"))},
-            "PENSTOCK_DIR": str(root),
-            "PENSTOCK_BASE_URL": url,
-            "PENSTOCK_API_KEY": "good",
-            "XDG_CONFIG_HOME": str(root / "config"),
-        }
-
-    def run(self, code: str, status: int = 0, **variables: str) -> str:
-        """The script's standard error."""
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-        assert done.returncode == status, done.stderr
-        return done.stdout + done.stderr
-
-    def penstock(self, *arguments: str, status: int = 0, given: str = "") -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "penstock.cli", *arguments],
-            env=self.environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def end_shipper(self) -> None:
-        if not (self.root / "shipper.err").exists():  # none was ever started
-            return
-        # The last one started may not hold the lock yet.
-        lock = self.root / "shipper.lock"
-        wait_until(lambda: is_shipper_running(self.root) and lock.read_text() != "")
-        os.kill(int(lock.read_text()), signal.SIGTERM)
-        # One that lost the election may take over within a second: leave it nothing to do.
-        shutil.rmtree(self.root, ignore_errors=True)
 
 
 @pytest.fixture

@@ -368,7 +368,7 @@ def test_shipper_process_sends_and_leaves(tmp_path: Path, ledger: Ledger) -> Non
     command = [sys.executable, "-m", "penstock.shipper", str(tmp_path), "--idle-exit", "0.2"]
     shipper = subprocess.Popen(command)
     lock = tmp_path / "shipper.lock"
-    wait_until(lambda: lock.exists() and lock.read_text() == str(shipper.pid))
+    wait_until(lambda: lock.exists() and lock.read_text().startswith(f"{shipper.pid}\n"))
     rival = subprocess.run(command, timeout=30, check=False)
     assert rival.returncode == 0
     assert shipper.poll() is None
@@ -401,7 +401,7 @@ def test_many_runs_at_once_start_one_shipper(tmp_path: Path) -> None:
 def end_shipper(root: Path) -> None:
     lock = root / "shipper.lock"
     wait_until(lambda: is_shipper_running(root) and lock.read_text() != "")
-    os.kill(int(lock.read_text()), signal.SIGKILL)
+    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
 
 
 def test_killed_shipper_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:

@@ -45,6 +45,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         for run in ("a", "b"):
             path = f"/v1/runs/local/{NAMES['project']}/{run}"
             wait_until(lambda path=path: up.get(path)["last_step"] == 299)  # type: ignore[misc]
+        ledger = up.get(f"/v1/runs/local/{NAMES['project']}/a/ledger")
+        NAMES["writer"] = ledger["writers"][0]["writer"]
         yield up
 
 

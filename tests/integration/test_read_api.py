@@ -189,13 +189,15 @@ ROUTES = [
     ("GET", "/v1/projects/{entity}/{project}/events"),
     ("GET", "/v1/runs/{entity}/{project}/{run}"),
     ("GET", "/v1/runs/{entity}/{project}/{run}/history"),
+    ("GET", "/v1/runs/{entity}/{project}/{run}/ledger"),
+    ("GET", "/v1/runs/{entity}/{project}/{run}/ledger/{writer}"),
 ]
 
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 async def test_the_foreign_and_the_missing_look_alike(site: Site, method: str, route: str) -> None:
     async def answer(entity: str, project: str, run: str) -> tuple[int, str]:
-        path = route.format(entity=entity, project=project, run=run)
+        path = route.format(entity=entity, project=project, run=run, writer="w")
         async with site.client.request(method, path, headers=site.auth) as response:
             text = await response.text()
         return response.status, text.replace(entity, "E").replace(project, "P")
@@ -232,7 +234,7 @@ async def test_every_route_needs_a_key(site: Site) -> None:
         path = route.get_info().get("path") or route.get_info().get("formatter", "")
         if not path.startswith("/v1/") or path in OPEN or route.method == "HEAD":
             continue
-        path = path.format(entity="team", project="demo", run="a")
+        path = path.format(entity="team", project="demo", run="a", writer="w")
         for headers in ({}, {"Authorization": "Bearer penstock_user_nonsense"}):
             async with site.client.request(route.method, path, headers=headers) as response:
                 assert response.status == 401, path

@@ -67,7 +67,7 @@ def expected(
     ends = {} if mode == "all" else cuts(lanes, firsts)
     ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     curves: dict[tuple[object, ...], list[dict[int, float]]] = {}
-    for s in sorted(series, key=lambda s: s.lane):
+    for s in sorted(series, key=lambda s: (ranks[s.run, s.lane], s.lane)):
         end = ends.get((s.run, s.lane), 2**62)
         shown = {
             step: v for step, v in s.points.items() if span[0] <= step <= span[1] and step < end

@@ -16,6 +16,7 @@ import pytest
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
 from support.stack import Stack, running_stack
+from support.tiers import tiers_settled, wrong_tiers
 
 SHAPE = Shape(runs=6, keys=12, rows=350, writers=2, seed=7)
 BATCHES = 48  # 16,800 steps per writer: long enough for tiers of three widths
@@ -78,49 +79,6 @@ async def export(stack: Stack) -> dict[tuple[str, str, str], tuple[bytes, bytes]
     }
 
 
-async def wrong_tiers(stack: Stack) -> tuple[dict[int, int], int]:
-    """(tier rows by shift, those that differ from a rebuild), where rows may be trusted."""
-    found = await stack.points.query(
-        "WITH rebuilt AS (SELECT key, run, lane, arrayJoin([8, 11, 14, 17]) AS shift, "
-        "bitShiftRight(step, shift) AS bucket, "
-        "minIf(v, isFinite(v)) AS lo, maxIf(v, isFinite(v)) AS hi, countIf(isFinite(v)) AS n, "
-        "sumIf(v, isFinite(v)) AS total, "
-        "countIf(not isFinite(v)) AS bad, min(step) AS a, max(step) AS z, "
-        "argMin(v, step) AS oldest, argMax(v, step) AS newest "
-        "FROM penstock.points FINAL GROUP BY key, run, lane, shift, bucket), "
-        "marks AS (SELECT run, key, lane, max(tiered) AS below FROM penstock.series "
-        "GROUP BY run, key, lane) "
-        "SELECT toUInt8(b.shift) AS shift, count() AS tiers, countIf("
-        "t.ver = 0 OR t.min != lo OR t.max != hi OR t.count != n OR abs(t.sum - total) > 1e-6 OR "
-        "t.non_finite != bad OR first_step != a OR last_step != z OR "
-        "reinterpretAsInt64(t.first) != reinterpretAsInt64(oldest) OR "
-        "reinterpretAsInt64(t.last) != reinterpretAsInt64(newest)) AS wrong "
-        "FROM rebuilt AS b JOIN marks AS m "
-        "ON m.run = b.run AND m.key = b.key AND m.lane = b.lane "
-        "LEFT JOIN (SELECT * FROM penstock.tiers FINAL) AS t ON b.key = t.key AND b.run = t.run "
-        "AND b.lane = t.lane AND b.bucket = t.bucket AND b.shift = t.shift "
-        "WHERE bitShiftLeft(b.bucket + 1, b.shift) <= m.below GROUP BY shift"
-    )
-    shifts, tiers = (list(map(int, found[name])) for name in ("shift", "tiers"))
-    return dict(zip(shifts, tiers, strict=True)), int(np.sum(found["wrong"]))
-
-
-async def tiers_settled(stack: Stack) -> None:
-    """Wait until every series has tiers to its end and no bucket is dirty."""
-
-    async def settled() -> bool:
-        found = await stack.points.query(
-            "SELECT (SELECT count() FROM penstock.dirty FINAL WHERE dirty = 1) AS dirty, "
-            "(SELECT countIf(t <= z) FROM (SELECT max(tiered) AS t, max(last_step) AS z "
-            "FROM penstock.series GROUP BY run, key, lane)) AS short"
-        )
-        return not np.asarray(found["dirty"])[0] and not np.asarray(found["short"])[0]
-
-    async with asyncio.timeout(60):
-        while not await settled():
-            await asyncio.sleep(0.1)
-
-
 @pytest.mark.timeout(180)
 async def test_redelivery_with_workers_killed_changes_nothing(tmp_path: Path) -> None:
     rng = random.Random(3)
@@ -132,8 +90,8 @@ async def test_redelivery_with_workers_killed_changes_nothing(tmp_path: Path) ->
         await asyncio.gather(deliver(stack, rng), kill_workers(stack, rng, kills=6))
         await stack.drained(60)
         shuffled = await export(stack)
-        await tiers_settled(stack)
-        tiers, wrong = await wrong_tiers(stack)
+        await tiers_settled(stack.points)
+        tiers, wrong = await wrong_tiers(stack.points)
         sent = dict.fromkeys(plans(SHAPE), BATCHES)
         found = await ledger.check(stack.store.url, stack.store.token, SHAPE, sent, PROJECT)
     assert found.is_clean, str(found)

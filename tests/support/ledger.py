@@ -28,6 +28,10 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     drop: bool = False
     take: bool = False
+    code: str = "fault"
+    hint: str = ""
+    page: bool = False
+    """Answered with an HTML page, as by a proxy that stands before it."""
 
 
 class Ledger:
@@ -45,6 +49,9 @@ class Ledger:
         self.arrivals: dict[tuple[str, int], list[bytes]] = {}
         self.queued: dict[str, dict[int, bytes]] = {}
         self.committed: dict[str, dict[int, bytes]] = {}
+        self.dead: dict[str, list[int]] = {}
+        self.knows_heartbeats = True
+        self.heartbeats: list[list[dict[str, Any]]] = []
 
     def lose_queue(self) -> None:
         """The queue is wiped and starts anew under another id."""
@@ -55,6 +62,12 @@ class Ledger:
         """The store, and all it held, is replaced by an empty one."""
         self.committed.clear()
         self.store = f"{self.store}x"
+
+    def roll_back(self, to: int) -> None:
+        """The store is replaced by an older copy of itself, under the same id."""
+        for batches in (*self.committed.values(), *self.queued.values()):
+            for seq in [seq for seq in batches if seq > to]:
+                del batches[seq]
 
     def commit(self) -> None:
         """Move what is queued without a gap into the store."""
@@ -115,7 +128,10 @@ class Ledger:
             request.transport.abort()
             return web.Response()
         if fault is not None:
-            error = {"code": "fault", "message": "as ordered", "hint": ""}
+            if fault.page:
+                page = f"<h1>{fault.status}</h1>"
+                return web.Response(text=page, content_type="text/html", status=fault.status)
+            error = {"code": fault.code, "message": "as ordered", "hint": fault.hint}
             return web.json_response({"error": error}, status=fault.status, headers=fault.headers)
         return web.json_response(self._reply(batch.writer), status=202)
 
@@ -123,6 +139,19 @@ class Ledger:
         if self.commits:
             self.commit()
         return web.json_response(self._reply(request.match_info["writer"]))
+
+    async def beat(self, request: web.Request) -> web.Response:
+        if not self.knows_heartbeats:
+            raise web.HTTPNotFound
+        writers = (await request.json())["writers"]
+        self.heartbeats.append(writers)
+        names = ("entity", "project", "run", "writer")
+        marks = [
+            {**{name: asked[name] for name in names}, **self._mark(asked["writer"])}
+            for asked in writers
+        ]
+        reply = {"store": self.store, "interval_s": 0.05, "commands": [], "marks": marks}
+        return web.json_response(reply)
 
     async def run(self, request: web.Request) -> web.Response:
         steps = [s for b in self.batches() if b.run == request.match_info["run"] for s in _steps(b)]
@@ -137,12 +166,18 @@ class Ledger:
 
     def _reply(self, writer: str) -> dict[str, Any]:
         return {
-            "queued": max([0, *self.queued.get(writer, {})]),
-            "committed": self.mark(writer),
-            "queue": self.queue,
+            **self._mark(writer),
             "store": self.store,
             "interval_s": 0.05,
             "commands": [],
+        }
+
+    def _mark(self, writer: str) -> dict[str, Any]:
+        return {
+            "queued": max([0, *self.queued.get(writer, {})]),
+            "committed": self.mark(writer),
+            "queue": self.queue,
+            "dead": self.dead.get(writer, []),
         }
 
 
@@ -157,6 +192,7 @@ def serve_ledger() -> Iterator[Ledger]:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/batches", ledger.post)
         app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", ledger.writer)
+        app.router.add_post("/v1/heartbeats", ledger.beat)
         app.router.add_get("/v1/viewer", ledger.viewer)
         app.router.add_get("/v1/runs/{entity}/{project}/{run}", ledger.run)
         runner = web.AppRunner(app)

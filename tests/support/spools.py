@@ -13,7 +13,7 @@ from support.ledger import Ledger, cells
 from penstock.link import Link
 from penstock.meta import Meta
 from penstock.record import Kind
-from penstock.shipper.backoff import Backoff
+from penstock.shipper.breaker import Breaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import gather
 from penstock.shipper.reader import Record, SpoolReader
@@ -111,7 +111,7 @@ class Senders:
         self._made: list[SpoolSender] = []
 
     def __call__(self, folder: Path) -> SpoolSender:
-        self._made.append(SpoolSender(folder, self._link, Backoff()))
+        self._made.append(SpoolSender(folder, self._link, Breaker()))
         return self._made[-1]
 
     def close(self) -> None:

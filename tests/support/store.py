@@ -29,6 +29,7 @@ class StoreHandle:
     token: str
     path: Path
     process: asyncio.subprocess.Process
+    arguments: list[str]
 
     @property
     def pid(self) -> int:
@@ -50,6 +51,11 @@ class StoreHandle:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), 20)
 
+    async def start_again(self) -> None:
+        """Start it over the same folder, at the same address, and wait until it answers."""
+        self.process = await _spawn(self.token, self.arguments)
+        await _wait_until_ready(self)
+
 
 async def start_store(
     path: Path,
@@ -64,23 +70,26 @@ async def start_store(
     socket = path / socket_name
     if len(str(socket)) > 100:  # the kernel's limit for a socket's path is 107 bytes
         socket = Path(tempfile.mkdtemp(prefix="penstock-")) / "store.sock"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "penstock_storage.store_process",
-        *("--path", str(path / "data")),
-        *("--socket", str(socket)),
-        *("--memory-bytes", str(memory_bytes)),
-        *(() if port is None else ("--port", str(port))),
-        env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
-    )
-    handle = StoreHandle(f"unix://{socket}", token, path, process)
+    arguments = [
+        "--path", str(path / "data"), "--socket", str(socket), "--memory-bytes", str(memory_bytes)
+    ]  # fmt: skip
+    if port is not None:
+        arguments += ["--port", str(port)]
+    process = await _spawn(token, arguments)
+    handle = StoreHandle(f"unix://{socket}", token, path, process, arguments)
     try:
         await _wait_until_ready(handle)
     except BaseException:
         await handle.kill()
         raise
     return handle
+
+
+async def _spawn(token: str, arguments: list[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock_storage.store_process", *arguments,
+        env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
+    )  # fmt: skip
 
 
 async def _wait_until_ready(handle: StoreHandle) -> None:

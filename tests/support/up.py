@@ -112,9 +112,9 @@ def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
 def end_shipper(folder: Path) -> None:
     """End the shipper that scripts in `run_python` started: it outlives them on purpose."""
     lock = folder / "spool" / "shipper.lock"
-    if lock.exists() and (text := lock.read_text().strip()):
+    if lock.exists() and (text := lock.read_text()):
         with suppress(ProcessLookupError):
-            os.kill(int(text), signal.SIGTERM)
+            os.kill(int(text.split()[0]), signal.SIGTERM)
 
 
 def wait_until(check: Callable[[], object], timeout_s: float = 20.0) -> None:

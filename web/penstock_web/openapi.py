@@ -8,7 +8,7 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import charts, diff, export, history, keys, runs, site
+from penstock_web.models import charts, diff, export, history, keys, ledger, runs, site
 
 __all__ = ["OPERATIONS"]
 
@@ -20,6 +20,7 @@ OPERATIONS: list[Operation] = [
     *charts.OPERATIONS,
     *diff.OPERATIONS,
     *export.OPERATIONS,
+    *ledger.OPERATIONS,
 ]
 
 if __name__ == "__main__":

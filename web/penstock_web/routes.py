@@ -15,6 +15,7 @@ from penstock_web.differences import DiffHandler
 from penstock_web.events import EventHandler
 from penstock_web.exports import ExportHandler
 from penstock_web.keys import KeysHandler
+from penstock_web.ledger import LedgerHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.openapi import OPERATIONS
@@ -32,7 +33,7 @@ _RUN = "/v1/runs/{entity}/{project}/{run}"
 
 
 def add_routes(app: web.Application, parts: WebParts) -> None:
-    """Add projects, runs, keys, charts, history, events, sessions and the page."""
+    """Add projects, runs, keys, charts, history, ledgers, events, sessions and the page."""
     sessions = Sessions(parts.catalog, parts.secret)
     access = Access(
         parts.authenticator,
@@ -79,6 +80,9 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_get(f"{_PROJECT}/export", export.project, allow_head=False)
     router.add_get(f"{_RUN}/export", export.run, allow_head=False)
     router.add_get(f"{_RUN}/export/parts", export.parts)
+    ledger = LedgerHandler(parts.store, runs, names)
+    router.add_get(f"{_RUN}/ledger", ledger.of_run)
+    router.add_get(f"{_RUN}/ledger/{{writer}}", ledger.of_writer)
     router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
     router.add_post("/v1/session", login.post)
     router.add_delete("/v1/session", login.delete)

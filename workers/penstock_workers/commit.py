@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import orjson
 from redis.asyncio import Redis
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, Transient
 from penstock.failpoints import fail
 from penstock_common.keys import Keys
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions
 from penstock_workers.prepare import Prepared
+from penstock_workers.presence import Presence
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
+from penstock_workers.store_clock import StoreClock
 from penstock_workers.tiers import dirty_columns
 
 __all__ = ["Committer"]
 
 _MOST_ROWS = 1_000_000
 """Rows per insert: more would not be one atomic part."""
-
-_TOUCH_EVERY_S = 5.0
 
 
 class Committer:
@@ -46,6 +47,8 @@ class Committer:
         points: PointStore,
         catalog: Catalog,
         resolver: Resolver,
+        presence: Presence,
+        clock: StoreClock,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -54,7 +57,8 @@ class Committer:
         self._points = points
         self._catalog = catalog
         self._resolver = resolver
-        self._touched: dict[int, float] = {}
+        self._presence = presence
+        self._clock = clock
         self.number = 0
         """Counts the commits of this process; part of every version it writes."""
 
@@ -67,6 +71,7 @@ class Committer:
         await self._store(prepared)
         fail("worker.after_points")
         await self._catalog_changes(prepared)
+        await self._require_same_store(prepared)
         await self._store_applied(prepared)
         fail("worker.before_settle")
         lost = await self._queue.settle(
@@ -79,7 +84,7 @@ class Committer:
         if prepared.folded:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)
-        await self._announce(prepared)
+        await self.announce(prepared.advanced, prepared.changed)
         return lost
 
     async def _store(self, prepared: Prepared) -> None:
@@ -93,6 +98,8 @@ class Committer:
                     inserts.create_task(self._insert("points", folded.points))
                     inserts.create_task(self._insert("times", folded.times))
                     inserts.create_task(self._insert("series", folded.series))
+                if prepared.taken:
+                    inserts.create_task(self._insert("batches", prepared.taken))
                 if prepared.values:
                     inserts.create_task(self._insert("values", prepared.values))
                 if prepared.console:
@@ -118,14 +125,19 @@ class Committer:
             )
 
     async def _catalog_changes(self, prepared: Prepared) -> None:
-        now = time.time()
+        runs = {run for writers in prepared.applied.values() for run, _ in writers}
+        back = await self._presence.heard(runs)
+        prepared.changed.update(back)
         if prepared.changes:
-            await self._catalog.apply_changes(prepared.changes, int(now * 1e6))
-        runs = [self._resolver.runs[ref].number for ref in prepared.advanced]
-        stale = [run for run in runs if self._touched.get(run, 0) < now - _TOUCH_EVERY_S]
-        if stale:
-            await self._catalog.touch_runs(stale, int(now * 1e6))
-            self._touched.update(dict.fromkeys(stale, now))
+            await self._catalog.apply_changes(prepared.changes, int(time.time() * 1e6))
+
+    async def _require_same_store(self, prepared: Prepared) -> None:
+        """What is known of earlier batches must be true of the store that is about to be told: an
+        older copy of it would be made to claim what it has lost."""
+        if self._clock.is_due:
+            await self._clock.check()
+        if prepared.store != self._clock.store:
+            raise Transient("the store was replaced", code="store_replaced")
 
     async def _store_applied(self, prepared: Prepared) -> None:
         rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
@@ -149,15 +161,9 @@ class Committer:
                 },
             )
 
-    async def publish_store(self) -> None:
-        """Tell gateways which store commits go to; their replies name it."""
-        store_id, name = await self._points.store_id(), self._keys.store()
-        # A full Redis takes no SET, but workers must be able to start and empty it.
-        if await self._redis.get(name) != store_id.encode():
-            await self._redis.set(name, store_id)
-
-    async def _announce(self, prepared: Prepared) -> None:
-        """Tell every web process what advanced. Best effort: pages also refetch by themselves."""
+    async def announce(self, advanced: Mapping[RunRef, int], changed: Iterable[RunRef]) -> None:
+        """Tell every web process which runs advanced, to which step, and which changed. Best effort:
+        pages also refetch by themselves."""
         news: dict[tuple[str, str], dict[str, Any]] = {}
 
         def of(ref: RunRef) -> dict[str, Any]:
@@ -165,9 +171,9 @@ class Committer:
             empty = {"entity": ref.entity, "project": ref.project, "runs": {}, "changed": []}
             return news.setdefault(project, empty)
 
-        for ref, step in prepared.advanced.items():
+        for ref, step in advanced.items():
             of(ref)["runs"][ref.run] = step
-        for ref in prepared.changed:
+        for ref in changed:
             of(ref)["changed"].append(ref.run)
         for each in news.values():
             await self._redis.publish(self._keys.live_channel(), orjson.dumps(each))

@@ -22,13 +22,14 @@ from penstock_common.scripts import LOOK
 from penstock_storage.interface import PointStore
 from penstock_storage.schema import COLUMNS, DATABASE
 
-__all__ = ["Gauges"]
+__all__ = ["ELECTED", "Gauges"]
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_EVERY_S = 5.0
-_UNTIL_ELECTED_S = 0.5
+_UNTILELECTED_S = 0.5
 _STORE_EVERY_S = 30.0
-_ELECTED = 0
+ELECTED = 0
+"""Whoever owns this shard does what only one worker should."""
 
 _TABLES = (
     "SELECT table, sum(bytes_on_disk) AS bytes, count() AS parts, sum(rows) AS rows "
@@ -61,7 +62,7 @@ class Gauges:
         metrics.registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        return [*self._queue, *self._store] if _ELECTED in self._owned else []
+        return [*self._queue, *self._store] if ELECTED in self._owned else []
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is promised: most workers report nothing."""
@@ -71,7 +72,7 @@ class Gauges:
         """Look until cancelled."""
         store_due = 0.0
         while True:
-            if _ELECTED in self._owned:
+            if ELECTED in self._owned:
                 try:
                     self._queue = await self._look_at_queue()
                     if time.monotonic() >= store_due:
@@ -79,7 +80,7 @@ class Gauges:
                         store_due = time.monotonic() + _STORE_EVERY_S
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     _LOG.warning("gauges_not_read error=%s", type(error).__name__)
-            await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTIL_ELECTED_S)
+            await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTILELECTED_S)
 
     async def _look_at_queue(self) -> list[Metric]:
         shards = [await self._shard(shard) for shard in range(SHARDS)]

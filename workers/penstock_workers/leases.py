@@ -52,6 +52,8 @@ class Leases:
         self._told: set[int] = set()
         self.worker = worker or secrets.token_hex(8)
         self.epochs: dict[int, int] = {}
+        self.suspects: set[int] = set()
+        """Shards whose last owner died before it committed anything: perhaps of a batch in them."""
 
     def owner(self, epoch: int) -> str:
         """What a shard's lease holds while it is ours under this epoch."""
@@ -93,7 +95,8 @@ class Leases:
         """Let another worker have this shard at once. Nothing happens if it is no longer ours."""
         epoch = self.epochs.pop(shard, None)
         if epoch is not None:
-            await self._redis.eval(RELEASE, 1, self._keys.lease(shard), self.owner(epoch))
+            names = (self._keys.lease(shard), self._keys.tried(shard))
+            await self._redis.eval(RELEASE, 2, *names, self.owner(epoch))
 
     async def leave(self) -> None:
         """Give everything up, at shutdown."""
@@ -126,7 +129,11 @@ class Leases:
                 return
             if shard in self.epochs:
                 continue
-            names = (self._keys.lease(shard), self._keys.epoch(shard))
-            epoch = await self._redis.eval(ACQUIRE, 2, *names, self.worker, str(ttl_ms), str(now_s))
+            names = (self._keys.lease(shard), self._keys.epoch(shard), self._keys.tried(shard))
+            epoch, died = await self._redis.eval(
+                ACQUIRE, 3, *names, self.worker, str(ttl_ms), str(now_s)
+            )
             if epoch:
                 self.epochs[shard] = int(epoch)
+                if died:
+                    self.suspects.add(shard)

@@ -21,8 +21,10 @@ from penstock_workers.compactor import Compactor
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.poison import DeadLetters
+from penstock_workers.presence import Presence
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
+from penstock_workers.store_clock import StoreClock
 from penstock_workers.worker import Worker
 
 __all__ = ["main", "run"]
@@ -39,16 +41,25 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await patiently(catalog.setup, stop)
         # A catalog restored from an older copy must not hand out a number twice.
         await reconcile(catalog, points)
+        clock = StoreClock(redis, keys, points, catalog, metrics)
+        await patiently(clock.check, stop)
         queue, resolver = Queue(redis, keys), Resolver(catalog, points)
         leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
-        committer = Committer(redis, keys, queue, leases, points, catalog, resolver)
+        presence = Presence(
+            redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
+        )
+        committer = Committer(
+            redis, keys, queue, leases, points, catalog, resolver, presence, clock
+        )
         compactor = Compactor(points, resolver, committer, leases)
-        dead = DeadLetters(queue, leases, catalog, points, max_deliveries=settings.max_deliveries)
+        dead = DeadLetters(
+            queue, leases, committer, catalog, points, max_deliveries=settings.max_deliveries
+        )
         gauges = Gauges(redis, keys, points, leases.epochs, metrics)
         worker = Worker(
-            settings, queue, leases, resolver, committer, compactor, dead, gauges, metrics
-        )
-        await patiently(committer.publish_store, stop)
+            settings, queue, leases, resolver, committer, compactor, dead, presence, clock, gauges,
+            metrics,
+        )  # fmt: skip
         spare_collector()
         async with metrics_server(
             metrics, socket=settings.metrics_socket, listen=settings.metrics_listen

@@ -7,39 +7,53 @@ while the last one is being stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import faulthandler
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import orjson
 
 from penstock.failpoints import fail
-from penstock.wire import Batch, Limits, decode_batch
+from penstock.wire import Batch, Limits, batch_digest, decode_batch, decompress
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
+from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
-from penstock_workers.queue import Entry, Settled
+from penstock_workers.queue import CONFLICT, Entry, Settled, WriterMark
 from penstock_workers.resolver import ALERT_KEY, Resolver, WriterName
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "Unusable", "prepare"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LIMITS = Limits()
+
+
+class Unusable(Exception):
+    """Batches could not be decoded or folded, as its cause says; only they can be at fault."""
 
 
 @dataclass(slots=True)
 class Prepared:
     """One commit, under the epochs that its shards were held with when their entries were read.
 
-    `applied` maps each shard to its writers' sets, as they will be after it.
+    `applied` maps each shard to its writers' sets, as they will be after it. `store` is the id of
+    the store that they are true of.
     """
 
     entries: list[Entry]
     epochs: dict[int, int]
+    store: str = ""
     folded: Folded | None = None
     values: Columns = field(default_factory=dict)
     console: Columns = field(default_factory=dict)
+    taken: Columns = field(default_factory=dict)
+    """Rows of the table `batches`."""
     changes: list[RunChange] = field(default_factory=list)
     applied: dict[int, dict[tuple[int, str], AppliedSet]] = field(default_factory=dict)
     settled: dict[int, Settled] = field(default_factory=dict)
@@ -48,10 +62,21 @@ class Prepared:
     changed: set[RunRef] = field(default_factory=set)
     batches: int = 0
     duplicates: int = 0
+    conflicts: int = 0
 
     @property
     def points(self) -> int:
         return len(self.folded.points["v"]) if self.folded else 0
+
+
+class _Fate(Enum):
+    """What becomes of a delivered batch."""
+
+    TAKEN = "taken"
+    REPEATED = "repeated"
+    DEAD = "dead"
+    """Its number was put aside: it counts as a repeat, and nothing of it is stored."""
+    CONFLICT = CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +84,18 @@ class _Delivery:
     entry: Entry
     name: WriterName
     batch: Batch
+    digest: int
 
 
-async def prepare(entries: list[Entry], epochs: dict[int, int], resolver: Resolver) -> Prepared:
+async def prepare(
+    entries: list[Entry], epochs: dict[int, int], resolver: Resolver, *, timeout_s: float
+) -> Prepared:
     """What to commit for these entries.
 
-    Raises `Rejected` for a batch that cannot be decoded or named; whatever it raises that is not
-    `Transient` comes from the batches themselves.
+    Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded. If that
+    takes longer than `timeout_s`, this process ends.
     """
-    deliveries = await asyncio.to_thread(_decode, entries)
+    deliveries = await _in_thread(timeout_s, _decode, entries)
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
@@ -75,53 +103,120 @@ async def prepare(entries: list[Entry], epochs: dict[int, int], resolver: Resolv
     await resolver.learn(by_writer)
     prepared = Prepared(entries, epochs)
     prepared.changed |= {ref for ref, _ in by_writer} - known
-    fresh = [each for each in deliveries if _take(each, resolver, prepared)]
-    prepared.batches = len(fresh)
-    _settle(deliveries, resolver, prepared)
-    await asyncio.to_thread(_fill, fresh, resolver, prepared)
+    fates = await _fates(deliveries, resolver)
+    _settle(deliveries, fates, resolver, prepared)
+    await _in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
     return prepared
+
+
+async def _in_thread(
+    timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Do this in a thread, within the time: a thread that hangs, or holds the interpreter, cannot be
+    stopped, only the process can. Whoever owns its shards next counts that as a failure."""
+    faulthandler.dump_traceback_later(timeout_s, exit=True)
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except Exception as error:
+        raise Unusable from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
     deliveries = []
     for entry in entries:
         entity, project, run, writer = split_writer_key(entry.writer)
-        batch = decode_batch(entry.raw, _LIMITS)
-        deliveries.append(_Delivery(entry, (RunRef(entity, project, run), writer), batch))
+        data = decompress(entry.raw, _LIMITS)
+        digest = int(batch_digest(data)[:16], 16)
+        batch = decode_batch(data, _LIMITS)
+        deliveries.append(_Delivery(entry, (RunRef(entity, project, run), writer), batch, digest))
     return deliveries
 
 
-def _take(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> bool:
-    """Mark the batch as applied; False if it was already."""
-    applied = resolver.writers[delivery.name]
-    if delivery.entry.seq in applied:
-        prepared.duplicates += 1
-        return False
-    applied.add(delivery.entry.seq, acked=delivery.batch.acked)
-    return True
+def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
+    run = resolver.runs[delivery.name[0]].number
+    return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
 
 
-def _settle(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
-    """Marks, rows of `applied` and entries to free, as they stand after this commit."""
+async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]:
+    """What becomes of each; those that are taken are in the applied sets after this."""
+    digests = resolver.digests
+    digests.turn()
+    repeats = [
+        _id(each, resolver) for each in deliveries if each.entry.seq in resolver.writers[each.name]
+    ]
+    stored = await digests.stored(each for each in repeats if digests.recent(each) is None)
+    fates = []
     for delivery in deliveries:
+        applied, seq = resolver.writers[delivery.name], delivery.entry.seq
+        is_dead = seq in applied.dead
+        if seq in applied and not (is_dead and delivery.entry.is_replay):
+            if is_dead:
+                fates.append(_Fate.DEAD)
+                continue
+            batch = _id(delivery, resolver)
+            first = digests.recent(batch) or stored.get(batch, delivery.digest)
+            fates.append(_Fate.REPEATED if first == delivery.digest else _Fate.CONFLICT)
+            continue
+        applied.dead.discard(seq)
+        applied.add(seq, acked=delivery.batch.acked)
+        digests.note(_id(delivery, resolver), delivery.digest)
+        fates.append(_Fate.TAKEN)
+    return fates
+
+
+def _settle(
+    deliveries: list[_Delivery], fates: list[_Fate], resolver: Resolver, prepared: Prepared
+) -> None:
+    """Marks, rows of `applied` and entries to free, as they stand after this commit."""
+    for delivery, fate in zip(deliveries, fates, strict=True):
         shard, key = delivery.entry.shard, delivery.entry.writer
         applied = resolver.writers[delivery.name]
         settled = prepared.settled.setdefault(shard, Settled())
-        settled.marks[key] = applied.low
+        mark = settled.marks.setdefault(key, WriterMark())
+        mark.low, mark.dead = applied.low, tuple(sorted(applied.dead))
         settled.entries.append(delivery.entry)
         run = resolver.runs[delivery.name[0]].number
         frozen = AppliedSet(applied.lane, applied.low, applied.gaps, applied.dead)
         prepared.applied.setdefault(shard, {})[run, delivery.name[1]] = frozen
+        if fate is _Fate.CONFLICT:
+            settled.dead.append((delivery.entry, CONFLICT))
+            prepared.conflicts += 1
+        elif fate is _Fate.TAKEN:
+            prepared.batches += 1
+        else:
+            prepared.duplicates += 1
+        if fate in (_Fate.TAKEN, _Fate.REPEATED):
+            mark.digests[delivery.entry.seq] = delivery.digest
 
 
-def _fill(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill(
+    deliveries: list[_Delivery], fates: list[_Fate], resolver: Resolver, prepared: Prepared
+) -> None:
     fail("worker.fold")
+    fresh = [each for each, fate in zip(deliveries, fates, strict=True) if fate is _Fate.TAKEN]
+    _fill_points(fresh, resolver, prepared)
+    _fill_records(fresh, resolver, prepared)
+    prepared.taken = _columns(
+        [
+            (*_id(each, resolver), each.digest, each.batch.points, len(each.batch.records))
+            for each in fresh
+        ],
+        ("run", "lane", "seq", "digest", "points", "records"),
+    )
+    # What repeats say of their runs is applied again: a catalog may be an older copy than the store.
+    for delivery, fate in zip(deliveries, fates, strict=True):
+        if fate in (_Fate.TAKEN, _Fate.REPEATED):
+            _fill_changes(delivery, resolver, prepared)
+
+
+def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
     pieces: list[Piece] = []
-    values: list[tuple[int, int, int, int, str, str, int]] = []
-    console: list[tuple[int, int, int, str, int, str, int]] = []
-    for delivery in deliveries:
+    for delivery in fresh:
         ref, _ = delivery.name
         run, seq = resolver.runs[ref], delivery.entry.seq
+        fail("worker.batch", ref.run, seq)
         lane = resolver.writers[delivery.name].lane
         row = 0
         for frame in delivery.batch.frames:
@@ -135,7 +230,17 @@ def _fill(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared) -
             pieces.append(Piece(frame, series, run.number, lane, seq, row))
             row += frame.rows
             _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
-        for index, record in enumerate(delivery.batch.records):
+    prepared.folded = fold(pieces, resolver.table) if pieces else None
+
+
+def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+    values: list[tuple[int, int, int, int, str, str, int]] = []
+    console: list[tuple[int, int, int, str, int, str, int]] = []
+    for delivery in fresh:
+        ref, _ = delivery.name
+        run, seq = resolver.runs[ref], delivery.entry.seq
+        lane = resolver.writers[delivery.name].lane
+        for record in delivery.batch.records:
             kind = record["t"]
             if kind in ("value", "alert"):
                 key, step, name, text = _value(record)
@@ -148,13 +253,17 @@ def _fill(deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared) -
                 console.append(
                     (run.number, lane, line, stream, record["time"], record["text"], seq)
                 )
-            else:
-                started = delivery.batch.writer_started
-                prepared.changes.append(_change(run.number, started, seq, index, record))
-                prepared.changed.add(ref)
-    prepared.folded = fold(pieces, resolver.table) if pieces else None
     prepared.values = _columns(values, ("key", "run", "lane", "step", "kind", "json", "seq"))
     prepared.console = _columns(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
+
+
+def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
+    ref, _ = delivery.name
+    run, started = resolver.runs[ref].number, delivery.batch.writer_started
+    for index, record in enumerate(delivery.batch.records):
+        if record["t"] not in _STORED_KINDS:
+            prepared.changes.append(_change(run, started, delivery.entry.seq, index, record))
+            prepared.changed.add(ref)
 
 
 def _advance(prepared: Prepared, ref: RunRef, step: int) -> None:
@@ -178,8 +287,14 @@ def _change(run: int, started: int, seq: int, index: int, record: dict[str, Any]
     return RunChange(run, started, seq, index, kind, update)
 
 
+_STORED_KINDS = frozenset({"value", "alert", "console"})
+"""Records that go to the point store; the others change what the catalog says of the run."""
+
 _TEXT = frozenset({"kind", "json", "stream", "text"})
-_TYPES = {"key": np.uint32, "run": np.uint32, "lane": np.uint16, "seq": np.uint32}
+_TYPES = {
+    "key": np.uint32, "run": np.uint32, "lane": np.uint16, "seq": np.uint32,
+    "digest": np.uint64, "points": np.uint32, "records": np.uint32,
+}  # fmt: skip
 
 
 def _columns(rows: list[Any], names: tuple[str, ...]) -> Columns:

@@ -15,10 +15,14 @@ from redis.asyncio import Redis
 from penstock_common.keys import Keys
 from penstock_common.scripts import COMMIT
 
-__all__ = ["Entry", "Queue", "Settled"]
+__all__ = ["CONFLICT", "Entry", "Queue", "Settled", "WriterMark"]
 
-_FIRST_COUNT = 16
 _MOST_COUNT = 4_096
+_ROW, _SHARE, _OF = 20, 50, 1_000
+"""A shard is in a storm when so many batches in a row were put aside, or more than that share."""
+
+CONFLICT = "conflict"
+"""Why a batch is a dead letter whose number was stored with another content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,24 @@ class Entry:
     seq: int
     raw: bytes
     received: int
+    is_replay: bool = False
+    """A dead letter that is to be tried once more."""
+
+
+@dataclass(slots=True)
+class WriterMark:
+    """Where a writer stands after a commit; `digests` are those of its batches in this commit."""
+
+    low: int = 0
+    dead: tuple[int, ...] = ()
+    digests: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Settled:
     """What a commit says to one shard's queue: new marks, entries to free, dead letters."""
 
-    marks: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, WriterMark] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     dead: list[tuple[Entry, str]] = field(default_factory=list)
 
@@ -50,6 +65,8 @@ class Queue:
         self._keys = keys
         self._cursor: dict[int, bytes] = {}
         self._entry_bytes = 65_536.0
+        self.store: str | None = None
+        """The store's id as last read: never older than the entries that were read with it."""
         self._commit = hashlib.sha1(COMMIT.encode()).hexdigest()  # noqa: S324
 
     def rewind(self, shard: int) -> None:
@@ -83,7 +100,10 @@ class Queue:
                 start = b"(" + cursor if cursor else b"-"
                 stream = self._keys.stream(shard)
                 pipeline.execute_command("XRANGE", stream, start, "+", "COUNT", count)
-            replies = await pipeline.execute()
+            # Behind them: what clients send again to another store is not seen before its id is.
+            pipeline.execute_command("GET", self._keys.store())
+            *replies, store = await pipeline.execute()
+        self.store = store.decode() if store is not None else None
         return {
             shard: [_entry(shard, entry_id, fields) for entry_id, fields in reply]
             for shard, reply in zip(shards, replies, strict=True)
@@ -114,24 +134,54 @@ class Queue:
             keys.committed(shard),
             keys.failures(shard),
             keys.dead(shard),
+            keys.digests(shard),
+            keys.dead_marks(shard),
+            keys.settled(shard),
+            keys.dead_at(shard),
+            keys.tried(shard),
         )
 
-    async def note_failure(self, entry: Entry) -> int:
-        """Count one more failure of this entry; returns how many there were."""
-        failures = self._keys.failures(entry.shard)
-        return int(await self._redis.hincrby(failures, entry.id.decode(), 1))
+    async def note_tries(self, entries: Sequence[Entry]) -> list[int]:
+        """Count one more try of each of these entries; returns how many there were."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                failures = self._keys.failures(entry.shard)
+                pipeline.execute_command("HINCRBY", failures, entry.id, 1)
+            return [int(count) for count in await pipeline.execute()]
+
+    async def tries(self, entry: Entry) -> int:
+        """How many tries of this entry were counted."""
+        count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
+        return int(count or 0)
+
+    async def is_in_storm(self, shard: int) -> bool:
+        """Whether so many of the last batches were put aside that something else must be wrong."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.execute_command("GET", self._keys.settled(shard))
+            pipeline.execute_command("LINDEX", self._keys.dead_at(shard), _ROW - 1)
+            pipeline.execute_command("LINDEX", self._keys.dead_at(shard), _SHARE)
+            settled, row, share = (int(each or 0) for each in await pipeline.execute())
+        return bool((row and row > settled - _ROW) or (share and share > settled - _OF))
 
 
 def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     return Entry(
-        shard, entry_id, fields[b"w"].decode(), int(fields[b"s"]), fields[b"b"], int(fields[b"t"])
+        shard,
+        entry_id,
+        fields[b"w"].decode(),
+        int(fields[b"s"]),
+        fields[b"b"],
+        int(fields[b"t"]),
+        b"r" in fields,
     )
 
 
 def _arguments(owner: str, settled: Settled) -> list[str | bytes | int]:
     arguments: list[str | bytes | int] = [owner, len(settled.marks)]
     for writer, mark in settled.marks.items():
-        arguments += (writer, mark)
+        dead = ",".join(map(str, mark.dead))
+        digests = ";".join(f"{seq}={digest:016x}" for seq, digest in mark.digests.items())
+        arguments += (writer, mark.low, dead, digests)
     arguments.append(len(settled.entries))
     for entry in settled.entries:
         arguments += (entry.id, f"{entry.seq}/{entry.writer}")

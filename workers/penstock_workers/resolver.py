@@ -15,6 +15,7 @@ from penstock_common.keys import run_path, shard_of
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import lane_name, record
 from penstock_workers.applied import AppliedSet
+from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
 
@@ -52,6 +53,7 @@ class Resolver:
     def __init__(self, catalog: Catalog, points: PointStore) -> None:
         self._catalog = catalog
         self._points = points
+        self.digests = Digests(points)
         self.forget()
 
     def forget(self) -> None:
@@ -62,6 +64,7 @@ class Resolver:
         self._keys: dict[int, dict[str, int]] = {}
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
+        self.digests.forget()
 
     async def learn(self, batches: dict[WriterName, list[Batch]]) -> None:
         """Look up, or hand out, every name in these batches that is not known yet."""

@@ -13,19 +13,22 @@ from collections import Counter
 
 from redis.exceptions import RedisError
 
-from penstock.errors import PenstockError, Transient
+from penstock.errors import Broken, PenstockError, Rejected, Transient
 from penstock.failpoints import fail
 from penstock_common.keys import SHARDS
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.settings import WorkerSettings
+from penstock_workers.caution import Caution
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
-from penstock_workers.gauges import Gauges
+from penstock_workers.gauges import ELECTED, Gauges
 from penstock_workers.leases import Leases
-from penstock_workers.poison import DeadLetters
-from penstock_workers.prepare import Prepared, prepare
+from penstock_workers.poison import DeadLetters, Verdict
+from penstock_workers.prepare import Prepared, Unusable, prepare
+from penstock_workers.presence import Presence
 from penstock_workers.queue import Entry, Queue
 from penstock_workers.resolver import Resolver
+from penstock_workers.store_clock import StoreClock
 
 __all__ = ["Worker"]
 
@@ -36,9 +39,6 @@ _LONGEST_PAUSE_S = 5.0
 _REST, _LONGEST_GATHER = 2.0, 3.0
 """Without a backlog, commits start so many times their own length apart, but at most so many times the
 least interval."""
-
-_CAREFUL_COMMITS = 64
-"""After a batch made a commit fail, so many commits take one batch each, to find the culprit."""
 
 
 class Worker:
@@ -53,6 +53,8 @@ class Worker:
         committer: Committer,
         compactor: Compactor,
         dead_letters: DeadLetters,
+        presence: Presence,
+        clock: StoreClock,
         gauges: Gauges,
         metrics: WorkerMetrics,
     ) -> None:
@@ -63,12 +65,14 @@ class Worker:
         self._committer = committer
         self._compactor = compactor
         self._dead_letters = dead_letters
+        self._presence = presence
+        self._clock = clock
         self._gauges = gauges
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._in_hand = asyncio.Lock()
         self._compacting = asyncio.Lock()
-        self._careful = 0
+        self._caution = Caution()
         self._failures = 0
         self._last_start = 0.0
         self._took_s = 0.0
@@ -99,64 +103,122 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         await self._tend()
         await self._pace(stop)
-        epochs = dict(self._leases.epochs)
-        entries = await self._read(epochs)
+        epochs, store = dict(self._leases.epochs), self._clock.store
+        shards, limit = self._caution.choose(epochs)
+        entries = await self._read(shards, limit)
+        if shards and self._queue.store != store:
+            self._clock.doubt()  # another worker found that the store was replaced
+            self._resolver.is_stale = True
+            return
         self._is_behind = self._is_full(entries)
         if not entries:
             await self._finish_commit()
-            await _sleep(self._settings.poll_s, stop)
+            if shards and shards[0] in self._caution:
+                self._trust(shards[0])  # nothing is left in it that could fail
+            else:
+                await _sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
             self._metrics.entries_read.labels(str(shard)).inc(count)
         fail("worker.after_read")
+        is_suspect = shards[0] in self._caution and shards[0] in self._leases.suspects
+        if is_suspect and not await self._begin(entries, epochs):
+            return
         prepared = await self._prepare(entries, epochs)
         await self._finish_commit()
         if prepared is not None:
+            prepared.store = store
             self._last_start = time.monotonic()
             self._commit = asyncio.create_task(self._store(prepared), name="commit")
 
     async def _tend(self) -> None:
         gained, lost = await self._leases.tend()
-        if gained or lost or self._resolver.is_stale:
+        for shard in lost:
+            self._trust(shard)
+        for shard in gained & self._leases.suspects:
+            _LOG.warning("shard_suspect shard=%d", shard)
+            self._caution.suspect(shard)
+        is_void = self._clock.is_due and await self._clock.check()
+        if gained or lost or is_void or self._resolver.is_stale:
             await self._finish_commit()
             await self._forget()
             await self._resolver.resume(self._leases.epochs)
             self._resolver.is_stale = False
         self._metrics.shards.set(len(self._leases.epochs))
 
-    async def _read(self, epochs: dict[int, int]) -> list[Entry]:
-        limit = 1 if self._careful else 1_000_000
+    def _trust(self, shard: int) -> None:
+        """Read all of this shard again: it is empty, or was given up."""
+        self._caution.trust(shard)
+        self._leases.suspects.discard(shard)
+        self._metrics.stopped.labels(str(shard)).set(0)
+
+    async def _read(self, shards: list[int], limit: int) -> list[Entry]:
         return await self._queue.read(
-            sorted(epochs),
+            shards,
             limit_bytes=min(self._settings.commit_bytes, self._settings.commit_points * 9),
             limit=limit,
         )
 
+    async def _begin(self, entries: list[Entry], epochs: dict[int, int]) -> bool:
+        """Count a try of each entry of a shard whose last owner died, before it is made.
+
+        False if they are not to be processed now: one that was tried before is looked at alone, and
+        set aside if that was too often.
+        """
+        tries = await self._dead_letters.begin(entries)
+        if max(tries) == 1 or (len(entries) == 1 and not self._dead_letters.is_spent(tries[0])):
+            return True
+        await self._finish_commit()
+        if len(entries) == 1:
+            reason = f"its worker died or hung {tries[0] - 1} times"
+            epoch = epochs[entries[0].shard]
+            verdict = await self._dead_letters.set_aside(entries[0], epoch, reason)
+            await self._conclude(entries[0].shard, verdict)
+        else:
+            self._caution.suspect(entries[0].shard)
+        await self._forget()
+        return False
+
     async def _prepare(self, entries: list[Entry], epochs: dict[int, int]) -> Prepared | None:
-        """What to commit; None if the one entry looked at was bad and is dealt with."""
+        """What to commit; None if the entries cannot be processed together."""
         started = time.perf_counter()
         try:
-            prepared = await prepare(entries, epochs, self._resolver)
-        except (Transient, RedisError, OSError, TimeoutError):
+            timeout_s = self._settings.batch_timeout_s
+            prepared = await prepare(entries, epochs, self._resolver, timeout_s=timeout_s)
+        except (Transient, Broken, RedisError, OSError, TimeoutError):
             raise
-        except Exception as error:
+        except (Unusable, Rejected) as error:
             # A seam: a batch that cannot be processed must not stop those behind it.
             await self._finish_commit()
-            await self._suspect(entries, epochs, error)
+            await self._suspect(entries, epochs, error.__cause__ or error)
             return None
         self._metrics.fold_seconds.observe(time.perf_counter() - started)
         return prepared
 
     async def _suspect(
-        self, entries: list[Entry], epochs: dict[int, int], error: Exception
+        self, entries: list[Entry], epochs: dict[int, int], error: BaseException
     ) -> None:
         self._metrics.errors.labels("batch").inc()
+        shard = entries[0].shard
         if len(entries) > 1:
             _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
-            self._careful = _CAREFUL_COMMITS
-        elif await self._dead_letters.give_up(entries[0], epochs[entries[0].shard], error):
-            self._metrics.batches.labels("dead_lettered").inc()
+            self._caution.failed(Counter(entry.shard for entry in entries))
+        else:
+            self._caution.suspect(shard)
+            verdict = await self._dead_letters.judge(entries[0], epochs[shard], error)
+            await self._conclude(shard, verdict)
         await self._forget()
+
+    async def _conclude(self, shard: int, verdict: Verdict) -> None:
+        """Count what was set aside, and read the shard no more if that happens to too many."""
+        if verdict is Verdict.DEAD:
+            self._metrics.batches.labels("dead_lettered").inc()
+            if await self._queue.is_in_storm(shard):
+                verdict = Verdict.STORM
+        if verdict is Verdict.STORM:
+            _LOG.error("shard_stopped shard=%d", shard)
+            self._caution.stopped.add(shard)
+            self._metrics.stopped.labels(str(shard)).set(1)
 
     async def _pace(self, stop: asyncio.Event) -> None:
         """A trickle of entries is gathered for a little while, lest it make many small parts: longer
@@ -164,7 +226,7 @@ class Worker:
 
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
-        if not self._is_behind and not self._careful:
+        if not self._is_behind and not self._caution:
             least_s = self._settings.commit_interval_s
             interval_s = min(_LONGEST_GATHER * least_s, max(least_s, _REST * self._took_s))
             await _sleep(self._last_start + interval_s - time.monotonic(), stop)
@@ -176,7 +238,11 @@ class Worker:
         started = time.perf_counter()
         async with self._in_hand:
             lost = await self._committer.commit(prepared)
-        self._careful = max(0, self._careful - 1)
+        self._dead_letters.passed(prepared.entries)
+        for shard in [shard for shard in prepared.settled if shard in self._caution]:
+            self._caution.passed(shard)
+            if shard not in self._caution:
+                self._leases.suspects.discard(shard)
         self._took_s = time.perf_counter() - started
         self._count(prepared, self._took_s)
         for shard in lost:
@@ -202,6 +268,7 @@ class Worker:
         if self._commit is not None:
             await asyncio.wait([self._commit])
             self._commit = None
+        self._clock.doubt()
         await self._forget()
         await _sleep(pause_s, stop)
 
@@ -241,10 +308,24 @@ class Worker:
         while True:
             try:
                 self._metrics.missing.set(self._resolver.missing_batches())
-                await self._committer.publish_store()
+                if await self._clock.check():
+                    self._resolver.is_stale = True
+                elif ELECTED in self._leases.epochs:
+                    await self._clock.advance()
+                await self._watch_runs()
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("watch_failed error=%s", type(error).__name__)
             await asyncio.sleep(_GAUGES_EVERY_S if self._failures == 0 else 1.0)
+
+    async def _watch_runs(self) -> None:
+        changed = await self._presence.read_heartbeats()
+        if ELECTED in self._leases.epochs:
+            silent = await self._presence.bury()
+            if silent:
+                _LOG.warning("runs_silent count=%d", len(silent))
+                self._metrics.silenced.inc(len(silent))
+            changed += silent
+        await self._committer.announce({}, changed)
 
     async def _leave(self) -> None:
         try:
@@ -261,6 +342,7 @@ class Worker:
         metrics.points.inc(prepared.points)
         metrics.batches.labels("committed").inc(prepared.batches)
         metrics.batches.labels("duplicate").inc(prepared.duplicates)
+        metrics.batches.labels("conflict").inc(prepared.conflicts)
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)

@@ -6,9 +6,13 @@ import argparse
 import logging
 import logging.handlers
 import os
+import signal
 from pathlib import Path
 
-_IDLE_EXIT_S = 60.0
+from penstock.shipper.election import ELECTION_S, hold_root
+
+_IDLE_EXIT_S = 11 * 60.0
+"""Longer than finished spools are kept, so that it notices if their store is replaced meanwhile."""
 _LOG_BYTES = 256 << 10
 _NICENESS = 5  # the training goes first
 
@@ -19,6 +23,10 @@ def main() -> None:
     parser.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     parser.add_argument("--limit-bytes", type=int, default=2 << 30)
     parser.add_argument("--detach", action="store_true", help="go on in the background")
+    parser.add_argument(
+        "--take-over", type=float, default=ELECTION_S, metavar="SECONDS",
+        help="wait so long for another shipper to leave",
+    )  # fmt: skip
     parser.add_argument("--starting-fd", type=int, help="holds a lock until this shipper runs")
     options = parser.parse_args()
     os.umask(0o077)
@@ -26,13 +34,13 @@ def main() -> None:
     if options.detach and os.fork():
         os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
     # After that, so that nobody waits for numpy.
-    from penstock.shipper.daemon import Daemon, hold_root  # noqa: PLC0415
+    from penstock.shipper.daemon import Daemon  # noqa: PLC0415
 
     _log_to(options.root / "shipper.log")
     log = logging.getLogger("penstock.shipper")
     # Once more after each shift: a spool may have come between the last look and the lock's end.
     while True:
-        with hold_root(options.root) as elected:
+        with hold_root(options.root, options.take_over) as elected:
             if options.starting_fd is not None:
                 os.close(options.starting_fd)
                 options.starting_fd = None
@@ -42,7 +50,12 @@ def main() -> None:
             daemon = Daemon(
                 options.root, idle_exit_s=options.idle_exit, limit_bytes=options.limit_bytes
             )
+            signal.signal(signal.SIGTERM, lambda *_, leave=daemon.leave: leave())
             daemon.run()
+            if daemon.asked_to_leave:
+                log.info("asked to leave, process %d", os.getpid())
+                logging.shutdown()
+                os._exit(0)  # without waiting for a request that hangs
         if not daemon.has_new_spools():
             log.info("nothing left to do")
             return

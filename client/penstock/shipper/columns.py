@@ -72,6 +72,8 @@ class Columns:
         self.limits = limits
         self.rows = 0
         self.points = 0
+        self.state = ""
+        """The last state of the run among the records."""
         self._size = 0
         self._elements = 0
         self._refused = False
@@ -105,6 +107,8 @@ class Columns:
 
     def add_record(self, record: dict[str, Any], size_bytes: int) -> None:
         self._records.append(record)
+        if record.get("t") == "state":
+            self.state = str(record.get("state") or "")
         self._size += size_bytes
         self._elements += 2 * size_bytes
 

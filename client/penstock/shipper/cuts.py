@@ -3,12 +3,18 @@
 A cut is appended before its batch is first sent, and never changed; sending again after a crash, a
 lost reply or a lost queue builds the same bytes from it. A later line for the same number replaces
 the earlier one only to void it.
+
+A line is JSON, a space, and its CRC32 in eight hex digits. A line that is damaged or missing costs
+no rows: the range is rebuilt from its neighbours, or, at the end, its number is voided and its rows
+are cut again. Rows that the server got twice this way are the same rows.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +22,8 @@ from typing import Any, Literal
 from penstock.record import Position
 
 __all__ = ["Cut", "CutLog"]
+
+log = logging.getLogger(__name__)
 
 CutKind = Literal["rows", "void", "crashed", "mark"]
 
@@ -26,7 +34,7 @@ class Cut:
 
     kind `void` stands for a number whose batch was refused, `crashed` carries the state of a run
     whose process died, `mark` only tells the server what was freed; these three hold no rows.
-    `digest` is of the batch's bytes before compression.
+    `digest` is of the batch's bytes before compression; `state` is the run's state if it is in it.
     """
 
     seq: int
@@ -40,20 +48,29 @@ class Cut:
     points: int = 0
     last: bool = False
     """Whether the writer's END, or its crash, is part of it."""
+    state: str = ""
+    rebuilt: bool = False
+    """Whether its line was lost: the server may have the same rows in other bytes."""
 
     def voided(self) -> Cut:
         return replace(self, kind="void", digest="", points=0, end=self.start)
 
 
 class CutLog:
-    """The cuts of one spool, by number."""
+    """The cuts of one spool, by number: 1, 2, 3 … without a hole.
 
-    def __init__(self, folder: Path) -> None:
+    `first` is where the spool begins, `least` a number that is known to have been cut.
+    """
+
+    def __init__(self, folder: Path, first: Position | None = None, least: int = 0) -> None:
         self.cuts: dict[int, Cut] = {}
         self.end: Position | None = None
         """Where the next cut starts; None before the first."""
+        self.damaged = 0
+        """How many lines were damaged or missing."""
         self._path = folder / "cuts"
-        self._load()
+        self._torn_at: int | None = None
+        self._load(first or Position(1, 0), least)
 
     @property
     def last(self) -> int:
@@ -61,23 +78,40 @@ class CutLog:
         return len(self.cuts)
 
     @property
+    def rebuilt(self) -> list[Cut]:
+        return [cut for _, cut in sorted(self.cuts.items()) if cut.rebuilt]
+
+    @property
     def complete(self) -> bool:
         """Whether the end of the spool has been cut."""
         return any(cut.last for cut in self.cuts.values())
 
+    @property
+    def state(self) -> str:
+        """The last state of the run that its writer recorded, as far as it is cut."""
+        return next((c.state for _, c in sorted(self.cuts.items(), reverse=True) if c.state), "")
+
     def append(self, *cuts: Cut) -> None:
-        """Keep these on disk, all or none, before any of them is sent."""
-        lines = "".join(json.dumps(asdict(cut), separators=(",", ":")) + "\n" for cut in cuts)
+        """Keep these on disk, all or none, before any of them is sent. Raises OSError."""
+        lines = b"".join(map(_line, cuts))
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        size = os.fstat(fd).st_size
         try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(lines.encode())
-        except OSError:
-            os.ftruncate(fd, size)
-            raise
+            if self._torn_at is not None:  # cut short by a crash, so never sent
+                os.ftruncate(fd, self._torn_at)
+                self._torn_at = None
+            size = os.fstat(fd).st_size
+            try:
+                with open(fd, "wb", closefd=False) as file:
+                    file.write(lines)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
         finally:
             os.close(fd)
+        self.put(*cuts)
+
+    def put(self, *cuts: Cut) -> None:
+        """Know these without keeping them on disk."""
         for cut in cuts:
             self._add(cut)
 
@@ -87,15 +121,59 @@ class CutLog:
         if before is None and (self.end is None or cut.end > self.end):
             self.end = cut.end
 
-    def _load(self) -> None:
+    def _load(self, first: Position, least: int) -> None:
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
-            return
+            data = b""
         whole = data.rfind(b"\n") + 1
-        if whole < len(data):  # cut short by a crash, so never sent
-            os.truncate(self._path, whole)
-        for line in data[:whole].splitlines():
-            fields = json.loads(line)
-            fields["start"], fields["end"] = Position(*fields["start"]), Position(*fields["end"])
-            self._add(Cut(**fields))
+        if whole < len(data):
+            self._torn_at = whole
+        damaged_behind = 0
+        for line in data[:whole].split(b"\n")[:-1]:
+            cut = _parsed(line)
+            if cut is None:
+                self.damaged += 1
+                damaged_behind += 1
+                continue
+            if cut.seq not in self.cuts:
+                damaged_behind = 0
+            self._add(cut)
+        # Each damaged line behind the last number may have been a number that was sent.
+        highest = max([0, *self.cuts]) + damaged_behind
+        missing = [n for n in range(1, max(highest, least) + 1) if n not in self.cuts]
+        if not missing:
+            return
+        self.damaged = max(self.damaged, len(missing))
+        for seq in missing:
+            self._rebuild(seq, first)
+        log.error("%s: %d lines were damaged, rebuilt cuts %s", self._path, self.damaged, missing)
+
+    def _rebuild(self, seq: int, first: Position) -> None:
+        before, after = self.cuts.get(seq - 1), self.cuts.get(seq + 1)
+        start = before.end if before is not None else first
+        if after is not None and start < after.start:
+            # Of several in a row this is the last, and gets the range of all.
+            self.put(Cut(seq, start, after.start, sent_at=after.sent_at, rebuilt=True))
+        else:
+            self.put(Cut(seq, start, start, "void", rebuilt=True))
+
+
+def _line(cut: Cut) -> bytes:
+    text = json.dumps(asdict(cut), separators=(",", ":")).encode()
+    return b"%s %08x\n" % (text, zlib.crc32(text))
+
+
+def _parsed(line: bytes) -> Cut | None:
+    """The cut of a line; None if it is damaged. Lines of older versions have no checksum."""
+    text, checksum = line[:-9], line[-9:]
+    if line.endswith(b"}"):
+        text = line
+    elif checksum != b" %08x" % zlib.crc32(text):
+        return None
+    try:
+        fields = json.loads(text)
+        fields["start"], fields["end"] = Position(*fields["start"]), Position(*fields["end"])
+        return Cut(**fields)
+    except (ValueError, TypeError, KeyError):
+        return None

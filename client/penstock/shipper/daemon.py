@@ -1,38 +1,39 @@
-"""The loop over all spools of a root: who is the shipper, which spools there are, when to leave.
+"""The loop over all spools of a root: which spools there are, whose turn it is, when to leave.
 
-One process per root holds the lock on `shipper.lock`. It takes up every spool it finds, of live and
-of dead writers, deletes what is done and old, and leaves when there was nothing to do for a minute.
+It takes up every spool it finds, of live and of dead writers, and deletes what is done and old. It
+leaves when there was nothing to do for a while, or at once when it is asked to.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
 import shutil
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from penstock.errors import PenstockError
 from penstock.link import Link
-from penstock.meta import load_meta
+from penstock.meta import Meta, load_meta
+from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
-from penstock.shipper.backoff import Backoff
+from penstock.shipper.breaker import Breaker
+from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
 
-__all__ = ["Daemon", "hold_root"]
+__all__ = ["Daemon"]
 
 log = logging.getLogger(__name__)
 
 _SCAN_S = 0.25
 _MEASURE_S = 5.0
-_ELECTION_S = 1.0
+_BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
 _PER_SPOOL_S = 0.002
+_LEAVE_S = 1.5
+"""How long requests in flight may take once the shipper is asked to leave."""
 
 
 class Daemon:
@@ -47,15 +48,29 @@ class Daemon:
         self._senders: dict[Path, SpoolSender] = {}
         self._due: dict[Path, float] = {}
         self._running: dict[Path, Future[float]] = {}
-        self._links: dict[tuple[str, str | None, str], tuple[Link, Backoff]] = {}
+        self._links: dict[tuple[str, str | None, str], tuple[Link, Breaker]] = {}
         self._ignored: dict[Path, float] = {}
         self._tight = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
+        self._heartbeats = Heartbeats(self._pool)
+        self._asked_to_leave = threading.Event()
+
+    @property
+    def asked_to_leave(self) -> bool:
+        return self._asked_to_leave.is_set()
+
+    def leave(self) -> None:
+        """Make `run` return soon, whatever is left to do. May be called by a signal handler."""
+        self._asked_to_leave.set()
 
     def run(self) -> None:
-        """Work until there was nothing to do for `idle_exit_s`."""
-        worked_at = scan_at = measure_at = time.monotonic()
-        while True:
+        """Work until there was nothing to do for `idle_exit_s`, or `leave` was called.
+
+        In the second case a request may still hang: end the process without waiting for it. Its
+        spool stands as after a crash then, and nothing is lost by that.
+        """
+        worked_at = scan_at = measure_at = beat_at = time.monotonic()
+        while not self.asked_to_leave:
             now = time.monotonic()
             if now >= measure_at:
                 self._tight = used_bytes(self.root) > self._limit_bytes // 2
@@ -64,12 +79,24 @@ class Daemon:
                 self._scan()
                 scan_at = now + _SCAN_S
             self._turn(now)
+            if now >= beat_at:
+                held = [(*self._link_of(each.meta), each) for each in self._senders.values()]
+                self._heartbeats.turn(now, held)
+                beat_at = now + _BEAT_S
             if self._has_work():
                 worked_at = now
-            elif now - worked_at >= self._idle_exit_s:
+            elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
                 break
-            time.sleep(TICK_S if self._senders else _SCAN_S)
-        self._pool.shutdown()
+            self._asked_to_leave.wait(TICK_S if self._senders else _SCAN_S)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._heartbeats.wait(_LEAVE_S / 2)
+        hanging = wait(self._running.values(), _LEAVE_S).not_done
+        for folder, sender in self._senders.items():
+            if self._running.get(folder) not in hanging:
+                sender.keep_progress()
+                sender.close()
+        for link, _ in self._links.values():
+            link.close_all()
 
     def has_new_spools(self) -> bool:
         """Whether there is a spool now that `run` did not see."""
@@ -100,7 +127,7 @@ class Daemon:
         """Turns without a pause while there is something to do, but not for ever: others wait."""
         for _ in range(16):
             delay_s = sender.turn(tight=self._tight)
-            if delay_s > 0:
+            if delay_s > 0 or self.asked_to_leave:
                 return delay_s
         return 0.0
 
@@ -126,7 +153,7 @@ class Daemon:
 
     def _take_up(self, folder: Path) -> None:
         try:
-            sender = SpoolSender(folder, *self._link_of(folder))
+            sender = SpoolSender(folder, *self._link_of(load_meta(folder)))
         except (OSError, ValueError, KeyError, PenstockError) as error:
             log.warning("%s cannot be read: %s", folder.name, error)
             self._ignored[folder] = time.monotonic() + 60.0
@@ -137,11 +164,10 @@ class Daemon:
             return
         self._senders[folder] = sender
 
-    def _link_of(self, folder: Path) -> tuple[Link, Backoff]:
-        meta = load_meta(folder)
+    def _link_of(self, meta: Meta) -> tuple[Link, Breaker]:
         name = (meta.base_url, meta.ca_file, repr(sorted(meta.proxies.items())))
         if name not in self._links:
-            self._links[name] = (Link.of(meta), Backoff())
+            self._links[name] = (Link.of(meta), Breaker())
         return self._links[name]
 
     def _is_old(self, folder: Path) -> bool:
@@ -150,8 +176,11 @@ class Daemon:
             return False
         if time.time() - progress.done_at < KEEP_S and not self._tight:
             return False
-        # What was refused is kept for a person to look at.
-        if not progress.rejected:
+        if progress.rejected or progress.dead:  # these batches are kept for a person to look at
+            for segment in folder.glob("*.seg"):
+                segment.unlink(missing_ok=True)
+        else:
+            keep_receipt(self.root, folder)
             shutil.rmtree(folder, ignore_errors=True)
         return True
 
@@ -159,30 +188,3 @@ class Daemon:
         self._senders.pop(folder).close()
         self._due.pop(folder, None)
         self._ignored[folder] = time.monotonic() + 3_600.0
-
-
-@contextlib.contextmanager
-def hold_root(root: Path) -> Iterator[bool]:
-    """Be the root's shipper; yields False if another process is. The file holds its number."""
-    fd = os.open(root / "shipper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        elected = _elected(fd)
-        if elected:
-            os.truncate(fd, 0)
-            os.write(fd, str(os.getpid()).encode())
-        yield elected
-    finally:
-        os.close(fd)
-
-
-def _elected(fd: int) -> bool:
-    # Others hold the lock for an instant, to see whether a shipper runs.
-    deadline = time.monotonic() + _ELECTION_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.05)

@@ -83,7 +83,9 @@ class SpoolReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged_bytes = 0
+        self.missing: set[int] = set()
+        """Segments that should lie between others and do not."""
+        self._damage: dict[Position, int] = {}
         self._read_size = _LEAST_READ
         self._fd = -1
         self._segment = 0
@@ -96,23 +98,36 @@ class SpoolReader:
             os.close(self._fd)
         self._fd, self._segment = -1, 0
 
+    @property
+    def damaged_bytes(self) -> int:
+        """The size of all damage seen so far, each place once."""
+        return sum(self._damage.values())
+
     def first(self) -> Position:
         """Where the oldest segment that still exists begins."""
         return Position(min(self.segments(), default=1), FIRST_OFFSET)
 
     def segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.folder.glob("*.seg"))
+        with os.scandir(self.folder) as entries:
+            names = [entry.name.partition(".") for entry in entries]
+        return sorted(int(stem) for stem, _, end in names if end == "seg" and stem.isdigit())
 
     def following(self, position: Position) -> Position | None:
         """The start of the next segment, if there is one: then this one is complete."""
         number = position.segment + 1
-        if (self.folder / segment_name(number)).exists():
-            return Position(number, FIRST_OFFSET)
-        return None
+        if not (self.folder / segment_name(number)).exists():
+            # They are made in order: if there is a later one, those before it are lost.
+            later = next((each for each in self.segments() if each > position.segment), None)
+            if later is None:
+                return None
+            self.missing.update(range(number, later))
+            number = later
+        return Position(number, FIRST_OFFSET)
 
     def chunk(self, position: Position) -> bytes:
         """Bytes from `position` on that begin with a whole, right record, or nothing."""
-        self._open(position.segment)
+        if not self._open(position.segment):
+            return b""
         head = os.pread(self._fd, _HEAD, position.offset)
         length = RECORD_HEAD.unpack(head)[0] if len(head) == _HEAD else 0
         if length == 0 or length > _LARGEST_RECORD:
@@ -131,7 +146,8 @@ class SpoolReader:
 
         Call it only for a complete segment; what lies between is lost and counted.
         """
-        self._open(position.segment)
+        if not self._open(position.segment):
+            return None
         size = os.fstat(self._fd).st_size - position.offset
         data = os.pread(self._fd, max(size, 0), position.offset).rstrip(b"\0")
         view = memoryview(data + bytes(-len(data) % 8))
@@ -139,9 +155,10 @@ class SpoolReader:
         plausible = (lengths >= PAYLOAD_HEAD.size) & (lengths <= len(view))
         for offset in ((np.flatnonzero(plausible) + 1) * 8).tolist():
             if _is_right(view, offset):
-                self.damaged_bytes += offset
+                self._damage[position] = offset
                 return Position(position.segment, position.offset + offset)
-        self.damaged_bytes += len(data)
+        if data:
+            self._damage[position] = len(data)
         return None
 
     def records(
@@ -196,15 +213,21 @@ class SpoolReader:
             rows = np.frombuffer(view, np.uint8, count * stride, offset)
         return Run(keys, rows.reshape(count, stride), length)
 
-    def _open(self, segment: int) -> None:
+    def _open(self, segment: int) -> bool:
+        """Whether there is this segment. Raises OSError if it is there and cannot be read."""
         if segment == self._segment:
-            return
+            return True
         self.close()
-        self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(self.folder / segment_name(segment), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.missing.add(segment)
+            return False
         self._segment = segment
         self._shapes, self._shapes_to = {}, FIRST_OFFSET
         if read_segment_header(os.pread(self._fd, FIRST_OFFSET, 0)) != segment:
-            self.damaged_bytes += FIRST_OFFSET
+            self._damage[Position(segment, 0)] = FIRST_OFFSET
+        return True
 
     def _learn(self, shape: int, body: memoryview) -> None:
         keys = tuple(msgpack.unpackb(body))

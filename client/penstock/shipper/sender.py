@@ -8,9 +8,9 @@ again; so is everything not committed after 15 minutes without progress.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,25 @@ from penstock import __version__
 from penstock.credentials import stored_key
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
-from penstock.link import Link, is_loopback
+from penstock.link import Link
 from penstock.meta import load_meta
-from penstock.progress import Progress, load_progress, store_progress
-from penstock.record import Position, segment_name
+from penstock.progress import Progress, load_progress
+from penstock.record import Position
 from penstock.root import folder_bytes
-from penstock.shipper.backoff import Backoff
+from penstock.shipper.batches import NO_LIMITS, BatchBuilder
+from penstock.shipper.breaker import Breaker, Held
 from penstock.shipper.columns import BatchLimits
-from penstock.shipper.cuts import Cut, CutLog
+from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.gather import Gathered, gather
+from penstock.shipper.keeper import Keeper
+from penstock.shipper.marks import Marks
+from penstock.shipper.mending import mend
 from penstock.shipper.reader import SpoolReader
+from penstock.shipper.refusals import Refusal, refusal_of, version_problem
+from penstock.shipper.rejects import Rejects
+from penstock.shipper.report import Report
 from penstock.spool import is_writer_alive
-from penstock.wire import Batch, encode_batch, join_batches
+from penstock.wire import join_batches
 
 __all__ = ["SpoolSender"]
 
@@ -44,26 +51,28 @@ STALLED_S = 15 * 60.0
 KEEP_S = 10 * 60.0
 KEY_RETRY_S = 5.0
 REFUSED_RETRY_S = 60.0
-PROGRESS_INTERVAL_S = 1.0
-_FINAL_STATUSES = frozenset({400, 403, 404, 409, 413, 415, 422})
+DISK_RETRY_S = 2.0
+_ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
 class SpoolSender:
     """Drives one spool. Call `turn` again and again; it says when."""
 
-    def __init__(self, folder: Path, link: Link, backoff: Backoff) -> None:
+    def __init__(self, folder: Path, link: Link, breaker: Breaker) -> None:
+        """Raises OSError or ValueError if the spool cannot be read."""
         self.folder = folder
         self.meta = load_meta(folder)
         self.progress: Progress = load_progress(folder)
         self._link = link
-        self._backoff = backoff
+        self._breaker = breaker
         self._reader = SpoolReader(folder)
-        self._log = CutLog(folder)
-        self.progress.ended = self.progress.ended or self._log.complete
+        self._rejects = Rejects(folder)
+        self._log = mend(self._reader, self.progress, self._rejects)
+        self._marks = Marks(self.meta.run, self.progress, self._log)
         self._cursor = self._log.end or self._reader.first()
         self._limits = BatchLimits()
-        self._compress = not is_loopback(self.meta.base_url)
-        self._built: tuple[int, bytes] | None = None
+        self._builder = BatchBuilder(self.meta, self._reader)
+        self._keeper = Keeper(folder, self._reader.first().segment)
         self._writer_alive = True
         self._more = False
         self._is_flowing = False
@@ -71,18 +80,25 @@ class SpoolSender:
         self._cut_at = 0.0
         self._poll_at = 0.0
         self._poll_s = POLL_S
-        self._advanced_at = time.monotonic()
-        self._committed_at: dict[int, float] = {}
-        self._freed_to = self._reader.first().segment - 1
         self._paused_until = 0.0
         self._refused_key: str | None = None
         self._retries = 0
-        self._stored: Progress | None = None
-        self._store_at = 0.0
+        self._heard: tuple[int, dict[str, Any]] | None = None
+        self._report = Report(folder, self.meta.run, self.progress)
 
     @property
     def committed(self) -> int:
         return self.progress.committed
+
+    @property
+    def alive(self) -> bool:
+        """Whether its writer may still log."""
+        return self._writer_alive and not self.progress.ended
+
+    @property
+    def learned(self) -> int:
+        """How many replies were taken in so far."""
+        return self._marks.count
 
     @property
     def waiting(self) -> bool:
@@ -101,26 +117,63 @@ class SpoolSender:
         `tight` says that the root is short of room, so that nothing committed is kept.
         """
         now = time.monotonic()
-        if self.progress.done:
-            return SLOWEST_POLL_S
-        delay_s = max(self._backoff.wait_s, self._paused_until - now)
-        if delay_s <= 0:
-            try:
-                delay_s = self._step(now)
-                self._well()
-            except Transient as error:
-                self._backoff.failed(error.retry_after_s)
-                self._retries += 1
-                self._say(error.code, str(error))
-                delay_s = self._backoff.wait_s
-            except Rejected as error:
-                delay_s = self._refused(error)
-        self._free(now, tight=tight)
-        self._keep_progress(now)
+        delay_s = self._attempt(now)
+        keep_s = 0.0 if tight or self._report.no_space else KEEP_S
+        try:
+            self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
+        except OSError as error:
+            self._report.disk_failed(error)
+            delay_s = DISK_RETRY_S
+        self._report.keep(at_once=self.progress.ended)
         return min(delay_s, SLOWEST_POLL_S)
+
+    def hear(self, learned: int, mark: dict[str, Any]) -> None:
+        """Take in, at the next turn, what a heartbeat was answered; `learned` is as it was when the
+        heartbeat left: after a later reply it is old news."""
+        self._heard = (learned, mark)
+
+    def key(self) -> str:
+        """The API key to use now. Raises Rejected (401) if there is none."""
+        stored = stored_key(self.meta.base_url)
+        key = self.meta.api_key
+        if not key or (key == self._refused_key and stored):
+            key = stored or key
+        if not key:
+            raise Rejected("no API key", code="no_key", status=401)
+        return key
+
+    def keep_progress(self) -> None:
+        """Keep it on disk now, if it changed."""
+        self._report.keep(at_once=True)
 
     def close(self) -> None:
         self._reader.close()
+
+    def _attempt(self, now: float) -> float:
+        try:
+            heard, self._heard = self._heard, None
+            if heard is not None and heard[0] == self._marks.count:
+                self._learn(heard[1])
+            if self.progress.done:
+                return SLOWEST_POLL_S
+            if self._paused_until > now:
+                return self._paused_until - now
+            delay_s = self._step(now)
+        except Held as held:
+            return held.wait_s
+        except Transient as error:
+            self._retries += 1
+            self._report.say(error.code, str(error))
+            return max(self._breaker.wait_s, TICK_S)
+        except Rejected as error:
+            return self._refused(error)
+        except OSError as error:  # of this machine's disk: the network's are `Transient`
+            self._report.disk_failed(error)
+            return DISK_RETRY_S
+        self._paused_until = 0.0
+        if self._breaker.failures == 0:
+            self._report.well()
+        return delay_s
 
     def _step(self, now: float) -> float:
         if self._writer_alive and not is_writer_alive(self.folder):
@@ -134,26 +187,19 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.committed < self._log.last:
-            if now >= self._poll_at:
-                self._poll(now)
-            self._finish_if_done()
-            return TICK_S
-        self._finish_if_done()
-        return TICK_S
-
-    def _finish_if_done(self) -> None:
-        progress = self.progress
-        if progress.ended and progress.committed >= self._log.last:
+        if progress.heard < self._log.last and now >= self._poll_at:
+            self._poll(now)
+        if progress.ended and progress.heard >= self._log.last:
             progress.done = True
             progress.done_at = time.time()
+        return TICK_S
 
     def _cut(self) -> bool:
         """Cut the next batch, if there is anything for one."""
         found = gather(self._reader, self._cursor, self._limits, abandoned=not self._writer_alive)
         self._more = found.full
         self._is_flowing = not found.columns.empty
-        self.progress.damaged_bytes = self._reader.damaged_bytes
+        self._count_damage()
         if found.columns.empty:
             self._cursor = found.end
             if found.ended or not self._writer_alive:
@@ -164,14 +210,15 @@ class SpoolSender:
         return True
 
     def _end(self, found: Gathered) -> bool:
-        self.progress.ended = True
-        if found.ended or not self.meta.primary:
+        if found.ended or not self.meta.primary or self._log.state in _ENDED_STATES:
+            self.progress.ended = True
             return False
         log.warning("%s: the training process ended without finish()", self.meta.run)
         self._keep_cut("crashed", self._cursor, None)
+        self.progress.ended = True
         return True
 
-    def _keep_cut(self, kind: Any, end: Position, found: Gathered | None) -> None:
+    def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         cut = Cut(
             seq=self._log.last + 1,
             start=self._cursor,
@@ -187,58 +234,31 @@ class SpoolSender:
             },
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
+            state="crashed" if kind == "crashed" else found.columns.state if found else "",
         )
-        raw, digest = self._encode(cut, found)
+        raw, digest = self._builder.encode(cut, found)
         cut = replace(cut, digest=digest)
         fail("shipper.before_cut")
         self._log.append(cut)
         fail("shipper.after_cut")
+        self._report.disk_works()
         self._retries = 0
-        self._built = (cut.seq, raw)
+        self._builder.remember(cut, raw)
         self._cursor = end
         self.progress.cut = cut.seq
-
-    def _encode(self, cut: Cut, found: Gathered | None) -> tuple[bytes, str]:
-        """The bytes of a batch as they are sent, and the digest of what they hold."""
-        batch = Batch(
-            project=self.meta.project,
-            run=self.meta.run,
-            writer=self.meta.writer,
-            seq=cut.seq,
-            writer_started=self.meta.writer_started,
-            entity=self.meta.entity,
-            rank=self.meta.rank,
-            acked=cut.acked,
-            sent_at=cut.sent_at,
-            client=cut.client,
-        )
-        if cut.kind == "crashed":
-            batch.records = [{"t": "state", "state": "crashed"}]
-        elif found is not None:
-            batch.frames, batch.records = found.columns.batch()
-        digest = hashlib.blake2b(encode_batch(batch), digest_size=16).hexdigest()
-        return encode_batch(batch, compress=self._compress), digest
-
-    def _bytes_of(self, cut: Cut) -> bytes:
-        if self._built is not None and self._built[0] == cut.seq:
-            return self._built[1]
-        found = None
-        if cut.kind == "rows":
-            found = gather(self._reader, cut.start, _NO_LIMITS, stop=cut.end, abandoned=True)
-        raw, digest = self._encode(cut, found)
-        if cut.digest and digest != cut.digest:
-            log.error("%s: batch %d is no longer what was cut", self.meta.run, cut.seq)
-        return raw
+        self.progress.state = cut.state or self.progress.state
+        self.progress.dropped += found.dropped if found else 0
 
     def _send(self, cut: Cut) -> None:
-        raw = self._bytes_of(cut)
-        self._built = (cut.seq, raw)
-        reply = self._link.post_batches(join_batches([raw]), self._key())
+        raw = self._builder.bytes_of(cut)
+        self._count_damage()
+        key = self.key()
+        reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
-        self._backoff.succeeded()
-        self._built = None
         self.progress.queued = cut.seq
-        self._learn(reply, sent=cut.seq)
+        self._learn(reply)
+        self._report.disk_works()
+        self._builder.forget()
         interval_s = reply.get("interval_s")
         if isinstance(interval_s, (int, float)):
             self._interval_s = min(max(float(interval_s), TICK_S), 60.0)
@@ -247,97 +267,89 @@ class SpoolSender:
         self._poll_at = time.monotonic() + TICK_S
 
     def _poll(self, now: float) -> None:
+        key = self.key()
         try:
-            reply = self._link.writer_mark(self.meta, self._key())
+            reply = self._ask(lambda: self._link.writer_mark(self.meta, key))
         except Rejected as error:
             if error.status != 404:  # 404: not known there yet
                 raise
             reply = {}
-        self._backoff.succeeded()
         before = self.progress.committed
         self._learn(reply)
         self._poll_s = (
             POLL_S if self.progress.committed > before else min(self._poll_s * 1.3, SLOWEST_POLL_S)
         )
         self._poll_at = now + self._poll_s
-        if now - self._advanced_at > STALLED_S:
+        if now - self._marks.advanced_at > STALLED_S:
             log.warning("%s: no progress for long, sending again", self.meta.run)
-            self._advanced_at = now
-            self._send_again()
+            self._marks.advanced_at = now
+            self._marks.send_again()
 
-    def _learn(self, reply: dict[str, Any], sent: int = 0) -> None:
-        """Take in what a reply says of queue, store and committed."""
+    def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        return self._breaker.call((self.meta.entity, self.meta.project), request)
+
+    def _learn(self, reply: dict[str, Any]) -> None:
+        """Take in what a reply says. Raises OSError, and then nothing of it is taken in."""
+        self._keep_dead(reply.get("dead"))
+        if self._marks.needs_telling(reply):
+            # It waits for numbers that cannot be sent again: tell it not to.
+            self._keep_cut("mark", self._cursor, None)
+        self._marks.learn(reply)
+
+    def _keep_dead(self, numbers: object) -> None:
+        """Put aside what the server took but could not process, before it is freed."""
         progress = self.progress
-        committed = reply.get("committed")
-        store, queue = str(reply.get("store") or ""), str(reply.get("queue") or "")
-        if isinstance(committed, int):
-            committed = min(committed, self._log.last)
-            replaced = bool(store and progress.store and store != progress.store)
-            if committed > progress.committed:
-                self._advanced_at = time.monotonic()
-            if committed > progress.committed or replaced:
-                progress.committed = max(committed, progress.freed)
-            if replaced and committed < progress.queued:
-                log.warning("%s: another store answers, sending from %d", self.meta.run, committed)
-                self._send_again()
-            if replaced and committed < progress.freed:
-                # The rest cannot be sent again: tell the store not to wait for it.
-                self._keep_cut("mark", self._cursor, None)
-            progress.store = store or progress.store
-        if queue and progress.queue and queue != progress.queue:
-            log.warning("%s: another queue answers, sending again", self.meta.run)
-            self._send_again()
-        progress.queue = queue or progress.queue
-        progress.queued = max(progress.queued, progress.committed)
-
-    def _send_again(self) -> None:
-        self.progress.queued = self.progress.committed
-        self._built = None
-
-    def _key(self) -> str:
-        stored = stored_key(self.meta.base_url)
-        key = self.meta.api_key
-        if not key or (key == self._refused_key and stored):
-            key = stored or key
-        if not key:
-            raise Rejected("no API key", code="no_key", status=401)
-        return key
+        for seq in numbers if isinstance(numbers, list) else []:
+            cut = self._log.cuts.get(seq)
+            if cut is None or seq in progress.dead or cut.kind == "void":
+                continue
+            if seq > progress.freed:
+                self._rejects.keep(seq, self._builder.bytes_of(cut))
+                self._report.disk_works()
+            log.error("%s: the server could not process batch %d", self.meta.run, seq)
+            progress.dead = sorted([*progress.dead, seq])
 
     def _refused(self, error: Rejected) -> float:
+        cut = self._log.cuts.get(self.progress.queued + 1)
+        refusal = refusal_of(error, cut)
+        text = version_problem(error) if error.code == "unknown_version" else str(error)
+        self._report.say(error.code, text)
         now = time.monotonic()
-        self._say(error.code, str(error))
-        if error.status == 401:
+        if refusal is Refusal.KEY:
             self._refused_key = self.meta.api_key
             self._paused_until = now + KEY_RETRY_S
-            return KEY_RETRY_S
-        cut = self._log.cuts.get(self.progress.queued + 1)
-        if cut is None or error.status not in _FINAL_STATUSES or cut.kind == "void":
-            # Even an empty batch is refused: the data stays here until somebody looks.
-            self._paused_until = now + REFUSED_RETRY_S
-            return REFUSED_RETRY_S
-        if error.status == 413 and self._cut_smaller(cut):
+        elif refusal is Refusal.TOO_LARGE and cut is not None and self._cut_smaller(cut):
             return 0.0
-        self._reject(cut, error)
-        return 0.0
+        elif refusal is Refusal.TAKEN and cut is not None:
+            self.progress.queued = cut.seq
+            return 0.0
+        elif cut is not None and refusal in (Refusal.FINAL, Refusal.CONFLICT):
+            return self._reject(cut, error)
+        else:  # the data stays here until somebody looks
+            self._paused_until = now + REFUSED_RETRY_S
+        return self._paused_until - now
 
-    def _reject(self, cut: Cut, error: Rejected) -> None:
+    def _reject(self, cut: Cut, error: Rejected) -> float:
         """Put a refused batch aside and its number to rest."""
-        rejected = self.folder / "rejected"
-        rejected.mkdir(mode=0o700, exist_ok=True)
-        (rejected / f"{cut.seq:08d}.batch").write_bytes(self._bytes_of(cut))
+        try:
+            self._rejects.keep(cut.seq, self._builder.bytes_of(cut))
+            if error.status != 409:
+                self._log.append(cut.voided())
+        except OSError as failure:
+            self._report.disk_failed(failure)
+            return DISK_RETRY_S
         log.error("%s: batch %d refused (%s): %s", self.meta.run, cut.seq, error.code, error)
         self.progress.rejected += 1
-        self._built = None
+        self._builder.forget()
         if error.status == 409:  # the server has another batch of this number: it is not a hole
             self.progress.queued = cut.seq
-        else:
-            self._log.append(cut.voided())
+        return 0.0
 
     def _cut_smaller(self, cut: Cut) -> bool:
         """Void a batch that is too large and cut its range in two under new numbers."""
         if cut.kind != "rows":
             return False
-        half = replace(_NO_LIMITS, points=max(1, cut.points // 2))
+        half = replace(NO_LIMITS, points=max(1, cut.points // 2))
         middle = gather(self._reader, cut.start, half, stop=cut.end, abandoned=True).end
         if not cut.start < middle < cut.end:
             return False
@@ -349,52 +361,11 @@ class SpoolSender:
             replace(whole, seq=first, end=middle, last=False),
             replace(whole, seq=first + 1, start=middle),
         )
-        self._built = None
+        self._builder.forget()
         self.progress.cut = self._log.last
         return True
 
-    def _free(self, now: float, *, tight: bool) -> None:
-        """Delete segments that are committed and have been kept long enough."""
-        progress = self.progress
-        first_open = self._log.cuts.get(progress.committed + 1)
-        needed = self._cursor.segment
-        if first_open is not None:
-            # Cuts made of a divided one may lie before it.
-            needed = min(self._log.cuts[seq].start.segment for seq in self._uncommitted())
-        for number in range(self._freed_to + 1, needed):
-            self._committed_at.setdefault(number, now)
-        for number, since in sorted(self._committed_at.items()):
-            if not tight and now - since < KEEP_S:
-                break
-            fail("shipper.before_free")
-            (self.folder / segment_name(number)).unlink(missing_ok=True)
-            del self._committed_at[number]
-            self._freed_to = number
-            while (
-                progress.freed < progress.committed
-                and self._log.cuts[progress.freed + 1].start.segment <= number
-            ):
-                progress.freed += 1
-
-    def _uncommitted(self) -> range:
-        return range(self.progress.committed + 1, self._log.last + 1)
-
-    def _well(self) -> None:
-        self._paused_until = 0.0
-        if self._backoff.failures == 0:
-            self._say("", "")
-
-    def _say(self, code: str, text: str) -> None:
-        if code != self.progress.problem_code and text:
-            log.warning("%s: %s (%s)", self.meta.run, text, code)
-        self.progress.problem, self.progress.problem_code = text, code
-
-    def _keep_progress(self, now: float) -> None:
-        if self.progress == self._stored or (now < self._store_at and not self.progress.ended):
-            return
-        store_progress(self.folder, self.progress)
-        self._stored = replace(self.progress)
-        self._store_at = now + PROGRESS_INTERVAL_S
-
-
-_NO_LIMITS = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
+    def _count_damage(self) -> None:
+        progress, reader = self.progress, self._reader
+        progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
+        progress.missing_segments = max(progress.missing_segments, len(reader.missing))

@@ -57,6 +57,11 @@ def _batches_in(body: bytes, limits: Limits) -> Iterator[bytes]:
         offset += length
 
 
+def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+    """32 hex digits that name a batch's content, however it was compressed."""
+    return hashlib.blake2b(decompress(raw, limits), digest_size=16).hexdigest()
+
+
 def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The msgpack bytes of an encoded batch, whether it was compressed or not.
 
@@ -83,8 +88,3 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except zstandard.ZstdError as error:
         raise bad("bad_compression", f"the zstd frame cannot be read: {error}") from None
     return b"".join(parts)
-
-
-def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
-    """32 hex digits that name what an encoded batch holds, however it is compressed."""
-    return hashlib.blake2b(decompress(raw, limits), digest_size=16).hexdigest()

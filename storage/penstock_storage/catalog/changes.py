@@ -12,9 +12,12 @@ from typing import Any
 
 from penstock_storage.interface import RunChange
 
-__all__ = ["apply_change"]
+__all__ = ["SILENT", "apply_change", "hear_again"]
 
 Row = dict[str, Any]
+
+SILENT = "silent"
+"""In `info` of a run that was marked crashed because nothing was heard of it."""
 
 _RULES = "define_metric"
 _TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
@@ -32,11 +35,19 @@ def apply_change(row: Row, change: RunChange) -> None:
         if version <= versions.get(slot, []):
             continue
         versions[slot] = version
+        if path == ("state",):  # its own word wins over what was guessed from its silence
+            hear_again(row)
         *parents, last = path
         target = row
         for parent in parents:
             target = target.setdefault(parent, {})
         target[last] = value
+
+
+def hear_again(row: Row) -> None:
+    """The run is not taken for dead any more."""
+    row["silent"] = False
+    row["info"].pop(SILENT, None)
 
 
 def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -23,7 +23,7 @@ _PART = 5_000
 _CHUNK = 2_000  # SQLite takes 32,766 values in a statement, PostgreSQL's driver 32,767
 
 select_runs = select(
-    *(column for column in runs.c if column.name != "versions"),
+    *(column for column in runs.c if column.name not in ("versions", "silent")),
     projects.c.entity,
     projects.c.project.label("project_name"),
 ).join(projects, runs.c.project == projects.c.number)

@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from sqlalchemy import func, select, tuple_
 
-from penstock_storage.catalog import restore, tables, updates
+from penstock_storage.catalog import clock, restore, silence, tables, updates
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_runs
 from penstock_storage.catalog.lookups import (
@@ -104,10 +104,33 @@ class SqlCatalog:
             async with self._database.writing() as connection:
                 await updates.change_runs(connection, changes, now)
 
-    async def touch_runs(self, runs: Sequence[int], now: int) -> None:
-        if runs:
-            async with self._database.writing() as connection:
-                await updates.touch_runs(connection, runs, now)
+    async def touch_runs(self, runs: Sequence[int], now: int) -> list[RunRef]:
+        if not runs:
+            return []
+        async with self._database.writing() as connection:
+            heard = await updates.touch_runs(connection, runs, now)
+            return list((await silence.refs_of(connection, heard)).values())
+
+    async def silent_runs(self, before: int) -> dict[RunRef, int]:
+        async with self._database.reading() as connection:
+            return await silence.silent_runs(connection, before)
+
+    async def silence_runs(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
+        if not runs:
+            return []
+        async with self._database.writing() as connection:
+            silenced = await updates.silence_runs(connection, runs, before, now)
+            return list((await silence.refs_of(connection, silenced)).values())
+
+    # -- the clock
+
+    async def clock(self) -> int:
+        async with self._database.reading() as connection:
+            return await clock.read(connection)
+
+    async def set_clock(self, at: int) -> None:
+        async with self._database.writing() as connection:
+            await clock.advance(self._database, connection, at)
 
     # -- reading
 
@@ -157,6 +180,18 @@ class SqlCatalog:
     async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
         async with self._database.reading() as connection:
             return await find_run_numbers(connection, project, names)
+
+    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, int]:
+        by_project: dict[tuple[str, str], list[str]] = {}
+        for ref in refs:
+            by_project.setdefault((ref.entity, ref.project), []).append(ref.run)
+        found: dict[RunRef, int] = {}
+        async with self._database.reading() as connection:
+            projects = await find_projects(connection, by_project)
+            for (entity, project), number in projects.items():
+                numbers = await find_run_numbers(connection, number, by_project[entity, project])
+                found |= {RunRef(entity, project, run): n for run, n in numbers.items()}
+        return found
 
     async def project_number(self, entity: str, project: str) -> int | None:
         async with self._database.reading() as connection:

@@ -25,9 +25,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
+    text,
 )
 
 __all__ = [
+    "GOING_ON",
     "MAX_LANE",
     "MAX_NUMBER",
     "api_keys",
@@ -42,6 +45,8 @@ __all__ = [
 
 MAX_NUMBER = 2**32 - 1
 MAX_LANE = 2**16 - 1
+GOING_ON = ("running", "preempting")
+"""States of runs that have not ended."""
 
 
 class Json(TypeDecorator[Any]):
@@ -109,6 +114,9 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+_GOES_ON = text(f"state IN {GOING_ON}")
+
+# `silent`: taken for crashed because nothing was heard of it; it may yet be heard of.
 # `versions` says for each field, and each key of a JSON column, what (started, seq, index) set it.
 runs = _table(
     "runs",
@@ -128,9 +136,11 @@ runs = _table(
     _time("created_at"),
     _time("updated_at"),
     _tick(),
+    Column("silent", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("project", "run"),
     Index("runs_by_tick", "project", "tick"),
     Index("runs_by_age", "project", "created_at", "number"),
+    Index("runs_going_on", "number", sqlite_where=_GOES_ON, postgresql_where=_GOES_ON),
 )
 
 keys = _table(

@@ -13,18 +13,18 @@ from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
-from penstock_storage.catalog.changes import apply_change
+from penstock_storage.catalog.changes import SILENT, apply_change, hear_again
 from penstock_storage.catalog.lookups import chunks
-from penstock_storage.catalog.tables import projects, runs
+from penstock_storage.catalog.tables import GOING_ON, projects, runs
 from penstock_storage.interface import RunChange
 
-__all__ = ["change_runs", "stamp_new_runs", "touch_runs"]
+__all__ = ["change_runs", "silence_runs", "stamp_new_runs", "touch_runs"]
 
 Row = dict[str, Any]
 
 _CHANGEABLE = (
     "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
-    "versions", "updated_at", "tick",
+    "versions", "updated_at", "tick", "silent",
 )  # fmt: skip
 
 
@@ -44,17 +44,21 @@ async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange],
         await _write(connection, rows)
 
 
-async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> None:
-    """Move `updated_at` of these runs forward to `now`."""
+async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> list[int]:
+    """Move `updated_at` of these runs forward to `now`; returns those that were silent, and run
+    again."""
     behind: dict[int, list[int]] = {}
+    silent: list[int] = []
     for chunk in chunks(sorted(set(numbers))):
         query = (
-            select(runs.c.number, runs.c.project)
+            select(runs.c.number, runs.c.project, runs.c.silent)
             .where(runs.c.number.in_(chunk), runs.c.updated_at < now)
             .order_by(runs.c.number)
         )
-        for number, project in await connection.execute(query.with_for_update()):
+        for number, project, is_silent in await connection.execute(query.with_for_update()):
             behind.setdefault(project, []).append(number)
+            if is_silent:
+                silent.append(number)
     ticks = await _next_ticks(connection, behind, now)
     for project, touched in behind.items():
         for chunk in chunks(touched):
@@ -63,6 +67,33 @@ async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now:
                 .where(runs.c.number.in_(chunk))
                 .values(updated_at=now, tick=ticks[project])
             )
+    rows = await _locked(connection, silent) if silent else []
+    for row in rows:
+        row["state"] = "running"
+        hear_again(row)
+    if rows:
+        await _write(connection, rows)
+    return silent
+
+
+async def silence_runs(
+    connection: AsyncConnection, numbers: Collection[int], before: int, now: int
+) -> list[int]:
+    """Mark those of these runs crashed that go on by their state and were not heard of since
+    `before`; returns them. Their `updated_at` stays: it says when they were heard of last."""
+    rows = [
+        row
+        for row in await _locked(connection, sorted(numbers))
+        if row["state"] in GOING_ON and row["updated_at"] < before
+    ]
+    ticks = await _next_ticks(connection, {row["project"] for row in rows}, now)
+    for row in rows:
+        row["tick"] = ticks[row["project"]]
+        row["state"], row["silent"] = "crashed", True
+        row["info"][SILENT] = True
+    if rows:
+        await _write(connection, rows)
+    return [row["number"] for row in rows]
 
 
 async def stamp_new_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> None:

@@ -52,3 +52,18 @@ def test_a_fault_that_is_not_known_is_said(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "here").write_text("explode")
     with pytest.raises(ValueError, match="explode"):
         failpoints.fail("here")
+
+
+def test_a_fault_for_something_happens_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "_FOLDER", str(tmp_path))
+    (tmp_path / "here").write_text("error bad for run1 7\nerror all of it for run2")
+    for _ in range(2):
+        with pytest.raises(OSError, match="bad"):
+            failpoints.fail("here", "run1", 7)
+        with pytest.raises(OSError, match="all of it"):
+            failpoints.fail("here", "run2", 1)
+    failpoints.fail("here", "run1", 77)
+    failpoints.fail("here", "run22", 1)
+    failpoints.fail("there", "run1", 7)

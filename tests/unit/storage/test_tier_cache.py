@@ -11,23 +11,23 @@ from penstock_storage.tier_cache import CachedTiers, TierCache
 def entry(cells: int) -> CachedTiers:
     ints, floats = np.arange(cells), np.zeros(cells)
     lane = np.zeros(cells, np.uint16)
-    columns = (ints, lane, floats, floats, floats, ints, ints, floats, ints, ints)
+    columns = (ints, ints, lane, floats, floats, floats, ints, ints, floats, ints, ints)
     return CachedTiers(Partials(*columns), [(1, 1, None)])
 
 
 def test_the_oldest_goes_when_there_is_no_room() -> None:
-    cache = TierCache(limit_bytes=25_000)
+    cache = TierCache(limit_bytes=27_000)
     cache.put("a", entry(100))
     cache.put("b", entry(100))
     cache.put("c", entry(100))
     assert cache.get("a") is not None
-    cache.put("d", entry(100))  # four times 7,900 bytes are too many
+    cache.put("d", entry(100))  # four times 8,700 bytes are too many
     assert cache.get("b") is None
     assert [cache.get(name) is not None for name in "acd"] == [True] * 3
 
 
 def test_an_entry_is_replaced_and_one_too_large_is_not_kept() -> None:
-    cache = TierCache(limit_bytes=25_000)
+    cache = TierCache(limit_bytes=27_000)
     for size in (100, 200, 100):
         cache.put("a", entry(size))
     for name in "bc":

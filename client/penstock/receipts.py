@@ -1,0 +1,201 @@
+"""What is remembered of a spool that is gone: which batches were sent, with their digests.
+
+`<root>/receipts/<writer>.receipt`, private, msgpack in zstd. Receipts let `penstock verify` compare
+what was sent with what is stored long after the data itself was freed. They are kept for 30 days, at
+most 10,000 of them, and do not count as spool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zstandard
+
+from penstock.meta import Meta, load_meta
+from penstock.progress import Progress, load_progress
+from penstock.root import folder_bytes, spools_in
+from penstock.shipper.cuts import Cut, CutLog
+from penstock.shipper.reader import SpoolReader
+from penstock.sums import KeySum, Sums, holds_all, sums_of
+from penstock.wire import Batch, batch_digest, encode_batch
+
+__all__ = ["UNKNOWN", "Receipt", "cuts_of", "keep_receipt", "receipts_in", "store_receipt"]
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = "0" * 16
+"""Stands for the digest of a batch whose cut was damaged, and rebuilt in other bytes perhaps."""
+
+_FOLDER = "receipts"
+_SUFFIX = ".receipt"
+_VERSION = 1
+_KEEP_S = 30 * 86_400.0
+_MOST = 10_000
+_SUMMED_BYTES = 16 << 20
+"""The shipper reads a small spool once more before it goes, to remember what each key came to."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One writer's sending. `digests` are 16 hexadecimal digits and `points` counts before repeats
+    within a batch were dropped; both by number, from 1 on. `voided`: numbers that hold nothing,
+    because their batch was refused (`refused`) or divided. `dropped`: rows that found no room."""
+
+    base_url: str
+    entity: str | None
+    project: str
+    run: str
+    writer: str
+    rank: int
+    started: int
+    digests: list[str]
+    points: list[int]
+    voided: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    dropped: int = 0
+    damaged_bytes: int = 0
+    is_complete: bool = False
+    """Whether all of it had been committed when this was written."""
+    sums: Sums | None = None
+
+    @property
+    def batches(self) -> int:
+        return len(self.digests)
+
+    @classmethod
+    def of_spool(cls, folder: Path) -> Receipt:
+        """Of a spool as it is now. Raises OSError or ValueError if it cannot be read."""
+        meta, progress, cuts = load_meta(folder), load_progress(folder), cuts_of(folder)
+        return cls._of(folder, meta, progress, cuts)
+
+    @classmethod
+    def _of(cls, folder: Path, meta: Meta, progress: Progress, cuts: dict[int, Cut]) -> Receipt:
+        ordered = [cuts[seq] for seq in sorted(cuts)]
+        kept = {int(path.stem) for path in folder.glob("rejected/*.batch")}
+        return cls(
+            base_url=meta.base_url,
+            entity=meta.entity,
+            project=meta.project,
+            run=meta.run,
+            writer=meta.writer,
+            rank=meta.rank,
+            started=meta.writer_started,
+            digests=[_digest(meta, cut)[:16] for cut in ordered],
+            points=[cut.points for cut in ordered],
+            voided=[cut.seq for cut in ordered if cut.kind == "void"],
+            refused=sorted(kept - set(progress.dead)),
+            dropped=progress.dropped,
+            damaged_bytes=progress.damaged_bytes,
+            is_complete=progress.done,
+        )
+
+
+def keep_receipt(root: Path, folder: Path) -> None:
+    """Remember a spool that is about to be removed. Never fails: the spool goes in any case."""
+    try:
+        receipt = Receipt.of_spool(folder)
+        cuts = cuts_of(folder)
+        if folder_bytes(folder) <= _SUMMED_BYTES and holds_all(folder, cuts):
+            receipt = replace(receipt, sums=sums_of(folder, cuts))
+        store_receipt(root, receipt)
+        _prune(root / _FOLDER)
+    except Exception:  # the seam: what is stored needs no receipt
+        log.exception("%s: no receipt could be kept", folder.name)
+
+
+def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
+    """Every receipt, and what would be the receipt of each spool that is still there, with it."""
+    spooled = set()
+    for folder in spools_in(root):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            receipt = Receipt.of_spool(folder)
+            spooled.add(receipt.writer)
+            yield receipt, folder
+    for path in sorted((root / _FOLDER).glob(f"*{_SUFFIX}")):
+        if path.stem not in spooled:
+            with contextlib.suppress(OSError, ValueError, zstandard.ZstdError):
+                yield _load(path.read_bytes()), None
+
+
+def cuts_of(folder: Path) -> dict[int, Cut]:
+    """The cuts of a spool by number, for whoever is not its shipper: changes nothing."""
+    return CutLog(folder, SpoolReader(folder).first(), load_progress(folder).cut).cuts
+
+
+def _digest(meta: Meta, cut: Cut) -> str:
+    """The digest of a batch; that of a voided number is made again, from nothing."""
+    if cut.rebuilt:
+        return UNKNOWN
+    if cut.digest:
+        return cut.digest
+    batch = Batch(
+        project=meta.project,
+        run=meta.run,
+        writer=meta.writer,
+        seq=cut.seq,
+        writer_started=meta.writer_started,
+        entity=meta.entity,
+        rank=meta.rank,
+        acked=cut.acked,
+        sent_at=cut.sent_at,
+        client=cut.client,
+    )
+    return batch_digest(encode_batch(batch))
+
+
+def store_receipt(root: Path, receipt: Receipt) -> None:
+    """Write a receipt, whole or not at all."""
+    folder = root / _FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    fields = {name: value for name, value in asdict(receipt).items() if name != "sums"}
+    fields["digests"] = bytes.fromhex("".join(receipt.digests))
+    if receipt.sums is not None:
+        fields["sums"] = [receipt.sums.points, receipt.sums.values]
+    packed = msgpack.packb({"v": _VERSION, **fields})
+    final = folder / f"{receipt.writer}{_SUFFIX}"
+    unfinished = final.with_suffix(f".{os.getpid()}.tmp")
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(zstandard.ZstdCompressor().compress(packed))
+    unfinished.rename(final)
+
+
+def _load(data: bytes) -> Receipt:
+    """Raises ValueError for what is no receipt, or one of a newer version."""
+    try:
+        fields: dict[str, Any] = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
+        if fields.pop("v") != _VERSION:
+            raise ValueError("a receipt of another version")
+        digests = fields.pop("digests").hex()
+        sums = fields.pop("sums", None)
+        return Receipt(
+            **fields,
+            digests=[digests[at : at + 16] for at in range(0, len(digests), 16)],
+            sums=None if sums is None else Sums(*map(_sums, sums)),
+        )
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"no receipt: {error}") from None
+
+
+def _sums(found: dict[str, list[Any]]) -> dict[str, KeySum]:
+    return {key: KeySum(*own) for key, own in found.items()}
+
+
+def _prune(folder: Path) -> None:
+    ages = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            ages.append((path.stat().st_mtime, path))
+    ages.sort(reverse=True)
+    oldest = time.time() - _KEEP_S
+    for place, (changed_at, path) in enumerate(ages):
+        if place >= _MOST or changed_at < oldest:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""What a person should know of a spool, in words: for the training's terminal and `penstock status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from penstock.backlog import backlog, size_text
+from penstock.launch import is_shipper_running
+from penstock.progress import Progress
+
+__all__ = ["left_text", "remarks"]
+
+
+def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
+    """A short name and a sentence for everything that was refused, damaged or lost."""
+    rejected = folder / "rejected"
+    if progress.rejected:
+        what = _counted(progress.rejected, "batch", "batches")
+        yield "rejected", f"the server refused {what}; kept in {rejected}"
+    if progress.dead:
+        what = _counted(len(progress.dead), "batch", "batches")
+        yield (
+            "dead",
+            f"the server could not process {what}; kept in {rejected}, "
+            "replay on the server with: penstock dead replay",
+        )
+    if progress.damaged_bytes or progress.missing_segments:
+        missing = _counted(progress.missing_segments, "segment", "segments")
+        yield (
+            "damaged",
+            f"damaged on this disk: {size_text(progress.damaged_bytes)}, {missing} missing; "
+            f"the rest of {folder} is sent",
+        )
+    if progress.damaged_cuts:
+        lines = _counted(progress.damaged_cuts, "line", "lines")
+        yield "cuts", f"{lines} of {folder / 'cuts'} damaged and rebuilt; no rows are lost by that"
+    if progress.lost_batches:
+        what = _counted(progress.lost_batches, "batch", "batches")
+        yield (
+            "lost",
+            f"the server's store lacks {what} with {progress.lost_points} points "
+            "that are no longer kept here",
+        )
+
+
+def left_text(folder: Path, progress: Progress) -> str:
+    """What of a finished run is not stored yet, why, and how it will be sent."""
+    try:
+        left = str(backlog(folder, progress))
+    except OSError as error:
+        left = f"an unknown rest ({error.strerror or error})"
+    reason = progress.problem or "the server has not stored everything yet"
+    try:
+        is_sending = is_shipper_running(folder.parent)
+    except OSError:
+        is_sending = False
+    if progress.problem_code in ("no_key", "unauthorized"):
+        how = "is sent once there is a key"
+    elif is_sending:
+        how = "is sent in the background, or by: penstock sync"
+    else:
+        how = "is sent by the next run here, or by: penstock sync"
+    return f"{reason}; {left} not stored yet; it is kept in {folder} and {how}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

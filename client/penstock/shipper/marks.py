@@ -1,0 +1,98 @@
+"""What the server says of one writer: what is queued, what the store has, and in which of them.
+
+`committed` only grows as long as queue and store are the same. If it falls, or another store
+answers, the store was replaced by an older copy: the lower mark is taken and what is still held is
+sent again. What is no longer held is counted, and the server is told not to wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from penstock.progress import Progress
+from penstock.shipper.cuts import CutLog
+
+__all__ = ["Marks"]
+
+log = logging.getLogger(__name__)
+
+
+class Marks:
+    """Keeps one spool's `progress` in step with the replies."""
+
+    def __init__(self, run: str, progress: Progress, cuts: CutLog) -> None:
+        self.count = 0
+        """How many replies were taken in."""
+        self.advanced_at = time.monotonic()
+        """When the store was last seen to have taken something."""
+        self._run = run
+        self._progress = progress
+        self._cuts = cuts
+        self._told: tuple[str, str, int] | None = None
+
+    def needs_telling(self, reply: dict[str, Any]) -> bool:
+        """Whether the server waits for freed numbers and was not told so yet."""
+        committed = self._committed(reply)
+        if committed is None or committed >= self._progress.freed:
+            return False
+        return self._told != self._place(reply)
+
+    def learn(self, reply: dict[str, Any]) -> None:
+        """Take in what a reply says of queue, store and committed."""
+        self.count += 1
+        progress = self._progress
+        committed = self._committed(reply)
+        if committed is not None:
+            store = str(reply.get("store") or "")
+            replaced = bool(store and progress.store and store != progress.store)
+            fallen = replaced or committed < progress.heard
+            if committed < progress.freed and self._told != self._place(reply):
+                self._count_lost(committed)
+                self._told = self._place(reply)
+            if committed > progress.heard:
+                self.advanced_at = time.monotonic()
+            progress.heard = committed
+            progress.committed = max(committed, progress.freed)
+            progress.store = store or progress.store
+            if fallen and progress.committed < progress.queued:
+                log.warning("%s: the store has less, sending from %d", self._run, committed + 1)
+                self.send_again()
+        queue = str(reply.get("queue") or "")
+        if queue and progress.queue and queue != progress.queue:
+            log.warning("%s: another queue answers, sending again", self._run)
+            self.send_again()
+        progress.queue = queue or progress.queue
+        progress.queued = max(progress.queued, progress.committed)
+        if progress.heard < self._cuts.last:
+            progress.done = False
+
+    def send_again(self) -> None:
+        """Everything that is not committed."""
+        self._progress.queued = self._progress.committed
+
+    def _committed(self, reply: dict[str, Any]) -> int | None:
+        """What is committed by this reply; None if it does not say."""
+        committed = reply.get("committed")
+        if isinstance(committed, int):
+            return min(committed, self._cuts.last)
+        store = str(reply.get("store") or "")
+        # Another store, of which the queue knows nothing yet: it is taken to have nothing.
+        return 0 if store and self._progress.store and store != self._progress.store else None
+
+    def _place(self, reply: dict[str, Any]) -> tuple[str, str, int]:
+        progress = self._progress
+        store, queue = str(reply.get("store") or ""), str(reply.get("queue") or "")
+        return store or progress.store, queue or progress.queue, progress.freed
+
+    def _count_lost(self, committed: int) -> None:
+        progress = self._progress
+        lost = range(committed + 1, progress.freed + 1)
+        points = sum(self._cuts.cuts[seq].points for seq in lost)
+        progress.lost_batches = max(progress.lost_batches, len(lost))
+        progress.lost_points = max(progress.lost_points, points)
+        log.error(
+            "%s: the store lacks %d batches with %d points that are no longer kept here",
+            self._run, len(lost), points,
+        )  # fmt: skip

@@ -1,0 +1,66 @@
+"""What a shipper knows of a spool that it takes up: its cuts and its progress, mended if need be.
+
+Either file may be damaged or older than the spool. The segments that are left, the cuts, and the
+server's replies say the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from penstock.progress import Progress
+from penstock.shipper.batches import NO_LIMITS
+from penstock.shipper.cuts import CutLog
+from penstock.shipper.gather import gather
+from penstock.shipper.reader import SpoolReader
+from penstock.shipper.rejects import Rejects
+
+__all__ = ["mend"]
+
+log = logging.getLogger(__name__)
+
+
+def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
+    """The cuts of a spool; `progress` is brought in line with them. Raises OSError."""
+    first = reader.first()
+    least = max(progress.cut, progress.queued, progress.committed)
+    cuts = CutLog(reader.folder, first, least)
+    progress.damaged_cuts = max(progress.damaged_cuts, cuts.damaged)
+    if cuts.rebuilt:
+        _look_into(cuts, reader)
+    segments = reader.segments()
+    oldest = segments[0] if segments else None
+    # What began in a segment that is gone can be sent no more. Normally it was committed; the
+    # server's next reply says if it was not.
+    gone = 0
+    while gone < cuts.last and (oldest is None or cuts.cuts[gone + 1].start.segment < oldest):
+        gone += 1
+    if not cuts.last and oldest is not None:
+        reader.missing.update(range(1, oldest))
+    progress.cut = cuts.last
+    progress.freed = max(progress.freed, gone)
+    progress.committed = max(progress.committed, progress.freed)
+    progress.queued = max(progress.queued, progress.committed)
+    # Where lines were lost, the end may have to be cut again.
+    progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)
+    progress.state = cuts.state or progress.state
+    if not progress.rejected and not progress.dead:
+        progress.rejected = rejects.count()
+    return cuts
+
+
+def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
+    """Find out what the lost lines said of rebuilt cuts, and keep them."""
+    mended = []
+    for cut in cuts.rebuilt:
+        if cut.kind == "rows":
+            found = gather(reader, cut.start, NO_LIMITS, stop=cut.end, abandoned=True)
+            columns = found.columns
+            cut = replace(cut, points=columns.points, last=found.ended, state=columns.state)
+        mended.append(cut)
+    try:
+        cuts.append(*mended)
+    except OSError as error:  # they are rebuilt the same way the next time
+        log.warning("%s: rebuilt cuts cannot be kept: %s", reader.folder.name, error)
+        cuts.put(*mended)

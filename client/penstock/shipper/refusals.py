@@ -1,0 +1,64 @@
+"""What a final refusal means for the batch that was refused.
+
+Only a refusal that Penstock itself worded, with a code of its own, condemns data. A page of a proxy,
+a wrong address or a version that the server does not speak yet is somebody's to mend; data waits.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from penstock.errors import Rejected
+from penstock.shipper.cuts import Cut
+from penstock.wire import VERSION
+
+__all__ = ["Refusal", "refusal_of", "version_problem"]
+
+_FINAL_STATUSES = frozenset({400, 403, 404, 413, 415, 422})
+
+
+class Refusal(Enum):
+    """What to do with the batch."""
+
+    KEY = auto()
+    """Nothing is wrong with it: another key is needed."""
+    TOO_LARGE = auto()
+    """Send it in smaller ones."""
+    CONFLICT = auto()
+    """The server has other bytes under its number: put it aside, the number is taken."""
+    TAKEN = auto()
+    """The server has its rows, or it has none: the number is taken, nothing is lost."""
+    FINAL = auto()
+    """Put it aside and void its number."""
+    WAIT = auto()
+    """Keep it and try again later."""
+
+
+def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
+    if error.status == 401:
+        return Refusal.KEY
+    if cut is None or error.code == "unknown_version":
+        return Refusal.WAIT
+    if error.status == 409:
+        return Refusal.TAKEN if cut.rebuilt or cut.kind != "rows" else Refusal.CONFLICT
+    if error.status == 413 and _can_shrink(cut):
+        return Refusal.TOO_LARGE
+    if cut.kind == "void" or error.code.startswith("http_"):
+        return Refusal.WAIT
+    return Refusal.FINAL if error.status in _FINAL_STATUSES else Refusal.WAIT
+
+
+def version_problem(error: Rejected) -> str:
+    """Who must be upgraded where two sides do not speak one version of the wire."""
+    spoken = [int(number) for number in re.findall(r"\d+", error.hint)]
+    if not spoken:
+        return f"the server does not speak wire version {VERSION}: upgrade the older side"
+    older, what = ("server", max(spoken)) if max(spoken) < VERSION else ("client", min(spoken))
+    return (
+        f"this client speaks version {VERSION} of the wire, the server {what}: upgrade the {older}"
+    )
+
+
+def _can_shrink(cut: Cut) -> bool:
+    return cut.kind == "rows" and cut.start < cut.end

@@ -1,0 +1,71 @@
+"""What a sender has to say: its progress on disk, and its problems in it and, once, in the log."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from penstock.progress import Progress, store_progress
+
+__all__ = ["Report"]
+
+log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_S = 1.0
+SAID_S = 10 * 60.0
+"""A problem that comes and goes is logged so often."""
+
+
+class Report:
+    """Keeps `progress` of one spool."""
+
+    def __init__(self, folder: Path, run: str, progress: Progress) -> None:
+        self.no_space = False
+        """Whether the disk is full, as far as this spool found."""
+        self._folder = folder
+        self._run = run
+        self._progress = progress
+        self._failing: set[str] = set()
+        self._silent_until: dict[str, float] = {}
+        self._stored: Progress | None = None
+        self._store_at = 0.0
+
+    def say(self, code: str, text: str) -> None:
+        """This is the problem now."""
+        now = time.monotonic()
+        if now >= self._silent_until.get(code, 0.0):
+            log.warning("%s: %s (%s)", self._run, text, code)
+            self._silent_until[code] = now + SAID_S
+        self._progress.problem, self._progress.problem_code = text, code
+
+    def well(self) -> None:
+        """There is no problem, but for those of the disk that are not mended yet."""
+        if not self._failing:
+            self._progress.problem = self._progress.problem_code = ""
+
+    def disk_failed(self, error: OSError, what: str = "spool") -> None:
+        self._failing.add(what)
+        self.no_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.say("disk", f"{self._folder} cannot be read or written: {error.strerror or error}")
+
+    def disk_works(self, what: str = "spool") -> None:
+        self._failing.discard(what)
+        self.no_space = self.no_space and bool(self._failing)
+
+    def keep(self, *, at_once: bool = False) -> None:
+        """Write the progress to disk if it changed, now and then. If that fails, nothing is lost:
+        the cuts and the server say the same, and it is tried again."""
+        now = time.monotonic()
+        if self._progress == self._stored or not (at_once or now >= self._store_at):
+            return
+        self._store_at = now + PROGRESS_INTERVAL_S
+        try:
+            store_progress(self._folder, self._progress)
+        except OSError as error:
+            self.disk_failed(error, "progress")
+            return
+        self.disk_works("progress")
+        self._stored = replace(self._progress)

@@ -1,0 +1,129 @@
+"""Signs of life: which runs are heard of, by data or by heartbeats, and which have fallen silent.
+
+A run goes on until it says that it ended. One whose host vanished never does; the owner of shard 0
+marks it crashed, and the next sign of life takes that back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+
+from penstock_common.keys import SHARDS, Keys, run_path, shard_of
+from penstock_storage.interface import Catalog, RunRef
+
+__all__ = ["Presence"]
+
+T = TypeVar("T")
+
+_DATA_EVERY_S, _HEARTBEAT_EVERY_S = 5.0, 30.0
+_TIMES_IN_SILENCE = 10
+"""Whatever the settings, a run that is heard of is noted so often before it counts as silent."""
+
+_BACKLOG_S = 30.0
+"""A batch that has been queued for so long may be the sign of life that is missed."""
+
+_FORGET_AFTER_S = 600.0
+_MOST_RUNS = 200_000
+_AT_ONCE = 1_000
+
+
+class Presence:
+    """Writes signs of life into the catalog, each run's at most every few seconds."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        catalog: Catalog,
+        owned: Mapping[int, int],
+        *,
+        silent_after_s: float,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._catalog = catalog
+        self._owned = owned
+        self._silent_after_s = silent_after_s
+        self._started = time.monotonic()
+        self._noted: dict[int, float] = {}
+        self._numbers: dict[RunRef, int] = {}
+
+    async def heard(self, runs: Iterable[int], *, every_s: float = _DATA_EVERY_S) -> list[RunRef]:
+        """These runs were heard of now; returns those that had been marked crashed for silence."""
+        now = time.time()
+        every_s = min(every_s, self._silent_after_s / _TIMES_IN_SILENCE)
+        due = [run for run in runs if self._noted.get(run, 0) < now - every_s]
+        if not due:
+            return []
+        back = await self._catalog.touch_runs(due, int(now * 1e6))
+        if len(self._noted) > _MOST_RUNS:
+            self._noted.clear()
+        self._noted.update(dict.fromkeys(due, now))
+        return back
+
+    async def read_heartbeats(self) -> list[RunRef]:
+        """Take over the heartbeats of the shards that this worker owns; returns as `heard`."""
+        alive: list[RunRef] = []
+        oldest = time.time() - _HEARTBEAT_EVERY_S
+        for shard in list(self._owned):
+            name = self._keys.heartbeats(shard)
+            beats: dict[Any, Any] = await self._redis.hgetall(name)
+            times = {path: int(at) / 1e6 for path, at in beats.items()}
+            alive += [_ref(path.decode()) for path, at in times.items() if at > oldest]
+            gone = [path for path, at in times.items() if at < time.time() - _FORGET_AFTER_S]
+            for paths in _parts(gone):
+                await self._redis.hdel(name, *paths)
+        new = [ref for ref in alive if ref not in self._numbers]
+        if len(self._numbers) > _MOST_RUNS:
+            self._numbers.clear()
+        self._numbers |= await self._catalog.numbers_of(new) if new else {}
+        numbers = [self._numbers[ref] for ref in alive if ref in self._numbers]
+        return await self.heard(numbers, every_s=_HEARTBEAT_EVERY_S)
+
+    async def bury(self) -> list[RunRef]:
+        """Mark the runs crashed that have been silent for too long; returns them.
+
+        Not soon after this process began, nor while batches wait: then it is here that something
+        was missed.
+        """
+        if time.monotonic() < self._started + self._silent_after_s or await self._has_backlog():
+            return []
+        now = time.time()
+        before = int((now - self._silent_after_s) * 1e6)
+        silent = await self._catalog.silent_runs(before)
+        buried: list[RunRef] = []
+        for refs in _parts(list(silent)):
+            beats = await self._beats(refs)
+            numbers = [silent[ref] for ref in refs if beats[ref] < before]
+            buried += await self._catalog.silence_runs(numbers, before, int(now * 1e6))
+        return buried
+
+    async def _beats(self, refs: Iterable[RunRef]) -> dict[RunRef, int]:
+        """When each of these runs' last heartbeat came (µs), 0 if none did."""
+        paths = {ref: run_path(*ref) for ref in refs}
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for path in paths.values():
+                pipeline.execute_command("HGET", self._keys.heartbeats(shard_of(path)), path)
+            found = await pipeline.execute()
+        return {ref: int(at or 0) for ref, at in zip(paths, found, strict=True)}
+
+    async def _has_backlog(self) -> bool:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for shard in range(SHARDS):
+                stream = self._keys.stream(shard)
+                pipeline.execute_command("XRANGE", stream, "-", "+", "COUNT", 1)
+            firsts = await pipeline.execute()
+        oldest_ms = (time.time() - min(_BACKLOG_S, self._silent_after_s)) * 1000
+        return any(first and int(first[0][0].partition(b"-")[0]) < oldest_ms for first in firsts)
+
+
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE))
+
+
+def _ref(path: str) -> RunRef:
+    return RunRef(*path.split("/"))

@@ -1,0 +1,104 @@
+"""Finds out when store or catalog were replaced by an older copy of themselves, and says so to all.
+
+A clock is kept in the catalog, the store and Redis, written in that order. So a store or catalog whose
+clock is behind Redis' was rolled back: the store gets a new id, by which clients see that they must
+send again what they still hold, and what Redis knew of committed batches is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from redis.asyncio import Redis
+
+from penstock_common.keys import SHARDS, Keys
+from penstock_common.metrics import WorkerMetrics
+from penstock_common.scripts import ADVANCE
+from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.names import reconcile
+
+__all__ = ["StoreClock"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class StoreClock:
+    """`store` is the id of the store that this worker's knowledge is true of, '' before `check`."""
+
+    def __init__(
+        self, redis: Redis, keys: Keys, points: PointStore, catalog: Catalog, metrics: WorkerMetrics
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._points = points
+        self._catalog = catalog
+        self._metrics = metrics
+        self._checking = asyncio.Lock()
+        self._connections = -1
+        self._highest = 0
+        self.store = ""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the store was reached through a new connection since it was checked: it may be
+        another one."""
+        return self._points.connections != self._connections
+
+    def doubt(self) -> None:
+        """Something went wrong: check before going on."""
+        self._connections = -1
+
+    async def check(self) -> bool:
+        """Compare the clocks; True if all that this worker knew of the store is void."""
+        async with self._checking:
+            names = (self._keys.clock(), self._keys.store())
+            found: list[Any] = await self._redis.mget(*names)
+            clock, published = found
+            self._highest = max(self._highest, int(clock or 0))
+            stored, kept = await self._points.clock(), await self._catalog.clock()
+            is_older = min(stored, kept) < self._highest
+            if is_older:
+                await self._renew(stored, kept)
+            store = await self._points.store_id()
+            told = published.decode() if published is not None else None
+            if is_older or (told is not None and told != store):
+                # What they say is true of another store.
+                await self._redis.delete(
+                    *(
+                        name
+                        for shard in range(SHARDS)
+                        for name in (
+                            self._keys.committed(shard),
+                            self._keys.digests(shard),
+                            self._keys.dead_marks(shard),
+                        )
+                    )
+                )
+            if told != store:
+                await self._redis.set(self._keys.store(), store)
+            is_other = self.store not in ("", store)
+            self.store = store
+            self._connections = self._points.connections
+            return is_other
+
+    async def advance(self) -> None:
+        """Set the clocks to now. The store was checked just before."""
+        at = max(time.time_ns() // 1000, self._highest + 1)
+        await self._catalog.set_clock(at)
+        await self._points.set_clock(at)
+        await self._redis.eval(ADVANCE, 1, self._keys.clock(), str(at))
+        self._highest = at
+
+    async def _renew(self, stored: int, kept: int) -> None:
+        what = "store" if stored < self._highest else "catalog"
+        behind_s = (self._highest - min(stored, kept)) / 1e6
+        _LOG.error("rolled_back what=%s behind_s=%.0f", what, behind_s)
+        self._metrics.rollbacks.inc()
+        await self._points.renew_id()
+        # Numbers that the copy does not know were given to names all the same.
+        await reconcile(self._catalog, self._points)
+        await self._catalog.set_clock(self._highest)
+        await self._points.set_clock(self._highest)
