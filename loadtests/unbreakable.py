@@ -17,14 +17,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 from benchmarks.stack import Stack, running
 
 from loadtests.native import Training, check_attempts
 from loadtests.trainer import TrainerPlan
-from penstock.progress import load_progress
 
 __all__ = ["main"]
 
@@ -86,13 +87,18 @@ class Demo:
     def _wait_stored(self) -> float:
         """How long it takes until something that is logged from now on is in the store."""
         started = time.monotonic()
-        folder = self._training.root / self._training.now.writers[0]
-        next_batch = load_progress(folder).cut + 1
-        while load_progress(folder).committed < next_batch:
-            if time.monotonic() > started + _BACK_S:
-                raise RuntimeError(f"nothing was stored for {_BACK_S:.0f} s")
+        attempt = self._training.now
+        step = attempt.plan.first_step + int(attempt.board.returned[0])
+        path = f"/v1/runs/local/{_PROJECT}/{attempt.plan.run_names[0]}"
+        headers = {"Authorization": f"Bearer {self._stack.api_key}"}
+        request = Request(self._stack.url + path, headers=headers)  # noqa: S310 (our own server)
+        while time.monotonic() < started + _BACK_S:
+            # While parts are away, there may be no answer, or a late one.
+            with suppress(OSError, ValueError), urlopen(request, timeout=5) as reply:  # noqa: S310
+                if (json.loads(reply.read()).get("last_step") or 0) > step:
+                    return time.monotonic() - started
             time.sleep(0.05)
-        return time.monotonic() - started
+        raise RuntimeError(f"nothing was stored for {_BACK_S:.0f} s")
 
 
 def _latencies(training: Training) -> str:
@@ -105,13 +111,18 @@ def _latencies(training: Training) -> str:
     return f"log() of {_KEYS} values, {len(took_us):,} calls: {shown}, max {took_us.max():,.0f} µs"
 
 
-def _verify(stack: Stack, run: str) -> bool | None:
+def _verify(stack: Stack, root: Path, run: str) -> bool | None:
     """What `penstock verify` says; None if this Penstock has no such command."""
     command = [sys.executable, "-m", "penstock.cli", "verify"]
     asked = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60)
     if asked.returncode:
         return None
-    environ = {**os.environ, "PENSTOCK_BASE_URL": stack.url, "PENSTOCK_API_KEY": stack.api_key}
+    environ = {
+        **os.environ,
+        "PENSTOCK_BASE_URL": stack.url,
+        "PENSTOCK_API_KEY": stack.api_key,
+        "PENSTOCK_DIR": str(root),
+    }
     print(f"\n$ penstock verify {run}", flush=True)
     return subprocess.run([*command, run], env=environ, timeout=300).returncode == 0
 
@@ -140,7 +151,7 @@ def main() -> int:
             print(f"\n{_latencies(training)}")
             found = asyncio.run(check_attempts(stack.store_url, stack.store_token, [training]))
             print(f"ledger: {found}")
-            verified = _verify(stack, f"local/{_PROJECT}/{plan.run_names[0]}")
+            verified = _verify(stack, root, f"local/{_PROJECT}/{plan.run_names[0]}")
         finally:
             training.end()
     return 0 if found.is_clean and verified is not False else 1
