@@ -224,8 +224,9 @@ class Run:
         self._writer.spool()
         speaks = self.is_primary
         about = {
-            # A rank that joins has a name of its own only if it was given one.
-            "name": self._name if speaks else self.settings.name,
+            "name": self.settings.name,
+            # Worth less than any name that was given, now or when the run began.
+            "default_name": self._name if speaks and not self.settings.name else None,
             "group": self.group,
             "job_type": self.job_type,
             "tags": list(self._tags) or None,

@@ -15,7 +15,7 @@ from penstock.errors import Rejected, Transient
 from penstock_common.metrics import AUTH_FAILURES, GatewayMetrics
 from penstock_common.payloads import encode_json
 
-__all__ = ["POINTS", "error_response", "json_response", "middleware"]
+__all__ = ["POINTS", "answer_expectation", "error_response", "json_response", "middleware"]
 
 POINTS = "points"
 """Where a handler says how many points or buckets its answer holds."""
@@ -56,6 +56,23 @@ def error_response(error: Rejected | Transient) -> web.Response:
     if isinstance(error, Rejected) and error.supported:
         fields["supported"] = error.supported
     return json_response({"error": fields}, error.status, headers)
+
+
+async def answer_expectation(request: web.Request) -> web.Response | None:
+    """Tells a client that waits with its body to go on. For routes that take one, in place of
+    aiohttp's own, which fails on an `Expect` that is not ASCII."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return error_response(
+            Rejected(
+                "the only expectation that is known here is 100-continue",
+                code="http_417",
+                status=417,
+                hint="Leave the Expect header out.",
+            )
+        )
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+    return None
 
 
 def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Middleware:

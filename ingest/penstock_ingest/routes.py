@@ -9,6 +9,7 @@ from aiohttp import web
 
 from penstock.wire import Limits
 from penstock_common.auth import Authenticator
+from penstock_common.http import answer_expectation
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.openapi import add_operations
 from penstock_ingest.append import Appender
@@ -59,8 +60,9 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.authenticator, parts.marks, parts.bodies, parts.status, parts.pace, parts.limits
     )
     runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
-    app.router.add_post("/v1/batches", batches.post)
-    app.router.add_post("/v1/heartbeats", heartbeats.post)
+    expect = answer_expectation
+    app.router.add_post("/v1/batches", batches.post, expect_handler=expect)
+    app.router.add_post("/v1/heartbeats", heartbeats.post, expect_handler=expect)
     app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
-    app.router.add_post("/v1/runs", runs.post)
+    app.router.add_post("/v1/runs", runs.post, expect_handler=expect)
     add_operations(app, OPERATIONS)

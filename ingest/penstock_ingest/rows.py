@@ -22,6 +22,7 @@ _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
 )
 _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
+_DEPTH = 100
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -69,7 +70,23 @@ def _parse(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(fields, dict):
         raise _bad("the body must be an object")
+    _check_depth(fields)
     return fields
+
+
+def _check_depth(fields: dict[str, Any]) -> None:
+    """Raises `Rejected` if it is nested deeper than every reader of it goes."""
+    level: list[Any] = [fields]
+    for _ in range(_DEPTH):
+        level = [
+            value
+            for each in level
+            for value in (each.values() if isinstance(each, dict) else each)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise _bad(f"the body is nested deeper than {_DEPTH} levels")
 
 
 def _entity(fields: dict[str, Any], limits: Limits) -> str | None:

@@ -24,7 +24,7 @@ RECORD_TYPES = frozenset(
 )
 """What a record can be:
 
-`run` {name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
+`run` {name?, default_name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
 `config` / `summary` {update: {key: JSON value}} set top-level keys, later (seq, index) wins;
 `state` {state: running | finished | failed | crashed, exit_code?};
 `value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
@@ -120,7 +120,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
     version = fields.get("v")
     if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
         raise Rejected(
-            f"wire version {version!r} is not known here",
+            f"wire version {show(version)} is not known here",
             code="unknown_version",
             status=415,
             hint=f"This server speaks {list(SUPPORTED_VERSIONS)}; update the older side.",
@@ -243,9 +243,10 @@ def _column(where: str, fields: Mapping[Any, Any], name: str) -> bytes:
 
 def _record(index: int, record: object, limits: Limits) -> dict[str, Any]:
     where = f"records[{index}]"
-    if not isinstance(record, dict) or record.get("t") not in RECORD_TYPES:
+    kind = record.get("t") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(kind, str) or kind not in RECORD_TYPES:
         raise bad("bad_record", f"{where} must be a map with t in {sorted(RECORD_TYPES)}")
-    kind = record["t"]
+    _check_plain(where, record)
     if kind in ("config", "summary") and not _is_str_map(record.get("update")):
         raise bad("bad_record", f"{where}.update must be a map with string keys")
     if kind == "value":
@@ -263,11 +264,30 @@ def _record(index: int, record: object, limits: Limits) -> dict[str, Any]:
                 raise bad("bad_record", f"{where}.{name} must be a string")
     if kind == "alert":
         _integer(record, "time", 0, MAX_STEP - 1)
-    if kind == "state" and record.get("state") not in _STATES:
-        raise bad("bad_record", f"{where}.state must be one of {sorted(_STATES)}")
+    if kind == "state":
+        state = record.get("state")
+        if not isinstance(state, str) or state not in _STATES:
+            raise bad("bad_record", f"{where}.state must be one of {sorted(_STATES)}")
     return record
 
 
+def _check_plain(where: str, record: dict[Any, Any]) -> None:
+    """What a record holds is kept as JSON: no bytes, and not deeper than every reader goes."""
+    level: list[Any] = [record]
+    for _ in range(_DEPTH):
+        inner: list[Any] = []
+        for each in level:
+            values = each.values() if isinstance(each, dict) else each
+            if bytes in {*map(type, each), *map(type, values)}:
+                raise bad("bad_record", f"{where} holds bytes; use strings")
+            inner += [value for value in values if isinstance(value, dict | list)]
+        if not inner:
+            return
+        level = inner
+    raise bad("bad_record", f"{where} is nested deeper than {_DEPTH} levels")
+
+
+_DEPTH = 128
 _STATES = frozenset({"running", "finished", "failed", "crashed", "preempting"})
 
 

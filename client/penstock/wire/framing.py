@@ -70,21 +70,14 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     if raw[:4] != _ZSTD_MAGIC:
         return raw
     allowed = min(limits.decoded_bytes, len(raw) * limits.compression_ratio)
+    decoder = zstandard.ZstdDecompressor()
     try:
         claimed = zstandard.frame_content_size(raw)
+        if claimed < 0:  # not declared: counted, because four bytes can stand for 128 KiB
+            claimed = len(decoder.stream_reader(raw).read(allowed + 1))
         if claimed > allowed:
             raise too_large("batch_too_large", claimed, allowed, "bytes after decompression")
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        parts, size = [], 0
-        # In steps, so that a frame without a declared size cannot expand unseen.
-        for start in range(0, len(raw), 65_536):
-            part = decoder.decompress(raw[start : start + 65_536])
-            size += len(part)
-            if size > allowed:
-                raise too_large("batch_too_large", size, allowed, "bytes after decompression")
-            parts.append(part)
-        if not decoder.eof or decoder.unused_data:
-            raise bad("bad_compression", "the zstd frame is cut short or has bytes after it")
+        return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise bad("bad_compression", f"the zstd frame cannot be read: {error}") from None
-    return b"".join(parts)
+        reason = f"the zstd frame is damaged, cut short or has bytes after it: {error}"
+        raise bad("bad_compression", reason) from None

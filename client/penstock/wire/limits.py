@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 
 from penstock.errors import Rejected
@@ -35,11 +36,15 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+# What is shown of a value is bounded before it is made: a sender may nest it very deep.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 80
+
 
 def show(value: object) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
-    text = repr(value)
+    text = _SHOWN.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -2,7 +2,8 @@
 
 Every field, and every top-level key of config, summary and info, remembers the (started, seq,
 index) that set it, and only a greater one sets it again. So any two orders of the same changes end
-in the same row. Pure.
+in the same row. A name that was only made up is worth less than any that was given, and the first
+one made up is kept: a job that is started again does not rename its run. Pure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ SILENT = "silent"
 """In `info` of a run that was marked crashed because nothing was heard of it."""
 
 _RULES = "define_metric"
+_MADE_UP_NAME = "default_name"
 _TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
 
 
@@ -28,9 +30,13 @@ def apply_change(row: Row, change: RunChange) -> None:
 
     `row` has the columns of the table `runs` by name. Raises `ValueError` for an unknown kind.
     """
-    version = [change.started, change.seq, change.index]
+    given = [change.started, change.seq, change.index]
+    made_up = [-each for each in given]
     versions: dict[str, list[int]] = row["versions"]
     for path, value in _assignments(change):
+        version = given
+        if path == (_MADE_UP_NAME,):
+            path, version = ("name",), made_up
         slot = "/".join(path)
         if version <= versions.get(slot, []):
             continue
@@ -73,7 +79,7 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def _run_assignment(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if name in _TEXT_FIELDS:
+    if name in _TEXT_FIELDS or name == _MADE_UP_NAME:
         yield (name,), "" if value is None else str(value)
     elif name == "tags":
         tags = value if isinstance(value, list | tuple) else [] if value is None else [value]

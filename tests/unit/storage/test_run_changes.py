@@ -23,7 +23,9 @@ UPDATES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         optional={"exit_code": st.integers()},
     ),
     "run": st.dictionaries(
-        st.sampled_from(["name", "group", "tags", "notes", "host", "define_metric", "exit_code"]),
+        st.sampled_from(
+            ["name", "default_name", "group", "tags", "notes", "host", "define_metric", "exit_code"]
+        ),
         JSON | st.lists(st.text(max_size=2), max_size=2),
         max_size=4,
     ),
@@ -35,7 +37,15 @@ UPDATES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 def empty_row() -> dict[str, Any]:
     texts = dict.fromkeys(("name", "state", "group", "job_type", "notes"), "")
-    return {**texts, "tags": [], "config": {}, "summary": {}, "info": {}, "versions": {}}
+    return {
+        **texts,
+        "tags": [],
+        "config": {},
+        "summary": {},
+        "info": {},
+        "versions": {},
+        "silent": False,
+    }
 
 
 def applied(changes: list[RunChange]) -> dict[str, Any]:
@@ -106,3 +116,13 @@ def test_what_each_kind_sets() -> None:
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(ValueError, match="metric"):
         applied([RunChange(1, 1, 1, 0, "metric", {})])
+
+
+def test_a_made_up_name_is_kept_until_one_is_given() -> None:
+    made_up = [
+        RunChange(1, started, 1, 0, "run", {"default_name": f"made-up-{started}"})
+        for started in (10, 20)
+    ]
+    given = RunChange(1, 5, 1, 0, "run", {"name": "mine"})
+    assert applied(made_up)["name"] == applied(made_up[::-1])["name"] == "made-up-10"
+    assert applied([given, *made_up])["name"] == applied([*made_up, given])["name"] == "mine"
