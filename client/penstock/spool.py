@@ -27,6 +27,7 @@ __all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
 LARGEST_SEGMENT_BYTES = 8 << 20
+_SEGMENTS_PER_ROOT = 64
 HEADROOM_BYTES = 1 << 20
 """What writers leave free on a disk: the shipper needs a little to make room there at all."""
 _LOOK_INTERVAL_S = 1.0
@@ -63,6 +64,9 @@ class Spool:
         self._look = look
         self._sequence = 0
         self._size = FIRST_SEGMENT_BYTES
+        # Small beside the limit: what writers fill just now cannot be freed to make room.
+        share = options.limit_bytes // _SEGMENTS_PER_ROOT
+        self._largest = min(LARGEST_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
         self._ready: Segment | None = None
         self._retired: list[Segment] = []
         self._no_room_until = 0.0
@@ -94,7 +98,7 @@ class Spool:
                 segment.publish()
                 # Under the lock: the thread numbers the next one after this.
                 self._sequence = segment.sequence
-                self._size = min(self._size * 2, LARGEST_SEGMENT_BYTES)
+                self._size = min(self._size * 2, self._largest)
                 self._wake.set()
         return segment
 

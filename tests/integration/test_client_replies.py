@@ -204,8 +204,7 @@ def test_an_unknown_version_waits_for_an_upgrade(
     writer = new_writer(tmp_path, ledger.url)
     folder = writer.spool().folder
     sender = sender_of(folder)
-    hint = f"This server speaks {spoken}; update the older side."
-    ledger.faults += [Fault(415, code="unknown_version", hint=hint)] * 3
+    ledger.faults += [Fault(415, code="unknown_version", supported=spoken)] * 3
     writer.log({"a": 1.0})
     drive(sender, lambda: sender.progress.problem_code == "unknown_version")
     assert f"upgrade the {older}" in sender.progress.problem

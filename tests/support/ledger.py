@@ -29,7 +29,7 @@ class Fault:
     drop: bool = False
     take: bool = False
     code: str = "fault"
-    hint: str = ""
+    supported: list[int] = field(default_factory=list)
     page: bool = False
     """Answered with an HTML page, as by a proxy that stands before it."""
 
@@ -131,7 +131,9 @@ class Ledger:
             if fault.page:
                 page = f"<h1>{fault.status}</h1>"
                 return web.Response(text=page, content_type="text/html", status=fault.status)
-            error = {"code": fault.code, "message": "as ordered", "hint": fault.hint}
+            error: dict[str, Any] = {"code": fault.code, "message": "as ordered", "hint": ""}
+            if fault.supported:
+                error["supported"] = fault.supported
             return web.json_response({"error": error}, status=fault.status, headers=fault.headers)
         return web.json_response(self._reply(batch.writer), status=202)
 

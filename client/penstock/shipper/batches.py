@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 
 from penstock.link import is_loopback
@@ -11,7 +10,7 @@ from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.reader import SpoolReader
-from penstock.wire import Batch, encode_batch
+from penstock.wire import Batch, batch_digest, encode_batch
 
 __all__ = ["NO_LIMITS", "BatchBuilder"]
 
@@ -47,8 +46,9 @@ class BatchBuilder:
             batch.records = [{"t": "state", "state": "crashed"}]
         elif found is not None:
             batch.frames, batch.records = found.columns.batch()
-        digest = hashlib.blake2b(encode_batch(batch), digest_size=16).hexdigest()
-        return encode_batch(batch, compress=self._compress), digest
+        plain = encode_batch(batch)
+        digest = batch_digest(plain)
+        return encode_batch(batch, compress=True) if self._compress else plain, digest
 
     def remember(self, cut: Cut, raw: bytes) -> None:
         self._built = (cut, raw)

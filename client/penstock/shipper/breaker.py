@@ -117,7 +117,8 @@ class Breaker:
             self.failures += 1
             self._era += 1
             self._probing = False
-            self._ready_at = now + at_least_s + self._jitter(0.0, ceiling_s)
+            ready_at = now + at_least_s + self._jitter(0.0, ceiling_s)
+            self._ready_at = max(self._ready_at, ready_at)
 
     def _unknown(self, era: int) -> None:
         """A request that ended by a fault of this program: somebody else may probe."""

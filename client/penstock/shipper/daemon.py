@@ -27,7 +27,7 @@ __all__ = ["Daemon"]
 log = logging.getLogger(__name__)
 
 _SCAN_S = 0.25
-_MEASURE_S = 5.0
+_MEASURE_S = 1.0
 _BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8

@@ -6,7 +6,6 @@ a wrong address or a version that the server does not speak yet is somebody's to
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
 
 from penstock.errors import Rejected
@@ -51,7 +50,7 @@ def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
 
 def version_problem(error: Rejected) -> str:
     """Who must be upgraded where two sides do not speak one version of the wire."""
-    spoken = [int(number) for number in re.findall(r"\d+", error.hint)]
+    spoken = error.supported
     if not spoken:
         return f"the server does not speak wire version {VERSION}: upgrade the older side"
     older, what = ("server", max(spoken)) if max(spoken) < VERSION else ("client", min(spoken))
