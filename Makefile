@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 SECONDS_OF_LOAD ?= 10
+MINUTES ?= 30
 SHAPE ?= all
 SCALE ?= 1
 SEED ?= $(shell date +%s)
@@ -13,7 +14,7 @@ STATIC := web/penstock_web/static/index.html
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev test test-all fuzz lint bench load wheel clean
+.PHONY: help setup up down dev test test-all fault fault-soak demo-faults fuzz lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +51,15 @@ test: setup ## everything that runs in a few minutes
 
 test-all: setup ## the rest too: browsers, kill -9, long ones
 	$(BIN)/pytest
+
+fault: setup ## break every part once, under load; ends with a table and a ledger each
+	$(BIN)/pytest tests/faults
+
+fault-soak: setup ## random faults, two at a time, for MINUTES=30 (SEED=… REPORT=file.md)
+	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --seed $(SEED) $(if $(REPORT),--report $(REPORT))
+
+demo-faults: setup ## watch a training log on while everything around it is killed (a minute)
+	$(BIN)/python -m loadtests.unbreakable
 
 fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)
 	@echo "FUZZ_SEED=$(SEED)"

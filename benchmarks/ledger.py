@@ -12,7 +12,7 @@ from benchmarks.generate import Shape, WriterPlan, expected, key_names
 from penstock_storage.connect import open_points
 from penstock_storage.interface import PointStore
 
-__all__ = ["Ledger", "check"]
+__all__ = ["Ledger", "check", "numbers_of", "stored_points"]
 
 _POINTS_AT_ONCE = 2_000_000
 
@@ -45,9 +45,9 @@ async def check(
     store = open_points(store_url, token)
     ledger = Ledger()
     try:
-        keys, runs = await _numbers(store, project)
+        keys, runs = await numbers_of(store, project)
         for group in _groups(shape, sent):
-            stored = await _stored(store, [runs[plan.run_name] for plan in group])
+            stored = await stored_points(store, [runs[plan.run_name] for plan in group])
             for plan in group:
                 _compare(ledger, shape, plan, sent[plan], stored, keys, runs)
         total = await store.query(
@@ -74,7 +74,7 @@ def _groups(shape: Shape, sent: Mapping[WriterPlan, int]) -> Iterator[list[Write
         yield group
 
 
-async def _numbers(store: PointStore, project: str) -> tuple[dict[str, int], dict[str, int]]:
+async def numbers_of(store: PointStore, project: str) -> tuple[dict[str, int], dict[str, int]]:
     """The project's keys and runs by name. Its entity is not asked: no two have it in these tests."""
     found = await store.query(
         "SELECT toString(kind) AS k, id, name FROM penstock.names FINAL WHERE project IN ("
@@ -88,7 +88,7 @@ async def _numbers(store: PointStore, project: str) -> tuple[dict[str, int], dic
     )
 
 
-async def _stored(
+async def stored_points(
     store: PointStore, runs: list[int]
 ) -> dict[tuple[int, str, int], tuple[object, ...]]:
     """(run, writer, key) -> (steps, values), as a reader sees them."""

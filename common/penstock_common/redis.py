@@ -5,16 +5,20 @@ A command that timed out may have happened. Only the caller knows whether it may
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError
 
 __all__ = ["connect"]
 
 
 def connect(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
     """A client for `redis://`, `rediss://` or `unix://`; replies are bytes."""
-    return Redis.from_url(
+    redis: Redis = Redis.from_url(
         url,
         decode_responses=False,
         retry=Retry(NoBackoff(), 0),
@@ -23,3 +27,20 @@ def connect(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
         max_connections=connections,
         health_check_interval=0,
     )
+    pool = redis.connection_pool
+    pool.connection_class = type("Connection", (_BrokenIsAnError, pool.connection_class), {})
+    return redis
+
+
+class _BrokenIsAnError(AbstractConnection):
+    """Writing to a connection that broke an instant ago is a `ConnectionError` like any other.
+
+    uvloop raises a RuntimeError then, which nobody who is ready for a lost Redis expects.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise ConnectionError(f"the connection to Redis broke: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "REPLAY",
+    "SIGN",
 ]  # fmt: skip
 
 # A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
@@ -83,6 +84,14 @@ end
 return {1, committed, incarnation, dead, seq}
 """
 )
+
+# KEYS: workers    ARGV: worker, now (s), time after which the others count as gone (s)
+# -> how many are alive
+SIGN = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('ZCARD', KEYS[1])
+"""
 
 # Epochs never repeat, even if Redis forgot them: they are at least the time in seconds. A worker that
 # was started again under its old name takes its shards back at once, under a new epoch.

@@ -24,6 +24,15 @@ def test_every_setting_is_in_the_manual(kind: type) -> None:
         assert each.metadata["help"] in text, each.name
 
 
+def test_what_proves_a_promise_exists() -> None:
+    """Every test file that docs/guarantees.md names is there; without a folder it is in tests/faults."""
+    named = set(re.findall(r"`((?:tests/)?[\w/]+\.py)`", (DOCS / "guarantees.md").read_text()))
+    root = DOCS.parent
+    paths = {name if name.startswith("tests/") else f"tests/faults/{name}" for name in named}
+    assert len(paths) > 10
+    assert not [path for path in sorted(paths) if not (root / path).exists()]
+
+
 def commands(page: str, program: str) -> list[str]:
     """The commands of a page that start with a program, as they stand."""
     blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)

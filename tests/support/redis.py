@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from penstock_common.redis import connect
 from penstock_server.redis_server import config, find_server
 
-__all__ = ["RedisHandle", "running_redis"]
+__all__ = ["RedisHandle", "follow", "populate", "running_redis"]
 
 _START_S = 10.0
 
@@ -83,3 +83,14 @@ async def running_redis(path: Path, *, maxmemory_bytes: int = 2**30) -> AsyncIte
             yield handle
         finally:
             await handle.stop()
+
+
+async def follow(redis: Redis, port: int | None) -> None:
+    """Make it a replica of the Redis at this port, or nobody's."""
+    master = ("NO", "ONE") if port is None else ("127.0.0.1", str(port))
+    await redis.execute_command("REPLICAOF", *master)  # type: ignore[no-untyped-call]
+
+
+async def populate(redis: Redis, count: int, size: int = 20) -> None:
+    """Give it so many keys that mean nothing, for what takes time per key or per byte."""
+    await redis.execute_command("DEBUG", "POPULATE", str(count), "filler", str(size))  # type: ignore[no-untyped-call]

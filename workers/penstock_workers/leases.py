@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_common.keys import SHARDS, Keys
-from penstock_common.scripts import ACQUIRE, RELEASE, RENEW
+from penstock_common.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 
 __all__ = ["Leases", "version", "versions"]
 
@@ -116,11 +116,8 @@ class Leases:
     async def _share(self) -> int:
         """How many shards each live worker should have at most."""
         now, workers = time.time(), self._keys.workers()
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.execute_command("ZREMRANGEBYSCORE", workers, "-inf", now - self._lease_s)
-            pipeline.execute_command("ZADD", workers, now, self.worker)
-            pipeline.execute_command("ZCARD", workers)
-            live = (await pipeline.execute())[-1]
+        gone_since = str(now - self._lease_s)
+        live = await self._redis.eval(SIGN, 1, workers, self.worker, str(now), gone_since)
         return -(-SHARDS // max(1, int(live)))
 
     async def _acquire(self, share: int) -> None:

@@ -1,0 +1,272 @@
+"""Row M1: random faults, two at a time, on a real `penstock up` under load, for as long as one likes.
+
+    PYTHONPATH=tests python -m faults.soak --minutes 30 [--seed N] [--report FILE]
+
+Each round has a load of its own, of trainings and of generated batches, both through a proxy, and ends
+with its ledger. The seed is printed: the same one draws the same faults. Leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+from benchmarks.ledger import Ledger
+from loadtests.native import shipper_of
+from support.faultload import FaultLoad, fault_load
+from support.proxy import Proxy, running_proxy
+from support.up import Up, start_up
+
+__all__ = ["Soak", "main"]
+
+_ROUND_S = 90.0
+_RECOVERY_S = 120.0
+_SAMPLE_S = 5.0
+_ROLES = ("gateway", "worker", "store", "redis")
+
+
+@dataclass
+class Soak:
+    """One installation, and what was done to it."""
+
+    up: Up
+    proxy: Proxy
+    rng: random.Random
+    folder: Path
+    faults: Counter[str] = field(default_factory=Counter)
+    rounds: list[Ledger] = field(default_factory=list)
+    batches: int = 0
+    rss: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    load: FaultLoad | None = None
+
+    def pids(self, role: str) -> list[int]:
+        """The processes that play this role now."""
+        with suppress(OSError, ValueError):
+            children = json.loads((self.up.folder / "ready.json").read_text())["children"]
+            return list(map(int, children.get(role, [])))
+        return []
+
+    # -- the faults
+
+    async def there(self, role: str) -> list[int]:
+        """The same, once there are any: what was killed takes a while to be started again."""
+        async with asyncio.timeout(_RECOVERY_S):
+            while not (pids := self.pids(role)):
+                await asyncio.sleep(0.05)
+        return pids
+
+    async def kill(self, role: str) -> None:
+        for pid in await self.there(role):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def freeze(self, role: str) -> None:
+        pids = await self.there(role)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(self.rng.uniform(0.2, 4))
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    async def kill_supervisor(self) -> None:
+        port = int(self.up.url.rpartition(":")[2])
+        self.up.stop(signal.SIGKILL)
+        self.up = await asyncio.to_thread(lambda: start_up(self.up.folder, port=port))
+
+    async def wipe_redis(self) -> None:
+        """Its files go while it stands still, then it dies: it starts again with nothing."""
+        for pid in await self.there("redis"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                queue = self.up.folder / "data" / "queue"
+                for path in queue.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                os.kill(pid, signal.SIGKILL)
+
+    async def kill_shipper(self) -> None:
+        assert self.load is not None
+        pid = shipper_of(self.load.training.root)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    async def restart_training(self) -> None:
+        assert self.load is not None
+        training = self.load.training
+        training.kill()
+        back = self.rng.randrange(100)
+        await asyncio.to_thread(lambda: training.restart(back=back))
+
+    async def link(self, what: str) -> None:
+        flow = self.rng.choice([self.proxy.up, self.proxy.down])
+        if what == "stalls":
+            flow.stall()
+        elif what == "is slow":
+            flow.delay_s = flow.jitter_s = 0.2
+        elif what == "is narrow":
+            flow.bytes_per_s = 65_536
+        elif what == "breaks midway":
+            flow.reset_after = self.rng.randrange(20_000)
+        else:
+            self.proxy.reset_all()
+        await asyncio.sleep(self.rng.uniform(0.2, 3))
+        self.proxy.well()
+
+    def choices(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        found: dict[str, Callable[[], Awaitable[None]]] = {
+            "kill -9 supervisor": self.kill_supervisor,
+            "Redis' folder deleted": self.wipe_redis,
+            "kill -9 shipper": self.kill_shipper,
+            "kill -9 training, restarted at a lower step": self.restart_training,
+        }
+        for role in _ROLES:
+            found[f"kill -9 {role}"] = lambda role=role: self.kill(role)  # type: ignore[misc]
+            found[f"SIGSTOP {role}"] = lambda role=role: self.freeze(role)  # type: ignore[misc]
+        for what in ("stalls", "is slow", "is narrow", "breaks midway", "is reset"):
+            found[f"link {what}"] = lambda what=what: self.link(what)  # type: ignore[misc]
+        return found
+
+    # -- the work
+
+    async def round(self, number: int, until: float) -> None:
+        """One load, faults until the round is over, and the ledger."""
+        folder = self.folder / f"round{number}"
+        store = f"unix://{self.up.folder / 'data' / 'run' / 'store.sock'}"
+        token = (self.up.folder / "data" / "secrets" / "store_token").read_text()
+        async with fault_load(self.proxy.url, self.up.api_key, store, token, folder) as load:
+            self.load = load
+            while time.monotonic() < until:
+                await self.strike()
+                await load.flowing(timeout_s=_RECOVERY_S)
+            found = await load.settle(_RECOVERY_S)
+            self.batches += load.generated.batches
+            self.load = None
+        self.rounds.append(found)
+        print(f"  round {number}: {load.report}: {found}", flush=True)
+
+    async def strike(self) -> None:
+        """Two different faults at once, each up to three times in a row."""
+        choices = self.choices()
+        pair = self.rng.sample(sorted(choices), 2)
+        times = [self.rng.choice([1, 1, 2, 3]) for _ in pair]
+        print("  " + " + ".join(f"{t} × {n}" for n, t in zip(pair, times, strict=True)), flush=True)
+
+        async def again(name: str, count: int) -> None:
+            for _ in range(count):
+                await choices[name]()
+                self.faults[name] += 1
+                await asyncio.sleep(self.rng.uniform(0, 0.5))
+
+        # One restarts what the other looks for: `up` first, alone.
+        if "kill -9 supervisor" in pair:
+            for name, count in zip(pair, times, strict=True):
+                await again(name, count)
+        else:
+            await asyncio.gather(*map(again, pair, times))
+
+    async def watch(self) -> None:
+        """Note how much memory each role takes."""
+        started = time.monotonic()
+        while True:
+            roles = {role: self.pids(role) for role in _ROLES}
+            roles["supervisor"] = [self.up.process.pid]
+            for role, pids in roles.items():
+                with suppress(psutil.Error):
+                    rss = sum(psutil.Process(pid).memory_info().rss for pid in pids)
+                    if pids:
+                        at = time.monotonic() - started
+                        self.rss.setdefault(role, []).append((at / 3_600, rss / 2**20))
+            await asyncio.sleep(_SAMPLE_S)
+
+    def report(self, seed: int, minutes: float) -> str:
+        """What happened, as Markdown."""
+        total = Ledger()
+        for found in self.rounds:
+            for name in ("points", "missing", "duplicate", "altered", "phantom"):
+                setattr(total, name, getattr(total, name) + getattr(found, name))
+        lines = [
+            f"{minutes:.0f} minutes, seed {seed}, {len(self.rounds)} rounds, two faults at a time:",
+            "",
+            "| fault | times |",
+            "|---|---|",
+            *(f"| {name} | {count} |" for name, count in sorted(self.faults.items())),
+            "",
+            "| batches of the generated load | points | missing | duplicate | altered | phantom |",
+            "|---|---|---|---|---|---|",
+            f"| {self.batches:,} | {total.points:,} | {total.missing} | {total.duplicate} "
+            f"| {total.altered} | {total.phantom} |",
+            "",
+            "| process | memory at the end | trend |",
+            "|---|---|---|",
+            *(_memory(role, samples) for role, samples in sorted(self.rss.items())),
+        ]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def is_clean(self) -> bool:
+        return bool(self.rounds) and all(found.is_clean for found in self.rounds)
+
+
+def _memory(role: str, samples: list[tuple[float, float]]) -> str:
+    hours, mib = np.array(samples).T
+    # Fresh processes grow until they are warm: half an hour says something, two minutes do not.
+    trend = f"{np.polyfit(hours, mib, 1)[0]:+.1f} MiB/h" if hours[-1] > 0.25 else "too short to say"
+    return f"| {role} | {mib[-1]:.0f} MiB | {trend} |"
+
+
+async def run(minutes: float, seed: int, report: Path | None) -> bool:
+    print(f"soak: {minutes:g} minutes, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
+        folder = Path(name)
+        (folder / "up").mkdir()
+        up = await asyncio.to_thread(start_up, folder / "up")
+        async with running_proxy(up.url, seed) as proxy:
+            soak = Soak(up, proxy, random.Random(seed), folder)
+            watching = asyncio.create_task(soak.watch())
+            end = time.monotonic() + minutes * 60
+            try:
+                number = 0
+                while time.monotonic() < end:
+                    await soak.round(number, min(end, time.monotonic() + _ROUND_S))
+                    number += 1
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+                if soak.up.process.poll() is None:
+                    await asyncio.to_thread(soak.up.stop)
+                text = soak.report(seed, minutes)
+                print(f"\n{text}", flush=True)
+                if report is not None:
+                    report.write_text(text)
+    return soak.is_clean
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--report", type=Path, help="also write the tables here, as Markdown")
+    options = parser.parse_args()
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    return 0 if asyncio.run(run(options.minutes, seed, options.report)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
