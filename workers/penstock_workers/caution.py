@@ -13,7 +13,7 @@ __all__ = ["Caution"]
 
 _NO_LIMIT = 1_000_000
 _STEP = 4
-_ENOUGH = 1_024
+_ENOUGH = 65_536
 """A shard whose parts have grown to this again is trusted."""
 
 
