@@ -3,6 +3,11 @@
 Owns where a blob lies, in a folder or a bucket, and that what lies there is what its name says: a
 blob appears only when all of it has come and its hash is right, and never changes. Paths are made
 of hashes alone, never of names that a user chose.
+
+Obstore is mostly called in threads of Python's, which end before the interpreter does. What its
+coroutines leave behind are native threads that still want to drop an object when their answer has been
+taken; if the interpreter is just ending, CPython before 3.14 ends such a thread, and Rust aborts the
+process over that.
 """
 
 from __future__ import annotations
@@ -95,7 +100,7 @@ class ObjectBlobStore:
     async def get(self, digest: str) -> Blob | None:
         with _sorted_errors():
             try:
-                found = await obstore.get_async(self._store, _path(digest))
+                found = await asyncio.to_thread(obstore.get, self._store, _path(digest))
             except (exceptions.NotFoundError, FileNotFoundError):
                 return None
             return Blob(found.meta["size"], _read(found))
@@ -103,14 +108,15 @@ class ObjectBlobStore:
     async def exists(self, digest: str) -> bool:
         with _sorted_errors():
             try:
-                await obstore.head_async(self._store, _path(digest))
+                await asyncio.to_thread(obstore.head, self._store, _path(digest))
             except (exceptions.NotFoundError, FileNotFoundError):
                 return False
             return True
 
     async def sizes(self) -> AsyncIterator[tuple[str, int]]:
         with _sorted_errors():
-            async for found in obstore.list(self._store, _PREFIX):
+            listed = iter(obstore.list(self._store, _PREFIX))
+            while (found := await asyncio.to_thread(next, listed, None)) is not None:
                 for meta in found:
                     digest = meta["path"].rpartition("/")[2]
                     if _DIGEST.fullmatch(digest):
@@ -118,7 +124,7 @@ class ObjectBlobStore:
 
     async def delete(self, digest: str) -> None:
         with _sorted_errors(), suppress(exceptions.NotFoundError, FileNotFoundError):
-            await obstore.delete_async(self._store, _path(digest))
+            await asyncio.to_thread(obstore.delete, self._store, _path(digest))
 
 
 class _Upload:
@@ -157,7 +163,8 @@ class _Upload:
 
 async def _read(found: obstore.GetResult) -> AsyncIterator[bytes]:
     with _sorted_errors():
-        async for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+        chunks = iter(found.stream(min_chunk_size=_CHUNK_BYTES))
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield bytes(chunk)
 
 

@@ -42,6 +42,15 @@ _TRANSIENT = {
 }
 
 
+_DISK = (
+    ("errno: 28", "out_of_space"), ("No space left on device", "out_of_space"),
+    ("errno: 30", "read_only"), ("Read-only file system", "read_only"),
+    ("errno: 13,", "read_only"), ("Permission denied", "read_only"),
+    ("errno: 5,", "disk_failed"), ("Input/output error", "disk_failed"),
+)  # fmt: skip
+"""What a disk says comes under many numbers."""
+
+
 def kind_of(code: int) -> str:
     """What went wrong in one word, for counting; `statement` if the statement itself is at fault."""
     return _TRANSIENT.get(code, "statement")
@@ -111,8 +120,8 @@ def stream_error(message: str, tag: str) -> bytes:
 
 def _sorted(code: int, message: str) -> Broken | Transient:
     reason = _TRANSIENT.get(code)
-    if reason is None and ("errno: 28" in message or "No space left on device" in message):
-        reason = "out_of_space"
+    if reason is None:
+        reason = next((kind for text, kind in _DISK if text in message), None)
     if reason is None:
         return Broken(f"the store refuses the statement: {message}")
     return Transient(message, code=f"store_{reason}")

@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from support.catalogs import NewUrl, opened
-from support.postgres import why_no_postgres
+from support.postgres import Postgres, why_no_postgres
 
 from penstock.errors import Broken, Rejected, Transient
+from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.tables import MAX_LANE
 from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
 
@@ -99,6 +100,16 @@ async def test_changes_merge_and_the_newest_wins(catalog: Catalog) -> None:
     assert (row.config["lr"], row.config["depth"], row.config["nul"]) == (0.2, 3, "\0é")
     assert math.isnan(row.config["nan"])
     assert (row.state, row.info, row.updated_at) == ("finished", {"exit_code": 0}, 6_000)
+
+
+async def test_text_loses_its_nuls_in_every_database(catalog: Catalog) -> None:
+    run = await new_run(catalog)
+    given = {"name": "a\0b", "notes": "\0", "group": "g\0", "tags": ["t\0"], "host": "h\0"}
+    await catalog.apply_changes([RunChange(run, 1, 1, 0, "run", given)], 2_000)
+    row = await catalog.run(REF)
+    assert row is not None
+    assert (row.name, row.notes, row.group) == ("ab", "", "g")
+    assert (row.tags, row.info["host"]) == (("t\0",), "h\0")  # JSON keeps them
 
 
 async def test_changes_are_applied_all_or_none(catalog: Catalog) -> None:
@@ -411,3 +422,25 @@ async def test_the_clock_only_goes_forward(catalog: Catalog) -> None:
     for at in (5, 10**16, 7):
         await catalog.set_clock(at)
     assert await catalog.clock() == 10**16
+
+
+async def test_a_database_that_cannot_keep_every_name_is_refused(postgres: Postgres) -> None:
+    url = await postgres.new_database(encoding="LATIN1")
+    with pytest.raises(Broken, match="UTF8, not in LATIN1"):
+        async with opened(url):
+            pass
+
+
+async def test_a_standby_is_no_refusal(postgres: Postgres) -> None:
+    """It takes over later: what it does not take now is not the fault of the data."""
+    url = await postgres.new_database()
+    async with opened(url) as catalog:
+        await new_run(catalog)
+    await postgres.set_read_only(url, True)
+    catalog = SqlCatalog(url)
+    with pytest.raises(Transient, match="read-only transaction"):
+        await new_run(catalog, "r2")
+    await catalog.close()
+    await postgres.set_read_only(url, False)
+    async with opened(url) as catalog:
+        await new_run(catalog, "r2")

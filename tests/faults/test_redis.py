@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import pytest_asyncio
 from benchmarks.ledger import Ledger
 from redis.exceptions import RedisError
+from support.disks import small_disk
 from support.faultload import FaultLoad, fault_load
 from support.redis import populate
 from support.stack import Stack, eventually, running_stack
@@ -156,19 +156,17 @@ async def test_redis_full(stack: Stack, tmp_path: Path, row: Callable[[str], Non
 async def test_disk_of_redis_full(stack: Stack, tmp_path: Path, row: Callable[[str], None]) -> None:
     """R5: the disk under Redis' append-only file fills up, and has room again."""
     async with stack.redis.client() as redis:
-        disk = tmp_path / "disk"
-        with small_disk(disk):
+        with small_disk(tmp_path / "disk", "24m") as disk:
             async with load_on(stack, tmp_path) as load:
                 await redis.config_set("appendonly", "no")
-                await redis.config_set("dir", str(disk))
+                await redis.config_set("dir", str(disk.folder))
                 await redis.config_set("appendonly", "yes")
                 await eventually(lambda: is_appending(stack))
-                filler = disk / "filler"
-                fill(filler)
+                disk.fill()
                 await load.until("refused")
                 with pytest.raises(RedisError, match="MISCONF"):
                     await redis.set("x", "y")
-                filler.unlink()
+                disk.make_room()
                 await load.flowing()
                 await judge(load, row)
             await redis.config_set("appendonly", "no")
@@ -227,30 +225,3 @@ def paused(stack: Stack) -> Iterator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    """A file system of 24 MiB, where this machine allows one."""
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(path)],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write until there is no room."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 65_536):
-                pass
-        except OSError:
-            return

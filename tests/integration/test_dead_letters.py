@@ -5,18 +5,15 @@ Where nearly everything fails, the shard stops instead, and goes on after the fi
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
+from support.letters import dead, dead_marks, letters
 from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker, metrics_of
 
@@ -60,38 +57,6 @@ async def send(stack: Stack, shape: Shape, project: str, batches: int) -> None:
         raws = [batch_bytes(shape, plan, seq, project=project) for seq in range(1, batches + 1)]
         status, reply = await stack.post(*raws)
         assert status == 202, reply
-
-
-async def dead(stack: Stack, *arguments: str) -> list[str]:
-    """The lines that `penstock dead …` prints."""
-    environ = {**os.environ, "PENSTOCK_REDIS_URL": stack.redis.url}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "penstock.cli", "dead", *arguments, "--settings",
-        env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, err.decode()
-    return out.decode().splitlines()
-
-
-async def letters(stack: Stack) -> int:
-    redis = stack.redis.client()
-    try:
-        return sum([await redis.xlen(KEYS.dead(shard)) for shard in range(16)])
-    finally:
-        await redis.aclose()
-
-
-async def dead_marks(stack: Stack) -> dict[str, str]:
-    redis = stack.redis.client()
-    try:
-        found: dict[str, str] = {}
-        for shard in range(16):
-            marks: Any = await redis.hgetall(KEYS.dead_marks(shard))
-            found |= {writer.decode(): seqs.decode() for writer, seqs in marks.items()}
-        return found
-    finally:
-        await redis.aclose()
 
 
 async def check(stack: Stack, shape: Shape, project: str, batches: int) -> ledger.Ledger:

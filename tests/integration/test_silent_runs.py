@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from benchmarks.generate import Shape, WriterPlan, batch_bytes
+from support.faultload import start_shipper
 from support.stack import Stack, eventually, running_stack
 
 from penstock_common.keys import Keys, run_path, shard_of
@@ -99,4 +106,66 @@ async def test_nothing_is_silent_while_batches_wait(stack: Stack) -> None:
     await redis.delete(KEYS.lease(shard))
     await redis.aclose()
     await becomes(stack, silent, "crashed")
+    assert await worker.stop() == 0
+
+
+# Logs once, and then nothing until its standard input ends.
+IDLE = """
+import sys, penstock
+with penstock.init(project={project!r}, id=sys.argv[1]) as run:
+    run.log({{"x": 1.0}})
+    sys.stdin.read()
+"""
+
+
+def start_idle(stack: Stack, root: Path, run: str) -> subprocess.Popen[bytes]:
+    environ = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
+        "PENSTOCK_BASE_URL": stack.urls[0],
+        "PENSTOCK_API_KEY": stack.api_key,
+        "PENSTOCK_DIR": str(root),
+        "PENSTOCK_SILENT": "1",
+        "XDG_CONFIG_HOME": str(root / "config"),
+    }
+    command = [sys.executable, "-c", IDLE.format(project=PROJECT), run]
+    return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE)
+
+
+async def test_the_shippers_heartbeats_keep_an_idle_run_alive(stack: Stack, tmp_path: Path) -> None:
+    """Two hosts with a run each that logs nothing; one freezes and loses its shipper."""
+    worker = await stack.start_worker(silent_after_s=4)
+    roots = {name: tmp_path / name for name in ("awake", "frozen")}
+    shippers, trainings = {}, {}
+    for name, root in roots.items():
+        root.mkdir(mode=0o700)
+        shippers[name] = start_shipper(root, heartbeat_s=0.5)
+        trainings[name] = start_idle(stack, root, name)
+    try:
+
+        async def are_known() -> bool:
+            refs = [RunRef("local", PROJECT, name) for name in roots]
+            return None not in [await stack.catalog.run(ref) for ref in refs]
+
+        await eventually(are_known, 30)
+        # Frozen first: a training that runs starts another shipper.
+        trainings["frozen"].send_signal(signal.SIGSTOP)
+        shippers["frozen"].kill()
+        shippers["frozen"].wait()
+        await becomes(stack, "frozen", "crashed")
+        assert (await state_of(stack, "frozen")).info["silent"] is True
+        assert (await state_of(stack, "awake")).state == "running"
+
+        shippers["frozen"] = start_shipper(roots["frozen"], heartbeat_s=0.5)
+        await becomes(stack, "frozen", "running")
+        assert "silent" not in (await state_of(stack, "frozen")).info
+        trainings["frozen"].send_signal(signal.SIGCONT)
+        for name, training in trainings.items():
+            await asyncio.to_thread(training.communicate, b"", 30)
+            assert training.returncode == 0
+            await becomes(stack, name, "finished")
+    finally:
+        for process in (*trainings.values(), *shippers.values()):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
     assert await worker.stop() == 0

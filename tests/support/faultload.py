@@ -125,13 +125,20 @@ async def fault_load(
 
 
 def start_shipper(
-    root: Path, *, stalled_s: float = 900.0, clock: Path | None = None
+    root: Path,
+    *,
+    stalled_s: float = 900.0,
+    heartbeat_s: float | None = None,
+    clock: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """The root's shipper, before any training would start one."""
     environ = {**os.environ, "PYTHONPATH": str(_TESTS)}
     return subprocess.Popen(
         command(
-            "penstock.shipper", str(root), "--idle-exit", "600", stalled_s=stalled_s, clock=clock
+            *("penstock.shipper", str(root), "--idle-exit", "600"),
+            stalled_s=stalled_s,
+            heartbeat_s=heartbeat_s,
+            clock=clock,
         ),
         env=environ,
         cwd=_TESTS.parent,

@@ -62,16 +62,25 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://tester@/{database}?host={self.folder}"
 
-    async def new_database(self) -> str:
+    async def new_database(self, *, encoding: str = "UTF8") -> str:
         """The URL of a new, empty database."""
         name = f"test{next(self._names)}"
+        await self._say(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
+        return self.url(name)
+
+    async def set_read_only(self, url: str, is_read_only: bool) -> None:
+        """Whether new connections to a database may only read, as those to a standby."""
+        name = url.partition("@/")[2].partition("?")[0]
+        value = "on" if is_read_only else "off"
+        await self._say(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+
+    async def _say(self, statement: str) -> None:
         engine = create_async_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as connection:
-                await connection.execute(text(f"CREATE DATABASE {name}"))
+                await connection.execute(text(statement))
         finally:
             await engine.dispose()
-        return self.url(name)
 
 
 @asynccontextmanager

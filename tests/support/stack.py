@@ -123,17 +123,27 @@ def _environ(settings: Mapping[str, object]) -> dict[str, str]:
 
 @asynccontextmanager
 async def running_stack(
-    path: Path, *, gateways: int = 1, workers: int = 1, **settings: object
+    path: Path,
+    *,
+    gateways: int = 1,
+    workers: int = 1,
+    catalog_folder: Path | None = None,
+    plain_store: bool = False,
+    **settings: object,
 ) -> AsyncIterator[Stack]:
-    """Redis, a store and a catalog below `path`; gateways in this process, workers in their own."""
+    """Redis, a store and a catalog below `path`; gateways in this process, workers in their own.
+
+    `catalog_folder` is where the catalog lies if it has a place of its own; `plain_store`: see
+    `running_store`.
+    """
     async with AsyncExitStack() as parts:
         redis = await parts.enter_async_context(running_redis(path))
-        store = await parts.enter_async_context(running_store(path))
+        store = await parts.enter_async_context(running_store(path, is_plain=plain_store))
         shared = {
             "redis_url": redis.url,
             "store_url": store.url,
             "store_token": store.token,
-            "catalog_url": f"sqlite+aiosqlite:///{path / 'catalog.db'}",
+            "catalog_url": f"sqlite+aiosqlite:///{(catalog_folder or path) / 'catalog.db'}",
             "secret": secrets.token_hex(16),
         }
         catalog = open_catalog(shared["catalog_url"])

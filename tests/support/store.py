@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from penstock.errors import Transient
 from penstock_storage.clickhouse import ClickHouse
@@ -30,6 +33,7 @@ class StoreHandle:
     path: Path
     process: asyncio.subprocess.Process
     arguments: list[str]
+    is_plain: bool = False
 
     @property
     def pid(self) -> int:
@@ -53,7 +57,7 @@ class StoreHandle:
 
     async def start_again(self) -> None:
         """Start it over the same folder, at the same address, and wait until it answers."""
-        self.process = await _spawn(self.token, self.arguments)
+        self.process = await _spawn(self.token, self.arguments, is_plain=self.is_plain)
         await _wait_until_ready(self)
 
 
@@ -64,8 +68,12 @@ async def start_store(
     memory_bytes: int = 2 * 2**30,
     port: int | None = None,
     socket_name: str = "store.sock",
+    is_plain: bool = False,
 ) -> StoreHandle:
-    """Start a store process over `path`/data and wait until it answers."""
+    """Start a store process over `path`/data and wait until it answers.
+
+    `is_plain`: that the mode of a file or folder means something to it even if we are root.
+    """
     token = secrets.token_hex(16) if token is None else token
     socket = path / socket_name
     if len(str(socket)) > 100:  # the kernel's limit for a socket's path is 107 bytes
@@ -75,8 +83,8 @@ async def start_store(
     ]  # fmt: skip
     if port is not None:
         arguments += ["--port", str(port)]
-    process = await _spawn(token, arguments)
-    handle = StoreHandle(f"unix://{socket}", token, path, process, arguments)
+    process = await _spawn(token, arguments, is_plain=is_plain)
+    handle = StoreHandle(f"unix://{socket}", token, path, process, arguments, is_plain)
     try:
         await _wait_until_ready(handle)
     except BaseException:
@@ -85,9 +93,14 @@ async def start_store(
     return handle
 
 
-async def _spawn(token: str, arguments: list[str]) -> asyncio.subprocess.Process:
+async def _spawn(token: str, arguments: list[str], *, is_plain: bool) -> asyncio.subprocess.Process:
+    plainly = []
+    if is_plain and os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("there is no setpriv command")
+        plainly = ["setpriv", "--bounding-set", "-dac_override"]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "penstock_storage.store_process", *arguments,
+        *plainly, sys.executable, "-m", "penstock_storage.store_process", *arguments,
         env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
     )  # fmt: skip
 
@@ -113,9 +126,12 @@ async def running_store(
     token: str | None = None,
     memory_bytes: int = 2 * 2**30,
     port: int | None = None,
+    is_plain: bool = False,
 ) -> AsyncIterator[StoreHandle]:
-    """A store process over `path`/data, stopped at the end."""
-    handle = await start_store(path, token=token, memory_bytes=memory_bytes, port=port)
+    """A store process over `path`/data, stopped at the end; see `start_store`."""
+    handle = await start_store(
+        path, token=token, memory_bytes=memory_bytes, port=port, is_plain=is_plain
+    )
     try:
         yield handle
     finally:

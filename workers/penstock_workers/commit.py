@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from redis.asyncio import Redis
 
-from penstock.errors import PenstockError, Transient
+from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
 from penstock_common.keys import Keys
 from penstock_storage.interface import Catalog, PointStore, RunRef
@@ -24,15 +24,25 @@ from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions
 from penstock_workers.prepare import Prepared
 from penstock_workers.presence import Presence
-from penstock_workers.queue import Queue
+from penstock_workers.queue import Entry, Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
 from penstock_workers.tiers import dirty_columns
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Refused"]
 
 _MOST_ROWS = 1_000_000
 """Rows per insert: more would not be one atomic part."""
+
+
+class Refused(Broken):
+    """A store does not take this commit, and never will: one of its entries may be at fault."""
+
+    def __init__(self, prepared: Prepared, reason: Broken) -> None:
+        super().__init__(str(reason))
+        self.entries: list[Entry] = prepared.entries
+        self.epochs = prepared.epochs
+        self.reason = reason
 
 
 class Committer:
@@ -65,14 +75,17 @@ class Committer:
     async def commit(self, prepared: Prepared) -> set[int]:
         """Store it all and free its entries; returns the shards that turned out to be another's.
 
-        Raises `Transient` or `Broken` if a store did not take it: then nothing was freed.
+        Raises `Transient` or `Refused` if a store did not take it: then nothing was freed.
         """
         self.number += 1
-        await self._store(prepared)
-        fail("worker.after_points")
-        await self._catalog_changes(prepared)
-        await self._require_same_store(prepared)
-        await self._store_applied(prepared)
+        try:
+            await self._store(prepared)
+            fail("worker.after_points")
+            await self._catalog_changes(prepared)
+            await self._require_same_store(prepared)
+            await self._store_applied(prepared)
+        except Broken as error:
+            raise Refused(prepared, error) from error
         fail("worker.before_settle")
         lost = await self._queue.settle(
             {

@@ -68,7 +68,7 @@ class Presence:
     async def read_heartbeats(self) -> list[RunRef]:
         """Take over the heartbeats of the shards that this worker owns; returns as `heard`."""
         alive: list[RunRef] = []
-        oldest = time.time() - _HEARTBEAT_EVERY_S
+        oldest = time.time() - min(_HEARTBEAT_EVERY_S, self._silent_after_s)
         for shard in list(self._owned):
             name = self._keys.heartbeats(shard)
             beats: dict[Any, Any] = await self._redis.hgetall(name)

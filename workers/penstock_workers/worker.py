@@ -19,7 +19,7 @@ from penstock_common.keys import SHARDS
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.settings import WorkerSettings
 from penstock_workers.caution import Caution
-from penstock_workers.commit import Committer
+from penstock_workers.commit import Committer, Refused
 from penstock_workers.compactor import Compactor
 from penstock_workers.gauges import ELECTED, Gauges
 from penstock_workers.leases import Leases
@@ -92,8 +92,10 @@ class Worker:
             ]
             while not stop.is_set():
                 try:
-                    await self._turn(stop)
-                    self._failures = 0
+                    try:
+                        await self._turn(stop)
+                    except Refused as refused:
+                        await self._blame(refused.entries, refused.epochs, refused.reason)
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     await self._recover(error, stop)
             await _end(beside)
@@ -113,6 +115,7 @@ class Worker:
         self._is_behind = self._is_full(entries)
         if not entries:
             await self._finish_commit()
+            self._failures = 0
             if shards and shards[0] in self._caution:
                 self._trust(shards[0])  # nothing is left in it that could fail
             else:
@@ -185,7 +188,11 @@ class Worker:
         try:
             timeout_s = self._settings.batch_timeout_s
             prepared = await prepare(entries, epochs, self._resolver, timeout_s=timeout_s)
-        except (Transient, Broken, RedisError, OSError, TimeoutError):
+        except Broken as error:
+            await self._finish_commit()
+            await self._blame(entries, epochs, error)
+            return None
+        except (Transient, RedisError, OSError, TimeoutError):
             raise
         except (Unusable, Rejected) as error:
             # A seam: a batch that cannot be processed must not stop those behind it.
@@ -194,6 +201,20 @@ class Worker:
             return None
         self._metrics.fold_seconds.observe(time.perf_counter() - started)
         return prepared
+
+    async def _blame(
+        self, entries: list[Entry], epochs: dict[int, int], error: BaseException
+    ) -> None:
+        """A store refuses these entries for good, and what was prepared beside them counts on them.
+
+        Only if the stores take another write is it the entries' fault; raises if they do not.
+        """
+        _LOG.warning("commit_refused entries=%d detail=%s", len(entries), error)
+        if await self._clock.check():
+            await self._forget()
+            return
+        await self._clock.advance()
+        await self._suspect(entries, epochs, error)
 
     async def _suspect(
         self, entries: list[Entry], epochs: dict[int, int], error: BaseException
@@ -238,6 +259,7 @@ class Worker:
         started = time.perf_counter()
         async with self._in_hand:
             lost = await self._committer.commit(prepared)
+        self._failures = 0
         self._dead_letters.passed(prepared.entries)
         for shard in [shard for shard in prepared.settled if shard in self._caution]:
             self._caution.passed(shard)

@@ -80,7 +80,8 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _run_assignment(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     if name in _TEXT_FIELDS or name == _MADE_UP_NAME:
-        yield (name,), "" if value is None else str(value)
+        # PostgreSQL cannot keep a NUL in text, and no name needs one.
+        yield (name,), "" if value is None else str(value).replace("\0", "")
     elif name == "tags":
         tags = value if isinstance(value, list | tuple) else [] if value is None else [value]
         yield (name,), [str(tag) for tag in tags]

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
@@ -33,6 +33,9 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
+# Classes and codes of PostgreSQL's errors that pass: of the connection, of a standby that does not take
+# over yet, of transactions that met, of locks, and of what the server lacks (disk, memory, connections).
+_PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
 _SETUP_LOCK = 0x70656E73  # any number that no other application's advisory lock uses
 
 
@@ -66,6 +69,14 @@ class Database:
         """Until the transaction ends, let no other process create tables."""
         if not self.is_sqlite:  # there BEGIN IMMEDIATE has done it
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
+
+    async def require_unicode(self, connection: AsyncConnection) -> None:
+        """Raise `Broken` for a database that cannot keep every name."""
+        if self.is_sqlite:
+            return
+        encoding = await connection.scalar(text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise Broken(f"the catalog's database must be encoded in UTF8, not in {encoding}")
 
     def insert_missing(self, table: Table) -> Any:
         """An INSERT that leaves out rows which are there already."""
@@ -139,10 +150,14 @@ def _sorted_errors() -> Any:
         raise Transient(
             f"the catalog cannot be reached: {_reason(error)}", code="catalog_unreachable"
         ) from error
-    except DatabaseError as error:
+    except DBAPIError as error:
         if error.connection_invalidated:
             raise Transient(
                 f"the catalog's connection broke: {_reason(error)}", code="catalog_unreachable"
+            ) from error
+        if str(getattr(error.orig, "sqlstate", None) or "").startswith(_PASSING):
+            raise Transient(
+                f"the catalog cannot serve now: {_reason(error)}", code="catalog_unreachable"
             ) from error
         raise Broken(f"the catalog refuses: {_reason(error)}") from error
     except SQLAlchemyError as error:

@@ -56,6 +56,7 @@ class SqlCatalog:
 
         async with self._database.writing() as connection:
             await self._database.lock_setup(connection)
+            await self._database.require_unicode(connection)
             await connection.run_sync(schema.upgrade)
 
     async def close(self) -> None:

@@ -1,0 +1,50 @@
+"""Dead letters, as an operator sees them and as Redis holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from support.stack import Stack
+
+from penstock_common.keys import SHARDS, Keys
+
+__all__ = ["dead", "dead_marks", "letters"]
+
+KEYS = Keys()
+
+
+async def dead(stack: Stack, *arguments: str) -> list[str]:
+    """The lines that `penstock dead …` prints."""
+    environ = {**os.environ, "PENSTOCK_REDIS_URL": stack.redis.url}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "penstock.cli", "dead", *arguments, "--settings",
+        env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err.decode()
+    return out.decode().splitlines()
+
+
+async def letters(stack: Stack) -> int:
+    """How many there are."""
+    redis = stack.redis.client()
+    try:
+        return sum([await redis.xlen(KEYS.dead(shard)) for shard in range(SHARDS)])
+    finally:
+        await redis.aclose()
+
+
+async def dead_marks(stack: Stack) -> dict[str, str]:
+    """Writers, each with its numbers that are dead."""
+    redis = stack.redis.client()
+    try:
+        found: dict[str, str] = {}
+        for shard in range(SHARDS):
+            marks: Any = await redis.hgetall(KEYS.dead_marks(shard))
+            found |= {writer.decode(): seqs.decode() for writer, seqs in marks.items()}
+        return found
+    finally:
+        await redis.aclose()
