@@ -168,8 +168,13 @@ def test_an_older_copy_under_a_real_installation(
     assert site.training.wait(60) == 0
     steps = json.loads((site.flags / "steps").read_text())
 
+    ended = {"early": "failed", "late": "finished", "going": "finished"}
+
     def is_back() -> bool:
-        return site.is_stored() and all(is_whole(site, name, steps[name]) for name in steps)
+        return site.is_stored() and all(
+            site.run(name).get("state") == ended[name] and is_whole(site, name, steps[name])
+            for name in steps
+        )
 
     wait_until(is_back, 120)
     took_s = time.monotonic() - started
