@@ -25,7 +25,7 @@ sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
 
 import chdb.session  # noqa: E402
 
-__all__ = ["Answer", "Engine", "Inserter", "Kind", "Seat", "Session"]
+__all__ = ["Answer", "Engine", "Kind", "Seat", "Session"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Result(Protocol):
     """An answer, or a piece of one, in the format that was asked for."""
 
     def bytes(self) -> bytes: ...
+    def rows_read(self) -> int: ...
 
 
 class Answer(Protocol):
@@ -56,24 +57,11 @@ class Answer(Protocol):
     def cancel(self) -> None: ...
 
 
-class Written(Protocol):
-    rows_written: int
-
-
-class Inserter(Protocol):
-    """Takes the rows of one INSERT; nothing is committed before `finish`."""
-
-    def append(self, data: bytes) -> None: ...
-    def finish(self) -> Written: ...
-    def cancel(self) -> None: ...
-
-
 class Session(Protocol):
     """What is used of chDB's session, which has no types of its own."""
 
     def query(self, sql: str, fmt: str = ..., *, params: dict[str, str] | None = ...) -> Result: ...
     def send_query(self, sql: str, fmt: str, params: dict[str, str]) -> Answer: ...
-    def send_insert(self, query: str, fmt: str) -> Inserter: ...
     def close(self) -> None: ...
 
 

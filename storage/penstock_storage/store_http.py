@@ -1,6 +1,6 @@
 """ClickHouse's HTTP interface in front of the engine.
 
-Rows of an insert go to the engine as they arrive and are committed only when the body is complete;
+The rows of an insert go to the engine when the body is complete;
 answers go out block by block as the client takes them. An error that comes after the first rows is
 written behind them and the connection is cut, as ClickHouse does, so that no client takes a part
 for the whole.
@@ -17,7 +17,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -30,6 +30,7 @@ from penstock_storage.engine import (
     Seat,
     Session,
 )
+from penstock_storage.insert_file import InsertFile
 from penstock_storage.statement import (
     InsertHead,
     State,
@@ -46,7 +47,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MAX_STATEMENT_BYTES = 16 * 2**20
 _MAX_HEAD_BYTES = 256 * 2**10
-_APPEND_BYTES = 2**20
 _STALLED_S = 300.0
 _ENCODINGS = ("identity", "gzip", "deflate")  # what aiohttp always decodes
 _KIND = "kind"
@@ -144,13 +144,20 @@ class _Front:
         self, request: web.Request, head: InsertHead, first: bytes, state: State
     ) -> web.Response:
         request[_KIND] = "insert"
-        async with self._engine.seat("insert", state) as (seat, session):
-            inserter = await seat.run(session.send_insert, head.sql, head.format)
-            seat.abandon = inserter.cancel
-            async for piece in _pieces(request, first):
-                await seat.run(inserter.append, piece)
-            result = await seat.run(inserter.finish)
-        summary = {"written_rows": str(result.rows_written), "written_bytes": "0"}
+        rows, is_read = InsertFile(), False
+        try:
+            rows.write(first)
+            while piece := await _next(request):
+                rows.write(piece)
+            async with self._engine.seat("insert", state) as (seat, session):
+                # Of a statement that fails or is broken off, the seat ends the reading itself.
+                seat.abandon, is_read = rows.close, True
+                result = await seat.run(session.query, rows.statement(head))
+                is_read = False
+        finally:
+            if not is_read:
+                rows.close()
+        summary = {"written_rows": str(result.rows_read()), "written_bytes": "0"}
         return web.Response(headers={"X-ClickHouse-Summary": json.dumps(summary)})
 
     async def _run(
@@ -239,19 +246,6 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
         if len(text) > _MAX_STATEMENT_BYTES:
             raise _refusal(62, "The statement is too long (SYNTAX_ERROR)")
     return text.decode("utf-8", "replace").strip(), b""
-
-
-async def _pieces(request: web.Request, first: bytes) -> AsyncIterator[bytes]:
-    """The rest of the body in pieces large enough to be worth a hand-over to another thread."""
-    pending, size = [first], len(first)
-    while chunk := await _next(request):
-        pending.append(chunk)
-        size += len(chunk)
-        if size >= _APPEND_BYTES:
-            yield b"".join(pending)
-            pending, size = [], 0
-    if size:
-        yield b"".join(pending)
 
 
 async def _next(request: web.Request) -> bytes:

@@ -269,3 +269,46 @@ async def test_a_port_can_be_served_as_well(tmp_path: Path) -> None:
             assert await client.store_id()
         finally:
             await client.close()
+
+
+async def test_an_insert_that_fails_is_never_acknowledged(tmp_path: Path) -> None:
+    """Neither one that the table refuses, nor one that the disk does not take."""
+    async with running_store(tmp_path, is_plain=True) as store:
+        points = store.client()
+        await points.setup()
+        await points.insert("points", batch(1))
+        constraint = "ALTER TABLE penstock.points {} CONSTRAINT small"
+        await points.execute(f"{constraint.format('ADD')} CHECK key < 2")
+        with pytest.raises(Broken, match="violated"):
+            await points.insert("points", batch(2))
+        await points.execute(constraint.format("DROP"))
+        folders = [path for path in (tmp_path / "data").rglob("*") if path.is_dir()]
+        for folder in folders:
+            folder.chmod(0o500)
+        with pytest.raises(Transient, match="Permission denied"):
+            await points.insert("points", batch(3))
+        assert await rows_by_key(points) == {1: 2_000}
+        for folder in folders:
+            folder.chmod(0o700)
+        await points.insert("points", batch(4))
+        assert await rows_by_key(points) == {1: 2_000, 4: 2_000}
+        await points.close()
+
+
+async def test_inserts_that_are_broken_off_do_not_end_up_elsewhere(store: StoreHandle) -> None:
+    """Many at once, half of them cancelled at some point: what is stored is whole and its own."""
+    points = store.client()
+    await points.setup()
+    inserts = [asyncio.create_task(points.insert("points", batch(n, 20_000))) for n in range(40)]
+    for number in range(len(inserts)):
+        await asyncio.sleep(0.003)
+        if number % 2:
+            inserts[number - 1].cancel()
+    done = await asyncio.gather(*inserts, return_exceptions=True)
+    kept = {number for number, result in enumerate(done) if result is None}
+    stored = await rows_by_key(points)
+    assert kept <= stored.keys()
+    assert set(stored.values()) == {20_000}
+    mixed = await points.query("SELECT count() AS n FROM penstock.points WHERE v != key")
+    assert int(mixed["n"][0]) == 0
+    await points.close()

@@ -16,7 +16,6 @@ import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, batch_bytes, plans
 from support.letters import dead, dead_marks
-from support.lossy import LossyStore, serving
 from support.stack import Stack, eventually, running_stack
 from support.workers import metrics_of
 
@@ -101,12 +100,10 @@ async def own_steps(stack: Stack, project: str) -> list[int]:
     return [int(step) for step in found["step"]]
 
 
-async def check_refused(
-    stack: Stack, socket: Path, project: str, bad: bytes, **settings: object
-) -> None:
+async def check_refused(stack: Stack, socket: Path, project: str, bad: bytes) -> None:
     """The bad batch alone is put aside."""
     await send(stack, project, bad)
-    worker = await stack.start_worker(metrics_socket=socket, **settings)
+    worker = await stack.start_worker(metrics_socket=socket)
     await stack.drained(60)
     writer = writer_key(run_path("local", own(project), "own"), "w")
     assert await dead_marks(stack) == {writer: str(BAD_SEQ)}
@@ -173,8 +170,12 @@ async def test_the_store_refuses_a_value(stack: Stack, socket: Path) -> None:
         "json": json,
     }
     bad = own_batch(project, BAD_SEQ, **record)
-    async with serving(LossyStore(stack, refused=json.encode())) as url:
-        await check_refused(stack, socket, project, bad, store_url=url)
+    change = "ALTER TABLE penstock.values {} CONSTRAINT decent"
+    await stack.points.execute(f"{change.format('ADD')} CHECK json != '{json}'")
+    try:
+        await check_refused(stack, socket, project, bad)
+    finally:
+        await stack.points.execute(change.format("DROP"))
     await check_replayed(stack, project)
     found = await stack.points.query(
         "SELECT count() AS n FROM penstock.values FINAL WHERE json = {json:String}", {"json": json}
