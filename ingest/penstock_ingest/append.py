@@ -24,7 +24,7 @@ from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
-from penstock_ingest.marks import Mark, WriterName, dead_numbers
+from penstock_ingest.marks import Mark, WriterName, dead_numbers, queue_id
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.queue_errors import unavailable
 
@@ -94,7 +94,7 @@ class Appender:
         if known is not None:
             await self._refuse_conflict(status, seq, raw, known, writer)
         name = WriterName(entity, project, run, writer)
-        mark = _mark(name, seq, committed, shard, incarnation, dead)
+        mark = self._mark(name, seq, committed, shard, incarnation, dead)
         return Appended(mark, status == _ADDED)
 
     async def append_rows(
@@ -127,7 +127,7 @@ class Appender:
                 hint="Use a new key for each new request.",
             )
         name = WriterName(entity, project, run, f"http-{incarnation.decode()}")
-        mark = _mark(name, int(seq), committed, shard, incarnation, dead)
+        mark = self._mark(name, int(seq), committed, shard, incarnation, dead)
         return Appended(mark, status == _ADDED)
 
     async def _refuse_conflict(
@@ -146,6 +146,19 @@ class Appender:
                 status=409,
                 hint="A number is used once; a repeat must be the same bytes.",
             )
+
+    def _mark(
+        self,
+        name: WriterName,
+        seq: int,
+        committed: bytes | None,
+        shard: int,
+        incarnation: bytes,
+        dead: bytes | None,
+    ) -> Mark:
+        known = None if committed is None else int(committed)
+        queue = queue_id(shard, incarnation, self._pipe.server)
+        return Mark(*name, seq, known, queue, dead_numbers(dead))
 
     def _new_incarnation(self) -> str:
         """A name that no queue ever had, for the case that this one has just lost its own."""
@@ -166,15 +179,3 @@ class Appender:
         fail("gateway.after_append")
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         return list(reply)
-
-
-def _mark(
-    name: WriterName,
-    seq: int,
-    committed: bytes | None,
-    shard: int,
-    incarnation: bytes,
-    dead: bytes | None,
-) -> Mark:
-    known = None if committed is None else int(committed)
-    return Mark(*name, seq, known, f"{shard}-{incarnation.decode()}", dead_numbers(dead))

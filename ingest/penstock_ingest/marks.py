@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
+from hiredis import ReplyError
 from redis.exceptions import RedisError
 
 from penstock_common.keys import Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
 
-__all__ = ["Mark", "Marks", "WriterName", "dead_numbers"]
+__all__ = ["Mark", "Marks", "WriterName", "dead_numbers", "queue_id"]
 
 
 class WriterName(NamedTuple):
@@ -29,8 +31,8 @@ class WriterName(NamedTuple):
 @dataclass(slots=True)
 class Mark:
     """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
-    this one is in the store (None: the queue does not know); `queue` changes when Redis loses data;
-    `dead` are its numbers that were put aside because they cannot be processed."""
+    this one is in the store (None: the queue does not know); `queue` changes when Redis loses data,
+    or may have, since another one answers; `dead` are its numbers that were put aside because they cannot be processed."""
 
     entity: str
     project: str
@@ -45,8 +47,8 @@ class Mark:
 class Marks:
     """Looks marks up; nothing is sent, so `queued` is 0."""
 
-    def __init__(self, redis: Redis, keys: Keys, metrics: GatewayMetrics) -> None:
-        self._redis = redis
+    def __init__(self, pipe: Pipe, keys: Keys, metrics: GatewayMetrics) -> None:
+        self._pipe = pipe
         self._keys = keys
         self._metrics = metrics
 
@@ -64,7 +66,7 @@ class Marks:
         marks: dict[WriterName, Mark] = {}
         for number, (shard, names) in enumerate(shards.items()):
             incarnation, committed, dead = replies[3 * number : 3 * number + 3]
-            queue = f"{shard}-{(incarnation or b'').decode()}"
+            queue = queue_id(shard, incarnation or b"", self._pipe.server)
             for name, mark, numbers in zip(names, committed, dead, strict=True):
                 known = None if mark is None else int(mark)
                 marks[name] = Mark(*name, 0, known, queue, dead_numbers(numbers))
@@ -73,27 +75,33 @@ class Marks:
     async def _ask(self, shards: dict[int, list[WriterName]], alive: set[str]) -> list[Any]:
         """Three replies for each shard: incarnation, committed, dead marks."""
         keys, now = self._keys, time.time_ns() // 1000
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for shard, names in shards.items():
             fields = [writer_key(_path(name), name.writer) for name in names]
-            pipeline.execute_command("GET", keys.incarnation(shard))
-            pipeline.execute_command("HMGET", keys.committed(shard), *fields)
-            pipeline.execute_command("HMGET", keys.dead_marks(shard), *fields)
+            commands.append(("GET", keys.incarnation(shard)))
+            commands.append(("HMGET", keys.committed(shard), *fields))
+            commands.append(("HMGET", keys.dead_marks(shard), *fields))
         for path in alive:
-            pipeline.execute_command("HSET", keys.heartbeats(shard_of(path)), path, now)
+            commands.append(("HSET", keys.heartbeats(shard_of(path)), path, now))
         try:
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            replies = await asyncio.gather(*map(self._pipe.execute, commands))
         except RedisError as error:
             raise unavailable(error, self._metrics) from error
         known, noted = replies[: 3 * len(shards)], replies[3 * len(shards) :]
         for reply in known:
-            if isinstance(reply, RedisError):
+            if isinstance(reply, ReplyError):
                 raise unavailable(reply, self._metrics) from reply
         # A full Redis takes no sign of life, but says where writers stand: that frees their spools.
         for reply in noted:
-            if isinstance(reply, RedisError):
+            if isinstance(reply, ReplyError):
                 self._metrics.append_errors.labels(kind_of(reply)).inc()
         return known
+
+
+def queue_id(shard: int, incarnation: bytes, server: str) -> str:
+    """What tells clients to send again: another incarnation has lost everything, and another server,
+    such as a promoted replica, may have lost the newest entries."""
+    return f"{shard}-{incarnation.decode()}-{server}"
 
 
 def dead_numbers(text: bytes | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""One pipelined connection to Redis, for the one command that every batch needs.
+"""One pipelined connection to Redis, for the few commands that batches and marks need.
 
 redis-py spends several times what the command itself costs; here a command is packed in C, written,
 and its reply parsed in C. Replies come in the order of commands. There are no retries: when the
@@ -9,6 +9,7 @@ since it may have happened; the next command connects again.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from typing import Any, cast
@@ -17,7 +18,7 @@ from hiredis import HiredisError, Reader, ReplyError, pack_command
 from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError, TimeoutError
 
-__all__ = ["Pipe", "Reply"]
+__all__ = ["Command", "Pipe", "Reply"]
 
 Reply = Any
 Command = tuple[str | bytes | int, ...]
@@ -32,6 +33,11 @@ class Pipe:
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
         self._attempt: asyncio.Task[_Connection] | None = None
+
+    @property
+    def server(self) -> str:
+        """Which Redis process answers: another one may lack what the one before it had queued."""
+        return self._connection.server if self._connection is not None else ""
 
     async def execute(self, command: Command) -> Reply:
         """The reply; an error reply is returned, as a `ReplyError`, not raised.
@@ -89,6 +95,10 @@ class Pipe:
                 reply = await connection.send(command)
                 if isinstance(reply, ReplyError):
                     raise ConnectionError(str(reply))
+            reply = await connection.send(("INFO", "server"))
+            # A user who may not ask does without: then the slow timer finds what was lost.
+            found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
+            connection.server = found[1].decode() if found else ""
         except BaseException:
             connection.abort(ConnectionError("Redis did not greet back"))
             raise
@@ -107,6 +117,7 @@ class Pipe:
 
 TimeoutError_ = asyncio.TimeoutError  # redis-py's class of that name is another one
 _TICKS = 8
+_RUN_ID = re.compile(rb"run_id:(\w{12})")
 
 
 class _Connection(asyncio.Protocol):
@@ -122,6 +133,7 @@ class _Connection(asyncio.Protocol):
         self._answered = 0
         self._sent_before: deque[int] = deque(maxlen=_TICKS)
         self.is_closed = False
+        self.server = ""
 
     def send(self, command: Command) -> asyncio.Future[Reply]:
         """Queue a command for the next write; commands of the same loop turn go out together."""

@@ -89,7 +89,7 @@ async def build(
         write = GatewayParts(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
-            marks=Marks(redis, keys, metrics),
+            marks=Marks(pipe, keys, metrics),
             catalog=catalog,
             metrics=metrics,
             limits=_LIMITS,

@@ -15,7 +15,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -443,8 +443,11 @@ def refused_rows(host: Host) -> list[int]:
 # -- memory
 
 
-async def test_memory_during_an_outage(host: Host, front: Front) -> None:
-    """PENSTOCK_TEST_OUTAGE_S makes it longer."""
+@pytest.mark.timeout(OUTAGE_S + 180)
+async def test_memory_during_an_outage(
+    host: Host, front: Front, row: Callable[[str], None]
+) -> None:
+    """G3: the server is away, for 20 s or PENSTOCK_TEST_OUTAGE_S; the training's memory is looked at."""
     await front.shut()
     training = await host.start(
         """
@@ -465,6 +468,7 @@ print(f"grown={most - before}", file=sys.stderr)
     )
     _, said = await asyncio.wait_for(training.communicate(), OUTAGE_S + 60)
     grown = int(re.findall(rb"grown=(\d+)", said)[0])
+    row(f"{OUTAGE_S:.0f} s, at most {grown / 2**20:.1f} MiB more than before init")
     assert grown < MOST_GROWTH_BYTES
     host.end_shipper()
     await front.open()

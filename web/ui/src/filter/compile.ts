@@ -24,7 +24,7 @@ export const RUN_FIELDS: readonly Field[] = [
     path: "state",
     kinds: ["string"],
     runs: 0,
-    values: ["running", "finished", "failed", "crashed"],
+    values: ["running", "finished", "failed", "crashed", "preempting"],
   },
   { path: "run", kinds: ["string"], runs: 0 },
   { path: "group", kinds: ["string"], runs: 0 },

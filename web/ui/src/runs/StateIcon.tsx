@@ -4,6 +4,7 @@ const SHAPES: Record<string, string> = {
   finished: "m3 6.2 2.1 2.1L9.2 3.8",
   failed: "m3.3 3.3 5.4 5.4M8.7 3.3 3.3 8.7",
   crashed: "M6 2.5v4.2M6 9.3v.1",
+  preempting: "M4.3 3.2v5.6M7.7 3.2v5.6",
 };
 
 export function StateIcon({ state }: { state: string }) {
