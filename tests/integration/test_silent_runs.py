@@ -133,7 +133,7 @@ def start_idle(stack: Stack, root: Path, run: str) -> subprocess.Popen[bytes]:
 
 async def test_the_shippers_heartbeats_keep_an_idle_run_alive(stack: Stack, tmp_path: Path) -> None:
     """Two hosts with a run each that logs nothing; one freezes and loses its shipper."""
-    worker = await stack.start_worker(silent_after_s=4)
+    worker = await stack.start_worker(silent_after_s=8)
     roots = {name: tmp_path / name for name in ("awake", "frozen")}
     shippers, trainings = {}, {}
     for name, root in roots.items():
