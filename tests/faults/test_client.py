@@ -443,7 +443,7 @@ def refused_rows(host: Host) -> list[int]:
 # -- memory
 
 
-@pytest.mark.timeout(OUTAGE_S + 180)
+@pytest.mark.timeout(2 * OUTAGE_S + 180)
 async def test_memory_during_an_outage(
     host: Host, front: Front, row: Callable[[str], None]
 ) -> None:
