@@ -1,11 +1,14 @@
-"""What many files here read from: a store of their own."""
+"""What many files here work with: a store of their own, a server that the client sends to."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from support.ledger import Ledger, serve_ledger
+from support.spools import Senders
 from support.store import running_store
 
 from penstock_storage.clickhouse import ClickHouse
@@ -18,3 +21,19 @@ async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Click
         await client.setup()
         yield client
         await client.close()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A server that keeps all that comes; and a login file of the test's own, an empty one."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with serve_ledger() as served:
+        yield served
+
+
+@pytest.fixture
+def sender_of(ledger: Ledger) -> Iterator[Senders]:
+    """Makes senders to that server."""
+    senders = Senders(ledger)
+    yield senders
+    senders.close()

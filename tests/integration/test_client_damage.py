@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.disks import Disk, small_disk
-from support.ledger import Fault, Ledger, serve_ledger
+from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, points_in, wait_until
 
 from penstock.progress import Progress, load_progress, store_progress
@@ -21,19 +21,6 @@ from penstock.shipper.sender import SpoolSender
 from penstock.writer import Writer
 
 BATCHES = 6
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
-
-
-@pytest.fixture
-def sender_of(ledger: Ledger) -> Iterator[Senders]:
-    senders = Senders(ledger)
-    yield senders
-    senders.close()
 
 
 @pytest.fixture(autouse=True)

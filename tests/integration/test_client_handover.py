@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.ledger import Fault, Ledger, serve_ledger
+from support.ledger import Fault, Ledger
 from support.scripts import Scripts
 from support.spools import new_writer, points_in, wait_until
 
@@ -28,17 +28,6 @@ from penstock.progress import load_progress
 from penstock.root import spools_in, used_bytes
 from penstock.spool import SpoolOptions, is_writer_alive
 from penstock.writer import Writer
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
-
-
-@pytest.fixture(autouse=True)
-def own_login_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import trustme
-from support.ledger import Ledger, serve_ledger
+from support.ledger import Ledger
 from support.proxies import serve_proxy, serve_tls
 from support.scripts import Scripts
 from support.spools import new_writer
@@ -20,12 +20,6 @@ from penstock.shipper.daemon import Daemon
 from penstock.wire import Batch, encode_batch, join_batches
 
 HOST = "tracker.invalid"  # no resolver knows it: only the proxy does
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
 
 
 @pytest.fixture

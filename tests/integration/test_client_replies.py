@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.ledger import Fault, Ledger, serve_ledger
+from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer
 
 from penstock import wire
@@ -20,24 +20,6 @@ from penstock.shipper import sender as sender_module
 from penstock.shipper.daemon import Daemon
 from penstock.shipper.sender import SpoolSender
 from penstock.writer import Writer
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
-
-
-@pytest.fixture
-def sender_of(ledger: Ledger) -> Iterator[Senders]:
-    senders = Senders(ledger)
-    yield senders
-    senders.close()
-
-
-@pytest.fixture(autouse=True)
-def own_login_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def log_batches(

@@ -12,18 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.ledger import Ledger, serve_ledger
+from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import points_in, wait_until
 
 from penstock.progress import load_progress
 from penstock.root import spools_in
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.ledger import Fault, Ledger, serve_ledger
+from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, points_in, wait_until
 
 from penstock.credentials import store_key
@@ -23,24 +22,6 @@ from penstock.shipper import sender as sender_module
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.sender import SpoolSender
 from penstock.writer import Writer
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
-
-
-@pytest.fixture
-def sender_of(ledger: Ledger) -> Iterator[Senders]:
-    senders = Senders(ledger)
-    yield senders
-    senders.close()
-
-
-@pytest.fixture(autouse=True)
-def own_login_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def log_rows(writer: Writer, first: int, count: int) -> dict[tuple[str, int], float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.ledger import Ledger, serve_ledger
+from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import wait_until
 from support.up import Up, running_up
@@ -19,12 +19,6 @@ from support.up import wait_until as up_wait_until
 
 from penstock.progress import load_progress
 from penstock.root import spools_in
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledger import Fault, Ledger, serve_ledger
+from support.ledger import Fault, Ledger
 from support.scripts import Scripts
 from support.spools import Senders, drive, new_writer
 
@@ -19,12 +19,6 @@ from penstock.progress import Progress, store_progress
 from penstock.status import as_text, status_of
 
 LIMIT = 2 << 30
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with serve_ledger() as served:
-        yield served
 
 
 @pytest.fixture
