@@ -137,9 +137,9 @@ class Training:
 def shipper_of(root: Path) -> int | None:
     """The process that ships this root's spools now."""
     try:
-        pid = int((root / "shipper.lock").read_text())
+        pid = int((root / "shipper.lock").read_text().split()[0])
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return None
     return pid if str(root).encode() in command else None
 

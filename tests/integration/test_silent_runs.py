@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from benchmarks.generate import Shape, WriterPlan, batch_bytes
+from loadtests.native import shipper_of
 from support.faultload import start_shipper
 from support.stack import Stack, eventually, running_stack
 
@@ -139,8 +140,15 @@ async def test_the_shippers_heartbeats_keep_an_idle_run_alive(stack: Stack, tmp_
     for name, root in roots.items():
         root.mkdir(mode=0o700)
         shippers[name] = start_shipper(root, heartbeat_s=0.5)
-        trainings[name] = start_idle(stack, root, name)
+
+    async def are_elected() -> bool:
+        return all(shipper_of(roots[name]) == shippers[name].pid for name in roots)
+
     try:
+        # Else a training may start a shipper of its own first, which sends a sign of life too rarely.
+        await eventually(are_elected, 30)
+        for name, root in roots.items():
+            trainings[name] = start_idle(stack, root, name)
 
         async def are_known() -> bool:
             refs = [RunRef("local", PROJECT, name) for name in roots]
@@ -168,4 +176,7 @@ async def test_the_shippers_heartbeats_keep_an_idle_run_alive(stack: Stack, tmp_
             if process.poll() is None:
                 process.kill()
             process.wait()
+        for root in roots.values():  # one that a training started itself, while it had none
+            if (pid := shipper_of(root)) is not None:
+                os.kill(pid, signal.SIGKILL)
     assert await worker.stop() == 0
