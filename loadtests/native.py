@@ -22,6 +22,7 @@ import numpy.typing as npt
 from benchmarks.ledger import Ledger, numbers_of, stored_points
 
 from loadtests.trainer import Board, TrainerPlan, describe, values
+from penstock import launch
 from penstock.progress import load_progress
 from penstock.root import spools_in
 from penstock_storage.connect import open_points
@@ -136,10 +137,10 @@ class Training:
 
 def shipper_of(root: Path) -> int | None:
     """The process that ships this root's spools now."""
+    pid, _ = launch.shipper_of(root)
     try:
-        pid = int((root / "shipper.lock").read_text().split()[0])
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError, IndexError):
+    except OSError:
         return None
     return pid if str(root).encode() in command else None
 

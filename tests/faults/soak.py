@@ -103,8 +103,11 @@ class Soak:
 
     async def kill_shipper(self) -> None:
         assert self.load is not None
-        pid = shipper_of(self.load.training.root)
-        if pid is not None:
+        # A strike that hits nobody must not count as one.
+        async with asyncio.timeout(_RECOVERY_S):
+            while (pid := shipper_of(self.load.training.root)) is None:
+                await asyncio.sleep(0.05)
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
     async def restart_training(self) -> None:
