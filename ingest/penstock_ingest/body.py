@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from aiohttp import web
 
@@ -17,16 +18,27 @@ _ANSWER_LEAVES_S = 0.5
 
 
 class BodyReader:
-    """Reads bodies of at most `limits.body_bytes`, holding at most `in_flight_bytes` at once."""
+    """Reads bodies of at most `limits.body_bytes`, holding at most `in_flight_bytes` at once.
+
+    `encodings` are those of `Content-Encoding` that are accepted; aiohttp undoes them.
+    """
 
     def __init__(
-        self, limits: Limits, *, in_flight_bytes: int, timeout_s: float, metrics: GatewayMetrics
+        self,
+        limits: Limits,
+        *,
+        in_flight_bytes: int,
+        timeout_s: float,
+        metrics: GatewayMetrics | None,
+        encodings: Collection[str] = ("identity",),
     ) -> None:
         self._limits = limits
         self._allowed = in_flight_bytes
         self._timeout_s = timeout_s
+        self._encodings = encodings
         self.held_bytes = 0
-        metrics.body_bytes.set_function(lambda: self.held_bytes)
+        if metrics is not None:
+            metrics.body_bytes.set_function(lambda: self.held_bytes)
 
     def body(self, request: web.Request) -> _Body:
         """The whole body, for a `with` block at whose end it no longer counts as held.
@@ -40,7 +52,7 @@ class BodyReader:
     def reserve(self, request: web.Request) -> int:
         """Set aside what the head says the body may need; returns how much."""
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding != "identity":
+        if encoding not in self._encodings:
             raise Rejected(
                 f"Content-Encoding {encoding!r} is not accepted",
                 code="unknown_encoding",

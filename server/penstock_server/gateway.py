@@ -31,6 +31,9 @@ from penstock_common.lifecycle import (
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import GatewaySettings, load
+from penstock_compat.wandb.metrics import WandbMetrics
+from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.body import BodyReader
 from penstock_ingest.marks import Marks
@@ -42,6 +45,8 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
 from penstock_server.health import Health
+from penstock_storage.blobs import open_blobs
+from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.connect import open_catalog, open_points
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.parts import WebParts
@@ -109,6 +114,23 @@ async def build(
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
+        wandb = WandbParts(
+            store=points,
+            catalog=catalog,
+            blobs=open_blobs(settings.blobs_url),
+            redis=redis,
+            keys=keys,
+            appender=write.appender,
+            marks=write.marks,
+            status=status,
+            authenticator=authenticator,
+            metrics=metrics,
+            limits=_LIMITS,
+            streams=LineStreams(catalog.database),
+            secret=settings.secret,
+            root_path=settings.root_path,
+        )
+        wandb_metrics = WandbMetrics(metrics)
         metrics.counted(
             "auth_cache_hits_total",
             "Requests whose key was checked within 30 s before.",
@@ -139,6 +161,8 @@ async def build(
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
                 feeds.append(app[LIVE_FEED])
+            if settings.serves == "all":
+                add_wandb_routes(app, wandb, wandb_metrics)
             return app
 
         app = add_routes(

@@ -155,7 +155,8 @@ class RunChange:
     seq: int
     index: int
     kind: str
-    """config | summary | state | run | define_metric"""
+    """config | summary | config_whole | summary_whole | state | run | define_metric; a `…_whole`
+    replaces the section"""
     update: dict[str, Any]
 
 
@@ -168,6 +169,9 @@ class Catalog(Protocol):
 
     async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
         """The rows of these runs, created (state running, name = id) where missing."""
+
+    async def ensure_project(self, entity: str, project: str) -> int:
+        """The number of this project, created where missing."""
 
     async def ensure_keys(self, project: int, names: Sequence[str]) -> dict[str, int]:
         """The 32-bit number of each key name in the project, handed out where missing."""

@@ -26,11 +26,18 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
         "web",
         {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
     ),
+    "penstock_compat": (
+        "compat",
+        {
+            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.names", "penstock_common",
+            "penstock_storage", "penstock_ingest", "penstock_web.search", "penstock_web.names",
+        },
+    ),
     "penstock_server": (
         "server",
         {
             "penstock", "penstock_common", "penstock_storage", "penstock_ingest",
-            "penstock_workers", "penstock_web",
+            "penstock_workers", "penstock_web", "penstock_compat",
         },
     ),
 }  # fmt: skip

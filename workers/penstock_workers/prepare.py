@@ -282,6 +282,8 @@ def _change(run: int, started: int, seq: int, index: int, record: dict[str, Any]
     kind = record["t"]
     if kind in ("config", "summary"):
         update = record["update"]
+        if record.get("whole") is True:
+            kind = f"{kind}_whole"
     else:
         update = {name: value for name, value in record.items() if name != "t"}
     return RunChange(run, started, seq, index, kind, update)

@@ -26,7 +26,7 @@ from penstock.wire.batch import (
     encode_batch,
 )
 from penstock.wire.framing import batch_digest, decompress, join_batches, split_body
-from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, too_large
+from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MAX_STEP",
     "RECORD_TYPES",
+    "SYSTEM_RANK",
     "VERSION",
     "Batch",
     "Frame",

@@ -25,7 +25,8 @@ RECORD_TYPES = frozenset(
 """What a record can be:
 
 `run` {name?, default_name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
-`config` / `summary` {update: {key: JSON value}} set top-level keys, later (seq, index) wins;
+`config` / `summary` {update: {key: JSON value}, whole?: true} set top-level keys, later (seq, index)
+wins; with `whole` the keys that it does not have go;
 `state` {state: running | finished | failed | crashed, exit_code?};
 `value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
 null, list, dict, histogram, image …; json: its JSON text);

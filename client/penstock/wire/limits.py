@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from penstock.errors import Rejected
 
-__all__ = ["DEFAULT_LIMITS", "MAX_STEP", "Limits", "bad", "show", "too_large"]
+__all__ = ["DEFAULT_LIMITS", "MAX_STEP", "SYSTEM_RANK", "Limits", "bad", "show", "too_large"]
 
 MAX_STEP = 2**53
 """Steps lie strictly between -2^53 and 2^53, so that JSON and JavaScript carry them exactly."""
+
+SYSTEM_RANK = 2**30
+"""From this rank on a lane holds a machine's own metrics, by line and not by step: the history of its
+run leaves it out."""
 
 
 @dataclass(frozen=True)

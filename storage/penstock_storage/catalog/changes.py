@@ -2,7 +2,7 @@
 
 Every field, and every top-level key of config, summary and info, remembers the (started, seq,
 index) that set it, and only a greater one sets it again. So any two orders of the same changes end
-in the same row. A name that was only made up is worth less than any that was given, and the first
+in the same row. A change of a whole section takes away the keys that it does not have. A name that was only made up is worth less than any that was given, and the first
 one made up is kept: a job that is started again does not rename its run. Pure.
 """
 
@@ -21,6 +21,7 @@ SILENT = "silent"
 """In `info` of a run that was marked crashed because nothing was heard of it."""
 
 _RULES = "define_metric"
+_WHOLES = {"config_whole": "config", "summary_whole": "summary"}
 _MADE_UP_NAME = "default_name"
 _TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
 
@@ -31,6 +32,9 @@ def apply_change(row: Row, change: RunChange) -> None:
     `row` has the columns of the table `runs` by name. Raises `ValueError` for an unknown kind.
     """
     given = [change.started, change.seq, change.index]
+    if change.kind in _WHOLES:
+        _replace(row, _WHOLES[change.kind], change.update, given)
+        return
     made_up = [-each for each in given]
     versions: dict[str, list[int]] = row["versions"]
     for path, value in _assignments(change):
@@ -38,7 +42,7 @@ def apply_change(row: Row, change: RunChange) -> None:
         if path == (_MADE_UP_NAME,):
             path, version = ("name",), made_up
         slot = "/".join(path)
-        if version <= versions.get(slot, []):
+        if version <= max(versions.get(slot, []), versions.get(change.kind, [])):
             continue
         versions[slot] = version
         if path == ("state",):  # its own word wins over what was guessed from its silence
@@ -48,6 +52,21 @@ def apply_change(row: Row, change: RunChange) -> None:
         for parent in parents:
             target = target.setdefault(parent, {})
         target[last] = value
+
+
+def _replace(row: Row, section: str, whole: dict[str, Any], version: list[int]) -> None:
+    """Let a section be this and nothing else, but for the keys that were set by later changes."""
+    versions: dict[str, list[int]] = row["versions"]
+    if version <= versions.get(section, []):
+        return
+    versions[section] = version
+    later = {}
+    for key, value in row[section].items():
+        if versions.get(f"{section}/{key}", []) > version:
+            later[key] = value
+        else:
+            versions.pop(f"{section}/{key}", None)
+    row[section] = {**whole, **later}
 
 
 def hear_again(row: Row) -> None:

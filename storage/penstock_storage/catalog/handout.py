@@ -25,7 +25,7 @@ from penstock_storage.catalog.tables import (
 from penstock_storage.catalog.updates import stamp_new_runs
 from penstock_storage.interface import RunRef
 
-__all__ = ["add_entities", "add_keys", "add_lanes", "add_runs"]
+__all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
 
 
 async def add_runs(
@@ -33,11 +33,7 @@ async def add_runs(
 ) -> None:
     """Create these runs, and their projects and entities, where missing."""
     owners = sorted({(ref.entity, ref.project) for ref in refs})
-    await add_entities(database, connection, [entity for entity, _ in owners], now)
-    await connection.execute(
-        database.insert_missing(projects),
-        [{"entity": entity, "project": project, "created_at": now} for entity, project in owners],
-    )
+    await add_projects(database, connection, owners, now)
     numbers = await find_projects(connection, owners)
     rows = [
         {
@@ -53,6 +49,17 @@ async def add_runs(
     await connection.execute(database.insert_missing(runs), rows)
     await stamp_new_runs(connection, numbers.values(), now)
     await _check_numbers(connection, runs)
+
+
+async def add_projects(
+    database: Database, connection: AsyncConnection, wanted: Sequence[tuple[str, str]], now: int
+) -> None:
+    """Create these projects, (entity, project), and their entities, where missing."""
+    await add_entities(database, connection, [entity for entity, _ in wanted], now)
+    await connection.execute(
+        database.insert_missing(projects),
+        [{"entity": entity, "project": project, "created_at": now} for entity, project in wanted],
+    )
 
 
 async def add_entities(

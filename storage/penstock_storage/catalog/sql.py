@@ -14,7 +14,7 @@ from sqlalchemy import func, select, tuple_
 
 from penstock_storage.catalog import clock, restore, silence, tables, updates
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.handout import add_keys, add_lanes, add_runs
+from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
 from penstock_storage.catalog.lookups import (
     changed_runs,
     chunks,
@@ -50,6 +50,11 @@ class SqlCatalog:
         self._database = Database(url)
         self._clock = clock
 
+    @property
+    def database(self) -> Database:
+        """For the tables that other classes keep beside it."""
+        return self._database
+
     async def setup(self) -> None:
         # Only who sets a catalog up needs Alembic.
         from penstock_storage.catalog import schema  # noqa: PLC0415
@@ -74,6 +79,12 @@ class SqlCatalog:
                 await add_runs(self._database, connection, missing, self._clock())
                 found |= await find_runs(connection, missing)
         return found
+
+    async def ensure_project(self, entity: str, project: str) -> int:
+        async with self._database.writing() as connection:
+            owner = (entity, project)
+            await add_projects(self._database, connection, [owner], self._clock())
+            return (await find_projects(connection, [owner]))[owner]
 
     async def ensure_keys(self, project: int, names: Sequence[str]) -> dict[str, int]:
         wanted = set(names)

@@ -1,0 +1,1 @@
+"""Other trackers' protocols, translated to Penstock's batches, catalog and blobs."""

@@ -1,0 +1,75 @@
+"""Who asks, how they came here, and what their question is answered with."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from penstock.errors import Rejected
+from penstock.wire import check_name
+from penstock_common.auth import Authenticator, Principal
+from penstock_compat.wandb.parts import WandbParts
+
+__all__ = ["Asking", "authenticate", "base_url"]
+
+_HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize says where to find it."
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request. `base_url` is this server's address as the client knows it, without a slash at
+    the end."""
+
+    parts: WandbParts
+    principal: Principal
+    base_url: str
+    headers: Mapping[str, str]
+
+    def entity(self, name: str | None) -> str:
+        """The entity that is meant, the key's own if none is named, for writing.
+
+        Raises `Rejected` (403) if the key may not write there.
+        """
+        entity = check_name("entity", name) if name else self.principal.entity
+        if not self.principal.may_write(entity):
+            raise Rejected(
+                f"this key may not write to the entity {entity!r}",
+                code="forbidden",
+                status=403,
+                hint="Leave the entity out to write to the key's own.",
+            )
+        return entity
+
+    def readable(self, name: str | None) -> str | None:
+        """The entity that is meant, for reading; None if the key may not read there."""
+        entity = name or self.principal.entity
+        return entity if self.principal.may_read(entity) else None
+
+
+async def authenticate(authenticator: Authenticator, headers: Mapping[str, str]) -> Principal:
+    """The principal of `Authorization: Basic base64("api:" + key)`, or of a bearer key.
+
+    Raises `Rejected` (401).
+    """
+    scheme, _, text = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return await authenticator.authenticate(headers)
+    try:
+        _, _, key = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Rejected(
+            "the Authorization header is not valid", code="malformed_key", status=401, hint=_HINT
+        ) from None
+    return await authenticator.authenticate({"Authorization": f"Bearer {key}"})
+
+
+def base_url(request: web.Request, root_path: str) -> str:
+    """This server's address as the client of this request knows it."""
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    host = request.headers.get("X-Forwarded-Host", request.host)
+    prefix = root_path.strip("/")
+    return f"{scheme}://{host}{'/' + prefix if prefix else ''}"

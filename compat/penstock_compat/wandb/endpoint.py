@@ -1,0 +1,93 @@
+"""`POST /graphql`: one operation in, its data or its errors out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from penstock.errors import Rejected
+from penstock_common.http import json_response
+from penstock_compat.wandb.asking import Asking, authenticate, base_url
+from penstock_compat.wandb.graphql.documents import Operation, find_operation
+from penstock_compat.wandb.graphql.execution import Execution
+from penstock_compat.wandb.metrics import WandbMetrics
+from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.schema import Mutation, Query
+
+__all__ = ["MOST_BODY_BYTES", "GraphqlEndpoint"]
+
+_LOG = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 64 * 2**20
+_IN_THREAD_BYTES = 256 * 1024
+# Statuses that a client must see as such: it stops, or comes again. All else is told in the body.
+_TOLD_BY_STATUS = frozenset({401, 403, 429})
+_NOTED_FIELDS = 200
+
+
+class GraphqlEndpoint:
+    """Answers operations; unknown ones are named in the error, and counted."""
+
+    def __init__(self, parts: WandbParts, metrics: WandbMetrics) -> None:
+        self._parts = parts
+        self._metrics = metrics
+        self._noted: set[str] = set()
+
+    async def post(self, request: web.Request) -> web.Response:
+        principal = await authenticate(self._parts.authenticator, request.headers)
+        operation = await _read(request)
+        asking = Asking(
+            self._parts, principal, base_url(request, self._parts.root_path), request.headers
+        )
+        root = Mutation(asking) if operation.is_mutation else Query(asking)
+        try:
+            data = await Execution(operation, self._note).run(root)
+        except Rejected as error:
+            self._count_refusal(error, operation)
+            if error.status in _TOLD_BY_STATUS:
+                raise
+            return _errors(error)
+        self._metrics.operations.labels("answered").inc()
+        return json_response({"data": data})
+
+    def _count_refusal(self, error: Rejected, operation: Operation) -> None:
+        is_unknown = error.code == "unknown_operation"
+        self._metrics.operations.labels("unknown" if is_unknown else "refused").inc()
+        if is_unknown:
+            _LOG.warning("unknown_graphql_operation operation=%s reason=%s", operation.name, error)
+
+    def _note(self, field: str) -> None:
+        self._metrics.missing_fields.inc()
+        if field not in self._noted and len(self._noted) < _NOTED_FIELDS:
+            self._noted.add(field)
+            _LOG.info("graphql_field_without_answer field=%s", field)
+
+
+async def _read(request: web.Request) -> Operation:
+    body = await request.read()
+    if len(body) > _IN_THREAD_BYTES:
+        return await asyncio.to_thread(_operation, body)
+    return _operation(body)
+
+
+def _operation(body: bytes) -> Operation:
+    try:
+        fields: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(f"the body is not valid JSON: {error}", code="bad_json") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("query"), str):
+        raise Rejected('the body must be {"query": "…", "variables": {…}}', code="bad_graphql")
+    variables, name = fields.get("variables") or {}, fields.get("operationName") or ""
+    if not isinstance(variables, dict) or not isinstance(name, str):
+        raise Rejected("variables must be an object, operationName a string", code="bad_graphql")
+    return find_operation(fields["query"], name, variables)
+
+
+def _errors(error: Rejected) -> web.Response:
+    message = f"{error} {error.hint}".strip() if error.hint else str(error)
+    code = {"code": error.code}
+    return json_response({"data": None, "errors": [{"message": message, "extensions": code}]})

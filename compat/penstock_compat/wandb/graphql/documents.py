@@ -1,0 +1,84 @@
+"""Documents: a query's text, parsed once, and the operation in it that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    Undefined,
+    ValueNode,
+    parse,
+    value_from_ast_untyped,
+)
+
+from penstock.errors import Rejected
+
+__all__ = ["Operation", "find_operation", "value_of"]
+
+_MOST_TOKENS = 20_000
+_CACHED = 512
+_CACHED_CHARS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, the fragments that it may spread, and the variables it was called with."""
+
+    definition: OperationDefinitionNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.definition.name.value if self.definition.name else ""
+
+    @property
+    def is_mutation(self) -> bool:
+        return self.definition.operation is OperationType.MUTATION
+
+
+def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
+    """The operation of this name in a document, or its only one. Raises `Rejected`."""
+    try:
+        document = _parse_known(text) if len(text) <= _CACHED_CHARS else _parse(text)
+    except (GraphQLError, RecursionError) as error:
+        raise Rejected(f"this is no GraphQL: {error}", code="bad_graphql") from None
+    operations: list[OperationDefinitionNode] = []
+    fragments: dict[str, FragmentDefinitionNode] = {}
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            operations.append(definition)
+        elif isinstance(definition, FragmentDefinitionNode):
+            fragments[definition.name.value] = definition
+    meant = [each for each in operations if each.name and each.name.value == name]
+    if not meant and len(operations) == 1:
+        meant = operations
+    if len(meant) != 1:
+        raise Rejected(f"the document has no single operation {name!r}", code="bad_graphql")
+    given = {
+        each.variable.name.value: value_of(each.default_value, {})
+        for each in meant[0].variable_definitions or ()
+        if each.default_value is not None
+    }
+    return Operation(meant[0], fragments, {**given, **variables})
+
+
+def value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
+    """A literal or a variable in an argument, as Python has it; a missing variable is None."""
+    value = value_from_ast_untyped(node, dict(variables))
+    return None if value is Undefined else value
+
+
+def _parse(text: str) -> DocumentNode:
+    return parse(text, no_location=True, max_tokens=_MOST_TOKENS)
+
+
+_parse_known = lru_cache(_CACHED)(_parse)

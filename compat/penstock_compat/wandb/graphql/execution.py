@@ -1,0 +1,138 @@
+"""Walking an operation's selections over nodes, one field after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    SelectionNode,
+    SelectionSetNode,
+)
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.graphql.documents import Operation, value_of
+from penstock_compat.wandb.graphql.nodes import MISSING, Node
+
+__all__ = ["Execution"]
+
+_DEPTH = 40
+_MOST_FIELDS = 2_000
+
+
+class Execution:
+    """One operation on its way. `missing` is told of fields that no node defines."""
+
+    def __init__(self, operation: Operation, missing: Callable[[str], None]) -> None:
+        self._operation = operation
+        self._missing = missing
+
+    async def run(self, root: Node) -> dict[str, Any]:
+        """The operation's `data`.
+
+        Raises `Rejected` for a root field that does not exist, and whatever a node raises.
+        """
+        selections = self._operation.definition.selection_set
+        for field in self._fields(selections):
+            name = field[0].name.value
+            if not root.has(name):
+                kind = "mutation" if self._operation.is_mutation else "query"
+                raise Rejected(
+                    f"Penstock does not know the {kind} {name!r} (operation {self._operation.name!r})",
+                    code="unknown_operation",
+                    hint="docs/wandb.md lists what works.",
+                )
+        return await self._select(root, [selections], 0)
+
+    async def _value(self, value: Any, sets: list[SelectionSetNode], depth: int) -> Any:
+        if value is None or not sets:
+            return value
+        if isinstance(value, list | tuple):
+            return [await self._value(each, sets, depth) for each in value]
+        if isinstance(value, Node | Mapping):
+            return await self._select(value, sets, depth)
+        return value
+
+    async def _select(
+        self, node: Node | Mapping[str, Any], sets: list[SelectionSetNode], depth: int
+    ) -> dict[str, Any]:
+        if depth > _DEPTH:
+            raise Rejected(f"the query is nested deeper than {_DEPTH} levels", code="bad_graphql")
+        chosen: dict[str, list[FieldNode]] = {}
+        for selections in sets:
+            for key, fields in self._grouped(selections).items():
+                chosen.setdefault(key, []).extend(fields)
+        answer: dict[str, Any] = {}
+        for key, fields in chosen.items():
+            value = await self._field(node, fields[0])
+            inner = [each.selection_set for each in fields if each.selection_set]
+            answer[key] = await self._value(value, inner, depth + 1)
+        return answer
+
+    async def _field(self, node: Node | Mapping[str, Any], field: FieldNode) -> Any:
+        name = field.name.value
+        if isinstance(node, Node):
+            variables = self._operation.variables
+            arguments = {
+                each.name.value: value_of(each.value, variables) for each in field.arguments or ()
+            }
+            # An argument that is null, or whose variable was not given, counts as not given.
+            given = {key: value for key, value in arguments.items() if value is not None}
+            value = await node.get(name, given)
+        else:
+            value = node.get(name, MISSING)
+        if value is MISSING:
+            kind = node.typename if isinstance(node, Node) else node.get("__typename", "")
+            self._missing(f"{kind}.{name}")
+            return None
+        return value
+
+    def _grouped(self, selections: SelectionSetNode) -> dict[str, list[FieldNode]]:
+        grouped: dict[str, list[FieldNode]] = {}
+        for field, key in self._fields(selections):
+            grouped.setdefault(key, []).append(field)
+        return grouped
+
+    def _fields(self, selections: SelectionSetNode) -> Iterator[tuple[FieldNode, str]]:
+        """The fields selected here, each with the key of its answer; fragments opened, those that
+        are skipped left out."""
+        open_sets: list[tuple[SelectionSetNode, tuple[str, ...]]] = [(selections, ())]
+        count = 0
+        while open_sets:
+            here, inside = open_sets.pop(0)
+            for selection in here.selections:
+                count += 1
+                if count > _MOST_FIELDS:
+                    raise Rejected("the query selects too many fields", code="bad_graphql")
+                if not self._is_included(selection):
+                    continue
+                if isinstance(selection, FieldNode):
+                    name = selection.alias or selection.name
+                    yield selection, name.value
+                elif isinstance(selection, InlineFragmentNode):
+                    open_sets.append((selection.selection_set, inside))
+                elif isinstance(selection, FragmentSpreadNode):
+                    fragment = self._operation.fragments.get(selection.name.value)
+                    if fragment is None or selection.name.value in inside:
+                        raise Rejected(
+                            f"the fragment {selection.name.value!r} is missing, or spreads itself",
+                            code="bad_graphql",
+                        )
+                    open_sets.append((fragment.selection_set, (*inside, selection.name.value)))
+
+    def _is_included(self, selection: SelectionNode) -> bool:
+        for directive in getattr(selection, "directives", None) or ():
+            name = directive.name.value
+            if name not in ("include", "skip"):
+                continue
+            values = [
+                value_of(each.value, self._operation.variables)
+                for each in directive.arguments or ()
+                if each.name.value == "if"
+            ]
+            if bool(values and values[0]) is (name == "skip"):
+                return False
+        return True

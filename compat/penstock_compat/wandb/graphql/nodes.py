@@ -1,0 +1,120 @@
+"""Nodes: the objects whose fields a GraphQL document selects.
+
+There is no schema to declare. The client never asks for one, and its documents name arguments that
+no server has to know; so a node answers what it can, an argument that it does not take is dropped,
+and a field that nobody defines is null, and counted.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+__all__ = ["MISSING", "Field", "Node", "camel", "connection", "field", "snake"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MARK = "__graphql_field__"
+
+
+class _Missing:
+    """What a field answers that is not there; not None, which is an answer."""
+
+
+MISSING = _Missing()
+
+
+class Field(NamedTuple):
+    """A method of a node, and the arguments (snake case) that it takes."""
+
+    method: Callable[..., Any]
+    arguments: frozenset[str]
+
+
+def field(method: Method) -> Method:
+    """Makes a method answer the field of its name: `history_keys` answers `historyKeys`."""
+    setattr(method, _MARK, True)
+    return method
+
+
+def camel(name: str) -> str:
+    """`history_keys` as GraphQL writes it."""
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
+
+
+def snake(name: str) -> str:
+    """`clientID` and `pageSize` as Python writes them: `client_id`, `page_size`."""
+    out: list[str] = []
+    for at, letter in enumerate(name):
+        if letter.isupper():
+            starts = at > 0 and (
+                not name[at - 1].isupper() or (at + 1 < len(name) and name[at + 1].islower())
+            )
+            out.append(f"_{letter.lower()}" if starts else letter.lower())
+        else:
+            out.append(letter)
+    return "".join(out)
+
+
+class Node:
+    """An object with fields. Subclasses set `typename` and mark methods with `@field`."""
+
+    typename: ClassVar[str] = ""
+    _fields: ClassVar[dict[str, Field]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        found: dict[str, Field] = {}
+        for base in reversed(cls.__mro__):
+            for name, method in vars(base).items():
+                if getattr(method, _MARK, False):
+                    found[snake(camel(name))] = Field(method, _arguments(method))
+        cls._fields = found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field of this GraphQL name."""
+        return name == "__typename" or snake(name) in self._fields
+
+    async def get(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """The value of a field, `MISSING` if there is none."""
+        if name == "__typename":
+            return self.typename
+        found = self._fields.get(snake(name))
+        if found is None:
+            return MISSING
+        given = {snake(key): value for key, value in arguments.items()}
+        taken = {key: value for key, value in given.items() if key in found.arguments}
+        value = found.method(self, **taken)
+        return await value if inspect.isawaitable(value) else value
+
+
+def _arguments(method: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(list(inspect.signature(method).parameters)[1:])
+
+
+def connection(
+    typename: str,
+    nodes: Sequence[Any],
+    cursors: Sequence[str] | None = None,
+    *,
+    has_next: bool = False,
+    **more: Any,
+) -> dict[str, Any]:
+    """A page of nodes as GraphQL connections show it. `cursors`: one per node (none: positions)."""
+    if cursors is None:
+        cursors = [str(at) for at in range(len(nodes))]
+    return {
+        "__typename": f"{typename}Connection",
+        "edges": [
+            {"__typename": f"{typename}Edge", "node": node, "cursor": cursor}
+            for node, cursor in zip(nodes, cursors, strict=True)
+        ],
+        "pageInfo": {
+            "__typename": "PageInfo",
+            "endCursor": cursors[-1] if cursors else None,
+            "hasNextPage": has_next,
+        },
+        **more,
+    }

@@ -1,0 +1,26 @@
+"""Opaque ids of GraphQL objects: what they are, and which one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from penstock.errors import Rejected
+
+__all__ = ["decode_id", "encode_id"]
+
+
+def encode_id(kind: str, which: object) -> str:
+    """For example the id of `Run`, number 7."""
+    return base64.urlsafe_b64encode(f"{kind}:{which}".encode()).decode()
+
+
+def decode_id(kind: str, text: str) -> str:
+    """Which one is meant. Raises `Rejected` for what is no id of this kind."""
+    try:
+        head, _, which = base64.urlsafe_b64decode(text.encode()).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        head, which = "", ""
+    if head != kind or not which:
+        raise Rejected(f"{text[:80]!r} is not the id of a {kind}", code="bad_id")
+    return which

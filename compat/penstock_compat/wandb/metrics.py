@@ -1,0 +1,38 @@
+"""What the wandb door counts."""
+
+from __future__ import annotations
+
+from penstock_common.metrics import GatewayMetrics
+
+__all__ = ["WandbMetrics"]
+
+
+class WandbMetrics:
+    """Declared once per process, in the gateway's registry."""
+
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self.operations = metrics.counters(
+            "wandb_graphql_operations_total",
+            "GraphQL operations of wandb clients, by outcome.",
+            "outcome",
+            ("answered", "refused", "unknown"),
+        )
+        self.missing_fields = metrics.counter(
+            "wandb_graphql_missing_fields_total",
+            "Fields that wandb clients asked for and nothing defines; they were answered null.",
+        )
+        self.lines = metrics.counters(
+            "wandb_stream_lines_total",
+            "Lines of wandb clients that were stored, by file.",
+            "file",
+            ("history", "events", "console"),
+        )
+        self.posts = metrics.counters(
+            "wandb_stream_posts_total",
+            "File stream requests of wandb clients, by outcome.",
+            "outcome",
+            ("stored", "refused", "not_committed", "unavailable"),
+        )
+        self.parse_seconds = metrics.histogram(
+            "wandb_stream_parse_seconds", "Time to make batches of one file stream request."
+        )

@@ -1,0 +1,41 @@
+"""What the wandb door works with; built once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from penstock.wire import Limits
+from penstock_common.auth import Authenticator
+from penstock_common.keys import Keys
+from penstock_common.metrics import GatewayMetrics
+from penstock_ingest.append import Appender
+from penstock_ingest.marks import Marks
+from penstock_ingest.status import ServerStatus
+from penstock_storage.blobs import BlobStore
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.catalog.line_streams import LineStreams
+from penstock_storage.interface import PointStore
+
+__all__ = ["WandbParts"]
+
+
+@dataclass(frozen=True, slots=True)
+class WandbParts:
+    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads."""
+
+    store: PointStore
+    catalog: SqlCatalog
+    blobs: BlobStore
+    redis: Redis
+    keys: Keys
+    appender: Appender
+    marks: Marks
+    status: ServerStatus
+    authenticator: Authenticator
+    metrics: GatewayMetrics
+    limits: Limits
+    streams: LineStreams
+    secret: str
+    root_path: str = ""

@@ -1,0 +1,136 @@
+"""Projects: found, listed, made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.wire import check_name
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.runs.run import RunNode
+from penstock_compat.wandb.values import timestamp
+from penstock_compat.wandb.viewer import Entity, User
+from penstock_storage.interface import ProjectRow, RunRef
+
+__all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
+
+
+class Project(Node):
+    """A project of an entity."""
+
+    typename = "Project"
+
+    def __init__(self, asking: Asking, row: ProjectRow) -> None:
+        self.asking = asking
+        self.row = row
+
+    @field
+    def id(self) -> str:
+        return encode_id("Project", self.row.number)
+
+    @field
+    def internal_id(self) -> str:
+        return encode_id("ProjectInternalId", self.row.number)
+
+    @field
+    def name(self) -> str:
+        return self.row.project
+
+    @field
+    def entity_name(self) -> str:
+        return self.row.entity
+
+    @field
+    def entity(self) -> Entity:
+        return Entity(self.row.entity)
+
+    @field
+    def user(self) -> User:
+        return User(self.row.entity)
+
+    @field
+    def created_at(self) -> str:
+        return timestamp(self.row.created_at)
+
+    @field
+    def description(self) -> str:
+        return ""
+
+    @field
+    def access(self) -> str:
+        return "PRIVATE"
+
+    @field
+    def is_benchmark(self) -> bool:
+        return False
+
+    @field
+    def read_only(self) -> bool:
+        return not self.asking.principal.may_write(self.row.entity)
+
+    @field
+    async def run(self, name: str) -> RunNode | None:
+        ref = RunRef(self.row.entity, self.row.project, name)
+        row = await self.asking.parts.catalog.run(ref)
+        return None if row is None else RunNode(self.asking, row)
+
+    @field
+    async def bucket(self, name: str) -> RunNode | None:
+        return await self.run(name)
+
+
+async def find_project(asking: Asking, entity: str | None, name: str) -> Project | None:
+    """The project, if it exists and the asker may read it."""
+    readable = asking.readable(entity)
+    if readable is None:
+        return None
+    rows = await asking.parts.catalog.projects(readable)
+    found = [row for row in rows if row.project == name]
+    return Project(asking, found[0]) if found else None
+
+
+class ProjectQueries(Node):
+    """Root fields about projects; `model` is the protocol's older word for one."""
+
+    asking: Asking
+
+    @field
+    async def project(self, name: str = "", entity_name: str = "") -> Project | None:
+        return await find_project(self.asking, entity_name, name)
+
+    @field
+    async def model(self, name: str = "", entity_name: str = "") -> Project | None:
+        return await find_project(self.asking, entity_name, name)
+
+    @field
+    async def models(
+        self, entity_name: str = "", after: str = "", first: int = 1_000
+    ) -> dict[str, Any]:
+        entity = self.asking.readable(entity_name)
+        rows = [] if entity is None else await self.asking.parts.catalog.projects(entity)
+        start = int(after) + 1 if after.isdecimal() else 0
+        page = rows[start : start + first]
+        return connection(
+            "Project",
+            [Project(self.asking, row) for row in page],
+            [str(start + at) for at in range(len(page))],
+            has_next=start + first < len(rows),
+        )
+
+
+class ProjectMutations(Node):
+    """Making projects."""
+
+    asking: Asking
+
+    @field
+    async def upsert_model(self, input: dict[str, Any]) -> dict[str, Any]:
+        entity = self.asking.entity(input.get("entityName"))
+        name = check_name("project", input.get("name") or input.get("id"))
+        project = await find_project(self.asking, entity, name)
+        inserted = project is None
+        if project is None:
+            await self.asking.parts.catalog.ensure_project(entity, name)
+            project = await find_project(self.asking, entity, name)
+        return {"project": project, "model": project, "inserted": inserted}

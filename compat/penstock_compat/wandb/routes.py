@@ -1,0 +1,23 @@
+"""The wandb door's routes, to be added to an aiohttp application that has `penstock_common.http`'s
+middleware."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from penstock_common.openapi import add_operations
+from penstock_compat.wandb.endpoint import GraphqlEndpoint
+from penstock_compat.wandb.metrics import WandbMetrics
+from penstock_compat.wandb.operations import OPERATIONS
+from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.stream.handler import STREAM_PATH, StreamHandler
+
+__all__ = ["add_routes"]
+
+
+def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -> None:
+    """Add everything that a client asks for below its `WANDB_BASE_URL`."""
+    stream = StreamHandler(parts, metrics)
+    app.router.add_post("/graphql", GraphqlEndpoint(parts, metrics).post)
+    app.router.add_post(STREAM_PATH, stream.post)
+    add_operations(app, OPERATIONS)

@@ -1,0 +1,1 @@
+"""Runs as wandb clients see them: made, changed, resumed, read."""

@@ -1,0 +1,157 @@
+"""Making and changing runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock.names import friendly_name
+from penstock.wire import check_name
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.ids import decode_id
+from penstock_compat.wandb.runs.configs import metric_rules, unwrapped_config
+from penstock_compat.wandb.runs.run import RunNode
+from penstock_compat.wandb.values import loads_map
+from penstock_ingest.names import new_run_id
+from penstock_storage.interface import RunChange, RunRef, RunRow
+
+__all__ = ["DEFAULT_PROJECT", "STOP", "RunMutations", "find_run", "own_run"]
+
+DEFAULT_PROJECT = "uncategorized"
+"""Where runs go whose script names no project."""
+
+STOP = "stop_requested"
+"""In `info` of a run that its owner has asked to stop."""
+
+_SHARED = "X-Wandb-Use-Async-Filestream"
+_STATES = frozenset({"running", "finished", "failed", "crashed", "preempting"})
+# argument of the mutation -> name in the catalog's `info`
+_FACTS = {
+    "commit": "commit", "host": "host", "jobProgram": "program", "jobRepo": "repository",
+    "sweep": "sweep",
+}  # fmt: skip
+
+
+class RunMutations(Node):
+    """Root fields that write runs."""
+
+    asking: Asking
+
+    @field
+    async def upsert_bucket(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Create a run, or change what is given of one; what is null stays.
+
+        A client that begins to log says its host. If it does so for a run that has lines already,
+        without resuming it (then it gives the run's id), its lines begin anew: a new generation.
+        """
+        asking = self.asking
+        ref = await self._ref(input)
+        existed = await asking.parts.catalog.run(ref)
+        begins = input.get("host") is not None
+        now = time.time_ns() // 1000
+        rows = await asking.parts.catalog.ensure_runs([ref])
+        changes = list(_changes(rows[ref], input, now, begins=begins, is_new=existed is None))
+        if changes:
+            await asking.parts.catalog.apply_changes(changes, now)
+        row = await own_run(asking, ref)
+        if begins:
+            await self._begin(row, now, resumes=bool(input.get("id")))
+        return {
+            "__typename": "UpsertBucketPayload",
+            "bucket": RunNode(asking, row),
+            "inserted": existed is None,
+        }
+
+    @field
+    async def stop_run(self, id: str) -> dict[str, Any]:
+        """Ask the process that logs a run to end; it learns of it with its next lines."""
+        row = await find_run(self.asking, id)
+        await _change(self.asking, row.number, "run", {STOP: True})
+        return {"__typename": "StopRunPayload", "clientMutationId": None, "success": True}
+
+    async def _ref(self, input: dict[str, Any]) -> RunRef:
+        if input.get("id") and not input.get("name"):
+            row = await find_run(self.asking, input["id"])
+            return RunRef(row.entity, row.project, row.run)
+        return RunRef(
+            self.asking.entity(input.get("entityName")),
+            check_name("project", input.get("modelName") or DEFAULT_PROJECT),
+            check_name("run", input.get("name") or new_run_id()),
+        )
+
+    async def _begin(self, row: RunRow, now: int, *, resumes: bool) -> None:
+        is_shared = self.asking.headers.get(_SHARED, "").lower() == "true"
+        if is_shared:  # each client's stream begins with its first lines
+            return
+        streams = self.asking.parts.streams
+        own = [each for each in await streams.of_run(row.number) if not each.client]
+        if not own or not (resumes or own[0].is_empty):
+            await streams.begin(row.number, "", now)
+
+
+async def own_run(asking: Asking, ref: RunRef) -> RunRow:
+    """A run that must be there. Raises `Rejected`."""
+    row = await asking.parts.catalog.run(ref)
+    if row is None:
+        raise Rejected(
+            f"could not find run {ref.entity}/{ref.project}/{ref.run}", code="not_found", status=404
+        )
+    return row
+
+
+async def find_run(asking: Asking, id: str) -> RunRow:
+    """The run of this opaque id, for writing. Raises `Rejected`."""
+    number = int(decode_id("Run", id))
+    row = (await asking.parts.catalog.run_rows([number])).get(number)
+    if row is None or not asking.principal.may_write(row.entity):
+        raise Rejected("could not find this run", code="not_found", status=404)
+    return row
+
+
+async def _change(asking: Asking, run: int, kind: str, update: dict[str, Any]) -> None:
+    now = time.time_ns() // 1000
+    await asking.parts.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
+
+
+def _changes(
+    row: RunRow, input: dict[str, Any], now: int, *, begins: bool, is_new: bool
+) -> Iterator[RunChange]:
+    updates: list[tuple[str, dict[str, Any]]] = []
+    about = _about(input)
+    if is_new and not input.get("displayName"):
+        about["default_name"] = friendly_name()
+    if begins and row.info.get(STOP):
+        about[STOP] = False
+    if input.get("config") is not None:
+        plain, rest = unwrapped_config(loads_map("config", input["config"]))
+        updates.append(("config_whole", plain))
+        updates += [("define_metric", rule) for rule in metric_rules(rest.get("_wandb") or {})]
+        about["wandb"] = rest
+    if about:
+        updates.append(("run", about))
+    if input.get("summaryMetrics") is not None:
+        summary = loads_map("summaryMetrics", input["summaryMetrics"])
+        updates.append(("summary_whole", summary))
+    state = "running" if begins else input.get("state")
+    if state in _STATES:
+        updates.append(("state", {"state": state}))
+    for index, (kind, update) in enumerate(updates):
+        yield RunChange(row.number, now, 0, index, kind, update)
+
+
+def _about(input: dict[str, Any]) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        name: input[key] for key, name in _FACTS.items() if input.get(key) is not None
+    }
+    for key, name in (("displayName", "name"), ("groupName", "group"), ("jobType", "job_type")):
+        if input.get(key):
+            about[name] = input[key]
+    notes = input.get("notes") if input.get("notes") is not None else input.get("description")
+    if notes is not None:
+        about["notes"] = notes
+    if input.get("tags") is not None:
+        about["tags"] = input["tags"]
+    return about

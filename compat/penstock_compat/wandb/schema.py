@@ -1,0 +1,28 @@
+"""The roots of every query and mutation, composed of what each capability brings."""
+
+from __future__ import annotations
+
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
+from penstock_compat.wandb.runs.mutations import RunMutations
+from penstock_compat.wandb.viewer import ViewerQueries
+
+__all__ = ["Mutation", "Query"]
+
+
+class Query(ViewerQueries, ProjectQueries):
+    """The root of queries."""
+
+    typename = "Query"
+
+    def __init__(self, asking: Asking) -> None:
+        self.asking = asking
+
+
+class Mutation(ProjectMutations, RunMutations):
+    """The root of mutations."""
+
+    typename = "Mutation"
+
+    def __init__(self, asking: Asking) -> None:
+        self.asking = asking

@@ -1,0 +1,86 @@
+"""Waiting until batches are in the store: everybody's marks are looked at together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from penstock.errors import Transient
+from penstock_ingest.marks import Marks, WriterName
+
+__all__ = ["Commits"]
+
+_LOOK_EVERY_S = 0.02
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One request, and the last number of each writer that it waits for."""
+
+    numbers: dict[WriterName, int]
+    done: asyncio.Future[set[int]]
+    dead: set[int] = field(default_factory=set)
+
+
+class Commits:
+    """Tells requests of one process that what they queued is stored."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._waiting: list[_Waiting] = []
+        self._looking: asyncio.Task[None] | None = None
+
+    async def wait(self, numbers: Iterable[tuple[WriterName, int]], timeout_s: float) -> set[int]:
+        """Return once these numbers, and all before them, are stored; those among them that were
+        put aside because they cannot be processed are returned.
+
+        Raises `Transient` if that takes longer, or the queue cannot say.
+        """
+        last: dict[WriterName, int] = {}
+        for name, number in numbers:
+            last[name] = max(number, last.get(name, 0))
+        if not last:
+            return set()
+        waiting = _Waiting(last, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="wandb-commits")
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await waiting.done
+        except TimeoutError:
+            raise Transient(
+                f"the lines were queued but not stored within {timeout_s:.0f} s",
+                code="not_committed",
+                retry_after_s=2,
+            ) from None
+        finally:
+            self._waiting.remove(waiting)
+
+    async def _look(self) -> None:
+        while self._waiting:
+            started = time.monotonic()
+            names = list({name for each in self._waiting for name in each.numbers})
+            try:
+                marks = await self._marks.look(names)
+            except Transient as error:
+                for each in self._waiting:
+                    if not each.done.done():
+                        each.done.set_exception(error)
+            else:
+                stored = dict(zip(names, marks, strict=True))
+                for each in self._waiting:
+                    found = [stored[name] for name in each.numbers if name in stored]
+                    if len(found) < len(each.numbers):
+                        continue  # it came while the marks were looked up
+                    for mark, (_, number) in zip(found, each.numbers.items(), strict=True):
+                        each.dead |= {dead for dead in mark.dead if dead == number}
+                    is_stored = all(
+                        (mark.committed or 0) >= number
+                        for mark, number in zip(found, each.numbers.values(), strict=True)
+                    )
+                    if is_stored and not each.done.done():
+                        each.done.set_result(each.dead)
+            await asyncio.sleep(max(0.0, _LOOK_EVERY_S - (time.monotonic() - started)))

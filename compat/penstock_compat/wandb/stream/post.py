@@ -1,0 +1,82 @@
+"""One file stream request: which lines of which files, and what else it says of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.values import loads
+
+__all__ = ["Lines", "Post", "parse_post"]
+
+_HISTORY = "wandb-history.jsonl"
+_EVENTS = "wandb-events.jsonl"
+_SUMMARY = "wandb-summary.json"
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines of one file, the first of which has the index `offset`."""
+
+    offset: int = 0
+    content: list[str] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.content)
+
+
+@dataclass(slots=True)
+class Post:
+    """A request. `exit_code` is None unless the run is complete."""
+
+    history: Lines = field(default_factory=Lines)
+    events: Lines = field(default_factory=Lines)
+    summary: str | None = None
+    console: list[Lines] = field(default_factory=list)
+    exit_code: int | None = None
+    is_preempting: bool = False
+
+    @property
+    def is_heartbeat(self) -> bool:
+        """Whether there is nothing to store."""
+        return (
+            not (self.history.content or self.events.content or self.console or self.is_preempting)
+            and self.summary is None
+            and self.exit_code is None
+        )
+
+
+def parse_post(body: bytes) -> Post:
+    """The request in this JSON. Raises `Rejected`."""
+    try:
+        fields = loads(body) if body else {}
+    except (ValueError, RecursionError) as error:
+        raise Rejected(f"the body is not valid JSON: {error}", code="bad_json") from None
+    files = fields.get("files") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or not isinstance(files, dict | None):
+        raise Rejected('the body must be {"files": {…}, …}', code="bad_json")
+    post = Post(is_preempting=fields.get("preempting") is True)
+    if fields.get("complete") is True:
+        code = fields.get("exitcode")
+        post.exit_code = code if isinstance(code, int) else 0
+    for name, entry in (files or {}).items():
+        lines = _lines(name, entry)
+        if name == _HISTORY:
+            post.history = lines
+        elif name == _EVENTS:
+            post.events = lines
+        elif name == _SUMMARY:
+            post.summary = lines.content[-1] if lines.content else None
+        elif name.endswith(".log"):
+            post.console.append(lines)
+    return post
+
+
+def _lines(name: str, entry: Any) -> Lines:
+    if isinstance(entry, dict):
+        offset, content = entry.get("offset", 0), entry.get("content") or []
+        if isinstance(offset, int) and offset >= 0 and isinstance(content, list):
+            return Lines(offset, [line if isinstance(line, str) else "" for line in content])
+    raise Rejected(f"files[{name!r}] must be {{offset, content: [lines]}}", code="bad_json")

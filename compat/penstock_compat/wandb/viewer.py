@@ -1,0 +1,121 @@
+"""Who the client's key speaks for, and what this server can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.ids import encode_id
+
+__all__ = ["Entity", "User", "ViewerQueries"]
+
+FEATURES = ("FILESTREAM_GZIP",)
+"""What changes the client's ways and is supported here; all else keeps it on its plainest path."""
+
+
+class Entity(Node):
+    """A user or a team: here both are a name that keys belong to."""
+
+    typename = "Entity"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @field
+    def id(self) -> str:
+        return encode_id("Entity", self._name)
+
+    @field
+    def name(self) -> str:
+        return self._name
+
+    @field
+    def is_team(self) -> bool:
+        return False
+
+    @field
+    def organization(self) -> None:
+        return None
+
+
+class User(Node):
+    """The owner of a key."""
+
+    typename = "User"
+
+    def __init__(self, entity: str, *, is_admin: bool = False) -> None:
+        self._entity = entity
+        self._is_admin = is_admin
+
+    @field
+    def id(self) -> str:
+        return encode_id("User", self._entity)
+
+    @field
+    def name(self) -> str:
+        return self._entity
+
+    @field
+    def username(self) -> str:
+        return self._entity
+
+    @field
+    def entity(self) -> str:
+        return self._entity
+
+    @field
+    def email(self) -> str:
+        return ""
+
+    @field
+    def admin(self) -> bool:
+        return self._is_admin
+
+    @field
+    def flags(self) -> str:
+        return "{}"
+
+    @field
+    def deleted_at(self) -> None:
+        return None
+
+    @field
+    def api_keys(self) -> dict[str, Any]:
+        return connection("ApiKey", [])
+
+    @field
+    def teams(self) -> dict[str, Any]:
+        return connection("Entity", [Entity(self._entity)])
+
+
+class ViewerQueries(Node):
+    """Root fields about the asker and the server."""
+
+    asking: Asking
+
+    @field
+    def viewer(self) -> User:
+        principal = self.asking.principal
+        return User(principal.entity, is_admin="admin" in principal.scopes)
+
+    @field
+    def server_info(self) -> dict[str, Any]:
+        return {
+            "__typename": "ServerInfo",
+            "features": [
+                {"__typename": "ServerFeature", "name": name, "isEnabled": True}
+                for name in FEATURES
+            ],
+            "cliVersionInfo": {"min_cli_version": "0.9.0", "max_cli_version": "9999.0.0"},
+            "latestLocalVersionInfo": None,
+        }
+
+    @field
+    def entity(self, name: str = "") -> Entity | None:
+        readable = self.asking.readable(name)
+        return None if readable is None else Entity(readable)
+
+    @field
+    def xxhash_digests_enabled(self) -> bool:
+        return False

@@ -1,0 +1,144 @@
+"""Line streams: how far a client that counts its own lines has come, of each run and generation.
+
+Some trackers' clients number the lines of their files and go on from a count that the server tells
+them. A generation begins when a run is logged again from its first line; the older ones stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    Table,
+    Text,
+    and_,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.tables import Json, metadata
+
+__all__ = ["LineStream", "LineStreams", "line_streams"]
+
+line_streams = Table(
+    "line_streams",
+    metadata,
+    Column("run", ForeignKey("runs.number"), primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("rank", Integer, nullable=False),
+    Column("history", BigInteger, nullable=False, default=0),
+    Column("events", BigInteger, nullable=False, default=0),
+    Column("console", BigInteger, nullable=False, default=0),
+    Column("posted_at", BigInteger, nullable=False, default=-1),
+    Column("last_seq", BigInteger, nullable=False, default=0),
+    Column("tail", Json, nullable=False, default=dict),
+    Column("events_tail", Json, nullable=False, default=dict),
+)
+
+
+@dataclass(slots=True)
+class LineStream:
+    """One client's lines in one generation of a run.
+
+    `client` is empty where a run has one; `generation` is when it began (µs). `history`, `events`
+    and `console` count lines, `posted_at` is the index of the first history line that came last,
+    `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold what is
+    needed of the last lines.
+    """
+
+    run: int
+    client: str
+    generation: int
+    rank: int
+    history: int = 0
+    events: int = 0
+    console: int = 0
+    posted_at: int = -1
+    last_seq: int = 0
+    tail: dict[str, Any] = field(default_factory=dict)
+    events_tail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.history or self.events or self.console)
+
+
+class LineStreams:
+    """The table of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_run(self, run: int) -> list[LineStream]:
+        """All of a run's, the newest generation first."""
+        query = (
+            select(line_streams)
+            .where(line_streams.c.run == run)
+            .order_by(line_streams.c.generation.desc(), line_streams.c.rank)
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).mappings()
+            return [LineStream(**row) for row in rows]
+
+    async def begin(
+        self, run: int, client: str, now: int, *, start: LineStream | None = None
+    ) -> LineStream:
+        """A new generation that begins at `now` (µs), with the counts of `start` if given.
+
+        A client keeps its rank through all generations; a new one gets the next.
+        """
+        async with self._database.writing() as connection:
+            rank = await _rank(connection, run, client)
+            stream = LineStream(run, client, now, rank)
+            if start is not None:
+                stream.history, stream.events = start.history, start.events
+                stream.console, stream.tail = start.console, start.tail
+                stream.events_tail = start.events_tail
+            row = {name: getattr(stream, name) for name in line_streams.c.keys()}  # noqa: SIM118
+            await connection.execute(self._database.insert_missing(line_streams), row)
+        return stream
+
+    async def advance(self, stream: LineStream) -> None:
+        """Keep these counts; one that is lower than what is known stays as it is."""
+        here = line_streams.c
+        one = and_(
+            here.run == stream.run,
+            here.client == stream.client,
+            here.generation == stream.generation,
+        )
+        async with self._database.writing() as connection:
+            known = (
+                await connection.execute(select(line_streams).where(one).with_for_update())
+            ).mappings().first()  # fmt: skip
+            if known is None:
+                return
+            values: dict[str, Any] = {
+                name: max(getattr(stream, name), known[name])
+                for name in ("history", "events", "console", "last_seq")
+            }
+            values["posted_at"] = stream.posted_at
+            if stream.history >= known["history"]:
+                values["tail"] = stream.tail
+            if stream.events >= known["events"]:
+                values["events_tail"] = stream.events_tail
+            await connection.execute(update(line_streams).where(one).values(values))
+
+
+async def _rank(connection: AsyncConnection, run: int, client: str) -> int:
+    here = line_streams.c
+    own = await connection.scalar(
+        select(here.rank).where(here.run == run, here.client == client).limit(1)
+    )
+    if own is not None:
+        return int(own)
+    highest = await connection.scalar(select(func.max(here.rank)).where(here.run == run))
+    return 0 if highest is None else int(highest) + 1

@@ -1,0 +1,39 @@
+"""How far clients that count their own lines have come."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+__all__ = ["down_revision", "downgrade", "revision", "upgrade"]
+
+revision = "0007"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    def count(name: str, default: str = "0") -> sa.Column[int]:
+        return sa.Column(name, sa.BigInteger(), nullable=False, server_default=default)
+
+    def tail(name: str) -> sa.Column[str]:
+        return sa.Column(name, sa.Text(), nullable=False, server_default="{}")
+
+    op.create_table(
+        "line_streams",
+        sa.Column("run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+                  sa.ForeignKey("runs.number"), primary_key=True),
+        sa.Column("client", sa.Text(), primary_key=True),
+        sa.Column("generation", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        count("history"),
+        count("events"),
+        count("console"),
+        count("posted_at", "-1"),
+        count("last_seq"),
+        tail("tail"),
+        tail("events_tail"),
+    )  # fmt: skip
+
+
+def downgrade() -> None:
+    op.drop_table("line_streams")
