@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
+from penstock_compat.wandb.runs.rewind import RewindMutations
 from penstock_compat.wandb.viewer import ViewerQueries
 
 __all__ = ["Mutation", "Query"]
@@ -19,7 +20,7 @@ class Query(ViewerQueries, ProjectQueries):
         self.asking = asking
 
 
-class Mutation(ProjectMutations, RunMutations):
+class Mutation(ProjectMutations, RunMutations, RewindMutations):
     """The root of mutations."""
 
     typename = "Mutation"

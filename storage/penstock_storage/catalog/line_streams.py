@@ -68,8 +68,9 @@ class LineStream:
     events_tail: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def is_empty(self) -> bool:
-        return not (self.history or self.events or self.console)
+    def is_untouched(self) -> bool:
+        """Whether no lines came yet."""
+        return self.last_seq == 0
 
 
 class LineStreams:

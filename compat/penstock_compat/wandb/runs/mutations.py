@@ -88,7 +88,7 @@ class RunMutations(Node):
             return
         streams = self.asking.parts.streams
         own = [each for each in await streams.of_run(row.number) if not each.client]
-        if not own or not (resumes or own[0].is_empty):
+        if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
 
 

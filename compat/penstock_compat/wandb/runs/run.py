@@ -115,6 +115,10 @@ class RunFacts(Node):
         return json_text(wrapped_config(self.row))
 
     @field
+    def summary_metrics(self) -> str:
+        return json_text(self.row.summary)
+
+    @field
     def wandb_config(self, keys: list[str] | None = None) -> str:
         kept = wrapped_config(self.row).get("_wandb", {}).get("value", {})
         return json_text({key: kept[key] for key in keys or kept if key in kept})

@@ -185,7 +185,7 @@ def _about_run(post: Post) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             summary = None
         if isinstance(summary, dict):
-            yield {"t": "summary", "update": summary, "whole": True}
+            yield {"t": "summary", "update": summary, "whole": not post.is_shared}
     if post.is_preempting:
         yield {"t": "state", "state": "preempting"}
     if post.exit_code is not None:

@@ -99,6 +99,7 @@ class StreamHandler:
         client = headers.get(_CLIENT, "")
         if client:
             check_name("client id", client)
+            post.is_shared = True
         streams = await self._parts.streams.of_run(row.number)
         found = pick([each for each in streams if each.client == client], post)
         if found is None:

@@ -29,7 +29,8 @@ class Lines:
 
 @dataclass(slots=True)
 class Post:
-    """A request. `exit_code` is None unless the run is complete."""
+    """A request. `exit_code` is None unless the run is complete; with `is_shared` other processes
+    log to the run as well."""
 
     history: Lines = field(default_factory=Lines)
     events: Lines = field(default_factory=Lines)
@@ -37,6 +38,7 @@ class Post:
     console: list[Lines] = field(default_factory=list)
     exit_code: int | None = None
     is_preempting: bool = False
+    is_shared: bool = False
 
     @property
     def is_heartbeat(self) -> bool:

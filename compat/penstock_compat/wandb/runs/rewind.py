@@ -1,0 +1,91 @@
+"""Rewinding a run: it goes on after an earlier step, in a new generation.
+
+What was logged after that step stays stored, as an earlier attempt: charts and history show the
+newest one, which begins where the rewound run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock.wire import SYSTEM_RANK, check_name
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT, own_run
+from penstock_compat.wandb.runs.run import RunNode
+from penstock_storage.catalog.line_streams import LineStream
+from penstock_storage.interface import RunRef, RunRow
+from penstock_storage.schema import DATABASE
+
+__all__ = ["RewindMutations"]
+
+_ROWS = "run = {run:UInt32} AND has({lanes:Array(UInt16)}, lane) AND step <= {step:Int64}"
+
+
+class RewindMutations(Node):
+    """The root field that rewinds."""
+
+    asking: Asking
+
+    @field
+    async def rewind_run(
+        self,
+        input: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Let a run go on after the step `metricValue`."""
+        asking = self.asking
+        if (input.get("metricName") or "_step") != "_step":
+            raise Rejected("a run can be rewound to a _step only", code="bad_rewind")
+        value = input.get("metricValue")
+        if not isinstance(value, int | float) or value != int(value):
+            raise Rejected(f"{value!r} is no step to rewind to", code="bad_rewind")
+        ref = RunRef(
+            asking.entity(input.get("entityName")),
+            check_name("project", input.get("projectName") or DEFAULT_PROJECT),
+            check_name("run", input.get("runName")),
+        )
+        row = await own_run(asking, ref)
+        step = int(value)
+        lines, tail = await self._lines(row, step)
+        known = [each for each in await asking.parts.streams.of_run(row.number) if not each.client]
+        start = LineStream(row.number, "", 0, 0, history=lines)
+        if known:
+            start.events, start.console = known[0].events, known[0].console
+            start.events_tail = known[0].events_tail
+        start.tail = tail
+        now = time.time_ns() // 1000
+        await asking.parts.streams.begin(row.number, "", now, start=start)
+        return {
+            "__typename": "RewindRunPayload",
+            "rewoundRun": RunNode(asking, await own_run(asking, ref)),
+        }
+
+    async def _lines(self, row: RunRow, step: int) -> tuple[int, dict[str, Any]]:
+        """How many steps up to this one were logged, and what a client must know of the last."""
+        parts = self.asking.parts
+        found = await parts.catalog.lanes([row.number])
+        lanes = [lane.lane for lane in found if lane.rank < SYSTEM_RANK]
+        if not lanes:
+            return 0, {}
+        keys = await parts.catalog.key_numbers(row.project_number, ["_runtime"])
+        names = {"run": row.number, "lanes": lanes, "step": step, "key": keys.get("_runtime", 0)}
+        times, runtimes = await asyncio.gather(
+            parts.store.query(
+                "SELECT uniqExact(step) AS lines, argMax(t, (step, seq)) AS at"
+                f" FROM {DATABASE}.times WHERE {_ROWS}",
+                names,
+            ),
+            parts.store.query(
+                "SELECT argMax(v, (step, seq)) AS runtime"
+                f" FROM {DATABASE}.points WHERE key = {{key:UInt32}} AND {_ROWS}",
+                names,
+            ),
+        )
+        lines = int(times["lines"][0]) if times else 0
+        if not lines:
+            return 0, {}
+        runtime = float(runtimes["runtime"][0]) if runtimes else 0.0
+        return lines, {"_step": step, "_timestamp": int(times["at"][0]) / 1e6, "_runtime": runtime}
