@@ -7,7 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import charts, disk, fresh, gateway, history, idle, ingest, native, sweep
+from benchmarks import (
+    charts,
+    disk,
+    fresh,
+    gateway,
+    history,
+    idle,
+    ingest,
+    native,
+    sweep,
+    wandb_streams,
+)
 from benchmarks.machine import describe
 from benchmarks.peers import beside_peers
 from benchmarks.report import Row, print_table, save
@@ -23,6 +34,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P8": fresh.rows,
     "P9": disk.rows,
     "P10": idle.rows,
+    "P12": wandb_streams.rows,
     "P14": history.rows,
 }
 

@@ -18,6 +18,7 @@ __all__ = ["add_routes"]
 def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -> None:
     """Add everything that a client asks for below its `WANDB_BASE_URL`."""
     stream = StreamHandler(parts, metrics)
+    app.cleanup_ctx.append(stream.running)
     app.router.add_post("/graphql", GraphqlEndpoint(parts, metrics).post)
     app.router.add_post(STREAM_PATH, stream.post)
     add_operations(app, OPERATIONS)

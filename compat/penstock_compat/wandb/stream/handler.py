@@ -7,10 +7,9 @@ made. Lines come again under the same offsets: they make the same rows under the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -21,14 +20,17 @@ from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.runs.mutations import STOP
-from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
 from penstock_compat.wandb.stream.commits import Commits
-from penstock_compat.wandb.stream.generations import pick
-from penstock_compat.wandb.stream.post import Post, parse_post
+from penstock_compat.wandb.stream.translation import (
+    Candidate,
+    Request,
+    Translated,
+    writer_name,
+)
+from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.body import BodyReader
 from penstock_ingest.marks import WriterName
-from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRef, RunRow
 
 __all__ = ["MOST_BODY_BYTES", "STREAM_PATH", "StreamHandler"]
@@ -40,10 +42,7 @@ MOST_BODY_BYTES = 64 * 2**20
 _IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
-_INLINE_BYTES = 32 * 1024
 _CLIENT = "X-Wandb-Async-Client-Id"
-_SEQ_US = 10_000  # numbers count hundredths of a second: 497 days of them fit into 32 bits
-_MOST_SEQ = 2**32 - 1
 
 
 class StreamHandler:
@@ -60,10 +59,15 @@ class StreamHandler:
             metrics=None,
             encodings=("identity", "gzip"),
         )
-        # One large body is taken apart at a time: two would only share the interpreter.
-        self._large = asyncio.Semaphore(1)
+        self._translator = Translator(parts.limits)
+
+    async def running(self, _: web.Application) -> AsyncIterator[None]:
+        """Ends what this started together with the application."""
+        yield
+        self._translator.close()
 
     async def post(self, request: web.Request) -> web.Response:
+        """Take lines; see the module."""
         try:
             answer = await self._take(request)
         except (Rejected, Transient) as error:
@@ -81,90 +85,54 @@ class StreamHandler:
             check_name("project", names["project"]),
             check_name("run", names["run"]),
         )
-        parts.status.check()
-        async with self._bodies.body(request.clone(client_max_size=MOST_BODY_BYTES)) as body:
-            post = await self._parsed(body)
-            row = (await parts.catalog.ensure_runs([ref]))[ref]
-            stream = await self._stream(row, post, request.headers)
-            await self._store(ref, row, stream, post)
-        return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
-
-    async def _parsed(self, body: bytes) -> Post:
-        if len(body) <= _INLINE_BYTES:
-            return parse_post(body)
-        async with self._large:
-            return await asyncio.to_thread(parse_post, body)
-
-    async def _stream(self, row: RunRow, post: Post, headers: Mapping[str, str]) -> LineStream:
-        client = headers.get(_CLIENT, "")
+        client = request.headers.get(_CLIENT, "")
         if client:
             check_name("client id", client)
-            post.is_shared = True
-        streams = await self._parts.streams.of_run(row.number)
-        found = pick([each for each in streams if each.client == client], post)
-        if found is None:
-            found = await self._parts.streams.begin(row.number, client, _now())
-        return found
+        parts.status.check()
+        large = request.clone(client_max_size=MOST_BODY_BYTES)
+        async with self._bodies.body(large) as body:
+            row = (await parts.catalog.ensure_runs([ref]))[ref]
+            now = time.time_ns() // 1000
+            candidates = await self._candidates(row, client, now)
+            asked = Request(ref, candidates, now, is_shared=bool(client))
+            started = time.perf_counter()
+            translated = await self._translator.translate(body, asked)
+            self._metrics.parse_seconds.observe(time.perf_counter() - started)
+        if translated.made.batches:
+            await self._store(ref, translated)
+        return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
 
-    async def _store(self, ref: RunRef, row: RunRow, stream: LineStream, post: Post) -> None:
-        name = _writer_name(stream)
-        writer_name = WriterName(*ref, name)
-        [mark] = await self._parts.marks.look([writer_name], alive=[writer_name])
-        if post.is_heartbeat:
-            return
-        now = _now()
-        seq = max(
-            (now - stream.generation) // _SEQ_US + 1, stream.last_seq + 1, (mark.committed or 0) + 1
-        )
-        if seq > _MOST_SEQ - 10_000:
-            raise Transient("this run has been logged to for too long", code="overloaded")
-        made = await self._made(post, Writer(ref, name, stream.rank, seq, now))
+    async def _candidates(self, row: RunRow, client: str, now: int) -> list[Candidate]:
+        """The client's generations; its run is noted as alive."""
+        streams = self._parts.streams
+        own = [each for each in await streams.of_run(row.number) if each.client == client]
+        if not own:
+            own = [await streams.begin(row.number, client, now)]
+        names = [
+            WriterName(row.entity, row.project, row.run, writer_name(stream)) for stream in own
+        ]
+        marks = await self._parts.marks.look(names, alive=names[:1])
+        return [
+            Candidate(stream, mark.committed or 0) for stream, mark in zip(own, marks, strict=True)
+        ]
+
+    async def _store(self, ref: RunRef, translated: Translated) -> None:
+        """Queue the batches, wait until they are stored, keep how far the lines have come."""
+        made, stream = translated.made, translated.stream
         for writer, number, raw in made.batches:
             await self._parts.appender.append(*ref, writer, number, raw)
         last = [(WriterName(*ref, writer), number) for writer, number, _ in made.batches]
         if dead := await self._commits.wait(last, _COMMIT_TIMEOUT_S):
             # They wait in the dead letters for somebody to look: the client could only repeat them.
             _LOG.error("lines_dead run=%s numbers=%s", "/".join(ref), sorted(dead))
-        await self._note(stream, post, made, max((number for _, number in last), default=seq))
-
-    async def _made(self, post: Post, writer: Writer) -> Made:
-        started = time.perf_counter()
-        size = sum(map(len, post.history.content)) + sum(map(len, post.events.content))
-        size += sum(len(line) for lines in post.console for line in lines.content)
-        if size + len(post.summary or "") <= _INLINE_BYTES:
-            made = make_batches(post, writer, self._parts.limits)
-        else:
-            async with self._large:
-                made = await asyncio.to_thread(make_batches, post, writer, self._parts.limits)
-        self._metrics.parse_seconds.observe(time.perf_counter() - started)
-        return made
-
-    async def _note(self, stream: LineStream, post: Post, made: Made, last_seq: int) -> None:
-        """Keep how far the lines have come, for those who resume."""
-        if post.history.content:
-            if post.history.offset > stream.history:
-                _LOG.warning(
-                    "lines_missing run=%d from=%d to=%d", stream.run, stream.history,
-                    post.history.offset,
-                )  # fmt: skip
-            stream.history = max(stream.history, post.history.end)
-            stream.posted_at, stream.tail = post.history.offset, made.tail or stream.tail
-        if post.events.content:
-            stream.events = max(stream.events, post.events.end)
-            stream.events_tail = made.events_tail or stream.events_tail
-        for lines in post.console:
-            stream.console = max(stream.console, lines.end)
-        stream.last_seq = last_seq
+        if translated.missing or made.refused:
+            _LOG.warning(
+                "lines_missing run=%s missing=%d unreadable=%d",
+                "/".join(ref), translated.missing, made.refused,
+            )  # fmt: skip
         await self._parts.streams.advance(stream)
-        counts = self._metrics.lines
-        counts.labels("history").inc(len(post.history.content))
-        counts.labels("events").inc(len(post.events.content))
-        counts.labels("console").inc(sum(len(lines.content) for lines in post.console))
-
-
-def _writer_name(stream: LineStream) -> str:
-    client = f"-{stream.client}" if stream.client else ""
-    return f"wandb-{stream.generation:x}{client}"
+        for file, count in zip(("history", "events", "console"), translated.lines, strict=True):
+            self._metrics.lines.labels(file).inc(count)
 
 
 def _stops(row: RunRow) -> bool:
@@ -175,7 +143,3 @@ def _outcome(error: Rejected | Transient) -> str:
     if isinstance(error, Rejected):
         return "refused"
     return "not_committed" if error.code == "not_committed" else "unavailable"
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

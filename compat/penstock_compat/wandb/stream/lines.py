@@ -7,53 +7,81 @@ values are numbers: such lines are taken apart in C. The others go key by key.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from penstock.wire import MAX_STEP, Frame, Limits
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["Columns", "Table", "read_events", "read_history"]
+__all__ = ["Columns", "Piece", "Table", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
+Column = npt.NDArray[Any]
 
-_CHUNK = 500  # lines parsed by one call, which lets nobody else in meanwhile
+_CHUNK = 1_000  # lines taken apart together
 _NUMBERS = frozenset({int, float})
 _INT64 = 2**63
+_MOST_SECONDS = 1e12
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
 
+class Piece(NamedTuple):
+    """Some rows, by column: steps, times (µs), and for each key its n values and whether all of
+    them are integers."""
+
+    steps: Column
+    times: Column
+    values: list[Column]
+    are_ints: list[bool]
+
+
 @dataclass(slots=True)
 class Columns:
-    """Rows that have the same keys: (step, time in µs, values in the order of `keys`)."""
+    """Rows that have the same keys."""
 
     keys: tuple[str, ...]
+    pieces: list[Piece] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    """Rows that came one by one: (step, time, values in the order of `keys`)."""
 
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
         """The rows as frames that keep the limits."""
-        per_frame = min(limits.keys_per_frame, most_points)
-        rows_each = max(1, most_points // max(1, min(len(self.keys), per_frame)))
-        for start in range(0, len(self.rows), rows_each):
-            some = self.rows[start : start + rows_each]
-            columns = list(zip(*some, strict=True))
-            steps, times = (np.array(each, "<i8").tobytes() for each in columns[:2])
-            for at in range(0, len(self.keys), per_frame):
-                part = columns[2 + at : 2 + at + per_frame]
+        if self.rows:
+            own_steps, own_times, *values = zip(*self.rows, strict=True)
+            kinds = [{*map(type, column)} for column in values]
+            own = _piece(np.array(own_steps, "<i8"), np.array(own_times, "<i8"), values, kinds)
+            self.pieces.append(own)
+            self.rows = []
+        steps = np.concatenate([piece.steps for piece in self.pieces])
+        times = np.concatenate([piece.times for piece in self.pieces])
+        columns = [
+            np.concatenate([piece.values[at] for piece in self.pieces])
+            for at in range(len(self.keys))
+        ]
+        ints = bytes(
+            all(piece.are_ints[at] for piece in self.pieces) for at in range(len(self.keys))
+        )
+        width = min(limits.keys_per_frame, most_points, len(self.keys))
+        height = max(1, most_points // width)
+        for row in range(0, len(steps), height):
+            rows = slice(row, row + height)
+            for key in range(0, len(self.keys), width):
+                keys = slice(key, key + width)
                 yield Frame(
-                    list(self.keys[at : at + per_frame]),
-                    steps,
-                    times,
-                    b"".join(np.array(each, "<f8").tobytes() for each in part),
-                    bytes(set(map(type, each)) == {int} for each in part),
+                    list(self.keys[keys]),
+                    steps[rows].tobytes(),
+                    times[rows].tobytes(),
+                    b"".join(column[rows].tobytes() for column in columns[keys]),
+                    ints[keys],
                 )
 
 
@@ -76,36 +104,24 @@ class Table:
 
 def read_history(lines: Lines, limits: Limits) -> Table:
     """The points and values of history lines. A line without a step has its own index as one."""
-    table = Table()
-    take = _Taker(table, limits)
-    for index, line in _parsed(lines, table):
-        take(line, index)
-        table.tail = {key: line[key] for key in _TAIL if key in line}
-    return table
+    taker = _Taker(limits)
+    for start in range(0, len(lines.content), _CHUNK):
+        parsed = _parse(lines.content[start : start + _CHUNK])
+        taker.take(parsed, lines.offset + start)
+    return taker.table
 
 
 def read_events(lines: Lines, limits: Limits) -> Table:
-    """The points of system lines; the step is the line's index."""
-    table = Table()
-    take = _Taker(table, limits)
-    for index, line in _parsed(lines, table):
-        table.tail = {key: line[key] for key in _TAIL if key in line}
-        line.pop("_wandb", None)
-        line[STEP] = index
-        if RUNTIME in line:
-            line[f"system.{RUNTIME}"] = line.pop(RUNTIME)
-        take(line, index)
-    return table
-
-
-def _parsed(lines: Lines, table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
-    for start in range(0, len(lines.content), _CHUNK):
-        some = lines.content[start : start + _CHUNK]
-        for at, line in enumerate(_parse(some), lines.offset + start):
-            if isinstance(line, dict):
-                yield at, line
-            else:
-                table.refused += 1
+    """The points of system lines; the step is the line's index. Their `_runtime` has a name of
+    its own, since the history's own is another series."""
+    taker = _Taker(limits, {RUNTIME: f"system.{RUNTIME}"})
+    parsed = _parse(lines.content)
+    for index, line in enumerate(parsed, lines.offset):
+        if isinstance(line, dict):
+            line.pop("_wandb", None)
+            line[STEP] = index
+    taker.take(parsed, lines.offset)
+    return taker.table
 
 
 def _parse(lines: Sequence[str]) -> list[Any]:
@@ -129,56 +145,87 @@ class _Layout(NamedTuple):
     """How to take lines apart that have certain keys, and where their rows go."""
 
     get: Callable[[dict[str, Any]], Row]
-    append: Callable[[Row], None]
+    columns: Columns
 
 
 class _Taker:
     """Takes parsed lines; the layout of the last one with as many keys is tried first."""
 
-    def __init__(self, table: Table, limits: Limits) -> None:
-        self._table = table
+    def __init__(self, limits: Limits, names: Mapping[str, str] | None = None) -> None:
+        self.table = Table()
         self._limits = limits
         self._now = time.time_ns() // 1000
         self._layouts: dict[int, _Layout] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] = dict(names or {})
 
-    def __call__(self, line: dict[str, Any], index: int) -> None:
-        layout = self._layouts.get(len(line))
-        if layout is not None:
-            try:
-                step, at, *values = layout.get(line)
-            except KeyError:
-                pass
+    def take(self, lines: Sequence[Any], first_index: int) -> None:
+        """Take some lines; the first one has this index."""
+        by_size: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        for index, line in enumerate(lines, first_index):
+            if isinstance(line, dict):
+                by_size.setdefault(len(line), []).append((index, line))
             else:
-                if _NUMBERS.issuperset(map(type, values)) and _is_usual(step, at):
-                    layout.append((step, int(at * 1e6 + 0.5), *values))
-                    return
-        self._take(line, index)
+                self.table.refused += 1
+        last = next((line for line in reversed(lines) if isinstance(line, dict)), None)
+        if last is not None:
+            self.table.tail = {key: last[key] for key in _TAIL if key in last}
+        for size, group in by_size.items():
+            index, line = group[0]
+            if size not in self._layouts:
+                self._take_one(line, index)
+                del group[0]
+            if not (
+                group and size in self._layouts and self._take_alike(self._layouts[size], group)
+            ):
+                for index, line in group:
+                    self._take_one(line, index)
 
-    def _take(self, line: dict[str, Any], index: int) -> None:
-        step, at = line.pop(STEP, index), line.pop(TIME, None)
+    def _take_alike(self, layout: _Layout, group: list[tuple[int, dict[str, Any]]]) -> bool:
+        """Take lines that all have this layout and nothing but numbers; False, and nothing is
+        taken, if they do not."""
+        try:
+            rows = [layout.get(line) for _, line in group]
+        except KeyError:
+            return False
+        steps, times, *values = zip(*rows, strict=True)
+        if {*map(type, steps)} != {int} or {*map(type, times)} != {float}:
+            return False
+        if max(steps) >= MAX_STEP or min(steps) <= -MAX_STEP:
+            return False
+        if not (min(times) >= 0 and max(times) < _MOST_SECONDS):
+            return False
+        kinds = [{*map(type, column)} for column in values]
+        if not all(_NUMBERS.issuperset(kind) for kind in kinds):
+            return False
+        at = (np.array(times, "<f8") * 1e6 + 0.5).astype("<i8")
+        layout.columns.pieces.append(_piece(np.array(steps, "<i8"), at, values, kinds))
+        return True
+
+    def _take_one(self, line: dict[str, Any], index: int) -> None:
+        step, at = line.get(STEP, index), line.get(TIME)
         own_step, own_time = _step(step, index), self._time(at)
         numbers: dict[str, Any] = {}
-        is_plain = True
+        is_plain = STEP in line and TIME in line
         for key, value in _flat(line):
+            if key in (STEP, TIME):
+                continue
             name = self._name(key)
             if type(value) in _NUMBERS:
-                numbers[name] = (
-                    value if type(value) is float or abs(value) < _INT64 else float(value)
-                )
+                numbers[name] = value
                 is_plain = is_plain and name == key
             else:
                 is_plain = False
-                self._table.values.append(_value(name, own_step, own_time, value))
+                self.table.values.append(_value(name, own_step, own_time, value))
         if numbers:
-            self._table.add(own_step, own_time, numbers)
-        if is_plain and numbers and len(numbers) == len(line) and _is_usual(step, at):
+            self.table.add(own_step, own_time, numbers)
+        if is_plain and len(numbers) == len(line) - 2 and numbers:
             keys = tuple(sorted(numbers))
-            append = self._table.columns[keys].rows.append
-            self._layouts[len(keys) + 2] = _Layout(itemgetter(STEP, TIME, *keys), append)
+            self._layouts[len(line)] = _Layout(
+                itemgetter(STEP, TIME, *keys), self.table.columns[keys]
+            )
 
     def _time(self, seconds: Any) -> int:
-        usual = type(seconds) in _NUMBERS and 0 <= seconds < 1e12
+        usual = type(seconds) in _NUMBERS and 0 <= seconds < _MOST_SECONDS
         return int(seconds * 1e6 + 0.5) if usual else self._now
 
     def _name(self, key: str) -> str:
@@ -189,10 +236,11 @@ class _Taker:
         return known
 
 
-def _is_usual(step: Any, at: Any) -> bool:
-    return (
-        type(step) is int and -MAX_STEP < step < MAX_STEP and type(at) is float and 0 <= at < 1e12
-    )
+def _piece(
+    steps: Column, times: Column, values: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
+) -> Piece:
+    columns = [np.array(column, "<f8") for column in values]
+    return Piece(steps, times, columns, [kind == {int} for kind in kinds])
 
 
 def _step(step: Any, index: int) -> int:

@@ -1,0 +1,105 @@
+"""From the body of a request to batches: pure, so that it can be done in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from penstock.errors import Transient
+from penstock.wire import Limits
+from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
+from penstock_compat.wandb.stream.post import Post, parse_post
+from penstock_storage.catalog.line_streams import LineStream
+from penstock_storage.interface import RunRef
+
+__all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
+
+_SEQ_US = 10_000  # numbers count hundredths of a second: 497 days of them fit into 32 bits
+_MOST_SEQ = 2**32 - 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A generation that the lines may go on with; all numbers up to `committed` are stored."""
+
+    stream: LineStream
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is known before the body is looked at. `candidates` are the client's own generations,
+    the newest first; `at` is the server's time (µs)."""
+
+    ref: RunRef
+    candidates: Sequence[Candidate]
+    at: int
+    is_shared: bool = False
+
+
+@dataclass(slots=True)
+class Translated:
+    """The batches to queue, and the stream as it will be once they are stored."""
+
+    made: Made
+    stream: LineStream
+    missing: int = 0
+    """Lines that the client numbered, but that never came."""
+    lines: tuple[int, int, int] = (0, 0, 0)
+    """Of history, events, console."""
+
+
+def translate(body: bytes, request: Request, limits: Limits) -> Translated:
+    """Raises `Rejected` for what is no file stream request."""
+    post = parse_post(body)
+    post.is_shared = request.is_shared
+    chosen = _pick(request.candidates, post)
+    stream = chosen.stream
+    if post.is_heartbeat:
+        return Translated(Made(), stream)
+    by_time = (request.at - stream.generation) // _SEQ_US + 1
+    seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
+    if seq > _MOST_SEQ:
+        raise Transient("this run has been logged to for too long", code="overloaded")
+    writer = Writer(request.ref, writer_name(stream), stream.rank, seq, request.at)
+    made = make_batches(post, writer, limits)
+    missing = _advance(stream, post, made)
+    stream.last_seq = max((number for _, number, _ in made.batches), default=stream.last_seq)
+    console = sum(len(lines.content) for lines in post.console)
+    lines = (len(post.history.content), len(post.events.content), console)
+    return Translated(made, stream, missing, lines)
+
+
+def writer_name(stream: LineStream) -> str:
+    """The writer that stands for a client's generation."""
+    client = f"-{stream.client}" if stream.client else ""
+    return f"wandb-{stream.generation:x}{client}"
+
+
+def _pick(candidates: Sequence[Candidate], post: Post) -> Candidate:
+    """The generation that these lines go on with.
+
+    The client does not say, but its offsets do: a second process may begin a run anew while the
+    first one still logs, and the lines of each go on where its last ones ended.
+    """
+    if post.history.content:
+        offset = post.history.offset
+        going_on = [each for each in candidates if each.stream.history == offset]
+        repeated = [each for each in candidates if each.stream.posted_at == offset]
+        return (going_on + repeated + list(candidates))[0]
+    return candidates[0]
+
+
+def _advance(stream: LineStream, post: Post, made: Made) -> int:
+    """Move the counts of the stream on; returns how many lines of history never came."""
+    missing = 0
+    if post.history.content:
+        missing = max(0, post.history.offset - stream.history)
+        stream.history = max(stream.history, post.history.end)
+        stream.posted_at, stream.tail = post.history.offset, made.tail or stream.tail
+    if post.events.content:
+        stream.events = max(stream.events, post.events.end)
+        stream.events_tail = made.events_tail or stream.events_tail
+    for lines in post.console:
+        stream.console = max(stream.console, lines.end)
+    return missing
