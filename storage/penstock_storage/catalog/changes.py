@@ -21,7 +21,8 @@ SILENT = "silent"
 """In `info` of a run that was marked crashed because nothing was heard of it."""
 
 _RULES = "define_metric"
-_WHOLES = {"config_whole": "config", "summary_whole": "summary"}
+_SECTIONS = ("config", "summary")
+_WHOLES = {f"{section}_whole": section for section in _SECTIONS}
 _MADE_UP_NAME = "default_name"
 _TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
 
@@ -42,7 +43,8 @@ def apply_change(row: Row, change: RunChange) -> None:
         if path == (_MADE_UP_NAME,):
             path, version = ("name",), made_up
         slot = "/".join(path)
-        if version <= max(versions.get(slot, []), versions.get(change.kind, [])):
+        whole = versions.get(change.kind, []) if change.kind in _SECTIONS else []
+        if version <= max(versions.get(slot, []), whole):
             continue
         versions[slot] = version
         if path == ("state",):  # its own word wins over what was guessed from its silence

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.tables import Json, metadata
+from penstock_storage.catalog.tables import Json, metadata, runs
 
 __all__ = ["LineStream", "LineStreams", "line_streams"]
 
@@ -136,6 +136,8 @@ class LineStreams:
 
 async def _rank(connection: AsyncConnection, run: int, client: str) -> int:
     here = line_streams.c
+    # Until the transaction ends nobody else hands out ranks of this run.
+    await connection.execute(select(runs.c.number).where(runs.c.number == run).with_for_update())
     own = await connection.scalar(
         select(here.rank).where(here.run == run, here.client == client).limit(1)
     )

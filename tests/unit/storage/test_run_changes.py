@@ -18,6 +18,8 @@ JSON = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | 
 UPDATES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "config": st.dictionaries(KEYS, JSON, max_size=3),
     "summary": st.dictionaries(KEYS, JSON, max_size=3),
+    "config_whole": st.dictionaries(KEYS, JSON, max_size=3),
+    "summary_whole": st.dictionaries(KEYS, JSON, max_size=3),
     "state": st.fixed_dictionaries(
         {"state": st.sampled_from(["running", "finished", "failed"])},
         optional={"exit_code": st.integers()},
@@ -111,6 +113,18 @@ def test_what_each_kind_sets() -> None:
             "exit_code": 3,
         },
     }
+
+
+def test_a_whole_takes_away_what_it_does_not_have() -> None:
+    row = applied(
+        [
+            RunChange(1, 1, 1, 0, "summary", {"old": 1, "kept": 1}),
+            RunChange(1, 3, 1, 0, "summary", {"later": 3}),
+            RunChange(1, 2, 1, 0, "summary_whole", {"kept": 2, "new": 2, "later": 2}),
+            RunChange(1, 1, 9, 0, "summary", {"late": 1}),
+        ]
+    )
+    assert row["summary"] == {"kept": 2, "new": 2, "later": 3}
 
 
 def test_an_unknown_kind_is_an_error() -> None:

@@ -59,7 +59,7 @@ class Columns:
             own_steps, own_times, *values = zip(*self.rows, strict=True)
             kinds = [{*map(type, column)} for column in values]
             own = _piece(np.array(own_steps, "<i8"), np.array(own_times, "<i8"), values, kinds)
-            self.pieces.append(own)
+            self.pieces.insert(0, own)
             self.rows = []
         steps = np.concatenate([piece.steps for piece in self.pieces])
         times = np.concatenate([piece.times for piece in self.pieces])

@@ -12,11 +12,11 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    def count(name: str, default: str = "0") -> sa.Column[int]:
-        return sa.Column(name, sa.BigInteger(), nullable=False, server_default=default)
+    def count(name: str) -> sa.Column[int]:
+        return sa.Column(name, sa.BigInteger(), nullable=False)
 
     def tail(name: str) -> sa.Column[str]:
-        return sa.Column(name, sa.Text(), nullable=False, server_default="{}")
+        return sa.Column(name, sa.Text(), nullable=False)
 
     op.create_table(
         "line_streams",
@@ -28,7 +28,7 @@ def upgrade() -> None:
         count("history"),
         count("events"),
         count("console"),
-        count("posted_at", "-1"),
+        count("posted_at"),
         count("last_seq"),
         tail("tail"),
         tail("events_tail"),

@@ -1,0 +1,64 @@
+"""Line streams: generations of a run, what each has counted, ranks of the clients that share a run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.catalog.line_streams import LineStream, LineStreams
+from penstock_storage.interface import RunRef
+
+REF = RunRef("ana", "mnist", "r1")
+
+
+async def made(catalog: SqlCatalog) -> tuple[LineStreams, int]:
+    run = (await catalog.ensure_runs([REF]))[REF].number
+    return LineStreams(catalog.database), run
+
+
+async def test_a_generation_begins_empty_and_the_newest_comes_first(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    assert await streams.of_run(run) == []
+    first = await streams.begin(run, "", 100)
+    second = await streams.begin(run, "", 200)
+    assert first == LineStream(run, "", 100, 0)
+    assert first.is_untouched
+    assert await streams.of_run(run) == [second, first]
+
+
+async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    stream = await streams.begin(run, "", 100)
+    stream.history, stream.last_seq, stream.tail = 10, 7, {"_step": 9}
+    stream.events, stream.console, stream.posted_at = 3, 4, 5
+    await streams.advance(stream)
+    assert await streams.of_run(run) == [stream]
+    behind = LineStream(run, "", 100, 0, history=5, last_seq=2, tail={"_step": 4}, posted_at=2)
+    await streams.advance(behind)
+    [found] = await streams.of_run(run)
+    assert (found.history, found.events, found.console, found.last_seq) == (10, 3, 4, 7)
+    assert found.tail == {"_step": 9}
+    assert found.posted_at == 2
+
+
+async def test_a_rewound_generation_begins_with_counts(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    start = LineStream(run, "", 0, 0, history=4, events=2, console=1, tail={"_step": 3})
+    await streams.begin(run, "", 300, start=start)
+    [found] = await streams.of_run(run)
+    assert (found.generation, found.history, found.tail) == (300, 4, {"_step": 3})
+    assert found.is_untouched
+
+
+async def test_clients_that_share_a_run_get_ranks_once(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    begun = await asyncio.gather(*(streams.begin(run, f"c{n}", 100 + n) for n in range(5)))
+    assert sorted(stream.rank for stream in begun) == [0, 1, 2, 3, 4]
+    again = await streams.begin(run, "c3", 500)
+    assert again.rank == begun[3].rank
+
+
+async def test_the_same_generation_twice_is_one(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    await asyncio.gather(*(streams.begin(run, "", 100) for _ in range(3)))
+    assert len(await streams.of_run(run)) == 1

@@ -1,0 +1,136 @@
+"""A file stream request into batches: numbered, within limits, and to the generation that is meant."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from penstock.errors import Rejected
+from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
+from penstock_compat.wandb.stream.translation import Candidate, Request, Translated, translate
+from penstock_storage.catalog.line_streams import LineStream
+from penstock_storage.interface import RunRef
+
+REF = RunRef("ana", "p", "r")
+SECOND = 1_000_000
+
+
+def request(*streams: LineStream, committed: int = 0, at: int = 10 * SECOND) -> Request:
+    return Request(REF, [Candidate(stream, committed) for stream in streams], at)
+
+
+def stream(generation: int = 1, **counts: Any) -> LineStream:
+    return LineStream(1, "", generation, 0, **counts)
+
+
+def post(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def history(offset: int, count: int, **row: Any) -> dict[str, Any]:
+    content = [
+        json.dumps({"_step": offset + n, "_timestamp": 1.5, "a": n, **row}) for n in range(count)
+    ]
+    return {"wandb-history.jsonl": {"offset": offset, "content": content}}
+
+
+def batches(translated: Translated) -> list[Batch]:
+    decoded = [decode_batch(raw, DEFAULT_LIMITS) for _, _, raw in translated.made.batches]
+    assert [(each.writer, each.seq) for each in decoded] == [
+        (writer, seq) for writer, seq, _ in translated.made.batches
+    ]
+    return decoded
+
+
+def test_nothing_to_store() -> None:
+    for body in (b"", b"{}", post(uploaded=["x"]), post(files={})):
+        assert not translate(body, request(stream()), DEFAULT_LIMITS).made.batches
+
+
+def test_a_whole_request() -> None:
+    files = {
+        **history(0, 3),
+        "wandb-events.jsonl": {"offset": 2, "content": ['{"_timestamp":1.0,"system.x":4}']},
+        "wandb-summary.json": {"offset": 0, "content": ['{"a":2,"n":NaN}']},
+        "output.log": {
+            "offset": 7,
+            "content": ["2026-11-23T04:58:44.576343 hello", "ERROR 2026-11-23T04:58:45 bad", "odd"],
+        },
+    }
+    body = post(files=files, complete=True, exitcode=3)
+    translated = translate(body, request(stream(generation=255)), DEFAULT_LIMITS)
+    system, main = batches(translated)
+    assert (system.writer, system.rank) == ("wandb-ff-system", SYSTEM_RANK)
+    assert (main.writer, main.rank, main.entity) == ("wandb-ff", 0, "ana")
+    assert main.acked == main.seq - 1
+    assert main.writer_started == 10 * SECOND
+    by_kind = {record["t"]: record for record in main.records}
+    assert by_kind["state"] == {"t": "state", "state": "failed", "exit_code": 3}
+    assert by_kind["summary"]["whole"] is True
+    assert by_kind["summary"]["update"]["a"] == 2
+    lines = [record for record in main.records if record["t"] == "console"]
+    assert [(each["line"], each["stream"], each["text"]) for each in lines] == [
+        (7, "stdout", "hello"), (8, "stderr", "bad"), (9, "stdout", "odd"),
+    ]  # fmt: skip
+    assert lines[0]["time"] == 1_795_409_924_576_343
+    after = translated.stream
+    assert (after.history, after.events, after.console) == (3, 3, 10)
+    assert after.tail == {"_step": 2, "_timestamp": 1.5}
+    assert after.last_seq == main.seq
+
+
+def test_numbers_rise_with_time_and_never_fall_behind() -> None:
+    def seq(given: LineStream, committed: int = 0, at: int = 10 * SECOND) -> int:
+        asked = request(given, committed=committed, at=at)
+        return batches(translate(post(files=history(0, 1)), asked, DEFAULT_LIMITS))[0].seq
+
+    assert seq(stream(generation=0)) == 1_001
+    assert seq(stream(generation=0), at=11 * SECOND) == 1_101
+    assert seq(stream(generation=0, last_seq=5_000)) == 5_001
+    assert seq(stream(generation=0, last_seq=5_000), committed=7_000) == 7_001
+    assert seq(stream(generation=20 * SECOND)) == 1, "a clock that is behind"
+
+
+def test_lines_belong_to_the_generation_that_they_go_on_with() -> None:
+    old, new = stream(1, history=500, posted_at=400), stream(2, history=20, posted_at=10)
+
+    def chosen(offset: int) -> int:
+        body = post(files=history(offset, 1))
+        asked = request(
+            stream(2, history=new.history, posted_at=new.posted_at),
+            stream(1, history=old.history, posted_at=old.posted_at),
+        )
+        return translate(body, asked, DEFAULT_LIMITS).stream.generation
+
+    assert chosen(20) == 2
+    assert chosen(500) == 1
+    assert chosen(10) == 2, "sent again"
+    assert chosen(400) == 1, "sent again"
+    assert chosen(77) == 2, "neither: the newest"
+
+
+def test_many_records_become_several_batches() -> None:
+    files = history(0, 45_000, text="x")
+    made = batches(translate(post(files=files), request(stream()), DEFAULT_LIMITS))
+    assert len(made) > 1
+    assert [each.seq for each in made] == list(range(made[0].seq, made[0].seq + len(made)))
+    assert sum(len(each.records) for each in made) == 45_000
+    assert sum(each.points for each in made) == 45_000
+
+
+def test_shared_processes_add_to_one_summary() -> None:
+    asked = Request(REF, [Candidate(LineStream(1, "c1", 1, 2), 0)], SECOND, is_shared=True)
+    body = post(files={"wandb-summary.json": {"offset": 0, "content": ['{"a":1}']}})
+    [batch] = batches(translate(body, asked, DEFAULT_LIMITS))
+    assert (batch.writer, batch.rank) == ("wandb-1-c1", 2)
+    assert batch.records[0]["whole"] is False
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", post(files=[]), post(files={"wandb-history.jsonl": {"offset": -1}})]
+)
+def test_what_is_no_request(body: bytes) -> None:
+    with pytest.raises(Rejected):
+        translate(body, request(stream()), DEFAULT_LIMITS)
