@@ -32,6 +32,7 @@ __all__ = ["Blob", "BlobStore", "ObjectBlobStore", "open_blobs"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "sha256"
+_INCOMING = "incoming"
 _CHUNK_BYTES = 2**20
 _PART_BYTES = 8 * 2**20  # of a multipart upload; S3 wants 5 MiB at least
 
@@ -55,6 +56,16 @@ class BlobStore(Protocol):
 
         Raises `Rejected`, and stores nothing, if it is longer than the limit or has another hash.
         """
+
+    async def put_file(self, digest: str, path: Path) -> None:
+        """Store a file, which is on disk already and is `digest`'s content as the caller knows.
+
+        The file is the store's from now on: it may be moved away.
+        """
+
+    @property
+    def incoming(self) -> Path | None:
+        """A folder from which `put_file` only moves; None: any will do."""
 
     async def get(self, digest: str) -> Blob | None: ...
 
@@ -96,6 +107,18 @@ class ObjectBlobStore:
         if self._folder is not None:
             await asyncio.to_thread(_flush, self._folder / path)
         return upload.size_bytes
+
+    async def put_file(self, digest: str, path: Path) -> None:
+        if self._folder is None:
+            await self.put(digest, _read_file(path), limit_bytes=path.stat().st_size)
+            return
+        target = self._folder / _path(digest)
+        with _sorted_errors():
+            await asyncio.to_thread(_move, path, target)
+
+    @property
+    def incoming(self) -> Path | None:
+        return None if self._folder is None else self._folder / _INCOMING
 
     async def get(self, digest: str) -> Blob | None:
         with _sorted_errors():
@@ -166,6 +189,18 @@ async def _read(found: obstore.GetResult) -> AsyncIterator[bytes]:
         chunks = iter(found.stream(min_chunk_size=_CHUNK_BYTES))
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield bytes(chunk)
+
+
+async def _read_file(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield chunk
+
+
+def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    _flush(target)
 
 
 def _path(digest: str) -> str:

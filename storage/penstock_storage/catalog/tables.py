@@ -40,6 +40,7 @@ __all__ = [
     "meta",
     "metadata",
     "projects",
+    "run_files",
     "runs",
 ]
 
@@ -160,6 +161,20 @@ lanes = Table(
     Column("rank", BigInteger, nullable=False),
     _time("started"),
     UniqueConstraint("run", "writer"),
+)
+
+# Content is in the blob store; `md5` is base64, as HTTP and object stores write it.
+run_files = Table(
+    "run_files",
+    metadata,
+    Column("run", ForeignKey("runs.number"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("md5", String(24), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mimetype", Text, nullable=False),
+    _time("updated_at"),
+    Index("run_files_by_digest", "sha256"),
 )
 
 api_keys = Table(

@@ -1,0 +1,161 @@
+"""The files of runs: which names a run has, and which content each stands for.
+
+Content lies in the blob store under its SHA-256; here is only what a listing shows. A name is a
+relative path with `/` between folders, kept as its writer spelled it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import ColumnElement
+
+from penstock.errors import Rejected
+from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.tables import run_files
+
+__all__ = ["RunFile", "RunFiles", "file_name"]
+
+_LONGEST_NAME_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file of a run. `sha256`: 64 hex digits; `md5`: base64; `updated_at`: µs since 1970."""
+
+    name: str
+    sha256: str
+    md5: str
+    size_bytes: int
+    mimetype: str
+    updated_at: int
+
+
+def file_name(given: str) -> str:
+    """The name under which a file is kept: `./a//b` and `a/b` are one.
+
+    Raises `Rejected` for a name that no file can have, or that points out of its run.
+    """
+    parts = [part for part in given.split("/") if part not in ("", ".")]
+    name = "/".join(parts)
+    if not parts or ".." in parts or "\0" in name:
+        raise Rejected(f"{given[:200]!r} cannot be the name of a file", code="bad_file_name")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise Rejected("a file's name must be Unicode", code="bad_file_name") from None
+    if size > _LONGEST_NAME_BYTES:
+        raise Rejected(
+            f"a file's name has at most {_LONGEST_NAME_BYTES} bytes, this has {size}",
+            code="bad_file_name",
+        )
+    return name
+
+
+class RunFiles:
+    """The files of all runs, by the run's number. Names are as `file_name` gives them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, run: int, file: RunFile) -> None:
+        """Let the name stand for this content; of several for one name the newest wins."""
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        row = {"run": run, **{name: getattr(file, name) for name in RunFile.__slots__}}
+        statement = insert(run_files).values(row)
+        fresh = statement.excluded
+        changed = {name: fresh[name] for name in row if name not in ("run", "name")}
+        statement = statement.on_conflict_do_update(
+            index_elements=["run", "name"],
+            set_=changed,
+            where=run_files.c.updated_at <= fresh.updated_at,
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(statement)
+
+    async def get(self, run: int, name: str) -> RunFile | None:
+        """The file of this name."""
+        query = _files.where(run_files.c.run == run, run_files.c.name == name)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).first()
+        return RunFile(*row) if row is not None else None
+
+    async def list(
+        self,
+        run: int,
+        *,
+        names: Sequence[str] | None = None,
+        pattern: str | None = None,
+        after: str | None = None,
+        limit: int = 1_000,
+    ) -> list[RunFile]:
+        """At most `limit` files in the order of their names, those behind the name `after`.
+
+        `names` and `pattern` choose; the latter is SQL's LIKE: `%` any text, `_` any character,
+        `\\` before either takes it as it is; upper and lower case are alike.
+        """
+        mine = _chosen(run, pattern)
+        if after is not None:
+            mine.append(run_files.c.name > after)
+        found: list[RunFile] = []
+        async with self._database.reading() as connection:
+            for chosen in [None] if names is None else chunks(sorted(set(names))):
+                query = _files.where(*mine)
+                if chosen is not None:
+                    query = query.where(run_files.c.name.in_(chosen))
+                query = query.order_by(run_files.c.name).limit(limit)
+                found += (RunFile(*row) for row in await connection.execute(query))
+        return found[:limit]
+
+    async def count(self, run: int, *, pattern: str | None = None) -> int:
+        """How many files the run has, or how many of them the pattern chooses."""
+        query = select(func.count()).select_from(run_files).where(*_chosen(run, pattern))
+        async with self._database.reading() as connection:
+            return await connection.scalar(query) or 0
+
+    async def delete(self, run: int, names: Sequence[str]) -> int:
+        """Forget these names; returns how many there were. Their content stays."""
+        deleted = 0
+        async with self._database.writing() as connection:
+            for chosen in chunks(sorted(set(names))):
+                statement = delete(run_files).where(
+                    run_files.c.run == run, run_files.c.name.in_(chosen)
+                )
+                deleted += (await connection.execute(statement)).rowcount
+        return deleted
+
+    async def digests_in_use(self, digests: Sequence[str]) -> set[str]:
+        """Those of these SHA-256 digests that any file of any run stands for."""
+        found: set[str] = set()
+        async with self._database.reading() as connection:
+            for chosen in chunks(sorted(set(digests))):
+                query = select(run_files.c.sha256).where(run_files.c.sha256.in_(chosen)).distinct()
+                found.update(await connection.scalars(query))
+        return found
+
+    async def is_used(self, digest: str) -> bool:
+        """Whether any file of any run stands for this content."""
+        return bool(await self.digests_in_use([digest]))
+
+
+_table: Table = run_files
+_files = select(*(_table.c[name] for name in RunFile.__slots__))
+
+
+def _chosen(run: int, pattern: str | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [run_files.c.run == run]
+    if pattern is not None:
+        conditions.append(run_files.c.name.ilike(_whole(pattern), escape="\\"))
+    return conditions
+
+
+def _whole(pattern: str) -> str:
+    """A pattern without a `\\` that precedes nothing, which one database refuses, and without NUL,
+    which no name has."""
+    bare = pattern.replace("\0", "")
+    ends = len(bare) - len(bare.rstrip("\\"))
+    return bare + "\\" if ends % 2 else bare

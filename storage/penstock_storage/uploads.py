@@ -1,0 +1,120 @@
+"""Content whose hash nobody knows yet: received, hashed on the way, and stored under its hash.
+
+A body lies in a temporary file until all of it has come; where blobs are files themselves it is
+then moved into its place, never copied. Hashing and writing happen in threads, in pieces, so that
+a large body keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from penstock.errors import Rejected, Transient
+from penstock_storage.blobs import BlobStore
+
+__all__ = ["Uploaded", "receive"]
+
+_PIECE_BYTES = 2**20
+_LEFTOVER_S = 24 * 3600.0  # nobody writes to a file that was last written to this long ago
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What was stored. `sha256`: 64 hex digits, the blob's name; `md5`: base64."""
+
+    sha256: str
+    md5: str
+    size_bytes: int
+
+
+async def receive(chunks: AsyncIterator[bytes], blobs: BlobStore, *, limit_bytes: int) -> Uploaded:
+    """Store what the chunks make up, durably, as the blob that it is.
+
+    Raises `Rejected` (413) if it is longer than the limit, `Transient` if it cannot be stored now,
+    and what the chunks raise. Then nothing is stored, and no temporary file is left.
+    """
+    try:
+        incoming = await asyncio.to_thread(_Incoming, blobs.incoming)
+        try:
+            await _take(chunks, incoming, limit_bytes)
+            uploaded = await asyncio.to_thread(incoming.finish)
+            await blobs.put_file(uploaded.sha256, incoming.path)
+            return uploaded
+        finally:
+            incoming.discard()
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            raise  # the sender's, not the disk's
+        raise Transient(f"a file cannot be stored: {error}", code="blobs_unreachable") from error
+
+
+async def _take(chunks: AsyncIterator[bytes], incoming: _Incoming, limit_bytes: int) -> None:
+    piece: list[bytes] = []
+    piece_bytes = size_bytes = 0
+    async for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise Rejected(
+                f"the file is longer than {limit_bytes} bytes", code="file_too_large", status=413
+            )
+        piece.append(chunk)
+        piece_bytes += len(chunk)
+        if piece_bytes >= _PIECE_BYTES:
+            await asyncio.to_thread(incoming.write, piece)
+            piece, piece_bytes = [], 0
+    await asyncio.to_thread(incoming.write, piece)
+
+
+class _Incoming:
+    """A temporary file and the hashes of what was written to it."""
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sweep(folder)
+        descriptor, path = tempfile.mkstemp(prefix="penstock-upload-", dir=folder)
+        self.path = Path(path)
+        self._file: BinaryIO = os.fdopen(descriptor, "wb")
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size_bytes = 0
+
+    def write(self, piece: list[bytes]) -> None:
+        for chunk in piece:
+            self._file.write(chunk)
+            self._sha256.update(chunk)
+            self._md5.update(chunk)
+            self._size_bytes += len(chunk)
+
+    def finish(self) -> Uploaded:
+        """All that was written, on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        md5 = base64.b64encode(self._md5.digest()).decode()
+        return Uploaded(self._sha256.hexdigest(), md5, self._size_bytes)
+
+    def discard(self) -> None:
+        """Leave nothing behind; content that was moved to its place stays there."""
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.stat().st_mtime < time.time() - _LEFTOVER_S:
+                    Path(entry.path).unlink()
