@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from support.up import Up, running_up, wait_until
 
 from penstock_common.openapi import openapi_document
+from penstock_compat.wandb.operations import OPERATIONS as WANDB
 from penstock_ingest.operations import OPERATIONS as WRITE
 from penstock_web.openapi import OPERATIONS as READ
 
@@ -107,4 +108,4 @@ def test_what_is_allowed_is_answered_too() -> None:
 
 
 def test_the_document_is_served(up: Up) -> None:
-    assert up.get("/v1/openapi.json") == DOCUMENT
+    assert up.get("/v1/openapi.json") == openapi_document([*WRITE, *READ, *WANDB])
