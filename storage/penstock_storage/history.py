@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock_storage.interface import Columns, LaneRow, PointStore
+from penstock_storage.interface import Columns, LaneRow, PointStore, RunRow
 from penstock_storage.plan import FOREVER
 from penstock_storage.rows import KeyColumn, LanePlace, Page
 from penstock_storage.schema import DATABASE
 from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
-__all__ = ["HistoryQuery", "read_ends", "read_history"]
+__all__ = ["HistoryQuery", "origin_us", "read_ends", "read_history"]
 
 _PAGE_POINTS = 1_000_000
 _FIRST_POINTS = 100_000
@@ -263,3 +263,8 @@ async def read_ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
         return {}
     found = cuts(lanes, await read_first_steps(store, [query.run]))
     return {lane: end for (_, lane), end in found.items()}
+
+
+def origin_us(row: RunRow, lanes: Sequence[LaneRow]) -> int:
+    """When the run began: its first writer's start, as far as writers said."""
+    return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)

@@ -1,4 +1,4 @@
-"""What a run's keys hold, one by one: how many values of which type, the last one, and whether they
+"""What runs' keys hold, one by one: how many values of which type, the last one, and whether they
 ever fall.
 
 Counting looks at every step of every key, so it is exact for runs of up to a million points; of
@@ -9,9 +9,10 @@ falling.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -20,7 +21,7 @@ from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.rows import json_number
 from penstock_storage.sampling import lane_condition
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import cuts
+from penstock_storage.segments import LaneId, cuts
 from penstock_storage.series import int_list, select
 
 __all__ = ["KeyFacts", "RunFacts", "read_key_facts"]
@@ -37,164 +38,187 @@ class KeyFacts:
 
     counts: dict[str, int] = field(default_factory=dict)
     last: Any = None
+    last_step: int = -(2**62)
     never_falls: bool = False
 
 
 @dataclass(slots=True)
 class RunFacts:
-    """`rows`: how many steps have a row; `last_at`: when the last one was logged, µs since 1970."""
+    """One run's latest attempt, by key. `rows`: how many steps have a row with a time; `last_at`:
+    when the last one was logged, µs since 1970."""
 
     keys: dict[str, KeyFacts] = field(default_factory=dict)
     last_step: int | None = None
     last_at: int | None = None
     rows: int = 0
 
+    def reach(self, step: int) -> None:
+        """The run got as far as this."""
+        self.last_step = step if self.last_step is None else max(step, self.last_step)
 
-@dataclass(frozen=True, slots=True)
-class _Series:
+
+class _Series(NamedTuple):
+    """What one lane holds of a key, before its end; `points` at most."""
+
+    run: int
     key: int
     lane: int
-    first: int
     last: int
+    points: int
     value: float
     kinds: int
 
 
 async def read_key_facts(
-    store: PointStore, run: int, lanes: Sequence[LaneRow], names: Mapping[int, str]
-) -> RunFacts:
-    """What one run's latest attempt logged. `names` are the project's keys by number."""
-    own = sorted(
-        (lane for lane in lanes if not lane.is_system),
-        key=lambda lane: (lane.rank, -lane.started, lane.lane),
-    )
-    facts = RunFacts()
+    store: PointStore, lanes: Sequence[LaneRow], names: Mapping[int, str]
+) -> dict[int, RunFacts]:
+    """What the runs of these lanes logged, by run. `names` are their project's keys by number.
+
+    Of several lanes of a run the lowest rank's latest one has the last word.
+    """
+    own = [lane for lane in lanes if not lane.is_system]
+    facts = {lane.run: RunFacts() for lane in lanes}
     if not own or not names:
         return facts
-    series = await _read_series(store, run, own)
-    ends = _ends(own, series)
-    where = f"run = {int(run)} AND {lane_condition([lane.lane for lane in own], ends)}"
-    shown = [each for each in series if each.first < ends.get(each.lane, each.first + 1)]
-    spans = {
-        each: min(each.last, ends.get(each.lane, 2**62) - 1) - each.first + 1 for each in shown
-    }
-    is_small = sum(spans.values()) <= _MOST_POINTS
-    counted, texts, rows = await asyncio.gather(
-        _count(store, where, {each.key for each in shown}) if is_small else _nothing(),
-        _read_values(store, where, names),
-        _read_rows(store, where, is_exact=is_small),
-    )
-    places = {lane.lane: place for place, lane in enumerate(own)}
-    last_steps = _add_numbers(facts, sorted(shown, key=lambda s: places[s.lane]), spans, names)
-    for key, count, rises in _tuples(counted, "key", "count", "rises"):
-        if key in names:
-            known = facts.keys[names[key]]
-            known.counts["number"], known.never_falls = int(count), bool(rises)
-    _add_values(facts, texts, last_steps, names)
-    for count, at, last in _tuples(rows, "rows", "at", "last"):
-        if count:
-            facts.rows, facts.last_at = int(count), int(at)
-            facts.last_step = max(
-                int(last), int(last) if facts.last_step is None else facts.last_step
-            )
+    found, first = await _read_series(store, own)
+    ends = cuts(own, first)
+    series = _shown(found, ends, own)
+    conditions = dict(_conditions(own, ends))
+    where = _among(conditions, conditions)
+    texts, rows = await asyncio.gather(_read_values(store, where, names), _read_rows(store, where))
+    for each in series:
+        _add_numbers(facts[each.run], each, names)
+    for runs, keys in _countable(series):
+        counted = await _count(store, _among(runs, conditions), keys)
+        for run, key, count, rises in _tuples(counted, "run", "key", "count", "rises"):
+            if key in names:
+                known = facts[run].keys[names[key]]
+                known.counts["number"], known.never_falls = int(count), bool(rises)
+    for run, key, *value in _tuples(texts, "run", "key", "kind", "count", "last", "text"):
+        _add_value(facts[run], names.get(key), *value)
+    for run, count, at, last in _tuples(rows, "run", "rows", "at", "last"):
+        facts[run].rows, facts[run].last_at = int(count), int(at)
+        facts[run].reach(int(last))
     return facts
 
 
-async def _nothing() -> Columns:
-    return {}
-
-
-async def _read_series(store: PointStore, run: int, own: Sequence[LaneRow]) -> list[_Series]:
+async def _read_series(
+    store: PointStore, own: Sequence[LaneRow]
+) -> tuple[list[tuple[Any, ...]], dict[LaneId, int]]:
+    """Rows of series, and the first step of each lane."""
     columns = await select(
         store,
-        "SELECT key, lane, min(s.first_step) AS first, max(s.last_step) AS last,"
+        "SELECT run, key, lane, min(s.first_step) AS first, max(s.last_step) AS last,"
         " tupleElement(max(s.last), 2) AS value, groupBitOr(s.kinds) AS kinds"
-        f" FROM {DATABASE}.series AS s WHERE run = {int(run)}"
-        f" AND lane IN ({int_list(lane.lane for lane in own)}) GROUP BY key, lane",
+        f" FROM {DATABASE}.series AS s WHERE run IN ({int_list({lane.run for lane in own})})"
+        " GROUP BY run, key, lane",
     )
-    return [
-        _Series(*row) for row in _tuples(columns, "key", "lane", "first", "last", "value", "kinds")
-    ]
+    rows = _tuples(columns, "run", "key", "lane", "first", "last", "value", "kinds")
+    first: dict[LaneId, int] = {}
+    for run, _, lane, at, *_rest in rows:
+        first[run, lane] = min(at, first.get((run, lane), at))
+    return rows, first
 
 
-def _ends(own: Sequence[LaneRow], series: Sequence[_Series]) -> dict[int, int]:
-    first: dict[tuple[int, int], int] = {}
-    run = own[0].run
+def _shown(
+    rows: Sequence[tuple[Any, ...]], ends: Mapping[LaneId, int], own: Sequence[LaneRow]
+) -> list[_Series]:
+    """The series that have points before their lane's end; those that have the last word first."""
+    order = sorted(own, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
+    found = []
+    for run, key, lane, first, last, value, kinds in rows:
+        end = ends.get((run, lane), last + 1)
+        if (run, lane) in places and first < end:
+            last = min(last, end - 1)
+            found.append(_Series(run, key, lane, last, last - first + 1, value, kinds))
+    return sorted(found, key=lambda each: places[each.run, each.lane])
+
+
+def _conditions(own: Sequence[LaneRow], ends: Mapping[LaneId, int]) -> Iterator[tuple[int, str]]:
+    for run, lanes in groupby(sorted(own, key=lambda lane: lane.run), lambda lane: lane.run):
+        numbers = [lane.lane for lane in lanes]
+        cut = {lane: ends[run, lane] for lane in numbers if (run, lane) in ends}
+        yield run, f"(run = {int(run)} AND {lane_condition(numbers, cut)})"
+
+
+def _among(runs: Collection[int], conditions: Mapping[int, str]) -> str:
+    """SQL: a row is of one of these runs, and counts there."""
+    return f"run IN ({int_list(runs)}) AND ({' OR '.join(conditions[run] for run in runs)})"
+
+
+def _countable(series: Sequence[_Series]) -> Iterator[tuple[list[int], set[int]]]:
+    """Runs whose points are few enough to be counted, as many at a time as that holds for, and
+    their keys."""
+    points: dict[int, int] = {}
+    keys: dict[int, set[int]] = {}
     for each in series:
-        first[run, each.lane] = min(each.first, first.get((run, each.lane), each.first))
-    return {lane: end for (_, lane), end in cuts(own, first).items()}
-
-
-def _add_numbers(
-    facts: RunFacts,
-    shown: Sequence[_Series],
-    spans: Mapping[_Series, int],
-    names: Mapping[int, str],
-) -> dict[int, int]:
-    """Adds what is known of the keys that have points; of several lanes the first one's last value
-    counts. Returns the step of it by key."""
-    steps: dict[int, int] = {}
-    for each in shown:
-        last = each.first + spans[each] - 1
-        facts.last_step = last if facts.last_step is None else max(last, facts.last_step)
-        if each.key not in names:
+        points[each.run] = points.get(each.run, 0) + each.points
+        keys.setdefault(each.run, set()).add(each.key)
+    runs: list[int] = []
+    for run, count in points.items():
+        if count > _MOST_POINTS:
             continue
-        known = facts.keys.setdefault(names[each.key], KeyFacts())
-        known.counts["number"] = known.counts.get("number", 0) + spans[each]
-        if each.key not in steps:
-            steps[each.key], known.last = each.last, json_number(each.value, each.kinds)
-    return steps
+        if runs and sum(points[each] for each in runs) + count > _MOST_POINTS:
+            yield runs, set().union(*(keys[each] for each in runs))
+            runs = []
+        runs.append(run)
+    if runs:
+        yield runs, set().union(*(keys[each] for each in runs))
 
 
-def _add_values(
-    facts: RunFacts, texts: Columns, last_steps: Mapping[int, int], names: Mapping[int, str]
+def _add_numbers(facts: RunFacts, series: _Series, names: Mapping[int, str]) -> None:
+    facts.reach(series.last)
+    if (name := names.get(series.key)) is None:
+        return
+    known = facts.keys.setdefault(name, KeyFacts())
+    if "number" not in known.counts:
+        known.last, known.last_step = json_number(series.value, series.kinds), series.last
+    known.counts["number"] = known.counts.get("number", 0) + series.points
+
+
+def _add_value(
+    facts: RunFacts, name: str | None, kind: str, count: int, last: int, text: str
 ) -> None:
-    steps = dict(last_steps)
-    for key, kind, count, last, text in _tuples(texts, "key", "kind", "count", "last", "text"):
-        facts.last_step = last if facts.last_step is None else max(last, facts.last_step)
-        if key not in names:
-            continue
-        known = facts.keys.setdefault(names[key], KeyFacts())
-        known.counts[kind] = int(count)
-        known.never_falls = False
-        if last >= steps.get(key, last):
-            steps[key], known.last = last, _decoded(text)
+    facts.reach(int(last))
+    if name is None:
+        return
+    known = facts.keys.setdefault(name, KeyFacts())
+    known.counts[kind] = int(count)
+    known.never_falls = False
+    if last >= known.last_step:
+        known.last, known.last_step = _decoded(text), int(last)
 
 
-async def _count(store: PointStore, where: str, keys: set[int]) -> Columns:
-    if not keys:
-        return {}
-    within = (
-        f"key IN ({int_list(keys)})"
-        if len(keys) <= _KEYS_IN_STATEMENT
-        else f"key BETWEEN {min(keys)} AND {max(keys)}"
-    )
+async def _count(store: PointStore, where: str, keys: Collection[int]) -> Columns:
+    within = f"key BETWEEN {min(keys)} AND {max(keys)}"
+    if len(keys) <= _KEYS_IN_STATEMENT:
+        within = f"key IN ({int_list(keys)})"
     by_step = "arrayMap(p -> p.2, arraySort(groupArray((step, v))))"
     return await select(
         store,
-        "SELECT key, uniqExact(step) AS count,"
+        "SELECT run, key, uniqExact(step) AS count,"
         f" toUInt8(arrayAll(d -> d >= 0, arrayDifference({by_step}))) AS rises"
-        f" FROM {DATABASE}.points WHERE {within} AND {where} GROUP BY key",
+        f" FROM {DATABASE}.points WHERE {within} AND {where} GROUP BY run, key",
     )
 
 
 async def _read_values(store: PointStore, where: str, names: Mapping[int, str]) -> Columns:
     return await select(
         store,
-        "SELECT key, s.kind AS kind, uniqExact(s.step) AS count, max(s.step) AS last,"
+        "SELECT run, key, s.kind AS kind, uniqExact(s.step) AS count, max(s.step) AS last,"
         f" argMax(if(length(s.json) <= {_MOST_JSON_BYTES}, s.json, 'null'), s.step) AS text"
-        f" FROM (SELECT key, toString(kind) AS kind, step, json FROM {DATABASE}.values"
+        f" FROM (SELECT run, key, toString(kind) AS kind, step, json FROM {DATABASE}.values"
         f" WHERE key BETWEEN {int(min(names))} AND {int(max(names))} AND kind != 'alert'"
-        f" AND {where}) AS s GROUP BY key, s.kind",
+        f" AND {where}) AS s GROUP BY run, key, s.kind",
     )
 
 
-async def _read_rows(store: PointStore, where: str, *, is_exact: bool) -> Columns:
-    count = "uniqExact(step)" if is_exact else "count()"
+async def _read_rows(store: PointStore, where: str) -> Columns:
     return await select(
         store,
-        f"SELECT {count} AS rows, argMax(t, step) AS at, max(step) AS last"
-        f" FROM {DATABASE}.times WHERE {where}",
+        "SELECT run, uniqExact(step) AS rows, argMax(t, step) AS at, max(step) AS last"
+        f" FROM {DATABASE}.times WHERE {where} GROUP BY run",
     )
 
 

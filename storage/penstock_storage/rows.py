@@ -220,9 +220,9 @@ class Page:
             runtime = (t[some] - self.origin_us) / 1e6
             columns = zip(_split(step[some]), _split(t[some] / 1e6), strict=True)
             heads = [b'{"_step":%b,"_timestamp":%b' % each for each in columns]
-            for at, text in enumerate(_split(runtime)):
-                if not says_runtime[start + at]:
-                    heads[at] += b',"_runtime":%b' % text
+            for index, text in enumerate(_split(runtime)):
+                if not says_runtime[start + index]:
+                    heads[index] += b',"_runtime":%b' % text
             if self.by_lane:
                 yield from (
                     head + lanes[index]
