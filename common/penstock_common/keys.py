@@ -108,6 +108,11 @@ class Keys:
         digest = hashlib.sha256(f"{path}\n{key}".encode()).hexdigest()[:32]
         return self._shard(shard, f"idempotency:{digest}")
 
+    def alert_pause(self, path: str, title: str) -> str:
+        """Set while alerts of this title of a run are dropped."""
+        digest = hashlib.sha256(f"{path}\n{title}".encode()).hexdigest()[:32]
+        return f"{self.prefix}:alert-pause:{digest}"
+
     def workers(self) -> str:
         """Sorted set of live workers by the time of their last sign of life."""
         return f"{self.prefix}:workers"

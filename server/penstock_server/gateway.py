@@ -49,8 +49,10 @@ from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.connect import open_catalog, open_points
 from penstock_web.live import LIVE_FEED, LiveFeed
+from penstock_web.names import Names
 from penstock_web.parts import WebParts
 from penstock_web.routes import add_routes as add_read_routes
+from penstock_web.search.finder import Finder
 
 __all__ = ["build", "main"]
 
@@ -103,6 +105,8 @@ async def build(
             pace=Pace(lambda: status.queue_fill),
             quota=Quota(settings.project_points_per_s),
         )
+        names = Names(catalog)
+        finder = Finder(points, catalog, names)
         read = WebParts(
             points,
             catalog,
@@ -111,6 +115,8 @@ async def build(
             keys,
             settings.secret,
             settings.default_entity,
+            names,
+            finder,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
@@ -127,6 +133,8 @@ async def build(
             metrics=metrics,
             limits=_LIMITS,
             streams=LineStreams(catalog.database),
+            names=names,
+            finder=finder,
             secret=settings.secret,
             root_path=settings.root_path,
         )

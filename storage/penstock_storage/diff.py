@@ -300,12 +300,14 @@ def _paired(
     query: DiffQuery, ends: Mapping[tuple[int, int], int]
 ) -> tuple[list[int], dict[tuple[int, int], tuple[int, int]]]:
     """The ranks that are compared, and the pair and end of each lane that takes part."""
-    ranks = [sorted({lane.rank for lane in lanes}) for lanes in query.lanes]
+    # What the machine measured of itself differs between any two runs.
+    logged = [[lane for lane in lanes if not lane.is_system] for lanes in query.lanes]
+    ranks = [sorted({lane.rank for lane in lanes}) for lanes in logged]
     common = sorted(set(ranks[0]) & set(ranks[1]))
     chosen = [common, common] if common else [found[:1] for found in ranks]
     places = {
         (lane.run, lane.lane): (of.index(lane.rank), ends.get((lane.run, lane.lane), 2**62))
-        for lanes, of in zip(query.lanes, chosen, strict=True)
+        for lanes, of in zip(logged, chosen, strict=True)
         for lane in lanes
         if lane.rank in of
     }

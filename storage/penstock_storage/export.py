@@ -50,8 +50,9 @@ class ExportQuery:
     """Rows of one run with `lo` <= step < `hi`.
 
     `names` are the project's keys by number; `keys` those to export (none: all that the run has).
-    `origin_us` is when the run began. With `by_lane` every lane keeps its rows; else ranks are
-    together, each with its latest attempt, and the lowest rank's value wins.
+    `origin_us` is when the run began. With `by_lane` every lane keeps its rows, those with what the
+    machine measured of itself among them; else the others' ranks are together, each with its latest
+    attempt, and the lowest rank's value wins.
     """
 
     run: int
@@ -63,6 +64,10 @@ class ExportQuery:
     origin_us: int = 0
     by_lane: bool = False
     layout: Layout = "wide"
+
+    def own_lanes(self) -> list[LaneRow]:
+        """The lanes that take part."""
+        return [lane for lane in self.lanes if self.by_lane or not lane.is_system]
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ async def open_export(store: PointStore, query: ExportQuery) -> Export:
     # The version first: what is committed while the rest is read makes another one.
     version = (await read_versions(store, [query.run])).get(query.run, "")
     columns, ends = await asyncio.gather(_columns(store, query), _ends(store, query))
-    order = sorted(query.lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
     lanes = [Lane(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
     if query.by_lane:
         lanes.sort(key=lambda lane: (lane.rank, lane.number))
@@ -117,12 +122,13 @@ async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
         select(
             store,
             f"SELECT key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
-            f" WHERE run = {int(query.run)} GROUP BY key",
+            f" WHERE run = {int(query.run)} AND {_in_lanes(query)} GROUP BY key",
         ),
         select(
             store,
             "SELECT key, min(kind) AS least, max(kind) AS most"
-            f" FROM {DATABASE}.values WHERE run = {int(query.run)} GROUP BY key",
+            f" FROM {DATABASE}.values WHERE run = {int(query.run)} AND {_in_lanes(query)}"
+            " AND kind != 'alert' GROUP BY key",
         ),
     )
     found: list[Column] = []
@@ -152,6 +158,12 @@ async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
     return sorted(found, key=lambda each: (each.name, each.is_text))
 
 
+def _in_lanes(query: ExportQuery) -> str:
+    if len(own := query.own_lanes()) == len(query.lanes):
+        return "1"
+    return f"lane IN ({int_list(lane.lane for lane in own)})" if own else "0"
+
+
 def _name(query: ExportQuery, key: int) -> str:
     return query.names.get(key, "")
 
@@ -171,9 +183,10 @@ async def _integers(store: PointStore, query: ExportQuery, keys: list[int]) -> s
 
 async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
     """The cut of each lane in the latest attempt."""
-    if query.by_lane or not contested_runs(query.lanes):
+    lanes = query.own_lanes()
+    if query.by_lane or not contested_runs(lanes):
         return {}
-    found = cuts(query.lanes, await read_first_steps(store, [query.run]))
+    found = cuts(lanes, await read_first_steps(store, [query.run]))
     return {lane: end for (_, lane), end in found.items()}
 
 

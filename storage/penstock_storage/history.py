@@ -3,6 +3,9 @@
 A page is as many steps as hold about `_PAGE_POINTS` points: many thousands for a few keys, a hundred
 for ten thousand. Points that were stored again are read again: telling them apart while the page is
 sorted costs next to nothing, where the store's FINAL would take most of the time. Closing the iterator stops the reading.
+
+A run's history is what its training logged. What the machine measured of itself has lanes, and
+steps, of its own; it is a history by itself. Alerts are in neither.
 """
 
 from __future__ import annotations
@@ -13,18 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock_storage.interface import Columns, LaneRow, PointStore
+from penstock_storage.interface import Columns, LaneRow, PointStore, RunRow
 from penstock_storage.plan import FOREVER
 from penstock_storage.rows import KeyColumn, LanePlace, Page
 from penstock_storage.schema import DATABASE
 from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
-__all__ = ["HistoryQuery", "read_history"]
+__all__ = ["HistoryQuery", "origin_us", "read_ends", "read_history"]
 
 _PAGE_POINTS = 1_000_000
 _FIRST_POINTS = 100_000
 _GROWTH = 4
+_MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class HistoryQuery:
     `names` are the project's keys by number; `keys` those that a row must have, all of them (none:
     whatever there is). `origin_us` is when the run began. With `by_lane` every lane keeps its rows;
     else ranks are together, each with its latest attempt, and the lowest rank's value wins.
+    `is_system`: of the lanes, those with what the machine measured of itself, not the others.
+    `steps`: only these, ascending, which lie between `lo` and `hi`. `is_bare`: NaN and ±Inf leave
+    bare, as Python writes them, not as strings.
     """
 
     run: int
@@ -44,6 +51,13 @@ class HistoryQuery:
     hi: int = FOREVER
     origin_us: int = 0
     by_lane: bool = False
+    is_system: bool = False
+    steps: Sequence[int] | None = None
+    is_bare: bool = False
+
+    def own_lanes(self) -> list[LaneRow]:
+        """The lanes that are meant."""
+        return [lane for lane in self.lanes if lane.is_system == self.is_system]
 
 
 async def read_history(store: PointStore, query: HistoryQuery) -> AsyncGenerator[bytes, None]:
@@ -91,7 +105,7 @@ class _Reader:
     async def open(cls, store: PointStore, query: HistoryQuery) -> _Reader | None:
         """A reader for the run, or None if there are no rows to read."""
         numbers, texts, ends = await asyncio.gather(
-            _numeric_keys(store, query), _value_keys(store, query), _ends(store, query)
+            _numeric_keys(store, query), _value_keys(store, query), read_ends(store, query)
         )
         wanted = set(query.keys) or set(numbers) | texts
         if not wanted or not wanted <= set(numbers) | texts:
@@ -102,7 +116,7 @@ class _Reader:
             if key in query.names
         ]
         # Lower ranks win; of one rank, lanes do not overlap once they are cut.
-        order = sorted(query.lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+        order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
         lanes = [LanePlace(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
         if query.by_lane:
             lanes.sort(key=lambda lane: (lane.rank, lane.lane))
@@ -112,6 +126,10 @@ class _Reader:
 
     async def pages(self) -> AsyncGenerator[Page, None]:
         """The run page by page: the first one small, so that it is there soon."""
+        if self._query.steps is not None:
+            async for page in self._pages_of(self._query.steps):
+                yield page
+            return
         # Right if every step has every key.
         lo, rows = self._query.lo, max(1, _FIRST_POINTS // len(self._keys))
         while lo < self._query.hi:
@@ -124,11 +142,32 @@ class _Reader:
             dense = rows * _PAGE_POINTS // max(size, 1)
             rows = max(1, min(dense, rows * _GROWTH, _PAGE_POINTS))
 
+    async def _pages_of(self, steps: Sequence[int]) -> AsyncGenerator[Page, None]:
+        rows = max(1, min(_MOST_STEPS, _PAGE_POINTS // len(self._keys)))
+        waiting = [steps[at : at + rows] for at in range(0, len(steps), rows)][::-1]
+        while waiting:
+            some = waiting.pop()
+            span = f"step >= {int(some[0])} AND step <= {int(some[-1])}"
+            found = await self._read_page(f"{span} AND step IN ({int_list(some)})")
+            if found is not None:
+                yield found[0]
+            elif len(some) > 1:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+
     async def _read(self, lo: int, rows: int) -> tuple[Page, int, int] | None:
         """The next `rows` logged steps from `lo` on, where the page after it starts, and how many
         points it has; None if that is too many."""
-        hi = await self._end_of_page(lo, rows)
-        span = f"run = {int(self._query.run)} AND step >= {lo} AND step < {hi}"
+        hi = self._query.hi
+        if hi - lo > rows:
+            hi = await self._end_of_page(lo, rows)
+        found = await self._read_page(f"step >= {lo} AND step < {hi}")
+        return None if found is None else (found[0], hi, found[1])
+
+    async def _read_page(self, steps: str) -> tuple[Page, int] | None:
+        """The rows of these steps, a condition, and how many points they have; None if that is too
+        many."""
+        span = f"run = {int(self._query.run)} AND {steps}"
         limit = _PAGE_POINTS * 2 + len(self._keys) * len(self._lanes)
         points, times, values = await asyncio.gather(
             self._read_points(span, limit), self._read_times(span), self._read_values(span)
@@ -145,8 +184,9 @@ class _Reader:
             origin_us=self._query.origin_us,
             by_lane=self._query.by_lane,
             is_complete=bool(self._query.keys),
+            is_bare=self._query.is_bare,
         )
-        return page, hi, size
+        return page, size
 
     async def _end_of_page(self, lo: int, rows: int) -> int:
         found = await select(
@@ -188,10 +228,14 @@ class _Reader:
 
 async def _numeric_keys(store: PointStore, query: HistoryQuery) -> dict[int, int]:
     """The kinds of each key that has points in the run."""
+    where = f"run = {int(query.run)}"
+    lanes = query.own_lanes()
+    if len(lanes) < len(query.lanes):
+        where += f" AND lane IN ({int_list(lane.lane for lane in lanes)})" if lanes else " AND 0"
     columns = await select(
         store,
         f"SELECT key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
-        f" WHERE run = {int(query.run)} GROUP BY key",
+        f" WHERE {where} GROUP BY key",
     )
     if not columns:
         return {}
@@ -200,15 +244,27 @@ async def _numeric_keys(store: PointStore, query: HistoryQuery) -> dict[int, int
 
 
 async def _value_keys(store: PointStore, query: HistoryQuery) -> set[int]:
+    if not query.names:
+        return set()
+    # The table is ordered by key: the project's own ones are all that has to be looked at.
     columns = await select(
-        store, f"SELECT DISTINCT key FROM {DATABASE}.values WHERE run = {int(query.run)}"
+        store,
+        f"SELECT DISTINCT key FROM {DATABASE}.values"
+        f" WHERE key BETWEEN {int(min(query.names))} AND {int(max(query.names))}"
+        f" AND run = {int(query.run)} AND kind != 'alert'",
     )
     return set(np.asarray(columns["key"]).tolist()) if columns else set()
 
 
-async def _ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
+async def read_ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
     """The cut of each lane in the latest attempt."""
-    if query.by_lane or not contested_runs(query.lanes):
+    lanes = query.own_lanes()
+    if query.by_lane or not contested_runs(lanes):
         return {}
-    found = cuts(query.lanes, await read_first_steps(store, [query.run]))
+    found = cuts(lanes, await read_first_steps(store, [query.run]))
     return {lane: end for (_, lane), end in found.items()}
+
+
+def origin_us(row: RunRow, lanes: Sequence[LaneRow]) -> int:
+    """When the run began: its first writer's start, as far as writers said."""
+    return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy.typing as npt
 
+from penstock.wire import SYSTEM_RANK
 from penstock_common.auth import ApiKey
 
 __all__ = [
@@ -122,6 +123,7 @@ class RunText(NamedTuple):
     summary: str
     created_at: int
     updated_at: int
+    info: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,12 @@ class LaneRow:
     writer: str
     rank: int
     started: int
+
+    @property
+    def is_system(self) -> bool:
+        """Whether it holds what the machine measured of itself, whose steps are lines of its own:
+        no part of the run's history."""
+        return self.rank >= SYSTEM_RANK
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,8 @@ class Catalog(Protocol):
         """As `PointStore.set_clock`."""
 
     async def projects(self, entity: str | None = None) -> list[ProjectRow]: ...
+
+    async def project(self, entity: str, project: str) -> ProjectRow | None: ...
 
     def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         """The runs of a project that changed after `tick`, part by part, in no order; all of them

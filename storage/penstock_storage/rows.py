@@ -2,7 +2,7 @@
 
 A row is what one step holds: with all lanes together, of several values of a key the first lane's;
 else one row per step and lane. Numbers leave as JSON reads them back: integers as integers, NaN and
-±Inf as strings.
+±Inf as strings, unless they are asked for bare.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["KeyColumn", "LanePlace", "Page", "json_number", "json_value"]
 _CHUNK_CELLS = 20_000
 _HEADS = 10_000
 _ONLY_INTEGERS = 2
+_RUNTIME = "_runtime"
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -96,6 +97,7 @@ class Page:
     origin_us: int
     by_lane: bool
     is_complete: bool
+    is_bare: bool = False
 
     def lines(self) -> Iterator[bytes]:
         """The rows as JSON lines in step order, some at a time."""
@@ -120,7 +122,7 @@ class Page:
             full = ends - starts == len(self.keys)
             starts, ends = starts[full], ends[full]
         names = np.array([b",%b:" % orjson.dumps(key.name) for key in self.keys], object)
-        heads = self._heads(row[starts], steps)
+        heads = self._heads(row[starts], steps, self._says_runtime(key, starts, ends))
         for some in _slices(starts, ends):
             part = slice(starts[some][0], ends[some][-1])
             cells: list[bytes] = [b""] * (2 * (part.stop - part.start))
@@ -192,10 +194,23 @@ class Page:
             found[whole] = [b"%d" % int(value) for value in v[whole].tolist()]
         if not finite.all():
             odd = np.flatnonzero(~finite)
-            found[odd] = [orjson.dumps(json_number(value, 0)) for value in v[odd].tolist()]
+            found[odd] = [self._odd_text(value) for value in v[odd].tolist()]
         return found
 
-    def _heads(self, row: I64, steps: I64) -> Iterator[bytes]:
+    def _odd_text(self, value: float) -> bytes:
+        text = json_number(value, 0)
+        return str(text).encode() if self.is_bare else orjson.dumps(text)
+
+    def _says_runtime(self, key: I64, starts: I64, ends: I64) -> Mask:
+        """The rows that logged how long their run has been going: their word counts."""
+        own = [at for at, each in enumerate(self.keys) if each.name == _RUNTIME]
+        if not own:
+            return np.zeros(len(starts), np.bool_)
+        before = np.append(0, np.cumsum(key == own[0]))
+        found: Mask = before[ends] > before[starts]
+        return found
+
+    def _heads(self, row: I64, steps: I64, says_runtime: Mask) -> Iterator[bytes]:
         """What each row begins with: its step, its time, and its lane if rows are by lane."""
         at, place = divmod(row, len(self.lanes)) if self.by_lane else (row, np.zeros_like(row))
         step, t = steps[at], self._clock(steps[at], place)
@@ -203,8 +218,11 @@ class Page:
         for start in range(0, len(step), _HEADS):
             some = slice(start, start + _HEADS)
             runtime = (t[some] - self.origin_us) / 1e6
-            columns = zip(_split(step[some]), _split(t[some] / 1e6), _split(runtime), strict=True)
-            heads = (b'{"_step":%b,"_timestamp":%b,"_runtime":%b' % each for each in columns)
+            columns = zip(_split(step[some]), _split(t[some] / 1e6), strict=True)
+            heads = [b'{"_step":%b,"_timestamp":%b' % each for each in columns]
+            for index, text in enumerate(_split(runtime)):
+                if not says_runtime[start + index]:
+                    heads[index] += b',"_runtime":%b' % text
             if self.by_lane:
                 yield from (
                     head + lanes[index]

@@ -12,6 +12,7 @@ import numpy as np
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.rows import json_number, json_value
 from penstock_storage.schema import DATABASE
+from penstock_storage.segments import LaneId
 from penstock_storage.series import LastValues, int_list, read_last_values, select
 
 __all__ = ["Summary", "read_summaries"]
@@ -37,55 +38,67 @@ async def read_summaries(
     *,
     scalars_only: bool = False,
     keys: Collection[int] | None = None,
+    is_system: bool = False,
 ) -> dict[int, Summary]:
     """The summaries of these runs, by run number; runs without data are absent.
 
     Of several lanes the lowest rank's latest one counts. `names` are keys by number. Values that
     are not numbers are left out if they are large or, with `scalars_only`, no scalars. `keys`: only
-    these (none given: all).
+    these, whoever logged them (none given: all but what the machine measured of itself; that alone
+    with `is_system`). The last step is the training's, with `is_system` the machine's.
     """
     order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
+    others = {(lane.run, lane.lane) for lane in lanes if lane.is_system != is_system}
     found: dict[int, Summary] = {}
     for start in range(0, len(runs), _RUNS_PER_STATEMENT):
         some = runs[start : start + _RUNS_PER_STATEMENT]
         if keys is None:
             steps: dict[int, int] = {}
         else:
-            steps = await _read_last_steps(store, some)
+            steps = await _read_last_steps(store, some, others)
             found |= {run: Summary(step) for run, step in steps.items()}
             if not keys:
                 continue
         numbers, texts = await asyncio.gather(
             read_last_values(store, some, keys), _read_texts(store, some, keys, scalars_only)
         )
-        read = await asyncio.to_thread(_put_together, numbers, texts, places, names)
+        left_out = others if keys is None else set()
+        read = await asyncio.to_thread(_put_together, numbers, texts, places, names, left_out)
         for run, summary in read.items():
             summary.last_step = steps.get(run, summary.last_step)
         found |= read
     return found
 
 
-async def _read_last_steps(store: PointStore, runs: Sequence[int]) -> dict[int, int]:
-    """The highest step of each of these runs, whatever it logged there."""
-    within = f"WHERE run IN ({int_list(runs)}) GROUP BY run"
+async def _read_last_steps(
+    store: PointStore, runs: Sequence[int], others: set[LaneId]
+) -> dict[int, int]:
+    """The highest step of each of these runs, whatever it logged there but for some lanes."""
+    within = f"run IN ({int_list(runs)})"
     columns = await select(
         store,
-        "SELECT run, max(t.last) AS last FROM ("
-        f"SELECT run, max(s.last_step) AS last FROM {DATABASE}.series AS s {within}"
-        f" UNION ALL SELECT run, max(step) AS last FROM {DATABASE}.values {within}"
-        ") AS t GROUP BY run",
+        "SELECT run, lane, max(t.last) AS last FROM ("
+        f"SELECT run, lane, max(s.last_step) AS last FROM {DATABASE}.series AS s"
+        f" WHERE {within} GROUP BY run, lane"
+        f" UNION ALL SELECT run, lane, max(step) AS last FROM {DATABASE}.values"
+        f" WHERE {within} AND kind != 'alert' GROUP BY run, lane"
+        ") AS t GROUP BY run, lane",
     )
-    if not columns:
-        return {}
-    run, last = np.asarray(columns["run"]).tolist(), np.asarray(columns["last"]).tolist()
-    return dict(zip(run, last, strict=True))
+    found: dict[int, int] = {}
+    if columns:
+        names = ("run", "lane", "last")
+        rows = zip(*(np.asarray(columns[name]).tolist() for name in names), strict=True)
+        for run, lane, last in rows:
+            if (run, lane) not in others:
+                found[run] = max(last, found.get(run, last))
+    return found
 
 
 async def _read_texts(
     store: PointStore, runs: Sequence[int], keys: Collection[int] | None, scalars_only: bool
 ) -> Columns:
-    within = f"run IN ({int_list(runs)})"
+    within = f"run IN ({int_list(runs)}) AND kind != 'alert'"
     if keys is not None:
         within += f" AND key IN ({int_list(keys)})"
     if scalars_only:
@@ -104,11 +117,15 @@ def _put_together(
     texts: Columns,
     places: Mapping[tuple[int, int], int],
     names: Mapping[int, str],
+    left_out: set[LaneId],
 ) -> dict[int, Summary]:
     found: dict[int, Summary] = {}
-    rows = zip(numbers.run.tolist(), numbers.lane.tolist(), strict=True)
+    rows = list(zip(numbers.run.tolist(), numbers.lane.tolist(), strict=True))
     place = np.array([places.get(row, len(places)) for row in rows], np.int64)
     order = np.lexsort((place, numbers.key, numbers.run))
+    if left_out:
+        counts = np.array([row not in left_out for row in rows], np.bool_)
+        order = order[counts[order]]
     run, key, step, kinds = (
         column[order].tolist() for column in (numbers.run, numbers.key, numbers.step, numbers.kinds)
     )
@@ -122,7 +139,7 @@ def _put_together(
             steps[run[at], key[at]] = step[at]
             summary.values[names[key[at]]] = json_number(value[at], kinds[at])
     if texts:
-        _add_texts(found, texts, places, names, steps)
+        _add_texts(found, texts, places, names, steps, left_out)
     return found
 
 
@@ -132,6 +149,7 @@ def _add_texts(
     places: Mapping[tuple[int, int], int],
     names: Mapping[int, str],
     steps: dict[tuple[int, int], int],
+    left_out: set[LaneId],
 ) -> None:
     columns = (np.asarray(texts[name]).tolist() for name in ("run", "key", "lane", "last_step"))
     rows = sorted(
@@ -139,7 +157,9 @@ def _add_texts(
         key=lambda row: (*row[:2], places.get((row[0], row[2]), len(places))),
     )
     seen: set[tuple[int, int]] = set()
-    for run, key, _, step, text in rows:
+    for run, key, lane, step, text in rows:
+        if (run, lane) in left_out:
+            continue
         summary = found.setdefault(run, Summary())
         summary.last_step = max(step, step if summary.last_step is None else summary.last_step)
         if (run, key) in seen or key not in names or not text:

@@ -20,8 +20,10 @@ from penstock_common.metrics import GatewayMetrics
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import Catalog, RunRef, RunRow
+from penstock_web.names import Names
 from penstock_web.parts import WebParts
 from penstock_web.routes import add_routes
+from penstock_web.search.finder import Finder
 
 __all__ = ["Site", "running_site"]
 
@@ -95,6 +97,7 @@ async def running_site(
         await store.setup()
         await catalog.setup()
         app = web.Application(middlewares=[middleware(GatewayMetrics())])
+        names = Names(catalog)
         parts = WebParts(
             store=store,
             catalog=catalog,
@@ -103,6 +106,8 @@ async def running_site(
             keys=Keys(PREFIX),
             secret=SECRET,
             default_entity="team",
+            names=names,
+            finder=Finder(store, catalog, names),
             open_reads=open_reads,
             root_path=root_path,
             static=path / "no-page" if static is None else static,

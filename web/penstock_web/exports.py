@@ -15,12 +15,12 @@ from penstock.errors import Rejected
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
 from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
+from penstock_storage.history import origin_us
 from penstock_storage.interface import Catalog, PointStore, RunRow
 from penstock_storage.summaries import read_summaries
 from penstock_web.models import export
 from penstock_web.names import Names
 from penstock_web.requests import query_of
-from penstock_web.rows import origin_us
 from penstock_web.runs import RunsHandler
 from penstock_web.shown import run_json
 from penstock_web.streams import send_stream

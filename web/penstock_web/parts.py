@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from penstock_common.auth import Authenticator
 from penstock_common.keys import Keys
 from penstock_storage.interface import Catalog, PointStore
+from penstock_web.names import Names
+from penstock_web.search.finder import Finder
 
 __all__ = ["STATIC", "WebParts"]
 
@@ -28,6 +30,8 @@ class WebParts:
     keys: Keys
     secret: str
     default_entity: str
+    names: Names
+    finder: Finder
     open_reads: bool = False
     root_path: str = ""
     static: Path = STATIC

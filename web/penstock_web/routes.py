@@ -17,13 +17,11 @@ from penstock_web.exports import ExportHandler
 from penstock_web.keys import KeysHandler
 from penstock_web.ledger import LedgerHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
-from penstock_web.names import Names
 from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
 from penstock_web.parts import WebParts
 from penstock_web.rows import HistoryHandler
 from penstock_web.runs import RunsHandler
-from penstock_web.search.finder import Finder
 from penstock_web.session import SessionHandler, Sessions
 
 __all__ = ["add_routes"]
@@ -41,8 +39,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
         default_entity=parts.default_entity,
         open_reads=parts.open_reads,
     )
-    names = Names(parts.catalog)
-    finder = Finder(parts.store, parts.catalog, names)
+    names, finder = parts.names, parts.finder
     runs = RunsHandler(parts.store, parts.catalog, access, names, finder)
     keys = KeysHandler(parts.store, runs, names, finder)
     feed = LiveFeed(parts.redis, parts.keys.live_channel())

@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from penstock_storage.history import HistoryQuery, read_history
-from penstock_storage.interface import LaneRow, PointStore, RunRow
+from penstock_storage.history import HistoryQuery, origin_us, read_history
+from penstock_storage.interface import PointStore, RunRow
 from penstock_storage.plan import FOREVER
 from penstock_web.models.history import RowsQuery
 from penstock_web.names import Names
@@ -15,7 +15,7 @@ from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
 from penstock_web.streams import send_stream
 
-__all__ = ["HistoryHandler", "origin_us"]
+__all__ = ["HistoryHandler"]
 
 _ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
 """Every row has these, so asking for them filters nothing."""
@@ -58,8 +58,3 @@ class HistoryHandler:
             origin_us=origin_us(row, lanes),
             by_lane=asked.lanes == "all",
         )
-
-
-def origin_us(row: RunRow, lanes: list[LaneRow]) -> int:
-    """When the run began: its first writer's start, as far as writers said."""
-    return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)

@@ -17,6 +17,8 @@ from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.interface import PointStore
+from penstock_web.names import Names
+from penstock_web.search.finder import Finder
 
 __all__ = ["WandbParts"]
 
@@ -37,5 +39,7 @@ class WandbParts:
     metrics: GatewayMetrics
     limits: Limits
     streams: LineStreams
+    names: Names
+    finder: Finder
     secret: str
     root_path: str = ""

@@ -8,15 +8,15 @@ from penstock.wire import check_name
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
-from penstock_compat.wandb.runs.run import RunNode
+from penstock_compat.wandb.runs.listing import RunsOfProject
 from penstock_compat.wandb.values import timestamp
 from penstock_compat.wandb.viewer import Entity, User
-from penstock_storage.interface import ProjectRow, RunRef
+from penstock_storage.interface import ProjectRow
 
 __all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
 
 
-class Project(Node):
+class Project(RunsOfProject, Node):
     """A project of an entity."""
 
     typename = "Project"
@@ -62,6 +62,10 @@ class Project(Node):
         return "PRIVATE"
 
     @field
+    def views(self) -> None:
+        return None
+
+    @field
     def is_benchmark(self) -> bool:
         return False
 
@@ -69,25 +73,14 @@ class Project(Node):
     def read_only(self) -> bool:
         return not self.asking.principal.may_write(self.row.entity)
 
-    @field
-    async def run(self, name: str) -> RunNode | None:
-        ref = RunRef(self.row.entity, self.row.project, name)
-        row = await self.asking.parts.catalog.run(ref)
-        return None if row is None else RunNode(self.asking, row)
-
-    @field
-    async def bucket(self, name: str) -> RunNode | None:
-        return await self.run(name)
-
 
 async def find_project(asking: Asking, entity: str | None, name: str) -> Project | None:
     """The project, if it exists and the asker may read it."""
     readable = asking.readable(entity)
     if readable is None:
         return None
-    rows = await asking.parts.catalog.projects(readable)
-    found = [row for row in rows if row.project == name]
-    return Project(asking, found[0]) if found else None
+    row = await asking.parts.catalog.project(readable, name)
+    return None if row is None else Project(asking, row)
 
 
 class ProjectQueries(Node):

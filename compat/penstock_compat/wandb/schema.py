@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from penstock_compat.wandb.alerts import AlertMutations
 from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.charts import ChartMutations, ChartQueries
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
@@ -11,7 +13,7 @@ from penstock_compat.wandb.viewer import ViewerQueries
 __all__ = ["Mutation", "Query"]
 
 
-class Query(ViewerQueries, ProjectQueries):
+class Query(ViewerQueries, ProjectQueries, ChartQueries):
     """The root of queries."""
 
     typename = "Query"
@@ -20,7 +22,7 @@ class Query(ViewerQueries, ProjectQueries):
         self.asking = asking
 
 
-class Mutation(ProjectMutations, RunMutations, RewindMutations):
+class Mutation(ProjectMutations, RunMutations, RewindMutations, AlertMutations, ChartMutations):
     """The root of mutations."""
 
     typename = "Mutation"

@@ -35,6 +35,54 @@ class Entity(Node):
         return False
 
     @field
+    def available(self) -> bool:
+        return True
+
+    @field
+    def read_only(self) -> bool:
+        return False
+
+    @field
+    def read_only_admin(self) -> bool:
+        return False
+
+    @field
+    def entity_type(self) -> str:
+        return "user"
+
+    @field
+    def private_only(self) -> bool:
+        return True
+
+    @field
+    def storage_bytes(self) -> int:
+        return 0
+
+    @field
+    def code_saving_enabled(self) -> bool:
+        return True
+
+    @field
+    def default_access(self) -> str:
+        return "PRIVATE"
+
+    @field
+    def is_paid(self) -> bool:
+        return False
+
+    @field
+    def members(self) -> list[dict[str, Any]]:
+        """Nobody but the entity itself: keys belong to entities, not to persons in them."""
+        name = self._name
+        return [
+            {
+                "__typename": "Member", "id": encode_id("User", name), "admin": False,
+                "pending": False, "email": "", "username": name, "name": name, "photoUrl": None,
+                "accountType": "MEMBER", "apiKey": None,
+            }
+        ]  # fmt: skip
+
+    @field
     def organization(self) -> None:
         return None
 
@@ -115,6 +163,18 @@ class ViewerQueries(Node):
     def entity(self, name: str = "") -> Entity | None:
         readable = self.asking.readable(name)
         return None if readable is None else Entity(readable)
+
+    @field
+    async def users(self, query: str = "") -> dict[str, Any]:
+        """Those whose name holds the text, as far as the asker may know of them."""
+        principal = self.asking.principal
+        names = {principal.entity}
+        if "admin" in principal.scopes:
+            names |= {row.entity for row in await self.asking.parts.catalog.projects()}
+        found = sorted(name for name in names if query.lower() in name.lower())
+        # The exact one first: a client that wants one takes that.
+        found.sort(key=lambda name: name != query)
+        return connection("User", [User(name) for name in found])
 
     @field
     def xxhash_digests_enabled(self) -> bool:

@@ -6,6 +6,7 @@ them. A generation begins when a run is logged again from its first line; the ol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import Json, metadata, runs
 
 __all__ = ["LineStream", "LineStreams", "line_streams"]
@@ -81,14 +83,21 @@ class LineStreams:
 
     async def of_run(self, run: int) -> list[LineStream]:
         """All of a run's, the newest generation first."""
-        query = (
-            select(line_streams)
-            .where(line_streams.c.run == run)
-            .order_by(line_streams.c.generation.desc(), line_streams.c.rank)
-        )
+        return (await self.of_runs([run])).get(run, [])
+
+    async def of_runs(self, runs: Sequence[int]) -> dict[int, list[LineStream]]:
+        """The same of several runs; those that have none are absent."""
+        found: dict[int, list[LineStream]] = {}
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).mappings()
-            return [LineStream(**row) for row in rows]
+            for numbers in chunks(runs):
+                query = (
+                    select(line_streams)
+                    .where(line_streams.c.run.in_(numbers))
+                    .order_by(line_streams.c.generation.desc(), line_streams.c.rank)
+                )
+                for row in (await connection.execute(query)).mappings():
+                    found.setdefault(row["run"], []).append(LineStream(**row))
+        return found
 
     async def begin(
         self, run: int, client: str, now: int, *, start: LineStream | None = None

@@ -38,6 +38,7 @@ _select_texts = select(
     *(type_coerce(runs.c[name], Text).label(name) for name in ("tags", "config", "summary")),
     runs.c.created_at,
     runs.c.updated_at,
+    type_coerce(runs.c.info, Text).label("info"),
 )
 
 

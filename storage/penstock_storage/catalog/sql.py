@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
 
 from penstock_storage.catalog import clock, restore, silence, tables, updates
 from penstock_storage.catalog.database import Database
@@ -147,20 +148,19 @@ class SqlCatalog:
     # -- reading
 
     async def projects(self, entity: str | None = None) -> list[ProjectRow]:
-        projects, runs = tables.projects, tables.runs
-        count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
-        query = select(
-            projects.c.number,
-            projects.c.entity,
-            projects.c.project,
-            count.label("runs"),
-            projects.c.created_at,
-            projects.c.updated_at,
-        ).order_by(projects.c.updated_at.desc(), projects.c.number.desc())
+        projects = tables.projects
+        query = _select_projects().order_by(projects.c.updated_at.desc(), projects.c.number.desc())
         if entity is not None:
             query = query.where(projects.c.entity == entity)
         async with self._database.reading() as connection:
             return [ProjectRow(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def project(self, entity: str, project: str) -> ProjectRow | None:
+        projects = tables.projects
+        query = _select_projects().where(projects.c.entity == entity, projects.c.project == project)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else ProjectRow(**row)
 
     async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         async with (
@@ -266,3 +266,17 @@ class SqlCatalog:
             return None
         scopes = frozenset(row["scopes"])
         return ApiKey(row["id"], row["entity"], scopes, row["secret_hash"], row["revoked"])
+
+
+def _select_projects() -> Select[Any]:
+    """Rows for `ProjectRow`."""
+    projects, runs = tables.projects, tables.runs
+    count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
+    return select(
+        projects.c.number,
+        projects.c.entity,
+        projects.c.project,
+        count.label("runs"),
+        projects.c.created_at,
+        projects.c.updated_at,
+    )

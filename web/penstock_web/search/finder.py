@@ -33,6 +33,8 @@ class Question:
     limit: int = 100
     offset: int = 0
     after: Cursor | None = None
+    has_cursors: bool = False
+    """Whether every run of the page gets a cursor, not the last one only."""
 
     def is_plain(self) -> bool:
         """Whether all runs are asked for, the newest first."""
@@ -46,12 +48,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The numbers of a page's runs in order, how many there are on all pages, and where the next
-    page begins."""
+    """The numbers of a page's runs in order, how many there are on all pages, where the next page
+    begins, and, if they were asked for, where one begins that follows each run."""
 
     numbers: list[int]
     total: int
     next: str | None
+    cursors: tuple[str, ...] = ()
 
 
 class Finder:
@@ -77,11 +80,15 @@ class Finder:
         after, limit = question.after, question.limit
         before = None if after is None else (round(after.created_at * 1e6), after.number)
         found, total = await self._catalog.newest_runs(project, limit + 1, question.offset, before)
+        cursors = [
+            Cursor(question.order, (), created_at / 1e6, number).encode()
+            for created_at, number in found[: limit if question.has_cursors else 0]
+        ]
         following = None
-        if len(found) > limit:
+        if len(found) > limit > 0:
             created_at, number = found[limit - 1]
             following = Cursor(question.order, (), created_at / 1e6, number).encode()
-        return Found([number for _, number in found[:limit]], total, following)
+        return Found([number for _, number in found[:limit]], total, following, tuple(cursors))
 
     async def _logged(self, project: int, paths: Iterable[Path]) -> Mapping[str, LoggedKey]:
         asked = [path.name for path in paths if path.section == "summary"]
@@ -119,6 +126,9 @@ def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]
         every.number[first : first + len(page)].tolist(),
         len(every.rows),
         every.cursor(last).encode() if has_more else None,
+        tuple(every.cursor(first + at).encode() for at in range(len(page)))
+        if question.has_cursors
+        else (),
     )
 
 

@@ -13,7 +13,8 @@ DEEPEST = 8
 """So many levels of objects inside config and summary have paths of their own."""
 
 ABOUT = (
-    "run", "name", "state", "group", "job_type", "tags", "notes", "created_at", "updated_at",
+    "run", "name", "state", "group", "job_type", "tags", "notes", "sweep", "host", "created_at",
+    "updated_at",
 )  # fmt: skip
 _ALIASES = {
     "id": "run",

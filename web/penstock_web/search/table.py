@@ -24,6 +24,8 @@ __all__ = ["RunTable"]
 _MOST_PATHS = 10_000
 _LONGEST_PATH = 500
 _LONGEST_NOTES = 4_096
+_FACTS = ("sweep", "host")
+"""Of a run's info; a text each."""
 
 I64 = npt.NDArray[np.int64]
 Shape = tuple[str, ...]
@@ -76,6 +78,12 @@ class RunTable:
         for name in ("created_at", "updated_at"):
             self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
         self._put("tags", rows, tags)
+        facts = [_decoded(run.info) for run in found]
+        for name in _FACTS:
+            texts = (each.get(name) for each in facts)
+            self._put(
+                name, rows, [text if isinstance(text, str) and text else None for text in texts]
+            )
         self._sections["config"].put(rows, [run.config for run in found])
         self._sections["summary"].put(rows, [run.summary for run in found])
 

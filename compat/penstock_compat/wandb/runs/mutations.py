@@ -13,8 +13,9 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
 from penstock_compat.wandb.runs.configs import metric_rules, unwrapped_config
+from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
-from penstock_compat.wandb.values import loads_map
+from penstock_compat.wandb.values import json_text, loads_map
 from penstock_ingest.names import new_run_id
 from penstock_storage.interface import RunChange, RunRef, RunRow
 
@@ -27,7 +28,12 @@ STOP = "stop_requested"
 """In `info` of a run that its owner has asked to stop."""
 
 _SHARED = "X-Wandb-Use-Async-Filestream"
-_STATES = frozenset({"running", "finished", "failed", "crashed", "preempting"})
+_STATES = frozenset({"running", "finished", "failed", "crashed", "preempting", "pending"})
+# What the owner of a run may say of its state -> of which states.
+_TRANSITIONS = {
+    "pending": frozenset({"running", "failed", "crashed", "preempted", "preempting"}),
+    "failed": frozenset({"pending", "running"}),
+}
 # argument of the mutation -> name in the catalog's `info`
 _FACTS = {
     "commit": "commit", "host": "host", "jobProgram": "program", "jobRepo": "repository",
@@ -53,7 +59,8 @@ class RunMutations(Node):
         begins = input.get("host") is not None
         now = time.time_ns() // 1000
         rows = await asking.parts.catalog.ensure_runs([ref])
-        changes = list(_changes(rows[ref], input, now, begins=begins, is_new=existed is None))
+        given = await self._completed(rows[ref], input)
+        changes = list(_changes(rows[ref], given, now, begins=begins, is_new=existed is None))
         if changes:
             await asking.parts.catalog.apply_changes(changes, now)
         row = await own_run(asking, ref)
@@ -71,6 +78,33 @@ class RunMutations(Node):
         row = await find_run(self.asking, id)
         await _change(self.asking, row.number, "run", {STOP: True})
         return {"__typename": "StopRunPayload", "clientMutationId": None, "success": True}
+
+    @field
+    async def update_run_state(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Say that a run waits to be started again, or that it was lost."""
+        row = await find_run(self.asking, input.get("id") or "")
+        state = input.get("state") or ""
+        if row.state not in _TRANSITIONS.get(state, ()):
+            raise Rejected(f"a run that is {row.state} cannot be made {state!r}", code="bad_state")
+        await _change(self.asking, row.number, "state", {"state": state})
+        return {"__typename": "UpdateRunStatePayload", "success": True}
+
+    async def _completed(self, row: RunRow, input: dict[str, Any]) -> dict[str, Any]:
+        """The input with a summary that leaves out what is only what was logged last.
+
+        Clients send back the whole summary that they were shown. Where it was completed by logged
+        values, those would stay as they are for ever.
+        """
+        page = RunPage(self.asking, [row])
+        if input.get("summaryMetrics") is None or not await page.is_native(row.number):
+            return input
+        logged = await page.logged(row.number)
+        summary = {
+            key: value
+            for key, value in loads_map("summaryMetrics", input["summaryMetrics"]).items()
+            if key in row.summary or key not in logged or logged[key] != value
+        }
+        return {**input, "summaryMetrics": json_text(summary)}
 
     async def _ref(self, input: dict[str, Any]) -> RunRef:
         if input.get("id") and not input.get("name"):
@@ -120,13 +154,16 @@ def _changes(
     row: RunRow, input: dict[str, Any], now: int, *, begins: bool, is_new: bool
 ) -> Iterator[RunChange]:
     updates: list[tuple[str, dict[str, Any]]] = []
-    about = _about(input)
+    about = _about(row, input)
     if is_new and not input.get("displayName"):
         about["default_name"] = friendly_name()
     if begins and row.info.get(STOP):
         about[STOP] = False
     if input.get("config") is not None:
         plain, rest = unwrapped_config(loads_map("config", input["config"]))
+        known = row.info.get("wandb") or {}
+        if "_wandb" in known and "_wandb" not in rest:  # some write back what users see only
+            rest["_wandb"] = known["_wandb"]
         updates.append(("config_whole", plain))
         updates += [("define_metric", rule) for rule in metric_rules(rest.get("_wandb") or {})]
         about["wandb"] = rest
@@ -142,16 +179,17 @@ def _changes(
         yield RunChange(row.number, now, 0, index, kind, update)
 
 
-def _about(input: dict[str, Any]) -> dict[str, Any]:
+def _about(row: RunRow, input: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {
         name: input[key] for key, name in _FACTS.items() if input.get(key) is not None
     }
     for key, name in (("displayName", "name"), ("groupName", "group"), ("jobType", "job_type")):
         if input.get(key):
             about[name] = input[key]
-    notes = input.get("notes") if input.get("notes") is not None else input.get("description")
-    if notes is not None:
-        about["notes"] = notes
+    # Two words for one thing: of a run that is written back, the one that was changed counts.
+    notes = [input[key] for key in ("notes", "description") if input.get(key) is not None]
+    if notes:
+        about["notes"] = next((text for text in notes if text != row.notes), row.notes)
     if input.get("tags") is not None:
         about["tags"] = input["tags"]
     return about

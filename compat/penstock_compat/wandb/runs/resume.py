@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.values import json_text
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRow
@@ -14,8 +14,8 @@ __all__ = ["LinesOfRun"]
 class LinesOfRun(Node):
     """Counts and tails of the newest generation."""
 
-    asking: Asking
     row: RunRow
+    page: RunPage
 
     @field
     async def history_line_count(self) -> int:
@@ -38,7 +38,7 @@ class LinesOfRun(Node):
         return _tail((await self._stream()).events_tail)
 
     async def _stream(self) -> LineStream:
-        streams = await self.asking.parts.streams.of_run(self.row.number)
+        streams = await self.page.streams(self.row.number)
         own = [stream for stream in streams if not stream.client]
         newest = own or streams
         return newest[0] if newest else LineStream(self.row.number, "", 0, 0)

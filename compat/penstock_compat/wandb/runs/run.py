@@ -8,7 +8,10 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.runs.configs import wrapped_config
+from penstock_compat.wandb.runs.history import HistoryOfRun
+from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.resume import LinesOfRun
+from penstock_compat.wandb.runs.summaries import SummaryOfRun
 from penstock_compat.wandb.values import json_text, timestamp
 from penstock_compat.wandb.viewer import User
 from penstock_storage.interface import RunRow
@@ -115,20 +118,17 @@ class RunFacts(Node):
         return json_text(wrapped_config(self.row))
 
     @field
-    def summary_metrics(self) -> str:
-        return json_text(self.row.summary)
-
-    @field
     def wandb_config(self, keys: list[str] | None = None) -> str:
         kept = wrapped_config(self.row).get("_wandb", {}).get("value", {})
         return json_text({key: kept[key] for key in keys or kept if key in kept})
 
 
-class RunNode(RunFacts, LinesOfRun):
-    """A run, composed of what each capability knows of it."""
+class RunNode(RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun):
+    """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
 
     typename = "Run"
 
-    def __init__(self, asking: Asking, row: RunRow) -> None:
+    def __init__(self, asking: Asking, row: RunRow, page: RunPage | None = None) -> None:
         self.asking = asking
         self.row = row
+        self.page = page or RunPage(asking, [row])

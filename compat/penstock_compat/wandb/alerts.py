@@ -1,0 +1,69 @@
+"""Alerts that a script raises: kept with its run, as those of Penstock's own client are."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock.wire import Batch, check_name, encode_batch
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_storage.interface import RunRef
+
+__all__ = ["AlertMutations"]
+
+_LEVELS = frozenset({"INFO", "WARN", "ERROR"})
+_TITLE_CHARS, _TEXT_CHARS = 1_000, 20_000
+_LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
+
+
+class AlertMutations(Node):
+    """The root field that raises alerts."""
+
+    asking: Asking
+
+    @field
+    async def notify_scriptable_run_alert(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Keep an alert. One of the same title is dropped within `waitDuration` (ms) of the last."""
+        asking = self.asking
+        ref = RunRef(
+            asking.entity(input.get("entityName")),
+            check_name("project", input.get("projectName")),
+            check_name("run", input.get("runName")),
+        )
+        title, level = str(input.get("title") or ""), input.get("severity") or "INFO"
+        if level not in _LEVELS:
+            raise Rejected(f"{level!r} is no severity of an alert", code="bad_alert")
+        if await self._is_due(ref, title, input.get("waitDuration")):
+            await self._keep(ref, title[:_TITLE_CHARS], str(input.get("text") or ""), level)
+        return {"__typename": "NotifyScriptableRunAlertPayload", "success": True}
+
+    async def _is_due(self, ref: RunRef, title: str, wait_ms: object) -> bool:
+        if isinstance(wait_ms, bool) or not isinstance(wait_ms, int | float) or not wait_ms >= 1:
+            return True
+        key = self.asking.parts.keys.alert_pause("/".join(ref), title)
+        for_ms = int(min(wait_ms, _LONGEST_WAIT_MS))
+        return bool(await self.asking.parts.redis.set(key, "1", nx=True, px=for_ms))
+
+    async def _keep(self, ref: RunRef, title: str, text: str, level: str) -> None:
+        parts = self.asking.parts
+        parts.status.check()
+        await parts.catalog.ensure_runs([ref])
+        now = time.time_ns() // 1000
+        record = {
+            "t": "alert", "title": title, "text": text[:_TEXT_CHARS], "level": level, "time": now,
+        }  # fmt: skip
+        batch = Batch(
+            project=ref.project,
+            run=ref.run,
+            writer="http",  # the queue names it, and numbers its batches
+            writer_started=now,
+            seq=1,
+            entity=ref.entity,
+            sent_at=now,
+            records=[record],
+        )
+        raw = encode_batch(batch)
+        await parts.appender.append_rows(*ref, raw, key="", digest=hashlib.sha256(raw).hexdigest())

@@ -1,0 +1,152 @@
+"""A run's history and its machine's, as lines or as rows: whole, in pages, or thinned.
+
+Lines come back as they are stored: integers as integers, NaN and infinities bare, and what was
+nested under one key as several keys with dots (`{"a": {"b": 1}}` is `{"a.b": 1}`), as every key that
+a client asks for is named. Values that are no numbers are JSON. Rows in answers of JSON, which
+cannot say NaN, have it and infinities as strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.runs.pages import RunPage
+from penstock_compat.wandb.runs.summaries import SYSTEM_RUNTIME
+from penstock_compat.wandb.values import json_text, loads, loads_map
+from penstock_storage.history import HistoryQuery, origin_us
+from penstock_storage.interface import RunRow
+from penstock_storage.plan import FOREVER
+from penstock_storage.sampling import read_sampled
+
+__all__ = ["HistoryOfRun"]
+
+_SAMPLES = 500
+_MOST_SPECS = 100
+_MOST_BYTES = 128 * 2**20
+_STEP, _TIME, _RUNTIME = "_step", "_timestamp", "_runtime"
+_ALWAYS = frozenset({_STEP, _TIME, _RUNTIME})
+
+
+class HistoryOfRun(Node):
+    """What a run logged, step by step."""
+
+    asking: Asking
+    row: RunRow
+    page: RunPage
+
+    @field
+    async def history(
+        self, samples: int = _SAMPLES, min_step: int | None = None, max_step: int | None = None
+    ) -> list[str]:
+        """Lines with `min_step` <= step < `max_step`, all of them if they are at most `samples`."""
+        query = await self._query(min_step, max_step, is_bare=True)
+        return await self._lines(query, samples)
+
+    @field
+    async def events(self, samples: int = _SAMPLES) -> list[str]:
+        """What the machine measured of itself, line by line."""
+        query = await self._query(None, None, is_bare=True, is_system=True)
+        return [json_text(_event(line)) for line in await self._lines(query, samples)]
+
+    @field
+    async def sampled_history(self, specs: list[str] | str) -> list[list[dict[str, Any]]]:
+        """For each spec, `{"keys", "samples", "minStep", "maxStep"}`, rows of those keys that have
+        all of them; here the last step is meant too."""
+        texts = [specs] if isinstance(specs, str) else specs
+        if len(texts) > _MOST_SPECS:
+            raise Rejected(f"at most {_MOST_SPECS} specs may be asked for", code="bad_spec")
+        return [await self._sampled(loads_map("spec", text)) for text in texts]
+
+    @field
+    def parquet_history(self) -> dict[str, Any]:
+        """There are no files: clients read live pages."""
+        return {"__typename": "ParquetHistory", "parquetUrls": [], "liveData": []}
+
+    async def _sampled(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
+        keys = spec.get("keys") or []
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise Rejected("keys must be a list of strings", code="bad_spec")
+        names = list(dict.fromkeys(keys))
+        last = _number(spec, "maxStep", None)
+        query = await self._query(
+            _number(spec, "minStep", None), None if last is None else last + 1, names
+        )
+        if query is None:
+            return []
+        lines = await self._lines(query, _number(spec, "samples", _SAMPLES) or 0)
+        rows = map(orjson.loads, lines)
+        if not names:
+            return list(rows)
+        return [{name: row[name] for name in names if name in row} for row in rows]
+
+    async def _query(
+        self,
+        lo: int | None,
+        hi: int | None,
+        keys: Sequence[str] = (),
+        *,
+        is_bare: bool = False,
+        is_system: bool = False,
+    ) -> HistoryQuery | None:
+        """None if a key is asked for that the project does not have."""
+        names, lanes = await self.page.names(), await self.page.lanes(self.row.number)
+        # The clients of this protocol log how long their run has been going; of others it is known.
+        told = set() if await self.page.is_native(self.row.number) else {_RUNTIME}
+        wanted = [key for key in keys if key not in _ALWAYS or key in told]
+        numbers = {name: number for number, name in names.items()}
+        if not numbers.keys() >= set(wanted):
+            return None
+        return HistoryQuery(
+            run=self.row.number,
+            lanes=lanes,
+            names=names,
+            keys=[numbers[key] for key in wanted],
+            lo=-FOREVER if lo is None else max(-FOREVER, lo),
+            hi=FOREVER if hi is None else min(FOREVER, hi),
+            origin_us=origin_us(self.row, lanes),
+            is_system=is_system,
+            is_bare=is_bare,
+        )
+
+    async def _lines(self, query: HistoryQuery | None, samples: int) -> list[str]:
+        if query is None:
+            return []
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in _chunks(self.asking, query, samples):
+            size += len(chunk)
+            if size > _MOST_BYTES:
+                raise Rejected(
+                    f"these rows take more than {_MOST_BYTES >> 20} MiB",
+                    code="too_large",
+                    hint="Ask for fewer samples, a smaller page_size, or fewer keys.",
+                )
+            chunks.append(chunk)
+        return b"".join(chunks).decode().split("\n")[:-1]
+
+
+def _chunks(asking: Asking, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
+    return read_sampled(asking.parts.store, query, samples)
+
+
+def _event(text: str) -> dict[str, Any]:
+    line: dict[str, Any] = loads(text)
+    line.pop(_STEP, None)
+    if SYSTEM_RUNTIME in line:
+        line[_RUNTIME] = line.pop(SYSTEM_RUNTIME)
+    return line
+
+
+def _number(spec: dict[str, Any], name: str, otherwise: int | None) -> int | None:
+    value = spec.get(name)
+    if value is None:
+        return otherwise
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise Rejected(f"{name} must be a number", code="bad_spec")
+    return int(max(-FOREVER, min(FOREVER, value)))

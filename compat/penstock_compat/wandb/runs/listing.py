@@ -1,0 +1,86 @@
+"""The runs of a project: filtered, in order, page by page, by the same search as the page's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
+from penstock_compat.wandb.runs.pages import RunPage
+from penstock_compat.wandb.runs.run import RunNode
+from penstock_compat.wandb.values import loads
+from penstock_storage.interface import ProjectRow, RunRef
+from penstock_web.search.filters import Filter
+from penstock_web.search.finder import Question
+from penstock_web.search.ordering import Cursor
+
+__all__ = ["RunsOfProject"]
+
+_FIRST = 50
+_MOST = 1_000
+_OLDEST_FIRST = "+created_at"
+
+
+class RunsOfProject(Node):
+    """One run by its id, or those that a filter finds."""
+
+    asking: Asking
+    row: ProjectRow
+
+    @field
+    async def run(self, name: str) -> RunNode | None:
+        ref = RunRef(self.row.entity, self.row.project, name)
+        row = await self.asking.parts.catalog.run(ref)
+        return None if row is None else RunNode(self.asking, row)
+
+    @field
+    async def bucket(self, name: str) -> RunNode | None:
+        return await self.run(name)
+
+    @field
+    async def run_count(self, filters: str = "") -> int:
+        question = Question(filter=self._filter(filters), limit=0)
+        return (await self.asking.parts.finder.find(self.row.number, question)).total
+
+    @field
+    async def runs(
+        self,
+        filters: str = "",
+        order: str = "",
+        first: int = _FIRST,
+        after: str = "",
+        names: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """At most `first` runs behind the cursor `after`; the oldest first unless `order` is given."""
+        terms = parse_api_order(order or _OLDEST_FIRST)
+        question = Question(
+            filter=self._filter(filters, names),
+            order=terms,
+            limit=max(1, min(first, _MOST)),
+            after=Cursor.decode(after, terms) if after else None,
+            has_cursors=True,
+        )
+        parts = self.asking.parts
+        found = await parts.finder.find(self.row.number, question)
+        rows = await parts.catalog.run_rows(found.numbers)
+        shown = [number for number in found.numbers if number in rows]
+        page = RunPage(self.asking, [rows[number] for number in shown])
+        cursors = dict(zip(found.numbers, found.cursors, strict=True))
+        return connection(
+            "Run",
+            [RunNode(self.asking, rows[number], page) for number in shown],
+            [cursors[number] for number in shown],
+            has_next=found.next is not None,
+            totalCount=found.total,
+        )
+
+    def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
+        try:
+            found = loads(text) if text else None
+        except (ValueError, RecursionError):
+            raise Rejected("filters is not valid JSON", code="bad_filter") from None
+        if names is not None:
+            found = {"$and": [{"name": {"$in": names}}, found or {}]}
+        return parse_api_filter(found, self.row.entity)

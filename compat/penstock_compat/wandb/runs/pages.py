@@ -1,0 +1,116 @@
+"""What the runs of one answer need from the stores, asked for all of them at once when the first
+one needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from penstock_compat.wandb.asking import Asking
+from penstock_storage.catalog.line_streams import LineStream
+from penstock_storage.interface import LaneRow, RunRow
+from penstock_storage.key_facts import RunFacts, read_key_facts
+from penstock_storage.series import read_first_steps
+from penstock_storage.summaries import Summary, read_summaries
+
+__all__ = ["RunPage"]
+
+_OWN_WRITERS = "wandb-"
+_QUEUE_WRITERS = "http-"
+
+
+class RunPage:
+    """Runs of one project."""
+
+    def __init__(self, asking: Asking, rows: Sequence[RunRow]) -> None:
+        self._parts = asking.parts
+        self._rows = {row.number: row for row in rows}
+        self._lanes: list[LaneRow] | None = None
+        self._names: dict[int, str] | None = None
+        self._streams: dict[int, list[LineStream]] | None = None
+        self._logged: dict[int, Summary] | None = None
+        self._system: dict[int, Summary] | None = None
+        self._facts: dict[int, RunFacts] | None = None
+
+    async def names(self) -> dict[int, str]:
+        """The project's keys by number."""
+        if self._names is None:
+            project = next(iter(self._rows.values())).project_number
+            keys = await self._parts.names.all_keys(project)
+            self._names = {number: name for name, number in keys.items()}
+        return self._names
+
+    async def lanes(self, run: int | None = None) -> list[LaneRow]:
+        """The lanes of all runs, or of one."""
+        if self._lanes is None:
+            self._lanes = await self._parts.names.lanes(list(self._rows))
+        return [lane for lane in self._lanes if run is None or lane.run == run]
+
+    async def is_native(self, run: int) -> bool:
+        """Whether anything else than this protocol's clients logged to the run."""
+        others = [
+            lane
+            for lane in await self.lanes(run)
+            if not lane.is_system and not lane.writer.startswith(_OWN_WRITERS)
+        ]
+        if not all(lane.writer.startswith(_QUEUE_WRITERS) for lane in others):
+            return True
+        if not others:
+            return False
+        # Alerts come that way too, and are nothing that was logged.
+        logged = await read_first_steps(self._parts.store, [run])
+        return any((run, lane.lane) in logged for lane in others)
+
+    async def streams(self, run: int) -> list[LineStream]:
+        """How far the run's lines have come, the newest generation first."""
+        if self._streams is None:
+            self._streams = await self._parts.streams.of_runs(list(self._rows))
+        return self._streams.get(run, [])
+
+    async def logged(self, run: int) -> dict[str, Any]:
+        """What the run logged last, by key."""
+        if self._logged is None:
+            self._logged = await self._summaries(is_system=False)
+        return _values(self._logged.get(run))
+
+    async def system(self, run: int) -> dict[str, Any]:
+        """What the machine measured of itself last, by key."""
+        if self._system is None:
+            self._system = await self._summaries(is_system=True)
+        return _values(self._system.get(run))
+
+    async def summary(self, run: int) -> dict[str, Any]:
+        """What was set explicitly; where not all was logged by this protocol's clients, which set
+        all of it, over what was logged."""
+        explicit = self._rows[run].summary
+        if not await self.is_native(run):
+            return explicit
+        return {**await self.logged(run), **explicit}
+
+    async def facts(self, run: int) -> RunFacts:
+        """What the run's keys hold."""
+        if self._facts is None:
+            self._facts = await read_key_facts(
+                self._parts.store, await self.lanes(), await self.names()
+            )
+        return self._facts.get(run, RunFacts())
+
+    async def _summaries(self, *, is_system: bool) -> dict[int, Summary]:
+        lanes = await self.lanes()
+        if not any(lane.is_system is is_system for lane in lanes):
+            return {}
+        return await read_summaries(
+            self._parts.store,
+            sorted({lane.run for lane in lanes}),
+            lanes,
+            await self.names(),
+            is_system=is_system,
+        )
+
+
+def _values(summary: Summary | None) -> dict[str, Any]:
+    """As plain Python values: stored texts are pasted into answers, not decoded."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(summary.values)) if summary else {}
+    return found
