@@ -13,6 +13,7 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
 from penstock_compat.wandb.runs.configs import metric_rules, unwrapped_config
+from penstock_compat.wandb.runs.forks import FORKED, branch_point, copy_history
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import json_text, loads_map
@@ -65,6 +66,7 @@ class RunMutations(Node):
             await asking.parts.catalog.apply_changes(changes, now)
         row = await own_run(asking, ref)
         if begins:
+            await self._fork(row)
             await self._begin(row, now, resumes=bool(input.get("id")))
         return {
             "__typename": "UpsertBucketPayload",
@@ -115,6 +117,15 @@ class RunMutations(Node):
             check_name("project", input.get("modelName") or DEFAULT_PROJECT),
             check_name("run", input.get("name") or new_run_id()),
         )
+
+    async def _fork(self, row: RunRow) -> None:
+        """Copy the history that a fork goes on from, unless it has it."""
+        point = branch_point(row.info.get("wandb") or {})
+        if point is None or FORKED in row.info or point[0] == row.run:
+            return
+        run, step = point
+        await copy_history(self.asking, row, run, step)
+        await _change(self.asking, row.number, "run", {FORKED: {"run": run, "step": step}})
 
     async def _begin(self, row: RunRow, now: int, *, resumes: bool) -> None:
         is_shared = self.asking.headers.get(_SHARED, "").lower() == "true"

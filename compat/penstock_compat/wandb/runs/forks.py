@@ -1,0 +1,94 @@
+"""Forks: a run that goes on where another one was, with that one's history up to there as its own.
+
+The history is copied on the path that everything logged takes. Numbers and contents of the batches
+depend on the two runs alone, so that a copy which was broken off goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
+from penstock_compat.wandb.stream.commits import Commits
+from penstock_compat.wandb.stream.post import Lines, Post
+from penstock_ingest.marks import WriterName
+from penstock_storage.history import HistoryQuery, origin_us, read_history
+from penstock_storage.interface import RunRef, RunRow
+
+__all__ = ["FORKED", "branch_point", "copy_history"]
+
+FORKED = "forked_from"
+"""In `info` of a fork, once its history is whole: the run and the step that it goes on from."""
+
+_LINES = 20_000
+_TIMEOUT_S = 300.0
+
+
+def branch_point(rest: dict[str, Any]) -> tuple[str, int] | None:
+    """The run and the step that a config's own part says a run goes on from."""
+    found = (rest.get("_wandb") or {}).get("branch_point")
+    if not isinstance(found, dict):
+        return None
+    run, step = found.get("run_id"), found.get("step")
+    if not isinstance(run, str) or not isinstance(step, int | float) or step != int(step):
+        return None
+    return run, int(step)
+
+
+async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> None:
+    """Give `child` the history of another run of its project, up to and with this step.
+
+    Raises `Rejected` if there is no such run, `Transient` if the copy is not stored in time.
+    """
+    parts = asking.parts
+    parent = await parts.catalog.run(RunRef(child.entity, child.project, run))
+    if parent is None:
+        raise Rejected(
+            f"could not find run {child.entity}/{child.project}/{run} to fork from",
+            code="not_found",
+            status=404,
+        )
+    ref = RunRef(child.entity, child.project, child.run)
+    name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
+    [mark] = await parts.marks.look([name])
+    seq = 0
+    async for lines in _lines(asking, parent, step):
+        post = Post(history=Lines(0, lines))
+        writer = Writer(ref, name.writer, 0, seq + 1, child.created_at)
+        made: Made = await asyncio.to_thread(make_batches, post, writer, parts.limits)
+        for _, number, raw in made.batches:
+            seq = number
+            if number > (mark.committed or 0):
+                await parts.appender.append(*name, number, raw)
+    if seq:
+        await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
+
+
+async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
+    """The history of a run as lines, some at a time; `_runtime` only where it was logged."""
+    parts = asking.parts
+    names = await parts.catalog.keys(parent.project_number)
+    lanes = await parts.catalog.lanes([parent.number])
+    query = HistoryQuery(
+        run=parent.number,
+        lanes=lanes,
+        names={number: name for name, number in names.items()},
+        hi=step + 1,
+        origin_us=origin_us(parent, lanes),
+        is_bare=True,
+    )
+    rest, waiting = b"", list[str]()
+    async with aclosing(read_history(parts.store, query)) as chunks:
+        async for chunk in chunks:
+            *whole, rest = (rest + chunk).split(b"\n")
+            waiting += [line.decode() for line in whole if line]
+            while len(waiting) >= _LINES:
+                yield waiting[:_LINES]
+                waiting = waiting[_LINES:]
+    if waiting:
+        yield waiting
