@@ -129,6 +129,7 @@ async def build(
             appender=write.appender,
             marks=write.marks,
             status=status,
+            quota=write.quota,
             authenticator=authenticator,
             metrics=metrics,
             limits=_LIMITS,
@@ -169,7 +170,7 @@ async def build(
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
                 feeds.append(app[LIVE_FEED])
-            if settings.serves == "all":
+            if settings.serves in ("all", "write"):
                 add_wandb_routes(app, wandb, wandb_metrics)
             return app
 

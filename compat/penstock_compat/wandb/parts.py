@@ -12,6 +12,7 @@ from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.append import Appender
 from penstock_ingest.marks import Marks
+from penstock_ingest.quota import Quota
 from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
@@ -35,6 +36,7 @@ class WandbParts:
     appender: Appender
     marks: Marks
     status: ServerStatus
+    quota: Quota
     authenticator: Authenticator
     metrics: GatewayMetrics
     limits: Limits

@@ -16,10 +16,12 @@ from aiohttp import web
 from penstock.errors import Rejected, Transient
 from penstock.wire import Limits, check_name
 from penstock_common.http import json_response
+from penstock_common.keys import run_path, shard_of
 from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.runs.mutations import STOP
+from penstock_compat.wandb.stream.batches import Made
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.translation import (
     Candidate,
@@ -116,11 +118,20 @@ class StreamHandler:
             Candidate(stream, mark.committed or 0) for stream, mark in zip(own, marks, strict=True)
         ]
 
+    def _admit(self, ref: RunRef, made: Made) -> None:
+        """Raises `Transient`: 429 over the project's quota, 503 if the run's shard is full."""
+        self._parts.status.check_shard(shard_of(run_path(*ref)))
+        if self._parts.quota.is_limited:
+            self._parts.quota.take((ref.entity, ref.project), made.points)
+
     async def _store(self, ref: RunRef, translated: Translated) -> None:
         """Queue the batches, wait until they are stored, keep how far the lines have come."""
         made, stream = translated.made, translated.stream
+        self._admit(ref, made)
         for writer, number, raw in made.batches:
             await self._parts.appender.append(*ref, writer, number, raw)
+            self._parts.metrics.batches.labels("queued").inc()
+        self._parts.metrics.points.inc(made.points)
         last = [(WriterName(*ref, writer), number) for writer, number, _ in made.batches]
         if dead := await self._commits.wait(last, _COMMIT_TIMEOUT_S):
             # They wait in the dead letters for somebody to look: the client could only repeat them.
