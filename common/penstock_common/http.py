@@ -148,4 +148,6 @@ def _answer_to(error: Exception) -> web.StreamResponse:
 
 
 def _method(request: web.Request) -> str:
-    return request.method if request.method in ("GET", "POST", "PUT", "DELETE") else "other"
+    return (
+        request.method if request.method in ("GET", "POST", "PUT", "PATCH", "DELETE") else "other"
+    )

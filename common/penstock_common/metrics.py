@@ -44,6 +44,7 @@ INGEST_OUTCOMES = (
     "unauthorized",
     "too_large",
     "conflict",
+    "deleted",
     "quota",
     "overloaded",
     "queue_error",
@@ -52,7 +53,7 @@ REJECTIONS = (
     "bad_body", "bad_column", "bad_compression", "bad_field", "bad_frame", "bad_framing",
     "bad_idempotency_key", "bad_json", "bad_key", "bad_msgpack", "bad_name", "bad_record",
     "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
-    "conflict", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
+    "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
     "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
     "too_many_points", "too_many_records", "unauthorized", "unknown_content_type",
     "unknown_encoding", "unknown_version", "queue_unavailable", "other",
@@ -68,7 +69,7 @@ AUTH_FAILURES = (
     "cross_site",
     "other",
 )
-WORKER_OUTCOMES = ("committed", "duplicate", "conflict", "dead_lettered")
+WORKER_OUTCOMES = ("committed", "duplicate", "conflict", "dead_lettered", "of_deleted_run")
 WORKER_ERRORS = ("queue", "store", "catalog", "batch", "fenced")
 STORE_OPERATIONS = ("read", "insert", "other")
 STORE_ERRORS = (
@@ -282,6 +283,15 @@ class WorkerMetrics(Metrics):
         )
         self.compact_seconds = self.histogram(
             "worker_compact_duration_seconds", "Time of one pass over tiers."
+        )
+        self.unswept = self.gauge(
+            "worker_unswept_runs", "Deleted runs whose rows the store may not have removed yet."
+        )
+        self.swept_rows = self.counter(
+            "worker_swept_rows_total", "Rows of deleted runs that the store was told to remove."
+        )
+        self.sweep_seconds = self.histogram(
+            "worker_sweep_duration_seconds", "Time until the store had removed what it was told to."
         )
 
 

@@ -84,6 +84,9 @@ class WorkerSettings(ServerSettings):
     silent_after_s: float = option(
         300.0, "silence after which a run that goes on counts as crashed"
     )
+    sweep_until_s: float = option(
+        86_400.0, "how long after its deletion a run's rows are looked for again"
+    )
     drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -25,12 +26,14 @@ from penstock_common.metrics import REJECTIONS, GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.deletions import Deletions
 from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batch_from_json
 from penstock_ingest.status import ServerStatus
+from penstock_storage.interface import RunRef
 
 __all__ = ["BatchHandler"]
 
@@ -50,6 +53,7 @@ class BatchHandler:
         status: ServerStatus,
         pace: Pace,
         quota: Quota,
+        deletions: Deletions,
         metrics: GatewayMetrics,
         limits: Limits,
     ) -> None:
@@ -60,6 +64,7 @@ class BatchHandler:
         self._status = status
         self._pace = pace
         self._quota = quota
+        self._deletions = deletions
         self._metrics = metrics
         self._limits = limits
         self._wire_bytes = metrics.bytes.labels("wire")
@@ -84,6 +89,9 @@ class BatchHandler:
         names = request.match_info
         asked = None if names["entity"] == "-" else names["entity"]
         entity = checked_entity(asked, principal, self._limits)
+        ref = RunRef(entity, names["project"], names["run"])
+        if self._deletions.knows(ref):
+            await self._deletions.check_writer(ref, names["writer"])
         name = WriterName(entity, names["project"], names["run"], names["writer"])
         return self._reply(await self._marks.look([name]), status=200)
 
@@ -111,6 +119,8 @@ class BatchHandler:
         else:
             batches = self._decode(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
+        for entity, batch in zip(entities, batches, strict=True):
+            await self._refuse_deleted(entity, batch, batch.writer)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case, which needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]
@@ -150,6 +160,7 @@ class BatchHandler:
         batch = await asyncio.to_thread(batch_from_json, body, self._limits)
         raw = encode_batch(batch)
         entity = checked_entity(batch.entity, principal, self._limits)
+        await self._refuse_deleted(entity, batch, "http-")
         self._admit([entity], [batch])
         append = self._appender.append_rows(
             entity,
@@ -160,6 +171,13 @@ class BatchHandler:
             digest=hashlib.sha256(body).hexdigest(),
         )
         return await self._settled(entity, batch, len(body), append)
+
+    async def _refuse_deleted(self, entity: str, batch: Batch, writer: str) -> None:
+        """Raises `Rejected` (410) for a batch of a deleted run."""
+        ref = RunRef(entity, batch.project, batch.run)
+        if self._deletions.knows(ref):
+            now = time.time_ns() // 1000
+            await self._deletions.check_batch(ref, writer, batch.writer_started, now)
 
     def _decode(self, raws: list[bytes]) -> list[Batch]:
         return [decode_batch(raw, self._limits) for raw in raws]
@@ -240,7 +258,7 @@ def _outcome(error: Rejected | Transient) -> str:
         return "too_large"
     if error.status == 429:
         return "quota"
-    if error.code in ("conflict", "overloaded"):
+    if error.code in ("conflict", "deleted", "overloaded"):
         return error.code
     return "queue_error" if isinstance(error, Transient) else "invalid"
 

@@ -129,7 +129,7 @@ OPERATIONS = [
         "POST", "/v1/batches", "write", "Queue batches, or rows",
         answers={202: Accepted},
         body=[Raw(CONTENT_TYPE, "Length-prefixed batches, see docs/wire.md."), Rows],
-        errors=(400, 401, 403, 408, 409, 413, 415, 429, 503),
+        errors=(400, 401, 403, 408, 409, 410, 413, 415, 429, 503),
     ),
     Operation(
         "POST", "/v1/heartbeats", "write", "Say which runs are alive, learn where writers stand",
@@ -137,7 +137,7 @@ OPERATIONS = [
     ),
     Operation(
         "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Where a writer stands",
-        answers={200: Accepted}, errors=(400, 401, 403, 503),
+        answers={200: Accepted}, errors=(400, 401, 403, 410, 503),
     ),
     Operation(
         "POST", "/v1/runs", "write", "Make a run",

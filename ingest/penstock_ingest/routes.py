@@ -15,6 +15,7 @@ from penstock_common.openapi import add_operations
 from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.body import BodyReader
+from penstock_ingest.deletions import Deletions
 from penstock_ingest.heartbeats import HeartbeatHandler
 from penstock_ingest.marks import Marks
 from penstock_ingest.operations import OPERATIONS
@@ -41,6 +42,7 @@ class GatewayParts:
     status: ServerStatus
     pace: Pace
     quota: Quota
+    deletions: Deletions
 
 
 def add_routes(app: web.Application, parts: GatewayParts) -> None:
@@ -53,6 +55,7 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.status,
         parts.pace,
         parts.quota,
+        parts.deletions,
         parts.metrics,
         parts.limits,
     )

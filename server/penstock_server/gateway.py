@@ -36,6 +36,7 @@ from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.deletions import Deletions
 from penstock_ingest.marks import Marks
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
@@ -93,6 +94,8 @@ async def build(
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
+        deletions = Deletions(catalog)
+        await patiently(deletions.look, stop)
         write = GatewayParts(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
@@ -104,6 +107,7 @@ async def build(
             status=status,
             pace=Pace(lambda: status.queue_fill),
             quota=Quota(settings.project_points_per_s),
+            deletions=deletions,
         )
         names = Names(catalog)
         finder = Finder(points, catalog, names)
@@ -186,12 +190,16 @@ async def build(
             below = add_routes(web.Application(client_max_size=_LIMITS.body_bytes))
             app.router.add_get(f"/{prefix}", _to_slash)
             app.add_subapp(f"/{prefix}/", below)
-        watch = asyncio.create_task(status.watch(), name="status")
+        watches = [
+            asyncio.create_task(status.watch(), name="status"),
+            asyncio.create_task(deletions.watch(), name="deletions"),
+        ]
         try:
             yield app, metrics
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
     finally:
         pipe.close()
         await redis.aclose()

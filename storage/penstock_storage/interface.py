@@ -13,8 +13,8 @@ from penstock.wire import SYSTEM_RANK
 from penstock_common.auth import ApiKey
 
 __all__ = [
-    "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "PointStore", "ProjectRow", "RunChange",
-    "RunRef", "RunRow", "RunText",
+    "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "Move", "PointStore", "ProjectRow",
+    "RunChange", "RunRef", "RunRow", "RunText", "Tombstone",
 ]  # fmt: skip
 
 Column: TypeAlias = "npt.NDArray[Any] | list[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
@@ -168,6 +168,52 @@ class RunChange:
     update: dict[str, Any]
 
 
+_SHARED_WRITERS = ("http-", "wandb-")
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a run that was deleted or moved away. Times are microseconds since 1970 UTC.
+
+    `number` counts tombstones; `run` is the number that the run had, which is never given again.
+    """
+
+    number: int
+    run: int
+    ref: RunRef
+    project_number: int
+    writers: frozenset[str]
+    """Those that were known of it."""
+    deleted_at: int
+    swept_at: int
+    """When the store was last seen without its rows; 0: not yet."""
+    moved_to: int
+    """The number that the run has now in another project; 0 if it was deleted."""
+
+    def refuses(self, writer: str, started: int, received: int, *, is_live: bool) -> bool:
+        """Whether a batch belongs to the run that is gone, not to a later one of the same id.
+
+        `started` is when its writer began by its own clock, `received` when a gateway had the batch
+        by ours; `is_live`: a later run of this id exists. Writers whose name says nothing of a
+        process, such as those of JSON rows, never bring a run back by themselves.
+        """
+        if received <= self.deleted_at:
+            return True
+        if writer.startswith(_SHARED_WRITERS):
+            return not is_live
+        return writer in self.writers or started <= self.deleted_at
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A run on its way into another project; `copy` is the number that it will have there."""
+
+    run: RunRow
+    project_number: int
+    copy: int
+    asked_at: int
+
+
 class Catalog(Protocol):
     """Users, projects, runs, keys: small rows, many readers, transactions."""
 
@@ -240,11 +286,59 @@ class Catalog(Protocol):
     async def keys(self, project: int) -> dict[str, int]:
         """Every key name of the project and its number."""
 
+    async def key_names(self, numbers: Sequence[int]) -> dict[int, str]:
+        """The names of the keys that have these numbers, whatever their project."""
+
     async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
         """The numbers of those of these keys of a project that exist, by name."""
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
         """The lanes of these runs, by (run, rank, started, lane)."""
+
+    async def delete_runs(self, runs: Sequence[int], now: int) -> list[Tombstone]:
+        """Delete those of these runs that exist; nothing of them is read from here on."""
+
+    async def delete_project(self, project: int, now: int) -> list[Tombstone]:
+        """Delete all runs of a project and hide it until there is a run in it again."""
+
+    async def tombstones(self, after: int, *, limit: int = 1_000) -> list[Tombstone]:
+        """Tombstones with a number above `after`, in the order of their numbers."""
+
+    async def last_tombstone(self) -> int:
+        """The highest number of a tombstone, 0 if there is none."""
+
+    async def tombstones_of(self, refs: Sequence[RunRef]) -> dict[RunRef, list[Tombstone]]:
+        """Those of these runs that were deleted or moved, each with its tombstones in order."""
+
+    async def tombstones_by_run(self, runs: Sequence[int]) -> list[Tombstone]:
+        """The tombstones of the runs that had these numbers."""
+
+    async def unsettled_tombstones(self) -> list[Tombstone]:
+        """Tombstones whose runs may still have rows in the store."""
+
+    async def note_swept(self, numbers: Sequence[int], now: int, *, settled: bool) -> None:
+        """The store was seen without the rows of these; `settled`: for the last time."""
+
+    async def deleted_since(self, project: int, tick: int) -> int | None:
+        """The highest tick of a deletion in this project after `tick`; None if there is none."""
+
+    async def gone_runs(self, project: int) -> list[int]:
+        """The numbers of a project's runs that were deleted, but may still have rows."""
+
+    async def begin_move(self, run: int, project: str, now: int) -> Move:
+        """Note that a run is to be moved into a project of its entity, made if it is missing.
+
+        Raises `Rejected` (409) if the run has not ended or the project has one of its id, 404 if it
+        is gone."""
+
+    async def moves(self) -> list[Move]:
+        """The moves that are not finished, oldest first."""
+
+    async def finish_move(self, run: int, now: int) -> bool:
+        """The copy takes the run's place, and the run's number is left as if it had been deleted.
+
+        False if it must not: the run goes on again, or is gone, or the project has one of its id by
+        now. The move is then off, and its copy is deleted."""
 
     async def all_names(self) -> list[tuple[str, int, int, str]]:
         """(kind, id, project, name) of every project, run and key: for reconciling with `names`."""

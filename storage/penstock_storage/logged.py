@@ -15,7 +15,7 @@ import orjson
 
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.schema import DATABASE
-from penstock_storage.series import select
+from penstock_storage.series import select, without
 
 __all__ = [
     "LaneRanks", "LoggedField", "LoggedKey", "RunKey", "read_logged", "read_logged_fields",
@@ -148,12 +148,15 @@ def _repeated(run: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     return found
 
 
-async def read_logged_fields(store: PointStore, keys: Collection[int]) -> list[LoggedField]:
-    """What is known of these keys over all runs that logged them; the others are absent."""
+async def read_logged_fields(
+    store: PointStore, keys: Collection[int], gone: Collection[int] = ()
+) -> list[LoggedField]:
+    """What is known of these keys over all runs that logged them, but for the deleted runs `gone`; the
+    others are absent."""
     if not keys:
         return []
     # A project may have more keys than a statement should name; numbers of others are dropped here.
-    within = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
+    within = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}{without(gone)}"
     numbers = await select(
         store,
         "SELECT key, groupBitmap(run) AS runs, minIf(value, isFinite(value)) AS low,"

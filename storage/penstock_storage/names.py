@@ -8,20 +8,35 @@ into them. A name never changes its number, so rows need no order: their version
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 from penstock_storage.interface import Catalog, PointStore
 
-__all__ = ["lane_name", "reconcile", "record"]
+__all__ = ["GONE", "gone_name", "is_of", "lane_name", "reconcile", "record"]
 
 _ROWS = 100_000
+GONE = "gone"
+"""The kind of the name that says of a run that it was deleted, or moved away."""
+
+Name = tuple[str, int, int, str]
 
 
 def lane_name(rank: int, started: int, writer: str) -> str:
     """The name under which a lane is recorded: ("lane", lane, run, this)."""
     return f"{rank}:{started}:{writer}"
+
+
+def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int) -> Name:
+    """What says that the run of this number and id is no more."""
+    return GONE, run, project, f"{deleted_at}:{moved_to}:{name}"
+
+
+def is_of(gone: Container[int], name: Name) -> bool:
+    """Whether this is a run that is gone, or a lane of one."""
+    kind, number, owner, _ = name
+    return (kind == "run" and number in gone) or (kind == "lane" and owner in gone)
 
 
 async def record(points: PointStore, names: Sequence[tuple[str, int, int, str]]) -> None:
@@ -52,6 +67,8 @@ async def reconcile(catalog: Catalog, points: PointStore) -> int:
         columns = (block[column] for column in ("kind", "id", "project", "name"))
         rows = ((kind, int(n), int(p), name) for kind, n, p, name in zip(*columns, strict=True))
         missing += (row for row in rows if row not in known)
+    gone = {number for kind, number, *_ in (*known, *missing) if kind == GONE}
+    missing = [name for name in missing if not is_of(gone, name)]
     if missing:
         await catalog.restore_names(missing)
     return len(missing)

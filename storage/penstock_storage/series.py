@@ -31,6 +31,7 @@ __all__ = [
     "read_last_values",
     "read_series",
     "select",
+    "without",
 ]
 
 NEVER = -(2**63)
@@ -107,6 +108,11 @@ def among(column: str, numbers: Collection[int]) -> str:
     if hi - lo + 1 == len(set(numbers)):
         return f"{column} BETWEEN {lo} AND {hi}"
     return f"{column} IN ({int_list(numbers)})"
+
+
+def without(gone: Collection[int]) -> str:
+    """A further condition that leaves the rows of deleted runs out."""
+    return f" AND run NOT IN ({int_list(gone)})" if gone else ""
 
 
 async def read_series(
@@ -203,15 +209,20 @@ async def read_last_values(
 
 
 async def count_runs(
-    store: PointStore, keys: Collection[int], runs: Collection[int] | None = None
+    store: PointStore,
+    keys: Collection[int],
+    runs: Collection[int] | None = None,
+    gone: Collection[int] = (),
 ) -> dict[int, int]:
-    """How many runs (all, or of these) have points, by key; keys without any are absent."""
+    """How many runs (all, or of these) have points, by key; keys without any are absent. `gone` are
+    deleted runs, which count for nothing."""
     if not keys or (runs is not None and not runs):
         return {}
     # A project may have more keys than a statement should name; numbers of others are dropped here.
     where = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
     if runs is not None:
         where += f" AND run IN ({int_list(runs)})"
+    where += without(gone)
     columns = await select(
         store,
         f"SELECT key, groupBitmap(run) AS runs FROM {DATABASE}.series WHERE {where} GROUP BY key",

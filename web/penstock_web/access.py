@@ -66,6 +66,27 @@ class Access:
         self.check(principal, request.match_info["entity"], what)
         return principal
 
+    async def writer(self, request: web.Request) -> Principal:
+        """Who sent this request, if they may change the `{entity}` of its path.
+
+        Raises a 404 if they may not even read it, a 403 if they may not write, or if another site's
+        page sent it on their behalf.
+        """
+        entity = request.match_info["entity"]
+        principal = await self.reader(request, f"entity {entity}")
+        if "Authorization" not in request.headers:
+            site = request.headers.get("Sec-Fetch-Site", "same-origin")
+            if site not in ("same-origin", "none"):
+                raise Rejected("only this page may do that", code="cross_site", status=403)
+        if not principal.may_write(entity):
+            raise Rejected(
+                f"you may not change anything of {entity!r}",
+                code="forbidden",
+                status=403,
+                hint="Log in on the page, or send an API key that may write.",
+            )
+        return principal
+
     def check(self, principal: Principal, entity: str, what: str) -> None:
         """Raises a 404 for `what` if the principal may not read this entity."""
         if not principal.may_read(entity):

@@ -73,4 +73,6 @@ def _event(number: int, news: News) -> bytes:
     data: dict[str, Any] = {"n": number, "runs": news.runs}
     if news.changed:
         data["changed"] = sorted(news.changed)
+    if news.deleted:
+        data["deleted"] = sorted(news.deleted)
     return b"id: %d\ndata: %b\n\n" % (number, orjson.dumps(data))

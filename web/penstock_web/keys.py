@@ -51,7 +51,8 @@ class KeysHandler:
             runs = (await self._names.runs(entity, name, asked.runs)).values()
         every = await self._names.all_keys(project)
         keys = {key: every[key] for key in await _chosen(every, asked)}
-        counts = await count_runs(self._store, set(keys.values()), runs)
+        gone = await self._names.gone(project)
+        counts = await count_runs(self._store, set(keys.values()), runs, gone)
         found = [
             {"key": key, "runs": counts[number]} for key, number in keys.items() if number in counts
         ]
@@ -84,7 +85,9 @@ class KeysHandler:
         names = {number: f"summary.{name}" for name, number in keys.items()}
         chosen = set(await _chosen(names.values(), asked))
         logged = await read_logged_fields(
-            self._store, [number for number, name in names.items() if name in chosen]
+            self._store,
+            [number for number, name in names.items() if name in chosen],
+            await self._names.gone(project),
         )
         async with self._finder.index.table(project) as table:
             paths = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,8 @@ import orjson
 from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from penstock_storage.interface import RunRef
 
 __all__ = ["LIVE_FEED", "LiveFeed", "News", "Watcher"]
 
@@ -29,11 +31,12 @@ _RETRY_S = (0.1, 2.0)
 
 @dataclass(slots=True)
 class News:
-    """What happened in a project: runs with their last steps, runs that changed; `is_gap` if there
-    was more that is not in here."""
+    """What happened in a project: runs with their last steps, runs that changed, runs that are gone;
+    `is_gap` if there was more that is not in here."""
 
     runs: dict[str, int] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     is_gap: bool = False
 
 
@@ -45,10 +48,11 @@ class Watcher:
         self._woken = asyncio.Event()
         self.is_closed = False
 
-    def add(self, runs: dict[str, int], changed: list[str]) -> None:
+    def add(self, runs: dict[str, int], changed: list[str], deleted: Sequence[str] = ()) -> None:
         self._news.runs.update(runs)
         self._news.changed.update(changed)
-        if len(self._news.runs) > _MAX_RUNS or len(self._news.changed) > _MAX_RUNS:
+        self._news.deleted.update(deleted)
+        if max(map(len, (self._news.runs, self._news.changed, self._news.deleted))) > _MAX_RUNS:
             self._news = News(is_gap=True)
         self._woken.set()
 
@@ -75,9 +79,15 @@ class Watcher:
 class LiveFeed:
     """Subscribes to the channel and hands news to watchers."""
 
-    def __init__(self, redis: Redis, channel: str) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        channel: str,
+        on_deleted: Callable[[Sequence[RunRef]], None] = lambda _: None,
+    ) -> None:
         self._redis = redis
         self._channel = channel
+        self._on_deleted = on_deleted
         self._watchers: dict[tuple[str, str], set[Watcher]] = {}
 
     @property
@@ -117,11 +127,14 @@ class LiveFeed:
             fields: dict[str, Any] = orjson.loads(message)
             project = (fields["entity"], fields["project"])
             runs, changed = dict(fields["runs"]), list(fields["changed"])
+            deleted = list(fields.get("deleted", ()))
         except (ValueError, TypeError, KeyError):
             _LOG.warning("live_message_unreadable")
             return
+        if deleted:
+            self._on_deleted([RunRef(*project, run) for run in deleted])
         for watcher in self._watchers.get(project, ()):
-            watcher.add(runs, changed)
+            watcher.add(runs, changed, deleted)
 
     async def _run(self) -> None:
         wait_s, is_first = _RETRY_S[0], True

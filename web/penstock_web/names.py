@@ -1,19 +1,26 @@
 """Names to numbers: what the point store knows runs and keys by, from the catalog, remembered.
 
-A number never changes its meaning, so what was found stays true; what was not found is looked up
-again. Both caches are bounded.
+A number never changes its meaning, so what was found stays true until it is deleted: that is heard of
+at once through Redis, and looked for every second besides. What was not found is looked up again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from penstock_storage.interface import Catalog, LaneRow, RunRow
+from aiohttp import web
+
+from penstock.errors import PenstockError
+from penstock_storage.interface import Catalog, LaneRow, RunRef, RunRow
 from penstock_web.access import not_found
 
 __all__ = ["Names"]
 
+_LOG = logging.getLogger(__name__)
+_EVERY_S = 1.0
 _RUNS = 100_000
 _PROJECTS = 1_000
 
@@ -26,6 +33,7 @@ class Names:
         self._projects: dict[tuple[str, str], int] = {}
         self._runs: dict[tuple[str, str, str], int] = {}
         self._keys: dict[int, dict[str, int]] = {}
+        self._last: int | None = None
 
     async def project(self, entity: str, project: str) -> int:
         """The number of a project. Raises `Rejected` (404)."""
@@ -59,6 +67,44 @@ class Names:
         _bound(self._runs, _RUNS)
         for row in rows:
             self._runs[row.entity, row.project, row.run] = row.number
+
+    def forget(self, runs: Iterable[RunRef]) -> None:
+        """These were deleted or moved: a run of that name is another one, if there is one."""
+        for ref in runs:
+            self._runs.pop(ref, None)
+
+    def forget_project(self, entity: str, project: str) -> None:
+        """This one was deleted."""
+        self._projects.pop((entity, project), None)
+
+    async def refresh(self) -> None:
+        """Forget what was deleted since the last time."""
+        if self._last is None:
+            self._last = await self._catalog.last_tombstone()
+        while new := await self._catalog.tombstones(self._last):
+            self.forget(each.ref for each in new)
+            for each in new:
+                self.forget_project(each.ref.entity, each.ref.project)
+            self._last = new[-1].number
+
+    async def running(self, _: web.Application) -> AsyncIterator[None]:
+        """Keeps what is remembered true for as long as the application runs."""
+        task = asyncio.create_task(self._watch(), name="deletions")
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.refresh()
+            except (PenstockError, OSError, TimeoutError) as error:
+                _LOG.warning("deletions_not_read error=%s", type(error).__name__)
+            await asyncio.sleep(_EVERY_S)
+
+    async def gone(self, project: int) -> list[int]:
+        """The numbers of deleted runs of a project that the store may still have rows of."""
+        return await self._catalog.gone_runs(project)
 
     async def keys(self, project: int, names: Iterable[str]) -> dict[str, int]:
         """The numbers of those of these keys that exist, in this order."""

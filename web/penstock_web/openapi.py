@@ -8,13 +8,14 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import charts, diff, export, history, keys, ledger, runs, site
+from penstock_web.models import charts, diff, edits, export, history, keys, ledger, runs, site
 
 __all__ = ["OPERATIONS"]
 
 OPERATIONS: list[Operation] = [
     *site.OPERATIONS,
     *runs.OPERATIONS,
+    *edits.OPERATIONS,
     *keys.OPERATIONS,
     *history.OPERATIONS,
     *charts.OPERATIONS,

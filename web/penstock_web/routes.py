@@ -12,6 +12,7 @@ from penstock_common.openapi import add_operations
 from penstock_web.access import Access
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
+from penstock_web.editing import EditHandler
 from penstock_web.events import EventHandler
 from penstock_web.exports import ExportHandler
 from penstock_web.keys import KeysHandler
@@ -42,7 +43,8 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     names, finder = parts.names, parts.finder
     runs = RunsHandler(parts.store, parts.catalog, access, names, finder)
     keys = KeysHandler(parts.store, runs, names, finder)
-    feed = LiveFeed(parts.redis, parts.keys.live_channel())
+    feed = LiveFeed(parts.redis, parts.keys.live_channel(), names.forget)
+    edits = EditHandler(parts, access, names, runs)
     login = SessionHandler(parts.authenticator, sessions, parts.root_path)
 
     async def viewer(request: web.Request) -> web.Response:
@@ -52,11 +54,13 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
                 "entity": principal.entity,
                 "version": version("penstock"),
                 "login_required": not access.is_open(request),
+                "may_write": principal.may_write(principal.entity),
             }
         )
 
     app[LIVE_FEED] = feed
     app.cleanup_ctx.append(feed.running)
+    app.cleanup_ctx.append(names.running)
     app.on_shutdown.append(feed.stop)
     app.on_response_prepare.append(_harden)
     router = app.router
@@ -69,6 +73,10 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_get(f"{_PROJECT}/events", EventHandler(feed, access, names).get, allow_head=False)
     router.add_get(f"{_PROJECT}/diff", DiffHandler(parts.store, access, names).get)
     router.add_get(_RUN, runs.run)
+    router.add_patch(_RUN, edits.change)
+    router.add_delete(_RUN, edits.delete_run)
+    router.add_post(f"{_PROJECT}/runs/delete", edits.delete_runs)
+    router.add_delete(_PROJECT, edits.delete_project)
     router.add_get(f"{_RUN}/keys", keys.of_run)
     router.add_get(
         f"{_RUN}/history", HistoryHandler(parts.store, runs, names).get, allow_head=False

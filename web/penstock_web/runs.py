@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from penstock.errors import Rejected
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
@@ -91,8 +93,25 @@ class RunsHandler:
         await self._access.reader(request, what)
         row = await self._catalog.run(ref)
         if row is None:
+            await self._refuse_gone(ref)
             raise not_found(what)
         return row
+
+    async def _refuse_gone(self, ref: RunRef) -> None:
+        """Raises `Rejected` (410) for a run that was there."""
+        graves = (await self._catalog.tombstones_of([ref])).get(ref)
+        if not graves:
+            return
+        last = graves[-1]
+        at = f"{datetime.fromtimestamp(last.deleted_at / 1e6, UTC):%Y-%m-%d at %H:%M:%S} UTC"
+        text = f"run {'/'.join(ref)} was deleted on {at}"
+        if last.moved_to:
+            rows = await self._catalog.run_rows([last.moved_to])
+            row = rows.get(last.moved_to)
+            text = f"run {'/'.join(ref)} was moved on {at}"
+            if row is not None:
+                text += f": it is {row.entity}/{row.project}/{row.run} now"
+        raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
 
     async def project(self, request: web.Request) -> int:
         """The number of the project that the path names, if the asker may read it. Raises

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import orjson
 from redis.asyncio import Redis
 
 from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
 from penstock_common.keys import Keys
+from penstock_common.news import publish
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions
@@ -177,19 +177,7 @@ class Committer:
     async def announce(self, advanced: Mapping[RunRef, int], changed: Iterable[RunRef]) -> None:
         """Tell every web process which runs advanced, to which step, and which changed. Best effort:
         pages also refetch by themselves."""
-        news: dict[tuple[str, str], dict[str, Any]] = {}
-
-        def of(ref: RunRef) -> dict[str, Any]:
-            project = (ref.entity, ref.project)
-            empty = {"entity": ref.entity, "project": ref.project, "runs": {}, "changed": []}
-            return news.setdefault(project, empty)
-
-        for ref, step in advanced.items():
-            of(ref)["runs"][ref.run] = step
-        for ref in changed:
-            of(ref)["changed"].append(ref.run)
-        for each in news.values():
-            await self._redis.publish(self._keys.live_channel(), orjson.dumps(each))
+        await publish(self._redis, self._keys, advanced=advanced, changed=changed)
 
 
 def _sliced(column: Any, part: slice) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 import uvloop
 
@@ -12,19 +13,23 @@ from penstock_common.exporter import metrics_server
 from penstock_common.keys import Keys
 from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
 from penstock_common.metrics import WorkerMetrics
+from penstock_common.news import publish
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
 from penstock_storage.connect import open_catalog, open_points
+from penstock_storage.interface import RunRef
 from penstock_storage.names import reconcile
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
+from penstock_workers.mover import Mover
 from penstock_workers.poison import DeadLetters
 from penstock_workers.presence import Presence
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
+from penstock_workers.sweeper import Sweeper
 from penstock_workers.worker import Worker
 
 __all__ = ["main", "run"]
@@ -55,10 +60,20 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         dead = DeadLetters(
             queue, leases, committer, catalog, points, max_deliveries=settings.max_deliveries
         )
+        resolver.deletions.listeners.append(presence.forget)
         gauges = Gauges(redis, keys, points, leases.epochs, metrics)
+        mover = Mover(catalog, points)
+
+        async def announce(deleted: Sequence[RunRef], changed: Sequence[RunRef]) -> None:
+            await publish(redis, keys, changed=changed, deleted=deleted)
+
+        sweeper = Sweeper(
+            catalog, points, mover, announce, leases.epochs, metrics,
+            until_s=settings.sweep_until_s,
+        )  # fmt: skip
         worker = Worker(
             settings, queue, leases, resolver, committer, compactor, dead, presence, clock, gauges,
-            metrics,
+            sweeper, metrics,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(

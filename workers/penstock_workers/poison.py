@@ -101,6 +101,8 @@ class DeadLetters:
     async def _mark_dead(self, entry: Entry, epoch: int) -> AppliedSet:
         entity, project, run, writer = split_writer_key(entry.writer)
         ref = RunRef(entity, project, run)
+        if await self._catalog.tombstones_of([ref]) and not await self._catalog.numbers_of([ref]):
+            return AppliedSet(0, entry.seq, dead=[entry.seq])  # no mark may bring the run back
         number = (await self._catalog.ensure_runs([ref]))[ref].number
         lanes = await self._catalog.ensure_lanes([(number, writer, 0, 0)])
         found = await self._points.query(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from penstock.wire import Batch, Limits, batch_digest, decode_batch, decompress
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
+from penstock_workers.deletions import Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.queue import CONFLICT, Entry, Settled, WriterMark
@@ -63,6 +64,8 @@ class Prepared:
     batches: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    refused: int = 0
+    """Batches of runs that were deleted."""
 
     @property
     def points(self) -> int:
@@ -95,13 +98,14 @@ async def prepare(
     Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded. If that
     takes longer than `timeout_s`, this process ends.
     """
-    deliveries = await _in_thread(timeout_s, _decode, entries)
+    every = await _in_thread(timeout_s, _decode, entries)
+    prepared = Prepared(entries, epochs)
+    deliveries = await _placed(every, resolver, prepared)
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
     known = set(resolver.runs)
     await resolver.learn(by_writer)
-    prepared = Prepared(entries, epochs)
     prepared.changed |= {ref for ref, _ in by_writer} - known
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
@@ -132,6 +136,31 @@ def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
         batch = decode_batch(data, _LIMITS)
         deliveries.append(_Delivery(entry, (RunRef(entity, project, run), writer), batch, digest))
     return deliveries
+
+
+async def _placed(
+    deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared
+) -> list[_Delivery]:
+    """Those that belong to a run, under its present name; what belongs to a deleted one is freed."""
+    places = await resolver.deletions.places(
+        [
+            Arrival(*each.name, each.batch.writer_started, each.entry.received)
+            for each in deliveries
+        ]
+    )  # fmt: skip
+    kept = []
+    for delivery, ref in zip(deliveries, places, strict=True):
+        if ref is None:
+            prepared.settled.setdefault(delivery.entry.shard, Settled()).entries.append(
+                delivery.entry
+            )
+            prepared.refused += 1
+        elif ref == delivery.name[0]:
+            kept.append(delivery)
+        else:
+            resolver.shards[ref] = delivery.entry.shard
+            kept.append(replace(delivery, name=(ref, delivery.name[1])))
+    return kept
 
 
 def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:

@@ -65,6 +65,10 @@ class Presence:
         self._noted.update(dict.fromkeys(due, now))
         return back
 
+    def forget(self, ref: RunRef) -> None:
+        """A run of this name was deleted: a later one has another number."""
+        self._numbers.pop(ref, None)
+
     async def read_heartbeats(self) -> list[RunRef]:
         """Take over the heartbeats of the shards that this worker owns; returns as `heard`."""
         alive: list[RunRef] = []

@@ -13,8 +13,9 @@ import numpy as np
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.keys import run_path, shard_of
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
-from penstock_storage.names import lane_name, record
+from penstock_storage.names import gone_name, lane_name, record
 from penstock_workers.applied import AppliedSet
+from penstock_workers.deletions import Deletions
 from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
@@ -46,6 +47,7 @@ WHERE r.id IN (
 class Resolver:
     """What this worker knows of runs, keys, writers and their applied sets.
 
+    `shards` has the shard whose owner writes to a run that was moved, by the name that it has now.
     `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
     `is_stale` asks the worker to forget it all before the next commit.
     """
@@ -54,17 +56,26 @@ class Resolver:
         self._catalog = catalog
         self._points = points
         self.digests = Digests(points)
+        self.deletions = Deletions(catalog)
+        self.deletions.listeners.append(self._lose)
         self.forget()
 
     def forget(self) -> None:
         """Know nothing: after a failure, or when shards change hands."""
         self.table = SeriesTable()
         self.runs: dict[RunRef, RunRow] = {}
+        self.shards: dict[RunRef, int] = {}
         self.writers: dict[WriterName, AppliedSet] = {}
         self._keys: dict[int, dict[str, int]] = {}
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
         self.digests.forget()
+
+    def _lose(self, ref: RunRef) -> None:
+        """A run of this name was deleted: the next one has another number."""
+        if self.runs.pop(ref, None) is not None:
+            for name in [name for name in self.writers if name[0] == ref]:
+                del self.writers[name]
 
     async def learn(self, batches: dict[WriterName, list[Batch]]) -> None:
         """Look up, or hand out, every name in these batches that is not known yet."""
@@ -109,13 +120,24 @@ class Resolver:
             return []
         rows = await self._catalog.ensure_runs(new)
         self.runs.update(rows)
-        await self._learn_series({row.number: shard_of(_path(ref)) for ref, row in rows.items()})
+        await self._learn_series(
+            {
+                row.number: self.shards.get(ref, shard_of(_path(ref)))
+                for ref, row in rows.items()
+            }
+        )  # fmt: skip
         projects = {
             ("project", row.project_number, 0, f"{row.entity}/{row.project}")
             for row in rows.values()
         }
         runs = [("run", row.number, row.project_number, row.run) for row in rows.values()]
-        return [*projects, *runs]
+        # Before a later run of the same id, the store must know that the earlier one is gone.
+        gone = [
+            gone_name(each.run, each.project_number, ref.run, each.deleted_at, each.moved_to)
+            for ref in new
+            for each in self.deletions.of(ref)
+        ]
+        return [*projects, *gone, *runs]
 
     async def _learn_series(self, shards: dict[int, int]) -> None:
         """Ranges and watermarks of series that were there before this worker."""
@@ -186,8 +208,15 @@ class Resolver:
             ],
         )
         for name, (run, writer, *_) in zip(new, asked, strict=True):
-            low, gaps, dead = stored.get((run, writer), (0, [], []))
+            before = self._before(name, batches[name][0])
+            low, gaps, dead = stored.get((run, writer), (before, [], []))
             self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
+
+    def _before(self, name: WriterName, first: Batch) -> int:
+        """The last number that another run's batches had: JSON rows are numbered by the name of
+        their run, whichever run it is."""
+        is_later = name[1].startswith("http-") and self.deletions.of(name[0])
+        return first.seq - 1 if is_later else 0
 
     async def _stored_marks(
         self, runs: list[int]

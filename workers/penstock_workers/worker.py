@@ -29,6 +29,7 @@ from penstock_workers.presence import Presence
 from penstock_workers.queue import Entry, Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
+from penstock_workers.sweeper import Sweeper
 
 __all__ = ["Worker"]
 
@@ -56,6 +57,7 @@ class Worker:
         presence: Presence,
         clock: StoreClock,
         gauges: Gauges,
+        sweeper: Sweeper,
         metrics: WorkerMetrics,
     ) -> None:
         self._settings = settings
@@ -68,6 +70,7 @@ class Worker:
         self._presence = presence
         self._clock = clock
         self._gauges = gauges
+        self._sweeper = sweeper
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._in_hand = asyncio.Lock()
@@ -88,6 +91,7 @@ class Worker:
                     self._compact(),
                     self._watch(),
                     self._gauges.watch(),
+                    self._sweeper.watch(),
                 )
             ]
             while not stop.is_set():
@@ -365,6 +369,7 @@ class Worker:
         metrics.batches.labels("committed").inc(prepared.batches)
         metrics.batches.labels("duplicate").inc(prepared.duplicates)
         metrics.batches.labels("conflict").inc(prepared.conflicts)
+        metrics.batches.labels("of_deleted_run").inc(prepared.refused)
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)

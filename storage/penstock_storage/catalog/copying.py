@@ -18,6 +18,7 @@ from sqlalchemy import LargeBinary, Table, func, select, text
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.tables import metadata
+from penstock_storage.catalog.tombstones import raise_above_deleted
 
 __all__ = ["dump_catalog", "load_catalog", "require_empty"]
 
@@ -54,6 +55,7 @@ async def load_catalog(database: Database, lines: Iterator[bytes]) -> int:
                 loaded += len(some)
             if "number" in table.c:
                 await database.raise_sequence(connection, table)
+        await raise_above_deleted(database, connection)
     return loaded
 
 

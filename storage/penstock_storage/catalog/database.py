@@ -24,7 +24,7 @@ from sqlalchemy.util import await_only
 
 from penstock.errors import Broken, Transient
 
-__all__ = ["Database"]
+__all__ = ["Database", "lock_deletions"]
 
 _BUSY_TIMEOUT_S = 30
 _PRAGMAS = (
@@ -36,7 +36,8 @@ _PRAGMAS = (
 # Classes and codes of PostgreSQL's errors that pass: of the connection, of a standby that does not take
 # over yet, of transactions that met, of locks, and of what the server lacks (disk, memory, connections).
 _PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
-_SETUP_LOCK = 0x70656E73  # any number that no other application's advisory lock uses
+# Any numbers that no other application's advisory locks use.
+_SETUP_LOCK, _DELETIONS_LOCK = 0x70656E73, 0x70656E74
 
 
 class Database:
@@ -83,20 +84,39 @@ class Database:
         insert = sqlite.insert if self.is_sqlite else postgresql.insert
         return insert(table).on_conflict_do_nothing()
 
-    async def raise_sequence(self, connection: AsyncConnection, table: Table) -> None:
-        """After rows came in with their numbers: hand out only numbers above them."""
-        if not self.is_sqlite:  # AUTOINCREMENT does so by itself
+    async def raise_sequence(
+        self, connection: AsyncConnection, table: Table, least: int = 0
+    ) -> None:
+        """After rows came in with their numbers: hand out only numbers above them, and above
+        `least`, which a row that is no more may have had."""
+        if not self.is_sqlite:
             await connection.execute(
                 text(
                     f"SELECT setval(pg_get_serial_sequence('{table.name}', 'number'),"
-                    f" GREATEST((SELECT max(number) FROM {table.name}),"
+                    f" GREATEST((SELECT max(number) FROM {table.name}), CAST(:least AS bigint),"
                     f" (SELECT last_value FROM {table.name}_number_seq)))"
-                )
+                ),
+                {"least": max(1, least)},
             )
+        elif least:  # the rest AUTOINCREMENT does by itself
+            names = {"name": table.name, "least": least}
+            known = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+            if await connection.scalar(known, names) is None:
+                added = "INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :least)"
+                await connection.execute(text(added), names)
+            raised = "UPDATE sqlite_sequence SET seq = max(seq, :least) WHERE name = :name"
+            await connection.execute(text(raised), names)
 
     async def close(self) -> None:
         await self._reader.dispose()
         await self._writer.dispose()
+
+
+async def lock_deletions(connection: AsyncConnection) -> None:
+    """Until the transaction ends, let nobody else delete: tombstones must become visible in the order
+    of their numbers."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_DELETIONS_LOCK})"))
 
 
 def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock.errors import Broken, Rejected
+from penstock.errors import Broken, Rejected, Transient
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks, find_lanes, find_projects
 from penstock_storage.catalog.tables import (
@@ -22,7 +22,7 @@ from penstock_storage.catalog.tables import (
     projects,
     runs,
 )
-from penstock_storage.catalog.updates import stamp_new_runs
+from penstock_storage.catalog.updates import deleted_among, stamp_new_runs
 from penstock_storage.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
@@ -54,12 +54,19 @@ async def add_runs(
 async def add_projects(
     database: Database, connection: AsyncConnection, wanted: Sequence[tuple[str, str]], now: int
 ) -> None:
-    """Create these projects, (entity, project), and their entities, where missing."""
+    """Create these projects, and their entities, where missing; deleted ones are there again."""
     await add_entities(database, connection, [entity for entity, _ in wanted], now)
     await connection.execute(
         database.insert_missing(projects),
         [{"entity": entity, "project": project, "created_at": now} for entity, project in wanted],
     )
+    numbers = await find_projects(connection, wanted, hidden=True)
+    for chunk in chunks(sorted(numbers.values())):
+        await connection.execute(
+            update(projects)
+            .where(projects.c.number.in_(chunk), projects.c.deleted_at > 0)
+            .values(deleted_at=0)
+        )
 
 
 async def add_entities(
@@ -86,10 +93,13 @@ async def add_lanes(
 ) -> dict[tuple[int, str], int]:
     """The lanes of (run, writer) -> (rank, started), handed out where missing.
 
-    Raises `Rejected` if a run has more writers than a lane can number.
+    Raises `Rejected` if a run has more writers than a lane can number, `Transient` if one was deleted
+    since its number was looked up.
     """
     numbers = sorted({run for run, _ in wanted})
     await _lock_runs(connection, numbers)
+    if await deleted_among(connection, numbers):
+        raise Transient("a run was deleted meanwhile", code="run_deleted")
     given = await find_lanes(connection, wanted)
     following = await _first_free_lanes(connection, numbers)
     rows = []

@@ -47,8 +47,9 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 async def find_projects(
-    connection: AsyncConnection, wanted: Iterable[tuple[str, str]]
+    connection: AsyncConnection, wanted: Iterable[tuple[str, str]], *, hidden: bool = False
 ) -> dict[tuple[str, str], int]:
+    """The numbers of those of these projects that exist; `hidden`: also of those deleted."""
     by_entity: dict[str, list[str]] = {}
     for entity, project in wanted:
         by_entity.setdefault(entity, []).append(project)
@@ -58,6 +59,8 @@ async def find_projects(
             query = select(projects.c.project, projects.c.number).where(
                 projects.c.entity == entity, projects.c.project.in_(chunk)
             )
+            if not hidden:
+                query = query.where(projects.c.deleted_at == 0)
             found |= {(entity, p): number for p, number in await connection.execute(query)}
     return found
 

@@ -1,7 +1,8 @@
 """The catalog's side of the store's `names` table: what it knows, and putting back what it lacks.
 
 A name is (kind, id, project, name): a project's is `entity/project`, a lane's `project` is its run
-and its name `rank:started:writer`.
+and its name `rank:started:writer`. A run that is gone has a name of the kind `gone` besides,
+`deleted_at:moved_to:run`: so a catalog that is an older copy learns that it was deleted.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_entities
-from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
+from penstock_storage.catalog.tombstones import bury_number, delete_runs, raise_above_deleted
 from penstock_storage.catalog.updates import stamp_new_runs
-from penstock_storage.names import lane_name
+from penstock_storage.names import GONE, gone_name, is_of, lane_name
 
 __all__ = ["all_names", "restore_names"]
 
@@ -38,6 +40,12 @@ async def all_names(connection: AsyncConnection) -> list[Name]:
     for row in await connection.execute(select(lanes)):
         name = lane_name(row.rank, row.started, row.writer)
         found.append(("lane", row.lane, row.run, name))
+    graves = await connection.execute(select(tombstones))
+    found += [gone_name(g.run, g.project, g.name, g.deleted_at, g.moved_to) for g in graves]
+    # The copies of runs that are being moved are no runs yet.
+    query_copies = select(moves.c.copy, moves.c.project, runs.c.run)
+    copies = query_copies.join(runs, moves.c.run == runs.c.number)
+    found += [("run", n, p, name) for n, p, name in await connection.execute(copies)]
     return found
 
 
@@ -45,11 +53,35 @@ async def restore_names(
     database: Database, connection: AsyncConnection, names: Sequence[Name], now: int
 ) -> None:
     """Add the names that are missing. Raises `Broken`, before anything is added, if a number or a
-    name is taken already, or if a name belongs to a project or run that nobody knows."""
+    name is taken already, or if a name belongs to a project or run that nobody knows.
+
+    What was deleted stays so, also where only the store knows of it."""
     known = await all_names(connection)
-    missing = sorted(set(names) - set(known), key=lambda name: name[1])
-    _refuse_conflicts([*known, *missing])
-    await _add(database, connection, missing, now)
+    gone = {number for kind, number, _, _ in (*known, *names) if kind == GONE}
+    missing = [name for name in set(names) - set(known) if not is_of(gone, name)]
+    missing.sort(key=lambda name: name[1])
+    graves = [name for name in missing if name[0] == GONE]
+    living = [name for name in missing if name[0] != GONE]
+    # A copy that is on its way may meet a run of its id: then it is not made.
+    gone |= set(await connection.scalars(select(moves.c.copy)))
+    _refuse_conflicts(
+        [name for name in known if name[0] != GONE and not is_of(gone, name)] + living
+    )
+    await _bury(connection, graves)
+    await _add(database, connection, living, now)
+    await raise_above_deleted(database, connection)
+
+
+async def _bury(connection: AsyncConnection, graves: Sequence[Name]) -> None:
+    """Delete again what an older copy of the catalog still has."""
+    for _, number, project, text in graves:
+        at, moved_to, name = text.split(":", 2)
+        if not await delete_runs(connection, [number], int(at)):
+            await bury_number(connection, number, project, name, int(at))
+        if moved_to != "0":
+            await connection.execute(
+                update(tombstones).where(tombstones.c.run == number).values(moved_to=int(moved_to))
+            )
 
 
 def _refuse_conflicts(names: Iterable[Name]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
 
-from penstock_storage.catalog import clock, restore, silence, tables, updates
+from penstock_storage.catalog import clock, moves, restore, silence, tables, tombstones, updates
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
 from penstock_storage.catalog.lookups import (
@@ -29,11 +29,13 @@ from penstock_storage.catalog.lookups import (
 from penstock_storage.interface import (
     ApiKey,
     LaneRow,
+    Move,
     ProjectRow,
     RunChange,
     RunRef,
     RunRow,
     RunText,
+    Tombstone,
 )
 
 __all__ = ["SqlCatalog"]
@@ -224,6 +226,15 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return await find_keys(connection, project, names)
 
+    async def key_names(self, numbers: Sequence[int]) -> dict[int, str]:
+        keys = tables.keys
+        names: dict[int, str] = {}
+        async with self._database.reading() as connection:
+            for chunk in chunks(numbers):
+                query = select(keys.c.number, keys.c.name).where(keys.c.number.in_(chunk))
+                names |= {row.number: row.name for row in await connection.execute(query)}
+        return names
+
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
         lanes = tables.lanes
         rows: list[LaneRow] = []
@@ -232,6 +243,60 @@ class SqlCatalog:
                 found = await connection.execute(select(lanes).where(lanes.c.run.in_(numbers)))
                 rows += (LaneRow(**row) for row in found.mappings())
         return sorted(rows, key=lambda row: (row.run, row.rank, row.started, row.lane))
+
+    # -- deleting and moving
+
+    async def delete_runs(self, runs: Sequence[int], now: int) -> list[Tombstone]:
+        async with self._database.writing() as connection:
+            return await tombstones.delete_runs(connection, runs, now)
+
+    async def delete_project(self, project: int, now: int) -> list[Tombstone]:
+        async with self._database.writing() as connection:
+            return await tombstones.delete_project(connection, project, now)
+
+    async def tombstones(self, after: int, *, limit: int = 1_000) -> list[Tombstone]:
+        async with self._database.reading() as connection:
+            return await tombstones.read_tombstones(connection, after, limit)
+
+    async def last_tombstone(self) -> int:
+        async with self._database.reading() as connection:
+            return await tombstones.last_tombstone(connection)
+
+    async def tombstones_of(self, refs: Sequence[RunRef]) -> dict[RunRef, list[Tombstone]]:
+        async with self._database.reading() as connection:
+            return await tombstones.tombstones_of(connection, refs)
+
+    async def tombstones_by_run(self, runs: Sequence[int]) -> list[Tombstone]:
+        async with self._database.reading() as connection:
+            return await tombstones.tombstones_by_run(connection, runs)
+
+    async def unsettled_tombstones(self) -> list[Tombstone]:
+        async with self._database.reading() as connection:
+            return await tombstones.unsettled_tombstones(connection)
+
+    async def note_swept(self, numbers: Sequence[int], now: int, *, settled: bool) -> None:
+        async with self._database.writing() as connection:
+            await tombstones.note_swept(connection, numbers, now, settled=settled)
+
+    async def deleted_since(self, project: int, tick: int) -> int | None:
+        async with self._database.reading() as connection:
+            return await tombstones.deleted_since(connection, project, tick)
+
+    async def gone_runs(self, project: int) -> list[int]:
+        async with self._database.reading() as connection:
+            return await tombstones.gone_runs(connection, project)
+
+    async def begin_move(self, run: int, project: str, now: int) -> Move:
+        async with self._database.writing() as connection:
+            return await moves.begin_move(self._database, connection, run, project, now)
+
+    async def moves(self) -> list[Move]:
+        async with self._database.reading() as connection:
+            return await moves.read_moves(connection)
+
+    async def finish_move(self, run: int, now: int) -> bool:
+        async with self._database.writing() as connection:
+            return await moves.finish_move(connection, run, now)
 
     # -- names
 

@@ -39,9 +39,11 @@ __all__ = [
     "lanes",
     "meta",
     "metadata",
+    "moves",
     "projects",
     "run_files",
     "runs",
+    "tombstones",
 ]
 
 MAX_NUMBER = 2**32 - 1
@@ -91,8 +93,12 @@ def _time(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False)
 
 
+def _zero(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, default=0, server_default="0")
+
+
 def _tick() -> Column[int]:
-    return Column("tick", BigInteger, nullable=False, default=0, server_default="0")
+    return _zero("tick")
 
 
 meta = Table(
@@ -104,6 +110,8 @@ meta = Table(
 
 entities = Table("entities", metadata, Column("name", Text, primary_key=True), _time("created_at"))
 
+# A deleted project keeps its row, as its number and its keys' must never mean anything else; the next
+# run in it makes it visible again.
 projects = _table(
     "projects",
     _number(),
@@ -112,6 +120,7 @@ projects = _table(
     _time("created_at"),
     Column("updated_at", BigInteger, nullable=False, default=0, server_default="0"),
     _tick(),
+    _zero("deleted_at"),
     UniqueConstraint("entity", "project"),
 )
 
@@ -187,4 +196,34 @@ api_keys = Table(
     Column("label", Text, nullable=False),
     Column("revoked", Boolean, nullable=False),
     _time("created_at"),
+)
+
+# What is left of a deleted run; `penstock_storage.catalog.tombstones` says what for. `name` is its id.
+tombstones = _table(
+    "tombstones",
+    _number(),
+    Column("run", BigInteger, nullable=False),
+    Column("project", ForeignKey("projects.number"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("writers", Json, nullable=False),
+    _time("deleted_at"),
+    _zero("swept_at"),
+    Column("settled", Boolean, nullable=False, default=False, server_default=false()),
+    _zero("moved_to"),
+    _tick(),
+    UniqueConstraint("run"),
+    Index("tombstones_by_name", "project", "name"),
+    Index("tombstones_by_tick", "project", "tick"),
+    Index("tombstones_unsettled", "settled"),
+)
+
+# Runs on their way into another project, each with the number of its copy.
+moves = Table(
+    "moves",
+    metadata,
+    Column("run", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", ForeignKey("projects.number"), nullable=False),
+    Column("copy", BigInteger, nullable=False),
+    _time("asked_at"),
+    UniqueConstraint("copy"),
 )

@@ -15,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from penstock.errors import Broken
 from penstock_storage.catalog.changes import SILENT, apply_change, hear_again
 from penstock_storage.catalog.lookups import chunks
-from penstock_storage.catalog.tables import GOING_ON, projects, runs
+from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones
 from penstock_storage.interface import RunChange
 
-__all__ = ["change_runs", "silence_runs", "stamp_new_runs", "touch_runs"]
+__all__ = [
+    "change_runs", "deleted_among", "next_ticks", "silence_runs", "stamp_new_runs", "touch_runs",
+]  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -29,12 +31,13 @@ _CHANGEABLE = (
 
 
 async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange], now: int) -> None:
-    """Apply all changes. Raises `Broken` if a run is unknown."""
+    """Apply all changes, but those of runs that were deleted meanwhile. Raises `Broken` if a run was
+    never there."""
     by_run: dict[int, list[RunChange]] = {}
     for change in changes:
         by_run.setdefault(change.run, []).append(change)
     rows = await _locked(connection, sorted(by_run))
-    ticks = await _next_ticks(connection, {row["project"] for row in rows}, now)
+    ticks = await next_ticks(connection, {row["project"] for row in rows}, now)
     for row in rows:
         row["tick"] = ticks[row["project"]]
         row["updated_at"] = max(row["updated_at"], now)
@@ -59,7 +62,7 @@ async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now:
             behind.setdefault(project, []).append(number)
             if is_silent:
                 silent.append(number)
-    ticks = await _next_ticks(connection, behind, now)
+    ticks = await next_ticks(connection, behind, now)
     for project, touched in behind.items():
         for chunk in chunks(touched):
             await connection.execute(
@@ -86,7 +89,7 @@ async def silence_runs(
         for row in await _locked(connection, sorted(numbers))
         if row["state"] in GOING_ON and row["updated_at"] < before
     ]
-    ticks = await _next_ticks(connection, {row["project"] for row in rows}, now)
+    ticks = await next_ticks(connection, {row["project"] for row in rows}, now)
     for row in rows:
         row["tick"] = ticks[row["project"]]
         row["state"], row["silent"] = "crashed", True
@@ -98,13 +101,13 @@ async def silence_runs(
 
 async def stamp_new_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> None:
     """Give the new runs of these projects their first tick."""
-    for project, tick in (await _next_ticks(connection, numbers, now)).items():
+    for project, tick in (await next_ticks(connection, numbers, now)).items():
         await connection.execute(
             update(runs).where(runs.c.project == project, runs.c.tick == 0).values(tick=tick)
         )
 
 
-async def _next_ticks(
+async def next_ticks(
     connection: AsyncConnection, numbers: Collection[int], now: int
 ) -> dict[int, int]:
     """The next tick of each of these projects, which are locked until the transaction ends."""
@@ -130,9 +133,19 @@ async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[R
         query = select(runs).where(runs.c.number.in_(chunk)).order_by(runs.c.number)
         rows += map(dict, (await connection.execute(query.with_for_update())).mappings())
     if len(rows) != len(numbers):
-        unknown = sorted(set(numbers) - {row["number"] for row in rows})
-        raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
+        missing = set(numbers) - {row["number"] for row in rows}
+        if unknown := sorted(missing - await deleted_among(connection, missing)):
+            raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
     return rows
+
+
+async def deleted_among(connection: AsyncConnection, numbers: Collection[int]) -> set[int]:
+    """Those of these runs that were deleted or moved."""
+    found: set[int] = set()
+    for chunk in chunks(sorted(numbers)):
+        query = select(tombstones.c.run).where(tombstones.c.run.in_(chunk))
+        found.update(await connection.scalars(query))
+    return found
 
 
 async def _write(connection: AsyncConnection, rows: Sequence[Row]) -> None:

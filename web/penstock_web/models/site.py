@@ -13,6 +13,7 @@ __all__ = ["OPERATIONS", "Login", "Project", "Projects", "Viewer"]
 class Viewer(Answered):
     entity: str = Field(description="The asker's own entity.")
     version: str = Field(description="The server's version.")
+    may_write: bool = Field(description="Whether the asker may change runs of that entity.")
     login_required: bool = Field(description="Whether reading needs a login or a key here.")
 
 

@@ -59,12 +59,16 @@ class RunIndex:
     async def _refresh(self, project: int, table: RunTable) -> bool:
         """Whether anything had changed."""
         tick, has_changed = table.tick, False
+        # Deletions first: every run that was there before one is then among what is read after it.
+        if (deleted := await self._catalog.deleted_since(project, tick)) is not None:
+            table.clear()
+            tick, has_changed = -1, True
         # Runs of old writers have no tick and come every time.
         async with aclosing(self._catalog.runs_since(project, tick)) as parts:
             async for part in parts:
                 await uninterrupted(table.apply, part)
                 tick, has_changed = max(tick, *(run.tick for run in part)), True
-        table.tick = tick
+        table.tick = max(tick, deleted or 0)
         return has_changed
 
     def _forget_old(self, project: int) -> None:

@@ -35,6 +35,10 @@ class RunTable:
     """The runs of one project as of `tick`."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Know no run: some were deleted."""
         self.tick = -1
         self.numbers: I64 = np.zeros(0, np.int64)
         """The numbers of the runs, by row."""

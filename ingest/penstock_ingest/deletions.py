@@ -1,0 +1,86 @@
+"""Deleted runs, as a gateway knows them: a batch of one is refused, so that its sender stops.
+
+Looked up in the background, so that no batch waits for it; what comes before a gateway has heard is
+freed by the worker instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from penstock.errors import PenstockError, Rejected
+from penstock_storage.interface import Catalog, RunRef, Tombstone
+
+__all__ = ["Deletions"]
+
+_LOG = logging.getLogger(__name__)
+_EVERY_S = 1.0
+_MOST = 200_000
+"""Tombstones that are kept here, the newest: writers of older ones are left to the worker."""
+
+
+class Deletions:
+    """The tombstones of deleted runs. Those of moved ones refuse nothing: the worker knows where
+    their batches belong."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._last: int | None = None
+        self._by_ref: dict[RunRef, list[Tombstone]] = {}
+
+    async def watch(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (PenstockError, OSError, TimeoutError) as error:
+                _LOG.warning("deletions_not_read error=%s", type(error).__name__)
+            await asyncio.sleep(_EVERY_S)
+
+    async def look(self) -> None:
+        """Learn of what was deleted since the last time."""
+        if self._last is None:
+            self._last = max(0, await self._catalog.last_tombstone() - _MOST)
+        while new := await self._catalog.tombstones(self._last):
+            for each in new:
+                if not each.moved_to:
+                    self._by_ref.setdefault(each.ref, []).append(each)
+            self._last = new[-1].number
+        while len(self._by_ref) > _MOST:
+            del self._by_ref[next(iter(self._by_ref))]
+
+    def knows(self, ref: RunRef) -> bool:
+        """Whether a run of this name was ever deleted: only then is anything else to be asked."""
+        return ref in self._by_ref
+
+    async def is_deleted(self, ref: RunRef) -> bool:
+        """Whether a run of this name was deleted and there is no later one."""
+        return ref in self._by_ref and not await self._catalog.numbers_of([ref])
+
+    async def check_batch(self, ref: RunRef, writer: str, started: int, received: int) -> None:
+        """Raises `Rejected` (410) for a batch that belongs to a deleted run."""
+        is_live = bool(await self._catalog.numbers_of([ref]))
+        for each in self._by_ref.get(ref, ()):
+            if each.refuses(writer, started, received, is_live=is_live):
+                raise _refusal(each)
+
+    async def check_writer(self, ref: RunRef, writer: str) -> None:
+        """Raises `Rejected` (410) for a writer of a deleted run."""
+        graves = self._by_ref.get(ref, ())
+        for each in graves:
+            if writer in each.writers and not writer.startswith("http-"):
+                raise _refusal(each)
+        if graves and not await self._catalog.numbers_of([ref]):
+            raise _refusal(graves[-1])
+
+
+def _refusal(grave: Tombstone) -> Rejected:
+    at = datetime.fromtimestamp(grave.deleted_at / 1e6, UTC)
+    return Rejected(
+        f"run {'/'.join(grave.ref)} was deleted on {at:%Y-%m-%d at %H:%M:%S} UTC",
+        code="deleted",
+        status=410,
+        hint="Nothing of it is taken any more. A new run may have its id.",
+    )

@@ -1,0 +1,148 @@
+"""Moving a run into another project, in two steps: its copy gets a number, then takes its place.
+
+Keys have numbers of their own in every project, so the rows in the store cannot stay as they are.
+The copy's number is noted before the first row is written under it. Until the switch, which is one
+transaction, the run is where it was; after it, the old number is swept like a deleted run's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock.errors import Rejected
+from penstock_storage.catalog.database import Database, lock_deletions
+from penstock_storage.catalog.handout import add_projects
+from penstock_storage.catalog.lookups import find_projects, read_runs
+from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs, tombstones
+from penstock_storage.catalog.tombstones import bury_number, delete_runs, tables_of_runs
+from penstock_storage.catalog.updates import next_ticks
+from penstock_storage.interface import Move
+
+__all__ = ["begin_move", "finish_move", "read_moves"]
+
+Row = dict[str, Any]
+
+
+async def begin_move(
+    database: Database, connection: AsyncConnection, number: int, project: str, now: int
+) -> Move:
+    """Note a move. One that is under way already, to the same project, is not begun again.
+
+    Raises `Rejected`: see `Catalog.begin_move`.
+    """
+    row = await _locked(connection, number)
+    if row is None:
+        raise Rejected("there is no such run any more", code="not_found", status=404)
+    if row["state"] in GOING_ON:
+        raise Rejected(
+            f"run {row['run']} is {row['state']}: it can be moved when it has ended",
+            code="still_running",
+            status=409,
+        )
+    source = select(projects.c.entity).where(projects.c.number == row["project"])
+    owner = (str(await connection.scalar(source)), project)
+    await add_projects(database, connection, [owner], now)
+    target = (await find_projects(connection, [owner]))[owner]
+    known = (
+        await connection.execute(select(moves).where(moves.c.run == number))
+    ).mappings().first()  # fmt: skip
+    if known is not None and known["project"] != target:
+        raise Rejected("the run is being moved elsewhere", code="moving", status=409)
+    if target == row["project"] or await _is_taken(connection, target, row["run"]):
+        raise Rejected(
+            f"project {project} has a run {row['run']} already", code="exists", status=409
+        )
+    if known is None:
+        copy = await _new_number(connection, row, now)
+        await connection.execute(
+            insert(moves).values(run=number, project=target, copy=copy, asked_at=now)
+        )
+    (move,) = await read_moves(connection, number)
+    return move
+
+
+async def read_moves(connection: AsyncConnection, run: int | None = None) -> list[Move]:
+    """All moves that are not finished, or that of one run; without those whose run is gone."""
+    query = select(moves).order_by(moves.c.asked_at, moves.c.run)
+    if run is not None:
+        query = query.where(moves.c.run == run)
+    found = (await connection.execute(query)).mappings().all()
+    rows = await read_runs(connection, [each["run"] for each in found])
+    return [
+        Move(rows[each["run"]], each["project"], each["copy"], each["asked_at"])
+        for each in found
+        if each["run"] in rows
+    ]
+
+
+async def finish_move(connection: AsyncConnection, number: int, now: int) -> bool:
+    """Switch; or call the move off, and have what was copied removed."""
+    await lock_deletions(connection)
+    row = await _locked(connection, number)
+    move = (
+        await connection.execute(select(moves).where(moves.c.run == number))
+    ).mappings().first()  # fmt: skip
+    if move is None:
+        return False
+    await connection.execute(delete(moves).where(moves.c.run == number))
+    target, copy = move["project"], move["copy"]
+    if (
+        row is None
+        or row["state"] in GOING_ON
+        or await _is_taken(connection, target, row["run"])
+    ):  # fmt: skip
+        await bury_number(connection, copy, target, f"copy of {number}", now)
+        return False
+    tick = (await next_ticks(connection, [target], now))[target]
+    await connection.execute(
+        insert(runs).values({**row, "number": copy, "project": target, "tick": tick})
+    )
+    await connection.execute(
+        update(projects).where(projects.c.number == target).values(deleted_at=0)
+    )
+    await _switch(connection, number, copy, now)
+    return True
+
+
+async def _switch(connection: AsyncConnection, number: int, copy: int, now: int) -> None:
+    """Give what belongs to the run to its copy, and leave a tombstone that says where it went."""
+    owned = []
+    for table, column in tables_of_runs():
+        query = select(table).where(table.c[column] == number)
+        rows = (await connection.execute(query)).mappings()
+        owned.append((table, [{**row, column: copy} for row in rows]))
+    # The tombstone names the writers, so they must still be the old run's when it is made.
+    await delete_runs(connection, [number], now)
+    for table, rows_of_copy in reversed(owned):
+        if rows_of_copy:
+            await connection.execute(insert(table), rows_of_copy)
+    await connection.execute(
+        update(tombstones).where(tombstones.c.run == number).values(moved_to=copy)
+    )
+
+
+async def _locked(connection: AsyncConnection, number: int) -> Row | None:
+    query = select(runs).where(runs.c.number == number)
+    row = (await connection.execute(query.with_for_update())).mappings().first()
+    return None if row is None else dict(row)
+
+
+async def _is_taken(connection: AsyncConnection, project: int, name: str) -> bool:
+    query = select(runs.c.number).where(runs.c.project == project, runs.c.run == name)
+    return await connection.scalar(query) is not None
+
+
+async def _new_number(connection: AsyncConnection, row: Row, now: int) -> int:
+    """A number that no run has or will have, as the database hands it out."""
+    values = {
+        "project": row["project"], "run": secrets.token_hex(16), "state": "finished",
+        "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    added = await connection.execute(insert(runs).values(values).returning(runs.c.number))
+    number = int(added.scalar_one())
+    await connection.execute(delete(runs).where(runs.c.number == number))
+    return number

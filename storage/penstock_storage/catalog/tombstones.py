@@ -1,0 +1,207 @@
+"""Deleting runs and projects: a run's row goes at once, and leaves a tombstone.
+
+A tombstone says for ever which number was used, so that names put back from the store do not bring
+the run back; which writers were the run's, so that what they still send is not taken for a new run
+of the same id; and until when the store may still hold rows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Select, Table, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_storage.catalog.database import Database, lock_deletions
+from penstock_storage.catalog.lookups import chunks, find_projects
+from penstock_storage.catalog.tables import lanes, metadata, moves, projects, runs, tombstones
+from penstock_storage.catalog.updates import next_ticks
+from penstock_storage.interface import RunRef, Tombstone
+
+__all__ = [
+    "bury_number",
+    "delete_project",
+    "delete_runs",
+    "deleted_since",
+    "gone_runs",
+    "last_tombstone",
+    "note_swept",
+    "raise_above_deleted",
+    "read_tombstones",
+    "tables_of_runs",
+    "tombstones_by_run",
+    "tombstones_of",
+    "unsettled_tombstones",
+]  # fmt: skip
+
+Row = dict[str, Any]
+
+_select = select(
+    tombstones, projects.c.entity, projects.c.project.label("project_name")
+).join(projects, tombstones.c.project == projects.c.number)  # fmt: skip
+
+
+async def delete_runs(
+    connection: AsyncConnection, numbers: Collection[int], now: int
+) -> list[Tombstone]:
+    """Delete those of these runs that exist, with everything in the catalog that is theirs."""
+    await lock_deletions(connection)
+    rows: list[Row] = []
+    for chunk in chunks(sorted(set(numbers))):
+        query = (
+            select(runs.c.number, runs.c.project, runs.c.run)
+            .where(runs.c.number.in_(chunk))
+            .order_by(runs.c.number)
+        )
+        rows += map(dict, (await connection.execute(query.with_for_update())).mappings())
+    if not rows:
+        return []
+    ticks = await next_ticks(connection, {row["project"] for row in rows}, now)
+    writers = await _writers(connection, [row["number"] for row in rows])
+    for chunk in chunks([row["number"] for row in rows]):
+        for table, column in tables_of_runs():
+            await connection.execute(delete(table).where(table.c[column].in_(chunk)))
+        await connection.execute(delete(runs).where(runs.c.number.in_(chunk)))
+    for part in chunks(rows):
+        await connection.execute(
+            tombstones.insert(),
+            [
+                {
+                    "run": row["number"],
+                    "project": row["project"],
+                    "name": row["run"],
+                    "writers": sorted(writers.get(row["number"], ())),
+                    "deleted_at": now,
+                    "tick": ticks[row["project"]],
+                }
+                for row in part
+            ],
+        )
+    return await tombstones_by_run(connection, [row["number"] for row in rows])
+
+
+async def delete_project(connection: AsyncConnection, project: int, now: int) -> list[Tombstone]:
+    """Delete all runs of a project and hide it."""
+    await lock_deletions(connection)
+    locked = select(projects.c.number).where(projects.c.number == project)
+    await connection.execute(locked.with_for_update())
+    found = await connection.scalars(select(runs.c.number).where(runs.c.project == project))
+    gone = await delete_runs(connection, list(found), now)
+    await connection.execute(
+        update(projects).where(projects.c.number == project).values(deleted_at=now)
+    )
+    return gone
+
+
+async def bury_number(
+    connection: AsyncConnection, number: int, project: int, name: str, now: int
+) -> None:
+    """A tombstone for a number whose rows must go, though no run of the catalog has it."""
+    await lock_deletions(connection)
+    row = {"run": number, "project": project, "name": name, "writers": [], "deleted_at": now}
+    await connection.execute(tombstones.insert(), row)
+
+
+async def raise_above_deleted(database: Database, connection: AsyncConnection) -> None:
+    """Hand out no number that a deleted run had, or that the copy of a moved one will have."""
+    last = await connection.scalar(select(func.max(tombstones.c.run))) or 0
+    copy = await connection.scalar(select(func.max(moves.c.copy))) or 0
+    if highest := max(last, copy):
+        await database.raise_sequence(connection, runs, highest)
+
+
+def tables_of_runs() -> Iterable[tuple[Table, str]]:
+    """The tables whose rows belong to a run, each with the column that says to which."""
+    for table in reversed(metadata.sorted_tables):
+        for key in table.foreign_keys:
+            if key.column is runs.c.number:
+                yield table, key.parent.name
+
+
+async def read_tombstones(connection: AsyncConnection, after: int, limit: int) -> list[Tombstone]:
+    query = _select.where(tombstones.c.number > after).order_by(tombstones.c.number).limit(limit)
+    return await _read(connection, query)
+
+
+async def last_tombstone(connection: AsyncConnection) -> int:
+    return await connection.scalar(select(func.max(tombstones.c.number))) or 0
+
+
+async def tombstones_of(
+    connection: AsyncConnection, refs: Iterable[RunRef]
+) -> dict[RunRef, list[Tombstone]]:
+    by_project: dict[tuple[str, str], list[str]] = {}
+    for ref in refs:
+        by_project.setdefault((ref.entity, ref.project), []).append(ref.run)
+    found: dict[RunRef, list[Tombstone]] = {}
+    known = await find_projects(connection, by_project, hidden=True)
+    for project, number in known.items():
+        for chunk in chunks(by_project[project]):
+            named = (tombstones.c.project == number, tombstones.c.name.in_(chunk))
+            for each in await _read(connection, _select.where(*named)):
+                found.setdefault(each.ref, []).append(each)
+    return found
+
+
+async def unsettled_tombstones(connection: AsyncConnection) -> list[Tombstone]:
+    return await _read(connection, _select.where(tombstones.c.settled.is_(False)))
+
+
+async def note_swept(
+    connection: AsyncConnection, numbers: Sequence[int], now: int, *, settled: bool
+) -> None:
+    for chunk in chunks(numbers):
+        await connection.execute(
+            update(tombstones)
+            .where(tombstones.c.number.in_(chunk))
+            .values(swept_at=now, settled=settled)
+        )
+
+
+async def deleted_since(connection: AsyncConnection, project: int, tick: int) -> int | None:
+    query = select(func.max(tombstones.c.tick)).where(
+        tombstones.c.project == project, tombstones.c.tick > tick
+    )
+    found: int | None = await connection.scalar(query)
+    return found
+
+
+async def gone_runs(connection: AsyncConnection, project: int) -> list[int]:
+    query = select(tombstones.c.run).where(
+        tombstones.c.settled.is_(False), tombstones.c.project == project
+    )
+    return list(await connection.scalars(query))
+
+
+async def tombstones_by_run(connection: AsyncConnection, numbers: Sequence[int]) -> list[Tombstone]:
+    found: list[Tombstone] = []
+    for chunk in chunks(numbers):
+        found += await _read(connection, _select.where(tombstones.c.run.in_(chunk)))
+    return found
+
+
+async def _writers(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for chunk in chunks(numbers):
+        query = select(lanes.c.run, lanes.c.writer).where(lanes.c.run.in_(chunk))
+        for run, writer in await connection.execute(query):
+            found.setdefault(run, set()).add(writer)
+    return found
+
+
+async def _read(connection: AsyncConnection, query: Select[Any]) -> list[Tombstone]:
+    rows = (await connection.execute(query.order_by(None).order_by(tombstones.c.number))).mappings()
+    return [
+        Tombstone(
+            number=row["number"],
+            run=row["run"],
+            ref=RunRef(row["entity"], row["project_name"], row["name"]),
+            project_number=row["project"],
+            writers=frozenset(row["writers"]),
+            deleted_at=row["deleted_at"],
+            swept_at=row["swept_at"],
+            moved_to=row["moved_to"],
+        )
+        for row in rows
+    ]

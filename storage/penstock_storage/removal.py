@@ -1,0 +1,75 @@
+"""Deleting runs, for whoever is asked to: the catalog first, then what other processes remember.
+
+Once the catalog's transaction has ended the run is gone for every reader that asks the catalog. What
+follows makes the rest hear of it at once; if it fails, they hear of it within a second by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.news import publish
+from penstock_storage.interface import Catalog, Tombstone
+
+__all__ = ["Removal"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Removal:
+    """Deletes runs and projects."""
+
+    def __init__(self, catalog: Catalog, redis: Redis, keys: Keys) -> None:
+        self._catalog = catalog
+        self._redis = redis
+        self._keys = keys
+
+    async def delete_runs(self, runs: Sequence[int]) -> list[Tombstone]:
+        """Delete those of these runs that exist, by their numbers."""
+        gone = await self._catalog.delete_runs(runs, _now())
+        await self._tell(gone)
+        return gone
+
+    async def delete_project(self, project: int) -> list[Tombstone]:
+        """Delete all runs of a project, by its number, and the project from all lists."""
+        gone = await self._catalog.delete_project(project, _now())
+        await self._tell(gone)
+        return gone
+
+    async def _tell(self, gone: Sequence[Tombstone]) -> None:
+        try:
+            await self._forget_marks(gone)
+            await publish(self._redis, self._keys, deleted=[each.ref for each in gone])
+        except (RedisError, OSError, TimeoutError) as error:
+            _LOG.warning("deletion_not_announced error=%s", type(error).__name__)
+
+    async def _forget_marks(self, gone: Sequence[Tombstone]) -> None:
+        """What the queue remembers of these writers must not be taken for a later run's."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for each in gone:
+                path = run_path(*each.ref)
+                shard = shard_of(path)
+                fields = [
+                    writer_key(path, writer)
+                    for writer in sorted(each.writers)
+                    if not writer.startswith("http-")  # goes on counting, whichever run it is
+                ]
+                if fields:
+                    for name in (
+                        self._keys.committed(shard),
+                        self._keys.digests(shard),
+                        self._keys.dead_marks(shard),
+                    ):
+                        pipeline.execute_command("HDEL", name, *fields)
+                pipeline.execute_command("HDEL", self._keys.heartbeats(shard), path)
+            await pipeline.execute()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

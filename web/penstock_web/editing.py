@@ -1,0 +1,105 @@
+"""`PATCH` and `DELETE` of runs and projects: for whoever may write there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from penstock.errors import Rejected
+from penstock.wire import check_name
+from penstock_common.http import json_response
+from penstock_common.news import publish
+from penstock_common.payloads import encode_json
+from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_storage.removal import Removal
+from penstock_web.access import Access
+from penstock_web.models.edits import RunChanged, RunsDeleted
+from penstock_web.names import Names
+from penstock_web.parts import WebParts
+from penstock_web.requests import body_of
+from penstock_web.runs import RunsHandler
+from penstock_web.shown import run_json
+
+__all__ = ["EditHandler"]
+
+_ABOUT = {"name", "tags", "notes", "group", "job_type"}
+_MOVE_WAIT_S = 20.0
+_LOOK_S = 0.1
+
+
+class EditHandler:
+    """Changes what is said of runs, moves them, deletes them."""
+
+    def __init__(self, parts: WebParts, access: Access, names: Names, runs: RunsHandler) -> None:
+        self._catalog = parts.catalog
+        self._redis = parts.redis
+        self._keys = parts.keys
+        self._removal = Removal(parts.catalog, parts.redis, parts.keys)
+        self._access = access
+        self._names = names
+        self._runs = runs
+
+    async def change(self, request: web.Request) -> web.Response:
+        """`PATCH /v1/runs/{entity}/{project}/{run}`"""
+        await self._access.writer(request)
+        row = await self._runs.found(request)
+        asked = await body_of(request, RunChanged)
+        update = asked.model_dump(include=_ABOUT, exclude_none=True)
+        now = time.time_ns() // 1000
+        if update:
+            await self._catalog.apply_changes(
+                [RunChange(row.number, now, 0, 0, "run", update)], now
+            )
+            await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
+        if asked.project is not None and asked.project != row.project:
+            return await self._move(row, check_name("project", asked.project), now)
+        return _shown(await self._runs.found(request), 200)
+
+    async def delete_run(self, request: web.Request) -> web.Response:
+        """`DELETE /v1/runs/{entity}/{project}/{run}`"""
+        await self._access.writer(request)
+        row = await self._runs.found(request)
+        await self._removal.delete_runs([row.number])
+        self._names.forget([RunRef(row.entity, row.project, row.run)])
+        return json_response({"deleted": 1})
+
+    async def delete_runs(self, request: web.Request) -> web.Response:
+        """`POST /v1/projects/{entity}/{project}/runs/delete`"""
+        await self._access.writer(request)
+        project = await self._runs.project(request)
+        asked = await body_of(request, RunsDeleted)
+        numbers = await self._catalog.run_numbers(project, asked.runs)
+        gone = await self._removal.delete_runs(sorted(numbers.values()))
+        self._names.forget([each.ref for each in gone])
+        return json_response({"deleted": len(gone)})
+
+    async def delete_project(self, request: web.Request) -> web.Response:
+        """`DELETE /v1/projects/{entity}/{project}`"""
+        await self._access.writer(request)
+        project = await self._runs.project(request)
+        gone = await self._removal.delete_project(project)
+        self._names.forget([each.ref for each in gone])
+        names = request.match_info
+        self._names.forget_project(names["entity"], names["project"])
+        return json_response({"deleted": len(gone)})
+
+    async def _move(self, row: RunRow, project: str, now: int) -> web.Response:
+        """200 with the run where it is then; 202 if that takes longer than one likes to wait."""
+        move = await self._catalog.begin_move(row.number, project, now)
+        deadline = time.monotonic() + _MOVE_WAIT_S
+        while time.monotonic() < deadline:
+            moved = (await self._catalog.run_rows([move.copy])).get(move.copy)
+            if moved is not None:
+                self._names.forget([RunRef(row.entity, row.project, row.run)])
+                return _shown(moved, 200)
+            if await self._catalog.tombstones_by_run([move.copy]):
+                raise Rejected("the run was not moved", code="not_moved", status=409)
+            await asyncio.sleep(_LOOK_S)
+        return _shown(row, 202)
+
+
+def _shown(row: RunRow, status: int) -> web.Response:
+    body = encode_json(run_json(row, None))
+    return web.Response(body=body, status=status, content_type="application/json")

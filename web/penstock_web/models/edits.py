@@ -1,0 +1,60 @@
+"""Changing, moving and deleting runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from penstock_common.openapi import Operation
+from penstock_web.models import Answered, Asked
+from penstock_web.models.runs import Run
+
+__all__ = ["OPERATIONS", "Deleted", "RunChanged", "RunsDeleted"]
+
+_MOST_RUNS = 1_000
+Text = Annotated[str, Field(max_length=65_536)]
+Tag = Annotated[str, Field(max_length=256)]
+
+
+class RunChanged(Asked):
+    """What is to be different; what is not named stays."""
+
+    name: str | None = Field(None, max_length=1_000)
+    tags: list[Tag] | None = Field(None, max_length=1_000)
+    notes: Text | None = None
+    group: str | None = Field(None, max_length=1_000)
+    job_type: str | None = Field(None, max_length=1_000)
+    project: str | None = Field(
+        None, description="Move it into this project of the same entity, made if it is missing."
+    )
+
+
+class RunsDeleted(Asked):
+    runs: list[str] = Field(min_length=1, max_length=_MOST_RUNS, description="Ids of runs.")
+
+
+class Deleted(Answered):
+    deleted: int = Field(description="How many runs were deleted.")
+
+
+_ERRORS = (400, 401, 403, 404, 410, 413)
+
+OPERATIONS = [
+    Operation(
+        "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Change what is said of a run, or move it",
+        answers={200: Run, 202: Run}, body=RunChanged, errors=(*_ERRORS, 409),
+    ),
+    Operation(
+        "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run for good",
+        answers={200: Deleted}, errors=(401, 403, 404, 410),
+    ),
+    Operation(
+        "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs for good",
+        answers={200: Deleted}, body=RunsDeleted, errors=_ERRORS,
+    ),
+    Operation(
+        "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs",
+        answers={200: Deleted}, errors=(401, 403, 404),
+    ),
+]  # fmt: skip

@@ -1,0 +1,100 @@
+"""Which runs were deleted or moved, as this worker knows it: asked of the catalog before each commit.
+
+A batch of a run that is gone is freed and not stored. What is asked is never older than the batches
+that it is asked for, so no batch of a later run of the same id is taken for one of the earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from penstock_storage.interface import Catalog, RunRef, Tombstone
+
+__all__ = ["Arrival", "Deletions"]
+
+_MOST_RUNS = 200_000
+_MOST_MOVES = 100
+"""A run that was moved so often in a row is lost sight of."""
+
+
+class Arrival(NamedTuple):
+    """What is asked of a batch: see `Tombstone.refuses`."""
+
+    ref: RunRef
+    writer: str
+    started: int
+    received: int
+
+
+class Deletions:
+    """Tombstones of the runs that batches came for. `listeners` are told of every new one."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._last: int | None = None
+        self._known: dict[RunRef, list[Tombstone]] = {}
+        self.listeners: list[Callable[[RunRef], None]] = []
+
+    async def refresh(self) -> None:
+        """Learn of what was deleted since the last time."""
+        if self._last is None:
+            self._last = await self._catalog.last_tombstone()
+        while new := await self._catalog.tombstones(self._last):
+            for tombstone in new:
+                if tombstone.ref in self._known:
+                    self._known[tombstone.ref].append(tombstone)
+                for listener in self.listeners:
+                    listener(tombstone.ref)
+            self._last = new[-1].number
+
+    async def places(self, arrivals: Sequence[Arrival]) -> list[RunRef | None]:
+        """Where each batch belongs: its own run, the one that it was moved to, or nowhere."""
+        await self.refresh()
+        known = await self._of({each.ref for each in arrivals})
+        graves = {ref: own for ref, own in known.items() if own}
+        if not graves:
+            return [each.ref for each in arrivals]
+        live = await self._catalog.numbers_of(list(graves))
+        found: list[RunRef | None] = []
+        for each in arrivals:
+            grave = next(
+                (
+                    grave
+                    for grave in graves.get(each.ref, ())
+                    if grave.refuses(
+                        each.writer, each.started, each.received, is_live=each.ref in live
+                    )
+                ),
+                None,
+            )
+            found.append(each.ref if grave is None else await self._moved_to(grave))
+        return found
+
+    async def _moved_to(self, grave: Tombstone) -> RunRef | None:
+        """Where the run is now, however often it was moved."""
+        for _ in range(_MOST_MOVES):
+            if not grave.moved_to:
+                return None
+            rows = await self._catalog.run_rows([grave.moved_to])
+            if row := rows.get(grave.moved_to):
+                return RunRef(row.entity, row.project, row.run)
+            further = await self._catalog.tombstones_by_run([grave.moved_to])
+            if not further:
+                return None
+            grave = further[0]
+        return None
+
+    def of(self, ref: RunRef) -> list[Tombstone]:
+        """The tombstones of a run that `places` was asked about."""
+        return self._known.get(ref, [])
+
+    async def _of(self, refs: Iterable[RunRef]) -> dict[RunRef, list[Tombstone]]:
+        wanted = list(refs)
+        if missing := [ref for ref in wanted if ref not in self._known]:
+            if len(self._known) > _MOST_RUNS:
+                self._known.clear()
+                missing = wanted
+            found = await self._catalog.tombstones_of(missing)
+            self._known |= {ref: found.get(ref, []) for ref in missing}
+        return {ref: self._known[ref] for ref in wanted}

@@ -1,0 +1,137 @@
+"""Copies a run's rows in the store under another number, with the keys' numbers of its new project.
+
+Copying again writes the same rows under the same keys, so a copy that was broken off is just made
+once more. Statement by statement, each over no more points than the store copies in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from penstock.errors import Transient
+from penstock.failpoints import fail
+from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.names import record
+from penstock_storage.schema import COLUMNS, DATABASE
+
+__all__ = ["Mover"]
+
+_MOST_POINTS = 20_000_000
+_MOST_KEYS = 500
+_KEYED = ("values", "series", "tiers", "dirty")
+_UNKEYED = ("times", "console", "batches", "applied")
+
+
+class Mover:
+    """Makes the copies that moves need."""
+
+    def __init__(self, catalog: Catalog, points: PointStore) -> None:
+        self._catalog = catalog
+        self._points = points
+
+    async def copy(self, run: int, copy: int, *, to_project: int | None = None) -> None:
+        """Copy everything that the store holds of `run`, and see that the points are the same.
+
+        `to_project` is where the copy belongs; not given: where the catalog has it.
+        """
+        if to_project is None:
+            rows = await self._catalog.run_rows([copy])
+            if copy not in rows:
+                return  # deleted meanwhile: nobody will ask for what is missing
+            to_project = rows[copy].project_number
+        counts = await self._points_by_key(run)
+        keys = await self._translated(run, to_project)
+        for chunk in _chunks(keys, counts):
+            fail("worker.move")
+            await self._copy_keyed("points", run, copy, chunk)
+        for start in range(0, len(keys), _MOST_KEYS):
+            for table in _KEYED:
+                await self._copy_keyed(table, run, copy, keys[start : start + _MOST_KEYS])
+        for table in _UNKEYED:
+            await self._copy(table, run, copy, "")
+        if await self._digest(run, keys, 0) != await self._digest(copy, keys, 1):
+            raise Transient(f"the copy of run {run} is not complete", code="copy_incomplete")
+
+    async def _points_by_key(self, run: int) -> dict[int, int]:
+        found = await self._points.query(
+            f"SELECT key, count() AS n FROM {DATABASE}.points WHERE run = {run} GROUP BY key"
+        )
+        return dict(zip(map(int, found["key"]), map(int, found["n"]), strict=True))
+
+    async def _translated(self, run: int, project: int) -> list[tuple[int, int]]:
+        """(number here, number there) of every key that the run has rows of. Numbers are recorded in
+        the store before they are used, as always."""
+        numbers: set[int] = set()
+        for table in ("points", *_KEYED):
+            found = await self._points.query(
+                f"SELECT DISTINCT key FROM {DATABASE}.{table} WHERE run = {run}"
+            )
+            numbers |= set(map(int, found["key"]))
+        names = await self._catalog.key_names(sorted(numbers))
+        there = await self._catalog.ensure_keys(project, sorted(names.values()))
+        await record(self._points, [("key", number, project, key) for key, number in there.items()])
+        return sorted((number, there[name]) for number, name in names.items())
+
+    async def _copy_keyed(
+        self, table: str, run: int, copy: int, keys: Sequence[tuple[int, int]]
+    ) -> None:
+        await self._copy(
+            table,
+            run,
+            copy,
+            f" AND key IN ({', '.join(str(here) for here, _ in keys)})",
+            keys,
+        )
+
+    async def _copy(
+        self, table: str, run: int, copy: int, where: str, keys: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        # Numbers of the catalog's own, so nothing here could be anything else.
+        here, there = (", ".join(str(pair[side]) for pair in keys) for side in (0, 1))
+        replaced = {
+            "run": f"toUInt32({copy})",
+            "key": f"transform(key, [{here}], [{there}], toUInt32(0))",
+        }
+        columns = list(COLUMNS[table])
+        chosen = ", ".join(replaced.get(column, column) for column in columns)
+        await self._points.execute(
+            f"INSERT INTO {DATABASE}.{table} ({', '.join(columns)})"
+            f" SELECT {chosen} FROM {DATABASE}.{table} WHERE run = {run}{where}"
+        )
+
+    async def _digest(
+        self, run: int, keys: Sequence[tuple[int, int]], side: int
+    ) -> tuple[int, int]:
+        """How many points the run has, and a sum over them that no order changes."""
+        count, digest = 0, 0
+        for start in range(0, len(keys), _MOST_KEYS):
+            part = keys[start : start + _MOST_KEYS]
+            here, own = (", ".join(str(pair[i]) for pair in part) for i in (0, side))
+            found = await self._points.query(
+                "SELECT count() AS n, groupBitXor(cityHash64("
+                f"transform(key, [{own}], [{here}], toUInt32(0)), lane, step,"
+                " reinterpretAsUInt64(v))) AS digest"
+                f" FROM {DATABASE}.points FINAL WHERE run = {run} AND key IN ({own})"
+            )
+            count += int(np.asarray(found["n"])[0])
+            digest ^= int(np.asarray(found["digest"])[0])
+        return count, digest
+
+
+def _chunks(
+    keys: Sequence[tuple[int, int]], counts: dict[int, int]
+) -> Iterator[list[tuple[int, int]]]:
+    """The keys in parts that have no more than so many points, or are one key."""
+    part: list[tuple[int, int]] = []
+    points = 0
+    for pair in keys:
+        own = counts.get(pair[0], 0)
+        if part and (points + own > _MOST_POINTS or len(part) >= _MOST_KEYS):
+            yield part
+            part, points = [], 0
+        part.append(pair)
+        points += own
+    if part:
+        yield part

@@ -1,0 +1,192 @@
+"""Removes what the store holds of deleted runs, and finishes moves: one worker does, shard 0's owner.
+
+Readers look at living runs only, so nothing here is urgent, and the rows of many runs go together: a
+deletion writes the parts of a table anew that hold such rows. What a commit in hand, or a worker that
+had not heard yet, writes of a run after its deletion is looked for again for a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import numpy as np
+
+from penstock.errors import PenstockError
+from penstock.failpoints import fail
+from penstock_common.metrics import WorkerMetrics
+from penstock_storage.interface import Catalog, PointStore, RunRef, Tombstone
+from penstock_storage.names import gone_name, record
+from penstock_storage.schema import DATABASE
+from penstock_workers.gauges import ELECTED
+from penstock_workers.mover import Mover
+
+__all__ = ["SWEPT_TABLES", "Sweeper", "files_of_run_gone"]
+
+_LOG = logging.getLogger(__name__)
+
+SWEPT_TABLES = (
+    "points", "tiers", "dirty", "times", "values", "console", "series", "batches", "applied",
+)  # fmt: skip
+"""Everything that has rows of runs, but `names`: numbers stay known for ever."""
+
+_TURN_S = 1.0
+_REST = 20.0
+"""Deletions take at most so small a part of the time."""
+_LEAST_REST_S = 5.0
+_AGAIN_S = 60.0
+_UNTIL_S = 24 * 3600.0
+_MOST_RUNS = 2_000
+_MOVED_FOR_S = 30.0
+"""By then every commit that was prepared before a move is in the store, or will not be."""
+
+Announce = Callable[[Sequence[RunRef], Sequence[RunRef]], Awaitable[None]]
+
+
+async def files_of_run_gone(run: int) -> None:
+    """The seam for what lies outside the point store: called with a run's number once nothing can
+    bring its rows back. Whatever only this run refers to may go."""
+
+
+class Sweeper:
+    """Looks once a second for something to do, and does a bounded part of it."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        points: PointStore,
+        mover: Mover,
+        announce: Announce,
+        owned: Mapping[int, int],
+        metrics: WorkerMetrics,
+        *,
+        until_s: float = _UNTIL_S,
+    ) -> None:
+        self._catalog = catalog
+        self._points = points
+        self._mover = mover
+        self._announce = announce
+        self._owned = owned
+        self._metrics = metrics
+        self._until_us = int(until_s * 1e6)
+        self._recorded: set[int] = set()
+        self._rest_until = 0.0
+        self._started: float | None = None
+        self._copied: set[int] = set()
+
+    async def watch(self) -> None:
+        """Turn until cancelled."""
+        while True:
+            await asyncio.sleep(_TURN_S)
+            if ELECTED not in self._owned:
+                self._metrics.unswept.set(0)
+                continue
+            try:
+                await self._finish_moves()
+                await self.turn()
+            except (PenstockError, OSError, TimeoutError) as error:
+                _LOG.warning("sweep_failed error=%s detail=%s", type(error).__name__, error)
+
+    async def turn(self) -> None:
+        """One look: at what is deleted, and whether the store has rows of it."""
+        graves = await self._catalog.unsettled_tombstones()
+        self._metrics.unswept.set(sum(not grave.swept_at for grave in graves))
+        await self._record(graves)
+        if time.monotonic() < self._rest_until or await self._is_deleting():
+            return
+        now = time.time_ns() // 1000
+        due = [grave for grave in graves if self._is_due(grave, now)][:_MOST_RUNS]
+        if not due:
+            return
+        for grave in due:
+            if grave.moved_to and not grave.swept_at and grave.run not in self._copied:
+                await self._mover.copy(grave.run, grave.moved_to)
+                self._copied.add(grave.run)
+        if await self._delete([grave.run for grave in due]):
+            return  # they are seen to be gone when the store is done with it
+        await self._note(due, now)
+
+    async def _note(self, swept: Sequence[Tombstone], now: int) -> None:
+        old = [grave for grave in swept if now >= grave.deleted_at + self._until_us]
+        young = [grave for grave in swept if now < grave.deleted_at + self._until_us]
+        for grave in old:
+            await files_of_run_gone(grave.run)
+        await self._catalog.note_swept([grave.number for grave in old], now, settled=True)
+        await self._catalog.note_swept([grave.number for grave in young], now, settled=False)
+        self._recorded -= {grave.run for grave in old}
+        self._copied -= {grave.run for grave in swept}
+
+    def _is_due(self, grave: Tombstone, now: int) -> bool:
+        """At first at once, then after twice the time each, and at the end."""
+        if not grave.swept_at:
+            return not grave.moved_to or now >= grave.deleted_at + _MOVED_FOR_S * 1e6
+        pause = max(_AGAIN_S * 1e6, grave.swept_at - grave.deleted_at)
+        return now >= min(grave.swept_at + pause, grave.deleted_at + self._until_us)
+
+    async def _record(self, graves: Sequence[Tombstone]) -> None:
+        """The store must know of deletions too: a catalog restored from an older copy asks it."""
+        new = [grave for grave in graves if grave.run not in self._recorded]
+        if new:
+            await record(
+                self._points,
+                [
+                    gone_name(
+                        each.run, each.project_number, each.ref.run, each.deleted_at, each.moved_to
+                    )
+                    for each in new
+                ],
+            )
+            self._recorded |= {grave.run for grave in new}
+
+    async def _delete(self, runs: Sequence[int]) -> bool:
+        """Have the store remove the rows of these runs; whether it had any."""
+        among = ", ".join(map(str, runs))  # integers of the catalog's own
+        found = 0
+        for table in SWEPT_TABLES:
+            fail("worker.sweep", table)
+            counted = await self._points.query(
+                f"SELECT count() AS n FROM {DATABASE}.{table} WHERE run IN ({among})"
+            )
+            rows = int(np.asarray(counted["n"])[0])
+            if rows:
+                await self._points.execute(
+                    f"ALTER TABLE {DATABASE}.{table} DELETE WHERE run IN ({among})"
+                    " SETTINGS mutations_sync = 0"
+                )
+                self._metrics.swept_rows.inc(rows)
+            found += rows
+        if found:
+            self._started = time.monotonic()
+        return found > 0
+
+    async def _is_deleting(self) -> bool:
+        """Whether the store is still at it; when it is done, it has a rest."""
+        found = await self._points.query(
+            "SELECT count() AS n FROM system.mutations WHERE database = {database:String}"
+            " AND NOT is_done AND latest_fail_reason = ''",
+            {"database": DATABASE},
+        )
+        if int(np.asarray(found["n"])[0]):
+            return True
+        if self._started is not None:
+            took_s = time.monotonic() - self._started
+            self._started = None
+            self._metrics.sweep_seconds.observe(took_s)
+            if took_s > _LEAST_REST_S / _REST + _TURN_S:
+                self._rest_until = time.monotonic() + max(_LEAST_REST_S, _REST * took_s)
+                return True
+        return False
+
+    async def _finish_moves(self) -> None:
+        for move in await self._catalog.moves():
+            row = move.run
+            await self._mover.copy(row.number, move.copy, to_project=move.project_number)
+            fail("worker.before_switch")
+            is_moved = await self._catalog.finish_move(row.number, time.time_ns() // 1000)
+            _LOG.info("run_moved run=%d copy=%d done=%s", row.number, move.copy, is_moved)
+            moved = (await self._catalog.run_rows([move.copy])).get(move.copy)
+            if moved is not None:
+                old = RunRef(row.entity, row.project, row.run)
+                await self._announce([old], [RunRef(moved.entity, moved.project, moved.run)])
