@@ -300,7 +300,10 @@ class Run:
         if progress.problem:
             name = f"{self.id} {progress.problem_code}"
             if name not in NOTICES.counts:
-                NOTICES.warn(name, f"{progress.problem}; data is kept and sent later")
+                what = "is kept and sent later"
+                if progress.problem_code == "deleted":
+                    what = "is kept on this machine, not sent"
+                NOTICES.warn(name, f"{progress.problem}; data {what}")
         for name, text in remarks(progress, folder):
             if f"{self.id} {name}" not in NOTICES.counts:
                 NOTICES.warn(f"{self.id} {name}", text)

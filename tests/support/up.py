@@ -42,6 +42,12 @@ class Up:
         body = json.dumps(payload).encode()
         return self._call(Request(f"{self.url}{path}", body, headers, method="POST"))
 
+    def send(self, method: str, path: str, payload: object = None) -> Any:
+        """The JSON answer to any other request with the API key."""
+        body = None if payload is None else json.dumps(payload).encode()
+        headers = {"Content-Type": "application/json"} if body else {}
+        return self._call(Request(f"{self.url}{path}", body, headers, method=method))
+
     def _call(self, request: Request) -> Any:
         request.add_header("Authorization", f"Bearer {self.api_key}")
         try:

@@ -145,7 +145,7 @@ class Sweeper:
         among = ", ".join(map(str, runs))  # integers of the catalog's own
         found = 0
         for table in SWEPT_TABLES:
-            fail("worker.sweep", table)
+            fail("worker.sweep")
             counted = await self._points.query(
                 f"SELECT count() AS n FROM {DATABASE}.{table} WHERE run IN ({among})"
             )

@@ -28,6 +28,8 @@ class Refusal(Enum):
     """The server has other bytes under its number: put it aside, the number is taken."""
     TAKEN = auto()
     """The server has its rows, or it has none: the number is taken, nothing is lost."""
+    GONE = auto()
+    """The run was deleted: put aside what is left of it, and send no more."""
     FINAL = auto()
     """Put it aside and void its number."""
     WAIT = auto()
@@ -37,6 +39,8 @@ class Refusal(Enum):
 def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
     if error.status == 401:
         return Refusal.KEY
+    if error.status == 410 and error.code == "deleted":
+        return Refusal.GONE
     if cut is None or error.code == "unknown_version":
         return Refusal.WAIT
     if error.status == 409:

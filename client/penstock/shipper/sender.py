@@ -82,6 +82,7 @@ class SpoolSender:
         self._poll_s = POLL_S
         self._paused_until = 0.0
         self._refused_key: str | None = None
+        self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
         self._report = Report(folder, self.meta.run, self.progress)
@@ -171,7 +172,7 @@ class SpoolSender:
             self._report.disk_failed(error)
             return DISK_RETRY_S
         self._paused_until = 0.0
-        if self._breaker.failures == 0:
+        if self._breaker.failures == 0 and not self._is_gone:
             self._report.well()
         return delay_s
 
@@ -181,13 +182,17 @@ class SpoolSender:
             self._cut_at = now
         progress = self.progress
         if progress.queued < self._log.last:
-            self._send(self._log.cuts[progress.queued + 1])
+            following = self._log.cuts[progress.queued + 1]
+            if self._is_gone:
+                self._put_aside(following)
+            else:
+                self._send(following)
             return 0.0
         if not progress.ended and (self._more or now >= self._cut_at):
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.heard < self._log.last and now >= self._poll_at:
+        if progress.heard < self._log.last and now >= self._poll_at and not self._is_gone:
             self._poll(now)
         if progress.ended and progress.heard >= self._log.last:
             progress.done = True
@@ -315,6 +320,8 @@ class SpoolSender:
         text = version_problem(error) if error.code == "unknown_version" else str(error)
         self._report.say(error.code, text)
         now = time.monotonic()
+        if refusal is Refusal.GONE:
+            return self._lose_run(error)
         if refusal is Refusal.KEY:
             self._refused_key = self.meta.api_key
             self._paused_until = now + KEY_RETRY_S
@@ -328,6 +335,23 @@ class SpoolSender:
         else:  # the data stays here until somebody looks
             self._paused_until = now + REFUSED_RETRY_S
         return self._paused_until - now
+
+    def _lose_run(self, error: Rejected) -> float:
+        """The run was deleted on the server: nothing is sent any more, and what the store did not
+        have is put aside as it is cut."""
+        if not self._is_gone:
+            log.error("%s: %s; what is still logged is kept here", self.meta.run, error)
+        self._is_gone = True
+        self.progress.queued = self.progress.committed
+        return 0.0
+
+    def _put_aside(self, cut: Cut) -> None:
+        """Keep a batch that nobody takes where a person finds it. Raises OSError."""
+        if cut.kind == "rows":
+            self._rejects.keep(cut.seq, self._builder.bytes_of(cut))
+            self.progress.rejected += 1
+        self._builder.forget()
+        self.progress.queued = self.progress.committed = self.progress.heard = cut.seq
 
     def _reject(self, cut: Cut, error: Rejected) -> float:
         """Put a refused batch aside and its number to rest."""

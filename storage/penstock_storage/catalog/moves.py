@@ -17,8 +17,8 @@ from penstock.errors import Rejected
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import find_projects, read_runs
-from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs, tombstones
-from penstock_storage.catalog.tombstones import bury_number, delete_runs, tables_of_runs
+from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs
+from penstock_storage.catalog.tombstones import bury_number, delete_runs, note_moved, tables_of_runs
 from penstock_storage.catalog.updates import next_ticks
 from penstock_storage.interface import Move
 
@@ -120,9 +120,7 @@ async def _switch(connection: AsyncConnection, number: int, copy: int, now: int)
     for table, rows_of_copy in reversed(owned):
         if rows_of_copy:
             await connection.execute(insert(table), rows_of_copy)
-    await connection.execute(
-        update(tombstones).where(tombstones.c.run == number).values(moved_to=copy)
-    )
+    await note_moved(connection, number, copy)
 
 
 async def _locked(connection: AsyncConnection, number: int) -> Row | None:

@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_entities
 from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
-from penstock_storage.catalog.tombstones import bury_number, delete_runs, raise_above_deleted
+from penstock_storage.catalog.tombstones import (
+    bury_number,
+    delete_runs,
+    note_moved,
+    raise_above_deleted,
+)
 from penstock_storage.catalog.updates import stamp_new_runs
 from penstock_storage.names import GONE, gone_name, is_of, lane_name
 
@@ -67,21 +72,29 @@ async def restore_names(
     _refuse_conflicts(
         [name for name in known if name[0] != GONE and not is_of(gone, name)] + living
     )
-    await _bury(connection, graves)
+    # First, as a later run may have the id of one that an older copy still has.
+    buried = await _delete_again(connection, graves)
     await _add(database, connection, living, now)
+    await _bury(connection, [name for name in graves if name not in buried])
     await raise_above_deleted(database, connection)
 
 
+async def _delete_again(connection: AsyncConnection, graves: Sequence[Name]) -> set[Name]:
+    """Delete what an older copy of the catalog still has; returns the names of what it had."""
+    found: set[Name] = set()
+    for name in graves:
+        at, moved_to, _ = name[3].split(":", 2)
+        if await delete_runs(connection, [name[1]], int(at)):
+            await note_moved(connection, name[1], int(moved_to))
+            found.add(name)
+    return found
+
+
 async def _bury(connection: AsyncConnection, graves: Sequence[Name]) -> None:
-    """Delete again what an older copy of the catalog still has."""
     for _, number, project, text in graves:
         at, moved_to, name = text.split(":", 2)
-        if not await delete_runs(connection, [number], int(at)):
-            await bury_number(connection, number, project, name, int(at))
-        if moved_to != "0":
-            await connection.execute(
-                update(tombstones).where(tombstones.c.run == number).values(moved_to=int(moved_to))
-            )
+        await bury_number(connection, number, project, name, int(at))
+        await note_moved(connection, number, int(moved_to))
 
 
 def _refuse_conflicts(names: Iterable[Name]) -> None:

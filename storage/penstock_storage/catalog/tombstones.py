@@ -26,6 +26,7 @@ __all__ = [
     "deleted_since",
     "gone_runs",
     "last_tombstone",
+    "note_moved",
     "note_swept",
     "raise_above_deleted",
     "read_tombstones",
@@ -101,6 +102,12 @@ async def bury_number(
     await lock_deletions(connection)
     row = {"run": number, "project": project, "name": name, "writers": [], "deleted_at": now}
     await connection.execute(tombstones.insert(), row)
+
+
+async def note_moved(connection: AsyncConnection, run: int, copy: int) -> None:
+    """This run is not deleted: it has another number in another project."""
+    moved = update(tombstones).where(tombstones.c.run == run).values(moved_to=copy)
+    await connection.execute(moved)
 
 
 async def raise_above_deleted(database: Database, connection: AsyncConnection) -> None:
