@@ -15,6 +15,7 @@ from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker
 
 from penstock.wire import Batch, Frame, encode_batch
+from penstock_storage.interface import RunRef
 from penstock_workers.sweeper import SWEPT_TABLES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -53,7 +54,14 @@ def batch(
     times = 1_700_000_000_000_000 + steps * 1_000_000
     frame = Frame(["loss", "acc"], steps.tobytes(), times.tobytes(), values.tobytes())
     records: list[dict[str, Any]] = [
-        {"t": "value", "key": "note", "step": first, "kind": "string", "json": f'"{run}"'},
+        {
+            "t": "value",
+            "key": "note",
+            "step": first,
+            "time": 5,
+            "kind": "string",
+            "json": f'"{run}"',
+        },
         {"t": "console", "line": seq, "stream": "stdout", "time": 5, "text": f"line {seq}"},
         {"t": "config", "update": {"lr": value}},
     ]
@@ -107,8 +115,6 @@ async def rows_of(stack: Stack, run: int) -> dict[str, int]:
 
 
 async def number_of(stack: Stack, project: str, run: str) -> int:
-    from penstock_storage.interface import RunRef
-
     ref = RunRef("local", project, run)
     return (await stack.catalog.numbers_of([ref]))[ref]
 
@@ -264,7 +270,7 @@ async def test_a_run_moves_with_every_point(stack: Stack) -> None:
     before = await sums(stack, "source", "m")
     old = await number_of(stack, "source", "m")
     status, found = await call(stack, "PATCH", "runs/local/source/m", {"project": "target"})
-    assert (status, found["project"], found["config"]) == (200, "target", {"lr": 3.0})
+    assert (status, found["project"], found["config"]) == (200, "target", {"lr": 1.0})
     assert await sums(stack, "target", "m") == before
     status, reply = await call(stack, "GET", "runs/local/source/m")
     assert (status, reply["error"]["code"]) == (410, "moved")
@@ -284,17 +290,20 @@ async def test_a_run_moves_with_every_point(stack: Stack) -> None:
 
 @pytest.mark.parametrize("place", ["move", "before_switch"])
 async def test_a_move_survives_its_worker(tmp_path: Path, faults: Path, place: str) -> None:
-    async with running_stack(tmp_path, workers=0) as stack:
-        async with kept_worker(stack, failpoints=faults) as kept:
-            await sent(stack, batch("source", "m", "wa", 1, state="finished"))
-            before = await sums(stack, "source", "m")
-            (faults / f"worker.{place}").write_text("kill\nkill")
-            status, found = await call(stack, "PATCH", "runs/local/source/m", {"project": "t"})
-            assert (status, found["project"]) == (200, "t")
-            assert await sums(stack, "t", "m") == before
-            assert len(kept.codes) == 2
+    async with (
+        running_stack(tmp_path, workers=0) as stack,
+        kept_worker(stack, failpoints=faults) as kept,
+    ):
+        await sent(stack, batch("source", "m", "wa", 1, state="finished"))
+        before = await sums(stack, "source", "m")
+        (faults / f"worker.{place}").write_text("kill\nkill")
+        status, found = await call(stack, "PATCH", "runs/local/source/m", {"project": "t"})
+        assert (status, found["project"]) == (200, "t")
+        assert await sums(stack, "t", "m") == before
+        assert len(kept.codes) == 2
 
 
+@pytest.mark.heavy
 async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_worker(
     tmp_path: Path, faults: Path
 ) -> None:
@@ -307,12 +316,12 @@ async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_
             assert (await stack.post(each))[0] == 202
         assert (await call(stack, "DELETE", "runs/local/q/a"))[0] == 200
         (faults / "worker.sweep").write_text("kill\nkill")
-        async with kept_worker(stack, failpoints=faults, sweep_until_s=4) as kept:
+        async with kept_worker(stack, failpoints=faults, sweep_until_s=30) as kept:
             await stack.drained(60)
 
             async def is_swept() -> bool:
-                found = await stack.catalog.unsettled_tombstones()
-                return bool(found and found[0].swept_at)
+                (grave,) = await stack.catalog.tombstones(0)
+                return grave.swept_at > 0
 
             await eventually(is_swept, 60)
             assert sum((await rows_of(stack, number)).values()) == 0
@@ -332,5 +341,5 @@ async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_
             assert sum((await rows_of(stack, number)).values()) == 0
             assert len(kept.codes) == 2
         assert await listed(stack, "q", 0) == ["b"]
-        status, mark = await call(stack, "GET", "writers/local/q/b/wb")
+        _, mark = await call(stack, "GET", "writers/local/q/b/wb")
         assert mark["committed"] == 1

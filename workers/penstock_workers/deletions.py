@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from penstock_storage.interface import Catalog, RunRef, Tombstone
 
-__all__ = ["Arrival", "Deletions"]
+__all__ = ["QUEUE_WRITER", "Arrival", "Deletions"]
+
+QUEUE_WRITER = "http-"
+"""How the writers of JSON rows are called, whose batches the queue numbers."""
 
 _MOST_RUNS = 200_000
 _MOST_MOVES = 100

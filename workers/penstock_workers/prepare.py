@@ -21,7 +21,7 @@ from penstock.wire import Batch, Limits, batch_digest, decode_batch, decompress
 from penstock_common.keys import split_writer_key
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
-from penstock_workers.deletions import Arrival
+from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.queue import CONFLICT, Entry, Settled, WriterMark
@@ -157,6 +157,8 @@ async def _placed(
             prepared.refused += 1
         elif ref == delivery.name[0]:
             kept.append(delivery)
+            if delivery.name[1].startswith(QUEUE_WRITER) and resolver.deletions.of(ref):
+                resolver.before.setdefault(delivery.name, delivery.entry.seq - 1)
         else:
             resolver.shards[ref] = delivery.entry.shard
             kept.append(replace(delivery, name=(ref, delivery.name[1])))

@@ -48,7 +48,8 @@ class Resolver:
     """What this worker knows of runs, keys, writers and their applied sets.
 
     `shards` has the shard whose owner writes to a run that was moved, by the name that it has now.
-    `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
+    `before` has the last number that batches of an earlier run had, where the queue numbers them by
+    the name of their run. `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
     `is_stale` asks the worker to forget it all before the next commit.
     """
 
@@ -65,6 +66,7 @@ class Resolver:
         self.table = SeriesTable()
         self.runs: dict[RunRef, RunRow] = {}
         self.shards: dict[RunRef, int] = {}
+        self.before: dict[WriterName, int] = {}
         self.writers: dict[WriterName, AppliedSet] = {}
         self._keys: dict[int, dict[str, int]] = {}
         self.late: list[tuple[Ints, Ints]] = []
@@ -208,15 +210,8 @@ class Resolver:
             ],
         )
         for name, (run, writer, *_) in zip(new, asked, strict=True):
-            before = self._before(name, batches[name][0])
-            low, gaps, dead = stored.get((run, writer), (before, [], []))
+            low, gaps, dead = stored.get((run, writer), (self.before.get(name, 0), [], []))
             self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
-
-    def _before(self, name: WriterName, first: Batch) -> int:
-        """The last number that another run's batches had: JSON rows are numbered by the name of
-        their run, whichever run it is."""
-        is_later = name[1].startswith("http-") and self.deletions.of(name[0])
-        return first.seq - 1 if is_later else 0
 
     async def _stored_marks(
         self, runs: list[int]
