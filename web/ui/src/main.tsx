@@ -12,6 +12,7 @@ import "./styles/toolbar.css";
 import "./styles/runs.css";
 import "./styles/charts.css";
 import "./styles/pages.css";
+import "./styles/edits.css";
 import "./styles/table.css";
 
 const RETRIES = 2;

@@ -34,6 +34,11 @@ export function onUnauthorized(listener: Listener): () => void {
   return () => unauthorized.delete(listener);
 }
 
+/** As if the server had asked for a login: what the visitor wants to do needs one. */
+export function askForLogin(): void {
+  for (const listener of unauthorized) listener();
+}
+
 interface ErrorBody {
   error?: { code?: string; message?: string; hint?: string };
 }
@@ -76,8 +81,17 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
 }
 
 export async function postJson<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  return sendJson("POST", path, body, signal);
+}
+
+export async function sendJson<T>(
+  method: string,
+  path: string,
+  body: unknown,
+  signal?: AbortSignal,
+): Promise<T> {
   const response = await request(path, {
-    method: "POST",
+    method,
     signal,
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify(body),

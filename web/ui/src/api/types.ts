@@ -12,6 +12,7 @@ export interface ProjectRef {
 export type Viewer = Schemas["Viewer"];
 export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];
+export type RunChanged = Partial<Schemas["RunChanged"]>;
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
 export type ChartsAsked = Schemas["ChartAsked"];

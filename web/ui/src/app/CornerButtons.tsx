@@ -57,7 +57,7 @@ export function ThemeButton() {
 export function LogOutButton() {
   const client = useQueryClient();
   const viewer = useQuery(viewerQuery);
-  if (!viewer.data?.login_required) return null;
+  if (!viewer.data?.login_required && !viewer.data?.may_write) return null;
   const leave = async () => {
     await logOut();
     // Asking who one is, without the cookie, brings the login back.

@@ -11,7 +11,7 @@ interface Props {
 /** Says what went wrong and what to do. */
 export function Problem({ error, onRetry, children }: Props) {
   // What is not there will not be there the next time either.
-  const isMissing = error instanceof ApiError && error.status === 404;
+  const isMissing = error instanceof ApiError && (error.status === 404 || error.status === 410);
   return (
     <div className="note" role="alert">
       <h2>{error instanceof Error ? error.message : "Something went wrong."}</h2>

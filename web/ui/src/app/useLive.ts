@@ -2,6 +2,7 @@
 
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
+import { forgetRuns } from "../api/edits";
 import { fieldsQuery, keysQuery, projectsQuery, runQuery, runsKey } from "../api/queries";
 import type { ProjectRef, Run, RunsPage } from "../api/types";
 import { Live } from "../state/live";
@@ -68,6 +69,10 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
       else askRuns();
       askKeys();
       askFields();
+    },
+    deleted(ids) {
+      for (const id of ids) seen.delete(id);
+      forgetRuns(client, ref, ids);
     },
     advanced(lastSteps) {
       if (isNew(Object.keys(lastSteps))) askNewRuns();

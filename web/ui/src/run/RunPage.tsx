@@ -2,6 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useRef, useState } from "react";
+import { ApiError } from "../api/http";
 import { keysQuery, runQuery } from "../api/queries";
 import type { ProjectRef, Run } from "../api/types";
 import { CornerButtons } from "../app/CornerButtons";
@@ -20,13 +21,15 @@ import { Tooltip } from "../charts/Tooltip";
 import { StateIcon } from "../runs/StateIcon";
 import { places, useView } from "../state/view";
 import { Facts } from "./Facts";
+import { RunActions } from "./RunActions";
 import { Tree } from "./Tree";
 
 export default function RunPage({ project, run }: { project: ProjectRef; run: string }) {
   const found = useQuery(runQuery(project, run));
   const page = useRunPageOf(project, found.data);
   useTitle(`${found.data?.name || run} · ${project.project}`);
-  if (found.error && !found.data) {
+  const isGone = found.error instanceof ApiError && found.error.status === 410;
+  if (found.error && (isGone || !found.data)) {
     return (
       <main>
         <Problem error={found.error} onRetry={() => void found.refetch()}>
@@ -70,7 +73,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
           <div className="sidebar-head">
             <BackLink project={project} />
           </div>
-          {run ? <About run={run} /> : <Loading />}
+          {run ? <About project={project} run={run} /> : <Loading />}
         </aside>
         <button
           type="button"
@@ -115,22 +118,24 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
   );
 }
 
-function About({ run }: { run: Run }) {
+function About({ project, run }: { project: ProjectRef; run: Run }) {
   const [search, setSearch] = useState("");
   return (
     <div className="about">
       <header className="about-head">
-        <h1 title={run.name ?? run.run}>{run.name || run.run}</h1>
-        <p className={`about-state is-${run.state}`}>
-          <StateIcon state={run.state} />
-          {run.state}
-          {run.tags?.map((tag) => (
-            <span key={tag} className="tag">
-              {tag}
-            </span>
-          ))}
-        </p>
-        {run.notes && <p className="about-notes">{run.notes}</p>}
+        <RunActions project={project} run={run}>
+          <h1 title={run.name ?? run.run}>{run.name || run.run}</h1>
+          <p className={`about-state is-${run.state}`}>
+            <StateIcon state={run.state} />
+            {run.state}
+            {run.tags?.map((tag) => (
+              <span key={tag} className="tag">
+                {tag}
+              </span>
+            ))}
+          </p>
+          {run.notes && <p className="about-notes">{run.notes}</p>}
+        </RunActions>
       </header>
       <Facts run={run} />
       <input

@@ -1,6 +1,8 @@
 /** Above the runs: their search, how many are drawn, sorting and grouping. */
 
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
+import { useMayWrite } from "../api/edits";
+import type { Run } from "../api/types";
 import { ArrowIcon, GroupIcon, UpDownIcon } from "../app/icons";
 import { Popover } from "../app/Popover";
 import { usePage } from "../app/page";
@@ -9,6 +11,7 @@ import { formatStep } from "../format";
 import { shortPath } from "../path";
 import { DEFAULT_MOST, firstRuns, MAX_DRAWN, MAX_GROUPED, NEWEST, onlyRuns } from "../state/url";
 import { useView, view } from "../state/view";
+import { DeleteRuns } from "./DeleteRuns";
 import { FieldMenu } from "./FieldMenu";
 
 export function RunSearch() {
@@ -37,7 +40,9 @@ export function RunsBar() {
 
 /** "20 of 1,234 drawn", and how many may be. */
 export function DrawnMenu() {
-  const { drawn, total, manner } = usePage();
+  const { project, drawn, total, manner } = usePage();
+  const mayWrite = useMayWrite(project);
+  const [deleting, setDeleting] = useState<readonly Run[] | null>(null);
   const selection = useView((shown) => shown.selection);
   const limit = manner.isGrouped ? MAX_GROUPED : MAX_DRAWN;
   const choices = [5, DEFAULT_MOST, 50, 100, MAX_DRAWN, MAX_GROUPED].filter((n) => n <= limit);
@@ -48,41 +53,60 @@ export function DrawnMenu() {
     </>
   );
   return (
-    <Popover
-      label={`${drawn.length} of ${shownTotal} drawn: how many runs are drawn`}
-      title="How many runs are drawn"
-      className="runs-count"
-      button={text}
-    >
-      {(close) => {
-        const item = (name: string, isOn: boolean, choose: () => void) => (
-          <MenuItem
-            key={name}
-            isOn={isOn}
-            onClick={() => {
-              choose();
-              close();
-            }}
-          >
-            {name}
-          </MenuItem>
-        );
-        return (
-          <ul>
-            {choices.map((most) =>
-              item(
-                `The first ${formatStep(most)}`,
-                !selection.only && selection.most === most && selection.hidden.size === 0,
-                () => view.select(firstRuns(most)),
-              ),
-            )}
-            {item("None", selection.only && selection.shown.size === 0, () =>
-              view.select(onlyRuns(selection, [])),
-            )}
-          </ul>
-        );
-      }}
-    </Popover>
+    <>
+      <Popover
+        label={`${drawn.length} of ${shownTotal} drawn: how many runs are drawn`}
+        title="How many runs are drawn"
+        className="runs-count"
+        button={text}
+      >
+        {(close) => {
+          const item = (name: string, isOn: boolean, choose: () => void) => (
+            <MenuItem
+              key={name}
+              isOn={isOn}
+              onClick={() => {
+                choose();
+                close();
+              }}
+            >
+              {name}
+            </MenuItem>
+          );
+          return (
+            <ul>
+              {choices.map((most) =>
+                item(
+                  `The first ${formatStep(most)}`,
+                  !selection.only && selection.most === most && selection.hidden.size === 0,
+                  () => view.select(firstRuns(most)),
+                ),
+              )}
+              {mayWrite && drawn.length > 0 && (
+                <li>
+                  <button
+                    type="button"
+                    className="menu-item is-danger"
+                    onClick={() => {
+                      setDeleting(drawn);
+                      close();
+                    }}
+                  >
+                    Delete the {formatStep(drawn.length)} drawn…
+                  </button>
+                </li>
+              )}
+              {item("None", selection.only && selection.shown.size === 0, () =>
+                view.select(onlyRuns(selection, [])),
+              )}
+            </ul>
+          );
+        }}
+      </Popover>
+      {deleting && (
+        <DeleteRuns project={project} runs={deleting} onClose={() => setDeleting(null)} />
+      )}
+    </>
   );
 }
 

@@ -17,6 +17,7 @@ export interface LiveEvent {
   n: number;
   runs?: Record<string, number>;
   changed?: string[];
+  deleted?: string[];
 }
 
 /** Revisions, apart from the connection so that they can be tested. */
@@ -52,6 +53,8 @@ export interface LiveListener {
   advanced(lastSteps: Record<string, number>): void;
   /** Runs changed or are new; null: anything may have. */
   changed(runs: string[] | null): void;
+  /** Runs are gone. */
+  deleted(runs: string[]): void;
 }
 
 export class Live {
@@ -119,6 +122,7 @@ export class Live {
   private take(event: LiveEvent): void {
     if (!this.revisions.take(event)) this.listener.changed(null);
     if (event.changed?.length) this.listener.changed(event.changed);
+    if (event.deleted?.length) this.listener.deleted(event.deleted);
     if (event.runs) this.listener.advanced(event.runs);
     this.nudge();
   }
