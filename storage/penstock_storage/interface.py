@@ -189,6 +189,8 @@ class Tombstone:
     """When the store was last seen without its rows; 0: not yet."""
     moved_to: int
     """The number that the run has now in another project; 0 if it was deleted."""
+    digests: tuple[str, ...] = ()
+    """SHA-256 of the contents of its files; other runs may have files of the same content."""
 
     def refuses(self, writer: str, started: int, received: int, *, is_live: bool) -> bool:
         """Whether a batch belongs to the run that is gone, not to a later one of the same id.

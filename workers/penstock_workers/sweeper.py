@@ -45,9 +45,9 @@ _MOVED_FOR_S = 30.0
 Announce = Callable[[Sequence[RunRef], Sequence[RunRef]], Awaitable[None]]
 
 
-async def files_of_run_gone(run: int) -> None:
-    """The seam for what lies outside the point store: called with a run's number once nothing can
-    bring its rows back. Whatever only this run refers to may go."""
+async def files_of_run_gone(run: int, digests: Sequence[str]) -> None:
+    """The seam for what lies outside the point store: called once nothing can bring a run back, with
+    its number and the SHA-256 digests of its files. Contents that nothing else refers to may go."""
 
 
 class Sweeper:
@@ -112,7 +112,7 @@ class Sweeper:
         old = [grave for grave in swept if now >= grave.deleted_at + self._until_us]
         young = [grave for grave in swept if now < grave.deleted_at + self._until_us]
         for grave in old:
-            await files_of_run_gone(grave.run)
+            await files_of_run_gone(grave.run, grave.digests)
         await self._catalog.note_swept([grave.number for grave in old], now, settled=True)
         await self._catalog.note_swept([grave.number for grave in young], now, settled=False)
         self._recorded -= {grave.run for grave in old}

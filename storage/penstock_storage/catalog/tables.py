@@ -206,6 +206,7 @@ tombstones = _table(
     Column("project", ForeignKey("projects.number"), nullable=False),
     Column("name", Text, nullable=False),
     Column("writers", Json, nullable=False),
+    Column("digests", Json, nullable=False, default=list, server_default="[]"),
     _time("deleted_at"),
     _zero("swept_at"),
     Column("settled", Boolean, nullable=False, default=False, server_default=false()),

@@ -15,7 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.lookups import chunks, find_projects
-from penstock_storage.catalog.tables import lanes, metadata, moves, projects, runs, tombstones
+from penstock_storage.catalog.tables import (
+    lanes,
+    metadata,
+    moves,
+    projects,
+    run_files,
+    runs,
+    tombstones,
+)
 from penstock_storage.catalog.updates import next_ticks
 from penstock_storage.interface import RunRef, Tombstone
 
@@ -60,6 +68,7 @@ async def delete_runs(
         return []
     ticks = await next_ticks(connection, {row["project"] for row in rows}, now)
     writers = await _writers(connection, [row["number"] for row in rows])
+    digests = await _digests(connection, [row["number"] for row in rows])
     for chunk in chunks([row["number"] for row in rows]):
         for table, column in tables_of_runs():
             await connection.execute(delete(table).where(table.c[column].in_(chunk)))
@@ -73,6 +82,7 @@ async def delete_runs(
                     "project": row["project"],
                     "name": row["run"],
                     "writers": sorted(writers.get(row["number"], ())),
+                    "digests": sorted(digests.get(row["number"], ())),
                     "deleted_at": now,
                     "tick": ticks[row["project"]],
                 }
@@ -106,7 +116,7 @@ async def bury_number(
 
 async def note_moved(connection: AsyncConnection, run: int, copy: int) -> None:
     """This run is not deleted: it has another number in another project."""
-    moved = update(tombstones).where(tombstones.c.run == run).values(moved_to=copy)
+    moved = update(tombstones).where(tombstones.c.run == run).values(moved_to=copy, digests=[])
     await connection.execute(moved)
 
 
@@ -197,6 +207,15 @@ async def _writers(connection: AsyncConnection, numbers: Sequence[int]) -> dict[
     return found
 
 
+async def _digests(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for chunk in chunks(numbers):
+        query = select(run_files.c.run, run_files.c.sha256).where(run_files.c.run.in_(chunk))
+        for run, digest in await connection.execute(query):
+            found.setdefault(run, set()).add(digest)
+    return found
+
+
 async def _read(connection: AsyncConnection, query: Select[Any]) -> list[Tombstone]:
     rows = (await connection.execute(query.order_by(None).order_by(tombstones.c.number))).mappings()
     return [
@@ -209,6 +228,7 @@ async def _read(connection: AsyncConnection, query: Select[Any]) -> list[Tombsto
             deleted_at=row["deleted_at"],
             swept_at=row["swept_at"],
             moved_to=row["moved_to"],
+            digests=tuple(row["digests"]),
         )
         for row in rows
     ]

@@ -58,6 +58,9 @@ class RunMutations(Node):
         ref = await self._ref(input)
         existed = await asking.parts.catalog.run(ref)
         begins = input.get("host") is not None
+        if existed is None and not begins and await asking.parts.catalog.tombstones_of([ref]):
+            # A client that logs on to a run that was deleted must not bring it back.
+            raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
         now = time.time_ns() // 1000
         rows = await asking.parts.catalog.ensure_runs([ref])
         given = await self._completed(rows[ref], input)

@@ -93,7 +93,7 @@ class StreamHandler:
         parts.status.check()
         large = request.clone(client_max_size=MOST_BODY_BYTES)
         async with self._bodies.body(large) as body:
-            row = (await parts.catalog.ensure_runs([ref]))[ref]
+            row = await self._run(ref)
             now = time.time_ns() // 1000
             candidates = await self._candidates(row, client, now)
             asked = Request(ref, candidates, now, is_shared=bool(client))

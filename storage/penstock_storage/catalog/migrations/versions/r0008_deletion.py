@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("project", _NUMBER, sa.ForeignKey("projects.number"), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("writers", sa.Text(), nullable=False),
+        sa.Column("digests", sa.Text(), nullable=False, server_default="[]"),
         sa.Column("deleted_at", sa.BigInteger(), nullable=False),
         _column("swept_at"),
         sa.Column("settled", sa.Boolean(), nullable=False, server_default=sa.false()),

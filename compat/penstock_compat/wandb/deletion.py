@@ -1,0 +1,52 @@
+"""Deleting runs, and what a client is told that still logs to one.
+
+`run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})`, where `id` is the
+run's opaque id; there is no mutation for several runs, none that moves a run, and none that deletes
+or renames a project (registries have their own).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.runs.mutations import find_run
+from penstock_storage.interface import Catalog, RunRef
+from penstock_storage.removal import Removal
+
+__all__ = ["DeletionMutations", "is_deleted", "refuse_deleted"]
+
+
+class DeletionMutations(Node):
+    """Root fields that delete."""
+
+    asking: Asking
+
+    @field
+    async def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Delete a run for good. What artifacts it logged stays, whatever `deleteArtifacts` says."""
+        row = await find_run(self.asking, str(input.get("id") or ""))
+        parts = self.asking.parts
+        await Removal(parts.catalog, parts.redis, parts.keys).delete_runs([row.number])
+        return {
+            "__typename": "DeleteRunPayload",
+            "clientMutationId": input.get("clientMutationId"),
+            "success": True,
+        }
+
+
+async def is_deleted(catalog: Catalog, ref: RunRef) -> bool:
+    """Whether a run of this name was deleted or moved, and there is no later one. To be asked only
+    of a run that is not there: it costs a look into the catalog."""
+    return bool(await catalog.tombstones_of([ref])) and not await catalog.numbers_of([ref])
+
+
+async def refuse_deleted(catalog: Catalog, ref: RunRef) -> None:
+    """Raises `Rejected` (410) for a run that was deleted: its client then gives it up, and its script
+    goes on."""
+    if await is_deleted(catalog, ref):
+        raise Rejected(
+            f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code="deleted", status=410
+        )
