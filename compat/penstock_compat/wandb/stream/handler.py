@@ -44,6 +44,8 @@ MOST_BODY_BYTES = 64 * 2**20
 _IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
+_LOOKS = 20
+"""How often a run whose lines are not stored yet is looked for: it may have been deleted."""
 _CLIENT = "X-Wandb-Async-Client-Id"
 
 
@@ -104,6 +106,25 @@ class StreamHandler:
             await self._store(ref, translated)
         return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
 
+    async def _run(self, ref: RunRef) -> RunRow:
+        """The run, made if it was never there. Raises `Rejected` (410) if it was deleted."""
+        row = await self._parts.catalog.run(ref)
+        if row is None:
+            await refuse_deleted(self._parts.catalog, ref)
+            row = (await self._parts.catalog.ensure_runs([ref]))[ref]
+        return row
+
+    async def _wait(self, ref: RunRef, last: list[tuple[WriterName, int]]) -> set[int]:
+        """Until these are stored, or the run is deleted meanwhile; returns the numbers that are dead."""
+        for _ in range(_LOOKS - 1):
+            try:
+                return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
+            except Transient as error:
+                if error.code != "not_committed":
+                    raise
+                await refuse_deleted(self._parts.catalog, ref)
+        return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
+
     async def _candidates(self, row: RunRow, client: str, now: int) -> list[Candidate]:
         """The client's generations; its run is noted as alive."""
         streams = self._parts.streams
@@ -133,7 +154,7 @@ class StreamHandler:
             self._parts.metrics.batches.labels("queued").inc()
         self._parts.metrics.points.inc(made.points)
         last = [(WriterName(*ref, writer), number) for writer, number, _ in made.batches]
-        if dead := await self._commits.wait(last, _COMMIT_TIMEOUT_S):
+        if dead := await self._wait(ref, last):
             # They wait in the dead letters for somebody to look: the client could only repeat them.
             _LOG.error("lines_dead run=%s numbers=%s", "/".join(ref), sorted(dead))
         if translated.missing or made.refused:
