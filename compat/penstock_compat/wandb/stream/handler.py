@@ -18,6 +18,7 @@ from penstock.wire import Limits, check_name
 from penstock_common.http import json_response
 from penstock_common.keys import run_path, shard_of
 from penstock_compat.wandb.asking import authenticate
+from penstock_compat.wandb.deletion import refuse_deleted
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.runs.mutations import STOP
