@@ -94,6 +94,18 @@ def _add_client_commands(subparsers: Any) -> None:
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
     _add_export(subparsers)
+    _add_edits(subparsers)
+
+
+def _add_edits(subparsers: Any) -> None:
+    delete = subparsers.add_parser("delete", help="delete runs on the server, for good")
+    delete.add_argument("places", nargs="+", metavar="[ENTITY/]PROJECT/RUN")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.set_defaults(run=_delete)
+    move = subparsers.add_parser("move", help="move a run that has ended into another project")
+    move.add_argument("place", metavar="[ENTITY/]PROJECT/RUN")
+    move.add_argument("project", metavar="PROJECT")
+    move.set_defaults(run=_move)
 
 
 def _add_verify(subparsers: Any) -> None:
@@ -225,6 +237,18 @@ def _export(arguments: argparse.Namespace) -> int:
         options["keys"] = arguments.keys
     run_export(arguments.place, arguments.to, options, lambda text: print(text, file=sys.stderr))
     return 0
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    from penstock.edits import delete_runs
+
+    return delete_runs(arguments.places, print, is_sure=arguments.yes)
+
+
+def _move(arguments: argparse.Namespace) -> int:
+    from penstock.edits import move_run
+
+    return move_run(arguments.place, arguments.project, print)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
