@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
+from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
@@ -38,7 +39,8 @@ _REST = 20.0
 _LEAST_REST_S = 5.0
 _AGAIN_S = 60.0
 _UNTIL_S = 24 * 3600.0
-_MOST_RUNS = 2_000
+_MOST_RUNS = 20_000
+_FAR_US = 3_600_000_000
 _MOVED_FOR_S = 30.0
 """By then every commit that was prepared before a move is in the store, or will not be."""
 
@@ -71,7 +73,9 @@ class Sweeper:
         self._owned = owned
         self._metrics = metrics
         self._until_us = int(until_s * 1e6)
-        self._recorded: set[int] = set()
+        self._recorded: int | None = None
+        self._seen = -1
+        self._next_due = 0.0
         self._rest_until = 0.0
         self._started: float | None = None
         self._copied: set[int] = set()
@@ -86,27 +90,36 @@ class Sweeper:
             try:
                 await self._finish_moves()
                 await self.turn()
-            except (PenstockError, OSError, TimeoutError) as error:
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("sweep_failed error=%s detail=%s", type(error).__name__, error)
 
     async def turn(self) -> None:
         """One look: at what is deleted, and whether the store has rows of it."""
-        graves = await self._catalog.unsettled_tombstones()
-        self._metrics.unswept.set(sum(not grave.swept_at for grave in graves))
-        await self._record(graves)
+        last = await self._catalog.last_tombstone()
+        if last != self._recorded:
+            await self._record(last)
         if time.monotonic() < self._rest_until or await self._is_deleting():
             return
         now = time.time_ns() // 1000
-        due = [grave for grave in graves if self._is_due(grave, now)][:_MOST_RUNS]
-        if not due:
+        if last == self._seen and now < self._next_due:
             return
+        graves = await self._catalog.unsettled_tombstones()
+        self._metrics.unswept.set(sum(not grave.swept_at for grave in graves))
+        due = [grave for grave in graves if now >= self._due_at(grave)][:_MOST_RUNS]
+        if due:
+            await self._sweep(due, now)
+        else:
+            self._seen = last
+            self._next_due = min(map(self._due_at, graves), default=now + _FAR_US)
+
+    async def _sweep(self, due: Sequence[Tombstone], now: int) -> None:
         for grave in due:
             if grave.moved_to and not grave.swept_at and grave.run not in self._copied:
                 await self._mover.copy(grave.run, grave.moved_to)
                 self._copied.add(grave.run)
-        if await self._delete([grave.run for grave in due]):
-            return  # they are seen to be gone when the store is done with it
-        await self._note(due, now)
+        if not await self._delete([grave.run for grave in due]):
+            # Else they are seen to be gone when the store is done with it.
+            await self._note(due, now)
 
     async def _note(self, swept: Sequence[Tombstone], now: int) -> None:
         old = [grave for grave in swept if now >= grave.deleted_at + self._until_us]
@@ -115,30 +128,32 @@ class Sweeper:
             await files_of_run_gone(grave.run, grave.digests)
         await self._catalog.note_swept([grave.number for grave in old], now, settled=True)
         await self._catalog.note_swept([grave.number for grave in young], now, settled=False)
-        self._recorded -= {grave.run for grave in old}
         self._copied -= {grave.run for grave in swept}
 
-    def _is_due(self, grave: Tombstone, now: int) -> bool:
-        """At first at once, then after twice the time each, and at the end."""
+    def _due_at(self, grave: Tombstone) -> float:
+        """When to look next (µs): at first at once, then after twice the time each, and at the end."""
         if not grave.swept_at:
-            return not grave.moved_to or now >= grave.deleted_at + _MOVED_FOR_S * 1e6
+            return grave.deleted_at + (_MOVED_FOR_S * 1e6 if grave.moved_to else 0)
         pause = max(_AGAIN_S * 1e6, grave.swept_at - grave.deleted_at)
-        return now >= min(grave.swept_at + pause, grave.deleted_at + self._until_us)
+        return min(grave.swept_at + pause, grave.deleted_at + self._until_us)
 
-    async def _record(self, graves: Sequence[Tombstone]) -> None:
+    async def _record(self, last: int) -> None:
         """The store must know of deletions too: a catalog restored from an older copy asks it."""
-        new = [grave for grave in graves if grave.run not in self._recorded]
-        if new:
-            await record(
-                self._points,
-                [
-                    gone_name(
-                        each.run, each.project_number, each.ref.run, each.deleted_at, each.moved_to
-                    )
-                    for each in new
-                ],
-            )
-            self._recorded |= {grave.run for grave in new}
+        if self._recorded is None:
+            new = await self._catalog.unsettled_tombstones()
+        else:
+            new = await self._catalog.tombstones(self._recorded)
+            last = new[-1].number if new else last
+        await record(
+            self._points,
+            [
+                gone_name(
+                    each.run, each.project_number, each.ref.run, each.deleted_at, each.moved_to
+                )
+                for each in new
+            ],
+        )
+        self._recorded = last
 
     async def _delete(self, runs: Sequence[int]) -> bool:
         """Have the store remove the rows of these runs; whether it had any."""
@@ -165,7 +180,7 @@ class Sweeper:
         """Whether the store is still at it; when it is done, it has a rest."""
         found = await self._points.query(
             "SELECT count() AS n FROM system.mutations WHERE database = {database:String}"
-            " AND NOT is_done AND latest_fail_reason = ''",
+            " AND NOT is_done",
             {"database": DATABASE},
         )
         if int(np.asarray(found["n"])[0]):

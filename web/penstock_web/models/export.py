@@ -63,12 +63,12 @@ _FILE = (
 OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "A run's rows as a file",
-        answers={200: _FILE, 204: None}, query=ExportQuery, errors=(400, 401, 404, 413), needs_key=False,
+        answers={200: _FILE, 204: None}, query=ExportQuery, errors=(400, 401, 404, 410, 413), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",
         "How to fetch a run's rows part by part",
-        answers={200: ExportParts}, query=PartsQuery, needs_key=False,
+        answers={200: ExportParts}, query=PartsQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
     Operation(
         "GET", "/v1/projects/{entity}/{project}/export", "export",

@@ -37,6 +37,6 @@ OPERATIONS = [
         answers={
             200: Raw("application/x-ndjson", "One JSON object a line and step, in step order.")
         },
-        query=RowsQuery, needs_key=False,
+        query=RowsQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
 ]  # fmt: skip

@@ -86,7 +86,7 @@ OPERATIONS = [
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/keys", "runs", "Keys of one run",
-        answers={200: RunKeys}, query=NamesQuery, needs_key=False,
+        answers={200: RunKeys}, query=NamesQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
     Operation(
         "GET", "/v1/projects/{entity}/{project}/fields", "runs",

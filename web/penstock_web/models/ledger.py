@@ -83,11 +83,11 @@ OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/ledger", "ledger",
         "What the store holds of each writer of a run",
-        answers={200: Ledger}, errors=(401, 404), needs_key=False,
+        answers={200: Ledger}, errors=(401, 404, 410), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/ledger/{writer}", "ledger",
         "A writer's batches, or its keys, as the store holds them, page by page",
-        answers={200: LedgerPage}, query=LedgerPageQuery, needs_key=False,
+        answers={200: LedgerPage}, query=LedgerPageQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
 ]  # fmt: skip

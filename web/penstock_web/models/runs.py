@@ -95,6 +95,6 @@ OPERATIONS = [
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "One run",
-        answers={200: Run}, errors=(401, 404), needs_key=False,
+        answers={200: Run}, errors=(401, 404, 410), needs_key=False,
     ),
 ]  # fmt: skip
