@@ -206,7 +206,7 @@ async def test_the_rows_of_a_deleted_run_leave_the_store(stack: Stack) -> None:
     async def is_swept() -> bool:
         return sum((await rows_of(stack, gone)).values()) == 0
 
-    await eventually(is_swept, 30)
+    await eventually(is_swept, 60)
     assert await rows_of(stack, stays) == before
 
 

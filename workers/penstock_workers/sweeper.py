@@ -34,9 +34,8 @@ SWEPT_TABLES = (
 """Everything that has rows of runs, but `names`: numbers stay known for ever."""
 
 _TURN_S = 1.0
-_REST = 20.0
-"""Deletions take at most so small a part of the time."""
-_LEAST_REST_S = 5.0
+_LONG_S, _REST = 10.0, 20.0
+"""Deletions that take so long take at most so small a part of the time."""
 _AGAIN_S = 60.0
 _UNTIL_S = 24 * 3600.0
 _MOST_RUNS = 20_000
@@ -189,8 +188,8 @@ class Sweeper:
             took_s = time.monotonic() - self._started
             self._started = None
             self._metrics.sweep_seconds.observe(took_s)
-            if took_s > _LEAST_REST_S / _REST + _TURN_S:
-                self._rest_until = time.monotonic() + max(_LEAST_REST_S, _REST * took_s)
+            if took_s > _LONG_S:
+                self._rest_until = time.monotonic() + _REST * took_s
                 return True
         return False
 
