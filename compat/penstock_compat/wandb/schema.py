@@ -24,7 +24,12 @@ class Query(ViewerQueries, ProjectQueries, ChartQueries):
 
 
 class Mutation(
-    ProjectMutations, RunMutations, RewindMutations, AlertMutations, ChartMutations, DeletionMutations
+    ProjectMutations,
+    RunMutations,
+    RewindMutations,
+    AlertMutations,
+    ChartMutations,
+    DeletionMutations,
 ):
     """The root of mutations."""
 

@@ -334,7 +334,7 @@ class SqlCatalog:
 
 
 def _select_projects() -> Select[Any]:
-    """Rows for `ProjectRow`."""
+    """Rows for `ProjectRow`, of projects that were not deleted."""
     projects, runs = tables.projects, tables.runs
     count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
     return select(
@@ -344,4 +344,4 @@ def _select_projects() -> Select[Any]:
         count.label("runs"),
         projects.c.created_at,
         projects.c.updated_at,
-    )
+    ).where(projects.c.deleted_at == 0)
