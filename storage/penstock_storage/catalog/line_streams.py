@@ -37,13 +37,13 @@ line_streams = Table(
     Column("client", Text, primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("rank", Integer, nullable=False),
-    Column("history", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("events", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("console", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("posted_at", BigInteger, nullable=False, default=-1, server_default="-1"),
-    Column("last_seq", BigInteger, nullable=False, default=0, server_default="0"),
-    Column("tail", Json, nullable=False, default=dict, server_default="{}"),
-    Column("events_tail", Json, nullable=False, default=dict, server_default="{}"),
+    Column("history", BigInteger, nullable=False, default=0),
+    Column("events", BigInteger, nullable=False, default=0),
+    Column("console", BigInteger, nullable=False, default=0),
+    Column("posted_at", BigInteger, nullable=False, default=-1),
+    Column("last_seq", BigInteger, nullable=False, default=0),
+    Column("tail", Json, nullable=False, default=dict),
+    Column("events_tail", Json, nullable=False, default=dict),
 )
 
 

@@ -26,6 +26,10 @@ class Changes:
     def __init__(self) -> None:
         self.rows: list[RunText] = []
         self.asked: list[tuple[int, int]] = []
+        self.deleted_at = -1
+
+    async def deleted_since(self, project: int, tick: int) -> int | None:
+        return self.deleted_at if self.deleted_at > tick >= 0 else None
 
     async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         self.asked.append((project, tick))
@@ -45,6 +49,20 @@ async def test_only_what_changed_is_read() -> None:
         async with runs.table(7) as table:
             assert len(table) == 4
     assert changes.asked == [(7, -1), (7, 5), (7, 6)]
+
+
+async def test_a_table_forgets_what_was_deleted_and_is_read_once_more() -> None:
+    changes: Any = Changes()
+    changes.rows = [run_text(1, 3), run_text(2, 5)]
+    runs = RunIndex(changes)
+    async with runs.table(7):
+        pass
+    del changes.rows[1]
+    changes.deleted_at = 6
+    for _ in range(2):
+        async with runs.table(7) as table:
+            assert table.numbers.tolist() == [1]
+    assert changes.asked == [(7, -1), (7, -1), (7, 6)]
 
 
 async def test_tables_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
