@@ -1,0 +1,100 @@
+"""How the runs of trials are doing, read from the catalog and the point store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.schema import DATABASE
+from penstock_storage.series import int_list, select
+from penstock_storage.summaries import read_summaries
+
+__all__ = ["StoredMetrics"]
+
+_MOST_POINTS = 50_000
+
+
+class StoredMetrics:
+    """`penstock_sweeps.metrics.TrialMetrics` over the stores."""
+
+    def __init__(self, catalog: Catalog, store: PointStore) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    async def values(
+        self, project: int, runs: Sequence[int], metric: str, goal: str
+    ) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for number, row in (await self._catalog.run_rows(runs)).items():
+            value = _stated(row.summary, metric, goal)
+            if value is not None:
+                found[number] = value
+        left = [run for run in runs if run not in found]
+        key = (await self._catalog.key_numbers(project, [metric])).get(metric)
+        if key is None or not left:
+            return found
+        lanes = await self._catalog.lanes(left)
+        summaries = await read_summaries(
+            self._store, left, lanes, {key: metric}, scalars_only=True, keys=[key]
+        )
+        for run, summary in summaries.items():
+            value = _number(summary.values.get(metric))
+            if value is not None:
+                found[run] = value
+        return found
+
+    async def curves(
+        self, project: int, runs: Sequence[int], metric: str, most: int
+    ) -> dict[int, list[float]]:
+        key = (await self._catalog.key_numbers(project, [metric])).get(metric)
+        if key is None or not runs:
+            return {}
+        # Of several lanes the lowest rank's latest counts, as in a run's summary.
+        lanes = await self._catalog.lanes(runs)
+        order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+        places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
+        columns = await select(
+            self._store,
+            f"SELECT run, lane, step, argMax(p.v, p.seq) AS value FROM {DATABASE}.points AS p"
+            f" WHERE key = {int(key)} AND run IN ({int_list(runs)}) GROUP BY run, lane, step"
+            f" ORDER BY run, step LIMIT {min(int(most), _MOST_POINTS)} BY run, lane",
+        )
+        if not columns:
+            return {}
+        names = ("run", "lane", "step", "value")
+        rows = zip(*(np.asarray(columns[name]).tolist() for name in names), strict=True)
+        steps: dict[int, dict[int, tuple[int, float]]] = {}
+        for run, lane, step, value in rows:
+            place = places.get((run, lane), len(places))
+            known = steps.setdefault(run, {}).get(step)
+            if math.isfinite(value) and (known is None or place < known[0]):
+                steps[run][step] = (place, value)
+        return {
+            run: [value for _, (_, value) in sorted(of_run.items())][:most]
+            for run, of_run in steps.items()
+            if of_run
+        }
+
+
+def _stated(summary: Mapping[str, Any], metric: str, goal: str) -> float | None:
+    """The metric in a summary that was set explicitly: by its name, or nested, or as an object of
+    the kinds that `define_metric` asked for."""
+    found: Any = summary.get(metric)
+    if found is None and "." in metric:
+        found = summary
+        for part in metric.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+    if isinstance(found, Mapping):
+        kinds = ("max" if goal == "maximize" else "min", "best", "last", "mean")
+        found = next((found[kind] for kind in kinds if kind in found), None)
+    return _number(found)
+
+
+def _number(found: Any) -> float | None:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return float(found) if math.isfinite(found) else None
