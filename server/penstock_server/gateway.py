@@ -45,9 +45,11 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
 from penstock_server.health import Health
+from penstock_server.sweeps import build_engine, sweep_parts
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.connect import open_catalog, open_points
+from penstock_sweeps.routes import add_routes as add_sweep_routes
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.parts import WebParts
@@ -120,6 +122,8 @@ async def build(
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
+        engine = build_engine(settings, catalog, read)
+        sweeps = sweep_parts(engine, read, bodies)
         wandb = WandbParts(
             store=points,
             catalog=catalog,
@@ -136,6 +140,7 @@ async def build(
             streams=LineStreams(catalog.database),
             names=names,
             finder=finder,
+            sweeps=engine,
             secret=settings.secret,
             root_path=settings.root_path,
         )
@@ -170,6 +175,7 @@ async def build(
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
                 feeds.append(app[LIVE_FEED])
+            add_sweep_routes(app, sweeps)
             if settings.serves in ("all", "write"):
                 add_wandb_routes(app, wandb, wandb_metrics)
             return app
@@ -191,6 +197,7 @@ async def build(
             yield app, metrics
         finally:
             watch.cancel()
+            await engine.close()
             await asyncio.gather(watch, return_exceptions=True)
     finally:
         pipe.close()

@@ -6,16 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from penstock_storage.first_values import read_first_values
 from penstock_storage.interface import Catalog, PointStore
-from penstock_storage.schema import DATABASE
-from penstock_storage.series import int_list, select
 from penstock_storage.summaries import read_summaries
 
 __all__ = ["StoredMetrics"]
-
-_MOST_POINTS = 50_000
 
 
 class StoredMetrics:
@@ -53,31 +48,9 @@ class StoredMetrics:
         key = (await self._catalog.key_numbers(project, [metric])).get(metric)
         if key is None or not runs:
             return {}
-        # Of several lanes the lowest rank's latest counts, as in a run's summary.
-        lanes = await self._catalog.lanes(runs)
-        order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
-        places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
-        columns = await select(
-            self._store,
-            f"SELECT run, lane, step, argMax(p.v, p.seq) AS value FROM {DATABASE}.points AS p"
-            f" WHERE key = {int(key)} AND run IN ({int_list(runs)}) GROUP BY run, lane, step"
-            f" ORDER BY run, step LIMIT {min(int(most), _MOST_POINTS)} BY run, lane",
+        return await read_first_values(
+            self._store, runs, await self._catalog.lanes(runs), key, most
         )
-        if not columns:
-            return {}
-        names = ("run", "lane", "step", "value")
-        rows = zip(*(np.asarray(columns[name]).tolist() for name in names), strict=True)
-        steps: dict[int, dict[int, tuple[int, float]]] = {}
-        for run, lane, step, value in rows:
-            place = places.get((run, lane), len(places))
-            known = steps.setdefault(run, {}).get(step)
-            if math.isfinite(value) and (known is None or place < known[0]):
-                steps[run][step] = (place, value)
-        return {
-            run: [value for _, (_, value) in sorted(of_run.items())][:most]
-            for run, of_run in steps.items()
-            if of_run
-        }
 
 
 def _stated(summary: Mapping[str, Any], metric: str, goal: str) -> float | None:

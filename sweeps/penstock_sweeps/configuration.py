@@ -29,7 +29,7 @@ _KNOWN = frozenset(
 )  # fmt: skip
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML in which 1e-4 is a number, as everybody means it."""
 
 

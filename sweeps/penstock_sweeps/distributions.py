@@ -32,7 +32,13 @@ _HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
 _MOST_VALUES = 1_000_000
 _EDGE = 2.0**-53
 _NORMAL = NormalDist()
-_RANGES = ("uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values")
+_RANGES = (
+    "uniform",
+    "log_uniform",
+    "log_uniform_values",
+    "inv_log_uniform",
+    "inv_log_uniform_values",
+)
 
 
 def bad_sweep(message: str) -> NoReturn:
@@ -93,6 +99,10 @@ class _Reader:
                 return self._choice()
             case "int_uniform":
                 return self._whole_numbers()
+            case _:
+                return self._spread(kind)
+
+    def _spread(self, kind: str) -> Spread:
         quantised = kind.startswith("q_")
         plain = kind.removeprefix("q_")
         if plain in _RANGES:

@@ -138,9 +138,7 @@ class SweepEngine:
         """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
         known, `Transient` while the catalog cannot be reached: then nothing has changed."""
         configuration = read_configuration(sweep.source)
-        beat = Beat(
-            agent.agent, frozenset(alive), frozenset(ended), wants, _now(), self._lease_us
-        )
+        beat = Beat(agent.agent, frozenset(alive), frozenset(ended), wants, _now(), self._lease_us)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):

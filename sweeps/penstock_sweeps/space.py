@@ -117,7 +117,9 @@ def _read(entries: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[Paramet
         here = (*path, str(key))
         name = ".".join(here)
         if not isinstance(entry, Mapping):
-            bad_sweep(f"parameter {name}: it must be an object, as in `{key}: {{value: {entry!r}}}`")
+            bad_sweep(
+                f"parameter {name}: it must be an object, as in `{key}: {{value: {entry!r}}}`"
+            )
         nested = entry.get("parameters")
         if isinstance(nested, Mapping) and not KEYS & set(entry):
             if not nested:

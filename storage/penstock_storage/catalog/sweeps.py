@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Select, case, func, insert, select, update
+from sqlalchemy import CursorResult, Select, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
@@ -72,7 +72,7 @@ class Sweeps:
                 "heartbeat_at": 0,
             }
             made = await connection.execute(insert(sweeps).values(row))
-            return await _sweep(connection, made.inserted_primary_key[0])
+            return await _sweep(connection, _key(made))
 
     async def change(
         self,
@@ -136,7 +136,7 @@ class Sweeps:
         return found
 
     async def add_agent(self, sweep: int, agent: str, host: str, now: int) -> AgentRow:
-        row = {
+        row: dict[str, Any] = {
             "agent": agent,
             "sweep": sweep,
             "host": host.replace("\0", ""),
@@ -145,7 +145,7 @@ class Sweeps:
         }
         async with self._database.writing() as connection:
             made = await connection.execute(insert(agents).values(row))
-        return AgentRow(number=made.inserted_primary_key[0], **row)  # type: ignore[arg-type]
+        return AgentRow(_key(made), agent, sweep, row["host"], now, now)
 
     async def agent(self, agent: str) -> AgentRow | None:
         async with self._database.reading() as connection:
@@ -213,6 +213,12 @@ class Sweeps:
         return None if row is None else SweepRow(**row)
 
 
+def _key(made: CursorResult[Any]) -> int:
+    """The number of the row that was inserted."""
+    assert made.inserted_primary_key is not None  # noqa: S101
+    return int(made.inserted_primary_key[0])
+
+
 async def _sweep(connection: AsyncConnection, number: int) -> SweepRow:
     query = _select_sweeps.where(sweeps.c.number == number)
     return SweepRow(**(await connection.execute(query)).mappings().one())
@@ -250,4 +256,6 @@ def _lesson(sweep: int, lesson: Lesson, now: int) -> Any:
             values["state"] = "settled"
         case "running":
             values["state"] = case((trials.c.state == "given", "running"), else_=trials.c.state)
+        case _:
+            pass
     return statement.values(**values)

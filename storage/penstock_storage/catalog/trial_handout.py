@@ -200,7 +200,7 @@ class _Desk:
             .where(trials.c.sweep == self._sweep, trials.c.state.in_(OPEN))
             .group_by(trials.c.state)
         )
-        open_ = {state: count for state, count in await self._connection.execute(query)}
+        open_ = {row[0]: row[1] for row in await self._connection.execute(query)}
         if not open_:
             self._state = "FINISHED"
         return "given" not in open_

@@ -11,7 +11,7 @@ from alembic import op
 __all__ = ["down_revision", "downgrade", "revision", "upgrade"]
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0007"
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
