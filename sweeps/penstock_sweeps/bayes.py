@@ -83,9 +83,13 @@ def _known(trial: TrialRow, distributions: Mapping[str, BaseDistribution]) -> Fr
     params: dict[str, float | int] = {}
     for name, place in trial.point.items():
         distribution = distributions[name]
-        is_choice = isinstance(distribution, CategoricalDistribution)
-        params[name] = int(place) if is_choice else place
-        if not distribution._contains(distribution.to_internal_repr(params[name])):
+        if isinstance(distribution, CategoricalDistribution):
+            params[name] = int(place)
+            fits = int(place) in distribution.choices
+        else:
+            params[name] = place
+            fits = 0 <= place <= 1
+        if not fits:
             return None
     is_known = trial.value is not None and math.isfinite(trial.value)
     if not is_known and trial.state not in ("given", "running"):

@@ -56,7 +56,10 @@ class SweepConfiguration:
     hyperband: Hyperband | None
     name: str
     description: str
-    given: Mapping[str, Any]
+    program: str
+    command: tuple[str, ...]
+    project: str
+    entity: str
     warnings: tuple[str, ...]
 
     @property
@@ -103,7 +106,10 @@ def _read(given: dict[str, Any]) -> SweepConfiguration:
         hyperband=hyperband,
         name=_text("name", given.get("name")),
         description=_text("description", given.get("description")),
-        given=given,
+        program=_text("program", given.get("program")),
+        command=_command(given.get("command")),
+        project=_text("project", given.get("project")),
+        entity=_text("entity", given.get("entity")),
         warnings=tuple(f"{key!r} has no effect here" for key in given if key not in _KNOWN),
     )
 
@@ -144,6 +150,15 @@ def _whole(name: str, value: Any, least: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         bad_sweep(f"{name} must be a whole number from {least}, not {value!r}")
     return value
+
+
+def _command(given: Any) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    words = given.split() if isinstance(given, str) else given
+    if not isinstance(words, list) or not words or any(isinstance(w, dict | list) for w in words):
+        bad_sweep("`command` must be a list of words")
+    return tuple(map(str, words))
 
 
 def _text(name: str, value: Any) -> str:

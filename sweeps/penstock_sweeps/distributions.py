@@ -147,7 +147,7 @@ class _Reader:
             self._bad("`probabilities` must be a list as long as `values`")
         numbers = tuple(self._as_number("probabilities", chance) for chance in chances)
         if min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
-            self._bad("`probabilities` must not be negative, and must add up to 1")
+            self._bad("`probabilities` must not be negative and must add up to 1")
         return Choice(tuple(values), numbers)
 
     def _whole_numbers(self) -> Spread:

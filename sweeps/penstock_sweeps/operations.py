@@ -12,7 +12,6 @@ __all__ = [
     "OPERATIONS", "AgentBeat", "AskedState", "AskedSweep", "NewAgent", "TrialsQuery",
 ]  # fmt: skip
 
-Name = Field(min_length=1, max_length=256)
 Json = dict[str, Any]
 State = Literal["PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"]
 
@@ -20,8 +19,11 @@ State = Literal["PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"]
 class AskedSweep(Asked):
     """A sweep to be made."""
 
-    project: str = Name
-    entity: str | None = Field(None, description="The key's own if absent.")
+    project: str | None = Field(None, description="The configuration's own if absent.")
+    default_project: str | None = Field(None, description="Where neither names one.")
+    entity: str | None = Field(
+        None, description="The configuration's own if absent, then the key's."
+    )
     name: str | None = Field(None, max_length=256)
     config: str | Json = Field(description="The configuration: YAML text, or an object.")
 
@@ -72,6 +74,8 @@ class SweepShown(Answered):
     state: State
     method: str
     config: str = Field(description="As it was given.")
+    program: str
+    command: list[str] = Field(description="With its macros; empty: the default one.")
     metric: str
     goal: str
     run_cap: int | None = Field(description="How many trials there are at most.")

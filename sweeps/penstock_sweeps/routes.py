@@ -33,6 +33,7 @@ from penstock_sweeps.operations import (
 __all__ = ["SweepParts", "add_routes"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+DEFAULT_PROJECT = "uncategorized"
 _INTERVAL_S = 5.0
 _WAITING_S = 2.0
 _SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
@@ -85,12 +86,14 @@ class _Handler:
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._parts.authenticator.authenticate(request.headers)
         asked = await self._asked(request, AskedSweep)
-        entity = check_name("entity", principal.entity if asked.entity is None else asked.entity)
-        if not principal.may_write(entity):
-            raise _forbidden(entity)
         config = asked.config
         source = config if isinstance(config, str) else json.dumps(config)
-        project = check_name("project", asked.project)
+        own = read_configuration(source)
+        entity = check_name("entity", asked.entity or own.entity or principal.entity)
+        if not principal.may_write(entity):
+            raise _forbidden(entity)
+        named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
+        project = check_name("project", named)
         sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
         return json_response(_shown(sweep, SweepCount()), 201)
 
@@ -177,6 +180,8 @@ def _shown(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
         "state": sweep.state,
         "method": configuration.method,
         "config": sweep.source,
+        "program": configuration.program,
+        "command": list(configuration.command),
         "metric": configuration.metric,
         "goal": configuration.goal,
         "run_cap": configuration.cap,
