@@ -173,6 +173,12 @@ class SweepCatalog(Protocol):
 
     async def agent(self, agent: str) -> AgentRow | None: ...
 
+    async def agents(self, sweep: int) -> list[AgentRow]:
+        """All of a sweep, in order."""
+
+    async def trials_of(self, agent: int, sweep: int) -> list[TrialRow]:
+        """The trials that are this agent's, in order."""
+
     async def beat(self, beat: Beat, draw: Draw, cap: int | None) -> Handed:
         """Take in what an agent says and hand out what it gets, in one transaction. `cap`: so many
         trials are drawn at most. Raises `Rejected` (404) for an unknown agent."""

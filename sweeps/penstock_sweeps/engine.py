@@ -35,6 +35,8 @@ __all__ = ["STATES", "SweepEngine", "not_found"]
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
 _LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
+_LOOK_FOR_ASKERS_S = 0.25
+"""Whoever waits for what was learned wants it fresh."""
 _PATIENCE_S = 3.0
 _SWEEPS_KEPT = 1_000
 
@@ -81,6 +83,13 @@ class SweepEngine:
             raise not_found()
         return found
 
+    async def by_number(self, sweep: int) -> SweepRow:
+        """Raises `Rejected` (404)."""
+        found = await self._catalog.by_number(sweep)
+        if found is None:
+            raise not_found()
+        return found
+
     async def of_project(self, entity: str, project: str) -> list[SweepRow]:
         """The newest first."""
         return await self._catalog.of_project(entity, project)
@@ -121,6 +130,14 @@ class SweepEngine:
         if found is None or sweep is None:
             raise not_found("agent")
         return found, sweep
+
+    async def agents(self, sweep: SweepRow) -> list[AgentRow]:
+        """All that have registered, in order."""
+        return await self._catalog.agents(sweep.number)
+
+    async def trials_of(self, agent: AgentRow) -> list[TrialRow]:
+        """What an agent got, in order."""
+        return await self._catalog.trials_of(agent.number, agent.sweep)
 
     async def trials(self, sweep: SweepRow, after: int = -1, limit: int = 1_000) -> list[TrialRow]:
         """Those with an index above `after`, in order."""
@@ -176,9 +193,10 @@ class SweepEngine:
         """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A
         store that is slow or away keeps no agent from its next trial."""
         number, now = sweep.number, time.monotonic()
+        every_s = _LOOK_FOR_ASKERS_S if wait_s else _LOOK_EVERY_S
         task = self._looking.get(number)
         if task is None:
-            if now - self._looked.get(number, -_LOOK_EVERY_S) < _LOOK_EVERY_S:
+            if now - self._looked.get(number, -every_s) < every_s:
                 return
             task = asyncio.create_task(self._watch.look(sweep, read_configuration(sweep.source)))
             self._looking[number] = task

@@ -153,6 +153,16 @@ class Sweeps:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else AgentRow(**row)
 
+    async def agents(self, sweep: int) -> list[AgentRow]:
+        query = select(agents).where(agents.c.sweep == sweep).order_by(agents.c.number)
+        async with self._database.reading() as connection:
+            return [AgentRow(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def trials_of(self, agent: int, sweep: int) -> list[TrialRow]:
+        query = (await self._trials(sweep)).where(trials.c.agent == agent)
+        async with self._database.reading() as connection:
+            return await read_trials(connection, query.order_by(trials.c.index))
+
     async def beat(self, beat: Beat, draw: Draw, cap: int | None) -> Handed:
         async with self._database.writing() as connection:
             return await hand_out(connection, beat, draw, cap)
