@@ -8,6 +8,7 @@ from penstock_compat.wandb.charts import ChartMutations, ChartQueries
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
+from penstock_compat.wandb.sweeps import SweepMutations
 from penstock_compat.wandb.viewer import ViewerQueries
 
 __all__ = ["Mutation", "Query"]
@@ -22,7 +23,14 @@ class Query(ViewerQueries, ProjectQueries, ChartQueries):
         self.asking = asking
 
 
-class Mutation(ProjectMutations, RunMutations, RewindMutations, AlertMutations, ChartMutations):
+class Mutation(
+    ProjectMutations,
+    RunMutations,
+    RewindMutations,
+    AlertMutations,
+    ChartMutations,
+    SweepMutations,
+):
     """The root of mutations."""
 
     typename = "Mutation"
