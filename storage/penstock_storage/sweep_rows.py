@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from penstock.errors import Rejected
+
 __all__ = [
     "AgentRow", "Beat", "Draw", "Drawn", "Handed", "Lesson", "NewSweep", "SweepCatalog", "SweepCount",
     "SweepRow", "TrialRow",
@@ -98,16 +100,20 @@ Draw = Callable[[int], "Drawn | None"]
 transaction: it must be quick."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Beat:
-    """What an agent says: which runs it has alive, which have ended, and whether it wants another."""
+    """What an agent says: which runs it has alive, which have ended, and whether it wants another.
+
+    `lease_us`: how long a trial stays with an agent that is silent. `cap`: so many trials are drawn
+    at most.
+    """
 
     agent: str
     alive: frozenset[str]
     ended: frozenset[str]
     wants: bool
-    now: int
     lease_us: int
+    cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +185,11 @@ class SweepCatalog(Protocol):
     async def trials_of(self, agent: int, sweep: int) -> list[TrialRow]:
         """The trials that are this agent's, in order."""
 
-    async def beat(self, beat: Beat, draw: Draw, cap: int | None) -> Handed:
-        """Take in what an agent says and hand out what it gets, in one transaction. `cap`: so many
-        trials are drawn at most. Raises `Rejected` (404) for an unknown agent."""
+    async def beat(
+        self, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
+    ) -> list[Handed | Rejected]:
+        """Take in what agents say, each once, and hand out what they get, in one transaction. An
+        unknown agent gets a refusal (404). `clock` (µs) is read once nobody else can decide."""
 
     async def trials(self, sweep: int, after: int, limit: int) -> list[TrialRow]:
         """Those with an index above `after`, in order."""

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from penstock.errors import Rejected
 from penstock_storage.sweep_rows import (
@@ -27,6 +28,7 @@ from penstock_storage.sweep_rows import (
     TrialRow,
 )
 from penstock_sweeps.configuration import SweepConfiguration, read_configuration
+from penstock_sweeps.counter import Counter
 from penstock_sweeps.metrics import TrialMetrics
 from penstock_sweeps.watch import Watch
 
@@ -39,6 +41,10 @@ _LOOK_FOR_ASKERS_S = 0.25
 """Whoever waits for what was learned wants it fresh."""
 _PATIENCE_S = 3.0
 _SWEEPS_KEPT = 1_000
+_MOST_KEPT = 10_000
+_ROW_S = 1.0
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
 
 def not_found(what: str = "sweep") -> Rejected:
@@ -54,6 +60,9 @@ class SweepEngine:
     ) -> None:
         self._catalog = catalog
         self._watch = Watch(catalog, metrics)
+        self._counter = Counter(catalog)
+        self._agents: OrderedDict[str, AgentRow] = OrderedDict()
+        self._rows: OrderedDict[int, tuple[float, SweepRow]] = OrderedDict()
         self._lease_us = int(lease_s * 1e6)
         self._looked: OrderedDict[int, float] = OrderedDict()
         self._looking: dict[int, asyncio.Task[None]] = {}
@@ -115,6 +124,7 @@ class SweepEngine:
                 f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
             )
         goal = None if source is None else read_configuration(source).goal
+        self._rows.pop(sweep.number, None)
         return await self._catalog.change(
             sweep.number, _now(), state=state, source=source, name=name, goal=goal
         )
@@ -124,11 +134,16 @@ class SweepEngine:
         return await self._catalog.add_agent(sweep.number, secrets.token_hex(10), host, _now())
 
     async def agent(self, agent: str) -> tuple[AgentRow, SweepRow]:
-        """An agent and its sweep. Raises `Rejected` (404)."""
-        found = await self._catalog.agent(agent)
-        sweep = None if found is None else await self._catalog.by_number(found.sweep)
-        if found is None or sweep is None:
+        """An agent and its sweep, as it was within the last second. Raises `Rejected` (404)."""
+        found = self._agents.get(agent) or await self._catalog.agent(agent)
+        if found is None:
             raise not_found("agent")
+        _remember(self._agents, agent, found)
+        known = self._rows.get(found.sweep)
+        if known is not None and known[0] > time.monotonic():
+            return found, known[1]
+        sweep = await self.by_number(found.sweep)
+        _remember(self._rows, sweep.number, (time.monotonic() + _ROW_S, sweep))
         return found, sweep
 
     async def agents(self, sweep: SweepRow) -> list[AgentRow]:
@@ -155,15 +170,16 @@ class SweepEngine:
         """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
         known, `Transient` while the catalog cannot be reached: then nothing has changed."""
         configuration = read_configuration(sweep.source)
-        beat = Beat(agent.agent, frozenset(alive), frozenset(ended), wants, _now(), self._lease_us)
+        said = (frozenset(alive), frozenset(ended))
+        beat = Beat(agent.agent, *said, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):
             # One at a time: the next one is to know of this one.
             async with self._asking.setdefault(sweep.number, asyncio.Lock()):
                 draw = await self._proposal(sweep, configuration, agent)
-                return await self._catalog.beat(beat, draw, configuration.cap)
-        return await self._catalog.beat(beat, _drawing(sweep, configuration), configuration.cap)
+                return await self._counter.ask(beat, draw)
+        return await self._counter.ask(beat, _drawing(sweep, configuration))
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -221,6 +237,14 @@ def _drawing(sweep: SweepRow, configuration: SweepConfiguration) -> Draw:
         return Drawn(space.values(point), point)
 
     return combination if configuration.method == "grid" else anywhere
+
+
+def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Keep this among the latest few thousand."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)
 
 
 def _now() -> int:

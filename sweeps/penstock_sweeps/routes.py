@@ -127,23 +127,28 @@ class _Handler:
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
     async def beat(self, request: web.Request) -> web.Response:
-        sweep = await self._mine(request)
+        await self._writer(request)
         asked = await self._asked(request, AgentBeat)
-        agent, its_sweep = await self._engine.agent(request.match_info["agent"])
-        if its_sweep.number != sweep.number:
+        agent, sweep = await self._engine.agent(request.match_info["agent"])
+        names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
+        if names != (sweep.entity, sweep.project, sweep.sweep):
             raise not_found("agent")
         handed = await self._engine.beat(
-            agent, its_sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
+            agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
         )
         return json_response(_answer(handed))
 
     async def _mine(self, request: web.Request) -> SweepRow:
         """The sweep of the path, for someone who may change it."""
+        await self._writer(request)
+        return await self._find(request)
+
+    async def _writer(self, request: web.Request) -> None:
+        """Raises `Rejected` for someone who may not write to the entity of the path."""
         principal = await self._parts.authenticator.authenticate(request.headers)
         entity = request.match_info["entity"]
         if not principal.may_write(entity):
             raise _forbidden(entity) if principal.may_read(entity) else not_found()
-        return await self._find(request)
 
     async def _find(self, request: web.Request) -> SweepRow:
         names = (request.match_info[name] for name in ("entity", "project", "sweep"))

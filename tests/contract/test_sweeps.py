@@ -44,9 +44,12 @@ class Bench:
         end: int | None = None,
         cap: int | None = None,
     ) -> Handed:
-        beat = Beat(agent, frozenset(alive), frozenset(ended), wants, now, LEASE)
+        beat = Beat(agent, frozenset(alive), frozenset(ended), wants, LEASE, cap)
         draw = count_up if end is None else lambda n: count_up(n) if n < end else None
-        return await self.sweeps.beat(beat, draw, cap)
+        (handed,) = await self.sweeps.beat([(beat, draw)], lambda: now)
+        if isinstance(handed, Rejected):
+            raise handed
+        return handed
 
     async def begin(self, run: str, state: str = "running") -> int:
         """The run of a trial is there."""
@@ -171,6 +174,28 @@ async def test_a_cap(bench: Bench) -> None:
     assert (handed.trial, handed.exit, handed.state) == (None, True, "FINISHED")
 
 
+async def test_many_agents_are_served_at_once(bench: Bench) -> None:
+    """In one transaction, as if they had come one after the other."""
+    names = [await bench.agent(f"a{n}") for n in range(5)]
+
+    async def together(now: int, ended: dict[str, str], *names: str) -> list[str]:
+        beats = [
+            Beat(name, frozenset(), frozenset({ended[name]} if name in ended else ()), True, LEASE)
+            for name in names
+        ]
+        found = await bench.sweeps.beat([(beat, count_up) for beat in beats], lambda: now)
+        return [run_of(each) for each in found if isinstance(each, Handed)]
+
+    assert await together(0, {}, *names[:4]) == [f"s1-{n}" for n in range(4)]
+    # Two were never heard of again; one is new.
+    ended = {name: f"s1-{n}" for n, name in enumerate(names[:2])}
+    found = await together(LEASE + 1, ended, names[0], names[1], names[4])
+    assert found == ["s1-2", "s1-3", "s1-4"]
+    unknown = Beat("nobody", frozenset(), frozenset(), True, LEASE)
+    (refused,) = await bench.sweeps.beat([(unknown, count_up)], lambda: 0)
+    assert isinstance(refused, Rejected)
+
+
 async def test_paused_stopped_canceled(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
     number = bench.row.number
@@ -245,10 +270,9 @@ async def test_many_at_once_get_each_trial_once(bench: Bench, url: str) -> None:
         async def work(at: int) -> None:
             sweeps, had, rounds = others[at % 3], frozenset[str](), 0
             while True:
-                beat = Beat(names[at], frozenset(), had, True, 0, LEASE)
-                handed = await sweeps.beat(
-                    beat, lambda n: count_up(n) if n < trials else None, None
-                )
+                beat = Beat(names[at], frozenset(), had, True, LEASE, trials)
+                (handed,) = await sweeps.beat([(beat, count_up)], lambda: 0)
+                assert isinstance(handed, Handed)
                 if handed.trial is None:
                     return
                 given[handed.trial.run] += 1

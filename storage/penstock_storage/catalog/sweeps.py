@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import CursorResult, Select, case, func, insert, select, update
@@ -163,9 +163,11 @@ class Sweeps:
         async with self._database.reading() as connection:
             return await read_trials(connection, query.order_by(trials.c.index))
 
-    async def beat(self, beat: Beat, draw: Draw, cap: int | None) -> Handed:
+    async def beat(
+        self, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
+    ) -> list[Handed | Rejected]:
         async with self._database.writing() as connection:
-            return await hand_out(connection, beat, draw, cap)
+            return await hand_out(connection, asked, clock)
 
     async def trials(self, sweep: int, after: int, limit: int) -> list[TrialRow]:
         query = (await self._trials(sweep)).where(trials.c.index > after)

@@ -1,175 +1,223 @@
-"""Handing out a sweep's trials, inside the caller's write transaction, under a lock on the sweep.
+"""Handing out trials, inside the caller's write transaction, under a lock on their sweeps.
 
 A trial is given to one agent, with a lease that the agent's heartbeats renew. Once its run is in the
 catalog it has begun, and stays where it is whatever becomes of the agent. One that has not begun
 when its lease has run out is given to the next agent that asks, with the same run id. An agent that
 asks again for want of an answer gets the same trial again.
+
+Many agents are served at once: what they have is read, decided upon and written together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
+from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.sweep_tables import agents, sweeps, trials
 from penstock_storage.catalog.tables import runs
 from penstock_storage.sweep_rows import Beat, Draw, Handed, TrialRow
 
-__all__ = ["OPEN", "OVER", "hand_out", "read_trials", "select_trials", "trial_row"]
+__all__ = ["OPEN", "OVER", "hand_out", "read_trials", "select_trials"]
 
 OPEN = ("given", "running")
 OVER = ("FINISHED", "CANCELED")
 MOST_HANDED = 5
 """A trial that was handed out so often, and whose run never began, is given up."""
 
-_SOME = 20
+_SOME = 50
+_CHANGING = ("state", "agent", "handed", "lease_until", "ended_at")
+_write_trial = (
+    update(trials)
+    .where(trials.c.sweep == bindparam("of_sweep"), trials.c.index == bindparam("at_index"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+)
 
 
 def select_trials(project: int) -> Select[Any]:
-    """Rows for `trial_row`: trials with the runs of this project that try them."""
+    """Trials as `TrialRow` has them, with the runs of this project that try them."""
     return select(
         trials, runs.c.number.label("run_number"), runs.c.state.label("run_state")
     ).outerjoin(runs, (runs.c.project == project) & (runs.c.run == trials.c.run))
 
 
-def trial_row(row: RowMapping) -> TrialRow:
-    return TrialRow(**row)
-
-
 async def read_trials(connection: AsyncConnection, query: Select[Any]) -> list[TrialRow]:
-    return [trial_row(row) for row in (await connection.execute(query)).mappings()]
+    return [TrialRow(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def hand_out(connection: AsyncConnection, beat: Beat, draw: Draw, cap: int | None) -> Handed:
+async def hand_out(
+    connection: AsyncConnection, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
+) -> list[Handed | Rejected]:
     """As `SweepCatalog.beat`."""
-    return await (await _Desk.open(connection, beat)).serve(draw, cap)
+    known = await _lock(connection, sorted({beat.agent for beat, _ in asked}))
+    now = clock()  # only now: whoever waited for the lock has not lost any of its lease
+    desks: dict[int, _Desk] = {}
+    for row in known.values():
+        if row["number"] not in desks:
+            desks[row["number"]] = _Desk(connection, row, now)
+    for number, desk in desks.items():
+        here = [row["agent"] for row in known.values() if row["number"] == number]
+        beats = [
+            (beat, draw, known[beat.agent]["agent"])
+            for beat, draw in asked
+            if beat.agent in known and known[beat.agent]["number"] == number
+        ]
+        await desk.serve(beats, here)
+    return [
+        desks[known[beat.agent]["number"]].answers[id(beat)]
+        if beat.agent in known
+        else Rejected("there is no such agent here", code="not_found", status=404)
+        for beat, _ in asked
+    ]
+
+
+async def _lock(connection: AsyncConnection, names: Sequence[str]) -> dict[str, RowMapping]:
+    """The sweeps of these agents, by agent; nobody else touches them until the transaction ends."""
+    columns = ("number", "project", "sweep", "state", "drawn")
+    wanted = select(agents.c.sweep).where(agents.c.agent.in_(names))
+    lock = select(sweeps.c.number).where(sweeps.c.number.in_(wanted)).order_by(sweeps.c.number)
+    await connection.execute(lock.with_for_update())
+    query = (
+        select(
+            agents.c.agent.label("name"),
+            agents.c.number.label("agent"),
+            *(sweeps.c[name] for name in columns),
+        )
+        .join(sweeps, agents.c.sweep == sweeps.c.number)
+        .where(agents.c.agent.in_(names))
+    )
+    return {row["name"]: row for row in (await connection.execute(query)).mappings()}
 
 
 class _Desk:
-    """One agent in front of one sweep, which nobody else touches meanwhile."""
+    """The agents in front of one sweep, which nobody else touches meanwhile."""
 
-    def __init__(
-        self, connection: AsyncConnection, beat: Beat, agent: int, sweep: RowMapping
-    ) -> None:
+    def __init__(self, connection: AsyncConnection, sweep: RowMapping, now: int) -> None:
         self._connection = connection
-        self._beat = beat
-        self._agent = agent
         self._sweep: int = sweep["number"]
         self._name: str = sweep["sweep"]
         self._state: str = sweep["state"]
         self._drawn: int = sweep["drawn"]
-        self._select = select_trials(sweep["project"])
+        self._now = now
+        self._select = select_trials(sweep["project"]).where(trials.c.sweep == self._sweep)
+        self._trials: dict[int, TrialRow] = {}
+        self._changed: set[int] = set()
+        self._new: set[int] = set()
+        self.answers: dict[int, Handed] = {}
 
-    @classmethod
-    async def open(cls, connection: AsyncConnection, beat: Beat) -> _Desk:
-        columns = ("number", "project", "sweep", "state", "drawn")
-        query = (
-            select(agents.c.number.label("agent"), *(sweeps.c[name] for name in columns))
-            .join(sweeps, agents.c.sweep == sweeps.c.number)
-            .where(agents.c.agent == beat.agent)
-            .with_for_update(of=sweeps)
-        )
-        found = (await connection.execute(query)).mappings().first()
-        if found is None:
-            raise Rejected("there is no such agent here", code="not_found", status=404)
-        return cls(connection, beat, found["agent"], found)
+    async def serve(self, beats: Sequence[tuple[Beat, Draw, int]], here: Sequence[int]) -> None:
+        """Answer each of these; `here` are their agents' numbers."""
+        await self._read(self._select.where(trials.c.agent.in_(here), trials.c.state.in_(OPEN)))
+        others = await self._others(beats)
+        idle: list[tuple[Beat, Draw, int, TrialRow | None, list[str]]] = []
+        for beat, draw, agent in beats:
+            unheard, stops = self._hear(beat, agent, others)
+            if beat.wants and not beat.alive:
+                idle.append((beat, draw, agent, unheard, stops))
+            else:
+                self.answers[id(beat)] = Handed(self._state, None, tuple(stops))
+        if idle:
+            await self._serve_idle(idle)
+        await self._write(here)
 
-    async def serve(self, draw: Draw, cap: int | None) -> Handed:
-        beat = self._beat
-        await self._connection.execute(
-            update(agents).where(agents.c.number == self._agent).values(heartbeat_at=beat.now)
-        )
-        again, stops = await self._hear()
-        if beat.wants and not beat.alive and self._state == "PENDING":
+    async def _serve_idle(
+        self, idle: Sequence[tuple[Beat, Draw, int, TrialRow | None, list[str]]]
+    ) -> None:
+        if self._state == "PENDING":
             self._state = "RUNNING"
-        trial, leaves = None, False
-        if beat.wants and not beat.alive:
-            if self._state in OVER:
-                leaves = True
-            elif self._state == "RUNNING":
-                trial = await self._give(again or await self._left_behind())
-                if trial is None:
-                    trial = await self._draw(draw, cap)
-                if trial is None:
-                    leaves = await self._is_idle()
-        await self._connection.execute(
-            update(sweeps)
-            .where(sweeps.c.number == self._sweep)
-            .values(state=self._state, drawn=self._drawn, heartbeat_at=beat.now)
-        )
-        return Handed(self._state, trial, tuple(stops), leaves)
+        left_behind = await self._left_behind(len(idle)) if self._state == "RUNNING" else []
+        given: dict[int, TrialRow | None] = {}
+        for beat, draw, agent, unheard, _ in idle:
+            trial = None
+            if self._state == "RUNNING":
+                if unheard is not None and self._trials[unheard.index].agent == agent:
+                    trial = self._give(self._trials[unheard.index], agent, beat)
+                elif left_behind:
+                    trial = self._give(left_behind.pop(0), agent, beat)
+                else:
+                    trial = self._draw(draw, agent, beat)
+            given[id(beat)] = trial
+        may_leave = self._state in OVER
+        if self._state == "RUNNING" and None in given.values():
+            may_leave = await self._is_idle()
+        for beat, _, _, _, stops in idle:
+            trial = given[id(beat)]
+            leaves = may_leave and trial is None
+            self.answers[id(beat)] = Handed(self._state, trial, tuple(stops), leaves)
 
-    async def _hear(self) -> tuple[TrialRow | None, list[str]]:
-        """Write down what the agent says of its trials; returns the one that it never heard of, and
-        the runs that it must stop."""
-        beat = self._beat
-        mine = await read_trials(
-            self._connection,
-            self._select.where(trials.c.agent == self._agent, trials.c.state.in_(OPEN)),
-        )
+    def _hear(
+        self, beat: Beat, agent: int, others: Mapping[str, tuple[int, bool]]
+    ) -> tuple[TrialRow | None, list[str]]:
+        """Take in what an agent says of its trials; returns the one that it never heard of, and the
+        runs that it must stop."""
         unheard: TrialRow | None = None
         stops: list[str] = []
+        mine = [
+            trial for trial in self._trials.values() if trial.agent == agent and trial.state in OPEN
+        ]
         for trial in mine:
             has_begun = trial.run_number is not None
             if trial.run in beat.alive and trial.run not in beat.ended:
                 state = "running" if has_begun else "given"
-                await self._write(trial, state=state, lease_until=beat.now + beat.lease_us)
+                self._change(trial, state=state, lease_until=self._now + beat.lease_us)
                 if trial.stop or self._state == "CANCELED":
                     stops.append(trial.run)
             elif has_begun or trial.run in beat.ended or trial.handed >= MOST_HANDED:
-                await self._write(trial, state="ended", ended_at=beat.now)
+                self._change(trial, state="ended", ended_at=self._now)
             elif beat.wants and unheard is None:
                 unheard = trial
             else:
-                await self._write(trial, lease_until=0)
-        stops += await self._not_mine(beat.alive - {trial.run for trial in mine})
+                self._change(trial, lease_until=0)
+        for run in beat.alive - {trial.run for trial in mine}:
+            owner, stop = others.get(run, (agent, False))
+            if stop or owner != agent or self._state == "CANCELED":
+                stops.append(run)
         return unheard, stops
 
-    async def _not_mine(self, alive: frozenset[str]) -> list[str]:
-        """Those of these runs that are another agent's by now, or are to stop."""
-        if not alive:
-            return []
-        query = select(trials.c.run, trials.c.agent, trials.c.stop).where(
-            trials.c.sweep == self._sweep, trials.c.run.in_(sorted(alive))
-        )
-        return [
-            row.run
-            for row in await self._connection.execute(query)
-            if row.stop or row.agent != self._agent or self._state == "CANCELED"
-        ]
+    async def _others(self, beats: Sequence[tuple[Beat, Draw, int]]) -> dict[str, tuple[int, bool]]:
+        """Of the runs that are alive with agents whose open trials they are not: whose they are, and
+        whether they are to stop."""
+        known = {trial.run for trial in self._trials.values()}
+        alive = sorted({run for beat, _, _ in beats for run in beat.alive} - known)
+        found: dict[str, tuple[int, bool]] = {
+            trial.run: (trial.agent, trial.stop) for trial in self._trials.values()
+        }
+        for chunk in chunks(alive):
+            query = select(trials.c.run, trials.c.agent, trials.c.stop).where(
+                trials.c.sweep == self._sweep, trials.c.run.in_(chunk)
+            )
+            for row in await self._connection.execute(query):
+                found[row.run] = (row.agent, row.stop)
+        return found
 
-    async def _left_behind(self) -> TrialRow | None:
-        """A trial whose lease has run out before its run began."""
-        overdue = self._select.where(
-            trials.c.sweep == self._sweep,
-            trials.c.state == "given",
-            trials.c.lease_until < self._beat.now,
-        ).order_by(trials.c.lease_until)
-        while some := await read_trials(self._connection, overdue.limit(_SOME)):
-            for trial in some:
-                if trial.run_number is not None:
-                    await self._write(trial, state="running")
-                elif trial.handed >= MOST_HANDED:
-                    await self._write(trial, state="ended", ended_at=self._beat.now)
-                else:
-                    return trial
-        return None
+    async def _left_behind(self, wanted: int) -> list[TrialRow]:
+        """Trials whose lease has run out before their runs began."""
+        query = self._select.where(trials.c.state == "given", trials.c.lease_until < self._now)
+        await self._read(query.order_by(trials.c.lease_until).limit(wanted + _SOME))
+        found: list[TrialRow] = []
+        for trial in list(self._trials.values()):
+            if trial.state != "given" or trial.lease_until >= self._now:
+                continue
+            if trial.run_number is not None:
+                self._change(trial, state="running")
+            elif trial.handed >= MOST_HANDED:
+                self._change(trial, state="ended", ended_at=self._now)
+            else:
+                found.append(trial)
+        return sorted(found, key=lambda trial: trial.lease_until)
 
-    async def _give(self, trial: TrialRow | None) -> TrialRow | None:
-        if trial is None:
-            return None
-        lease = self._beat.now + self._beat.lease_us
-        handed = trial.handed + 1
-        await self._write(trial, agent=self._agent, handed=handed, lease_until=lease)
-        return replace(trial, agent=self._agent, handed=handed, lease_until=lease)
+    def _give(self, trial: TrialRow, agent: int, beat: Beat) -> TrialRow:
+        lease = self._now + beat.lease_us
+        return self._change(trial, agent=agent, handed=trial.handed + 1, lease_until=lease)
 
-    async def _draw(self, draw: Draw, cap: int | None) -> TrialRow | None:
-        drawn = None if cap is not None and self._drawn >= cap else draw(self._drawn)
+    def _draw(self, draw: Draw, agent: int, beat: Beat) -> TrialRow | None:
+        drawn = None if beat.cap is not None and self._drawn >= beat.cap else draw(self._drawn)
         if drawn is None:
             return None
         trial = TrialRow(
@@ -177,9 +225,9 @@ class _Desk:
             index=self._drawn,
             run=f"{self._name}-{self._drawn}",
             state="given",
-            agent=self._agent,
+            agent=agent,
             handed=1,
-            lease_until=self._beat.now + self._beat.lease_us,
+            lease_until=self._now + beat.lease_us,
             stop=False,
             parameters=drawn.parameters,
             point=drawn.point,
@@ -187,14 +235,15 @@ class _Desk:
             rungs={},
             ended_at=0,
         )
-        row = {column.name: getattr(trial, column.name) for column in trials.c}
-        await self._connection.execute(insert(trials).values(row))
+        self._trials[trial.index] = trial
+        self._new.add(trial.index)
         self._drawn += 1
         return trial
 
     async def _is_idle(self) -> bool:
         """Whether an agent may leave now that there is nothing more to draw: not while a trial may
         still come back. Where nothing goes on, the sweep is FINISHED."""
+        await self._flush()
         query = (
             select(trials.c.state, func.count())
             .where(trials.c.sweep == self._sweep, trials.c.state.in_(OPEN))
@@ -205,9 +254,44 @@ class _Desk:
             self._state = "FINISHED"
         return "given" not in open_
 
-    async def _write(self, trial: TrialRow, **values: Any) -> None:
+    async def _read(self, query: Select[Any]) -> None:
+        """What was decided here already wins over what is read."""
+        for trial in await read_trials(self._connection, query):
+            self._trials.setdefault(trial.index, trial)
+
+    def _change(self, trial: TrialRow, **values: Any) -> TrialRow:
+        changed = self._trials[trial.index] = replace(trial, **values)
+        self._changed.add(trial.index)
+        return changed
+
+    async def _flush(self) -> None:
+        if self._new:
+            names = [column.name for column in trials.c]
+            rows = [
+                {name: getattr(self._trials[index], name) for name in names} for index in self._new
+            ]
+            await self._connection.execute(insert(trials), rows)
+        changed = [self._trials[index] for index in sorted(self._changed - self._new)]
+        if changed:
+            rows = [
+                {
+                    "of_sweep": self._sweep,
+                    "at_index": trial.index,
+                    **{f"new_{name}": getattr(trial, name) for name in _CHANGING},
+                }
+                for trial in changed
+            ]
+            await self._connection.execute(_write_trial, rows)
+        self._new.clear()
+        self._changed.clear()
+
+    async def _write(self, here: Sequence[int]) -> None:
+        await self._flush()
         await self._connection.execute(
-            update(trials)
-            .where(trials.c.sweep == self._sweep, trials.c.index == trial.index)
-            .values(**values)
+            update(agents).where(agents.c.number.in_(here)).values(heartbeat_at=self._now)
+        )
+        await self._connection.execute(
+            update(sweeps)
+            .where(sweeps.c.number == self._sweep)
+            .values(state=self._state, drawn=self._drawn, heartbeat_at=self._now)
         )
