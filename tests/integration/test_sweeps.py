@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from support.up import Up, running_up, wait_until
@@ -311,9 +312,17 @@ def test_bayes_learns_from_runs(up: Up) -> None:
     ],
 )
 def test_what_is_wrong_is_said(up: Up, payload: Any, status: int, says: str) -> None:
+    request = Request(
+        f"{up.url}/v1/sweeps",
+        json.dumps(payload).encode(),
+        {"Authorization": f"Bearer {up.api_key}", "Content-Type": "application/json"},
+        method="POST",
+    )
     with pytest.raises(HTTPError) as refused:
-        up.post("/v1/sweeps", payload)
-    assert refused.value.code == status
+        urlopen(request, timeout=10)
+    with refused.value as answer:
+        assert answer.code == status
+        assert says in json.loads(answer.read())["error"]["message"]
 
 
 def test_what_is_not_there(up: Up) -> None:

@@ -26,7 +26,7 @@ class Load:
         self._session = session
         self._path = path
         self.had: dict[str, list[str]] = defaultdict(list)
-        self.held_by_dead: dict[str, str] = {}
+        self.held_by_dead: dict[str, list[str]] = defaultdict(list)
         self.done: Counter[str] = Counter()
         self.parameters: dict[str, Any] = {}
         self.deaths_left = DEATHS
@@ -68,7 +68,7 @@ class Load:
             self.parameters[run] = trial["parameters"]
             if self.deaths_left and chance.random() < 0.02:
                 self.deaths_left -= 1
-                self.held_by_dead[run] = agent
+                self.held_by_dead[run].append(agent)
                 return True
             ended = [run]
 
@@ -103,8 +103,7 @@ async def run_load(up: Up, side: int) -> None:
     assert load.held_by_dead
     again = {run: agents for run, agents in load.had.items() if len(agents) > 1}
     assert again.keys() == load.held_by_dead.keys()
-    for run, agents in again.items():
-        assert agents[:-1] == [load.held_by_dead[run]] or len(set(agents)) == len(agents)
+    assert all(agents[:-1] == load.held_by_dead[run] for run, agents in again.items())
     assert up.get(path)["state"] == "FINISHED"
 
 
