@@ -29,7 +29,7 @@ KEYS = frozenset(
 """What the entry of a parameter may have, besides nested `parameters`."""
 
 _HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 100_000
 _EDGE = 2.0**-53
 _NORMAL = NormalDist()
 _RANGES = (

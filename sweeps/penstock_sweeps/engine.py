@@ -79,7 +79,7 @@ class SweepEngine:
             entity,
             project,
             "".join(secrets.choice(_LETTERS) for _ in range(8)),
-            name or configuration.name,
+            _plain(name or configuration.name),
             source,
             configuration.goal,
         )
@@ -87,7 +87,8 @@ class SweepEngine:
 
     async def find(self, entity: str, project: str, sweep: str) -> SweepRow:
         """Raises `Rejected` (404)."""
-        found = await self._catalog.find(entity, project, sweep)
+        names = (entity, project, sweep)
+        found = await self._catalog.find(*names) if all(map(_is_plain, names)) else None
         if found is None:
             raise not_found()
         return found
@@ -101,6 +102,8 @@ class SweepEngine:
 
     async def of_project(self, entity: str, project: str) -> list[SweepRow]:
         """The newest first."""
+        if not (_is_plain(entity) and _is_plain(project)):
+            return []
         return await self._catalog.of_project(entity, project)
 
     async def counts(self, sweeps: Collection[SweepRow]) -> dict[int, SweepCount]:
@@ -126,16 +129,25 @@ class SweepEngine:
         goal = None if source is None else read_configuration(source).goal
         self._rows.pop(sweep.number, None)
         return await self._catalog.change(
-            sweep.number, _now(), state=state, source=source, name=name, goal=goal
+            sweep.number,
+            _now(),
+            state=state,
+            source=source,
+            name=None if name is None else _plain(name),
+            goal=goal,
         )
 
     async def add_agent(self, sweep: SweepRow, host: str) -> AgentRow:
         """Someone who will ask for trials."""
-        return await self._catalog.add_agent(sweep.number, secrets.token_hex(10), host, _now())
+        return await self._catalog.add_agent(
+            sweep.number, secrets.token_hex(10), _plain(host), _now()
+        )
 
     async def agent(self, agent: str) -> tuple[AgentRow, SweepRow]:
         """An agent and its sweep, as it was within the last second. Raises `Rejected` (404)."""
-        found = self._agents.get(agent) or await self._catalog.agent(agent)
+        found = self._agents.get(agent)
+        if found is None and _is_plain(agent):
+            found = await self._catalog.agent(agent)
         if found is None:
             raise not_found("agent")
         _remember(self._agents, agent, found)
@@ -170,7 +182,8 @@ class SweepEngine:
         """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
         known, `Transient` while the catalog cannot be reached: then nothing has changed."""
         configuration = read_configuration(sweep.source)
-        said = (frozenset(alive), frozenset(ended))
+        # Runs of trials have plain names; others could not even be asked for in every database.
+        said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
         beat = Beat(agent.agent, *said, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
@@ -245,6 +258,15 @@ def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None
     kept.move_to_end(key)
     while len(kept) > _MOST_KEPT:
         kept.popitem(last=False)
+
+
+def _plain(text: str) -> str:
+    """Text as every database keeps it."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _is_plain(text: str) -> bool:
+    return _plain(text) == text
 
 
 def _now() -> int:

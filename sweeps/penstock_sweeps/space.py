@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -40,12 +40,11 @@ class Parameter:
         return self.distribution.at(place)
 
     @property
-    def grid(self) -> list[Any] | None:
+    def grid(self) -> Sequence[Any] | None:
         """All its values in order; None if they cannot be counted."""
         if isinstance(self.distribution, Choice):
-            return list(self.distribution.values)
-        grid = self.distribution.grid
-        return None if grid is None else list(grid)
+            return self.distribution.values
+        return self.distribution.grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class Space:
             _place(found, each.path, grid[place])
         return found
 
-    def _grids(self) -> Iterator[list[Any]]:
+    def _grids(self) -> Iterator[Sequence[Any]]:
         for each in self.parameters:
             grid = each.grid
             if grid is None:

@@ -17,6 +17,9 @@ parameters:
       depth: {values: [1, 2]}
       seed: {value: 7}
 """
+BOMB = "method: grid\na0: &a0 [1, 1]\n" + "".join(
+    f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
+)
 LR = "parameters: {lr: {min: 1e-4, max: 1e-1}}"
 
 
@@ -46,7 +49,7 @@ def test_yaml_numbers_are_numbers() -> None:
     space = read_configuration(
         "{method: random, parameters: {lr: {values: [1e-4, 2E5, 1e]}}}"
     ).space
-    assert space.parameters[0].grid == [1e-4, 2e5, "1e"]
+    assert space.parameters[0].grid == (1e-4, 2e5, "1e")
 
 
 def test_everything_is_read() -> None:
@@ -83,6 +86,9 @@ def test_everything_is_read() -> None:
         ("{method: random, parameters: {o: {parameters: {lr: {min: 1}}}}}", "parameter o.lr:"),
         ("{method: random, parameters: {a.b: {value: 1}, a: {parameters: {b: {value: 2}}}}}",
          "parameter a.b: it is there twice"),
+        ("{method: grid, parameters: {a: {values: [2024-01-31]}}}", "is a date: write it in quotes"),
+        ("{method: grid, parameters: {a: {values: &a [1, 2]}, b: &b {values: *a}, c: *c}}", "not YAML"),
+        (BOMB, "has more than 100,000 parts"),
         (f"method: bayes\n{LR}", "the method bayes needs a `metric`"),
         (f"method: grid\n{LR}", "parameter lr: a grid needs `values`"),
         (f"method: random\nmetric: loss\n{LR}", "`metric` must be an object"),
