@@ -1,4 +1,4 @@
-"""What a key logged first: the beginning of its curve in many runs, for comparing them there."""
+"""What a key logged first, and its extremes: for comparing many runs by one of their metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list, select
 
-__all__ = ["read_first_values"]
+__all__ = ["read_extremes", "read_first_values"]
 
 _MOST_POINTS = 50_000
 
@@ -47,3 +47,18 @@ async def read_first_values(
         for run, of_run in steps.items()
         if of_run
     }
+
+
+async def read_extremes(
+    store: PointStore, runs: Sequence[int], key: int
+) -> dict[int, tuple[float, float]]:
+    """By run number, the lowest and the highest finite value of the key, over all lanes."""
+    columns = await select(
+        store,
+        f"SELECT run, min(p.v) AS low, max(p.v) AS high FROM {DATABASE}.points AS p FINAL"
+        f" WHERE key = {int(key)} AND run IN ({int_list(runs)}) AND isFinite(p.v) GROUP BY run",
+    )
+    if not columns:
+        return {}
+    run, low, high = (np.asarray(columns[name]).tolist() for name in ("run", "low", "high"))
+    return dict(zip(run, zip(low, high, strict=True), strict=True))

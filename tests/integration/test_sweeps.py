@@ -235,6 +235,7 @@ def test_hyperband_stops_who_is_behind(up: Up) -> None:
     assert stopped() == []
 
 
+@pytest.mark.heavy
 def test_a_stopped_function_ends(up: Up) -> None:
     sweep = Sweep(up, {"method": "random", "parameters": {"x": {"value": 1}}}, "stopping")
     code = f"""
@@ -256,6 +257,36 @@ penstock.agent("stopping/{sweep.id}", function=train)
     wait_until(lambda: [trial["run_state"] for trial in sweep.trials()] == ["finished"])
 
 
+def test_what_counts_of_a_run(up: Up) -> None:
+    """The summary that was set, else the best value where `define_metric` says so, else the last."""
+    config = {"method": "random", "metric": {"name": "loss"}, "parameters": {"x": {"value": 1}}}
+    sweep = Sweep(up, config, "counting")
+    code = f"""
+import penstock
+def train():
+    with penstock.init() as run:
+        index = int(run.id.split("-")[1])
+        if index == 1:
+            run.define_metric("loss", summary="min")
+        for loss in (3.0, 1.0, 2.0, float("nan")):
+            run.log({{"loss": loss}})
+        if index >= 2:
+            run.log({{"loss": 4.0}})
+        if index == 3:
+            run.summary["loss"] = 0.5
+penstock.agent("counting/{sweep.id}", function=train, count=4)
+"""
+    done = up.run_python(code)
+    assert done.returncode == 0, done.stderr
+
+    def are_settled() -> bool:
+        sweep.now()  # whoever reads a sweep makes it look at its runs
+        return [trial["state"] for trial in sweep.trials()] == ["settled"] * 4
+
+    wait_until(are_settled)
+    assert [trial["value"] for trial in sweep.trials()] == [None, 1.0, 4.0, 0.5]
+
+
 def test_pause_resume_stop(up: Up) -> None:
     sweep = Sweep(up, {"method": "random", "parameters": {"x": {"value": 1}}}, "states")
     assert sweep.now()["state"] == "PENDING"
@@ -275,6 +306,7 @@ def test_pause_resume_stop(up: Up) -> None:
     assert "it cannot go on" in refused.stderr
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(120)
 def test_bayes_learns_from_runs(up: Up) -> None:
     sweep = Sweep(

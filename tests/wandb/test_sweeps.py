@@ -35,6 +35,8 @@ def train():
         print("RUN", json.dumps([run.id, run.sweep_id, dict(run.config)]), flush=True)
 wandb.agent(sweep, function=train, count=int(sys.argv[3]) or None)
 found = wandb.Api().sweep(f"{sys.argv[2]}/{sweep}")
+best = found.best_run() if config.get("metric") else None
+print("BEST", json.dumps([len(found.runs), best and best.id, len(found.agents())]))
 print("SWEEP", json.dumps([sweep, found.state, found._attrs["runCount"], found.expected_run_count]))
 """
 )
@@ -75,6 +77,9 @@ def test_a_grid_with_nested_parameters(up: Up) -> None:
     result = run_sweep(up, config, "grid")
     ((sweep, state, count, expected),) = lines(result, "SWEEP")
     assert (state, count, expected) == ("FINISHED", 4, 4)
+    ((runs_seen, best, agents),) = lines(result, "BEST")
+    assert (runs_seen, agents) == (4, 1)
+    assert best in (f"{sweep}-1", f"{sweep}-3")  # x = 0.2
     runs = lines(result, "RUN")
     # The client writes the configuration in alphabetical order: net comes before x.
     assert [run for _, _, run in runs] == [
