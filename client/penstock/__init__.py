@@ -30,6 +30,7 @@ __all__ = [
     "Api",
     "Settings",
     "__version__",
+    "agent",
     "alert",
     "config",
     "define_metric",
@@ -39,6 +40,7 @@ __all__ = [
     "login",
     "run",
     "summary",
+    "sweep",
 ]
 
 run: Run | None = None
@@ -85,6 +87,22 @@ def login(
     from penstock.signin import login as log_in
 
     return log_in(key=key, host=host, relogin=relogin)
+
+
+def sweep(sweep: Any, *args: Any, **kwargs: Any) -> str:
+    """Make a sweep and return its id; see `penstock.sweeps.sweep` for the arguments."""
+    from penstock.sweeps import sweep as make
+
+    return make(sweep, *args, **kwargs)
+
+
+def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
+    """Try trials of a sweep; see `penstock.agents.agent` for the arguments."""
+    from penstock import session
+    from penstock.agents import agent as work
+
+    session.on_change(_follow)
+    work(sweep_id, *args, **kwargs)
 
 
 # No module of this package may have the name of something here: importing it would replace that.

@@ -38,6 +38,15 @@ _SERVER_COMMANDS = (
 )
 
 
+_SWEEP_CHANGES = {
+    "pause": "start no more trials for now",
+    "resume": "go on",
+    "stop": "start no more trials, let those that run end",
+    "cancel": "end the trials that run, too",
+}
+_SWEEP_STATES = {"pause": "PAUSED", "resume": "RUNNING", "stop": "FINISHED", "cancel": "CANCELED"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -95,6 +104,7 @@ def _add_client_commands(subparsers: Any) -> None:
     demo.set_defaults(run=_demo)
     _add_export(subparsers)
     _add_edits(subparsers)
+    _add_sweeps(subparsers)
 
 
 def _add_edits(subparsers: Any) -> None:
@@ -141,6 +151,23 @@ def _add_export(subparsers: Any) -> None:
     )  # fmt: skip
     export.add_argument("--keys", default="", metavar="A,B", help="only these keys")
     export.set_defaults(run=_export)
+
+
+def _add_sweeps(subparsers: Any) -> None:
+    sweep = subparsers.add_parser("sweep", help="make a sweep of a YAML file, or change one")
+    sweep.add_argument("file", nargs="?", help="the configuration")
+    sweep.add_argument("--project", help="default: the file's, then PENSTOCK_PROJECT")
+    sweep.add_argument("--entity")
+    sweep.add_argument("--name")
+    for option, about in _SWEEP_CHANGES.items():
+        sweep.add_argument(f"--{option}", metavar="SWEEP", help=about)
+    sweep.set_defaults(run=_sweep)
+    agent = subparsers.add_parser("agent", help="run a sweep's program, trial after trial")
+    agent.add_argument("sweep", metavar="[[ENTITY/]PROJECT/]SWEEP")
+    agent.add_argument("--project")
+    agent.add_argument("--entity")
+    agent.add_argument("--count", type=int, help="so many trials at most")
+    agent.set_defaults(run=_agent)
 
 
 def _add_server_commands(subparsers: Any) -> str:
@@ -249,6 +276,34 @@ def _move(arguments: argparse.Namespace) -> int:
     from penstock.edits import move_run
 
     return move_run(arguments.place, arguments.project, print)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from penstock.settings import Settings
+    from penstock.sweeps import SweepLink, sweep
+
+    changes = {option: getattr(arguments, option) for option in _SWEEP_CHANGES}
+    wanted = [(option, place) for option, place in changes.items() if place]
+    if len(wanted) + (arguments.file is not None) != 1:
+        print("penstock sweep: name a file, or one sweep to change", file=sys.stderr)
+        return 2
+    if arguments.file is not None:
+        print(sweep(Path(arguments.file), arguments.entity, arguments.project, name=arguments.name))
+        return 0
+    ((option, place),) = wanted
+    given = {"entity": arguments.entity, "project": arguments.project}
+    link = SweepLink(Settings.resolve(None, given))
+    print(link.change(link.place(place), _SWEEP_STATES[option])["state"])
+    return 0
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    from penstock.agents import run_agent
+    from penstock.settings import Settings
+
+    given = {"entity": arguments.entity, "project": arguments.project}
+    settings = Settings.resolve(None, given)
+    return 1 if run_agent(arguments.sweep, settings, None, arguments.count) else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

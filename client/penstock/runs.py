@@ -231,6 +231,7 @@ class Run:
             "job_type": self.job_type,
             "tags": list(self._tags) or None,
             "notes": self._notes,
+            "sweep": self.settings.sweep_id,
             "host": os.uname().nodename,
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),

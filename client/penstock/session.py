@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from penstock.assignment import Assignment
 from penstock.errors import PenstockError, Rejected
 from penstock.notices import NOTICES
 from penstock.runs import Run
@@ -75,6 +76,16 @@ def init(
             "reinit": reinit,
         },
     )
+    assignment = Assignment.of(os.environ)
+    if assignment is not None:  # an agent started this, and what it says of the run counts
+        resolved.update(
+            {
+                "run_id": assignment.run,
+                "project": assignment.project or None,
+                "entity": assignment.entity or None,
+                "sweep_id": assignment.sweep,
+            }
+        )
     NOTICES.quiet = resolved.silent
     _check_names(resolved)
     active = _current
@@ -85,6 +96,8 @@ def init(
             NOTICES.warn("reinit", f"init(): {active!r} is still active and is returned")
             return active
     run = Run(resolved, config, step=_resumed_step(resolved))
+    if assignment is not None:
+        run.config.update(assignment.parameters)
     _adopt(run, make_current=active is None or active.finished)
     return run
 

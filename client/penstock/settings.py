@@ -28,6 +28,7 @@ _VARIABLES = {
     "tags": ("PENSTOCK_TAGS", "WANDB_TAGS"),
     "notes": ("PENSTOCK_NOTES", "WANDB_NOTES"),
     "mode": ("PENSTOCK_MODE", "WANDB_MODE"),
+    "sweep_id": ("PENSTOCK_SWEEP_ID",),
     "resume": ("PENSTOCK_RESUME", "WANDB_RESUME"),
     "dir": ("PENSTOCK_DIR",),
     "spool_limit_bytes": ("PENSTOCK_SPOOL_LIMIT_BYTES",),
@@ -56,6 +57,8 @@ class Settings:
     job_type: str | None = None
     tags: tuple[str, ...] = ()
     notes: str | None = None
+    sweep_id: str | None = None
+    """The sweep that the run belongs to; an agent sets it."""
     mode: str = "online"
     """online, offline (keep data on disk until `penstock sync`), disabled, or shared (several
     processes log to one run)."""

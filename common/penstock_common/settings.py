@@ -63,6 +63,9 @@ class GatewaySettings(ServerSettings):
     project_points_per_s: float = option(
         0.0, "points per second that one project may send to one gateway; 0: no limit"
     )
+    sweep_lease_s: float = option(
+        60.0, "silence after which a trial whose run has not begun goes to another agent"
+    )
     pre_stop_s: float = option(0.0, "how long to go on serving after SIGTERM while not ready")
     drain_s: float = option(3.0, "how long open requests may take at shutdown")
 

@@ -46,9 +46,11 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
 from penstock_server.health import Health
+from penstock_server.sweeps import build_engine, sweep_parts
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.connect import open_catalog, open_points
+from penstock_sweeps.routes import add_routes as add_sweep_routes
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.parts import WebParts
@@ -124,6 +126,8 @@ async def build(
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
+        engine = build_engine(settings, catalog, read)
+        sweeps = sweep_parts(engine, read, bodies)
         wandb = WandbParts(
             store=points,
             catalog=catalog,
@@ -140,6 +144,7 @@ async def build(
             streams=LineStreams(catalog.database),
             names=names,
             finder=finder,
+            sweeps=engine,
             secret=settings.secret,
             root_path=settings.root_path,
         )
@@ -174,6 +179,7 @@ async def build(
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
                 feeds.append(app[LIVE_FEED])
+            add_sweep_routes(app, sweeps)
             if settings.serves in ("all", "write"):
                 add_wandb_routes(app, wandb, wandb_metrics)
             return app
@@ -199,6 +205,7 @@ async def build(
         finally:
             for watch in watches:
                 watch.cancel()
+            await engine.close()
             await asyncio.gather(*watches, return_exceptions=True)
     finally:
         pipe.close()

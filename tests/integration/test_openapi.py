@@ -20,12 +20,14 @@ from support.up import Up, running_up, wait_until
 from penstock_common.openapi import openapi_document
 from penstock_compat.wandb.operations import OPERATIONS as WANDB
 from penstock_ingest.operations import OPERATIONS as WRITE
+from penstock_sweeps.operations import OPERATIONS as SWEEPS
 from penstock_web.openapi import OPERATIONS as READ
 
-DOCUMENT = openapi_document([*WRITE, *READ])
+DOCUMENT = openapi_document([*WRITE, *READ, *SWEEPS])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
 NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http"}
 KEYS = ("loss", "train/acc")
+CONFIG = {"method": "random", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -48,6 +50,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             wait_until(lambda path=path: up.get(path)["last_step"] == 299)  # type: ignore[misc]
         ledger = up.get(f"/v1/runs/local/{NAMES['project']}/a/ledger")
         NAMES["writer"] = ledger["writers"][0]["writer"]
+        made = up.post("/v1/sweeps", {"project": NAMES["project"], "config": CONFIG})
+        NAMES["sweep"] = made["sweep"]
+        path = f"/v1/sweeps/local/{NAMES['project']}/{made['sweep']}"
+        NAMES["agent"] = up.post(f"{path}/agents", {})["agent"]
         yield up
 
 
@@ -86,7 +92,12 @@ LONGEST_LINE = 8_000
 """Above this the HTTP parser refuses in its own words."""
 SEEN: dict[str, set[int]] = {}
 """The statuses of each operation's answers."""
-REAL: dict[str, Any] = {"project": NAMES["project"], "runs": ["a", "b"], "keys": list(KEYS)}
+REAL: dict[str, Any] = {
+    "project": NAMES["project"],
+    "runs": ["a", "b"],
+    "keys": list(KEYS),
+    "config": CONFIG,
+}
 
 
 @SCHEMA.parametrize()
@@ -114,4 +125,4 @@ def test_what_is_allowed_is_answered_too() -> None:
 
 
 def test_the_document_is_served(up: Up) -> None:
-    assert up.get("/v1/openapi.json") == openapi_document([*WRITE, *READ, *WANDB])
+    assert up.get("/v1/openapi.json") == openapi_document([*WRITE, *READ, *SWEEPS, *WANDB])

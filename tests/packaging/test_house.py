@@ -18,6 +18,13 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
         "ingest",
         {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.interface"},
     ),
+    "penstock_sweeps": (
+        "sweeps",
+        {
+            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common",
+            "penstock_storage.interface", "penstock_storage.sweep_rows",
+        },
+    ),
     "penstock_workers": (
         "workers",
         {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
@@ -30,14 +37,14 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
         "compat",
         {
             "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.names", "penstock_common",
-            "penstock_storage", "penstock_ingest", "penstock_web.search", "penstock_web.names",
+            "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.search", "penstock_web.names",
         },
     ),
     "penstock_server": (
         "server",
         {
             "penstock", "penstock_common", "penstock_storage", "penstock_ingest",
-            "penstock_workers", "penstock_web", "penstock_compat",
+            "penstock_workers", "penstock_web", "penstock_compat", "penstock_sweeps",
         },
     ),
 }  # fmt: skip

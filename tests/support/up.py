@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +77,10 @@ class Up:
         return self.process.wait(20)
 
 
-def start_up(folder: Path, *arguments: str, port: int = 0) -> Up:
-    """Start on `folder`/data and wait until it is ready."""
+def start_up(
+    folder: Path, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None
+) -> Up:
+    """Start on `folder`/data and wait until it is ready. `settings` are for the server alone."""
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     environ = {
@@ -90,7 +92,9 @@ def start_up(folder: Path, *arguments: str, port: int = 0) -> Up:
         sys.executable, "-m", "penstock.cli", "up", "--port", str(port),
         "--data", str(folder / "data"), "--ready-file", str(ready), *arguments,
     ]  # fmt: skip
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env={**environ, **(settings or {})}, stdout=subprocess.DEVNULL
+    )
 
     def is_ready() -> bool:
         assert process.poll() is None, "penstock up ended before it was ready"
@@ -104,9 +108,11 @@ def start_up(folder: Path, *arguments: str, port: int = 0) -> Up:
 
 
 @contextmanager
-def running_up(folder: Path, *arguments: str) -> Iterator[Up]:
+def running_up(
+    folder: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Up]:
     """`start_up`, and the end of it."""
-    up = start_up(folder, *arguments)
+    up = start_up(folder, *arguments, settings=settings)
     try:
         yield up
     finally:

@@ -18,6 +18,7 @@ from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.interface import PointStore
+from penstock_sweeps.engine import SweepEngine
 from penstock_web.names import Names
 from penstock_web.search.finder import Finder
 
@@ -43,5 +44,6 @@ class WandbParts:
     streams: LineStreams
     names: Names
     finder: Finder
+    sweeps: SweepEngine
     secret: str
     root_path: str = ""

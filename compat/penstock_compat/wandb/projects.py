@@ -9,6 +9,7 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.runs.listing import RunsOfProject
+from penstock_compat.wandb.sweeps import SweepsOfProject
 from penstock_compat.wandb.values import timestamp
 from penstock_compat.wandb.viewer import Entity, User
 from penstock_storage.interface import ProjectRow
@@ -16,7 +17,7 @@ from penstock_storage.interface import ProjectRow
 __all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
 
 
-class Project(RunsOfProject, Node):
+class Project(RunsOfProject, SweepsOfProject, Node):
     """A project of an entity."""
 
     typename = "Project"

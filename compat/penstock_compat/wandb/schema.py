@@ -9,6 +9,7 @@ from penstock_compat.wandb.deletion import DeletionMutations
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
+from penstock_compat.wandb.sweeps import SweepMutations
 from penstock_compat.wandb.viewer import ViewerQueries
 
 __all__ = ["Mutation", "Query"]
@@ -30,6 +31,7 @@ class Mutation(
     AlertMutations,
     ChartMutations,
     DeletionMutations,
+    SweepMutations,
 ):
     """The root of mutations."""
 

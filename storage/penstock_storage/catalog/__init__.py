@@ -3,5 +3,6 @@
 # Tables of the schema, whoever opens it: copies and migrations are of all of them.
 from penstock_storage.catalog import line_streams, run_files  # noqa: F401
 from penstock_storage.catalog.sql import SqlCatalog
+from penstock_storage.catalog.sweeps import Sweeps
 
-__all__ = ["SqlCatalog"]
+__all__ = ["SqlCatalog", "Sweeps"]

@@ -1,0 +1,72 @@
+"""The command line of a trial: a sweep's `command` with its macros filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.errors import Rejected
+
+__all__ = ["DEFAULT", "command_line"]
+
+DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
+_MACRO = re.compile(r"\$\{(\w+)(?::(\w+))?\}")
+
+
+def command_line(
+    command: Sequence[str], program: str, parameters: Mapping[str, Any], folder: Path
+) -> list[str]:
+    """The words of the command. A word that is one of the `args` macros becomes as many words as
+    there are parameters; other macros may stand anywhere in a word. `folder` takes the file of
+    `${args_json_file}`. Raises `Rejected` for a macro that is not known, or a missing program."""
+    return [
+        word for part in command or DEFAULT for word in _words(part, program, parameters, folder)
+    ]
+
+
+def _words(part: str, program: str, parameters: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    match part:
+        case "${args}":
+            yield from (f"--{name}={_text(value)}" for name, value in parameters.items())
+        case "${args_no_hyphens}":
+            yield from (f"{name}={_text(value)}" for name, value in parameters.items())
+        case "${args_no_boolean_flags}":
+            for name, value in parameters.items():
+                if value is True:
+                    yield f"--{name}"
+                elif value is not False:
+                    yield f"--{name}={_text(value)}"
+        case _:
+            yield _MACRO.sub(lambda found: _macro(found, program, parameters, folder), part)
+
+
+def _macro(found: re.Match[str], program: str, parameters: Mapping[str, Any], folder: Path) -> str:
+    name, detail = found[1], found[2]
+    match name:
+        case "env":
+            return "/usr/bin/env"
+        case "interpreter":
+            return sys.executable or "python"
+        case "program":
+            if not program:
+                raise Rejected("the sweep's configuration has no `program`", code="bad_sweep")
+            return program
+        case "args_json":
+            return json.dumps(dict(parameters))
+        case "args_json_file":
+            path = folder / "args.json"
+            path.write_text(json.dumps(dict(parameters)))
+            return str(path)
+        case "envvar":
+            return os.environ.get(detail or "", "")
+        case _:
+            raise Rejected(f"the command's macro {found[0]!r} is not known", code="bad_sweep")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,132 @@
+"""Sweeps as the client sees them: made, changed, and asked for trials. What is tried next is decided
+by the server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from penstock.credentials import stored_key
+from penstock.errors import Rejected
+from penstock.link import Link
+from penstock.notices import NOTICES
+from penstock.settings import Settings
+
+__all__ = ["SweepLink", "sweep"]
+
+
+def sweep(
+    sweep: Mapping[str, Any] | str | os.PathLike[str],
+    entity: str | None = None,
+    project: str | None = None,
+    name: str | None = None,
+    **_: Any,
+) -> str:
+    """Make a sweep and return its id, for `penstock.agent`.
+
+    `sweep` is the configuration: a mapping, the path of a YAML file, or YAML text. docs/sweeps.md
+    says what may be in it. Without `project` the configuration's own counts, then PENSTOCK_PROJECT.
+    Raises Rejected if the server finds something wrong with it.
+    """
+    source = _source(sweep)
+    link = SweepLink(Settings.resolve(None, {"entity": entity, "project": project}))
+    try:
+        asked = {"config": source, "entity": entity, "project": project, "name": name}
+        made = link.create({key: value for key, value in asked.items() if value is not None})
+    finally:
+        link.close()
+    for warning in made["warnings"]:
+        NOTICES.say(f"warning: {warning}")
+    NOTICES.say(f"sweep {made['sweep']} of {made['entity']}/{made['project']}")
+    return str(made["sweep"])
+
+
+class SweepLink:
+    """One server's sweeps. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._key = settings.api_key or stored_key(settings.base_url) or ""
+        self._link = Link(settings.base_url, settings.ca_file, settings.proxies)
+
+    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+        given = self._settings.given
+        if "project" not in asked and "project" in given:
+            asked = {**asked, "default_project": given["project"]}
+        if "entity" not in asked and "entity" in given:
+            asked = {**asked, "entity": given["entity"]}
+        return self._post("/v1/sweeps", asked)
+
+    def place(self, sweep: str) -> list[str]:
+        """Entity, project and id of `entity/project/id`, `project/id` or `id`."""
+        parts = [part for part in sweep.strip("/").split("/") if part]
+        if len(parts) == 4 and parts[2] == "sweeps":  # as in the address of a page
+            del parts[2]
+        if not 1 <= len(parts) <= 3:
+            raise Rejected(
+                f"{sweep!r} does not name a sweep",
+                code="bad_path",
+                hint="Write 'entity/project/sweep', 'project/sweep' or 'sweep'.",
+            )
+        if len(parts) < 2:
+            parts.insert(0, self._settings.project)
+        if len(parts) < 3:
+            entity = self._settings.entity or self._call("GET", "/v1/viewer")["entity"]
+            parts.insert(0, str(entity))
+        return parts
+
+    def change(self, place: list[str], state: str) -> dict[str, Any]:
+        return self._post(f"{_path(place)}/state", {"state": state})
+
+    def read(self, place: list[str]) -> dict[str, Any]:
+        return self._call("GET", _path(place))
+
+    def add_agent(self, place: list[str]) -> dict[str, Any]:
+        """{agent, sweep}"""
+        return self._post(f"{_path(place)}/agents", {"host": os.uname().nodename[:256]})
+
+    def beat(
+        self,
+        place: list[str],
+        agent: str,
+        *,
+        alive: Collection[str] = (),
+        ended: Collection[str] = (),
+        wants: bool = True,
+    ) -> dict[str, Any]:
+        """{state, trial, stop, exit, interval_s}"""
+        said = {"alive": list(alive), "ended": list(ended), "wants": wants}
+        return self._post(f"{_path(place)}/agents/{quote(agent, safe='')}/heartbeat", said)
+
+    def close(self) -> None:
+        self._link.close_all()
+
+    def _post(self, path: str, payload: dict[str, Any]) -> dict[str, Any]:
+        try:
+            body = json.dumps(payload, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+        return self._call("POST", path, body)
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        return self._link.call(method, path, self._key, body, "application/json")
+
+
+def _path(place: list[str]) -> str:
+    return "/v1/sweeps/" + "/".join(quote(name, safe="") for name in place)
+
+
+def _source(given: Mapping[str, Any] | str | os.PathLike[str]) -> str | dict[str, Any]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, str) and "\n" in given:
+        return given
+    path = Path(given)
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise Rejected(f"cannot read {path}: {error.strerror}", code="bad_path") from None

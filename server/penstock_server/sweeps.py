@@ -1,0 +1,35 @@
+"""The sweeps of one gateway process: their engine over its stores, and their routes."""
+
+from __future__ import annotations
+
+from penstock_common.settings import GatewaySettings
+from penstock_ingest.body import BodyReader
+from penstock_server.trial_metrics import StoredMetrics
+from penstock_storage.catalog import SqlCatalog, Sweeps
+from penstock_sweeps.engine import SweepEngine
+from penstock_sweeps.routes import SweepParts
+from penstock_web.access import Access
+from penstock_web.parts import WebParts
+from penstock_web.session import Sessions
+
+__all__ = ["build_engine", "sweep_parts"]
+
+
+def build_engine(settings: GatewaySettings, catalog: SqlCatalog, read: WebParts) -> SweepEngine:
+    """The engine that both doors share."""
+    return SweepEngine(
+        Sweeps(catalog.database),
+        StoredMetrics(catalog, read.store),
+        lease_s=settings.sweep_lease_s,
+    )
+
+
+def sweep_parts(engine: SweepEngine, read: WebParts, bodies: BodyReader) -> SweepParts:
+    """What the routes work with; who may read is as everywhere."""
+    access = Access(
+        read.authenticator,
+        Sessions(read.catalog, read.secret),
+        default_entity=read.default_entity,
+        open_reads=read.open_reads,
+    )
+    return SweepParts(engine, read.authenticator, access, bodies)

@@ -1,0 +1,250 @@
+"""How one parameter is distributed: checked as it is written, drawn by its quantiles.
+
+Every distribution of numbers is a function of u, a number in [0, 1): the value with the share u of
+all values below it. So random search draws u evenly, and the Bayesian one searches among u, where a
+logarithmic parameter is as even as any other.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import NormalDist
+from typing import Any, NoReturn
+
+from penstock.errors import Rejected
+from penstock_sweeps.beta import beta_quantile
+
+__all__ = ["KEYS", "Choice", "Distribution", "Spread", "bad_sweep", "read_distribution"]
+
+KEYS = frozenset(
+    {
+        "value", "values", "probabilities", "min", "max", "mu", "sigma", "a", "b", "q",
+        "distribution", "desc",
+    }
+)  # fmt: skip
+"""What the entry of a parameter may have, besides nested `parameters`."""
+
+_HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
+_MOST_VALUES = 100_000
+_EDGE = 2.0**-53
+_NORMAL = NormalDist()
+_RANGES = (
+    "uniform",
+    "log_uniform",
+    "log_uniform_values",
+    "inv_log_uniform",
+    "inv_log_uniform_values",
+)
+
+
+def bad_sweep(message: str) -> NoReturn:
+    """Refuse a configuration."""
+    raise Rejected(message, code="bad_sweep", hint=_HINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these values, all alike or with these probabilities."""
+
+    values: tuple[Any, ...]
+    probabilities: tuple[float, ...] = ()
+
+    def place(self, u: float) -> int:
+        """Which value u picks."""
+        if not self.probabilities:
+            return min(int(u * len(self.values)), len(self.values) - 1)
+        steps = list(accumulate(self.probabilities))
+        return min(bisect_right(steps, u * steps[-1]), len(steps) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A number. `grid` are all its values in order, where there are few enough to count."""
+
+    quantile: Callable[[float], float]
+    grid: Sequence[float] | None = None
+
+    def at(self, u: float) -> float:
+        return self.quantile(min(max(u, 0.0), 1.0))
+
+
+Distribution = Choice | Spread
+
+
+def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:
+    """What the entry of the parameter `name` says. Raises `Rejected`."""
+    return _Reader(name, entry).read()
+
+
+class _Reader:
+    """One parameter's entry while it is read."""
+
+    def __init__(self, name: str, entry: Mapping[str, Any]) -> None:
+        self._name = name
+        self._entry = entry
+
+    def read(self) -> Distribution:
+        unknown = sorted(set(map(str, self._entry)) - KEYS)
+        if unknown:
+            self._bad(f"{unknown[0]!r} is not known here")
+        kind = self._kind()
+        match kind:
+            case "constant":
+                return Choice((self._entry.get("value"),))
+            case "categorical" | "categorical_w_probabilities":
+                return self._choice()
+            case "int_uniform":
+                return self._whole_numbers()
+            case _:
+                return self._spread(kind)
+
+    def _spread(self, kind: str) -> Spread:
+        quantised = kind.startswith("q_")
+        plain = kind.removeprefix("q_")
+        if plain in _RANGES:
+            quantile, ends = self._range(plain)
+        elif plain in ("normal", "log_normal", "beta"):
+            quantile, ends = self._bell(plain), None
+        else:
+            self._bad(f"the distribution {kind!r} is not known")
+        if not quantised:
+            return Spread(quantile)
+        return self._quantised(quantile, ends)
+
+    def _kind(self) -> str:
+        entry = self._entry
+        stated = entry.get("distribution")
+        if stated is not None:
+            return str(stated)
+        if "value" in entry:
+            return "constant"
+        if "values" in entry:
+            return "categorical"
+        if "min" in entry and "max" in entry:
+            if "q" in entry:
+                return "q_uniform"
+            ends = (entry["min"], entry["max"])
+            whole = all(isinstance(end, int) and not isinstance(end, bool) for end in ends)
+            return "int_uniform" if whole else "uniform"
+        if "mu" in entry or "sigma" in entry:
+            return "normal"
+        if "a" in entry or "b" in entry:
+            return "beta"
+        self._bad("it needs `value`, `values`, `min` and `max`, or a `distribution`")
+
+    def _choice(self) -> Choice:
+        values = self._entry.get("values")
+        if not isinstance(values, list | tuple) or not values:
+            self._bad("`values` must be a list that is not empty")
+        chances = self._entry.get("probabilities")
+        if chances is None:
+            return Choice(tuple(values))
+        if not isinstance(chances, list | tuple) or len(chances) != len(values):
+            self._bad("`probabilities` must be a list as long as `values`")
+        numbers = tuple(self._as_number("probabilities", chance) for chance in chances)
+        if min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
+            self._bad("`probabilities` must not be negative and must add up to 1")
+        return Choice(tuple(values), numbers)
+
+    def _whole_numbers(self) -> Spread:
+        low, high = (self._number(end) for end in ("min", "max"))
+        if low != int(low) or high != int(high):
+            self._bad("`min` and `max` of int_uniform must be whole numbers")
+        if low > high:
+            self._bad("`min` must not be above `max`")
+        first, count = int(low), int(high) - int(low) + 1
+        grid = range(first, first + count) if count <= _MOST_VALUES else None
+        return Spread(lambda u: first + min(int(u * count), count - 1), grid)
+
+    def _range(self, kind: str) -> tuple[Callable[[float], float], tuple[float, float]]:
+        """The quantiles of what lies evenly between two ends, and the lowest and highest value."""
+        low, high = (self._number(end) for end in ("min", "max"))
+        if low >= high:
+            self._bad("`min` must be below `max`")
+        if kind == "uniform":
+            return lambda u: min(low + u * (high - low), high), (low, high)
+        if kind.endswith("_values"):
+            if low <= 0:
+                self._bad("`min` must be above 0 where the logarithm is even")
+            lowest, highest = math.log(low), math.log(high)
+        elif kind == "inv_log_uniform":
+            lowest, highest = -high, -low
+        else:
+            lowest, highest = low, high
+        if highest > 700:
+            self._bad("`min` and `max` are exponents of e here; use log_uniform_values for values")
+        ends = (low, high) if kind.endswith("_values") else (math.exp(lowest), math.exp(highest))
+
+        def quantile(u: float) -> float:
+            value = math.exp(lowest + u * (highest - lowest))
+            return min(max(value, ends[0]), ends[1])
+
+        return quantile, ends
+
+    def _bell(self, kind: str) -> Callable[[float], float]:
+        if kind == "beta":
+            a, b = self._number("a", 1.0), self._number("b", 1.0)
+            if a <= 0 or b <= 0:
+                self._bad("`a` and `b` must be above 0")
+            return lambda u: beta_quantile(u, a, b)
+        mu, sigma = self._number("mu", 0.0), self._number("sigma", 1.0)
+        if sigma <= 0:
+            self._bad("`sigma` must be above 0")
+
+        def normal(u: float) -> float:
+            return mu + sigma * _NORMAL.inv_cdf(min(max(u, _EDGE), 1 - _EDGE))
+
+        if kind == "normal":
+            return normal
+        return lambda u: math.exp(min(normal(u), 700.0))
+
+    def _quantised(
+        self, quantile: Callable[[float], float], ends: tuple[float, float] | None
+    ) -> Spread:
+        """The nearest multiple of q; inside the ends, where there are any."""
+        q = self._number("q", 1.0)
+        if q <= 0:
+            self._bad("`q` must be above 0")
+        given = self._entry.get("q", 1)
+        whole = isinstance(given, int) or float(q).is_integer()
+        least, most = -math.inf, math.inf
+        if ends is not None:
+            least, most = math.ceil(ends[0] / q - 1e-9), math.floor(ends[1] / q + 1e-9)
+            if least > most:
+                self._bad("no multiple of `q` lies between `min` and `max`")
+
+        def multiple(times: float) -> float:
+            # Twelve digits: 3 * 0.1 is to be 0.3.
+            return int(times * q) if whole else float(f"{times * q:.12g}")
+
+        grid = None
+        if ends is not None and most - least < _MOST_VALUES:
+            grid = [multiple(times) for times in range(int(least), int(most) + 1)]
+
+        def nearest(u: float) -> float:
+            return multiple(min(max(round(quantile(u) / q), least), most))
+
+        return Spread(nearest, grid)
+
+    def _number(self, key: str, default: float | None = None) -> float:
+        value = self._entry.get(key, default)
+        if value is None:
+            self._bad(f"`{key}` is missing")
+        return self._as_number(key, value)
+
+    def _as_number(self, key: str, value: Any) -> float:
+        # YAML takes 1e-4, without a point, for text.
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            self._bad(f"`{key}` must be a number, not {value!r}")
+        return number
+
+    def _bad(self, message: str) -> NoReturn:
+        bad_sweep(f"parameter {self._name}: {message}")

@@ -1,0 +1,273 @@
+"""The engine behind both doors: sweeps are made, changed, read, and their trials handed out.
+
+It keeps nothing that the catalog does not have. Any gateway process can answer any agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import string
+import time
+from collections import OrderedDict
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from penstock.errors import Rejected
+from penstock_storage.sweep_rows import (
+    AgentRow,
+    Beat,
+    Draw,
+    Drawn,
+    Handed,
+    NewSweep,
+    SweepCatalog,
+    SweepCount,
+    SweepRow,
+    TrialRow,
+)
+from penstock_sweeps.configuration import SweepConfiguration, read_configuration
+from penstock_sweeps.counter import Counter
+from penstock_sweeps.metrics import TrialMetrics
+from penstock_sweeps.watch import Watch
+
+__all__ = ["STATES", "SweepEngine", "not_found"]
+
+STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
+_LETTERS = string.ascii_lowercase + string.digits
+_LOOK_EVERY_S = 2.0
+_LOOK_FOR_ASKERS_S = 0.25
+"""Whoever waits for what was learned wants it fresh."""
+_PATIENCE_S = 3.0
+_SWEEPS_KEPT = 1_000
+_MOST_KEPT = 10_000
+_ROW_S = 1.0
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+def not_found(what: str = "sweep") -> Rejected:
+    """The answer for what is missing and for what is none of the asker's business."""
+    return Rejected(f"there is no {what} here", code="not_found", status=404)
+
+
+class SweepEngine:
+    """All sweeps of a catalog, as one gateway process serves them."""
+
+    def __init__(
+        self, catalog: SweepCatalog, metrics: TrialMetrics, *, lease_s: float = 60.0
+    ) -> None:
+        self._catalog = catalog
+        self._watch = Watch(catalog, metrics)
+        self._counter = Counter(catalog)
+        self._agents: OrderedDict[str, AgentRow] = OrderedDict()
+        self._rows: OrderedDict[int, tuple[float, SweepRow]] = OrderedDict()
+        self._lease_us = int(lease_s * 1e6)
+        self._looked: OrderedDict[int, float] = OrderedDict()
+        self._looking: dict[int, asyncio.Task[None]] = {}
+        self._asking: dict[int, asyncio.Lock] = {}
+        # One thread: proposals one after the other leave the interpreter to the requests.
+        self._thinker = ThreadPoolExecutor(1, "bayes")
+
+    async def create(
+        self, entity: str, project: str, source: str, name: str = ""
+    ) -> tuple[SweepRow, SweepConfiguration]:
+        """Make a sweep of a configuration in YAML. Raises `Rejected` for one that is wrong."""
+        configuration = read_configuration(source)
+        new = NewSweep(
+            entity,
+            project,
+            "".join(secrets.choice(_LETTERS) for _ in range(8)),
+            _plain(name or configuration.name),
+            source,
+            configuration.goal,
+        )
+        return await self._catalog.create(new, _now()), configuration
+
+    async def find(self, entity: str, project: str, sweep: str) -> SweepRow:
+        """Raises `Rejected` (404)."""
+        names = (entity, project, sweep)
+        found = await self._catalog.find(*names) if all(map(_is_plain, names)) else None
+        if found is None:
+            raise not_found()
+        return found
+
+    async def by_number(self, sweep: int) -> SweepRow:
+        """Raises `Rejected` (404)."""
+        found = await self._catalog.by_number(sweep)
+        if found is None:
+            raise not_found()
+        return found
+
+    async def of_project(self, entity: str, project: str) -> list[SweepRow]:
+        """The newest first."""
+        if not (_is_plain(entity) and _is_plain(project)):
+            return []
+        return await self._catalog.of_project(entity, project)
+
+    async def counts(self, sweeps: Collection[SweepRow]) -> dict[int, SweepCount]:
+        """By sweep number. Looks once more where something may be new: agents may be gone."""
+        for sweep in list(sweeps)[:20]:
+            await self._look(sweep, _PATIENCE_S)
+        found = await self._catalog.count([sweep.number for sweep in sweeps])
+        return {sweep.number: found.get(sweep.number, SweepCount()) for sweep in sweeps}
+
+    async def change(
+        self,
+        sweep: SweepRow,
+        *,
+        state: str | None = None,
+        source: str | None = None,
+        name: str | None = None,
+    ) -> SweepRow:
+        """Pause, go on, stop, cancel, or take another configuration. Raises `Rejected`."""
+        if state is not None and state not in STATES:
+            raise Rejected(
+                f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
+            )
+        goal = None if source is None else read_configuration(source).goal
+        self._rows.pop(sweep.number, None)
+        return await self._catalog.change(
+            sweep.number,
+            _now(),
+            state=state,
+            source=source,
+            name=None if name is None else _plain(name),
+            goal=goal,
+        )
+
+    async def add_agent(self, sweep: SweepRow, host: str) -> AgentRow:
+        """Someone who will ask for trials."""
+        return await self._catalog.add_agent(
+            sweep.number, secrets.token_hex(10), _plain(host), _now()
+        )
+
+    async def agent(self, agent: str) -> tuple[AgentRow, SweepRow]:
+        """An agent and its sweep, as it was within the last second. Raises `Rejected` (404)."""
+        found = self._agents.get(agent)
+        if found is None and _is_plain(agent):
+            found = await self._catalog.agent(agent)
+        if found is None:
+            raise not_found("agent")
+        _remember(self._agents, agent, found)
+        known = self._rows.get(found.sweep)
+        if known is not None and known[0] > time.monotonic():
+            return found, known[1]
+        sweep = await self.by_number(found.sweep)
+        _remember(self._rows, sweep.number, (time.monotonic() + _ROW_S, sweep))
+        return found, sweep
+
+    async def agents(self, sweep: SweepRow) -> list[AgentRow]:
+        """All that have registered, in order."""
+        return await self._catalog.agents(sweep.number)
+
+    async def trials_of(self, agent: AgentRow) -> list[TrialRow]:
+        """What an agent got, in order."""
+        return await self._catalog.trials_of(agent.number, agent.sweep)
+
+    async def trials(self, sweep: SweepRow, after: int = -1, limit: int = 1_000) -> list[TrialRow]:
+        """Those with an index above `after`, in order."""
+        return await self._catalog.trials(sweep.number, after, limit)
+
+    async def beat(
+        self,
+        agent: AgentRow,
+        sweep: SweepRow,
+        *,
+        alive: Collection[str] = (),
+        ended: Collection[str] = (),
+        wants: bool = True,
+    ) -> Handed:
+        """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
+        known, `Transient` while the catalog cannot be reached: then nothing has changed."""
+        configuration = read_configuration(sweep.source)
+        # Runs of trials have plain names; others could not even be asked for in every database.
+        said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
+        beat = Beat(agent.agent, *said, wants, self._lease_us, configuration.cap)
+        asks = configuration.method == "bayes" and wants and not alive
+        await self._look(sweep, _PATIENCE_S if asks else 0)
+        if asks and sweep.state in ("PENDING", "RUNNING"):
+            # One at a time: the next one is to know of this one.
+            async with self._asking.setdefault(sweep.number, asyncio.Lock()):
+                draw = await self._proposal(sweep, configuration, agent)
+                return await self._counter.ask(beat, draw)
+        return await self._counter.ask(beat, _drawing(sweep, configuration))
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        tasks = list(self._looking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._thinker.shutdown(wait=False, cancel_futures=True)
+
+    async def _proposal(
+        self, sweep: SweepRow, configuration: SweepConfiguration, agent: AgentRow
+    ) -> Draw:
+        # Optuna is slow to import, and most servers never search like this.
+        from penstock_sweeps.bayes import BEST, LATEST, propose  # noqa: PLC0415
+
+        known = await self._catalog.known(sweep.number, BEST, LATEST)
+        index = known[-1].index + 1 if known else 0
+        loop = asyncio.get_running_loop()
+        salt = f"{agent.agent}/{index}"
+        space, goal = configuration.space, configuration.goal
+        point = await loop.run_in_executor(
+            self._thinker, propose, space, goal, known, sweep.sweep, salt
+        )
+        return lambda _: Drawn(space.values(point), point)
+
+    async def _look(self, sweep: SweepRow, wait_s: float) -> None:
+        """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A
+        store that is slow or away keeps no agent from its next trial."""
+        number, now = sweep.number, time.monotonic()
+        every_s = _LOOK_FOR_ASKERS_S if wait_s else _LOOK_EVERY_S
+        task = self._looking.get(number)
+        if task is None:
+            if now - self._looked.get(number, -every_s) < every_s:
+                return
+            task = asyncio.create_task(self._watch.look(sweep, read_configuration(sweep.source)))
+            self._looking[number] = task
+            self._looked[number] = now
+            self._looked.move_to_end(number)
+            while len(self._looked) > _SWEEPS_KEPT:
+                self._asking.pop(self._looked.popitem(last=False)[0], None)
+            task.add_done_callback(lambda _: self._looking.pop(number, None))
+        if wait_s:
+            await asyncio.wait({task}, timeout=wait_s)
+
+
+def _drawing(sweep: SweepRow, configuration: SweepConfiguration) -> Draw:
+    """How the next trial of a grid, or a random one, is drawn: by its index alone."""
+    space = configuration.space
+
+    def combination(index: int) -> Drawn | None:
+        return Drawn(space.grid_values(index)) if index < space.grid_size else None
+
+    def anywhere(index: int) -> Drawn:
+        point = space.random_point(sweep.sweep, index)
+        return Drawn(space.values(point), point)
+
+    return combination if configuration.method == "grid" else anywhere
+
+
+def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Keep this among the latest few thousand."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)
+
+
+def _plain(text: str) -> str:
+    """Text as every database keeps it."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _is_plain(text: str) -> bool:
+    return _plain(text) == text
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,229 @@
+"""The native door: sweeps over HTTP, for Penstock's own client and for whoever writes another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from penstock.errors import Rejected
+from penstock.wire import check_name
+from penstock_common.auth import Authenticator, Principal
+from penstock_common.checks import checked_json, refusal
+from penstock_common.http import answer_expectation, json_response
+from penstock_common.openapi import add_operations
+from penstock_common.payloads import as_json
+from penstock_storage.sweep_rows import Handed, SweepCount, SweepRow, TrialRow
+from penstock_sweeps.configuration import read_configuration
+from penstock_sweeps.engine import SweepEngine, not_found
+from penstock_sweeps.operations import (
+    OPERATIONS,
+    AgentBeat,
+    AskedState,
+    AskedSweep,
+    NewAgent,
+    TrialsQuery,
+)
+
+__all__ = ["SweepParts", "add_routes"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+DEFAULT_PROJECT = "uncategorized"
+_INTERVAL_S = 5.0
+_WAITING_S = 2.0
+_SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
+
+
+class Readers(Protocol):
+    """Who may read."""
+
+    async def reader(self, request: web.Request, what: str) -> Principal:
+        """Who sent this request, if they may read the `{entity}` of its path; else raises a 404
+        for `what`."""
+
+
+class Bodies(Protocol):
+    """Receives bodies."""
+
+    def body(self, request: web.Request) -> AbstractAsyncContextManager[bytes]:
+        """The whole body."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepParts:
+    """What the handlers work with."""
+
+    engine: SweepEngine
+    authenticator: Authenticator
+    readers: Readers
+    bodies: Bodies
+
+
+def add_routes(app: web.Application, parts: SweepParts) -> None:
+    """Add sweeps, their trials, and what agents ask."""
+    handler = _Handler(parts)
+    router, expect = app.router, answer_expectation
+    router.add_post("/v1/sweeps", handler.create, expect_handler=expect)
+    router.add_get("/v1/sweeps/{entity}/{project}", handler.of_project)
+    router.add_get(_SWEEP, handler.sweep)
+    router.add_get(f"{_SWEEP}/trials", handler.trials)
+    router.add_post(f"{_SWEEP}/state", handler.state, expect_handler=expect)
+    router.add_post(f"{_SWEEP}/agents", handler.add_agent, expect_handler=expect)
+    router.add_post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.beat, expect_handler=expect)
+    add_operations(app, OPERATIONS)
+
+
+class _Handler:
+    def __init__(self, parts: SweepParts) -> None:
+        self._engine = parts.engine
+        self._parts = parts
+
+    async def create(self, request: web.Request) -> web.Response:
+        principal = await self._parts.authenticator.authenticate(request.headers)
+        asked = await self._asked(request, AskedSweep)
+        config = asked.config
+        source = config if isinstance(config, str) else json.dumps(config)
+        own = read_configuration(source)
+        entity = check_name("entity", asked.entity or own.entity or principal.entity)
+        if not principal.may_write(entity):
+            raise _forbidden(entity)
+        named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
+        project = check_name("project", named)
+        sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
+        return json_response(_shown(sweep, SweepCount()), 201)
+
+    async def of_project(self, request: web.Request) -> web.Response:
+        await self._parts.readers.reader(request, "project")
+        names = request.match_info
+        sweeps = await self._engine.of_project(names["entity"], names["project"])
+        counts = await self._engine.counts(sweeps)
+        return json_response({"sweeps": [_shown(each, counts[each.number]) for each in sweeps]})
+
+    async def sweep(self, request: web.Request) -> web.Response:
+        await self._parts.readers.reader(request, "sweep")
+        return json_response(await self._now(await self._find(request)))
+
+    async def trials(self, request: web.Request) -> web.Response:
+        await self._parts.readers.reader(request, "sweep")
+        query = _query(request.query)
+        sweep = await self._find(request)
+        found = await self._engine.trials(sweep, query.after, query.limit)
+        return json_response({"trials": [_trial(each) for each in found]})
+
+    async def state(self, request: web.Request) -> web.Response:
+        sweep = await self._mine(request)
+        asked = await self._asked(request, AskedState)
+        return json_response(await self._now(await self._engine.change(sweep, state=asked.state)))
+
+    async def add_agent(self, request: web.Request) -> web.Response:
+        sweep = await self._mine(request)
+        asked = await self._asked(request, NewAgent)
+        agent = await self._engine.add_agent(sweep, asked.host)
+        return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
+
+    async def beat(self, request: web.Request) -> web.Response:
+        await self._writer(request)
+        asked = await self._asked(request, AgentBeat)
+        agent, sweep = await self._engine.agent(request.match_info["agent"])
+        names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
+        if names != (sweep.entity, sweep.project, sweep.sweep):
+            raise not_found("agent")
+        handed = await self._engine.beat(
+            agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
+        )
+        return json_response(_answer(handed))
+
+    async def _mine(self, request: web.Request) -> SweepRow:
+        """The sweep of the path, for someone who may change it."""
+        await self._writer(request)
+        return await self._find(request)
+
+    async def _writer(self, request: web.Request) -> None:
+        """Raises `Rejected` for someone who may not write to the entity of the path."""
+        principal = await self._parts.authenticator.authenticate(request.headers)
+        entity = request.match_info["entity"]
+        if not principal.may_write(entity):
+            raise _forbidden(entity) if principal.may_read(entity) else not_found()
+
+    async def _find(self, request: web.Request) -> SweepRow:
+        names = (request.match_info[name] for name in ("entity", "project", "sweep"))
+        return await self._engine.find(*names)
+
+    async def _now(self, sweep: SweepRow) -> dict[str, Any]:
+        counts = await self._engine.counts([sweep])
+        fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
+        return _shown(fresh, counts[sweep.number])
+
+    async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
+        async with self._parts.bodies.body(request) as body:
+            return checked_json(body, model)
+
+
+def _query(given: Mapping[str, str]) -> TrialsQuery:
+    try:
+        return TrialsQuery.model_validate(dict(given))
+    except ValidationError as error:
+        raise refusal(error, "parameter") from None
+
+
+def _forbidden(entity: str) -> Rejected:
+    return Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
+
+
+def _shown(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
+    configuration = read_configuration(sweep.source)
+    return {
+        "entity": sweep.entity,
+        "project": sweep.project,
+        "sweep": sweep.sweep,
+        "name": sweep.name,
+        "state": sweep.state,
+        "method": configuration.method,
+        "config": sweep.source,
+        "program": configuration.program,
+        "command": list(configuration.command),
+        "metric": configuration.metric,
+        "goal": configuration.goal,
+        "run_cap": configuration.cap,
+        "runs": count.runs,
+        "open": count.open,
+        "best": count.best,
+        "best_run": count.best_run,
+        "created_at": sweep.created_at / 1e6,
+        "updated_at": sweep.updated_at / 1e6,
+        "heartbeat_at": sweep.heartbeat_at / 1e6 or None,
+        "warnings": list(configuration.warnings),
+    }
+
+
+def _trial(trial: TrialRow) -> dict[str, Any]:
+    return {
+        "index": trial.index,
+        "run": trial.run,
+        "state": trial.state,
+        "run_state": trial.run_state,
+        "handed": trial.handed,
+        "stop": trial.stop,
+        "parameters": as_json(trial.parameters),
+        "value": trial.value,
+    }
+
+
+def _answer(handed: Handed) -> dict[str, Any]:
+    trial = handed.trial
+    given = None
+    if trial is not None:
+        parameters = as_json(trial.parameters)
+        given = {"run": trial.run, "index": trial.index, "parameters": parameters}
+    return {
+        "state": handed.state,
+        "trial": given,
+        "stop": list(handed.stops),
+        "exit": handed.exit,
+        "interval_s": _INTERVAL_S if trial is not None else _WAITING_S,
+    }
