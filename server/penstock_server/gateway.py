@@ -47,6 +47,7 @@ from penstock_server.doors import Doors
 from penstock_server.health import Health
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.line_streams import LineStreams
+from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
@@ -107,6 +108,7 @@ async def build(
         )
         names = Names(catalog)
         finder = Finder(points, catalog, names)
+        blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
         read = WebParts(
             points,
             catalog,
@@ -117,13 +119,16 @@ async def build(
             settings.default_entity,
             names,
             finder,
+            files,
+            blobs,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
         wandb = WandbParts(
             store=points,
             catalog=catalog,
-            blobs=open_blobs(settings.blobs_url),
+            blobs=blobs,
+            files=files,
             redis=redis,
             keys=keys,
             appender=write.appender,

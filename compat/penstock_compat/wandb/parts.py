@@ -17,6 +17,7 @@ from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.line_streams import LineStreams
+from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import PointStore
 from penstock_web.names import Names
 from penstock_web.search.finder import Finder
@@ -31,6 +32,7 @@ class WandbParts:
     store: PointStore
     catalog: SqlCatalog
     blobs: BlobStore
+    files: RunFiles
     redis: Redis
     keys: Keys
     appender: Appender
