@@ -143,6 +143,7 @@ async def build(
             finder=finder,
             secret=settings.secret,
             root_path=settings.root_path,
+            upload_bytes=settings.upload_bytes,
         )
         wandb_metrics = WandbMetrics(metrics)
         metrics.counted(

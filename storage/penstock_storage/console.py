@@ -1,21 +1,25 @@
 """What runs printed: numbered lines, read page by page from either end.
 
 A line's place is (line, lane): the writers of a run that follow each other go on counting, and those
-at work together are shown side by side. A line that was written again counts as it was last.
+at work together are shown side by side. A line that was written again counts as it was last, and
+what an earlier attempt of the same rank printed ends where the later one's lines begin.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from penstock_storage.interface import PointStore
+from penstock_storage.interface import LaneRow, PointStore
+from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
+from penstock_storage.segments import cuts
 from penstock_storage.series import select
 
-__all__ = ["ConsoleLine", "ConsoleQuery", "count_lines", "lanes_with_lines", "read_lines"]
+__all__ = ["Console", "ConsoleLine", "ConsoleQuery", "count_lines", "open_console", "read_lines"]
 
 
 class ConsoleLine(NamedTuple):
@@ -35,7 +39,8 @@ class ConsoleLine(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class ConsoleQuery:
     """Lines of one run: behind the place `after`, before the place `before`; of one lane, with a
-    text in them (upper and lower case are alike), of one stream. `is_last`: the last of them."""
+    text in them (upper and lower case are alike), of one stream. `is_last`: the last of them.
+    `ends`: lanes of which only the lines before this one count, as `open_console` says."""
 
     run: int
     after: tuple[int, int] | None = None
@@ -43,6 +48,7 @@ class ConsoleQuery:
     lane: int | None = None
     search: str = ""
     stream: str = ""
+    ends: Mapping[int, int] = field(default_factory=dict)
     is_last: bool = False
     limit: int = 1_000
 
@@ -57,6 +63,8 @@ class ConsoleQuery:
         if self.before is not None:
             conditions.append(f"line <= {int(self.before[0])}")
             conditions.append(f"(line, lane) < ({int(self.before[0])}, {int(self.before[1])})")
+        for lane, end in self.ends.items():
+            conditions.append(f"NOT (lane = {int(lane)} AND line >= {int(end)})")
         return " AND ".join(conditions)
 
     def chosen(self) -> str:
@@ -99,9 +107,27 @@ async def count_lines(store: PointStore, query: ConsoleQuery) -> int:
     return int(np.asarray(columns["lines"])[0])
 
 
-async def lanes_with_lines(store: PointStore, run: int) -> list[int]:
-    """The lanes of a run that printed anything."""
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Who printed anything. `ends`: the line before which each lane that has one ends."""
+
+    lanes: list[LaneRow]
+    ends: dict[int, int]
+
+
+async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) -> Console:
+    """The console of a run that has these lanes."""
     columns = await select(
-        store, f"SELECT DISTINCT lane FROM {DATABASE}.console WHERE run = {int(run)}"
+        store,
+        f"SELECT lane, min(line) AS first FROM {DATABASE}.console WHERE run = {int(run)}"
+        " GROUP BY lane",
     )
-    return sorted(np.asarray(columns["lane"]).tolist()) if columns else []
+    if not columns:
+        return Console([], {})
+    lane, first = np.asarray(columns["lane"]).tolist(), np.asarray(columns["first"]).tolist()
+    firsts = {(run, own): line for own, line in zip(lane, first, strict=True)}
+    printed = [row for row in lanes if (row.run, row.lane) in firsts]
+    ends = {own: end for (_, own), end in cuts(printed, firsts).items()}
+    return Console(
+        [row for row in printed if ends.get(row.lane, FOREVER) > firsts[run, row.lane]], ends
+    )

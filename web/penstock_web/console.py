@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from penstock_storage.console import (
     ConsoleLine,
     ConsoleQuery,
     count_lines,
-    lanes_with_lines,
+    open_console,
     read_lines,
 )
 from penstock_storage.interface import PointStore
@@ -35,22 +36,24 @@ class ConsoleHandler:
         """`GET /v1/runs/{entity}/{project}/{run}/console`"""
         row = await self._runs.found(request)
         asked = query_of(request, ConsoleAsked)
-        every = ConsoleQuery(row.number, lane=asked.lane, search=asked.search, stream=asked.stream)
-        page = ConsoleQuery(
+        lanes = await self._names.lanes([row.number])
+        console = await open_console(self._store, row.number, lanes)
+        every = ConsoleQuery(
             row.number,
-            after=_place(asked.after),
-            before=_place(asked.before),
             lane=asked.lane,
             search=asked.search,
             stream=asked.stream,
+            ends=console.ends,
+        )
+        page = replace(
+            every,
+            after=_place(asked.after),
+            before=_place(asked.before),
             is_last=asked.end == "last",
             limit=asked.limit,
         )
-        lines, total, printed, lanes = await asyncio.gather(
-            read_lines(self._store, page),
-            count_lines(self._store, every),
-            lanes_with_lines(self._store, row.number),
-            self._names.lanes([row.number]),
+        lines, total = await asyncio.gather(
+            read_lines(self._store, page), count_lines(self._store, every)
         )
         return json_response(
             {
@@ -58,8 +61,7 @@ class ConsoleHandler:
                 "total": total,
                 "lanes": [
                     {"lane": lane.lane, "rank": lane.rank, "writer": lane.writer}
-                    for lane in lanes
-                    if lane.lane in printed
+                    for lane in console.lanes
                 ],
                 "previous": _cursor(lines[0]) if lines else None,
                 "next": _cursor(lines[-1]) if lines else None,

@@ -27,7 +27,8 @@ __all__ = ["WandbParts"]
 
 @dataclass(frozen=True, slots=True)
 class WandbParts:
-    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads."""
+    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads, and a file
+    may have `upload_bytes`."""
 
     store: PointStore
     catalog: SqlCatalog
@@ -47,3 +48,4 @@ class WandbParts:
     finder: Finder
     secret: str
     root_path: str = ""
+    upload_bytes: int = 64 * 2**30

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock_compat.wandb.alerts import AlertMutations
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.charts import ChartMutations, ChartQueries
+from penstock_compat.wandb.files import FilesMutations
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
@@ -22,7 +23,9 @@ class Query(ViewerQueries, ProjectQueries, ChartQueries):
         self.asking = asking
 
 
-class Mutation(ProjectMutations, RunMutations, RewindMutations, AlertMutations, ChartMutations):
+class Mutation(
+    ProjectMutations, RunMutations, RewindMutations, AlertMutations, ChartMutations, FilesMutations
+):
     """The root of mutations."""
 
     typename = "Mutation"
