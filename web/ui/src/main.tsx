@@ -13,6 +13,8 @@ import "./styles/runs.css";
 import "./styles/charts.css";
 import "./styles/pages.css";
 import "./styles/table.css";
+import "./styles/media.css";
+import "./styles/run.css";
 
 const RETRIES = 2;
 
