@@ -6,6 +6,7 @@ import { keysQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
 import { FullScreen } from "../charts/FullScreen";
 import { Sections } from "../charts/Sections";
+import { isOfInterest } from "../charts/sections";
 import { Tooltip } from "../charts/Tooltip";
 import { useMediaKeys } from "../media/useMediaKeys";
 import { RunList } from "../runs/RunList";
@@ -47,7 +48,10 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const main = useRef<HTMLElement>(null);
   const known = useQuery(keysQuery(project));
-  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
+  const keys = useMemo(
+    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    [known.data],
+  );
   const media = useMediaKeys(project);
   useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
   const problem = error ?? known.error;

@@ -16,8 +16,17 @@ export type Row =
   /** Panels of media, which are taller, and wider where there is room. */
   | { kind: "media"; id: string; keys: string[]; columns: number };
 
+/** Machine metrics as some clients name them: `system.gpu.0.temp`. */
+const MACHINE = "system.";
+
+/** What clients log beside a row's own values: of no interest as curves. */
+const HIDDEN = new Set(["_runtime", "_timestamp", "_step", "system._runtime", "system._timestamp"]);
+
+export const isOfInterest = (key: string): boolean => !HIDDEN.has(key);
+
 /** `["train", "loss/a"]` of `train/loss/a`, `["", "loss"]` of `loss`. */
 export function splitKey(key: string): [string, string] {
+  if (key.startsWith(MACHINE)) return ["system", key.slice(MACHINE.length)];
   const slash = key.indexOf("/");
   return slash > 0 ? [key.slice(0, slash), key.slice(slash + 1)] : ["", key];
 }

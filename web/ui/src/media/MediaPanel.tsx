@@ -58,7 +58,7 @@ function Head({ name, isFull }: { name: string; isFull: boolean }) {
   return (
     <header className="panel-head">
       <h3 className="panel-title" title={name}>
-        {prefix && <span className="panel-prefix">{prefix}/</span>}
+        {prefix && <span className="panel-prefix">{name.slice(0, -rest.length)}</span>}
         {rest}
       </h3>
       <span className="panel-value" />

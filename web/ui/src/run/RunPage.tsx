@@ -17,6 +17,7 @@ import { useRunPageOf } from "../app/useProjectPage";
 import { useTitle } from "../app/useTitle";
 import { FullScreen } from "../charts/FullScreen";
 import { Sections } from "../charts/Sections";
+import { isOfInterest } from "../charts/sections";
 import { Tooltip } from "../charts/Tooltip";
 import { useMediaKeys } from "../media/useMediaKeys";
 import { StateIcon } from "../runs/StateIcon";
@@ -64,7 +65,10 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const runs = useMemo(() => [id], [id]);
   const known = useQuery(keysQuery(project, runs));
-  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
+  const keys = useMemo(
+    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    [known.data],
+  );
   const media = useMediaKeys(project, runs);
   const tab = useView((shown) => shown.tab);
   useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
