@@ -14,7 +14,10 @@ import "./styles/charts.css";
 import "./styles/pages.css";
 import "./styles/table.css";
 import "./styles/media.css";
+import "./styles/logged.css";
+import "./styles/images.css";
 import "./styles/run.css";
+import "./styles/files.css";
 
 const RETRIES = 2;
 

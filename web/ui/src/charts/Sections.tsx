@@ -89,9 +89,10 @@ export function Sections({ keys, media, scroller }: Props) {
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: rows of other heights
   useEffect(() => list.measure(), [rows, list]);
-  if (sections.length === 0) return <NoMatch search={search} />;
+  const isNone = sections.length === 0;
   return (
-    <div ref={host} className="sections" style={{ height: list.getTotalSize() }}>
+    <div ref={host} className="sections" style={isNone ? {} : { height: list.getTotalSize() }}>
+      {isNone && <NoMatch search={search} />}
       {list.getVirtualItems().map(({ index, key, start }) => (
         <RowView
           key={key}

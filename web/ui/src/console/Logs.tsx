@@ -128,8 +128,8 @@ function Lines({ lines, search, hasEarlier, onEarlier, isRanked, rankOf }: Lines
   const inView = list.getVirtualItems();
   const isNearTop = (inView[0]?.index ?? Number.POSITIVE_INFINITY) < NEAR_TOP_LINES;
   useEffect(() => {
-    if (isNearTop && hasEarlier && lines.length > 0) onEarlier();
-  }, [isNearTop, hasEarlier, lines, onEarlier]);
+    if (isNearTop && !isFollowing && hasEarlier && lines.length > 0) onEarlier();
+  }, [isNearTop, isFollowing, hasEarlier, lines, onEarlier]);
   return (
     <div className="logs-frame">
       <div

@@ -40,10 +40,13 @@ export function Picture({ run, file, hasLayers = true, onSize }: Props) {
   const [size, setSize] = useState({ width: file.width, height: file.height });
   const { attempt, isMissing, onError } = useArrival();
   const isSmall = size.width > 0 && Math.max(size.width, size.height) <= SMALL_PX;
-  const ratio = size.width > 0 && size.height > 0 ? `${size.width} / ${size.height}` : "1";
+  const ratio = size.width > 0 && size.height > 0 ? size.width / size.height : 1;
   return (
-    <span className="picture" style={{ aspectRatio: ratio }}>
-      {isMissing || (attempt > 0 && size.width === 0 && file.path === "") ? (
+    <span
+      className="picture"
+      style={{ aspectRatio: ratio, "--ratio": ratio } as React.CSSProperties}
+    >
+      {isMissing ? (
         <span className="picture-missing">not here yet</span>
       ) : (
         <img
