@@ -186,6 +186,25 @@ async def test_writers_side_by_side_are_told_apart(site: Site) -> None:
     )
 
 
+async def test_what_a_later_attempt_printed_replaces_what_stood_there(site: Site) -> None:
+    row = await site.add_run("again", {})
+    later = (row.number, "later", 0, 2_000_000_000_000_000)
+    lane = (await site.catalog.ensure_lanes([later]))[row.number, "later"]
+    first = [(n, "stdout", f"first {n}") for n in range(5)]
+    await store_lines(site.store, row.number, 0, first)
+    await store_lines(site.store, row.number, lane, [(3, "stdout", "second 3")])
+    path = f"{RUN}/again/console"
+    answer = await get(site, path)
+    assert [line["text"] for line in answer["lines"]] == [
+        "first 0", "first 1", "first 2", "second 3",
+    ]  # fmt: skip
+    assert (answer["total"], len(answer["lanes"])) == (4, 2)
+    await store_lines(site.store, row.number, lane, [(0, "stdout", "second 0")])
+    answer = await get(site, path)
+    assert [line["text"] for line in answer["lines"]] == ["second 0", "second 3"]
+    assert [each["writer"] for each in answer["lanes"]] == ["later"]
+
+
 async def test_files_are_listed_in_pages(site: Site) -> None:
     row = await site.add_run("files", {})
     names = ["config.yaml", "media/images/a b.png", "media/images/100%.png", "output.log"]
