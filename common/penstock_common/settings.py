@@ -51,6 +51,7 @@ class GatewaySettings(ServerSettings):
     root_path: str = option("", "path prefix behind a proxy, e.g. /penstock")
     require_login: bool = option(False, "ask for a key even where reading is open on loopback")
     metrics_peers: str = option("", "folder of metrics sockets that /metrics adds up")
+    upload_bytes: int = option(64 * 2**30, "largest file that may be uploaded")
     connections: int = option(10_000, "connections held at once; more are answered 503 and closed")
     header_timeout_s: float = option(10.0, "time for a new connection to send a request's head")
     body_timeout_s: float = option(10.0, "time for a body to arrive, plus 1 s per 128 KiB")

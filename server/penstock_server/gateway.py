@@ -49,6 +49,7 @@ from penstock_server.health import Health
 from penstock_server.sweeps import build_engine, sweep_parts
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.line_streams import LineStreams
+from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
 from penstock_sweeps.routes import add_routes as add_sweep_routes
 from penstock_web.live import LIVE_FEED, LiveFeed
@@ -113,6 +114,7 @@ async def build(
         )
         names = Names(catalog)
         finder = Finder(points, catalog, names)
+        blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
         read = WebParts(
             points,
             catalog,
@@ -123,6 +125,8 @@ async def build(
             settings.default_entity,
             names,
             finder,
+            files,
+            blobs,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
@@ -131,7 +135,8 @@ async def build(
         wandb = WandbParts(
             store=points,
             catalog=catalog,
-            blobs=open_blobs(settings.blobs_url),
+            blobs=blobs,
+            files=files,
             redis=redis,
             keys=keys,
             appender=write.appender,
@@ -147,6 +152,7 @@ async def build(
             sweeps=engine,
             secret=settings.secret,
             root_path=settings.root_path,
+            upload_bytes=settings.upload_bytes,
         )
         wandb_metrics = WandbMetrics(metrics)
         metrics.counted(

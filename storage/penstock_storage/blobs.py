@@ -39,7 +39,7 @@ _PART_BYTES = 8 * 2**20  # of a multipart upload; S3 wants 5 MiB at least
 
 @dataclass(frozen=True)
 class Blob:
-    """A stored blob. `chunks` can be read once."""
+    """A stored blob, or a span of it. `size_bytes` is the whole blob's; `chunks` can be read once."""
 
     size_bytes: int
     chunks: AsyncIterator[bytes]
@@ -67,7 +67,8 @@ class BlobStore(Protocol):
     def incoming(self) -> Path | None:
         """A folder from which `put_file` only moves; None: any will do."""
 
-    async def get(self, digest: str) -> Blob | None: ...
+    async def get(self, digest: str, span: tuple[int, int] | None = None) -> Blob | None:
+        """A blob; `span`: only its bytes from the first of these up to before the second."""
 
     async def exists(self, digest: str) -> bool: ...
 
@@ -120,10 +121,13 @@ class ObjectBlobStore:
     def incoming(self) -> Path | None:
         return None if self._folder is None else self._folder / _INCOMING
 
-    async def get(self, digest: str) -> Blob | None:
+    async def get(self, digest: str, span: tuple[int, int] | None = None) -> Blob | None:
+        options: obstore.GetOptions = {} if span is None else {"range": span}
         with _sorted_errors():
             try:
-                found = await asyncio.to_thread(obstore.get, self._store, _path(digest))
+                found = await asyncio.to_thread(
+                    obstore.get, self._store, _path(digest), options=options
+                )
             except (exceptions.NotFoundError, FileNotFoundError):
                 return None
             return Blob(found.meta["size"], _read(found))

@@ -3,6 +3,7 @@ what it does not, is answered as the document says, and nothing brings a server 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,17 +16,22 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from support.media import store_file
 from support.up import Up, running_up, wait_until
 
 from penstock_common.openapi import openapi_document
 from penstock_compat.wandb.operations import OPERATIONS as WANDB
 from penstock_ingest.operations import OPERATIONS as WRITE
+from penstock_storage.blobs import open_blobs
+from penstock_storage.catalog.run_files import RunFiles
+from penstock_storage.connect import open_catalog
+from penstock_storage.interface import RunRef
 from penstock_sweeps.operations import OPERATIONS as SWEEPS
 from penstock_web.openapi import OPERATIONS as READ
 
 DOCUMENT = openapi_document([*WRITE, *READ, *SWEEPS])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
-NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http"}
+NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http", "name": "a.bin"}
 KEYS = ("loss", "train/acc")
 CONFIG = {"method": "random", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
 CHECKS = [
@@ -48,6 +54,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         for run in ("a", "b"):
             path = f"/v1/runs/local/{NAMES['project']}/{run}"
             wait_until(lambda path=path: up.get(path)["last_step"] == 299)  # type: ignore[misc]
+        asyncio.run(add_file(up))
         ledger = up.get(f"/v1/runs/local/{NAMES['project']}/a/ledger")
         NAMES["writer"] = ledger["writers"][0]["writer"]
         made = up.post("/v1/sweeps", {"project": NAMES["project"], "config": CONFIG})
@@ -55,6 +62,18 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         path = f"/v1/sweeps/local/{NAMES['project']}/{made['sweep']}"
         NAMES["agent"] = up.post(f"{path}/agents", {})["agent"]
         yield up
+
+
+async def add_file(up: Up) -> None:
+    """A file of run a, as an upload leaves it."""
+    catalog = open_catalog(f"sqlite+aiosqlite:///{up.folder}/data/catalog.db")
+    try:
+        row = await catalog.run(RunRef("local", NAMES["project"], "a"))
+        assert row is not None
+        blobs = open_blobs(str(up.folder / "data" / "blobs"))
+        await store_file(RunFiles(catalog.database), blobs, row.number, NAMES["name"], b"content")
+    finally:
+        await catalog.close()
 
 
 @schemathesis.serializer("application/msgpack")
@@ -93,6 +112,7 @@ LONGEST_LINE = 8_000
 SEEN: dict[str, set[int]] = {}
 """The statuses of each operation's answers."""
 REAL: dict[str, Any] = {
+    "entity": "local",
     "project": NAMES["project"],
     "runs": ["a", "b"],
     "keys": list(KEYS),

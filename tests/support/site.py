@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from support.media import store_file
 from support.redis import RedisHandle, running_redis
 from support.series import SeriesData, store_series
 from support.store import StoreHandle, running_store
@@ -17,6 +18,8 @@ from penstock_common.auth import KeyAuthenticator, mint_key
 from penstock_common.http import middleware
 from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_storage.blobs import BlobStore, open_blobs
+from penstock_storage.catalog.run_files import RunFile, RunFiles
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import Catalog, RunRef, RunRow
@@ -45,6 +48,8 @@ class Site:
     stranger: str
     key_id: str
     admin: str
+    files: RunFiles
+    blobs: BlobStore
     live_channel: str = field(default=f"{PREFIX}:live")
 
     @property
@@ -79,6 +84,10 @@ class Site:
             await store_series(self.store, series)
         return row
 
+    async def add_file(self, run: RunRow, name: str, content: bytes) -> RunFile:
+        """A file of a run, as an upload leaves it."""
+        return await store_file(self.files, self.blobs, run.number, name, content)
+
 
 async def _add_key(catalog: Catalog, entity: str, scopes: Sequence[str]) -> tuple[str, str]:
     key, text = mint_key("user", entity, frozenset(scopes), SECRET)
@@ -96,6 +105,7 @@ async def running_site(
         catalog = open_catalog(f"sqlite+aiosqlite:///{path}/catalog.db")
         await store.setup()
         await catalog.setup()
+        files, blobs = RunFiles(catalog.database), open_blobs(str(path / "blobs"))
         app = web.Application(middlewares=[middleware(GatewayMetrics())])
         names = Names(catalog)
         parts = WebParts(
@@ -108,6 +118,8 @@ async def running_site(
             default_entity="team",
             names=names,
             finder=Finder(store, catalog, names),
+            files=files,
+            blobs=blobs,
             open_reads=open_reads,
             root_path=root_path,
             static=path / "no-page" if static is None else static,
@@ -118,8 +130,9 @@ async def running_site(
         admin, _ = await _add_key(catalog, "root", ["admin"])
         async with TestClient(TestServer(app, handler_cancellation=True)) as client:
             yield Site(
-                client, store, catalog, redis_process, store_process, key, stranger, key_id, admin
-            )
+                client, store, catalog, redis_process, store_process, key, stranger, key_id, admin,
+                files, blobs,
+            )  # fmt: skip
         await redis.aclose()
         await store.close()
         await catalog.close()

@@ -144,6 +144,7 @@ async def running_stack(
             "store_url": store.url,
             "store_token": store.token,
             "catalog_url": f"sqlite+aiosqlite:///{(catalog_folder or path) / 'catalog.db'}",
+            "blobs_url": str(path / "blobs"),
             "secret": secrets.token_hex(16),
         }
         catalog = open_catalog(shared["catalog_url"])

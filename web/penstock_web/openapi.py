@@ -8,7 +8,20 @@ import sys
 import orjson
 
 from penstock_common.openapi import Operation, openapi_document
-from penstock_web.models import charts, diff, edits, export, history, keys, ledger, runs, site
+from penstock_web.models import (
+    charts,
+    console,
+    diff,
+    edits,
+    export,
+    files,
+    history,
+    keys,
+    ledger,
+    media,
+    runs,
+    site,
+)
 
 __all__ = ["OPERATIONS"]
 
@@ -19,6 +32,9 @@ OPERATIONS: list[Operation] = [
     *keys.OPERATIONS,
     *history.OPERATIONS,
     *charts.OPERATIONS,
+    *media.OPERATIONS,
+    *files.OPERATIONS,
+    *console.OPERATIONS,
     *diff.OPERATIONS,
     *export.OPERATIONS,
     *ledger.OPERATIONS,

@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 
 from penstock_common.auth import Authenticator
 from penstock_common.keys import Keys
+from penstock_storage.blobs import BlobStore
+from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import Catalog, PointStore
 from penstock_web.names import Names
 from penstock_web.search.finder import Finder
@@ -32,6 +34,8 @@ class WebParts:
     default_entity: str
     names: Names
     finder: Finder
+    files: RunFiles
+    blobs: BlobStore
     open_reads: bool = False
     root_path: str = ""
     static: Path = STATIC

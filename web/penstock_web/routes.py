@@ -10,14 +10,17 @@ from aiohttp import web
 from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_web.access import Access
+from penstock_web.console import ConsoleHandler
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
 from penstock_web.editing import EditHandler
 from penstock_web.events import EventHandler
 from penstock_web.exports import ExportHandler
+from penstock_web.files import FilesHandler
 from penstock_web.keys import KeysHandler
 from penstock_web.ledger import LedgerHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
+from penstock_web.media import MediaHandler
 from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
 from penstock_web.parts import WebParts
@@ -88,6 +91,14 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     ledger = LedgerHandler(parts.store, runs, names)
     router.add_get(f"{_RUN}/ledger", ledger.of_run)
     router.add_get(f"{_RUN}/ledger/{{writer}}", ledger.of_writer)
+    files = FilesHandler(parts.files, parts.blobs, runs)
+    router.add_get(f"{_RUN}/files", files.list)
+    router.add_get(f"{_RUN}/files/{{name:.+}}", files.get)
+    router.add_get(f"{_RUN}/console", ConsoleHandler(parts.store, runs, names).get)
+    media = MediaHandler(parts.store, access, runs, names)
+    router.add_get(f"{_PROJECT}/media", media.keys)
+    router.add_get(f"{_RUN}/media", media.of_run)
+    router.add_post("/v1/media", media.of_runs)
     router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
     router.add_post("/v1/session", login.post)
     router.add_delete("/v1/session", login.delete)

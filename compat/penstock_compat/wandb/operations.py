@@ -27,4 +27,23 @@ OPERATIONS = (
         answers={200: Raw(_JSON, "`stopped`: the run should end.", {"type": "object"})},
         errors=(400, 401, 403, 413, 429, 503),
     ),
+    Operation(
+        "PUT",
+        "/wandb/files/{number}/{name}",
+        tag="wandb",
+        summary="The bytes of a run's file, at an address that createRunFiles gave out.",
+        body=Raw("application/octet-stream", "The file as it is, of any size."),
+        answers={200: Raw(_JSON, "Stored.", {"type": "object"})},
+        errors=(400, 403, 404, 408, 413, 503),
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/wandb/files/{number}/{name}",
+        tag="wandb",
+        summary="The bytes of a run's file, at an address that a listing gave out.",
+        answers={200: Raw("application/octet-stream", "The file, or the part in `Range`.")},
+        errors=(400, 403, 404, 416),
+        needs_key=False,
+    ),
 )

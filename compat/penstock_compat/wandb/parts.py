@@ -17,6 +17,7 @@ from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.line_streams import LineStreams
+from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import PointStore
 from penstock_sweeps.engine import SweepEngine
 from penstock_web.names import Names
@@ -27,11 +28,13 @@ __all__ = ["WandbParts"]
 
 @dataclass(frozen=True, slots=True)
 class WandbParts:
-    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads."""
+    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads, and a file
+    may have `upload_bytes`."""
 
     store: PointStore
     catalog: SqlCatalog
     blobs: BlobStore
+    files: RunFiles
     redis: Redis
     keys: Keys
     appender: Appender
@@ -47,3 +50,4 @@ class WandbParts:
     sweeps: SweepEngine
     secret: str
     root_path: str = ""
+    upload_bytes: int = 64 * 2**30

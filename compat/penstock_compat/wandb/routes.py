@@ -7,10 +7,12 @@ from aiohttp import web
 
 from penstock_common.openapi import add_operations
 from penstock_compat.wandb.endpoint import GraphqlEndpoint
+from penstock_compat.wandb.files import FILE_PATH
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.operations import OPERATIONS
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.stream.handler import STREAM_PATH, StreamHandler
+from penstock_compat.wandb.transfers import Transfers
 
 __all__ = ["add_routes"]
 
@@ -21,4 +23,8 @@ def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -
     app.cleanup_ctx.append(stream.running)
     app.router.add_post("/graphql", GraphqlEndpoint(parts, metrics).post)
     app.router.add_post(STREAM_PATH, stream.post)
+    transfers = Transfers(parts)
+    app.router.add_put(FILE_PATH, transfers.put)
+    app.router.add_get(FILE_PATH, transfers.get)
+    app.router.add_options(FILE_PATH, transfers.options)
     add_operations(app, OPERATIONS)

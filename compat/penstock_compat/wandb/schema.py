@@ -6,6 +6,7 @@ from penstock_compat.wandb.alerts import AlertMutations
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.charts import ChartMutations, ChartQueries
 from penstock_compat.wandb.deletion import DeletionMutations
+from penstock_compat.wandb.files import FilesMutations
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
@@ -32,6 +33,7 @@ class Mutation(
     ChartMutations,
     DeletionMutations,
     SweepMutations,
+    FilesMutations,
 ):
     """The root of mutations."""
 

@@ -14,6 +14,11 @@ import "./styles/charts.css";
 import "./styles/pages.css";
 import "./styles/edits.css";
 import "./styles/table.css";
+import "./styles/media.css";
+import "./styles/logged.css";
+import "./styles/images.css";
+import "./styles/run.css";
+import "./styles/files.css";
 
 const RETRIES = 2;
 

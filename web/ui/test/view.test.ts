@@ -28,6 +28,7 @@ describe("the address", () => {
       project: { entity: "lab", project: "a/b c&d" },
       isList: false,
       run: "r,1",
+      tab: "logs",
       compare: ["a", "b&c"],
       isTable: true,
       search: "adam",

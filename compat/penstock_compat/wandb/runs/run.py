@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.console import ConsoleOfRun
+from penstock_compat.wandb.files import FilesOfRun
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.runs.configs import wrapped_config
@@ -123,7 +125,7 @@ class RunFacts(Node):
         return json_text({key: kept[key] for key in keys or kept if key in kept})
 
 
-class RunNode(RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun):
+class RunNode(RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun):
     """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
 
     typename = "Run"

@@ -52,3 +52,12 @@ export interface Curve {
   std: Float64Array | null;
   nonFinite: Float64Array;
 }
+
+export type MediaKey = Schemas["MediaKeyOfProject"];
+export type Media = Schemas["Media"];
+export type MediaOfRun = Schemas["MediaOfRun"];
+export type MediaValue = Schemas["MediaValueAtStep"];
+export type FileOfRun = Schemas["FileOfRun"];
+export type FilesPage = Schemas["Files"];
+export type ConsolePage = Schemas["Console"];
+export type ConsoleLine = Schemas["ConsoleLineOfRun"];

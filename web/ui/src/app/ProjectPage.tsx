@@ -6,7 +6,9 @@ import { keysQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
 import { FullScreen } from "../charts/FullScreen";
 import { Sections } from "../charts/Sections";
+import { isOfInterest } from "../charts/sections";
 import { Tooltip } from "../charts/Tooltip";
+import { useMediaKeys } from "../media/useMediaKeys";
 import { RunList } from "../runs/RunList";
 import { places, useView, view } from "../state/view";
 import { Link } from "./Link";
@@ -46,8 +48,12 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const main = useRef<HTMLElement>(null);
   const known = useQuery(keysQuery(project));
-  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
-  useKeys(keys ?? []);
+  const keys = useMemo(
+    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    [known.data],
+  );
+  const media = useMediaKeys(project);
+  useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
   const problem = error ?? known.error;
   return (
     <>
@@ -83,11 +89,17 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
               </Link>
             </Problem>
           ) : (
-            <Content keys={keys} scroller={main} />
+            <Content keys={keys} media={media} scroller={main} />
           )}
         </main>
       </div>
-      {full !== null && <FullScreen key={full} name={full} />}
+      {full !== null && (
+        <FullScreen
+          key={full}
+          name={full}
+          kinds={keys?.includes(full) ? undefined : media?.get(full)}
+        />
+      )}
       <Tooltip />
     </>
   );
@@ -95,18 +107,19 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
 
 interface ContentProps {
   keys: readonly string[] | null;
+  media: ReadonlyMap<string, readonly string[]> | null;
   scroller: React.RefObject<HTMLElement | null>;
 }
 
-function Content({ keys, scroller }: ContentProps) {
+function Content({ keys, media, scroller }: ContentProps) {
   const { total, drawn, isLoading, query } = usePage();
   const isAsked = query.search !== "" || query.filter !== null;
-  if (keys === null || total === null) return <Loading />;
+  if (keys === null || media === null || total === null) return <Loading />;
   if (total === 0 && isAsked) return <NoRuns />;
   if (total === 0) return <Onboarding />;
-  if (keys.length === 0) return <NoCurves />;
+  if (keys.length === 0 && media.size === 0) return <NoCurves />;
   if (drawn.length === 0 && !isLoading) return <NoneDrawn />;
-  return <Sections keys={keys} scroller={scroller} />;
+  return <Sections keys={keys} media={media} scroller={scroller} />;
 }
 
 function NoRuns() {

@@ -187,3 +187,34 @@ export const ArrowIcon = () => (
     <path d="M8 12.5v-9M4.5 7 8 3.5 11.5 7" />
   </Icon>
 );
+
+export const DownloadIcon = () => (
+  <Icon>
+    <path d="M8 2.5v8M4.8 7.5 8 10.7l3.2-3.2M3 13.5h10" />
+  </Icon>
+);
+
+export const LayersIcon = () => (
+  <Icon>
+    <path d="m8 2.5 6 3-6 3-6-3 6-3ZM2 8.5l6 3 6-3M2 11.2l6 3 6-3" />
+  </Icon>
+);
+
+export const LinesIcon = () => (
+  <Icon>
+    <rect x="2" y="2.5" width="12" height="11" rx="1.5" />
+    <path d="m4.5 6 2 2-2 2M8.5 10.5h3" />
+  </Icon>
+);
+
+export const FileIcon = () => (
+  <Icon>
+    <path d="M9.5 2H4.5A1 1 0 0 0 3.5 3v10a1 1 0 0 0 1 1h7a1 1 0 0 0 1-1V5l-3-3ZM9.3 2.2v3h3" />
+  </Icon>
+);
+
+export const FolderIcon = () => (
+  <Icon>
+    <path d="M2 4.5a1 1 0 0 1 1-1h3.2l1.5 1.7H13a1 1 0 0 1 1 1v5.3a1 1 0 0 1-1 1H3a1 1 0 0 1-1-1v-7Z" />
+  </Icon>
+);

@@ -73,7 +73,7 @@ function leave(target: EventTarget | null): void {
 }
 
 const ACTIONS: Record<string, (keys: readonly string[]) => boolean> = {
-  "/": () => focusSearch("panels"),
+  "/": () => ["panels", "lines", "files"].some(focusSearch),
   r: () => focusSearch("runs"),
   g: openGroups,
   t: () => {

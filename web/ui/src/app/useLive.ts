@@ -3,6 +3,7 @@
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
 import { forgetRuns } from "../api/edits";
+import { mediaKeysQuery } from "../api/media";
 import { fieldsQuery, keysQuery, projectsQuery, runQuery, runsKey } from "../api/queries";
 import type { ProjectRef, Run, RunsPage } from "../api/types";
 import { Live } from "../state/live";
@@ -58,7 +59,11 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
       ask(projectsQuery.queryKey);
     },
   );
-  const askKeys = atMostEvery(keysDelay, () => ask(keys));
+  const mediaKeys = mediaKeysQuery(ref).queryKey.slice(0, 3) as string[];
+  const askKeys = atMostEvery(keysDelay, () => {
+    ask(keys);
+    ask(mediaKeys);
+  });
   const askFields = atMostEvery(
     () => FIELDS_DELAY_MS,
     () => ask(fieldsQuery(ref).queryKey),

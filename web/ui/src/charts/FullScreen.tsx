@@ -1,9 +1,16 @@
 /** One panel over the whole page. Esc or f closes it, the arrow keys walk on. */
 
 import { useEffect, useRef } from "react";
+import { MediaPanel } from "../media/MediaPanel";
 import { Panel } from "./Panel";
 
-export function FullScreen({ name }: { name: string }) {
+interface Props {
+  name: string;
+  /** Of what it holds, if that is no numbers. */
+  kinds: readonly string[] | undefined;
+}
+
+export function FullScreen({ name, kinds }: Props) {
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const before = document.activeElement;
@@ -14,7 +21,7 @@ export function FullScreen({ name }: { name: string }) {
   }, []);
   return (
     <div ref={root} className="full" role="dialog" aria-modal="true" aria-label={name}>
-      <Panel name={name} isFull />
+      {kinds ? <MediaPanel name={name} kinds={kinds} isFull /> : <Panel name={name} isFull />}
     </div>
   );
 }

@@ -31,7 +31,7 @@ export function Panel({ name, isFull = false }: Props) {
     >
       <header className="panel-head">
         <h3 className="panel-title" title={name}>
-          {prefix && <span className="panel-prefix">{prefix}/</span>}
+          {prefix && <span className="panel-prefix">{name.slice(0, -rest.length)}</span>}
           {rest}
         </h3>
         <span ref={value} className="panel-value" />

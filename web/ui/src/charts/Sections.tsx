@@ -7,6 +7,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { ChevronIcon } from "../app/icons";
 import { usePage } from "../app/page";
+import { MediaPanel } from "../media/MediaPanel";
 import { matcher } from "../state/search";
 import { useView, view } from "../state/view";
 import { Panel } from "./Panel";
@@ -14,6 +15,8 @@ import { type Row, toRows, toSections } from "./sections";
 
 const HEAD_PX = 40;
 const PANEL_PX = 264;
+const MEDIA_PX = 392;
+const HEIGHTS: Record<Row["kind"], number> = { head: HEAD_PX, panels: PANEL_PX, media: MEDIA_PX };
 /** Widths of the list from which on there is one more column. */
 const COLUMNS_FROM_PX = [620, 980, 1_640];
 
@@ -54,42 +57,47 @@ function useColumns(host: RefObject<HTMLElement | null>): number {
 }
 
 interface Props {
+  /** Those with numbers. */
   keys: readonly string[];
+  /** Those with images, tables, histograms …, and their kinds. */
+  media: ReadonlyMap<string, readonly string[]>;
   scroller: RefObject<HTMLElement | null>;
 }
 
-export function Sections({ keys, scroller }: Props) {
+export function Sections({ keys, media, scroller }: Props) {
   const search = useView((shown) => shown.panelSearch);
   const pinned = useView((shown) => shown.pinned);
   const [collapsed, toggle] = useCollapsed();
   const host = useRef<HTMLDivElement>(null);
   const columns = useColumns(host);
-  const sections = useMemo(
-    () => toSections(keys.filter(matcher(search)), pinned),
-    [keys, search, pinned],
-  );
-  const rows = useMemo(
-    () => (columns > 0 ? toRows(sections, columns, search ? new Set() : collapsed) : []),
-    [sections, columns, collapsed, search],
-  );
+  const charts = useMemo(() => new Set(keys), [keys]);
+  const sections = useMemo(() => {
+    const all = [...new Set([...keys, ...media.keys()])];
+    return toSections(all.filter(matcher(search)), pinned);
+  }, [keys, media, search, pinned]);
+  const rows = useMemo(() => {
+    const shut: ReadonlySet<string> = search ? new Set() : collapsed;
+    return columns > 0 ? toRows(sections, columns, shut, new Set(media.keys()), charts) : [];
+  }, [sections, columns, collapsed, search, media, charts]);
   const list = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => (rows[index].kind === "head" ? HEAD_PX : PANEL_PX),
+    estimateSize: (index) => HEIGHTS[rows[index].kind],
     getItemKey: (index) => rows[index].id,
     scrollMargin: host.current?.offsetTop ?? 0,
     overscan: 2,
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: rows of other heights
   useEffect(() => list.measure(), [rows, list]);
-  if (sections.length === 0) return <NoMatch search={search} />;
+  const isNone = sections.length === 0;
   return (
-    <div ref={host} className="sections" style={{ height: list.getTotalSize() }}>
+    <div ref={host} className="sections" style={isNone ? {} : { height: list.getTotalSize() }}>
+      {isNone && <NoMatch search={search} />}
       {list.getVirtualItems().map(({ index, key, start }) => (
         <RowView
           key={key}
           row={rows[index]}
-          columns={columns}
+          media={media}
           top={start - list.options.scrollMargin}
           onToggle={toggle}
         />
@@ -100,20 +108,24 @@ export function Sections({ keys, scroller }: Props) {
 
 interface RowProps {
   row: Row;
-  columns: number;
+  media: ReadonlyMap<string, readonly string[]>;
   top: number;
   onToggle(name: string): void;
 }
 
-function RowView({ row, columns, top, onToggle }: RowProps) {
+function RowView({ row, media, top, onToggle }: RowProps) {
   const style = { transform: `translateY(${top}px)` };
-  if (row.kind === "panels") {
-    const gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+  if (row.kind !== "head") {
+    const gridTemplateColumns = `repeat(${row.columns}, minmax(0, 1fr))`;
     return (
       <div className="sections-row grid" style={{ ...style, gridTemplateColumns }}>
-        {row.keys.map((key) => (
-          <Panel key={key} name={key} />
-        ))}
+        {row.keys.map((key) =>
+          row.kind === "panels" ? (
+            <Panel key={key} name={key} />
+          ) : (
+            <MediaPanel key={key} name={key} kinds={media.get(key) ?? []} />
+          ),
+        )}
       </div>
     );
   }

@@ -12,10 +12,21 @@ export interface Section {
 
 export type Row =
   | { kind: "head"; id: string; section: Section; isOpen: boolean }
-  | { kind: "panels"; id: string; keys: string[] };
+  | { kind: "panels"; id: string; keys: string[]; columns: number }
+  /** Panels of media, which are taller, and wider where there is room. */
+  | { kind: "media"; id: string; keys: string[]; columns: number };
+
+/** Machine metrics as some clients name them: `system.gpu.0.temp`. */
+const MACHINE = "system.";
+
+/** What clients log beside a row's own values: of no interest as curves. */
+const HIDDEN = new Set(["_runtime", "_timestamp", "_step", "system._runtime", "system._timestamp"]);
+
+export const isOfInterest = (key: string): boolean => !HIDDEN.has(key);
 
 /** `["train", "loss/a"]` of `train/loss/a`, `["", "loss"]` of `loss`. */
 export function splitKey(key: string): [string, string] {
+  if (key.startsWith(MACHINE)) return ["system", key.slice(MACHINE.length)];
   const slash = key.indexOf("/");
   return slash > 0 ? [key.slice(0, slash), key.slice(slash + 1)] : ["", key];
 }
@@ -41,18 +52,31 @@ export function toSections(keys: readonly string[], pinned: readonly string[] = 
   return top.length > 0 ? [{ id: "\0pinned", name: "Pinned", keys: top }, ...sections] : sections;
 }
 
+/** How many panels of media stand side by side. */
+const mediaColumns = (columns: number) => (columns > 2 ? columns - 1 : columns);
+
+/** In each section charts come first, then media; a key that has both is in both. */
 export function toRows(
   sections: readonly Section[],
   columns: number,
   collapsed: ReadonlySet<string>,
+  media: ReadonlySet<string> = new Set(),
+  charts: ReadonlySet<string> | null = null,
 ): Row[] {
+  const isChart = (key: string) => charts?.has(key) ?? !media.has(key);
   return sections.flatMap((section) => {
     const isOpen = !collapsed.has(section.id);
     const rows: Row[] = [{ kind: "head", id: `h ${section.id}`, section, isOpen }];
-    for (let at = 0; isOpen && at < section.keys.length; at += columns) {
-      const keys = section.keys.slice(at, at + columns);
-      rows.push({ kind: "panels", id: `p ${section.id} ${keys[0]}`, keys });
-    }
+    if (!isOpen) return rows;
+    const add = (kind: "panels" | "media", keys: readonly string[], columns: number) => {
+      for (let at = 0; at < keys.length; at += columns) {
+        const own = keys.slice(at, at + columns);
+        rows.push({ kind, id: `${kind} ${section.id} ${own[0]}`, keys: own, columns });
+      }
+    };
+    add("panels", section.keys.filter(isChart), columns);
+    const own = section.keys.filter((key) => media.has(key));
+    add("media", own, mediaColumns(columns));
     return rows;
   });
 }

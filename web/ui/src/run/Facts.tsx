@@ -7,7 +7,16 @@ import { formatDate, formatDuration } from "../charts/axis";
 import { formatAny, formatStep } from "../format";
 
 /** Told elsewhere, or of no use to people. */
-const HIDDEN = new Set(["exit_code", "host", "program", "python", "git", "command", "args"]);
+const HIDDEN = new Set([
+  "wandb",
+  "exit_code",
+  "host",
+  "program",
+  "python",
+  "git",
+  "command",
+  "args",
+]);
 
 export function Facts({ run }: { run: Run }) {
   const now = useNow(1_000);

@@ -1,28 +1,35 @@
 /** One run: what it is and was told beside what it measured. */
 
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useMemo, useRef, useState } from "react";
 import { ApiError } from "../api/http";
 import { keysQuery, runQuery } from "../api/queries";
 import type { ProjectRef, Run } from "../api/types";
 import { CornerButtons } from "../app/CornerButtons";
-import { BackIcon, MenuIcon } from "../app/icons";
+import { BackIcon, ChartIcon, FileIcon, LinesIcon, MenuIcon } from "../app/icons";
 import { Link } from "../app/Link";
 import { Loading } from "../app/Loading";
 import { Problem } from "../app/Problem";
 import { PageProvider } from "../app/page";
+import { Segments } from "../app/Segments";
 import { ChartControls, PanelSearch, ZoomChip } from "../app/Toolbar";
 import { useKeys } from "../app/useKeys";
 import { useRunPageOf } from "../app/useProjectPage";
 import { useTitle } from "../app/useTitle";
 import { FullScreen } from "../charts/FullScreen";
 import { Sections } from "../charts/Sections";
+import { isOfInterest } from "../charts/sections";
 import { Tooltip } from "../charts/Tooltip";
+import { useMediaKeys } from "../media/useMediaKeys";
 import { StateIcon } from "../runs/StateIcon";
-import { places, useView } from "../state/view";
+import type { Tab } from "../state/url";
+import { places, useView, view } from "../state/view";
 import { Facts } from "./Facts";
 import { RunActions } from "./RunActions";
 import { Tree } from "./Tree";
+
+const Logs = lazy(() => import("../console/Logs"));
+const FilesView = lazy(() => import("../files/FilesView"));
 
 export default function RunPage({ project, run }: { project: ProjectRef; run: string }) {
   const found = useQuery(runQuery(project, run));
@@ -61,8 +68,13 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const runs = useMemo(() => [id], [id]);
   const known = useQuery(keysQuery(project, runs));
-  const keys = useMemo(() => known.data?.map(({ key }) => key) ?? null, [known.data]);
-  useKeys(keys ?? []);
+  const keys = useMemo(
+    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    [known.data],
+  );
+  const media = useMediaKeys(project, runs);
+  const tab = useView((shown) => shown.tab);
+  useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
   return (
     <>
       <div
@@ -81,7 +93,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
           aria-label="Hide the run's facts"
           onClick={() => setDrawerOpen(false)}
         />
-        <main ref={main} className="main">
+        <main ref={main} className={tab === "charts" ? "main" : "main is-filled"}>
           <header className="toolbar">
             <button
               type="button"
@@ -92,29 +104,71 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
               <MenuIcon />
             </button>
             <span className="toolbar-project">{run?.name || id}</span>
-            <PanelSearch />
+            <TabSegments />
+            {tab === "charts" && <PanelSearch />}
             <span className="toolbar-space" />
-            <ZoomChip />
-            <ChartControls />
+            {tab === "charts" && (
+              <>
+                <ZoomChip />
+                <ChartControls />
+              </>
+            )}
             <CornerButtons />
           </header>
-          {known.error && !keys ? (
-            <Problem error={known.error} onRetry={() => void known.refetch()} />
-          ) : keys === null ? (
-            <Loading />
-          ) : keys.length === 0 ? (
-            <div className="note">
-              <h2>No curves yet</h2>
-              <p>This run has logged no numbers so far.</p>
-            </div>
-          ) : (
-            <Sections keys={keys} scroller={main} />
-          )}
+          <Suspense fallback={<Loading />}>
+            {tab === "logs" ? (
+              <Logs project={project} run={id} state={run?.state ?? "running"} />
+            ) : tab === "files" ? (
+              <FilesView project={project} run={id} state={run?.state ?? "running"} />
+            ) : known.error && !keys ? (
+              <Problem error={known.error} onRetry={() => void known.refetch()} />
+            ) : keys === null || media === null ? (
+              <Loading />
+            ) : keys.length === 0 && media.size === 0 ? (
+              <div className="note">
+                <h2>No curves yet</h2>
+                <p>This run has logged no numbers so far.</p>
+              </div>
+            ) : (
+              <Sections keys={keys} media={media} scroller={main} />
+            )}
+          </Suspense>
         </main>
       </div>
-      {full !== null && <FullScreen key={full} name={full} />}
+      {full !== null && (
+        <FullScreen
+          key={full}
+          name={full}
+          kinds={keys?.includes(full) ? undefined : media?.get(full)}
+        />
+      )}
       <Tooltip />
     </>
+  );
+}
+
+function TabSegments() {
+  const tab = useView((shown) => shown.tab);
+  return (
+    <Segments<Tab>
+      label="What is shown"
+      options={[
+        ["charts", <TabName key="charts" icon={<ChartIcon />} name="Charts" />, "Charts and media"],
+        ["logs", <TabName key="logs" icon={<LinesIcon />} name="Logs" />, "What the run printed"],
+        ["files", <TabName key="files" icon={<FileIcon />} name="Files" />, "Files of the run"],
+      ]}
+      value={tab}
+      onChange={view.showTab}
+    />
+  );
+}
+
+function TabName({ icon, name }: { icon: ReactNode; name: string }) {
+  return (
+    <span className="tab-name">
+      {icon}
+      <span>{name}</span>
+    </span>
   );
 }
 

@@ -31,6 +31,10 @@ export type Ranks = (typeof RANKS)[number];
 export const BANDS = ["std", "range"] as const;
 export type Band = (typeof BANDS)[number];
 
+/** What a run's page shows beside its facts. */
+export const TABS = ["charts", "logs", "files"] as const;
+export type Tab = (typeof TABS)[number];
+
 export interface View {
   /** null: the list of projects, or the one project there is. */
   project: ProjectRef | null;
@@ -38,6 +42,7 @@ export interface View {
   isList: boolean;
   /** The run whose own page is shown. */
   run: string | null;
+  tab: Tab;
   /** The runs compared side by side. */
   compare: readonly string[];
   isTable: boolean;
@@ -87,6 +92,7 @@ export const EMPTY_VIEW: View = {
   project: null,
   isList: false,
   run: null,
+  tab: TABS[0],
   compare: [],
   isTable: false,
   search: "",
@@ -182,6 +188,7 @@ export function parseView(query: string): View {
     project: parseProject(params.get("project")),
     isList: params.has("projects"),
     run: params.get("run") || null,
+    tab: oneOf(TABS, params.get("tab")),
     compare: params.getAll("compare").filter(Boolean),
     isTable: params.get("view") === "table",
     search: params.get("search") ?? "",
@@ -223,6 +230,7 @@ export function formatView(view: View): string {
   if (view.isList) params.set("projects", "");
   if (project) params.set("project", `${project.entity}/${project.project}`);
   set("run", view.run ?? "");
+  set("tab", view.tab, TABS[0]);
   setAll("compare", view.compare);
   set("view", view.isTable ? "table" : "");
   set("search", view.search);

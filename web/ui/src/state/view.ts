@@ -11,6 +11,7 @@ import {
   parseView,
   type Ranks,
   type Selection,
+  type Tab,
   type View,
   type XAxis,
 } from "./url";
@@ -54,8 +55,22 @@ export const places = {
   list: (): View => ({ ...EMPTY_VIEW, isList: true }),
   project: (project: ProjectRef): View => ({ ...EMPTY_VIEW, project }),
   /** The project's charts and table keep what was set while one looks at a run. */
-  back: (from: View): View => ({ ...from, run: null, compare: [], full: null, range: null }),
-  run: (from: View, run: string): View => ({ ...from, run, compare: [], full: null, range: null }),
+  back: (from: View): View => ({
+    ...from,
+    run: null,
+    tab: "charts",
+    compare: [],
+    full: null,
+    range: null,
+  }),
+  run: (from: View, run: string): View => ({
+    ...from,
+    run,
+    tab: "charts",
+    compare: [],
+    full: null,
+    range: null,
+  }),
   compare: (from: View, runs: readonly string[]): View => ({
     ...from,
     run: null,
@@ -74,6 +89,7 @@ export const view = {
   get: store.get,
   subscribe: store.subscribe,
   go: (next: View) => change(next, true),
+  showTab: (tab: Tab) => change({ tab }, true),
   showTable: (isTable: boolean) => change({ isTable }, true),
   select: (selection: Selection) => change({ selection }),
   search: (search: string) => change({ search }),

@@ -1,0 +1,145 @@
+"""Files that users uploaded, as HTTP answers: whole or in part, and harmless.
+
+Whoever uploads a page or a drawing must not get to run scripts as the server's own: every answer is
+put into a sandbox of its own by its headers, wherever it is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from aiohttp import web
+
+from penstock.errors import PenstockError, Rejected
+
+__all__ = ["Content", "content_type_of", "send_content"]
+
+_LOG = logging.getLogger(__name__)
+_SANDBOX = (
+    "sandbox; default-src 'none'; img-src data:; media-src data:; font-src data:;"
+    " style-src 'unsafe-inline'; frame-ancestors 'self'"
+)
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_TEXTS = (
+    "c", "cc", "cfg", "conf", "cpp", "cu", "diff", "env", "go", "h", "ini", "ipynb", "java", "jsonl",
+    "log", "md", "ndjson", "out", "patch", "py", "r", "rs", "rst", "sh", "sql", "toml", "tsv", "txt",
+    "yaml", "yml",
+)  # fmt: skip
+_OTHERS = {
+    "json": "application/json", "html": "text/html", "htm": "text/html", "csv": "text/csv",
+    "svg": "image/svg+xml", "webp": "image/webp", "avif": "image/avif", "bmp": "image/bmp",
+    "wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg",
+    "m4a": "audio/mp4", "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif",
+    "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "glb": "model/gltf-binary",
+    "pdf": "application/pdf",
+}  # fmt: skip
+_SHOWN = ("image/", "audio/", "video/", "text/", "application/json", "application/pdf")
+# What Python itself knows, and not what the machine's own lists say: every server is to say the same.
+_KNOWN = mimetypes.MimeTypes()
+
+
+def content_type_of(name: str) -> str:
+    """The type of a file by its name's ending."""
+    ending = name.rpartition(".")[2].lower()
+    if ending in _TEXTS:
+        return "text/plain"
+    known = _OTHERS.get(ending) or _KNOWN.guess_type(name)[0]
+    return known or "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file to be sent. `digest` is its SHA-256; `read` gives the bytes from one place up to before
+    another."""
+
+    name: str
+    size_bytes: int
+    digest: str
+    content_type: str
+    read: Callable[[int, int], Awaitable[AsyncIterator[bytes]]]
+
+
+async def send_content(
+    request: web.Request,
+    content: Content,
+    *,
+    is_download: bool = False,
+    cache_control: str = "private, no-cache",
+    headers: dict[str, str] | None = None,
+) -> web.StreamResponse:
+    """The content, or the part that `Range` asks for; 304 if the asker has it.
+
+    Raises `Rejected` (416) for a part that lies outside of it.
+    """
+    tag = f'"{content.digest}"'
+    answer_headers = {
+        "ETag": tag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": cache_control,
+        "Content-Security-Policy": _SANDBOX,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": _disposition(content, is_download),
+        **(headers or {}),
+    }
+    asked_for = [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]
+    if tag in asked_for or "*" in asked_for:
+        return web.Response(status=304, headers=answer_headers)
+    span = _span(request, content, tag)
+    start, end = span or (0, content.size_bytes)
+    response = web.StreamResponse(status=206 if span else 200, headers=answer_headers)
+    response.headers["Content-Type"] = _typed(content.content_type)
+    if span:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size_bytes}"
+    response.content_length = end - start
+    if request.method == "HEAD" or start == end:
+        await response.prepare(request)
+        return response
+    chunks = await content.read(start, end)
+    await response.prepare(request)
+    try:
+        async for chunk in chunks:
+            await response.write(chunk)
+    except PenstockError as error:
+        _LOG.warning("content_broke_off error=%s", error)
+        # Cut the connection: an answer that ended early in order would look complete.
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def _span(request: web.Request, content: Content, tag: str) -> tuple[int, int] | None:
+    """The part asked for; None: all of it. Several parts at once are answered with all of it."""
+    match = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
+    if match is None or request.headers.get("If-Range", tag) != tag:
+        return None
+    first, last = match.groups()
+    size = content.size_bytes
+    if first:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+    elif last:
+        start, end = max(0, size - int(last)), size
+    else:
+        return None
+    if start >= size or start >= end:
+        raise Rejected(
+            f"this file has {size} bytes, none in the range asked for",
+            code="bad_range",
+            status=416,
+        )
+    return start, end
+
+
+def _disposition(content: Content, is_download: bool) -> str:
+    is_shown = content.content_type.startswith(_SHOWN) and not is_download
+    name = content.name.rpartition("/")[2]
+    return f"{'inline' if is_shown else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _typed(content_type: str) -> str:
+    is_text = content_type.startswith("text/") or content_type == "application/json"
+    return f"{content_type}; charset=utf-8" if is_text else content_type

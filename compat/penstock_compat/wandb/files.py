@@ -1,0 +1,174 @@
+"""The files of a run: addresses for uploads and downloads, listed, deleted.
+
+Uploads and downloads carry no key: their addresses are signed, for one method, run and name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from penstock.errors import Rejected
+from penstock_common.signing import Signer
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_compat.wandb.values import timestamp
+from penstock_storage.catalog.run_files import RunFile, file_name
+from penstock_storage.interface import RunRef, RunRow
+
+__all__ = ["FILE_PATH", "FilesMutations", "FilesOfRun", "purpose"]
+
+FILE_PATH = "/wandb/files/{number}/{name:.+}"
+"""Where files are put and got; the number is the run's."""
+
+_VALID_S = 24 * 3600
+_MOST_FILES = 10_000
+
+
+def purpose(number: int, name: str) -> str:
+    """What an address is signed for."""
+    return f"run {number}/{name}"
+
+
+def _address(asking: Asking, method: str, number: int, name: str) -> str:
+    query = Signer(asking.parts.secret).sign(method, purpose(number, name), valid_s=_VALID_S)
+    path = quote(name, safe="/")
+    parameters = "&".join(f"{key}={value}" for key, value in query.items())
+    return f"{asking.base_url}/wandb/files/{number}/{path}?{parameters}"
+
+
+class FileNode(Node):
+    """A file of a run."""
+
+    typename = "File"
+
+    def __init__(self, asking: Asking, row: RunRow, file: RunFile) -> None:
+        self.asking = asking
+        self.row = row
+        self.file = file
+
+    @field
+    def id(self) -> str:
+        return encode_id("File", f"{self.row.number}/{self.file.name}")
+
+    @field
+    def name(self) -> str:
+        return self.file.name
+
+    @field
+    def url(self, upload: bool = False) -> str:
+        if upload:
+            self.asking.entity(self.row.entity)
+        return _address(self.asking, "PUT" if upload else "GET", self.row.number, self.file.name)
+
+    @field
+    def direct_url(self) -> str:
+        return self.url()
+
+    @field
+    def size_bytes(self) -> int:
+        return self.file.size_bytes
+
+    @field
+    def mimetype(self) -> str:
+        return self.file.mimetype
+
+    @field
+    def updated_at(self) -> str:
+        return timestamp(self.file.updated_at)
+
+    @field
+    def md5(self) -> str:
+        return self.file.md5
+
+    @field
+    def digest(self) -> str:
+        return self.file.md5
+
+
+class FilesOfRun(Node):
+    """A run's files, by name."""
+
+    asking: Asking
+    row: RunRow
+
+    @field
+    async def file_count(self) -> int:
+        return await self.asking.parts.files.count(self.row.number)
+
+    @field
+    async def files(
+        self,
+        names: Sequence[str] | None = None,
+        after: str | None = None,
+        first: int | None = None,
+        pattern: str | None = None,
+    ) -> dict[str, Any]:
+        """At most `first` files behind the cursor `after`. No names: all of them."""
+        most = min(max(first if first is not None else 50, 0), _MOST_FILES)
+        found = await self.asking.parts.files.list(
+            self.row.number,
+            names=[file_name(name) for name in names] if names else None,
+            pattern=pattern or None,
+            after=after or None,
+            limit=most + 1,
+        )
+        page = found[:most]
+        return connection(
+            "File",
+            [FileNode(self.asking, self.row, file) for file in page],
+            [file.name for file in page],
+            has_next=len(found) > len(page),
+        )
+
+
+class FilesMutations(Node):
+    """Root fields that write files."""
+
+    asking: Asking
+
+    @field
+    async def create_run_files(self, input: dict[str, Any]) -> dict[str, Any]:
+        """An address to upload to for each name; the files appear once their bytes have come."""
+        names = input.get("files")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Rejected("files must be a list of names", code="bad_field")
+        ref = RunRef(
+            self.asking.entity(input.get("entityName")),
+            str(input.get("projectName") or ""),
+            str(input.get("runName") or ""),
+        )
+        row = await self.asking.parts.catalog.run(ref)
+        if row is None:
+            raise Rejected(f"could not find run {'/'.join(ref)}", code="not_found", status=404)
+        return {
+            "__typename": "CreateRunFilesPayload",
+            "runID": encode_id("Run", row.number),
+            "uploadHeaders": [],
+            "files": [
+                {
+                    "__typename": "File",
+                    "name": name,
+                    "uploadUrl": _address(self.asking, "PUT", row.number, file_name(name)),
+                }
+                for name in names
+            ],
+        }
+
+    @field
+    async def delete_files(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Forget files, all of which must be of runs that the key may write to."""
+        by_run: dict[int, list[str]] = {}
+        for id in input.get("files") or []:
+            which, _, name = decode_id("File", id).partition("/")
+            by_run.setdefault(int(which), []).append(name)
+        rows = await self.asking.parts.catalog.run_rows(list(by_run))
+        for number in by_run:
+            row = rows.get(number)
+            if row is None or not self.asking.principal.may_write(row.entity):
+                raise Rejected("could not find these files", code="not_found", status=404)
+        for number, names in by_run.items():
+            await self.asking.parts.files.delete(number, names)
+        return {"__typename": "DeleteFilesPayload", "success": True}

@@ -1,0 +1,106 @@
+"""Bytes of run files: `PUT` and `GET` of signed addresses.
+
+A body may have any size: it is stored while it comes. A name that is put again stands for what was
+put last, and it appears in listings once all of it is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from penstock.errors import Broken, Rejected
+from penstock_common.contents import Content, content_type_of, send_content
+from penstock_common.http import json_response
+from penstock_common.signing import Signer
+from penstock_compat.wandb.files import purpose
+from penstock_compat.wandb.parts import WandbParts
+from penstock_storage.catalog.run_files import RunFile, file_name
+from penstock_storage.uploads import receive
+
+__all__ = ["Transfers"]
+
+_SILENCE_S = 60.0
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT = {
+    **_ANY_ORIGIN,
+    "Access-Control-Allow-Methods": "GET, HEAD, PUT, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "3600",
+}
+
+
+class Transfers:
+    """Takes and gives the bytes of run files."""
+
+    def __init__(self, parts: WandbParts) -> None:
+        self._parts = parts
+        self._signer = Signer(parts.secret)
+
+    async def put(self, request: web.Request) -> web.Response:
+        """200 once the file is stored and named."""
+        number, name = self._checked(request, "PUT")
+        if not await self._parts.catalog.run_rows([number]):
+            raise Rejected("this run is not there any more", code="not_found", status=404)
+        started_us = time.time_ns() // 1000
+        stored = await receive(
+            _chunks(request), self._parts.blobs, limit_bytes=self._parts.upload_bytes
+        )
+        file = RunFile(
+            name,
+            stored.sha256,
+            stored.md5,
+            stored.size_bytes,
+            content_type_of(name),
+            started_us,
+        )
+        await self._parts.files.put(number, file)
+        return json_response({}, headers={"ETag": f'"{stored.sha256}"', **_ANY_ORIGIN})
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The file, or a part of it."""
+        number, name = self._checked(request, "GET")
+        file = await self._parts.files.get(number, name)
+        if file is None:
+            raise Rejected(f"there is no file {name} here", code="not_found", status=404)
+
+        async def read(start: int, end: int) -> AsyncIterator[bytes]:
+            blob = await self._parts.blobs.get(file.sha256, (start, end))
+            if blob is None:
+                raise Broken(f"the content of file {name} is not in the blob store")
+            return blob.chunks
+
+        content = Content(name, file.size_bytes, file.sha256, file.mimetype, read)
+        return await send_content(request, content, headers=_ANY_ORIGIN)
+
+    async def options(self, _: web.Request) -> web.Response:
+        """Pages elsewhere may use addresses that they were given."""
+        return web.Response(status=204, headers=_PREFLIGHT)
+
+    def _checked(self, request: web.Request, method: str) -> tuple[int, str]:
+        """The run's number and the name, if the address was signed for this."""
+        number, name = request.match_info["number"], file_name(request.match_info["name"])
+        if not number.isdecimal():
+            raise Rejected("this is no address of a file", code="not_found", status=404)
+        self._signer.check(method, purpose(int(number), name), request.query)
+        return int(number), name
+
+
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes, unless nothing comes for long."""
+    while True:
+        try:
+            async with asyncio.timeout(_SILENCE_S):
+                chunk = await request.content.readany()
+        except TimeoutError:
+            raise Rejected(
+                "the file did not come on", code="body_timeout", status=408, hint="Send it again."
+            ) from None
+        except web.RequestPayloadError as error:
+            raise Rejected(f"the file broke off: {error}", code="bad_body") from None
+        if not chunk:
+            return
+        yield chunk

@@ -1,0 +1,133 @@
+"""What runs printed: numbered lines, read page by page from either end.
+
+A line's place is (line, lane): the writers of a run that follow each other go on counting, and those
+at work together are shown side by side. A line that was written again counts as it was last, and
+what an earlier attempt of the same rank printed ends where the later one's lines begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from penstock_storage.interface import LaneRow, PointStore
+from penstock_storage.plan import FOREVER
+from penstock_storage.schema import DATABASE
+from penstock_storage.segments import cuts
+from penstock_storage.series import select
+
+__all__ = ["Console", "ConsoleLine", "ConsoleQuery", "count_lines", "open_console", "read_lines"]
+
+
+class ConsoleLine(NamedTuple):
+    """`t` is when it was printed, in µs since 1970, 0 if nobody said."""
+
+    line: int
+    lane: int
+    stream: str
+    t: int
+    text: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.line, self.lane
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleQuery:
+    """Lines of one run: behind the place `after`, before the place `before`; of one lane, with a
+    text in them (upper and lower case are alike), of one stream. `is_last`: the last of them.
+    `ends`: lanes of which only the lines before this one count, as `open_console` says."""
+
+    run: int
+    after: tuple[int, int] | None = None
+    before: tuple[int, int] | None = None
+    lane: int | None = None
+    search: str = ""
+    stream: str = ""
+    ends: Mapping[int, int] = field(default_factory=dict)
+    is_last: bool = False
+    limit: int = 1_000
+
+    def where(self) -> str:
+        conditions = [f"run = {int(self.run)}"]
+        if self.lane is not None:
+            conditions.append(f"lane = {int(self.lane)}")
+        if self.after is not None:
+            # The first half lets the store skip by its primary key.
+            conditions.append(f"line >= {int(self.after[0])}")
+            conditions.append(f"(line, lane) > ({int(self.after[0])}, {int(self.after[1])})")
+        if self.before is not None:
+            conditions.append(f"line <= {int(self.before[0])}")
+            conditions.append(f"(line, lane) < ({int(self.before[0])}, {int(self.before[1])})")
+        for lane, end in self.ends.items():
+            conditions.append(f"NOT (lane = {int(lane)} AND line >= {int(end)})")
+        return " AND ".join(conditions)
+
+    def chosen(self) -> str:
+        """What a line must hold; named in parameters, as texts are a user's."""
+        conditions = []
+        if self.search:
+            conditions.append("positionCaseInsensitiveUTF8(text, {search:String}) > 0")
+        if self.stream:
+            conditions.append("stream = {stream:String}")
+        return " WHERE " + " AND ".join(conditions) if conditions else ""
+
+    def params(self) -> dict[str, object]:
+        given = {"search": self.search, "stream": self.stream}
+        return {name: text for name, text in given.items() if text}
+
+
+async def read_lines(store: PointStore, query: ConsoleQuery) -> list[ConsoleLine]:
+    """At most `limit` lines in their order."""
+    order = "line DESC, lane DESC" if query.is_last else "line, lane"
+    columns = await store.query(
+        f"SELECT line, lane, stream, t, text FROM {DATABASE}.console FINAL"
+        f" PREWHERE {query.where()}{query.chosen()} ORDER BY {order} LIMIT {int(query.limit)}",
+        query.params(),
+    )
+    if not columns:
+        return []
+    line, lane, t = (np.asarray(columns[name]).tolist() for name in ("line", "lane", "t"))
+    rows = zip(line, lane, columns["stream"], t, columns["text"], strict=True)
+    found = [ConsoleLine(*row) for row in rows]
+    return found[::-1] if query.is_last else found
+
+
+async def count_lines(store: PointStore, query: ConsoleQuery) -> int:
+    """How many lines the query chooses, whatever its limit."""
+    columns = await store.query(
+        f"SELECT count() AS lines FROM {DATABASE}.console FINAL"
+        f" PREWHERE {query.where()}{query.chosen()}",
+        query.params(),
+    )
+    return int(np.asarray(columns["lines"])[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Who printed anything. `ends`: the line before which each lane that has one ends."""
+
+    lanes: list[LaneRow]
+    ends: dict[int, int]
+
+
+async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) -> Console:
+    """The console of a run that has these lanes."""
+    columns = await select(
+        store,
+        f"SELECT lane, min(line) AS first FROM {DATABASE}.console WHERE run = {int(run)}"
+        " GROUP BY lane",
+    )
+    if not columns:
+        return Console([], {})
+    lane, first = np.asarray(columns["lane"]).tolist(), np.asarray(columns["first"]).tolist()
+    firsts = {(run, own): line for own, line in zip(lane, first, strict=True)}
+    printed = [row for row in lanes if (row.run, row.lane) in firsts]
+    ends = {own: end for (_, own), end in cuts(printed, firsts).items()}
+    return Console(
+        [row for row in printed if ends.get(row.lane, FOREVER) > firsts[run, row.lane]], ends
+    )

@@ -1,0 +1,79 @@
+"""`GET …/files`: the files of a run, listed, and their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from penstock.errors import Broken
+from penstock_common.contents import Content, send_content
+from penstock_common.http import json_response
+from penstock_storage.blobs import BlobStore
+from penstock_storage.catalog.run_files import RunFiles, file_name
+from penstock_web.access import not_found
+from penstock_web.models.files import FileQuery, FilesQuery
+from penstock_web.requests import query_of
+from penstock_web.runs import RunsHandler
+
+__all__ = ["FilesHandler"]
+
+_FOR_EVER = "private, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
+
+
+class FilesHandler:
+    """Lists and serves run files."""
+
+    def __init__(self, files: RunFiles, blobs: BlobStore, runs: RunsHandler) -> None:
+        self._files = files
+        self._blobs = blobs
+        self._runs = runs
+
+    async def list(self, request: web.Request) -> web.Response:
+        """`GET /v1/runs/{entity}/{project}/{run}/files`"""
+        row = await self._runs.found(request)
+        asked = query_of(request, FilesQuery)
+        found = await self._files.list(
+            row.number, pattern=asked.pattern, after=asked.after, limit=asked.limit + 1
+        )
+        page = found[: asked.limit]
+        return json_response(
+            {
+                "files": [
+                    {
+                        "name": file.name,
+                        "size_bytes": file.size_bytes,
+                        "content_type": file.mimetype,
+                        "sha256": file.sha256,
+                        "updated_at": file.updated_at / 1e6,
+                    }
+                    for file in page
+                ],
+                "total": await self._files.count(row.number, pattern=asked.pattern),
+                "next": page[-1].name if len(found) > len(page) else None,
+            }
+        )
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/runs/{entity}/{project}/{run}/files/{name}`"""
+        row = await self._runs.found(request)
+        asked = query_of(request, FileQuery)
+        name = file_name(request.match_info["name"])
+        file = await self._files.get(row.number, name)
+        if file is None:
+            raise not_found(f"file {name} of run {row.entity}/{row.project}/{row.run}")
+
+        async def read(start: int, end: int) -> AsyncIterator[bytes]:
+            blob = await self._blobs.get(file.sha256, (start, end))
+            if blob is None:
+                raise Broken(f"the content of file {name} is not in the blob store")
+            return blob.chunks
+
+        content = Content(name, file.size_bytes, file.sha256, file.mimetype, read)
+        return await send_content(
+            request,
+            content,
+            is_download=asked.download,
+            cache_control=_FOR_EVER if asked.sha256 == file.sha256 else _ASK_AGAIN,
+        )

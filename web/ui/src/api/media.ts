@@ -1,0 +1,118 @@
+/** Media, console lines and files of runs. */
+
+import { queryOptions } from "@tanstack/react-query";
+import { apiUrl, getJson, postJson, request, segments } from "./http";
+import type { ConsolePage, FileOfRun, FilesPage, Media, MediaKey, ProjectRef } from "./types";
+
+const ofRun = ({ entity, project }: ProjectRef, run: string) =>
+  `runs/${segments(entity, project, run)}`;
+
+/** The keys that hold images, tables, histograms …: of all runs of the project, or of these. */
+export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | null = null) =>
+  queryOptions({
+    queryKey: ["media-keys", project.entity, project.project, runs],
+    queryFn: async ({ signal }) => {
+      const query = runs ? `?runs=${runs.map(encodeURIComponent).join(",")}` : "";
+      const path = `projects/${segments(project.entity, project.project)}/media${query}`;
+      return (await getJson<{ keys: MediaKey[] }>(path, signal)).keys;
+    },
+  });
+
+export interface MediaAsk {
+  key: string;
+  runs: readonly string[];
+  /** Values at this step or before; null: the last. */
+  step: number | null;
+  /** Of each run. */
+  most: number;
+}
+
+/** What a key holds; what was there stays on screen until the next has come. */
+export const mediaQuery = (project: ProjectRef, ask: MediaAsk) =>
+  queryOptions({
+    queryKey: ["media", project.entity, project.project, ask.key, ask] as const,
+    queryFn: ({ signal }) =>
+      postJson<Media>(
+        "media",
+        { ...project, key: ask.key, runs: ask.runs, step: ask.step, most: ask.most },
+        signal,
+      ),
+    placeholderData: (previous, before) => (before?.queryKey[3] === ask.key ? previous : undefined),
+    gcTime: 60_000,
+  });
+
+/** Where a run's file is. With its hash, browsers need to fetch it only once. */
+export function fileUrl(
+  project: ProjectRef,
+  run: string,
+  name: string,
+  { sha256, isDownload = false }: { sha256?: string; isDownload?: boolean } = {},
+): string {
+  const query = new URLSearchParams();
+  if (sha256) query.set("sha256", sha256);
+  if (isDownload) query.set("download", "true");
+  const path = `${ofRun(project, run)}/files/${segments(...name.split("/"))}`;
+  return apiUrl(query.size > 0 ? `${path}?${query}` : path);
+}
+
+const PAGE_FILES = 5_000;
+const MOST_FILES = 50_000;
+
+export const filesQuery = (project: ProjectRef, run: string) =>
+  queryOptions({
+    queryKey: ["files", project.entity, project.project, run],
+    queryFn: async ({ signal }) => {
+      const files: FileOfRun[] = [];
+      let after: string | null = null;
+      do {
+        const more: string = after === null ? "" : `&after=${encodeURIComponent(after)}`;
+        const path = `${ofRun(project, run)}/files?limit=${PAGE_FILES}${more}`;
+        const page: FilesPage = await getJson<FilesPage>(path, signal);
+        files.push(...page.files);
+        after = page.next;
+      } while (after !== null && files.length < MOST_FILES);
+      return files;
+    },
+  });
+
+/** The text of a file, at most so many bytes of it; null: it is not there (yet). */
+export const textQuery = (
+  project: ProjectRef,
+  run: string,
+  name: string,
+  sha256: string | undefined,
+  mostBytes: number | null = null,
+) =>
+  queryOptions({
+    queryKey: ["text", project.entity, project.project, run, name, sha256, mostBytes],
+    queryFn: async ({ signal }) => {
+      const path = `${ofRun(project, run)}/files/${segments(...name.split("/"))}`;
+      const headers: Record<string, string> =
+        mostBytes === null ? {} : { Range: `bytes=0-${mostBytes - 1}` };
+      const response = await request(path, { signal, headers });
+      return response.text();
+    },
+    staleTime: sha256 ? Number.POSITIVE_INFINITY : 5_000,
+  });
+
+export interface ConsoleAsk {
+  end: "first" | "last";
+  limit: number;
+  before?: string;
+  after?: string;
+  search?: string;
+  lane?: number;
+}
+
+export function fetchConsole(
+  project: ProjectRef,
+  run: string,
+  ask: ConsoleAsk,
+  signal?: AbortSignal,
+): Promise<ConsolePage> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(ask)) {
+    if (value !== undefined && value !== "") query.set(name, String(value));
+  }
+  return getJson<ConsolePage>(`${ofRun(project, run)}/console?${query}`, signal);
+}
