@@ -124,6 +124,8 @@ class Watch:
 def _state(trial: TrialRow, now: int) -> str:
     """What a trial has become by what is known of its run. A run whose state has ended has all its
     data in the store: its value will not change any more."""
+    if trial.run_state is None and trial.state == "running":
+        return "settled"  # its run was deleted
     if trial.run_state is None:
         is_late = trial.state == "ended" and now - trial.ended_at > _NO_RUN_AFTER_US
         return "settled" if is_late else trial.state

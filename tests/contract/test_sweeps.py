@@ -216,6 +216,22 @@ async def test_paused_stopped_canceled(bench: Bench) -> None:
     assert await bench.state() == "CANCELED"
 
 
+async def test_deleted_runs_and_projects(bench: Bench) -> None:
+    a = await bench.agent("a")
+    await bench.beat(a)
+    run = await bench.begin("s1-0")
+    await bench.beat(a, alive=["s1-0"])
+    await bench.catalog.delete_runs([run], 9)
+    # It has begun, and is not tried again.
+    assert run_of(await bench.beat(a)) == "s1-1"
+    await bench.catalog.delete_project(bench.row.project_number, 10)
+    assert await bench.sweeps.by_number(bench.row.number) is None
+    with pytest.raises(Rejected):
+        await bench.beat(a)
+    again = await bench.sweeps.create(NewSweep("ana", "mnist", "s9", "", "y", ""), 11)
+    assert await bench.sweeps.of_project("ana", "mnist") == [again]
+
+
 async def test_unknown_agents(bench: Bench) -> None:
     with pytest.raises(Rejected) as refused:
         await bench.beat("nobody")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, case, func, insert, select, update
+from sqlalchemy import CursorResult, Select, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.handout import add_entities
+from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import chunks, find_projects
 from penstock_storage.catalog.sweep_tables import agents, sweeps, trials
 from penstock_storage.catalog.tables import projects
@@ -33,7 +33,7 @@ from penstock_storage.sweep_rows import (
     TrialRow,
 )
 
-__all__ = ["Sweeps"]
+__all__ = ["Sweeps", "delete_sweeps"]
 
 _select_sweeps = select(
     sweeps.c.number,
@@ -53,14 +53,11 @@ class Sweeps:
 
     async def create(self, new: NewSweep, now: int) -> SweepRow:
         async with self._database.writing() as connection:
-            await add_entities(self._database, connection, [new.entity], now)
-            owner = {"entity": new.entity, "project": new.project}
-            await connection.execute(
-                self._database.insert_missing(projects), [{**owner, "created_at": now}]
-            )
-            found = await find_projects(connection, [(new.entity, new.project)])
+            place = (new.entity, new.project)
+            await add_projects(self._database, connection, [place], now)
+            found = await find_projects(connection, [place])
             row = {
-                "project": found[new.entity, new.project],
+                "project": found[place],
                 "sweep": new.sweep,
                 "name": new.name,
                 "state": "PENDING",
@@ -229,6 +226,14 @@ def _key(made: CursorResult[Any]) -> int:
     """The number of the row that was inserted."""
     assert made.inserted_primary_key is not None  # noqa: S101
     return int(made.inserted_primary_key[0])
+
+
+async def delete_sweeps(connection: AsyncConnection, project: int) -> None:
+    """Delete all sweeps of a project; their agents are told that there is none."""
+    mine = select(sweeps.c.number).where(sweeps.c.project == project)
+    for table in (trials, agents):
+        await connection.execute(delete(table).where(table.c.sweep.in_(mine)))
+    await connection.execute(delete(sweeps).where(sweeps.c.project == project))
 
 
 async def _sweep(connection: AsyncConnection, number: int) -> SweepRow:

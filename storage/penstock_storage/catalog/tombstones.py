@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.lookups import chunks, find_projects
+from penstock_storage.catalog.sweeps import delete_sweeps
 from penstock_storage.catalog.tables import (
     lanes,
     metadata,
@@ -93,12 +94,13 @@ async def delete_runs(
 
 
 async def delete_project(connection: AsyncConnection, project: int, now: int) -> list[Tombstone]:
-    """Delete all runs of a project and hide it."""
+    """Delete all runs and sweeps of a project and hide it."""
     await lock_deletions(connection)
     locked = select(projects.c.number).where(projects.c.number == project)
     await connection.execute(locked.with_for_update())
     found = await connection.scalars(select(runs.c.number).where(runs.c.project == project))
     gone = await delete_runs(connection, list(found), now)
+    await delete_sweeps(connection, project)
     await connection.execute(
         update(projects).where(projects.c.number == project).values(deleted_at=now)
     )

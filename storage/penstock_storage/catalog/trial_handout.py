@@ -162,7 +162,8 @@ class _Desk:
             trial for trial in self._trials.values() if trial.agent == agent and trial.state in OPEN
         ]
         for trial in mine:
-            has_begun = trial.run_number is not None
+            # One that runs by its state, and has no run, had it deleted.
+            has_begun = trial.run_number is not None or trial.state == "running"
             if trial.run in beat.alive and trial.run not in beat.ended:
                 state = "running" if has_begun else "given"
                 self._change(trial, state=state, lease_until=self._now + beat.lease_us)
