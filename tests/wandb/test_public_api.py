@@ -44,7 +44,7 @@ def logged(up: Up) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def ask(up: Up, code: str, environ: dict[str, str] | None = None) -> Any:
+def ask(up: Up, code: str, *, key: str = "", entity: str = "local") -> Any:
     """What a script shows, as JSON; `error(f)` is what calling it raises."""
     begin = """
 import json, wandb
@@ -56,11 +56,13 @@ def error(call):
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 """
-    code = begin + textwrap.dedent(code)
-    if environ is None:
-        return json.loads(run_wandb(up, code).check().stdout)
-    with start_wandb(up, code, **environ) as script:
-        return json.loads(script.wait().check().stdout)
+    ended = run_wandb(
+        up,
+        begin + textwrap.dedent(code),
+        WANDB_API_KEY=key or up.api_key,
+        WANDB_ENTITY=entity,
+    )
+    return json.loads(ended.check().stdout)
 
 
 @pytest.mark.smoke
@@ -271,7 +273,6 @@ def test_chart_presets_get_an_id(up: Up) -> None:
 
 def test_other_entities_do_not_exist(up: Up) -> None:
     stranger = new_key(up, "strangers", "read", "write")
-    environ = {"WANDB_API_KEY": stranger, "WANDB_ENTITY": ""}
     found = ask(
         up,
         """
@@ -283,7 +284,8 @@ def test_other_entities_do_not_exist(up: Up) -> None:
               error(lambda: api.create_project("x", "local")), api.viewer.admin,
               error(lambda: api.create_custom_chart("local", "c", "C", "vega2", "private", {}))])
         """,
-        environ,
+        key=stranger,
+        entity="",
     )
     entity, runs, run, listed, projects, users, created, project, is_admin, chart = found
     assert (entity, runs, projects, users) == ("strangers", ["own"], [], ["strangers"])
@@ -294,4 +296,4 @@ def test_other_entities_do_not_exist(up: Up) -> None:
     assert "may not write" in chart
     assert is_admin is False
     reader = new_key(up, "local", "read")
-    assert ask(up, 'show(api.run("local/api/first").read_only)', {"WANDB_API_KEY": reader}) is True
+    assert ask(up, 'show(api.run("local/api/first").read_only)', key=reader) is True
