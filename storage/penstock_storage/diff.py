@@ -118,6 +118,9 @@ class _Reader:
         lane = "bitOr(bitShiftLeft(toUInt64(run), 16), lane)"
         self._pair = _lookup(lane, ids, pairs, _NOBODY)
         self._counts = f"{self._pair} != {_NOBODY} AND step < {_lookup(lane, ids, ends, 0)}"
+        others = [each for lanes in query.lanes for each in lanes if each.is_system]
+        machines = int_list(each.run << 16 | each.lane for each in others)
+        self._is_logged = f"{lane} NOT IN ({machines})" if machines else "1"
         self._side = f"run = {query.runs[1]}"
         self._is_empty = not places
         self._scope = f"run IN ({int_list(query.runs)})"
@@ -161,7 +164,7 @@ class _Reader:
         columns = await select(
             self._store,
             f"SELECT run, key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
-            f" WHERE {self._scope} GROUP BY run, key",
+            f" WHERE {self._scope} AND {self._is_logged} GROUP BY run, key",
         )
         found: tuple[dict[int, int], dict[int, int]] = ({}, {})
         for run, key, kinds in _rows(columns, "run", "key", "kinds"):
@@ -237,7 +240,7 @@ class _Reader:
             f"SELECT key, {self._pair} AS pair, {self._side} AS side,"
             " min(p.step) AS first, max(p.step) AS last"
             f" FROM {DATABASE}.values AS p PREWHERE {self._scope}"
-            f" WHERE {self._counts} GROUP BY key, pair, side",
+            f" WHERE {self._counts} AND kind != 'alert' GROUP BY key, pair, side",
         )
         ranges: dict[Pair, dict[int, tuple[int, int]]] = {}
         sides: tuple[set[int], set[int]] = (set(), set())

@@ -9,6 +9,7 @@ import orjson
 
 from penstock_common.openapi import Operation, openapi_document
 from penstock_web.models import (
+    alerts,
     charts,
     console,
     diff,
@@ -31,6 +32,7 @@ OPERATIONS: list[Operation] = [
     *edits.OPERATIONS,
     *keys.OPERATIONS,
     *history.OPERATIONS,
+    *alerts.OPERATIONS,
     *charts.OPERATIONS,
     *media.OPERATIONS,
     *files.OPERATIONS,

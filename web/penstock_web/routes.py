@@ -10,6 +10,7 @@ from aiohttp import web
 from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_web.access import Access
+from penstock_web.alerts import AlertsHandler
 from penstock_web.console import ConsoleHandler
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
@@ -84,6 +85,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_get(
         f"{_RUN}/history", HistoryHandler(parts.store, runs, names).get, allow_head=False
     )
+    router.add_get(f"{_RUN}/alerts", AlertsHandler(parts.store, runs, names).get)
     export = ExportHandler(parts.store, parts.catalog, runs, names)
     router.add_get(f"{_PROJECT}/export", export.project, allow_head=False)
     router.add_get(f"{_RUN}/export", export.run, allow_head=False)

@@ -19,13 +19,14 @@ import orjson
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_batch, decompress
 from penstock_common.keys import split_writer_key
+from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.queue import CONFLICT, Entry, Settled, WriterMark
-from penstock_workers.resolver import ALERT_KEY, Resolver, WriterName
+from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "Unusable", "prepare"]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.keys import run_path, shard_of
+from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
 from penstock_workers.applied import AppliedSet
@@ -20,11 +21,9 @@ from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
 
-__all__ = ["ALERT_KEY", "Resolver", "WriterName"]
+__all__ = ["Resolver", "WriterName"]
 
 WriterName = tuple[RunRef, str]
-ALERT_KEY = "_alert"
-"""Alerts are values of this key, at the microsecond at which they were raised."""
 
 _MOST_RUNS = 200_000
 

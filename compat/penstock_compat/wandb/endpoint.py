@@ -24,8 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 2**20
 _IN_THREAD_BYTES = 256 * 1024
-# Statuses that a client must see as such: it stops, or comes again. All else is told in the body.
-_TOLD_BY_STATUS = frozenset({401, 403, 429})
+# Statuses that a client must see as such: it stops, or comes again. All else is told in the body
+# alone.
+_TOLD_BY_STATUS = frozenset({401, 429})
+_SHOWN_STATUS = frozenset({403})
 _NOTED_FIELDS = 200
 
 
@@ -90,4 +92,5 @@ def _operation(body: bytes) -> Operation:
 def _errors(error: Rejected) -> web.Response:
     message = f"{error} {error.hint}".strip() if error.hint else str(error)
     code = {"code": error.code}
-    return json_response({"data": None, "errors": [{"message": message, "extensions": code}]})
+    body = {"data": None, "errors": [{"message": message, "extensions": code}]}
+    return json_response(body, status=error.status if error.status in _SHOWN_STATUS else 200)

@@ -142,8 +142,9 @@ class _Section:
     def cells(self, name: str, count: int) -> Cells:
         column = self.columns.get(name)
         found = Cells.none(count) if column is None else column.cells(count)
-        # W&B writes config.lr.value for what is config.lr here.
-        bare = self.columns.get(name.removesuffix(".value")) if name.endswith(".value") else None
+        # W&B writes config.lr.value for what is config.lr here, and config.net.value.depth.
+        bare_name = f"{name}.".replace(".value.", ".", 1)[:-1]
+        bare = self.columns.get(bare_name) if bare_name != name else None
         return found if bare is None else found.over(bare.cells(count))
 
     def put(self, rows: I64, texts: Sequence[str]) -> None:

@@ -79,7 +79,8 @@ def _add(made: Made, batch: Batch) -> None:
 
 
 def _frames(table: Table, limits: Limits) -> Iterator[Frame]:
-    for columns in table.columns.values():
+    # What comes last counts as logged last, key by key: so those whose steps go furthest come last.
+    for columns in sorted(table.columns.values(), key=lambda each: each.last_step):
         yield from columns.frames(limits, _POINTS)
 
 

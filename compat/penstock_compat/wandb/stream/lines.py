@@ -53,8 +53,14 @@ class Columns:
     rows: list[Row] = field(default_factory=list)
     """Rows that came one by one: (step, time, values in the order of `keys`)."""
 
+    @property
+    def last_step(self) -> int:
+        """The highest step of a row; there is at least one."""
+        ends = (int(piece.steps.max()) for piece in self.pieces)
+        return max([*ends, *(int(row[0]) for row in self.rows)])
+
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
-        """The rows as frames that keep the limits."""
+        """The rows in step order, as frames that keep the limits."""
         if self.rows:
             own_steps, own_times, *values = zip(*self.rows, strict=True)
             kinds = [{*map(type, column)} for column in values]
@@ -70,6 +76,10 @@ class Columns:
         ints = bytes(
             all(piece.are_ints[at] for piece in self.pieces) for at in range(len(self.keys))
         )
+        if (steps[1:] < steps[:-1]).any():  # those that came one by one are ahead of their turn
+            order = np.argsort(steps, kind="stable")
+            steps, times = steps[order], times[order]
+            columns = [column[order] for column in columns]
         width = min(limits.keys_per_frame, most_points, len(self.keys))
         height = max(1, most_points // width)
         for row in range(0, len(steps), height):

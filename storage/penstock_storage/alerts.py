@@ -1,0 +1,59 @@
+"""The alerts of a run, the newest first. They lie among its values, by the time they were raised."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from penstock_storage.interface import PointStore
+from penstock_storage.schema import DATABASE
+from penstock_storage.series import select
+
+__all__ = ["ALERT_KEY", "Alert", "read_alerts"]
+
+ALERT_KEY = "_alert"
+"""Alerts are values of this key, at the microsecond at which they were raised."""
+
+
+class Alert(NamedTuple):
+    """`at`: when it was raised, µs since 1970."""
+
+    at: int
+    lane: int
+    title: str
+    text: str
+    level: str
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.at, self.lane
+
+
+async def read_alerts(
+    store: PointStore, run: int, key: int, limit: int, before: tuple[int, int] | None = None
+) -> list[Alert]:
+    """At most `limit` alerts of a run, of those that come behind the place `before` if it is given.
+    `key`: the number of `ALERT_KEY` in the run's project."""
+    where = f"key = {int(key)} AND run = {int(run)} AND kind = 'alert'"
+    if before is not None:
+        at, lane = int(before[0]), int(before[1])
+        where += f" AND step <= {at} AND (step, toInt64(lane)) < ({at}, {lane})"
+    columns = await select(
+        store,
+        f"SELECT step, lane, json FROM {DATABASE}.values FINAL WHERE {where}"
+        f" ORDER BY step DESC, lane DESC LIMIT {int(limit)}",
+    )
+    if not columns:
+        return []
+    steps, lanes = np.asarray(columns["step"]).tolist(), np.asarray(columns["lane"]).tolist()
+    return [
+        _alert(step, lane, orjson.loads(text))
+        for step, lane, text in zip(steps, lanes, columns["json"], strict=True)
+    ]
+
+
+def _alert(at: int, lane: int, told: dict[str, Any]) -> Alert:
+    title, text, level = (str(told.get(name) or "") for name in ("title", "text", "level"))
+    return Alert(at, lane, title, text, level)
