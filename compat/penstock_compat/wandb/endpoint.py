@@ -94,7 +94,7 @@ def _operation(body: bytes) -> Operation:
 
 def _errors(error: Rejected, status: int) -> web.Response:
     """The client shows the message to its user, whatever the status."""
-    message = f"{error} {error.hint}".strip() if error.hint else str(error)
+    message = f"{error}. {error.hint}" if error.hint else str(error)
     code = {"code": error.code}
     told = {"data": None, "errors": [{"message": message, "extensions": code}]}
     return json_response(told, status)
