@@ -113,7 +113,6 @@ def script_environ(up: Up, folder: Path, **environ: str) -> dict[str, str]:
         "WANDB_ENTITY": _ENTITY,
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
-        "WANDB_X_DISABLE_STATS": "true",
         "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.5",
         "PYTHONUNBUFFERED": "1",
     }

@@ -53,8 +53,14 @@ class Columns:
     rows: list[Row] = field(default_factory=list)
     """Rows that came one by one: (step, time, values in the order of `keys`)."""
 
+    @property
+    def last_step(self) -> int:
+        """The highest step of all rows."""
+        highest = [int(piece.steps.max()) for piece in self.pieces]
+        return max([*highest, *(row[0] for row in self.rows)])
+
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
-        """The rows as frames that keep the limits."""
+        """The rows in the order of their steps, as frames that keep the limits."""
         if self.rows:
             own_steps, own_times, *values = zip(*self.rows, strict=True)
             kinds = [{*map(type, column)} for column in values]
@@ -67,6 +73,10 @@ class Columns:
             np.concatenate([piece.values[at] for piece in self.pieces])
             for at in range(len(self.keys))
         ]
+        if np.any(steps[1:] < steps[:-1]):
+            order = np.argsort(steps, kind="stable")
+            steps, times = steps[order], times[order]
+            columns = [column[order] for column in columns]
         ints = bytes(
             all(piece.are_ints[at] for piece in self.pieces) for at in range(len(self.keys))
         )
@@ -93,6 +103,12 @@ class Table:
     values: list[dict[str, Any]] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     refused: int = 0
+
+    def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
+        """All rows as frames. Of a key that is in several columns the last frame has the last row:
+        what a key had last is read off the order in which frames come."""
+        for columns in sorted(self.columns.values(), key=lambda each: each.last_step):
+            yield from columns.frames(limits, most_points)
 
     def add(self, step: int, at: int, numbers: dict[str, Any]) -> None:
         keys = tuple(sorted(numbers))
