@@ -4,10 +4,12 @@ through. One request per connection, so that each is judged by itself."""
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+
+from support.proxies import serving
 
 __all__ = ["Trouble", "answer", "troubled"]
 
@@ -40,30 +42,9 @@ def answer(status: str, *headers: str) -> bytes:
 def troubled(port_behind: int) -> Iterator[Trouble]:
     """A front before the server on this port."""
     trouble = Trouble()
-    loop = asyncio.new_event_loop()
-    started, ended = threading.Event(), asyncio.Event()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await _handle(trouble, port_behind, reader, writer)
-        writer.close()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        trouble.port = server.sockets[0].getsockname()[1]
-        started.set()
-        await ended.wait()
-        server.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert started.wait(10)
-    try:
+    with serving(partial(_handle, trouble, port_behind)) as port:
+        trouble.port = port
         yield trouble
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(10)
-        loop.close()
 
 
 async def _handle(

@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 from support.logged import Logged
 from support.up import Up
+from support.wandb_artifacts import hashes_below, logged_artifacts
 from support.wandb_scripts import run_wandb
 
 pytestmark = [
@@ -52,7 +53,9 @@ run.finish()
 
 
 def test_callbacks(up: Up) -> None:
-    run_wandb(up, CODE, timeout_s=300, CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3").check()
+    ended = run_wandb(
+        up, CODE, timeout_s=300, CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3"
+    ).check()
     logged = Logged(up, "keras", "k1")
     fields = logged.fields()
     assert fields["state"] == "finished"
@@ -61,3 +64,8 @@ def test_callbacks(up: Up) -> None:
     assert len(logged.column("batch/loss")) == 9
     assert logged.column("epoch/epoch") == [0, 1, 2]
     assert len(logged.column("epoch/val_mae")) == 3
+    artifacts = logged_artifacts(up, "local/keras/k1")
+    models = [files for _, kind, files in artifacts if kind == "model"]
+    assert len(models) == 3
+    kept = {hash_ for files in models for hash_ in files.values()}
+    assert kept == hashes_below(ended.folder / "models")

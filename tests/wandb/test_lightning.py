@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 from support.logged import Logged
 from support.up import Up
+from support.wandb_artifacts import hashes_below, logged_artifacts
 from support.wandb_scripts import run_wandb
 
 pytestmark = [
@@ -57,7 +58,7 @@ logger.experiment.finish()
 
 
 def test_logger(up: Up) -> None:
-    run_wandb(up, CODE, timeout_s=300).check()
+    ended = run_wandb(up, CODE, timeout_s=300).check()
     logged = Logged(up, "lightning", "l1")
     fields = logged.fields()
     assert fields["state"] == "finished"
@@ -71,3 +72,10 @@ def test_logger(up: Up) -> None:
     assert any(key.startswith("gradients/layer") for row in logged.history() for key in row)
     [table] = logged.column("guesses")
     assert (table["_type"], table["nrows"], table["ncols"]) == ("table-file", 2, 2)
+    checkpoints = [
+        each for each in logged_artifacts(up, "local/lightning/l1") if each[1] == "model"
+    ]
+    assert [name for name, _, _ in checkpoints] == ["model-l1:v0"]
+    [(_, _, files)] = checkpoints
+    assert list(files) == ["model.ckpt"]
+    assert set(files.values()) <= hashes_below(ended.folder / "lightning")

@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 from support.logged import Logged
 from support.up import Up
+from support.wandb_artifacts import hashes_below, logged_artifacts
 from support.wandb_scripts import run_wandb
 
 pytestmark = [
@@ -35,7 +36,7 @@ def rows(count):
     ]
 
 arguments = TrainingArguments(
-    output_dir="out", report_to="wandb", run_name="a bert", logging_steps=5, num_train_epochs=2,
+    output_dir="out", report_to="wandb", run_name="a-bert", logging_steps=5, num_train_epochs=2,
     per_device_train_batch_size=4, eval_strategy="epoch", save_strategy="epoch", use_cpu=True)
 trainer = Trainer(
     model=BertForSequenceClassification(config), args=arguments, train_dataset=rows(80),
@@ -46,14 +47,14 @@ print("global step", trainer.state.global_step)
 
 
 def test_trainer(up: Up) -> None:
-    run_wandb(
+    ended = run_wandb(
         up, CODE, timeout_s=300, WANDB_PROJECT="transformers", WANDB_RUN_ID="t1",
         WANDB_LOG_MODEL="end", WANDB_WATCH="all", TOKENIZERS_PARALLELISM="false",
     ).check()  # fmt: skip
     logged = Logged(up, "transformers", "t1")
     fields = logged.fields()
     assert fields["state"] == "finished"
-    assert fields["name"] == "a bert"
+    assert fields["name"] == "a-bert"
     assert fields["config"]["hidden_size"] == 16
     assert fields["config"]["per_device_train_batch_size"] == 4
     assert [
@@ -64,3 +65,10 @@ def test_trainer(up: Up) -> None:
     rules = fields["info"]["define_metric"]
     assert any(rule.get("step_metric") == "train/global_step" for rule in rules.values())
     assert any(key.startswith("gradients/") for row in logged.history() for key in row)
+    models = [each for each in logged_artifacts(up, "local/transformers/t1") if each[1] == "model"]
+    assert len(models) == 2  # the model at the start, and the trained one at the end
+    trained = hashes_below(ended.folder / "out")
+    weights = {
+        value for _, _, files in models for name, value in files.items() if "safetensors" in name
+    }
+    assert weights & trained
