@@ -4,6 +4,7 @@ through. One request per connection, so that each is judged by itself."""
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,13 +24,14 @@ class Trouble:
     answer is not handed on. `seen` are the requests that met with trouble."""
 
     port: int = 0
+    scheme: str = "http"
     judge: Judge = lambda method, path: None
     loses: Callable[[str], bool] = lambda path: False
     seen: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 def answer(status: str, *headers: str) -> bytes:
@@ -39,10 +41,10 @@ def answer(status: str, *headers: str) -> bytes:
 
 
 @contextmanager
-def troubled(port_behind: int) -> Iterator[Trouble]:
-    """A front before the server on this port."""
-    trouble = Trouble()
-    with serving(partial(_handle, trouble, port_behind)) as port:
+def troubled(port_behind: int, tls: ssl.SSLContext | None = None) -> Iterator[Trouble]:
+    """A front before the server on this port; with `tls` one that speaks https, and says so."""
+    trouble = Trouble(scheme="http" if tls is None else "https")
+    with serving(partial(_handle, trouble, port_behind), tls) as port:
         trouble.port = port
         yield trouble
 
@@ -66,7 +68,8 @@ async def _handle(
         return
     there, back = await asyncio.open_connection("127.0.0.1", port_behind)
     kept = [line for line in lines if line and not line.lower().startswith("connection:")]
-    back.write("\r\n".join([first, "Connection: close", *kept, "", ""]).encode() + body)
+    own = ["Connection: close", f"X-Forwarded-Proto: {trouble.scheme}"]
+    back.write("\r\n".join([first, *own, *kept, "", ""]).encode() + body)
     is_lost = trouble.loses(path)
     if is_lost:
         trouble.seen.append(f"{method} {path}")
