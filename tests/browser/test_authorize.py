@@ -30,7 +30,7 @@ def log_in(page: Page, key: str) -> None:
 def entity_of(up: Up, key: str) -> str:
     request = Request(f"{up.url}/v1/viewer", headers={"Authorization": f"Bearer {key}"})
     with urlopen(request, timeout=10) as reply:
-        return reply.read().decode()
+        return str(reply.read(), "utf-8")
 
 
 def test_a_visitor_is_shown_no_key(up: Up, open_page: Open) -> None:

@@ -81,7 +81,6 @@ def start_up(
     folder: Path, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None
 ) -> Up:
     """Start on `folder`/data and wait until it is ready. `settings` are for the server alone."""
-    """Start on `folder`/data, with `settings` in its environment, and wait until it is ready."""
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     environ = {
@@ -96,8 +95,6 @@ def start_up(
     process = subprocess.Popen(
         command, env={**environ, **(settings or {})}, stdout=subprocess.DEVNULL
     )
-    own = {**environ, **(settings or {})}
-    process = subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL)
 
     def is_ready() -> bool:
         assert process.poll() is None, "penstock up ended before it was ready"

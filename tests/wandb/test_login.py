@@ -27,7 +27,6 @@ import wandb
 with wandb.init(project="login", id="{run}") as run:
     run.log({{"loss": 0.5}})
 """
-NOTHING_SET = {"WANDB_API_KEY": "", "WANDB_BASE_URL": ""}
 WRONG = "penstock_user_" + "a" * 60
 
 
@@ -35,11 +34,13 @@ WRONG = "penstock_user_" + "a" * 60
 def test_login_keeps_the_key_and_scripts_use_it(up: Up, extra: list[str]) -> None:
     folder = script_folder(up)
     login = ["login", "--host", up.url, *extra, up.api_key]
-    shown = run_wandb_command(up, *login, folder=folder, **NOTHING_SET).check()
+    shown = run_wandb_command(
+        up, *login, folder=folder, WANDB_API_KEY="", WANDB_BASE_URL=""
+    ).check()
     assert f"Currently logged in as: local to {up.url}" in shown.stderr
     assert up.api_key in (folder / ".netrc").read_text()
     name = "after" + "".join(extra).strip("-")
-    run_wandb(up, LOG.format(run=name), folder=folder, **NOTHING_SET).check()
+    run_wandb(up, LOG.format(run=name), folder=folder, WANDB_API_KEY="", WANDB_BASE_URL="").check()
     assert Logged(up, "login", name).column("loss") == [0.5]
 
 
@@ -56,7 +57,9 @@ def test_a_further_key_works_as_well(up: Up) -> None:
 )
 def test_login_with_a_key_that_is_none(up: Up, key: str, reason: str) -> None:
     folder = script_folder(up)
-    shown = run_wandb_command(up, "login", "--host", up.url, key, folder=folder, **NOTHING_SET)
+    shown = run_wandb_command(
+        up, "login", "--host", up.url, key, folder=folder, WANDB_API_KEY="", WANDB_BASE_URL=""
+    )
     assert shown.code == 1
     assert reason in shown.stderr
     assert not (folder / ".netrc").exists()
@@ -84,7 +87,9 @@ def test_the_question_for_a_key_names_the_page(up: Up) -> None:
     terminal, other = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "wandb", "login", "--host", up.url],
-        env=script_environ(up, folder, **NOTHING_SET, WANDB_SILENT="", TERM="xterm"),
+        env=script_environ(
+            up, folder, WANDB_API_KEY="", WANDB_BASE_URL="", WANDB_SILENT="", TERM="xterm"
+        ),
         cwd=folder,
         stdin=other,
         stdout=other,

@@ -10,9 +10,9 @@ from aiohttp import web
 from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_web.access import Access
-from penstock_web.console import ConsoleHandler
 from penstock_web.addresses import add_addresses
 from penstock_web.api_keys import ApiKeysHandler
+from penstock_web.console import ConsoleHandler
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
 from penstock_web.editing import EditHandler

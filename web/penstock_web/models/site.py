@@ -15,7 +15,6 @@ class Viewer(Answered):
     version: str = Field(description="The server's version.")
     may_write: bool = Field(description="Whether the asker may change runs of that entity.")
     login_required: bool = Field(description="Whether reading needs a login or a key here.")
-    may_write: bool = Field(description="Whether the asker may write to that entity.")
 
 
 class Project(Answered):

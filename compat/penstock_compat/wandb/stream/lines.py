@@ -57,7 +57,7 @@ class Columns:
     def last_step(self) -> int:
         """The highest step of all rows."""
         highest = [int(piece.steps.max()) for piece in self.pieces]
-        return max([*highest, *(row[0] for row in self.rows)])
+        return max([*highest, *(int(row[0]) for row in self.rows)])
 
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
         """The rows in the order of their steps, as frames that keep the limits."""
