@@ -27,6 +27,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,demo,dev]'
 	@touch $@
 
+# What only the tests of training frameworks need.
+$(VENV)/.frameworks: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,demo,dev,frameworks]'
+	@touch $@
+
 # node comes from a wheel where the machine has none that is new enough.
 $(STATIC): $(VENV)/.ready $(UI_SOURCES)
 	$(BIN)/python web/build_ui.py
@@ -49,7 +54,7 @@ lint: setup ## format check, lint, types
 test: setup ## everything that runs in a few minutes
 	$(BIN)/pytest -m "not heavy"
 
-test-all: setup ## the rest too: browsers, kill -9, long ones
+test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones
 	$(BIN)/pytest
 
 fault: setup ## break every part once, under load; ends with a table and a ledger each

@@ -15,7 +15,14 @@ from penstock.errors import Rejected, Transient
 from penstock_common.metrics import AUTH_FAILURES, GatewayMetrics
 from penstock_common.payloads import encode_json
 
-__all__ = ["POINTS", "answer_expectation", "error_response", "json_response", "middleware"]
+__all__ = [
+    "POINTS",
+    "answer_expectation",
+    "count_refusal",
+    "error_response",
+    "json_response",
+    "middleware",
+]
 
 POINTS = "points"
 """Where a handler says how many points or buckets its answer holds."""
@@ -94,7 +101,7 @@ def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Mi
             try:
                 response = await handler(request)
             except Exception as error:
-                _count_refusal(error, metrics)
+                count_refusal(error, metrics)
                 response = _answer_to(error)
             code = response.status
             if stop is not None and stop.is_set():
@@ -112,7 +119,8 @@ def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Mi
     return answer
 
 
-def _count_refusal(error: Exception, metrics: GatewayMetrics) -> None:
+def count_refusal(error: Exception, metrics: GatewayMetrics) -> None:
+    """Count who was turned away for want of a key or of leave."""
     if isinstance(error, Rejected) and error.status in (401, 403):
         reason = error.code if error.code in AUTH_FAILURES else "other"
         metrics.auth_failures.labels(reason).inc()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-__all__ = ["Proxy", "serve_proxy", "serve_tls"]
+__all__ = ["Proxy", "serve_proxy", "serve_tls", "serving"]
 
 _Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -78,7 +78,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @contextmanager
 def serve_proxy(credentials: str | None = None) -> Iterator[Proxy]:
     proxy = Proxy(credentials=credentials)
-    with _serving(proxy.handle, None) as port:
+    with serving(proxy.handle, None) as port:
         proxy.port = port
         yield proxy
 
@@ -94,12 +94,13 @@ def serve_tls(context: ssl.SSLContext, port_behind: int) -> Iterator[int]:
         finally:
             back.close()
 
-    with _serving(handle, context) as port:
+    with serving(handle, context) as port:
         yield port
 
 
 @contextmanager
-def _serving(handler: _Handler, context: ssl.SSLContext | None) -> Iterator[int]:
+def serving(handler: _Handler, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port of a server with this handler, on loopback and in a thread of its own."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
     ports: list[int] = []

@@ -29,13 +29,14 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def add_pages(app: web.Application, static: Path) -> None:
-    """Serve `index.html` at / and the files beside it, as they are now."""
+    """Serve `index.html` at / and /authorize, and the files beside it, as they are now."""
     for path in sorted(static.rglob("*")):
         name = path.relative_to(static).as_posix()
         if path.is_file() and name != "index.html":
             is_hashed = name.startswith("assets/")
             app.router.add_get(f"/{name}", _file(path, _FOR_EVER if is_hashed else "no-cache"))
-    app.router.add_get("/", _index(static / "index.html"))
+    for address in ("/", "/authorize"):
+        app.router.add_get(address, _index(static / "index.html"))
 
 
 def _file(path: Path, cache_control: str) -> Handler:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from penstock.errors import Rejected
 from penstock_common.checks import checked_json, refusal
 
-__all__ = ["bad_field", "body_of", "query_of"]
+__all__ = ["bad_field", "body_of", "query_of", "refuse_other_sites"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -19,6 +19,12 @@ _BODY_BYTES = 4 * 2**20
 
 def bad_field(message: str) -> Rejected:
     return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
+
+
+def refuse_other_sites(request: web.Request) -> None:
+    """Raises `Rejected` (403) if a page of another site has sent this in its visitor's name."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Rejected("this can be done on the page itself only", code="cross_site", status=403)
 
 
 def query_of(request: web.Request, model: type[ModelT]) -> ModelT:

@@ -10,7 +10,9 @@ from aiohttp import web
 from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_web.access import Access
+from penstock_web.addresses import add_addresses
 from penstock_web.alerts import AlertsHandler
+from penstock_web.api_keys import ApiKeysHandler
 from penstock_web.console import ConsoleHandler
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
@@ -104,8 +106,10 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     router.add_post("/v1/charts", ChartHandler(parts.store, access, names).post)
     router.add_post("/v1/session", login.post)
     router.add_delete("/v1/session", login.delete)
+    router.add_post("/v1/api-keys", ApiKeysHandler(parts.catalog, access, parts.secret).post)
     add_operations(app, OPERATIONS)
     add_pages(app, parts.static)
+    add_addresses(app, parts.static)
 
 
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:

@@ -19,7 +19,7 @@ from penstock.errors import Rejected
 from penstock_common.auth import Authenticator, Principal
 from penstock_storage.interface import Catalog
 from penstock_web.models.site import Login
-from penstock_web.requests import body_of
+from penstock_web.requests import body_of, refuse_other_sites
 
 __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 
@@ -82,8 +82,7 @@ class SessionHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         """204 and the cookie for `{"api_key": …}`."""
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            raise Rejected("log in on the page itself", code="cross_site", status=403)
+        refuse_other_sites(request)
         address = request.remote or ""
         self._failures.check(address)
         text = (await body_of(request, Login)).api_key

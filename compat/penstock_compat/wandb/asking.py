@@ -64,7 +64,10 @@ async def authenticate(authenticator: Authenticator, headers: Mapping[str, str])
         raise Rejected(
             "the Authorization header is not valid", code="malformed_key", status=401, hint=_HINT
         ) from None
-    return await authenticator.authenticate({"Authorization": f"Bearer {key}"})
+    try:
+        return await authenticator.authenticate({"Authorization": f"Bearer {key}"})
+    except Rejected as error:
+        raise Rejected(str(error), code=error.code, status=error.status, hint=_HINT) from None
 
 
 def base_url(request: web.Request, root_path: str) -> str:

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.http import json_response
+from penstock_common.http import count_refusal, json_response
 from penstock_compat.wandb.asking import Asking, authenticate, base_url
 from penstock_compat.wandb.graphql.documents import Operation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution
@@ -24,10 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 2**20
 _IN_THREAD_BYTES = 256 * 1024
-# Statuses that a client must see as such: it stops, or comes again. All else is told in the body
-# alone.
-_TOLD_BY_STATUS = frozenset({401, 429})
-_SHOWN_STATUS = frozenset({403})
+# Statuses that a client must see as such. All else is told in the body alone.
+_TOLD_BY_STATUS = frozenset({401, 403})
 _NOTED_FIELDS = 200
 
 
@@ -40,7 +38,11 @@ class GraphqlEndpoint:
         self._noted: set[str] = set()
 
     async def post(self, request: web.Request) -> web.Response:
-        principal = await authenticate(self._parts.authenticator, request.headers)
+        try:
+            principal = await authenticate(self._parts.authenticator, request.headers)
+        except Rejected as error:
+            count_refusal(error, self._parts.metrics)
+            return _errors(error, error.status)
         operation = await _read(request)
         asking = Asking(
             self._parts, principal, base_url(request, self._parts.root_path), request.headers
@@ -50,9 +52,10 @@ class GraphqlEndpoint:
             data = await Execution(operation, self._note).run(root)
         except Rejected as error:
             self._count_refusal(error, operation)
-            if error.status in _TOLD_BY_STATUS:
-                raise
-            return _errors(error)
+            if error.status == 429:
+                raise  # with the time to wait
+            count_refusal(error, self._parts.metrics)
+            return _errors(error, error.status if error.status in _TOLD_BY_STATUS else 200)
         self._metrics.operations.labels("answered").inc()
         return json_response({"data": data})
 
@@ -89,8 +92,9 @@ def _operation(body: bytes) -> Operation:
     return find_operation(fields["query"], name, variables)
 
 
-def _errors(error: Rejected) -> web.Response:
-    message = f"{error} {error.hint}".strip() if error.hint else str(error)
+def _errors(error: Rejected, status: int) -> web.Response:
+    """The client shows the message to its user, whatever the status."""
+    message = f"{error}. {error.hint}" if error.hint else str(error)
     code = {"code": error.code}
-    body = {"data": None, "errors": [{"message": message, "extensions": code}]}
-    return json_response(body, status=error.status if error.status in _SHOWN_STATUS else 200)
+    told = {"data": None, "errors": [{"message": message, "extensions": code}]}
+    return json_response(told, status)

@@ -7,7 +7,7 @@ from pydantic import Field
 from penstock_common.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "Login", "Project", "Projects", "Viewer"]
+__all__ = ["OPERATIONS", "Login", "MadeKey", "NewKey", "Project", "Projects", "Viewer"]
 
 
 class Viewer(Answered):
@@ -33,6 +33,17 @@ class Login(Asked):
     api_key: str = Field(description="penstock_…", min_length=1, max_length=1_000)
 
 
+class NewKey(Asked):
+    label: str = Field("", description="What it is for, for its owner.", max_length=200)
+
+
+class MadeKey(Answered):
+    id: str = Field(description="The part of the key that is no secret.")
+    entity: str
+    scopes: list[str]
+    api_key: str = Field(description="penstock_…; it is shown this once.")
+
+
 OPERATIONS = [
     Operation(
         "GET", "/v1/viewer", "site", "Who asks",
@@ -56,5 +67,9 @@ OPERATIONS = [
     Operation(
         "DELETE", "/v1/session", "site", "Log the page out",
         answers={204: None}, errors=(), needs_key=False,
+    ),
+    Operation(
+        "POST", "/v1/api-keys", "site", "A new API key of the asker's entity",
+        answers={201: MadeKey}, body=NewKey, errors=(400, 401, 403, 413),
     ),
 ]  # fmt: skip

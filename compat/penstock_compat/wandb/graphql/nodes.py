@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from penstock.errors import Rejected
+
 __all__ = ["MISSING", "Field", "Node", "camel", "connection", "field", "snake"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -26,10 +28,11 @@ MISSING = _Missing()
 
 
 class Field(NamedTuple):
-    """A method of a node, and the arguments (snake case) that it takes."""
+    """A method of a node, the arguments (snake case) that it takes, and those that it must have."""
 
     method: Callable[..., Any]
     arguments: frozenset[str]
+    required: frozenset[str]
 
 
 def field(method: Method) -> Method:
@@ -70,7 +73,7 @@ class Node:
         for base in reversed(cls.__mro__):
             for name, method in vars(base).items():
                 if getattr(method, _MARK, False):
-                    found[snake(camel(name))] = Field(method, _arguments(method))
+                    found[snake(camel(name))] = _field_of(method)
         cls._fields = found
 
     def has(self, name: str) -> bool:
@@ -78,7 +81,8 @@ class Node:
         return name == "__typename" or snake(name) in self._fields
 
     async def get(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """The value of a field, `MISSING` if there is none."""
+        """The value of a field, `MISSING` if there is none. Raises `Rejected` if it needs an
+        argument that is not given."""
         if name == "__typename":
             return self.typename
         found = self._fields.get(snake(name))
@@ -86,12 +90,16 @@ class Node:
             return MISSING
         given = {snake(key): value for key, value in arguments.items()}
         taken = {key: value for key, value in given.items() if key in found.arguments}
+        if missing := found.required - taken.keys():
+            raise Rejected(f"{name} needs the argument {camel(min(missing))!r}", code="bad_graphql")
         value = found.method(self, **taken)
         return await value if inspect.isawaitable(value) else value
 
 
-def _arguments(method: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(list(inspect.signature(method).parameters)[1:])
+def _field_of(method: Callable[..., Any]) -> Field:
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    required = [each.name for each in parameters if each.default is each.empty]
+    return Field(method, frozenset(each.name for each in parameters), frozenset(required))
 
 
 def connection(

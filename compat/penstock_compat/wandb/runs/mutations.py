@@ -78,9 +78,9 @@ class RunMutations(Node):
         }
 
     @field
-    async def stop_run(self, id: str) -> dict[str, Any]:
+    async def stop_run(self, input: dict[str, Any]) -> dict[str, Any]:
         """Ask the process that logs a run to end; it learns of it with its next lines."""
-        row = await find_run(self.asking, id)
+        row = await find_run(self.asking, str(input.get("id")))
         await _change(self.asking, row.number, "run", {STOP: True})
         return {"__typename": "StopRunPayload", "clientMutationId": None, "success": True}
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.wire import SYSTEM_RANK, Batch, Frame, Limits, encode_batch
-from penstock_compat.wandb.stream.lines import Table, read_events, read_history
+from penstock_compat.wandb.stream.lines import read_events, read_history
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import RunRef
@@ -62,10 +62,10 @@ def make_batches(post: Post, writer: Writer, limits: Limits) -> Made:
     system = Writer(
         writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at
     )
-    for batch in _batches(system, _frames(events, limits), events.values):
+    for batch in _batches(system, events.frames(limits, _POINTS), events.values):
         _add(made, batch)
     records = [*history.values, *_console(post.console), *_about_run(post)]
-    for batch in _batches(writer, _frames(history, limits), records):
+    for batch in _batches(writer, history.frames(limits, _POINTS), records):
         _add(made, batch)
     return made
 
@@ -76,12 +76,6 @@ def _add(made: Made, batch: Batch) -> None:
         raw = encode_batch(batch, compress=True)
     made.batches.append((batch.writer, batch.seq, raw))
     made.points += batch.points
-
-
-def _frames(table: Table, limits: Limits) -> Iterator[Frame]:
-    # What comes last counts as logged last, key by key: so those whose steps go furthest come last.
-    for columns in sorted(table.columns.values(), key=lambda each: each.last_step):
-        yield from columns.frames(limits, _POINTS)
 
 
 def _batches(

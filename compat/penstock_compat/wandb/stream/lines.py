@@ -55,12 +55,12 @@ class Columns:
 
     @property
     def last_step(self) -> int:
-        """The highest step of a row; there is at least one."""
-        ends = (int(piece.steps.max()) for piece in self.pieces)
-        return max([*ends, *(int(row[0]) for row in self.rows)])
+        """The highest step of all rows."""
+        highest = [int(piece.steps.max()) for piece in self.pieces]
+        return max([*highest, *(int(row[0]) for row in self.rows)])
 
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
-        """The rows in step order, as frames that keep the limits."""
+        """The rows in the order of their steps, as frames that keep the limits."""
         if self.rows:
             own_steps, own_times, *values = zip(*self.rows, strict=True)
             kinds = [{*map(type, column)} for column in values]
@@ -73,13 +73,13 @@ class Columns:
             np.concatenate([piece.values[at] for piece in self.pieces])
             for at in range(len(self.keys))
         ]
-        ints = bytes(
-            all(piece.are_ints[at] for piece in self.pieces) for at in range(len(self.keys))
-        )
-        if (steps[1:] < steps[:-1]).any():  # those that came one by one are ahead of their turn
+        if np.any(steps[1:] < steps[:-1]):  # those that came one by one are ahead of their turn
             order = np.argsort(steps, kind="stable")
             steps, times = steps[order], times[order]
             columns = [column[order] for column in columns]
+        ints = bytes(
+            all(piece.are_ints[at] for piece in self.pieces) for at in range(len(self.keys))
+        )
         width = min(limits.keys_per_frame, most_points, len(self.keys))
         height = max(1, most_points // width)
         for row in range(0, len(steps), height):
@@ -103,6 +103,12 @@ class Table:
     values: list[dict[str, Any]] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     refused: int = 0
+
+    def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
+        """All rows as frames. Of a key that is in several columns the last frame has the last row:
+        what a key had last is read off the order in which frames come."""
+        for columns in sorted(self.columns.values(), key=lambda each: each.last_step):
+            yield from columns.frames(limits, most_points)
 
     def add(self, step: int, at: int, numbers: dict[str, Any]) -> None:
         keys = tuple(sorted(numbers))

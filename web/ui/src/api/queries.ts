@@ -5,6 +5,7 @@ import { getJson, postJson, request, segments } from "./http";
 import type {
   Field,
   KeyInfo,
+  MadeKey,
   Project,
   ProjectRef,
   Run,
@@ -113,6 +114,10 @@ export async function logIn(apiKey: string): Promise<void> {
     body: JSON.stringify({ api_key: apiKey }),
   });
 }
+
+/** A new key, which the server shows this once. */
+export const makeKey = async (label: string): Promise<string> =>
+  (await postJson<MadeKey>("api-keys", { label })).api_key;
 
 export async function logOut(): Promise<void> {
   await request("session", { method: "DELETE" });

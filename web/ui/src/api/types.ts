@@ -10,6 +10,7 @@ export interface ProjectRef {
 }
 
 export type Viewer = Schemas["Viewer"];
+export type MadeKey = Schemas["MadeKey"];
 export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];
 export type RunChanged = Partial<Schemas["RunChanged"]>;

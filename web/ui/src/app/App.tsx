@@ -14,6 +14,10 @@ const ProjectsPage = lazy(() => import("./ProjectsPage"));
 const ProjectPage = lazy(() => import("./ProjectPage"));
 const RunPage = lazy(() => import("../run/RunPage"));
 const ComparePage = lazy(() => import("../run/ComparePage"));
+const AuthorizePage = lazy(() => import("./AuthorizePage"));
+
+/** Where other clients send people for their key; the rest of the page has one address. */
+const isAuthorize = /\/authorize$/.test(window.location.pathname);
 
 export function App() {
   const client = useQueryClient();
@@ -35,7 +39,7 @@ export function App() {
   if (!viewer.data) return <Loading />;
   return (
     <Suspense fallback={<Loading />}>
-      <Home />
+      {isAuthorize ? <AuthorizePage viewer={viewer.data} /> : <Home />}
     </Suspense>
   );
 }

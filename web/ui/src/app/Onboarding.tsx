@@ -1,7 +1,6 @@
 /** What a fresh server shows: how the first run gets here. */
 
-import { useState } from "react";
-import { CheckIcon, CopyIcon } from "./icons";
+import { Snippet } from "./Snippet";
 
 const SCRIPT = `import penstock
 
@@ -23,27 +22,5 @@ export function Onboarding() {
         Waiting for the first run
       </p>
     </div>
-  );
-}
-
-function Snippet({ text, label }: { text: string; label: string }) {
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied(true);
-      setTimeout(() => setCopied(false), 1500);
-    } catch {
-      // No clipboard outside of HTTPS and localhost; the text can still be selected.
-    }
-  };
-  return (
-    <figure className="snippet">
-      <figcaption>{label}</figcaption>
-      <pre>{text.trimEnd()}</pre>
-      <button type="button" className="icon-button" aria-label={`Copy ${label}`} onClick={copy}>
-        {isCopied ? <CheckIcon /> : <CopyIcon />}
-      </button>
-    </figure>
   );
 }
