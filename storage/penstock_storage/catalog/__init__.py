@@ -1,7 +1,7 @@
 """Users, projects, runs and keys in a SQL database: SQLite embedded, PostgreSQL distributed."""
 
 # Tables of the schema, whoever opens it: copies and migrations are of all of them.
-from penstock_storage.catalog import line_streams, run_files  # noqa: F401
+from penstock_storage.catalog import artifact_tables, line_streams, run_files  # noqa: F401
 from penstock_storage.catalog.sql import SqlCatalog
 from penstock_storage.catalog.sweeps import Sweeps
 

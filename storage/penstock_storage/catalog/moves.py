@@ -18,7 +18,13 @@ from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import find_projects, read_runs
 from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs
-from penstock_storage.catalog.tombstones import bury_number, delete_runs, note_moved, tables_of_runs
+from penstock_storage.catalog.tombstones import (
+    bury_number,
+    delete_runs,
+    note_moved,
+    tables_beside_runs,
+    tables_of_runs,
+)
 from penstock_storage.catalog.updates import next_ticks
 from penstock_storage.interface import Move
 
@@ -115,6 +121,9 @@ async def _switch(connection: AsyncConnection, number: int, copy: int, now: int)
         query = select(table).where(table.c[column] == number)
         rows = (await connection.execute(query)).mappings()
         owned.append((table, [{**row, column: copy} for row in rows]))
+    for table, column in tables_beside_runs():
+        told = update(table).where(table.c[column] == number)
+        await connection.execute(told.values({column: copy}))
     # The tombstone names the writers, so they must still be the old run's when it is made.
     await delete_runs(connection, [number], now)
     for table, rows_of_copy in reversed(owned):

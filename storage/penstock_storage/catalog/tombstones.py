@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, Table, delete, func, select, update
+from sqlalchemy import ForeignKey, Select, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock_storage.catalog.artifact_tables import artifact_types
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.lookups import chunks, find_projects
 from penstock_storage.catalog.sweeps import delete_sweeps
@@ -39,6 +40,7 @@ __all__ = [
     "note_swept",
     "raise_above_deleted",
     "read_tombstones",
+    "tables_beside_runs",
     "tables_of_runs",
     "tombstones_by_run",
     "tombstones_of",
@@ -46,6 +48,8 @@ __all__ = [
 ]  # fmt: skip
 
 Row = dict[str, Any]
+
+_STAYS = "SET NULL"
 
 _select = select(
     tombstones, projects.c.entity, projects.c.project.label("project_name")
@@ -94,13 +98,22 @@ async def delete_runs(
 
 
 async def delete_project(connection: AsyncConnection, project: int, now: int) -> list[Tombstone]:
+<<<<<<< ours
+    """Delete all runs and artifacts of a project and hide it."""
+=======
     """Delete all runs and sweeps of a project and hide it."""
+>>>>>>> theirs
     await lock_deletions(connection)
     locked = select(projects.c.number).where(projects.c.number == project)
     await connection.execute(locked.with_for_update())
     found = await connection.scalars(select(runs.c.number).where(runs.c.project == project))
     gone = await delete_runs(connection, list(found), now)
+<<<<<<< ours
+    # Everything of a project's artifacts hangs on their types.
+    await connection.execute(delete(artifact_types).where(artifact_types.c.project == project))
+=======
     await delete_sweeps(connection, project)
+>>>>>>> theirs
     await connection.execute(
         update(projects).where(projects.c.number == project).values(deleted_at=now)
     )
@@ -132,10 +145,23 @@ async def raise_above_deleted(database: Database, connection: AsyncConnection) -
 
 def tables_of_runs() -> Iterable[tuple[Table, str]]:
     """The tables whose rows belong to a run, each with the column that says to which."""
+    for table, key in _keys_of_runs():
+        if key.ondelete != _STAYS:
+            yield table, key.parent.name
+
+
+def tables_beside_runs() -> Iterable[tuple[Table, str]]:
+    """The tables whose rows tell of a run, each with that column, and stay when the run goes."""
+    for table, key in _keys_of_runs():
+        if key.ondelete == _STAYS:
+            yield table, key.parent.name
+
+
+def _keys_of_runs() -> Iterable[tuple[Table, ForeignKey]]:
     for table in reversed(metadata.sorted_tables):
         for key in table.foreign_keys:
             if key.column is runs.c.number:
-                yield table, key.parent.name
+                yield table, key
 
 
 async def read_tombstones(connection: AsyncConnection, after: int, limit: int) -> list[Tombstone]:
