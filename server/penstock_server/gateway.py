@@ -48,6 +48,7 @@ from penstock_server.doors import Doors
 from penstock_server.health import Health
 from penstock_server.sweeps import build_engine, sweep_parts
 from penstock_storage.blobs import open_blobs
+from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
@@ -115,6 +116,7 @@ async def build(
         names = Names(catalog)
         finder = Finder(points, catalog, names)
         blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
+        artifacts = Artifacts(catalog.database)
         read = WebParts(
             points,
             catalog,
@@ -127,6 +129,7 @@ async def build(
             finder,
             files,
             blobs,
+            artifacts,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
         )
@@ -137,6 +140,7 @@ async def build(
             catalog=catalog,
             blobs=blobs,
             files=files,
+            artifacts=artifacts,
             redis=redis,
             keys=keys,
             appender=write.appender,

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from support.artifacts import store_artifact
 from support.media import store_file
 from support.up import Up, running_up, wait_until
 
@@ -23,6 +24,7 @@ from penstock_common.openapi import openapi_document
 from penstock_compat.wandb.operations import OPERATIONS as WANDB
 from penstock_ingest.operations import OPERATIONS as WRITE
 from penstock_storage.blobs import open_blobs
+from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import RunRef
@@ -31,7 +33,8 @@ from penstock_web.openapi import OPERATIONS as READ
 
 DOCUMENT = openapi_document([*WRITE, *READ, *SWEEPS])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
-NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http", "name": "a.bin"}
+NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http", "name": "a.bin",
+         "version": "v0", "path": "a.bin"}  # fmt: skip
 KEYS = ("loss", "train/acc")
 CONFIG = {"method": "random", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
 CHECKS = [
@@ -65,13 +68,18 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 async def add_file(up: Up) -> None:
-    """A file of run a, as an upload leaves it."""
+    """A file of run a, and an artifact, as uploads leave them."""
     catalog = open_catalog(f"sqlite+aiosqlite:///{up.folder}/data/catalog.db")
     try:
         row = await catalog.run(RunRef("local", NAMES["project"], "a"))
         assert row is not None
         blobs = open_blobs(str(up.folder / "data" / "blobs"))
         await store_file(RunFiles(catalog.database), blobs, row.number, NAMES["name"], b"content")
+        artifacts, files = Artifacts(catalog.database), {NAMES["path"]: b"content"}
+        await store_artifact(
+            artifacts, blobs, row.project_number, NAMES["name"], files,
+            entity="local", run=row.number,
+        )  # fmt: skip
     finally:
         await catalog.close()
 

@@ -19,6 +19,7 @@ from penstock_common.http import middleware
 from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_storage.blobs import BlobStore, open_blobs
+from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFile, RunFiles
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.connect import open_catalog
@@ -50,6 +51,7 @@ class Site:
     admin: str
     files: RunFiles
     blobs: BlobStore
+    artifacts: Artifacts
     live_channel: str = field(default=f"{PREFIX}:live")
 
     @property
@@ -106,6 +108,7 @@ async def running_site(
         await store.setup()
         await catalog.setup()
         files, blobs = RunFiles(catalog.database), open_blobs(str(path / "blobs"))
+        artifacts = Artifacts(catalog.database)
         app = web.Application(middlewares=[middleware(GatewayMetrics())])
         names = Names(catalog)
         parts = WebParts(
@@ -120,6 +123,7 @@ async def running_site(
             finder=Finder(store, catalog, names),
             files=files,
             blobs=blobs,
+            artifacts=artifacts,
             open_reads=open_reads,
             root_path=root_path,
             static=path / "no-page" if static is None else static,
@@ -131,7 +135,7 @@ async def running_site(
         async with TestClient(TestServer(app, handler_cancellation=True)) as client:
             yield Site(
                 client, store, catalog, redis_process, store_process, key, stranger, key_id, admin,
-                files, blobs,
+                files, blobs, artifacts,
             )  # fmt: skip
         await redis.aclose()
         await store.close()

@@ -10,6 +10,7 @@ import orjson
 from penstock_common.openapi import Operation, openapi_document
 from penstock_web.models import (
     alerts,
+    artifacts,
     charts,
     console,
     diff,
@@ -36,6 +37,7 @@ OPERATIONS: list[Operation] = [
     *charts.OPERATIONS,
     *media.OPERATIONS,
     *files.OPERATIONS,
+    *artifacts.OPERATIONS,
     *console.OPERATIONS,
     *diff.OPERATIONS,
     *export.OPERATIONS,

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from penstock_common.auth import Authenticator
 from penstock_common.keys import Keys
 from penstock_storage.blobs import BlobStore
+from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import Catalog, PointStore
 from penstock_web.names import Names
@@ -36,6 +37,7 @@ class WebParts:
     finder: Finder
     files: RunFiles
     blobs: BlobStore
+    artifacts: Artifacts
     open_reads: bool = False
     root_path: str = ""
     static: Path = STATIC

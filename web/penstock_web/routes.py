@@ -13,6 +13,7 @@ from penstock_web.access import Access
 from penstock_web.addresses import add_addresses
 from penstock_web.alerts import AlertsHandler
 from penstock_web.api_keys import ApiKeysHandler
+from penstock_web.artifacts import ArtifactsHandler
 from penstock_web.console import ConsoleHandler
 from penstock_web.curves import ChartHandler
 from penstock_web.differences import DiffHandler
@@ -98,6 +99,12 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     files = FilesHandler(parts.files, parts.blobs, runs)
     router.add_get(f"{_RUN}/files", files.list)
     router.add_get(f"{_RUN}/files/{{name:.+}}", files.get)
+    artifacts = ArtifactsHandler(parts, runs)
+    router.add_get(f"{_PROJECT}/artifacts", artifacts.collections)
+    router.add_get(f"{_PROJECT}/artifacts/{{name}}", artifacts.versions)
+    router.add_get(f"{_PROJECT}/artifacts/{{name}}/{{version}}/files", artifacts.files)
+    router.add_get(f"{_PROJECT}/artifacts/{{name}}/{{version}}/files/{{path:.+}}", artifacts.file)
+    router.add_get(f"{_RUN}/artifacts", artifacts.of_run)
     router.add_get(f"{_RUN}/console", ConsoleHandler(parts.store, runs, names).get)
     media = MediaHandler(parts.store, access, runs, names)
     router.add_get(f"{_PROJECT}/media", media.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock_common.openapi import Operation, Raw
+from penstock_compat.wandb.artifacts.routes import OPERATIONS as ARTIFACTS
 
 __all__ = ["OPERATIONS"]
 
@@ -46,4 +47,5 @@ OPERATIONS = (
         errors=(400, 403, 404, 416),
         needs_key=False,
     ),
+    *ARTIFACTS,
 )

@@ -16,6 +16,7 @@ from penstock_ingest.quota import Quota
 from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
+from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import PointStore
@@ -45,6 +46,7 @@ class WandbParts:
     metrics: GatewayMetrics
     limits: Limits
     streams: LineStreams
+    artifacts: Artifacts
     names: Names
     finder: Finder
     sweeps: SweepEngine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.wire import check_name
+from penstock_compat.wandb.artifacts.queries import ArtifactsOfProject
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
@@ -17,7 +18,7 @@ from penstock_storage.interface import ProjectRow
 __all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
 
 
-class Project(RunsOfProject, SweepsOfProject, Node):
+class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
     """A project of an entity."""
 
     typename = "Project"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from penstock_common.openapi import add_operations
+from penstock_compat.wandb.artifacts.routes import add_artifact_routes
 from penstock_compat.wandb.endpoint import GraphqlEndpoint
 from penstock_compat.wandb.files import FILE_PATH
 from penstock_compat.wandb.metrics import WandbMetrics
@@ -27,4 +28,5 @@ def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -
     app.router.add_put(FILE_PATH, transfers.put)
     app.router.add_get(FILE_PATH, transfers.get)
     app.router.add_options(FILE_PATH, transfers.options)
+    add_artifact_routes(app, parts)
     add_operations(app, OPERATIONS)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from penstock_compat.wandb.alerts import AlertMutations
+from penstock_compat.wandb.artifacts.changes import ArtifactChanges
+from penstock_compat.wandb.artifacts.queries import ArtifactQueries
+from penstock_compat.wandb.artifacts.uploads import ArtifactUploads
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.charts import ChartMutations, ChartQueries
 from penstock_compat.wandb.deletion import DeletionMutations
@@ -16,7 +19,7 @@ from penstock_compat.wandb.viewer import ViewerQueries
 __all__ = ["Mutation", "Query"]
 
 
-class Query(ViewerQueries, ProjectQueries, ChartQueries):
+class Query(ViewerQueries, ProjectQueries, ChartQueries, ArtifactQueries):
     """The root of queries."""
 
     typename = "Query"
@@ -29,11 +32,13 @@ class Mutation(
     ProjectMutations,
     RunMutations,
     RewindMutations,
+    FilesMutations,
     AlertMutations,
     ChartMutations,
+    ArtifactUploads,
+    ArtifactChanges,
     DeletionMutations,
     SweepMutations,
-    FilesMutations,
 ):
     """The root of mutations."""
 

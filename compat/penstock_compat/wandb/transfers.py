@@ -21,12 +21,12 @@ from penstock_compat.wandb.parts import WandbParts
 from penstock_storage.catalog.run_files import RunFile, file_name
 from penstock_storage.uploads import receive
 
-__all__ = ["Transfers"]
+__all__ = ["ANY_ORIGIN", "Transfers", "body_chunks"]
 
 _SILENCE_S = 60.0
-_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT = {
-    **_ANY_ORIGIN,
+    **ANY_ORIGIN,
     "Access-Control-Allow-Methods": "GET, HEAD, PUT, OPTIONS",
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "3600",
@@ -47,7 +47,7 @@ class Transfers:
             raise Rejected("this run is not there any more", code="not_found", status=404)
         started_us = time.time_ns() // 1000
         stored = await receive(
-            _chunks(request), self._parts.blobs, limit_bytes=self._parts.upload_bytes
+            body_chunks(request), self._parts.blobs, limit_bytes=self._parts.upload_bytes
         )
         file = RunFile(
             name,
@@ -58,7 +58,7 @@ class Transfers:
             started_us,
         )
         await self._parts.files.put(number, file)
-        return json_response({}, headers={"ETag": f'"{stored.sha256}"', **_ANY_ORIGIN})
+        return json_response({}, headers={"ETag": f'"{stored.sha256}"', **ANY_ORIGIN})
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The file, or a part of it."""
@@ -74,7 +74,7 @@ class Transfers:
             return blob.chunks
 
         content = Content(name, file.size_bytes, file.sha256, file.mimetype, read)
-        return await send_content(request, content, headers=_ANY_ORIGIN)
+        return await send_content(request, content, headers=ANY_ORIGIN)
 
     async def options(self, _: web.Request) -> web.Response:
         """Pages elsewhere may use addresses that they were given."""
@@ -89,7 +89,7 @@ class Transfers:
         return int(number), name
 
 
-async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes, unless nothing comes for long."""
     while True:
         try:

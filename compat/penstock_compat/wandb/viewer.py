@@ -10,7 +10,7 @@ from penstock_compat.wandb.ids import encode_id
 
 __all__ = ["Entity", "User", "ViewerQueries"]
 
-FEATURES = ("FILESTREAM_GZIP",)
+FEATURES = ("FILESTREAM_GZIP", "TOTAL_COUNT_IN_FILE_CONNECTION")
 """What changes the client's ways and is supported here; all else keeps it on its plainest path."""
 
 

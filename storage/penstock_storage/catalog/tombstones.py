@@ -98,22 +98,15 @@ async def delete_runs(
 
 
 async def delete_project(connection: AsyncConnection, project: int, now: int) -> list[Tombstone]:
-<<<<<<< ours
-    """Delete all runs and artifacts of a project and hide it."""
-=======
-    """Delete all runs and sweeps of a project and hide it."""
->>>>>>> theirs
+    """Delete all runs, artifacts and sweeps of a project and hide it."""
     await lock_deletions(connection)
     locked = select(projects.c.number).where(projects.c.number == project)
     await connection.execute(locked.with_for_update())
     found = await connection.scalars(select(runs.c.number).where(runs.c.project == project))
     gone = await delete_runs(connection, list(found), now)
-<<<<<<< ours
     # Everything of a project's artifacts hangs on their types.
     await connection.execute(delete(artifact_types).where(artifact_types.c.project == project))
-=======
     await delete_sweeps(connection, project)
->>>>>>> theirs
     await connection.execute(
         update(projects).where(projects.c.number == project).values(deleted_at=now)
     )

@@ -19,6 +19,7 @@ import "./styles/logged.css";
 import "./styles/images.css";
 import "./styles/run.css";
 import "./styles/files.css";
+import "./styles/artifacts.css";
 
 const RETRIES = 2;
 

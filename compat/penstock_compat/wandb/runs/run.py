@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock_compat.wandb.artifacts.queries import ArtifactsOfRun
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.console import ConsoleOfRun
 from penstock_compat.wandb.files import FilesOfRun
@@ -125,7 +126,9 @@ class RunFacts(Node):
         return json_text({key: kept[key] for key in keys or kept if key in kept})
 
 
-class RunNode(RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun):
+class RunNode(
+    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRun
+):
     """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
 
     typename = "Run"

@@ -6,7 +6,7 @@ import { ApiError } from "../api/http";
 import { keysQuery, runQuery } from "../api/queries";
 import type { ProjectRef, Run } from "../api/types";
 import { CornerButtons } from "../app/CornerButtons";
-import { BackIcon, ChartIcon, FileIcon, LinesIcon, MenuIcon } from "../app/icons";
+import { BackIcon, ChartIcon, FileIcon, LayersIcon, LinesIcon, MenuIcon } from "../app/icons";
 import { Link } from "../app/Link";
 import { Loading } from "../app/Loading";
 import { Problem } from "../app/Problem";
@@ -28,6 +28,7 @@ import { Facts } from "./Facts";
 import { RunActions } from "./RunActions";
 import { Tree } from "./Tree";
 
+const ArtifactsView = lazy(() => import("../artifacts/ArtifactsView"));
 const Logs = lazy(() => import("../console/Logs"));
 const FilesView = lazy(() => import("../files/FilesView"));
 
@@ -120,6 +121,8 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
               <Logs project={project} run={id} state={run?.state ?? "running"} />
             ) : tab === "files" ? (
               <FilesView project={project} run={id} state={run?.state ?? "running"} />
+            ) : tab === "artifacts" ? (
+              <ArtifactsView project={project} run={id} state={run?.state ?? "running"} />
             ) : known.error && !keys ? (
               <Problem error={known.error} onRetry={() => void known.refetch()} />
             ) : keys === null || media === null ? (
@@ -156,6 +159,11 @@ function TabSegments() {
         ["charts", <TabName key="charts" icon={<ChartIcon />} name="Charts" />, "Charts and media"],
         ["logs", <TabName key="logs" icon={<LinesIcon />} name="Logs" />, "What the run printed"],
         ["files", <TabName key="files" icon={<FileIcon />} name="Files" />, "Files of the run"],
+        [
+          "artifacts",
+          <TabName key="artifacts" icon={<LayersIcon />} name="Artifacts" />,
+          "Logged and used",
+        ],
       ]}
       value={tab}
       onChange={view.showTab}

@@ -32,7 +32,7 @@ export const BANDS = ["std", "range"] as const;
 export type Band = (typeof BANDS)[number];
 
 /** What a run's page shows beside its facts. */
-export const TABS = ["charts", "logs", "files"] as const;
+export const TABS = ["charts", "logs", "files", "artifacts"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface View {

@@ -1,0 +1,1 @@
+"""Artifacts: named, versioned collections of files, logged and used by runs."""

@@ -1,0 +1,82 @@
+"""Addresses of artifacts' bytes: signed, because clients send no key with uploads and downloads."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from penstock_common.signing import Signer
+from penstock_compat.wandb.asking import Asking
+from penstock_storage.catalog.artifact_rows import File
+
+__all__ = [
+    "BLOB_PATH", "CONTENT_PATH", "MANIFEST_PATH", "Addresses", "blob_purpose", "content_purpose",
+    "hex_of", "manifest_purpose",
+]  # fmt: skip
+
+CONTENT_PATH = "/wandb/artifacts/contents/{entity}/{md5}"
+MANIFEST_PATH = "/wandb/artifacts/manifests/{number}"
+BLOB_PATH = "/wandb/artifacts/blobs/{sha256}/{size}/{name}"
+
+_UPLOAD_S = 24 * 3600
+_DOWNLOAD_S = 6 * 3600
+
+
+def content_purpose(entity: str, md5: str) -> str:
+    """Uploading the content with this MD5 (hex digits) for an entity."""
+    return f"artifact content {md5} of {entity}"
+
+
+def manifest_purpose(number: int) -> str:
+    """Uploading a manifest."""
+    return f"artifact manifest {number}"
+
+
+def blob_purpose(sha256: str, size: str) -> str:
+    """Downloading a blob."""
+    return f"artifact blob {sha256} of {size} bytes"
+
+
+def hex_of(md5: str) -> str | None:
+    """An MD5 in base64 as hex digits; None for what is none."""
+    try:
+        digest = base64.b64decode(md5, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return digest.hex() if len(digest) == 16 else None
+
+
+class Addresses:
+    """Makes addresses for the client that asks, below the address at which it knows this server."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._signer = Signer(asking.parts.secret)
+        self._base_url = asking.base_url
+
+    def of_content(self, entity: str, md5: str) -> str:
+        """Where to PUT content; `md5`: hex digits."""
+        path = CONTENT_PATH.format(entity=quote(entity, safe=""), md5=md5)
+        return self._signed("PUT", path, content_purpose(entity, md5), _UPLOAD_S)
+
+    def of_manifest(self, number: int) -> str:
+        """Where to PUT a manifest."""
+        path = MANIFEST_PATH.format(number=number)
+        return self._signed("PUT", path, manifest_purpose(number), _UPLOAD_S)
+
+    def of_blob(self, sha256: str, size_bytes: int, name: str) -> str:
+        """Where to GET a blob; browsers save it under the last part of `name`."""
+        last = quote(name.rpartition("/")[2] or "file", safe="")
+        path = BLOB_PATH.format(sha256=sha256, size=size_bytes, name=last)
+        return self._signed("GET", path, blob_purpose(sha256, str(size_bytes)), _DOWNLOAD_S)
+
+    def of_file(self, file: File) -> str:
+        """Where to GET a file: here, or where its reference says."""
+        if file.sha256 is None:
+            return file.reference or ""
+        return self.of_blob(file.sha256, file.size_bytes, file.path)
+
+    def _signed(self, method: str, path: str, purpose: str, valid_s: int) -> str:
+        query: Mapping[str, str] = self._signer.sign(method, purpose, valid_s=valid_s)
+        return f"{self._base_url}{path}?{urlencode(query)}"

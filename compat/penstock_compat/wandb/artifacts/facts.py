@@ -1,0 +1,79 @@
+"""Small objects that artifacts refer to, and finding artifacts by their opaque ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_storage.catalog.artifact_rows import DELETED, Collection, Version
+from penstock_storage.catalog.artifact_tables import SEQUENCE
+from penstock_storage.interface import RunRow
+
+__all__ = [
+    "collection_to_write", "collection_typename", "project_info", "run_info",
+    "tag_infos", "version_to_read", "version_to_write",
+]  # fmt: skip
+
+
+def project_info(entity: str, project: str, number: int) -> dict[str, Any]:
+    """A project, as far as artifacts tell of it."""
+    return {
+        "__typename": "Project",
+        "id": encode_id("Project", number),
+        "internalId": encode_id("ProjectInternalId", number),
+        "name": project,
+        "entityName": entity,
+        "entity": {"__typename": "Entity", "id": encode_id("Entity", entity), "name": entity},
+    }
+
+
+def run_info(row: RunRow) -> dict[str, Any]:
+    """A run, as far as artifacts tell of it."""
+    return {
+        "__typename": "Run",
+        "id": encode_id("Run", row.number),
+        "name": row.run,
+        "displayName": row.name,
+        "project": project_info(row.entity, row.project, row.project_number),
+    }
+
+
+def tag_infos(tags: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Tags, which are nothing but their names."""
+    return [{"__typename": "Tag", "id": encode_id("Tag", name), "name": name} for name in tags]
+
+
+def collection_typename(kind: str) -> str:
+    """What the protocol calls a kind of collection."""
+    return "ArtifactSequence" if kind == SEQUENCE else "ArtifactPortfolio"
+
+
+async def version_to_read(asking: Asking, id: str) -> Version | None:
+    """The version of this opaque id, if the asker may read it and it was not deleted."""
+    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    if version is None or version.state == DELETED:
+        return None
+    return version if asking.principal.may_read(version.entity) else None
+
+
+async def version_to_write(asking: Asking, id: str) -> Version:
+    """The version of this opaque id. Raises `Rejected` (404)."""
+    version = await version_to_read(asking, id)
+    if version is None or not asking.principal.may_write(version.entity):
+        raise Rejected("could not find this artifact", code="not_found", status=404)
+    return version
+
+
+async def collection_to_write(asking: Asking, id: str) -> Collection:
+    """The collection of this opaque id. Raises `Rejected` (404)."""
+    row = await asking.parts.artifacts.collections.get(_number("ArtifactCollection", id))
+    if row is None or not asking.principal.may_write(row.entity):
+        raise Rejected("could not find this artifact collection", code="not_found", status=404)
+    return row
+
+
+def _number(kind: str, id: str) -> int:
+    text = decode_id(kind, id)
+    return int(text) if text.isdecimal() and len(text) < 19 else -1

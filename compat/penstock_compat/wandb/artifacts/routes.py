@@ -1,0 +1,62 @@
+"""The routes of artifacts' bytes."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from penstock_common.openapi import Operation, Raw
+from penstock_compat.wandb.artifacts.addresses import BLOB_PATH, CONTENT_PATH, MANIFEST_PATH
+from penstock_compat.wandb.artifacts.transfers import Transfers
+from penstock_compat.wandb.parts import WandbParts
+
+__all__ = ["OPERATIONS", "add_artifact_routes"]
+
+_V1_PATH = "/artifacts/{entity}/{md5}"
+_V2_PATH = "/artifactsV2/{region}/{entity}/{project}/{collection}/{birth}/{md5}/{name}"
+_BYTES = "application/octet-stream"
+_BODY = Raw(_BYTES, "The bytes.")
+_ANSWERS = {200: Raw(_BYTES, "The bytes."), 206: Raw(_BYTES, "Those that `Range` asks for.")}
+
+
+def add_artifact_routes(app: web.Application, parts: WandbParts) -> None:
+    """Add where artifacts' bytes are sent to and fetched from."""
+    transfers = Transfers(parts)
+    md5, sha256 = "{md5:[0-9a-f]{32}}", "{sha256:[0-9a-f]{64}}"
+    router = app.router
+    router.add_put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content)
+    router.add_put(MANIFEST_PATH.replace("{number}", r"{number:\d{1,18}}"), transfers.put_manifest)
+    blob = BLOB_PATH.replace("{sha256}", sha256).replace("{size}", r"{size:\d{1,18}}")
+    router.add_get(blob, transfers.get_blob)
+    router.add_get(_V1_PATH.replace("{md5}", md5), transfers.get_content)
+    # A version whose first one is not known has nothing between two slashes.
+    v2 = _V2_PATH.replace("{birth}", "{birth:[^/]*}").replace("{md5}", md5)
+    router.add_get(v2, transfers.get_content)
+
+
+OPERATIONS = (
+    Operation(
+        "PUT", CONTENT_PATH, tag="wandb",
+        summary="A file of an artifact, at an address that GraphQL gave out and signed.",
+        body=_BODY, answers={200: None}, errors=(400, 403, 408, 413, 503), needs_key=False,
+    ),
+    Operation(
+        "PUT", MANIFEST_PATH, tag="wandb",
+        summary="The list of an artifact's files, at an address that GraphQL gave out and signed.",
+        body=_BODY, answers={200: None}, errors=(400, 403, 404, 408, 413, 503), needs_key=False,
+    ),
+    Operation(
+        "GET", BLOB_PATH, tag="wandb",
+        summary="A file of an artifact, at an address that GraphQL gave out and signed.",
+        answers=_ANSWERS, errors=(403, 416), needs_key=False,
+    ),
+    Operation(
+        "GET", _V1_PATH, tag="wandb",
+        summary="A file of an entity's artifacts by its MD5.",
+        answers=_ANSWERS, errors=(401, 404, 416),
+    ),
+    Operation(
+        "GET", _V2_PATH, tag="wandb",
+        summary="A file of an entity's artifacts by its MD5; the rest of the path may be anything.",
+        answers=_ANSWERS, errors=(401, 404, 416),
+    ),
+)  # fmt: skip

@@ -1,0 +1,129 @@
+"""Artifacts' bytes over HTTP: taken at signed addresses, and given out."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from penstock.errors import Broken, Rejected
+from penstock_common.contents import Content, content_type_of, send_content
+from penstock_common.signing import Signer
+from penstock_compat.wandb.artifacts.addresses import (
+    blob_purpose,
+    content_purpose,
+    hex_of,
+    manifest_purpose,
+)
+from penstock_compat.wandb.artifacts.manifests import MOST_MANIFEST_BYTES
+from penstock_compat.wandb.asking import authenticate
+from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.transfers import ANY_ORIGIN, body_chunks
+from penstock_storage.catalog.artifact_files import KnownContent
+from penstock_storage.uploads import Uploaded, receive
+
+__all__ = ["Transfers"]
+
+_LOG = logging.getLogger(__name__)
+_FOR_EVER = "private, max-age=31536000, immutable"
+
+
+class Transfers:
+    """Handlers of the addresses that `Addresses` makes, and of those that a client makes itself."""
+
+    def __init__(self, parts: WandbParts) -> None:
+        self._parts = parts
+        self._signer = Signer(parts.secret)
+
+    async def put_content(self, request: web.Request) -> web.Response:
+        """`PUT /wandb/artifacts/contents/{entity}/{md5}`: a file of an artifact."""
+        entity, digits = request.match_info["entity"], request.match_info["md5"]
+        self._signer.check("PUT", content_purpose(entity, digits), request.query)
+        uploaded = await self._receive(request, self._parts.upload_bytes)
+        if hex_of(uploaded.md5) != digits:
+            raise _other_content(digits, uploaded)
+        content = KnownContent(uploaded.sha256, uploaded.size_bytes)
+        await self._parts.artifacts.files.keep(entity, uploaded.md5, content, _now())
+        return web.Response(headers={"ETag": f'"{digits}"', **ANY_ORIGIN})
+
+    async def put_manifest(self, request: web.Request) -> web.Response:
+        """`PUT /wandb/artifacts/manifests/{number}`"""
+        number = int(request.match_info["number"])
+        self._signer.check("PUT", manifest_purpose(number), request.query)
+        found = await self._parts.artifacts.files.manifest(number)
+        if found is None:
+            raise Rejected("this manifest was never announced", code="not_found", status=404)
+        uploaded = await self._receive(request, MOST_MANIFEST_BYTES)
+        declared = found[1]
+        if hex_of(declared) and hex_of(declared) != hex_of(uploaded.md5):
+            raise _other_content(declared, uploaded)
+        await self._parts.artifacts.files.fill_manifest(number, uploaded.sha256)
+        return web.Response(headers={"ETag": f'"{hex_of(uploaded.md5)}"', **ANY_ORIGIN})
+
+    async def get_blob(self, request: web.Request) -> web.StreamResponse:
+        """`GET /wandb/artifacts/blobs/{sha256}/{size}/{name}`"""
+        sha256, size = request.match_info["sha256"], request.match_info["size"]
+        self._signer.check("GET", blob_purpose(sha256, size), request.query)
+        name = request.match_info["name"]
+        return await self._send(request, KnownContent(sha256, int(size)), name)
+
+    async def get_content(self, request: web.Request) -> web.StreamResponse:
+        """`GET /artifacts/{entity}/{md5}` and `GET /artifactsV2/…`: with a key, by the content's
+        MD5, for clients that have a manifest and asked for no address."""
+        principal = await authenticate(self._parts.authenticator, request.headers)
+        entity, digits = request.match_info["entity"], request.match_info["md5"]
+        if not principal.may_read(entity):
+            raise _no_content()
+        md5 = base64.b64encode(bytes.fromhex(digits)).decode()
+        found = (await self._parts.artifacts.files.known(entity, [md5])).get(md5)
+        if found is None:
+            raise _no_content()
+        return await self._send(request, found, request.match_info.get("name", digits))
+
+    async def _receive(self, request: web.Request, limit_bytes: int) -> Uploaded:
+        return await receive(body_chunks(request), self._parts.blobs, limit_bytes=limit_bytes)
+
+    async def _send(
+        self, request: web.Request, content: KnownContent, name: str
+    ) -> web.StreamResponse:
+        return await send_content(
+            request,
+            Content(
+                name,
+                content.size_bytes,
+                content.sha256,
+                content_type_of(name),
+                self._reading(content.sha256),
+            ),
+            cache_control=_FOR_EVER,
+            headers=ANY_ORIGIN,
+        )
+
+    def _reading(self, sha256: str) -> Callable[[int, int], Awaitable[AsyncIterator[bytes]]]:
+        async def read(start: int, end: int) -> AsyncIterator[bytes]:
+            blob = await self._parts.blobs.get(sha256, (start, end))
+            if blob is None:
+                raise Broken(f"the artifact content {sha256} is not in the blob store")
+            return blob.chunks
+
+        return read
+
+
+def _other_content(declared: str, uploaded: Uploaded) -> Rejected:
+    _LOG.warning("artifact_content_refused declared=%s got=%s", declared, uploaded.md5)
+    return Rejected(
+        f"the content's MD5 is {hex_of(uploaded.md5)} ({uploaded.md5}), not {declared}",
+        code="digest_mismatch",
+        hint="It changed on its way, or while it was read. Upload it again.",
+    )
+
+
+def _no_content() -> Rejected:
+    return Rejected("there is no such artifact content here", code="not_found", status=404)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,71 @@
+"""Types of artifacts, and pages of collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock_compat.wandb.artifacts.nodes import CollectionNode, most
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.values import timestamp
+from penstock_storage.catalog.artifact_rows import ArtifactType
+
+__all__ = ["TypeNode", "collection_connection"]
+
+
+class TypeNode(Node):
+    """A type of artifacts in a project."""
+
+    typename = "ArtifactType"
+
+    def __init__(self, asking: Asking, project: int, row: ArtifactType) -> None:
+        self.asking = asking
+        self.project = project
+        self.row = row
+
+    @field
+    def id(self) -> str:
+        return encode_id("ArtifactType", self.row.number)
+
+    @field
+    def name(self) -> str:
+        return self.row.name
+
+    @field
+    def description(self) -> str:
+        return self.row.description
+
+    @field
+    def created_at(self) -> str:
+        return timestamp(self.row.created_at)
+
+    @field
+    async def artifact_collection(self, name: str) -> CollectionNode | None:
+        found = await self.asking.parts.artifacts.collections.find(self.project, name)
+        if found is None or found.type != self.row.name:
+            return None
+        return CollectionNode(self.asking, found)
+
+    @field
+    async def artifact_collections(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
+        return await collection_connection(
+            self.asking, self.project, self.row.name, after, most(first)
+        )
+
+
+async def collection_connection(
+    asking: Asking, project: int, type: str | None, after: str, first: int
+) -> dict[str, Any]:
+    """A page of collections."""
+    collections = asking.parts.artifacts.collections
+    start = int(after) if after.isdecimal() else None
+    found = await collections.page(project, type=type, after=start, limit=first + 1)
+    page = found[:first]
+    return connection(
+        "ArtifactCollection",
+        [CollectionNode(asking, each) for each in page],
+        [str(each.number) for each in page],
+        has_next=len(found) > len(page),
+        totalCount=await collections.count(project, type=type),
+    )

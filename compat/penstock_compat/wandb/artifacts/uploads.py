@@ -1,0 +1,240 @@
+"""Writing artifacts: a version is begun, its files are uploaded, its manifest, it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from penstock.errors import Rejected
+from penstock.wire import check_name
+from penstock_compat.wandb.artifacts.addresses import Addresses, hex_of
+from penstock_compat.wandb.artifacts.facts import version_to_read, version_to_write
+from penstock_compat.wandb.artifacts.fields import NO_TTL
+from penstock_compat.wandb.artifacts.manifests import (
+    digest_of,
+    located,
+    merged_manifest,
+    parse_manifest,
+)
+from penstock_compat.wandb.artifacts.nodes import ArtifactNode
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_storage.catalog.artifact_files import FULL, INCREMENTAL, PATCH
+from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, Version
+from penstock_storage.catalog.artifact_versions import NewVersion
+from penstock_storage.interface import RunRef
+from penstock_storage.uploads import receive
+
+__all__ = ["ArtifactUploads", "run_number", "ttl_of"]
+
+_PLAIN_DIGEST = "MANIFEST_MD5"
+_INHERITED = -1
+
+
+class ArtifactUploads(Node):
+    """Root fields with which artifacts are uploaded."""
+
+    asking: Asking
+
+    @field
+    async def create_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Begin a version; COMMITTED means that one with this content is there already."""
+        asking = self.asking
+        entity = asking.entity(input.get("entityName"))
+        project = check_name("project", input.get("projectName"))
+        names = [input.get("artifactCollectionName"), *(input.get("artifactCollectionNames") or [])]
+        name = next((each for each in names if each), "")
+        algorithm = input.get("digestAlgorithm") or _PLAIN_DIGEST
+        if algorithm != _PLAIN_DIGEST:
+            raise Rejected(f"digests of the kind {algorithm} are not supported", code="bad_digest")
+        new = NewVersion(
+            project=await asking.parts.catalog.ensure_project(entity, project),
+            type=input.get("artifactTypeName") or "",
+            name=name,
+            digest=input.get("digest") or "",
+            digest_algorithm=algorithm,
+            description=_clean(input.get("description")),
+            metadata=_clean(input["metadata"]) if input.get("metadata") else None,
+            aliases=tuple(each["alias"] for each in input.get("aliases") or ()),
+            tags=tuple(each["tagName"] for each in input.get("tags") or ()),
+            client=input.get("clientID") or None,
+            sequence_client=input.get("sequenceClientID") or None,
+            distributed=input.get("distributedID") or None,
+            deduplicates=bool(input.get("enableDigestDeduplication")),
+            ttl_s=ttl_of(input.get("ttlDurationSeconds")),
+            history_step=input.get("historyStep"),
+            run=await run_number(asking, entity, project, input.get("runName")),
+        )
+        version = await asking.parts.artifacts.versions.begin(new, _now())
+        return {"artifact": ArtifactNode(asking, version)}
+
+    @field
+    async def create_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Announce a manifest; the last one of a version is the one that counts."""
+        version = await self._pending(input.get("artifactID") or "")
+        digest = input.get("digest") or ""
+        number = await self.asking.parts.artifacts.files.add_manifest(
+            version.number, digest, _now(), **await self._manner(version, input)
+        )
+        return {"artifactManifest": self._manifest(number)}
+
+    @field
+    async def update_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
+        """A manifest that was announced has this content after all."""
+        files = self.asking.parts.artifacts.files
+        text = decode_id("ArtifactManifest", input.get("artifactManifestID") or "")
+        number = int(text) if text.isdecimal() and len(text) < 19 else -1
+        found = await files.manifest(number)
+        if found is None:
+            raise Rejected("could not find this manifest", code="not_found", status=404)
+        await self._pending(encode_id("Artifact", found[0]))
+        if input.get("digest"):
+            await files.redeclare_manifest(number, input["digest"])
+        return {"artifactManifest": self._manifest(number)}
+
+    @field
+    async def create_artifact_files(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Where to upload files, in the order given; no address for content that is here already."""
+        wanted: list[dict[str, Any]] = input.get("artifactFiles") or []
+        versions = {
+            id: await self._pending(id) for id in {each.get("artifactID") or "" for each in wanted}
+        }
+        by_entity: dict[str, set[str]] = {}
+        for each in wanted:
+            version = versions[each.get("artifactID") or ""]
+            by_entity.setdefault(version.entity, set()).add(each.get("md5") or "")
+        files = self.asking.parts.artifacts.files
+        known = {
+            entity: await files.known(entity, sorted(md5s), used_at=_now())
+            for entity, md5s in by_entity.items()
+        }
+        addresses = Addresses(self.asking)
+        edges = []
+        for each in wanted:
+            id, md5 = each.get("artifactID") or "", each.get("md5") or ""
+            entity, digits = versions[id].entity, hex_of(md5)
+            if digits is None:
+                raise Rejected(
+                    f"the MD5 of {str(each.get('name'))[:200]!r} is not valid", code="bad_digest"
+                )
+            is_here = md5 in known[entity]
+            node: dict[str, Any] = {
+                "__typename": "File",
+                "id": encode_id("ArtifactUpload", digits),
+                "name": each.get("name"),
+                "displayName": each.get("name"),
+                "storagePath": f"wandb_artifacts/{digits}",
+                "uploadUrl": None if is_here else addresses.of_content(entity, digits),
+                "uploadHeaders": [],
+                "uploadMultipartUrls": None,
+                "artifact": {"__typename": "Artifact", "id": id},
+            }
+            edges.append({"__typename": "FileEdge", "node": node})
+        return {"files": {"__typename": "FileConnection", "edges": edges}}
+
+    @field
+    async def commit_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Make a version visible: all that its manifest lists must be here. Again does no harm."""
+        parts = self.asking.parts
+        version = await version_to_write(self.asking, input.get("artifactID") or "")
+        if version.state == PENDING:
+            manifest, is_merged = await self._manifest_of(version)
+            listed = await asyncio.to_thread(parse_manifest, await self._content(manifest))
+            md5s = [each.digest for each in listed if each.reference is None]
+            now = _now()
+            known = await parts.artifacts.files.known(version.entity, md5s, used_at=now)
+            files = located(listed, known)
+            digest = digest_of(listed) if is_merged else None
+            await parts.artifacts.versions.commit(
+                version.number, manifest, files, now, digest=digest
+            )
+            version = await version_to_write(self.asking, input.get("artifactID") or "")
+        return {"artifact": ArtifactNode(self.asking, version)}
+
+    async def _pending(self, id: str) -> Version:
+        """The version of this id, which takes files. Raises `Rejected`."""
+        version = await version_to_write(self.asking, id)
+        if version.state == COMMITTED:
+            raise Rejected("a committed artifact cannot be changed", code="committed", status=409)
+        return version
+
+    async def _manner(self, version: Version, input: dict[str, Any]) -> dict[str, Any]:
+        """What a manifest is to be merged with. Raises `Rejected`."""
+        kind = input.get("type") or FULL
+        if kind not in (FULL, INCREMENTAL, PATCH):
+            raise Rejected(f"manifests of the type {kind} are not supported", code="bad_manifest")
+        base = None
+        if kind == INCREMENTAL and input.get("baseArtifactID"):
+            before = await version_to_read(self.asking, input["baseArtifactID"])
+            if before is None or before.entity != version.entity:
+                raise Rejected("could not find the base artifact", code="not_found", status=404)
+            base = before.number
+        return {"kind": kind, "base": base}
+
+    async def _manifest_of(self, version: Version) -> tuple[str, bool]:
+        """The manifest of all files of a version that is about to be committed, and whether it was
+        merged here. Raises `Rejected`."""
+        parts = self.asking.parts
+        found = await parts.artifacts.files.manifests(version.number)
+        digests = [each.sha256 for each in found if each.sha256 is not None]
+        if not digests:
+            raise Rejected(
+                "the artifact's manifest was not uploaded", code="no_manifest", status=409
+            )
+        base = found[-1].base
+        before = None if base is None else await parts.artifacts.versions.get(base)
+        if before is not None and before.manifest is not None:
+            digests.insert(0, before.manifest)
+        if len(digests) == 1:
+            return digests[0], found[-1].kind != FULL
+        contents = [await self._content(each) for each in digests]
+        merged = await asyncio.to_thread(merged_manifest, contents)
+        stored = await receive(_once(merged), parts.blobs, limit_bytes=len(merged))
+        return stored.sha256, True
+
+    async def _content(self, sha256: str) -> bytes:
+        blob = await self.asking.parts.blobs.get(sha256)
+        if blob is None:
+            raise Rejected("the artifact's manifest is lost", code="no_manifest", status=409)
+        return b"".join([chunk async for chunk in blob.chunks])
+
+    def _manifest(self, number: int) -> dict[str, Any]:
+        id = encode_id("ArtifactManifest", number)
+        file = {
+            "__typename": "File",
+            "id": id,
+            "uploadUrl": Addresses(self.asking).of_manifest(number),
+            "uploadHeaders": [],
+        }
+        return {"__typename": "ArtifactManifest", "id": id, "file": file}
+
+
+async def run_number(asking: Asking, entity: str, project: str, run: str | None) -> int | None:
+    """The number of the run that is meant, None if there is none."""
+    if not run:
+        return None
+    row = await asking.parts.catalog.run(RunRef(entity, project, run))
+    return None if row is None else row.number
+
+
+def ttl_of(seconds: int | None) -> int | None:
+    """How long a version is to stay, as the catalog keeps it; None: nothing of its own is said."""
+    if seconds is None or seconds in (_INHERITED, 0):
+        return None
+    return seconds if seconds > 0 else NO_TTL
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _clean(text: str | None) -> str:
+    """Text that every database takes."""
+    return (text or "").replace("\0", "")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

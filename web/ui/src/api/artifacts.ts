@@ -1,0 +1,40 @@
+/** Artifacts: what runs logged and used, and their files. */
+
+import { queryOptions } from "@tanstack/react-query";
+import { apiUrl, getJson, segments } from "./http";
+import type { ArtifactVersion, FileOfArtifact, ProjectRef } from "./types";
+
+const PAGE_FILES = 1_000;
+
+interface ArtifactsOfRun {
+  logged: ArtifactVersion[];
+  used: ArtifactVersion[];
+}
+
+interface FilesPage {
+  files: FileOfArtifact[];
+  total: number;
+}
+
+const ofVersion = ({ entity, project, name, version }: ArtifactVersion) =>
+  `projects/${segments(entity, project)}/artifacts/${segments(name, version)}/files`;
+
+export const artifactsQuery = ({ entity, project }: ProjectRef, run: string) =>
+  queryOptions({
+    queryKey: ["artifacts", entity, project, run],
+    queryFn: ({ signal }) =>
+      getJson<ArtifactsOfRun>(`runs/${segments(entity, project, run)}/artifacts`, signal),
+  });
+
+/** The first files of a version, which never changes. */
+export const artifactFilesQuery = (version: ArtifactVersion) =>
+  queryOptions({
+    queryKey: ["artifact-files", version.entity, version.project, version.name, version.version],
+    queryFn: ({ signal }) =>
+      getJson<FilesPage>(`${ofVersion(version)}?limit=${PAGE_FILES}`, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+/** Where a file of a version is, for saving it. */
+export const artifactFileUrl = (version: ArtifactVersion, path: string) =>
+  apiUrl(`${ofVersion(version)}/${segments(...path.split("/"))}?download=true`);
