@@ -13,4 +13,4 @@ AUTOINCREMENT, and numbers would be handed out twice. Each revision can be taken
 
 __all__ = ["RUNS_WITH"]
 
-RUNS_WITH = ("0001", "0002", "0003", "0004", "0006", "0007", "0008")
+RUNS_WITH = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
