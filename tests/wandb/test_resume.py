@@ -137,3 +137,31 @@ run.finish()
     assert rows[-5:] == [{"_step": i, "loss": -i} for i in range(10, 15)]
     assert rows == [*expected(10), *({"_step": i, "loss": -i} for i in range(10, 15))]
     assert Logged(up, "resume", "parent").history() == expected(20)
+
+
+def test_a_fork_has_the_media_of_its_history(up: Up) -> None:
+    parent = """
+import numpy as np, wandb
+run = wandb.init(project="resume", id="pictures")
+for i in range(3):
+    run.log({"picture": wandb.Image(np.full((4, 4, 3), i, np.uint8)), "loss": float("nan")})
+run.finish()
+"""
+    run_wandb(up, parent).check()
+    child = """
+import wandb
+run = wandb.init(project="resume", id="more", fork_from="pictures?_step=1")
+run.log({"loss": 1.5})
+run.finish()
+api = wandb.Api()
+run = api.run("resume/more")
+rows = list(run.scan_history())
+print([row.get("picture", {}).get("_type") for row in rows], rows[0]["loss"] != rows[0]["loss"])
+path = rows[1]["picture"]["path"]
+ours = run.file(path).download(root="ours").name
+theirs = api.run("resume/pictures").file(path).download(root="theirs").name
+print(open(ours, "rb").read() == open(theirs, "rb").read())
+"""
+    result = run_wandb(up, child).check()
+    assert "['image-file', 'image-file', None] True" in result.stdout
+    assert result.stdout.rstrip().endswith("True")

@@ -26,6 +26,8 @@ FORKED = "forked_from"
 """In `info` of a fork, once its history is whole: the run and the step that it goes on from."""
 
 _LINES = 20_000
+_FILES = 500
+_MEDIA = "media/%"
 _TIMEOUT_S = 300.0
 
 
@@ -67,6 +69,16 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
                 await parts.appender.append(*name, number, raw)
     if seq:
         await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
+    await _copy_media(asking, parent, child)
+
+
+async def _copy_media(asking: Asking, parent: RunRow, child: RunRow) -> None:
+    """Let the fork have the files that its history names; their contents are there once."""
+    files, last = asking.parts.files, None
+    while page := await files.list(parent.number, pattern=_MEDIA, after=last, limit=_FILES):
+        for file in page:
+            await files.put(child.number, file)
+        last = page[-1].name
 
 
 async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
