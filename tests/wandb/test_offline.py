@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from support.logged import Logged
-from support.up import Up
-from support.wandb_scripts import ScriptResult, run_wandb, run_wandb_command
+from support.logged import Logged, logged_runs
+from support.up import Up, wait_until
+from support.wandb_scripts import ScriptResult, run_wandb, run_wandb_command, start_wandb
 
 STEPS = 300
 
@@ -101,3 +102,36 @@ def test_a_script_that_was_killed_is_synced(up: Up) -> None:
     losses = Logged(up, "offline", "killed").column("loss")
     assert losses == list(range(len(losses)))
     assert losses
+
+
+def test_a_run_is_synced_while_it_is_logged(up: Up) -> None:
+    """Lines are here before the script has ended, and all of them once it has."""
+    wait = f"""
+    if i == {STEPS // 2}:
+        print("half", flush=True)
+        while not os.path.exists("go-on"):
+            time.sleep(0.05)
+    run.log("""
+    code = "import os, time\n" + script("live").replace("\n    run.log(", wait)
+    offline = {"WANDB_MODE": "offline", "WANDB_BASE_URL": "http://127.0.0.1:1"}
+    with start_wandb(up, code, **offline) as logging, ThreadPoolExecutor(1) as threads:
+        try:
+            wait_until(lambda: logging.says("half"), 40)
+            [folder] = logging.folder.glob("wandb/offline-run-*")
+            command = ("beta", "sync", "--live", str(folder))
+            syncing = threads.submit(run_wandb_command, up, *command, folder=logging.folder)
+            wait_until(lambda: is_there(up, "live"), 40)
+            logged = Logged(up, "offline", "live")
+            wait_until(lambda: logged.column("loss"), 40)
+            assert logged.state() == "running"
+        finally:
+            (logging.folder / "go-on").touch()
+        logging.wait().check()
+        syncing.result().check()
+    assert [row["loss"] for row in logged.history()] == list(range(STEPS))
+    assert logged.state() == "finished"
+
+
+def is_there(up: Up, run: str) -> bool:
+    projects = {found["project"] for found in up.get("/v1/projects")["projects"]}
+    return "offline" in projects and run in {found["run"] for found in logged_runs(up, "offline")}

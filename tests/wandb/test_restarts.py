@@ -109,3 +109,22 @@ def test_the_queue_is_wiped(tmp_path_factory: pytest.TempPathFactory) -> None:
         return start_up(up.folder, port=int(up.url.rpartition(":")[2]))
 
     log_through(tmp_path_factory.mktemp("up"), break_it)
+
+
+@pytest.mark.heavy
+def test_redis_is_killed_and_wiped_while_all_else_runs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """What lay in the queue is gone with it; the client still has it, since nobody said 200."""
+
+    def break_it(up: Up) -> Up:
+        for _ in range(3):
+            [pid] = children(up)["redis"]
+            os.kill(pid, signal.SIGSTOP)  # so that what is being sent lies in it
+            shutil.rmtree(up.folder / "data" / "queue")
+            (up.folder / "data" / "queue").mkdir(mode=0o700)
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: children(up).get("redis", [pid]) != [pid], 30)  # type: ignore[misc]
+        return up
+
+    log_through(tmp_path_factory.mktemp("up"), break_it)
