@@ -17,7 +17,11 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A client takes a few seconds to start and to end: more time than the usual minute."""
+    """A client takes a few seconds to start and to end: together these tests are a heavier suite, and
+    each has more time than the usual minute."""
     for item in items:
-        if item.path.parent.name == "wandb" and item.get_closest_marker("timeout") is None:
+        if item.path.parent.name != "wandb":
+            continue
+        item.add_marker(pytest.mark.heavy)
+        if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TIMEOUT_S))

@@ -64,6 +64,7 @@ def blobs(up: Up) -> int:
     return sum(1 for path in (up.folder / "data" / "blobs" / "sha256").rglob("*") if path.is_file())
 
 
+@pytest.mark.smoke
 def test_versions_and_aliases(up: Up) -> None:
     found = said(
         up,

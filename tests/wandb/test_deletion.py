@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.error import HTTPError
 
-import pytest
 from support.logged import Logged
 from support.up import Up, wait_until
 from support.wandb_scripts import run_wandb, start_wandb
@@ -44,7 +43,6 @@ def status(up: Up, run: str) -> int:
     return 200
 
 
-@pytest.mark.smoke
 def test_a_run_deleted_while_it_logs_stays_so_and_its_script_goes_on(up: Up) -> None:
     with start_wandb(up, LOGS % "first") as script:
         wait_until(lambda: script.says("logged 20"), 40)

@@ -101,6 +101,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+@pytest.mark.smoke
 def test_full_history_is_what_was_logged(up: Up) -> None:
     found = read(up, "show(run.history(pandas=False))")
     assert plain(found) == plain([expected(i) for i in range(50)])

@@ -57,6 +57,7 @@ def test_large_integers(up: Up) -> None:
     assert [float(n) for n in run.table()["n"].to_pylist()] == [float(n) for n in numbers]
 
 
+@pytest.mark.smoke
 def test_what_is_no_number(up: Up) -> None:
     body = """
 import datetime

@@ -100,6 +100,7 @@ def logged(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return result.folder
 
 
+@pytest.mark.smoke
 def test_every_kind_of_media_is_known_by_its_key(up: Up, logged: Path) -> None:
     keys = up.get(f"/v1/projects/local/{PROJECT}/media?runs=media")["keys"]
     assert {each["key"]: each["kinds"] for each in keys} == MEDIA_KINDS

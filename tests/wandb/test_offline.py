@@ -113,8 +113,8 @@ def test_a_run_is_synced_while_it_is_logged(up: Up) -> None:
             time.sleep(0.05)
     run.log("""
     code = "import os, time\n" + script("live").replace("\n    run.log(", wait)
-    offline = {"WANDB_MODE": "offline", "WANDB_BASE_URL": "http://127.0.0.1:1"}
-    with start_wandb(up, code, **offline) as logging, ThreadPoolExecutor(1) as threads:
+    started = start_wandb(up, code, WANDB_MODE="offline", WANDB_BASE_URL="http://127.0.0.1:1")
+    with started as logging, ThreadPoolExecutor(1) as threads:
         try:
             wait_until(lambda: logging.says("half"), 40)
             [folder] = logging.folder.glob("wandb/offline-run-*")

@@ -139,6 +139,7 @@ run.finish()
     assert Logged(up, "resume", "parent").history() == expected(20)
 
 
+@pytest.mark.smoke
 def test_a_fork_has_the_media_of_its_history(up: Up) -> None:
     parent = """
 import numpy as np, wandb
