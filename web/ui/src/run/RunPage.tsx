@@ -182,6 +182,14 @@ function TabName({ icon, name }: { icon: ReactNode; name: string }) {
 
 function About({ project, run }: { project: ProjectRef; run: Run }) {
   const [search, setSearch] = useState("");
+  // What clients note for themselves is found, not shown.
+  const summary = useMemo(
+    () =>
+      search
+        ? run.summary
+        : Object.fromEntries(Object.entries(run.summary).filter(([key]) => !key.startsWith("_"))),
+    [run.summary, search],
+  );
   return (
     <div className="about">
       <header className="about-head">
@@ -210,7 +218,7 @@ function About({ project, run }: { project: ProjectRef; run: Run }) {
         onChange={(event) => setSearch(event.target.value)}
       />
       <Tree title="Config" value={run.config} search={search} />
-      <Tree title="Summary" value={run.summary} search={search} isFlat />
+      <Tree title="Summary" value={summary} search={search} isFlat />
     </div>
   );
 }
