@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
@@ -134,3 +136,50 @@ def test_shared_processes_add_to_one_summary() -> None:
 def test_what_is_no_request(body: bytes) -> None:
     with pytest.raises(Rejected):
         translate(body, request(stream()), DEFAULT_LIMITS)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["{}", "[1]", '{"_step":1,"a":NaN}', '{"_step":"x","_type":7}', "\ud800"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["offset", "content", "_step", "_timestamp", "a", "_type", ""]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+names = st.sampled_from(
+    ["wandb-history.jsonl", "wandb-events.jsonl", "wandb-summary.json", "output.log", "x"]
+)
+entries = anything | st.fixed_dictionaries(
+    {
+        "offset": st.integers(-1, 9) | st.sampled_from([2**52, 2**63, 2**70, True, 1.5]),
+        "content": st.lists(anything.map(json.dumps) | anything, max_size=4),
+    }
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {"files": anything | st.dictionaries(names, entries, max_size=4)},
+        optional={
+            "complete": st.booleans(),
+            "exitcode": anything | st.sampled_from([2**64, 2**31, -(2**70), -9]),
+            "preempting": anything,
+        },
+    )
+)
+def test_whatever_comes_is_refused_or_can_be_stored(fields: dict[str, Any]) -> None:
+    try:
+        translated = translate(json.dumps(fields).encode(), request(stream()), DEFAULT_LIMITS)
+    except Rejected:
+        return
+    batches(translated)

@@ -13,6 +13,8 @@ __all__ = ["Lines", "Post", "parse_post"]
 _HISTORY = "wandb-history.jsonl"
 _EVENTS = "wandb-events.jsonl"
 _SUMMARY = "wandb-summary.json"
+_MOST_LINES = 2**52
+_MOST_CODE = 2**31
 
 
 @dataclass(slots=True)
@@ -62,7 +64,8 @@ def parse_post(body: bytes) -> Post:
     post = Post(is_preempting=fields.get("preempting") is True)
     if fields.get("complete") is True:
         code = fields.get("exitcode")
-        post.exit_code = code if isinstance(code, int) else 0
+        # No code is a good one.
+        post.exit_code = code if isinstance(code, int) and abs(code) < _MOST_CODE else bool(code)
     for name, entry in (files or {}).items():
         lines = _lines(name, entry)
         if name == _HISTORY:
@@ -79,6 +82,6 @@ def parse_post(body: bytes) -> Post:
 def _lines(name: str, entry: Any) -> Lines:
     if isinstance(entry, dict):
         offset, content = entry.get("offset", 0), entry.get("content") or []
-        if isinstance(offset, int) and offset >= 0 and isinstance(content, list):
+        if isinstance(offset, int) and 0 <= offset < _MOST_LINES and isinstance(content, list):
             return Lines(offset, [line if isinstance(line, str) else "" for line in content])
     raise Rejected(f"files[{name!r}] must be {{offset, content: [lines]}}", code="bad_json")
