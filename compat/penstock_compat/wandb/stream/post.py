@@ -65,7 +65,9 @@ def parse_post(body: bytes) -> Post:
     if fields.get("complete") is True:
         code = fields.get("exitcode")
         # No code is a good one.
-        post.exit_code = code if isinstance(code, int) and abs(code) < _MOST_CODE else bool(code)
+        post.exit_code = (
+            code if isinstance(code, int) and abs(code) < _MOST_CODE else int(bool(code))
+        )
     for name, entry in (files or {}).items():
         lines = _lines(name, entry)
         if name == _HISTORY:
