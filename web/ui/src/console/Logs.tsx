@@ -58,7 +58,8 @@ export default function Logs({ project, run, state }: Props) {
         )}
         <span className="toolbar-space" />
         <span className="count" role="status">
-          {lines !== null && `${formatStep(total)} ${wanted ? "found" : total === 1 ? "line" : "lines"}`}
+          {lines !== null &&
+            `${formatStep(total)} ${wanted ? "found" : total === 1 ? "line" : "lines"}`}
         </span>
       </div>
       {lines === null ? (
