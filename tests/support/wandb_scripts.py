@@ -113,7 +113,7 @@ def script_environ(up: Up, folder: Path, **environ: str) -> dict[str, str]:
         "WANDB_ENTITY": _ENTITY,
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
-        "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.5",
+        "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "1",
         "PYTHONUNBUFFERED": "1",
     }
     own.update(environ)
