@@ -5,16 +5,14 @@ A sweep's start asks for hundreds of runs at once; one transaction each would ta
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from penstock_common.together import Together
 from penstock_storage.interface import Catalog, RunChange, RunRef, RunRow
 
 __all__ = ["Creations", "Made"]
-
-_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,6 @@ class Made:
 class _Asked:
     ref: RunRef
     changes: Callable[[int], list[RunChange]]
-    answer: asyncio.Future[Made]
 
 
 class Creations:
@@ -37,43 +34,13 @@ class Creations:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._waiting: list[_Asked] = []
-        self._turn = asyncio.Lock()
+        self._together: Together[_Asked, Made] = Together(self._make)
 
     async def make(self, ref: RunRef, changes: Callable[[int], list[RunChange]]) -> Made:
-        """Create the run if it is missing, and apply the changes that `changes` makes of its number.
+        """Create the run if it is missing, and apply the changes that `changes` makes of its number."""
+        return await self._together.ask(_Asked(ref, changes))
 
-        Whoever has the turn works for all that wait.
-        """
-        asked = _Asked(ref, changes, asyncio.get_running_loop().create_future())
-        self._waiting.append(asked)
-        try:
-            async with self._turn:
-                if not asked.answer.done():
-                    await self._work()
-            return await asked.answer
-        finally:
-            # One that left is not waited for; one that failed has been told.
-            if asked in self._waiting:
-                self._waiting.remove(asked)
-            asked.answer.cancel()
-
-    async def _work(self) -> None:
-        group = self._waiting[:_MOST_AT_ONCE]
-        try:
-            made = await self._make(group)
-        except Exception as error:
-            # A seam: everyone in the group is answered, each request with an error of its own.
-            for asked in group:
-                if not asked.answer.done():
-                    asked.answer.set_exception(error)
-        else:
-            for asked, each in zip(group, made, strict=True):
-                if not asked.answer.done():
-                    asked.answer.set_result(each)
-        self._waiting = [asked for asked in self._waiting if not asked.answer.done()]
-
-    async def _make(self, group: list[_Asked]) -> list[Made]:
+    async def _make(self, group: Sequence[_Asked]) -> list[Made]:
         refs = list({asked.ref for asked in group})
         since = time.time_ns() // 1000
         runs = await self._catalog.ensure_runs(refs)

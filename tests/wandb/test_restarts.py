@@ -37,6 +37,7 @@ def log_through(folder: Path, break_it: Callable[[Up], Up]) -> None:
             logged = Logged(up, "restarts", "r")
             wait_until(lambda: has_begun(up, logged), 60)
             up = break_it(up)
+            assert "logged" not in script.stdout, "it was over before anything was broken"
             script.wait(150).check()
         logged = Logged(up, "restarts", "r")
         assert logged.history() == [{"_step": i, "loss": i, "note": f"n{i}"} for i in range(STEPS)]
