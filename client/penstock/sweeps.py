@@ -41,7 +41,8 @@ def sweep(
         link.close()
     for warning in made["warnings"]:
         NOTICES.say(f"warning: {warning}")
-    NOTICES.say(f"sweep {made['sweep']} of {made['entity']}/{made['project']}")
+    place = f"{made['entity']}/{made['project']}/{made['sweep']}"
+    NOTICES.say(f"sweep {place}; start agents with: penstock agent {place}")
     return str(made["sweep"])
 
 
