@@ -31,6 +31,7 @@ class Up:
     api_key: str
     children: dict[str, list[int]]
     environ: dict[str, str] = field(default_factory=dict)
+    python: Path = Path(sys.executable)
 
     def get(self, path: str) -> Any:
         """The JSON answer of a GET with the API key."""
@@ -60,7 +61,7 @@ class Up:
     def run_python(self, code: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a script as this installation's user would."""
         return subprocess.run(
-            [sys.executable, "-c", code],
+            [str(self.python), "-c", code],
             env={**self.environ, **environ},
             capture_output=True,
             text=True,
@@ -69,7 +70,7 @@ class Up:
 
     def start_python(self, code: str) -> subprocess.Popen[bytes]:
         """The same, without waiting for its end."""
-        return subprocess.Popen([sys.executable, "-c", code], env=self.environ)
+        return subprocess.Popen([str(self.python), "-c", code], env=self.environ)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """End the supervisor and wait for it."""
@@ -78,9 +79,14 @@ class Up:
 
 
 def start_up(
-    folder: Path, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    python: Path = Path(sys.executable),
 ) -> Up:
-    """Start on `folder`/data and wait until it is ready. `settings` are for the server alone."""
+    """Start on `folder`/data and wait until it is ready. `settings` are for the server alone;
+    `python` is the interpreter of the environment that Penstock is installed in."""
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     environ = {
@@ -89,7 +95,7 @@ def start_up(
         "PENSTOCK_DIR": str(folder / "spool"),
     }
     command = [
-        sys.executable, "-m", "penstock.cli", "up", "--port", str(port),
+        str(python), "-m", "penstock.cli", "up", "--port", str(port),
         "--data", str(folder / "data"), "--ready-file", str(ready), *arguments,
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -104,15 +110,20 @@ def start_up(
     content = json.loads(ready.read_text())
     environ["PENSTOCK_BASE_URL"] = content["url"]
     environ["PENSTOCK_API_KEY"] = content["api_key"]
-    return Up(process, folder, content["url"], content["api_key"], content["children"], environ)
+    return Up(
+        process, folder, content["url"], content["api_key"], content["children"], environ, python
+    )
 
 
 @contextmanager
 def running_up(
-    folder: Path, *arguments: str, settings: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    python: Path = Path(sys.executable),
 ) -> Iterator[Up]:
     """`start_up`, and the end of it."""
-    up = start_up(folder, *arguments, settings=settings)
+    up = start_up(folder, *arguments, settings=settings, python=python)
     try:
         yield up
     finally:
