@@ -14,7 +14,15 @@ from penstock.wire.framing import decompress
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, bad, show, too_large
 from penstock.wire.names import check_key, check_keys, check_name
 
-__all__ = ["RECORD_TYPES", "VERSION", "Batch", "Frame", "decode_batch", "encode_batch"]
+__all__ = [
+    "RECORD_TYPES",
+    "VERSION",
+    "Batch",
+    "DecodedSize",
+    "Frame",
+    "decode_batch",
+    "encode_batch",
+]
 
 VERSION = 1
 SUPPORTED_VERSIONS = (1,)
@@ -54,6 +62,15 @@ class Frame(NamedTuple):
         return len(self.values) // 8
 
 
+class DecodedSize(NamedTuple):
+    """What a batch costs whoever decodes it."""
+
+    bytes: int
+    """The length of its msgpack."""
+    elements: int
+    """The containers, and the entries of all of them: the Python objects that decoding makes."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What one writer sends under one number. `project`, `run` and `writer` name the sender;
@@ -71,6 +88,7 @@ class Batch:
     frames: list[Frame] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     client: dict[str, Any] = field(default_factory=dict)
+    decoded: DecodedSize = field(default=DecodedSize(0, 0), compare=False)
 
     @property
     def points(self) -> int:
@@ -117,7 +135,8 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
     Raises `Rejected` with a message that names the field. Columns stay bytes: read them with
     `np.frombuffer(frame.values, "<f8").reshape(len(frame.keys), frame.rows)`.
     """
-    fields = _unpack(decompress(raw, limits), limits)
+    data = decompress(raw, limits)
+    fields = _unpack(data, limits)
     version = fields.get("v")
     if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
         raise Rejected(
@@ -149,7 +168,23 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
         raise too_large("too_many_records", len(batch.records), limits.records_per_batch, "records")
     if batch.points > limits.points_per_batch:
         raise too_large("too_many_points", batch.points, limits.points_per_batch, "points")
+    elements = sum(6 + len(frame.keys) for frame in batch.frames)
+    elements += _count([batch.records, batch.client])
+    batch.decoded = DecodedSize(len(data), elements)
     return batch
+
+
+def _count(level: list[Any]) -> int:
+    """The containers in `level`, and the entries of all of them, at any depth."""
+    elements = 0
+    while level:
+        inner: list[Any] = []
+        for each in level:
+            elements += 1 + len(each)
+            values = each.values() if isinstance(each, dict) else each
+            inner += [value for value in values if isinstance(value, dict | list)]
+        level = inner
+    return elements
 
 
 class _ElementBudget:
