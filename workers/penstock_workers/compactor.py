@@ -95,10 +95,9 @@ class Compactor:
 
     async def _ready(self, table: SeriesTable) -> tuple[Ints, Ints, Ints]:
         """Series whose watermark should move now, and the steps to build: (series, low, high)."""
-        size = len(table)
-        held = np.isin(table.shard[:size], list(self._leases.epochs))
-        first, last, tiered = table.first_step[:size], table.last_step[:size], table.tiered[:size]
-        idle, has_tiers = table.is_idle(), tiered != NEVER
+        view = table.view()
+        first, last, tiered, idle = view.first_step, view.last_step, view.tiered, view.is_idle
+        held, has_tiers = np.isin(view.shard, list(self._leases.epochs)), tiered != NEVER
         # Whole buckets of the second width, so that these are seldom pieced together.
         whole = last >> TIER_SHIFTS[1] << TIER_SHIFTS[1]
         high = np.where(idle, (last >> TIER_SHIFT) + 1 << TIER_SHIFT, whole)
@@ -109,8 +108,9 @@ class Compactor:
         span = np.where(last > first, last - first, 0)
         # Count again when a series has grown by half since it was found too short or sparse, and once
         # when it comes to rest: what arrives out of order fills a range long after it was spanned.
-        counted = table.counted[:size]
-        counted[~idle] = np.abs(counted[~idle])
+        counted = np.where(idle, view.counted, np.abs(view.counted))
+        awake = np.flatnonzero(counted != view.counted)
+        table.set_counted(awake, counted[awake])
         is_due = (span >= 1.5 * np.abs(counted)) | (idle & (counted >= 0))
         long = held & ~has_tiers & (span >= SHORTEST) & is_due
         series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
@@ -134,7 +134,8 @@ class Compactor:
         counted = np.array(
             [by_name.get(tuple(map(int, row)), 0) for row in zip(*columns, strict=True)]
         )
-        table.counted[series] = np.where(table.is_idle()[series], first - last, last - first)
+        spans = np.where(table.is_idle(series), first - last, last - first)
+        table.set_counted(series, spans)
         buckets = np.maximum(1, last - first >> TIER_SHIFT)
         chosen: Ints = series[(counted >= SHORTEST) & (counted >= _DENSEST_GAP * buckets)]
         return chosen
@@ -148,9 +149,9 @@ class Compactor:
             np.stack([np.concatenate(column) for column in zip(*late, strict=True)]), axis=1
         )
         # Where points keep arriving in a series' last bucket, it stays marked and is mended once.
-        is_open = ~table.is_idle()[series] & (buckets == table.last_step[series] >> TIER_SHIFT)
-        table.open[series] = NEVER
-        table.open[series[is_open]] = buckets[is_open]
+        is_open = ~table.is_idle(series) & (buckets == table.last_step[series] >> TIER_SHIFT)
+        table.set_open(series, np.full(len(series), NEVER))
+        table.set_open(series[is_open], buckets[is_open])
         place = np.arange(len(series)) - np.searchsorted(series, series)
         now = ~is_open & (place < _LATE_PER_SERIES)
         if not now.all():

@@ -25,7 +25,8 @@ __all__ = ["Resolver", "WriterName"]
 
 WriterName = tuple[RunRef, str]
 
-_MOST_RUNS = 200_000
+_MOST_RUNS, _MOST_SERIES = 200_000, 2_000_000
+"""What is kept in memory: when there is more, all is forgotten between two commits."""
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
@@ -80,8 +81,9 @@ class Resolver:
 
     async def learn(self, batches: dict[WriterName, list[Batch]]) -> None:
         """Look up, or hand out, every name in these batches that is not known yet."""
-        if len(self.runs) > _MOST_RUNS:
-            self.forget()
+        # Not at once: the commit in hand, and the compactor, hold indices into the table.
+        if len(self.runs) > _MOST_RUNS or len(self.table) > _MOST_SERIES:
+            self.is_stale = True
         names: list[tuple[str, int, int, str]] = []
         names += await self._learn_runs({ref for ref, _ in batches})
         names += await self._learn_keys(batches)

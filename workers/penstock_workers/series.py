@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NEVER", "KnownSeries", "SeriesTable"]
+__all__ = ["NEVER", "KnownSeries", "SeriesTable", "SeriesView"]
+
+Ints = npt.NDArray[np.int64]
 
 NEVER = -(2**63)
 """`tiered` of a series that has no tiers; below every step."""
@@ -39,14 +41,30 @@ class KnownSeries(NamedTuple):
     tiered: int
 
 
+class SeriesView(NamedTuple):
+    """The columns of all series that a table had at one moment, all of one length."""
+
+    shard: npt.NDArray[np.uint8]
+    first_step: Ints
+    last_step: Ints
+    tiered: Ints
+    counted: Ints
+    is_idle: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.shard)
+
+
 class SeriesTable:
     """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
     `tiered` (steps below it are in tiers, or are being put there), `open` (a bucket below `tiered`
     that is marked dirty and stays so while points arrive in it) and `counted` (the span of
     steps at which its points were last counted, negative if the series was at rest then).
 
-    Frames are folded in a thread while commits end in the event loop: a lock guards the columns
-    where they grow and where they are written.
+    Frames are folded in a thread while the event loop commits and compacts, so the table may grow
+    between any two statements. Every write takes the lock: a column that is being copied to grow
+    would lose it. Whoever needs several columns, or all rows of one, takes a `view`; reading single
+    rows by an index obtained before is safe.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,8 +72,8 @@ class SeriesTable:
         self._lock = threading.Lock()
         self._size = 0
         self._index: dict[tuple[int, int, int], int] = {}
-        self._frames: dict[tuple[int, int, tuple[str, ...]], npt.NDArray[np.int64]] = {}
-        self._rank: npt.NDArray[np.int64] | None = None
+        self._frames: dict[tuple[int, int, tuple[str, ...]], Ints] = {}
+        self._rank: Ints | None = None
         self.key = np.zeros(0, np.uint32)
         self.run = np.zeros(0, np.uint32)
         self.lane = np.zeros(0, np.uint16)
@@ -71,13 +89,13 @@ class SeriesTable:
     def __len__(self) -> int:
         return self._size
 
-    def of_frame(self, run: int, lane: int, keys: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
+    def of_frame(self, run: int, lane: int, keys: tuple[str, ...]) -> Ints | None:
         """The indices of a frame's series, in the order of its keys, if it was met before."""
         return self._frames.get((run, lane, keys))
 
     def add_frame(
         self, run: int, lane: int, keys: tuple[str, ...], numbers: Sequence[int], *, shard: int
-    ) -> npt.NDArray[np.int64]:
+    ) -> Ints:
         """The indices of a frame's series; `numbers` are the keys' numbers."""
         indices = np.fromiter(
             (self._index_of(number, run, lane, shard) for number in numbers), np.int64, len(numbers)
@@ -99,31 +117,57 @@ class SeriesTable:
         """The index of a series that was met before."""
         return self._index[key, run, lane]
 
-    def is_idle(self) -> npt.NDArray[np.bool_]:
-        """Whether each series got nothing for longer than is usual for it."""
-        size = self._size
-        idle: npt.NDArray[np.bool_] = self._clock() - self._noted_s[:size] > self._idle_s[:size]
-        return idle
+    def view(self) -> SeriesView:
+        """All series as of now. A series is idle if it got nothing for longer than is usual for it."""
+        with self._lock:
+            size = self._size
+            return SeriesView(
+                self.shard[:size],
+                self.first_step[:size],
+                self.last_step[:size],
+                self.tiered[:size],
+                self.counted[:size],
+                self._clock() - self._noted_s[:size] > self._idle_s[:size],
+            )
 
-    def raise_tiered(self, indices: npt.NDArray[np.int64], below: npt.NDArray[np.int64]) -> None:
+    def is_idle(self, indices: Ints) -> npt.NDArray[np.bool_]:
+        """Whether each of these series got nothing for longer than is usual for it."""
+        with self._lock:
+            idle: npt.NDArray[np.bool_]
+            idle = self._clock() - self._noted_s[indices] > self._idle_s[indices]
+            return idle
+
+    def raise_tiered(self, indices: Ints, below: Ints) -> None:
         """From now on, points below these steps are late."""
         with self._lock:
             self.tiered[indices] = np.maximum(self.tiered[indices], below)
 
-    def rank(self) -> npt.NDArray[np.int64]:
+    def set_open(self, indices: Ints, buckets: Ints) -> None:
+        """The bucket of each series that stays dirty while points arrive in it, or `NEVER`."""
+        with self._lock:
+            self.open[indices] = buckets
+
+    def set_counted(self, indices: Ints, spans: Ints) -> None:
+        """The span of each series when its points were last counted."""
+        with self._lock:
+            self.counted[indices] = spans
+
+    def rank(self) -> Ints:
         """Each index' place in (key, run, lane) order, the order of the `points` table."""
-        if self._rank is None or len(self._rank) != self._size:
-            size = self._size
-            order = np.lexsort((self.lane[:size], self.run[:size], self.key[:size]))
-            self._rank = np.empty(size, np.int64)
-            self._rank[order] = np.arange(size)
-        return self._rank
+        with self._lock:
+            size, rank = self._size, self._rank
+            key, run, lane = self.key[:size], self.run[:size], self.lane[:size]
+        if rank is None or len(rank) != size:
+            rank = np.empty(size, np.int64)
+            rank[np.lexsort((lane, run, key))] = np.arange(size)
+            self._rank = rank
+        return rank
 
     def note_steps(
         self,
-        indices: npt.NDArray[np.int64],
-        first: npt.NDArray[np.int64],
-        last: npt.NDArray[np.int64],
+        indices: Ints,
+        first: Ints,
+        last: Ints,
     ) -> None:
         """Widen the step ranges of distinct series by what was committed."""
         with self._lock:
@@ -139,7 +183,9 @@ class SeriesTable:
         index = self._index.get(name)
         if index is None:
             with self._lock:
-                index = self._index[name] = self._append(key, run, lane, shard)
+                index = self._index.get(name)
+                if index is None:
+                    index = self._index[name] = self._append(key, run, lane, shard)
         return index
 
     def _append(self, key: int, run: int, lane: int, shard: int) -> int:

@@ -1,0 +1,124 @@
+"""The table of series is read in the event loop while a thread makes it grow."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import numpy as np
+
+from penstock_workers.compactor import Compactor
+from penstock_workers.series import NEVER, KnownSeries, SeriesTable
+
+
+def grow(table: SeriesTable, first: int, count: int) -> None:
+    """In a thread, as frames are folded."""
+    numbers = range(first, first + count)
+    keys = tuple(str(number) for number in numbers)
+    thread = threading.Thread(
+        target=table.add_frame, args=(1, 0, keys, numbers), kwargs={"shard": 0}
+    )
+    thread.start()
+    thread.join()
+
+
+class _Parts:
+    """Resolver, committer and leases, with new series whenever the compactor looks at any of them."""
+
+    def __init__(self, table: SeriesTable) -> None:
+        self.table = table
+        self.late: list[tuple[Any, Any]] = []
+        self.is_stale = False
+        self.number = 0
+        self._next = 10
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        grow(self.table, self._next, 5_000)
+        self._next += 5_000
+        return {0: 1}
+
+
+class _Store:
+    """Takes everything, has nothing. Its answers take until the table has grown again."""
+
+    def __init__(self, table: SeriesTable) -> None:
+        self._table = table
+        self.inserted: list[str] = []
+
+    async def query(self, _: str) -> dict[str, np.ndarray[Any, Any]]:
+        grow(self._table, 1_000_000 + 5_000 * len(self._table), 5_000)
+        return {name: np.empty(0, np.int64) for name in ("key", "run", "lane", "points")}
+
+    async def insert(self, table: str, _: object) -> None:
+        self.inserted.append(table)
+
+
+def test_the_compactor_looks_at_a_table_that_grows() -> None:
+    now = 0.0
+    table = SeriesTable(clock=lambda: now)
+    for key in range(3):
+        table.learn(KnownSeries(key, 1, 0, 0, 0, 50_000, NEVER))
+    table.set_counted(np.array([0]), np.array([-10]))
+    parts = cast("Any", _Parts(table))
+    compactor = Compactor(cast("Any", _Store(table)), parts, parts, parts)
+    assert asyncio.run(compactor.run_once(asyncio.Lock())) == 0
+    assert len(table) > 10_000
+    # What was noted of the series is not lost in the columns that were left behind.
+    assert table.counted[:3].tolist() == [50_000] * 3
+
+
+def test_a_view_is_of_one_moment() -> None:
+    table = SeriesTable()
+    grow(table, 0, 10)
+    view = table.view()
+    grow(table, 10, 10_000)
+    assert {len(column) for column in view} == {10}
+    assert {len(column) for column in table.view()} == {10_010}
+
+
+def test_no_write_is_lost_while_the_table_grows() -> None:
+    table = SeriesTable()
+    first = table.add_frame(1, 0, ("a",), [1], shard=0)
+    stop = threading.Event()
+
+    def fold() -> None:
+        for number in range(2, 200_000):
+            table.add_frame(1, 0, (str(number),), [number], shard=0)
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=fold)
+    thread.start()
+    try:
+        for step in range(2_000):
+            at = np.array([step])
+            table.set_open(first, at)
+            table.set_counted(first, at)
+            table.note_steps(first, at, at)
+            assert table.open[first] == table.counted[first] == table.last_step[first] == step
+            assert len({len(column) for column in table.view()}) == 1
+            assert len(table.rank()) <= len(table)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_two_threads_that_meet_a_series_give_it_one_index() -> None:
+    table = SeriesTable()
+    found: list[list[int]] = []
+
+    def meet() -> None:
+        names = [(str(number),) for number in range(3_000)]
+        found.append(
+            [int(table.add_frame(1, 0, name, [int(name[0])], shard=0)[0]) for name in names]
+        )
+
+    threads = [threading.Thread(target=meet) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(table) == 3_000
+    assert found[0] == found[1] == found[2]
