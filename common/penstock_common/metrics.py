@@ -56,7 +56,7 @@ REJECTIONS = (
     "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
     "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
     "too_many_points", "too_many_records", "unauthorized", "unknown_content_type",
-    "unknown_encoding", "unknown_version", "queue_unavailable", "other",
+    "unknown_encoding", "unknown_version", "window_too_large", "queue_unavailable", "other",
 )  # fmt: skip
 DOOR_REFUSALS = ("full", "slow_header")
 QUEUE_ERRORS = ("timeout", "oom", "misconf", "readonly", "loading", "connection", "other")

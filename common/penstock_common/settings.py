@@ -56,6 +56,9 @@ class GatewaySettings(ServerSettings):
     header_timeout_s: float = option(10.0, "time for a new connection to send a request's head")
     body_timeout_s: float = option(10.0, "time for a body to arrive, plus 1 s per 128 KiB")
     bodies_in_flight_bytes: int = option(64 * 2**20, "bodies held at once; more are answered 503")
+    decoded_in_flight_bytes: int = option(
+        512 * 2**20, "decoded batches held at once; more are answered 503"
+    )
     queue_timeout_s: float = option(1.0, "how long an append to Redis may take")
     backlog_bytes: int = option(
         2 * 2**30, "Redis memory above which batches are answered 503; one shard may take half"

@@ -14,8 +14,6 @@ from penstock.errors import Rejected, Transient
 from penstock.wire import (
     CONTENT_TYPE,
     Batch,
-    Limits,
-    decode_batch,
     encode_batch,
     split_body,
 )
@@ -26,18 +24,18 @@ from penstock_common.metrics import REJECTIONS, GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
-from penstock_ingest.rows import batch_from_json
+from penstock_ingest.rows import batch_from_json, json_size
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import RunRef
 
 __all__ = ["BatchHandler"]
 
-_IN_THREAD_BYTES = 256 * 1024
 _IDEMPOTENCY_KEY_CHARS = 255
 
 
@@ -55,7 +53,7 @@ class BatchHandler:
         quota: Quota,
         deletions: Deletions,
         metrics: GatewayMetrics,
-        limits: Limits,
+        decoding: Decoding,
     ) -> None:
         self._authenticator = authenticator
         self._appender = appender
@@ -66,7 +64,8 @@ class BatchHandler:
         self._quota = quota
         self._deletions = deletions
         self._metrics = metrics
-        self._limits = limits
+        self._decoding = decoding
+        self._limits = decoding.limits
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
         self._reports = ClientReports(metrics)
@@ -107,17 +106,16 @@ class BatchHandler:
                 hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
             )
         async with self._bodies.body(request) as body:
-            if kind == CONTENT_TYPE:
-                return await self._take_batches(body, principal)
-            return [await self._take_rows(body, principal, request)]
+            with self._decoding.share() as share:
+                if kind == CONTENT_TYPE:
+                    return await self._take_batches(body, principal, share)
+                return [await self._take_rows(body, principal, request, share)]
 
-    async def _take_batches(self, body: bytes, principal: Principal) -> list[Appended]:
+    async def _take_batches(
+        self, body: bytes, principal: Principal, share: Share
+    ) -> list[Appended]:
         raws = split_body(body, self._limits)
-        # Large bodies would hold up every other request of this process.
-        if len(body) > _IN_THREAD_BYTES:
-            batches = await asyncio.to_thread(self._decode, raws)
-        else:
-            batches = self._decode(raws)
+        batches = await share.batches(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
             await self._refuse_deleted(entity, batch, batch.writer)
@@ -153,11 +151,14 @@ class BatchHandler:
         self._count(batch, size, is_new=is_new)
         return appended
 
-    async def _take_rows(self, body: bytes, principal: Principal, request: web.Request) -> Appended:
+    async def _take_rows(
+        self, body: bytes, principal: Principal, request: web.Request, share: Share
+    ) -> Appended:
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > _IDEMPOTENCY_KEY_CHARS:
             raise Rejected("Idempotency-Key is too long", code="bad_idempotency_key")
-        batch = await asyncio.to_thread(batch_from_json, body, self._limits)
+        share.reserve(json_size(body, self._limits))
+        batch = await share.aside(batch_from_json, body, self._limits)
         raw = encode_batch(batch)
         entity = checked_entity(batch.entity, principal, self._limits)
         await self._refuse_deleted(entity, batch, "http-")
@@ -178,9 +179,6 @@ class BatchHandler:
         if self._deletions.knows(ref):
             now = time.time_ns() // 1000
             await self._deletions.check_batch(ref, writer, batch.writer_started, now)
-
-    def _decode(self, raws: list[bytes]) -> list[Batch]:
-        return [decode_batch(raw, self._limits) for raw in raws]
 
     def _admit(self, entities: list[str], batches: list[Batch]) -> None:
         """Take all batches of a body into account, or none.

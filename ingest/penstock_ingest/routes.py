@@ -15,6 +15,7 @@ from penstock_common.openapi import add_operations
 from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.body import BodyReader
+from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.heartbeats import HeartbeatHandler
 from penstock_ingest.marks import Marks
@@ -38,6 +39,7 @@ class GatewayParts:
     catalog: Catalog
     metrics: GatewayMetrics
     limits: Limits
+    decoding: Decoding
     bodies: BodyReader
     status: ServerStatus
     pace: Pace
@@ -57,7 +59,7 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.quota,
         parts.deletions,
         parts.metrics,
-        parts.limits,
+        parts.decoding,
     )
     heartbeats = HeartbeatHandler(
         parts.authenticator, parts.marks, parts.bodies, parts.status, parts.pace, parts.limits

@@ -14,16 +14,31 @@ from typing import Any
 import orjson
 
 from penstock.errors import Rejected
-from penstock.wire import MAX_STEP, Batch, Frame, Limits, check_key, check_name
+from penstock.wire import MAX_STEP, Batch, DecodedSize, Frame, Limits, check_key, check_name
 
-__all__ = ["batch_from_json"]
+__all__ = ["batch_from_json", "json_size"]
 
 _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
 )
 _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
 _DEPTH = 100
+_ELEMENTS = 4
+"""A body may hold so many times the elements of a batch: most of its numbers become columns."""
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def json_size(body: bytes, limits: Limits) -> DecodedSize:
+    """What the JSON of a body may take once it is parsed, found without parsing it.
+
+    Raises `Rejected` (413) if that is too much.
+    """
+    # Each entry of a list or object but its first stands behind a comma.
+    elements = body.count(b",") + 2 * (body.count(b"[") + body.count(b"{"))
+    allowed = _ELEMENTS * limits.elements
+    if elements > allowed:
+        raise _too_many(elements, allowed, "values, objects and lists")
+    return DecodedSize(len(body), elements)
 
 
 def batch_from_json(body: bytes, limits: Limits) -> Batch:

@@ -36,6 +36,7 @@ from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.body import BodyReader
+from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.marks import Marks
 from penstock_ingest.pace import Pace
@@ -107,6 +108,7 @@ async def build(
             catalog=catalog,
             metrics=metrics,
             limits=_LIMITS,
+            decoding=Decoding(_LIMITS, settings.decoded_in_flight_bytes),
             bodies=bodies,
             status=status,
             pace=Pace(lambda: status.queue_fill),

@@ -24,9 +24,10 @@ from penstock.wire.batch import (
     DecodedSize,
     Frame,
     decode_batch,
+    decode_batches,
     encode_batch,
 )
-from penstock.wire.framing import batch_digest, decompress, join_batches, split_body
+from penstock.wire.framing import batch_digest, claimed_bytes, decompress, join_batches, split_body
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
 
@@ -44,7 +45,9 @@ __all__ = [
     "batch_digest",
     "check_key",
     "check_name",
+    "claimed_bytes",
     "decode_batch",
+    "decode_batches",
     "decompress",
     "encode_batch",
     "join_batches",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgpack
@@ -21,6 +21,7 @@ __all__ = [
     "DecodedSize",
     "Frame",
     "decode_batch",
+    "decode_batches",
     "encode_batch",
 ]
 
@@ -187,6 +188,24 @@ def _count(level: list[Any]) -> int:
     return elements
 
 
+def decode_batches(raws: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Batch]:
+    """The checked batches of one body. Their bytes and elements keep the limits together: many small
+    frames take as much memory as a large one."""
+    if len(raws) == 1:
+        return [decode_batch(raws[0], limits)]
+    batches = []
+    left = limits
+    for raw in raws:
+        batch = decode_batch(raw, left)
+        batches.append(batch)
+        left = replace(
+            left,
+            decoded_bytes=left.decoded_bytes - batch.decoded.bytes,
+            elements=left.elements - batch.decoded.elements,
+        )
+    return batches
+
+
 class _ElementBudget:
     """A msgpack hook that refuses the batch once its maps and lists hold too much."""
 
@@ -211,10 +230,8 @@ def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
             data,
             max_bin_len=len(data),
             max_str_len=len(data),
-            max_array_len=max(
-                limits.keys_per_frame, limits.frames_per_batch, limits.records_per_batch
-            ),
-            max_map_len=100_000,
+            max_array_len=limits.elements,
+            max_map_len=limits.elements,
             max_ext_len=0,
             object_hook=spend,
             list_hook=spend,

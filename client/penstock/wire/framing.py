@@ -10,10 +10,13 @@ import zstandard
 
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
-__all__ = ["batch_digest", "decompress", "join_batches", "split_body"]
+__all__ = ["batch_digest", "claimed_bytes", "decompress", "join_batches", "split_body"]
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_BELIEVED_BYTES = 2**20
+"""A frame that declares more than this is counted before memory is taken for it."""
+_PIECE_BYTES = 128 * 1024
 _FRAMING_HINT = (
     "A body is batches one after another, each behind its length as a little-endian u32."
 )
@@ -65,19 +68,46 @@ def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
 def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The msgpack bytes of an encoded batch, whether it was compressed or not.
 
-    Never holds more than `limits.decoded_bytes`, whatever the frame's header claims.
+    Never holds more than `limits.decoded_bytes`, and nothing that a frame only claims.
     """
+    allowed = limits.decoded_bytes
     if raw[:4] != _ZSTD_MAGIC:
+        if len(raw) > allowed:
+            raise too_large("batch_too_large", len(raw), allowed, "bytes")
         return raw
-    allowed = min(limits.decoded_bytes, len(raw) * limits.compression_ratio)
-    decoder = zstandard.ZstdDecompressor()
     try:
-        claimed = zstandard.frame_content_size(raw)
-        if claimed < 0:  # not declared: counted, because four bytes can stand for 128 KiB
-            claimed = len(decoder.stream_reader(raw).read(allowed + 1))
-        if claimed > allowed:
+        claimed = claimed_bytes(raw)
+        if claimed is not None and claimed > allowed:
             raise too_large("batch_too_large", claimed, allowed, "bytes after decompression")
+        window = zstandard.get_frame_parameters(raw).window_size
+        if window > limits.window_bytes:
+            raise too_large("window_too_large", window, limits.window_bytes, "bytes of window")
+        decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+        if claimed is None or claimed > _BELIEVED_BYTES:
+            claimed = _counted(decoder, raw, allowed)
         return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         reason = f"the zstd frame is damaged, cut short or has bytes after it: {error}"
         raise bad("bad_compression", reason) from None
+
+
+def claimed_bytes(raw: bytes) -> int | None:
+    """How long a batch says it is once it is decompressed; None if it does not say so."""
+    if raw[:4] != _ZSTD_MAGIC:
+        return len(raw)
+    try:
+        claimed: int = zstandard.frame_content_size(raw)
+    except zstandard.ZstdError:  # its head is damaged
+        return None
+    return None if claimed < 0 else claimed
+
+
+def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> int:
+    """The length of what is in a frame, found without holding it."""
+    size = 0
+    with decoder.stream_reader(raw, read_size=_PIECE_BYTES) as reader:
+        while piece := reader.read(_PIECE_BYTES):
+            size += len(piece)
+            if size > allowed:
+                raise too_large("batch_too_large", size, allowed, "bytes after decompression")
+    return size

@@ -21,13 +21,15 @@ run leaves it out."""
 class Limits:
     """What one request may claim. Larger claims are refused before memory is taken for them.
 
-    `elements` counts the entries of all maps and lists of a batch together: a few bytes of nested
-    empty maps would otherwise become a hundred times their size in Python objects.
+    Every limit is absolute: constant metrics compress 10,000:1 and are honest. `decoded_bytes` and
+    `elements` hold for a batch, and for all batches of a body together. `elements` counts the
+    entries of all maps and lists: a few bytes of nested empty maps would otherwise become a hundred
+    times their size in Python objects.
     """
 
     body_bytes: int = 16 * 2**20
     decoded_bytes: int = 64 * 2**20
-    compression_ratio: int = 100
+    window_bytes: int = 8 * 2**20
     batches: int = 1_024
     keys_per_frame: int = 20_000
     frames_per_batch: int = 10_000

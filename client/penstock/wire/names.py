@@ -35,7 +35,7 @@ def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
     """Raises `Rejected` unless these can name the metrics of one frame."""
     try:
         names = tuple(keys)
-        if names in _checked and limits is DEFAULT_LIMITS:
+        if names in _checked and limits.key_bytes == DEFAULT_LIMITS.key_bytes:
             return
         joined = "".join(names)
     except TypeError:
@@ -48,7 +48,7 @@ def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
         raise bad("bad_key", f"{where}.keys has an empty key")
     if len(set(keys)) != len(keys):
         raise bad("bad_key", f"{where}.keys names a key twice")
-    if limits is DEFAULT_LIMITS and len(joined) <= _CHECKED_CHARS:
+    if limits.key_bytes == DEFAULT_LIMITS.key_bytes and len(joined) <= _CHECKED_CHARS:
         if len(_checked) >= _CHECKED_SETS:
             _checked.clear()
         _checked[names] = None
