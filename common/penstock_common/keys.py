@@ -117,6 +117,14 @@ class Keys:
         """Sorted set of live workers by the time of their last sign of life."""
         return f"{self.prefix}:workers"
 
+    def worker(self, name: str) -> str:
+        """What a worker last said of its work, with a time to live."""
+        return f"{self.prefix}:worker:{name}"
+
+    def problems(self) -> str:
+        """Hash `code/subject` -> JSON [since, until, text] of what is wrong with the installation."""
+        return f"{self.prefix}:problems"
+
     def store(self) -> str:
         """Id of the point store that workers commit to."""
         return f"{self.prefix}:store"

@@ -1,0 +1,176 @@
+"""Stated problems: what is wrong with an installation now, in plain words, with what to do about it.
+
+Whoever finds one tells it; it is listed by `/readyz`, counted in the metrics and shown on the page
+until it is cleared, or until nobody has told it again for its time to live. So a problem goes away by
+itself when its cause does, or when the process that knew of it is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from penstock_common.keys import Keys
+
+__all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered"]
+
+_LOG = logging.getLogger(__name__)
+_TTL_S = 60.0
+_MOST = 200
+_MOST_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: what to do about it, and whether it stops what clients send from being
+    taken and stored."""
+
+    hint: str
+    stops: bool = False
+
+
+PROBLEMS = {
+    "queue_unreachable": Kind(
+        "Start Redis, or see why it does not answer. Clients keep what they log until it does.", True
+    ),
+    "queue_unsafe": Kind(
+        "Correct Redis' settings. Clients keep what they log until then.", True
+    ),
+    "queue_full": Kind(
+        "It empties as workers catch up; if it does not, see what holds them up. Clients keep what "
+        "they log and send it later.", True
+    ),
+    "store_unreachable": Kind(
+        "Start the point store, or see its log. What is logged waits in the queue.", True
+    ),
+    "catalog_unreachable": Kind(
+        "Start the database of the catalog, or see why it does not answer.", True
+    ),
+    "no_workers": Kind("Start a worker: what is logged is queued, but not stored.", True),
+    "part_down": Kind("It is started again by itself; if it keeps ending, its log says why.", True),
+    "part_silent": Kind("It is replaced by itself if it stays silent; its log may say why.", True),
+    "worker_at_fault": Kind(
+        "Batches of unrelated runs fail in it, so none is given up. See its log; another release "
+        "may be needed.", True
+    ),
+    "shard_stalled": Kind(
+        "Batches wait, but none of them is stored. See the workers' logs.", True
+    ),
+    "writers_parked": Kind(
+        "Their batches cannot be processed and are kept. `penstock dead list` says why."
+    ),
+    "disk_low": Kind("Free some space or enlarge the disk before it is full."),
+    "disk_full": Kind(
+        "Free some space or enlarge the disk. Clients keep what they log until then.", True
+    ),
+    "store_damaged": Kind("A part of the store was lost or set aside; its log says which."),
+    "queue_damaged": Kind("A damaged end of the queue's file was cut off and kept beside it."),
+    "catalog_damaged": Kind("Restore the catalog from a backup.", True),
+    "bound_reached": Kind("Log fewer keys, writers or runs, or split them over several runs."),
+}  # fmt: skip
+"""The closed set of kinds, by code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `subject` tells apart what several parts may tell of one kind: a part,
+    a run, a folder. `since` is in seconds of the epoch."""
+
+    code: str
+    text: str
+    subject: str = ""
+    since: float = 0.0
+
+    @property
+    def stops(self) -> bool:
+        return PROBLEMS[self.code].stops
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "code": self.code,
+            "text": self.text,
+            "subject": self.subject,
+            "since": self.since,
+            "hint": PROBLEMS[self.code].hint,
+            "stops": self.stops,
+        }
+
+
+class Problems:
+    """The problems of an installation, in Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._key = keys.problems()
+
+    async def tell(self, code: str, text: str, *, subject: str = "", ttl_s: float = _TTL_S) -> None:
+        """This is wrong now. To be told again within `ttl_s` while it lasts.
+
+        Best effort: where Redis cannot take it, that is a problem of its own, which others see.
+        """
+        if code not in PROBLEMS:
+            raise ValueError(f"{code!r} is no kind of problem")
+        arguments = (f"{code}/{subject}", text[:_MOST_TEXT], str(ttl_s), str(_MOST))
+        try:
+            await self._redis.eval(_TELL, 1, self._key, *arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            _LOG.warning("problem_not_told code=%s error=%s", code, type(error).__name__)
+
+    async def clear(self, code: str, *, subject: str = "") -> None:
+        """This is no longer wrong. Best effort: what is not told again goes away anyway."""
+        try:
+            await self._redis.hdel(self._key, f"{code}/{subject}")
+        except (RedisError, OSError, TimeoutError) as error:
+            _LOG.warning("problem_not_cleared code=%s error=%s", code, type(error).__name__)
+
+    async def all(self) -> list[Problem]:
+        """What is wrong now, the gravest first. Raises what Redis does."""
+        seconds, _ = await self._redis.time()
+        return ordered(_read(await self._redis.hgetall(self._key), seconds))
+
+
+def ordered(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that stop something first, then the oldest."""
+    return sorted(problems, key=lambda each: (not each.stops, each.since, each.code, each.subject))
+
+
+def _read(fields: Mapping[Any, Any], now: float) -> Iterable[Problem]:
+    for field, value in fields.items():
+        code, _, subject = field.decode(errors="replace").partition("/")
+        try:
+            since, until, text = orjson.loads(value)
+        except (ValueError, TypeError):
+            continue
+        # Another release may tell of kinds that this one does not know.
+        if until > now and code in PROBLEMS:
+            yield Problem(code, str(text), subject, float(since))
+
+
+# KEYS: problems   ARGV: code/subject, text, time to live (s), most that are kept
+# Redis' own clock: those that tell run on many machines.
+_TELL = """
+local now = tonumber(redis.call('TIME')[1])
+local since = now
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known then
+  local ok, last = pcall(cjson.decode, known)
+  if ok and last[2] > now then since = last[1] end
+elseif redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local ok, last = pcall(cjson.decode, redis.call('HGET', KEYS[1], field))
+    if not ok or last[2] <= now then redis.call('HDEL', KEYS[1], field) end
+  end
+  if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
+end
+local value = cjson.encode({since, now + tonumber(ARGV[3]), ARGV[2]})
+redis.call('HSET', KEYS[1], ARGV[1], value)
+redis.call('EXPIRE', KEYS[1], 86400)
+return 1
+"""

@@ -1,0 +1,168 @@
+"""One watchdog per process: it notices what fails, hangs or falls silent, and ends the process.
+
+A process that ends is started again, by `penstock up`, systemd or Kubernetes; one that lingers half
+dead is not. So an unexpected exception in a background task ends the process, and so does a part that
+makes no turn for longer than its patience. An event loop that stands still cannot notice that itself:
+its heartbeat stops, and whoever started the process replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from penstock_common.notify import ALIVE, READY, STOPPING, Notifier
+
+__all__ = ["EXIT_FAILED", "Part", "Watchdog", "end_process"]
+
+T = TypeVar("T")
+EXIT_FAILED = 70  # EX_SOFTWARE
+PATIENCE_S = 15.0
+_LOOKS = 5
+_SHOWN_TASKS = 50
+_LOG = logging.getLogger(__name__)
+
+
+class Part:
+    """Something that must keep turning. Only time in which somebody looked counts as silence: after a
+    suspend, or on a machine that is too busy to look, nobody is late."""
+
+    def __init__(self, name: str, patience_s: float) -> None:
+        self.name = name
+        self.silent_s = 0.0
+        self._patience_s = self._allowed_s = patience_s
+
+    def beat(self, allow_s: float = 0.0) -> None:
+        """It made a turn; the next one may take `allow_s` if that is longer than its patience."""
+        self.silent_s = 0.0
+        self._allowed_s = max(self._patience_s, allow_s)
+
+    def wait(self, seconds: float) -> None:
+        """So much time has passed."""
+        self.silent_s += seconds
+
+    @property
+    def is_hung(self) -> bool:
+        return self.silent_s > self._allowed_s
+
+
+class Watchdog:
+    """Watches the parts and background tasks of this process.
+
+    `end` is called with an exit status when one of them failed or hangs; without it that is only
+    logged and shown by `problem`. With a patience of 0 nothing is ever taken for hung.
+    """
+
+    def __init__(
+        self,
+        *,
+        patience_s: float = PATIENCE_S,
+        notifier: Notifier | None = None,
+        end: Callable[[int], object] | None = None,
+    ) -> None:
+        self.patience_s = patience_s
+        self._notifier = notifier or Notifier()
+        self._end = end
+        self._parts: dict[str, Part] = {}
+        self._failure = ""
+        waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
+        self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
+
+    @property
+    def problem(self) -> str:
+        """Why this process is not live; '' while it is."""
+        hung = [part.name for part in self._parts.values() if self._is_hung(part)]
+        return self._failure or (f"{', '.join(hung)} hung" if hung else "")
+
+    def part(self, name: str, patience_s: float | None = None) -> Part:
+        """Watch one more part, which from now on has to beat."""
+        part = Part(name, self.patience_s if patience_s is None else patience_s)
+        self._parts[name] = part
+        return part
+
+    def leave(self, part: Part) -> None:
+        """This part has ended as it should."""
+        self._parts.pop(part.name, None)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task that runs until it is cancelled: if it ends before, the process does."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def ready(self) -> None:
+        """This process does what it was started for."""
+        self._notifier.tell(READY)
+
+    async def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run a process' main work with its heart beating; whatever it raises ends the process."""
+        with suppress(ValueError, OSError):  # where standard error is no file
+            faulthandler.register(signal.SIGQUIT, all_threads=True)
+        heart = self.spawn(self._watch(), "watchdog")
+        try:
+            return await main
+        except Exception as error:
+            self.fail("main", error)
+            raise
+        finally:
+            self._notifier.tell(STOPPING)
+            heart.cancel()
+
+    def fail(self, name: str, error: BaseException | None) -> None:
+        """This went wrong in a way that nobody expected: say so and end the process."""
+        self._failure = f"{name} failed: {type(error).__name__}" if error else f"{name} ended"
+        _LOG.critical("part_failed name=%s", name, exc_info=error)
+        if self._end is not None:
+            self._end(EXIT_FAILED)
+
+    def look(self, passed_s: float) -> bool:
+        """Whether all parts are live, after so much time; if not, the process ends."""
+        for part in self._parts.values():
+            part.wait(passed_s)
+        hung = [part for part in self._parts.values() if self._is_hung(part)]
+        for part in hung:
+            _LOG.critical("part_hung name=%s silent_s=%.1f", part.name, part.silent_s)
+        if hung and self._end is not None:
+            _show_stacks()
+            self._end(EXIT_FAILED)
+        return not hung
+
+    async def _watch(self) -> None:
+        looked = time.monotonic()
+        while True:
+            if self.look(min(time.monotonic() - looked, 2 * self._every_s)):
+                self._notifier.tell(ALIVE)
+            looked = time.monotonic()
+            await asyncio.sleep(self._every_s)
+
+    def _is_hung(self, part: Part) -> bool:
+        return self.patience_s > 0 and part.is_hung
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None or not task.cancelling():
+            self.fail(task.get_name(), error)
+
+
+def end_process(status: int) -> None:
+    """Leave at once: nothing that hangs, or swallows its cancellation, is waited for."""
+    logging.shutdown()
+    os._exit(status)
+
+
+def _show_stacks() -> None:
+    """Where every thread and task stands, for whoever has to find out why."""
+    with suppress(ValueError, OSError, RuntimeError):
+        faulthandler.dump_traceback(all_threads=True)
+        for task in list(asyncio.all_tasks())[:_SHOWN_TASKS]:
+            task.print_stack(file=sys.stderr)
