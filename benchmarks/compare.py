@@ -1,0 +1,131 @@
+"""Two checkouts, measured in turn: whether this one is slower than another.
+
+    python -m benchmarks.compare ../before --only P1,P3,P4,P6 --pairs 10 --seconds 5
+
+Each pair runs the suites in both, one after the other, in alternating order: what slows the machine
+slows both. A figure is slower only if the 95 % interval of its ratio lies below 0.97.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks.machine import describe
+
+__all__ = ["Comparison", "compare", "main"]
+
+_HERE = Path(__file__).parents[1]
+_ALLOWED = 0.97
+# Student's t for a two-sided 95 % interval, by degrees of freedom.
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
+_VARIES = re.compile(r"\(.*|;.*|, [\d,]+ points$")
+"""What a row says of one run only."""
+_PACKAGES = (
+    "client",
+    "common",
+    "storage",
+    "ingest",
+    "sweeps",
+    "compat",
+    "workers",
+    "web",
+    "server",
+)
+
+
+class Comparison:
+    """The speeds of one figure, as ratios new / old of each pair; more than 1 is faster."""
+
+    def __init__(self, name: str, ratios: list[float]) -> None:
+        logs = [math.log(ratio) for ratio in ratios]
+        self.name = name
+        self.pairs = len(ratios)
+        self.ratio = math.exp(statistics.fmean(logs))
+        spread = statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
+        margin = _T[min(len(logs) - 2, len(_T) - 1)] * spread if len(logs) > 1 else math.inf
+        self.low, self.high = self.ratio * math.exp(-margin), self.ratio * math.exp(margin)
+
+    @property
+    def is_slower(self) -> bool:
+        return self.high < _ALLOWED
+
+    def __str__(self) -> str:
+        verdict = "**slower**" if self.is_slower else "not slower"
+        return (
+            f"| {self.name} | {self.ratio:.3f} | {self.low:.3f} to {self.high:.3f} "
+            f"| {self.pairs} | {verdict} |"
+        )
+
+
+def compare(other: Path, suites: str, pairs: int, seconds: float) -> list[Comparison]:
+    """Measure both checkouts so many times."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for number in range(pairs):
+        order = (_HERE, other) if number % 2 else (other, _HERE)
+        found = {checkout: _measure(checkout, suites, seconds) for checkout in order}
+        for name, ours in found[_HERE].items():
+            if name in found[other]:
+                ratios[name].append(ours / found[other][name])
+        print(f"  pair {number + 1} of {pairs}", flush=True)
+    return [Comparison(name, each) for name, each in ratios.items()]
+
+
+def _measure(checkout: Path, suites: str, seconds: float) -> dict[str, float]:
+    """The speed behind each figure of a run in this checkout: more is better."""
+    folders = [str(checkout / package) for package in _PACKAGES]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        command = [
+            sys.executable, "-m", "benchmarks", "--only", suites, "--seconds", str(seconds),
+            "--json", str(path),
+        ]  # fmt: skip
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), *folders])}
+        subprocess.run(command, cwd=checkout, env=environ, check=True, stdout=subprocess.DEVNULL)
+        rows = json.loads(path.read_text())["rows"]
+    return {
+        f"{row['number']} {re.sub(r'[(;].*', '', row['what']).strip()}": speed
+        for row in rows
+        if (speed := _speed(row["ours"])) is not None
+    }
+
+
+def _speed(text: str) -> float | None:
+    """The first figure of a row, as something of which more is better."""
+    match = re.search(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", text)
+    if match is None:
+        return None
+    figure = float(match[0].replace(",", ""))
+    is_rate = "/s" in text
+    return figure if is_rate else 1 / figure if figure else None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.compare", description=__doc__)
+    parser.add_argument("other", type=Path, help="the checkout to compare with")
+    parser.add_argument("--only", default="P1,P3,P4,P6", help="suites (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=10, help="runs of each (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="length of each load (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    found = compare(arguments.other.resolve(), arguments.only, arguments.pairs, arguments.seconds)
+    print("\n" + ", ".join(f"{name} {value}" for name, value in describe().items()) + "\n")
+    print("| | speed, new / old | 95 % interval | pairs | |")
+    print("|---|---|---|---|---|")
+    for each in found:
+        print(each)
+    return int(any(each.is_slower for each in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
