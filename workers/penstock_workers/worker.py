@@ -22,6 +22,7 @@ from penstock_workers.caution import Caution
 from penstock_workers.commit import Committer, Refused
 from penstock_workers.compactor import Compactor
 from penstock_workers.gauges import ELECTED, Gauges
+from penstock_workers.guarded import run_guarded
 from penstock_workers.leases import Leases
 from penstock_workers.poison import DeadLetters, Verdict
 from penstock_workers.prepare import Prepared, Unusable, prepare
@@ -83,27 +84,25 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish the commit in hand and give up all shards."""
-        async with asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(each)
-                for each in (
-                    self._leases.keep(),
-                    self._compact(),
-                    self._watch(),
-                    self._gauges.watch(),
-                    self._sweeper.watch(),
-                )
-            ]
-            while not stop.is_set():
-                try:
-                    try:
-                        await self._turn(stop)
-                    except Refused as refused:
-                        await self._blame(refused.entries, refused.epochs, refused.reason)
-                except (PenstockError, RedisError, OSError, TimeoutError) as error:
-                    await self._recover(error, stop)
-            await _end(beside)
+        background = {
+            "leases": self._leases.keep(),
+            "compactor": self._compact(),
+            "watch": self._watch(),
+            "gauges": self._gauges.watch(),
+            "sweeper": self._sweeper.watch(),
+        }
+        await run_guarded(self._work(stop), background)
         await self._leave()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                try:
+                    await self._turn(stop)
+                except Refused as refused:
+                    await self._blame(refused.entries, refused.epochs, refused.reason)
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                await self._recover(error, stop)
 
     async def _turn(self, stop: asyncio.Event) -> None:
         self._metrics.last_loop.set_to_current_time()
@@ -373,16 +372,6 @@ class Worker:
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel until they have ended: a cancellation that meets the end of a call to Redis can get lost
-    in it, and the loop around that call would go on for ever."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:
