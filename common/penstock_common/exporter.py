@@ -1,4 +1,5 @@
-"""Serving a process' metrics on a socket of its own, and putting those of many on one page.
+"""Serving a process' metrics and its health on a socket of its own, and putting the metrics of many on
+one page.
 
 On one machine several gateways share a port, so a scrape reaches any one of them; each process also
 listens on a unix socket in a folder, and whoever is scraped asks all of them. A role that runs alone
@@ -8,16 +9,19 @@ listens on an address of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from penstock.errors import Rejected
+from penstock_common.http import json_response
 from penstock_common.metrics import Metrics
+from penstock_common.watchdog import Watchdog
 
-__all__ = ["CONTENT_TYPE", "gather", "merged", "metrics_server"]
+__all__ = ["CONTENT_TYPE", "ask", "gather", "live_response", "merged", "metrics_server"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TIMEOUT_S = 2.0
@@ -25,10 +29,15 @@ _TIMEOUT_S = 2.0
 
 @asynccontextmanager
 async def metrics_server(
-    metrics: Metrics, *, socket: str = "", listen: str = ""
+    metrics: Metrics,
+    *,
+    watchdog: Watchdog | None = None,
+    pages: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+    socket: str = "",
+    listen: str = "",
 ) -> AsyncIterator[None]:
-    """Serve `metrics` while the block runs: on the unix socket `socket`, on `listen` (`host:port`), on
-    both or neither."""
+    """Serve `metrics`, `/healthz` as the watchdog sees it, and further JSON `pages` while the block
+    runs: on the unix socket `socket`, on `listen` (`host:port`), on both or neither."""
     if not socket and not listen:
         yield
         return
@@ -37,7 +46,19 @@ async def metrics_server(
     async def get(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
+    async def healthz(_: web.Request) -> web.Response:
+        return live_response(watchdog.problem if watchdog is not None else "")
+
+    def page(content: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(_: web.Request) -> web.Response:
+            return json_response(content())
+
+        return answer
+
     app.router.add_get("/metrics", get)
+    app.router.add_get("/healthz", healthz)
+    for path, content in pages.items():
+        app.router.add_get(path, page(content))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -53,6 +74,12 @@ async def metrics_server(
             Path(socket).unlink(missing_ok=True)
 
 
+def live_response(problem: str) -> web.Response:
+    """What `/healthz` answers: whether this process does its work, whatever it may wait for."""
+    body = {"status": "failing", "problem": problem} if problem else {"status": "ok"}
+    return json_response(body, status=503 if problem else 200)
+
+
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
@@ -63,19 +90,20 @@ def _address(listen: str) -> tuple[str, int]:
 async def gather(folder: Path) -> bytes:
     """The metrics of every process with a socket in `folder`, told apart by the label `process`."""
     sockets = sorted(folder.glob("*.metrics"))
-    texts = await asyncio.gather(*(_fetch(socket) for socket in sockets))
+    texts = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
     return merged({socket.stem: text for socket, text in zip(sockets, texts, strict=True)}).encode()
 
 
-async def _fetch(socket: Path) -> str:
+async def ask(socket: Path, page: str) -> str:
+    """A page of the process that serves its metrics on this socket; empty if it does not answer."""
     try:
         async with (
             ClientSession(
                 connector=UnixConnector(str(socket)), timeout=ClientTimeout(total=_TIMEOUT_S)
             ) as session,
-            session.get("http://process/metrics") as reply,
+            session.get(f"http://process{page}") as reply,
         ):
-            return await reply.text()
+            return await reply.text() if reply.status == 200 else ""
     except (ClientError, OSError, TimeoutError):
         # It was killed or is being restarted; its absence shows as missing series.
         return ""

@@ -323,3 +323,7 @@ class SupervisorMetrics(Metrics):
             "up_child_restarts_total", "Children that died and were started again.", "child",
             CHILDREN,
         )  # fmt: skip
+        self.hangs = self.counters(
+            "up_child_hangs_total", "Children that were silent for too long and were replaced.",
+            "child", CHILDREN,
+        )  # fmt: skip

@@ -36,6 +36,12 @@ class ServerSettings:
     secret: str = option("", "key that hashes API keys and signs sessions", secret=True)
     prefix: str = option("penstock", "first part of every Redis key")
     default_entity: str = option("local", "entity of the first API key")
+    patience_s: float = option(
+        15.0, "silence after which a part counts as hung and is replaced; 0: never"
+    )
+    disk_low_bytes: int = option(
+        2**30, "room on a disk below which that is said; a tenth of it, if that is less"
+    )
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_socket: str = option("", "unix socket on which this process serves its metrics")
     metrics_listen: str = option("", "host:port on which this process serves its metrics")

@@ -19,9 +19,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from penstock.errors import Rejected
 from penstock_common.notify import ALIVE, READY, STOPPING, Notifier
 
-__all__ = ["EXIT_FAILED", "Part", "Watchdog", "end_process"]
+__all__ = ["EXIT_FAILED", "PATIENCE_S", "Part", "Watchdog", "end_process", "watchdog_of"]
 
 T = TypeVar("T")
 EXIT_FAILED = 70  # EX_SOFTWARE
@@ -92,28 +93,37 @@ class Watchdog:
         """This part has ended as it should."""
         self._parts.pop(part.name, None)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """A task that runs until it is cancelled: if it ends before, the process does."""
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str, *, ends: bool = False
+    ) -> asyncio.Task[None]:
+        """A background task: if it fails, the process ends. Unless it is one that `ends` by itself, it
+        has to go on until it is cancelled."""
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._done if ends else self._ended)
         return task
 
     def ready(self) -> None:
         """This process does what it was started for."""
         self._notifier.tell(READY)
 
+    def stopping(self) -> None:
+        """This process was told to end, and is at it."""
+        self._notifier.tell(STOPPING)
+
     async def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a process' main work with its heart beating; whatever it raises ends the process."""
+        """Run a process' main work with its heart beating; whatever it raises ends the process, but
+        for a `Rejected`, with which it says what it was started with will not do."""
         with suppress(ValueError, OSError):  # where standard error is no file
             faulthandler.register(signal.SIGQUIT, all_threads=True)
         heart = self.spawn(self._watch(), "watchdog")
         try:
             return await main
+        except Rejected:
+            raise
         except Exception as error:
             self.fail("main", error)
             raise
         finally:
-            self._notifier.tell(STOPPING)
             heart.cancel()
 
     def fail(self, name: str, error: BaseException | None) -> None:
@@ -147,11 +157,19 @@ class Watchdog:
         return self.patience_s > 0 and part.is_hung
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None or not task.cancelling():
+        if not task.cancelled() and not task.cancelling():
+            self.fail(task.get_name(), task.exception())
+        else:
+            self._done(task)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(task.get_name(), error)
+
+
+def watchdog_of(patience_s: float) -> Watchdog:
+    """The watchdog of a process of its own: it tells whoever started it, and ends the process."""
+    return Watchdog(patience_s=patience_s, notifier=Notifier.of(os.environ), end=end_process)
 
 
 def end_process(status: int) -> None:

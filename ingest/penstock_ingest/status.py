@@ -76,12 +76,6 @@ class ServerStatus:
         if shard in self.full_shards:
             raise _overloaded("this run's part of the queue is full until workers catch up")
 
-    async def watch(self) -> None:
-        """Refresh until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch_queue())
-            tasks.create_task(self._watch_loop())
-
     async def look(self) -> None:
         """Refresh once. While Redis does not answer, what was known stays."""
         try:
@@ -112,12 +106,14 @@ class ServerStatus:
             pipeline.execute_command("MEMORY USAGE", stream, "SAMPLES", _SAMPLES)
         return await pipeline.execute()
 
-    async def _watch_queue(self) -> None:
+    async def watch_queue(self) -> None:
+        """Refresh until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(_EVERY_S)
 
-    async def _watch_loop(self) -> None:
+    async def watch_loop(self) -> None:
+        """Measure how late timers wake, until cancelled."""
         while True:
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)

@@ -1,4 +1,5 @@
-"""One child process of the supervisor: started in a session of its own, restarted when it dies."""
+"""One child process of the supervisor: started in a session of its own, started again when it dies,
+and replaced when it falls silent."""
 
 from __future__ import annotations
 
@@ -7,55 +8,114 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock_common.lifecycle import die_with_parent
+from penstock_common.notify import ALIVE, READY
+from penstock_common.watchdog import Part
 
 __all__ = ["Child", "Command"]
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 5.0
 _HEALTHY_AFTER_S = 10.0
+_START_S = 60.0
+"""How long it may take from its start to its first sign of life."""
+_DUMP_S = 0.3
+"""What a hung child has to write down where it stands, before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `fds` are inherited open files; output goes to `log`."""
+    """What to run. `fds` are inherited open files; output goes to `log`. `dumps`: on SIGQUIT it
+    writes its stacks there."""
 
     arguments: Sequence[str]
     environ: Mapping[str, str]
     log: Path
     fds: tuple[int, ...] = ()
+    dumps: bool = False
 
 
 class Child:
-    """Keeps one process running until told to stop."""
+    """Keeps one process running until told to stop.
 
-    def __init__(self, name: str, command: Command, on_start: Callable[[], None]) -> None:
+    `name` says what it is, `part` which one. With a patience, it has to be `heard` of that often.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Command,
+        on_start: Callable[[], None],
+        *,
+        part: str = "",
+        patience_s: float = 0.0,
+    ) -> None:
         self.name = name
+        self.part = part or name
         self.pid: int | None = None
         self.restarts = 0
+        self.hangs = 0
+        self.changed_at = time.time()
         self._command = command
         self._on_start = on_start
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._patience_s = patience_s
+        self._pulse = Part(self.part, patience_s)
+        self._is_ready = False
+        self._state = "down"
 
     async def keep_running(self) -> None:
         """Start it, and start it again when it ends, with a growing pause while it keeps failing."""
         failures = 0
         while not self._is_stopping():
             started = time.monotonic()
-            await self._start()
-            code = await self._wait()
+            try:
+                await self._start()
+                ended = str(await self._wait())
+            except OSError as error:  # no room for its log, no memory for another process, …
+                ended = str(error)
             if self._is_stopping():
                 return
             failures = 0 if time.monotonic() - started > _HEALTHY_AFTER_S else failures + 1
             self.restarts += 1
             pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
-            _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.name, code, pause_s)
+            _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
+
+    def heard(self, lines: Collection[str]) -> None:
+        """It gave a sign of life, perhaps that it is ready."""
+        if ALIVE in lines or READY in lines:
+            self._is_ready |= READY in lines
+            self._pulse.beat()
+            self._note()
+
+    def look(self, passed_s: float) -> None:
+        """So much time has passed; replaces the process if it has been silent for too long."""
+        if self.pid is not None and not self._stopping and self._patience_s > 0:
+            self._pulse.wait(passed_s)
+            if self._pulse.is_hung:
+                self._replace()
+        self._note()
+
+    @property
+    def state(self) -> str:
+        """`down`, `starting`, `running` or `silent`."""
+        if self.pid is None:
+            return "down"
+        if self._is_ready and 0 < self._patience_s / 2 < self._pulse.silent_s:
+            return "silent"
+        return "running" if self._is_ready else "starting"
+
+    def _note(self) -> None:
+        if self.state != self._state:
+            self._state = self.state
+            self.changed_at = time.time()
 
     def _is_stopping(self) -> bool:
         return self._stopping
@@ -73,6 +133,23 @@ class Child:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
+    def _replace(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        _LOG.error("child_hung name=%s silent_s=%.1f", self.part, self._pulse.silent_s)
+        self.hangs += 1
+        self._pulse.beat(allow_s=_START_S)
+
+        def end() -> None:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+        if self._command.dumps:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGQUIT)
+        asyncio.get_running_loop().call_later(_DUMP_S, end)
+
     async def _start(self) -> None:
         command = self._command
         with command.log.open("ab") as log:
@@ -87,6 +164,9 @@ class Child:
                 preexec_fn=die_with_parent,
             )
         self.pid = self._process.pid
+        self._is_ready = False
+        self._pulse.beat(allow_s=_START_S)
+        self._note()
         self._on_start()
 
     async def _wait(self) -> int:
@@ -94,4 +174,5 @@ class Child:
             return 0
         code = await self._process.wait()
         self.pid = None
+        self._note()
         return code

@@ -20,6 +20,8 @@ import psutil
 from penstock.errors import Rejected
 from penstock_common import logs
 from penstock_common.lifecycle import stop_on_signals
+from penstock_common.settings import ServerSettings, load
+from penstock_common.watchdog import watchdog_of
 from penstock_server.copies import add_copy_commands
 from penstock_server.datafolder import DataFolder
 from penstock_server.leftovers import end_leftovers
@@ -102,8 +104,11 @@ def _up(arguments: argparse.Namespace) -> int:
     try:
         folder.open()
         end_leftovers(folder.state)
+        settings = load(ServerSettings, environ=os.environ)
         listener = listen(options.host, options.port)
-        return asyncio.run(_supervise(Supervisor(options, folder, listener), folder))
+        watchdog = watchdog_of(settings.patience_s)
+        supervisor = Supervisor(options, settings, folder, listener, watchdog)
+        return asyncio.run(watchdog.run(_supervise(supervisor, folder)))
     except Rejected as error:
         return _fail(f"{error}\n{error.hint}" if error.hint else str(error))
     finally:

@@ -31,6 +31,7 @@ from penstock_common.lifecycle import (
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis import connect
 from penstock_common.settings import GatewaySettings, load
+from penstock_common.watchdog import Watchdog, watchdog_of
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
@@ -73,9 +74,10 @@ _LOG = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def build(
-    settings: GatewaySettings, stop: asyncio.Event
+    settings: GatewaySettings, stop: asyncio.Event, watchdog: Watchdog | None = None
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with everything that it works with, closed at the end of the block."""
+    watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
     keys, metrics = Keys(settings.prefix), GatewayMetrics()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
@@ -115,7 +117,7 @@ async def build(
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
         )
-        names = Names(catalog)
+        names = Names(catalog, watchdog)
         finder = Finder(points, catalog, names)
         blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
         artifacts = Artifacts(catalog.database)
@@ -134,6 +136,7 @@ async def build(
             artifacts,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
+            watchdog=watchdog,
         )
         engine = build_engine(settings, catalog, read)
         sweeps = sweep_parts(engine, read, bodies)
@@ -209,8 +212,9 @@ async def build(
             app.router.add_get(f"/{prefix}", _to_slash)
             app.add_subapp(f"/{prefix}/", below)
         watches = [
-            asyncio.create_task(status.watch(), name="status"),
-            asyncio.create_task(deletions.watch(), name="deletions"),
+            watchdog.spawn(status.watch_queue(), "queue status"),
+            watchdog.spawn(status.watch_loop(), "event loop lag"),
+            watchdog.spawn(deletions.watch(), "deletions"),
         ]
         try:
             yield app, metrics
@@ -237,13 +241,15 @@ def _is_open(settings: GatewaySettings) -> bool:
     return is_loopback and not settings.root_path and not settings.require_login
 
 
-async def serve(settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event) -> None:
+async def serve(
+    settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event, watchdog: Watchdog
+) -> None:
     """Serve on this socket until `stop` is set, then finish what is open.
 
     Leaving has an order: not ready, but serving on until load balancers have noticed; then the
     listener closes; then what is open has `drain_s` to end.
     """
-    async with build(settings, stop) as (app, metrics):
+    async with build(settings, stop, watchdog) as (app, metrics):
         runner = web.AppRunner(app, shutdown_timeout=settings.drain_s, handler_cancellation=True)
         await runner.setup()
         server = runner.server
@@ -258,12 +264,17 @@ async def serve(settings: GatewaySettings, listener: socket.socket, stop: asynci
             access_log=None,
         )
         async with metrics_server(
-            metrics, socket=settings.metrics_socket, listen=settings.metrics_listen
+            metrics,
+            watchdog=watchdog,
+            socket=settings.metrics_socket,
+            listen=settings.metrics_listen,
         ):
             loop = asyncio.get_running_loop()
             listening = await loop.create_server(doors, sock=listener, backlog=_BACKLOG)
             spare_collector()
+            watchdog.ready()
             await stop.wait()
+            watchdog.stopping()
             await asyncio.sleep(settings.pre_stop_s)
             listening.close()
             await _bodies_arrive(app[BODIES], settings.drain_s)
@@ -299,9 +310,9 @@ def _listener(settings: GatewaySettings) -> socket.socket:
     return listener
 
 
-async def _main(settings: GatewaySettings) -> None:
+async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:
     stop = stop_on_signals(asyncio.get_running_loop())
-    await serve(settings, _listener(settings), stop)
+    await serve(settings, _listener(settings), stop, watchdog)
 
 
 def main() -> None:
@@ -311,7 +322,8 @@ def main() -> None:
     if settings.serves not in ("all", "write", "read"):
         sys.exit(f"penstock: PENSTOCK_SERVES is {settings.serves!r}; it can be all, write or read")
     logs.setup("gateway", settings.log_level)
-    uvloop.run(_main(settings))
+    watchdog = watchdog_of(settings.patience_s)
+    uvloop.run(watchdog.run(_main(settings, watchdog)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ import psutil
 from penstock.errors import Rejected
 from penstock_common.exporter import metrics_server
 from penstock_common.metrics import SupervisorMetrics
+from penstock_common.notify import without_notify
+from penstock_common.settings import ServerSettings
+from penstock_common.watchdog import Watchdog
 from penstock_server.child import Child, Command
+from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
 from penstock_server.redis_server import config, find_server
@@ -74,11 +78,21 @@ def listen(host: str, port: int) -> socket.socket:
 class Supervisor:
     """Runs one installation in one data folder until told to stop."""
 
-    def __init__(self, options: UpOptions, folder: DataFolder, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        options: UpOptions,
+        settings: ServerSettings,
+        folder: DataFolder,
+        listener: socket.socket,
+        watchdog: Watchdog,
+    ) -> None:
         self._options = options
+        self._settings = settings
+        self._watchdog = watchdog
         self._folder = folder
         self._listener = listener
         self._children: list[Child] = []
+        self._heard_on: dict[str, Path] = {}
         self._metrics = SupervisorMetrics()
         self._is_ready = False
         host, port = listener.getsockname()[:2]
@@ -93,26 +107,52 @@ class Supervisor:
         """
         environ = self._environ()
         self._children = self._make_children(environ)
-        running = [asyncio.create_task(child.keep_running()) for child in self._children]
+        watch = self._watch_children(environ)
+        pages, page = {"/condition": watch.condition}, str(self._folder.socket("up.metrics"))
+        looking = self._watchdog.spawn(watch.run(self._heard_on, self._watchdog), "children")
+        running = [self._keep(child) for child in self._children]
         try:
-            await self._first_start(environ)
-            if await self._wait_ready(stop):
-                self._is_ready = True
-                self._write_state()
-                on_ready(self.url, self._folder.api_key.read_text())
-                socket = str(self._folder.socket("up.metrics"))
-                async with metrics_server(self._metrics, socket=socket):
+            async with metrics_server(
+                self._metrics, watchdog=self._watchdog, pages=pages, socket=page
+            ):
+                await self._first_start(environ)
+                if await self._wait_ready(stop):
+                    self._is_ready = True
+                    self._write_state()
+                    self._watchdog.ready()
+                    on_ready(self.url, self._folder.api_key.read_text())
                     await stop.wait()
+                    self._watchdog.stopping()
         finally:
+            looking.cancel()
             await self._stop(running)
             self._forget_state()
+
+    def _keep(self, child: Child) -> asyncio.Task[None]:
+        return self._watchdog.spawn(child.keep_running(), child.part, ends=True)
+
+    def _watch_children(self, environ: Mapping[str, str]) -> ChildWatch:
+        folder = self._folder
+        return ChildWatch(
+            self._children,
+            redis_url=environ["PENSTOCK_REDIS_URL"],
+            patience_s=self._settings.patience_s,
+            folders={
+                "queue": folder.queue,
+                "points": folder.points,
+                "catalog": folder.root,
+                "blobs": folder.blobs,
+                "logs": folder.logs,
+            },
+            low_bytes=self._settings.disk_low_bytes,
+        )
 
     def _environ(self) -> dict[str, str]:
         folder, options = self._folder, self._options
         memory = psutil.virtual_memory().total
         queue_bytes = min(4 * 2**30, memory // 5)
         return {
-            **os.environ,
+            **without_notify(os.environ),
             "PENSTOCK_REDIS_URL": f"unix://{folder.socket('redis.sock')}",
             "PENSTOCK_STORE_URL": f"unix://{folder.socket('store.sock')}",
             "PENSTOCK_STORE_TOKEN": folder.secret("store_token"),
@@ -136,17 +176,22 @@ class Supervisor:
             command = self._python(
                 environ, name, "penstock_workers.main", {"PENSTOCK_WORKER_NAME": name}
             )
-            children.append(Child("worker", command, self._child_started))
+            children.append(self._child("worker", command, name))
         for number in range(self._options.gateways):
+            name = f"gateway-{number}"
             command = self._python(
                 environ,
-                f"gateway-{number}",
+                name,
                 "penstock_server.gateway",
                 {"PENSTOCK_LISTEN_FD": str(fd)},
                 fds=(fd,),
             )
-            children.append(Child("gateway", command, self._child_started))
+            children.append(self._child("gateway", command, name))
         return children
+
+    def _child(self, name: str, command: Command, part: str) -> Child:
+        patience_s = self._settings.patience_s
+        return Child(name, command, self._child_started, part=part, patience_s=patience_s)
 
     def _redis(self, environ: Mapping[str, str]) -> Child:
         folder = self._folder
@@ -160,7 +205,7 @@ class Supervisor:
             )
         )
         command = Command([find_server(), str(path)], environ, folder.logs / "redis.log")
-        return Child("redis", command, self._child_started)
+        return self._child("redis", command, "redis")
 
     def _store(self, environ: Mapping[str, str]) -> Child:
         arguments = [
@@ -170,7 +215,7 @@ class Supervisor:
         ]  # fmt: skip
         module = "penstock_storage.store_process"
         command = self._python(environ, "store", module, {}, arguments=arguments)
-        return Child("store", command, self._child_started)
+        return self._child("store", command, "store")
 
     def _python(
         self,
@@ -182,12 +227,17 @@ class Supervisor:
         arguments: list[str] | None = None,
         fds: tuple[int, ...] = (),
     ) -> Command:
-        metrics = {"PENSTOCK_METRICS_SOCKET": str(self._folder.socket(f"{name}.metrics"))}
+        self._heard_on[name] = self._folder.socket(f"{name}.notify")
+        own = {
+            "PENSTOCK_METRICS_SOCKET": str(self._folder.socket(f"{name}.metrics")),
+            "NOTIFY_SOCKET": str(self._heard_on[name]),
+        }
         return Command(
             [sys.executable, "-m", module, *(arguments or [])],
-            {**environ, **metrics, **extra},
+            {**environ, **own, **extra},
             self._folder.logs / f"{name}.log",
             fds,
+            dumps=True,
         )
 
     async def _first_start(self, environ: Mapping[str, str]) -> None:
@@ -231,14 +281,17 @@ class Supervisor:
 
     def _child_started(self) -> None:
         for child in self._children:
-            self._metrics.restarts.labels(child.name).value = sum(
-                each.restarts for each in self._children if each.name == child.name
-            )
-        if self._is_ready:
-            self._write_state()
-        else:
-            # Enough to find the children again if this process is killed before it is ready.
-            write_private(self._folder.state, json.dumps(self._state()))
+            alike = [each for each in self._children if each.name == child.name]
+            self._metrics.restarts.labels(child.name).value = sum(each.restarts for each in alike)
+            self._metrics.hangs.labels(child.name).value = sum(each.hangs for each in alike)
+        try:
+            if self._is_ready:
+                self._write_state()
+            else:
+                # Enough to find the children again if this process is killed before it is ready.
+                write_private(self._folder.state, json.dumps(self._state()))
+        except OSError as error:  # a full disk must not keep a child from coming back
+            _LOG.warning("state_not_written error=%s", error)
 
     def _state(self) -> dict[str, object]:
         children: dict[str, list[int]] = {}

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
+from penstock_common.watchdog import Watchdog
 from penstock_storage.statement import State
 from penstock_storage.store_errors import TOO_MANY_QUERIES, EngineError
 
@@ -175,7 +176,10 @@ class Engine:
     """chDB over one folder. `memory_bytes` caps what all statements may use together: one that
     would pass it fails, the engine lives on."""
 
-    def __init__(self, path: Path, memory_bytes: int, readers: int) -> None:
+    def __init__(
+        self, path: Path, memory_bytes: int, readers: int, watchdog: Watchdog | None = None
+    ) -> None:
+        self._watchdog = watchdog or Watchdog()
         options = {"max_server_memory_usage": memory_bytes, **_CACHES}
         text = "&".join(f"{name}={value}" for name, value in options.items())
         connection = f"{path.resolve()}?{text}"
@@ -242,6 +246,19 @@ class Engine:
                 await self._tell(f"KILL QUERY WHERE Settings['log_comment'] = '{seat.name}' ASYNC")
             await asyncio.sleep(0.02)
 
+    async def watch(self) -> None:
+        """Ask chDB again and again whether it answers, until cancelled. An error is an answer."""
+        wait_s = max(self._watchdog.patience_s / 3, 0.1)
+        part = self._watchdog.part("chDB", 2 * self._watchdog.patience_s)
+        try:
+            while True:
+                with contextlib.suppress(EngineError):
+                    await self._tell("SELECT 1")
+                part.beat()
+                await asyncio.sleep(wait_s)
+        finally:
+            self._watchdog.leave(part)
+
     def _purge_when_idle(self) -> None:
         """After a quiet while, give freed memory back to the system: its allocator keeps it."""
         if self._purge_timer is not None:
@@ -265,6 +282,6 @@ class Engine:
             raise
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = self._watchdog.spawn(work, "store seats", ends=True)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from penstock_common.exporter import metrics_server
 from penstock_common.metrics import StoreMetrics
+from penstock_common.watchdog import PATIENCE_S, Watchdog, watchdog_of
 from penstock_storage.engine import Engine
 from penstock_storage.store_errors import EngineError
 from penstock_storage.store_http import application
@@ -47,6 +48,12 @@ def main() -> None:
         "--memory-bytes", type=int, default=2 * 2**30, help="cap for all statements together"
     )
     parser.add_argument(
+        "--patience-s",
+        type=float,
+        default=float(os.environ.get("PENSTOCK_PATIENCE_S", PATIENCE_S)),
+        help="silence after which the engine counts as hung, and the process ends; 0: never",
+    )
+    parser.add_argument(
         "--metrics-socket",
         default=os.environ.get("PENSTOCK_METRICS_SOCKET", ""),
         help="unix socket for metrics",
@@ -61,17 +68,19 @@ def main() -> None:
         parser.error("give --socket or --port")
     token = os.environ.pop("PENSTOCK_STORE_TOKEN", "")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    sys.exit(asyncio.run(_serve(arguments, token)))
+    watchdog = watchdog_of(arguments.patience_s)
+    sys.exit(asyncio.run(watchdog.run(_serve(arguments, token, watchdog))))
 
 
-async def _serve(arguments: argparse.Namespace, token: str) -> int:
+async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     arguments.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     metrics = StoreMetrics()
-    engine = Engine(arguments.path, arguments.memory_bytes, readers=(os.cpu_count() or 1) + 2)
+    readers = (os.cpu_count() or 1) + 2
+    engine = Engine(arguments.path, arguments.memory_bytes, readers, watchdog)
     try:
         await engine.open()
     except EngineError as error:
@@ -89,10 +98,17 @@ async def _serve(arguments: argparse.Namespace, token: str) -> int:
     try:
         await _listen(runner, arguments)
         async with metrics_server(
-            metrics, socket=arguments.metrics_socket, listen=arguments.metrics_listen
+            metrics,
+            watchdog=watchdog,
+            socket=arguments.metrics_socket,
+            listen=arguments.metrics_listen,
         ):
             _log.info("store ready: %s", arguments.path)
+            asking = watchdog.spawn(engine.watch(), "chDB")
+            watchdog.ready()
             await stopped.wait()
+            watchdog.stopping()
+            asking.cancel()
     finally:
         for site in list(runner.sites):
             await site.stop()

@@ -37,6 +37,9 @@ class Watch:
             await self._look(sweep, configuration)
         except PenstockError as error:
             _LOG.warning("sweep_not_looked_at sweep=%s reason=%s", sweep.sweep, error)
+        except Exception:
+            # Of this sweep or its runs: no other sweep, and no agent, is to suffer from it.
+            _LOG.exception("sweep_unreadable sweep=%s", sweep.sweep)
 
     async def _look(self, sweep: SweepRow, configuration: SweepConfiguration) -> None:
         open_ = await self._catalog.unsettled(sweep.number)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from tests.support.redis import running_redis
+from support.redis import running_redis
 
 from penstock_common.keys import Keys
 from penstock_common.problems import PROBLEMS, Problem, Problems

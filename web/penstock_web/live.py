@@ -19,6 +19,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from penstock_common.watchdog import Watchdog
 from penstock_storage.interface import RunRef
 
 __all__ = ["LIVE_FEED", "LiveFeed", "News", "Watcher"]
@@ -84,7 +85,10 @@ class LiveFeed:
         redis: Redis,
         channel: str,
         on_deleted: Callable[[Sequence[RunRef]], None] = lambda _: None,
+        *,
+        watchdog: Watchdog,
     ) -> None:
+        self._watchdog = watchdog
         self._redis = redis
         self._channel = channel
         self._on_deleted = on_deleted
@@ -109,7 +113,7 @@ class LiveFeed:
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Keeps the feed going for as long as the application runs."""
-        task = asyncio.create_task(self._run(), name="live feed")
+        task = self._watchdog.spawn(self._run(), "live feed")
         yield
         # redis-py swallows a cancellation that meets it while it connects: ask until it is heard.
         while not task.done():

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import PenstockError
+from penstock_common.watchdog import Watchdog
 from penstock_storage.interface import Catalog, LaneRow, RunRef, RunRow
 from penstock_web.access import not_found
 
@@ -28,8 +29,9 @@ _PROJECTS = 1_000
 class Names:
     """Looks names up in the catalog, and remembers the answers."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, watchdog: Watchdog | None = None) -> None:
         self._catalog = catalog
+        self._watchdog = watchdog or Watchdog()
         self._projects: dict[tuple[str, str], int] = {}
         self._runs: dict[tuple[str, str, str], int] = {}
         self._keys: dict[int, dict[str, int]] = {}
@@ -89,7 +91,7 @@ class Names:
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Keeps what is remembered true for as long as the application runs."""
-        task = asyncio.create_task(self._watch(), name="deletions")
+        task = self._watchdog.spawn(self._watch(), "names")
         yield
         task.cancel()
         await asyncio.wait([task])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.asyncio import Redis
 
 from penstock_common.auth import Authenticator
 from penstock_common.keys import Keys
+from penstock_common.watchdog import Watchdog
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFiles
@@ -41,3 +42,4 @@ class WebParts:
     open_reads: bool = False
     root_path: str = ""
     static: Path = STATIC
+    watchdog: Watchdog = field(default_factory=Watchdog)

@@ -50,7 +50,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     names, finder = parts.names, parts.finder
     runs = RunsHandler(parts.store, parts.catalog, access, names, finder)
     keys = KeysHandler(parts.store, runs, names, finder)
-    feed = LiveFeed(parts.redis, parts.keys.live_channel(), names.forget)
+    feed = LiveFeed(parts.redis, parts.keys.live_channel(), names.forget, watchdog=parts.watchdog)
     edits = EditHandler(parts, access, names, runs)
     login = SessionHandler(parts.authenticator, sessions, parts.root_path)
 

@@ -16,6 +16,7 @@ from penstock_common.metrics import WorkerMetrics
 from penstock_common.news import publish
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
+from penstock_common.watchdog import Watchdog, watchdog_of
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.interface import RunRef
 from penstock_storage.names import reconcile
@@ -35,7 +36,7 @@ from penstock_workers.worker import Worker
 __all__ = ["main", "run"]
 
 
-async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
+async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> None:
     """Work with these settings until `stop` is set."""
     keys, metrics = Keys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
@@ -77,8 +78,12 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         )  # fmt: skip
         spare_collector()
         async with metrics_server(
-            metrics, socket=settings.metrics_socket, listen=settings.metrics_listen
+            metrics,
+            watchdog=watchdog,
+            socket=settings.metrics_socket,
+            listen=settings.metrics_listen,
         ):
+            watchdog.ready()
             await worker.run(stop)
     finally:
         await redis.aclose()
@@ -86,8 +91,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await catalog.close()
 
 
-async def _main(settings: WorkerSettings) -> None:
-    await run(settings, stop_on_signals(asyncio.get_running_loop()))
+async def _main(settings: WorkerSettings, watchdog: Watchdog) -> None:
+    await run(settings, stop_on_signals(asyncio.get_running_loop()), watchdog)
 
 
 def main() -> None:
@@ -95,7 +100,8 @@ def main() -> None:
     die_with_parent()
     settings = load(WorkerSettings, environ=os.environ)
     logs.setup("worker", settings.log_level)
-    uvloop.run(_main(settings))
+    watchdog = watchdog_of(settings.patience_s)
+    uvloop.run(watchdog.run(_main(settings, watchdog)))
 
 
 if __name__ == "__main__":

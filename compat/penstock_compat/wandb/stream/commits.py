@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from penstock_ingest.marks import Marks, WriterName
 
 __all__ = ["Commits"]
 
+_LOG = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.02
 
 
@@ -47,6 +49,7 @@ class Commits:
         self._waiting.append(waiting)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="wandb-commits")
+            self._looking.add_done_callback(self._looked)
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiting.done
@@ -58,6 +61,15 @@ class Commits:
             ) from None
         finally:
             self._waiting.remove(waiting)
+
+    def _looked(self, looking: asyncio.Task[None]) -> None:
+        """An error that nobody expected is answered to everyone who waits: no one waits in vain."""
+        error = None if looking.cancelled() else looking.exception()
+        if error is not None:
+            _LOG.error("commits_not_seen", exc_info=error)
+            for each in self._waiting:
+                if not each.done.done():
+                    each.done.set_exception(error)
 
     async def _look(self) -> None:
         while self._waiting:

@@ -1,0 +1,82 @@
+"""How much room the disks have on which an installation keeps its data: said before one is full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from penstock_common.problems import Problem
+
+__all__ = ["disk_problems", "look_at"]
+
+_LOW_SHARE, _FULL_SHARE = 0.1, 0.01
+_FULL_OF_LOW = 16
+
+
+class Room(Protocol):
+    """What `os.statvfs` says."""
+
+    @property
+    def f_frsize(self) -> int: ...
+    @property
+    def f_blocks(self) -> int: ...
+    @property
+    def f_bavail(self) -> int: ...
+    @property
+    def f_files(self) -> int: ...
+    @property
+    def f_favail(self) -> int: ...
+
+
+def look_at(folder: Path) -> tuple[int, Room]:
+    """Which disk this folder is on, and the room there."""
+    return folder.stat().st_dev, os.statvfs(folder)
+
+
+def disk_problems(
+    folders: Mapping[str, Path],
+    *,
+    low_bytes: int,
+    look: Callable[[Path], tuple[int, Room]] = look_at,
+) -> list[Problem]:
+    """One problem per disk that has less than `low_bytes` left, or, if it is a small one, less than a
+    tenth of it; a disk that holds several of these folders is said once."""
+    found: dict[int, Problem] = {}
+    unseen: list[Problem] = []
+    for what, folder in folders.items():
+        try:
+            disk, room = look(folder)
+        except OSError as error:
+            text = f"The folder {folder} ({what}) cannot be looked at: {error.strerror}."
+            unseen.append(Problem("disk_full", text, str(folder)))
+            continue
+        problem = _problem(what, folder, room, low_bytes)
+        if problem is not None:
+            found.setdefault(disk, problem)
+    return [*found.values(), *unseen]
+
+
+def _problem(what: str, folder: Path, room: Room, low_bytes: int) -> Problem | None:
+    size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
+    low = min(low_bytes, size * _LOW_SHARE)
+    full = min(low_bytes / _FULL_OF_LOW, size * _FULL_SHARE)
+    where = f"The disk of {folder} ({what})"
+    if free <= full:
+        return Problem("disk_full", f"{where} is full: {_amount(free)} left.", str(folder))
+    if room.f_files and not room.f_favail:
+        text = f"{where} can hold no further file: its inodes are used up."
+        return Problem("disk_full", text, str(folder))
+    if free <= low:
+        text = f"{where} is nearly full: {_amount(free)} left."
+        return Problem("disk_low", text, str(folder))
+    return None
+
+
+def _amount(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
