@@ -29,6 +29,7 @@ from penstock_workers.poison import DeadLetters
 from penstock_workers.presence import Presence
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
+from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
 from penstock_workers.sweeper import Sweeper
 from penstock_workers.worker import Worker
@@ -72,9 +73,10 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
             catalog, points, mover, announce, leases.epochs, metrics,
             until_s=settings.sweep_until_s,
         )  # fmt: skip
+        sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
             settings, queue, leases, resolver, committer, compactor, dead, presence, clock, gauges,
-            sweeper, metrics,
+            sweeper, sign, metrics,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(

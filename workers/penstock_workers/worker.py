@@ -29,6 +29,7 @@ from penstock_workers.prepare import Prepared, Unusable, prepare
 from penstock_workers.presence import Presence
 from penstock_workers.queue import Entry, Queue
 from penstock_workers.resolver import Resolver
+from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
 from penstock_workers.sweeper import Sweeper
 
@@ -38,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 _COMPACT_EVERY_S = 1.0
 _GAUGES_EVERY_S = 5.0
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_STEP_S = 900.0
+"""What a commit, a pass over tiers, or reading what is known of many runs may take."""
 _REST, _LONGEST_GATHER = 2.0, 3.0
 """Without a backlog, commits start so many times their own length apart, but at most so many times the
 least interval."""
@@ -59,6 +62,7 @@ class Worker:
         clock: StoreClock,
         gauges: Gauges,
         sweeper: Sweeper,
+        sign: Sign,
         metrics: WorkerMetrics,
     ) -> None:
         self._settings = settings
@@ -72,6 +76,7 @@ class Worker:
         self._clock = clock
         self._gauges = gauges
         self._sweeper = sweeper
+        self._sign = sign
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._in_hand = asyncio.Lock()
@@ -90,6 +95,7 @@ class Worker:
             "watch": self._watch(),
             "gauges": self._gauges.watch(),
             "sweeper": self._sweeper.watch(),
+            "sign": self._sign.keep(),
         }
         await run_guarded(self._work(stop), background)
         await self._leave()
@@ -106,6 +112,7 @@ class Worker:
 
     async def _turn(self, stop: asyncio.Event) -> None:
         self._metrics.last_loop.set_to_current_time()
+        self._sign.turned()
         await self._tend()
         await self._pace(stop)
         epochs, store = dict(self._leases.epochs), self._clock.store
@@ -118,6 +125,7 @@ class Worker:
         self._is_behind = self._is_full(entries)
         if not entries:
             await self._finish_commit()
+            self._sign.progressed(shards)
             self._failures = 0
             if shards and shards[0] in self._caution:
                 self._trust(shards[0])  # nothing is left in it that could fail
@@ -148,6 +156,7 @@ class Worker:
         if gained or lost or is_void or self._resolver.is_stale:
             await self._finish_commit()
             await self._forget()
+            self._sign.turned(_LONGEST_STEP_S)
             await self._resolver.resume(self._leases.epochs)
             self._resolver.is_stale = False
         self._metrics.shards.set(len(self._leases.epochs))
@@ -190,6 +199,7 @@ class Worker:
         started = time.perf_counter()
         try:
             timeout_s = self._settings.batch_timeout_s
+            self._sign.turned(2 * timeout_s)
             prepared = await prepare(entries, epochs, self._resolver, timeout_s=timeout_s)
         except Broken as error:
             await self._finish_commit()
@@ -223,6 +233,7 @@ class Worker:
         self, entries: list[Entry], epochs: dict[int, int], error: BaseException
     ) -> None:
         self._metrics.errors.labels("batch").inc()
+        self._sign.progressed()
         shard = entries[0].shard
         if len(entries) > 1:
             _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
@@ -263,6 +274,7 @@ class Worker:
         async with self._in_hand:
             lost = await self._committer.commit(prepared)
         self._failures = 0
+        self._sign.progressed(prepared.settled)
         self._dead_letters.passed(prepared.entries)
         for shard in [shard for shard in prepared.settled if shard in self._caution]:
             self._caution.passed(shard)
@@ -279,6 +291,7 @@ class Worker:
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
         if commit is not None:
+            self._sign.turned(_LONGEST_STEP_S)
             await commit
 
     async def _recover(self, error: Exception, stop: asyncio.Event) -> None:
@@ -286,6 +299,7 @@ class Worker:
         kind = "queue" if isinstance(error, RedisError) else "store"
         self._metrics.errors.labels(kind).inc()
         self._failures += 1
+        self._sign.waits(type(error).__name__)
         pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
         _LOG.warning(
             "retrying error=%s detail=%s pause_s=%.1f", type(error).__name__, error, pause_s
@@ -304,6 +318,7 @@ class Worker:
         is learnt next must not be older than they are. Stale until `resume` has found the unfinished
         tiers again: a series that gets no new point would otherwise stay dirty for ever.
         """
+        self._sign.turned(_LONGEST_STEP_S)
         async with self._compacting:
             self._resolver.forget()
         self._resolver.is_stale = True

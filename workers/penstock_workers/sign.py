@@ -1,0 +1,71 @@
+"""What this worker says of its work, so that others see when it does none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from penstock_common.keys import Keys
+from penstock_common.watchdog import Watchdog
+from penstock_common.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
+
+__all__ = ["Sign"]
+
+_LOG = logging.getLogger(__name__)
+_TURN, _PROGRESS = 8, 20
+"""Times the patience: a turn may hold a commit of several statements, each of which may take a minute
+before it counts as failed; and many turns may go by before the first of many entries is stored."""
+
+
+class Sign:
+    """Told by the loop when it turns, commits or waits; kept in Redis, and by the watchdog."""
+
+    def __init__(
+        self, redis: Redis, keys: Keys, worker: str, owned: Mapping[int, int], watchdog: Watchdog
+    ) -> None:
+        self._redis = redis
+        self._key = keys.worker(worker)
+        self._owned = owned
+        self._loop = watchdog.part("main loop", _TURN * watchdog.patience_s)
+        self._progress = watchdog.part("commits", _PROGRESS * watchdog.patience_s)
+        self._turned = time.monotonic()
+        self._committed: dict[int, float] = {}
+        self._retrying = ""
+
+    def turned(self, allow_s: float = 0.0) -> None:
+        """The loop goes on; its next step may take `allow_s`."""
+        self._loop.beat(allow_s)
+        self._turned = time.monotonic()
+
+    def progressed(self, shards: Iterable[int] = ()) -> None:
+        """Something of these shards was committed, or there is nothing to commit."""
+        self._progress.beat()
+        self._retrying = ""
+        for shard in shards:
+            self._committed[shard] = time.monotonic()
+
+    def waits(self, reason: str) -> None:
+        """Something that the worker needs fails: it tries again, which is all that it can do."""
+        self.turned()
+        self._progress.beat()
+        self._retrying = reason
+
+    async def keep(self) -> None:
+        """Say it until cancelled."""
+        while True:
+            try:
+                await self._redis.set(self._key, self._now().dump(), ex=SIGN_TTL_S)
+            except (RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("sign_not_given error=%s", type(error).__name__)
+            await asyncio.sleep(SIGN_EVERY_S)
+
+    def _now(self) -> WorkerSign:
+        now, owned = time.monotonic(), list(self._owned)
+        self._committed = {shard: self._committed.get(shard, now) for shard in owned}
+        idle = {shard: now - since for shard, since in self._committed.items()}
+        return WorkerSign(self._retrying, now - self._turned, idle)
