@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from penstock.errors import Rejected
+from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
 
 __all__ = ["GatewaySettings", "ServerSettings", "WorkerSettings", "load", "option"]
 
@@ -45,6 +46,24 @@ class ServerSettings:
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_socket: str = option("", "unix socket on which this process serves its metrics")
     metrics_listen: str = option("", "host:port on which this process serves its metrics")
+    runs_per_entity: int = option(DEFAULT_BOUNDS.runs_per_entity, "runs that an entity may have")
+    runs_per_project: int = option(DEFAULT_BOUNDS.runs_per_project, "runs that a project may have")
+    writers_per_entity: int = option(
+        DEFAULT_BOUNDS.writers_per_entity, "writers that an entity's runs may have together"
+    )
+    writers_per_run: int = option(
+        DEFAULT_BOUNDS.writers_per_run,
+        "writers (processes that log) that a run may have; at most 65,536",
+    )
+    keys_per_project: int = option(
+        DEFAULT_BOUNDS.keys_per_project, "metric names that a project's runs may have together"
+    )
+    keys_per_run: int = option(DEFAULT_BOUNDS.keys_per_run, "metric names that a run may have")
+
+    @property
+    def bounds(self) -> Bounds:
+        """The most that entities, projects and runs may have."""
+        return Bounds(**{each.name: getattr(self, each.name) for each in fields(Bounds)})
 
 
 @dataclass(frozen=True, kw_only=True)

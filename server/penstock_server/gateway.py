@@ -82,7 +82,7 @@ async def build(
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
-    catalog = open_catalog(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url, settings.bounds)
     status = ServerStatus(
         redis,
         keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.clickhouse import ClickHouse
 
@@ -13,6 +14,6 @@ def open_points(url: str, token: str = "") -> ClickHouse:
     return ClickHouse(url, token=token)
 
 
-def open_catalog(url: str) -> SqlCatalog:
+def open_catalog(url: str, bounds: Bounds = DEFAULT_BOUNDS) -> SqlCatalog:
     """The catalog at this SQLAlchemy URL."""
-    return SqlCatalog(url)
+    return SqlCatalog(url, bounds=bounds)

@@ -3,7 +3,7 @@ built; everything else depends on these protocols."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from penstock.wire import SYSTEM_RANK
 from penstock_common.auth import ApiKey
+from penstock_common.bounds import Owner
 
 __all__ = [
     "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "Move", "PointStore", "ProjectRow",
@@ -224,18 +225,31 @@ class Catalog(Protocol):
         cannot use. Several processes may do so at once."""
 
     async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
-        """The rows of these runs, created (state running, name = id) where missing."""
+        """The rows of these runs, created (state running, name = id) where missing. Those for which
+        there is no room (see `Bounds`) are not in the answer."""
 
     async def ensure_project(self, entity: str, project: str) -> int:
         """The number of this project, created where missing."""
 
-    async def ensure_keys(self, project: int, names: Sequence[str]) -> dict[str, int]:
-        """The 32-bit number of each key name in the project, handed out where missing."""
+    async def ensure_keys(
+        self, project: int, names: Sequence[str], *, bounded: bool = True
+    ) -> dict[str, int]:
+        """The 32-bit number of each key name in the project, handed out where missing. If `bounded`,
+        those for which there is no room are not in the answer."""
 
     async def ensure_lanes(
         self, writers: Sequence[tuple[int, str, int, int]]
     ) -> dict[tuple[int, str], int]:
-        """(run, writer, rank, started) -> lane by (run, writer), handed out where missing."""
+        """(run, writer, rank, started) -> lane by (run, writer), handed out where missing. Those for
+        which there is no room are not in the answer."""
+
+    async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
+        """Those of these that have as many as they may have."""
+
+    async def known_writers(
+        self, writers: Collection[tuple[int, str]]
+    ) -> dict[tuple[int, str], int]:
+        """The lanes of those of these writers (run, writer) that have one."""
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""

@@ -16,9 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from support.catalogs import NewUrl, opened
 from support.postgres import Postgres, why_no_postgres
 
-from penstock.errors import Broken, Rejected, Transient
+from penstock.errors import Broken, Transient
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.catalog.tables import MAX_LANE
 from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
 
 REF = RunRef("ana", "mnist", "r1")
@@ -76,16 +75,6 @@ async def test_the_lanes_of_each_run_count_from_zero(catalog: Catalog) -> None:
         (one, 1, 4, 1),
         (two, 0, 3, 0),
     ]
-
-
-async def test_a_run_cannot_have_more_writers_than_lanes(catalog: Catalog) -> None:
-    run = await new_run(catalog)
-    await catalog.ensure_lanes([(run, f"w{n}", 0, n) for n in range(MAX_LANE + 1)])
-    with pytest.raises(Rejected, match="65536 writers"):
-        await catalog.ensure_lanes([(run, "one more", 0, 0)])
-    assert await catalog.ensure_lanes([(run, f"w{MAX_LANE}", 0, 0)]) == {
-        (run, f"w{MAX_LANE}"): MAX_LANE
-    }
 
 
 async def test_changes_merge_and_the_newest_wins(catalog: Catalog) -> None:

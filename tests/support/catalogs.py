@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from penstock_common.bounds import Bounds
 from penstock_storage.catalog import SqlCatalog
 
 __all__ = ["NewUrl", "opened"]
@@ -14,9 +15,9 @@ NewUrl = Callable[[], Awaitable[str]]
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[SqlCatalog]:
-    """A catalog that is set up, and whose clock stands still."""
-    catalog = SqlCatalog(url, clock=lambda: 1_000)
+async def opened(url: str, **bounds: int) -> AsyncIterator[SqlCatalog]:
+    """A catalog that is set up, and whose clock stands still; with these bounds, if any."""
+    catalog = SqlCatalog(url, clock=lambda: 1_000, bounds=Bounds(**bounds))
     try:
         await catalog.setup()
         yield catalog

@@ -42,7 +42,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
     keys, metrics = Keys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
-    catalog = open_catalog(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url, settings.bounds)
     try:
         await patiently(points.setup, stop)
         await patiently(catalog.setup, stop)

@@ -70,7 +70,7 @@ class Mover:
             )
             numbers |= set(map(int, found["key"]))
         names = await self._catalog.key_names(sorted(numbers))
-        there = await self._catalog.ensure_keys(project, sorted(names.values()))
+        there = await self._catalog.ensure_keys(project, sorted(names.values()), bounded=False)
         await record(self._points, [("key", number, project, key) for key, number in there.items()])
         return sorted((number, there[name]) for number, name in names.items())
 

@@ -1,20 +1,23 @@
 """Handing out numbers: to projects, runs and keys from the database's sequences, to the lanes of a
 run from 0 upwards. All of it inside the caller's write transaction, which also settles who is first
-when several processes ask for the same name.
+when several processes ask for the same name. What would go beyond a bound is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock.errors import Broken, Rejected, Transient
+from penstock.errors import Broken, Transient
+from penstock_common.bounds import Owner
+from penstock_common.keys import run_path
+from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks, find_lanes, find_projects
 from penstock_storage.catalog.tables import (
-    MAX_LANE,
     MAX_NUMBER,
     entities,
     keys,
@@ -27,14 +30,27 @@ from penstock_storage.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
 
+T = TypeVar("T")
+
 
 async def add_runs(
-    database: Database, connection: AsyncConnection, refs: Sequence[RunRef], now: int
+    database: Database,
+    connection: AsyncConnection,
+    census: Census,
+    refs: Sequence[RunRef],
+    now: int,
 ) -> None:
-    """Create these runs, and their projects and entities, where missing."""
+    """Create these runs, and their projects and entities, where missing and there is room."""
+    refs = await _with_room(connection, census, refs, lambda ref: Owner("runs", ref.entity))
     owners = sorted({(ref.entity, ref.project) for ref in refs})
+    if not owners:
+        return
     await add_projects(database, connection, owners, now)
     numbers = await find_projects(connection, owners)
+    await _lock_projects(connection, sorted(numbers.values()))
+    refs = await _with_room(
+        connection, census, refs, lambda ref: Owner("runs", f"{ref.entity}/{ref.project}")
+    )
     rows = [
         {
             "project": numbers[ref.entity, ref.project],
@@ -46,9 +62,14 @@ async def add_runs(
         }
         for ref in refs
     ]
+    if not rows:
+        return
     await connection.execute(database.insert_missing(runs), rows)
     await stamp_new_runs(connection, numbers.values(), now)
     await _check_numbers(connection, runs)
+    for ref in refs:
+        census.add(Owner("runs", ref.entity), 1)
+        census.add(Owner("runs", f"{ref.entity}/{ref.project}"), 1)
 
 
 async def add_projects(
@@ -79,42 +100,82 @@ async def add_entities(
 
 
 async def add_keys(
-    database: Database, connection: AsyncConnection, project: int, names: Sequence[str]
+    database: Database,
+    connection: AsyncConnection,
+    census: Census | None,
+    project: int,
+    names: Sequence[str],
 ) -> None:
-    """Create these keys of a project where missing."""
+    """Create these keys of a project where missing; as many as there is room for, by `census`."""
+    (path,) = (await _lock_projects(connection, [project])).values()
+    owner = Owner("keys", path)
+    if census is not None:
+        names = names[: await census.room(connection, owner)]
+    if not names:
+        return
     await connection.execute(
         database.insert_missing(keys), [{"project": project, "name": name} for name in names]
     )
     await _check_numbers(connection, keys)
+    if census is not None:
+        census.add(owner, len(names))
 
 
 async def add_lanes(
-    connection: AsyncConnection, wanted: Mapping[tuple[int, str], tuple[int, int]]
+    connection: AsyncConnection,
+    census: Census,
+    wanted: Mapping[tuple[int, str], tuple[int, int]],
 ) -> dict[tuple[int, str], int]:
-    """The lanes of (run, writer) -> (rank, started), handed out where missing.
+    """The lanes of (run, writer) -> (rank, started), handed out where missing and there is room.
 
-    Raises `Rejected` if a run has more writers than a lane can number, `Transient` if one was deleted
-    since its number was looked up.
+    Raises `Transient` if a run was deleted since its number was looked up.
     """
     numbers = sorted({run for run, _ in wanted})
-    await _lock_runs(connection, numbers)
+    paths = await _lock_runs(connection, numbers)
     if await deleted_among(connection, numbers):
         raise Transient("a run was deleted meanwhile", code="run_deleted")
     given = await find_lanes(connection, wanted)
+    missing = [name for name in wanted if name not in given]
+    missing = await _with_room(connection, census, missing, lambda name: _of_entity(paths[name[0]]))
+    missing = await _with_room(
+        connection, census, missing, lambda name: Owner("writers", paths[name[0]])
+    )
     following = await _first_free_lanes(connection, numbers)
     rows = []
-    for (run, writer), (rank, started) in wanted.items():
-        if (run, writer) in given:
-            continue
+    for run, writer in missing:
+        rank, started = wanted[run, writer]
         lane = following.get(run, 0)
-        if lane > MAX_LANE:
-            raise Rejected(f"run {run} has {lane} writers already", code="too_many_writers")
         following[run] = lane + 1
         given[run, writer] = lane
         rows.append({"run": run, "lane": lane, "writer": writer, "rank": rank, "started": started})
+        census.add(_of_entity(paths[run]), 1)
+        census.add(Owner("writers", paths[run]), 1)
     if rows:
         await connection.execute(lanes.insert(), rows)
     return given
+
+
+def _of_entity(path: str) -> Owner:
+    return Owner("writers", path.split("/", 1)[0])
+
+
+async def _with_room(
+    connection: AsyncConnection,
+    census: Census,
+    wanted: Sequence[T],
+    owner_of: Callable[[T], Owner],
+) -> list[T]:
+    """The first of these, as many as each owner has room for."""
+    room: dict[Owner, int] = {}
+    taken: list[T] = []
+    for each in wanted:
+        owner = owner_of(each)
+        if owner not in room:
+            room[owner] = await census.room(connection, owner)
+        if room[owner] > 0:
+            room[owner] -= 1
+            taken.append(each)
+    return taken
 
 
 async def _first_free_lanes(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, int]:
@@ -129,11 +190,34 @@ async def _first_free_lanes(connection: AsyncConnection, numbers: Sequence[int])
     return free
 
 
-async def _lock_runs(connection: AsyncConnection, numbers: Sequence[int]) -> None:
-    """Let nobody else hand out lanes of these runs until the transaction ends."""
+async def _lock_runs(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
+    """Let nobody else hand out lanes of these runs until the transaction ends; returns their paths."""
+    paths: dict[int, str] = {}
     for chunk in chunks(numbers):
-        query = select(runs.c.number).where(runs.c.number.in_(chunk)).order_by(runs.c.number)
-        await connection.execute(query.with_for_update())
+        query = (
+            select(runs.c.number, runs.c.run, projects.c.project, projects.c.entity)
+            .join(projects, runs.c.project == projects.c.number)
+            .where(runs.c.number.in_(chunk))
+            .order_by(runs.c.number)
+        )
+        found = await connection.execute(query.with_for_update(of=runs))
+        paths |= {row.number: run_path(row.entity, row.project, row.run) for row in found}
+    return paths
+
+
+async def _lock_projects(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
+    """Let nobody else hand out runs or keys of these projects until the transaction ends; returns
+    their paths."""
+    paths: dict[int, str] = {}
+    for chunk in chunks(numbers):
+        query = (
+            select(projects.c.number, projects.c.entity, projects.c.project)
+            .where(projects.c.number.in_(chunk))
+            .order_by(projects.c.number)
+        )
+        found = await connection.execute(query.with_for_update(key_share=True))
+        paths |= {row.number: f"{row.entity}/{row.project}" for row in found}
+    return paths
 
 
 async def _check_numbers(connection: AsyncConnection, table: Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Text, select, type_coerce
+from sqlalchemy import Text, select, tuple_, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -147,13 +147,10 @@ async def find_keys(
 async def find_lanes(
     connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
 ) -> dict[tuple[int, str], int]:
-    names_ = set(wanted)
     found: dict[tuple[int, str], int] = {}
-    for chunk in chunks(sorted({run for run, _ in names_})):
-        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).where(lanes.c.run.in_(chunk))
-        found |= {
-            (run, writer): lane
-            for run, writer, lane in await connection.execute(query)
-            if (run, writer) in names_
-        }
+    for chunk in chunks(sorted(set(wanted))):
+        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).where(
+            tuple_(lanes.c.run, lanes.c.writer).in_(chunk)
+        )
+        found |= {(run, writer): lane for run, writer, lane in await connection.execute(query)}
     return found

@@ -7,13 +7,15 @@ exists takes no lock; only what is missing is written, in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
 
+from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner
 from penstock_storage.catalog import clock, moves, restore, silence, tables, tombstones, updates
+from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
 from penstock_storage.catalog.lookups import (
@@ -48,9 +50,14 @@ class SqlCatalog:
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], int] = lambda: time.time_ns() // 1000
+        self,
+        url: str,
+        *,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._database = Database(url)
+        self._census = Census(bounds)
         self._clock = clock
 
     @property
@@ -79,7 +86,7 @@ class SqlCatalog:
         missing = sorted(wanted - found.keys(), key=lambda r: (r.entity, r.project, r.run))
         if missing:
             async with self._database.writing() as connection:
-                await add_runs(self._database, connection, missing, self._clock())
+                await add_runs(self._database, connection, self._census, missing, self._clock())
                 found |= await find_runs(connection, missing)
         return found
 
@@ -89,14 +96,17 @@ class SqlCatalog:
             await add_projects(self._database, connection, [owner], self._clock())
             return (await find_projects(connection, [owner]))[owner]
 
-    async def ensure_keys(self, project: int, names: Sequence[str]) -> dict[str, int]:
+    async def ensure_keys(
+        self, project: int, names: Sequence[str], *, bounded: bool = True
+    ) -> dict[str, int]:
         wanted = set(names)
         async with self._database.reading() as connection:
             found = await find_keys(connection, project, wanted)
         missing = sorted(wanted - found.keys())
         if missing:
             async with self._database.writing() as connection:
-                await add_keys(self._database, connection, project, missing)
+                census = self._census if bounded else None
+                await add_keys(self._database, connection, census, project, missing)
                 found |= await find_keys(connection, project, missing)
         return found
 
@@ -109,8 +119,18 @@ class SqlCatalog:
         missing = {name: wanted[name] for name in wanted if name not in found}
         if missing:
             async with self._database.writing() as connection:
-                found |= await add_lanes(connection, missing)
+                found |= await add_lanes(connection, self._census, missing)
         return found
+
+    async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
+        async with self._database.reading() as connection:
+            return {owner for owner in owners if await self._census.room(connection, owner) == 0}
+
+    async def known_writers(
+        self, writers: Collection[tuple[int, str]]
+    ) -> dict[tuple[int, str], int]:
+        async with self._database.reading() as connection:
+            return await find_lanes(connection, writers)
 
     # -- changes
 
@@ -247,10 +267,12 @@ class SqlCatalog:
     # -- deleting and moving
 
     async def delete_runs(self, runs: Sequence[int], now: int) -> list[Tombstone]:
+        self._census.forget()
         async with self._database.writing() as connection:
             return await tombstones.delete_runs(connection, runs, now)
 
     async def delete_project(self, project: int, now: int) -> list[Tombstone]:
+        self._census.forget()
         async with self._database.writing() as connection:
             return await tombstones.delete_project(connection, project, now)
 

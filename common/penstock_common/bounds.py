@@ -1,0 +1,66 @@
+"""How many runs, writers and keys there may be: what one tenant makes takes memory in processes that
+all share. Honest sweeps stay far below.
+
+`penstock.wire.Limits` is about one request, this is about what all requests together leave behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from penstock.errors import Rejected
+
+__all__ = ["DEFAULT_BOUNDS", "MAX_LANES", "Bounds", "Owner", "refusal"]
+
+MAX_LANES = 2**16
+"""Writers of a run that the point store can tell apart."""
+
+_LEVELS = ("entity", "project", "run")
+_HINTS = {
+    "runs": "Delete runs, or raise the server's PENSTOCK_RUNS_PER_{level}.",
+    "writers": "Log from fewer processes, or to another run; see PENSTOCK_WRITERS_PER_{level}.",
+}
+
+
+class Owner(NamedTuple):
+    """The runs, writers or keys of one entity, project or run: what a bound is put on."""
+
+    what: str
+    """runs | writers | keys"""
+    path: str
+    """`entity`, `entity/project` or `entity/project/run`"""
+
+    @property
+    def level(self) -> str:
+        return _LEVELS[self.path.count("/")]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that there may be of each."""
+
+    runs_per_entity: int = 5_000_000
+    runs_per_project: int = 1_000_000
+    writers_per_entity: int = 10_000_000
+    writers_per_run: int = 16_384
+    keys_per_project: int = 1_000_000
+    keys_per_run: int = 100_000
+
+    def of(self, owner: Owner) -> int:
+        """The most that this owner may have."""
+        most: int = getattr(self, f"{owner.what}_per_{owner.level}")
+        return min(most, MAX_LANES) if owner.level == "run" and owner.what == "writers" else most
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+def refusal(owner: Owner) -> Rejected:
+    """The final answer (422) to whoever would need one more run or writer of this owner."""
+    return Rejected(
+        f"{owner.level} {owner.path} has as many {owner.what} as it may have",
+        code=f"too_many_{owner.what}",
+        status=422,
+        hint=_HINTS[owner.what].format(level=owner.level.upper()),
+    )

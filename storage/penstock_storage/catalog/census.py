@@ -1,0 +1,78 @@
+"""How many runs, writers and keys there are, and so for how many there is room.
+
+Counted, not kept: no row can get out of step with a count, whichever version of Penstock wrote it.
+Where counting takes long, because there are very many, a count is used again for a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_common.bounds import Bounds, Owner
+from penstock_storage.catalog.tables import keys, lanes, projects, runs
+
+__all__ = ["Census"]
+
+_SLOW_S = 0.01
+_SHARE = 100
+"""Of this part of the time at most is counting."""
+_MOST_COUNTS = 10_000
+
+_OF_PROJECTS = runs.join(projects, runs.c.project == projects.c.number)
+_TABLES = {
+    "runs": _OF_PROJECTS,
+    "writers": lanes.join(_OF_PROJECTS, lanes.c.run == runs.c.number),
+    "keys": keys.join(projects, keys.c.project == projects.c.number),
+}
+_PATH = (projects.c.entity, projects.c.project, runs.c.run)
+
+
+@dataclass(slots=True)
+class _Count:
+    number: int
+    until: float
+
+
+class Census:
+    """Counts inside the caller's transaction. What other processes add while a count is used again
+    is not in it: a bound on very many may be overstepped by that."""
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._counts: dict[Owner, _Count] = {}
+
+    async def room(self, connection: AsyncConnection, owner: Owner) -> int:
+        """How many more this owner may have; 0 at its bound or above."""
+        known = self._counts.get(owner)
+        if known is None or self._clock() >= known.until:
+            known = await self._count(connection, owner)
+        return max(0, self._bounds.of(owner) - known.number)
+
+    def add(self, owner: Owner, number: int) -> None:
+        """So many were added to what was counted."""
+        if known := self._counts.get(owner):
+            known.number += number
+
+    def forget(self) -> None:
+        """Something was deleted, or a transaction undone."""
+        self._counts.clear()
+
+    async def _count(self, connection: AsyncConnection, owner: Owner) -> _Count:
+        started = self._clock()
+        path = owner.path.split("/")
+        query = select(func.count()).select_from(_TABLES[owner.what])
+        query = query.where(*(column == name for column, name in zip(_PATH, path, strict=False)))
+        number = await connection.scalar(query) or 0
+        now = self._clock()
+        count = _Count(number, now + _SHARE * (now - started))
+        if now - started >= _SLOW_S:
+            if len(self._counts) >= _MOST_COUNTS:
+                self._counts.clear()
+            self._counts[owner] = count
+        return count
