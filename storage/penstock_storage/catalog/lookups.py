@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Text, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, Text, and_, column, select, type_coerce, values
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -149,8 +149,11 @@ async def find_lanes(
 ) -> dict[tuple[int, str], int]:
     found: dict[tuple[int, str], int] = {}
     for chunk in chunks(sorted(set(wanted))):
-        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).where(
-            tuple_(lanes.c.run, lanes.c.writer).in_(chunk)
+        # Joined: for a row in a list of rows, SQLite would not use the index.
+        asked = values(column("run", BigInteger), column("writer", Text), name="asked")
+        names = asked.data(list(chunk)).cte("asked")
+        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).join_from(
+            names, lanes, and_(lanes.c.run == names.c.run, lanes.c.writer == names.c.writer)
         )
         found |= {(run, writer): lane for run, writer, lane in await connection.execute(query)}
     return found
