@@ -146,7 +146,7 @@ def _content(raw: bytes) -> list[str]:
     from penstock.wire import decode_batch
 
     try:
-        batch = decode_batch(raw)
+        batch = decode_batch(raw, strict=False)
     except Rejected as error:
         return [f"content   cannot be read: {error}"]
     lines = [f"points    {batch.points}"]

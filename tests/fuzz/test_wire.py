@@ -3,6 +3,7 @@ undoes encoding; every batch that version 1 ever wrote is read for ever."""
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 import tracemalloc
@@ -89,6 +90,9 @@ json_values = st.recursive(
 )
 
 
+json_texts = st.text().map(json.dumps) | st.lists(st.integers()).map(json.dumps)
+
+
 @st.composite
 def frames(draw: st.DrawFn) -> Frame:
     named = draw(st.lists(keys, min_size=1, max_size=4, unique=True))
@@ -111,7 +115,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         st.fixed_dictionaries(
             {
                 "t": st.just("value"), "key": keys, "step": step, "time": whole,
-                "kind": st.text(), "json": st.text(),
+                "kind": st.text(), "json": json_texts,
             }
         ),
         st.fixed_dictionaries(

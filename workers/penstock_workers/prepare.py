@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from penstock.failpoints import fail
-from penstock.wire import Batch, Limits, batch_digest, decode_batch, decompress
+from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.keys import split_writer_key
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import RunChange, RunRef
@@ -134,7 +134,7 @@ def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
         entity, project, run, writer = split_writer_key(entry.writer)
         data = decompress(entry.raw, _LIMITS)
         digest = int(batch_digest(data)[:16], 16)
-        batch = decode_batch(data, _LIMITS)
+        batch = decode_stored(data, _LIMITS)
         deliveries.append(_Delivery(entry, (RunRef(entity, project, run), writer), batch, digest))
     return deliveries
 

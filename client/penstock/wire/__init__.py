@@ -18,7 +18,6 @@ memory is taken in proportion to what the sender claims.
 """
 
 from penstock.wire.batch import (
-    RECORD_TYPES,
     VERSION,
     Batch,
     DecodedSize,
@@ -27,30 +26,39 @@ from penstock.wire.batch import (
     decode_batches,
     encode_batch,
 )
+from penstock.wire.fitting import RULES, Fitter, Room, decode_stored, fit_all, fit_key
 from penstock.wire.framing import batch_digest, claimed_bytes, decompress, join_batches, split_body
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
+from penstock.wire.records import RECORD_TYPES, problem_of
 
 __all__ = [
     "CONTENT_TYPE",
     "DEFAULT_LIMITS",
     "MAX_STEP",
     "RECORD_TYPES",
+    "RULES",
     "SYSTEM_RANK",
     "VERSION",
     "Batch",
     "DecodedSize",
+    "Fitter",
     "Frame",
     "Limits",
+    "Room",
     "batch_digest",
     "check_key",
     "check_name",
     "claimed_bytes",
     "decode_batch",
     "decode_batches",
+    "decode_stored",
     "decompress",
     "encode_batch",
+    "fit_all",
+    "fit_key",
     "join_batches",
+    "problem_of",
     "split_body",
     "too_large",
 ]

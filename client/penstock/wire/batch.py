@@ -12,10 +12,10 @@ import zstandard
 from penstock.errors import Rejected
 from penstock.wire.framing import decompress
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, bad, show, too_large
-from penstock.wire.names import check_key, check_keys, check_name
+from penstock.wire.names import check_keys, check_name
+from penstock.wire.records import is_plain, problem_of
 
 __all__ = [
-    "RECORD_TYPES",
     "VERSION",
     "Batch",
     "DecodedSize",
@@ -27,20 +27,6 @@ __all__ = [
 
 VERSION = 1
 SUPPORTED_VERSIONS = (1,)
-
-RECORD_TYPES = frozenset(
-    {"run", "config", "summary", "state", "value", "console", "define_metric", "alert"}
-)
-"""What a record can be:
-
-`run` {name?, default_name?, group?, job_type?, tags?, notes?, host?, program?, python?} describes the run;
-`config` / `summary` {update: {key: JSON value}, whole?: true} set top-level keys, later (seq, index)
-wins; with `whole` the keys that it does not have go;
-`state` {state: running | finished | failed | crashed, exit_code?};
-`value` {key, step, time, kind, json} is a logged value that is not a number (kind: string, bool,
-null, list, dict, histogram, image …; json: its JSON text);
-`console` {stream, line, text, time}; `define_metric` {metric, …}; `alert` {time, title, text, …}.
-"""
 
 
 class Frame(NamedTuple):
@@ -130,8 +116,8 @@ def _frame_fields(frame: Frame) -> dict[str, Any]:
     return fields
 
 
-def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
-    """The checked batch in `raw`, compressed or not.
+def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = True) -> Batch:
+    """The checked batch in `raw`, compressed or not; its records are only checked if `strict`.
 
     Raises `Rejected` with a message that names the field. Columns stay bytes: read them with
     `np.frombuffer(frame.values, "<f8").reshape(len(frame.keys), frame.rows)`.
@@ -158,7 +144,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
         acked=_integer(fields, "acked", 0, 2**32 - 1, 0),
         sent_at=_integer(fields, "sent_at", 0, 2**63 - 1, 0),
         frames=[_frame(i, f, limits) for i, f in enumerate(_list(fields, "frames"))],
-        records=[_record(i, r, limits) for i, r in enumerate(_list(fields, "records"))],
+        records=_list(fields, "records"),
         client=_map(fields, "client"),
     )
     if batch.acked >= batch.seq:
@@ -169,8 +155,18 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
         raise too_large("too_many_records", len(batch.records), limits.records_per_batch, "records")
     if batch.points > limits.points_per_batch:
         raise too_large("too_many_points", batch.points, limits.points_per_batch, "points")
-    elements = sum(6 + len(frame.keys) for frame in batch.frames)
-    elements += _count([batch.records, batch.client])
+    if strict:
+        for index, record in enumerate(batch.records):
+            problem = problem_of(record)
+            if problem is not None:
+                raise bad("bad_record", f"records[{index}]{problem}")
+        if batch.client and not is_plain(batch.client):
+            raise bad("bad_field", "client must be plain: no bytes, not too deep")
+    elements = 0
+    for frame in batch.frames:
+        elements += 6 + len(frame.keys)
+    if batch.records or batch.client:
+        elements += _count([batch.records, batch.client])
     batch.decoded = DecodedSize(len(data), elements)
     return batch
 
@@ -292,60 +288,6 @@ def _column(where: str, fields: Mapping[Any, Any], name: str) -> bytes:
             "Columns are raw little-endian bytes: i64 for steps and times, f64 for values.",
         )
     return column
-
-
-def _record(index: int, record: object, limits: Limits) -> dict[str, Any]:
-    where = f"records[{index}]"
-    kind = record.get("t") if isinstance(record, dict) else None
-    if not isinstance(record, dict) or not isinstance(kind, str) or kind not in RECORD_TYPES:
-        raise bad("bad_record", f"{where} must be a map with t in {sorted(RECORD_TYPES)}")
-    _check_plain(where, record)
-    if kind in ("config", "summary") and not _is_str_map(record.get("update")):
-        raise bad("bad_record", f"{where}.update must be a map with string keys")
-    if kind == "value":
-        check_key(where, record.get("key"), limits)
-        _integer(record, "step", 1 - MAX_STEP, MAX_STEP - 1)
-        _integer(record, "time", 0, 2**63 - 1)
-        for name in ("kind", "json"):
-            if not isinstance(record.get(name), str):
-                raise bad("bad_record", f"{where}.{name} must be a string")
-    if kind == "console":
-        _integer(record, "line", 0, 2**63 - 1)
-        _integer(record, "time", 0, 2**63 - 1)
-        for name in ("stream", "text"):
-            if not isinstance(record.get(name), str):
-                raise bad("bad_record", f"{where}.{name} must be a string")
-    if kind == "alert":
-        _integer(record, "time", 0, MAX_STEP - 1)
-    if kind == "state":
-        state = record.get("state")
-        if not isinstance(state, str) or state not in _STATES:
-            raise bad("bad_record", f"{where}.state must be one of {sorted(_STATES)}")
-    return record
-
-
-def _check_plain(where: str, record: dict[Any, Any]) -> None:
-    """What a record holds is kept as JSON: no bytes, and not deeper than every reader goes."""
-    level: list[Any] = [record]
-    for _ in range(_DEPTH):
-        inner: list[Any] = []
-        for each in level:
-            values = each.values() if isinstance(each, dict) else each
-            if bytes in {*map(type, each), *map(type, values)}:
-                raise bad("bad_record", f"{where} holds bytes; use strings")
-            inner += [value for value in values if isinstance(value, dict | list)]
-        if not inner:
-            return
-        level = inner
-    raise bad("bad_record", f"{where} is nested deeper than {_DEPTH} levels")
-
-
-_DEPTH = 128
-_STATES = frozenset({"running", "finished", "failed", "crashed", "preempting"})
-
-
-def _is_str_map(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def _integer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 
 import zstandard
@@ -16,6 +17,7 @@ _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BELIEVED_BYTES = 2**20
 """A frame that declares more than this is counted before memory is taken for it."""
+_decoders = threading.local()
 _PIECE_BYTES = 128 * 1024
 _FRAMING_HINT = (
     "A body is batches one after another, each behind its length as a little-endian u32."
@@ -82,7 +84,7 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
         window = zstandard.get_frame_parameters(raw).window_size
         if window > limits.window_bytes:
             raise too_large("window_too_large", window, limits.window_bytes, "bytes of window")
-        decoder = zstandard.ZstdDecompressor(max_window_size=limits.window_bytes)
+        decoder = _decoder(limits.window_bytes)
         if claimed is None or claimed > _BELIEVED_BYTES:
             claimed = _counted(decoder, raw, allowed)
         return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
@@ -100,6 +102,15 @@ def claimed_bytes(raw: bytes) -> int | None:
     except zstandard.ZstdError:  # its head is damaged
         return None
     return None if claimed < 0 else claimed
+
+
+def _decoder(window_bytes: int) -> zstandard.ZstdDecompressor:
+    """This thread's own: to make one takes longer than to decode a small frame."""
+    decoder: zstandard.ZstdDecompressor | None = getattr(_decoders, str(window_bytes), None)
+    if decoder is None:
+        decoder = zstandard.ZstdDecompressor(max_window_size=window_bytes)
+        setattr(_decoders, str(window_bytes), decoder)
+    return decoder
 
 
 def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> int:

@@ -1,0 +1,347 @@
+"""Cutting by value: what a batch may not hold is cut, repaired or left out alone, before the batch is
+numbered, and the run is told so. All else stays.
+
+Pure, and the same input always gives the same output: a batch that is built again has the same
+digest. A change of what is cut is a new version of the `RULES`; a batch that was cut by older ones is
+rebuilt by those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from penstock.wire.batch import Batch, Frame, decode_batch
+from penstock.wire.limits import DEFAULT_LIMITS, Limits
+from penstock.wire.records import (
+    MAX_DEPTH,
+    MAX_FIELD_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TEXT_CHARS,
+    RECORDS,
+    Choice,
+    FieldType,
+    Flag,
+    Integer,
+    Json,
+    Key,
+    Map,
+    Text,
+    Texts,
+    problem_of,
+)
+
+__all__ = ["RECORD_ROOM", "RULES", "Fitter", "Room", "decode_stored", "fit_all", "fit_key"]
+
+RULES = 1
+"""The version of the rules by which batches are cut; 0 is not at all."""
+
+_NOTICE = "notice "
+"""What the field of a `run` record begins with that says what was cut."""
+_MAX_NOTICES = 20
+_SHOWN_CHARS = 120
+_ENTRY_BYTES = 9  # the most that msgpack takes for a number, or for the head of a string or list
+_FITTED_DEPTH = MAX_DEPTH  # the record and its map are two of them
+
+
+@dataclass(slots=True)
+class Room:
+    """How much may still come in."""
+
+    bytes: int
+    elements: int
+
+    def take(self, size: int, elements: int = 1) -> bool:
+        """Whether so much fits; then it is taken."""
+        if size > self.bytes or elements > self.elements:
+            return False
+        self.bytes -= size
+        self.elements -= elements
+        return True
+
+
+RECORD_ROOM = (9 * 2**20, 500_000)
+"""Bytes and elements of a record, so that any record fits into a batch of its own."""
+
+
+class _Unfit(Exception):
+    """A value that is left out, with the reason."""
+
+
+class Fitter:
+    """Fits frames and records into batches, and collects what to tell the run about it."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._notices: dict[str, tuple[str, int]] = {}
+        self._more = 0
+
+    def record(self, record: Any, room: Room | None = None) -> dict[str, Any] | None:
+        """The record as it may be sent; None if nothing of it is left. Without `room` it may be as
+        large as it is: then a good record is returned as it came."""
+        if room is None and problem_of(record) is None:
+            return record  # type: ignore[no-any-return]
+        if type(record) is not dict or type(record.get("t")) is not str:
+            self.note("record", "left out: it is no record")
+            return None
+        kind = _clean(record["t"])
+        fields = RECORDS.get(kind, {})
+        fitted: dict[str, Any] = {"t": kind}
+        room = room or Room(1 << 60, 1 << 60)
+        room.take(_ENTRY_BYTES + len(kind), 2)
+        for name, value in record.items():
+            if name == "t":
+                continue
+            try:
+                if name in fields:
+                    if value is not None:
+                        value = self._field(_where(record, name), fields[name].type, value, room)
+                elif type(name) is str and len(name) <= MAX_FIELD_CHARS:
+                    value = self._plain(_where(record, name), value, room, 2)
+                else:
+                    raise _Unfit("its name is too long, or no text")
+            except _Unfit as reason:
+                self.note(_where(record, name), f"left out: {reason}")
+                continue
+            fitted[_clean(name)] = value
+        for name, field in fields.items():
+            if field.required and fitted.get(name) is None:
+                if field.fallback is None:
+                    if name not in record:
+                        self.note(_where(record, name), f"a {kind} without it was left out")
+                    return None
+                fitted[name] = field.fallback
+        return fitted
+
+    def frame(self, frame: Frame, room: Room | None = None) -> Iterator[Frame]:
+        """The frame with keys that can be sent, as several where it has too many of them."""
+        width = self._limits.keys_per_frame
+        keys = [fit_key(key, self._limits) for key in frame.keys]
+        kept: dict[str, int] = {}
+        rows = len(frame.steps)
+        room = room or Room(1 << 60, 1 << 60)
+        for index, (key, before) in enumerate(zip(keys, frame.keys, strict=True)):
+            if key != before:
+                self.note(key, f"renamed: {_shown(before)} cannot name a metric")
+            if key in kept:
+                self.note(key, "left out: another key of the row has this name")
+            elif room.take(4 * len(key) + _ENTRY_BYTES + rows, 1):
+                kept[key] = index
+            else:
+                self.note(key, "left out: the row is too large")
+        if len(kept) == len(frame.keys) <= width:
+            yield frame if keys == frame.keys else frame._replace(keys=keys)
+            return
+        names = list(kept)
+        for start in range(0, len(names), width):
+            part = names[start : start + width]
+            at = [kept[key] for key in part]
+            yield Frame(
+                part,
+                frame.steps,
+                frame.times,
+                b"".join(frame.values[each * rows : (each + 1) * rows] for each in at),
+                None if frame.ints is None else bytes(frame.ints[each] for each in at),
+            )
+
+    def note(self, where: str, reason: str) -> None:
+        """Say of a value, once, what became of it."""
+        where = _shown(where)
+        if where in self._notices:
+            said, count = self._notices[where]
+            self._notices[where] = (said, count + 1)
+        elif len(self._notices) < _MAX_NOTICES:
+            self._notices[where] = (reason, 1)
+        else:
+            self._more += 1
+
+    def notices(self) -> Iterator[dict[str, Any]]:
+        """A record that tells the run what was noted since the last time, if anything was."""
+        if self._notices:
+            told = {
+                f"{_NOTICE}{where}": reason if count == 1 else f"{reason} ({count} times)"
+                for where, (reason, count) in self._notices.items()
+            }
+            if self._more:
+                told[f"{_NOTICE}more"] = f"{self._more} more values were cut or left out"
+            yield {"t": "run", **told}
+        self._notices, self._more = {}, 0
+
+    def _field(self, where: str, kind: FieldType, value: Any, room: Room) -> Any:
+        match kind:
+            case Text(most):
+                if isinstance(value, (bool, int, float)):
+                    value = str(value)
+                if type(value) is not str:
+                    raise _Unfit(f"text is expected, not {_kind(value)}")
+                return self._text(where, value, most, room)
+            case Texts(most):
+                entries = value if type(value) is list else [value]
+                if len(entries) > most:
+                    self.note(where, f"cut to its first {most:,} entries")
+                return [
+                    self._field(where, Text(MAX_NAME_CHARS), each, room)
+                    for each in entries[:most]
+                    if isinstance(each, (str, int, float))
+                ]
+            case Integer():
+                whole = int(value) if type(value) is bool or _is_whole(value) else value
+                if not kind.fits(whole) or not room.take(_ENTRY_BYTES):
+                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                return whole
+            case Flag():
+                return bool(value)
+            case Key():
+                if type(value) is not str:
+                    raise _Unfit(f"a key is text, not {_kind(value)}")
+                key = fit_key(value, self._limits)
+                if key != value:
+                    self.note(key, f"renamed: {_shown(value)} cannot name a metric")
+                room.take(4 * len(key))
+                return key
+            case Json():
+                if not kind.fits(value):
+                    raise _Unfit(f"{kind.words} is expected")
+                if not room.take(_bytes(value)):
+                    raise _Unfit(f"{len(value):,} characters are too many here")
+                return value
+            case Map():
+                if type(value) is not dict:
+                    raise _Unfit(f"a map is expected, not {_kind(value)}")
+                return self._map(where, value, room)
+            case Choice():
+                if not kind.fits(value):
+                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                return value
+
+    def _map(self, where: str, entries: dict[Any, Any], room: Room) -> dict[str, Any]:
+        """Entries one by one: those that do not fit are left out alone."""
+        fitted = {}
+        for name, value in entries.items():
+            label = where.partition(".")[0] + f".{_shown(name)}"
+            key = _clean(str(name))
+            before = (room.bytes, room.elements)
+            try:
+                if len(key) > MAX_FIELD_CHARS:
+                    raise _Unfit(f"its name has {len(key):,} characters")
+                if not room.take(_bytes(key) + _ENTRY_BYTES):
+                    raise _Unfit("there are too many entries")
+                fitted[key] = self._plain(label, value, room, 2)
+            except _Unfit as reason:
+                room.bytes, room.elements = before
+                self.note(label, f"left out: {reason}")
+        return fitted
+
+    def _plain(self, where: str, value: Any, room: Room, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self._text(where, value, MAX_TEXT_CHARS, room)
+        if value is None or kind in (bool, int, float):
+            if kind is int and not -(2**63) <= value < 2**64:
+                if abs(value) >= 10**308:
+                    raise _Unfit("it has too many digits")
+                value = float(value)
+            if not room.take(_ENTRY_BYTES):
+                raise _Unfit("it is too large")
+            return value
+        if kind in (bytes, bytearray, memoryview):
+            raise _Unfit("bytes are no text")
+        if kind not in (list, tuple, dict):
+            return self._text(where, str(value), MAX_TEXT_CHARS, room)
+        if depth >= _FITTED_DEPTH:
+            raise _Unfit(f"it is nested deeper than {_FITTED_DEPTH} levels")
+        if not room.take(_ENTRY_BYTES * (1 + len(value)), 1 + len(value)):
+            raise _Unfit(f"it has {len(value):,} entries, or is too large")
+        if kind is not dict:
+            return [self._plain(where, each, room, depth + 1) for each in value]
+        fitted = {}
+        for name, each in value.items():
+            key = _clean(str(name))[:MAX_FIELD_CHARS]
+            if not room.take(_bytes(key), 0):
+                raise _Unfit("it is too large")
+            fitted[key] = self._plain(where, each, room, depth + 1)
+        return fitted
+
+    def _text(self, where: str, text: str, most: int, room: Room) -> str:
+        if len(text) > most:
+            self.note(where, f"cut to {most:,} of {len(text):,} characters")
+            text = text[:most]
+        text = _clean(text)
+        if not room.take(_bytes(text) + _ENTRY_BYTES):
+            raise _Unfit(f"{len(text):,} characters are too many here")
+        return text
+
+
+def fit_key(key: str, limits: Limits = DEFAULT_LIMITS) -> str:
+    """The key, or what stands for one that can name no metric."""
+    if key.isascii() and key.isprintable() and 0 < len(key) <= limits.key_bytes:
+        return key
+    clean = "".join(" " if c < " " or c == "\x7f" else c for c in key) or "_"
+    raw = clean.encode(errors="replace")
+    if len(raw) <= limits.key_bytes:
+        return raw.decode()
+    mark = f"…{blake2b(raw, digest_size=6).hexdigest()}"
+    room = limits.key_bytes - len(mark.encode())
+    return raw[:room].decode(errors="ignore") + mark
+
+
+def decode_stored(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
+    """A batch that was accepted, by this version or an older one that checked less: what is wrong in
+    its records is mended, and records that are not known here are skipped, with a notice."""
+    batch = decode_batch(raw, limits, strict=False)
+    fitter, records = Fitter(limits), []
+    for record in batch.records:
+        fitted = fitter.record(record)
+        if fitted is not None and fitted["t"] in RECORDS:
+            records.append(fitted)
+        elif fitted is not None:
+            fitter.note(f"record {fitted['t']}", "skipped: this server does not know such records")
+    batch.records = [*records, *fitter.notices()]
+    return batch
+
+
+def fit_all(
+    frames: Iterable[Frame], records: Iterable[Any], room: Room, limits: Limits = DEFAULT_LIMITS
+) -> tuple[list[Frame], list[dict[str, Any]]]:
+    """One batch's frames and records, and a record that says what was cut, within `room`."""
+    fitter = Fitter(limits)
+    fitted = [part for frame in frames for part in fitter.frame(frame, room)]
+    kept = [each for record in records if (each := fitter.record(record, room)) is not None]
+    return fitted, [*kept, *fitter.notices()]
+
+
+def _clean(text: str) -> str:
+    """Half a character, which UTF-8 cannot hold, becomes a question mark."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
+def _where(record: dict[Any, Any], name: Any) -> str:
+    """What a person knows the value by."""
+    kind = record.get("t")
+    if kind == "value" and type(record.get("key")) is str:
+        return str(record["key"])
+    return f"{_shown(kind)}.{_shown(name)}"
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is float and value.is_integer()
+
+
+def _shown(value: Any) -> str:
+    text = value if type(value) is str else str(value) if _is_small(value) else _kind(value)
+    clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _SHOWN_CHARS])
+    return _clean(clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]}…")
+
+
+def _is_small(value: Any) -> bool:
+    return value is None or type(value) in (bool, float) or (type(value) is int and value < 2**64)

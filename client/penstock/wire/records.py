@@ -1,0 +1,322 @@
+"""What a record may hold: the fields of each kind, their types and bounds.
+
+This is the one declaration of records. The gateway refuses a batch with a record that breaks it
+(`problem_of`); whoever numbers batches cuts by it first (`penstock.wire.fitting`), as does the
+worker with what older versions queued. docs/wire.md shows it as a table.
+
+Fields and kinds that are not known are let through as long as they are plain, so that a newer
+client can meet an older server.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from penstock.errors import Rejected
+from penstock.wire.limits import MAX_STEP
+from penstock.wire.names import check_key
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_FIELD_CHARS",
+    "MAX_JSON_CHARS",
+    "MAX_NAME_CHARS",
+    "MAX_TEXT_CHARS",
+    "RECORDS",
+    "RECORD_TYPES",
+    "Choice",
+    "Field",
+    "FieldType",
+    "Flag",
+    "Integer",
+    "Json",
+    "Key",
+    "Map",
+    "Text",
+    "Texts",
+    "is_plain",
+    "problem_of",
+]
+
+MAX_TEXT_CHARS: Final = 2**20
+MAX_NAME_CHARS: Final = 4_096
+MAX_JSON_CHARS: Final = 8 * 2**20
+MAX_FIELD_CHARS: Final = 4_096
+"""Of a key in a map, such as a name in config."""
+MAX_DEPTH: Final = 128
+_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
+_MAX_TAGS = 10_000
+_MAX_CODE = 2**32
+_INT64 = 2**63
+_STATES = ("running", "finished", "failed", "crashed", "preempting")
+
+
+# Each type of field says in `words` what a value must be, and whether one `fits` as it is.
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string of so many characters."""
+
+    most: int = MAX_TEXT_CHARS
+
+    @property
+    def words(self) -> str:
+        return f"str of at most {self.most:,} characters"
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is str and len(value) <= self.most
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A list of short strings."""
+
+    most: int = _MAX_TAGS
+
+    @property
+    def words(self) -> str:
+        return f"list of at most {self.most:,} str of {MAX_NAME_CHARS:,} characters"
+
+    def fits(self, value: Any) -> bool:
+        return (
+            type(value) is list
+            and len(value) <= self.most
+            and all(type(each) is str and len(each) <= MAX_NAME_CHARS for each in value)
+        )
+
+
+@dataclass(frozen=True)
+class Integer:
+    low: int
+    high: int
+    words: str
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is int and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Flag:
+    words: str = "bool"
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    of: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return " or ".join((", ".join(self.of[:-1]), self.of[-1]))
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is str and value in self.of
+
+
+@dataclass(frozen=True)
+class Key:
+    """What can name a metric."""
+
+    words: str = "str of 1 to 512 bytes without control characters"
+
+    def fits(self, value: Any) -> bool:
+        try:
+            check_key("", value)
+        except Rejected:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Json:
+    """JSON in a string, as readers parse it."""
+
+    words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_JSON_DEPTH} levels"
+
+    def fits(self, value: Any) -> bool:
+        if type(value) is not str or len(value) > MAX_JSON_CHARS:
+            return False
+        if _SIMPLE.fullmatch(value):
+            return True
+        try:
+            parsed = _JSON.decode(value)
+            if "\\u" in value:  # half a character, escaped, is no text for any reader
+                json.dumps(parsed, ensure_ascii=False).encode()
+            if _HUGE.search(value):  # no reader takes a number that is infinite as a float
+                json.JSONDecoder(parse_float=_finite, parse_int=_finite).decode(value)
+        except (ValueError, RecursionError):
+            return False
+        return value.count("[") + value.count("{") <= _JSON_DEPTH or _depth(parsed) <= _JSON_DEPTH
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(what)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
+_SIMPLE = re.compile(r'"[^"\\\x00-\x1f]*"|true|false|null')
+_HUGE = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{300}")
+
+
+@dataclass(frozen=True)
+class Map:
+    words: str = "map, plain"
+
+    def fits(self, value: Any) -> bool:
+        return type(value) is dict and is_plain(value)
+
+
+FieldType = Text | Texts | Integer | Flag | Choice | Key | Json | Map
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a record. A required one must be there; `fallback` stands for one that was stored
+    and makes no sense. Any other may be left out or null."""
+
+    type: FieldType
+    required: bool = False
+    fallback: int | str | None = None
+
+
+_NAME = Field(Text(MAX_NAME_CHARS))
+_STEP = Integer(1 - MAX_STEP, MAX_STEP - 1, "int strictly between -2^53 and 2^53")
+_TIME = Integer(0, _INT64 - 1, "int, µs since 1970 UTC")
+_RISING = Integer(0, _INT64 - 1, "int from 0")
+
+RECORDS: dict[str, dict[str, Field]] = {
+    "run": {
+        "name": _NAME,
+        "default_name": _NAME,
+        "group": _NAME,
+        "job_type": _NAME,
+        "tags": Field(Texts()),
+        "notes": Field(Text()),
+        "host": _NAME,
+        "program": _NAME,
+        "python": _NAME,
+        "commit": _NAME,
+        "sweep": _NAME,
+        "wandb": Field(Map()),
+    },
+    "config": {"update": Field(Map(), required=True), "whole": Field(Flag())},
+    "summary": {"update": Field(Map(), required=True), "whole": Field(Flag())},
+    "state": {
+        "state": Field(Choice(_STATES), required=True),
+        "exit_code": Field(Integer(-_MAX_CODE, _MAX_CODE, "int from -2^32 to 2^32")),
+    },
+    "value": {
+        "key": Field(Key(), required=True),
+        "step": Field(_STEP, required=True),
+        "time": Field(_TIME, required=True, fallback=0),
+        "kind": Field(Text(MAX_NAME_CHARS), required=True, fallback="other"),
+        "json": Field(Json(), required=True),
+    },
+    "console": {
+        "line": Field(_RISING, required=True),
+        "stream": Field(Text(MAX_NAME_CHARS), required=True, fallback="stdout"),
+        "time": Field(_TIME, required=True, fallback=0),
+        "text": Field(Text(), required=True),
+    },
+    "define_metric": {
+        "name": Field(Text(MAX_NAME_CHARS)),
+        "step_metric": _NAME,
+        "step_sync": Field(Flag()),
+        "hidden": Field(Flag()),
+        "summary": _NAME,
+        "goal": _NAME,
+        "overwrite": Field(Flag()),
+    },
+    "alert": {
+        "time": Field(
+            Integer(0, MAX_STEP - 1, "int below 2^53, µs since 1970 UTC"), required=True, fallback=0
+        ),
+        "title": Field(Text()),
+        "text": Field(Text()),
+        "level": _NAME,
+    },
+}
+"""The kinds of records, and the fields of each besides `t`."""
+
+RECORD_TYPES = frozenset(RECORDS)
+
+_PLAIN = frozenset({type(None), bool, int, float, str, list, dict})
+
+
+def problem_of(record: Any) -> str | None:
+    """What is wrong with a record, as the end of a sentence; None if nothing is."""
+    kind = record.get("t") if type(record) is dict else None
+    if type(kind) is not str:
+        return " must be a map with t, the kind of the record"
+    known = 1
+    fields = RECORDS.get(kind, {})
+    for name, field in fields.items():
+        value = record.get(name)
+        if value is None:
+            if field.required:
+                return f".{name} must be {field.type.words}"
+            known += name in record
+        elif field.type.fits(value):
+            known += 1
+        else:
+            return f".{name} must be {field.type.words}"
+    # Only what is not declared is left to look at: nothing, mostly.
+    if known < len(record) and not is_plain(
+        {name: value for name, value in record.items() if name not in fields}
+    ):
+        return (
+            " must be plain: strings, numbers, booleans, null, lists and maps with string keys,"
+            f" at most {MAX_DEPTH} levels deep, strings of {MAX_TEXT_CHARS:,} characters"
+        )
+    return None
+
+
+def is_plain(value: Any) -> bool:
+    """Whether this can be kept as JSON, and is no deeper than every reader goes."""
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for each in level:
+            values = each
+            if type(each) is dict:
+                values = each.values()
+                if any(type(key) is not str or len(key) > MAX_FIELD_CHARS for key in each):
+                    return False
+            kinds = {*map(type, values)}
+            if not kinds <= _PLAIN:
+                return False
+            if str in kinds and any(
+                type(text) is str and len(text) > MAX_TEXT_CHARS for text in values
+            ):
+                return False
+            if list in kinds or dict in kinds:
+                inner += [inside for inside in values if type(inside) in (list, dict)]
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inside
+            for each in level
+            if isinstance(each, list | dict)
+            for inside in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
