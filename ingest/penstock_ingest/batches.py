@@ -11,12 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from penstock.errors import Rejected, Transient
-from penstock.wire import (
-    CONTENT_TYPE,
-    Batch,
-    encode_batch,
-    split_body,
-)
+from penstock.wire import CONTENT_TYPE, Batch, split_body
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.http import json_response
 from penstock_common.keys import run_path, shard_of
@@ -30,7 +25,7 @@ from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
-from penstock_ingest.rows import batch_from_json, json_size
+from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import RunRef
 
@@ -109,7 +104,7 @@ class BatchHandler:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
                     return await self._take_batches(body, principal, share)
-                return [await self._take_rows(body, principal, request, share)]
+                return await self._take_rows(body, principal, request, share)
 
     async def _take_batches(
         self, body: bytes, principal: Principal, share: Share
@@ -153,25 +148,32 @@ class BatchHandler:
 
     async def _take_rows(
         self, body: bytes, principal: Principal, request: web.Request, share: Share
-    ) -> Appended:
+    ) -> list[Appended]:
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > _IDEMPOTENCY_KEY_CHARS:
             raise Rejected("Idempotency-Key is too long", code="bad_idempotency_key")
         share.reserve(json_size(body, self._limits))
-        batch = await share.aside(batch_from_json, body, self._limits)
-        raw = encode_batch(batch)
-        entity = checked_entity(batch.entity, principal, self._limits)
-        await self._refuse_deleted(entity, batch, "http-")
-        self._admit([entity], [batch])
-        append = self._appender.append_rows(
-            entity,
-            batch.project,
-            batch.run,
-            raw,
-            key=key,
-            digest=hashlib.sha256(body).hexdigest(),
-        )
-        return await self._settled(entity, batch, len(body), append)
+        made = await share.aside(batches_from_json, body, self._limits)
+        batches = [each.batch for each in made]
+        share.holds(*(batch.decoded for batch in batches))
+        entity = checked_entity(batches[0].entity, principal, self._limits)
+        await self._refuse_deleted(entity, batches[0], "http-")
+        self._admit([entity] * len(made), batches)
+        digest = hashlib.sha256(body).hexdigest()
+        appended: list[Appended] = []
+        try:
+            for number, (batch, raw) in enumerate(made):
+                # Each has a key of its own, so that a request that broke off is completed.
+                own_key = f"{key}\n{number}" if key and number else key
+                append = self._appender.append_rows(
+                    entity, batch.project, batch.run, raw, key=own_key, digest=digest
+                )
+                size = 0 if number else len(body)
+                appended.append(await self._settled(entity, batch, size, append))
+        finally:
+            for batch in batches[len(appended) + 1 :] if self._quota.is_limited else ():
+                self._quota.give_back((entity, batch.project), _weight(batch))
+        return appended
 
     async def _refuse_deleted(self, entity: str, batch: Batch, writer: str) -> None:
         """Raises `Rejected` (410) for a batch of a deleted run."""

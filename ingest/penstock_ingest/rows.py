@@ -1,4 +1,4 @@
-"""JSON rows, as a person sends them with curl, made into a batch. Slower than msgpack columns.
+"""JSON rows, as a person sends them with curl, made into batches. Slower than msgpack columns.
 
 Numbers become points; strings, booleans, null, lists and objects become values. `"NaN"`,
 `"Infinity"` and `"-Infinity"` are numbers, since JSON cannot say them otherwise.
@@ -9,14 +9,26 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import orjson
 
 from penstock.errors import Rejected
-from penstock.wire import MAX_STEP, Batch, DecodedSize, Frame, Limits, check_key, check_name
+from penstock.wire import (
+    MAX_STEP,
+    Batch,
+    DecodedSize,
+    Frame,
+    Limits,
+    check_key,
+    check_name,
+    decode_batch,
+    encode_batch,
+    packed,
+)
 
-__all__ = ["batch_from_json", "json_size"]
+__all__ = ["Made", "batches_from_json", "json_size"]
 
 _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
@@ -41,8 +53,15 @@ def json_size(body: bytes, limits: Limits) -> DecodedSize:
     return DecodedSize(len(body), elements)
 
 
-def batch_from_json(body: bytes, limits: Limits) -> Batch:
-    """The batch that a JSON body describes; its writer and number are set by the queue.
+class Made(NamedTuple):
+    """A batch as it is queued, and as the worker will read it."""
+
+    batch: Batch
+    raw: bytes
+
+
+def batches_from_json(body: bytes, limits: Limits) -> list[Made]:
+    """The batches that a JSON body describes, mostly one; the queue sets their writer and numbers.
 
     Raises `Rejected` with a message that names the row and field.
     """
@@ -53,14 +72,12 @@ def batch_from_json(body: bytes, limits: Limits) -> Batch:
     rows = fields.get("rows", [])
     if not isinstance(rows, list):
         raise _bad("rows must be a list of objects")
-    if len(rows) > limits.records_per_batch:
-        raise _too_many(len(rows), limits.records_per_batch, "rows")
     now = time.time_ns() // 1000
     frames, records = _frames_and_values(rows, now, limits)
     records += _run_records(fields)
     if not frames and not records:
         raise _bad("there is nothing in it: no rows, config, summary or state")
-    batch = Batch(
+    empty = Batch(
         project=check_name("project", fields.get("project"), limits),
         run=check_name("run", fields.get("run"), limits),
         writer="http",
@@ -68,12 +85,12 @@ def batch_from_json(body: bytes, limits: Limits) -> Batch:
         seq=1,
         entity=_entity(fields, limits),
         sent_at=now,
-        frames=frames,
-        records=records,
     )
-    if batch.points > limits.points_per_batch:
-        raise _too_many(batch.points, limits.points_per_batch, "points")
-    return batch
+    made = []
+    for part in packed(frames, records, limits):
+        raw = encode_batch(replace(empty, frames=part.frames, records=part.records))
+        made.append(Made(decode_batch(raw, limits), raw))
+    return made
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -159,8 +176,6 @@ def _row(
     step = row.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= MAX_STEP:
         raise _bad(f"{where}.step must be an integer strictly between -2^53 and 2^53")
-    if len(row) > limits.keys_per_frame:
-        raise _too_many(len(row), limits.keys_per_frame, f"keys in {where}")
     numbers: dict[str, float | int] = {}
     others: dict[str, object] = {}
     for key, value in _flat(row):

@@ -10,8 +10,8 @@ import pytest
 from support.fuzzing import cases, corpus, kept, or_refused, source
 from support.hostile import mutated
 
-from penstock.wire import DEFAULT_LIMITS, decode_batch, encode_batch
-from penstock_ingest.rows import batch_from_json
+from penstock.wire import DEFAULT_LIMITS, decode_stored
+from penstock_ingest.rows import batches_from_json
 
 KNOWN = corpus("rows")
 _PLAIN = (
@@ -55,13 +55,14 @@ def body(rng: random.Random) -> bytes:
 
 def check(raw: bytes) -> bool:
     with kept("rows", raw):
-        batch = or_refused(batch_from_json, raw, DEFAULT_LIMITS)
-        if batch is None:
+        made = or_refused(batches_from_json, raw, DEFAULT_LIMITS)
+        if made is None:
             return False
-        # What was accepted is a batch by the wire's own rules: a worker must not choke on it.
-        decode_batch(encode_batch(batch))
-        for record in batch.records:
-            orjson.dumps(record)
+        # What was accepted is made of batches by the wire's own rules: a worker must not choke on it.
+        for each in made:
+            assert decode_stored(each.raw) == each.batch
+            for record in each.batch.records:
+                orjson.dumps(record)
         return True
 
 

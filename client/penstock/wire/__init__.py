@@ -26,16 +26,18 @@ from penstock.wire.batch import (
     decode_batches,
     encode_batch,
 )
-from penstock.wire.fitting import RULES, Fitter, Room, decode_stored, fit_all, fit_key
+from penstock.wire.fitting import RECORD_ROOM, RULES, Fitter, Room, decode_stored, fit_all, fit_key
 from penstock.wire.framing import batch_digest, claimed_bytes, decompress, join_batches, split_body
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
+from penstock.wire.packing import Packed, packed
 from penstock.wire.records import RECORD_TYPES, problem_of
 
 __all__ = [
     "CONTENT_TYPE",
     "DEFAULT_LIMITS",
     "MAX_STEP",
+    "RECORD_ROOM",
     "RECORD_TYPES",
     "RULES",
     "SYSTEM_RANK",
@@ -45,6 +47,7 @@ __all__ = [
     "Fitter",
     "Frame",
     "Limits",
+    "Packed",
     "Room",
     "batch_digest",
     "check_key",
@@ -58,6 +61,7 @@ __all__ = [
     "fit_all",
     "fit_key",
     "join_batches",
+    "packed",
     "problem_of",
     "split_body",
     "too_large",

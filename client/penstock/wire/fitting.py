@@ -53,6 +53,9 @@ class Room:
     bytes: int
     elements: int
 
+    def holds(self, used: Room) -> bool:
+        return used.bytes <= self.bytes and used.elements <= self.elements
+
     def take(self, size: int, elements: int = 1) -> bool:
         """Whether so much fits; then it is taken."""
         if size > self.bytes or elements > self.elements:
@@ -81,8 +84,11 @@ class Fitter:
     def record(self, record: Any, room: Room | None = None) -> dict[str, Any] | None:
         """The record as it may be sent; None if nothing of it is left. Without `room` it may be as
         large as it is: then a good record is returned as it came."""
-        if room is None and problem_of(record) is None:
-            return record  # type: ignore[no-any-return]
+        # Most are good as they are, and the walk below takes longer.
+        if room is None or _is_flat(record):
+            is_good = problem_of(record) is None
+            if is_good and (room is None or _take_flat(record, room)):
+                return record  # type: ignore[no-any-return]
         if type(record) is not dict or type(record.get("t")) is not str:
             self.note("record", "left out: it is no record")
             return None
@@ -341,6 +347,25 @@ def _shown(value: Any) -> str:
     text = value if type(value) is str else str(value) if _is_small(value) else _kind(value)
     clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _SHOWN_CHARS])
     return _clean(clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]}…")
+
+
+def _is_flat(record: Any) -> bool:
+    """Whether it is of a kind that holds no lists and maps."""
+    return type(record) is dict and record.get("t") in ("value", "console")
+
+
+def _take_flat(record: dict[str, Any], room: Room) -> bool:
+    """Whether a record that is good fits; then its room is taken."""
+    size = 2 * _ENTRY_BYTES * len(record)
+    try:
+        for value in record.values():
+            if type(value) is str:
+                size += len(value) if value.isascii() else len(value.encode())
+            elif type(value) in (list, dict):
+                return False
+    except UnicodeEncodeError:  # half a character
+        return False
+    return room.take(size, 1 + 2 * len(record))
 
 
 def _is_small(value: Any) -> bool:

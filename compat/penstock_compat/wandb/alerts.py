@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock.wire import Batch, check_name, encode_batch
+from penstock.wire import RECORD_ROOM, Batch, Room, check_name, encode_batch, fit_all
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_storage.interface import RunRef
@@ -63,7 +63,7 @@ class AlertMutations(Node):
             seq=1,
             entity=ref.entity,
             sent_at=now,
-            records=[record],
         )
+        _, batch.records = fit_all([], [record], Room(*RECORD_ROOM), parts.limits)
         raw = encode_batch(batch)
         await parts.appender.append_rows(*ref, raw, key="", digest=hashlib.sha256(raw).hexdigest())

@@ -39,9 +39,10 @@ def history(offset: int, count: int, **row: Any) -> dict[str, Any]:
 
 
 def batches(translated: Translated) -> list[Batch]:
-    decoded = [decode_batch(raw, DEFAULT_LIMITS) for _, _, raw in translated.made.batches]
-    assert [(each.writer, each.seq) for each in decoded] == [
-        (writer, seq) for writer, seq, _ in translated.made.batches
+    made = translated.made.batches
+    decoded = [decode_batch(each.raw, DEFAULT_LIMITS) for each in made]
+    assert [(each.writer, each.seq, each.decoded) for each in decoded] == [
+        (each.writer, each.seq, each.decoded) for each in made
     ]
     return decoded
 

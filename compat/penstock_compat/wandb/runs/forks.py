@@ -63,10 +63,10 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         post = Post(history=Lines(0, lines))
         writer = Writer(ref, name.writer, 0, seq + 1, child.created_at)
         made: Made = await asyncio.to_thread(make_batches, post, writer, parts.limits)
-        for _, number, raw in made.batches:
-            seq = number
-            if number > (mark.committed or 0):
-                await parts.appender.append(*name, number, raw)
+        for each in made.batches:
+            seq = each.seq
+            if seq > (mark.committed or 0):
+                await parts.appender.append(*name, seq, each.raw)
     if seq:
         await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
     await _copy_media(asking, parent, child)

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from penstock.wire import SYSTEM_RANK, Batch, Frame, Limits, encode_batch
+from penstock.wire import (
+    SYSTEM_RANK,
+    Batch,
+    DecodedSize,
+    Frame,
+    Limits,
+    decode_batch,
+    encode_batch,
+    packed,
+)
 from penstock_compat.wandb.stream.lines import read_events, read_history
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import RunRef
 
-__all__ = ["Made", "Writer", "make_batches"]
+__all__ = ["Made", "Numbered", "Writer", "make_batches"]
 
 _POINTS = 500_000
-_RECORDS = 20_000
-_FRAMES = 2_000
-_ELEMENTS = 400_000
-_TEXT_BYTES = 16 * 2**20
 _COMPRESSED_FROM_BYTES = 32 * 1024
 _ERROR = "ERROR "
 
@@ -41,11 +46,20 @@ class Writer:
         return f"{self.name}-system"
 
 
+class Numbered(NamedTuple):
+    """A batch as it is queued."""
+
+    writer: str
+    seq: int
+    raw: bytes
+    decoded: DecodedSize
+
+
 @dataclass(slots=True)
 class Made:
-    """Batches as (writer, number, bytes), and what is needed of the last lines."""
+    """Batches, and what is needed of the last lines."""
 
-    batches: list[tuple[str, int, bytes]] = field(default_factory=list)
+    batches: list[Numbered] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     events_tail: dict[str, Any] = field(default_factory=dict)
     points: int = 0
@@ -62,57 +76,25 @@ def make_batches(post: Post, writer: Writer, limits: Limits) -> Made:
     system = Writer(
         writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at
     )
-    for batch in _batches(system, events.frames(limits, _POINTS), events.values):
-        _add(made, batch)
+    _add(made, system, events.frames(limits, _POINTS), events.values, limits)
     records = [*history.values, *_console(post.console), *_about_run(post)]
-    for batch in _batches(writer, history.frames(limits, _POINTS), records):
-        _add(made, batch)
+    _add(made, writer, history.frames(limits, _POINTS), records, limits)
     return made
 
 
-def _add(made: Made, batch: Batch) -> None:
-    raw = encode_batch(batch)
-    if len(raw) > _COMPRESSED_FROM_BYTES:
-        raw = encode_batch(batch, compress=True)
-    made.batches.append((batch.writer, batch.seq, raw))
-    made.points += batch.points
-
-
-def _batches(
-    writer: Writer, frames: Iterable[Frame], records: Iterable[dict[str, Any]]
-) -> Iterator[Batch]:
-    """Frames first, then records, in as many batches as the limits ask for."""
-    seq = writer.seq
-    batch = _empty(writer, seq)
-    points = elements = size = 0
-
-    def is_full(more_points: int, more_elements: int, more_bytes: int) -> bool:
-        return bool(batch.frames or batch.records) and (
-            points + more_points > _POINTS
-            or elements + more_elements > _ELEMENTS
-            or size + more_bytes > _TEXT_BYTES
-            or len(batch.frames) >= _FRAMES
-            or len(batch.records) >= _RECORDS
-        )
-
-    for frame in frames:
-        weight = (frame.points, len(frame.keys) + 8, len(frame.values))
-        if is_full(*weight):
-            yield batch
-            seq, points, elements, size = seq + 1, 0, 0, 0
-            batch = _empty(writer, seq)
-        batch.frames.append(frame)
-        points, elements, size = points + weight[0], elements + weight[1], size + weight[2]
-    for record in records:
-        weight = (0, _count(record), _size(record))
-        if is_full(*weight):
-            yield batch
-            seq, points, elements, size = seq + 1, 0, 0, 0
-            batch = _empty(writer, seq)
-        batch.records.append(record)
-        elements, size = elements + weight[1], size + weight[2]
-    if batch.frames or batch.records:
-        yield batch
+def _add(
+    made: Made, writer: Writer, frames: Iterable[Frame], records: Iterable[Any], limits: Limits
+) -> None:
+    """Add a writer's batches, each checked as the worker will read it."""
+    for seq, part in enumerate(packed(frames, records, limits), writer.seq):
+        batch = _empty(writer, seq)
+        batch.frames, batch.records = part
+        raw = encode_batch(batch)
+        checked = decode_batch(raw, limits)
+        if len(raw) > _COMPRESSED_FROM_BYTES:
+            raw = encode_batch(batch, compress=True)
+        made.batches.append(Numbered(writer.name, seq, raw, checked.decoded))
+        made.points += checked.points
 
 
 def _empty(writer: Writer, seq: int) -> Batch:
@@ -129,23 +111,6 @@ def _empty(writer: Writer, seq: int) -> Batch:
         sent_at=writer.at,
         client={"library": "wandb"},
     )
-
-
-def _count(record: dict[str, Any]) -> int:
-    update = record.get("update")
-    return len(record) + (_elements(update) if isinstance(update, dict) else 0)
-
-
-def _elements(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_elements, value.values()))
-    if isinstance(value, list):
-        return len(value) + sum(map(_elements, value))
-    return 1
-
-
-def _size(record: dict[str, Any]) -> int:
-    return len(record.get("json", "")) + len(record.get("text", "")) + 32
 
 
 def _console(files: Iterable[Lines]) -> Iterator[dict[str, Any]]:

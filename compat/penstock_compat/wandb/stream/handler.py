@@ -150,11 +150,11 @@ class StreamHandler:
         """Queue the batches, wait until they are stored, keep how far the lines have come."""
         made, stream = translated.made, translated.stream
         self._admit(ref, made)
-        for writer, number, raw in made.batches:
-            await self._parts.appender.append(*ref, writer, number, raw)
+        for each in made.batches:
+            await self._parts.appender.append(*ref, each.writer, each.seq, each.raw)
             self._parts.metrics.batches.labels("queued").inc()
         self._parts.metrics.points.inc(made.points)
-        last = [(WriterName(*ref, writer), number) for writer, number, _ in made.batches]
+        last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]
         if dead := await self._wait(ref, last):
             # They wait in the dead letters for somebody to look: the client could only repeat them.
             _LOG.error("lines_dead run=%s numbers=%s", "/".join(ref), sorted(dead))

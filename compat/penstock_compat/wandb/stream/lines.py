@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from penstock.wire import MAX_STEP, Frame, Limits
+from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
@@ -248,7 +247,7 @@ class _Taker:
         """The key, or what stands for one that can name no metric."""
         known = self._names.get(key)
         if known is None:
-            known = self._names[key] = _metric_name(key, self._limits)
+            known = self._names[key] = fit_key(key, self._limits)
         return known
 
 
@@ -289,7 +288,11 @@ def _kind(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(_plain(value), option=orjson.OPT_NON_STR_KEYS).decode()
+    """Its JSON; none for what is nested deeper than any reader goes, which is then left out."""
+    try:
+        return orjson.dumps(_plain(value), option=orjson.OPT_NON_STR_KEYS).decode()
+    except (orjson.JSONEncodeError, RecursionError):
+        return ""
 
 
 def _plain(value: Any) -> Any:
@@ -305,13 +308,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value
-
-
-def _metric_name(key: str, limits: Limits) -> str:
-    clean = "".join(" " if c < " " or c == "\x7f" else c for c in key) or "_"
-    raw = clean.encode(errors="replace")
-    if len(raw) <= limits.key_bytes:
-        return raw.decode()
-    mark = f"…{blake2b(raw, digest_size=6).hexdigest()}"
-    room = limits.key_bytes - len(mark.encode())
-    return raw[:room].decode(errors="ignore") + mark

@@ -64,7 +64,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     writer = Writer(request.ref, writer_name(stream), stream.rank, seq, request.at)
     made = make_batches(post, writer, limits)
     missing = _advance(stream, post, made)
-    stream.last_seq = max((number for _, number, _ in made.batches), default=stream.last_seq)
+    stream.last_seq = max((each.seq for each in made.batches), default=stream.last_seq)
     console = sum(len(lines.content) for lines in post.console)
     lines = (len(post.history.content), len(post.events.content), console)
     return Translated(made, stream, missing, lines)

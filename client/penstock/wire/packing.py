@@ -1,0 +1,91 @@
+"""Frames and records into as many batches as the limits ask for, cut by value where one alone breaks
+them. For doors that number batches themselves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from penstock.wire.batch import Frame
+from penstock.wire.fitting import RECORD_ROOM, Fitter, Room
+from penstock.wire.limits import DEFAULT_LIMITS, Limits
+
+__all__ = ["Packed", "packed"]
+
+# With the largest frame or record on top, a batch still keeps the limits.
+_POINTS = 500_000
+_FRAMES = 2_000
+_RECORDS = 20_000
+_ELEMENTS = 400_000
+_BYTES = 16 * 2**20
+
+
+class Packed(NamedTuple):
+    """What one batch holds."""
+
+    frames: list[Frame]
+    records: list[dict[str, Any]]
+
+
+def packed(
+    frames: Iterable[Frame], records: Iterable[Any], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Packed]:
+    """Frames first, then records, in their order; at the end what the run is to be told."""
+    fitter = Fitter(limits)
+    batch, room, points = Packed([], []), Room(_BYTES, _ELEMENTS), 0
+    for item, used, count in _items(frames, records, fitter):
+        is_frame = isinstance(item, Frame)
+        is_full = (
+            points + count > _POINTS
+            or len(batch.frames) >= _FRAMES
+            or len(batch.records) >= _RECORDS
+            or not room.holds(used)
+        )
+        if is_full and (batch.frames or batch.records):
+            yield batch
+            batch, room, points = Packed([], []), Room(_BYTES, _ELEMENTS), 0
+        if is_frame:
+            batch.frames.append(item)
+        else:
+            batch.records.append(item)
+        room.bytes, room.elements = room.bytes - used.bytes, room.elements - used.elements
+        points += count
+    batch.records.extend(fitter.notices())
+    if batch.frames or batch.records:
+        yield batch
+
+
+def _items(
+    frames: Iterable[Frame], records: Iterable[Any], fitter: Fitter
+) -> Iterator[tuple[Any, Room, int]]:
+    """Each frame and record that fits, what it takes, and its points."""
+    for whole in frames:
+        for wide in fitter.frame(whole):
+            for frame in _slices(wide):
+                text = sum(map(len, frame.keys))
+                size = 4 * text + 9 * len(frame.keys) + len(frame.values) + 2 * len(frame.steps)
+                yield frame, Room(size + 64, len(frame.keys) + 8), frame.points
+    for record in records:
+        room = Room(*RECORD_ROOM)
+        fitted = fitter.record(record, room)
+        if fitted is not None:
+            used = Room(RECORD_ROOM[0] - room.bytes, RECORD_ROOM[1] - room.elements)
+            yield fitted, used, 0
+
+
+def _slices(frame: Frame) -> Iterator[Frame]:
+    """The frame, or some of its rows at a time where it has too many."""
+    height = max(1, _POINTS // len(frame.keys))
+    if frame.rows <= height:
+        yield frame
+        return
+    column = len(frame.steps)
+    for start in range(0, column, 8 * height):
+        rows = slice(start, start + 8 * height)
+        values = (
+            frame.values[at + start : min(at + start + 8 * height, at + column)]
+            for at in range(0, len(frame.values), column)
+        )
+        yield frame._replace(
+            steps=frame.steps[rows], times=frame.times[rows], values=b"".join(values)
+        )
