@@ -60,6 +60,6 @@ def check_key(where: str, key: object, limits: Limits = DEFAULT_LIMITS) -> str:
         raise bad("bad_key", f"{where}: a key must be a non-empty string, got {show(key)}")
     if len(key) * 4 > limits.key_bytes and len(key.encode()) > limits.key_bytes:
         raise bad("bad_key", f"{where}: a key is longer than {limits.key_bytes} bytes")
-    if any(c < " " or c == "\x7f" for c in key):
+    if not key.isprintable() and any(c < " " or c == "\x7f" for c in key):
         raise bad("bad_key", f"{where}: {show(key)} has a control character")
     return key

@@ -252,6 +252,10 @@ RECORDS: dict[str, dict[str, Field]] = {
 
 RECORD_TYPES = frozenset(RECORDS)
 
+_CHECKS = {
+    kind: [(name, field.type.fits, field.required) for name, field in fields.items()]
+    for kind, fields in RECORDS.items()
+}
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict})
 
 
@@ -261,20 +265,19 @@ def problem_of(record: Any) -> str | None:
     if type(kind) is not str:
         return " must be a map with t, the kind of the record"
     known = 1
-    fields = RECORDS.get(kind, {})
-    for name, field in fields.items():
+    for name, fits, required in _CHECKS.get(kind, ()):
         value = record.get(name)
         if value is None:
-            if field.required:
-                return f".{name} must be {field.type.words}"
+            if required:
+                return f".{name} must be {RECORDS[kind][name].type.words}"
             known += name in record
-        elif field.type.fits(value):
+        elif fits(value):
             known += 1
         else:
-            return f".{name} must be {field.type.words}"
+            return f".{name} must be {RECORDS[kind][name].type.words}"
     # Only what is not declared is left to look at: nothing, mostly.
     if known < len(record) and not is_plain(
-        {name: value for name, value in record.items() if name not in fields}
+        {name: value for name, value in record.items() if name not in RECORDS.get(kind, ())}
     ):
         return (
             " must be plain: strings, numbers, booleans, null, lists and maps with string keys,"
