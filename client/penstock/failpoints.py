@@ -8,6 +8,7 @@ looks for a file of that name in it, removes it, and does what it says, once:
     exit STATUS     leave at once with this status
     sleep SECONDS   hold up this thread
     error [TEXT]    raise OSError
+    bug             raise what nobody expects
 
 Several lines are done by as many calls, one each. A file that nobody reaches stays, so that a test
 sees that its fault did not happen.
@@ -79,5 +80,7 @@ def _do(name: str, fault: str) -> None:
         time.sleep(float(argument))
     elif what == "error":
         raise OSError(argument or f"failpoint {name}")
+    elif what == "bug":
+        raise RuntimeError(f"failpoint {name}")
     else:
         raise ValueError(f"failpoint {name}: {fault!r} is not known")

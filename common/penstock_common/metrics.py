@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from penstock_common.keys import SHARDS
+from penstock_common.problems import PROBLEMS
 from penstock_common.tallies import Counted, Counters, Histograms, Spread, Tally
 
 __all__ = [
@@ -176,6 +177,9 @@ class GatewayMetrics(Metrics):
         self.loop_lag = self.histogram(
             "event_loop_lag_seconds", "How late the event loop woke a timer."
         )
+        self.problems = self.gauge("problems", "Problems that are stated now, by code.", ["code"])
+        for code in PROBLEMS:
+            self.problems.labels(code).set(0)
         self.draining = self.gauge("draining", "1 while the process is shutting down.")
         self.live_streams = self.gauge("web_live_streams", "Browsers that listen for news.")
         self.query_points = self.histogram(

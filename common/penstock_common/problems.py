@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from penstock_common.keys import Keys
 
-__all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered"]
+__all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered", "read_problems"]
 
 _LOG = logging.getLogger(__name__)
 _TTL_S = 60.0
@@ -51,6 +51,10 @@ PROBLEMS = {
     ),
     "catalog_unreachable": Kind(
         "Start the database of the catalog, or see why it does not answer.", True
+    ),
+    "queue_nearly_full": Kind(
+        "It empties as workers catch up; if it does not, see what holds them up, or give Redis more "
+        "memory."
     ),
     "no_workers": Kind("Start a worker: what is logged is queued, but not stored.", True),
     "part_down": Kind("It is started again by itself; if it keeps ending, its log says why.", True),
@@ -133,7 +137,7 @@ class Problems:
     async def all(self) -> list[Problem]:
         """What is wrong now, the gravest first. Raises what Redis does."""
         seconds, _ = await self._redis.time()
-        return ordered(_read(await self._redis.hgetall(self._key), seconds))
+        return ordered(read_problems(await self._redis.hgetall(self._key), seconds))
 
 
 def ordered(problems: Iterable[Problem]) -> list[Problem]:
@@ -141,7 +145,8 @@ def ordered(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda each: (not each.stops, each.since, each.code, each.subject))
 
 
-def _read(fields: Mapping[Any, Any], now: float) -> Iterable[Problem]:
+def read_problems(fields: Mapping[Any, Any], now: float) -> Iterable[Problem]:
+    """What the hash holds; `now` is Redis' time in seconds."""
     for field, value in fields.items():
         code, _, subject = field.decode(errors="replace").partition("/")
         try:

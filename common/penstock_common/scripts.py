@@ -8,7 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "REPLAY",
-    "SIGN",
+    "SIGN", "WAITING",
 ]  # fmt: skip
 
 # A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
@@ -213,6 +213,13 @@ return 1
 """
 
 # What a shard's queue looks like, without moving any batch.
+# KEYS: stream, lease
+# -> {id of the oldest entry or false, owner or false}
+WAITING = """
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+return {first and first[1] or false, redis.call('GET', KEYS[2])}
+"""
+
 # KEYS: stream, dead, lease, incarnation
 # -> {entries, bytes or false, id of the first entry or false, dead letters, 1 if owned,
 #     incarnation or false}

@@ -23,4 +23,6 @@ def problem_of(info: Mapping[str, Any]) -> str:
         return "maxmemory is 0: Redis would grow until the system ends it"
     if not info.get("aof_enabled"):
         return "appendonly is off: a restart would lose what is queued"
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return "Redis cannot write its append-only file: is its disk full?"
     return ""

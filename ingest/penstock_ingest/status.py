@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock.errors import Transient
+from penstock.failpoints import fail
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.safety import problem_of
@@ -109,6 +110,7 @@ class ServerStatus:
     async def watch_queue(self) -> None:
         """Refresh until cancelled."""
         while True:
+            fail("gateway.status")
             await self.look()
             await asyncio.sleep(_EVERY_S)
 

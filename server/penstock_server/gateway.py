@@ -48,6 +48,7 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
 from penstock_server.health import Health
+from penstock_server.inspection import Inspector
 from penstock_server.sweeps import build_engine, sweep_parts
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.artifacts import Artifacts
@@ -121,6 +122,18 @@ async def build(
         finder = Finder(points, catalog, names)
         blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
         artifacts = Artifacts(catalog.database)
+        inspector = Inspector(
+            redis,
+            keys,
+            points,
+            catalog,
+            status,
+            metrics,
+            peers=settings.metrics_peers,
+            blobs_url=settings.blobs_url,
+            disk_low_bytes=settings.disk_low_bytes,
+            takes_batches=settings.serves != "read",
+        )
         read = WebParts(
             points,
             catalog,
@@ -137,6 +150,7 @@ async def build(
             open_reads=_is_open(settings),
             root_path=settings.root_path,
             watchdog=watchdog,
+            problems=inspector.problems,
         )
         engine = build_engine(settings, catalog, read)
         sweeps = sweep_parts(engine, read, bodies)
@@ -177,12 +191,10 @@ async def build(
         feeds: list[LiveFeed] = []
         metrics.live_streams.set_function(lambda: sum(feed.watchers for feed in feeds))
         health = Health(
-            redis,
-            keys,
-            points,
-            catalog,
+            inspector,
             status,
             metrics,
+            watchdog,
             settings.metrics_peers,
             takes_batches=settings.serves != "read",
         )
@@ -215,6 +227,7 @@ async def build(
             watchdog.spawn(status.watch_queue(), "queue status"),
             watchdog.spawn(status.watch_loop(), "event loop lag"),
             watchdog.spawn(deletions.watch(), "deletions"),
+            watchdog.spawn(inspector.watch(), "inspector"),
         ]
         try:
             yield app, metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 
 from penstock_common.auth import Authenticator
 from penstock_common.keys import Keys
+from penstock_common.problems import Problem
 from penstock_common.watchdog import Watchdog
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog.artifacts import Artifacts
@@ -21,6 +23,11 @@ __all__ = ["STATIC", "WebParts"]
 
 STATIC = Path(__file__).parent / "static"
 """The built page, as the wheel carries it."""
+
+
+async def no_problems() -> Sequence[Problem]:
+    """Where nobody looks for any."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +50,4 @@ class WebParts:
     root_path: str = ""
     static: Path = STATIC
     watchdog: Watchdog = field(default_factory=Watchdog)
+    problems: Callable[[], Awaitable[Sequence[Problem]]] = no_problems

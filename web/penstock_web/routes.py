@@ -65,6 +65,10 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
             }
         )
 
+    async def status(request: web.Request) -> web.Response:
+        await access.principal(request)
+        return json_response({"problems": [each.shown() for each in await parts.problems()]})
+
     app[LIVE_FEED] = feed
     app.cleanup_ctx.append(feed.running)
     app.cleanup_ctx.append(names.running)
@@ -72,6 +76,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     app.on_response_prepare.append(_harden)
     router = app.router
     router.add_get("/v1/viewer", viewer)
+    router.add_get("/v1/status", status)
     router.add_get("/v1/projects", runs.projects)
     router.add_get(f"{_PROJECT}/runs", runs.runs)
     router.add_post(f"{_PROJECT}/runs/search", runs.search)

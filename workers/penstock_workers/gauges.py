@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
+from penstock.failpoints import fail
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.scripts import LOOK
@@ -73,6 +74,7 @@ class Gauges:
         store_due = 0.0
         while True:
             if ELECTED in self._owned:
+                fail("worker.gauges")
                 try:
                     self._queue = await self._look_at_queue()
                     if time.monotonic() >= store_due:

@@ -7,7 +7,16 @@ from pydantic import Field
 from penstock_common.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "Login", "MadeKey", "NewKey", "Project", "Projects", "Viewer"]
+__all__ = [
+    "OPERATIONS",
+    "Login",
+    "MadeKey",
+    "NewKey",
+    "Project",
+    "Projects",
+    "Status",
+    "Viewer",
+]
 
 
 class Viewer(Answered):
@@ -15,6 +24,19 @@ class Viewer(Answered):
     version: str = Field(description="The server's version.")
     may_write: bool = Field(description="Whether the asker may change runs of that entity.")
     login_required: bool = Field(description="Whether reading needs a login or a key here.")
+
+
+class StatedProblem(Answered):
+    code: str = Field(description="What kind of problem; docs/operations.md lists them.")
+    text: str = Field(description="What is wrong, in plain words.")
+    subject: str = Field(description="Which part, disk or run it is about, if any.")
+    since: float = Field(description="Unix seconds.")
+    hint: str = Field(description="What to do about it.")
+    stops: bool = Field(description="Whether it keeps what clients send from being stored.")
+
+
+class Status(Answered):
+    problems: list[StatedProblem] = Field(description="What is wrong now, the gravest first.")
 
 
 class Project(Answered):
@@ -48,6 +70,10 @@ OPERATIONS = [
     Operation(
         "GET", "/v1/viewer", "site", "Who asks",
         answers={200: Viewer}, errors=(401,), needs_key=False,
+    ),
+    Operation(
+        "GET", "/v1/status", "site", "What is wrong with the server now",
+        answers={200: Status}, errors=(401,), needs_key=False,
     ),
     Operation(
         "GET", "/v1/projects", "site", "The projects that the asker may read",
