@@ -331,3 +331,7 @@ class SupervisorMetrics(Metrics):
             "up_child_hangs_total", "Children that were silent for too long and were replaced.",
             "child", CHILDREN,
         )  # fmt: skip
+        self.queue_damages = self.counter(
+            "up_queue_damages_total",
+            "Times that the queue's file was repaired, or may have lost its end.",
+        )

@@ -54,7 +54,9 @@ class Child:
         *,
         part: str = "",
         patience_s: float = 0.0,
+        on_end: Callable[[int], None] | None = None,
     ) -> None:
+        """`on_end` gets the exit status, in a thread, before the next start."""
         self.name = name
         self.part = part or name
         self.pid: int | None = None
@@ -63,6 +65,7 @@ class Child:
         self.changed_at = time.time()
         self._command = command
         self._on_start = on_start
+        self._on_end = on_end
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._patience_s = patience_s
@@ -77,7 +80,10 @@ class Child:
             started = time.monotonic()
             try:
                 await self._start()
-                ended = str(await self._wait())
+                code = await self._wait()
+                ended = str(code)
+                if self._on_end is not None:
+                    await asyncio.to_thread(self._on_end, code)
             except OSError as error:  # no room for its log, no memory for another process, …
                 ended = str(error)
             if self._is_stopping():

@@ -52,6 +52,10 @@ def config(*, socket: Path, folder: Path, maxmemory_bytes: int, log: Path) -> st
             "databases 1",
             "appendonly yes",
             "appendfsync everysec",
+            # A file that is cut short or damaged is for `queue_file` to repair, and to speak of.
+            "aof-load-truncated no",
+            # Commands only: rows that nobody else holds can then be read from a damaged file.
+            "aof-use-rdb-preamble no",
             'save ""',
             "auto-aof-rewrite-min-size 256mb",
             f"maxmemory {maxmemory_bytes}",

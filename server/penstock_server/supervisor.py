@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 
 from penstock.errors import Rejected
 from penstock_common.exporter import metrics_server
+from penstock_common.keys import Keys
 from penstock_common.metrics import SupervisorMetrics
 from penstock_common.notify import without_notify
 from penstock_common.settings import ServerSettings
@@ -30,6 +32,7 @@ from penstock_server.child import Child, Command
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
+from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
 
 __all__ = ["Supervisor", "UpOptions", "listen"]
@@ -38,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
 _DRAIN_S = 2.5
 _END_S = 1.5
+_MOST_STARTS = 3
+"""So often Redis may fail to start, for a reason that a restart does not mend, before we say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,9 @@ class Supervisor:
         self._heard_on: dict[str, Path] = {}
         self._metrics = SupervisorMetrics()
         self._is_ready = False
+        self._queue = QueueKeeper(
+            folder.queue, folder.logs / "redis.log", Keys(settings.prefix), self._queue_damaged
+        )
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
         shown = f"[{shown}]" if ":" in shown else shown
@@ -108,7 +116,10 @@ class Supervisor:
         environ = self._environ()
         self._children = self._make_children(environ)
         watch = self._watch_children(environ)
-        pages, page = {"/condition": watch.condition}, str(self._folder.socket("up.metrics"))
+        pages, page = (
+            {"/condition": lambda: self._condition(watch)},
+            str(self._folder.socket("up.metrics")),
+        )
         looking = self._watchdog.spawn(watch.run(self._heard_on, self._watchdog), "children")
         running = [self._keep(child) for child in self._children]
         try:
@@ -189,9 +200,17 @@ class Supervisor:
             children.append(self._child("gateway", command, name))
         return children
 
-    def _child(self, name: str, command: Command, part: str) -> Child:
+    def _child(
+        self,
+        name: str,
+        command: Command,
+        part: str,
+        on_end: Callable[[int], None] | None = None,
+    ) -> Child:
         patience_s = self._settings.patience_s
-        return Child(name, command, self._child_started, part=part, patience_s=patience_s)
+        return Child(
+            name, command, self._child_started, part=part, patience_s=patience_s, on_end=on_end
+        )
 
     def _redis(self, environ: Mapping[str, str]) -> Child:
         folder = self._folder
@@ -205,7 +224,8 @@ class Supervisor:
             )
         )
         command = Command([find_server(), str(path)], environ, folder.logs / "redis.log")
-        return self._child("redis", command, "redis")
+        self._queue.starting()
+        return self._child("redis", command, "redis", self._queue.ended)
 
     def _store(self, environ: Mapping[str, str]) -> Child:
         arguments = [
@@ -267,6 +287,7 @@ class Supervisor:
                             return True
                 except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
                     pass
+                self._require_queue()
                 if time.monotonic() > deadline:
                     raise Rejected(
                         f"not ready after {_READY_TIMEOUT_S:.0f} s",
@@ -275,6 +296,26 @@ class Supervisor:
                     )
                 await asyncio.sleep(0.05)
         return False
+
+    def _require_queue(self) -> None:
+        """Raises `Rejected` if Redis does not start, and never will."""
+        restarts = sum(each.restarts for each in self._children if each.name == "redis")
+        if self._queue.trouble and restarts >= _MOST_STARTS:
+            raise Rejected(
+                f"Redis does not start: {self._queue.trouble}",
+                code="queue_failed",
+                hint=self._hint(),
+            )
+
+    def _condition(self, watch: ChildWatch) -> dict[str, Any]:
+        found = watch.condition()
+        for text in self._queue.damages():
+            found["problems"].append({"code": "queue_damaged", "text": text, "subject": ""})
+        return found
+
+    def _queue_damaged(self, what: str) -> None:
+        _LOG.error("queue_damaged detail=%s", what)
+        self._metrics.queue_damages.inc()
 
     def _hint(self) -> str:
         return f"The logs in {self._folder.logs} say why."

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -84,6 +84,7 @@ def start_up(
     port: int = 0,
     settings: Mapping[str, str] | None = None,
     python: Path = Path(sys.executable),
+    stderr: IO[bytes] | None = None,
 ) -> Up:
     """Start on `folder`/data and wait until it is ready. `settings` are for the server alone;
     `python` is the interpreter of the environment that Penstock is installed in."""
@@ -99,7 +100,7 @@ def start_up(
         "--data", str(folder / "data"), "--ready-file", str(ready), *arguments,
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, env={**environ, **(settings or {})}, stdout=subprocess.DEVNULL
+        command, env={**environ, **(settings or {})}, stdout=subprocess.DEVNULL, stderr=stderr
     )
 
     def is_ready() -> bool:
@@ -121,9 +122,10 @@ def running_up(
     *arguments: str,
     settings: Mapping[str, str] | None = None,
     python: Path = Path(sys.executable),
+    stderr: IO[bytes] | None = None,
 ) -> Iterator[Up]:
     """`start_up`, and the end of it."""
-    up = start_up(folder, *arguments, settings=settings, python=python)
+    up = start_up(folder, *arguments, settings=settings, python=python, stderr=stderr)
     try:
         yield up
     finally:

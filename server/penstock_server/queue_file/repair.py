@@ -1,0 +1,162 @@
+"""Repairs the embedded queue's file when Redis does not load it.
+
+What is sound is kept and loaded: the file is cut at its first damage. The damaged file is kept aside
+whole, and rows that were sent as JSON are taken over from behind the damage. Redis 7 keeps its file
+in several parts; they are repaired into one, which every version reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from penstock_common.keys import Keys
+from penstock_server.queue_file.commands import readable_commands
+from penstock_server.queue_file.parts import FILE, FOLDER, Part, mapped, parts_of, paths_of
+from penstock_server.queue_file.rows import fresh_numbers, rows_in
+
+__all__ = ["Repair", "finish_repair", "recent_repairs", "repair"]
+
+_FRESH = f".{FILE}.repaired"
+_ASIDE = "damaged-"
+_MAX_ASIDE = 3
+_COPY_BYTES = 2**24
+_ABOUT = "about.json"
+_RECENT_S = 3 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done: `kept_bytes` of `file_bytes` stay, `rows` requests of JSON rows were taken over
+    from the rest. The damaged file lies in `aside`."""
+
+    kept_bytes: int
+    file_bytes: int
+    rows: int
+    aside: str
+
+    def __str__(self) -> str:
+        cut = self.file_bytes - self.kept_bytes
+        return (
+            f"The queue's file was damaged: {cut:,} of its {self.file_bytes:,} bytes were cut off, and"
+            f" {self.rows:,} requests of JSON rows in them saved. Clients send the rest again."
+            f" The damaged file is kept in {self.aside}"
+        )
+
+
+def repair(
+    folder: Path, keys: Keys, *, refused: Collection[bytes] = (), whole: bool = False
+) -> Repair | None:
+    """Make the queue's file one that Redis loads; None if no damage can be seen.
+
+    `refused` are commands that Redis does not know. With `whole` none of the file is kept: Redis
+    does not load it, though it looks sound.
+    """
+    paths, is_listed = paths_of(folder)
+    parts = parts_of(paths, refused)
+    if whole:
+        parts = [replace(part, end=0) for part in parts]
+    cut = next((i for i, part in enumerate(parts) if not part.is_sound), len(parts))
+    if not parts or (cut == len(parts) and is_listed):
+        return None
+    kept, cut_off = parts[: cut + 1], parts[cut:]
+    aside = _new_aside(folder)
+    rows = _write(folder / _FRESH, kept, cut_off, keys)
+    _swap(folder, aside)
+    done = Repair(
+        sum(part.end for part in kept), sum(max(0, part.size) for part in parts), rows, str(aside)
+    )
+    (aside / _ABOUT).write_text(json.dumps(asdict(done)))
+    return done
+
+
+def recent_repairs(folder: Path) -> list[Repair]:
+    """Those of the last three days whose damaged file is still there."""
+    found = []
+    for about in sorted(folder.glob(f"{_ASIDE}*/{_ABOUT}")):
+        with suppress(OSError, ValueError, TypeError):
+            if time.time() - about.stat().st_mtime < _RECENT_S:
+                found.append(Repair(**json.loads(about.read_text())))
+    return found
+
+
+def finish_repair(folder: Path) -> None:
+    """Go on with a repair that was broken off when the damaged file had just been put aside."""
+    fresh = folder / _FRESH
+    if fresh.exists():
+        if (folder / FILE).exists() or (folder / FOLDER).exists():
+            fresh.unlink()
+        else:
+            fresh.replace(folder / FILE)
+
+
+def _write(fresh: Path, kept: Sequence[Part], cut_off: Sequence[Part], keys: Keys) -> int:
+    """Write the new file; returns how many requests of JSON rows were taken over."""
+    rows = rows_in(_readable(cut_off))
+    with fresh.open("wb") as out:
+        for part in kept:
+            _copy(part, out)
+        out.write(fresh_numbers(keys))
+        for row in rows:
+            out.write(row.commands(keys))
+        out.flush()
+        os.fsync(out.fileno())
+    return len(rows)
+
+
+def _readable(cut_off: Sequence[Part]) -> Iterator[list[bytes]]:
+    for number, part in enumerate(cut_off):
+        with mapped(part.path) as data:
+            yield from readable_commands(data, 0 if number else part.end)
+
+
+def _copy(part: Part, out: BinaryIO) -> None:
+    if part.end <= 0:
+        return
+    with part.path.open("rb") as source:
+        left = part.end
+        while left and (piece := source.read(min(left, _COPY_BYTES))):
+            out.write(piece)
+            left -= len(piece)
+
+
+def _swap(folder: Path, aside: Path) -> None:
+    """Put the damaged file aside and the new one in its place."""
+    file, several = folder / FILE, folder / FOLDER
+    if file.exists():
+        _link(file, aside / FILE)  # so that there is a file all the time
+    else:
+        several.rename(aside / FOLDER)
+    (folder / _FRESH).replace(file)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(file: Path, copy: Path) -> None:
+    try:
+        os.link(file, copy)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, copy)
+
+
+def _new_aside(folder: Path) -> Path:
+    """A new folder for what is damaged; only the newest few are kept."""
+    name = time.strftime(f"{_ASIDE}%Y%m%dT%H%M%S", time.gmtime())
+    known = sorted(folder.glob(f"{_ASIDE}*"))
+    aside = folder / name
+    while aside.exists():
+        aside = aside.with_name(f"{aside.name}-")
+    aside.mkdir(mode=0o700)
+    for oldest in known[: -(_MAX_ASIDE - 1)]:
+        shutil.rmtree(oldest, ignore_errors=True)
+    return aside

@@ -1,0 +1,70 @@
+"""JSON rows in the damaged part of a queue's file: nobody else holds them.
+
+Batches of every other kind are kept by their clients, which send them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from penstock_common.keys import SHARDS, Keys
+from penstock_server.queue_file.commands import encode
+
+__all__ = ["QueuedRows", "fresh_numbers", "rows_in"]
+
+_QUEUE_WRITER = b"http-"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRows:
+    """One request's rows: a stream's entry as it was, under its own id."""
+
+    stream: bytes
+    id: bytes
+    fields: list[bytes]
+
+    def commands(self, keys: Keys) -> bytes:
+        """What puts it back. Its number stays, so that rows which are stored already are known."""
+        added = encode("XADD", self.stream, self.id, *self.fields)
+        names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
+        for shard in range(SHARDS):
+            if self.stream == keys.stream(shard).encode():
+                field = names[b"s"] + b"/" + names[b"w"]
+                return added + encode("HSET", keys.seen(shard), field, self.id)
+        return added
+
+
+def rows_in(commands: Iterable[list[bytes]]) -> list[QueuedRows]:
+    """The rows that these commands add to a stream and do not take from it again."""
+    found: dict[tuple[bytes, bytes], QueuedRows] = {}
+    for name, *arguments in commands:
+        match name.upper():
+            case b"XADD" if _is_rows(arguments):
+                stream, entry, *fields = arguments
+                found[stream, entry] = QueuedRows(stream, entry, fields)
+            case b"XDEL" if arguments:
+                for entry in arguments[1:]:
+                    found.pop((arguments[0], entry), None)
+    return list(found.values())
+
+
+def fresh_numbers(keys: Keys) -> bytes:
+    """Commands after which JSON rows are numbered under a new name: the old one's last numbers may
+    be lost, and a number that is given twice would pass for a repeat."""
+    shards = range(SHARDS)
+    return (
+        encode("SELECT", "0")
+        + encode("DEL", *(keys.incarnation(shard) for shard in shards))
+        + encode("DEL", *(keys.http_seq(shard) for shard in shards))
+    )
+
+
+def _is_rows(arguments: list[bytes]) -> bool:
+    if len(arguments) < 4 or len(arguments) % 2:
+        return False
+    fields = dict(zip(arguments[2::2], arguments[3::2], strict=True))
+    if not {b"w", b"s", b"b", b"t"} <= fields.keys():
+        return False
+    *_, writer = fields[b"w"].rpartition(b"/")
+    return writer.startswith(_QUEUE_WRITER)
