@@ -134,6 +134,11 @@ class Keys:
         this was put in their place."""
         return f"{self.prefix}:clock"
 
+    def at_bound(self) -> str:
+        """Sorted set of `runs|writers entity[/project[/run]]` that have as many as they may have, each
+        with the time (s) until which that holds unless it is said again."""
+        return f"{self.prefix}:at-bound"
+
     def live_channel(self) -> str:
         """Pub/sub channel on which workers say what they committed."""
         return f"{self.prefix}:live"

@@ -56,7 +56,7 @@ REJECTIONS = (
     "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
     "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
     "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
-    "too_many_points", "too_many_records", "unauthorized", "unknown_content_type",
+    "too_many_points", "too_many_records", "too_many_runs", "too_many_writers", "unauthorized", "unknown_content_type",
     "unknown_encoding", "unknown_version", "window_too_large", "queue_unavailable", "other",
 )  # fmt: skip
 DOOR_REFUSALS = ("full", "slow_header")

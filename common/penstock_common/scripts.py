@@ -122,7 +122,8 @@ return 1
 
 # Marks up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
 # a writer's last 64 batches. A letter that says `conflict` is a second content under a number that
-# has been stored: nothing is wrong with the shard then, so it is not counted.
+# has been stored, one that says `no room:` is beyond a bound: nothing is wrong with the shard then, so
+# it is not counted.
 # KEYS: lease, stream, seen, committed, failures, dead, digests, dead marks, settled, dead at, tried
 # ARGV: owner, number of marks, (writer key, mark, its dead numbers, new digests)…,
 #       number of entries, (id, seen field)…, number of dead letters, (id, reason)…
@@ -162,7 +163,7 @@ for i = 1, tonumber(ARGV[letters]) do
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = reason
     redis.call('XADD', KEYS[6], '*', unpack(fields))
-    if reason ~= 'conflict' then
+    if reason ~= 'conflict' and string.sub(reason, 1, 8) ~= 'no room:' then
       redis.call('LPUSH', KEYS[10], string.format('%.0f', settled))
       redis.call('LTRIM', KEYS[10], 0, 63)
     end

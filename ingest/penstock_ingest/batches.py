@@ -25,6 +25,7 @@ from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
+from penstock_ingest.room import Room
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import RunRef
@@ -47,6 +48,7 @@ class BatchHandler:
         pace: Pace,
         quota: Quota,
         deletions: Deletions,
+        room: Room,
         metrics: GatewayMetrics,
         decoding: Decoding,
     ) -> None:
@@ -58,6 +60,7 @@ class BatchHandler:
         self._pace = pace
         self._quota = quota
         self._deletions = deletions
+        self._room = room
         self._metrics = metrics
         self._decoding = decoding
         self._limits = decoding.limits
@@ -114,6 +117,7 @@ class BatchHandler:
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
             await self._refuse_deleted(entity, batch, batch.writer)
+            await self._room.check(RunRef(entity, batch.project, batch.run), batch.writer)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case, which needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]
@@ -158,6 +162,7 @@ class BatchHandler:
         share.holds(*(batch.decoded for batch in batches))
         entity = checked_entity(batches[0].entity, principal, self._limits)
         await self._refuse_deleted(entity, batches[0], "http-")
+        await self._room.check(RunRef(entity, batches[0].project, batches[0].run))
         self._admit([entity] * len(made), batches)
         digest = hashlib.sha256(body).hexdigest()
         appended: list[Appended] = []

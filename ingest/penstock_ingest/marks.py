@@ -15,6 +15,7 @@ from penstock_common.keys import Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
+from penstock_storage.interface import RunRef
 
 __all__ = ["Mark", "Marks", "WriterName", "dead_numbers", "queue_id"]
 
@@ -71,6 +72,18 @@ class Marks:
                 known = None if mark is None else int(mark)
                 marks[name] = Mark(*name, 0, known, queue, dead_numbers(numbers))
         return [marks[name] for name in writers]
+
+    async def queue_writer(self, ref: RunRef) -> str:
+        """The writer of the batches that the queue numbers for this run; "" if it has none yet."""
+        try:
+            reply = await self._pipe.execute(
+                ("GET", self._keys.incarnation(shard_of(run_path(*ref))))
+            )
+        except RedisError as error:
+            raise unavailable(error, self._metrics) from error
+        if isinstance(reply, ReplyError):
+            raise unavailable(reply, self._metrics) from reply
+        return f"http-{reply.decode()}" if reply else ""
 
     async def _ask(self, shards: dict[int, list[WriterName]], alive: set[str]) -> list[Any]:
         """Three replies for each shard: incarnation, committed, dead marks."""

@@ -22,6 +22,7 @@ from penstock_ingest.marks import Marks
 from penstock_ingest.operations import OPERATIONS
 from penstock_ingest.pace import Pace
 from penstock_ingest.quota import Quota
+from penstock_ingest.room import Room
 from penstock_ingest.runs import RunHandler
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import Catalog
@@ -45,6 +46,7 @@ class GatewayParts:
     pace: Pace
     quota: Quota
     deletions: Deletions
+    room: Room
 
 
 def add_routes(app: web.Application, parts: GatewayParts) -> None:
@@ -58,6 +60,7 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.pace,
         parts.quota,
         parts.deletions,
+        parts.room,
         parts.metrics,
         parts.decoding,
     )

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
+from penstock_common.bounds import Owner
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.safety import problem_of
@@ -22,12 +23,13 @@ _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _LAG_EVERY_S = 0.05
 _SAMPLES = 5
+_MOST_AT_BOUND = 10_000
 _NOT_SEEN = "the queue has not answered yet"
 
 
 class ServerStatus:
     """The id of the store that workers commit to, how full the queue is and whether it keeps what it
-    is given, the loop's lag.
+    is given, who has as many runs or writers as they may have, the loop's lag.
 
     Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one stops,
     the others go on. `stop` is set when this process is told to leave.
@@ -54,6 +56,7 @@ class ServerStatus:
         self.is_queue_full = False
         self.queue_fill = 0.0
         self.full_shards: frozenset[int] = frozenset()
+        self.at_bound: frozenset[Owner] = frozenset()
         metrics.draining.set_function(stop.is_set)
 
     @property
@@ -81,11 +84,15 @@ class ServerStatus:
         """Refresh once. While Redis does not answer, what was known stays."""
         try:
             async with asyncio.timeout(5):
-                store, memory, persistence, server, *streams = await self._ask()
+                asked = await self._ask()
         except (RedisError, OSError, TimeoutError):
             _LOG.warning("queue_unreachable")
             return
+        store, memory, persistence, server, (now, _), at_bound, *streams = asked
         self.store = store.decode() if store else ""
+        self.at_bound = frozenset(
+            Owner(*text.decode().split(" ", 1)) for text, until in at_bound if float(until) > now
+        )
         problem = problem_of({**memory, **persistence, **server})
         if problem != self.queue_problem and problem:
             _LOG.error("queue_unsafe reason=%s accepted=%s", problem, self.volatile_queue)
@@ -102,6 +109,11 @@ class ServerStatus:
         pipeline.execute_command("GET", self._keys.store())
         for section in ("memory", "persistence", "server"):
             pipeline.execute_command("INFO", section)
+        pipeline.execute_command("TIME")
+        key = self._keys.at_bound()
+        pipeline.execute_command(
+            "ZREVRANGE", key, 0, _MOST_AT_BOUND - 1, "WITHSCORES", withscores=True
+        )
         for shard in range(SHARDS):
             stream = self._keys.stream(shard)
             pipeline.execute_command("MEMORY USAGE", stream, "SAMPLES", _SAMPLES)

@@ -43,6 +43,7 @@ from penstock_ingest.marks import Marks
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.quota import Quota
+from penstock_ingest.room import Room
 from penstock_ingest.routes import GatewayParts
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
@@ -104,10 +105,11 @@ async def build(
         )
         deletions = Deletions(catalog)
         await patiently(deletions.look, stop)
+        marks = Marks(pipe, keys, metrics)
         write = GatewayParts(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
-            marks=Marks(pipe, keys, metrics),
+            marks=marks,
             catalog=catalog,
             metrics=metrics,
             limits=_LIMITS,
@@ -117,6 +119,7 @@ async def build(
             pace=Pace(lambda: status.queue_fill),
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
+            room=Room(catalog, marks, lambda: status.at_bound),
         )
         names = Names(catalog, watchdog)
         finder = Finder(points, catalog, names)
@@ -166,6 +169,7 @@ async def build(
             marks=write.marks,
             status=status,
             quota=write.quota,
+            room=write.room,
             authenticator=authenticator,
             metrics=metrics,
             limits=_LIMITS,

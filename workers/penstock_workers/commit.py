@@ -20,6 +20,7 @@ from penstock.failpoints import fail
 from penstock_common.keys import Keys
 from penstock_common.news import publish
 from penstock_storage.interface import Catalog, PointStore, RunRef
+from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions
 from penstock_workers.prepare import Prepared
@@ -59,6 +60,7 @@ class Committer:
         resolver: Resolver,
         presence: Presence,
         clock: StoreClock,
+        notices: BoundNotices,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -69,6 +71,7 @@ class Committer:
         self._resolver = resolver
         self._presence = presence
         self._clock = clock
+        self.notices = notices
         self.number = 0
         """Counts the commits of this process; part of every version it writes."""
 
@@ -98,6 +101,8 @@ class Committer:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)
         await self.announce(prepared.advanced, prepared.changed)
+        if prepared.beyond:
+            await self.notices.tell(prepared.beyond)
         return lost
 
     async def _store(self, prepared: Prepared) -> None:

@@ -20,6 +20,7 @@ from penstock_common.watchdog import Watchdog, watchdog_of
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.interface import RunRef
 from penstock_storage.names import reconcile
+from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
 from penstock_workers.gauges import Gauges
@@ -50,13 +51,14 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         await reconcile(catalog, points)
         clock = StoreClock(redis, keys, points, catalog, metrics)
         await patiently(clock.check, stop)
-        queue, resolver = Queue(redis, keys), Resolver(catalog, points)
+        queue, resolver = Queue(redis, keys), Resolver(catalog, points, settings.bounds)
         leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
         presence = Presence(
             redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
         )
+        notices = BoundNotices(redis, keys, catalog)
         committer = Committer(
-            redis, keys, queue, leases, points, catalog, resolver, presence, clock
+            redis, keys, queue, leases, points, catalog, resolver, presence, clock, notices
         )
         compactor = Compactor(points, resolver, committer, leases)
         dead = DeadLetters(

@@ -18,14 +18,16 @@ import orjson
 
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
-from penstock_common.keys import split_writer_key
+from penstock_common.bounds import Owner
+from penstock_common.keys import run_path, split_writer_key
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
-from penstock_workers.queue import CONFLICT, Entry, Settled, WriterMark
+from penstock_workers.left_out import LeftOut, with_numbers
+from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Settled, WriterMark
 from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "Unusable", "prepare"]
@@ -67,6 +69,9 @@ class Prepared:
     conflicts: int = 0
     refused: int = 0
     """Batches of runs that were deleted."""
+    beyond: list[Owner] = field(default_factory=list)
+    """What each batch that was set aside would need one more of: runs or writers, of whom."""
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     @property
     def points(self) -> int:
@@ -106,11 +111,15 @@ async def prepare(
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
     known = set(resolver.runs)
-    await resolver.learn(by_writer)
-    prepared.changed |= {ref for ref, _ in by_writer} - known
+    refused = await resolver.learn(by_writer)
+    prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
+    deliveries = _within_bounds(deliveries, refused, resolver, prepared)
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
     await _in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
+    told = prepared.left_out.changes(resolver.runs, resolver.left_out)
+    prepared.changes += told.values()
+    prepared.changed.update(told)
     return prepared
 
 
@@ -149,6 +158,7 @@ async def _placed(
             for each in deliveries
         ]
     )  # fmt: skip
+    resolver.before.clear()
     kept = []
     for delivery, ref in zip(deliveries, places, strict=True):
         if ref is None:
@@ -158,11 +168,42 @@ async def _placed(
             prepared.refused += 1
         elif ref == delivery.name[0]:
             kept.append(delivery)
-            if delivery.name[1].startswith(QUEUE_WRITER) and resolver.deletions.of(ref):
+            if delivery.name[1].startswith(QUEUE_WRITER) and not delivery.entry.is_replay:
                 resolver.before.setdefault(delivery.name, delivery.entry.seq - 1)
         else:
             resolver.shards[ref] = delivery.entry.shard
             kept.append(replace(delivery, name=(ref, delivery.name[1])))
+    return kept
+
+
+def _within_bounds(
+    deliveries: list[_Delivery],
+    refused: dict[WriterName, str],
+    resolver: Resolver,
+    prepared: Prepared,
+) -> list[_Delivery]:
+    """Those whose run and writer there is room for; each other is set aside by itself.
+
+    The store learns nothing of it: there is no lane to say it of."""
+    if not refused:
+        return deliveries
+    kept = []
+    for delivery in deliveries:
+        what = refused.get(delivery.name)
+        if what is None:
+            kept.append(delivery)
+            continue
+        entry = delivery.entry
+        numbers = resolver.beyond.setdefault(
+            delivery.name, AppliedSet(0, resolver.before.get(delivery.name, 0))
+        )
+        numbers.dead.add(entry.seq)
+        numbers.add(entry.seq, acked=delivery.batch.acked)
+        settled = prepared.settled.setdefault(entry.shard, Settled())
+        settled.marks[entry.writer] = WriterMark(numbers.low, tuple(sorted(numbers.dead)))
+        settled.entries.append(entry)
+        settled.dead.append((entry, f"{NO_ROOM} too many {what}"))
+        prepared.beyond.append(Owner(what, run_path(*delivery.name[0])))
     return kept
 
 
@@ -182,15 +223,18 @@ async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]
     fates = []
     for delivery in deliveries:
         applied, seq = resolver.writers[delivery.name], delivery.entry.seq
-        is_dead = seq in applied.dead
-        if seq in applied and not (is_dead and delivery.entry.is_replay):
-            if is_dead:
-                fates.append(_Fate.DEAD)
-                continue
-            batch = _id(delivery, resolver)
-            first = digests.recent(batch) or stored.get(batch, delivery.digest)
-            fates.append(_Fate.REPEATED if first == delivery.digest else _Fate.CONFLICT)
+        is_replay = delivery.entry.is_replay
+        if seq in applied.dead and not is_replay:
+            fates.append(_Fate.DEAD)
             continue
+        if seq in applied and seq not in applied.dead:
+            batch = _id(delivery, resolver)
+            first = digests.recent(batch) or stored.get(batch)
+            # Of a letter whose writer got its lane later, nothing is stored: its number is passed.
+            if first is not None or not is_replay:
+                is_same = first in (None, delivery.digest)
+                fates.append(_Fate.REPEATED if is_same else _Fate.CONFLICT)
+                continue
         applied.dead.discard(seq)
         applied.add(seq, acked=delivery.batch.acked)
         digests.note(_id(delivery, resolver), delivery.digest)
@@ -253,15 +297,18 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
         row = 0
         for frame in delivery.batch.frames:
             keys = tuple(frame.keys)
-            series = resolver.table.of_frame(run.number, lane, keys)
+            kept, series = frame, resolver.table.of_frame(run.number, lane, keys)
             if series is None:
-                numbers = resolver.key_numbers(run.project_number, keys)
+                kept, numbers = with_numbers(frame, resolver.key_numbers(run, keys))
+                if len(kept.keys) < len(keys):
+                    prepared.left_out.note(ref, set(keys) - set(kept.keys), frame.rows)
                 series = resolver.table.add_frame(
-                    run.number, lane, keys, numbers, shard=delivery.entry.shard
+                    run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
-            pieces.append(Piece(frame, series, run.number, lane, seq, row))
+            if kept.keys:
+                pieces.append(Piece(kept, series, run.number, lane, seq, row))
+                _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
             row += frame.rows
-            _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
     prepared.folded = fold(pieces, resolver.table) if pieces else None
 
 
@@ -276,7 +323,10 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
             kind = record["t"]
             if kind in ("value", "alert"):
                 key, step, name, text = _value(record)
-                number = resolver.key_numbers(run.project_number, [key])[0]
+                (number,) = resolver.key_numbers(run, [key])
+                if number is None:
+                    prepared.left_out.note(ref, [key], 1)
+                    continue
                 values.append((number, run.number, lane, step, name, text, seq))
                 if kind == "value":
                     _advance(prepared, ref, step)

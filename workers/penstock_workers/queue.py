@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from penstock_common.keys import Keys
 from penstock_common.scripts import COMMIT
 
-__all__ = ["CONFLICT", "Entry", "Queue", "Settled", "WriterMark"]
+__all__ = ["CONFLICT", "NO_ROOM", "Entry", "Queue", "Settled", "WriterMark"]
 
 _MOST_COUNT = 4_096
 _ROW, _SHARE, _OF = 20, 50, 1_000
@@ -23,6 +23,8 @@ _ROW, _SHARE, _OF = 20, 50, 1_000
 
 CONFLICT = "conflict"
 """Why a batch is a dead letter whose number was stored with another content."""
+NO_ROOM = "no room:"
+"""How the reason begins of a dead letter that would need more runs or writers than there may be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from an older copy can never hand it out again.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
+from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_common.keys import run_path, shard_of
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
@@ -19,6 +20,7 @@ from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import Deletions
 from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
+from penstock_workers.run_keys import RunKeys
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
 
 __all__ = ["Resolver", "WriterName"]
@@ -27,6 +29,7 @@ WriterName = tuple[RunRef, str]
 
 _MOST_RUNS, _MOST_SERIES = 200_000, 2_000_000
 """What is kept in memory: when there is more, all is forgotten between two commits."""
+_MOST_BEYOND = 10_000
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
@@ -48,14 +51,18 @@ class Resolver:
     """What this worker knows of runs, keys, writers and their applied sets.
 
     `shards` has the shard whose owner writes to a run that was moved, by the name that it has now.
-    `before` has the last number that batches of an earlier run had, where the queue numbers them by
-    the name of their run. `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
+    `before` has the number before the first that came of each writer whose batches the queue numbers.
+    `beyond` has the numbers of writers that there is no room for, all of them dead, `left_out` how many
+    values of a run are not stored, as it may not have more keys. `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
     `is_stale` asks the worker to forget it all before the next commit.
     """
 
-    def __init__(self, catalog: Catalog, points: PointStore) -> None:
+    def __init__(
+        self, catalog: Catalog, points: PointStore, bounds: Bounds = DEFAULT_BOUNDS
+    ) -> None:
         self._catalog = catalog
         self._points = points
+        self._run_keys = RunKeys(catalog, points, bounds.keys_per_run)
         self.digests = Digests(points)
         self.deletions = Deletions(catalog)
         self.deletions.listeners.append(self._lose)
@@ -69,6 +76,9 @@ class Resolver:
         self.before: dict[WriterName, int] = {}
         self.writers: dict[WriterName, AppliedSet] = {}
         self._keys: dict[int, dict[str, int]] = {}
+        self._run_keys.forget()
+        self.beyond: dict[WriterName, AppliedSet] = {}
+        self.left_out: dict[RunRef, int] = {}
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
         self.digests.forget()
@@ -79,17 +89,27 @@ class Resolver:
             for name in [name for name in self.writers if name[0] == ref]:
                 del self.writers[name]
 
-    async def learn(self, batches: dict[WriterName, list[Batch]]) -> None:
-        """Look up, or hand out, every name in these batches that is not known yet."""
+    async def learn(self, batches: dict[WriterName, list[Batch]]) -> dict[WriterName, str]:
+        """Look up, or hand out, every name in these batches that is not known yet.
+
+        Returns the writers for which there is no room, each with what there is too much of: runs or
+        writers. Keys for which there is none have no number (see `key_numbers`).
+        """
         # Not at once: the commit in hand, and the compactor, hold indices into the table.
         if len(self.runs) > _MOST_RUNS or len(self.table) > _MOST_SERIES:
             self.is_stale = True
-        names: list[tuple[str, int, int, str]] = []
-        names += await self._learn_runs({ref for ref, _ in batches})
-        names += await self._learn_keys(batches)
+        if len(self.beyond) > _MOST_BEYOND:
+            self.beyond.clear()
+        names = await self._learn_runs({ref for ref, _ in batches})
+        refused = {name: "runs" for name in batches if name[0] not in self.runs}
+        names += await self._learn_writers(_without(batches, refused))
+        refused |= {
+            name: "writers" for name in batches if name not in self.writers and name not in refused
+        }
+        names += await self._learn_keys(_without(batches, refused))
         if names:
             await record(self._points, names)
-        await self._learn_writers(batches)
+        return refused
 
     async def resume(self, shards: Container[int]) -> None:
         """Meet the series of these shards whose tiers were left unfinished by an earlier owner,
@@ -104,10 +124,10 @@ class Resolver:
         if left:
             await self._learn_series(left)
 
-    def key_numbers(self, project: int, keys: Iterable[str]) -> list[int]:
-        """The numbers of keys that `learn` has seen."""
-        known = self._keys[project]
-        return [known[key] for key in keys]
+    def key_numbers(self, run: RunRow, keys: Iterable[str]) -> list[int | None]:
+        """The numbers of keys that `learn` has seen; None for those that the run may not have."""
+        known, of_run = self._keys[run.project_number], self._run_keys
+        return [known.get(key) if of_run.has(run.number, key) else None for key in keys]
 
     def missing_batches(self) -> int:
         """Numbers below ones that came, of batches that have not come: on their way, or lost."""
@@ -176,43 +196,69 @@ class Resolver:
     async def _learn_keys(
         self, batches: dict[WriterName, list[Batch]]
     ) -> list[tuple[str, int, int, str]]:
-        wanted: dict[int, set[str]] = {}
-        for (ref, _), each in batches.items():
-            project = self.runs[ref].project_number
-            known = self._keys.setdefault(project, {})
+        wanted: dict[RunRef, dict[str, None]] = {}
+        for name, each in batches.items():
+            keys = wanted.setdefault(name[0], {})
             for batch in each:
-                wanted.setdefault(project, set()).update(
-                    key for key in _keys(batch) if key not in known
-                )
+                keys.update(dict.fromkeys(self._new_keys(name, batch)))
+        await self._run_keys.admit({self.runs[ref].number: keys for ref, keys in wanted.items()})
+        by_project: dict[int, set[str]] = {}
+        for ref, keys in wanted.items():
+            run = self.runs[ref]
+            known = self._keys.setdefault(run.project_number, {})
+            by_project.setdefault(run.project_number, set()).update(
+                key for key in keys if key not in known and self._run_keys.has(run.number, key)
+            )
         names: list[tuple[str, int, int, str]] = []
-        for project, keys in wanted.items():
-            if keys:
-                numbers = await self._catalog.ensure_keys(project, sorted(keys))
+        for project, new in by_project.items():
+            if new:
+                numbers = await self._catalog.ensure_keys(project, sorted(new))
                 self._keys[project].update(numbers)
                 names += [("key", number, project, key) for key, number in numbers.items()]
         return names
 
-    async def _learn_writers(self, batches: dict[WriterName, list[Batch]]) -> None:
+    def _new_keys(self, name: WriterName, batch: Batch) -> Iterator[str]:
+        """The keys of a batch, but those of frames that were met before."""
+        run, lane = self.runs[name[0]].number, self.writers[name].lane
+        for frame in batch.frames:
+            if self.table.of_frame(run, lane, tuple(frame.keys)) is None:
+                yield from frame.keys
+        for entry in batch.records:
+            if entry["t"] == "value":
+                yield entry["key"]
+            elif entry["t"] == "alert":
+                yield ALERT_KEY
+
+    async def _learn_writers(
+        self, batches: dict[WriterName, list[Batch]]
+    ) -> list[tuple[str, int, int, str]]:
         new = [name for name in batches if name not in self.writers]
         if not new:
-            return
+            return []
         asked = []
         for ref, writer in new:
             first = batches[(ref, writer)][0]
             asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
+        # Of a writer that has no lane yet, no number below those that come now is in the store.
+        numbered = [
+            (run, name[1])
+            for name, (run, *_) in zip(new, asked, strict=True)
+            if name in self.before
+        ]
+        known = await self._catalog.known_writers(numbered) if numbered else {}
         lanes = await self._catalog.ensure_lanes(asked)
         stored = await self._stored_marks(sorted({run for run, *_ in asked}))
-        await record(
-            self._points,
-            [
-                ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
-                for run, writer, rank, started in asked
-                if (run, writer) not in stored
-            ],
-        )
+        await self._run_keys.count({run for run, _ in stored})
         for name, (run, writer, *_) in zip(new, asked, strict=True):
-            low, gaps, dead = stored.get((run, writer), (self.before.get(name, 0), [], []))
-            self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
+            if (run, writer) in lanes:
+                before = 0 if (run, writer) in known else self.before.get(name, 0)
+                low, gaps, dead = stored.get((run, writer), (before, [], []))
+                self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
+        return [
+            ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
+            for run, writer, rank, started in asked
+            if (run, writer) in lanes and (run, writer) not in stored
+        ]
 
     async def _stored_marks(
         self, runs: list[int]
@@ -233,11 +279,7 @@ def _path(ref: RunRef) -> str:
     return run_path(ref.entity, ref.project, ref.run)
 
 
-def _keys(batch: Batch) -> Iterable[str]:
-    for frame in batch.frames:
-        yield from frame.keys
-    for entry in batch.records:
-        if entry["t"] == "value":
-            yield entry["key"]
-        elif entry["t"] == "alert":
-            yield ALERT_KEY
+def _without(
+    batches: dict[WriterName, list[Batch]], refused: Container[WriterName]
+) -> dict[WriterName, list[Batch]]:
+    return {name: each for name, each in batches.items() if name not in refused}

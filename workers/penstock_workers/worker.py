@@ -366,6 +366,7 @@ class Worker:
                 self._metrics.silenced.inc(len(silent))
             changed += silent
         await self._committer.announce({}, changed)
+        await self._committer.notices.tell()
 
     async def _leave(self) -> None:
         try:
@@ -384,6 +385,7 @@ class Worker:
         metrics.batches.labels("duplicate").inc(prepared.duplicates)
         metrics.batches.labels("conflict").inc(prepared.conflicts)
         metrics.batches.labels("of_deleted_run").inc(prepared.refused)
+        metrics.batches.labels("dead_lettered").inc(len(prepared.beyond))
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)

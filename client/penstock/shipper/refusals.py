@@ -14,6 +14,7 @@ from penstock.wire import VERSION
 
 __all__ = ["Refusal", "refusal_of", "version_problem"]
 
+_NOTHING_IS_TAKEN = {(410, "deleted"), (422, "too_many_runs"), (422, "too_many_writers")}
 _FINAL_STATUSES = frozenset({400, 403, 404, 413, 415, 422})
 
 
@@ -29,7 +30,8 @@ class Refusal(Enum):
     TAKEN = auto()
     """The server has its rows, or it has none: the number is taken, nothing is lost."""
     GONE = auto()
-    """The run was deleted: put aside what is left of it, and send no more."""
+    """The run was deleted, or there is no room for it or for one more writer of it: put aside what is
+    left, and send no more."""
     FINAL = auto()
     """Put it aside and void its number."""
     WAIT = auto()
@@ -39,7 +41,7 @@ class Refusal(Enum):
 def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
     if error.status == 401:
         return Refusal.KEY
-    if error.status == 410 and error.code == "deleted":
+    if (error.status, error.code) in _NOTHING_IS_TAKEN:
         return Refusal.GONE
     if cut is None or error.code == "unknown_version":
         return Refusal.WAIT

@@ -10,6 +10,7 @@ from penstock.errors import Rejected
 from penstock.wire import RECORD_ROOM, Batch, Room, check_name, encode_batch, fit_all
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_ingest.creations import ensure_run
 from penstock_storage.interface import RunRef
 
 __all__ = ["AlertMutations"]
@@ -50,7 +51,8 @@ class AlertMutations(Node):
     async def _keep(self, ref: RunRef, title: str, text: str, level: str) -> None:
         parts = self.asking.parts
         parts.status.check()
-        await parts.catalog.ensure_runs([ref])
+        await ensure_run(parts.catalog, ref)
+        await parts.room.check(ref)
         now = time.time_ns() // 1000
         record = {
             "t": "alert", "title": title, "text": text[:_TEXT_CHARS], "level": level, "time": now,

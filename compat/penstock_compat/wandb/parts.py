@@ -13,6 +13,7 @@ from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.append import Appender
 from penstock_ingest.marks import Marks
 from penstock_ingest.quota import Quota
+from penstock_ingest.room import Room
 from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
@@ -42,6 +43,7 @@ class WandbParts:
     marks: Marks
     status: ServerStatus
     quota: Quota
+    room: Room
     authenticator: Authenticator
     metrics: GatewayMetrics
     limits: Limits

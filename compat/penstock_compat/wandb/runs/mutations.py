@@ -17,6 +17,7 @@ from penstock_compat.wandb.runs.forks import FORKED, branch_point, copy_history
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import json_text, loads_map
+from penstock_ingest.creations import ensure_run
 from penstock_ingest.names import new_run_id
 from penstock_storage.interface import RunChange, RunRef, RunRow
 
@@ -62,9 +63,9 @@ class RunMutations(Node):
             # A client that logs on to a run that was deleted must not bring it back.
             raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
         now = time.time_ns() // 1000
-        rows = await asking.parts.catalog.ensure_runs([ref])
-        given = await self._completed(rows[ref], input)
-        changes = list(_changes(rows[ref], given, now, begins=begins, is_new=existed is None))
+        made = await ensure_run(asking.parts.catalog, ref)
+        given = await self._completed(made, input)
+        changes = list(_changes(made, given, now, begins=begins, is_new=existed is None))
         if changes:
             await asking.parts.catalog.apply_changes(changes, now)
         row = await own_run(asking, ref)

@@ -33,6 +33,7 @@ from penstock_compat.wandb.stream.translation import (
 from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.body import BodyReader
+from penstock_ingest.creations import ensure_run
 from penstock_ingest.marks import WriterName
 from penstock_storage.interface import RunRef, RunRow
 
@@ -112,7 +113,7 @@ class StreamHandler:
         row = await self._parts.catalog.run(ref)
         if row is None:
             await refuse_deleted(self._parts.catalog, ref)
-            row = (await self._parts.catalog.ensure_runs([ref]))[ref]
+            row = await ensure_run(self._parts.catalog, ref)
         return row
 
     async def _wait(self, ref: RunRef, last: list[tuple[WriterName, int]]) -> set[int]:
@@ -149,6 +150,8 @@ class StreamHandler:
     async def _store(self, ref: RunRef, translated: Translated) -> None:
         """Queue the batches, wait until they are stored, keep how far the lines have come."""
         made, stream = translated.made, translated.stream
+        for writer in {writer for writer, _, _ in made.batches}:
+            await self._parts.room.check(ref, writer)
         self._admit(ref, made)
         for each in made.batches:
             await self._parts.appender.append(*ref, each.writer, each.seq, each.raw)

@@ -1,0 +1,65 @@
+"""Whose bound is reached, as workers say it: what would need more is refused at the door, for good.
+
+Costs nothing while nobody is at a bound. A batch that comes before a gateway has heard is set aside by
+the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from penstock_common.bounds import Owner, refusal
+from penstock_common.keys import run_path
+from penstock_ingest.marks import Marks
+from penstock_storage.interface import Catalog, RunRef
+
+__all__ = ["Room"]
+
+_MOST_KNOWN = 100_000
+
+
+class Room:
+    """Refuses new runs and writers of those that have as many as they may have. What exists goes on."""
+
+    def __init__(
+        self, catalog: Catalog, marks: Marks, at_bound: Callable[[], Collection[Owner]]
+    ) -> None:
+        self._catalog = catalog
+        self._marks = marks
+        self._at_bound = at_bound
+        self._known: set[tuple[RunRef, str]] = set()
+
+    async def check(self, ref: RunRef, writer: str = "") -> None:
+        """Raises `Rejected` (422) for a run, or a writer of it, for which there is no room; without a
+        writer, for the one whose batches the queue numbers."""
+        full = self._at_bound()
+        if not full:
+            self._known.clear()
+            return
+        runs = _first(full, Owner("runs", ref.entity), Owner("runs", f"{ref.entity}/{ref.project}"))
+        writers = _first(full, Owner("writers", ref.entity), Owner("writers", run_path(*ref)))
+        if runs is None and writers is None:
+            return
+        writer = writer or await self._marks.queue_writer(ref)
+        if (ref, writer) in self._known:
+            return
+        number = (await self._catalog.numbers_of([ref])).get(ref)
+        if number is None and await self._is_moved(ref):
+            return  # the worker knows where to
+        if number is None and runs is not None:
+            raise refusal(runs)
+        if writers is not None and (
+            number is None or not await self._catalog.known_writers([(number, writer)])
+        ):
+            raise refusal(writers)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add((ref, writer))
+
+    async def _is_moved(self, ref: RunRef) -> bool:
+        graves = (await self._catalog.tombstones_of([ref])).get(ref, [])
+        return any(each.moved_to for each in graves)
+
+
+def _first(full: Collection[Owner], *owners: Owner) -> Owner | None:
+    return next((owner for owner in owners if owner in full), None)

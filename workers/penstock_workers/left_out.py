@@ -1,0 +1,57 @@
+"""Values that a commit does not store, as their runs may not have more keys: counted on each run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, MutableMapping
+
+from penstock.wire import Frame
+from penstock_storage.interface import RunChange, RunRef, RunRow
+
+__all__ = ["LeftOut", "with_numbers"]
+
+_NAME = "left_out"
+"""In `info` of a run."""
+_TOLD_KEYS = 20
+
+
+class LeftOut:
+    """What one commit leaves out."""
+
+    def __init__(self) -> None:
+        self._values: dict[RunRef, dict[str, int]] = {}
+
+    def note(self, ref: RunRef, keys: Iterable[str], rows: int) -> None:
+        """So many rows of each of these keys."""
+        of_run = self._values.setdefault(ref, {})
+        for key in keys:
+            of_run[key] = of_run.get(key, 0) + rows
+
+    def changes(
+        self, runs: Mapping[RunRef, RunRow], totals: MutableMapping[RunRef, int]
+    ) -> dict[RunRef, RunChange]:
+        """What says on each run how many it were so far, and some of their keys. `totals` has the
+        numbers that this worker knows."""
+        now = time.time_ns() // 1000
+        changes = {}
+        for ref, values in self._values.items():
+            before = totals.get(ref, runs[ref].info.get(_NAME, {}).get("values", 0))
+            totals[ref] = before + sum(values.values())
+            told = {"values": totals[ref], "keys": sorted(values)[:_TOLD_KEYS]}
+            changes[ref] = RunChange(runs[ref].number, now, 0, 0, "run", {_NAME: told})
+        return changes
+
+
+def with_numbers(frame: Frame, numbers: list[int | None]) -> tuple[Frame, list[int]]:
+    """The frame without the keys that have no number, and the numbers of the others."""
+    kept = [at for at, number in enumerate(numbers) if number is not None]
+    if len(kept) < len(numbers):
+        size = 8 * frame.rows
+        frame = Frame(
+            [frame.keys[at] for at in kept],
+            frame.steps,
+            frame.times,
+            b"".join(frame.values[at * size : (at + 1) * size] for at in kept),
+            None if frame.ints is None else bytes(frame.ints[at] for at in kept),
+        )
+    return frame, [number for number in numbers if number is not None]
