@@ -17,10 +17,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.up import Up, running_up, wait_until
 
-from penstock.wire import Limits, encode_batch
+from penstock.wire import Limits
 from penstock_common.keys import Keys, shard_of
 from penstock_common.scripts import APPEND, APPEND_ROWS
-from penstock_ingest.rows import batch_from_json
+from penstock_ingest.rows import batches_from_json
 from penstock_server.queue_file.commands import encode
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.queue_file.parts import paths_of
@@ -325,7 +325,7 @@ def test_up_starts_on_a_damaged_queue_and_says_so(tmp_path: Path) -> None:
         wait_until(lambda: is_stored(up, "v"), 30)
     file = tmp_path / "data" / "queue" / "appendonly.aof"
     body = b'{"project": "p", "run": "r", "rows": [{"step": 2, "lost": 2.5}]}'
-    batch = encode_batch(batch_from_json(body, Limits()))
+    ((_, batch),) = batches_from_json(body, Limits())
     fields = ("w", "local/p/r/http-old", "s", "1", "b", batch, "t", "1")
     row = encode("XADD", KEYS.stream(shard_of("local/p/r")), "9999999999999-0", *fields)
     file.write_bytes(file.read_bytes() + b"\0" * 1000 + b"\r\n" + row)

@@ -150,7 +150,7 @@ class StreamHandler:
     async def _store(self, ref: RunRef, translated: Translated) -> None:
         """Queue the batches, wait until they are stored, keep how far the lines have come."""
         made, stream = translated.made, translated.stream
-        for writer in {writer for writer, _, _ in made.batches}:
+        for writer in {each.writer for each in made.batches}:
             await self._parts.room.check(ref, writer)
         self._admit(ref, made)
         for each in made.batches:

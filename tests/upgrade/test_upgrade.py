@@ -1,0 +1,97 @@
+"""From the version before: a folder that it left with dead letters, a stopped shard and refused
+batches flows again by itself, or by one command; nothing that was accepted is lost."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.up import Up, running_up, wait_until
+
+HERE = Path(__file__).parent
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
+
+
+@dataclass
+class Upgraded:
+    """A running installation on what an older version left, and what that version had accepted."""
+
+    up: Up
+    expected: dict[str, Any]
+
+    def run(self, project: str, name: str) -> dict[str, Any]:
+        return dict(self.up.get(f"/v1/runs/local/{project}/{name}"))
+
+    def rows(self, project: str, name: str) -> list[dict[str, Any]]:
+        """The loss of each step."""
+        code = (
+            f"import json, penstock; run = penstock.Api().run('local/{project}/{name}'); "
+            "print(json.dumps([(row['_step'], row['loss']) for row in run.scan_history(keys=['loss'])]))"
+        )
+        done = self.up.run_python(code)
+        if done.returncode:
+            return []
+        return [{"step": step, "loss": loss} for step, loss in json.loads(done.stdout)]
+
+    def command(self, *arguments: str) -> str:
+        """What a `penstock` command prints."""
+        code = f"import sys; from penstock.cli import main; sys.exit(main({list(arguments)}))"
+        done = self.up.run_python(code)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def dead(self, *arguments: str) -> str:
+        return self.command("dead", *arguments, "--data", str(self.up.folder / "data"))
+
+
+@pytest.fixture(scope="module", params=sorted(each.name for each in HERE.glob("*.tar.xz")))
+def upgraded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Upgraded]:
+    folder = tmp_path_factory.mktemp("upgrade")
+    with tarfile.open(HERE / request.param) as archive:
+        archive.extractall(folder, filter="data")
+    expected = json.loads((folder / "expected.json").read_text())
+    with running_up(folder) as up:
+        yield Upgraded(up, expected)
+
+
+@pytest.mark.smoke
+def test_what_waited_in_a_stopped_shard_is_stored_without_a_hand(upgraded: Upgraded) -> None:
+    for name, rows in upgraded.expected["honest"].items():
+        wait_until(lambda name=name, rows=rows: upgraded.rows("honest", name) == rows, 60)  # type: ignore[misc]
+
+
+@pytest.mark.smoke
+def test_dead_letters_are_stored_after_one_command(upgraded: Upgraded) -> None:
+    assert "p0" in upgraded.dead("list")
+    upgraded.dead("replay", "--all")
+
+    def is_whole() -> bool:
+        return all(
+            upgraded.run("poison", name)["config"].get(f"classes{number}")
+            == [number] * upgraded.expected["long_list"]
+            for name, count in upgraded.expected["poison"].items()
+            for number in range(count)
+        )
+
+    wait_until(is_whole, 60)
+    assert "local/" not in upgraded.dead("list")
+
+
+def test_a_run_of_the_old_version_goes_on(upgraded: Upgraded) -> None:
+    """Numbers of rows that the queue counted, and of lanes, go on where they stood."""
+    name, rows = next(iter(upgraded.expected["honest"].items()))
+    more = [{"step": step, "loss": float(step)} for step in range(200, 250)]
+    upgraded.up.post("/v1/batches", {"project": "honest", "run": name, "rows": more})
+    wait_until(lambda: upgraded.rows("honest", name) == rows + more, 60)
+
+
+def test_ready_says_that_all_is_well(upgraded: Upgraded) -> None:
+    assert upgraded.up.get("/readyz")["workers"] == 1
