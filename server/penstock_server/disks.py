@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock_common.problems import Problem
+from penstock_common.room import room_problem
 
 __all__ = ["disk_problems", "look_at"]
-
-_LOW_SHARE, _FULL_SHARE = 0.1, 0.01
-_FULL_OF_LOW = 16
 
 
 class Room(Protocol):
@@ -59,24 +57,9 @@ def disk_problems(
 
 
 def _problem(what: str, folder: Path, room: Room, low_bytes: int) -> Problem | None:
-    size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
-    low = min(low_bytes, size * _LOW_SHARE)
-    full = min(low_bytes / _FULL_OF_LOW, size * _FULL_SHARE)
     where = f"The disk of {folder} ({what})"
-    if free <= full:
-        return Problem("disk_full", f"{where} is full: {_amount(free)} left.", str(folder))
+    size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
     if room.f_files and not room.f_favail:
         text = f"{where} can hold no further file: its inodes are used up."
         return Problem("disk_full", text, str(folder))
-    if free <= low:
-        text = f"{where} is nearly full: {_amount(free)} left."
-        return Problem("disk_low", text, str(folder))
-    return None
-
-
-def _amount(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+    return room_problem(where, str(folder), size=size, free=free, low_bytes=low_bytes)

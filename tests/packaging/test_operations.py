@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.up import Up, running_up, wait_until
 
 from penstock.wire import CONTENT_TYPE, join_batches
+from penstock_common.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "penstock.json"
@@ -122,6 +123,19 @@ def test_every_alert_is_in_the_manual() -> None:
     alerts = {rule["alert"]: rule["labels"]["severity"] for rule in rules() if "alert" in rule}
     rows = dict(re.findall(r"^\| `(Penstock\w+)` \| (\w+) \|", text, re.MULTILINE))
     assert rows == alerts
+
+
+def test_every_problem_is_in_the_manual_and_has_one_alert() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (yes|no) \|", text, re.MULTILINE))
+    assert rows == {code: "yes" if kind.stops else "no" for code, kind in PROBLEMS.items()}
+    expressions = {rule["alert"]: rule["expr"] for rule in rules() if "alert" in rule}
+    for alert, stops in (("PenstockProblem", True), ("PenstockWarning", False)):
+        named = re.search(r'code=~"([^"]+)"', expressions[alert])
+        assert named is not None
+        assert set(named[1].split("|")) == {
+            c for c, kind in PROBLEMS.items() if kind.stops is stops
+        }
 
 
 def test_the_dashboard_is_whole() -> None:

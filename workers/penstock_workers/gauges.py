@@ -19,6 +19,8 @@ from penstock.errors import PenstockError
 from penstock.failpoints import fail
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import WorkerMetrics
+from penstock_common.problems import Problems
+from penstock_common.room import room_problem
 from penstock_common.scripts import LOOK
 from penstock_storage.interface import PointStore
 from penstock_storage.schema import COLUMNS, DATABASE
@@ -37,6 +39,7 @@ _TABLES = (
     "FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
 )
 _FREE = "SELECT sum(free_space) AS free FROM system.disks"
+_DISKS = "SELECT name, free_space AS free, total_space AS total FROM system.disks"
 _RUNS = f"SELECT uniqExact(id) AS runs FROM {DATABASE}.names WHERE kind = 'run'"
 
 
@@ -50,11 +53,16 @@ class Gauges:
         points: PointStore,
         owned: Mapping[int, int],
         metrics: WorkerMetrics,
+        problems: Problems,
+        *,
+        disk_low_bytes: int,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._points = points
         self._owned = owned
+        self._problems = problems
+        self._disk_low_bytes = disk_low_bytes
         self._look = redis.register_script(LOOK)
         self._queue: list[Metric] = []
         self._store: list[Metric] = []
@@ -79,6 +87,7 @@ class Gauges:
                     self._queue = await self._look_at_queue()
                     if time.monotonic() >= store_due:
                         self._store = await self._look_at_store()
+                        await self._look_at_disks()
                         store_due = time.monotonic() + _STORE_EVERY_S
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     _LOG.warning("gauges_not_read error=%s", type(error).__name__)
@@ -129,6 +138,24 @@ class Gauges:
         if first is not None:
             age_s = max(0.0, time.time() - int(first.partition(b"-")[0]) / 1000)
         return entries, size or 0, age_s, dead, owned
+
+    async def _look_at_disks(self) -> None:
+        """Those of a store elsewhere: `penstock up` tells of its own itself."""
+        if self._disk_low_bytes <= 0:
+            return
+        found = await self._points.query(_DISKS)
+        for name, free, size in zip(
+            *(found[each] for each in ("name", "free", "total")), strict=True
+        ):
+            where = f"The store's disk {name}"
+            problem = room_problem(
+                where, f"store/{name}", size=int(size), free=int(free),
+                low_bytes=self._disk_low_bytes,
+            )  # fmt: skip
+            if problem is not None:
+                await self._problems.tell(
+                    problem.code, problem.text, subject=problem.subject, ttl_s=3 * _STORE_EVERY_S
+                )
 
     async def _look_at_store(self) -> list[Metric]:
         tables = await self._points.query(_TABLES, {"database": DATABASE})

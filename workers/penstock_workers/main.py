@@ -14,6 +14,7 @@ from penstock_common.keys import Keys
 from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.news import publish
+from penstock_common.problems import Problems
 from penstock_common.redis import connect
 from penstock_common.settings import WorkerSettings, load
 from penstock_common.watchdog import Watchdog, watchdog_of
@@ -65,7 +66,11 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
             queue, leases, committer, catalog, points, max_deliveries=settings.max_deliveries
         )
         resolver.deletions.listeners.append(presence.forget)
-        gauges = Gauges(redis, keys, points, leases.epochs, metrics)
+        is_embedded = settings.store_url.startswith("unix://")
+        gauges = Gauges(
+            redis, keys, points, leases.epochs, metrics, Problems(redis, keys),
+            disk_low_bytes=0 if is_embedded else settings.disk_low_bytes,
+        )  # fmt: skip
         mover = Mover(catalog, points)
 
         async def announce(deleted: Sequence[RunRef], changed: Sequence[RunRef]) -> None:
