@@ -8,6 +8,7 @@ import "uplot/dist/uPlot.min.css";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/layout.css";
+import "./styles/status.css";
 import "./styles/toolbar.css";
 import "./styles/runs.css";
 import "./styles/charts.css";

@@ -12,8 +12,14 @@ import type {
   RunsDiff,
   RunsPage,
   RunsSearch,
+  Status,
   Viewer,
 } from "./types";
+
+const STATUS_EVERY_MS = 20_000;
+const STATUS_WRONG_MS = 5_000;
+const STATUS_PATIENCE_MS = 8_000;
+const STATUS_RETRIES = 1;
 
 export type Filter = Record<string, unknown>;
 
@@ -37,6 +43,18 @@ export const viewerQuery = queryOptions({
   queryKey: ["viewer"],
   queryFn: ({ signal }) => getJson<Viewer>("viewer", signal),
   staleTime: Number.POSITIVE_INFINITY,
+});
+
+/** Asked seldom, and more often while something is wrong; a server that hangs is not waited for. */
+export const statusQuery = queryOptions({
+  queryKey: ["status"],
+  queryFn: async ({ signal }) => {
+    const soon = AbortSignal.any([signal, AbortSignal.timeout(STATUS_PATIENCE_MS)]);
+    return (await getJson<Status>("status", soon)).problems;
+  },
+  retry: STATUS_RETRIES,
+  refetchInterval: (query) =>
+    query.state.data?.length || query.state.error ? STATUS_WRONG_MS : STATUS_EVERY_MS,
 });
 
 /** Polled gently while there is nothing yet, so that the first run opens the page by itself. */

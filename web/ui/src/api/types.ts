@@ -10,6 +10,8 @@ export interface ProjectRef {
 }
 
 export type Viewer = Schemas["Viewer"];
+export type Status = Schemas["Status"];
+export type StatedProblem = Schemas["StatedProblem"];
 export type MadeKey = Schemas["MadeKey"];
 export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];

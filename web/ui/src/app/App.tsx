@@ -9,6 +9,7 @@ import { followHistory, useView } from "../state/view";
 import { Loading } from "./Loading";
 import { Login } from "./Login";
 import { Problem } from "./Problem";
+import { StatusBanner } from "./StatusBanner";
 
 const ProjectsPage = lazy(() => import("./ProjectsPage"));
 const ProjectPage = lazy(() => import("./ProjectPage"));
@@ -38,9 +39,14 @@ export function App() {
   if (viewer.error) return <Problem error={viewer.error} onRetry={() => void viewer.refetch()} />;
   if (!viewer.data) return <Loading />;
   return (
-    <Suspense fallback={<Loading />}>
-      {isAuthorize ? <AuthorizePage viewer={viewer.data} /> : <Home />}
-    </Suspense>
+    <div className="frame">
+      <StatusBanner />
+      <div className="frame-page">
+        <Suspense fallback={<Loading />}>
+          {isAuthorize ? <AuthorizePage viewer={viewer.data} /> : <Home />}
+        </Suspense>
+      </div>
+    </div>
   );
 }
 

@@ -53,6 +53,12 @@ export const CloseIcon = () => (
   </Icon>
 );
 
+export const WarningIcon = () => (
+  <Icon>
+    <path d="M8 2.25 14.25 13.5H1.75L8 2.25ZM8 6.5v3.25M8 11.6v.05" />
+  </Icon>
+);
+
 export const ChevronIcon = () => (
   <Icon>
     <path d="m6 4 4 4-4 4" />
