@@ -24,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _RUNS = 100_000
 _PROJECTS = 1_000
+_KEYS = 500_000
 
 
 class Names:
@@ -114,14 +115,18 @@ class Names:
         known = self._keys.get(project, {})
         missing = [name for name in wanted if name not in known]
         if missing and (found := await self._catalog.key_numbers(project, missing)):
-            _bound(self._keys, _PROJECTS)
-            known = self._keys[project] = known | found
+            known = self._remember_keys(project, known | found)
         return {name: known[name] for name in wanted if name in known}
 
     async def all_keys(self, project: int) -> dict[str, int]:
         """Every key of a project by name, as of now."""
+        return self._remember_keys(project, await self._catalog.keys(project))
+
+    def _remember_keys(self, project: int, known: dict[str, int]) -> dict[str, int]:
         _bound(self._keys, _PROJECTS)
-        known = self._keys[project] = await self._catalog.keys(project)
+        if sum(map(len, self._keys.values())) + len(known) > _KEYS:
+            self._keys.clear()
+        self._keys[project] = known
         return known
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:

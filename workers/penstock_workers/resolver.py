@@ -27,7 +27,7 @@ __all__ = ["Resolver", "WriterName"]
 
 WriterName = tuple[RunRef, str]
 
-_MOST_RUNS, _MOST_SERIES = 200_000, 2_000_000
+_MOST_RUNS, _MOST_WRITERS, _MOST_SERIES, _MOST_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
 """What is kept in memory: when there is more, all is forgotten between two commits."""
 _MOST_BEYOND = 10_000
 
@@ -96,7 +96,7 @@ class Resolver:
         writers. Keys for which there is none have no number (see `key_numbers`).
         """
         # Not at once: the commit in hand, and the compactor, hold indices into the table.
-        if len(self.runs) > _MOST_RUNS or len(self.table) > _MOST_SERIES:
+        if self._is_large():
             self.is_stale = True
         if len(self.beyond) > _MOST_BEYOND:
             self.beyond.clear()
@@ -110,6 +110,14 @@ class Resolver:
         if names:
             await record(self._points, names)
         return refused
+
+    def _is_large(self) -> bool:
+        return (
+            len(self.runs) > _MOST_RUNS
+            or len(self.writers) > _MOST_WRITERS
+            or len(self.table) > _MOST_SERIES
+            or sum(map(len, self._keys.values())) > _MOST_KEYS
+        )
 
     async def resume(self, shards: Container[int]) -> None:
         """Meet the series of these shards whose tiers were left unfinished by an earlier owner,

@@ -22,6 +22,7 @@ NEVER = -(2**63)
 """`tiered` of a series that has no tiers; below every step."""
 
 _GROWTH = 4_096
+_MOST_FRAME_CELLS = 4_000_000
 _IDLE_S = 5.0
 _LONGEST_IDLE_S = 600.0
 _PATIENCE = 4
@@ -73,6 +74,7 @@ class SeriesTable:
         self._size = 0
         self._index: dict[tuple[int, int, int], int] = {}
         self._frames: dict[tuple[int, int, tuple[str, ...]], Ints] = {}
+        self._frame_cells = 0
         self._rank: Ints | None = None
         self.key = np.zeros(0, np.uint32)
         self.run = np.zeros(0, np.uint32)
@@ -100,6 +102,11 @@ class SeriesTable:
         indices = np.fromiter(
             (self._index_of(number, run, lane, shard) for number in numbers), np.int64, len(numbers)
         )
+        # Rows with ever other keys make ever new frames, of the same series.
+        self._frame_cells += len(keys)
+        if self._frame_cells > _MOST_FRAME_CELLS:
+            self._frames.clear()
+            self._frame_cells = len(keys)
         self._frames[(run, lane, keys)] = indices
         return indices
 

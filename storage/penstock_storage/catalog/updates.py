@@ -13,8 +13,9 @@ from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
-from penstock_storage.catalog.changes import SILENT, apply_change, hear_again
+from penstock_storage.catalog.changes import SILENT, hear_again
 from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.row_size import apply_changes
 from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones
 from penstock_storage.interface import RunChange
 
@@ -41,8 +42,7 @@ async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange],
     for row in rows:
         row["tick"] = ticks[row["project"]]
         row["updated_at"] = max(row["updated_at"], now)
-        for change in by_run[row["number"]]:
-            apply_change(row, change)
+        apply_changes(row, by_run[row["number"]])
     if rows:
         await _write(connection, rows)
 

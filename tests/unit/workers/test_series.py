@@ -122,3 +122,14 @@ def test_two_threads_that_meet_a_series_give_it_one_index() -> None:
         thread.join()
     assert len(table) == 3_000
     assert found[0] == found[1] == found[2]
+
+
+def test_rows_with_ever_other_keys_do_not_fill_the_memory() -> None:
+    table = SeriesTable()
+    for left_out in range(2_050):
+        numbers = [number for number in range(2_000) if number != left_out]
+        keys = tuple(f"k{number}" for number in numbers)
+        table.add_frame(1, 0, keys, numbers, shard=0)
+        assert table.of_frame(1, 0, keys) is not None
+    assert len(table) == 2_000
+    assert sum(len(keys) for _, _, keys in table._frames) <= 4_000_000

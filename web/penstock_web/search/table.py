@@ -23,6 +23,7 @@ __all__ = ["RunTable"]
 
 _MOST_PATHS = 10_000
 _LONGEST_PATH = 500
+_SPARE_SHAPES = 100
 _LONGEST_NOTES = 4_096
 _FACTS = ("sweep", "host")
 """Of a run's info; a text each."""
@@ -164,6 +165,9 @@ class _Section:
             group[1].append(flat.values())
         for shape, (members, values) in alike.items():
             self._put_alike(self._known_shapes.setdefault(shape, shape), members, values)
+        # A run that gets another key ever again leaves a shape behind each time.
+        if len(self._known_shapes) > 2 * len(self._shapes) + _SPARE_SHAPES:
+            self._known_shapes = {shape: shape for shape in self._shapes}
 
     def _put_alike(self, shape: Shape, members: list[int], values: list[Iterable[object]]) -> None:
         """Rows that have the same paths: column by column."""
