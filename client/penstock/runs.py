@@ -35,6 +35,7 @@ from penstock.writer import NoRoom, Writer
 
 __all__ = ["Run"]
 
+_NOTHING_IS_TAKEN = frozenset({"deleted", "too_many_runs", "too_many_writers"})
 _FINISH_POLL_S = 0.01
 _SHIPPER_CHECK_S = 5.0
 _STARTER_TIMEOUT_S = 2.0
@@ -302,7 +303,7 @@ class Run:
             name = f"{self.id} {progress.problem_code}"
             if name not in NOTICES.counts:
                 what = "is kept and sent later"
-                if progress.problem_code == "deleted":
+                if progress.problem_code in _NOTHING_IS_TAKEN:
                     what = "is kept on this machine, not sent"
                 NOTICES.warn(name, f"{progress.problem}; data {what}")
         for name, text in remarks(progress, folder):
