@@ -86,6 +86,11 @@ def _add_client_commands(subparsers: Any) -> None:
     )
     sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
     sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+    sync.add_argument(
+        "--rejected",
+        action="store_true",
+        help="also send again what the server refused or could not process",
+    )
     sync.set_defaults(run=_sync)
     _add_verify(subparsers)
     status = subparsers.add_parser(
@@ -198,6 +203,7 @@ def _sync(arguments: argparse.Namespace) -> int:
     from penstock.progress import load_progress
     from penstock.root import open_root, spools_in
     from penstock.settings import Settings
+    from penstock.shipper.rejects import Rejects
 
     root = open_root(arguments.dir or Settings.resolve(None, {}).root)
     unreadable: list[Path] = []
@@ -210,6 +216,8 @@ def _sync(arguments: argparse.Namespace) -> int:
             continue
         if meta.offline:
             store_meta(folder, replace(meta, offline=False))
+        if arguments.rejected and (asked := Rejects(folder).ask_again()):
+            print(f"{folder}: {asked} rejected batches are sent again")
     starter = ensure_shipper(root)
     if starter is not None:
         starter.wait()
@@ -217,7 +225,11 @@ def _sync(arguments: argparse.Namespace) -> int:
     while True:
         found = [folder for folder in spools_in(root) if folder not in unreadable]
         states = {folder: load_progress(folder) for folder in found}
-        left = {folder: state for folder, state in states.items() if not state.done}
+        left = {
+            folder: state
+            for folder, state in states.items()
+            if not state.done or Rejects(folder).asked_for()
+        }
         if not left:
             print("everything is stored" if not unreadable else "everything else is stored")
             return 1 if unreadable else 0

@@ -15,10 +15,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from penstock.shipper.batches import content_of
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import gather
 from penstock.shipper.reader import SpoolReader
+from penstock.shipper.rejects import Rejects
 from penstock.wire import Frame
 
 __all__ = ["ALERTS", "KeySum", "Sums", "holds_all", "last_points", "sums_of"]
@@ -192,12 +194,14 @@ def _gathered(
     folder: Path, cuts: Mapping[int, Cut]
 ) -> Iterator[tuple[list[Frame], list[dict[str, Any]]]]:
     """Frames and records of each batch, by number: the newest comes last and wins."""
-    reader = SpoolReader(folder)
+    reader, rejects = SpoolReader(folder), Rejects(folder)
     try:
         for _, cut in sorted(cuts.items()):
             if cut.kind == "rows":
                 found = gather(reader, cut.start, _UNLIMITED, stop=cut.end, abandoned=True)
-                yield found.columns.batch()
+                yield content_of(cut, found, rejects)
+            elif cut.kind == "again" and rejects.has(cut.source):
+                yield content_of(cut, None, rejects)
     finally:
         reader.close()
 

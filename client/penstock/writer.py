@@ -160,8 +160,10 @@ class Writer:
         self._alone(append)
 
     def append_record(self, record: dict[str, Any]) -> None:
-        """Append a record of the wire format, `{t: …}`. Raises `NoRoom`."""
-        payload = _pack_payload_head(Kind.RECORD, 0, 0, time_ns()) + msgpack.packb(record)
+        """Append a record of the wire format, `{t: …}`. Raises `NoRoom`. What msgpack cannot say
+        becomes text, and half a character a question mark: it costs nothing else."""
+        body = msgpack.packb(record, default=str, unicode_errors="replace")
+        payload = _pack_payload_head(Kind.RECORD, 0, 0, time_ns()) + body
         self._alone(lambda: self._append(payload))
 
     def take_step(self, step: int | None, commit: bool | None) -> int:

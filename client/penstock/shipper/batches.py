@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from typing import Any
 
+from penstock.errors import Rejected
 from penstock.link import is_loopback
 from penstock.meta import Meta
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.reader import SpoolReader
-from penstock.wire import Batch, batch_digest, encode_batch
+from penstock.shipper.rejects import Rejects
+from penstock.wire import (
+    DEFAULT_LIMITS,
+    Batch,
+    Frame,
+    Room,
+    batch_digest,
+    decode_batch,
+    encode_batch,
+    fit_all,
+)
 
-__all__ = ["NO_LIMITS", "BatchBuilder"]
+__all__ = ["NO_LIMITS", "BatchBuilder", "content_of"]
 
 log = logging.getLogger(__name__)
 
+_BATCH_ROOM = (12 * 2**20, 900_000)
+"""Bytes and elements: a batch of any rows keeps the limits of a body, compressed or not."""
+_ANY = replace(DEFAULT_LIMITS, decoded_bytes=2**30, elements=10**8)
+"""What was cut before may be larger than what is cut today."""
 NO_LIMITS = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
+
+
+def content_of(
+    cut: Cut, found: Gathered | None, rejects: Rejects
+) -> tuple[list[Frame], list[dict[str, Any]]]:
+    """What a batch holds, by the rules by which it was cut. Raises OSError."""
+    if cut.kind == "crashed":
+        return [], [{"t": "state", "state": "crashed"}]
+    if cut.kind == "again":
+        batch = _rejected(rejects, cut.source)
+        kept = [each for each in batch.records if cut.state or not _is_state(each)]
+        frames, records = batch.frames, kept
+    elif found is not None:
+        frames, records = found.columns.batch()
+    else:
+        return [], []
+    return fit_all(frames, records, Room(*_BATCH_ROOM)) if cut.rules else (frames, records)
+
+
+def _rejected(rejects: Rejects, source: int) -> Batch:
+    """A rejected batch. Raises OSError, also for one that nothing can read."""
+    try:
+        return decode_batch(rejects.read(source), _ANY, strict=False)
+    except Rejected as error:
+        raise OSError(f"rejected batch {source} cannot be read: {error}") from None
+
+
+def _is_state(record: Any) -> bool:
+    return isinstance(record, dict) and record.get("t") == "state"
 
 
 class BatchBuilder:
@@ -25,6 +71,7 @@ class BatchBuilder:
     def __init__(self, meta: Meta, reader: SpoolReader) -> None:
         self._meta = meta
         self._reader = reader
+        self._rejects = Rejects(reader.folder)
         self._compress = not is_loopback(meta.base_url)
         self._built: tuple[Cut, bytes] | None = None
 
@@ -42,13 +89,23 @@ class BatchBuilder:
             sent_at=cut.sent_at,
             client=cut.client,
         )
-        if cut.kind == "crashed":
-            batch.records = [{"t": "state", "state": "crashed"}]
-        elif found is not None:
-            batch.frames, batch.records = found.columns.batch()
+        batch.frames, batch.records = content_of(cut, found, self._rejects)
         plain = encode_batch(batch)
         digest = batch_digest(plain)
         return encode_batch(batch, compress=True) if self._compress else plain, digest
+
+    def built(self, cut: Cut) -> tuple[bytes, str]:
+        """The same, from what the spool holds. Raises OSError."""
+        found = None
+        if cut.kind == "rows":
+            found = gather(self._reader, cut.start, NO_LIMITS, stop=cut.end, abandoned=True)
+        return self.encode(cut, found)
+
+    def rejected(self, source: int) -> tuple[str, int]:
+        """The last state, and the points, of a rejected batch. Raises OSError."""
+        batch = _rejected(self._rejects, source)
+        states = [str(each.get("state")) for each in batch.records if _is_state(each)]
+        return next(reversed(states), ""), batch.points
 
     def remember(self, cut: Cut, raw: bytes) -> None:
         self._built = (cut, raw)
@@ -61,10 +118,7 @@ class BatchBuilder:
         """Raises OSError if the spool cannot be read."""
         if self._built is not None and self._built[0] == cut:
             return self._built[1]
-        found = None
-        if cut.kind == "rows":
-            found = gather(self._reader, cut.start, NO_LIMITS, stop=cut.end, abandoned=True)
-        raw, digest = self.encode(cut, found)
+        raw, digest = self.built(cut)
         if cut.digest and digest != cut.digest:
             log.error("%s: batch %d is no longer what was cut", self._meta.run, cut.seq)
         self._built = (cut, raw)

@@ -285,7 +285,7 @@ def _frame(keys: tuple[str, ...], block: _Block) -> Frame:
 
 
 def _value(value: Any) -> tuple[str, str]:
-    """The kind and the JSON text of what is not a number."""
+    """The kind and the JSON text of what is not a number; no text for what JSON cannot say."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, dict):
@@ -296,7 +296,13 @@ def _value(value: Any) -> tuple[str, str]:
     try:
         return kind, json.dumps(value, allow_nan=False, separators=(",", ":"), default=str)
     except ValueError:
+        pass
+    except (TypeError, RecursionError):  # odd keys, or nested too deep
+        return kind, ""
+    try:
         return kind, json.dumps(_named(value), separators=(",", ":"), default=str)
+    except RecursionError:
+        return kind, ""
 
 
 def _named(value: Any) -> Any:

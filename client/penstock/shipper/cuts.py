@@ -25,7 +25,7 @@ __all__ = ["Cut", "CutLog"]
 
 log = logging.getLogger(__name__)
 
-CutKind = Literal["rows", "void", "crashed", "mark"]
+CutKind = Literal["rows", "again", "void", "crashed", "mark"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Cut:
 
     kind `void` stands for a number whose batch was refused, `crashed` carries the state of a run
     whose process died, `mark` only tells the server what was freed; these three hold no rows.
-    `digest` is of the batch's bytes before compression; `state` is the run's state if it is in it.
+    `again` holds what lies in `rejected/` under the number `source`. `rules` are those by which
+    values were cut: what is built again is built by the same ones. `digest` is of the batch's bytes before compression; `state` is the run's state if it is in it.
     """
 
     seq: int
@@ -49,11 +50,13 @@ class Cut:
     last: bool = False
     """Whether the writer's END, or its crash, is part of it."""
     state: str = ""
+    rules: int = 0
+    source: int = 0
     rebuilt: bool = False
     """Whether its line was lost: the server may have the same rows in other bytes."""
 
     def voided(self) -> Cut:
-        return replace(self, kind="void", digest="", points=0, end=self.start)
+        return replace(self, kind="void", digest="", points=0, end=self.start, source=0)
 
 
 class CutLog:

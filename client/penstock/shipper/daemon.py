@@ -20,6 +20,7 @@ from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
+from penstock.shipper.rejects import Rejects
 from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
 
 __all__ = ["Daemon"]
@@ -145,7 +146,7 @@ class Daemon:
         now = time.monotonic()
         found = set(spools_in(self.root))
         for folder in found - self._senders.keys():
-            if now >= self._ignored.get(folder, 0.0):
+            if now >= self._ignored.get(folder, 0.0) or Rejects(folder).asked_for():
                 self._take_up(folder)
         for folder in list(self._senders):
             if folder not in self._running and (folder not in found or self._is_old(folder)):
@@ -176,7 +177,10 @@ class Daemon:
             return False
         if time.time() - progress.done_at < KEEP_S and not self._tight:
             return False
-        if progress.rejected or progress.dead:  # these batches are kept for a person to look at
+        rejects = Rejects(folder)
+        if rejects.asked_for():
+            return False
+        if rejects.count():  # these batches are kept for a person to look at
             for segment in folder.glob("*.seg"):
                 segment.unlink(missing_ok=True)
         else:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from penstock.progress import Progress
 from penstock.shipper.batches import NO_LIMITS
-from penstock.shipper.cuts import CutLog
+from penstock.shipper.cuts import Cut, CutLog
 from penstock.shipper.gather import gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
@@ -34,7 +34,7 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     # What began in a segment that is gone can be sent no more. Normally it was committed; the
     # server's next reply says if it was not.
     gone = 0
-    while gone < cuts.last and (oldest is None or cuts.cuts[gone + 1].start.segment < oldest):
+    while gone < cuts.last and _is_gone(cuts.cuts[gone + 1], oldest, rejects):
         gone += 1
     if not cuts.last and oldest is not None:
         reader.missing.update(range(1, oldest))
@@ -48,6 +48,12 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     if not progress.rejected and not progress.dead:
         progress.rejected = rejects.count()
     return cuts
+
+
+def _is_gone(cut: Cut, oldest: int | None, rejects: Rejects) -> bool:
+    if cut.kind == "again":
+        return not rejects.has(cut.source)
+    return oldest is None or cut.start.segment < oldest
 
 
 def _look_into(cuts: CutLog, reader: SpoolReader) -> None:

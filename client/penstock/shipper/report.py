@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from penstock.progress import Progress, store_progress
+from penstock.shipper.reader import SpoolReader
 
 __all__ = ["Report"]
 
@@ -54,6 +55,12 @@ class Report:
     def disk_works(self, what: str = "spool") -> None:
         self._failing.discard(what)
         self.no_space = self.no_space and bool(self._failing)
+
+    def count_damage(self, reader: SpoolReader) -> None:
+        """Take in what was found damaged while reading."""
+        progress = self._progress
+        progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
+        progress.missing_segments = max(progress.missing_segments, len(reader.missing))
 
     def keep(self, *, at_once: bool = False) -> None:
         """Write the progress to disk if it changed, now and then. If that fails, nothing is lost:

@@ -24,7 +24,7 @@ from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress
 from penstock.record import Position
 from penstock.root import folder_bytes
-from penstock.shipper.batches import NO_LIMITS, BatchBuilder
+from penstock.shipper.batches import BatchBuilder
 from penstock.shipper.breaker import Breaker, Held
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
@@ -33,11 +33,12 @@ from penstock.shipper.keeper import Keeper
 from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
 from penstock.shipper.reader import SpoolReader
+from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, refusal_of, version_problem
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
 from penstock.spool import is_writer_alive
-from penstock.wire import join_batches
+from penstock.wire import RULES, join_batches
 
 __all__ = ["SpoolSender"]
 
@@ -52,6 +53,7 @@ KEEP_S = 10 * 60.0
 KEY_RETRY_S = 5.0
 REFUSED_RETRY_S = 60.0
 DISK_RETRY_S = 2.0
+REJECTED_S = 1.0
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
@@ -72,6 +74,7 @@ class SpoolSender:
         self._cursor = self._log.end or self._reader.first()
         self._limits = BatchLimits()
         self._builder = BatchBuilder(self.meta, self._reader)
+        self._recuts = Recuts(self._log, self._builder, self._reader, self._rejects)
         self._keeper = Keeper(folder, self._reader.first().segment)
         self._writer_alive = True
         self._more = False
@@ -81,15 +84,12 @@ class SpoolSender:
         self._poll_at = 0.0
         self._poll_s = POLL_S
         self._paused_until = 0.0
+        self._look_at = 0.0
         self._refused_key: str | None = None
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
         self._report = Report(folder, self.meta.run, self.progress)
-
-    @property
-    def committed(self) -> int:
-        return self.progress.committed
 
     @property
     def alive(self) -> bool:
@@ -155,6 +155,7 @@ class SpoolSender:
             heard, self._heard = self._heard, None
             if heard is not None and heard[0] == self._marks.count:
                 self._learn(heard[1])
+            self._take_rejected(now)
             if self.progress.done:
                 return SLOWEST_POLL_S
             if self._paused_until > now:
@@ -204,7 +205,7 @@ class SpoolSender:
         found = gather(self._reader, self._cursor, self._limits, abandoned=not self._writer_alive)
         self._more = found.full
         self._is_flowing = not found.columns.empty
-        self._count_damage()
+        self._report.count_damage(self._reader)
         if found.columns.empty:
             self._cursor = found.end
             if found.ended or not self._writer_alive:
@@ -213,6 +214,18 @@ class SpoolSender:
         self._keep_cut("rows", found.end, found)
         self.progress.ended = found.ended
         return True
+
+    def _take_rejected(self, now: float) -> None:
+        """Cut what somebody asked to be sent again. Raises OSError."""
+        if now < self._look_at or self._is_gone:
+            return
+        self._look_at = now + REJECTED_S
+        if self._recuts.asked_for(self._cursor, self.progress.freed):
+            self.progress.done = False
+            self.progress.cut = self._log.last
+            self._report.keep(at_once=True)  # before it looks as if nobody had asked
+            self._rejects.take_all()
+            self.progress.rejected = self._rejects.count()
 
     def _end(self, found: Gathered) -> bool:
         if found.ended or not self.meta.primary or self._log.state in _ENDED_STATES:
@@ -240,6 +253,7 @@ class SpoolSender:
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
             state="crashed" if kind == "crashed" else found.columns.state if found else "",
+            rules=RULES,
         )
         raw, digest = self._builder.encode(cut, found)
         cut = replace(cut, digest=digest)
@@ -256,7 +270,7 @@ class SpoolSender:
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
-        self._count_damage()
+        self._report.count_damage(self._reader)
         key = self.key()
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
@@ -325,7 +339,9 @@ class SpoolSender:
         if refusal is Refusal.KEY:
             self._refused_key = self.meta.api_key
             self._paused_until = now + KEY_RETRY_S
-        elif refusal is Refusal.TOO_LARGE and cut is not None and self._cut_smaller(cut):
+        elif (
+            refusal is Refusal.TOO_LARGE and cut is not None and self._cut_again(cut, smaller=True)
+        ):
             return 0.0
         elif refusal is Refusal.TAKEN and cut is not None:
             self.progress.queued = cut.seq
@@ -347,8 +363,8 @@ class SpoolSender:
 
     def _put_aside(self, cut: Cut) -> None:
         """Keep a batch that nobody takes where a person finds it. Raises OSError."""
-        if cut.kind == "rows":
-            self._rejects.keep(cut.seq, self._builder.bytes_of(cut))
+        if cut.kind in ("rows", "again"):
+            self._rejects.keep(cut.seq, self._builder.bytes_of(cut), instead_of=cut.source)
             self.progress.rejected += 1
         self._builder.forget()
         self.progress.queued = self.progress.committed = self.progress.heard = cut.seq
@@ -356,7 +372,9 @@ class SpoolSender:
     def _reject(self, cut: Cut, error: Rejected) -> float:
         """Put a refused batch aside and its number to rest."""
         try:
-            self._rejects.keep(cut.seq, self._builder.bytes_of(cut))
+            if error.status != 409 and self._cut_again(cut, smaller=False):
+                return 0.0
+            self._rejects.keep(cut.seq, self._builder.bytes_of(cut), instead_of=cut.source)
             if error.status != 409:
                 self._log.append(cut.voided())
         except OSError as failure:
@@ -369,27 +387,11 @@ class SpoolSender:
             self.progress.queued = cut.seq
         return 0.0
 
-    def _cut_smaller(self, cut: Cut) -> bool:
-        """Void a batch that is too large and cut its range in two under new numbers."""
-        if cut.kind != "rows":
+    def _cut_again(self, cut: Cut, *, smaller: bool) -> bool:
+        """Cut a refused batch another way, if there is one. Raises OSError."""
+        if not (self._recuts.in_two(cut) if smaller else self._recuts.by_value(cut)):
             return False
-        half = replace(NO_LIMITS, points=max(1, cut.points // 2))
-        middle = gather(self._reader, cut.start, half, stop=cut.end, abandoned=True).end
-        if not cut.start < middle < cut.end:
-            return False
-        self._limits = self._limits.halved()
-        first = self._log.last + 1
-        whole = replace(cut, digest="", points=cut.points // 2)
-        self._log.append(
-            cut.voided(),
-            replace(whole, seq=first, end=middle, last=False),
-            replace(whole, seq=first + 1, start=middle),
-        )
+        self._limits = self._limits.halved() if smaller else self._limits
         self._builder.forget()
         self.progress.cut = self._log.last
         return True
-
-    def _count_damage(self) -> None:
-        progress, reader = self.progress, self._reader
-        progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
-        progress.missing_segments = max(progress.missing_segments, len(reader.missing))
