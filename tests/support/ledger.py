@@ -15,6 +15,7 @@ import numpy as np
 from aiohttp import web
 
 from penstock import wire
+from penstock.errors import Rejected
 
 __all__ = ["Fault", "Ledger", "cells", "serve_ledger"]
 
@@ -113,7 +114,11 @@ class Ledger:
         raws = wire.split_body(await request.read())
         self.requests += 1
         fault = self.faults.popleft() if self.faults else None
-        batch = wire.decode_batch(raws[-1])
+        try:
+            batch = wire.decode_batches(raws)[-1]
+        except Rejected as error:
+            said = {"code": error.code, "message": str(error), "hint": error.hint}
+            return web.json_response({"error": said}, status=error.status)
         if fault is None and request.headers.get("Authorization") != f"Bearer {self.key}":
             fault = Fault(401)
         if fault is None and batch.points > self.points_limit:
