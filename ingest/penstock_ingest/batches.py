@@ -28,6 +28,7 @@ from penstock_ingest.reports import ClientReports
 from penstock_ingest.room import Room
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
+from penstock_ingest.waiting import CommitWait, checked_wait, is_stored
 from penstock_storage.interface import RunRef
 
 __all__ = ["BatchHandler"]
@@ -67,18 +68,32 @@ class BatchHandler:
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
         self._reports = ClientReports(metrics)
+        self._wait = CommitWait(marks, status)
         self._queued = metrics.batches.labels("queued")
         self._duplicate = metrics.batches.labels("duplicate")
 
     async def post(self, request: web.Request) -> web.Response:
         """Queue the batches of the body: see docs/api.md."""
         try:
+            asked = checked_wait(request.query)
             appended = await self._take(request)
         except (Rejected, Transient) as error:
             self._count_refusal(error)
             raise
         self._pace.count(len(appended))
-        return self._reply([each.mark for each in appended], status=202)
+        marks = [each.mark for each in appended]
+        # Nobody else holds JSON rows: a queue that may lose them is no place to leave them.
+        is_at_risk = request.content_type != CONTENT_TYPE and bool(self._status.queue_problem)
+        if asked.wait or is_at_risk:
+            marks = await self._wait.until_stored(_latest(marks), asked.timeout_s)
+        if is_at_risk and not is_stored(marks):
+            raise Transient(
+                f"the rows are not stored yet, and the queue is not safe:"
+                f" {self._status.queue_problem}",
+                code="queue_unsafe",
+                hint="Send them again with the same Idempotency-Key.",
+            )
+        return self._reply(marks, status=200 if asked.wait and is_stored(marks) else 202)
 
     async def writer(self, request: web.Request) -> web.Response:
         """Where a writer stands, for a client that has nothing to send but waits for commits."""

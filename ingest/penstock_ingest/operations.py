@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from penstock.wire import CONTENT_TYPE, MAX_STEP
 from penstock_common.openapi import Answered, Asked, Operation, Raw
 
-__all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun"]
+__all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun", "Wait"]
 
 Name = Field(min_length=1, max_length=256)
 Json = dict[str, Any]
@@ -41,6 +41,17 @@ class Rows(Asked):
     state: Literal["running", "finished", "failed", "crashed", "preempting"] | None = None
     name: str | None = None
     tags: list[str] | None = None
+
+
+class Wait(Asked):
+    """When to answer."""
+
+    wait: Literal["committed"] | None = Field(
+        None,
+        description="`committed`: answer 200 once the store has everything, or 202 with what is "
+        "known when the time is over.",
+    )
+    timeout_s: float = Field(30.0, gt=0, le=30)
 
 
 _COMMITTED = Field(
@@ -127,7 +138,8 @@ _RUN = Raw("application/json", "The run, as `GET /v1/runs/…` shows it.", {"typ
 OPERATIONS = [
     Operation(
         "POST", "/v1/batches", "write", "Queue batches, or rows",
-        answers={202: Accepted},
+        answers={202: Accepted, 200: Accepted},
+        query=Wait,
         body=[Raw(CONTENT_TYPE, "Length-prefixed batches, see docs/wire.md."), Rows],
         errors=(400, 401, 403, 408, 409, 410, 413, 415, 429, 503),
     ),

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from support.stack import running_stack
+from support.stack import eventually, running_stack
+
+from penstock.wire import Batch, encode_batch
 
 JSON = "application/json"
 
@@ -64,3 +66,61 @@ async def test_an_idempotency_key_stores_once_and_refuses_another_body(tmp_path:
         await stack.drained()
         found = await stack.points.query("SELECT v, seq FROM penstock.points FINAL")
         assert np.asarray(found["v"]).tolist() == [2.0]
+
+
+def row(step: int) -> bytes:
+    return json.dumps({"project": "p", "run": "r", "rows": [{"step": step, "a": 1}]}).encode()
+
+
+async def test_the_answer_waits_for_the_store_if_it_is_asked_to(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack:
+        for step in range(3):
+            status, answer = await stack.post_raw(
+                row(step), content_type=JSON, query={"wait": "committed"}
+            )
+            assert (status, answer["queued"], answer["committed"]) == (200, step + 1, step + 1)
+            found = await stack.points.query("SELECT count() AS n FROM penstock.points FINAL")
+            assert int(found["n"][0]) == step + 1
+        raws = [
+            encode_batch(Batch(project="p", run=run, writer="w", seq=1, frames=[]))
+            for run in ("x", "y")
+        ]
+        status, answer = await stack.post(*raws, query={"wait": "committed"})
+        assert status == 200
+        assert [mark["committed"] for mark in answer["marks"]] == [1, 1]
+
+
+async def test_it_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, workers=0) as stack:
+        query = {"wait": "committed", "timeout_s": "0.3"}
+        status, answer = await stack.post_raw(row(1), content_type=JSON, query=query)
+        assert (status, answer["queued"], answer["committed"]) == (202, 1, None)
+        for bad in ({"wait": "soon"}, {"wait": "committed", "timeout_s": "31"}, {"waits": "1"}):
+            status, answer = await stack.post_raw(row(1), content_type=JSON, query=bad)
+            assert status == 400, bad
+        assert await stack.backlog() == 1
+
+
+async def test_a_volatile_queue_takes_rows_only_if_they_are_stored(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, workers=0, volatile_queue=True) as stack:
+        redis = stack.redis.client()
+        await redis.config_set("appendonly", "no")
+        await redis.aclose()
+
+        async def send() -> tuple[int, str]:
+            query = {"timeout_s": "0.3"}
+            status, answer = await stack.post_raw(
+                row(1), content_type=JSON, query=query, headers={"Idempotency-Key": "k"}
+            )
+            return status, answer.get("error", {}).get("code", "")
+
+        async def is_refused() -> bool:
+            return await send() == (503, "queue_unsafe")
+
+        await eventually(is_refused)
+        await stack.start_worker()
+        await stack.drained()
+        assert await send() == (202, "")
+        # Whoever keeps a copy need not wait.
+        raw = encode_batch(Batch(project="p", run="r", writer="w", seq=1, frames=[]))
+        assert (await stack.post(raw))[0] == 202

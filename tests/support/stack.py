@@ -75,11 +75,15 @@ class Stack:
         return worker
 
     async def post(
-        self, *batches: bytes, gateway: int = 0, headers: Mapping[str, str] | None = None
+        self,
+        *batches: bytes,
+        gateway: int = 0,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         """Send encoded batches; returns (status, decoded answer)."""
         body = join_batches(batches)
-        return await self.post_raw(body, gateway=gateway, headers=headers)
+        return await self.post_raw(body, gateway=gateway, headers=headers, query=query)
 
     async def post_raw(
         self,
@@ -88,10 +92,13 @@ class Stack:
         gateway: int = 0,
         content_type: str = CONTENT_TYPE,
         headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         url = f"{self.urls[gateway]}/v1/batches"
         headers = {"Content-Type": content_type, **(headers or {})}
-        async with self.session.post(url, data=io.BytesIO(body), headers=headers) as reply:
+        async with self.session.post(
+            url, data=io.BytesIO(body), headers=headers, params=query
+        ) as reply:
             return reply.status, await reply.json()
 
     async def backlog(self) -> int:
