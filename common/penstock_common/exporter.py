@@ -19,6 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, we
 from penstock.errors import Rejected
 from penstock_common.http import json_response
 from penstock_common.metrics import Metrics
+from penstock_common.routes import Routes
 from penstock_common.watchdog import Watchdog
 
 __all__ = ["CONTENT_TYPE", "ask", "gather", "live_response", "merged", "metrics_server"]
@@ -55,10 +56,11 @@ async def metrics_server(
 
         return answer
 
-    app.router.add_get("/metrics", get)
-    app.router.add_get("/healthz", healthz)
+    routes = Routes(app)
+    routes.get("/metrics", get)
+    routes.get("/healthz", healthz)
     for path, content in pages.items():
-        app.router.add_get(path, page(content))
+        routes.get(path, page(content))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from penstock_common.http import json_response
+from penstock_common.routes import Routes
 
 __all__ = ["Answered", "Asked", "Operation", "Raw", "add_operations", "openapi_document"]
 
@@ -92,7 +93,7 @@ def add_operations(app: web.Application, operations: Iterable[Operation]) -> Non
     """Describe routes of this application, and serve the document of all of them."""
     if _OPERATIONS not in app:
         app[_OPERATIONS] = []
-        app.router.add_get("/v1/openapi.json", _document)
+        Routes(app).get("/v1/openapi.json", _document)
     app[_OPERATIONS].extend(operations)
 
 

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from penstock.wire import Limits, check_name
 from penstock_common.auth import Authenticator, Principal
+from penstock_common.bodies import BodyReader
 from penstock_common.checks import checked_json
 from penstock_common.http import json_response
 from penstock_ingest.access import checked_entity
-from penstock_ingest.body import BodyReader
 from penstock_ingest.marks import Marks, WriterName
 from penstock_ingest.operations import Heartbeat, Heartbeats
 from penstock_ingest.pace import Pace

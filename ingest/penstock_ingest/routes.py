@@ -9,12 +9,12 @@ from aiohttp import web
 
 from penstock.wire import Limits
 from penstock_common.auth import Authenticator
-from penstock_common.http import answer_expectation
+from penstock_common.bodies import BodyReader
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.openapi import add_operations
+from penstock_common.routes import Routes
 from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
-from penstock_ingest.body import BodyReader
 from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.heartbeats import HeartbeatHandler
@@ -68,9 +68,9 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.authenticator, parts.marks, parts.bodies, parts.status, parts.pace, parts.limits
     )
     runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
-    expect = answer_expectation
-    app.router.add_post("/v1/batches", batches.post, expect_handler=expect)
-    app.router.add_post("/v1/heartbeats", heartbeats.post, expect_handler=expect)
-    app.router.add_get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
-    app.router.add_post("/v1/runs", runs.post, expect_handler=expect)
+    routes = Routes(app)
+    routes.post("/v1/batches", batches.post)
+    routes.post("/v1/heartbeats", heartbeats.post)
+    routes.get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
+    routes.post("/v1/runs", runs.post)
     add_operations(app, OPERATIONS)

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator
+from penstock_common.bodies import BodyReader
 from penstock_common.checks import checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.payloads import as_json
 from penstock_ingest.access import checked_entity
-from penstock_ingest.body import BodyReader
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
 from penstock_ingest.operations import NewRun

@@ -18,6 +18,7 @@ from penstock.errors import Broken
 from penstock.wire import DEFAULT_LIMITS
 from penstock_common import logs
 from penstock_common.auth import KeyAuthenticator
+from penstock_common.bodies import BODIES, BodyReader
 from penstock_common.exporter import metrics_server
 from penstock_common.http import middleware
 from penstock_common.keys import Keys
@@ -30,13 +31,13 @@ from penstock_common.lifecycle import (
 )
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis import connect
+from penstock_common.routes import Routes
 from penstock_common.settings import GatewaySettings, load
 from penstock_common.watchdog import Watchdog, watchdog_of
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
-from penstock_ingest.body import BodyReader
 from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.marks import Marks
@@ -69,8 +70,6 @@ _LIMITS = DEFAULT_LIMITS
 _KEEPALIVE_S = 75.0
 _BACKLOG = 4096
 _OTHER_FILES = 256
-BODIES = web.AppKey("bodies", BodyReader)
-"""What the write side is receiving."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -98,7 +97,6 @@ async def build(
         await status.look()
         authenticator = KeyAuthenticator(catalog.api_key, settings.secret)
         bodies = BodyReader(
-            _LIMITS,
             in_flight_bytes=settings.bodies_in_flight_bytes,
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
@@ -150,6 +148,7 @@ async def build(
             files,
             blobs,
             artifacts,
+            bodies,
             open_reads=_is_open(settings),
             root_path=settings.root_path,
             watchdog=watchdog,
@@ -173,6 +172,7 @@ async def build(
             authenticator=authenticator,
             metrics=metrics,
             limits=_LIMITS,
+            bodies=bodies,
             streams=LineStreams(catalog.database),
             names=names,
             finder=finder,
@@ -225,7 +225,7 @@ async def build(
         if prefix:
             # Some proxies strip the prefix and some do not: both find everything.
             below = add_routes(web.Application(client_max_size=_LIMITS.body_bytes))
-            app.router.add_get(f"/{prefix}", _to_slash)
+            Routes(app).get(f"/{prefix}", _to_slash)
             app.add_subapp(f"/{prefix}/", below)
         watches = [
             watchdog.spawn(status.watch_queue(), "queue status"),

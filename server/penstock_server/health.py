@@ -12,6 +12,7 @@ from aiohttp import web
 from penstock_common.exporter import CONTENT_TYPE, gather, live_response
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.routes import Routes
 from penstock_common.watchdog import Watchdog
 from penstock_ingest.status import ServerStatus
 from penstock_server.inspection import Inspector
@@ -40,9 +41,10 @@ class Health:
         self._takes_batches = takes_batches
 
     def add_routes(self, app: web.Application) -> None:
-        app.router.add_get("/healthz", self.healthz)
-        app.router.add_get("/readyz", self.readyz)
-        app.router.add_get("/metrics", self.metrics)
+        routes = Routes(app)
+        routes.get("/healthz", self.healthz)
+        routes.get("/readyz", self.readyz)
+        routes.get("/metrics", self.metrics)
 
     async def healthz(self, _: web.Request) -> web.Response:
         """200 while the event loop and all parts of this process turn."""

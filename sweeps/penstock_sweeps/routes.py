@@ -15,9 +15,10 @@ from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.checks import checked_json, refusal
-from penstock_common.http import answer_expectation, json_response
+from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_common.payloads import as_json
+from penstock_common.routes import Routes
 from penstock_storage.sweep_rows import Handed, SweepCount, SweepRow, TrialRow
 from penstock_sweeps.configuration import read_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
@@ -67,14 +68,14 @@ class SweepParts:
 def add_routes(app: web.Application, parts: SweepParts) -> None:
     """Add sweeps, their trials, and what agents ask."""
     handler = _Handler(parts)
-    router, expect = app.router, answer_expectation
-    router.add_post("/v1/sweeps", handler.create, expect_handler=expect)
-    router.add_get("/v1/sweeps/{entity}/{project}", handler.of_project)
-    router.add_get(_SWEEP, handler.sweep)
-    router.add_get(f"{_SWEEP}/trials", handler.trials)
-    router.add_post(f"{_SWEEP}/state", handler.state, expect_handler=expect)
-    router.add_post(f"{_SWEEP}/agents", handler.add_agent, expect_handler=expect)
-    router.add_post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.beat, expect_handler=expect)
+    routes = Routes(app)
+    routes.post("/v1/sweeps", handler.create)
+    routes.get("/v1/sweeps/{entity}/{project}", handler.of_project)
+    routes.get(_SWEEP, handler.sweep)
+    routes.get(f"{_SWEEP}/trials", handler.trials)
+    routes.post(f"{_SWEEP}/state", handler.state)
+    routes.post(f"{_SWEEP}/agents", handler.add_agent)
+    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.beat)
     add_operations(app, OPERATIONS)
 
 

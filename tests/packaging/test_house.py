@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_rooms_stay_small(package: str) -> None:
 def test_every_module_says_what_it_is(package: str) -> None:
     for path in modules(package):
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+_BODY = re.compile(r"request\.(?:(?:read|json|text|post|multipart)\(|content\b)")
+_ROUTE = re.compile(r"\.add_(?:route|resource|get|head|post|put|patch|delete|options)\(")
+
+
+@pytest.mark.parametrize("package", sorted(ARROWS.keys() - {"penstock_storage"}))
+def test_bodies_are_read_and_routes_added_in_one_place(package: str) -> None:
+    """Elsewhere a body would have no deadline and no budget, and a name no path."""
+    for path in modules(package):
+        text = path.read_text()
+        assert path.name == "bodies.py" or not _BODY.search(text), path
+        assert path.name == "routes.py" or not _ROUTE.search(text), path
 
 
 def test_nothing_in_the_repository_names_a_download_address() -> None:

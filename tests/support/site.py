@@ -15,6 +15,7 @@ from support.series import SeriesData, store_series
 from support.store import StoreHandle, running_store
 
 from penstock_common.auth import KeyAuthenticator, mint_key
+from penstock_common.bodies import BodyReader
 from penstock_common.http import middleware
 from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
@@ -124,6 +125,7 @@ async def running_site(
             files=files,
             blobs=blobs,
             artifacts=artifacts,
+            bodies=BodyReader(in_flight_bytes=64 * 2**20, timeout_s=10.0),
             open_reads=open_reads,
             root_path=root_path,
             static=path / "no-page" if static is None else static,

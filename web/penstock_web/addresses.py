@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from penstock_common.routes import Routes
+
 __all__ = ["add_addresses"]
 
 _OWN = frozenset({"v1", "files", "graphql", "assets", "sdk", "authorize"})
@@ -21,9 +23,10 @@ def add_addresses(app: web.Application, static: Path) -> None:
     """Add `/{entity}/{project}` and what is below it, behind every route that is there already."""
     taken = _OWN | {path.name for path in static.glob("*")}
     names = "|".join(sorted(name.replace(".", r"\.") for name in taken))
-    project = rf"/{{entity:(?!(?:{names})/)[^/]+}}/{{project:[^/]+}}"
-    app.router.add_get(project, _project)
-    app.router.add_get(f"{project}/{{kind:runs|sweeps}}/{{id:[^/]+}}", _below_project)
+    project = rf"/{{entity:(?!(?:{names})/)[^/]+}}/{{project}}"
+    routes = Routes(app)
+    routes.get(project, _project)
+    routes.get(f"{project}/{{kind:runs|sweeps}}/{{id}}", _below_project)
 
 
 async def _project(request: web.Request) -> web.Response:

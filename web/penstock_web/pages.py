@@ -12,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from penstock.errors import Rejected
+from penstock_common.routes import Routes
 
 __all__ = ["SECURITY_HEADERS", "add_pages"]
 
@@ -30,13 +31,14 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 def add_pages(app: web.Application, static: Path) -> None:
     """Serve `index.html` at / and /authorize, and the files beside it, as they are now."""
+    routes = Routes(app)
     for path in sorted(static.rglob("*")):
         name = path.relative_to(static).as_posix()
         if path.is_file() and name != "index.html":
             is_hashed = name.startswith("assets/")
-            app.router.add_get(f"/{name}", _file(path, _FOR_EVER if is_hashed else "no-cache"))
+            routes.get(f"/{name}", _file(path, _FOR_EVER if is_hashed else "no-cache"))
     for address in ("/", "/authorize"):
-        app.router.add_get(address, _index(static / "index.html"))
+        routes.get(address, _index(static / "index.html"))
 
 
 def _file(path: Path, cache_control: str) -> Handler:

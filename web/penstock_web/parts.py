@@ -9,6 +9,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from penstock_common.auth import Authenticator
+from penstock_common.bodies import BodyReader
 from penstock_common.keys import Keys
 from penstock_common.problems import Problem
 from penstock_common.watchdog import Watchdog
@@ -46,6 +47,7 @@ class WebParts:
     files: RunFiles
     blobs: BlobStore
     artifacts: Artifacts
+    bodies: BodyReader
     open_reads: bool = False
     root_path: str = ""
     static: Path = STATIC

@@ -8,9 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
+from penstock_common.bodies import BODIES, STRANGERS
 from penstock_common.checks import checked_json, refusal
 
-__all__ = ["bad_field", "body_of", "query_of", "refuse_other_sites"]
+__all__ = ["bad_field", "body_of", "query_of", "refuse_other_sites", "stranger_body_of"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -40,14 +41,12 @@ def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
 
 
 async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
-    """The JSON body as a model, each value of the very type that the model names."""
-    return checked_json(await _body(request), model)
+    """The JSON body of a known caller as a model, each value of the very type that the model names."""
+    async with request.config_dict[BODIES].body(request, _BODY_BYTES) as body:
+        return checked_json(body, model)
 
 
-async def _body(request: web.Request) -> bytes:
-    if (request.content_length or 0) > _BODY_BYTES:
-        raise Rejected("the body is larger than 4 MiB", code="body_too_large", status=413)
-    body = await request.read()
-    if len(body) > _BODY_BYTES:
-        raise Rejected("the body is larger than 4 MiB", code="body_too_large", status=413)
-    return body
+async def stranger_body_of(request: web.Request, model: type[ModelT]) -> ModelT:
+    """The same of somebody who is not known yet."""
+    async with request.config_dict[STRANGERS].body(request) as body:
+        return checked_json(body, model)

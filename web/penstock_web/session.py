@@ -19,7 +19,7 @@ from penstock.errors import Rejected
 from penstock_common.auth import Authenticator, Principal
 from penstock_storage.interface import Catalog
 from penstock_web.models.site import Login
-from penstock_web.requests import body_of, refuse_other_sites
+from penstock_web.requests import refuse_other_sites, stranger_body_of
 
 __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 
@@ -85,7 +85,7 @@ class SessionHandler:
         refuse_other_sites(request)
         address = request.remote or ""
         self._failures.check(address)
-        text = (await body_of(request, Login)).api_key
+        text = (await stranger_body_of(request, Login)).api_key
         try:
             await self._authenticator.authenticate({"Authorization": f"Bearer {text.strip()}"})
         except Rejected:

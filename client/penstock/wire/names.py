@@ -1,4 +1,9 @@
-"""What may name an entity, a project, a run, a writer or a metric."""
+"""What may name an entity, a project, a run, a writer or a metric.
+
+Any Unicode text may, as it was sent: names are compared by their code points and never normalized.
+What is refused is what no path or file can carry (slashes, control characters, lone surrogates, `.`
+and `..`) and what nobody can see (space at an end).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +24,7 @@ def check_name(what: str, value: object, limits: Limits = DEFAULT_LIMITS) -> str
     """`value` if it can name an entity, project, run or writer; else raises `Rejected`."""
     if not isinstance(value, str) or not value:
         raise bad("bad_name", f"{what} must be a non-empty string, got {show(value)}")
-    # UTF-8 takes at most four bytes per character: only long names need encoding to be measured.
-    if len(value) * 4 > limits.name_bytes and len(value.encode()) > limits.name_bytes:
+    if _size("bad_name", value) > limits.name_bytes:
         raise bad("bad_name", f"{what} is longer than {limits.name_bytes} bytes")
     if not _NAME_FORBIDDEN.isdisjoint(value) or value in (".", "..") or value != value.strip():
         raise bad(
@@ -58,8 +62,22 @@ def check_key(where: str, key: object, limits: Limits = DEFAULT_LIMITS) -> str:
     """`key` if it can name a metric; else raises `Rejected`."""
     if not isinstance(key, str) or not key:
         raise bad("bad_key", f"{where}: a key must be a non-empty string, got {show(key)}")
-    if len(key) * 4 > limits.key_bytes and len(key.encode()) > limits.key_bytes:
+    if _size("bad_key", key) > limits.key_bytes:
         raise bad("bad_key", f"{where}: a key is longer than {limits.key_bytes} bytes")
     if not key.isprintable() and any(c < " " or c == "\x7f" for c in key):
         raise bad("bad_key", f"{where}: {show(key)} has a control character")
     return key
+
+
+def _size(code: str, name: str) -> int:
+    """Bytes of a name. Raises `Rejected` for one that UTF-8 cannot carry."""
+    if name.isascii():
+        return len(name)
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:
+        raise bad(
+            code,
+            f"{show(name)} has half of a surrogate pair, which is no Unicode text",
+            "Names that came from bytes need decoding with errors='replace'.",
+        ) from None

@@ -18,11 +18,10 @@ from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.schema import Mutation, Query
 
-__all__ = ["MOST_BODY_BYTES", "GraphqlEndpoint"]
+__all__ = ["GraphqlEndpoint"]
 
 _LOG = logging.getLogger(__name__)
 
-MOST_BODY_BYTES = 64 * 2**20
 _IN_THREAD_BYTES = 256 * 1024
 # Statuses that a client must see as such. All else is told in the body alone.
 _TOLD_BY_STATUS = frozenset({401, 403})
@@ -43,7 +42,8 @@ class GraphqlEndpoint:
         except Rejected as error:
             count_refusal(error, self._parts.metrics)
             return _errors(error, error.status)
-        operation = await _read(request)
+        async with self._parts.bodies.body(request) as body:
+            operation = await _read(body)
         asking = Asking(
             self._parts, principal, base_url(request, self._parts.root_path), request.headers
         )
@@ -72,8 +72,7 @@ class GraphqlEndpoint:
             _LOG.info("graphql_field_without_answer field=%s", field)
 
 
-async def _read(request: web.Request) -> Operation:
-    body = await request.read()
+async def _read(body: bytes) -> Operation:
     if len(body) > _IN_THREAD_BYTES:
         return await asyncio.to_thread(_operation, body)
     return _operation(body)

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from penstock.wire import Limits
 from penstock_common.auth import Authenticator
+from penstock_common.bodies import BodyReader
 from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.append import Appender
@@ -47,6 +48,7 @@ class WandbParts:
     authenticator: Authenticator
     metrics: GatewayMetrics
     limits: Limits
+    bodies: BodyReader
     streams: LineStreams
     artifacts: Artifacts
     names: Names

@@ -6,6 +6,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from penstock_common.openapi import add_operations
+from penstock_common.routes import Routes
 from penstock_compat.wandb.artifacts.routes import add_artifact_routes
 from penstock_compat.wandb.endpoint import GraphqlEndpoint
 from penstock_compat.wandb.files import FILE_PATH
@@ -22,11 +23,12 @@ def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -
     """Add everything that a client asks for below its `WANDB_BASE_URL`."""
     stream = StreamHandler(parts, metrics)
     app.cleanup_ctx.append(stream.running)
-    app.router.add_post("/graphql", GraphqlEndpoint(parts, metrics).post)
-    app.router.add_post(STREAM_PATH, stream.post)
+    routes = Routes(app)
+    routes.post("/graphql", GraphqlEndpoint(parts, metrics).post)
+    routes.post(STREAM_PATH, stream.post)
     transfers = Transfers(parts)
-    app.router.add_put(FILE_PATH, transfers.put)
-    app.router.add_get(FILE_PATH, transfers.get)
-    app.router.add_options(FILE_PATH, transfers.options)
+    routes.put(FILE_PATH, transfers.put)
+    routes.get(FILE_PATH, transfers.get)
+    routes.options(FILE_PATH, transfers.options)
     add_artifact_routes(app, parts)
     add_operations(app, OPERATIONS)

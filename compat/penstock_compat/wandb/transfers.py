@@ -6,13 +6,13 @@ put last, and it appears in listings once all of it is stored.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from penstock.errors import Broken, Rejected
+from penstock_common.bodies import body_chunks
 from penstock_common.contents import Content, content_type_of, send_content
 from penstock_common.http import json_response
 from penstock_common.signing import Signer
@@ -21,9 +21,8 @@ from penstock_compat.wandb.parts import WandbParts
 from penstock_storage.catalog.run_files import RunFile, file_name
 from penstock_storage.uploads import receive
 
-__all__ = ["ANY_ORIGIN", "Transfers", "body_chunks"]
+__all__ = ["ANY_ORIGIN", "Transfers"]
 
-_SILENCE_S = 60.0
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT = {
     **ANY_ORIGIN,
@@ -87,20 +86,3 @@ class Transfers:
             raise Rejected("this is no address of a file", code="not_found", status=404)
         self._signer.check(method, purpose(int(number), name), request.query)
         return int(number), name
-
-
-async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it comes, unless nothing comes for long."""
-    while True:
-        try:
-            async with asyncio.timeout(_SILENCE_S):
-                chunk = await request.content.readany()
-        except TimeoutError:
-            raise Rejected(
-                "the file did not come on", code="body_timeout", status=408, hint="Send it again."
-            ) from None
-        except web.RequestPayloadError as error:
-            raise Rejected(f"the file broke off: {error}", code="bad_body") from None
-        if not chunk:
-            return
-        yield chunk

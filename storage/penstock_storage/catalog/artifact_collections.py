@@ -251,11 +251,10 @@ def _this(number: int) -> Update:
 
 
 def check_collection_name(name: str) -> None:
-    """Raises `Rejected` for what cannot name a collection, or a type."""
-    if (
-        not name
-        or "\0" in name
-        or "/" in name
-        or len(name.encode(errors="replace")) > _LONGEST_NAME
-    ):
+    """Raises `Rejected` for what cannot name a collection, or a type: it is one part of a path."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= _LONGEST_NAME or "\0" in name or "/" in name or name in (".", ".."):
         raise Rejected(f"{name[:200]!r} cannot name an artifact", code="bad_name")

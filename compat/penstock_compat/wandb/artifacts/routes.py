@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from penstock_common.openapi import Operation, Raw
+from penstock_common.routes import Routes
 from penstock_compat.wandb.artifacts.addresses import BLOB_PATH, CONTENT_PATH, MANIFEST_PATH
 from penstock_compat.wandb.artifacts.transfers import Transfers
 from penstock_compat.wandb.parts import WandbParts
@@ -22,15 +23,15 @@ def add_artifact_routes(app: web.Application, parts: WandbParts) -> None:
     """Add where artifacts' bytes are sent to and fetched from."""
     transfers = Transfers(parts)
     md5, sha256 = "{md5:[0-9a-f]{32}}", "{sha256:[0-9a-f]{64}}"
-    router = app.router
-    router.add_put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content)
-    router.add_put(MANIFEST_PATH.replace("{number}", r"{number:\d{1,18}}"), transfers.put_manifest)
+    routes = Routes(app)
+    routes.put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content)
+    routes.put(MANIFEST_PATH.replace("{number}", r"{number:\d{1,18}}"), transfers.put_manifest)
     blob = BLOB_PATH.replace("{sha256}", sha256).replace("{size}", r"{size:\d{1,18}}")
-    router.add_get(blob, transfers.get_blob)
-    router.add_get(_V1_PATH.replace("{md5}", md5), transfers.get_content)
+    routes.get(blob, transfers.get_blob)
+    routes.get(_V1_PATH.replace("{md5}", md5), transfers.get_content)
     # A version whose first one is not known has nothing between two slashes.
     v2 = _V2_PATH.replace("{birth}", "{birth:[^/]*}").replace("{md5}", md5)
-    router.add_get(v2, transfers.get_content)
+    routes.get(v2, transfers.get_content)
 
 
 OPERATIONS = (

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from penstock.errors import Broken, Rejected
+from penstock_common.bodies import body_chunks
 from penstock_common.contents import Content, content_type_of, send_content
 from penstock_common.signing import Signer
 from penstock_compat.wandb.artifacts.addresses import (
@@ -21,7 +22,7 @@ from penstock_compat.wandb.artifacts.addresses import (
 from penstock_compat.wandb.artifacts.manifests import MOST_MANIFEST_BYTES
 from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.parts import WandbParts
-from penstock_compat.wandb.transfers import ANY_ORIGIN, body_chunks
+from penstock_compat.wandb.transfers import ANY_ORIGIN
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.uploads import Uploaded, receive
 

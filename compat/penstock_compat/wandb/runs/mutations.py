@@ -59,6 +59,8 @@ class RunMutations(Node):
         ref = await self._ref(input)
         existed = await asking.parts.catalog.run(ref)
         begins = input.get("host") is not None
+        if begins:
+            _refuse_unaddressable(ref)
         if existed is None and not begins and await asking.parts.catalog.tombstones_of([ref]):
             # A client that logs on to a run that was deleted must not bring it back.
             raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
@@ -139,6 +141,17 @@ class RunMutations(Node):
         own = [each for each in await streams.of_run(row.number) if not each.client]
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
+
+
+def _refuse_unaddressable(ref: RunRef) -> None:
+    """Raises `Rejected` for names that a client cannot log to: it puts them unescaped into the address
+    of the file stream, where a `%` leads to another run or to none at all."""
+    if any("%" in name for name in ref):
+        raise Rejected(
+            f"the wandb client cannot log to {'/'.join(ref)!r}: a name has a '%'",
+            code="bad_name",
+            hint="Choose an id and a project without '%'.",
+        )
 
 
 async def own_run(asking: Asking, ref: RunRef) -> RunRow:

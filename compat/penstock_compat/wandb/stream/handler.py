@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from penstock.errors import Rejected, Transient
-from penstock.wire import Limits, check_name
+from penstock.wire import check_name
+from penstock_common.bodies import BodyReader
 from penstock_common.http import json_response
 from penstock_common.keys import run_path, shard_of
 from penstock_compat.wandb.asking import authenticate
@@ -32,17 +33,16 @@ from penstock_compat.wandb.stream.translation import (
 )
 from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
-from penstock_ingest.body import BodyReader
 from penstock_ingest.creations import ensure_run
 from penstock_ingest.marks import WriterName
 from penstock_storage.interface import RunRef, RunRow
 
-__all__ = ["MOST_BODY_BYTES", "STREAM_PATH", "StreamHandler"]
+__all__ = ["STREAM_PATH", "StreamHandler"]
 
 _LOG = logging.getLogger(__name__)
 
 STREAM_PATH = "/files/{entity}/{project}/{run}/file_stream"
-MOST_BODY_BYTES = 64 * 2**20
+_MOST_BODY_BYTES = 64 * 2**20
 _IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
@@ -59,10 +59,9 @@ class StreamHandler:
         self._metrics = metrics
         self._commits = Commits(parts.marks)
         self._bodies = BodyReader(
-            Limits(body_bytes=MOST_BODY_BYTES),
+            most_bytes=_MOST_BODY_BYTES,
             in_flight_bytes=_IN_FLIGHT_BYTES,
             timeout_s=_BODY_TIMEOUT_S,
-            metrics=None,
             encodings=("identity", "gzip"),
         )
         self._translator = Translator(parts.limits)
@@ -95,8 +94,7 @@ class StreamHandler:
         if client:
             check_name("client id", client)
         parts.status.check()
-        large = request.clone(client_max_size=MOST_BODY_BYTES)
-        async with self._bodies.body(large) as body:
+        async with self._bodies.body(request) as body:
             row = await self._run(ref)
             now = time.time_ns() // 1000
             candidates = await self._candidates(row, client, now)

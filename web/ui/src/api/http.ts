@@ -26,6 +26,11 @@ export function segments(...parts: string[]): string {
   return parts.map(encodeURIComponent).join("/");
 }
 
+/** Names as one query parameter, `a,b`: a comma or a backslash of a name has a backslash before it. */
+export function nameList(names: readonly string[]): string {
+  return encodeURIComponent(names.map((name) => name.replace(/[\\,]/g, "\\$&")).join(","));
+}
+
 type Listener = () => void;
 const unauthorized = new Set<Listener>();
 

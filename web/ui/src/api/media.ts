@@ -1,7 +1,7 @@
 /** Media, console lines and files of runs. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { apiUrl, getJson, postJson, request, segments } from "./http";
+import { apiUrl, getJson, nameList, postJson, request, segments } from "./http";
 import type { ConsolePage, FileOfRun, FilesPage, Media, MediaKey, ProjectRef } from "./types";
 
 const ofRun = ({ entity, project }: ProjectRef, run: string) =>
@@ -12,7 +12,7 @@ export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | nu
   queryOptions({
     queryKey: ["media-keys", project.entity, project.project, runs],
     queryFn: async ({ signal }) => {
-      const query = runs ? `?runs=${runs.map(encodeURIComponent).join(",")}` : "";
+      const query = runs ? `?runs=${nameList(runs)}` : "";
       const path = `projects/${segments(project.entity, project.project)}/media${query}`;
       return (await getJson<{ keys: MediaKey[] }>(path, signal)).keys;
     },

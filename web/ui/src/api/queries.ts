@@ -1,7 +1,7 @@
 /** What the page asks for besides curves, as TanStack Query options. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { getJson, postJson, request, segments } from "./http";
+import { getJson, nameList, postJson, request, segments } from "./http";
 import type {
   Field,
   KeyInfo,
@@ -109,7 +109,7 @@ export const keysQuery = (project: ProjectRef, runs: readonly string[] | null = 
   queryOptions({
     queryKey: ["keys", project.entity, project.project, runs],
     queryFn: async ({ signal }) => {
-      const query = runs ? `?runs=${runs.map(encodeURIComponent).join(",")}` : "";
+      const query = runs ? `?runs=${nameList(runs)}` : "";
       return (await getJson<{ keys: KeyInfo[] }>(`${at(project)}/keys${query}`, signal)).keys;
     },
   });
@@ -119,7 +119,7 @@ export const diffQuery = (project: ProjectRef, runs: readonly string[]) =>
   queryOptions({
     queryKey: ["diff", project.entity, project.project, runs],
     queryFn: ({ signal }) => {
-      const pair = runs.map(encodeURIComponent).join(",");
+      const pair = nameList(runs);
       return getJson<RunsDiff>(`${at(project)}/diff?runs=${pair}`, signal);
     },
     enabled: runs.length === 2,

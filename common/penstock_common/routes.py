@@ -1,0 +1,59 @@
+"""Routes of an application: the one place that says how a name is written in a path and read from it.
+
+A name is one segment of the path, percent-encoded as UTF-8, and may hold whatever a name may hold
+(`penstock.wire.check_name`). aiohttp's own `{name}` matches no braces and its `.` no line break, so
+that a name which every door takes would be found by no route.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from penstock_common.http import answer_expectation
+
+__all__ = ["Routes"]
+
+_NAME = re.compile(r"{([a-z_]\w*)}")
+_REST = re.compile(r"{(\w+):\.\+}")
+
+
+class Routes:
+    """Adds routes to one application.
+
+    In a path `{name}` is one segment, `{name:.+}` all that is left of the path, slashes included;
+    any other pattern stands as it is.
+    """
+
+    def __init__(self, app: web.Application) -> None:
+        self._router = app.router
+
+    def get(self, path: str, handler: Handler, *, allow_head: bool = True) -> None:
+        self._router.add_get(_pattern(path), handler, allow_head=allow_head)
+
+    def options(self, path: str, handler: Handler) -> None:
+        self._router.add_options(_pattern(path), handler)
+
+    def delete(self, path: str, handler: Handler) -> None:
+        self._router.add_delete(_pattern(path), handler)
+
+    def post(self, path: str, handler: Handler) -> None:
+        self._add("POST", path, handler)
+
+    def put(self, path: str, handler: Handler) -> None:
+        self._add("PUT", path, handler)
+
+    def patch(self, path: str, handler: Handler) -> None:
+        self._add("PATCH", path, handler)
+
+    def _add(self, method: str, path: str, handler: Any) -> None:
+        """A route whose request may have a body, which a client may hold back until it is asked."""
+        self._router.add_route(method, _pattern(path), handler, expect_handler=answer_expectation)
+
+
+def _pattern(path: str) -> str:
+    """The path as aiohttp's router takes it."""
+    return _REST.sub(r"{\1:(?s:.+)}", _NAME.sub(r"{\1:[^/]+}", path))
