@@ -116,9 +116,9 @@ class Ledger:
         fault = self.faults.popleft() if self.faults else None
         try:
             batch = wire.decode_batches(raws)[-1]
-        except Rejected as error:
-            said = {"code": error.code, "message": str(error), "hint": error.hint}
-            return web.json_response({"error": said}, status=error.status)
+        except Rejected as refusal:
+            said = {"code": refusal.code, "message": str(refusal), "hint": refusal.hint}
+            return web.json_response({"error": said}, status=refusal.status)
         if fault is None and request.headers.get("Authorization") != f"Bearer {self.key}":
             fault = Fault(401)
         if fault is None and batch.points > self.points_limit:
