@@ -49,7 +49,8 @@ class Keys:
         return self._shard(shard, "stream")
 
     def seen(self, shard: int) -> str:
-        """Hash `seq/writer_key` -> entry id of the batches in the stream."""
+        """Hash `seq/writer_key` -> entry id of the batches in the stream; `p` and the id of those that
+        are parked."""
         return self._shard(shard, "seen")
 
     def committed(self, shard: int) -> str:
@@ -83,13 +84,30 @@ class Keys:
         """Hash writer key -> digests of its last committed batches, `seq=hex16;…` (a cache)."""
         return self._shard(shard, "digests")
 
-    def settled(self, shard: int) -> str:
-        """How many batches have left the stream, committed or put aside."""
-        return self._shard(shard, "settled")
+    def parked(self, shard: int) -> str:
+        """Stream of the batches of parked writers."""
+        return self._shard(shard, "parked")
 
-    def dead_at(self, shard: int) -> str:
-        """List of what `settled` was when each of the last batches was put aside, newest first."""
-        return self._shard(shard, "dead-at")
+    def parked_bytes(self, shard: int) -> str:
+        """Hash writer key -> bytes of its parked batches, and '' -> of all. A writer that is in it is
+        parked, even if it has none."""
+        return self._shard(shard, "parked-bytes")
+
+    def parked_why(self, shard: int) -> str:
+        """Hash writer key -> when it was parked (µs) and why."""
+        return self._shard(shard, "parked-why")
+
+    def letters_in_row(self, shard: int) -> str:
+        """Hash writer key -> its dead letters since a batch of it was last stored."""
+        return self._shard(shard, "letters-in-row")
+
+    def failing(self, shard: int) -> str:
+        """Set of the run paths that had a failure since anything was last stored."""
+        return self._shard(shard, "failing")
+
+    def obsolete(self, shard: int) -> tuple[str, ...]:
+        """What earlier versions kept and nobody reads any more."""
+        return self._shard(shard, "settled"), self._shard(shard, "dead-at")
 
     def tried(self, shard: int) -> str:
         """Owners in a row that neither committed anything nor gave the shard up: they died."""
@@ -124,6 +142,10 @@ class Keys:
     def problems(self) -> str:
         """Hash `code/subject` -> JSON [since, until, text] of what is wrong with the installation."""
         return f"{self.prefix}:problems"
+
+    def worker_faults(self) -> str:
+        """How often in a row workers ended because whatever they read failed."""
+        return f"{self.prefix}:worker-faults"
 
     def store(self) -> str:
         """Id of the point store that workers commit to."""

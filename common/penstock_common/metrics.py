@@ -263,11 +263,16 @@ class WorkerMetrics(Metrics):
         )
         self.stopped = self.gauge(
             "worker_shard_stopped",
-            "1 while a shard is not read because too many of its batches fail.",
+            "Always 0, and gone in the next release: no shard is stopped any more.",
             ["shard"],
         )
         for shard in range(SHARDS):
             self.stopped.labels(str(shard)).set(0)
+        self.at_fault = self.gauge(
+            "worker_at_fault",
+            "1 if whatever this worker read failed: it is about to start again.",
+        )
+        self.at_fault.set(0)
         self.rollbacks = self.counter(
             "worker_rollbacks_total", "Times a store or catalog was found to be an older copy."
         )

@@ -7,8 +7,8 @@ tells clients to send again what was queued but not committed.
 from __future__ import annotations
 
 __all__ = [
-    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "RELEASE", "RENEW", "REPLAY",
-    "SIGN", "WAITING",
+    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "PARK", "READ",
+    "RELEASE", "RENEW", "REPLAY", "SIGN", "UNPARK", "WAITING",
 ]  # fmt: skip
 
 # A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
@@ -22,24 +22,55 @@ if not incarnation then
 end
 """
 
+# Where a new batch of this writer goes. A parked writer's batches go to the shard's parked stream, as
+# long as they fit. An entry's place in `seen` is its id, with a `p` before it if it is parked. The
+# overhead that each parked entry is charged with is what makes 0 bytes mean that there is none.
+_PLACE = """
+local parked_entry_bytes = 256
+local function place(stream, parked, sizes, writer, batch)
+  local size = redis.call('HGET', sizes, writer)
+  if not size then return stream, '' end
+  local new = #batch + parked_entry_bytes
+  local total = redis.call('HGET', sizes, '') or '0'
+  if tonumber(size) + new > 67108864 or tonumber(total) + new > 268435456 then return nil end
+  redis.call('HINCRBY', sizes, writer, new)
+  redis.call('HINCRBY', sizes, '', new)
+  return parked, 'p'
+end
+local function add(stream, writer, seq, batch, received, bytes, elements)
+  if bytes == '' then
+    return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received)
+  end
+  return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received,
+    'n', bytes, 'e', elements)
+end
+"""
+
 # A number that comes again must bring the same bytes. What the script cannot compare by itself, it
 # hands to the gateway: the queued batch if its bytes differ (perhaps only in how they are
-# compressed), the digests of what is committed.
-# KEYS: stream, seen, committed, incarnation, dead marks, digests
-# ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs)
-# -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed, committed or false,
-#     incarnation, dead marks or false, the queued batch (2) or the writer's digests or false (3)}
+# compressed), the digests of what is committed. A dead number is known, and is not tried again.
+# KEYS: stream, seen, committed, incarnation, dead marks, digests, parked, parked bytes
+# ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs), decoded bytes or
+#       '', elements
+# -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed | 4 no room for a parked writer,
+#     committed or false, incarnation, dead marks or false,
+#     the queued batch (2) or the writer's digests or false (3)}
 APPEND = (
     _INCARNATION
+    + _PLACE
     + """
 local committed = redis.call('HGET', KEYS[3], ARGV[2])
 local dead = redis.call('HGET', KEYS[5], ARGV[2])
 if committed and tonumber(ARGV[3]) <= tonumber(committed) then
   return {3, committed, incarnation, dead, redis.call('HGET', KEYS[6], ARGV[2])}
 end
+if dead and string.find(',' .. dead .. ',', ',' .. ARGV[3] .. ',', 1, true) then
+  return {0, committed, incarnation, dead, false}
+end
 local field = ARGV[3] .. '/' .. ARGV[2]
-local id = redis.call('HGET', KEYS[2], field)
-local queued = id and redis.call('XRANGE', KEYS[1], id, id)[1]
+local id, held_in = redis.call('HGET', KEYS[2], field), KEYS[1]
+if id and string.sub(id, 1, 1) == 'p' then id, held_in = string.sub(id, 2), KEYS[7] end
+local queued = id and redis.call('XRANGE', held_in, id, id)[1]
 if queued then
   local fields = queued[2]
   for i = 1, #fields, 2 do
@@ -49,20 +80,25 @@ if queued then
   end
   return {0, committed, incarnation, dead, false}
 end
-id = redis.call('XADD', KEYS[1], '*', 'w', ARGV[2], 's', ARGV[3], 'b', ARGV[4], 't', ARGV[5])
-redis.call('HSET', KEYS[2], field, id)
+local stream, prefix = place(KEYS[1], KEYS[7], KEYS[8], ARGV[2], ARGV[4])
+if not stream then return {4, committed, incarnation, dead, false} end
+id = add(stream, ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+redis.call('HSET', KEYS[2], field, prefix .. id)
 return {1, committed, incarnation, dead, false}
 """
 )
 
 # JSON rows have no writer of their own: the queue numbers them. Their writer is named after the
 # incarnation, so numbers that start again after a loss of Redis cannot meet old ones.
-# KEYS: stream, seen, committed, incarnation, dead marks, http numbers, idempotency key
-# ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s)
-# -> {1 added | 0 repeated | 2 the key was used for another request, committed, incarnation,
-#     dead marks or false, seq}
+# KEYS: stream, seen, committed, incarnation, dead marks, http numbers, idempotency key, parked,
+#       parked bytes
+# ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s),
+#       decoded bytes or '', elements
+# -> {1 added | 0 repeated | 2 the key was used for another request | 4 no room for a parked writer,
+#     committed, incarnation, dead marks or false, seq}
 APPEND_ROWS = (
     _INCARNATION
+    + _PLACE
     + """
 local writer = ARGV[2] .. '/http-' .. incarnation
 local committed = redis.call('HGET', KEYS[3], writer)
@@ -75,15 +111,119 @@ if ARGV[5] ~= '' then
     return {0, committed, incarnation, dead, seq}
   end
 end
+local stream, prefix = place(KEYS[1], KEYS[8], KEYS[9], writer, ARGV[3])
+if not stream then return {4, committed, incarnation, dead, '0'} end
 local seq = tostring(redis.call('HINCRBY', KEYS[6], ARGV[2], 1))
-local id = redis.call('XADD', KEYS[1], '*', 'w', writer, 's', seq, 'b', ARGV[3], 't', ARGV[4])
-redis.call('HSET', KEYS[2], seq .. '/' .. writer, id)
+local id = add(stream, writer, seq, ARGV[3], ARGV[4], ARGV[7], ARGV[8])
+redis.call('HSET', KEYS[2], seq .. '/' .. writer, prefix .. id)
 if ARGV[5] ~= '' then
   redis.call('SET', KEYS[7], seq .. ' ' .. ARGV[5], 'EX', ARGV[6])
 end
 return {1, committed, incarnation, dead, seq}
 """
 )
+
+# Entries behind a place in the stream, until one would go past a bound; at least one, if asked for.
+# Decoded sizes that are not said are taken to be the size of the entry. Entries are walked in small
+# steps: a step of thousands could be gigabytes.
+# KEYS: stream
+# ARGV: start, at least (0 or 1), and at most: entries, their bytes, decoded bytes, elements;
+#       the only writer to read or '', and what is passed over: writers and ids…
+# -> {entries, id of the last one read or passed over, or false, 1 if more may follow}
+READ = """
+local passed = {}
+for i = 8, #ARGV do passed[ARGV[i]] = true end
+local only, most = ARGV[7], tonumber(ARGV[3])
+local bytes, decoded, elements = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local least, start, step, last = tonumber(ARGV[2]), ARGV[1], 1, false
+local entries, walked, count = {}, 0, 0
+while true do
+  local found = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', step)
+  for _, entry in ipairs(found) do
+    local fields, writer, size, n, e = entry[2], '', 0, nil, nil
+    for i = 1, #fields, 2 do
+      local name, value = fields[i], fields[i + 1]
+      if name == 'w' then writer = value
+      elseif name == 'b' then size = #value
+      elseif name == 'n' then n = tonumber(value)
+      elseif name == 'e' then e = tonumber(value) end
+    end
+    if not passed[writer] and not passed[entry[1]] and (only == '' or only == writer) then
+      n, e = n or size, e or 0
+      if #entries >= least and (size > bytes or n > decoded or e > elements) then
+        return {entries, last, 1}
+      end
+      entries[#entries + 1] = entry
+      bytes, decoded, elements = bytes - size, decoded - n, elements - e
+      if #entries >= most then return {entries, entry[1], 1} end
+    end
+    last, walked, count = entry[1], walked + size, count + 1
+  end
+  if #found < step then return {entries, last, 0} end
+  if walked > 67108864 then return {entries, last, 1} end
+  start = '(' .. last
+  step = math.max(1, math.min(256, math.floor(math.max(0, bytes) * count / math.max(1, walked))))
+end
+"""
+
+# A writer's entries out of the way, into the parked stream; its next batches follow them there.
+# KEYS: lease, stream, seen, failures, parked, parked bytes, parked why
+# ARGV: owner, writer key, when (µs), why, ids…
+# -> 1, or 0 if the lease has gone to another worker
+PARK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[3], '')
+local writer, total = ARGV[2], 0
+for i = 5, #ARGV do
+  local entry = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
+  if entry then
+    local fields, seq, size = entry[2], '', 256
+    for f = 1, #fields, 2 do
+      if fields[f] == 's' then seq = fields[f + 1]
+      elseif fields[f] == 'b' then size = size + #fields[f + 1] end
+    end
+    local id = redis.call('XADD', KEYS[5], '*', unpack(fields))
+    redis.call('XDEL', KEYS[2], ARGV[i])
+    redis.call('HDEL', KEYS[4], ARGV[i])
+    redis.call('HSET', KEYS[3], seq .. '/' .. writer, 'p' .. id)
+    total = total + size
+  end
+end
+redis.call('HINCRBY', KEYS[6], writer, total)
+redis.call('HINCRBY', KEYS[6], '', total)
+redis.call('HSETNX', KEYS[7], writer, ARGV[3] .. ' ' .. ARGV[4])
+return 1
+"""
+
+# Some of a parked writer's entries back into the stream, perhaps only to be dropped there (`d`): the
+# worker has to note their numbers. The writer is parked until the last one is back.
+# KEYS: stream, seen, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
+# -> 1 if the writer is not parked any more
+UNPARK = """
+redis.call('HDEL', KEYS[2], '')
+local writer, total = ARGV[1], 0
+for i = 3, #ARGV do
+  local entry = redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i])[1]
+  if entry then
+    local fields, seq, size = entry[2], '', 256
+    for f = 1, #fields, 2 do
+      if fields[f] == 's' then seq = fields[f + 1]
+      elseif fields[f] == 'b' then size = size + #fields[f + 1] end
+    end
+    if ARGV[2] == '1' then fields[#fields + 1] = 'd' fields[#fields + 1] = '1' end
+    local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
+    redis.call('XDEL', KEYS[3], ARGV[i])
+    redis.call('HSET', KEYS[2], seq .. '/' .. writer, id)
+    total = total + size
+  end
+end
+if redis.call('HEXISTS', KEYS[4], writer) == 0 then return 1 end
+redis.call('HINCRBY', KEYS[4], '', -total)
+if redis.call('HINCRBY', KEYS[4], writer, -total) > 0 then return 0 end
+redis.call('HDEL', KEYS[4], writer)
+redis.call('HDEL', KEYS[5], writer)
+return 1
+"""
 
 # KEYS: workers    ARGV: worker, now (s), time after which the others count as gone (s)
 # -> how many are alive
@@ -121,10 +261,8 @@ return 1
 """
 
 # Marks up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
-# a writer's last 64 batches. A letter that says `conflict` is a second content under a number that
-# has been stored, one that says `no room:` is beyond a bound: nothing is wrong with the shard then, so
-# it is not counted.
-# KEYS: lease, stream, seen, committed, failures, dead, digests, dead marks, settled, dead at, tried
+# a writer's last 64 batches. An empty mark stays as it is: of a writer that the store does not know.
+# KEYS: lease, stream, seen, committed, failures, dead, digests, dead marks, tried
 # ARGV: owner, number of marks, (writer key, mark, its dead numbers, new digests)…,
 #       number of entries, (id, seen field)…, number of dead letters, (id, reason)…
 # -> 1, or 0 if the lease has gone to another worker
@@ -134,8 +272,8 @@ redis.call('HDEL', KEYS[3], '')
 local at = 3
 local has_dead = redis.call('EXISTS', KEYS[8]) == 1
 for _ = 1, tonumber(ARGV[2]) do
-  local writer, dead, digests = ARGV[at], ARGV[at + 2], ARGV[at + 3]
-  redis.call('HSET', KEYS[4], writer, ARGV[at + 1])
+  local writer, mark, dead, digests = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if mark ~= '' then redis.call('HSET', KEYS[4], writer, mark) end
   if dead ~= '' then
     redis.call('HSET', KEYS[8], writer, dead)
   elseif has_dead then
@@ -152,8 +290,7 @@ for _ = 1, tonumber(ARGV[2]) do
   at = at + 4
 end
 local entries, first = tonumber(ARGV[at]), at + 1
-local settled = redis.call('INCRBY', KEYS[9], entries)
-redis.call('DEL', KEYS[11])
+redis.call('DEL', KEYS[9])
 local letters = first + 2 * entries
 for i = 1, tonumber(ARGV[letters]) do
   local id, reason = ARGV[letters + 2 * i - 1], ARGV[letters + 2 * i]
@@ -163,10 +300,6 @@ for i = 1, tonumber(ARGV[letters]) do
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = reason
     redis.call('XADD', KEYS[6], '*', unpack(fields))
-    if reason ~= 'conflict' and string.sub(reason, 1, 8) ~= 'no room:' then
-      redis.call('LPUSH', KEYS[10], string.format('%.0f', settled))
-      redis.call('LTRIM', KEYS[10], 0, 63)
-    end
   end
 end
 local failed = redis.call('EXISTS', KEYS[5]) == 1
@@ -221,17 +354,21 @@ local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 return {first and first[1] or false, redis.call('GET', KEYS[2])}
 """
 
-# KEYS: stream, dead, lease, incarnation
+# KEYS: stream, dead, lease, incarnation, parked, parked bytes
 # -> {entries, bytes or false, id of the first entry or false, dead letters, 1 if owned,
-#     incarnation or false}
+#     incarnation or false, parked entries, their bytes or false, parked writers}
 LOOK = """
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+local total = redis.call('HGET', KEYS[6], '')
 return {
   redis.call('XLEN', KEYS[1]),
   redis.call('MEMORY', 'USAGE', KEYS[1]) or false,
   first and first[1] or false,
   redis.call('XLEN', KEYS[2]),
   redis.call('EXISTS', KEYS[3]),
-  redis.call('GET', KEYS[4])
+  redis.call('GET', KEYS[4]),
+  redis.call('XLEN', KEYS[5]),
+  total,
+  redis.call('HLEN', KEYS[6]) - (total and 1 or 0)
 }
 """

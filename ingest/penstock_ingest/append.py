@@ -17,14 +17,14 @@ from typing import Any
 from hiredis import ReplyError
 from redis.exceptions import RedisError
 
-from penstock.errors import Rejected
+from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
-from penstock.wire import DEFAULT_LIMITS, Limits
+from penstock.wire import DEFAULT_LIMITS, DecodedSize, Limits
 from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
-from penstock_ingest.marks import Mark, WriterName, dead_numbers, queue_id
+from penstock_ingest.marks import Mark, WriterName, dead_numbers, queue_id, reached
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.queue_errors import unavailable
 
@@ -37,7 +37,11 @@ _APPEND, _APPEND_ROWS = (
 _SCRIPTS = {_APPEND: APPEND, _APPEND_ROWS: APPEND_ROWS}
 _IDEMPOTENCY_S = 24 * 3600
 # What the scripts answer first.
-_ADDED, _QUEUED, _KEY_USED = 1, 2, 2
+_ADDED, _QUEUED, _KEY_USED, _NO_ROOM = 1, 2, 2, 4
+_PARKED_RETRY_S = 60.0
+
+
+_UNKNOWN = ("", "")
 
 
 @dataclass(slots=True)
@@ -67,30 +71,42 @@ class Appender:
             for shard in range(SHARDS)
         ]
         self._digests = [keys.digests(shard) for shard in range(SHARDS)]
+        self._parked = [(keys.parked(shard), keys.parked_bytes(shard)) for shard in range(SHARDS)]
         self._process = secrets.token_hex(6)
         self._calls = itertools.count()
 
     async def append(
-        self, entity: str, project: str, run: str, writer: str, seq: int, raw: bytes
+        self,
+        entity: str,
+        project: str,
+        run: str,
+        writer: str,
+        seq: int,
+        raw: bytes,
+        decoded: DecodedSize | None = None,
     ) -> Appended:
-        """Queue one batch under its number.
+        """Queue one batch under its number; `decoded` is what it costs to decode, if that is known.
 
-        Raises `Transient` if Redis did not answer well, `Rejected` (409) if the number has another
-        batch already.
+        Raises `Transient` if Redis did not answer well, or if the writer is parked and has no room
+        left; `Rejected` (409) if the number has another batch already.
         """
         path = run_path(entity, project, run)
         shard = shard_of(path)
         status, committed, incarnation, dead, known = await self._run(
             _APPEND,
-            6,
+            8,
             *self._shard_keys[shard],
             self._digests[shard],
+            *self._parked[shard],
             self._new_incarnation(),
             writer_key(path, writer),
             seq,
             raw,
             time.time_ns() // 1000,
+            *(decoded or _UNKNOWN),
         )
+        if status == _NO_ROOM:
+            raise _no_room()
         if known is not None:
             await self._refuse_conflict(status, seq, raw, known, writer)
         name = WriterName(entity, project, run, writer)
@@ -98,7 +114,15 @@ class Appender:
         return Appended(mark, status == _ADDED)
 
     async def append_rows(
-        self, entity: str, project: str, run: str, raw: bytes, *, key: str, digest: str
+        self,
+        entity: str,
+        project: str,
+        run: str,
+        raw: bytes,
+        decoded: DecodedSize | None = None,
+        *,
+        key: str,
+        digest: str,
     ) -> Appended:
         """Queue a batch that the queue numbers; `key` is the request's Idempotency-Key or ''.
 
@@ -108,17 +132,21 @@ class Appender:
         shard = shard_of(path)
         status, committed, incarnation, dead, seq = await self._run(
             _APPEND_ROWS,
-            7,
+            9,
             *self._shard_keys[shard],
             self._keys.http_seq(shard),
             self._keys.idempotency(shard, path, key),
+            *self._parked[shard],
             self._new_incarnation(),
             path,
             raw,
             time.time_ns() // 1000,
             digest if key else "",
             _IDEMPOTENCY_S,
+            *(decoded or _UNKNOWN),
         )
+        if status == _NO_ROOM:
+            raise _no_room()
         if status == _KEY_USED:
             raise Rejected(
                 "this Idempotency-Key was used for another request",
@@ -156,9 +184,9 @@ class Appender:
         incarnation: bytes,
         dead: bytes | None,
     ) -> Mark:
-        known = None if committed is None else int(committed)
         queue = queue_id(shard, incarnation, self._pipe.server)
-        return Mark(*name, seq, known, queue, dead_numbers(dead))
+        gone = dead_numbers(dead)
+        return Mark(*name, seq, reached(committed, gone), queue, gone)
 
     def _new_incarnation(self) -> str:
         """A name that no queue ever had, for the case that this one has just lost its own."""
@@ -179,3 +207,12 @@ class Appender:
         fail("gateway.after_append")
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         return list(reply)
+
+
+def _no_room() -> Transient:
+    return Transient(
+        "the batches of this writer cannot be processed now, and no more of them are kept",
+        code="parked",
+        retry_after_s=_PARKED_RETRY_S,
+        hint="Keep the batch and send it again later. Whoever runs the server: `penstock dead list`.",
+    )

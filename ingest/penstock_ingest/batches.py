@@ -147,7 +147,7 @@ class BatchHandler:
 
     async def _append(self, entity: str, batch: Batch, raw: bytes) -> Appended:
         append = self._appender.append(
-            entity, batch.project, batch.run, batch.writer, batch.seq, raw
+            entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded
         )
         return await self._settled(entity, batch, len(raw), append)
 

@@ -17,7 +17,7 @@ from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
 from penstock_storage.interface import RunRef
 
-__all__ = ["Mark", "Marks", "WriterName", "dead_numbers", "queue_id"]
+__all__ = ["Mark", "Marks", "WriterName", "dead_numbers", "queue_id", "reached"]
 
 
 class WriterName(NamedTuple):
@@ -69,8 +69,8 @@ class Marks:
             incarnation, committed, dead = replies[3 * number : 3 * number + 3]
             queue = queue_id(shard, incarnation or b"", self._pipe.server)
             for name, mark, numbers in zip(names, committed, dead, strict=True):
-                known = None if mark is None else int(mark)
-                marks[name] = Mark(*name, 0, known, queue, dead_numbers(numbers))
+                gone = dead_numbers(numbers)
+                marks[name] = Mark(*name, 0, reached(mark, gone), queue, gone)
         return [marks[name] for name in writers]
 
     async def queue_writer(self, ref: RunRef) -> str:
@@ -115,6 +115,16 @@ def queue_id(shard: int, incarnation: bytes, server: str) -> str:
     """What tells clients to send again: another incarnation has lost everything, and another server,
     such as a promoted replica, may have lost the newest entries."""
     return f"{shard}-{incarnation.decode()}-{server}"
+
+
+def reached(committed: bytes | None, dead: Sequence[int]) -> int | None:
+    """How far everything is in the store or dead. The first batches of a writer that the store has
+    never heard of may be dead: nobody should wait for them."""
+    mark = 0 if committed is None else int(committed)
+    numbers = set(dead)
+    while mark + 1 in numbers:
+        mark += 1
+    return None if committed is None and not mark else mark
 
 
 def dead_numbers(text: bytes | None) -> list[int]:

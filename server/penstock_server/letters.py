@@ -1,4 +1,5 @@
-"""The commands `penstock dead list | show | replay | drop`: batches that could not be processed."""
+"""The commands `penstock dead list | show | replay | drop`: batches that could not be processed, and
+writers that were parked because theirs keep failing."""
 
 # What reads the queue is loaded only by these commands.
 # ruff: noqa: PLC0415
@@ -24,6 +25,8 @@ from penstock_server.datafolder import DataFolder
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from penstock_server.parked_writers import ParkedWriter
+
 __all__ = ["add_dead_command"]
 
 _AT_ONCE = 100
@@ -46,8 +49,7 @@ class _Letter:
 
     @property
     def received(self) -> str:
-        at = datetime.fromtimestamp(self.received_us / 1e6, UTC)
-        return at.isoformat(timespec="seconds")
+        return _time(self.received_us)
 
 
 def add_dead_command(subparsers: Any, default_data: Path) -> None:
@@ -55,10 +57,10 @@ def add_dead_command(subparsers: Any, default_data: Path) -> None:
     dead = subparsers.add_parser("dead", help="look at batches that could not be processed")
     actions = dead.add_subparsers(metavar="ACTION", required=True)
     texts = {
-        "list": "say which there are, and why",
-        "show": "say what is in one",
+        "list": "list dead letters and parked writers, with the reason",
+        "show": "show what is in one",
         "replay": "put them back into the queue",
-        "drop": "delete one for good",
+        "drop": "delete them for good",
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
@@ -70,18 +72,24 @@ def add_dead_command(subparsers: Any, default_data: Path) -> None:
         place.add_argument(
             "--settings", action="store_true", help="the queue that PENSTOCK_REDIS_URL names"
         )
-        if action in ("show", "drop"):
-            parser.add_argument("id", metavar="ID", help="as `penstock dead list` says")
-        if action == "replay":
+        if action == "show":
+            parser.add_argument("id", metavar="ID", help="as `penstock dead list` prints it")
+        if action in ("replay", "drop"):
             which = parser.add_argument_group("which")
             which.add_argument("ids", metavar="ID", nargs="*")
-            which.add_argument("--all", action="store_true", help="all that there are")
+            which.add_argument("--all", action="store_true", help="all of them")
+        if action == "drop":
+            parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.set_defaults(run=_run, action=action)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.action == "replay" and bool(arguments.ids) == arguments.all:
-        raise Rejected("name the letters to replay, or --all", code="bad_argument")
+    action = arguments.action
+    if action in ("replay", "drop") and bool(arguments.ids) == arguments.all:
+        raise Rejected(f"name what to {action}, or --all", code="bad_argument")
+    if action == "drop" and arguments.all and not arguments.yes and not _is_sure():
+        _say("Nothing was dropped.")
+        return 1
     return asyncio.run(_act(arguments))
 
 
@@ -117,28 +125,58 @@ async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Ke
         await redis.aclose()
 
 
+def _is_sure() -> bool:
+    _say(
+        "This deletes every dead letter and all batches of parked writers on the server.\n"
+        "Clients keep their own copies in `rejected/`, in the spool of each run."
+    )
+    sys.stdout.write("Drop them all? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
     count = 0
     async for letter in _letters(redis, keys):
         count += 1
         run, writer = letter.writer.rsplit("/", 1)
         _say(f"{letter.name}  {letter.received}  {run}  {writer} #{letter.seq}  {letter.reason}")
+    for parked in await _parked(redis, keys):
+        count += 1
+        size = f"{parked.batches} batches, {parked.bytes} bytes"
+        _say(f"{parked.name}  parked since {_time(parked.since_us)}  {size}  {_why(parked)}")
     if not count:
         _say("There are none.")
     return 0
 
 
 async def _show(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
+    parked = await _parked(redis, keys, arguments.id)
+    if parked:
+        _show_parked(parked[0])
+        return 0
     letter = await _find(redis, keys, arguments.id)
     run, writer = letter.writer.rsplit("/", 1)
-    for what, value in (
+    _table(
         ("id", letter.name), ("run", run), ("writer", writer), ("number", letter.seq),
         ("received", letter.received), ("bytes", len(letter.raw)), ("reason", letter.reason),
-    ):  # fmt: skip
-        _say(f"{what:<9} {value}")
+    )  # fmt: skip
     for line in _content(letter.raw):
         _say(line)
     return 0
+
+
+def _show_parked(parked: ParkedWriter) -> None:
+    run, writer = parked.name.rsplit("/", 1)
+    _table(
+        ("id", parked.name), ("run", run), ("writer", writer), ("batches", parked.batches),
+        ("parked", _time(parked.since_us)), ("bytes", parked.bytes), ("reason", _why(parked)),
+    )  # fmt: skip
+
+
+def _table(*rows: tuple[str, object]) -> None:
+    for what, value in rows:
+        _say(f"{what:<9} {value}")
 
 
 def _content(raw: bytes) -> list[str]:
@@ -159,27 +197,51 @@ def _content(raw: bytes) -> list[str]:
 async def _replay(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
     from penstock_common.scripts import REPLAY
 
-    if arguments.all:
-        # Known before the first is put back: one that fails again is not taken twice.
-        letters = [letter async for letter in _letters(redis, keys)]
-    else:
-        letters = [await _find(redis, keys, name) for name in arguments.ids]
+    letters, writers = await _named(redis, keys, arguments)
     count = 0
     for letter in letters:
         names = (keys.dead(letter.shard), keys.stream(letter.shard))
         count += await redis.eval(REPLAY, 2, *names, letter.id) is not None
+    for parked in writers:
+        count += await parked.unpark(redis, keys)
     _say(f"{count} are in the queue again.")
     return 0
 
 
 async def _drop(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
-    letter = await _find(redis, keys, arguments.id)
-    await redis.xdel(keys.dead(letter.shard), letter.id)
-    _say(f"{letter.name} is gone.")
+    letters, writers = await _named(redis, keys, arguments)
+    for letter in letters:
+        await redis.xdel(keys.dead(letter.shard), letter.id)
+        _say(f"{letter.name} is gone.")
+    for parked in writers:
+        count = await parked.unpark(redis, keys, drop=True)
+        _say(f"{parked.name}: the worker drops its {count} batches.")
     return 0
 
 
+async def _named(
+    redis: Redis, keys: Keys, arguments: argparse.Namespace
+) -> tuple[list[_Letter], list[ParkedWriter]]:
+    """What to act on, known before the first is moved: one that fails again is not taken twice."""
+    if arguments.all:
+        letters = [letter async for letter in _letters(redis, keys)]
+        return letters, await _parked(redis, keys)
+    letters, writers = [], []
+    for name in arguments.ids:
+        found = await _parked(redis, keys, name)
+        writers += found
+        if not found:
+            letters.append(await _find(redis, keys, name))
+    return letters, writers
+
+
 _ACTIONS = {"list": _list, "show": _show, "replay": _replay, "drop": _drop}
+
+
+async def _parked(redis: Redis, keys: Keys, name: str = "") -> list[ParkedWriter]:
+    from penstock_server.parked_writers import parked_writers
+
+    return [each for each in await parked_writers(redis, keys) if name in ("", each.name)]
 
 
 async def _letters(redis: Redis, keys: Keys) -> AsyncIterator[_Letter]:
@@ -202,7 +264,7 @@ async def _find(redis: Redis, keys: Keys, name: str) -> _Letter:
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
             return _letter(int(shard), found_id, fields)
     raise Rejected(
-        f"there is no letter {name!r}",
+        f"there is no dead letter and no parked writer {name!r}",
         code="no_letter",
         hint="`penstock dead list` says which there are.",
     )
@@ -218,6 +280,14 @@ def _letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> _Letter:
         int(fields[b"t"]),
         _printable(fields.get(b"reason", b"").decode(errors="replace")),
     )
+
+
+def _why(parked: ParkedWriter) -> str:
+    return _printable(parked.reason)
+
+
+def _time(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="seconds")
 
 
 def _printable(text: str) -> str:

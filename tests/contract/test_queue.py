@@ -1,4 +1,4 @@
-"""What a commit leaves in Redis: marks, digests, dead letters, and when they are a storm."""
+"""What a commit leaves in Redis, and how much is read at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
+import zstandard
 from redis.asyncio import Redis
 from support.redis import running_redis
 
 from penstock_common.keys import Keys
 from penstock_common.scripts import ADVANCE, REPLAY
 from penstock_workers.leases import Leases
-from penstock_workers.queue import CONFLICT, Entry, Queue, Settled, WriterMark
+from penstock_workers.queue import Budget, Entry, Queue, Selection, Settled, WriterMark
 
 KEYS = Keys()
 WRITER = "e/p/r/w"
@@ -33,7 +35,7 @@ async def add(redis: Redis, queue: Queue, first: int, count: int) -> list[Entry]
     """Put so many batches into the stream and read them."""
     for seq in range(first, first + count):
         await redis.xadd(KEYS.stream(0), {"w": WRITER, "s": str(seq), "b": b"raw", "t": "5"})
-    return await queue.read([0], limit_bytes=2**20, limit=count)
+    return await queue.read([Selection(0)], Budget(count, 2**20, 2**20, 2**20))
 
 
 async def settle(
@@ -68,43 +70,10 @@ async def test_dead_numbers_are_told_until_they_are_replayed(redis: Redis) -> No
     assert again is not None
     assert await redis.eval(REPLAY, 2, KEYS.dead(0), KEYS.stream(0), letter) is None
     assert await redis.xlen(KEYS.dead(0)) == 0
-    (replayed,) = await queue.read([0], limit_bytes=100, limit=10)
+    (replayed,) = await queue.read([Selection(0)], Budget(10, 100, 100, 100))
     assert (replayed.seq, replayed.raw, replayed.is_replay) == (1, b"raw", True)
     await settle(queue, [replayed])
     assert not await redis.exists(KEYS.dead_marks(0))
-
-
-async def test_twenty_letters_in_a_row_are_a_storm(redis: Redis) -> None:
-    queue = Queue(redis, KEYS)
-    await settle(queue, await add(redis, queue, 1, 5))
-    for seq in range(10, 29):
-        await settle(queue, await add(redis, queue, seq, 1), reason="bad")
-    await settle(queue, await add(redis, queue, 30, 1))
-    for seq in range(40, 60):
-        assert not await queue.is_in_storm(0)
-        await settle(queue, await add(redis, queue, seq, 1), reason="bad")
-    assert await queue.is_in_storm(0)
-    # Known to whoever comes next, and over with the first batch that is stored.
-    assert await Queue(redis, KEYS).is_in_storm(0)
-    await settle(queue, await add(redis, queue, 70, 1))
-    assert not await queue.is_in_storm(0)
-
-
-async def test_more_than_a_twentieth_is_a_storm(redis: Redis) -> None:
-    queue = Queue(redis, KEYS)
-    for good, is_storm in ((19, False), (18, True)):
-        await settle(queue, await add(redis, queue, 1, 1_000))
-        for first in range(1, 2_000, good + 1):
-            await settle(queue, await add(redis, queue, first, good))
-            await settle(queue, await add(redis, queue, first + good, 1), reason="bad")
-        assert await queue.is_in_storm(0) == is_storm
-
-
-async def test_conflicts_are_letters_but_no_storm(redis: Redis) -> None:
-    queue = Queue(redis, KEYS)
-    await settle(queue, await add(redis, queue, 1, 30), reason=CONFLICT)
-    assert await redis.xlen(KEYS.dead(0)) == 30
-    assert not await queue.is_in_storm(0)
 
 
 async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> None:
@@ -146,7 +115,7 @@ async def test_a_zombie_settles_nothing(redis: Redis) -> None:
     mark = Settled({WRITER: WriterMark(1)}, entries)
     assert await queue.settle({0: ("other:6", mark)}) == {0}
     assert await redis.xlen(KEYS.stream(0)) == 1
-    assert not await redis.exists(KEYS.committed(0), KEYS.settled(0))
+    assert not await redis.exists(KEYS.committed(0))
 
 
 async def test_the_clock_only_goes_forward(redis: Redis) -> None:
@@ -154,3 +123,95 @@ async def test_the_clock_only_goes_forward(redis: Redis) -> None:
         await redis.eval(ADVANCE, 1, KEYS.clock(), str(at))
         if at > 5:
             assert await redis.get(KEYS.clock()) == known
+
+
+async def put(redis: Redis, shard: int, *sizes: tuple[int, int, int], writer: str = WRITER) -> None:
+    """Entries of so many (bytes, decoded bytes, elements), as a gateway queues them."""
+    for seq, (size, decoded, elements) in enumerate(sizes, 1):
+        fields: Any = {"w": writer, "s": str(seq), "b": b"x" * size, "t": "5"}
+        await redis.xadd(KEYS.stream(shard), fields | {"n": str(decoded), "e": str(elements)})
+
+
+BUDGET = Budget(1_000, 10_000, 100_000, 1_000)
+
+
+async def reads(queue: Queue, *selections: Selection, budget: Budget = BUDGET) -> list[list[int]]:
+    """The numbers that are read together, until nothing is left."""
+    found = []
+    while entries := await queue.read(selections, budget):
+        found.append([entry.seq for entry in entries])
+        assert len(found) < 100
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "together"),
+    [
+        ([(100, 100, 1)] * 5, [[1, 2, 3, 4, 5]]),
+        ([(6_000, 6_000, 1)] * 3, [[1], [2], [3]]),
+        ([(10, 60_000, 1)] * 3, [[1], [2], [3]]),
+        ([(10, 10, 600)] * 3, [[1], [2], [3]]),
+        # What is too large for any budget is read all the same, alone.
+        ([(10, 10, 1), (99_999, 10, 1), (10, 999_999, 1), (10, 10, 9_999)], [[1], [2], [3], [4]]),
+        ([(10, 999_999, 1), (10, 10, 1), (10, 10, 1)], [[1], [2, 3]]),
+    ],
+)
+async def test_what_is_read_together_fits_the_budget(
+    redis: Redis, sizes: list[tuple[int, int, int]], together: list[list[int]]
+) -> None:
+    await put(redis, 0, *sizes)
+    assert await reads(Queue(redis, KEYS), Selection(0)) == together
+
+
+async def test_shards_share_a_budget_and_each_gets_its_turn(redis: Redis) -> None:
+    for shard in range(4):
+        await put(redis, shard, *[(10, 90_000, 1)] * 3)
+    queue, every = Queue(redis, KEYS), [Selection(shard) for shard in range(4)]
+    seen: list[int] = []
+    while entries := await queue.read(every, BUDGET):
+        assert sum(entry.decoded for entry in entries) <= BUDGET.decoded
+        seen += [entry.shard for entry in entries]
+    assert sorted(seen) == sorted(list(range(4)) * 3)
+    assert set(seen[:4]) == {0, 1, 2, 3}
+
+
+async def test_entries_of_an_older_gateway_are_measured(redis: Redis) -> None:
+    """Nobody said what they decode to: 2 KiB may be 64 MiB."""
+    declared = zstandard.ZstdCompressor().compress(bytes(50_000))
+    streamed = zstandard.ZstdCompressor().compressobj()
+    undeclared = streamed.compress(bytes(60_000)) + streamed.flush()
+    damaged = undeclared[:12]
+    for seq, raw in enumerate([declared, undeclared, damaged, b"plain", b"plain"], 1):
+        await redis.xadd(KEYS.stream(0), {"w": WRITER, "s": str(seq), "b": raw, "t": "5"})
+    queue = Queue(redis, KEYS)
+    budget = Budget(100, 10_000, 100_000, 10**9)
+    assert await reads(queue, Selection(0), budget=budget) == [[1], [2, 3, 4, 5]]
+    queue.rewind(0)
+    entries = await queue.read([Selection(0)], Budget(100, 10_000, 10**9, 10**9))
+    assert [entry.decoded for entry in entries[:2]] == [50_000, 60_000]
+
+
+async def test_writers_and_entries_are_passed_over_or_read_alone(redis: Redis) -> None:
+    for _ in range(3):
+        await put(redis, 0, (10, 10, 1), writer="e/p/bad/w")
+        await put(redis, 0, (10, 10, 1), writer="e/p/good/w")
+    queue = Queue(redis, KEYS)
+    entries = await queue.read([Selection(0, passed=frozenset(["e/p/bad/w"]))], BUDGET)
+    assert {entry.writer for entry in entries} == {"e/p/good/w"}
+    bad = await queue.read([Selection(0, "e/p/bad/w")], BUDGET)
+    assert [entry.writer for entry in bad] == ["e/p/bad/w"] * 3
+    queue.rewind(0)
+    held = frozenset([bad[0].id.decode()])
+    rest = await queue.read([Selection(0, "e/p/bad/w", bad[0].id.decode(), held)], BUDGET)
+    assert [entry.id for entry in rest] == [entry.id for entry in bad[1:]]
+    assert await queue.fetch(0, bad[0].id.decode()) == bad[:1]
+    assert await queue.fetch(0, "1-1") == []
+
+
+async def test_an_unknown_writers_dead_number_moves_no_mark(redis: Redis) -> None:
+    queue = Queue(redis, KEYS)
+    entries = await add(redis, queue, 1, 1)
+    settled = Settled({WRITER: WriterMark(None, (1,))}, entries, [(entries[0], "no good")])
+    assert await queue.settle({0: (OWNER, settled)}) == set()
+    assert not await redis.exists(KEYS.committed(0))
+    assert await queue.dead_numbers([(0, WRITER), (0, "e/p/r/other")]) == [[1], []]

@@ -1,20 +1,18 @@
-"""G8: a batch that cannot be processed is tried five times and put aside; what is behind it passes.
-
-Where nearly everything fails, the shard stops instead, and goes on after the fix.
-"""
+"""G8: a batch that cannot be processed is tried five times and put aside; what is behind it passes."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
-from support.letters import dead, dead_marks, letters
-from support.stack import Stack, eventually, running_stack
+from support.letters import dead, dead_marks
+from support.stack import Stack, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import batch_digest
@@ -129,59 +127,6 @@ async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
 
 
 @pytest.mark.heavy
-async def test_a_shard_in_which_all_fails_stops_and_the_others_flow(
-    stack: Stack, faults: Path
-) -> None:
-    shape, project = Shape(runs=8, keys=3, rows=10), "storm"
-    poisoned = poison(faults, "error bad deployment for run00000")
-    shard = str(shard_of(run_path("local", project, "run00000")))
-    alone = [
-        plan
-        for plan in plans(shape)
-        if str(shard_of(run_path("local", project, plan.run_name))) != shard
-    ]
-    assert len(alone) > 3
-    socket = faults / "metrics"
-    await send(stack, shape, project, 60)
-    worker = await stack.start_worker(failpoints=faults, metrics_socket=socket)
-
-    async def is_stopped() -> bool:
-        found = await metrics_of(socket)
-        return found.get(("penstock_worker_shard_stopped", shard)) == 1
-
-    await eventually(is_stopped, 60)
-    assert await letters(stack) == 20
-
-    async def others_are_stored() -> bool:
-        sent = dict.fromkeys(alone, 60)
-        try:
-            found = await ledger.check(stack.store.url, stack.store.token, shape, sent, project)
-        except KeyError:  # a run that is not known yet
-            return False
-        return not (found.missing or found.altered or found.duplicate)
-
-    await eventually(others_are_stored, 30)
-    assert await worker.stop() == 0
-
-    # Started again before the fix, it stops again at once and puts nothing more aside.
-    worker = await stack.start_worker(failpoints=faults, metrics_socket=socket)
-    await eventually(is_stopped, 30)
-    assert await letters(stack) == 20
-    assert await stack.backlog() >= 40
-    assert await worker.stop() == 0
-
-    poisoned.unlink()
-    worker = await stack.start_worker(failpoints=faults, metrics_socket=socket)
-    await stack.drained()
-    await dead(stack, "replay", "--all")
-    await stack.drained()
-    found = await check(stack, shape, project, 60)
-    assert found.is_clean, str(found)
-    assert await letters(stack) == 0
-    assert await worker.stop() == 0
-
-
-@pytest.mark.heavy
 @pytest.mark.parametrize("fault", ["exit 139", "sleep 600"])
 async def test_a_batch_that_ends_or_holds_up_its_worker_is_put_aside(
     stack: Stack, faults: Path, fault: str
@@ -243,3 +188,17 @@ async def test_another_content_under_a_stored_number_is_put_aside(
     await stack.drained()
     assert len(await dead(stack, "list")) == 1
     assert await worker.stop() == 0
+
+
+async def test_all_letters_are_dropped_only_if_somebody_says_so(stack: Stack) -> None:
+    redis = stack.redis.client()
+    for shard in (0, 3):
+        fields: Any = {"w": "local/p/r/w", "s": "1", "b": b"x", "t": "5", "reason": "old"}
+        await redis.xadd(KEYS.dead(shard), fields)
+    await redis.aclose()
+    said = "\n".join(await dead(stack, "drop", "--all", answer="n", status=1))
+    assert "`rejected/`" in said
+    assert "Nothing was dropped." in said
+    assert len(await dead(stack, "list")) == 2
+    await dead(stack, "drop", "--all", "--yes")
+    assert await dead(stack, "list") == ["There are none."]

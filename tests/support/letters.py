@@ -16,15 +16,15 @@ __all__ = ["dead", "dead_marks", "letters"]
 KEYS = Keys()
 
 
-async def dead(stack: Stack, *arguments: str) -> list[str]:
-    """The lines that `penstock dead …` prints."""
+async def dead(stack: Stack, *arguments: str, answer: str = "", status: int = 0) -> list[str]:
+    """The lines that `penstock dead …` prints; `answer` is what it is answered if it asks."""
     environ = {**os.environ, "PENSTOCK_REDIS_URL": stack.redis.url}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "penstock.cli", "dead", *arguments, "--settings",
-        env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=environ, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, err.decode()
+    out, err = await asyncio.wait_for(process.communicate(answer.encode()), 30)
+    assert process.returncode == status, err.decode()
     return out.decode().splitlines()
 
 

@@ -35,6 +35,14 @@ class AppliedSet:
         self.low = max(self.low, acked)
         self._advance()
 
+    def bury(self, numbers: Iterable[int]) -> None:
+        """These were put aside before the store knew this writer."""
+        for seq in numbers:
+            if seq not in self:
+                self.dead.add(seq)
+                self.gaps.add(seq)
+        self._advance()
+
     def _advance(self) -> None:
         self.gaps = {seq for seq in self.gaps if seq > self.low}
         while self.low + 1 in self.gaps:

@@ -97,7 +97,7 @@ class Gauges:
         shards = [await self._shard(shard) for shard in range(SHARDS)]
         memory = await self._redis.info("memory")
         workers = await self._redis.zcard(self._keys.workers())
-        entries, sizes, ages, dead, owned = zip(*shards, strict=True)
+        entries, sizes, ages, dead, owned, parked, parked_sizes, writers = zip(*shards, strict=True)
         allowed = memory["maxmemory"] or memory["total_system_memory"]
         return [
             _by_shard("stream_entries", "Batches not yet committed (the exact backlog).", entries),
@@ -108,6 +108,9 @@ class Gauges:
                 ages,
             ),
             _gauge("dead_letters", "Batches in the dead-letter streams.", sum(dead)),
+            _gauge("parked_writers", "Writers whose batches keep failing.", sum(writers)),
+            _gauge("parked_batches", "Batches of parked writers.", sum(parked)),
+            _gauge("parked_bytes", "Bytes of the batches of parked writers.", sum(parked_sizes)),
             _gauge("shards_unowned", "Shards that no worker owns.", SHARDS - sum(owned)),
             _gauge("workers", "Workers that gave a sign of life lately.", workers),
             _gauge(
@@ -123,13 +126,15 @@ class Gauges:
             _gauge("queue_last_check_timestamp_seconds", "When this was looked at.", time.time()),
         ]
 
-    async def _shard(self, shard: int) -> tuple[int, int, float, int, int]:
-        """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned)."""
+    async def _shard(self, shard: int) -> tuple[int, int, float, int, int, int, int, int]:
+        """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned, parked
+        entries, their bytes, parked writers)."""
         keys = self._keys
         names = [
-            keys.stream(shard), keys.dead(shard), keys.lease(shard), keys.incarnation(shard)
+            keys.stream(shard), keys.dead(shard), keys.lease(shard), keys.incarnation(shard),
+            keys.parked(shard), keys.parked_bytes(shard),
         ]  # fmt: skip
-        entries, size, first, dead, owned, incarnation = await self._look(keys=names)
+        entries, size, first, dead, owned, incarnation, *parked = await self._look(keys=names)
         known = self._incarnations.get(shard)
         self._replaced += known is not None and incarnation != known
         if incarnation is not None:
@@ -137,7 +142,8 @@ class Gauges:
         age_s = 0.0
         if first is not None:
             age_s = max(0.0, time.time() - int(first.partition(b"-")[0]) / 1000)
-        return entries, size or 0, age_s, dead, owned
+        count, parked_size, writers = parked
+        return entries, size or 0, age_s, dead, owned, count, int(parked_size or 0), writers
 
     async def _look_at_disks(self) -> None:
         """Those of a store elsewhere: `penstock up` tells of its own itself."""

@@ -1,9 +1,11 @@
-"""The worker process: settings in, a running worker, 0 when it was told to stop."""
+"""The worker process: settings in, a running worker, 0 when it was told to stop, `AT_FAULT` when
+whatever it read failed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 
 import uvloop
@@ -23,24 +25,30 @@ from penstock_storage.interface import RunRef
 from penstock_storage.names import reconcile
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.commit import Committer
+from penstock_workers.compaction import Compaction
 from penstock_workers.compactor import Compactor
+from penstock_workers.dead_letters import DeadLetters
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.mover import Mover
-from penstock_workers.poison import DeadLetters
 from penstock_workers.presence import Presence
+from penstock_workers.quarantine import Quarantine
+from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
 from penstock_workers.sweeper import Sweeper
+from penstock_workers.upkeep import Upkeep
 from penstock_workers.worker import Worker
 
-__all__ = ["main", "run"]
+__all__ = ["AT_FAULT", "main", "run"]
+
+AT_FAULT = 75
 
 
-async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> None:
-    """Work with these settings until `stop` is set."""
+async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> int:
+    """Work with these settings until `stop` is set; returns the exit status."""
     keys, metrics = Keys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
@@ -62,9 +70,11 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
             redis, keys, queue, leases, points, catalog, resolver, presence, clock, notices
         )
         compactor = Compactor(points, resolver, committer, leases)
-        dead = DeadLetters(
-            queue, leases, committer, catalog, points, max_deliveries=settings.max_deliveries
-        )
+        compaction = Compaction(compactor, resolver, metrics)
+        upkeep = Upkeep(resolver, clock, leases, presence, committer, metrics)
+        dead_letters = DeadLetters(queue, leases, committer, catalog, points)
+        records = QuarantineRecords(redis, keys, leases)
+        quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
         resolver.deletions.listeners.append(presence.forget)
         is_embedded = settings.store_url.startswith("unix://")
         gauges = Gauges(
@@ -82,8 +92,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         )  # fmt: skip
         sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
-            settings, queue, leases, resolver, committer, compactor, dead, presence, clock, gauges,
-            sweeper, sign, metrics,
+            settings, queue, leases, resolver, committer, quarantine, compaction, clock, sign,
+            metrics,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(
@@ -92,16 +102,25 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
             socket=settings.metrics_socket,
             listen=settings.metrics_listen,
         ):
+            background = {
+                "leases": leases.keep(),
+                "compaction": compaction.watch(),
+                "upkeep": upkeep.watch(),
+                "gauges": gauges.watch(),
+                "sweeper": sweeper.watch(),
+                "sign": sign.keep(),
+            }
             watchdog.ready()
-            await worker.run(stop)
+            await worker.run(stop, background)
+        return AT_FAULT if worker.is_at_fault else 0
     finally:
         await redis.aclose()
         await points.close()
         await catalog.close()
 
 
-async def _main(settings: WorkerSettings, watchdog: Watchdog) -> None:
-    await run(settings, stop_on_signals(asyncio.get_running_loop()), watchdog)
+async def _main(settings: WorkerSettings, watchdog: Watchdog) -> int:
+    return await run(settings, stop_on_signals(asyncio.get_running_loop()), watchdog)
 
 
 def main() -> None:
@@ -110,7 +129,8 @@ def main() -> None:
     settings = load(WorkerSettings, environ=os.environ)
     logs.setup("worker", settings.log_level)
     watchdog = watchdog_of(settings.patience_s)
-    uvloop.run(watchdog.run(_main(settings, watchdog)))
+    if status := uvloop.run(watchdog.run(_main(settings, watchdog))):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.left_out import LeftOut, with_numbers
-from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Settled, WriterMark
+from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Queue, Settled, WriterMark
 from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "Unusable", "prepare"]
@@ -72,6 +72,8 @@ class Prepared:
     beyond: list[Owner] = field(default_factory=list)
     """What each batch that was set aside would need one more of: runs or writers, of whom."""
     left_out: LeftOut = field(default_factory=LeftOut)
+    stored: set[tuple[int, str]] = field(default_factory=set)
+    """The writers (shard, writer key) of which something new is in it."""
 
     @property
     def points(self) -> int:
@@ -97,7 +99,12 @@ class _Delivery:
 
 
 async def prepare(
-    entries: list[Entry], epochs: dict[int, int], resolver: Resolver, *, timeout_s: float
+    entries: list[Entry],
+    epochs: dict[int, int],
+    resolver: Resolver,
+    queue: Queue,
+    *,
+    timeout_s: float,
 ) -> Prepared:
     """What to commit for these entries.
 
@@ -111,9 +118,11 @@ async def prepare(
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
     known = set(resolver.runs)
+    new = {name for name in by_writer if name not in resolver.writers}
     refused = await resolver.learn(by_writer)
     prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
     deliveries = _within_bounds(deliveries, refused, resolver, prepared)
+    await _bury([each for each in deliveries if each.name in new], resolver, queue)
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
     await _in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
@@ -207,6 +216,16 @@ def _within_bounds(
     return kept
 
 
+async def _bury(new: list[_Delivery], resolver: Resolver, queue: Queue) -> None:
+    """Of writers that are met now, the queue may know numbers that were put aside before the store
+    knew anything of them."""
+    places = {(each.entry.shard, each.entry.writer): each.name for each in new}
+    if places:
+        found = await queue.dead_numbers(list(places))
+        for name, numbers in zip(places.values(), found, strict=True):
+            resolver.writers[name].bury(numbers)
+
+
 def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
     run = resolver.runs[delivery.name[0]].number
     return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
@@ -261,6 +280,7 @@ def _settle(
             prepared.conflicts += 1
         elif fate is _Fate.TAKEN:
             prepared.batches += 1
+            prepared.stored.add((shard, key))
         else:
             prepared.duplicates += 1
         if fate in (_Fate.TAKEN, _Fate.REPEATED):

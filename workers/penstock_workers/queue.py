@@ -1,7 +1,7 @@
 """The worker's side of the queue: reading entries that are not committed, and freeing them.
 
 There are no consumer groups: what is in a stream is what is not yet committed, and a shard has one
-owner, who reads it from the start.
+owner, who reads it from the start. What is read at once is bounded by what it takes to decode it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from redis.asyncio import Redis
 
+from penstock.wire import DEFAULT_LIMITS
 from penstock_common.keys import Keys
-from penstock_common.scripts import COMMIT
+from penstock_common.scripts import COMMIT, READ
+from penstock_workers.measure import decoded_bytes
 
-__all__ = ["CONFLICT", "NO_ROOM", "Entry", "Queue", "Settled", "WriterMark"]
+__all__ = ["CONFLICT", "NO_ROOM", "Budget", "Entry", "Queue", "Selection", "Settled", "WriterMark"]
 
 _MOST_COUNT = 4_096
-_ROW, _SHARE, _OF = 20, 50, 1_000
-"""A shard is in a storm when so many batches in a row were put aside, or more than that share."""
 
 CONFLICT = "conflict"
 """Why a batch is a dead letter whose number was stored with another content."""
@@ -39,13 +40,57 @@ class Entry:
     received: int
     is_replay: bool = False
     """A dead letter that is to be tried once more."""
+    is_dropped: bool = False
+    """Nobody wants it any more."""
+    decoded: int = 0
+    """Its bytes once decoded."""
+    elements: int = 0
+    """The objects that decoding makes of it; 0 if nobody counted them."""
+
+
+class Budget(NamedTuple):
+    """What may be read at once, whatever it is made of."""
+
+    entries: int
+    bytes: int
+    decoded: int
+    elements: int
+
+    def less(self, entries: Sequence[Entry]) -> Budget:
+        """What is left after these."""
+        return Budget(
+            self.entries - len(entries),
+            self.bytes - sum(len(each.raw) for each in entries),
+            self.decoded - sum(each.decoded for each in entries),
+            self.elements - sum(each.elements for each in entries),
+        )
+
+    def share(self, parts: int) -> Budget:
+        entries, *rest = self
+        return Budget(min(_MOST_COUNT, max(1, entries)), *(max(0, each // parts) for each in rest))
+
+    @property
+    def is_spent(self) -> bool:
+        return min(self) <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to read of a shard: `only` of this writer if there is one, from the entry `start` if that
+    is known, and nothing of what is `passed` over: writers, and ids of entries."""
+
+    shard: int
+    only: str = ""
+    start: str = ""
+    passed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class WriterMark:
-    """Where a writer stands after a commit; `digests` are those of its batches in this commit."""
+    """Where a writer stands after a commit; `digests` are those of its batches in this commit. `low`
+    is None if the store does not know the writer."""
 
-    low: int = 0
+    low: int | None = 0
     dead: tuple[int, ...] = ()
     digests: dict[int, int] = field(default_factory=dict)
 
@@ -65,51 +110,95 @@ class Queue:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
-        self._cursor: dict[int, bytes] = {}
-        self._entry_bytes = 65_536.0
+        self._cursor: dict[tuple[int, str], str] = {}
+        self._turn = 0
         self.store: str | None = None
         """The store's id as last read: never older than the entries that were read with it."""
-        self._commit = hashlib.sha1(COMMIT.encode()).hexdigest()  # noqa: S324
+        self._commit, self._read = (
+            hashlib.sha1(script.encode()).hexdigest()  # noqa: S324
+            for script in (COMMIT, READ)
+        )
 
     def rewind(self, shard: int) -> None:
         """Read this shard from its start again."""
-        self._cursor.pop(shard, None)
+        for place in [place for place in self._cursor if place[0] == shard]:
+            del self._cursor[place]
 
-    async def read(self, shards: Sequence[int], *, limit_bytes: int, limit: int) -> list[Entry]:
-        """Entries behind the cursors, up to about `limit_bytes` and exactly `limit` in all."""
+    async def read(self, selections: Sequence[Selection], budget: Budget) -> list[Entry]:
+        """Entries behind the cursors, as many as the budget allows; one of any size, if none fits."""
         entries: list[Entry] = []
-        size = 0
-        waiting = list(shards)
-        while waiting and size < limit_bytes and len(entries) < limit:
-            share = (limit_bytes - size) / self._entry_bytes / len(waiting)
-            count = max(1, min(_MOST_COUNT, round(share), limit - len(entries)))
-            found = await self._read_each(waiting, count)
-            for shard, taken in found.items():
-                taken = taken[: limit - len(entries)]
-                if taken:
-                    self._cursor[shard] = taken[-1].id
-                entries += taken
-                size += sum(len(entry.raw) for entry in taken)
-            waiting = [shard for shard in waiting if len(found[shard]) == count]
-            if entries:
-                self._entry_bytes = max(64.0, size / len(entries))
+        waiting = list(selections)
+        # Whoever's turn it is gets an entry that is larger than its share.
+        self._turn += 1
+        while waiting and not budget.is_spent:
+            first = None if entries else waiting[self._turn % len(waiting)]
+            found = await self._read_each(waiting, first, budget.share(len(waiting)))
+            taken, waiting = self._take(found, budget, is_first=not entries)
+            if entries and not taken:
+                break
+            entries += taken
+            budget = budget.less(taken)
         return entries
 
-    async def _read_each(self, shards: Sequence[int], count: int) -> dict[int, list[Entry]]:
+    async def fetch(self, shard: int, entry_id: str) -> list[Entry]:
+        """This entry, if it is still there."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for shard in shards:
-                cursor = self._cursor.get(shard)
-                start = b"(" + cursor if cursor else b"-"
-                stream = self._keys.stream(shard)
-                pipeline.execute_command("XRANGE", stream, start, "+", "COUNT", count)
+            stream = self._keys.stream(shard)
+            pipeline.execute_command("XRANGE", stream, entry_id, entry_id)
+            pipeline.execute_command("GET", self._keys.store())
+            found, store = await pipeline.execute()
+        self.store = store.decode() if store is not None else None
+        return [_entry(shard, each, fields) for each, fields in found]
+
+    def _take(
+        self, found: list[_Part], budget: Budget, *, is_first: bool
+    ) -> tuple[list[Entry], list[Selection]]:
+        """What fits of what was found, and the selections that may have more. Entries of which the
+        queue did not know how large they are have been measured by now."""
+        taken: list[Entry] = []
+        more: list[Selection] = []
+        for part in found:
+            fitting: list[Entry] = []
+            for entry in part.entries:
+                is_free = is_first and not taken and not fitting
+                if not is_free and min(budget.less([*taken, *fitting, entry])) < 0:
+                    break
+                fitting.append(entry)
+            is_cut = len(fitting) < len(part.entries)
+            last = fitting[-1].id.decode() if is_cut and fitting else None if is_cut else part.last
+            if last is not None:
+                self._cursor[part.selection.shard, part.selection.only] = last
+            taken += fitting
+            if part.has_more and not is_cut:
+                more.append(part.selection)
+        return taken, more
+
+    async def _read_each(
+        self, selections: Sequence[Selection], first: Selection | None, budget: Budget
+    ) -> list[_Part]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            # A Redis that was restarted has forgotten the script.
+            pipeline.execute_command("SCRIPT LOAD", READ)
+            for each in selections:
+                cursor = self._cursor.get((each.shard, each.only))
+                start = f"({cursor}" if cursor else each.start or "-"
+                pipeline.execute_command(
+                    "EVALSHA", self._read, 1, self._keys.stream(each.shard),
+                    start, int(each is first), *budget, each.only, *each.passed,
+                )  # fmt: skip
             # Behind them: what clients send again to another store is not seen before its id is.
             pipeline.execute_command("GET", self._keys.store())
-            *replies, store = await pipeline.execute()
+            _, *replies, store = await pipeline.execute()
         self.store = store.decode() if store is not None else None
-        return {
-            shard: [_entry(shard, entry_id, fields) for entry_id, fields in reply]
-            for shard, reply in zip(shards, replies, strict=True)
-        }
+        return [
+            _Part(
+                each,
+                [_entry(each.shard, entry_id, _fields(fields)) for entry_id, fields in entries],
+                last.decode() if last is not None else None,
+                bool(more),
+            )
+            for each, (entries, last, more) in zip(selections, replies, strict=True)
+        ]
 
     async def settle(self, shards: Mapping[int, tuple[str, Settled]]) -> set[int]:
         """Publish marks and free entries, each shard in one step, all in one round trip.
@@ -138,43 +227,48 @@ class Queue:
             keys.dead(shard),
             keys.digests(shard),
             keys.dead_marks(shard),
-            keys.settled(shard),
-            keys.dead_at(shard),
             keys.tried(shard),
         )
 
-    async def note_tries(self, entries: Sequence[Entry]) -> list[int]:
-        """Count one more try of each of these entries; returns how many there were."""
+    async def dead_numbers(self, writers: Sequence[tuple[int, str]]) -> list[list[int]]:
+        """The dead numbers of each of these writers (shard, writer key), as the queue knows them."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for entry in entries:
-                failures = self._keys.failures(entry.shard)
-                pipeline.execute_command("HINCRBY", failures, entry.id, 1)
-            return [int(count) for count in await pipeline.execute()]
-
-    async def tries(self, entry: Entry) -> int:
-        """How many tries of this entry were counted."""
-        count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
-        return int(count or 0)
-
-    async def is_in_storm(self, shard: int) -> bool:
-        """Whether so many of the last batches were put aside that something else must be wrong."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.execute_command("GET", self._keys.settled(shard))
-            pipeline.execute_command("LINDEX", self._keys.dead_at(shard), _ROW - 1)
-            pipeline.execute_command("LINDEX", self._keys.dead_at(shard), _SHARE)
-            settled, row, share = (int(each or 0) for each in await pipeline.execute())
-        return bool((row and row > settled - _ROW) or (share and share > settled - _OF))
+            for shard, writer in writers:
+                pipeline.execute_command("HGET", self._keys.dead_marks(shard), writer)
+            found = await pipeline.execute()
+        return [[int(each) for each in text.split(b",") if each] if text else [] for text in found]
 
 
-def _entry(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+class _Part(NamedTuple):
+    """What one selection found; `last` was read or passed over last."""
+
+    selection: Selection
+    entries: list[Entry]
+    last: str | None
+    has_more: bool
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    raw = fields[b"b"]
+    size = fields.get(b"n")
+    decoded = int(size) if size is not None else decoded_bytes(raw)
+    # Nothing has more elements than bytes.
+    elements = int(fields.get(b"e", min(decoded, DEFAULT_LIMITS.elements)))
     return Entry(
         shard,
         entry_id,
         fields[b"w"].decode(),
         int(fields[b"s"]),
-        fields[b"b"],
+        raw,
         int(fields[b"t"]),
         b"r" in fields,
+        b"d" in fields,
+        decoded,
+        elements,
     )
 
 
@@ -183,7 +277,7 @@ def _arguments(owner: str, settled: Settled) -> list[str | bytes | int]:
     for writer, mark in settled.marks.items():
         dead = ",".join(map(str, mark.dead))
         digests = ";".join(f"{seq}={digest:016x}" for seq, digest in mark.digests.items())
-        arguments += (writer, mark.low, dead, digests)
+        arguments += (writer, "" if mark.low is None else mark.low, dead, digests)
     arguments.append(len(settled.entries))
     for entry in settled.entries:
         arguments += (entry.id, f"{entry.seq}/{entry.writer}")

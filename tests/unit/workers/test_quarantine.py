@@ -1,0 +1,366 @@
+"""What is read next and what becomes of failures, over a queue in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock_workers.quarantine import Quarantine, Read, Verdict
+from penstock_workers.quarantine_records import ShardRecord, Tried, Tries
+from penstock_workers.queue import Entry
+
+MAX_DELIVERIES = 5
+
+
+class MemoryQueue:
+    """Streams, and what is remembered of failures, as Redis keeps it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.parked: dict[tuple[int, str], list[Entry]] = {}
+        self.failures: dict[bytes, int] = {}
+        self.unended: dict[bytes, int] = {}
+        self.letters: dict[tuple[int, str], int] = {}
+        self.failing: dict[int, set[str]] = {}
+        self.dead: list[Entry] = []
+        self.faults = 0
+        self._ids = itertools.count(1)
+
+    def add(self, run: str, seq: int, shard: int = 0) -> None:
+        writer = f"e/p/{run}/w"
+        entry = Entry(shard, f"{next(self._ids)}-0".encode(), writer, seq, b"", 0)
+        if (shard, writer) in self.parked:
+            self.parked[shard, writer].append(entry)
+        else:
+            self.entries[entry.id] = entry
+
+    def select(self, quarantine: Quarantine, read: Read) -> list[Entry]:
+        """Entries in the order of their ids, as the worker reads them from the start."""
+        if read.entry_id:
+            entry = self.entries.get(read.entry_id.encode())
+            return [entry] if entry else []
+        passed = {shard: quarantine.passed_over(shard, read.writer) for shard in read.shards}
+        found = [
+            each
+            for each in self.entries.values()
+            if each.shard in read.shards
+            and read.writer in ("", each.writer)
+            and not {each.writer, each.id.decode()} & passed[each.shard]
+        ]
+        return found[: read.limit]
+
+    # -- Records
+
+    async def load(self, shard: int) -> ShardRecord:
+        tried = [
+            Tried(each.id.decode(), each.writer, self.failures[each.id])
+            for each in self.entries.values()
+            if each.shard == shard and self.failures.get(each.id, 0) > 1
+        ]
+        letters = {writer: count for (at, writer), count in self.letters.items() if at == shard}
+        parked = {writer for at, writer in self.parked if at == shard}
+        return ShardRecord(tried, False, letters, set(self.failing.get(shard, ())), parked)
+
+    async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
+        for entry in entries:
+            self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
+            self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
+        return [await self.tries(entry) for entry in entries]
+
+    async def fail(self, entry: Entry, *, was_begun: bool) -> int:
+        if was_begun:
+            self.unended[entry.id] -= 1
+        else:
+            self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
+        return self.failures[entry.id]
+
+    async def tries(self, entry: Entry) -> Tries:
+        return Tries(self.failures.get(entry.id, 0), self.unended.get(entry.id, 0))
+
+    async def note_failing(self, shard: int, run: str) -> None:
+        self.failing.setdefault(shard, set()).add(run)
+
+    async def note_success(self, shards: Iterable[int]) -> None:
+        for shard in shards:
+            self.failing.pop(shard, None)
+
+    async def note_fault(self) -> int:
+        self.faults += 1
+        return self.faults
+
+    async def note_letter(self, shard: int, writer: str) -> int:
+        self.letters[shard, writer] = self.letters.get((shard, writer), 0) + 1
+        return self.letters[shard, writer]
+
+    async def forget_letters(self, shard: int, writer: str) -> None:
+        self.letters.pop((shard, writer), None)
+
+    async def park(self, shard: int, writer: str, reason: str, first: Sequence[str] = ()) -> None:
+        held = self.parked.setdefault((shard, writer), [])
+        for each in [each for each in self.entries.values() if each.writer == writer]:
+            held.append(self.entries.pop(each.id))
+
+    async def probe(self, shard: int, writer: str) -> None:
+        held = self.parked[shard, writer]
+        held.sort(key=lambda each: each.seq)
+        self._back(held[:1])
+        del held[:1]
+        if not held:
+            del self.parked[shard, writer]
+
+    async def unpark(self, shard: int, writer: str) -> None:
+        self._back(sorted(self.parked.pop((shard, writer), []), key=lambda each: each.seq))
+
+    def _back(self, entries: list[Entry]) -> None:
+        for each in entries:
+            entry = replace(each, id=f"{next(self._ids)}-0".encode())
+            self.entries[entry.id] = entry
+
+    # -- dead letters
+
+    async def set_aside(self, entry: Entry, _: str) -> None:
+        self.dead.append(self.entries.pop(entry.id))
+
+    async def drop(self, entry: Entry) -> None:
+        del self.entries[entry.id]
+
+
+class Bench:
+    """A worker's loop over it. `is_bad` says which batches fail; time passes a little each turn."""
+
+    def __init__(
+        self, is_bad: Callable[[str, int], bool], queue: MemoryQueue | None = None
+    ) -> None:
+        self.queue = queue or MemoryQueue()
+        self.is_bad = is_bad
+        self.now_s = 0.0
+        self.stored: list[tuple[str, int]] = []
+        self.stored_at: dict[tuple[str, int], int] = {}
+        self.turns = 0
+        self.is_at_fault = False
+        self.restart()
+
+    def restart(self) -> None:
+        self.is_at_fault = False
+        self.quarantine = Quarantine(
+            self.queue, self.queue, max_deliveries=MAX_DELIVERIES, clock=lambda: self.now_s
+        )
+        self.shards: set[int] = set()
+
+    async def turn(self) -> None:
+        self.turns += 1
+        self.now_s += 0.05
+        for shard in {0, 1} - self.shards:
+            await self.quarantine.gained(shard, is_suspect=False)
+            self.shards.add(shard)
+        read = self.quarantine.next_read([0, 1])
+        entries = self.queue.select(self.quarantine, read)
+        if not entries:
+            self.quarantine.found_nothing(read)
+            return
+        verdict = await self.quarantine.begin(read, entries) if read.is_counted else None
+        if verdict is None:
+            bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
+            if not bad:
+                await self._store(read, entries)
+                return
+            verdict = await self.quarantine.failed(read, entries, ValueError("no good"))
+        self.is_at_fault = verdict is Verdict.WORKER_AT_FAULT
+
+    async def _store(self, read: Read, entries: list[Entry]) -> None:
+        for each in entries:
+            del self.queue.entries[each.id]
+            self.queue.failures.pop(each.id, None)
+            self.queue.unended.pop(each.id, None)
+            self.stored.append((run_of(each), each.seq))
+            self.stored_at.setdefault((run_of(each), each.seq), self.turns)
+        stored = {(each.shard, each.writer) for each in entries}
+        await self.quarantine.passed(read, entries, stored)
+
+    def run(self, turns: int = 2_000) -> None:
+        async def go() -> None:
+            for _ in range(turns):
+                if self.is_at_fault or not self.queue.entries:
+                    return
+                await self.turn()
+
+        asyncio.run(go())
+
+    @property
+    def dead(self) -> list[tuple[str, int]]:
+        return [(run_of(each), each.seq) for each in self.queue.dead]
+
+
+def run_of(entry: Entry) -> str:
+    return entry.writer.split("/")[2]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 1)), min_size=1, max_size=60),
+    st.integers(0, 59),
+)
+def test_one_bad_batch_becomes_a_dead_letter_and_all_else_is_stored(
+    sent: list[tuple[str, int]], at: int
+) -> None:
+    at %= len(sent)
+    bench = Bench(lambda run, seq: run == sent[at][0] and seq == at)
+    for seq, (run, shard) in enumerate(sent):
+        bench.queue.add(run, seq, shard)
+    bench.run()
+    assert bench.dead == [(sent[at][0], at)]
+    assert sorted(bench.stored) == sorted(
+        (run, seq) for seq, (run, _) in enumerate(sent) if seq != at
+    )
+    assert not bench.queue.parked
+
+
+def test_a_writer_that_keeps_failing_is_parked_and_nobody_waits_for_it() -> None:
+    bench = Bench(lambda run, seq: run == "bad")
+    for seq in range(1, 31):
+        bench.queue.add("bad", seq)
+    for seq in range(1, 11):
+        bench.queue.add("good", seq)
+    bench.run()
+    assert sorted(bench.stored) == [("good", seq) for seq in range(1, 11)]
+    # The shard is read in small parts at first, then the others flow.
+    assert max(bench.stored_at.values()) <= 40
+    assert len(bench.dead) == 3
+    (held,) = bench.queue.parked.values()
+    assert len(held) == 27
+    # What comes later is parked at once.
+    bench.queue.add("bad", 31)
+    assert not bench.queue.entries
+    assert len(held) == 28
+
+
+def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order() -> None:
+    bench = Bench(lambda run, seq: run == "bad")
+    for seq in range(1, 9):
+        bench.queue.add("bad", seq)
+    bench.run()
+    assert len(bench.dead) == 3
+    bench.restart()
+    asyncio.run(bench.turn())
+    bench.run()
+    assert len(bench.dead) == 3
+    (held,) = bench.queue.parked.values()
+    assert sorted(each.seq for each in held) == [4, 5, 6, 7, 8]
+    assert max(bench.queue.failures.values()) <= MAX_DELIVERIES + 1
+    bench.is_bad = lambda run, seq: False
+    bench.restart()
+    asyncio.run(bench.turn())
+    bench.run()
+    assert bench.stored == [("bad", seq) for seq in (4, 5, 6, 7, 8)]
+    assert not bench.queue.parked
+    assert not bench.queue.letters
+
+
+def test_a_success_between_them_parks_nobody() -> None:
+    bench = Bench(lambda run, seq: seq % 2 == 1)
+    for seq in range(1, 41):
+        bench.queue.add("half", seq)
+    bench.run()
+    assert sorted(bench.stored) == [("half", seq) for seq in range(2, 41, 2)]
+    assert not bench.queue.parked
+    assert len(bench.dead) == 20
+
+
+def test_a_bad_release_sets_nothing_aside_and_is_clean_after_the_fix() -> None:
+    bench = Bench(lambda run, seq: True)
+    sent = [(run, seq) for seq in range(1, 6) for run in ("a", "b", "c")]
+    for run, seq in sent:
+        bench.queue.add(run, seq)
+    for _ in range(4):
+        bench.run()
+        assert bench.is_at_fault
+        bench.restart()
+    assert not bench.dead
+    assert not bench.queue.parked
+    bench.is_bad = lambda run, seq: False
+    bench.run()
+    assert sorted(bench.stored) == sorted(sent)
+    assert not bench.queue.failing
+
+
+def test_poison_in_many_runs_does_no_harm_while_others_are_stored() -> None:
+    bench = Bench(lambda run, seq: run.startswith("bad"))
+    for run in range(12):
+        for seq in range(1, 7):
+            bench.queue.add(f"bad{run}", seq, shard=run % 2)
+    bench.queue.add("good", 0)
+
+    async def go() -> None:
+        for turn in range(1, 3_000):
+            if turn % 40 == 0:
+                bench.queue.add("good", turn)
+            await bench.turn()
+            assert not bench.is_at_fault
+
+    asyncio.run(go())
+    assert len(bench.dead) == 36
+    assert len(bench.queue.parked) == 12
+    assert not bench.queue.entries
+    waits = [at - seq for (run, seq), at in bench.stored_at.items() if seq]
+    assert max(waits) <= 8
+
+
+def test_poison_alone_is_resolved_by_anybodys_good_batch() -> None:
+    bench = Bench(lambda run, seq: run != "good")
+    for run in ("x", "y", "z"):
+        bench.queue.add(run, 1)
+    bench.run()
+    assert bench.is_at_fault
+    assert not bench.dead
+    bench.restart()
+    bench.queue.add("good", 1, shard=1)
+    bench.run()
+    assert sorted(run for run, _ in bench.dead) == ["x", "y", "z"]
+    assert not bench.is_at_fault
+
+
+def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
+    bench = Bench(lambda run, seq: run != "good")
+    for run in ("x", "y", "z"):
+        for seq in range(1, 9):
+            bench.queue.add(run, seq)
+    bench.queue.add("good", 1)
+    for turn in range(2_000):
+        if turn % 20 == 0:
+            bench.queue.add("good", turn + 2, shard=1)
+        asyncio.run(bench.turn())
+    assert len(bench.queue.parked) == 3
+    for _ in range(5):
+        bench.restart()
+        for _ in range(400):
+            asyncio.run(bench.turn())
+            assert not bench.is_at_fault
+        assert len(bench.queue.parked) == 3
+        assert len(bench.dead) == 9
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_every_batch_is_stored_dead_or_parked(data: st.DataObject) -> None:
+    bad = data.draw(st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))))
+    bench = Bench(lambda run, seq: (run, seq) in bad)
+    sent = {(run, seq) for run in "abcdef" for seq in range(1, 10)}
+    for run, seq in data.draw(st.permutations(sorted(sent))):
+        bench.queue.add(run, seq, shard=ord(run) % 2)
+    for beat in range(6):  # somebody's good batch comes now and then
+        bench.queue.add("good", beat)
+        bench.run(400)
+        if bench.is_at_fault:
+            bench.restart()
+    held = {(run_of(each), each.seq) for of in bench.queue.parked.values() for each in of}
+    left = {(run_of(each), each.seq) for each in bench.queue.entries.values()}
+    stored = {each for each in bench.stored if each[0] != "good"}
+    assert not stored & bad
+    assert set(bench.dead) <= bad
+    assert stored | set(bench.dead) | held | left == sent
+    assert not left

@@ -1,0 +1,62 @@
+"""When tiers are built: beside the commits, which come first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from redis.exceptions import RedisError
+
+from penstock.errors import PenstockError
+from penstock_common.metrics import WorkerMetrics
+from penstock_workers.compactor import Compactor
+from penstock_workers.resolver import Resolver
+
+__all__ = ["Compaction"]
+
+_LOG = logging.getLogger(__name__)
+_EVERY_S = 1.0
+
+
+class Compaction:
+    """Lets the compactor turn. `commit_in_hand` is held while a commit is being stored; `is_behind`
+    says that there is a backlog."""
+
+    def __init__(self, compactor: Compactor, resolver: Resolver, metrics: WorkerMetrics) -> None:
+        self._compactor = compactor
+        self._resolver = resolver
+        self._metrics = metrics
+        self._building = asyncio.Lock()
+        self.commit_in_hand = asyncio.Lock()
+        self.is_behind = False
+
+    async def forget(self) -> None:
+        """Make the resolver know nothing.
+
+        Not while tiers are being built: that pass may still raise watermarks in the store, and what
+        is learnt next must not be older than they are. Stale until `resume` has found the unfinished
+        tiers again: a series that gets no new point would otherwise stay dirty for ever.
+        """
+        async with self._building:
+            self._resolver.forget()
+        self._resolver.is_stale = True
+
+    async def watch(self) -> None:
+        """Build until cancelled."""
+        pause_s = _EVERY_S
+        while True:
+            await asyncio.sleep(pause_s)
+            started = time.perf_counter()
+            try:
+                async with self._building:
+                    built = await self._compactor.run_once(self.commit_in_hand)
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)
+                continue
+            took_s = time.perf_counter() - started
+            # While there is a backlog, tiers get a third of the time.
+            pause_s = max(_EVERY_S, 2 * took_s if self.is_behind else 0.0)
+            if built:
+                self._metrics.tier_buckets.inc(built)
+                self._metrics.compact_seconds.observe(took_s)

@@ -1,0 +1,108 @@
+"""Batches that cannot be processed are kept aside with the reason, so that those behind them pass."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from penstock.errors import PenstockError, Transient
+from penstock_common.keys import split_writer_key
+from penstock_storage.interface import Catalog, PointStore, RunRef
+from penstock_workers.applied import AppliedSet
+from penstock_workers.commit import Committer
+from penstock_workers.leases import Leases, version
+from penstock_workers.queue import Entry, Queue, Settled, WriterMark
+
+__all__ = ["DeadLetters"]
+
+_LOG = logging.getLogger(__name__)
+_REASON_CHARS = 500
+
+
+class DeadLetters:
+    """Moves a batch to its shard's dead-letter stream.
+
+    Nothing is made for it, neither a run nor a lane, and nothing that a store may say of it keeps it
+    where it is. If the store knows its writer, it learns first that the number is dead, so that the
+    writer's mark can pass it. Else the queue alone remembers the number until the first batch of this
+    writer is stored.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        leases: Leases,
+        committer: Committer,
+        catalog: Catalog,
+        points: PointStore,
+    ) -> None:
+        self._queue = queue
+        self._leases = leases
+        self._committer = committer
+        self._catalog = catalog
+        self._points = points
+
+    async def set_aside(self, entry: Entry, reason: str) -> None:
+        """Make a dead letter of this entry, if its shard is still ours."""
+        await self._free(entry, [(entry, reason[:_REASON_CHARS])])
+
+    async def drop(self, entry: Entry) -> None:
+        """Free this entry, which somebody asked for; its number is dead as that of a letter is."""
+        await self._free(entry, [])
+
+    async def _free(self, entry: Entry, letters: list[tuple[Entry, str]]) -> None:
+        epoch = self._leases.epochs.get(entry.shard)
+        if epoch is None:
+            return
+        (dead,) = await self._queue.dead_numbers([(entry.shard, entry.writer)])
+        mark = WriterMark(None, tuple(sorted({*dead, entry.seq})))
+        try:
+            applied = await self._mark_dead(entry, epoch)
+        except Transient:
+            raise
+        except PenstockError as error:
+            _LOG.warning("dead_number_not_stored seq=%d detail=%s", entry.seq, error)
+            applied = None
+        if applied is not None:
+            mark = WriterMark(applied.low, tuple(sorted(applied.dead)))
+        settled = Settled({entry.writer: mark}, [entry], letters)
+        await self._queue.settle({entry.shard: (self._leases.owner(epoch), settled)})
+
+    async def _mark_dead(self, entry: Entry, epoch: int) -> AppliedSet | None:
+        """What the store knows of this writer by now; None if it does not know it."""
+        entity, project, run, writer = split_writer_key(entry.writer)
+        ref = RunRef(entity, project, run)
+        number = (await self._catalog.numbers_of([ref])).get(ref)
+        if number is None:
+            return None
+        found = await self._points.query(
+            "SELECT lane, low, gaps, dead FROM penstock.applied FINAL "
+            "WHERE run = {run:UInt32} AND writer = {writer:String}",
+            {"run": number, "writer": writer},
+        )
+        columns = (found[name] for name in ("lane", "low", "gaps", "dead"))
+        rows = [
+            AppliedSet(int(lane), int(low), gaps, dead)
+            for lane, low, gaps, dead in zip(*columns, strict=True)
+        ]
+        if not rows:
+            return None
+        applied = rows[0]
+        # A number of its own: newer than what was written before, older than any commit that comes.
+        self._committer.number += 1
+        applied.dead.add(entry.seq)
+        applied.add(entry.seq)
+        await self._points.insert(
+            "applied",
+            {
+                "run": np.array([number], np.uint32),
+                "lane": np.array([applied.lane], np.uint16),
+                "writer": [writer],
+                "low": np.array([applied.low], np.uint32),
+                "gaps": [sorted(applied.gaps)],
+                "dead": [sorted(applied.dead)],
+                "ver": np.array([version(epoch, self._committer.number)], np.uint64),
+            },
+        )
+        return applied

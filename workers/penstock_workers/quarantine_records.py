@@ -1,0 +1,219 @@
+"""What is remembered in Redis of batches that fail: it outlives the worker that they may have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from redis.asyncio import Redis
+
+from penstock_common.keys import Keys
+from penstock_common.scripts import PARK, UNPARK
+from penstock_workers.leases import Leases
+from penstock_workers.queue import Entry
+
+__all__ = ["QuarantineRecords", "ShardRecord", "Tried", "Tries"]
+
+T = TypeVar("T")
+
+_AT_ONCE = 100
+_UNENDED = 1_000_000
+"""Tries that did not end are counted in millions, in the same field of the hash."""
+
+_SCAN = 5_000
+_MOST_FAILING = 100
+_REASON_CHARS = 500
+_FAULTS_FORGOTTEN_S = 600
+
+
+class Tries(NamedTuple):
+    """How often an entry was tried, and how many of the tries did not end: its worker died or hung."""
+
+    total: int
+    unended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An entry that was tried and is still there."""
+
+    id: str
+    writer: str
+    tries: int
+
+
+@dataclass(slots=True)
+class ShardRecord:
+    """What earlier owners of a shard left: see `Keys`."""
+
+    tried: list[Tried] = field(default_factory=list)
+    was_begun: bool = False
+    """Others were tried once, perhaps many together, and did not end."""
+    letters_in_row: dict[str, int] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
+    parked: set[str] = field(default_factory=set)
+
+
+class QuarantineRecords:
+    """Reads and writes them. Moving a writer's entries out of the way needs the shard's lease."""
+
+    def __init__(self, redis: Redis, keys: Keys, leases: Leases) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._leases = leases
+        self._park = redis.register_script(PARK)
+        self._unpark = redis.register_script(UNPARK)
+
+    async def load(self, shard: int) -> ShardRecord:
+        """What is known of a shard that was just taken over."""
+        keys = self._keys
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("DEL", *keys.obsolete(shard))
+            pipeline.execute_command("HGETALL", keys.failures(shard))
+            pipeline.execute_command("HGETALL", keys.letters_in_row(shard))
+            pipeline.execute_command("SMEMBERS", keys.failing(shard))
+            pipeline.execute_command("HKEYS", keys.parked_bytes(shard))
+            _, failures, letters, failing, parked = await pipeline.execute()
+        # One try may have been that of a whole commit.
+        again = {
+            each.decode(): tries.total
+            for each, value in failures.items()
+            if (tries := _tries(int(value))).total > 1
+        }
+        return ShardRecord(
+            [each async for each in self._tried(shard, again)],
+            len(again) < len(failures),
+            {writer.decode(): int(count) for writer, count in letters.items()},
+            {run.decode() for run in failing},
+            {writer.decode() for writer in parked if writer},
+        )
+
+    async def _tried(self, shard: int, tries: dict[str, int]) -> AsyncIterator[Tried]:
+        for entry_id, count in tries.items():
+            found: Any = await self._redis.xrange(self._keys.stream(shard), entry_id, entry_id)
+            for _, fields in found:
+                yield Tried(entry_id, fields[b"w"].decode(), count)
+
+    async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
+        """Count one more try of each of these entries, which has not ended yet."""
+        return await self._count(entries, 1 + _UNENDED)
+
+    async def fail(self, entry: Entry, *, was_begun: bool) -> int:
+        """A try of this entry ended in a failure; returns how many there were. It was counted already
+        if it was begun."""
+        (tries,) = await self._count([entry], -_UNENDED if was_begun else 1)
+        return tries.total
+
+    async def tries(self, entry: Entry) -> Tries:
+        """How many tries of this entry were counted."""
+        count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
+        return _tries(int(count or 0))
+
+    async def _count(self, entries: Sequence[Entry], by: int) -> list[Tries]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                failures = self._keys.failures(entry.shard)
+                pipeline.execute_command("HINCRBY", failures, entry.id, by)
+            return [_tries(int(count)) for count in await pipeline.execute()]
+
+    async def note_failing(self, shard: int, run: str) -> None:
+        """A batch of this run failed by itself."""
+        name = self._keys.failing(shard)
+        if await self._redis.scard(name) < _MOST_FAILING:
+            await self._redis.sadd(name, run)
+
+    async def note_success(self, shards: Iterable[int]) -> None:
+        """Something was stored, so it is not the worker that is at fault."""
+        for shard in shards:
+            await self._redis.delete(self._keys.failing(shard))
+        await self._redis.delete(self._keys.worker_faults())
+
+    async def note_fault(self) -> int:
+        """A worker is about to end because whatever it reads fails; how often that was so lately."""
+        name = self._keys.worker_faults()
+        count = int(await self._redis.incr(name))
+        await self._redis.expire(name, _FAULTS_FORGOTTEN_S)
+        return count
+
+    async def note_letter(self, shard: int, writer: str) -> int:
+        """This writer has one more dead letter; how many in a row."""
+        name = self._keys.letters_in_row(shard)
+        return int(await self._redis.hincrby(name, writer, 1))
+
+    async def forget_letters(self, shard: int, writer: str) -> None:
+        """A batch of this writer was stored."""
+        await self._redis.hdel(self._keys.letters_in_row(shard), writer)
+
+    async def park(self, shard: int, writer: str, reason: str, first: Sequence[str] = ()) -> None:
+        """Move everything of this writer out of the way, the entries `first` among it.
+
+        From the first step on, what it sends is parked at once; so is, then, all that came before.
+        """
+        keys = self._keys
+        names = [
+            keys.lease(shard), keys.stream(shard), keys.seen(shard), keys.failures(shard),
+            keys.parked(shard), keys.parked_bytes(shard), keys.parked_why(shard),
+        ]  # fmt: skip
+        about: list[str | int] = [
+            self._leases.owner(self._leases.epochs.get(shard, 0)),
+            writer, time.time_ns() // 1000, reason[:_REASON_CHARS],
+        ]  # fmt: skip
+        if not await self._park(names, [*about, *first]):
+            return
+        queued, _ = await self._places(shard, writer)
+        for part in _parts(queued):
+            await self._park(names, [*about, *part])
+
+    async def probe(self, shard: int, writer: str) -> None:
+        """Put a parked writer's first batch back into the stream, to see how it does."""
+        _, parked = await self._places(shard, writer)
+        await self._back(shard, writer, parked[:1])
+
+    async def unpark(self, shard: int, writer: str) -> None:
+        """Put everything of this writer back into the stream, in the order of its numbers."""
+        while True:
+            _, parked = await self._places(shard, writer)
+            for part in _parts(parked):
+                await self._back(shard, writer, part)
+            # More may have come meanwhile: it was parked too.
+            if await self._back(shard, writer, []) or not parked:
+                return
+
+    async def _back(self, shard: int, writer: str, ids: Sequence[str]) -> bool:
+        keys = self._keys
+        names = [
+            keys.stream(shard), keys.seen(shard), keys.parked(shard), keys.parked_bytes(shard),
+            keys.parked_why(shard),
+        ]  # fmt: skip
+        return bool(await self._unpark(names, [writer, 0, *ids]))
+
+    async def _places(self, shard: int, writer: str) -> tuple[list[str], list[str]]:
+        """The ids of a writer's entries in the stream, and of those that are parked, by number."""
+        queued: set[tuple[int, str]] = set()
+        parked: set[tuple[int, str]] = set()
+        pattern = f"*/{_literal(writer)}"
+        async for name, place in self._redis.hscan_iter(
+            self._keys.seen(shard), match=pattern, count=_SCAN
+        ):
+            seq, _, whose = name.decode().partition("/")
+            if whose == writer:
+                entry_id = place.decode()
+                found = parked if entry_id.startswith("p") else queued
+                found.add((int(seq), entry_id.removeprefix("p")))
+        return [each for _, each in sorted(queued)], [each for _, each in sorted(parked)]
+
+
+def _tries(value: int) -> Tries:
+    unended, count = divmod(max(0, value), _UNENDED)
+    return Tries(count, unended)
+
+
+def _literal(text: str) -> str:
+    """Nothing in it is a pattern."""
+    return "".join(f"\\{each}" if each in "\\*?[]^-" else each for each in text)
+
+
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE))

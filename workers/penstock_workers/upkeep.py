@@ -1,0 +1,69 @@
+"""What a worker looks after every few seconds: the store's clock, and which runs are heard of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from redis.exceptions import RedisError
+
+from penstock.errors import PenstockError
+from penstock_common.metrics import WorkerMetrics
+from penstock_workers.commit import Committer
+from penstock_workers.gauges import ELECTED
+from penstock_workers.leases import Leases
+from penstock_workers.presence import Presence
+from penstock_workers.resolver import Resolver
+from penstock_workers.store_clock import StoreClock
+
+__all__ = ["Upkeep"]
+
+_LOG = logging.getLogger(__name__)
+_EVERY_S, _AFTER_FAILURE_S = 5.0, 1.0
+
+
+class Upkeep:
+    """Looks, and says what changed."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        clock: StoreClock,
+        leases: Leases,
+        presence: Presence,
+        committer: Committer,
+        metrics: WorkerMetrics,
+    ) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._leases = leases
+        self._presence = presence
+        self._committer = committer
+        self._metrics = metrics
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        while True:
+            pause_s = _EVERY_S
+            try:
+                await self._look()
+            except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                _LOG.warning("watch_failed error=%s", type(error).__name__)
+                pause_s = _AFTER_FAILURE_S
+            await asyncio.sleep(pause_s)
+
+    async def _look(self) -> None:
+        self._metrics.missing.set(self._resolver.missing_batches())
+        if await self._clock.check():
+            self._resolver.is_stale = True
+        elif ELECTED in self._leases.epochs:
+            await self._clock.advance()
+        changed = await self._presence.read_heartbeats()
+        if ELECTED in self._leases.epochs:
+            silent = await self._presence.bury()
+            if silent:
+                _LOG.warning("runs_silent count=%d", len(silent))
+                self._metrics.silenced.inc(len(silent))
+            changed += silent
+        await self._committer.announce({}, changed)
+        await self._committer.notices.tell()
