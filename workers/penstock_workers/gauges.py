@@ -68,6 +68,7 @@ class Gauges:
         self._store: list[Metric] = []
         self._incarnations: dict[int, bytes] = {}
         self._replaced = 0
+        self._has_parked = True
         metrics.registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -98,6 +99,7 @@ class Gauges:
         memory = await self._redis.info("memory")
         workers = await self._redis.zcard(self._keys.workers())
         entries, sizes, ages, dead, owned, parked, parked_sizes, writers = zip(*shards, strict=True)
+        await self._tell_of_parked(sum(writers), sum(parked))
         allowed = memory["maxmemory"] or memory["total_system_memory"]
         return [
             _by_shard("stream_entries", "Batches not yet committed (the exact backlog).", entries),
@@ -125,6 +127,16 @@ class Gauges:
             ),
             _gauge("queue_last_check_timestamp_seconds", "When this was looked at.", time.time()),
         ]
+
+    async def _tell_of_parked(self, writers: int, batches: int) -> None:
+        if writers:
+            text = (
+                f"{batches} batches of {writers} writers keep failing and are kept out of the way."
+            )
+            await self._problems.tell("writers_parked", text, ttl_s=6 * _QUEUE_EVERY_S)
+        elif self._has_parked:
+            await self._problems.clear("writers_parked")
+        self._has_parked = bool(writers)
 
     async def _shard(self, shard: int) -> tuple[int, int, float, int, int, int, int, int]:
         """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned, parked

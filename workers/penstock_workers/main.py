@@ -58,6 +58,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         await patiently(catalog.setup, stop)
         # A catalog restored from an older copy must not hand out a number twice.
         await reconcile(catalog, points)
+        problems = Problems(redis, keys)
         clock = StoreClock(redis, keys, points, catalog, metrics)
         await patiently(clock.check, stop)
         queue, resolver = Queue(redis, keys), Resolver(catalog, points, settings.bounds)
@@ -73,12 +74,12 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         compaction = Compaction(compactor, resolver, metrics)
         upkeep = Upkeep(resolver, clock, leases, presence, committer, metrics)
         dead_letters = DeadLetters(queue, leases, committer, catalog, points)
-        records = QuarantineRecords(redis, keys, leases)
+        records = QuarantineRecords(redis, keys, leases, problems)
         quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
         resolver.deletions.listeners.append(presence.forget)
         is_embedded = settings.store_url.startswith("unix://")
         gauges = Gauges(
-            redis, keys, points, leases.epochs, metrics, Problems(redis, keys),
+            redis, keys, points, leases.epochs, metrics, problems,
             disk_low_bytes=0 if is_embedded else settings.disk_low_bytes,
         )  # fmt: skip
         mover = Mover(catalog, points)

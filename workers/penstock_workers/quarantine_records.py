@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from redis.asyncio import Redis
 
 from penstock_common.keys import Keys
+from penstock_common.problems import Problems
 from penstock_common.scripts import PARK, UNPARK
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
@@ -26,6 +27,7 @@ _SCAN = 5_000
 _MOST_FAILING = 100
 _REASON_CHARS = 500
 _FAULTS_FORGOTTEN_S = 600
+_FAULT_TOLD_S = 60.0
 
 
 class Tries(NamedTuple):
@@ -59,10 +61,11 @@ class ShardRecord:
 class QuarantineRecords:
     """Reads and writes them. Moving a writer's entries out of the way needs the shard's lease."""
 
-    def __init__(self, redis: Redis, keys: Keys, leases: Leases) -> None:
+    def __init__(self, redis: Redis, keys: Keys, leases: Leases, problems: Problems) -> None:
         self._redis = redis
         self._keys = keys
         self._leases = leases
+        self._problems = problems
         self._park = redis.register_script(PARK)
         self._unpark = redis.register_script(UNPARK)
 
@@ -129,9 +132,14 @@ class QuarantineRecords:
         for shard in shards:
             await self._redis.delete(self._keys.failing(shard))
         await self._redis.delete(self._keys.worker_faults())
+        await self._problems.clear("worker_at_fault")
 
     async def note_fault(self) -> int:
         """A worker is about to end because whatever it reads fails; how often that was so lately."""
+        text = (
+            "Batches of several runs fail, and nothing else could be stored. Nothing is given up."
+        )
+        await self._problems.tell("worker_at_fault", text, ttl_s=_FAULT_TOLD_S)
         name = self._keys.worker_faults()
         count = int(await self._redis.incr(name))
         await self._redis.expire(name, _FAULTS_FORGOTTEN_S)

@@ -311,6 +311,7 @@ class Worker:
         except (RedisError, OSError, TimeoutError):
             times = 1
         pause_s = min(_LONGEST_BACK_OFF_S, 0.5 * 2 ** min(times, 10))
+        self._sign.turned(_LONGEST_BACK_OFF_S)
         _LOG.critical("worker_at_fault times=%d restart_in_s=%.1f", times, pause_s)
         await _sleep(pause_s, stop)
 
