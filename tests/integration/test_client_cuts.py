@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,9 @@ def test_the_command_sends_rejected_batches(
     drive(sender, lambda: sender.progress.done)
     sender.keep_progress()
     sender.close()
-    assert main(["sync", "--rejected", "--dir", os.fspath(root)]) == 0
+    try:
+        assert main(["sync", "--rejected", "--dir", os.fspath(root)]) == 0
+    finally:
+        os.kill(int((root / "shipper.lock").read_text().split()[0]), signal.SIGTERM)
     assert "1 rejected batches are sent again" in capsys.readouterr().out
     assert ledger.points() == {("a", 1): 1.0}
