@@ -87,6 +87,7 @@ def keys_of(batches: list[Batch]) -> set[str]:
     return {key for batch in batches for frame in batch.frames for key in frame.keys}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("part", ["config", "summary"])
 def test_rows_large_and_honest(part: str) -> None:
     [batch] = made = by_rows(
@@ -102,6 +103,8 @@ def test_rows_large_and_honest(part: str) -> None:
     assert len(merged(made, part)) == 300_000 or notices(made)
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_rows_of_every_width() -> None:
     made = by_rows({"rows": [{"step": i, f"k{i}": 1.5} for i in range(10_001)]})
     assert sum(batch.points for batch in made) == 10_001
@@ -131,6 +134,7 @@ def test_file_stream_of_constant_data() -> None:
     assert made[0].records[0]["text"] == "=" * 100_000
 
 
+@pytest.mark.heavy
 def test_file_stream_large_and_honest() -> None:
     made = by_file_stream(
         [{"_step": 1, "list": list(range(MANY)), "text": "x" * 2_000_000}],
