@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import re
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from penstock.errors import Rejected
+from penstock_sweeps.bounded_yaml import load_yaml
 from penstock_sweeps.distributions import bad_sweep
 from penstock_sweeps.hyperband import Hyperband
 from penstock_sweeps.space import Space, read_space
 
-__all__ = ["SweepConfiguration", "read_configuration"]
+__all__ = ["SweepConfiguration", "prepare", "read_configuration", "stored_configuration"]
 
 METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
-_MOST_BYTES = 256 << 10
+_LARGEST = 2**53
 _MOST_NODES = 100_000
+_MOST_KNOWN = 256
 _KNOWN = frozenset(
     {
         "method", "parameters", "metric", "run_cap", "early_terminate", "program", "command", "name",
         "description", "project", "entity",
     }
 )  # fmt: skip
-
-
-# Written in C where it is there: a server has no second to spare for a long list.
-_Fastest = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Fastest):  # type: ignore[misc, valid-type]
-    """YAML in which 1e-4 is a number, as everybody means it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +44,68 @@ class SweepConfiguration:
     goal: str
     run_cap: int | None
     hyperband: Hyperband | None
-    name: str
-    description: str
-    program: str
-    command: tuple[str, ...]
-    project: str
-    entity: str
-    warnings: tuple[str, ...]
+    name: str = ""
+    description: str = ""
+    program: str = ""
+    command: tuple[str, ...] = ()
+    project: str = ""
+    entity: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def cap(self) -> int | None:
-        """How many trials there are at most; None without an end."""
+        """How many trials there are at most; None without an end. A grid that nobody lives to see the
+        end of has 2^53."""
         size = self.space.grid_size if self.method == "grid" else None
         ends = [end for end in (size, self.run_cap) if end is not None]
-        return min(ends) if ends else None
+        return min(*ends, _LARGEST) if ends else None
 
 
-@lru_cache(maxsize=256)
 def read_configuration(text: str) -> SweepConfiguration:
-    """The configuration in a YAML (or JSON) text. Raises `Rejected` that says what is wrong."""
-    if len(text) > _MOST_BYTES:
-        raise Rejected("the configuration is larger than 256 KiB", code="too_large", status=413)
+    """The configuration in a YAML (or JSON) text. Raises `Rejected` that says what is wrong.
+
+    It may take half a second: on an event loop `prepare` it first.
+    """
+    found = _known.get(text) or _learn(text)
+    if isinstance(found, Rejected):
+        raise Rejected(str(found), code=found.code, status=found.status, hint=found.hint)
+    return found
+
+
+def stored_configuration(text: str) -> SweepConfiguration:
+    """The configuration of a sweep that exists: one that no longer passes is empty and says why."""
     try:
-        given = yaml.load(text, _Loader)  # noqa: S506  (it is a safe loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        bad_sweep(f"this is not YAML: {' '.join(str(error).split())}")
+        return read_configuration(text)
+    except Rejected as error:
+        return SweepConfiguration("", Space(()), "", "", None, None, warnings=(str(error),))
+
+
+async def prepare(texts: Iterable[str]) -> None:
+    """Read those that are not known yet beside the event loop."""
+    for text in texts:
+        if text not in _known:
+            await asyncio.to_thread(_learn, text)
+
+
+_known: OrderedDict[str, SweepConfiguration | Rejected] = OrderedDict()
+
+
+def _learn(text: str) -> SweepConfiguration | Rejected:
+    try:
+        found: SweepConfiguration | Rejected = _read_text(text)
+    except Rejected as error:
+        found = error.with_traceback(None)
+    _known[text] = found
+    while len(_known) > _MOST_KNOWN:
+        _known.popitem(last=False)
+    return found
+
+
+def _read_text(text: str) -> SweepConfiguration:
+    try:
+        given = load_yaml(text)
+    except ValueError as error:
+        bad_sweep(f"this is not YAML that can be taken: {error}")
     if not isinstance(given, dict):
         bad_sweep("the configuration must be an object with `method` and `parameters`")
     _check_nodes(given)
@@ -169,7 +191,7 @@ def _early_stopping(given: Any) -> Hyperband | None:
 def _whole(name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
         bad_sweep(f"{name} must be a whole number from {least}, not {value!r}")
     return value
 

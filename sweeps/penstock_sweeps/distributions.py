@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Any, NoReturn
+from typing import Any, NoReturn, overload
 
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
@@ -30,6 +30,7 @@ KEYS = frozenset(
 
 _HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
 _MOST_VALUES = 100_000
+_LONGEST_MESSAGE = 1_000
 _EDGE = 2.0**-53
 _NORMAL = NormalDist()
 _RANGES = (
@@ -43,7 +44,11 @@ _RANGES = (
 
 def bad_sweep(message: str) -> NoReturn:
     """Refuse a configuration."""
-    raise Rejected(message, code="bad_sweep", hint=_HINT)
+    raise Rejected(
+        message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
+        code="bad_sweep",
+        hint=_HINT,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,29 @@ Distribution = Choice | Spread
 def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:
     """What the entry of the parameter `name` says. Raises `Rejected`."""
     return _Reader(name, entry).read()
+
+
+class _Computed(Sequence[float]):
+    """What a function gives for each of these numbers, computed when it is looked at: thousands of
+    parameters may have a hundred thousand values each."""
+
+    def __init__(self, value: Callable[[float], float], of: range) -> None:
+        self._value = value
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        if isinstance(index, slice):
+            return _Computed(self._value, self._of[index])
+        return self._value(self._of[index])
 
 
 class _Reader:
@@ -213,6 +241,8 @@ class _Reader:
         whole = isinstance(given, int) or float(q).is_integer()
         least, most = -math.inf, math.inf
         if ends is not None:
+            if not all(math.isfinite(end / q) for end in ends):
+                self._bad("`q` is too small for `min` and `max`")
             least, most = math.ceil(ends[0] / q - 1e-9), math.floor(ends[1] / q + 1e-9)
             if least > most:
                 self._bad("no multiple of `q` lies between `min` and `max`")
@@ -223,7 +253,7 @@ class _Reader:
 
         grid = None
         if ends is not None and most - least < _MOST_VALUES:
-            grid = [multiple(times) for times in range(int(least), int(most) + 1)]
+            grid = _Computed(multiple, range(int(least), int(most) + 1))
 
         def nearest(u: float) -> float:
             return multiple(min(max(round(quantile(u) / q), least), most))

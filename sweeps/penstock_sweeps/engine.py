@@ -27,7 +27,7 @@ from penstock_storage.sweep_rows import (
     SweepRow,
     TrialRow,
 )
-from penstock_sweeps.configuration import SweepConfiguration, read_configuration
+from penstock_sweeps.configuration import SweepConfiguration, prepare, read_configuration
 from penstock_sweeps.counter import Counter
 from penstock_sweeps.metrics import TrialMetrics
 from penstock_sweeps.watch import Watch
@@ -74,6 +74,7 @@ class SweepEngine:
         self, entity: str, project: str, source: str, name: str = ""
     ) -> tuple[SweepRow, SweepConfiguration]:
         """Make a sweep of a configuration in YAML. Raises `Rejected` for one that is wrong."""
+        await prepare([source])
         configuration = read_configuration(source)
         new = NewSweep(
             entity,
@@ -91,6 +92,7 @@ class SweepEngine:
         found = await self._catalog.find(*names) if all(map(_is_plain, names)) else None
         if found is None:
             raise not_found()
+        await prepare([found.source])
         return found
 
     async def by_number(self, sweep: int) -> SweepRow:
@@ -98,13 +100,16 @@ class SweepEngine:
         found = await self._catalog.by_number(sweep)
         if found is None:
             raise not_found()
+        await prepare([found.source])
         return found
 
     async def of_project(self, entity: str, project: str) -> list[SweepRow]:
         """The newest first."""
         if not (_is_plain(entity) and _is_plain(project)):
             return []
-        return await self._catalog.of_project(entity, project)
+        found = await self._catalog.of_project(entity, project)
+        await prepare(each.source for each in found)
+        return found
 
     async def counts(self, sweeps: Collection[SweepRow]) -> dict[int, SweepCount]:
         """By sweep number. Looks once more where something may be new: agents may be gone."""
@@ -126,6 +131,8 @@ class SweepEngine:
             raise Rejected(
                 f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
             )
+        if source is not None:
+            await prepare([source])
         goal = None if source is None else read_configuration(source).goal
         self._rows.pop(sweep.number, None)
         return await self._catalog.change(

@@ -20,7 +20,7 @@ from penstock_common.openapi import add_operations
 from penstock_common.payloads import as_json
 from penstock_common.routes import Routes
 from penstock_storage.sweep_rows import Handed, SweepCount, SweepRow, TrialRow
-from penstock_sweeps.configuration import read_configuration
+from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (
     OPERATIONS,
@@ -89,6 +89,7 @@ class _Handler:
         asked = await self._asked(request, AskedSweep)
         config = asked.config
         source = config if isinstance(config, str) else json.dumps(config)
+        await prepare([source])
         own = read_configuration(source)
         entity = check_name("entity", asked.entity or own.entity or principal.entity)
         if not principal.may_write(entity):
@@ -177,7 +178,7 @@ def _forbidden(entity: str) -> Rejected:
 
 
 def _shown(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
-    configuration = read_configuration(sweep.source)
+    configuration = stored_configuration(sweep.source)
     return {
         "entity": sweep.entity,
         "project": sweep.project,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -105,8 +106,8 @@ def read_space(entries: Any) -> Space:
     if not isinstance(entries, Mapping) or not entries:
         bad_sweep("`parameters` must name at least one parameter")
     parameters = tuple(_read(entries, ()))
-    names = [each.name for each in parameters]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    counts = Counter(each.name for each in parameters)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         bad_sweep(f"parameter {twice}: it is there twice, once nested and once with dots")
     return Space(parameters)
 

@@ -15,7 +15,12 @@ from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import json_text, loads_map, timestamp
 from penstock_storage.interface import ProjectRow, RunRow
 from penstock_storage.sweep_rows import AgentRow, Handed, SweepCount, SweepRow, TrialRow
-from penstock_sweeps.configuration import SweepConfiguration, read_configuration
+from penstock_sweeps.configuration import (
+    SweepConfiguration,
+    prepare,
+    read_configuration,
+    stored_configuration,
+)
 from penstock_sweeps.engine import not_found
 
 __all__ = ["SweepMutations", "SweepNode", "SweepsOfProject"]
@@ -71,7 +76,7 @@ class SweepNode(Node):
 
     @property
     def configuration(self) -> SweepConfiguration:
-        return read_configuration(self.row.source)
+        return stored_configuration(self.row.source)
 
     @field
     def id(self) -> str:
@@ -323,6 +328,7 @@ class SweepMutations(Node):
             raise Rejected(
                 "local controllers are not supported: the server searches", code="bad_sweep"
             )
+        await prepare([source])
         own = read_configuration(source)
         entity = self.asking.entity(input.get("entityName") or own.entity or None)
         project = input.get("projectName") or own.project or DEFAULT_PROJECT
@@ -354,7 +360,7 @@ def _agent_name(text: str) -> str:
 
 
 def _warnings(row: SweepRow, input: Mapping[str, Any]) -> list[str]:
-    found = list(read_configuration(row.source).warnings)
+    found = list(stored_configuration(row.source).warnings)
     found += (
         f"{name!r} has no effect here"
         for name in ("scheduler", "launchScheduler", "priorRunsFilters")

@@ -72,7 +72,8 @@ def test_quantised_values_are_multiples_within_the_bounds(
     entry: dict[str, Any], grid: list[float]
 ) -> None:
     distribution = spread(**entry)
-    assert distribution.grid == grid
+    assert distribution.grid is not None
+    assert list(distribution.grid) == grid
     assert {distribution.at(u) for u in US} == set(grid)
 
 

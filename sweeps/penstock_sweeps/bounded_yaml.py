@@ -1,0 +1,104 @@
+"""YAML of strangers, with its cost known before it is made: aliases and merges count as what they stand
+for, while the text is read and nothing is expanded yet.
+
+libyaml splits the text into events; Python puts them together, which other threads can interrupt.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
+
+from penstock.errors import Rejected
+
+__all__ = ["TooMuch", "load_yaml"]
+
+_MOST_BYTES = 256 << 10
+_MOST_PARTS = 100_000
+_DEEPEST = 100
+_LONGEST_NUMBER = 100
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class TooMuch(ValueError):
+    """The text stands for more than is taken."""
+
+
+# Written in C where it is there: a server has no second to spare for a long list.
+if hasattr(yaml, "CSafeLoader"):
+    from yaml.cyaml import CParser as _Parser
+else:  # pragma: no cover
+
+    class _Parser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):  # type: ignore[misc, no-redef]
+        def __init__(self, text: str) -> None:
+            yaml.reader.Reader.__init__(self, text)
+            yaml.scanner.Scanner.__init__(self)
+            yaml.parser.Parser.__init__(self)
+
+
+class _Loader(Composer, _Parser, SafeConstructor, Resolver):  # type: ignore[misc]
+    """YAML in which 1e-4 is a number, as everybody means it, and whose parts are counted as they come."""
+
+    def __init__(self, text: str) -> None:
+        _Parser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
+        self._parts = 0
+        self._depth = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node. Raises `TooMuch` before it costs more than its text."""
+        is_alias = self.check_event(yaml.AliasEvent)
+        before = self._parts
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise TooMuch(f"it is nested deeper than {_DEEPEST} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and node not in self._sizes:
+            raise TooMuch("an alias stands for what it is a part of")
+        self._count(self._sizes[node] if is_alias else 1)
+        if not is_alias and node is not None:
+            self._sizes[node] = self._parts - before
+            _check_number(node)
+        return node
+
+    def _count(self, parts: int) -> None:
+        self._parts += parts
+        if self._parts > _MOST_PARTS:
+            raise TooMuch(f"it has more than {_MOST_PARTS:,} parts")
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _check_number(node: yaml.Node) -> None:
+    """Numbers of any length, and of base 60, take time that grows with the square of it."""
+    if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+        raise TooMuch(
+            f"a number has more than {_LONGEST_NUMBER} digits: write it in quotes, as text"
+        )
+
+
+def load_yaml(text: str) -> Any:
+    """What a YAML (or JSON) text says. Raises `Rejected` (413) and `ValueError`, `TooMuch` among them."""
+    if len(text) > _MOST_BYTES:
+        raise Rejected("the configuration is larger than 256 KiB", code="too_large", status=413)
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except (yaml.YAMLError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    finally:
+        loader.dispose()
