@@ -15,7 +15,7 @@ __all__ = ["bad_field", "body_of", "query_of", "refuse_other_sites", "stranger_b
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_BODY_BYTES = 4 * 2**20
+_BODY_BYTES = 2**20
 
 
 def bad_field(message: str) -> Rejected:

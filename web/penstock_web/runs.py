@@ -124,7 +124,8 @@ class RunsHandler:
         self, project: int, asked: RunsQuery | RunsSearch, filter_: object
     ) -> web.Response:
         fields = _fields(asked)
-        found = await self._finder.find(project, _question(asked, filter_))
+        question = await asyncio.to_thread(_question, asked, filter_)  # patterns are compiled
+        found = await self._finder.find(project, question)
         by_number = await self._catalog.run_rows(found.numbers)
         rows = [by_number[number] for number in found.numbers if number in by_number]
         self._names.remember(rows)

@@ -124,3 +124,36 @@ def test_names() -> None:
     for name, ours in (("clientID", "client_id"), ("pageSize", "page_size"), ("runID", "run_id")):
         assert snake(name) == ours
     assert snake("xxhashDigestsEnabled") == "xxhash_digests_enabled"
+
+
+_DOUBLING = "".join(
+    f"fragment F{n} on Query {{ a{n}: leaf {{ ...F{n + 1} }} b{n}: leaf {{ ...F{n + 1} }} }} "
+    for n in range(35)
+)
+_CHAIN = "".join(f"fragment F{n} on Query {{ ...F{n + 1} }} " for n in range(1_500))
+_WIDE = " ".join(f"...F{n}" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{{ ...F0 }} {_DOUBLING} fragment F35 on Query {{ nothing }}",
+        f"{{ ...F0 }} {_CHAIN} fragment F1500 on Query {{ nothing }}",
+        "{ leaf { ...F } } fragment F on Leaf { leaf { ...F } }",
+        "{" + " ".join(f"a{n}: nothing" for n in range(6_000)) + "}",
+        "{"
+        + " ".join(f"a{n}: nothing" for n in range(3_000))
+        + "}" * 0
+        + " ...F ...F } fragment F on Query {"
+        + " ".join(f"b{n}: nothing" for n in range(1_500))
+        + "}",
+        "{" + "leaf {" * 50 + "pageSize" + "}" * 51,
+        "{" + " " * 200_000 + "nothing }",
+        "{" + "leaf {" * 9_000,
+    ],
+    ids=["doubling", "chain", "itself", "aliases", "fragment twice", "deep", "spaces", "very deep"],
+)
+async def test_what_would_cost_too_much_is_refused_before_it_is_answered(text: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        await run(text)
+    assert refused.value.code == "bad_graphql"

@@ -22,7 +22,10 @@ __all__ = [
 
 _DEEPEST = 20
 _MOST_CONDITIONS = 500
+_MOST_PARTS = 2_000
 _MOST_VALUES = 10_000
+_MOST_VALUES_IN_ALL = 50_000
+_MOST_PATTERNS = 20  # one may take 0.2 s and 10 MB to compile
 _OPERATORS = (
     "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$regex", "$not",
 )  # fmt: skip
@@ -108,12 +111,18 @@ class _Parser:
 
     def __init__(self) -> None:
         self._conditions = 0
+        self._filters_seen = 0
+        self._values_seen = 0
+        self._patterns = 0
 
     def filter(self, found: object, place: str, depth: int) -> Filter:
         if depth > _DEEPEST:
             raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
         if not isinstance(found, Mapping):
             raise bad_request(f"{place} must be an object")
+        self._filters_seen += 1
+        if self._filters_seen > _MOST_PARTS:
+            raise bad_request(f"{place}: a filter may have {_MOST_PARTS} parts at most")
         parts: list[Filter] = []
         for key, value in found.items():
             inner = f"{place}.{key[:100]}"
@@ -162,10 +171,10 @@ class _Parser:
         match operator:
             case "$eq":
                 if isinstance(found, list):
-                    return IsList(path, _values(path, found, place))
+                    return IsList(path, self._values(path, found, place))
                 return OneOf(path, (_scalar(path, found, place),))
             case "$in":
-                return OneOf(path, _values(path, found, place))
+                return OneOf(path, self._values(path, found, place))
             case "$gt" | "$gte" | "$lt" | "$lte":
                 operand = _scalar(path, found, place)
                 if operand is None:
@@ -176,7 +185,7 @@ class _Parser:
                     raise bad_request(f"{place} must be true or false")
                 return Exists(path) if found else Inverse(Exists(path))
             case "$regex":
-                return Matches(path, _pattern(found, place))
+                return Matches(path, self._pattern(found, place))
             case "$ne" | "$nin":
                 positive = {"$ne": "$eq", "$nin": "$in"}[operator]
                 return Inverse(self._condition(path, positive, found, place, depth))
@@ -189,13 +198,24 @@ class _Parser:
                     f"{place}: the operator is not known here", f"Known: {', '.join(_OPERATORS)}."
                 )
 
+    def _values(self, path: Path, found: object, place: str) -> Values:
+        if not isinstance(found, list):
+            raise bad_request(f"{place} must be a list")
+        self._values_seen += len(found)
+        if len(found) > _MOST_VALUES or self._values_seen > _MOST_VALUES_IN_ALL:
+            raise bad_request(f"{place} has more than {_MOST_VALUES} values")
+        return tuple(_scalar(path, each, f"{place}[{at}]") for at, each in enumerate(found))
 
-def _values(path: Path, found: object, place: str) -> Values:
-    if not isinstance(found, list):
-        raise bad_request(f"{place} must be a list")
-    if len(found) > _MOST_VALUES:
-        raise bad_request(f"{place} has more than {_MOST_VALUES} values")
-    return tuple(_scalar(path, each, f"{place}[{at}]") for at, each in enumerate(found))
+    def _pattern(self, found: object, place: str) -> Pattern:
+        if not isinstance(found, str):
+            raise bad_request(f"{place} must be a string")
+        self._patterns += 1
+        if self._patterns > _MOST_PATTERNS:
+            raise bad_request(f"{place}: a filter may have {_MOST_PATTERNS} patterns at most")
+        try:
+            return Pattern(found)
+        except ValueError as error:
+            raise bad_request(f"{place} {error}") from None
 
 
 def _scalar(path: Path, found: object, place: str) -> Scalar:
@@ -224,12 +244,3 @@ def _seconds(text: str, place: str) -> float:
         return moment.timestamp()
     except (ValueError, OverflowError):
         raise bad_request(f"{place} must be Unix seconds or a time in ISO 8601") from None
-
-
-def _pattern(found: object, place: str) -> Pattern:
-    if not isinstance(found, str):
-        raise bad_request(f"{place} must be a string")
-    try:
-        return Pattern(found)
-    except ValueError as error:
-        raise bad_request(f"{place} {error}") from None

@@ -23,7 +23,8 @@ from penstock.errors import Rejected
 
 __all__ = ["Operation", "find_operation", "value_of"]
 
-_MOST_TOKENS = 20_000
+_MOST_TOKENS = 10_000
+_LONGEST = 100_000
 _CACHED = 512
 _CACHED_CHARS = 50_000
 
@@ -47,6 +48,8 @@ class Operation:
 
 def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
     """The operation of this name in a document, or its only one. Raises `Rejected`."""
+    if len(text) > _LONGEST:
+        raise Rejected(f"the document is longer than {_LONGEST} characters", code="bad_graphql")
     try:
         document = _parse_known(text) if len(text) <= _CACHED_CHARS else _parse(text)
     except (GraphQLError, RecursionError) as error:

@@ -16,11 +16,9 @@ from graphql import (
 from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.documents import Operation, value_of
 from penstock_compat.wandb.graphql.nodes import MISSING, Node
+from penstock_compat.wandb.graphql.size import check_size
 
 __all__ = ["Execution"]
-
-_DEPTH = 40
-_MOST_FIELDS = 2_000
 
 
 class Execution:
@@ -36,6 +34,7 @@ class Execution:
         Raises `Rejected` for a root field that does not exist, and whatever a node raises.
         """
         selections = self._operation.definition.selection_set
+        check_size(self._operation)
         for field in self._fields(selections):
             name = field[0].name.value
             if not root.has(name):
@@ -45,22 +44,20 @@ class Execution:
                     code="unknown_operation",
                     hint="docs/wandb.md lists what works.",
                 )
-        return await self._select(root, [selections], 0)
+        return await self._select(root, [selections])
 
-    async def _value(self, value: Any, sets: list[SelectionSetNode], depth: int) -> Any:
+    async def _value(self, value: Any, sets: list[SelectionSetNode]) -> Any:
         if value is None or not sets:
             return value
         if isinstance(value, list | tuple):
-            return [await self._value(each, sets, depth) for each in value]
+            return [await self._value(each, sets) for each in value]
         if isinstance(value, Node | Mapping):
-            return await self._select(value, sets, depth)
+            return await self._select(value, sets)
         return value
 
     async def _select(
-        self, node: Node | Mapping[str, Any], sets: list[SelectionSetNode], depth: int
+        self, node: Node | Mapping[str, Any], sets: list[SelectionSetNode]
     ) -> dict[str, Any]:
-        if depth > _DEPTH:
-            raise Rejected(f"the query is nested deeper than {_DEPTH} levels", code="bad_graphql")
         chosen: dict[str, list[FieldNode]] = {}
         for selections in sets:
             for key, fields in self._grouped(selections).items():
@@ -69,7 +66,7 @@ class Execution:
         for key, fields in chosen.items():
             value = await self._field(node, fields[0])
             inner = [each.selection_set for each in fields if each.selection_set]
-            answer[key] = await self._value(value, inner, depth + 1)
+            answer[key] = await self._value(value, inner)
         return answer
 
     async def _field(self, node: Node | Mapping[str, Any], field: FieldNode) -> Any:
@@ -99,29 +96,20 @@ class Execution:
     def _fields(self, selections: SelectionSetNode) -> Iterator[tuple[FieldNode, str]]:
         """The fields selected here, each with the key of its answer; fragments opened, those that
         are skipped left out."""
-        open_sets: list[tuple[SelectionSetNode, tuple[str, ...]]] = [(selections, ())]
-        count = 0
+        open_sets = [selections]
         while open_sets:
-            here, inside = open_sets.pop(0)
+            here = open_sets.pop(0)
             for selection in here.selections:
-                count += 1
-                if count > _MOST_FIELDS:
-                    raise Rejected("the query selects too many fields", code="bad_graphql")
                 if not self._is_included(selection):
                     continue
                 if isinstance(selection, FieldNode):
                     name = selection.alias or selection.name
                     yield selection, name.value
                 elif isinstance(selection, InlineFragmentNode):
-                    open_sets.append((selection.selection_set, inside))
+                    open_sets.append(selection.selection_set)
                 elif isinstance(selection, FragmentSpreadNode):
-                    fragment = self._operation.fragments.get(selection.name.value)
-                    if fragment is None or selection.name.value in inside:
-                        raise Rejected(
-                            f"the fragment {selection.name.value!r} is missing, or spreads itself",
-                            code="bad_graphql",
-                        )
-                    open_sets.append((fragment.selection_set, (*inside, selection.name.value)))
+                    fragment = self._operation.fragments[selection.name.value]
+                    open_sets.append(fragment.selection_set)
 
     def _is_included(self, selection: SelectionNode) -> bool:
         for directive in getattr(selection, "directives", None) or ():

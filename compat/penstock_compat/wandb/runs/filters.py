@@ -15,6 +15,7 @@ from penstock_web.search.cells import Cells, Column
 from penstock_web.search.evaluation import Deadline, passing
 from penstock_web.search.filters import Filter, parse_filter
 from penstock_web.search.ordering import Order, parse_order
+from penstock_web.search.paths import bad_request
 
 __all__ = ["parse_api_filter", "parse_api_order"]
 
@@ -30,13 +31,14 @@ _NAMES = {
 _OWNERS = frozenset({"username", "user", "user.username", "entity", "entity_name", "entityname"})
 _LISTS = frozenset({"$and", "$or", "$nor"})
 _DEEPEST = 30
+_MOST_OWNERS = 20
 
 
 def parse_api_filter(found: object, entity: str) -> Filter | None:
     """The tree of a filter as JSON gives it, None for one that all runs pass. Raises `Rejected`."""
     if found is None or found == {}:
         return None
-    return parse_filter(_translated(found, entity, 0))
+    return parse_filter(_Translator(entity).filter(found, 0))
 
 
 def parse_api_order(text: str) -> Order:
@@ -53,33 +55,43 @@ def _name(name: str) -> str:
     return _NAMES.get(name.lower(), name)
 
 
-def _translated(found: object, entity: str, depth: int) -> object:
-    if not isinstance(found, Mapping) or depth > _DEEPEST:
-        return found  # the parser says what is wrong with it
-    parts: list[dict[str, Any]] = []
-    for key, value in found.items():
-        if key in _LISTS and isinstance(value, list):
-            parts.append({key: [_filled(_translated(each, entity, depth + 1)) for each in value]})
-        elif key == "$not":
-            parts.append({key: _translated(value, entity, depth + 1)})
-        elif key.lower() in _OWNERS:
-            parts.append({"run": {"$exists": _holds(value, entity)}})
-        else:
-            parts.append({_name(key): value})
-    if not parts:
-        return {}
-    return parts[0] if len(parts) == 1 else {"$and": parts}
+class _Translator:
+    """Puts one filter into the words of the search. Asking for owners is counted: each such condition
+    is looked at here and now."""
+
+    def __init__(self, entity: str) -> None:
+        self._entity = entity
+        self._owners = 0
+
+    def filter(self, found: object, depth: int) -> object:
+        if not isinstance(found, Mapping) or depth > _DEEPEST:
+            return found  # the parser says what is wrong with it
+        parts: list[dict[str, Any]] = []
+        for key, value in found.items():
+            if key in _LISTS and isinstance(value, list):
+                parts.append({key: [_filled(self.filter(each, depth + 1)) for each in value]})
+            elif key == "$not":
+                parts.append({key: self.filter(value, depth + 1)})
+            elif key.lower() in _OWNERS:
+                parts.append({"run": {"$exists": self._holds(value)}})
+            else:
+                parts.append({_name(key): value})
+        if not parts:
+            return {}
+        return parts[0] if len(parts) == 1 else {"$and": parts}
+
+    def _holds(self, condition: object) -> bool:
+        """Whether the owner of these runs passes."""
+        self._owners += 1
+        if self._owners > _MOST_OWNERS:
+            raise bad_request(f"a filter may ask for the owner {_MOST_OWNERS} times at most")
+        column = Column()
+        column.put(np.array([0]), [self._entity])
+        owner: Cells = column.cells(1)
+        filter_ = parse_filter({"name": condition})
+        return bool(passing(filter_, lambda path: owner, 1, Deadline(1.0))[0])
 
 
 def _filled(found: object) -> object:
     """An empty filter among others lets all runs pass."""
     return {"run": {"$exists": True}} if found == {} else found
-
-
-def _holds(condition: object, entity: str) -> bool:
-    """Whether the owner of these runs passes."""
-    column = Column()
-    column.put(np.array([0]), [entity])
-    owner: Cells = column.cells(1)
-    filter_ = parse_filter({"name": condition})
-    return bool(passing(filter_, lambda path: owner, 1, Deadline(1.0))[0])

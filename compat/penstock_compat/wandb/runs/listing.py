@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from penstock.errors import Rejected
@@ -21,6 +22,8 @@ __all__ = ["RunsOfProject"]
 _FIRST = 50
 _MOST = 1_000
 _OLDEST_FIRST = "+created_at"
+_LONGEST_FILTER = 2**20
+_SHORT_FILTER = 4 * 1024
 
 
 class RunsOfProject(Node):
@@ -41,7 +44,7 @@ class RunsOfProject(Node):
 
     @field
     async def run_count(self, filters: str = "") -> int:
-        question = Question(filter=self._filter(filters), limit=0)
+        question = Question(filter=await self._filter(filters), limit=0)
         return (await self.asking.parts.finder.find(self.row.number, question)).total
 
     @field
@@ -56,7 +59,7 @@ class RunsOfProject(Node):
         """At most `first` runs behind the cursor `after`; the oldest first unless `order` is given."""
         terms = parse_api_order(order or _OLDEST_FIRST)
         question = Question(
-            filter=self._filter(filters, names),
+            filter=await self._filter(filters, names),
             order=terms,
             limit=max(1, min(first, _MOST)),
             after=Cursor.decode(after, terms) if after else None,
@@ -76,7 +79,16 @@ class RunsOfProject(Node):
             totalCount=found.total,
         )
 
-    def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
+    async def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
+        if len(text) > _LONGEST_FILTER:
+            raise Rejected(
+                f"filters is longer than {_LONGEST_FILTER} characters", code="bad_filter"
+            )
+        if len(text) <= _SHORT_FILTER and "$regex" not in text:
+            return self._read_filter(text, names)
+        return await asyncio.to_thread(self._read_filter, text, names)
+
+    def _read_filter(self, text: str, names: list[str] | None) -> Filter | None:
         try:
             found = loads(text) if text else None
         except (ValueError, RecursionError):

@@ -1,0 +1,72 @@
+"""How much an operation asks for, known before any of it is answered.
+
+A few hundred bytes of fragments, each of which spreads the next one twice, would select more fields
+than there is time for. Each fragment is counted once, whatever spreads it.
+"""
+
+from __future__ import annotations
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
+
+from penstock.errors import Rejected
+from penstock_compat.wandb.graphql.documents import Operation
+
+__all__ = ["check_size"]
+
+_DEEPEST = 40
+_MOST_FIELDS = 5_000
+
+
+def check_size(operation: Operation) -> None:
+    """Raises `Rejected` for an operation that selects too many fields, once its fragments are opened,
+    or nests them too deep."""
+    count, depth = _Count(operation).of(operation.definition.selection_set)
+    if count > _MOST_FIELDS:
+        raise _bad("the query selects too many fields")
+    if depth > _DEEPEST:
+        raise _bad(f"the query is nested deeper than {_DEEPEST} levels")
+
+
+class _Count:
+    """Counts fields and levels, those of each fragment once."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._fragments = operation.fragments
+        self._known: dict[str, tuple[int, int]] = {}
+        self._inside: set[str] = set()
+
+    def of(self, selections: SelectionSetNode | None) -> tuple[int, int]:
+        """(fields, levels) that these selections come to."""
+        fields = depth = 0
+        for each in selections.selections if selections else ():
+            if isinstance(each, FieldNode):
+                inner, levels = self.of(each.selection_set)
+                inner, levels = inner + 1, levels + 1
+            elif isinstance(each, InlineFragmentNode):
+                inner, levels = self.of(each.selection_set)
+            elif isinstance(each, FragmentSpreadNode):
+                inner, levels = self._fragment(each.name.value)
+            else:
+                continue
+            fields, depth = fields + inner, max(depth, levels)
+        return fields, depth
+
+    def _fragment(self, name: str) -> tuple[int, int]:
+        if name not in self._known:
+            found: FragmentDefinitionNode | None = self._fragments.get(name)
+            if found is None or name in self._inside or len(self._inside) > _DEEPEST:
+                raise _bad(f"the fragment {name!r} is missing, spreads itself, or lies too deep")
+            self._inside.add(name)
+            self._known[name] = self.of(found.selection_set)
+            self._inside.discard(name)
+        return self._known[name]
+
+
+def _bad(message: str) -> Rejected:
+    return Rejected(message, code="bad_graphql")
