@@ -81,6 +81,8 @@ class Committer:
         Raises `Transient` or `Refused` if a store did not take it: then nothing was freed.
         """
         self.number += 1
+        if prepared.beyond:  # at once, as more comes until the gateways have heard
+            await self.notices.tell(prepared.beyond)
         try:
             await self._store(prepared)
             fail("worker.after_points")
@@ -101,8 +103,6 @@ class Committer:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)
         await self.announce(prepared.advanced, prepared.changed)
-        if prepared.beyond:
-            await self.notices.tell(prepared.beyond)
         return lost
 
     async def _store(self, prepared: Prepared) -> None:

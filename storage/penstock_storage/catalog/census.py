@@ -1,7 +1,7 @@
 """How many runs, writers and keys there are, and so for how many there is room.
 
 Counted, not kept: no row can get out of step with a count, whichever version of Penstock wrote it.
-Where counting takes long, because there are very many, a count is used again for a while.
+Where there are very many, so that counting takes long, a count is used again for a while.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from penstock_storage.catalog.tables import keys, lanes, projects, runs
 
 __all__ = ["Census"]
 
-_SLOW_S = 0.01
+_MANY = 50_000
 _SHARE = 100
 """Of this part of the time at most is counting."""
 _MOST_COUNTS = 10_000
@@ -71,7 +71,7 @@ class Census:
         number = await connection.scalar(query) or 0
         now = self._clock()
         count = _Count(number, now + _SHARE * (now - started))
-        if now - started >= _SLOW_S:
+        if number >= _MANY:
             if len(self._counts) >= _MOST_COUNTS:
                 self._counts.clear()
             self._counts[owner] = count

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import BigInteger, Text, and_, column, select, type_coerce, values
+from sqlalchemy import Text, select, text, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.catalog.tables import keys, projects, runs
 from penstock_storage.interface import RunRef, RunRow, RunText
 
 __all__ = [
@@ -40,6 +41,23 @@ _select_texts = select(
     runs.c.updated_at,
     type_coerce(runs.c.info, Text).label("info"),
 )
+
+
+# As one value: SQLite uses no index for a row in a list of rows, and a statement with a place for each
+# would have to be made anew each time.
+_LANES_OF = {
+    "sqlite": text(
+        "SELECT lanes.run, lanes.writer, lanes.lane FROM json_each(:asked) AS asked"
+        " CROSS JOIN lanes ON lanes.run = json_extract(asked.value, '$[0]')"
+        " AND lanes.writer = json_extract(asked.value, '$[1]')"
+    ),
+    "postgresql": text(
+        "SELECT lanes.run, lanes.writer, lanes.lane"
+        " FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked"
+        " JOIN lanes ON lanes.run = CAST(asked.value ->> 0 AS bigint)"
+        " AND lanes.writer = asked.value ->> 1"
+    ),
+}
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -147,13 +165,9 @@ async def find_keys(
 async def find_lanes(
     connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
 ) -> dict[tuple[int, str], int]:
+    query = _LANES_OF[connection.dialect.name]
     found: dict[tuple[int, str], int] = {}
     for chunk in chunks(sorted(set(wanted))):
-        # Joined: for a row in a list of rows, SQLite would not use the index.
-        asked = values(column("run", BigInteger), column("writer", Text), name="asked")
-        names = asked.data(list(chunk)).cte("asked")
-        query = select(lanes.c.run, lanes.c.writer, lanes.c.lane).join_from(
-            names, lanes, and_(lanes.c.run == names.c.run, lanes.c.writer == names.c.writer)
-        )
-        found |= {(run, writer): lane for run, writer, lane in await connection.execute(query)}
+        rows = await connection.execute(query, {"asked": json.dumps(chunk)})
+        found |= {(run, writer): lane for run, writer, lane in rows}
     return found
