@@ -74,7 +74,7 @@ WORKER_OUTCOMES = ("committed", "duplicate", "conflict", "dead_lettered", "of_de
 WORKER_ERRORS = ("queue", "store", "catalog", "batch", "fenced")
 STORE_OPERATIONS = ("read", "insert", "other")
 STORE_ERRORS = (
-    "busy", "cancelled", "network", "out_of_memory", "out_of_space", "read_only", "shutting_down",
+    "busy", "cancelled", "damaged", "network", "out_of_memory", "out_of_space", "read_only", "shutting_down",
     "statement", "timeout", "too_many_parts",
 )  # fmt: skip
 CHILDREN = ("redis", "store", "worker", "gateway")
@@ -295,6 +295,14 @@ class WorkerMetrics(Metrics):
         )
         self.unswept = self.gauge(
             "worker_unswept_runs", "Deleted runs whose rows the store may not have removed yet."
+        )
+        self.lost_parts = self.counters(
+            "store_parts_lost_total",
+            "Parts of the store that were damaged or lost on disk.",
+            "table",
+        )
+        self.lost_points = self.gauge(
+            "store_points_lost", "Points that a damaged store has lost and that did not come again."
         )
         self.swept_rows = self.counter(
             "worker_swept_rows_total", "Rows of deleted runs that the store was told to remove."

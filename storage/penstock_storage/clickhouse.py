@@ -107,6 +107,12 @@ class ClickHouse:
     async def set_clock(self, at: int) -> None:
         await self._add_meta("clock", str(at), at)
 
+    async def noted(self, name: str) -> str | None:
+        return await self._meta(name)
+
+    async def note(self, name: str, text: str) -> None:
+        await self._add_meta(name, text, time.time_ns())
+
     @property
     def connections(self) -> int:
         return self._made

@@ -47,6 +47,12 @@ class PointStore(Protocol):
         """Remember this time (µs). A store whose clock is lower than what it was given is an older
         copy of itself."""
 
+    async def noted(self, name: str) -> str | None:
+        """What was noted last under this name, or None."""
+
+    async def note(self, name: str, text: str) -> None:
+        """Keep a text under a name."""
+
     @property
     def connections(self) -> int:
         """How many connections were made so far. A store that was replaced is always reached

@@ -74,6 +74,14 @@ _TABLES: dict[str, tuple[str, str, str]] = {
         "ReplacingMergeTree",
         "run, lane, seq",
     ),
+    # Batches whose points a damaged part took with it; `points` and `records` are what it had of them.
+    # `found`: the batch has come again.
+    "lost": (
+        """run UInt32, lane UInt16, seq UInt32, points UInt32, records UInt32, found UInt8,
+        ver UInt64""",
+        "ReplacingMergeTree(ver)",
+        "run, lane, seq",
+    ),
     "names": (
         "kind LowCardinality(String), id UInt32, project UInt32, name String, ver UInt64",
         "ReplacingMergeTree(ver)",
@@ -154,6 +162,11 @@ COLUMNS: dict[str, dict[str, tuple[str, np.dtype[np.generic] | None]]] = {
     "batches": {
         "run": ("UInt32", _U32), "lane": ("UInt16", _U16), "seq": ("UInt32", _U32),
         "digest": ("UInt64", _U64), "points": ("UInt32", _U32), "records": ("UInt32", _U32),
+    },
+    "lost": {
+        "run": ("UInt32", _U32), "lane": ("UInt16", _U16), "seq": ("UInt32", _U32),
+        "points": ("UInt32", _U32), "records": ("UInt32", _U32), "found": ("UInt8", _U8),
+        "ver": ("UInt64", _U64),
     },
     "names": {
         "kind": ("String", None), "id": ("UInt32", _U32), "project": ("UInt32", _U32),

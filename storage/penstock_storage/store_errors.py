@@ -42,6 +42,21 @@ _TRANSIENT = {
 }
 
 
+_DAMAGED = {
+    32,  # ATTEMPT_TO_READ_AFTER_EOF
+    33,  # CANNOT_READ_ALL_DATA
+    40,  # CHECKSUM_DOESNT_MATCH
+    107,  # FILE_DOESNT_EXIST
+    226,  # NO_FILE_IN_DATA_PART
+    228,  # BAD_SIZE_OF_FILE_IN_DATA_PART
+    246,  # CORRUPTED_DATA
+    271,  # CANNOT_DECOMPRESS
+}
+"""Errors that a part of the store is damaged, if they come from reading one: what cannot be read is
+taken out by a worker, so another try may succeed."""
+
+_IN_PART = "from part "
+
 _DISK = (
     ("errno: 28", "out_of_space"), ("No space left on device", "out_of_space"),
     ("errno: 30", "read_only"), ("Read-only file system", "read_only"),
@@ -122,6 +137,8 @@ def _sorted(code: int, message: str) -> Broken | Transient:
     reason = _TRANSIENT.get(code)
     if reason is None:
         reason = next((kind for text, kind in _DISK if text in message), None)
+    if reason is None and code in _DAMAGED and _IN_PART in message:
+        reason = "damaged"
     if reason is None:
         return Broken(f"the store refuses the statement: {message}")
     return Transient(message, code=f"store_{reason}")

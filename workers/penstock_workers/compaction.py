@@ -20,14 +20,14 @@ _EVERY_S = 1.0
 
 
 class Compaction:
-    """Lets the compactor turn. `commit_in_hand` is held while a commit is being stored; `is_behind`
-    says that there is a backlog."""
+    """Lets the compactor turn. `commit_in_hand` is held while a commit is being stored, `building`
+    while tiers are; `is_behind` says that there is a backlog."""
 
     def __init__(self, compactor: Compactor, resolver: Resolver, metrics: WorkerMetrics) -> None:
         self._compactor = compactor
         self._resolver = resolver
         self._metrics = metrics
-        self._building = asyncio.Lock()
+        self.building = asyncio.Lock()
         self.commit_in_hand = asyncio.Lock()
         self.is_behind = False
 
@@ -38,7 +38,7 @@ class Compaction:
         is learnt next must not be older than they are. Stale until `resume` has found the unfinished
         tiers again: a series that gets no new point would otherwise stay dirty for ever.
         """
-        async with self._building:
+        async with self.building:
             self._resolver.forget()
         self._resolver.is_stale = True
 
@@ -49,7 +49,7 @@ class Compaction:
             await asyncio.sleep(pause_s)
             started = time.perf_counter()
             try:
-                async with self._building:
+                async with self.building:
                     built = await self._compactor.run_once(self.commit_in_hand)
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)

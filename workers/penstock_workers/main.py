@@ -30,6 +30,7 @@ from penstock_workers.compactor import Compactor
 from penstock_workers.dead_letters import DeadLetters
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
+from penstock_workers.mender import Mender
 from penstock_workers.mover import Mover
 from penstock_workers.presence import Presence
 from penstock_workers.quarantine import Quarantine
@@ -91,10 +92,14 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
             catalog, points, mover, announce, leases.epochs, metrics,
             until_s=settings.sweep_until_s,
         )  # fmt: skip
+        mender = Mender(
+            points, catalog, clock, leases.epochs, problems, metrics,
+            resolver.mark_stale,
+        )  # fmt: skip
         sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
             settings, queue, leases, resolver, committer, quarantine, compaction, clock, sign,
-            metrics,
+            metrics, before_leaving=mender.note,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(
@@ -109,6 +114,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
                 "upkeep": upkeep.watch(),
                 "gauges": gauges.watch(),
                 "sweeper": sweeper.watch(),
+                "mender": mender.watch(compaction.building, compaction.commit_in_hand),
                 "sign": sign.keep(),
             }
             watchdog.ready()

@@ -83,6 +83,10 @@ class Resolver:
         self.is_stale = False
         self.digests.forget()
 
+    def mark_stale(self) -> None:
+        """What is known here is no longer true of the store."""
+        self.is_stale = True
+
     def _lose(self, ref: RunRef) -> None:
         """A run of this name was deleted: the next one has another number."""
         if self.runs.pop(ref, None) is not None:

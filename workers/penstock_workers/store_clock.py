@@ -65,24 +65,21 @@ class StoreClock:
             store = await self._points.store_id()
             told = published.decode() if published is not None else None
             if is_older or (told is not None and told != store):
-                # What they say is true of another store.
-                await self._redis.delete(
-                    *(
-                        name
-                        for shard in range(SHARDS)
-                        for name in (
-                            self._keys.committed(shard),
-                            self._keys.digests(shard),
-                            self._keys.dead_marks(shard),
-                        )
-                    )
-                )
+                await self._forget_marks()
             if told != store:
                 await self._redis.set(self._keys.store(), store)
             is_other = self.store not in ("", store)
             self.store = store
             self._connections = self._points.connections
             return is_other
+
+    async def renew(self) -> None:
+        """The store has lost a part of what it had: as if it were another one, clients send again
+        what they hold."""
+        async with self._checking:
+            self.store = await self._points.renew_id()
+            await self._forget_marks()
+            await self._redis.set(self._keys.store(), self.store)
 
     async def advance(self) -> None:
         """Set the clocks to now. The store was checked just before."""
@@ -91,6 +88,20 @@ class StoreClock:
         await self._points.set_clock(at)
         await self._redis.eval(ADVANCE, 1, self._keys.clock(), str(at))
         self._highest = at
+
+    async def _forget_marks(self) -> None:
+        """What they say is true of another store."""
+        await self._redis.delete(
+            *(
+                name
+                for shard in range(SHARDS)
+                for name in (
+                    self._keys.committed(shard),
+                    self._keys.digests(shard),
+                    self._keys.dead_marks(shard),
+                )
+            )
+        )
 
     async def _renew(self, stored: int, kept: int) -> None:
         what = "store" if stored < self._highest else "catalog"

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -64,6 +64,8 @@ class Worker:
         clock: StoreClock,
         sign: Sign,
         metrics: WorkerMetrics,
+        *,
+        before_leaving: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._queue = queue
@@ -75,6 +77,7 @@ class Worker:
         self._clock = clock
         self._sign = sign
         self._metrics = metrics
+        self._before_leaving = before_leaving
         self._commit: asyncio.Task[None] | None = None
         self._commit_read = Read([])
         self._failures = 0
@@ -298,6 +301,7 @@ class Worker:
     async def _leave(self) -> None:
         try:
             await self._finish_commit()
+            await self._before_leaving()
             await self._leases.leave()
         except (PenstockError, RedisError, OSError, TimeoutError) as error:
             # Nothing is lost: the entries are still queued, and the leases run out.

@@ -1,0 +1,1 @@
+"""Parts of the point store that were damaged or lost on disk: found, taken out, made good."""

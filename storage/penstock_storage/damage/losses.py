@@ -1,0 +1,184 @@
+"""Batches whose rows a damaged store has lost: found by what is left, written down, counted.
+
+`batches` says what each batch brought, `points`, `times`, `values` and `console` which batch each of
+their rows came with. What a client sends again is found to be there again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from penstock_storage.interface import Columns, PointStore
+from penstock_storage.schema import DATABASE
+
+__all__ = [
+    "Loss", "find_lost_batches", "find_unrecorded", "lower_marks", "note_found", "note_lost",
+    "unfound", "without",
+]  # fmt: skip
+
+_BATCHES_PER_INSERT = 500_000
+_RUNS_PER_STATEMENT = 1_000
+_BATCH = ("run", "lane", "seq")
+_MARK = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
+_WRITTEN_SINCE = (
+    f"SELECT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
+    f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
+    " AND toUnixTimestamp(modification_time) >= {})"
+)
+_SETTINGS = "SETTINGS join_algorithm = 'auto', max_bytes_before_external_group_by = 268435456"
+
+_MISSING = {
+    # Rows of a batch that another batch has replaced are not lost, so few may lack: a part that was
+    # lost takes all of a batch with it. From one that was saved in part, any number may lack.
+    "points": ("b.points > 0 AND n = 0", "b.points > n", "b.points - n, 0"),
+    "times": ("b.points > 0 AND n = 0", "b.points > 0 AND n = 0", "0, 0"),
+    "values": ("b.records > 0 AND n = 0", "b.records > n", "0, b.records - n"),
+    "console": ("b.records > 0 AND n = 0", "b.records > n", "0, b.records - n"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a run has lost: at most so many points and records, of so many batches."""
+
+    run: int
+    batches: int
+    points: int
+    records: int
+
+
+async def find_lost_batches(
+    store: PointStore, table: str, *, in_part: bool = False, since_s: int | None = None
+) -> Columns:
+    """The batches that are marked as stored and lack rows of this table: (run, lane, seq, points,
+    records). `in_part` if parts of it were saved in part. With `since_s`, a time in seconds, only
+    those of runs that were written to after it."""
+    whole, some, missing = _MISSING[table]
+    points, records = missing.split(", ")
+    among = f" AND run IN ({_WRITTEN_SINCE.format(since_s)})" if since_s is not None else ""
+    return await store.query(
+        f"SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32({points}) AS points,"
+        f" toUInt32({records}) AS records"
+        " FROM (SELECT run, lane, seq, toInt64(points) AS points, toInt64(records) AS records"
+        f" FROM {DATABASE}.batches FINAL WHERE 1{among}) AS b"
+        f" JOIN (SELECT run, lane, low, gaps FROM {DATABASE}.applied FINAL WHERE 1{among}) AS a"
+        " ON a.run = b.run AND a.lane = b.lane"
+        f" LEFT JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.{table}"
+        f" WHERE 1{among} GROUP BY run, lane, seq) AS s"
+        " ON s.run = b.run AND s.lane = b.lane AND s.seq = b.seq"
+        f" WHERE (b.seq <= a.low OR has(a.gaps, b.seq)) AND ({some if in_part else whole}) {_SETTINGS}"
+    )
+
+
+async def find_unrecorded(store: PointStore) -> Columns:
+    """Numbers that `applied` has and `batches` has not."""
+    return await store.query(
+        "SELECT a.run AS run, a.lane AS lane, toUInt32(seq) AS seq, toUInt32(0) AS points,"
+        " toUInt32(0) AS records FROM ("
+        " SELECT run, lane, arrayJoin(arrayConcat(arrayMap(x -> toUInt32(x), range(1, low + 1)), gaps))"
+        f" AS seq FROM {DATABASE}.applied FINAL) AS a"
+        f" LEFT ANTI JOIN {DATABASE}.batches AS b USING (run, lane, seq) {_SETTINGS}"
+    )
+
+
+async def note_lost(store: PointStore, batches: Columns) -> None:
+    """Write down that the store has lost the points of these."""
+    await _note(store, batches, found=False)
+
+
+async def note_found(store: PointStore) -> int:
+    """Write down which of them have come again; returns how many."""
+    found = await store.query(
+        "SELECT l.run AS run, l.lane AS lane, l.seq AS seq, l.points AS points, l.records AS records"
+        f" FROM (SELECT * FROM {DATABASE}.lost FINAL WHERE found = 0) AS l"
+        f" JOIN (SELECT run, lane, seq, points FROM {DATABASE}.batches FINAL) AS b"
+        " USING (run, lane, seq)"
+        f" JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.points"
+        f" WHERE run IN (SELECT run FROM {DATABASE}.lost FINAL WHERE found = 0)"
+        " GROUP BY run, lane, seq) AS s USING (run, lane, seq)"
+        f" WHERE s.n > toInt64(b.points) - toInt64(l.points) {_SETTINGS}"
+    )
+    await _note(store, found, found=True)
+    return len(found["run"])
+
+
+async def unfound(store: PointStore) -> list[Loss]:
+    """What each run still lacks."""
+    found = await store.query(
+        "SELECT run, toUInt64(count()) AS batches, toUInt64(sum(points)) AS points,"
+        f" toUInt64(sum(records)) AS records FROM {DATABASE}.lost FINAL WHERE found = 0 GROUP BY run"
+    )
+    columns = (found[name] for name in ("run", "batches", "points", "records"))
+    return [Loss(*map(int, row)) for row in zip(*columns, strict=True)]
+
+
+async def lower_marks(store: PointStore, batches: Columns) -> None:
+    """Let the marks of these batches' writers say that they are not in the store, so that a repeat
+    of one is taken again."""
+    lost: dict[tuple[int, int], set[int]] = {}
+    for run, lane, seq in zip(*(batches[name] for name in _BATCH), strict=True):
+        lost.setdefault((int(run), int(lane)), set()).add(int(seq))
+    numbers = sorted({run for run, _ in lost})
+    for start in range(0, len(numbers), _RUNS_PER_STATEMENT):
+        marks = await store.query(
+            f"SELECT run, lane, writer, low, gaps, dead, ver FROM {DATABASE}.applied FINAL"
+            " WHERE run IN {runs:Array(UInt32)}",
+            {"runs": numbers[start : start + _RUNS_PER_STATEMENT]},
+        )
+        rows = []
+        for run, lane, writer, low, gaps, dead, ver in zip(
+            *(marks[name] for name in _MARK), strict=True
+        ):
+            gone = lost.get((int(run), int(lane)), set())
+            lower, kept = without(int(low), map(int, gaps), gone)
+            if lower < int(low) or len(kept) < len(gaps):
+                dead_left = [int(each) for each in dead]
+                rows.append((int(run), int(lane), writer, lower, kept, dead_left, int(ver) + 1))
+        if rows:
+            await _insert_marks(store, rows)
+
+
+def without(low: int, gaps: Iterable[int], lost: Collection[int]) -> tuple[int, list[int]]:
+    """A mark (everything up to `low`, and `gaps`) from which these numbers are taken. Pure."""
+    least = min(lost, default=low + 1)
+    lower = min(low, least - 1)
+    above = {*range(lower + 1, low + 1), *gaps} - set(lost)
+    return lower, sorted(above)
+
+
+async def _insert_marks(store: PointStore, rows: Sequence[tuple[Any, ...]]) -> None:
+    run, lane, writer, low, gaps, dead, ver = zip(*rows, strict=True)
+    await store.insert(
+        "applied",
+        {
+            "run": np.array(run, np.uint32),
+            "lane": np.array(lane, np.uint16),
+            "writer": list(writer),
+            "low": np.array(low, np.uint32),
+            "gaps": list(gaps),
+            "dead": list(dead),
+            "ver": np.array(ver, np.uint64),
+        },
+    )
+
+
+async def _note(store: PointStore, batches: Columns, *, found: bool) -> None:
+    rows = len(batches["run"])
+    now = time.time_ns() // 1000
+    for start in range(0, rows, _BATCHES_PER_INSERT):
+        part = slice(start, start + _BATCHES_PER_INSERT)
+        some = {name: np.asarray(batches[name])[part] for name in (*_BATCH, "points", "records")}
+        count = len(some["run"])
+        await store.insert(
+            "lost",
+            {
+                **some,
+                "found": np.full(count, found, np.uint8),
+                "ver": np.full(count, now, np.uint64),
+            },
+        )

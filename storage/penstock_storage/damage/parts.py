@@ -1,0 +1,183 @@
+"""Which parts tables consist of, and which of them are gone.
+
+A table is a set of parts, each of which holds the inserts of a range of block numbers; merging parts
+joins their ranges. So a part that was noted and is in the range of none that is there now was lost,
+whatever was merged meanwhile. ClickHouse itself says nothing: it sets a part that it cannot open aside
+and goes on without it, and one whose folder is gone it does not miss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from penstock.errors import Broken, Transient
+from penstock_storage.interface import PointStore
+from penstock_storage.schema import COLUMNS, DATABASE
+
+__all__ = [
+    "Inventory", "LostPart", "Part", "corrupt_tables", "lost_parts", "read_inventory", "save_rows",
+    "unreadable_parts",
+]  # fmt: skip
+
+_ROWS_PER_COPY = 2**20
+_LEAST_ROWS = 8_192  # a granule: what is read, and so lost, at once
+_LASTING_CHECK_S = 3_600
+# Errors that speak of what is on the disk, not of the statement.
+_CORRUPT = (
+    "CHECKSUM_DOESNT_MATCH", "CORRUPTED_DATA", "CANNOT_READ_ALL_DATA", "ATTEMPT_TO_READ_AFTER_EOF",
+    "CANNOT_DECOMPRESS", "FILE_DOESNT_EXIST", "CANNOT_OPEN_FILE", "UNKNOWN_CODEC",
+    "BAD_SIZE_OF_FILE_IN_DATA_PART", "UNEXPECTED_FILE_IN_DATA_PART", "NO_FILE_IN_DATA_PART",
+    "CANNOT_READ_FROM_FILE_DESCRIPTOR", "INCORRECT_DATA", "TOO_LARGE_SIZE_COMPRESSED",
+)  # fmt: skip
+_IN_TABLE = re.compile(re.escape(DATABASE) + r"\.(\w+)")
+
+
+class Part(NamedTuple):
+    """Rows of the inserts from `first` to `last`."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class LostPart(NamedTuple):
+    """A part that is gone. `rows` is None where nobody knows how many it had."""
+
+    table: str
+    name: str
+    rows: int | None
+
+
+class Inventory(NamedTuple):
+    """The parts of each table, and those that were set aside, `table/name`; when it was noted."""
+
+    parts: Mapping[str, Sequence[Part]]
+    aside: Sequence[str] = ()
+    noted_at: int = 0
+
+    def to_text(self) -> str:
+        return json.dumps(self._asdict(), separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> Inventory:
+        content = json.loads(text)
+        parts = {table: [Part(*each) for each in of] for table, of in content["parts"].items()}
+        return cls(parts, content["aside"], content["noted_at"])
+
+
+async def read_inventory(store: PointStore) -> Inventory:
+    """What there is now."""
+    found = await store.query(
+        "SELECT table, toInt64(min_block_number) AS first, toInt64(max_block_number) AS last,"
+        f" toUInt64(rows) AS rows FROM system.parts WHERE database = '{DATABASE}' AND active"
+        # Where this is noted, and changed by it. Who loses it has a new id and clock, and starts over.
+        " AND table != 'meta' ORDER BY table, first"
+    )
+    parts: dict[str, list[Part]] = {}
+    columns = (found[name] for name in ("table", "first", "last", "rows"))
+    for table, *numbers in zip(*columns, strict=True):
+        parts.setdefault(table, []).append(Part(*map(int, numbers)))
+    aside = await store.query(
+        f"SELECT table, name FROM system.detached_parts WHERE database = '{DATABASE}'"
+        " ORDER BY table, name"
+    )
+    names = [f"{t}/{name}" for t, name in zip(aside["table"], aside["name"], strict=True)]
+    return Inventory(parts, names)
+
+
+def lost_parts(before: Inventory | None, now: Inventory) -> list[LostPart]:
+    """What is gone since `before` (None: nothing was noted yet). Pure."""
+    lost = []
+    for table, parts in (before.parts if before else {}).items():
+        there = now.parts.get(table, ())
+        lost += [
+            LostPart(table, f"{part.first}…{part.last}", part.rows)
+            for part in parts
+            if not any(each.first <= part.first and part.last <= each.last for each in there)
+        ]
+    told = {part.table for part in lost}
+    known = set(before.aside) if before else set()
+    for name in now.aside:
+        table, _, part = name.partition("/")
+        # One that came and went between two looks was never noted.
+        if name not in known and table in COLUMNS and table not in told:
+            lost.append(LostPart(table, part, None))
+    return lost
+
+
+async def corrupt_tables(
+    store: PointStore, known: Mapping[str, int]
+) -> tuple[set[str], dict[str, int]]:
+    """Tables in which the store has met damage since it had counted `known`; and its counts now."""
+    found = await store.query(
+        "SELECT name, toUInt64(sum(value)) AS count, anyLast(last_error_message) AS message"
+        f" FROM system.errors WHERE name IN ({', '.join(map(repr, _CORRUPT))}) GROUP BY name"
+    )
+    counts, tables = {}, set()
+    for name, count, message in zip(found["name"], found["count"], found["message"], strict=True):
+        counts[name] = int(count)
+        if int(count) > known.get(name, 0):
+            tables |= {table for table in _IN_TABLE.findall(message) if table in COLUMNS}
+    return tables, counts
+
+
+async def unreadable_parts(store: PointStore, table: str) -> list[str]:
+    """The parts of a table whose files are not what they were. Reads all of it."""
+    parts = await store.query(
+        f"SELECT name FROM system.parts WHERE database = '{DATABASE}' AND table = '{_known(table)}'"
+        " AND active"
+    )
+    broken = []
+    for name in parts["name"]:
+        checked = await store.query(
+            f"CHECK TABLE {DATABASE}.{table} PART '{name}'"
+            f" SETTINGS check_query_single_value_result = 0, max_execution_time = {_LASTING_CHECK_S}"
+        )
+        if any(not int(each) for each in checked["is_passed"]):
+            broken.append(str(name))
+    return broken
+
+
+async def save_rows(store: PointStore, table: str, part: str) -> int:
+    """Take a damaged part out of its table, after what can be read of it was written again; returns
+    how many rows it had that cannot be read. Rows that are written twice are one by their key."""
+    found = await store.query(
+        f"SELECT toUInt64(rows) AS rows FROM system.parts WHERE database = '{DATABASE}'"
+        f" AND table = '{_known(table)}' AND name = '{part}' AND active"
+    )
+    if not len(found["rows"]):
+        return 0  # merged meanwhile, so it could be read
+    rows = int(found["rows"][0])
+    lost = 0
+    for start in range(0, rows, _ROWS_PER_COPY):
+        lost += await _copy(store, table, part, start, min(rows, start + _ROWS_PER_COPY))
+    await store.execute(f"ALTER TABLE {DATABASE}.{table} DETACH PART '{part}'")
+    return lost
+
+
+async def _copy(store: PointStore, table: str, part: str, start: int, end: int) -> int:
+    try:
+        await store.execute(
+            f"INSERT INTO {DATABASE}.{table} SELECT * FROM {DATABASE}.{table} WHERE _part = '{part}'"
+            f" AND _part_offset >= {start} AND _part_offset < {end}"
+        )
+    except (Broken, Transient) as error:
+        if isinstance(error, Transient) and error.code != "store_damaged":
+            raise
+        if end - start <= _LEAST_ROWS:
+            return end - start
+        # Halves of whole granules.
+        middle = start + max(_LEAST_ROWS, (end - start) // 2 // _LEAST_ROWS * _LEAST_ROWS)
+        return await _copy(store, table, part, start, middle) + await _copy(
+            store, table, part, middle, end
+        )
+    return 0
+
+
+def _known(table: str) -> str:
+    if table not in COLUMNS:
+        raise ValueError(table)
+    return table

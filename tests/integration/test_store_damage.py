@@ -1,0 +1,287 @@
+"""Parts of the store damaged or deleted on disk: noticed, told, and made good by what clients send
+again; what nobody sends again is counted on its run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import ledger
+from benchmarks.generate import Shape, batch_bytes, plans
+from support.stack import Stack, eventually, running_stack
+from support.tiers import tiers_settled, wrong_tiers
+
+from penstock.errors import PenstockError
+from penstock.wire import Batch, encode_batch
+from penstock_common.keys import Keys
+from penstock_common.problems import Problem, Problems
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
+
+KEYS = Keys()
+PROJECT = "damaged"
+SHAPE = Shape(runs=2, keys=2, rows=1_500, awkward=False)
+BATCHES = 8
+LINES = 20
+
+
+def other_batch() -> bytes:
+    """Values and console lines, which are no points."""
+    records: list[dict[str, Any]] = [{"t": "config", "update": {"lr": 0.1}}]
+    for n in range(LINES):
+        records.append(
+            {"t": "value", "key": "note", "step": n, "time": n, "kind": "string", "json": f'"n{n}"'}
+        )
+        records.append({"t": "console", "line": n, "stream": "out", "time": n, "text": f"line {n}"})
+    return encode_batch(Batch(project=PROJECT, run="other", writer="w", seq=1, records=records))
+
+
+async def send(stack: Stack, first: int = 1, last: int = BATCHES) -> None:
+    for plan in plans(SHAPE):
+        raws = [batch_bytes(SHAPE, plan, seq, project=PROJECT) for seq in range(first, last + 1)]
+        status, reply = await stack.post(*raws)
+        assert status == 202, reply
+    status, reply = await stack.post(other_batch())
+    assert status == 202, reply
+
+
+async def check(stack: Stack) -> ledger.Ledger:
+    sent = dict.fromkeys(plans(SHAPE), BATCHES)
+    return await ledger.check(stack.store.url, stack.store.token, SHAPE, sent, PROJECT)
+
+
+async def count(stack: Stack, table: str) -> int:
+    found = await stack.points.query(f"SELECT count() AS n FROM penstock.{table} FINAL")
+    return int(found["n"][0])
+
+
+async def problem(stack: Stack) -> Problem | None:
+    redis = stack.redis.client()
+    try:
+        found = await Problems(redis, KEYS).all()
+    finally:
+        await redis.aclose()
+    return next((each for each in found if each.code == "store_damaged"), None)
+
+
+async def parts(stack: Stack, table: str) -> list[Path]:
+    found = await stack.points.query(
+        "SELECT path FROM system.parts WHERE database = 'penstock' AND table = {table:String}"
+        " AND active ORDER BY rows DESC",
+        {"table": table},
+    )
+    return [Path(path) for path in found["path"]]
+
+
+def deleted(part: Path) -> None:
+    shutil.rmtree(part)
+
+
+def truncated(part: Path) -> None:
+    file = part / "data.bin"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def flipped(part: Path) -> None:
+    file = part / "data.bin"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(bytes(data))
+
+
+def without_checksums(part: Path) -> None:
+    (part / "checksums.txt").write_bytes(b"\0" * 20)
+
+
+async def loaded(stack: Stack) -> dict[str, int]:
+    """Everything is stored, with tiers, and the worker has looked at it."""
+    await send(stack)
+    await stack.drained()
+
+    async def is_tiered() -> bool:
+        return await count(stack, "tiers") > 0
+
+    await eventually(is_tiered, 60)
+    await tiers_settled(stack.points)
+    assert (await check(stack)).is_clean
+    return {table: await count(stack, table) for table in ("values", "console", "times", "names")}
+
+
+async def stop_damage_start(
+    stack: Stack, table: str, damage: Callable[[Path], None], *, kill: bool, every: bool = True
+) -> None:
+    """Stop everything, damage parts of a table, start again."""
+    (worker,) = stack.workers
+    stack.workers.clear()
+    found = await parts(stack, table)
+    await (worker.kill() if kill else worker.stop())
+    await (stack.store.kill() if kill else stack.store.stop())
+    damaged = 0
+    for part in found if every else found[:1]:
+        if part.exists():  # else it was merged meanwhile
+            damage(part)
+            damaged += 1
+    assert damaged
+    await stack.store.start_again()
+    await stack.start_worker()
+
+
+async def is_whole(stack: Stack, before: dict[str, int]) -> bool:
+    try:
+        found = await check(stack)
+    except KeyError:  # it looks runs up in `names`
+        return False
+    if not found.is_clean:
+        return False
+    return {table: await count(stack, table) for table in before} == before
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("damage", [deleted, truncated, without_checksums])
+async def test_lost_points_come_back(
+    tmp_path: Path, damage: Callable[[Path], None], kill: bool
+) -> None:
+    async with running_stack(tmp_path) as stack:
+        before, store = await loaded(stack), await stack.points.store_id()
+        await stop_damage_start(stack, "points", damage, kill=kill)
+
+        async def is_renewed() -> bool:
+            return await stack.points.store_id() != store
+
+        await eventually(is_renewed, 60)
+        assert (await check(stack)).missing > 0
+        await send(stack)
+
+        async def is_back() -> bool:
+            return await is_whole(stack, before)
+
+        await eventually(is_back, 60)
+
+        async def is_told() -> bool:
+            found = await problem(stack)
+            return found is not None and "no point is missing now" in found.text
+
+        await eventually(is_told, 60)
+        await tiers_settled(stack.points)
+        rows, wrong = await wrong_tiers(stack.points)
+        assert rows
+        assert not wrong
+
+
+@pytest.mark.parametrize("table", ["times", "values", "console", "batches"])
+async def test_what_is_no_point_comes_back_too(tmp_path: Path, table: str) -> None:
+    async with running_stack(tmp_path) as stack:
+        before, store = await loaded(stack), await stack.points.store_id()
+        before["batches"] = await count(stack, "batches")
+        await stop_damage_start(stack, table, truncated, kill=False)
+
+        async def is_renewed() -> bool:
+            return await stack.points.store_id() != store
+
+        await eventually(is_renewed, 60)
+        assert await count(stack, table) < before[table]
+        await send(stack)
+
+        async def is_back() -> bool:
+            return await is_whole(stack, before)
+
+        await eventually(is_back, 60)
+
+
+@pytest.mark.parametrize("table", ["series", "tiers", "dirty", "names", "applied", "meta"])
+async def test_what_can_be_made_again_needs_no_client(tmp_path: Path, table: str) -> None:
+    async with running_stack(tmp_path) as stack:
+        before = await loaded(stack)
+        if not await parts(stack, table):
+            pytest.skip(f"nothing in {table}")
+        series = await ranges(stack)
+        await stop_damage_start(stack, table, truncated, kill=False)
+
+        async def is_made_again() -> bool:
+            return (await ranges(stack), await is_whole(stack, before)) == (series, True)
+
+        await eventually(is_made_again, 60)
+        if table != "meta":
+
+            async def is_told() -> bool:
+                found = await problem(stack)
+                return found is not None and table in found.text
+
+            await eventually(is_told, 60)
+        await tiers_settled(stack.points)
+        rows, wrong = await wrong_tiers(stack.points)
+        assert rows
+        assert not wrong
+        await send(stack)
+        await stack.drained()
+        assert await is_whole(stack, before)
+
+
+async def ranges(stack: Stack) -> list[tuple[int, ...]]:
+    """First and last step of each series."""
+    found = await stack.points.query(
+        "SELECT run, key, lane, min(first_step) AS first, max(last_step) AS last"
+        " FROM penstock.series GROUP BY run, key, lane ORDER BY run, key, lane"
+    )
+    columns = (found[name] for name in ("run", "key", "lane", "first", "last"))
+    return [tuple(map(int, row)) for row in zip(*columns, strict=True)]
+
+
+async def test_what_does_not_come_back_is_counted_on_its_run(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack:
+        await loaded(stack)
+        await stop_damage_start(stack, "points", deleted, kill=False)
+        lost = (await check(stack)).missing
+        assert lost
+
+        async def counted() -> int:
+            total = 0
+            for plan in plans(SHAPE):
+                url = f"{stack.urls[0]}/v1/runs/local/{PROJECT}/{plan.run_name}"
+                async with stack.session.get(url) as reply:
+                    info = (await reply.json())["info"]
+                total += info.get("disk_damage", {}).get("lost_points", 0)
+            return total
+
+        async def is_counted() -> bool:
+            return await counted() == lost
+
+        await eventually(is_counted, 60)
+        # Half of it comes again.
+        await send(stack, BATCHES // 2 + 1)
+
+        async def is_half() -> bool:
+            return await counted() == lost // 2
+
+        await eventually(is_half, 60)
+        assert (await check(stack)).missing == lost // 2
+
+
+async def test_damage_that_is_met_while_it_runs_costs_only_what_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    async with running_stack(tmp_path) as stack:
+        before = await loaded(stack)
+        await stack.points.execute("OPTIMIZE TABLE penstock.points FINAL")
+        (part,) = await parts(stack, "points")
+        flipped(part)
+        store = await stack.points.store_id()
+        with suppress(PenstockError):
+            await stack.points.query("SELECT sum(v) FROM penstock.points")
+
+        async def is_renewed() -> bool:
+            return await stack.points.store_id() != store
+
+        await eventually(is_renewed, 60)
+        missing = (await check(stack)).missing
+        assert 0 < missing <= 16_384
+        await send(stack)
+
+        async def is_back() -> bool:
+            return await is_whole(stack, before)
+
+        await eventually(is_back, 60)

@@ -1,0 +1,248 @@
+"""Makes good what the store has lost on disk: one worker does, shard 0's owner.
+
+A part that is damaged or gone takes rows of many batches with it, though the marks of their writers
+still say that they are stored. The batches concerned are written down, and their numbers taken out of
+the marks; the store gets another id, so that clients send again what they hold; what can be made from
+points or from the catalog is made again. What does not come back is counted on its run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from penstock.errors import PenstockError
+from penstock_common.metrics import WorkerMetrics
+from penstock_common.problems import Problems
+from penstock_storage.damage.losses import (
+    find_lost_batches,
+    find_unrecorded,
+    lower_marks,
+    note_found,
+    note_lost,
+    unfound,
+)
+from penstock_storage.damage.parts import (
+    Inventory,
+    LostPart,
+    corrupt_tables,
+    lost_parts,
+    read_inventory,
+    save_rows,
+    unreadable_parts,
+)
+from penstock_storage.damage.rebuild import rebuild_names, rebuild_series, rebuild_tiers
+from penstock_storage.interface import Catalog, Columns, PointStore, RunChange
+from penstock_workers.gauges import ELECTED
+from penstock_workers.store_clock import StoreClock
+
+__all__ = ["Mender"]
+
+_LOG = logging.getLogger(__name__)
+
+_TURN_S = 5.0
+_REST = 20.0
+"""Looking for what has come again takes at most so small a part of the time."""
+_AWAIT_S = 900.0
+"""Clients keep what was stored for ten minutes, and hear of another store soon."""
+_TELL_S = 3 * 86_400.0
+_MARGIN_S = 10
+_WITH_BATCHES = ("points", "times", "values", "console")
+_INVENTORY, _DAMAGE = "parts", "damage"
+
+
+class Mender:
+    """Looks for damage every few seconds. `on_mended` is called when what the worker knows is void."""
+
+    def __init__(
+        self,
+        points: PointStore,
+        catalog: Catalog,
+        clock: StoreClock,
+        owned: Mapping[int, int],
+        problems: Problems,
+        metrics: WorkerMetrics,
+        on_mended: Callable[[], None],
+    ) -> None:
+        self._points = points
+        self._catalog = catalog
+        self._clock = clock
+        self._owned = owned
+        self._problems = problems
+        self._metrics = metrics
+        self._on_mended = on_mended
+        self._inventory: Inventory | None = None
+        self._errors: dict[str, int] = {}
+        self._connections = -1
+        self._damage: dict[str, Any] | None = None
+        self._counted: dict[int, int] = {}
+        self._look_again = 0.0
+
+    async def watch(self, *quiet: asyncio.Lock) -> None:
+        """Turn until cancelled. While the locks `quiet` are held, nothing else writes."""
+        while True:
+            if ELECTED in self._owned:
+                try:
+                    await self._turn(quiet)
+                except (PenstockError, RedisError, OSError, TimeoutError) as error:
+                    _LOG.warning("mending_failed error=%s detail=%s", type(error).__name__, error)
+                    self._inventory = None
+            else:
+                self._inventory = None
+            await asyncio.sleep(_TURN_S)
+
+    async def note(self) -> None:
+        """Write down which parts there are, so that the next to look finds those that went."""
+        if ELECTED in self._owned and self._inventory is not None:
+            await self._note(await read_inventory(self._points))
+
+    async def _turn(self, quiet: Sequence[asyncio.Lock]) -> None:
+        lost = await self._lost()
+        saved = await self._take_out_damaged()
+        if lost or saved:
+            await self._mend([*lost, *saved], {part.table for part in saved}, quiet)
+        await self._note(await read_inventory(self._points))
+        await self._follow()
+
+    async def _lost(self) -> list[LostPart]:
+        """Parts that are gone since the last look, by whoever looked."""
+        is_first = self._inventory is None
+        before = self._inventory
+        if before is None:
+            text = await self._points.noted(_INVENTORY)
+            before = Inventory.from_text(text) if text else None
+            damage = await self._points.noted(_DAMAGE)
+            self._damage = json.loads(damage) if damage else None
+        lost = lost_parts(before, await read_inventory(self._points))
+        if not lost and is_first and before is not None:
+            # What came after the last look, and went before this one, was never noted.
+            since = before.noted_at - _MARGIN_S
+            for table in ("points", "times"):
+                gone = await find_lost_batches(self._points, table, since_s=since)
+                if len(gone["run"]):
+                    lost.append(LostPart(table, "new", None))
+        return lost
+
+    async def _take_out_damaged(self) -> list[LostPart]:
+        """Save what can be read of parts in which the store met damage."""
+        if self._connections != self._points.connections:
+            self._errors = {}  # another process may count from 0
+        tables, self._errors = await corrupt_tables(self._points, self._errors)
+        self._connections = self._points.connections
+        found = []
+        for table in sorted(tables):
+            for part in await unreadable_parts(self._points, table):
+                _LOG.error("store_part_damaged table=%s part=%s", table, part)
+                rows = await save_rows(self._points, table, part)
+                found.append(LostPart(table, part, rows))
+        if found:
+            self._errors = (await corrupt_tables(self._points, {}))[1]
+        return found
+
+    async def _mend(
+        self, lost: Sequence[LostPart], saved: Collection[str], quiet: Sequence[asyncio.Lock]
+    ) -> None:
+        for part in lost:
+            _LOG.error("store_damaged table=%s part=%s rows=%s", part.table, part.name, part.rows)
+            self._metrics.lost_parts.labels(part.table).inc()
+        tables = {part.table for part in lost}
+        for lock in quiet:
+            await lock.acquire()
+        try:
+            await self._rebuild(tables, saved)
+        finally:
+            for lock in quiet:
+                lock.release()
+            self._on_mended()
+        self._damage = {"at": time.time(), "rows": _rows_by_table(lost)}
+        await self._points.note(_DAMAGE, json.dumps(self._damage))
+        self._look_again = 0.0
+
+    async def _rebuild(self, tables: Collection[str], saved: Collection[str]) -> None:
+        if "names" in tables:
+            await rebuild_names(self._points, self._catalog)
+        batches: list[Columns] = []
+        runs: set[int] = set()
+        for table in _WITH_BATCHES:
+            if table in tables:
+                found = await find_lost_batches(self._points, table, in_part=table in saved)
+                batches.append(found)
+                if table == "points":
+                    runs |= set(map(int, found["run"]))
+                    await note_lost(self._points, found)
+        if "batches" in tables:
+            batches.append(await find_unrecorded(self._points))
+        for each in batches:
+            await lower_marks(self._points, each)
+        if "series" in tables:
+            await rebuild_series(self._points)
+        if "tiers" in tables or "dirty" in tables:
+            await rebuild_tiers(self._points)
+        elif runs:
+            await rebuild_tiers(self._points, runs)
+        if any(len(each["run"]) for each in batches) or "applied" in tables:
+            await self._clock.renew()
+
+    async def _note(self, inventory: Inventory) -> None:
+        if inventory != self._inventory:
+            noted = inventory._replace(noted_at=int(time.time()))
+            await self._points.note(_INVENTORY, noted.to_text())
+            self._inventory = inventory
+
+    async def _follow(self) -> None:
+        """Count what has not come back, on its runs, and say so."""
+        if self._damage is None or time.time() - self._damage["at"] > _TELL_S:
+            return
+        if time.monotonic() >= self._look_again:
+            started = time.monotonic()
+            if time.time() - self._damage["at"] < _AWAIT_S:
+                await note_found(self._points)
+            await self._count()
+            took_s = time.monotonic() - started
+            self._look_again = time.monotonic() + _REST * took_s
+        await self._problems.tell("store_damaged", self._said(), subject="points")
+
+    async def _count(self) -> None:
+        losses = {loss.run: loss for loss in await unfound(self._points)}
+        counts = {run: loss.points for run, loss in losses.items()}
+        known = {**dict.fromkeys(self._counted, 0), **counts}
+        now = time.time_ns() // 1000
+        at = self._damage["at"] if self._damage else 0
+        changes = [
+            RunChange(run, now, 0, 0, "run", {"disk_damage": {"at": at, "lost_points": points}})
+            for run, points in known.items()
+            if self._counted.get(run) != points
+        ]
+        if changes:
+            await self._catalog.apply_changes(changes, now)
+        self._counted = counts
+        self._metrics.lost_points.set(sum(counts.values()))
+
+    def _said(self) -> str:
+        rows = self._damage["rows"] if self._damage else {}
+        parts = ", ".join(
+            f"{table} ({'unknown' if count is None else format(count, ',')} rows)"
+            for table, count in sorted(rows.items())
+        )
+        points = sum(self._counted.values())
+        left = (
+            f"{points:,} points of {len(self._counted):,} runs have not come back yet"
+            if points
+            else "no point is missing now"
+        )
+        return f"Parts of the store were damaged or lost on disk: {parts}; {left}."
+
+
+def _rows_by_table(lost: Sequence[LostPart]) -> dict[str, int | None]:
+    """How many rows were lost of each table; None where nobody knows."""
+    rows: dict[str, int | None] = {}
+    for part in lost:
+        known = rows.get(part.table, 0)
+        rows[part.table] = None if known is None or part.rows is None else known + part.rows
+    return rows
