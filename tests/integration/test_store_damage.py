@@ -108,7 +108,10 @@ async def loaded(stack: Stack) -> dict[str, int]:
     await eventually(is_tiered, 60)
     await tiers_settled(stack.points)
     assert (await check(stack)).is_clean
-    return {table: await count(stack, table) for table in ("values", "console", "times", "names")}
+    return {
+        table: await count(stack, table)
+        for table in ("values", "console", "times", "names", "applied")
+    }
 
 
 async def stop_damage_start(
@@ -137,7 +140,8 @@ async def is_whole(stack: Stack, before: dict[str, int]) -> bool:
         return False
     if not found.is_clean:
         return False
-    return {table: await count(stack, table) for table in before} == before
+    now = {table: await count(stack, table) for table in before}
+    return now == before
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])

@@ -26,6 +26,7 @@ from penstock_storage.damage.losses import (
     lower_marks,
     note_found,
     note_lost,
+    rebuild_marks,
     unfound,
 )
 from penstock_storage.damage.parts import (
@@ -167,6 +168,8 @@ class Mender:
     async def _rebuild(self, tables: Collection[str], saved: Collection[str]) -> None:
         if "names" in tables:
             await rebuild_names(self._points, self._catalog)
+        if "applied" in tables:
+            await rebuild_marks(self._points)
         batches: list[Columns] = []
         runs: set[int] = set()
         for table in _WITH_BATCHES:

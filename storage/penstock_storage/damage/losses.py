@@ -17,8 +17,8 @@ from penstock_storage.interface import Columns, PointStore
 from penstock_storage.schema import DATABASE
 
 __all__ = [
-    "Loss", "find_lost_batches", "find_unrecorded", "lower_marks", "note_found", "note_lost",
-    "unfound", "without",
+    "Loss", "find_lost_batches", "find_unrecorded", "lower_marks", "mark_of", "note_found",
+    "note_lost", "rebuild_marks", "unfound", "without",
 ]  # fmt: skip
 
 _BATCHES_PER_INSERT = 500_000
@@ -141,6 +141,41 @@ async def lower_marks(store: PointStore, batches: Columns) -> None:
                 rows.append((int(run), int(lane), writer, lower, kept, dead_left, int(ver) + 1))
         if rows:
             await _insert_marks(store, rows)
+
+
+async def rebuild_marks(store: PointStore) -> None:
+    """Marks that are gone, made again from the batches whose points are there."""
+    found = await store.query(
+        "SELECT b.run AS run, b.lane AS lane, n.writer AS writer, groupArray(b.seq) AS seqs"
+        f" FROM {DATABASE}.batches AS b FINAL"
+        " JOIN (SELECT project AS run, toUInt16(id) AS lane,"
+        " arrayStringConcat(arraySlice(splitByChar(':', name), 3), ':') AS writer"
+        f" FROM {DATABASE}.names FINAL WHERE kind = 'lane') AS n"
+        " ON n.run = b.run AND n.lane = b.lane"
+        f" LEFT ANTI JOIN (SELECT run, lane FROM {DATABASE}.applied FINAL) AS a"
+        " ON a.run = b.run AND a.lane = b.lane"
+        f" LEFT JOIN (SELECT run, lane, seq, count() AS n FROM {DATABASE}.points"
+        " GROUP BY run, lane, seq) AS p ON p.run = b.run AND p.lane = b.lane AND p.seq = b.seq"
+        f" WHERE b.points = 0 OR p.n > 0 GROUP BY run, lane, writer {_SETTINGS}"
+    )
+    rows = []
+    for run, lane, writer, seqs in zip(
+        *(found[name] for name in ("run", "lane", "writer", "seqs")), strict=True
+    ):
+        low, gaps = mark_of(map(int, seqs))
+        rows.append((int(run), int(lane), writer, low, gaps, [], 1))
+    for start in range(0, len(rows), _BATCHES_PER_INSERT):
+        await _insert_marks(store, rows[start : start + _BATCHES_PER_INSERT])
+
+
+def mark_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
+    """The mark that says that these numbers are stored: (low, gaps). Pure."""
+    low, above = 0, sorted(set(numbers))
+    for number in above:
+        if number != low + 1:
+            break
+        low = number
+    return low, [number for number in above if number > low]
 
 
 def without(low: int, gaps: Iterable[int], lost: Collection[int]) -> tuple[int, list[int]]:
