@@ -18,6 +18,7 @@ from benchmarks import (
     native,
     sweep,
     wandb_streams,
+    worst,
 )
 from benchmarks.machine import describe
 from benchmarks.peers import beside_peers
@@ -36,6 +37,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P10": idle.rows,
     "P12": wandb_streams.rows,
     "P14": history.rows,
+    "P17": worst.rows,
 }
 
 

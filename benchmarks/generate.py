@@ -2,7 +2,8 @@
 
 The mix is what training logs: 70 % of the keys float32-born noise, 10 % smooth curves, 10 % counters,
 10 % constants, wall times with jitter. On top come the awkward things: repeated steps, late steps,
-NaN and infinities, two writers per run.
+NaN and infinities, two writers per run. A `constant` shape logs one value over and over and is
+compressed, as a metric that never changes is: such batches shrink more than a hundredfold.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _KEYS_MIXED = 10
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large the load is: `keys` x `rows` points per batch, of `runs` x `writers` writers."""
+    """How large the load is: `keys` x `rows` points per batch, of `runs` x `writers` writers; runs are
+    named by their number, from `first_run` on."""
 
     runs: int
     keys: int
@@ -30,6 +32,8 @@ class Shape:
     writers: int = 1
     seed: int = 1
     awkward: bool = True
+    constant: bool = False
+    first_run: int = 0
 
     @property
     def points(self) -> int:
@@ -53,7 +57,8 @@ class WriterPlan:
 
 
 def plans(shape: Shape) -> list[WriterPlan]:
-    return [WriterPlan(run, w) for run in range(shape.runs) for w in range(shape.writers)]
+    runs = range(shape.first_run, shape.first_run + shape.runs)
+    return [WriterPlan(run, writer) for run in runs for writer in range(shape.writers)]
 
 
 def key_names(shape: Shape) -> list[str]:
@@ -83,6 +88,8 @@ def columns(
     for key in range(9, shape.keys, _KEYS_MIXED):
         values[key] = 3e-4
     jitter = rng.integers(0, 20_000, shape.rows)
+    if shape.constant:
+        values[:], jitter[:] = 3e-4, 0
     return steps, _EPOCH_US + steps * 100_000 + jitter, values
 
 
@@ -100,7 +107,8 @@ def batch_bytes(shape: Shape, plan: WriterPlan, seq: int, *, project: str, acked
             rank=plan.writer,
             acked=min(acked, seq - 1),
             frames=[frame],
-        )
+        ),
+        compress=shape.constant,
     )
 
 

@@ -58,6 +58,8 @@ class PatientLoad:
     repeats: int = 0
     """Batches sent again though they had been queued."""
     statuses: set[int] = field(default_factory=set)
+    dead: dict[WriterPlan, set[int]] = field(default_factory=dict)
+    """Numbers that were said to be dead letters, at any time."""
     _writers: list[_Writer] = field(default_factory=list)
     _stopped: bool = False
 
@@ -155,6 +157,8 @@ class PatientLoad:
         return None
 
     def _learn(self, writer: _Writer, reply: dict[str, Any]) -> None:
+        if reply.get("dead"):
+            self.dead.setdefault(writer.plan, set()).update(reply["dead"])
         committed = reply.get("committed")
         queue, store = str(reply.get("queue") or ""), str(reply.get("store") or "")
         if isinstance(committed, int) and committed != writer.committed:

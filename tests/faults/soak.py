@@ -3,7 +3,10 @@
     PYTHONPATH=tests python -m faults.soak --minutes 30 [--seed N] [--report FILE]
 
 Each round has a load of its own, of trainings and of generated batches, both through a proxy, and ends
-with its ledger. The seed is printed: the same one draws the same faults. Leaves nothing running.
+with its ledger. All the while there are runs of 20,000 metrics, data that compresses 300:1, and another
+entity's batches that fail, end or hang the worker; nothing is restarted by hand, `/readyz` is watched,
+and at the end one command brings back what was set aside. The seed is printed: the same one draws the
+same faults. Leaves nothing running.
 """
 
 from __future__ import annotations
@@ -29,8 +32,11 @@ import numpy as np
 import psutil
 from benchmarks.ledger import Ledger
 from loadtests.native import shipper_of
+from support.api_keys import new_key
 from support.faultload import FaultLoad, fault_load
 from support.proxy import Proxy, running_proxy
+from support.readiness import Readiness
+from support.trouble import Beside, Poison, beside
 from support.up import Up, start_up
 
 __all__ = ["Soak", "main"]
@@ -38,6 +44,7 @@ __all__ = ["Soak", "main"]
 _ROUND_S = 90.0
 _RECOVERY_S = 120.0
 _SAMPLE_S = 5.0
+_READY_S = 60.0
 _ROLES = ("gateway", "worker", "store", "redis")
 
 
@@ -49,6 +56,9 @@ class Soak:
     proxy: Proxy
     rng: random.Random
     folder: Path
+    settings: dict[str, str]
+    beside: Beside
+    readiness: Readiness
     faults: Counter[str] = field(default_factory=Counter)
     rounds: list[Ledger] = field(default_factory=list)
     batches: int = 0
@@ -89,7 +99,9 @@ class Soak:
     async def kill_supervisor(self) -> None:
         port = int(self.up.url.rpartition(":")[2])
         self.up.stop(signal.SIGKILL)
-        self.up = await asyncio.to_thread(lambda: start_up(self.up.folder, port=port))
+        self.up = await asyncio.to_thread(
+            lambda: start_up(self.up.folder, port=port, settings=self.settings)
+        )
 
     async def wipe_redis(self) -> None:
         """Its files go while it stands still, then it dies: it starts again with nothing."""
@@ -151,18 +163,31 @@ class Soak:
     async def round(self, number: int, until: float) -> None:
         """One load, faults until the round is over, and the ledger."""
         folder = self.folder / f"round{number}"
-        store = f"unix://{self.up.folder / 'data' / 'run' / 'store.sock'}"
-        token = (self.up.folder / "data" / "secrets" / "store_token").read_text()
+        store, token = _store_of(self.up)
         async with fault_load(self.proxy.url, self.up.api_key, store, token, folder) as load:
             self.load = load
             while time.monotonic() < until:
                 await self.strike()
                 await load.flowing(timeout_s=_RECOVERY_S)
+                self.beside.look()
             found = await load.settle(_RECOVERY_S)
             self.batches += load.generated.batches
             self.load = None
         self.rounds.append(found)
         print(f"  round {number}: {load.report}: {found}", flush=True)
+        if not await self.readiness.becomes_ready(_READY_S):
+            self.readiness.lies.append(f"not ready {_READY_S:.0f} s after round {number}")
+
+    async def settle(self, poison: Poison) -> None:
+        """The cause of the poison is gone: one command, and everything is stored."""
+        poison.clear()
+        arguments = ["dead", "replay", "--all", "--data", str(self.up.folder / "data")]
+        code = f"import sys; from penstock.cli import main; sys.exit(main({arguments}))"
+        done = await asyncio.to_thread(self.up.run_python, code)
+        print(f"  penstock dead replay --all: {done.stdout.strip()}{done.stderr}", flush=True)
+        for name, found in (await self.beside.settle(_RECOVERY_S)).items():
+            print(f"  {name}: {found}", flush=True)
+            self.rounds.append(found)
 
     async def strike(self) -> None:
         """Two different faults at once, each up to three times in a row."""
@@ -216,42 +241,63 @@ class Soak:
             f"| {self.batches:,} | {total.points:,} | {total.missing} | {total.duplicate} "
             f"| {total.altered} | {total.phantom} |",
             "",
-            "| process | memory at the end | trend |",
-            "|---|---|---|",
+            "| process | memory at the end | most | trend |",
+            "|---|---|---|---|",
             *(_memory(role, samples) for role, samples in sorted(self.rss.items())),
+            "",
+            f"`/readyz`: {_counts(self.readiness.answers)}; problems: "
+            f"{_counts(self.readiness.problems) or 'none'}; "
+            f"false: {'; '.join(self.readiness.lies) or 'none'}.",
         ]
         return "\n".join(lines) + "\n"
 
     @property
     def is_clean(self) -> bool:
-        return bool(self.rounds) and all(found.is_clean for found in self.rounds)
+        is_true = not self.readiness.lies
+        return is_true and bool(self.rounds) and all(found.is_clean for found in self.rounds)
 
 
 def _memory(role: str, samples: list[tuple[float, float]]) -> str:
     hours, mib = np.array(samples).T
     # Fresh processes grow until they are warm: half an hour says something, two minutes do not.
     trend = f"{np.polyfit(hours, mib, 1)[0]:+.1f} MiB/h" if hours[-1] > 0.25 else "too short to say"
-    return f"| {role} | {mib[-1]:.0f} MiB | {trend} |"
+    return f"| {role} | {mib[-1]:.0f} MiB | {mib.max():.0f} MiB | {trend} |"
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
 async def run(minutes: float, seed: int, report: Path | None) -> bool:
     print(f"soak: {minutes:g} minutes, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
-        folder = Path(name)
-        (folder / "up").mkdir()
-        up = await asyncio.to_thread(start_up, folder / "up")
-        async with running_proxy(up.url, seed) as proxy:
-            soak = Soak(up, proxy, random.Random(seed), folder)
-            watching = asyncio.create_task(soak.watch())
+        folder, rng = Path(name), random.Random(seed)
+        poison = Poison(folder / "failpoints", rng)
+        for made in (folder / "up", poison.folder):
+            made.mkdir()
+        poison.set()
+        settings = {"PENSTOCK_FAILPOINTS": str(poison.folder), "PENSTOCK_BATCH_TIMEOUT_S": "5"}
+        up = await asyncio.to_thread(lambda: start_up(folder / "up", settings=settings))
+        other_key = await asyncio.to_thread(new_key, up, "other", "read", "write")
+        store, token = _store_of(up)
+        async with (
+            running_proxy(up.url, seed) as proxy,
+            beside(proxy.url, up.api_key, other_key, store, token) as loads,
+        ):
+            readiness = Readiness(up.url, lambda: loads.committed)
+            soak = Soak(up, proxy, rng, folder, settings, loads, readiness)
+            watching = [asyncio.create_task(soak.watch()), asyncio.create_task(readiness.watch())]
             end = time.monotonic() + minutes * 60
             try:
                 number = 0
                 while time.monotonic() < end:
                     await soak.round(number, min(end, time.monotonic() + _ROUND_S))
                     number += 1
+                await _end(watching)
+                await soak.settle(poison)
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await _end(watching)
+                await loads.end()
                 if soak.up.process.poll() is None:
                     await asyncio.to_thread(soak.up.stop)
                 text = soak.report(seed, minutes)
@@ -259,6 +305,18 @@ async def run(minutes: float, seed: int, report: Path | None) -> bool:
                 if report is not None:
                     report.write_text(text)
     return soak.is_clean
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _store_of(up: Up) -> tuple[str, str]:
+    """Where the store of an installation listens, and its token."""
+    data = up.folder / "data"
+    return f"unix://{data / 'run' / 'store.sock'}", (data / "secrets" / "store_token").read_text()
 
 
 def main() -> int:

@@ -118,7 +118,7 @@ async def test_native_batches_of_any_ratio(stack: Stack) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_file_stream(stack: Stack) -> None:
     constant = {f"k{i}": 1.0 for i in range(200)}
-    lines = [{"_step": i, "_timestamp": 1.5, **constant} for i in range(300)]
+    lines: list[dict[str, Any]] = [{"_step": i, "_timestamp": 1.5, **constant} for i in range(300)]
     lines += [{"_step": i, "prompt": "p" * 4_096} for i in range(300, 400)]
     lines.append({"_step": 400, "list": list(range(MANY))})
     summary = {"list": list(range(MANY)), "huge": [0] * 600_000}
@@ -141,7 +141,7 @@ async def test_the_file_stream(stack: Stack) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_records_of_a_newer_client(stack: Stack) -> None:
-    records = [
+    records: list[dict[str, Any]] = [
         {"t": "run", "name": "n", "gpu_kind": {"a": [1]}},
         {"t": "hologram", "a": 1},
         {"t": "state", "state": "finished", "because": "done"},

@@ -74,7 +74,7 @@ async def parts(stack: Stack, table: str) -> list[Path]:
         " AND active ORDER BY rows DESC",
         {"table": table},
     )
-    return [Path(path) for path in found["path"]]
+    return [Path(str(path)) for path in found["path"]]
 
 
 def deleted(part: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,8 @@ class Readiness:
     problems: Counter[str] = field(default_factory=Counter)
     lies: list[str] = field(default_factory=list)
     is_ready: bool = False
+    said: str = ""
+    """The last answer, as text."""
 
     async def watch(self) -> None:
         """Until cancelled."""
@@ -42,7 +45,8 @@ class Readiness:
                 if stored != known or not self.is_ready:
                     known, since = stored, now
                 elif now - since > self.patience_s:
-                    self.lies.append(f"ready, though nothing was stored for {now - since:.0f} s")
+                    what = f"ready, though nothing was stored for {now - since:.0f} s"
+                    self.lies.append(f"{what}: {self.said}")
                     since = now
                 await asyncio.sleep(_EVERY_S)
 
@@ -50,7 +54,8 @@ class Readiness:
         try:
             async with session.get(f"{self.url}/readyz") as reply:
                 self.is_ready = reply.status == 200
-                body = await reply.json()
+                self.said = await reply.text()
+                body = json.loads(self.said)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             self.is_ready, body = False, {}
             self.answers["none"] += 1

@@ -22,8 +22,8 @@ from loadtests.patient import PatientLoad
 
 __all__ = ["Beside", "Poison", "beside"]
 
-_WIDE = Shape(runs=2, keys=20_000, rows=1, awkward=False)
-_COMPRESSIBLE = Shape(runs=2, keys=200, rows=500, awkward=False, constant=True)
+_WIDE = Shape(runs=4, keys=20_000, rows=1, awkward=False)
+_COMPRESSIBLE = Shape(runs=8, keys=200, rows=100, awkward=False, constant=True)
 _POISONED = Shape(runs=4, keys=3, rows=10, awkward=False, first_run=90_000)
 _ALL_FAIL, _SOME_FAIL, _SOME_KILL, _SOME_HANG = (f"run{90_000 + number}" for number in range(4))
 _FAR = 100_000
@@ -112,8 +112,8 @@ async def beside(
 ) -> AsyncIterator[Beside]:
     """All three loads, until the end of the block. `other_key` is another entity's."""
     loads = Beside(store_url, store_token)
-    loads.start(PatientLoad(url, honest_key, "wide", _WIDE, interval_s=2.0))
-    loads.start(PatientLoad(url, honest_key, "compressible", _COMPRESSIBLE, interval_s=1.0))
+    loads.start(PatientLoad(url, honest_key, "wide", _WIDE, interval_s=10.0))
+    loads.start(PatientLoad(url, honest_key, "compressible", _COMPRESSIBLE, interval_s=10.0))
     loads.start(PatientLoad(url, other_key, "poison", _POISONED, interval_s=0.2))
     try:
         yield loads

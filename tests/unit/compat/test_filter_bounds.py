@@ -32,5 +32,5 @@ def test_a_filter_that_costs_too_much_is_refused(found: Any) -> None:
 
 def test_an_honest_filter_of_some_size_passes() -> None:
     names = [f"run{n}" for n in range(10_000)]
-    assert parse_filter({"$or": [{"run": {"$in": names}}, {"name": {"$regex": "^a"}}]})
-    assert parse_api_filter({"$or": [{"username": "local"}, {"state": "running"}]}, "local")
+    parse_filter({"$or": [{"run": {"$in": names}}, {"name": {"$regex": "^a"}}]})
+    parse_api_filter({"$or": [{"username": "local"}, {"state": "running"}]}, "local")
