@@ -56,13 +56,13 @@ class Budget(NamedTuple):
     decoded: int
     elements: int
 
-    def less(self, entries: Sequence[Entry]) -> Budget:
-        """What is left after these."""
+    def less(self, entry: Entry) -> Budget:
+        """What is left after this one."""
         return Budget(
-            self.entries - len(entries),
-            self.bytes - sum(len(each.raw) for each in entries),
-            self.decoded - sum(each.decoded for each in entries),
-            self.elements - sum(each.elements for each in entries),
+            self.entries - 1,
+            self.bytes - len(entry.raw),
+            self.decoded - entry.decoded,
+            self.elements - entry.elements,
         )
 
     def share(self, parts: int) -> Budget:
@@ -133,11 +133,10 @@ class Queue:
         while waiting and not budget.is_spent:
             first = None if entries else waiting[self._turn % len(waiting)]
             found = await self._read_each(waiting, first, budget.share(len(waiting)))
-            taken, waiting = self._take(found, budget, is_first=not entries)
-            if entries and not taken:
+            count = len(entries)
+            budget, waiting = self._take(found, budget, entries)
+            if 0 < count == len(entries):
                 break
-            entries += taken
-            budget = budget.less(taken)
         return entries
 
     async def fetch(self, shard: int, entry_id: str) -> list[Entry]:
@@ -151,27 +150,26 @@ class Queue:
         return [_entry(shard, each, fields) for each, fields in found]
 
     def _take(
-        self, found: list[_Part], budget: Budget, *, is_first: bool
-    ) -> tuple[list[Entry], list[Selection]]:
-        """What fits of what was found, and the selections that may have more. Entries of which the
-        queue did not know how large they are have been measured by now."""
-        taken: list[Entry] = []
+        self, found: list[_Part], budget: Budget, entries: list[Entry]
+    ) -> tuple[Budget, list[Selection]]:
+        """Add what fits of what was found to `entries`; returns what is left of the budget, and the
+        selections that may have more. Entries of which the queue did not know how large they are have
+        been measured by now."""
         more: list[Selection] = []
-        for part in found:
-            fitting: list[Entry] = []
-            for entry in part.entries:
-                is_free = is_first and not taken and not fitting
-                if not is_free and min(budget.less([*taken, *fitting, entry])) < 0:
+        for selection, part, last, has_more in found:
+            place = (selection.shard, selection.only)
+            for entry in part:
+                left = budget.less(entry)
+                if entries and min(left) < 0:
                     break
-                fitting.append(entry)
-            is_cut = len(fitting) < len(part.entries)
-            last = fitting[-1].id.decode() if is_cut and fitting else None if is_cut else part.last
-            if last is not None:
-                self._cursor[part.selection.shard, part.selection.only] = last
-            taken += fitting
-            if part.has_more and not is_cut:
-                more.append(part.selection)
-        return taken, more
+                entries.append(entry)
+                budget, self._cursor[place] = left, entry.id.decode()
+            else:
+                if last is not None:
+                    self._cursor[place] = last
+                if has_more:
+                    more.append(selection)
+        return budget, more
 
     async def _read_each(
         self, selections: Sequence[Selection], first: Selection | None, budget: Budget
