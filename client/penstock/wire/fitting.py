@@ -124,10 +124,15 @@ class Fitter:
     def frame(self, frame: Frame, room: Room | None = None) -> Iterator[Frame]:
         """The frame with keys that can be sent, as several where it has too many of them."""
         width = self._limits.keys_per_frame
-        keys = [fit_key(key, self._limits) for key in frame.keys]
-        kept: dict[str, int] = {}
         rows = len(frame.steps)
         room = room or Room(1 << 60, 1 << 60)
+        if self._is_good(frame.keys) and room.take(
+            4 * sum(map(len, frame.keys)) + (_ENTRY_BYTES + rows) * len(frame.keys), len(frame.keys)
+        ):
+            yield frame
+            return
+        keys = [fit_key(key, self._limits) for key in frame.keys]
+        kept: dict[str, int] = {}
         for index, (key, before) in enumerate(zip(keys, frame.keys, strict=True)):
             if key != before:
                 self.note(key, f"renamed: {_shown(before)} cannot name a metric")
@@ -151,6 +156,17 @@ class Fitter:
                 b"".join(frame.values[each * rows : (each + 1) * rows] for each in at),
                 None if frame.ints is None else bytes(frame.ints[each] for each in at),
             )
+
+    def _is_good(self, keys: list[str]) -> bool:
+        """Whether these, as nearly all, can be sent as they are, by one look at all of them."""
+        joined = "".join(keys)
+        return (
+            joined.isascii()
+            and joined.isprintable()
+            and "" not in keys
+            and max(map(len, keys)) <= self._limits.key_bytes
+            and len({*keys}) == len(keys) <= self._limits.keys_per_frame
+        )
 
     def note(self, where: str, reason: str) -> None:
         """Say of a value, once, what became of it."""
