@@ -10,7 +10,7 @@ import orjson
 
 from penstock.errors import Rejected
 
-__all__ = ["json_text", "loads", "loads_map", "timestamp"]
+__all__ = ["integer", "json_text", "loads", "loads_map", "timestamp"]
 
 
 def timestamp(at: int) -> str:
@@ -28,7 +28,7 @@ def loads(text: str | bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _without_surrogates(json.loads(text, parse_int=_integer))
+        return _without_surrogates(json.loads(text, parse_int=integer))
 
 
 def loads_map(what: str, text: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def loads_map(what: str, text: str) -> dict[str, Any]:
     return value
 
 
-def _integer(digits: str) -> int | float:
+def integer(digits: str) -> int | float:
     """Integers that fit into 64 bits stay integers."""
     value = int(digits) if len(digits) <= 20 else 2**64
     return value if -(2**63) <= value < 2**64 else float(digits)

@@ -131,16 +131,9 @@ class ArtifactVersions:
                 return
             if state != PENDING:
                 raise Rejected("this artifact was deleted", code="deleted", status=409)
-            rows = [
-                {
-                    "version": number, "path": each.path, "digest": each.digest,
-                    "size_bytes": each.size_bytes, "sha256": each.sha256,
-                    "reference": each.reference,
-                }
-                for each in files
-            ]  # fmt: skip
-            for start in range(0, len(rows), _ROWS):
-                await connection.execute(artifact_files.insert(), rows[start : start + _ROWS])
+            for start in range(0, len(files), _ROWS):
+                rows = [_file_row(number, each) for each in files[start : start + _ROWS]]
+                await connection.execute(artifact_files.insert(), rows)
             index = await add_member(connection, locked, number, now)
             await set_aliases(connection, locked.number, number, [*wanted, LATEST])
             await connection.execute(
@@ -331,6 +324,17 @@ class ArtifactVersions:
 def _shared(sequence: int, distributed: str) -> str:
     """The name of an upload by several clients; unlike a client's own, it holds a space."""
     return f"{sequence} {distributed}"
+
+
+def _file_row(version: int, file: File) -> dict[str, Any]:
+    return {
+        "version": version,
+        "path": file.path,
+        "digest": file.digest,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "reference": file.reference,
+    }
 
 
 async def _twin(connection: AsyncConnection, sequence: int, digest: str) -> int | None:

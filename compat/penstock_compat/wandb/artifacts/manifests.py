@@ -1,35 +1,57 @@
-"""Manifests: the JSON in which a client lists a version's files."""
+"""Manifests: the JSON in which a client lists a version's files. Nothing here belongs on an event loop."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.values import json_text, loads
+from penstock_compat.wandb.artifacts.manifest_text import ManifestText, bad_manifest
+from penstock_compat.wandb.values import json_text
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.catalog.artifact_rows import File
 
-__all__ = ["MOST_MANIFEST_BYTES", "digest_of", "located", "merged_manifest", "parse_manifest"]
+__all__ = [
+    "MOST_FILES", "MOST_MANIFEST_BYTES", "digest_of", "located", "merged_manifest", "read_manifest",
+]  # fmt: skip
 
-MOST_MANIFEST_BYTES = 2**30
+MOST_MANIFEST_BYTES = 256 * 2**20
+MOST_FILES = 500_000
 _LONGEST_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
 _SHOWN = 5
+_PIECE = 1_000
 
 
-def parse_manifest(content: bytes) -> list[File]:
+def read_manifest(content: BinaryIO) -> list[File]:
     """The files that a manifest lists; where they lie is not known yet. Raises `Rejected`."""
-    return [_file(path, entry) for path, entry in _read(content)["contents"].items()]
+    files: dict[str, File] = {}
+    for path, entry, _ in ManifestText(content).entries():
+        file = _file(path, entry)
+        files[file.path] = file
+        _check_count(files)
+    return list(files.values())
 
 
-def merged_manifest(parts: Sequence[bytes]) -> bytes:
-    """One manifest of what several list; a later one wins. Raises `Rejected`."""
-    merged = _read(parts[0])
-    for part in parts[1:]:
-        later = _read(part)
-        merged = {**later, "contents": {**merged["contents"], **later["contents"]}}
-    return json_text(merged).encode()
+def merged_manifest(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
+    """The pieces of one manifest of what several list; a later one wins. Raises `Rejected`."""
+    contents: dict[str, str] = {}
+    fields: dict[str, Any] = {}
+    for part in parts:
+        text = ManifestText(part)
+        for path, _, entry in text.entries():
+            contents[path] = entry
+            _check_count(contents)
+        fields = text.fields
+    opening = json_text(fields)[:-1]
+    yield f'{opening}{"," if fields else ""}"contents":{{'.encode()
+    paths = list(contents)
+    for start in range(0, len(paths), _PIECE):
+        piece = ",".join(
+            f"{json_text(path)}:{contents[path]}" for path in paths[start : start + _PIECE]
+        )
+        yield f"{',' if start else ''}{piece}".encode(errors="replace")
+    yield b"}}"
 
 
 def digest_of(files: Sequence[File]) -> str:
@@ -40,19 +62,7 @@ def digest_of(files: Sequence[File]) -> str:
     return hashed.hexdigest()
 
 
-def _read(content: bytes) -> dict[str, Any]:
-    try:
-        manifest = loads(content)
-    except (ValueError, RecursionError):
-        raise _bad("is not valid JSON") from None
-    if not isinstance(manifest, dict) or manifest.get("version") != 1:
-        raise _bad("is not of version 1")
-    if not isinstance(manifest.get("contents"), dict):
-        raise _bad("has no contents")
-    return manifest
-
-
-def located(files: list[File], known: Mapping[str, KnownContent]) -> list[File]:
+def located(files: Sequence[File], known: Mapping[str, KnownContent]) -> list[File]:
     """The files with the blobs that hold them. Raises `Rejected` if any was not uploaded."""
     missing = [each.path for each in files if each.reference is None and each.digest not in known]
     if missing:
@@ -73,19 +83,32 @@ def _placed(file: File, known: Mapping[str, KnownContent]) -> File:
 
 
 def _file(path: str, entry: Any) -> File:
+    path = _plain(path)
     if not isinstance(entry, dict):
-        raise _bad(f"says nothing of {path[:200]!r}")
+        bad_manifest(f"says nothing of {path[:200]!r}")
     parts = path.split("/")
     if not path or "\0" in path or ".." in parts or parts[0] == "":
-        raise _bad(f"lists {path[:200]!r}, which is not a path inside of an artifact")
-    if len(path.encode(errors="replace")) > _LONGEST_PATH_BYTES:
-        raise _bad(f"lists a path longer than {_LONGEST_PATH_BYTES} bytes: {path[:200]!r}")
+        bad_manifest(f"lists {path[:200]!r}, which is not a path inside of an artifact")
+    if len(path.encode()) > _LONGEST_PATH_BYTES:
+        bad_manifest(f"lists a path longer than {_LONGEST_PATH_BYTES} bytes: {path[:200]!r}")
     digest, reference, size = entry.get("digest"), entry.get("ref"), entry.get("size")
     if not isinstance(digest, str) or not isinstance(reference, str | None):
-        raise _bad(f"has no valid digest or reference of {path[:200]!r}")
+        bad_manifest(f"has no valid digest or reference of {path[:200]!r}")
     size_bytes = size if isinstance(size, int) and 0 <= size < 2**62 else 0
-    return File(path, digest.replace("\0", ""), size_bytes, None, reference)
+    where = None if reference is None else _plain(reference)
+    return File(path, _plain(digest).replace("\0", ""), size_bytes, None, where)
 
 
-def _bad(what: str) -> Rejected:
-    return Rejected(f"the artifact's manifest {what}", code="bad_manifest")
+def _plain(text: str) -> str:
+    """Halves of characters, which JSON can escape and UTF-8 cannot hold, become question marks."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _check_count(found: Mapping[str, object]) -> None:
+    if len(found) > MOST_FILES:
+        raise Rejected(
+            f"an artifact may have {MOST_FILES:,} files at most",
+            code="too_many_files",
+            status=413,
+            hint="Log them as several artifacts, or in an archive.",
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, BinaryIO
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
@@ -13,17 +15,18 @@ from penstock_compat.wandb.artifacts.addresses import Addresses, hex_of
 from penstock_compat.wandb.artifacts.facts import version_to_read, version_to_write
 from penstock_compat.wandb.artifacts.fields import NO_TTL
 from penstock_compat.wandb.artifacts.manifests import (
+    MOST_MANIFEST_BYTES,
     digest_of,
     located,
     merged_manifest,
-    parse_manifest,
+    read_manifest,
 )
 from penstock_compat.wandb.artifacts.nodes import ArtifactNode
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id, encode_id
-from penstock_storage.catalog.artifact_files import FULL, INCREMENTAL, PATCH
-from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, Version
+from penstock_storage.catalog.artifact_files import FULL, INCREMENTAL, PATCH, KnownContent
+from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, File, Version
 from penstock_storage.catalog.artifact_versions import NewVersion
 from penstock_storage.interface import RunRef
 from penstock_storage.uploads import receive
@@ -32,6 +35,7 @@ __all__ = ["ArtifactUploads", "run_number", "ttl_of"]
 
 _PLAIN_DIGEST = "MANIFEST_MD5"
 _INHERITED = -1
+_MD5S = 2_000
 
 
 class ArtifactUploads(Node):
@@ -142,12 +146,11 @@ class ArtifactUploads(Node):
         version = await version_to_write(self.asking, input.get("artifactID") or "")
         if version.state == PENDING:
             manifest, is_merged = await self._manifest_of(version)
-            listed = await asyncio.to_thread(parse_manifest, await self._content(manifest))
-            md5s = [each.digest for each in listed if each.reference is None]
+            async with self._on_disk([manifest]) as (content,):
+                listed = await asyncio.to_thread(read_manifest, content)
             now = _now()
-            known = await parts.artifacts.files.known(version.entity, md5s, used_at=now)
-            files = located(listed, known)
-            digest = digest_of(listed) if is_merged else None
+            files = await self._located(version.entity, listed, now)
+            digest = await asyncio.to_thread(digest_of, listed) if is_merged else None
             await parts.artifacts.versions.commit(
                 version.number, manifest, files, now, digest=digest
             )
@@ -190,16 +193,37 @@ class ArtifactUploads(Node):
             digests.insert(0, before.manifest)
         if len(digests) == 1:
             return digests[0], found[-1].kind != FULL
-        contents = [await self._content(each) for each in digests]
-        merged = await asyncio.to_thread(merged_manifest, contents)
-        stored = await receive(_once(merged), parts.blobs, limit_bytes=len(merged))
+        async with self._on_disk(digests) as contents:
+            pieces = _pieces(merged_manifest(contents))
+            stored = await receive(pieces, parts.blobs, limit_bytes=MOST_MANIFEST_BYTES)
         return stored.sha256, True
 
-    async def _content(self, sha256: str) -> bytes:
-        blob = await self.asking.parts.blobs.get(sha256)
-        if blob is None:
-            raise Rejected("the artifact's manifest is lost", code="no_manifest", status=409)
-        return b"".join([chunk async for chunk in blob.chunks])
+    async def _located(self, entity: str, listed: Sequence[File], now: int) -> list[File]:
+        """The files with the blobs that hold them, which are marked as used. Raises `Rejected`."""
+        md5s = sorted({each.digest for each in listed if each.reference is None})
+        known: dict[str, KnownContent] = {}
+        for start in range(0, len(md5s), _MD5S):
+            some = md5s[start : start + _MD5S]
+            known |= await self.asking.parts.artifacts.files.known(entity, some, used_at=now)
+        return await asyncio.to_thread(located, listed, known)
+
+    @asynccontextmanager
+    async def _on_disk(self, digests: Sequence[str]) -> AsyncIterator[list[BinaryIO]]:
+        """These blobs as open files, which are gone afterwards. Raises `Rejected`."""
+        with ExitStack() as files:
+            opened: list[BinaryIO] = []
+            for digest in digests:
+                blob = await self.asking.parts.blobs.get(digest)
+                if blob is None:
+                    raise Rejected(
+                        "the artifact's manifest is lost", code="no_manifest", status=409
+                    )
+                file = files.enter_context(tempfile.TemporaryFile())
+                async for chunk in blob.chunks:
+                    await asyncio.to_thread(file.write, chunk)
+                file.seek(0)
+                opened.append(file)
+            yield opened
 
     def _manifest(self, number: int) -> dict[str, Any]:
         id = encode_id("ArtifactManifest", number)
@@ -227,8 +251,10 @@ def ttl_of(seconds: int | None) -> int | None:
     return seconds if seconds > 0 else NO_TTL
 
 
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
+async def _pieces(made: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What an iterator makes, each piece in a thread."""
+    while piece := await asyncio.to_thread(next, made, b""):
+        yield piece
 
 
 def _clean(text: str | None) -> str:
