@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from support.disks import small_disk
 from support.up import Up, running_up, wait_until
@@ -194,3 +198,52 @@ def test_a_full_disk_is_said_and_forgotten(tmp_path: Path) -> None:
         wait_until(lambda: is_ready(up), 60)
         assert not problems(up)
         store_row(up, "e", 1)
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[list[str]]:
+    """What is said to this socket, as systemd would hear it."""
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+
+        def hear() -> None:
+            while "END" not in heard:
+                heard.extend(listener.recv(1_000).decode().splitlines())
+
+        hearing = threading.Thread(target=hear)
+        hearing.start()
+        try:
+            yield heard
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+                out.sendto(b"END", str(path))
+            hearing.join(10)
+
+
+def test_up_speaks_to_systemd(tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    settings = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"}
+    with listening(address) as heard:
+        with running_up(tmp_path, settings=settings) as up:
+            wait_until(lambda: "READY=1" in heard)
+            beats = heard.count("WATCHDOG=1")
+            wait_until(lambda: heard.count("WATCHDOG=1") > beats)
+            assert "STOPPING=1" not in heard
+            # Its children speak to it, not to whoever started it.
+            for name in ("worker", "gateway", "store"):
+                environ = psutil.Process(pids(up, name)[0]).environ()
+                assert "WATCHDOG_USEC" not in environ
+                assert Path(environ["NOTIFY_SOCKET"]).name.endswith(".notify")
+        assert "STOPPING=1" in heard
+
+
+def test_a_frozen_supervisor_is_said(tmp_path: Path) -> None:
+    """Nobody but systemd can replace it; the gateway can say so."""
+    with running_up(tmp_path, settings=SETTINGS) as up:
+        os.kill(up.process.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: ("part_silent", "up") in problems(up))
+        finally:
+            os.kill(up.process.pid, signal.SIGCONT)
+        wait_until(lambda: is_ready(up))
