@@ -19,7 +19,7 @@ from typing import Protocol
 
 from penstock.errors import Rejected
 
-__all__ = ["ApiKey", "Authenticator", "KeyAuthenticator", "Principal", "mint_key"]
+__all__ = ["ApiKey", "Authenticator", "KeyAuthenticator", "Principal", "known_key", "mint_key"]
 
 _ALPHABET = string.ascii_letters + string.digits
 _KEY = re.compile(r"penstock_(?P<kind>[a-z]+)_(?P<id>\w{10})_(?P<secret>\w{43})(?P<check>\w{6})")
@@ -64,6 +64,14 @@ def mint_key(kind: str, entity: str, scopes: frozenset[str], pepper: str) -> tup
     head = f"penstock_{kind}_{key_id}_{secret}"
     stored = ApiKey(key_id, entity, scopes, _hash(pepper, secret))
     return stored, head + _checksum(head)
+
+
+def known_key(text: str, entity: str, scopes: frozenset[str], pepper: str) -> ApiKey | None:
+    """What to store of a key whose text is known; None if it is no key."""
+    match = _KEY.fullmatch(text)
+    if match is None:
+        return None
+    return ApiKey(match["id"], entity, scopes, _hash(pepper, match["secret"]))
 
 
 class KeyAuthenticator:

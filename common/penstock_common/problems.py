@@ -73,9 +73,13 @@ PROBLEMS = {
     "disk_full": Kind(
         "Free some space or enlarge the disk. Clients keep what they log until then.", True
     ),
-    "store_damaged": Kind("A part of the store was lost or set aside; its log says which."),
+    "store_damaged": Kind(
+        "What clients still hold is sent again by itself; a backup has the rest. See to the disk."
+    ),
     "queue_damaged": Kind("A damaged end of the queue's file was cut off and kept beside it."),
-    "catalog_damaged": Kind("Restore the catalog from a backup.", True),
+    "catalog_damaged": Kind(
+        "A restart of `penstock up` takes over what can be read; a backup has the rest."
+    ),
     "bound_reached": Kind("Log fewer keys, writers or runs, or split them over several runs."),
 }  # fmt: skip
 """The closed set of kinds, by code."""

@@ -6,36 +6,66 @@ Runs as a short-lived child of the supervisor, so that the supervisor stays smal
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
 
-from penstock_common.auth import mint_key
+from sqlalchemy.engine import make_url
+
+from penstock_common import logs
+from penstock_common.auth import known_key, mint_key
 from penstock_common.settings import ServerSettings, load
 from penstock_server.datafolder import write_private
+from penstock_storage.catalog.salvage import damage_of, salvage
 from penstock_storage.connect import open_catalog
+from penstock_storage.interface import Catalog
 
 __all__ = ["prepare"]
 
+_SCOPES = frozenset({"read", "write", "admin"})
+_FIRST_KEY = "first key"
+
 
 async def prepare(settings: ServerSettings, key_file: Path) -> None:
-    """Make the catalog and, if `key_file` is missing, a key that may do everything."""
+    """Make the catalog, mend it if its file is damaged, and, if `key_file` is missing, make a key that
+    may do everything."""
+    _mend(settings.catalog_url)
     catalog = open_catalog(settings.catalog_url)
     try:
         await catalog.setup()
-        if not key_file.exists():
-            scopes = frozenset({"read", "write", "admin"})
-            key, text = mint_key("user", settings.default_entity, scopes, settings.secret)
-            await catalog.add_api_key(key, "first key")
+        if key_file.exists():
+            await _keep_key(catalog, settings, key_file.read_text().strip())
+        else:
+            key, text = mint_key("user", settings.default_entity, _SCOPES, settings.secret)
+            await catalog.add_api_key(key, _FIRST_KEY)
             # The key counts only once it is written down: a crash before this mints another.
             write_private(key_file, text)
     finally:
         await catalog.close()
 
 
+def _mend(url: str) -> None:
+    parts = make_url(url)
+    if parts.get_backend_name() == "sqlite" and parts.database:
+        path = Path(parts.database)
+        if damage := damage_of(path):
+            done = salvage(path, damage)
+            logging.getLogger(__name__).error("catalog_damaged detail=%s", done)
+
+
+async def _keep_key(catalog: Catalog, settings: ServerSettings, text: str) -> None:
+    """The key that is written down counts, even if the catalog has lost it."""
+    key = known_key(text, settings.default_entity, _SCOPES, settings.secret)
+    if key is not None and await catalog.api_key(key.id) is None:
+        await catalog.add_api_key(key, _FIRST_KEY)
+
+
 def main() -> None:
     """Entry: the key file's path is the only argument."""
-    asyncio.run(prepare(load(ServerSettings, environ=os.environ), Path(sys.argv[1])))
+    settings = load(ServerSettings, environ=os.environ)
+    logs.setup("first_start", "WARNING")
+    asyncio.run(prepare(settings, Path(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
+from penstock_storage.catalog.salvage import recent_salvages
 
 __all__ = ["Supervisor", "UpOptions", "listen"]
 
@@ -309,8 +310,12 @@ class Supervisor:
 
     def _condition(self, watch: ChildWatch) -> dict[str, Any]:
         found = watch.condition()
-        for text in self._queue.damages():
-            found["problems"].append({"code": "queue_damaged", "text": text, "subject": ""})
+        damages = {
+            "queue_damaged": self._queue.damages(),
+            "catalog_damaged": map(str, recent_salvages(self._folder.root)),
+        }
+        for code, texts in damages.items():
+            found["problems"] += [{"code": code, "text": text, "subject": ""} for text in texts]
         return found
 
     def _queue_damaged(self, what: str) -> None:

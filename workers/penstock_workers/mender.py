@@ -17,7 +17,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, Transient
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.problems import Problems
 from penstock_storage.damage.losses import (
@@ -97,6 +97,11 @@ class Mender:
             else:
                 self._inventory = None
             await asyncio.sleep(_TURN_S)
+
+    async def met(self, error: Exception) -> None:
+        """A commit failed: if the catalog is damaged, say so."""
+        if isinstance(error, Transient) and error.code == "catalog_damaged":
+            await self._problems.tell("catalog_damaged", str(error), subject="catalog")
 
     async def note(self) -> None:
         """Write down which parts there are, so that the next to look finds those that went."""

@@ -275,6 +275,7 @@ class Worker:
 
     async def _recover(self, error: Exception, stop: asyncio.Event) -> None:
         """Start over from the queue, after a pause that grows while nothing works."""
+        await self._mender.met(error)
         kind = "queue" if isinstance(error, RedisError) else "store"
         self._metrics.errors.labels(kind).inc()
         self._failures += 1

@@ -36,6 +36,8 @@ _PRAGMAS = (
 # Classes and codes of PostgreSQL's errors that pass: of the connection, of a standby that does not take
 # over yet, of transactions that met, of locks, and of what the server lacks (disk, memory, connections).
 _PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
+_MALFORMED = ("database disk image is malformed", "file is not a database")
+"""What SQLite says of damaged pages. No batch is at fault for it."""
 # Any numbers that no other application's advisory locks use.
 _SETUP_LOCK, _DELETIONS_LOCK = 0x70656E73, 0x70656E74
 
@@ -171,6 +173,10 @@ def _sorted_errors() -> Any:
             f"the catalog cannot be reached: {_reason(error)}", code="catalog_unreachable"
         ) from error
     except DBAPIError as error:
+        if any(text in str(error.orig) for text in _MALFORMED):
+            raise Transient(
+                f"the catalog is damaged: {_reason(error)}", code="catalog_damaged"
+            ) from error
         if error.connection_invalidated:
             raise Transient(
                 f"the catalog's connection broke: {_reason(error)}", code="catalog_unreachable"

@@ -158,7 +158,7 @@ async def rebuild_marks(store: PointStore) -> None:
         " GROUP BY run, lane, seq) AS p ON p.run = b.run AND p.lane = b.lane AND p.seq = b.seq"
         f" WHERE b.points = 0 OR p.n > 0 GROUP BY run, lane, writer {_SETTINGS}"
     )
-    rows: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
     for run, lane, writer, seqs in zip(
         *(found[name] for name in ("run", "lane", "writer", "seqs")), strict=True
     ):
