@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, select
 
 from penstock.errors import Broken
 from penstock_storage.catalog.migrations import RUNS_WITH
-from penstock_storage.catalog.tables import meta
+from penstock_storage.catalog.tables import meta, metadata
 
 __all__ = ["HEAD", "downgrade", "upgrade"]
 
@@ -34,7 +34,8 @@ def upgrade(connection: Connection) -> None:
     if inspect(connection).has_table(meta.name):
         _refuse_newer(connection, found)
         if found is None:
-            command.stamp(_config(connection), _FIRST)
+            found = HEAD if _has_every_column(connection) else _FIRST
+            command.stamp(_config(connection), found or _FIRST)
     if found == HEAD or (found is not None and not _is_known(found)):
         return
     command.upgrade(_config(connection), "head")
@@ -55,6 +56,18 @@ def _config(connection: Connection) -> Config:
 
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _has_every_column(connection: Connection) -> bool:
+    """Whether the tables are of today, though their revision is not known: a damaged catalog may have
+    lost just that."""
+    inspector = inspect(connection)
+    return all(
+        inspector.has_table(table.name)
+        and {column.name for column in table.columns}
+        <= {column["name"] for column in inspector.get_columns(table.name)}
+        for table in metadata.tables.values()
+    )
 
 
 def _is_known(revision: str) -> bool:
