@@ -17,6 +17,7 @@ from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_common.keys import SHARDS, Keys, run_path, shard_of
+from penstock_common.problems import Problems
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -117,6 +118,11 @@ async def test_a_full_run_is_refused_its_writers_and_nobody_else(
     status, reply = await send(stack, batch(project, run, new_name()))
     assert (status, reply["error"]["code"]) == (422, "too_many_writers")
     assert "PENSTOCK_WRITERS_PER_RUN" in reply["error"]["hint"]
+    redis = stack.redis.client()
+    told = {(each.code, each.text) for each in await Problems(redis, KEYS).all()}
+    await redis.aclose()
+    text = f"run local/{project}/{run} has as many writers as it may have"
+    assert ("bound_reached", text) in told
     # JSON rows of the run would be one more writer.
     body = f'{{"project":"{project}","run":"{run}","rows":[{{"step":0,"loss":1}}]}}'.encode()
     status, reply = await stack.post_raw(body, content_type="application/json")

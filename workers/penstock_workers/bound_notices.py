@@ -1,4 +1,5 @@
-"""Says whose bound is reached, so that gateways refuse what could only be set aside here.
+"""Says whose bound is reached, so that gateways refuse what could only be set aside here, and people
+learn of it.
 
 What is said holds for a minute and is said again while it is true: when room is made, or this worker
 is gone, it passes by itself.
@@ -10,21 +11,24 @@ from collections.abc import Iterable, Iterator
 
 from redis.asyncio import Redis
 
-from penstock_common.bounds import Owner
+from penstock_common.bounds import Owner, refusal
 from penstock_common.keys import Keys
+from penstock_common.problems import Problems
 from penstock_storage.interface import Catalog
 
 __all__ = ["BoundNotices"]
 
 _HOLDS_S = 60
 _MOST = 1_000
+_PROBLEM, _MOST_PROBLEMS = "bound_reached", 20
 
 
 class BoundNotices:
     """The entities, projects and runs that this worker found to be full."""
 
-    def __init__(self, redis: Redis, keys: Keys, catalog: Catalog) -> None:
+    def __init__(self, redis: Redis, keys: Keys, catalog: Catalog, problems: Problems) -> None:
         self._redis = redis
+        self._problems = problems
         self._key = keys.at_bound()
         self._catalog = catalog
         self._told: set[Owner] = set()
@@ -46,6 +50,10 @@ class BoundNotices:
             for owner in self._told:
                 pipeline.execute_command("ZADD", self._key, now + _HOLDS_S, _text(owner))
             await pipeline.execute()
+        for owner in freed:
+            await self._problems.clear(_PROBLEM, subject=_text(owner))
+        for owner in sorted(self._told)[:_MOST_PROBLEMS]:
+            await self._problems.tell(_PROBLEM, str(refusal(owner)), subject=_text(owner))
 
 
 def _owners(beyond: Owner) -> Iterator[Owner]:

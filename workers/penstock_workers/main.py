@@ -67,7 +67,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         presence = Presence(
             redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
         )
-        notices = BoundNotices(redis, keys, catalog)
+        problems = Problems(redis, keys)
+        notices = BoundNotices(redis, keys, catalog, problems)
         committer = Committer(
             redis, keys, queue, leases, points, catalog, resolver, presence, clock, notices
         )
