@@ -5,9 +5,11 @@ door within seconds, and what came before that is a dead letter, or counted on i
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import pytest_asyncio
 from support.letters import dead, letters
 from support.stack import Stack, eventually, running_stack
 
-from penstock.wire import Batch, Frame, encode_batch
+from penstock.wire import DEFAULT_LIMITS, Batch, Frame, decode_batch, encode_batch
 from penstock_common.keys import SHARDS, Keys, run_path, shard_of
 from penstock_common.problems import Problems
 from penstock_storage.interface import RunRef
@@ -307,3 +309,55 @@ async def test_a_raised_bound_is_heard_of_by_itself(
     await eventually(is_taken)
     await stack.drained()
     assert await stored(stack, project, "r9") == {"loss": 2}
+
+
+@pytest.mark.heavy
+async def test_every_accepted_batch_is_stored_counted_or_a_dead_letter(
+    stack: Stack, new_name: Callable[[], str]
+) -> None:
+    """More runs, writers and keys than there is room for, in any order, two projects at once."""
+    random = Random(7)
+    projects = [new_name(), new_name()]
+    seqs: Counter[tuple[str, str, str]] = Counter()
+    accepted, points = 0, 0
+    for _ in range(40):
+        batches = []
+        for _ in range(random.randrange(1, 12)):
+            name = (random.choice(projects), f"r{random.randrange(6)}", f"w{random.randrange(5)}")
+            seqs[name] += 1
+            keys = tuple(random.sample([f"k{n}" for n in range(16)], random.randrange(1, 8)))
+            batches.append(batch(*name, seqs[name], keys, rows=3))
+        status, _ = await send(stack, *batches)
+        if status == 202:
+            accepted += len(batches)
+            points += sum(each.points for each in batches)
+    assert accepted > 100
+    await stack.drained()
+    numbers, left_out = [], 0
+    for project in projects:
+        row = next(each for each in await stack.catalog.projects() if each.project == project)
+        assert row.runs == 4
+        for run in (f"r{n}" for n in range(6)):
+            found = await stack.catalog.run(RunRef("local", project, run))
+            if found is not None:
+                numbers.append(found.number)
+                left_out += found.info.get("left_out", {}).get("values", 0)
+                assert len(await stack.catalog.lanes([found.number])) <= 3
+                assert len(await stored(stack, project, run)) <= 5
+    taken = await stack.points.query(
+        "SELECT count() AS n FROM penstock.batches FINAL WHERE run IN {runs:Array(UInt32)}",
+        {"runs": numbers},
+    )
+    assert int(taken["n"][0]) + await letters(stack) == accepted
+    kept = await stack.points.query(
+        "SELECT count() AS n FROM penstock.points FINAL WHERE run IN {runs:Array(UInt32)}",
+        {"runs": numbers},
+    )
+    redis = stack.redis.client()
+    dead_points = 0
+    for shard in range(SHARDS):
+        entries: Any = await redis.xrange(KEYS.dead(shard))
+        for _, fields in entries:
+            dead_points += decode_batch(fields[b"b"], DEFAULT_LIMITS).points
+    await redis.aclose()
+    assert int(kept["n"][0]) + left_out + dead_points == points
