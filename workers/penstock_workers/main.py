@@ -99,8 +99,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         )  # fmt: skip
         sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
-            settings, queue, leases, resolver, committer, quarantine, compaction, clock, sign,
-            metrics, before_leaving=mender.note,
+            settings, queue, leases, resolver, committer, quarantine, compaction, clock, mender,
+            sign, metrics,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(

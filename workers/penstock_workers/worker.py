@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -23,6 +23,7 @@ from penstock_workers.commit import Committer, Refused
 from penstock_workers.compaction import Compaction
 from penstock_workers.guarded import run_guarded
 from penstock_workers.leases import Leases
+from penstock_workers.mender import Mender
 from penstock_workers.prepare import Prepared, Unusable, prepare
 from penstock_workers.quarantine import Quarantine, Read, Verdict
 from penstock_workers.queue import Budget, Entry, Queue, Selection
@@ -62,10 +63,9 @@ class Worker:
         quarantine: Quarantine,
         compaction: Compaction,
         clock: StoreClock,
+        mender: Mender,
         sign: Sign,
         metrics: WorkerMetrics,
-        *,
-        before_leaving: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._queue = queue
@@ -75,9 +75,9 @@ class Worker:
         self._quarantine = quarantine
         self._compaction = compaction
         self._clock = clock
+        self._mender = mender
         self._sign = sign
         self._metrics = metrics
-        self._before_leaving = before_leaving
         self._commit: asyncio.Task[None] | None = None
         self._commit_read = Read([])
         self._failures = 0
@@ -302,7 +302,7 @@ class Worker:
     async def _leave(self) -> None:
         try:
             await self._finish_commit()
-            await self._before_leaving()
+            await self._mender.note()
             await self._leases.leave()
         except (PenstockError, RedisError, OSError, TimeoutError) as error:
             # Nothing is lost: the entries are still queued, and the leases run out.
