@@ -186,8 +186,9 @@ class BatchHandler:
                 # Each has a key of its own, so that a request that broke off is completed.
                 own_key = f"{key}\n{number}" if key and number else key
                 append = self._appender.append_rows(
-                    entity, batch.project, batch.run, raw, key=own_key, digest=digest
-                )
+                    entity, batch.project, batch.run, raw, batch.decoded,
+                    key=own_key, digest=digest,
+                )  # fmt: skip
                 size = 0 if number else len(body)
                 appended.append(await self._settled(entity, batch, size, append))
         finally:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -273,6 +274,41 @@ async def test_poison_of_one_tenant_in_many_runs_is_that_tenants_alone(
     assert worker.process.returncode is None
     assert await letters(stack) == 3 * len(bad)
     assert await is_stored(stack, shape, project, good, sent)
+    assert await worker.stop() == 0
+
+
+async def test_a_queue_that_an_earlier_release_stopped_flows_by_itself(stack: Stack) -> None:
+    """Twenty dead letters in a row, counted tries, and entries that nobody measured."""
+    shape, project = Shape(runs=1, keys=3, rows=10, awkward=False), "stopped"
+    (plan,) = plans(shape)
+    path = run_path("local", project, plan.run_name)
+    shard, writer = shard_of(path), writer_key(path, plan.name)
+    redis = stack.redis.client()
+    numbers = range(1, 21)
+    for seq in range(1, 31):
+        raw = batch_bytes(shape, plan, seq, project=project)
+        fields: Any = {"w": writer, "s": str(seq), "b": raw, "t": "5"}
+        if seq in numbers:
+            reason = {"reason": "ValueError: no good"} | ({"r": "1"} if seq == 3 else {})
+            await redis.xadd(KEYS.dead(shard), fields | reason)
+            await redis.lpush(f"penstock:{{s{shard}}}:dead-at", str(seq))
+        else:
+            entry = await redis.xadd(KEYS.stream(shard), fields)
+            await redis.hset(KEYS.seen(shard), f"{seq}/{writer}", entry)
+            await redis.hset(KEYS.failures(shard), entry, "5" if seq == 21 else "1")
+    await redis.set(f"penstock:{{s{shard}}}:settled", "20")
+    dead_text = ",".join(map(str, numbers))
+    await redis.hset(KEYS.dead_marks(shard), writer, dead_text)
+    worker = await stack.start_worker()
+    await stack.drained(60)
+    assert await redis.hget(KEYS.committed(shard), writer) == b"30"
+    assert await redis.hget(KEYS.dead_marks(shard), writer) == dead_text.encode()
+    assert await dead(stack, "replay", "--all") == ["20 are in the queue again."]
+    await stack.drained()
+    assert await is_stored(stack, shape, project, plan, 30)
+    assert await dead_marks(stack) == {}
+    assert not await redis.exists(*KEYS.obsolete(shard), KEYS.failures(shard))
+    await redis.aclose()
     assert await worker.stop() == 0
 
 

@@ -66,7 +66,7 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         for each in made.batches:
             seq = each.seq
             if seq > (mark.committed or 0):
-                await parts.appender.append(*name, seq, each.raw)
+                await parts.appender.append(*name, seq, each.raw, each.decoded)
     if seq:
         await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
     await _copy_media(asking, parent, child)

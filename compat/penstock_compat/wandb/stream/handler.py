@@ -152,7 +152,7 @@ class StreamHandler:
             await self._parts.room.check(ref, writer)
         self._admit(ref, made)
         for each in made.batches:
-            await self._parts.appender.append(*ref, each.writer, each.seq, each.raw)
+            await self._parts.appender.append(*ref, each.writer, each.seq, each.raw, each.decoded)
             self._parts.metrics.batches.labels("queued").inc()
         self._parts.metrics.points.inc(made.points)
         last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]
