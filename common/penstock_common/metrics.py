@@ -48,13 +48,14 @@ INGEST_OUTCOMES = (
     "deleted",
     "quota",
     "overloaded",
+    "parked",
     "queue_error",
 )
 REJECTIONS = (
     "bad_body", "bad_column", "bad_compression", "bad_field", "bad_frame", "bad_framing",
     "bad_idempotency_key", "bad_json", "bad_key", "bad_msgpack", "bad_name", "bad_record",
     "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
-    "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "queue_unsafe", "quota",
+    "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "parked", "queue_unsafe", "quota",
     "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
     "too_many_points", "too_many_records", "too_many_runs", "too_many_writers", "unauthorized", "unknown_content_type",
     "unknown_encoding", "unknown_version", "window_too_large", "queue_unavailable", "other",

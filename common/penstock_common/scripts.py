@@ -218,8 +218,9 @@ for i = 3, #ARGV do
   end
 end
 if redis.call('HEXISTS', KEYS[4], writer) == 0 then return 1 end
-redis.call('HINCRBY', KEYS[4], '', -total)
-if redis.call('HINCRBY', KEYS[4], writer, -total) > 0 then return 0 end
+local less = 0 - total  -- the text of `-total` would be `-0` if there was nothing
+redis.call('HINCRBY', KEYS[4], '', less)
+if redis.call('HINCRBY', KEYS[4], writer, less) > 0 then return 0 end
 redis.call('HDEL', KEYS[4], writer)
 redis.call('HDEL', KEYS[5], writer)
 return 1

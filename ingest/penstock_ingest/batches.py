@@ -279,7 +279,7 @@ def _outcome(error: Rejected | Transient) -> str:
         return "too_large"
     if error.status == 429:
         return "quota"
-    if error.code in ("conflict", "deleted", "overloaded"):
+    if error.code in ("conflict", "deleted", "overloaded", "parked"):
         return error.code
     return "queue_error" if isinstance(error, Transient) else "invalid"
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -92,7 +92,7 @@ class Records(Protocol):
     async def park(
         self, shard: int, writer: str, reason: str, first: Sequence[str] = ()
     ) -> None: ...
-    async def probe(self, shard: int, writer: str) -> None: ...
+    async def probe(self, shard: int, writers: Collection[str]) -> None: ...
     async def unpark(self, shard: int, writer: str) -> None: ...
 
 
@@ -159,8 +159,9 @@ class Quarantine:
     async def gained(self, shard: int, *, is_suspect: bool) -> None:
         """A shard is ours now; `is_suspect` if its last owner died without having stored anything."""
         known = await self._records.load(shard)
+        if known.parked:
+            await self._records.probe(shard, known.parked)
         for writer in known.parked:
-            await self._records.probe(shard, writer)
             self._apart.setdefault((shard, writer), _Apart())
         # What may end this process again waits until something else could be stored.
         now = self._clock()

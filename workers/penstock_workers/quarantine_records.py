@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -174,10 +174,18 @@ class QuarantineRecords:
         for part in _parts(queued):
             await self._park(names, [*about, *part])
 
-    async def probe(self, shard: int, writer: str) -> None:
-        """Put a parked writer's first batch back into the stream, to see how it does."""
-        _, parked = await self._places(shard, writer)
-        await self._back(shard, writer, parked[:1])
+    async def probe(self, shard: int, writers: Collection[str]) -> None:
+        """Put the first batch of each of these parked writers back into the stream, to see how it
+        does."""
+        first: dict[str, tuple[int, str]] = {}
+        async for writer, seq, place in self._seen(shard):
+            if writer in writers and place.startswith("p"):
+                known = first.get(writer)
+                if known is None or seq < known[0]:
+                    first[writer] = (seq, place.removeprefix("p"))
+        for writer in writers:
+            # One that has nothing here is not parked any more: its next batch will tell.
+            await self._back(shard, writer, [first[writer][1]] if writer in first else [])
 
     async def unpark(self, shard: int, writer: str) -> None:
         """Put everything of this writer back into the stream, in the order of its numbers."""
@@ -201,16 +209,23 @@ class QuarantineRecords:
         """The ids of a writer's entries in the stream, and of those that are parked, by number."""
         queued: set[tuple[int, str]] = set()
         parked: set[tuple[int, str]] = set()
-        pattern = f"*/{_literal(writer)}"
+        async for whose, seq, place in self._seen(shard, f"*/{_literal(writer)}"):
+            if whose == writer:
+                found = parked if place.startswith("p") else queued
+                found.add((seq, place.removeprefix("p")))
+        return [each for _, each in sorted(queued)], [each for _, each in sorted(parked)]
+
+    async def _seen(
+        self, shard: int, pattern: str | None = None
+    ) -> AsyncIterator[tuple[str, int, str]]:
+        """(writer key, number, place) of what is queued or parked; perhaps more than once."""
+        name: Any
+        place: Any
         async for name, place in self._redis.hscan_iter(
             self._keys.seen(shard), match=pattern, count=_SCAN
         ):
-            seq, _, whose = name.decode().partition("/")
-            if whose == writer:
-                entry_id = place.decode()
-                found = parked if entry_id.startswith("p") else queued
-                found.add((int(seq), entry_id.removeprefix("p")))
-        return [each for _, each in sorted(queued)], [each for _, each in sorted(parked)]
+            seq, _, writer = name.decode().partition("/")
+            yield writer, int(seq), place.decode()
 
 
 def _tries(value: int) -> Tries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -105,13 +105,14 @@ class MemoryQueue:
         for each in [each for each in self.entries.values() if each.writer == writer]:
             held.append(self.entries.pop(each.id))
 
-    async def probe(self, shard: int, writer: str) -> None:
-        held = self.parked[shard, writer]
-        held.sort(key=lambda each: each.seq)
-        self._back(held[:1])
-        del held[:1]
-        if not held:
-            del self.parked[shard, writer]
+    async def probe(self, shard: int, writers: Collection[str]) -> None:
+        for name in [name for name in self.parked if name[0] == shard and name[1] in writers]:
+            held = self.parked[name]
+            held.sort(key=lambda each: each.seq)
+            self._back(held[:1])
+            del held[:1]
+            if not held:
+                del self.parked[name]
 
     async def unpark(self, shard: int, writer: str) -> None:
         self._back(sorted(self.parked.pop((shard, writer), []), key=lambda each: each.seq))

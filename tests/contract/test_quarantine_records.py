@@ -1,0 +1,125 @@
+"""What Redis keeps of batches that fail: parked writers, tries, and whose lease it takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+from support.redis import running_redis
+
+from penstock_common.keys import Keys
+from penstock_common.problems import Problems
+from penstock_workers.quarantine_records import QuarantineRecords
+from penstock_workers.queue import Budget, Entry, Queue, Selection
+
+KEYS = Keys()
+BUDGET = Budget(1_000, 2**20, 2**20, 2**20)
+ODD = ("e/p/r/w", "e/p/r/w*", "e/p/r/[w]?", "e/p/r\\*/w", "e/p/*/w")
+
+
+@pytest_asyncio.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
+    async with running_redis(tmp_path) as handle:
+        client = handle.client()
+        await client.set(KEYS.lease(0), "me:7")
+        yield client
+        await client.aclose()
+
+
+@pytest.fixture
+def records(redis: Redis) -> QuarantineRecords:
+    leases = SimpleNamespace(epochs={0: 7}, owner=lambda epoch: f"me:{epoch}")
+    return QuarantineRecords(redis, KEYS, cast("Any", leases), Problems(redis, KEYS))
+
+
+async def add(redis: Redis, writer: str, *seqs: int) -> None:
+    for seq in seqs:
+        fields: Any = {"w": writer, "s": str(seq), "b": b"raw", "t": "5", "n": "3", "e": "1"}
+        entry = await redis.xadd(KEYS.stream(0), fields)
+        await redis.hset(KEYS.seen(0), f"{seq}/{writer}", entry)
+
+
+async def queued(redis: Redis) -> list[Entry]:
+    return await Queue(redis, KEYS).read([Selection(0)], BUDGET)
+
+
+async def test_a_writer_is_parked_alone_and_comes_back_in_order(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    """Names are no patterns."""
+    for writer in ODD:
+        await add(redis, writer, 3, 1, 2)
+    for writer in ODD:
+        await records.park(0, writer, "no good")
+        left = await queued(redis)
+        assert writer not in {each.writer for each in left}
+        assert len(left) == 3 * (len(ODD) - 1)
+        assert (await records.load(0)).parked == {writer}
+        assert await redis.hget(KEYS.parked_bytes(0), "") == str(3 * 259).encode()
+        await records.probe(0, [writer])
+        assert [each.seq for each in await queued(redis) if each.writer == writer] == [1]
+        await records.unpark(0, writer)
+        mine = [each.seq for each in await queued(redis) if each.writer == writer]
+        assert mine == [1, 2, 3]
+        assert await redis.xlen(KEYS.parked(0)) == 0
+        assert (await records.load(0)).parked == set()
+        assert await redis.hget(KEYS.parked_bytes(0), "") == b"0"
+        assert not await redis.exists(KEYS.parked_why(0))
+    places = await redis.hgetall(KEYS.seen(0))
+    assert {each.id for each in await queued(redis)} == set(places.values())
+
+
+async def test_a_parked_writer_without_batches_is_let_go_by_the_next_look(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await records.park(0, ODD[0], "no good")
+    assert (await records.load(0)).parked == {ODD[0]}
+    await records.probe(0, [ODD[0]])
+    assert (await records.load(0)).parked == set()
+
+
+async def test_nothing_is_parked_without_the_lease(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1)
+    await redis.set(KEYS.lease(0), "other:8")
+    await records.park(0, ODD[0], "no good")
+    assert len(await queued(redis)) == 1
+    assert (await records.load(0)).parked == set()
+
+
+async def test_a_replayed_letter_is_parked_though_nothing_points_to_it(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1)
+    await redis.delete(KEYS.seen(0))
+    (entry,) = await queued(redis)
+    await records.park(0, ODD[0], "no good", [entry.id.decode()])
+    assert await queued(redis) == []
+    await records.unpark(0, ODD[0])
+    assert [each.seq for each in await queued(redis)] == [1]
+
+
+async def test_tries_that_did_not_end_are_told_apart(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1, 2, 3)
+    first, second, third = await queued(redis)
+    for count in (1, 2, 3):
+        assert await records.begin([first]) == [(count, count)]
+        (tries,) = await records.begin([second])
+        assert tries == (count, 1)
+        assert await records.fail(second, was_begun=True) == count
+    assert await records.fail(third, was_begun=False) == 1
+    assert await records.tries(first) == (3, 3)
+    known = await records.load(0)
+    assert [(each.id, each.tries) for each in known.tried] == [
+        (first.id.decode(), 3),
+        (second.id.decode(), 3),
+    ]
+    assert known.was_begun
