@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock.wire import RECORD_ROOM, Batch, Room, check_name, encode_batch, fit_all
+from penstock.wire import RECORD_ROOM, Batch, Room, check_name, decode_batch, encode_batch, fit_all
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_ingest.creations import ensure_run
@@ -68,4 +68,6 @@ class AlertMutations(Node):
         )
         _, batch.records = fit_all([], [record], Room(*RECORD_ROOM), parts.limits)
         raw = encode_batch(batch)
-        await parts.appender.append_rows(*ref, raw, key="", digest=hashlib.sha256(raw).hexdigest())
+        decoded = decode_batch(raw, parts.limits).decoded
+        digest = hashlib.sha256(raw).hexdigest()
+        await parts.appender.append_rows(*ref, raw, decoded, key="", digest=digest)
