@@ -67,7 +67,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth >= _MAX_DEPTH:
         return _text(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+        return {_text(key): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, depth + 1) for item in value]
     return _plain_object(value, depth)

@@ -337,9 +337,17 @@ def is_key(key: object) -> bool:
     return (
         type(key) is str
         and key not in RESERVED_KEYS
-        and 0 < len(key.encode(errors="replace")) <= MAX_KEY_BYTES
+        and 0 < _utf8_bytes(key) <= MAX_KEY_BYTES
         and (key.isprintable() or not any(c < " " or c == "\x7f" for c in key))
     )
+
+
+def _utf8_bytes(text: str) -> int:
+    """How long it is as UTF-8; 0 for what is no text, since it holds half a character."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
 
 
 def _plain_float(value: Any) -> float:

@@ -3,17 +3,28 @@ is large. Nothing honest is refused for its size or for how well it compresses."
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import zstandard
 from support.fuzzing import cases, kept, or_refused, source
+from support.spools import new_writer
 
+from penstock.root import spools_in
+from penstock.shipper.batches import content_of
+from penstock.shipper.columns import BatchLimits
+from penstock.shipper.cuts import Cut
+from penstock.shipper.gather import gather
+from penstock.shipper.reader import SpoolReader
+from penstock.shipper.rejects import Rejects
 from penstock.wire import (
     DEFAULT_LIMITS,
+    RULES,
     SYSTEM_RANK,
     Batch,
     decode_batches,
@@ -199,6 +210,40 @@ def test_hostile_values_at_every_door() -> None:
                 "rows": [{"step": 1, "a": odd(rng)}],
             }  # fmt: skip
             by_rows(json.dumps(body).encode())
+
+
+@pytest.mark.timeout(300)
+def test_hostile_values_by_the_client(tmp_path: Path) -> None:
+    """Whatever a script logs, the door takes the batches that its shipper makes."""
+    rng = source("client")
+    writer = new_writer(tmp_path)
+    kinds = ("run", "config", "summary", "define_metric", "alert", "value", "console", "newer")
+    for step in range(count := cases(5_000)):
+        writer.log({"a": odd(rng), "loss": 0.5}, step=step)
+        fields = {rng.choice(("name", "update", "time", "tags", "x")): odd(rng) for _ in range(3)}
+        with contextlib.suppress(Exception):  # what no spool can hold is told where it is logged
+            writer.append_record({"t": rng.choice(kinds), **fields})
+    writer.close()
+    reader = SpoolReader(writer_folder(tmp_path))
+    at, points = reader.first(), 0
+    while True:
+        found = gather(reader, at, BatchLimits(size_bytes=2**20), abandoned=True)
+        cut = Cut(1, at, found.end, rules=RULES)
+        frames, records = content_of(cut, found, Rejects(reader.folder))
+        raw = encode_batch(Batch("p", "r", "w", 1, frames=frames, records=records), compress=True)
+        batch = decode_batches(split_body(join_batches([raw])))[0]
+        take(raw)
+        points += sum("loss" in frame.keys and frame.rows for frame in batch.frames)
+        at = found.end
+        if found.ended:
+            break
+    reader.close()
+    assert points == count
+
+
+def writer_folder(root: Path) -> Path:
+    [folder] = spools_in(root)
+    return folder
 
 
 def batch_of(size: int) -> Batch:
