@@ -1,14 +1,21 @@
 """What the server says, as JSON that every reader takes: config and summaries hold what Python could
-log, which is more than JSON knows."""
+log, and stores what old or hostile clients sent, which is more than JSON knows. No value makes an answer
+fail: what JSON cannot say is said as text.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
-__all__ = ["as_json", "encode_json"]
+__all__ = ["as_json", "encode_json", "mapping_of", "readable", "text_of", "texts_of"]
+
+_DEEPEST = 200  # orjson gives up at 254
+_TOO_DEEP = "…"
+_LONGEST_OTHER = 1_000
 
 
 def encode_json(payload: Any) -> bytes:
@@ -16,32 +23,92 @@ def encode_json(payload: Any) -> bytes:
     try:
         return orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:  # what Python's JSON can hold and other JSON cannot
-        return orjson.dumps(_repaired(payload), option=orjson.OPT_SERIALIZE_NUMPY)
+        repaired = _repaired(payload, _fragment, 0)
+        return orjson.dumps(repaired, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def as_json(found: Any) -> Any:
+def as_json(found: Any, depth: int = 0) -> Any:
     """The same with NaN and infinities as strings."""
     match found:
+        case dict() | list() if depth > _DEEPEST:
+            return _TOO_DEEP
         case dict():
-            return {key: as_json(value) for key, value in found.items()}
+            return {key: as_json(value, depth + 1) for key, value in found.items()}
         case list():
-            return [as_json(value) for value in found]
+            return [as_json(value, depth + 1) for value in found]
         case float() if not math.isfinite(found):
             return "NaN" if found != found else "Infinity" if found > 0 else "-Infinity"
         case _:
             return found
 
 
-def _repaired(found: Any) -> Any:
-    """Whole numbers of any length as they are, half characters replaced."""
+def readable(found: Any) -> Any:
+    """Values that Python's own JSON can say: half characters replaced, other types and what is too deep
+    as text."""
+    return _repaired(found, _sayable, 0)
+
+
+def mapping_of(found: object) -> dict[str, Any]:
+    """An object that is expected to be there; none if it is something else."""
+    return found if isinstance(found, dict) else {}
+
+
+def text_of(found: object) -> str:
+    """A text that is expected to be there; other values as text."""
+    return found if isinstance(found, str) else "" if found is None else _other(found)
+
+
+def texts_of(found: object) -> tuple[str, ...]:
+    """Texts that are expected to be there; one other value is a list of one."""
+    if isinstance(found, list | tuple):
+        return tuple(map(text_of, found))
+    return () if found is None or found == "" else (text_of(found),)
+
+
+def _repaired(found: Any, whole: Callable[[int], Any], depth: int) -> Any:
+    """Whole numbers of any length as `whole` says them, half characters replaced."""
     match found:
-        case dict():
-            return {_repaired(key): _repaired(value) for key, value in found.items()}
-        case list():
-            return [_repaired(value) for value in found]
+        case dict() | list() | tuple() if depth > _DEEPEST:
+            return _TOO_DEEP
+        case Mapping():
+            return {
+                _plain(text_of(key)): _repaired(value, whole, depth + 1)
+                for key, value in found.items()
+            }
+        case list() | tuple():
+            return [_repaired(value, whole, depth + 1) for value in found]
         case str():
-            return found.encode("utf-8", "replace").decode()
-        case int() if not isinstance(found, bool):
-            return orjson.Fragment(str(found))
-        case _:
+            return _plain(found)
+        case None | bool() | float():
             return found
+        case int():
+            return whole(found)
+        case _ if isinstance(found, orjson.Fragment) or type(found).__module__ == "numpy":
+            return found
+        case _:
+            return _plain(_other(found))
+
+
+def _fragment(number: int) -> Any:
+    sayable = _sayable(number)
+    return orjson.Fragment(str(sayable)) if isinstance(sayable, int) else sayable
+
+
+def _sayable(number: int) -> int | str:
+    """Python writes no number of more than some thousand digits."""
+    try:
+        str(number)
+    except ValueError:
+        return f"a whole number of {number.bit_length()} bits"
+    return number
+
+
+def _other(found: object) -> str:
+    try:
+        return str(found)[:_LONGEST_OTHER]
+    except Exception:
+        return f"<{type(found).__name__}>"
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

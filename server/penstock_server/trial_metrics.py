@@ -86,4 +86,8 @@ def _extreme(info: Mapping[str, Any], metric: str, goal: str) -> int | None:
 def _number(found: Any) -> float | None:
     if isinstance(found, bool) or not isinstance(found, int | float):
         return None
-    return float(found) if math.isfinite(found) else None
+    try:
+        number = float(found)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from penstock_common.payloads import text_of
 from penstock_storage.interface import PointStore
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import select
@@ -49,11 +50,20 @@ async def read_alerts(
         return []
     steps, lanes = np.asarray(columns["step"]).tolist(), np.asarray(columns["lane"]).tolist()
     return [
-        _alert(step, lane, orjson.loads(text))
+        _alert(step, lane, _told(text))
         for step, lane, text in zip(steps, lanes, columns["json"], strict=True)
     ]
 
 
+def _told(text: str) -> dict[str, Any]:
+    """What an alert says; one that is no alert is shown as what it is."""
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        told = None
+    return told if isinstance(told, dict) else {"text": text}
+
+
 def _alert(at: int, lane: int, told: dict[str, Any]) -> Alert:
-    title, text, level = (str(told.get(name) or "") for name in ("title", "text", "level"))
+    title, text, level = (text_of(told.get(name) or "") for name in ("title", "text", "level"))
     return Alert(at, lane, title, text, level)

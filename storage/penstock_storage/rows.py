@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from penstock_common.payloads import encode_json
 from penstock_storage.interface import Columns
 
 __all__ = ["KeyColumn", "LanePlace", "Page", "json_number", "json_value"]
@@ -76,7 +77,7 @@ def _lenient(text: str) -> Any:
     """Python writes NaN and Infinity bare: they become strings, as everywhere."""
     try:
         return json.loads(text, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -178,7 +179,7 @@ class Page:
         found[is_point] = self._number_texts(at[is_point], key[is_point])
         stored = self.values["json"]
         found[~is_point] = [
-            orjson.dumps(json_value(str(stored[place]))) for place in at[~is_point].tolist()
+            encode_json(json_value(str(stored[place]))) for place in at[~is_point].tolist()
         ]
         return list(found)
 

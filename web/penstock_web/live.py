@@ -19,6 +19,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from penstock_common.payloads import text_of
 from penstock_common.watchdog import Watchdog
 from penstock_storage.interface import RunRef
 
@@ -129,10 +130,10 @@ class LiveFeed:
         """Hand one message of the channel on; one that cannot be read is dropped."""
         try:
             fields: dict[str, Any] = orjson.loads(message)
-            project = (fields["entity"], fields["project"])
+            project = (text_of(fields["entity"]), text_of(fields["project"]))
             runs, changed = dict(fields["runs"]), list(fields["changed"])
             deleted = list(fields.get("deleted", ()))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             _LOG.warning("live_message_unreadable")
             return
         if deleted:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from penstock.errors import Rejected
+from penstock_common.payloads import readable
 
 __all__ = ["integer", "json_text", "loads", "loads_map", "timestamp"]
 
@@ -20,7 +21,10 @@ def timestamp(at: int) -> str:
 
 def json_text(value: Any) -> str:
     """JSON in a string; NaN and infinities bare, as the client writes and reads them."""
-    return json.dumps(value, separators=(",", ":"))
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(readable(value), separators=(",", ":"))
 
 
 def loads(text: str | bytes) -> Any:

@@ -10,6 +10,7 @@ from sqlalchemy import Text, select, text, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.catalog.tables import keys, projects, runs
 from penstock_storage.interface import RunRef, RunRow, RunText
 
@@ -142,11 +143,11 @@ def run_row(row: RowMapping) -> RunRow:
         updated_at=row["updated_at"],
         group=row["group"],
         job_type=row["job_type"],
-        tags=tuple(row["tags"]),
+        tags=texts_of(row["tags"]),
         notes=row["notes"],
-        config=row["config"],
-        summary=row["summary"],
-        info=row["info"],
+        config=mapping_of(row["config"]),
+        summary=mapping_of(row["summary"]),
+        info=mapping_of(row["info"]),
     )
 
 

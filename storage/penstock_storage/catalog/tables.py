@@ -63,7 +63,10 @@ class Json(TypeDecorator[Any]):
         return json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return json.loads(value)
+        try:
+            return json.loads(value)
+        except (TypeError, ValueError, RecursionError):
+            return None  # one damaged row must not fail all that are read with it
 
 
 # SQLite numbers rows by itself only where the key is a plain INTEGER.

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
+from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.catalog.changes import SILENT, hear_again
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.row_size import apply_changes
@@ -131,12 +132,19 @@ async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[R
     rows: list[Row] = []
     for chunk in chunks(numbers):
         query = select(runs).where(runs.c.number.in_(chunk)).order_by(runs.c.number)
-        rows += map(dict, (await connection.execute(query.with_for_update())).mappings())
+        found = (await connection.execute(query.with_for_update())).mappings()
+        rows += (_typed(dict(row)) for row in found)
     if len(rows) != len(numbers):
         missing = set(numbers) - {row["number"] for row in rows}
         if unknown := sorted(missing - await deleted_among(connection, missing)):
             raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
     return rows
+
+
+def _typed(found: Row) -> Row:
+    """A row as changes are applied to it: a damaged section is an empty one."""
+    sections = {name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions")}
+    return {**found, **sections, "tags": list(texts_of(found["tags"]))}
 
 
 async def deleted_among(connection: AsyncConnection, numbers: Collection[int]) -> set[int]:

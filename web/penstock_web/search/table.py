@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_web.search.cells import Cells, Column
 from penstock_web.search.paths import DEEPEST, Path
@@ -75,7 +76,7 @@ class RunTable:
         self.searched += [""] * (len(self) - known)
         order = np.argsort(rows)
         rows, found = rows[order], [found[place] for place in order.tolist()]
-        tags = [_decoded(run.tags) for run in found]
+        tags = [list(texts_of(_decoded(run.tags))) for run in found]
         for row, run, labels in zip(rows.tolist(), found, tags, strict=True):
             self.searched[row] = _searched(run, labels)
         for name in ("run", "name", "state", "group", "job_type", "notes"):
@@ -83,7 +84,7 @@ class RunTable:
         for name in ("created_at", "updated_at"):
             self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
         self._put("tags", rows, tags)
-        facts = [_decoded(run.info) for run in found]
+        facts = [mapping_of(_decoded(run.info)) for run in found]
         for name in _FACTS:
             texts = (each.get(name) for each in facts)
             self._put(
@@ -159,7 +160,7 @@ class _Section:
             if self._digests[row] == digest:
                 continue
             self._digests[row] = digest
-            flat = _flattened(_decoded(text))
+            flat = _flattened(mapping_of(_decoded(text)))
             group = alike.setdefault(tuple(flat), ([], []))
             group[0].append(row)
             group[1].append(flat.values())
@@ -220,7 +221,15 @@ def _decoded(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:  # NaN, Infinity, very large whole numbers, lone surrogates
+        return _leniently(text)
+
+
+def _leniently(text: str) -> Any:
+    """None for what is no JSON at all: one damaged run must not hide all others."""
+    try:
         return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _searched(run: RunText, tags: Sequence[str]) -> str:

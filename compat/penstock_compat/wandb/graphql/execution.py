@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,12 +14,14 @@ from graphql import (
     SelectionSetNode,
 )
 
-from penstock.errors import Rejected
+from penstock.errors import PenstockError, Rejected
 from penstock_compat.wandb.graphql.documents import Operation, value_of
 from penstock_compat.wandb.graphql.nodes import MISSING, Node
 from penstock_compat.wandb.graphql.size import check_size
 
 __all__ = ["Execution"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class Execution:
@@ -78,7 +81,7 @@ class Execution:
             }
             # An argument that is null, or whose variable was not given, counts as not given.
             given = {key: value for key, value in arguments.items() if value is not None}
-            value = await node.get(name, given)
+            value = await self._answer(node, name, given)
         else:
             value = node.get(name, MISSING)
         if value is MISSING:
@@ -86,6 +89,19 @@ class Execution:
             self._missing(f"{kind}.{name}")
             return None
         return value
+
+    async def _answer(self, node: Node, name: str, given: dict[str, Any]) -> Any:
+        """A node's field; null, and noted, where something in what is stored makes it fail: it must not
+        fail all that is answered with it."""
+        if node.typename in ("Query", "Mutation"):
+            return await node.get(name, given)
+        try:
+            return await node.get(name, given)
+        except PenstockError:
+            raise
+        except Exception:
+            _LOG.exception("graphql_field_failed field=%s.%s", node.typename, name)
+            return None
 
     def _grouped(self, selections: SelectionSetNode) -> dict[str, list[FieldNode]]:
         grouped: dict[str, list[FieldNode]] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock_common.payloads import mapping_of
 from penstock_storage.interface import RunRow
 
 __all__ = ["metric_rules", "unwrapped_config", "wrapped_config"]
@@ -39,8 +40,8 @@ def unwrapped_config(wrapped: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 def wrapped_config(row: RunRow) -> dict[str, Any]:
     """The config of a run as the wire has it."""
-    rest = row.info.get("wandb") or {}
-    texts = rest.get("desc") or {}
+    rest = mapping_of(row.info.get("wandb"))
+    texts = mapping_of(rest.get("desc"))
     wrapped: dict[str, Any] = {
         key: {"value": value, "desc": texts.get(key)} for key, value in row.config.items()
     }

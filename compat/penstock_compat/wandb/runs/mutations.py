@@ -9,6 +9,7 @@ from typing import Any
 from penstock.errors import Rejected
 from penstock.names import friendly_name
 from penstock.wire import check_name
+from penstock_common.payloads import mapping_of
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
@@ -126,7 +127,7 @@ class RunMutations(Node):
 
     async def _fork(self, row: RunRow) -> None:
         """Copy the history that a fork goes on from, unless it has it."""
-        point = branch_point(row.info.get("wandb") or {})
+        point = branch_point(mapping_of(row.info.get("wandb")))
         if point is None or FORKED in row.info or point[0] == row.run:
             return
         run, step = point
@@ -189,7 +190,7 @@ def _changes(
         about[STOP] = False
     if input.get("config") is not None:
         plain, rest = unwrapped_config(loads_map("config", input["config"]))
-        known = row.info.get("wandb") or {}
+        known = mapping_of(row.info.get("wandb"))
         if "_wandb" in known and "_wandb" not in rest:  # some write back what users see only
             rest["_wandb"] = known["_wandb"]
         updates.append(("config_whole", plain))

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from penstock_common.payloads import encode_json
 from penstock_compat.wandb.asking import Asking
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import LaneRow, RunRow
@@ -112,5 +113,5 @@ class RunPage:
 
 def _values(summary: Summary | None) -> dict[str, Any]:
     """As plain Python values: stored texts are pasted into answers, not decoded."""
-    found: dict[str, Any] = orjson.loads(orjson.dumps(summary.values)) if summary else {}
+    found: dict[str, Any] = orjson.loads(encode_json(summary.values)) if summary else {}
     return found

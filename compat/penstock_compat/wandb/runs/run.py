@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock_common.payloads import mapping_of, text_of
 from penstock_compat.wandb.artifacts.queries import ArtifactsOfRun
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.console import ConsoleOfRun
@@ -62,11 +63,11 @@ class RunFacts(Node):
 
     @field
     def commit(self) -> str | None:
-        return self.row.info.get("commit")
+        return text_of(self.row.info.get("commit")) or None
 
     @field
     def host(self) -> str | None:
-        return self.row.info.get("host")
+        return text_of(self.row.info.get("host")) or None
 
     @field
     def state(self) -> str:
@@ -74,7 +75,7 @@ class RunFacts(Node):
 
     @field
     def sweep_name(self) -> str | None:
-        return self.row.info.get("sweep")
+        return text_of(self.row.info.get("sweep")) or None
 
     @field
     def created_at(self) -> str:
@@ -122,7 +123,7 @@ class RunFacts(Node):
 
     @field
     def wandb_config(self, keys: list[str] | None = None) -> str:
-        kept = wrapped_config(self.row).get("_wandb", {}).get("value", {})
+        kept = mapping_of(wrapped_config(self.row).get("_wandb", {}).get("value"))
         return json_text({key: kept[key] for key in keys or kept if key in kept})
 
 
