@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 from support.disks import small_disk
+from support.stack import running_stack
 from support.up import Up, running_up, wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
@@ -247,3 +249,19 @@ def test_a_frozen_supervisor_is_said(tmp_path: Path) -> None:
         finally:
             os.kill(up.process.pid, signal.SIGCONT)
         wait_until(lambda: is_ready(up))
+
+
+async def test_in_a_cluster_gateways_stay_ready_without_workers(tmp_path: Path) -> None:
+    """Their queue still takes batches; that nobody stores them is said all the same."""
+    async with running_stack(tmp_path, workers=0) as stack:
+        async with stack.session.get(f"{stack.urls[0]}/readyz") as reply:
+            answer = await reply.json()
+        assert reply.status == 200
+        assert [each["code"] for each in answer["problems"]] == ["no_workers"]
+        assert answer["parts"] == []
+        worker = await stack.start_worker()
+        async with asyncio.timeout(30):
+            while answer["problems"]:
+                async with stack.session.get(f"{stack.urls[0]}/readyz") as reply:
+                    answer = await reply.json()
+        await worker.stop()

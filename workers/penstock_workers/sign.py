@@ -18,8 +18,10 @@ __all__ = ["Sign"]
 
 _LOG = logging.getLogger(__name__)
 _TURN, _PROGRESS = 8, 20
-"""Times the patience: a turn may hold a commit of several statements, each of which may take a minute
-before it counts as failed; and many turns may go by before the first of many entries is stored."""
+"""Times the patience: a turn has several steps, and many turns may go by before the first of many
+entries is stored."""
+_LEAST_S = 30.0
+"""A Redis that does not answer is waited for: one command takes 10 s to fail."""
 
 
 class Sign:
@@ -31,8 +33,8 @@ class Sign:
         self._redis = redis
         self._key = keys.worker(worker)
         self._owned = owned
-        self._loop = watchdog.part("main loop", _TURN * watchdog.patience_s)
-        self._progress = watchdog.part("commits", _PROGRESS * watchdog.patience_s)
+        self._loop = watchdog.part("main loop", max(_LEAST_S, _TURN * watchdog.patience_s))
+        self._progress = watchdog.part("commits", max(_LEAST_S, _PROGRESS * watchdog.patience_s))
         self._turned = time.monotonic()
         self._committed: dict[int, float] = {}
         self._retrying = ""
