@@ -22,6 +22,7 @@ from penstock_common.metrics import WorkerMetrics
 from penstock_common.problems import Problems
 from penstock_storage.damage.losses import (
     find_lost_batches,
+    find_lost_ends,
     find_unrecorded,
     lower_marks,
     note_found,
@@ -84,6 +85,8 @@ class Mender:
         self._damage: dict[str, Any] | None = None
         self._counted: dict[int, int] = {}
         self._look_again = 0.0
+        self._ends: dict[str, Columns] = {}
+        """Batches that are known to be lost already, by table."""
 
     async def watch(self, *quiet: asyncio.Lock) -> None:
         """Turn until cancelled. While the locks `quiet` are held, nothing else writes."""
@@ -130,9 +133,10 @@ class Mender:
             # What came after the last look, and went before this one, was never noted.
             since = before.noted_at - _MARGIN_S
             for table in ("points", "times"):
-                gone = await find_lost_batches(self._points, table, since_s=since)
+                gone = await find_lost_ends(self._points, table, since)
                 if len(gone["run"]):
                     lost.append(LostPart(table, "new", None))
+                    self._ends[table] = gone
         return lost
 
     async def _take_out_damaged(self) -> list[LostPart]:
@@ -179,7 +183,9 @@ class Mender:
         runs: set[int] = set()
         for table in _WITH_BATCHES:
             if table in tables:
-                found = await find_lost_batches(self._points, table, in_part=table in saved)
+                found = self._ends.pop(table, None) or await find_lost_batches(
+                    self._points, table, in_part=table in saved
+                )
                 batches.append(found)
                 if table == "points":
                     runs |= set(map(int, found["run"]))

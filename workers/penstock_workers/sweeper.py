@@ -30,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 SWEPT_TABLES = (
     "points", "tiers", "dirty", "times", "values", "console", "series", "batches", "applied",
+    "lost",
 )  # fmt: skip
 """Everything that has rows of runs, but `names`: numbers stay known for ever."""
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from penstock_storage.interface import Columns, PointStore
+from penstock_storage.names import GONE
 from penstock_storage.schema import DATABASE
 
 __all__ = [
-    "Loss", "find_lost_batches", "find_unrecorded", "lower_marks", "mark_of", "note_found",
+    "Loss", "find_lost_batches", "find_lost_ends", "find_unrecorded", "lower_marks", "mark_of", "note_found",
     "note_lost", "rebuild_marks", "unfound", "without",
 ]  # fmt: skip
 
@@ -30,6 +31,15 @@ _WRITTEN_SINCE = (
     f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
     " AND toUnixTimestamp(modification_time) >= {})"
 )
+# What was deleted, or moved away, is no loss.
+_STORED = (
+    "(SELECT run, lane, seq, toInt64(points) AS points, toInt64(records) AS records"
+    f" FROM {DATABASE}.batches FINAL"
+    f" WHERE run NOT IN (SELECT id FROM {DATABASE}.names WHERE kind = '{GONE}')) AS b"
+    f" JOIN (SELECT run, lane, low, gaps FROM {DATABASE}.applied FINAL) AS a"
+    " ON a.run = b.run AND a.lane = b.lane"
+)
+_IS_MARKED = "(b.seq <= a.low OR has(a.gaps, b.seq))"
 _SETTINGS = "SETTINGS join_algorithm = 'auto', max_bytes_before_external_group_by = 268435456"
 
 _MISSING = {
@@ -52,26 +62,34 @@ class Loss:
     records: int
 
 
-async def find_lost_batches(
-    store: PointStore, table: str, *, in_part: bool = False, since_s: int | None = None
-) -> Columns:
-    """The batches that are marked as stored and lack rows of this table: (run, lane, seq, points,
-    records). `in_part` if parts of it were saved in part. With `since_s`, a time in seconds, only
-    those of runs that were written to after it."""
+async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = False) -> Columns:
+    """The batches that are marked as stored and lack rows of this table, which has lost some: (run,
+    lane, seq, points, records). `in_part` if parts of it were saved in part.
+
+    A batch all of whose steps were logged again later lacks them too: it is found for nothing.
+    """
     whole, some, missing = _MISSING[table]
     points, records = missing.split(", ")
-    among = f" AND run IN ({_WRITTEN_SINCE.format(since_s)})" if since_s is not None else ""
     return await store.query(
         f"SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32({points}) AS points,"
-        f" toUInt32({records}) AS records"
-        " FROM (SELECT run, lane, seq, toInt64(points) AS points, toInt64(records) AS records"
-        f" FROM {DATABASE}.batches FINAL WHERE 1{among}) AS b"
-        f" JOIN (SELECT run, lane, low, gaps FROM {DATABASE}.applied FINAL WHERE 1{among}) AS a"
-        " ON a.run = b.run AND a.lane = b.lane"
+        f" toUInt32({records}) AS records FROM {_STORED}"
         f" LEFT JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.{table}"
-        f" WHERE 1{among} GROUP BY run, lane, seq) AS s"
+        " GROUP BY run, lane, seq) AS s"
         " ON s.run = b.run AND s.lane = b.lane AND s.seq = b.seq"
-        f" WHERE (b.seq <= a.low OR has(a.gaps, b.seq)) AND ({some if in_part else whole}) {_SETTINGS}"
+        f" WHERE {_IS_MARKED} AND ({some if in_part else whole}) {_SETTINGS}"
+    )
+
+
+async def find_lost_ends(store: PointStore, table: str, since_s: int) -> Columns:
+    """The batches that are marked as stored though the table's rows of their writer end before them,
+    among runs that were written to since this time. Nothing can have replaced them."""
+    among = _WRITTEN_SINCE.format(since_s)
+    return await store.query(
+        "SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32(b.points) AS points,"
+        f" toUInt32(0) AS records FROM {_STORED}"
+        f" LEFT JOIN (SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table}"
+        f" WHERE run IN ({among}) GROUP BY run, lane) AS s ON s.run = b.run AND s.lane = b.lane"
+        f" WHERE b.run IN ({among}) AND {_IS_MARKED} AND b.points > 0 AND b.seq > s.top {_SETTINGS}"
     )
 
 
