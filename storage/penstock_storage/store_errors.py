@@ -11,7 +11,7 @@ from penstock.errors import Broken, PenstockError, Transient
 
 __all__ = [
     "TOO_MANY_QUERIES", "EngineError", "code_of", "error_in_reply", "error_in_stream", "http_status",
-    "kind_of", "stream_error",
+    "is_file_gone", "kind_of", "stream_error",
 ]  # fmt: skip
 
 TOO_MANY_QUERIES = 202
@@ -56,6 +56,8 @@ _DAMAGED = {
 taken out by a worker, so another try may succeed."""
 
 _IN_PART = "from part "
+_MISSING_FILE = "filesystem error: in file_size: No such file"
+"""How it says that a part's files are gone while it runs."""
 
 _DISK = (
     ("errno: 28", "out_of_space"), ("No space left on device", "out_of_space"),
@@ -92,6 +94,11 @@ def code_of(message: str) -> int:
     """The number in `Code: N. DB::Exception: …`, or 1002 (UNKNOWN_EXCEPTION)."""
     found = _CODE.search(message)
     return int(found[1]) if found else 1002
+
+
+def is_file_gone(message: str) -> bool:
+    """Whether a statement failed because files of a part were removed while the engine runs."""
+    return _MISSING_FILE in message
 
 
 def http_status(code: int) -> int:
@@ -137,7 +144,8 @@ def _sorted(code: int, message: str) -> Broken | Transient:
     reason = _TRANSIENT.get(code)
     if reason is None:
         reason = next((kind for text, kind in _DISK if text in message), None)
-    if reason is None and code in _DAMAGED and _IN_PART in message:
+    is_damage = (code in _DAMAGED and _IN_PART in message) or is_file_gone(message)
+    if reason is None and is_damage:
         reason = "damaged"
     if reason is None:
         return Broken(f"the store refuses the statement: {message}")

@@ -14,8 +14,10 @@ import binascii
 import contextlib
 import hmac
 import json
+import logging
 import re
 import secrets
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -39,11 +41,19 @@ from penstock_storage.statement import (
     select_format,
     state_and_params,
 )
-from penstock_storage.store_errors import EngineError, http_status, kind_of, stream_error
+from penstock_storage.store_errors import (
+    EngineError,
+    http_status,
+    is_file_gone,
+    kind_of,
+    stream_error,
+)
 
 __all__ = ["application"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger(__name__)
 
 _MAX_STATEMENT_BYTES = 16 * 2**20
 _MAX_HEAD_BYTES = 256 * 2**10
@@ -77,6 +87,10 @@ def _measured(metrics: StoreMetrics) -> Any:
             return await handler(request)
         except EngineError as error:
             metrics.errors.labels(request.get(_KIND, "other"), kind_of(error.code)).inc()
+            if is_file_gone(str(error)):
+                # The engine goes on counting on that part until it is started anew.
+                _log.error("store_files_gone detail=%s", error)
+                signal.raise_signal(signal.SIGTERM)
             return web.Response(
                 status=http_status(error.code),
                 text=f"{error}\n",

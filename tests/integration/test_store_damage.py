@@ -3,6 +3,7 @@ again; what nobody sends again is counted on its run."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from benchmarks.generate import Shape, batch_bytes, plans
 from support.stack import Stack, eventually, running_stack
 from support.tiers import tiers_settled, wrong_tiers
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
 from penstock_common.keys import Keys
 from penstock_common.problems import Problem, Problems
@@ -283,6 +284,71 @@ async def test_damage_that_is_met_while_it_runs_costs_only_what_cannot_be_read(
         await eventually(is_renewed, 60)
         missing = (await check(stack)).missing
         assert 0 < missing <= 16_384
+        await send(stack)
+
+        async def is_back() -> bool:
+            return await is_whole(stack, before)
+
+        await eventually(is_back, 60)
+
+
+async def test_a_part_that_was_never_noted_is_missed_too(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack:
+        await send(stack, 1, BATCHES - 1)
+        await stack.drained()
+        (worker,) = stack.workers
+        stack.workers.clear()
+
+        async def is_noted() -> bool:
+            return await stack.points.noted("parts") is not None
+
+        await eventually(is_noted, 30)
+        await worker.kill()
+        # A worker that lives too short a time to look again.
+        worker = await stack.start_worker()
+        stack.workers.clear()
+        noted = await stack.points.noted("parts")
+        known = set(await parts(stack, "points"))
+        await send(stack, BATCHES, BATCHES)
+        await stack.drained()
+        await worker.kill()
+        await stack.points.note("parts", noted or "")
+        new = [part for part in await parts(stack, "points") if part not in known]
+        store = await stack.points.store_id()
+        await stack.store.kill()
+        for part in new:
+            shutil.rmtree(part, ignore_errors=True)
+        await stack.store.start_again()
+        await stack.start_worker()
+
+        async def is_renewed() -> bool:
+            return await stack.points.store_id() != store
+
+        await eventually(is_renewed, 60)
+        await send(stack)
+
+        async def is_back() -> bool:
+            return (await check(stack)).is_clean
+
+        await eventually(is_back, 60)
+
+
+async def test_a_store_whose_files_vanish_ends_so_that_it_is_started_anew(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack:
+        before = await loaded(stack)
+        store = await stack.points.store_id()
+        for part in await parts(stack, "points"):
+            shutil.rmtree(part, ignore_errors=True)
+        await stack.points.execute("SYSTEM DROP MARK CACHE")
+        with pytest.raises(Transient, match="No such file"):
+            await stack.points.query("SELECT sum(v) FROM penstock.points")
+        assert await asyncio.wait_for(stack.store.process.wait(), 30) == 0
+        await stack.store.start_again()
+
+        async def is_renewed() -> bool:
+            return await stack.points.store_id() != store
+
+        await eventually(is_renewed, 60)
         await send(stack)
 
         async def is_back() -> bool:

@@ -32,6 +32,7 @@ _CORRUPT = (
     "BAD_SIZE_OF_FILE_IN_DATA_PART", "UNEXPECTED_FILE_IN_DATA_PART", "NO_FILE_IN_DATA_PART",
     "CANNOT_READ_FROM_FILE_DESCRIPTOR", "INCORRECT_DATA", "TOO_LARGE_SIZE_COMPRESSED",
 )  # fmt: skip
+_MISSING_FILE = "No such file or directory"
 _IN_TABLE = re.compile(re.escape(DATABASE) + r"\.(\w+)")
 
 
@@ -116,11 +117,16 @@ async def corrupt_tables(
         "SELECT name, toUInt64(sum(value)) AS count, anyLast(last_error_message) AS message"
         f" FROM system.errors WHERE name IN ({', '.join(map(repr, _CORRUPT))}) GROUP BY name"
     )
+    places = await store.query(
+        f"SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '{DATABASE}'"
+    )
+    folders = dict(zip(places["uuid"], places["name"], strict=True))
     counts, tables = {}, set()
     for name, count, message in zip(found["name"], found["count"], found["message"], strict=True):
         counts[name] = int(count)
         if int(count) > known.get(name, 0):
             tables |= {table for table in _IN_TABLE.findall(message) if table in COLUMNS}
+            tables |= {table for uuid, table in folders.items() if uuid in message}
     return tables, counts
 
 
@@ -167,6 +173,8 @@ async def _copy(store: PointStore, table: str, part: str, start: int, end: int) 
     except (Broken, Transient) as error:
         if isinstance(error, Transient) and error.code != "store_damaged":
             raise
+        if _MISSING_FILE in str(error):
+            return end - start  # whatever the range
         if end - start <= _LEAST_ROWS:
             return end - start
         # Halves of whole granules.
