@@ -173,7 +173,7 @@ async def build(
             metrics=metrics,
             limits=_LIMITS,
             bodies=bodies,
-            streams=LineStreams(catalog.database),
+            streams=LineStreams(catalog.database, settings.bounds),
             names=names,
             finder=finder,
             sweeps=engine,

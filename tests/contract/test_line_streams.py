@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from penstock.errors import Rejected
+from penstock_common.bounds import Bounds
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.line_streams import LineStream, LineStreams
 from penstock_storage.interface import RunRef
@@ -18,12 +22,12 @@ async def made(catalog: SqlCatalog) -> tuple[LineStreams, int]:
 
 async def test_a_generation_begins_empty_and_the_newest_comes_first(catalog: SqlCatalog) -> None:
     streams, run = await made(catalog)
-    assert await streams.of_run(run) == []
+    assert await streams.of_client(run, "") == []
     first = await streams.begin(run, "", 100)
     second = await streams.begin(run, "", 200)
     assert first == LineStream(run, "", 100, 0)
     assert first.is_untouched
-    assert await streams.of_run(run) == [second, first]
+    assert await streams.of_client(run, "") == [second, first]
 
 
 async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
@@ -32,10 +36,10 @@ async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
     stream.history, stream.last_seq, stream.tail = 10, 7, {"_step": 9}
     stream.events, stream.console, stream.posted_at = 3, 4, 5
     await streams.advance(stream)
-    assert await streams.of_run(run) == [stream]
+    assert await streams.of_client(run, "") == [stream]
     behind = LineStream(run, "", 100, 0, history=5, last_seq=2, tail={"_step": 4}, posted_at=2)
     await streams.advance(behind)
-    [found] = await streams.of_run(run)
+    [found] = await streams.of_client(run, "")
     assert (found.history, found.events, found.console, found.last_seq) == (10, 3, 4, 7)
     assert found.tail == {"_step": 9}
     assert found.posted_at == 2
@@ -45,7 +49,7 @@ async def test_a_rewound_generation_begins_with_counts(catalog: SqlCatalog) -> N
     streams, run = await made(catalog)
     start = LineStream(run, "", 0, 0, history=4, events=2, console=1, tail={"_step": 3})
     await streams.begin(run, "", 300, start=start)
-    [found] = await streams.of_run(run)
+    [found] = await streams.of_client(run, "")
     assert (found.generation, found.history, found.tail) == (300, 4, {"_step": 3})
     assert found.is_untouched
 
@@ -61,4 +65,16 @@ async def test_clients_that_share_a_run_get_ranks_once(catalog: SqlCatalog) -> N
 async def test_the_same_generation_twice_is_one(catalog: SqlCatalog) -> None:
     streams, run = await made(catalog)
     await asyncio.gather(*(streams.begin(run, "", 100) for _ in range(3)))
-    assert len(await streams.of_run(run)) == 1
+    assert len(await streams.of_client(run, "")) == 1
+
+
+async def test_a_run_has_no_more_generations_than_writers(catalog: SqlCatalog) -> None:
+    _, run = await made(catalog)
+    streams = LineStreams(catalog.database, Bounds(writers_per_run=2))
+    first = await streams.begin(run, "a", 100)
+    await streams.begin(run, "b", 100)
+    with pytest.raises(Rejected, match="run ana/mnist/r1 has as many writers") as refused:
+        await streams.begin(run, "a", 200)
+    assert (refused.value.status, refused.value.code) == (422, "too_many_writers")
+    assert await streams.of_client(run, "a") == [first]
+    assert await streams.of_client(run, "c") == []

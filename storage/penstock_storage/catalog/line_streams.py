@@ -24,9 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner, refusal
+from penstock_common.keys import run_path
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks
-from penstock_storage.catalog.tables import Json, metadata, runs
+from penstock_storage.catalog.tables import Json, metadata, projects, runs
 
 __all__ = ["LineStream", "LineStreams", "line_streams"]
 
@@ -78,12 +80,17 @@ class LineStream:
 class LineStreams:
     """The table of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._database = database
+        self._bounds = bounds
 
-    async def of_run(self, run: int) -> list[LineStream]:
-        """All of a run's, the newest generation first."""
-        return (await self.of_runs([run])).get(run, [])
+    async def of_client(self, run: int, client: str) -> list[LineStream]:
+        """All of a run's client, the newest generation first."""
+        here = line_streams.c
+        query = select(line_streams).where(here.run == run, here.client == client)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.order_by(here.generation.desc()))
+            return [LineStream(**row) for row in rows.mappings()]
 
     async def of_runs(self, runs: Sequence[int]) -> dict[int, list[LineStream]]:
         """The same of several runs; those that have none are absent."""
@@ -104,10 +111,12 @@ class LineStreams:
     ) -> LineStream:
         """A new generation that begins at `now` (µs), with the counts of `start` if given.
 
-        A client keeps its rank through all generations; a new one gets the next.
+        A client keeps its rank through all generations; a new one gets the next. Each generation is
+        one more writer of the run: raises `Rejected` (422) if there is no room for it.
         """
         async with self._database.writing() as connection:
             rank = await _rank(connection, run, client)
+            await self._require_room(connection, run)
             stream = LineStream(run, client, now, rank)
             if start is not None:
                 stream.history, stream.events = start.history, start.events
@@ -116,6 +125,18 @@ class LineStreams:
             row = {name: getattr(stream, name) for name in line_streams.c.keys()}  # noqa: SIM118
             await connection.execute(self._database.insert_missing(line_streams), row)
         return stream
+
+    async def _require_room(self, connection: AsyncConnection, run: int) -> None:
+        known = select(func.count()).where(line_streams.c.run == run)
+        if (await connection.scalar(known) or 0) < self._bounds.writers_per_run:
+            return
+        query = (
+            select(projects.c.entity, projects.c.project, runs.c.run)
+            .join(projects, runs.c.project == projects.c.number)
+            .where(runs.c.number == run)
+        )
+        path = (await connection.execute(query)).first() or ("", "", str(run))
+        raise refusal(Owner("writers", run_path(*path)))
 
     async def advance(self, stream: LineStream) -> None:
         """Keep these counts; one that is lower than what is known stays as it is."""

@@ -139,7 +139,7 @@ class RunMutations(Node):
         if is_shared:  # each client's stream begins with its first lines
             return
         streams = self.asking.parts.streams
-        own = [each for each in await streams.of_run(row.number) if not each.client]
+        own = await streams.of_client(row.number, "")
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
 

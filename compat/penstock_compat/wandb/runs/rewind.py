@@ -50,7 +50,7 @@ class RewindMutations(Node):
         row = await own_run(asking, ref)
         step = int(value)
         lines, tail = await self._lines(row, step)
-        known = [each for each in await asking.parts.streams.of_run(row.number) if not each.client]
+        known = await asking.parts.streams.of_client(row.number, "")
         start = LineStream(row.number, "", 0, 0, history=lines)
         if known:
             start.events, start.console = known[0].events, known[0].console

@@ -128,7 +128,7 @@ class StreamHandler:
     async def _candidates(self, row: RunRow, client: str, now: int) -> list[Candidate]:
         """The client's generations; its run is noted as alive."""
         streams = self._parts.streams
-        own = [each for each in await streams.of_run(row.number) if each.client == client]
+        own = await streams.of_client(row.number, client)
         if not own:
             own = [await streams.begin(row.number, client, now)]
         names = [
