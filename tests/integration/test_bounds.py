@@ -309,6 +309,8 @@ async def test_a_raised_bound_is_heard_of_by_itself(
     await eventually(is_taken)
     await stack.drained()
     assert await stored(stack, project, "r9") == {"loss": 2}
+    await stack.workers[-1].stop()
+    await stack.start_worker(**BOUNDS)
 
 
 @pytest.mark.heavy
