@@ -6,12 +6,10 @@ while the last one is being stored.
 
 from __future__ import annotations
 
-import asyncio
-import faulthandler
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import orjson
@@ -26,20 +24,14 @@ from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
+from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Queue, Settled, WriterMark
 from penstock_workers.resolver import Resolver, WriterName
 
-__all__ = ["Prepared", "Unusable", "prepare"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["Prepared", "prepare"]
 
 _LIMITS = Limits()
-
-
-class Unusable(Exception):
-    """Batches could not be decoded or folded, as its cause says; only they can be at fault."""
 
 
 @dataclass(slots=True)
@@ -111,7 +103,7 @@ async def prepare(
     Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded. If that
     takes longer than `timeout_s`, this process ends.
     """
-    every = await _in_thread(timeout_s, _decode, entries)
+    every = await in_thread(timeout_s, _decode, entries)
     prepared = Prepared(entries, epochs)
     deliveries = await _placed(every, resolver, prepared)
     by_writer: dict[WriterName, list[Batch]] = {}
@@ -125,25 +117,11 @@ async def prepare(
     await _bury([each for each in deliveries if each.name in new], resolver, queue)
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
-    await _in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
+    await in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
     return prepared
-
-
-async def _in_thread(
-    timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """Do this in a thread, within the time: a thread that hangs, or holds the interpreter, cannot be
-    stopped, only the process can. Whoever owns its shards next counts that as a failure."""
-    faulthandler.dump_traceback_later(timeout_s, exit=True)
-    try:
-        return await asyncio.to_thread(work, *args, **kwargs)
-    except Exception as error:
-        raise Unusable from error
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _decode(entries: Iterable[Entry]) -> list[_Delivery]:

@@ -22,9 +22,10 @@ from penstock_common.settings import WorkerSettings
 from penstock_workers.commit import Committer, Refused
 from penstock_workers.compaction import Compaction
 from penstock_workers.guarded import run_guarded
+from penstock_workers.in_thread import Unusable
 from penstock_workers.leases import Leases
 from penstock_workers.mender import Mender
-from penstock_workers.prepare import Prepared, Unusable, prepare
+from penstock_workers.prepare import Prepared, prepare
 from penstock_workers.quarantine import Quarantine, Read, Verdict
 from penstock_workers.queue import Budget, Entry, Queue, Selection
 from penstock_workers.resolver import Resolver

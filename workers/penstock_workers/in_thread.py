@@ -1,0 +1,29 @@
+"""Work on batches in a thread, for a bounded time: what a batch does to it is not to be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+__all__ = ["Unusable", "in_thread"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Unusable(Exception):
+    """Batches could not be decoded or folded, as its cause says; only they can be at fault."""
+
+
+async def in_thread(timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do this in a thread, within the time: a thread that hangs, or holds the interpreter, cannot be
+    stopped, only the process can. Whoever owns its shards next counts that as a failure."""
+    faulthandler.dump_traceback_later(timeout_s, exit=True)
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except Exception as error:
+        raise Unusable from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
