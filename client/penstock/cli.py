@@ -217,7 +217,7 @@ def _sync(arguments: argparse.Namespace) -> int:
         if meta.offline:
             store_meta(folder, replace(meta, offline=False))
         if arguments.rejected and (asked := Rejects(folder).ask_again()):
-            print(f"{folder}: {asked} rejected batches are sent again")
+            print(f"{folder}: rejected batches to send again: {asked}")
     starter = ensure_shipper(root)
     if starter is not None:
         starter.wait()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import zstandard
 from support.fuzzing import cases, kept, or_refused, source
 from support.spools import new_writer
 
+from penstock.errors import Rejected
 from penstock.root import spools_in
 from penstock.shipper.batches import content_of
 from penstock.shipper.columns import BatchLimits
@@ -271,6 +273,10 @@ def test_many_small_frames_are_not_more_than_one_large_one() -> None:
     )
     assert or_refused(decode_batches, [wide, wide]) is not None
     assert or_refused(decode_batches, [wide, wide, wide]) is None
+    for count in (2, 3, 9):
+        with pytest.raises(Rejected) as error:
+            decode_batches([wide] * count, replace(DEFAULT_LIMITS, elements=400_100))
+        assert (error.value.status, error.value.code) == (413, "too_many_elements")
 
 
 def test_the_system_lane_is_packed_as_well() -> None:

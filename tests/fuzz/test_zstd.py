@@ -82,6 +82,9 @@ def test_bombs_of_run_length_blocks(count: int, declared: int | None) -> None:
 def test_a_window_that_is_claimed_is_not_taken() -> None:
     for window in range(32):
         check(blocks_of_one_byte(100, None, window))
+    few, largest = blocks_of_one_byte(2, None, 13), blocks_of_one_byte(2, None, 14)
+    assert len(check(few) or b"") == 256 * 2**10
+    assert check(largest) is None, "a window above 8 MiB"
 
 
 def test_bombs_of_good_compression() -> None:

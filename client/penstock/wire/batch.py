@@ -236,6 +236,11 @@ def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
         raise bad("bad_utf8", "a string is not valid UTF-8") from None
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         reason = str(error) or type(error).__name__
+        count, _, rest = reason.partition(" exceeds max_")
+        # One list or map alone is too long, and does not only claim to be.
+        if rest.startswith(("array", "map")) and count.isdigit() and int(count) <= len(data):
+            allowed = limits.elements
+            raise too_large("too_many_elements", int(count), allowed, "elements") from None
         raise bad("bad_msgpack", f"the batch is not valid msgpack: {reason}") from None
     if not isinstance(fields, dict):
         raise bad("bad_msgpack", f"a batch is a map, got {show(fields)}")
