@@ -200,8 +200,10 @@ def _tuples(columns: Columns, *names: str) -> list[tuple[Any, ...]]:
     return list(zip(*(np.asarray(columns[name], object).tolist() for name in names), strict=True))
 
 
-def _decoded(text: str) -> Any:
+def _decoded(text: str) -> str | bool | None:
+    """The text, boolean or null that was logged; anything else as it lies there."""
     try:
-        return orjson.loads(text)
+        found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
+    return found if isinstance(found, str | bool | None) else text
