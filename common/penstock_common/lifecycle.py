@@ -13,6 +13,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+from redis.exceptions import RedisError
+
 from penstock.errors import Transient
 
 __all__ = [
@@ -75,7 +77,7 @@ async def patiently(step: Callable[[], Awaitable[object]], stop: asyncio.Event) 
         try:
             await step()
             return
-        except (Transient, OSError, TimeoutError) as error:
+        except (Transient, RedisError, OSError, TimeoutError) as error:
             if not told:
                 _LOG.info("waiting_for error=%s", error)
                 told = True
