@@ -78,6 +78,10 @@ STORE_ERRORS = (
     "busy", "cancelled", "damaged", "network", "out_of_memory", "out_of_space", "read_only", "shutting_down",
     "statement", "timeout", "too_many_parts",
 )  # fmt: skip
+STORE_TABLES = (
+    "applied", "batches", "console", "dirty", "lost", "meta", "names", "points", "series", "tiers",
+    "times", "values",
+)  # fmt: skip
 CHILDREN = ("redis", "store", "worker", "gateway")
 
 
@@ -298,10 +302,9 @@ class WorkerMetrics(Metrics):
             "worker_unswept_runs", "Deleted runs whose rows the store may not have removed yet."
         )
         self.lost_parts = self.counters(
-            "store_parts_lost_total",
-            "Parts of the store that were damaged or lost on disk.",
-            "table",
-        )
+            "store_parts_lost_total", "Parts of the store that were damaged or lost on disk.",
+            "table", STORE_TABLES,
+        )  # fmt: skip
         self.lost_points = self.gauge(
             "store_points_lost", "Points that a damaged store has lost and that did not come again."
         )

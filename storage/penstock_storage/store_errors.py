@@ -70,7 +70,7 @@ _DISK = (
 
 def kind_of(code: int) -> str:
     """What went wrong in one word, for counting; `statement` if the statement itself is at fault."""
-    return _TRANSIENT.get(code, "statement")
+    return _TRANSIENT.get(code, "damaged" if code in _DAMAGED else "statement")
 
 
 _STATUS = {

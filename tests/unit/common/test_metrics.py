@@ -10,9 +10,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.wire import Batch
 from penstock_common.exporter import merged
-from penstock_common.metrics import STORE_ERRORS, VERSION, GatewayMetrics, Metrics, WorkerMetrics
+from penstock_common.metrics import (
+    STORE_ERRORS,
+    STORE_TABLES,
+    VERSION,
+    GatewayMetrics,
+    Metrics,
+    WorkerMetrics,
+)
 from penstock_common.tallies import Counters, Histograms
 from penstock_ingest.reports import ClientReports
+from penstock_storage.schema import COLUMNS
 from penstock_storage.store_errors import kind_of
 
 
@@ -95,6 +103,10 @@ def test_counted_is_asked_when_scraped() -> None:
 
 def test_every_kind_of_store_error_is_in_the_closed_list() -> None:
     assert {kind_of(code) for code in range(1_000)} == set(STORE_ERRORS)
+
+
+def test_every_table_of_the_store_is_in_the_closed_list() -> None:
+    assert set(COLUMNS) == set(STORE_TABLES)
 
 
 def batch(writer: str, seq: int, **client: Any) -> Batch:
