@@ -39,8 +39,8 @@ async def test_line_streams_of_several_runs(catalog: SqlCatalog) -> None:
     found = await streams.of_runs(numbers)
     assert found.keys() == set(numbers[:2])
     assert all([each.generation for each in own] == [20, 10] for own in found.values())
-    assert await streams.of_run(numbers[1]) == found[numbers[1]]
-    assert await streams.of_run(numbers[2]) == []
+    assert await streams.of_client(numbers[1], "") == found[numbers[1]]
+    assert await streams.of_client(numbers[2], "") == []
 
 
 async def test_chart_presets_belong_to_an_entity(catalog: SqlCatalog) -> None:

@@ -245,6 +245,11 @@ async def test_keys_beyond_a_runs_bound_are_left_out_and_counted(
     assert {numbers[int(k)]: float(v) for k, v in zip(found["key"], found["v"], strict=True)} == {
         f"k{n}": 3 * n + 1 for n in range(5)
     }
+    # What the store says that it has of a batch is what it has: else it would be taken for damaged.
+    taken = await stack.points.query(
+        "SELECT points FROM penstock.batches FINAL WHERE run = {run:UInt32}", {"run": row.number}
+    )
+    assert [int(n) for n in taken["points"]] == [15]
     # A frame of which nothing is kept, and a repeat, which counts nothing.
     assert (await send(stack, batch(project, run, seq=2, keys=("z",)), first))[0] == 202
     await stack.drained()

@@ -6,6 +6,7 @@ while the last one is being stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -270,11 +271,16 @@ def _fill(
 ) -> None:
     fail("worker.fold")
     fresh = [each for each, fate in zip(deliveries, fates, strict=True) if fate is _Fate.TAKEN]
-    _fill_points(fresh, resolver, prepared)
+    left_out = _fill_points(fresh, resolver, prepared)
     _fill_records(fresh, resolver, prepared)
     prepared.taken = _columns(
         [
-            (*_id(each, resolver), each.digest, each.batch.points, len(each.batch.records))
+            (
+                *_id(each, resolver),
+                each.digest,
+                each.batch.points - left_out[each.entry.id],
+                len(each.batch.records),
+            )
             for each in fresh
         ],
         ("run", "lane", "seq", "digest", "points", "records"),
@@ -285,8 +291,10 @@ def _fill(
             _fill_changes(delivery, resolver, prepared)
 
 
-def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> Counter[bytes]:
+    """Returns how many points of each entry are left out."""
     pieces: list[Piece] = []
+    left_out: Counter[bytes] = Counter()
     for delivery in fresh:
         ref, _ = delivery.name
         run, seq = resolver.runs[ref], delivery.entry.seq
@@ -300,6 +308,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
                 kept, numbers = with_numbers(frame, resolver.key_numbers(run, keys))
                 if len(kept.keys) < len(keys):
                     prepared.left_out.note(ref, set(keys) - set(kept.keys), frame.rows)
+                    left_out[delivery.entry.id] += frame.points - kept.points
                 series = resolver.table.add_frame(
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
@@ -308,6 +317,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
             row += frame.rows
     prepared.folded = fold(pieces, resolver.table) if pieces else None
+    return left_out
 
 
 def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
