@@ -10,16 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
-
-import numpy as np
-import orjson
 
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.bounds import Owner
 from penstock_common.keys import run_path, split_writer_key
-from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
@@ -28,6 +23,7 @@ from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Queue, Settled, WriterMark
+from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
 from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "prepare"]
@@ -273,7 +269,7 @@ def _fill(
     fresh = [each for each, fate in zip(deliveries, fates, strict=True) if fate is _Fate.TAKEN]
     left_out = _fill_points(fresh, resolver, prepared)
     _fill_records(fresh, resolver, prepared)
-    prepared.taken = _columns(
+    prepared.taken = columns_of(
         [
             (
                 *_id(each, resolver),
@@ -330,7 +326,7 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
         for record in delivery.batch.records:
             kind = record["t"]
             if kind in ("value", "alert"):
-                key, step, name, text = _value(record)
+                key, step, name, text = value_of(record)
                 (number,) = resolver.key_numbers(run, [key])
                 if number is None:
                     prepared.left_out.note(ref, [key], 1)
@@ -343,56 +339,19 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
                 console.append(
                     (run.number, lane, line, stream, record["time"], record["text"], seq)
                 )
-    prepared.values = _columns(values, ("key", "run", "lane", "step", "kind", "json", "seq"))
-    prepared.console = _columns(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
+    prepared.values = columns_of(values, ("key", "run", "lane", "step", "kind", "json", "seq"))
+    prepared.console = columns_of(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
 
 
 def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
     ref, _ = delivery.name
     run, started = resolver.runs[ref].number, delivery.batch.writer_started
     for index, record in enumerate(delivery.batch.records):
-        if record["t"] not in _STORED_KINDS:
-            prepared.changes.append(_change(run, started, delivery.entry.seq, index, record))
+        if record["t"] not in STORED_KINDS:
+            prepared.changes.append(change_of(run, started, delivery.entry.seq, index, record))
             prepared.changed.add(ref)
 
 
 def _advance(prepared: Prepared, ref: RunRef, step: int) -> None:
     known = prepared.advanced.get(ref)
     prepared.advanced[ref] = step if known is None else max(known, step)
-
-
-def _value(record: dict[str, Any]) -> tuple[str, int, str, str]:
-    if record["t"] == "value":
-        return record["key"], record["step"], record["kind"], record["json"]
-    text = {name: value for name, value in record.items() if name != "t"}
-    return ALERT_KEY, record["time"], "alert", orjson.dumps(text).decode()
-
-
-def _change(run: int, started: int, seq: int, index: int, record: dict[str, Any]) -> RunChange:
-    kind = record["t"]
-    if kind in ("config", "summary"):
-        update = record["update"]
-        if record.get("whole") is True:
-            kind = f"{kind}_whole"
-    else:
-        update = {name: value for name, value in record.items() if name != "t"}
-    return RunChange(run, started, seq, index, kind, update)
-
-
-_STORED_KINDS = frozenset({"value", "alert", "console"})
-"""Records that go to the point store; the others change what the catalog says of the run."""
-
-_TEXT = frozenset({"kind", "json", "stream", "text"})
-_TYPES = {
-    "key": np.uint32, "run": np.uint32, "lane": np.uint16, "seq": np.uint32,
-    "digest": np.uint64, "points": np.uint32, "records": np.uint32,
-}  # fmt: skip
-
-
-def _columns(rows: list[Any], names: tuple[str, ...]) -> Columns:
-    if not rows:
-        return {}
-    return {
-        name: list(column) if name in _TEXT else np.array(column, _TYPES.get(name, np.int64))
-        for name, column in zip(names, zip(*rows, strict=True), strict=True)
-    }

@@ -1,0 +1,52 @@
+"""Records of batches as rows of the stores, and rows as columns. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+
+from penstock_storage.alerts import ALERT_KEY
+from penstock_storage.interface import RunChange
+from penstock_workers.fold import Columns
+
+__all__ = ["STORED_KINDS", "change_of", "columns_of", "value_of"]
+
+STORED_KINDS = frozenset({"value", "alert", "console"})
+"""Records that go to the point store; the others change what the catalog says of the run."""
+
+_TEXT = frozenset({"kind", "json", "stream", "text"})
+_TYPES = {
+    "key": np.uint32, "run": np.uint32, "lane": np.uint16, "seq": np.uint32,
+    "digest": np.uint64, "points": np.uint32, "records": np.uint32,
+}  # fmt: skip
+
+
+def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
+    """Key, step, kind and JSON of a value or an alert."""
+    if record["t"] == "value":
+        return record["key"], record["step"], record["kind"], record["json"]
+    text = {name: value for name, value in record.items() if name != "t"}
+    return ALERT_KEY, record["time"], "alert", orjson.dumps(text).decode()
+
+
+def change_of(run: int, started: int, seq: int, index: int, record: dict[str, Any]) -> RunChange:
+    """What any other record says of its run."""
+    kind = record["t"]
+    if kind in ("config", "summary"):
+        update = record["update"]
+        if record.get("whole") is True:
+            kind = f"{kind}_whole"
+    else:
+        update = {name: value for name, value in record.items() if name != "t"}
+    return RunChange(run, started, seq, index, kind, update)
+
+
+def columns_of(rows: list[Any], names: tuple[str, ...]) -> Columns:
+    if not rows:
+        return {}
+    return {
+        name: list(column) if name in _TEXT else np.array(column, _TYPES.get(name, np.int64))
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
