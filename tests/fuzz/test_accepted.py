@@ -41,7 +41,7 @@ from penstock_ingest.rows import batches_from_json
 from penstock_storage.catalog.changes import apply_change
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunChange, RunRef
-from penstock_workers.prepare import _change, _value
+from penstock_workers.records import change_of, value_of
 
 MANY = 100_001
 REF = RunRef("local", "p", "r")
@@ -56,9 +56,9 @@ def take(raw: bytes) -> Batch:
     for index, record in enumerate(batch.records):
         assert problem_of(record) is None
         if record["t"] in ("value", "alert"):
-            orjson.loads(_value(record)[3])
+            orjson.loads(value_of(record)[3])
         elif record["t"] != "console":
-            change: RunChange = _change(1, 1, batch.seq, index, record)
+            change: RunChange = change_of(1, 1, batch.seq, index, record)
             apply_change(row, change)
     json.dumps(row)
     return batch
