@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -88,16 +88,24 @@ PROBLEMS = {
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong. `subject` tells apart what several parts may tell of one kind: a part,
-    a run, a folder. `since` is in seconds of the epoch."""
+    a run, a folder. `since` is in seconds of the epoch. Only those who may read `entity`, if there is
+    one, may know what it says."""
 
     code: str
     text: str
     subject: str = ""
     since: float = 0.0
+    entity: str = ""
 
     @property
     def stops(self) -> bool:
         return PROBLEMS[self.code].stops
+
+    def for_strangers(self) -> Problem:
+        """The same without anything that names what belongs to an entity."""
+        if not self.entity:
+            return self
+        return replace(self, text="Somebody's project or run is concerned.", subject="")
 
     def shown(self) -> dict[str, Any]:
         """As JSON."""
@@ -118,14 +126,16 @@ class Problems:
         self._redis = redis
         self._key = keys.problems()
 
-    async def tell(self, code: str, text: str, *, subject: str = "", ttl_s: float = _TTL_S) -> None:
+    async def tell(
+        self, code: str, text: str, *, subject: str = "", entity: str = "", ttl_s: float = _TTL_S
+    ) -> None:
         """This is wrong now. To be told again within `ttl_s` while it lasts.
 
         Best effort: where Redis cannot take it, that is a problem of its own, which others see.
         """
         if code not in PROBLEMS:
             raise ValueError(f"{code!r} is no kind of problem")
-        arguments = (f"{code}/{subject}", text[:_MOST_TEXT], str(ttl_s), str(_MOST))
+        arguments = (f"{code}/{subject}", text[:_MOST_TEXT], str(ttl_s), str(_MOST), entity)
         try:
             await self._redis.eval(_TELL, 1, self._key, *arguments)
         except (RedisError, OSError, TimeoutError) as error:
@@ -154,15 +164,15 @@ def read_problems(fields: Mapping[Any, Any], now: float) -> Iterable[Problem]:
     for field, value in fields.items():
         code, _, subject = field.decode(errors="replace").partition("/")
         try:
-            since, until, text = orjson.loads(value)
+            since, until, text, entity = orjson.loads(value)
         except (ValueError, TypeError):
             continue
         # Another release may tell of kinds that this one does not know.
         if until > now and code in PROBLEMS:
-            yield Problem(code, str(text), subject, float(since))
+            yield Problem(code, str(text), subject, float(since), str(entity))
 
 
-# KEYS: problems   ARGV: code/subject, text, time to live (s), most that are kept
+# KEYS: problems   ARGV: code/subject, text, time to live (s), most that are kept, entity
 # Redis' own clock: those that tell run on many machines.
 _TELL = """
 local now = tonumber(redis.call('TIME')[1])
@@ -178,7 +188,7 @@ elseif redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then
   end
   if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
 end
-local value = cjson.encode({since, now + tonumber(ARGV[3]), ARGV[2]})
+local value = cjson.encode({since, now + tonumber(ARGV[3]), ARGV[2], ARGV[5]})
 redis.call('HSET', KEYS[1], ARGV[1], value)
 redis.call('EXPIRE', KEYS[1], 86400)
 return 1

@@ -62,7 +62,7 @@ async def test_there_is_an_end_to_them(redis: Redis) -> None:
 async def test_odd_texts_and_fields_do_no_harm(redis: Redis) -> None:
     problems = Problems(redis, KEYS)
     await problems.tell("bound_reached", 'Zahl „ü"\n\0', subject="a/b/ü")
-    await redis.hset(KEYS.problems(), "of_another_release/", b'[0, 1e12, "x"]')
+    await redis.hset(KEYS.problems(), "of_another_release/", b'[0, 1e12, "x", ""]')
     await redis.hset(KEYS.problems(), "disk_low/", b"not JSON")
     (only,) = await problems.all()
     assert only == Problem("bound_reached", 'Zahl „ü"\n\0', "a/b/ü", only.since)
@@ -79,3 +79,15 @@ async def test_telling_fails_nobody(tmp_path: Path) -> None:
         await Problems(client, KEYS).tell("disk_low", "")
         await Problems(client, KEYS).clear("disk_low")
         await client.aclose()
+
+
+async def test_what_belongs_to_an_entity_is_not_said_to_strangers(redis: Redis) -> None:
+    problems = Problems(redis, KEYS)
+    text, subject = "run acme/secret/r has as many writers as it may have", "writers acme/secret/r"
+    await problems.tell("bound_reached", text, subject=subject, entity="acme")
+    (known,) = await problems.all()
+    assert (known.entity, known.text, known.subject) == ("acme", text, subject)
+    said = str(known.for_strangers().shown())
+    assert "acme" not in said
+    assert "secret" not in said
+    assert "acme" not in known.shown()

@@ -53,7 +53,9 @@ class BoundNotices:
         for owner in freed:
             await self._problems.clear(_PROBLEM, subject=_text(owner))
         for owner in sorted(self._told)[:_MOST_PROBLEMS]:
-            await self._problems.tell(_PROBLEM, str(refusal(owner)), subject=_text(owner))
+            entity = owner.path.split("/", 1)[0]
+            text = str(refusal(owner))
+            await self._problems.tell(_PROBLEM, text, subject=_text(owner), entity=entity)
 
 
 def _owners(beyond: Owner) -> Iterator[Owner]:
