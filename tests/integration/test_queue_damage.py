@@ -105,18 +105,19 @@ def send_row(client: Any, number: int, *, key: str = "") -> int:
     names = (
         STREAM, KEYS.seen(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
         KEYS.dead_marks(SHARD), KEYS.http_seq(SHARD), KEYS.idempotency(SHARD, "p", key),
+        KEYS.parked(SHARD), KEYS.parked_bytes(SHARD),
     )  # fmt: skip
     batch = b"row %d " % number + b"\r\n*3\r\n$4\r\n\0" * 5
-    answer = client.eval(APPEND_ROWS, 7, *names, f"i{number}", "local/p/r", batch, 1, "", 60)
+    answer = client.eval(APPEND_ROWS, 9, *names, f"i{number}", "local/p/r", batch, 1, "", 60, 1, 1)
     return int(answer[4])
 
 
 def send_batch(client: Any, seq: int) -> None:
     names = (
         STREAM, KEYS.seen(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
-        KEYS.dead_marks(SHARD), KEYS.digests(SHARD),
+        KEYS.dead_marks(SHARD), KEYS.digests(SHARD), KEYS.parked(SHARD), KEYS.parked_bytes(SHARD),
     )  # fmt: skip
-    client.eval(APPEND, 6, *names, "i", NATIVE, seq, b"batch %d" % seq, 1)
+    client.eval(APPEND, 8, *names, "i", NATIVE, seq, b"batch %d" % seq, 1, 1, 1)
 
 
 def queued(client: Any) -> list[bytes]:

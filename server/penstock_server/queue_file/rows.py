@@ -26,13 +26,15 @@ class QueuedRows:
 
     def commands(self, keys: Keys) -> bytes:
         """What puts it back. Its number stays, so that rows which are stored already are known."""
-        added = encode("XADD", self.stream, self.id, *self.fields)
-        names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
         for shard in range(SHARDS):
-            if self.stream == keys.stream(shard).encode():
+            stream = keys.stream(shard).encode()
+            # Rows of a writer that was parked are tried once more.
+            if self.stream in (stream, keys.parked(shard).encode()):
+                names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
                 field = names[b"s"] + b"/" + names[b"w"]
-                return added + encode("HSET", keys.seen(shard), field, self.id)
-        return added
+                seen = encode("HSET", keys.seen(shard), field, self.id)
+                return encode("XADD", stream, self.id, *self.fields) + seen
+        return encode("XADD", self.stream, self.id, *self.fields)
 
 
 def rows_in(commands: Iterable[list[bytes]]) -> list[QueuedRows]:
