@@ -140,13 +140,19 @@ local entries, walked, count = {}, 0, 0
 while true do
   local found = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', step)
   for _, entry in ipairs(found) do
-    local fields, writer, size, n, e = entry[2], '', 0, nil, nil
-    for i = 1, #fields, 2 do
-      local name, value = fields[i], fields[i + 1]
-      if name == 'w' then writer = value
-      elseif name == 'b' then size = #value
-      elseif name == 'n' then n = tonumber(value)
-      elseif name == 'e' then e = tonumber(value) end
+    local fields = entry[2]
+    local writer, size, n, e = '', 0, nil, nil
+    if fields[1] == 'w' and fields[5] == 'b' and fields[9] == 'n' then
+      -- As it was added. Looking at every field takes longer than all the rest.
+      writer, size, n, e = fields[2], #fields[6], tonumber(fields[10]), tonumber(fields[12])
+    else
+      for i = 1, #fields, 2 do
+        local name, value = fields[i], fields[i + 1]
+        if name == 'w' then writer = value
+        elseif name == 'b' then size = #value
+        elseif name == 'n' then n = tonumber(value)
+        elseif name == 'e' then e = tonumber(value) end
+      end
     end
     if not passed[writer] and not passed[entry[1]] and (only == '' or only == writer) then
       n, e = n or size, e or 0

@@ -70,8 +70,11 @@ class Appender:
             )
             for shard in range(SHARDS)
         ]
-        self._digests = [keys.digests(shard) for shard in range(SHARDS)]
         self._parked = [(keys.parked(shard), keys.parked_bytes(shard)) for shard in range(SHARDS)]
+        self._append_keys = [
+            (*self._shard_keys[shard], keys.digests(shard), *self._parked[shard])
+            for shard in range(SHARDS)
+        ]
         self._process = secrets.token_hex(6)
         self._calls = itertools.count()
 
@@ -95,9 +98,7 @@ class Appender:
         status, committed, incarnation, dead, known = await self._run(
             _APPEND,
             8,
-            *self._shard_keys[shard],
-            self._digests[shard],
-            *self._parked[shard],
+            *self._append_keys[shard],
             self._new_incarnation(),
             writer_key(path, writer),
             seq,

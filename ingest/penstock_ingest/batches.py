@@ -34,6 +34,7 @@ from penstock_storage.interface import RunRef
 __all__ = ["BatchHandler"]
 
 _IDEMPOTENCY_KEY_CHARS = 255
+_NO_WAIT = checked_wait({})
 
 
 class BatchHandler:
@@ -75,15 +76,16 @@ class BatchHandler:
     async def post(self, request: web.Request) -> web.Response:
         """Queue the batches of the body: see docs/api.md."""
         try:
-            asked = checked_wait(request.query)
-            appended = await self._take(request)
+            asked = checked_wait(request.query) if request.query_string else _NO_WAIT
+            kind = request.content_type
+            appended = await self._take(request, kind)
         except (Rejected, Transient) as error:
             self._count_refusal(error)
             raise
         self._pace.count(len(appended))
         marks = [each.mark for each in appended]
         # Nobody else holds JSON rows: a queue that may lose them is no place to leave them.
-        is_at_risk = request.content_type != CONTENT_TYPE and bool(self._status.queue_problem)
+        is_at_risk = kind != CONTENT_TYPE and bool(self._status.queue_problem)
         if asked.wait or is_at_risk:
             marks = await self._wait.until_stored(_latest(marks), asked.timeout_s)
         if is_at_risk and not is_stored(marks):
@@ -107,10 +109,9 @@ class BatchHandler:
         name = WriterName(entity, names["project"], names["run"], names["writer"])
         return self._reply(await self._marks.look([name]), status=200)
 
-    async def _take(self, request: web.Request) -> list[Appended]:
+    async def _take(self, request: web.Request, kind: str) -> list[Appended]:
         principal = await self._authenticator.authenticate(request.headers)
         self._status.check()
-        kind = request.content_type
         if kind not in (CONTENT_TYPE, "application/json"):
             raise Rejected(
                 f"Content-Type {kind!r} is not accepted",
@@ -132,7 +133,8 @@ class BatchHandler:
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
             await self._refuse_deleted(entity, batch, batch.writer)
-            await self._room.check(RunRef(entity, batch.project, batch.run), batch.writer)
+            if self._room.is_scarce:
+                await self._room.check(RunRef(entity, batch.project, batch.run), batch.writer)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case, which needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]

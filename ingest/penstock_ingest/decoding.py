@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from penstock.errors import Transient
-from penstock.wire import Batch, DecodedSize, Limits, claimed_bytes, decode_batches
+from penstock.wire import (
+    Batch,
+    DecodedSize,
+    Limits,
+    claimed_bytes,
+    decode_batch,
+    decode_batches,
+    is_compressed,
+)
 
 __all__ = ["Decoding"]
 
@@ -58,6 +66,11 @@ class Share:
         Raises `Rejected` for a batch that breaks a limit, `Transient` (503) while too much is held.
         """
         limits = self._all.limits
+        if len(raws) == 1 and len(raws[0]) <= _INLINE_BYTES and not is_compressed(raws[0]):
+            # Nearly all are such, and take no longer to decode than to tell how to.
+            batch = decode_batch(raws[0], limits)
+            self._take(_weight(batch.decoded))
+            return [batch]
         claims = [claimed_bytes(raw) for raw in raws]
         # One that does not say how long it is may be as long as any.
         size = sum(limits.decoded_bytes if claim is None else claim for claim in claims)

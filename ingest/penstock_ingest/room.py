@@ -29,6 +29,11 @@ class Room:
         self._at_bound = at_bound
         self._known: set[tuple[RunRef, str]] = set()
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether anybody is at a bound."""
+        return bool(self._at_bound())
+
     async def check(self, ref: RunRef, writer: str = "") -> None:
         """Raises `Rejected` (422) for a run, or a writer of it, for which there is no room; without a
         writer, for the one whose batches the queue numbers."""

@@ -48,7 +48,8 @@ __all__ = ["Mender"]
 
 _LOG = logging.getLogger(__name__)
 
-_TURN_S = 5.0
+_LEAST_TURN_S, _TURN_REST = 10.0, 100.0
+"""A look comes so long after the last one, and takes at most so small a part of the time."""
 _REST = 20.0
 """Looking for what has come again takes at most so small a part of the time."""
 _AWAIT_S = 900.0
@@ -91,6 +92,7 @@ class Mender:
     async def watch(self, *quiet: asyncio.Lock) -> None:
         """Turn until cancelled. While the locks `quiet` are held, nothing else writes."""
         while True:
+            started = time.monotonic()
             if ELECTED in self._owned:
                 try:
                     await self._turn(quiet)
@@ -99,7 +101,8 @@ class Mender:
                     self._inventory = None
             else:
                 self._inventory = None
-            await asyncio.sleep(_TURN_S)
+            took_s = time.monotonic() - started
+            await asyncio.sleep(max(_LEAST_TURN_S, _TURN_REST * took_s))
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""

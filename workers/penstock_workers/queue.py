@@ -114,6 +114,8 @@ class Queue:
         self._turn = 0
         self.store: str | None = None
         """The store's id as last read: never older than the entries that were read with it."""
+        self.has_more = False
+        """Whether the last read left entries behind, for which the budget had no room."""
         self._commit, self._read = (
             hashlib.sha1(script.encode()).hexdigest()  # noqa: S324
             for script in (COMMIT, READ)
@@ -127,16 +129,23 @@ class Queue:
     async def read(self, selections: Sequence[Selection], budget: Budget) -> list[Entry]:
         """Entries behind the cursors, as many as the budget allows; one of any size, if none fits."""
         entries: list[Entry] = []
-        waiting = list(selections)
-        # Whoever's turn it is gets an entry that is larger than its share.
+        # Whoever's turn it is comes first, also with an entry that is larger than its share.
         self._turn += 1
+        at = self._turn % max(1, len(selections))
+        waiting = [*selections[at:], *selections[:at]]
+        is_shared = True
         while waiting and not budget.is_spent:
-            first = None if entries else waiting[self._turn % len(waiting)]
-            found = await self._read_each(waiting, first, budget.share(len(waiting)))
+            asked = waiting if is_shared else waiting[:1]
+            first = None if entries else waiting[0]
+            found = await self._read_each(asked, first, budget.share(len(asked)))
             count = len(entries)
-            budget, waiting = self._take(found, budget, entries)
-            if 0 < count == len(entries):
+            budget, more = self._take(found, budget, entries)
+            waiting = [*more, *waiting[len(asked) :]]
+            if count == len(entries) and not is_shared:
                 break
+            # Where a share holds no further entry, one after another gets all that is left.
+            is_shared = is_shared and count < len(entries)
+        self.has_more = bool(waiting)
         return entries
 
     async def fetch(self, shard: int, entry_id: str) -> list[Entry]:

@@ -122,7 +122,7 @@ class Worker:
             self._resolver.is_stale = True
             return
         if not read.is_apart:
-            self._compaction.is_behind = self._is_full(entries)
+            self._compaction.is_behind = self._queue.has_more
         if not entries:
             await self._finish_commit()
             self._sign.progressed(read.shards)
@@ -249,9 +249,6 @@ class Worker:
             least_s = self._settings.commit_interval_s
             interval_s = min(_LONGEST_GATHER * least_s, max(least_s, _REST * self._took_s))
             await _sleep(self._last_start + interval_s - time.monotonic(), stop)
-
-    def _is_full(self, entries: list[Entry]) -> bool:
-        return sum(len(entry.raw) for entry in entries) * 4 >= self._settings.commit_bytes
 
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()

@@ -27,7 +27,14 @@ from penstock.wire.batch import (
     encode_batch,
 )
 from penstock.wire.fitting import RECORD_ROOM, RULES, Fitter, Room, decode_stored, fit_all, fit_key
-from penstock.wire.framing import batch_digest, claimed_bytes, decompress, join_batches, split_body
+from penstock.wire.framing import (
+    batch_digest,
+    claimed_bytes,
+    decompress,
+    is_compressed,
+    join_batches,
+    split_body,
+)
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
 from penstock.wire.packing import Packed, packed
@@ -60,6 +67,7 @@ __all__ = [
     "encode_batch",
     "fit_all",
     "fit_key",
+    "is_compressed",
     "join_batches",
     "packed",
     "problem_of",

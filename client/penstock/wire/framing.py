@@ -11,7 +11,14 @@ import zstandard
 
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
-__all__ = ["batch_digest", "claimed_bytes", "decompress", "join_batches", "split_body"]
+__all__ = [
+    "batch_digest",
+    "claimed_bytes",
+    "decompress",
+    "is_compressed",
+    "join_batches",
+    "split_body",
+]
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -91,6 +98,11 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except zstandard.ZstdError as error:
         reason = f"the zstd frame is damaged, cut short or has bytes after it: {error}"
         raise bad("bad_compression", reason) from None
+
+
+def is_compressed(raw: bytes) -> bool:
+    """Whether a batch is a zstd frame."""
+    return raw[:4] == _ZSTD_MAGIC
 
 
 def claimed_bytes(raw: bytes) -> int | None:
