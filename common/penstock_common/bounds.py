@@ -43,7 +43,7 @@ class Bounds:
     runs_per_entity: int = 5_000_000
     runs_per_project: int = 1_000_000
     writers_per_entity: int = 10_000_000
-    writers_per_run: int = 16_384
+    writers_per_run: int = 50_000
     keys_per_project: int = 1_000_000
     keys_per_run: int = 100_000
 

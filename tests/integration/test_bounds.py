@@ -1,4 +1,4 @@
-"""Rules 4: a run, project or entity at its bound stops nobody else; what is beyond is refused at the
+"""A run, project or entity at its bound stops nobody else; what is beyond is refused at the
 door within seconds, and what came before that is a dead letter, or counted on its run.
 """
 
@@ -270,6 +270,30 @@ async def test_a_worker_that_was_started_again_counts_on(
     assert (await send(stack, batch(project, run, seq=2, keys=("e", "f", "a", "g"))))[0] == 202
     await stack.drained()
     assert await stored(stack, project, run) == {"a": 4, "b": 2, "c": 2, "d": 2, "e": 2}
+
+
+async def test_numbers_set_aside_are_remembered_by_the_next_worker(
+    stack: Stack, new_name: Callable[[], str]
+) -> None:
+    project, run = new_name(), new_name()
+    for n in range(3):
+        assert (await send(stack, batch(project, run, f"w{n}")))[0] == 202
+    await stack.drained()
+    for seq in (1, 2):
+        await stack.workers[-1].stop()
+        redis = stack.redis.client()
+        await redis.delete(KEYS.at_bound())
+        await redis.aclose()
+
+        async def is_taken(seq: int = seq) -> bool:
+            return (await send(stack, batch(project, run, "beyond", seq)))[0] == 202
+
+        await eventually(is_taken)
+        await stack.start_worker(**BOUNDS)
+        await stack.drained()
+    url = f"{stack.urls[0]}/v1/writers/-/{project}/{run}/beyond"
+    async with stack.session.get(url) as answer:
+        assert (await answer.json())["dead"] == [1, 2]
 
 
 async def test_a_full_project_leaves_out_new_keys_of_its_runs_only(

@@ -7,7 +7,7 @@ while the last one is being stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -110,8 +110,12 @@ async def prepare(
     new = {name for name in by_writer if name not in resolver.writers}
     refused = await resolver.learn(by_writer)
     prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
+    met = [each for each in deliveries if each.name in refused.keys() - resolver.beyond.keys()]
+    for name in {each.name for each in met}:
+        resolver.beyond[name] = AppliedSet(0, resolver.before.get(name, 0))
+    await _bury(met, resolver.beyond, queue)
     deliveries = _within_bounds(deliveries, refused, resolver, prepared)
-    await _bury([each for each in deliveries if each.name in new], resolver, queue)
+    await _bury([each for each in deliveries if each.name in new], resolver.writers, queue)
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
     await in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
@@ -178,9 +182,7 @@ def _within_bounds(
             kept.append(delivery)
             continue
         entry = delivery.entry
-        numbers = resolver.beyond.setdefault(
-            delivery.name, AppliedSet(0, resolver.before.get(delivery.name, 0))
-        )
+        numbers = resolver.beyond[delivery.name]
         numbers.dead.add(entry.seq)
         numbers.add(entry.seq, acked=delivery.batch.acked)
         settled = prepared.settled.setdefault(entry.shard, Settled())
@@ -191,14 +193,16 @@ def _within_bounds(
     return kept
 
 
-async def _bury(new: list[_Delivery], resolver: Resolver, queue: Queue) -> None:
+async def _bury(
+    new: list[_Delivery], numbers_of: Mapping[WriterName, AppliedSet], queue: Queue
+) -> None:
     """Of writers that are met now, the queue may know numbers that were put aside before the store
     knew anything of them."""
     places = {(each.entry.shard, each.entry.writer): each.name for each in new}
     if places:
         found = await queue.dead_numbers(list(places))
         for name, numbers in zip(places.values(), found, strict=True):
-            resolver.writers[name].bury(numbers)
+            numbers_of[name].bury(numbers)
 
 
 def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
