@@ -66,6 +66,9 @@ def upgraded(
         archive.extractall(folder, filter="data")
     expected = json.loads((folder / "expected.json").read_text())
     with running_up(folder) as up:
+        for meta in (folder / "spool").glob("*/meta.json"):
+            content = json.loads(meta.read_text()) | {"base_url": up.url}
+            meta.write_text(json.dumps(content))
         yield Upgraded(up, expected)
 
 
@@ -91,6 +94,18 @@ def test_dead_letters_are_stored_after_one_command(upgraded: Upgraded) -> None:
 
     wait_until(is_whole, 60)
     assert "local/" not in upgraded.dead("list")
+
+
+@pytest.mark.smoke
+def test_what_the_old_server_refused_is_sent_again_by_one_command(upgraded: Upgraded) -> None:
+    upgraded.command("sync", "--rejected")
+
+    def is_whole() -> bool:
+        classes = upgraded.run("upgrade", "refused")["config"].get("classes")
+        return bool(classes == [0] * upgraded.expected["long_list"])
+
+    wait_until(is_whole, 60)
+    assert not list((upgraded.up.folder / "spool").glob("*/rejected/*.batch"))
 
 
 def test_a_run_of_the_old_version_goes_on(upgraded: Upgraded) -> None:
