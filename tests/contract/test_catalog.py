@@ -252,11 +252,13 @@ async def test_an_unreachable_database_is_transient(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_damage(tmp_path: Path) -> None:
+    """Which is mended at the next start, and is no batch's fault."""
     (tmp_path / "catalog.db").write_bytes(b"not a database" * 1_000)
-    with pytest.raises(Broken):
+    with pytest.raises(Transient) as error:
         async with opened(f"sqlite+aiosqlite:///{tmp_path}/catalog.db"):
             pass
+    assert error.value.code == "catalog_damaged"
 
 
 async def test_restored_names_keep_their_numbers(catalog: Catalog, new_url: NewUrl) -> None:
