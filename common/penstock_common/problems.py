@@ -60,8 +60,8 @@ PROBLEMS = {
     "part_down": Kind("It is started again by itself; if it keeps ending, its log says why.", True),
     "part_silent": Kind("It is replaced by itself if it stays silent; its log may say why.", True),
     "worker_at_fault": Kind(
-        "No batch is given up for it, and clients keep their copies. See the worker's log; most "
-        "likely the last release has to be taken back.", True
+        "Nothing is discarded: batches stay queued, and clients keep their copies. See the worker's "
+        "log; you may have to roll back the last release.", True
     ),
     "shard_stalled": Kind(
         "Batches wait, but none of them is stored. See the workers' logs.", True

@@ -136,9 +136,7 @@ class QuarantineRecords:
 
     async def note_fault(self) -> int:
         """A worker is about to end because whatever it reads fails; how often that was so lately."""
-        text = (
-            "Batches of several runs fail, and nothing else could be stored. Nothing is given up."
-        )
+        text = "Batches of several runs fail, and nothing else could be stored: the worker is at fault."
         await self._problems.tell("worker_at_fault", text, ttl_s=_FAULT_TOLD_S)
         name = self._keys.worker_faults()
         count = int(await self._redis.incr(name))
