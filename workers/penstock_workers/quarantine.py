@@ -41,7 +41,9 @@ _LETTERS_TO_PARK = 3
 _RUNS_TO_DOUBT = 3
 _HELD_PER_WRITER = 3
 _APART_AT_ONCE = 256
-_FIRST_PEACE_S = 1.0
+_FIRST_PEACE_S, _LONGEST_PEACE_S = 1.0, 8.0
+"""How long a batch that ended a worker waits before it may end the next one: everybody else's are
+stored meanwhile."""
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 _LOOK_EVERY_S = 0.2
@@ -165,8 +167,8 @@ class Quarantine:
             self._apart.setdefault((shard, writer), _Apart())
         # What may end this process again waits until something else could be stored.
         now = self._clock()
-        due = now + _FIRST_PEACE_S
         for tried in known.tried:
+            due = now + min(_LONGEST_PEACE_S, _FIRST_PEACE_S * 2 ** (tried.tries - 1))
             apart = self._apart.setdefault((shard, tried.writer), _Apart(look_at=due))
             apart.held[tried.id] = _Held(due, self._successes)
         if is_suspect or known.was_begun:

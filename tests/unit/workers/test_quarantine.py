@@ -240,6 +240,25 @@ def test_a_writer_that_keeps_failing_is_parked_and_nobody_waits_for_it() -> None
     assert len(held) == 28
 
 
+def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
+    async def wait_s(tries: int) -> float:
+        """How long after a start the batch is tried again."""
+        now_s = 0.0
+        queue = MemoryQueue()
+        queue.add("killer", 1)
+        (killer,) = queue.entries.values()
+        queue.failures[killer.id] = queue.unended[killer.id] = tries
+        quarantine = Quarantine(queue, queue, max_deliveries=5, clock=lambda: now_s)
+        await quarantine.gained(0, is_suspect=True)
+        while quarantine.next_read([0]).entry_id != killer.id.decode():
+            now_s += 0.25
+            assert now_s < 60
+        return now_s
+
+    waits = [asyncio.run(wait_s(tries)) for tries in range(2, 7)]
+    assert [int(each) for each in waits] == [2, 4, 8, 8, 8]
+
+
 def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order() -> None:
     bench = Bench(lambda run, seq: run == "bad")
     for seq in range(1, 9):
