@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +56,14 @@ class Stack:
 
 
 @contextmanager
-def running(*, gateways: int = 1, workers: int = 1) -> Iterator[Stack]:
+def running(
+    *, gateways: int = 1, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
     """Start a fresh installation; stop it and remove its data at the end."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         ready = Path(folder) / "ready.json"
         data = Path(folder) / "data"
-        environ = {**os.environ, "XDG_CONFIG_HOME": f"{folder}/config"}
+        environ = {**os.environ, "XDG_CONFIG_HOME": f"{folder}/config", **(settings or {})}
         command = [
             sys.executable, "-m", "penstock.cli", "up", "--port", "0", "--data", str(data),
             "--gateways", str(gateways), "--workers", str(workers), "--ready-file", str(ready),
