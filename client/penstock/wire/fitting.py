@@ -30,6 +30,7 @@ from penstock.wire.records import (
     Map,
     Text,
     Texts,
+    kind_of,
     problem_of,
 )
 
@@ -89,10 +90,11 @@ class Fitter:
             is_good = problem_of(record) is None
             if is_good and (room is None or _take_flat(record, room)):
                 return record  # type: ignore[no-any-return]
-        if type(record) is not dict or type(record.get("t")) is not str:
+        said = kind_of(record)
+        if said is None:
             self.note("record", "left out: it is no record")
             return None
-        kind = _clean(record["t"])
+        kind = _clean(said)
         fields = RECORDS.get(kind, {})
         fitted: dict[str, Any] = {"t": kind}
         room = room or Room(1 << 60, 1 << 60)

@@ -39,6 +39,7 @@ __all__ = [
     "Text",
     "Texts",
     "is_plain",
+    "kind_of",
     "problem_of",
 ]
 
@@ -259,11 +260,17 @@ _CHECKS = {
 _PLAIN = frozenset({type(None), bool, int, float, str, list, dict})
 
 
+def kind_of(record: Any) -> str | None:
+    """The kind of a record, known or not; None if it is no record."""
+    kind = record.get("t") if type(record) is dict else None
+    return kind if type(kind) is str and len(kind) <= MAX_FIELD_CHARS else None
+
+
 def problem_of(record: Any) -> str | None:
     """What is wrong with a record, as the end of a sentence; None if nothing is."""
-    kind = record.get("t") if type(record) is dict else None
-    if type(kind) is not str:
-        return " must be a map with t, the kind of the record"
+    kind = kind_of(record)
+    if kind is None:
+        return f" must be a map with t, the kind of the record, of at most {MAX_FIELD_CHARS} characters"
     known = 1
     for name, fits, required in _CHECKS.get(kind, ()):
         value = record.get(name)

@@ -194,3 +194,11 @@ def test_any_key_becomes_one_that_can_name_a_metric(key: str) -> None:
     value = {"t": "value", "key": fit_key(key), "step": 0, "time": 0, "kind": "", "json": "1"}
     assert problem_of(value) is None
     assert fit_key(fit_key(key)) == fit_key(key)
+
+
+def test_a_kind_that_is_no_word_is_no_record() -> None:
+    for kind in ("x" * 2**20, "x" * 5_000, 7, None, ["run"], b"run"):
+        fitter = Fitter()
+        assert fitter.record({"t": kind, "a": 1}, Room(2**20, 100)) is None
+        assert problem_of({"t": kind, "a": 1}) is not None
+        assert list(fitter.notices())
