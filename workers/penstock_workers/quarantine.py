@@ -19,16 +19,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from typing import Protocol
 
-from penstock_workers.quarantine_records import ShardRecord, Tries
+from penstock_workers.quarantine_contracts import Records, Undertaker
+from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
 
-__all__ = ["NO_LIMIT", "Quarantine", "Read", "Records", "Undertaker", "Verdict"]
+__all__ = ["NO_LIMIT", "Quarantine", "Read", "Verdict"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,32 +77,6 @@ class Read:
     @property
     def is_apart(self) -> bool:
         return self.limit != NO_LIMIT
-
-
-class Records(Protocol):
-    """What outlives the process: see `QuarantineRecords`."""
-
-    async def load(self, shard: int) -> ShardRecord: ...
-    async def begin(self, entries: Sequence[Entry]) -> list[Tries]: ...
-    async def fail(self, entry: Entry, *, was_begun: bool) -> int: ...
-    async def tries(self, entry: Entry) -> Tries: ...
-    async def note_failing(self, shard: int, run: str) -> None: ...
-    async def note_success(self, shards: Iterable[int]) -> None: ...
-    async def note_fault(self) -> int: ...
-    async def note_letter(self, shard: int, writer: str) -> int: ...
-    async def forget_letters(self, shard: int, writer: str) -> None: ...
-    async def park(
-        self, shard: int, writer: str, reason: str, first: Sequence[str] = ()
-    ) -> None: ...
-    async def probe(self, shard: int, writers: Collection[str]) -> None: ...
-    async def unpark(self, shard: int, writer: str) -> None: ...
-
-
-class Undertaker(Protocol):
-    """Makes dead letters: see `DeadLetters`."""
-
-    async def set_aside(self, entry: Entry, reason: str) -> None: ...
-    async def drop(self, entry: Entry) -> None: ...
 
 
 @dataclass(slots=True)
