@@ -23,7 +23,13 @@ import numpy as np
 from penstock.errors import Broken, Transient
 from penstock_storage import native
 from penstock_storage.interface import Column, Columns
-from penstock_storage.schema import COLUMNS, DATABASE, SCHEMA_VERSION, create_statements
+from penstock_storage.schema import (
+    COLUMNS,
+    DATABASE,
+    KEEP_EMPTY,
+    SCHEMA_VERSION,
+    create_statements,
+)
 from penstock_storage.store_errors import error_in_reply, error_in_stream
 from penstock_storage.tiers import build_coarser
 
@@ -81,6 +87,8 @@ class ClickHouse:
             )
         for statement in create_statements():
             await self.execute(statement)
+        if known is not None:
+            await self._keep_empty_parts()
         if known is not None and int(known) < 2:
             await build_coarser(self)
         if known != str(SCHEMA_VERSION):
@@ -88,6 +96,15 @@ class ClickHouse:
         if await self._meta("store_id") is None:
             # Of two that start at once the earlier wins, for every later reader.
             await self._add_meta("store_id", secrets.token_hex(8), 2**63 - time.time_ns())
+
+    async def _keep_empty_parts(self) -> None:
+        """Tables that an older version made do not do so yet."""
+        found = await self.query(
+            f"SELECT name FROM system.tables WHERE database = '{DATABASE}'"
+            f" AND engine LIKE '%MergeTree' AND engine_full NOT LIKE '%{KEEP_EMPTY}%'"
+        )
+        for table in found["name"]:
+            await self.execute(f"ALTER TABLE {DATABASE}.{table} MODIFY SETTING {KEEP_EMPTY}")
 
     async def store_id(self) -> str:
         found = await self._meta("store_id")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COLUMNS", "DATABASE", "SCHEMA_VERSION", "create_statements"]
+__all__ = ["COLUMNS", "DATABASE", "KEEP_EMPTY", "SCHEMA_VERSION", "create_statements"]
 
 DATABASE = "penstock"
 SCHEMA_VERSION = 2
 """2 since tiers have several widths."""
 
-_DURABLE = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+_DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
+KEEP_EMPTY = "remove_empty_parts = 0"
+"""A part whose rows were all deleted stays until it is merged: one that vanishes was lost on disk."""
 
 # table -> (columns with codecs, engine, order)
 _TABLES: dict[str, tuple[str, str, str]] = {
@@ -122,7 +124,7 @@ def create_statements() -> list[str]:
     for table, (columns, engine, order) in _TABLES.items():
         statements.append(
             f"CREATE TABLE IF NOT EXISTS {DATABASE}.{table} ({columns}) "
-            f"ENGINE = {engine} ORDER BY ({order}) {_DURABLE}"
+            f"ENGINE = {engine} ORDER BY ({order}) SETTINGS {_DURABLE}, {KEEP_EMPTY}"
         )
     return statements
 

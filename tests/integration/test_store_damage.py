@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
 from penstock_common.keys import Keys
 from penstock_common.problems import Problem, Problems
+from penstock_storage.damage.parts import lost_parts, read_inventory
+from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
@@ -143,6 +146,34 @@ async def is_whole(stack: Stack, before: dict[str, int]) -> bool:
         return False
     now = {table: await count(stack, table) for table in before}
     return now == before
+
+
+async def test_deleting_runs_is_no_damage(tmp_path: Path) -> None:
+    """Parts of which nothing is left stay until they are merged; tables that an older version made,
+    which let go of them, are changed at the start."""
+    async with running_stack(tmp_path, workers=0) as stack:
+        alter = "ALTER TABLE penstock.values MODIFY SETTING remove_empty_parts = 1"
+        await stack.points.execute(alter)
+        await stack.start_worker()
+        await loaded(stack)
+        before = await read_inventory(stack.points)
+        store = await stack.points.store_id()
+        numbers = await stack.catalog.numbers_of(
+            [RunRef("local", PROJECT, name) for name in ("run00000", "run00001", "other")]
+        )
+        await stack.catalog.delete_runs(list(numbers.values()), time.time_ns() // 1000)
+
+        async def is_purged() -> bool:
+            tables = ("points", "values", "console", "batches")
+            return not any([await count(stack, table) for table in tables])
+
+        await eventually(is_purged, 60)
+        # As long as ClickHouse takes to let go of empty parts.
+        for _ in range(60):
+            assert not lost_parts(before, await read_inventory(stack.points))
+            await asyncio.sleep(0.5)
+        assert await problem(stack) is None
+        assert await stack.points.store_id() == store
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
