@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,16 @@ def test_nothing_in_the_repository_names_a_download_address() -> None:
     lock = (ROOT / "web" / "ui" / "package-lock.json").read_text()
     assert '"resolved": "http' not in lock
     assert "://" not in (ROOT / "constraints.txt").read_text()
+
+
+def test_no_two_modules_differ_in_case_or_extension_only() -> None:
+    """`./sections` would mean either of two on a disk that does not tell cases apart."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py", "*.ts", "*.tsx"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    stems = Counter(str(Path(name).with_suffix("")).lower() for name in listed.stdout.splitlines())
+    assert not [stem for stem, count in stems.items() if count > 1]

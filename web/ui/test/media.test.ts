@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { toRows, toSections } from "../src/charts/sections";
+import { toRows, toSections } from "../src/charts/keySections";
 import { baseName, formatBytes, toTree } from "../src/files/tree";
 import { boundsOf, columnAt, densities } from "../src/media/heat";
 import {

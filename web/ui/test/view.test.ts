@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { splitKey, toRows, toSections } from "../src/charts/sections";
+import { splitKey, toRows, toSections } from "../src/charts/keySections";
 import { leaves, valueAt } from "../src/path";
 import { chooseRuns, NO_VALUE, toMembers } from "../src/runs/choose";
 import { Colours, colourOf, PALETTE_SIZE } from "../src/runs/palette";

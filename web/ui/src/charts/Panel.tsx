@@ -6,7 +6,7 @@ import { CloseIcon, ExpandIcon, PinIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { ChartControls } from "../app/Toolbar";
 import { useView, view } from "../state/view";
-import { splitKey } from "./sections";
+import { splitKey } from "./keySections";
 import { type PlotState, usePlot } from "./usePlot";
 
 interface Props {

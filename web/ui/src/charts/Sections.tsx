@@ -10,8 +10,8 @@ import { usePage } from "../app/page";
 import { MediaPanel } from "../media/MediaPanel";
 import { matcher } from "../state/search";
 import { useView, view } from "../state/view";
+import { type Row, toRows, toSections } from "./keySections";
 import { Panel } from "./Panel";
-import { type Row, toRows, toSections } from "./sections";
 
 const HEAD_PX = 40;
 const PANEL_PX = 264;

@@ -3,7 +3,7 @@
 import { ApiError } from "../api/http";
 import { CloseIcon, ExpandIcon, PinIcon } from "../app/icons";
 import { usePage } from "../app/page";
-import { splitKey } from "../charts/sections";
+import { splitKey } from "../charts/keySections";
 import { formatStep } from "../format";
 import { useView, view } from "../state/view";
 import { Files } from "./Files";
