@@ -7,16 +7,14 @@ in several parts; they are repaired into one, which every version reads.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from penstock_common.damaged import new_folder, recent_reports, write_report
 from penstock_common.keys import Keys
 from penstock_server.queue_file.commands import readable_commands
 from penstock_server.queue_file.parts import FILE, FOLDER, Part, mapped, parts_of, paths_of
@@ -26,10 +24,7 @@ __all__ = ["Repair", "finish_repair", "recent_repairs", "repair"]
 
 _FRESH = f".{FILE}.repaired"
 _ASIDE = "damaged-"
-_MAX_ASIDE = 3
 _COPY_BYTES = 2**24
-_ABOUT = "about.json"
-_RECENT_S = 3 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +62,19 @@ def repair(
     if not parts or (cut == len(parts) and is_listed):
         return None
     kept, cut_off = parts[: cut + 1], parts[cut:]
-    aside = _new_aside(folder)
+    aside = new_folder(folder, _ASIDE)
     rows = _write(folder / _FRESH, kept, cut_off, keys)
     _swap(folder, aside)
     done = Repair(
         sum(part.end for part in kept), sum(max(0, part.size) for part in parts), rows, str(aside)
     )
-    (aside / _ABOUT).write_text(json.dumps(asdict(done)))
+    write_report(aside, done)
     return done
 
 
 def recent_repairs(folder: Path) -> list[Repair]:
     """Those of the last three days whose damaged file is still there."""
-    found = []
-    for about in sorted(folder.glob(f"{_ASIDE}*/{_ABOUT}")):
-        with suppress(OSError, ValueError, TypeError):
-            if time.time() - about.stat().st_mtime < _RECENT_S:
-                found.append(Repair(**json.loads(about.read_text())))
-    return found
+    return recent_reports(Repair, folder, _ASIDE)
 
 
 def finish_repair(folder: Path) -> None:
@@ -147,16 +137,3 @@ def _link(file: Path, copy: Path) -> None:
         os.link(file, copy)
     except OSError:  # a file system without links
         shutil.copyfile(file, copy)
-
-
-def _new_aside(folder: Path) -> Path:
-    """A new folder for what is damaged; only the newest few are kept."""
-    name = time.strftime(f"{_ASIDE}%Y%m%dT%H%M%S", time.gmtime())
-    known = sorted(folder.glob(f"{_ASIDE}*"))
-    aside = folder / name
-    while aside.exists():
-        aside = aside.with_name(f"{aside.name}-")
-    aside.mkdir(mode=0o700)
-    for oldest in known[: -(_MAX_ASIDE - 1)]:
-        shutil.rmtree(oldest, ignore_errors=True)
-    return aside

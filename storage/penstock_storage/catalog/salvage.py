@@ -6,15 +6,16 @@ in the point store, and clients send again what they said of their runs.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from penstock_common.damaged import new_folder, recent_reports, write_report
 
 __all__ = ["Salvage", "damage_of", "recent_salvages", "salvage"]
 
@@ -22,9 +23,6 @@ _CHECK_S = 10.0
 _STEPS_PER_LOOK = 100_000
 _ROWS = 200
 _TRIES = 10_000
-_MAX_ASIDE = 3
-_RECENT_S = 3 * 86_400
-_ABOUT = "about.json"
 _WHOLE = ("", "-wal", "-shm")
 
 
@@ -68,7 +66,7 @@ def damage_of(path: Path) -> str:
 def salvage(path: Path, damage: str) -> Salvage:
     """Put what can be read of the database at `path` into a new one in its place. Nobody else may
     have it open."""
-    aside = _new_aside(path)
+    aside = new_folder(path.parent, f"{path.stem}-damaged-")
     for suffix in _WHOLE:
         part = path.with_name(path.name + suffix)
         if part.exists():
@@ -79,7 +77,7 @@ def salvage(path: Path, damage: str) -> Salvage:
         rows, incomplete = _take_over(aside / path.name, target)
     fresh.chmod(0o600)
     done = Salvage(damage, rows, incomplete, str(aside))
-    (aside / _ABOUT).write_text(json.dumps(asdict(done)))
+    write_report(aside, done)
     for suffix in _WHOLE[1:]:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     fresh.replace(path)
@@ -88,12 +86,7 @@ def salvage(path: Path, damage: str) -> Salvage:
 
 def recent_salvages(folder: Path) -> list[Salvage]:
     """Those of the last three days whose damaged file still lies in this folder."""
-    found = []
-    for about in sorted(folder.glob(f"*-damaged-*/{_ABOUT}")):
-        with suppress(OSError, ValueError, TypeError):
-            if time.time() - about.stat().st_mtime < _RECENT_S:
-                found.append(Salvage(**json.loads(about.read_text())))
-    return found
+    return recent_reports(Salvage, folder, "*-damaged-")
 
 
 def _take_over(damaged: Path, target: sqlite3.Connection) -> tuple[int, list[str]]:
@@ -167,17 +160,6 @@ def _copy_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -> N
         for name, number in source.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
             target.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
             target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, number))
-
-
-def _new_aside(path: Path) -> Path:
-    known = sorted(path.parent.glob(f"{path.stem}-damaged-*"))
-    aside = path.with_name(f"{path.stem}-damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-    while aside.exists():
-        aside = aside.with_name(f"{aside.name}-")
-    aside.mkdir(mode=0o700)
-    for oldest in known[: -(_MAX_ASIDE - 1)]:
-        shutil.rmtree(oldest, ignore_errors=True)
-    return aside
 
 
 def _unless_busy(error: sqlite3.OperationalError) -> str:
