@@ -26,11 +26,10 @@ end
 # long as they fit. An entry's place in `seen` is its id, with a `p` before it if it is parked. The
 # overhead that each parked entry is charged with is what makes 0 bytes mean that there is none.
 _PLACE = """
-local parked_entry_bytes = 256
 local function place(stream, parked, sizes, writer, batch)
   local size = redis.call('HGET', sizes, writer)
   if not size then return stream, '' end
-  local new = #batch + parked_entry_bytes
+  local new = #batch + 256
   local total = redis.call('HGET', sizes, '') or '0'
   if tonumber(size) + new > 67108864 or tonumber(total) + new > 268435456 then return nil end
   redis.call('HINCRBY', sizes, writer, new)
@@ -172,22 +171,33 @@ while true do
 end
 """
 
+# The number of a parked entry, and what it is charged with: see `place`.
+_CHARGE = """
+local function charge(fields)
+  local seq, size = '', 256
+  for i = 1, #fields, 2 do
+    if fields[i] == 's' then seq = fields[i + 1]
+    elseif fields[i] == 'b' then size = size + #fields[i + 1] end
+  end
+  return seq, size
+end
+"""
+
 # A writer's entries out of the way, into the parked stream; its next batches follow them there.
 # KEYS: lease, stream, seen, failures, parked, parked bytes, parked why
 # ARGV: owner, writer key, when (µs), why, ids…
 # -> 1, or 0 if the lease has gone to another worker
-PARK = """
+PARK = (
+    _CHARGE
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[3], '')
 local writer, total = ARGV[2], 0
 for i = 5, #ARGV do
   local entry = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
   if entry then
-    local fields, seq, size = entry[2], '', 256
-    for f = 1, #fields, 2 do
-      if fields[f] == 's' then seq = fields[f + 1]
-      elseif fields[f] == 'b' then size = size + #fields[f + 1] end
-    end
+    local fields = entry[2]
+    local seq, size = charge(fields)
     local id = redis.call('XADD', KEYS[5], '*', unpack(fields))
     redis.call('XDEL', KEYS[2], ARGV[i])
     redis.call('HDEL', KEYS[4], ARGV[i])
@@ -200,22 +210,22 @@ redis.call('HINCRBY', KEYS[6], '', total)
 redis.call('HSETNX', KEYS[7], writer, ARGV[3] .. ' ' .. ARGV[4])
 return 1
 """
+)
 
 # Some of a parked writer's entries back into the stream, perhaps only to be dropped there (`d`): the
 # worker has to note their numbers. The writer is parked until the last one is back.
 # KEYS: stream, seen, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
 # -> 1 if the writer is not parked any more
-UNPARK = """
+UNPARK = (
+    _CHARGE
+    + """
 redis.call('HDEL', KEYS[2], '')
 local writer, total = ARGV[1], 0
 for i = 3, #ARGV do
   local entry = redis.call('XRANGE', KEYS[3], ARGV[i], ARGV[i])[1]
   if entry then
-    local fields, seq, size = entry[2], '', 256
-    for f = 1, #fields, 2 do
-      if fields[f] == 's' then seq = fields[f + 1]
-      elseif fields[f] == 'b' then size = size + #fields[f + 1] end
-    end
+    local fields = entry[2]
+    local seq, size = charge(fields)
     if ARGV[2] == '1' then fields[#fields + 1] = 'd' fields[#fields + 1] = '1' end
     local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
     redis.call('XDEL', KEYS[3], ARGV[i])
@@ -231,6 +241,7 @@ redis.call('HDEL', KEYS[4], writer)
 redis.call('HDEL', KEYS[5], writer)
 return 1
 """
+)
 
 # KEYS: workers    ARGV: worker, now (s), time after which the others count as gone (s)
 # -> how many are alive
