@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare(other: Path, suites: str, pairs: int, seconds: float) -> list[Comparison]:
-    """Measure both checkouts so many times."""
+    """Measure both checkouts `pairs` times, in alternating order."""
     ratios: dict[str, list[float]] = defaultdict(list)
     for number in range(pairs):
         order = (_HERE, other) if number % 2 else (other, _HERE)

@@ -57,7 +57,7 @@ DEFAULT_BOUNDS = Bounds()
 
 
 def refusal(owner: Owner) -> Rejected:
-    """The final answer (422) to whoever would need one more run or writer of this owner."""
+    """The final refusal (422) of a batch that needs another run or writer of this owner."""
     return Rejected(
         f"{owner.level} {owner.path} has as many {owner.what} as it may have",
         code=f"too_many_{owner.what}",

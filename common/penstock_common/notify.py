@@ -1,4 +1,4 @@
-"""The protocol in which a process tells whoever started it how it is: systemd's `sd_notify`.
+"""The protocol in which a process reports its state to its parent: systemd's `sd_notify`.
 
 `penstock up` listens to its children the way systemd listens to services, so a role says the same
 under either, and says nothing where nobody listens.

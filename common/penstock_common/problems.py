@@ -1,6 +1,6 @@
 """Stated problems: what is wrong with an installation now, in plain words, with what to do about it.
 
-Whoever finds one tells it; it is listed by `/readyz`, counted in the metrics and shown on the page
+Any part can report one. It is listed by `/readyz`, counted in the metrics and shown on the page
 until it is cleared, or until nobody has told it again for its time to live. So a problem goes away by
 itself when its cause does, or when the process that knew of it is gone.
 """

@@ -3,7 +3,7 @@
 A process that ends is started again, by `penstock up`, systemd or Kubernetes; one that lingers half
 dead is not. So an unexpected exception in a background task ends the process, and so does a part that
 makes no turn for longer than its patience. An event loop that stands still cannot notice that itself:
-its heartbeat stops, and whoever started the process replaces it.
+its heartbeat stops, and its supervisor replaces it.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Watchdog:
 
 
 def watchdog_of(patience_s: float) -> Watchdog:
-    """The watchdog of a process of its own: it tells whoever started it, and ends the process."""
+    """The watchdog of a whole process: it reports to the supervisor and can end the process."""
     return Watchdog(patience_s=patience_s, notifier=Notifier.of(os.environ), end=end_process)
 
 
@@ -179,7 +179,7 @@ def end_process(status: int) -> None:
 
 
 def _show_stacks() -> None:
-    """Where every thread and task stands, for whoever has to find out why."""
+    """Log where every thread and task stands, to help find the cause."""
     with suppress(ValueError, OSError, RuntimeError):
         faulthandler.dump_traceback(all_threads=True)
         for task in list(asyncio.all_tasks())[:_SHOWN_TASKS]:

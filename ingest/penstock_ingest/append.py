@@ -215,5 +215,5 @@ def _no_room() -> Transient:
         "the batches of this writer cannot be processed now, and no more of them are kept",
         code="parked",
         retry_after_s=_PARKED_RETRY_S,
-        hint="Keep the batch and send it again later. Whoever runs the server: `penstock dead list`.",
+        hint="Keep the batch and send it again later. On the server, `penstock dead list` says why.",
     )

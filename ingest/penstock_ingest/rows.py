@@ -36,7 +36,7 @@ _FIELDS = frozenset(
 _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
 _DEPTH = 100
 _ELEMENTS = 4
-"""A body may hold so many times the elements of a batch: most of its numbers become columns."""
+"""How many times the elements of one batch a body may hold: most of its numbers become columns."""
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 

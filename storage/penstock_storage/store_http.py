@@ -88,7 +88,7 @@ def _measured(metrics: StoreMetrics) -> Any:
         except EngineError as error:
             metrics.errors.labels(request.get(_KIND, "other"), kind_of(error.code)).inc()
             if is_file_gone(str(error)):
-                # The engine goes on counting on that part until it is started anew.
+                # The engine keeps relying on that part until it is restarted.
                 _log.error("store_files_gone detail=%s", error)
                 signal.raise_signal(signal.SIGTERM)
             return web.Response(

@@ -126,7 +126,7 @@ async def test_the_clock_only_goes_forward(redis: Redis) -> None:
 
 
 async def put(redis: Redis, shard: int, *sizes: tuple[int, int, int], writer: str = WRITER) -> None:
-    """Entries of so many (bytes, decoded bytes, elements), as a gateway queues them."""
+    """Entries with these sizes (bytes, decoded bytes, elements), as a gateway queues them."""
     for seq, (size, decoded, elements) in enumerate(sizes, 1):
         fields: Any = {"w": writer, "s": str(seq), "b": b"x" * size, "t": "5"}
         await redis.xadd(KEYS.stream(shard), fields | {"n": str(decoded), "e": str(elements)})

@@ -121,6 +121,6 @@ async def test_a_volatile_queue_takes_rows_only_if_they_are_stored(tmp_path: Pat
         await stack.start_worker()
         await stack.drained()
         assert await send() == (202, "")
-        # Whoever keeps a copy need not wait.
+        # A client that keeps a copy need not wait.
         raw = encode_batch(Batch(project="p", run="r", writer="w", seq=1, frames=[]))
         assert (await stack.post(raw))[0] == 202

@@ -364,7 +364,7 @@ async def test_a_part_that_was_never_noted_is_missed_too(tmp_path: Path) -> None
         await eventually(is_back, 60)
 
 
-async def test_a_store_whose_files_vanish_ends_so_that_it_is_started_anew(tmp_path: Path) -> None:
+async def test_a_store_whose_files_vanish_ends_and_is_restarted(tmp_path: Path) -> None:
     async with running_stack(tmp_path) as stack:
         before = await loaded(stack)
         store = await stack.points.store_id()

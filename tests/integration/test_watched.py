@@ -120,7 +120,7 @@ def test_a_short_pause_is_no_fault(up: Up) -> None:
     for pid in everyone:
         os.kill(pid, signal.SIGSTOP)
         os.kill(pid, signal.SIGCONT)
-    # As a machine that was suspended: whoever watches slept as well.
+    # As a machine that was suspended: the watcher slept as well.
     for pid in [up.process.pid, *everyone]:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -159,7 +159,7 @@ def test_what_fails_or_hangs_within_a_process_ends_it(
 
 
 def test_an_outage_of_redis_kills_nobody(tmp_path: Path) -> None:
-    """Whoever waits for a dead Redis, for much longer than the patience, is not at fault."""
+    """A process that waits for a dead Redis, however long, is not at fault."""
     settings = {"PENSTOCK_PATIENCE_S": "1"}
     with running_up(tmp_path, settings=settings) as up:
         store_row(up, "d", 0)
@@ -236,7 +236,7 @@ def test_up_speaks_to_systemd(tmp_path: Path) -> None:
             beats = heard.count("WATCHDOG=1")
             wait_until(lambda: heard.count("WATCHDOG=1") > beats)
             assert "STOPPING=1" not in heard
-            # Its children speak to it, not to whoever started it.
+            # Its children report to it, not to its own parent.
             for name in ("worker", "gateway", "store"):
                 environ = psutil.Process(pids(up, name)[0]).environ()
                 assert "WATCHDOG_USEC" not in environ

@@ -1,7 +1,7 @@
 """A main loop with tasks in the background: when one of them fails, the process ends at once.
 
 A worker that lost a part of itself would keep its shards and do half of its work, or none. Nothing
-is lost by ending: what is queued is still queued, and whoever takes the shards next starts from there.
+is lost by ending: what is queued is still queued, and the next owner of the shards starts from there.
 """
 
 from __future__ import annotations

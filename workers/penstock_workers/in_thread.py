@@ -19,7 +19,7 @@ class Unusable(Exception):
 
 async def in_thread(timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do this in a thread, within the time: a thread that hangs, or holds the interpreter, cannot be
-    stopped, only the process can. Whoever owns its shards next counts that as a failure."""
+    stopped, only the process can. The next owner of its shards counts that as a failure."""
     faulthandler.dump_traceback_later(timeout_s, exit=True)
     try:
         return await asyncio.to_thread(work, *args, **kwargs)

@@ -22,7 +22,7 @@ class LeftOut:
         self._values: dict[RunRef, dict[str, int]] = {}
 
     def note(self, ref: RunRef, keys: Iterable[str], rows: int) -> None:
-        """So many rows of each of these keys."""
+        """Count rows of each of these keys."""
         of_run = self._values.setdefault(ref, {})
         for key in keys:
             of_run[key] = of_run.get(key, 0) + rows

@@ -49,7 +49,7 @@ __all__ = ["Mender"]
 _LOG = logging.getLogger(__name__)
 
 _LEAST_TURN_S, _TURN_REST = 10.0, 100.0
-"""A look comes so long after the last one, and takes at most so small a part of the time."""
+"""The least pause between two looks, and how many times longer than a look it is."""
 _REST = 20.0
 """Looking for what has come again takes at most so small a part of the time."""
 _AWAIT_S = 900.0
@@ -123,7 +123,7 @@ class Mender:
         await self._follow()
 
     async def _lost(self) -> list[LostPart]:
-        """Parts that are gone since the last look, by whoever looked."""
+        """Parts that are gone since the last look of any worker."""
         is_first = self._inventory is None
         before = self._inventory
         if before is None:

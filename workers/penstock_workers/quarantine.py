@@ -266,7 +266,7 @@ class Quarantine:
         return await self._judge(entry, tries, f"{type(error).__name__}: {error}")
 
     def _narrow(self, read: Read, entries: Sequence[Entry], limit: int) -> None:
-        """Read so many at once of where these are; of several shards, first each by itself."""
+        """Read at most `limit` entries at once of these shards; if there are several, each alone first."""
         apart = self._apart.get((entries[0].shard, read.writer))
         if apart is not None:
             apart.limit = limit

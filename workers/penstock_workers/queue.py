@@ -129,7 +129,7 @@ class Queue:
     async def read(self, selections: Sequence[Selection], budget: Budget) -> list[Entry]:
         """Entries behind the cursors, as many as the budget allows; one of any size, if none fits."""
         entries: list[Entry] = []
-        # Whoever's turn it is comes first, also with an entry that is larger than its share.
+        # Each selection in turn comes first, even with an entry larger than its share.
         self._turn += 1
         at = self._turn % max(1, len(selections))
         waiting = [*selections[at:], *selections[:at]]

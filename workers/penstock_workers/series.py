@@ -64,7 +64,7 @@ class SeriesTable:
 
     Frames are folded in a thread while the event loop commits and compacts, so the table may grow
     between any two statements. Every write takes the lock: a column that is being copied to grow
-    would lose it. Whoever needs several columns, or all rows of one, takes a `view`; reading single
+    would lose it. To read several columns, or all rows of one, take a `view`; reading single
     rows by an index obtained before is safe.
     """
 

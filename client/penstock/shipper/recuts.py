@@ -66,7 +66,7 @@ class Recuts:
             if not any(cut.kind == "again" and cut.source == source for cut in cuts):
                 try:
                     self._again(source, at, acked)
-                except OSError as error:  # all else goes on
+                except OSError as error:  # everything else continues
                     log.error("rejected batch %d is not sent again: %s", source, error)
                     self._rejects.put_back(source)
         return bool(sources)

@@ -50,7 +50,7 @@ class Frame(NamedTuple):
 
 
 class DecodedSize(NamedTuple):
-    """What a batch costs whoever decodes it."""
+    """What decoding a batch costs."""
 
     bytes: int
     """The length of its msgpack."""

@@ -1,5 +1,5 @@
 """Cutting by value: what a batch may not hold is cut, repaired or left out alone, before the batch is
-numbered, and the run is told so. All else stays.
+numbered, with a notice on the run. Everything else is kept.
 
 Pure, and the same input always gives the same output: a batch that is built again has the same
 digest. A change of what is cut is a new version of the `RULES`; a batch that was cut by older ones is

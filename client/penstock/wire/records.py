@@ -1,7 +1,8 @@
 """What a record may hold: the fields of each kind, their types and bounds.
 
 This is the one declaration of records. The gateway refuses a batch with a record that breaks it
-(`problem_of`); whoever numbers batches cuts by it first (`penstock.wire.fitting`), as does the
+(`problem_of`). Clients and doors cut values to fit it before they number a batch
+(`penstock.wire.fitting`); so does the
 worker with what older versions queued. docs/wire.md shows it as a table.
 
 Fields and kinds that are not known are let through as long as they are plain, so that a newer
@@ -61,7 +62,7 @@ _STATES = ("running", "finished", "failed", "crashed", "preempting")
 
 @dataclass(frozen=True)
 class Text:
-    """A string of so many characters."""
+    """A string of at most `most` characters."""
 
     most: int = MAX_TEXT_CHARS
 

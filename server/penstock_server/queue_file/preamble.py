@@ -1,7 +1,7 @@
 """The snapshot that an append-only file may begin with: where it ends.
 
 Redis writes one (an RDB file) when it rewrites its file, unless told otherwise. Only lengths are
-read: a value that Redis packs in a form of its own is a string to whoever skips it.
+read: a value that Redis packs in a form of its own can be skipped as a string.
 """
 
 from __future__ import annotations

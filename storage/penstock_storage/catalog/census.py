@@ -55,7 +55,7 @@ class Census:
         return max(0, self._bounds.of(owner) - known.number)
 
     def add(self, owner: Owner, number: int) -> None:
-        """So many were added to what was counted."""
+        """Add to what was counted."""
         if known := self._counts.get(owner):
             known.number += number
 

@@ -45,7 +45,7 @@ _select_texts = select(
 
 
 # As one value: SQLite uses no index for a row in a list of rows, and a statement with a place for each
-# would have to be made anew each time.
+# would have to be rebuilt each time.
 _LANES_OF = {
     "sqlite": text(
         "SELECT lanes.run, lanes.writer, lanes.lane FROM json_each(:asked) AS asked"

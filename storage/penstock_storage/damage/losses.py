@@ -54,7 +54,7 @@ _MISSING = {
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a run has lost: at most so many points and records, of so many batches."""
+    """What a run has lost: upper bounds for its points and records, and the number of batches."""
 
     run: int
     batches: int
@@ -66,7 +66,7 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
     """The batches that are marked as stored and lack rows of this table, which has lost some: (run,
     lane, seq, points, records). `in_part` if parts of it were saved in part.
 
-    A batch all of whose steps were logged again later lacks them too: it is found for nothing.
+    A batch whose steps were all logged again later has no rows left either: a false positive.
     """
     whole, some, missing = _MISSING[table]
     points, records = missing.split(", ")
@@ -126,7 +126,7 @@ async def note_found(store: PointStore) -> int:
 
 
 async def unfound(store: PointStore) -> list[Loss]:
-    """What each run still lacks."""
+    """What each run is still missing."""
     found = await store.query(
         "SELECT run, toUInt64(count()) AS batches, toUInt64(sum(points)) AS points,"
         f" toUInt64(sum(records)) AS records FROM {DATABASE}.lost FINAL WHERE found = 0 GROUP BY run"

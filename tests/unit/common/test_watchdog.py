@@ -131,7 +131,7 @@ async def test_a_loop_that_was_held_up_makes_nobody_late() -> None:
     assert not ends
 
 
-async def test_the_heart_beats_for_whoever_listens(listener: socket.socket, tmp_path: Path) -> None:
+async def test_the_heart_beats_for_any_listener(listener: socket.socket, tmp_path: Path) -> None:
     watchdog = Watchdog(patience_s=0.1, notifier=Notifier(str(tmp_path / "notify")))
 
     async def main() -> list[bytes]:

@@ -93,7 +93,7 @@ async def test_what_is_left_of_a_file_that_was_cut_is_taken_over(
     assert damage_of(path) == ""
 
 
-async def test_without_its_first_page_it_begins_anew(tmp_path: Path) -> None:
+async def test_without_its_first_page_it_starts_empty(tmp_path: Path) -> None:
     path = await made(tmp_path)
     damage(path, 0, with_bytes=b"\xff")
     done: Salvage = salvage(path, damage_of(path))
