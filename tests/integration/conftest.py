@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def sender_of(ledger: Ledger) -> Iterator[Senders]:
     senders = Senders(ledger)
     yield senders
     senders.close()
+
+
+@pytest.fixture
+def faults() -> Iterator[Path]:
+    """A folder for failpoints and sockets, with a short name."""
+    with tempfile.TemporaryDirectory(prefix="ps-") as folder:
+        yield Path(folder)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
-from support.letters import dead, dead_marks
+from support.letters import dead, dead_marks, poison
 from support.stack import Stack, running_stack
 from support.workers import kept_worker, metrics_of
 
@@ -29,25 +28,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield running
 
 
-@pytest.fixture
-def faults() -> Iterator[Path]:
-    """A folder for failpoints and sockets, with a short name."""
-    with tempfile.TemporaryDirectory(prefix="ps-") as folder:
-        yield Path(folder)
-
-
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def new_queue(stack: Stack) -> None:
     redis = stack.redis.client()
     await redis.flushall()
     await redis.aclose()
-
-
-def poison(faults: Path, *lines: str) -> Path:
-    """Make these batches fail: `fault for run seq`."""
-    file = faults / "worker.batch"
-    file.write_text("\n".join(lines))
-    return file
 
 
 async def send(stack: Stack, shape: Shape, project: str, batches: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     async with running_stack(tmp_path_factory.mktemp("stack"), gateways=2) as running:
         yield running
-
-
-@pytest.fixture
-def faults() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ps-") as folder:
-        yield Path(folder)
 
 
 def now_us() -> int:

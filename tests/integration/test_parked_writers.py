@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
-from support.letters import dead, dead_marks, letters
+from support.letters import dead, dead_marks, letters, poison
 from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker, metrics_of
 
@@ -38,25 +37,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield running
 
 
-@pytest.fixture
-def faults() -> Iterator[Path]:
-    """A folder for failpoints and sockets, with a short name."""
-    with tempfile.TemporaryDirectory(prefix="ps-") as folder:
-        yield Path(folder)
-
-
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def new_queue(stack: Stack) -> None:
     redis = stack.redis.client()
     await redis.flushall()
     await redis.aclose()
-
-
-def poison(faults: Path, *lines: str) -> Path:
-    """Make these batches fail: `fault for run seq`."""
-    file = faults / "worker.batch"
-    file.write_text("\n".join(lines))
-    return file
 
 
 def neighbours(shape: Shape, project: str) -> tuple[WriterPlan, WriterPlan]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from support.stack import Stack
 
 from penstock_common.keys import SHARDS, Keys
 
-__all__ = ["dead", "dead_marks", "letters"]
+__all__ = ["dead", "dead_marks", "letters", "poison"]
 
 KEYS = Keys()
 
@@ -48,3 +49,10 @@ async def dead_marks(stack: Stack) -> dict[str, str]:
         return found
     finally:
         await redis.aclose()
+
+
+def poison(faults: Path, *lines: str) -> Path:
+    """Make these batches fail in workers whose failpoints lie in `faults`: `fault for run seq`."""
+    file = faults / "worker.batch"
+    file.write_text("\n".join(lines))
+    return file
