@@ -17,7 +17,8 @@ class Meta:
     """What the shipper must know of a writer.
 
     `primary` is true for the writer that speaks for the run's state: a crash of another one does
-    not mean that the run crashed. An empty `api_key` is looked up in the login file.
+    not mean that the run crashed. An empty `api_key` is looked up in the login file. `parent` is the
+    writer of the process that this one was forked from: its other children may go on in this spool.
     """
 
     base_url: str
@@ -36,6 +37,7 @@ class Meta:
     boot_id: str = ""
     pid: int = 0
     version: str = ""
+    parent: str = ""
 
 
 _FIELDS = frozenset(item.name for item in fields(Meta))

@@ -32,6 +32,8 @@ class Progress:
     state: str = ""
     """The last state of the run that its writer recorded and that is cut."""
     ended: bool = False
+    end_segment: int = 0
+    """The segment in which it ended; a forked child that goes on in the spool begins a later one."""
     done: bool = False
     done_at: float = 0.0
     problem: str = ""
@@ -48,6 +50,18 @@ class Progress:
     lost_batches: int = 0
     """Batches that a replaced store does not have and that were no longer kept here."""
     lost_points: int = 0
+
+    def end_in(self, segment: int) -> None:
+        """The writer ended in this segment."""
+        self.ended, self.end_segment = True, segment
+
+    def go_on(self) -> None:
+        """It had ended, and goes on."""
+        self.ended = self.done = False
+
+    def is_stored(self, segment: int) -> bool:
+        """Whether the writer has ended, and all that it wrote from this segment on is committed."""
+        return self.done and (segment <= 1 or self.end_segment >= segment)
 
 
 _TYPES: dict[str, type] = {

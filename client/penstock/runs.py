@@ -58,6 +58,7 @@ class Run:
         self._notes = settings.notes
         self._tags = settings.tags
         self._process = os.getpid()
+        self._parent = ""
         self._starter: subprocess.Popen[bytes] | None = None
         self._shipper_check_at = 0.0
         self._slow_path = SlowPath(strict=settings.strict)
@@ -172,14 +173,14 @@ class Run:
         deadline = time.monotonic() + timeout_s
         if not self._slow_path.drain(timeout_s):
             NOTICES.warn("drain", "some values that were waited for are not logged")
-        folder = self._close(exit_code or 0)
-        if folder is not None and self.settings.mode != "offline":
+        spool = self._close(exit_code or 0)
+        if spool is not None and self.settings.mode != "offline":
             try:
-                self._wait(folder, deadline, quiet=bool(quiet))
+                self._wait(spool, deadline, quiet=bool(quiet))
             except Exception as error:  # the seam: finish never raises
                 NOTICES.warn("wait", f"waiting for the server failed: {error!r}")
-        elif folder is not None:
-            NOTICES.say(f"run {self._name} is kept in {folder}; send it with: penstock sync")
+        elif spool is not None:
+            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: penstock sync")
 
     def mark_preempting(self) -> None:
         """Say that this process is about to be stopped from outside."""
@@ -209,6 +210,7 @@ class Run:
 
     def forget_after_fork(self) -> None:
         """In a forked child: this run goes on here with a spool of its own, once it is used."""
+        self._parent = self._writer.id or self._parent
         self._writer.forget_after_fork()
         self._slow_path.forget_after_fork()
         self._starter = None
@@ -270,6 +272,7 @@ class Run:
             boot_id=boot_id(),
             pid=os.getpid(),
             version=__version__,
+            parent=self._parent,
         )
         options = SpoolOptions(self.settings.spool_limit_bytes, self.settings.on_full)
         # The spool's thread must not start a shipper at the same time as this does.
@@ -320,30 +323,31 @@ class Run:
         except Exception as error:  # the seam: the training goes on whatever becomes of this
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
 
-    def _close(self, exit_code: int) -> Path | None:
-        """Write the last records and let the spool go; returns its folder."""
+    def _close(self, exit_code: int) -> Spool | None:
+        """Write the last records and let the spool go; returns it."""
         try:
             if self._process != os.getpid() and not self._writer.has_spool:
                 return None  # a forked child that logged nothing
             if self.is_primary:
                 state = "finished" if exit_code == 0 else "failed"
                 self._record("state", state=state, exit_code=exit_code)
-            folder = self._writer.spool().folder
+            spool = self._writer.spool()
             self._writer.close()
         except Exception as error:  # the seam: finish never raises
             NOTICES.warn("close", f"the spool could not be closed: {error!r}")
             return None
         if self._writer.dropped_rows:
             NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in all")
-        return folder
+        return spool
 
-    def _wait(self, folder: Path, deadline: float, *, quiet: bool) -> None:
+    def _wait(self, spool: Spool, deadline: float, *, quiet: bool) -> None:
+        folder, begun = spool.folder, spool.first.sequence
         progress = Progress()
         try:
             while time.monotonic() < deadline:
                 progress = load_progress(folder)
                 self._report(folder, progress)
-                if progress.done or progress.problem_code == "no_key":
+                if progress.is_stored(begun) or progress.problem_code == "no_key":
                     break
                 if time.monotonic() >= self._shipper_check_at:
                     self._ensure_shipper(folder.parent)
@@ -353,7 +357,7 @@ class Run:
         if self._starter is not None:  # it forked the shipper and is gone, or goes at once
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._starter.wait(_STARTER_TIMEOUT_S)
-        if not progress.done:
+        if not progress.is_stored(begun):
             NOTICES.say(f"run {self._name}: {left_text(folder, load_progress(folder))}")
         elif not quiet:
             NOTICES.say(f"run {self._name} is stored: {self.url}")

@@ -1,8 +1,9 @@
 """A writer's folder of segments: its lock, the room it may take, and the next segment made ahead.
 
-One spool belongs to one writer and is never written by another: whoever finds it later only drains
-it. While the writer lives it holds a lock on the folder's `lock` file; the lock free and no END
-record means that the writer died. A thread keeps the next segment ready, so that the logging path
+One spool belongs to one writer, and one process at a time fills it: whoever else finds it only
+drains it. Only a forked child may go on where a sibling has ended (`siblings.py`), in segments of its
+own. While the process lives it holds a lock on the folder's `lock` file; the lock free and no END
+record means that it died. A thread keeps the next segment ready, so that the logging path
 only swaps, and looks after the spool once a second.
 """
 
@@ -22,6 +23,7 @@ from penstock.notices import NOTICES
 from penstock.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.root import is_network, used_bytes
 from penstock.segment import NO_SEGMENT, Segment
+from penstock.siblings import take_left
 
 __all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
 
@@ -44,7 +46,10 @@ class SpoolOptions:
 
 
 class Spool:
-    """The folder `root/<writer>` while its writer fills it."""
+    """The folder `root/<writer>` while its writer fills it.
+
+    `next_step` is the lowest step that no row in it has yet, as far as it was filled by others.
+    """
 
     def __init__(
         self,
@@ -53,16 +58,15 @@ class Spool:
         options: SpoolOptions,
         look: Callable[[Path], None] = lambda folder: None,
     ) -> None:
-        """Makes the folder and its first segment; raises OSError if that cannot be done.
+        """Makes the folder, or goes on in a sibling's, and makes the first segment of its own;
+        raises OSError if that cannot be done.
 
         `look` is called with the folder about once a second, by the spool's thread.
         """
         self.root = root
-        self.folder = root / meta.writer
         self.options = options
         self._mapped = not is_network(root)
         self._look = look
-        self._sequence = 0
         self._size = FIRST_SEGMENT_BYTES
         # Small beside the limit: what writers fill just now cannot be freed to make room.
         share = options.limit_bytes // _SEGMENTS_PER_ROOT
@@ -73,8 +77,15 @@ class Spool:
         self._wake = threading.Event()
         self._making = threading.Lock()
         self._closed = False
-        self.folder.mkdir(mode=0o700)
-        self._lock_fd = _hold_lock(self.folder / "lock")
+        left = take_left(root, meta)
+        if left is None:
+            self.folder, self._sequence, self.next_step = root / meta.writer, 0, 0
+            self.folder.mkdir(mode=0o700)
+            self._lock_fd = _hold_lock(self.folder / "lock")
+        else:
+            self.folder, self._sequence, self.next_step = left.folder, left.segment, left.next_step
+            self._lock_fd, meta = left.lock_fd, left.meta
+        self.writer = meta.writer
         self.first = self.next_segment(0) or NO_SEGMENT
         # Last, because a folder with a meta file is a spool that a shipper may open.
         store_meta(self.folder, meta)

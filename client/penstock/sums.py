@@ -18,7 +18,7 @@ import numpy as np
 from penstock.shipper.batches import content_of
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 from penstock.wire import Frame
@@ -198,7 +198,9 @@ def _gathered(
     try:
         for _, cut in sorted(cuts.items()):
             if cut.kind == "rows":
-                found = gather(reader, cut.start, _UNLIMITED, stop=cut.end, abandoned=True)
+                found = gather(
+                    reader, cut.start, _UNLIMITED, stop=cut.end, complete_to=ALL_SEGMENTS
+                )
                 yield content_of(cut, found, rejects)
             elif cut.kind == "again" and rejects.has(cut.source):
                 yield content_of(cut, None, rejects)

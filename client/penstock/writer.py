@@ -169,6 +169,8 @@ class Writer:
     def take_step(self, step: int | None, commit: bool | None) -> int:
         """The step that a row gets by the rules of `log`. Raises `Unusual` for an impossible one."""
         with self._lock:
+            if self._spool is None and not self._closed:  # after a fork: it says where to count on
+                self.spool()
             taken = self.step if step is None else self._given_step(step, commit)
             if step is None and commit is not False:
                 self.step = taken + 1
@@ -214,12 +216,18 @@ class Writer:
     def has_spool(self) -> bool:
         return self._spool is not None
 
+    @property
+    def id(self) -> str:
+        """The writer's, as the server knows it; empty as long as there is no spool."""
+        return "" if self._spool is None else self._spool.writer
+
     def spool(self) -> Spool:
         """The present spool, made now if there is none. Raises OSError if it cannot be made."""
         with self._lock:
             if self._spool is None:
                 self._spool = self._open_spool()
                 self._switch_to(self._spool.first)
+                self.step = max(self.step, self._spool.next_step)
             return self._spool
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from penstock.root import spools_in
 from penstock.shipper.batches import content_of
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 from penstock.wire import (
@@ -229,7 +229,7 @@ def test_hostile_values_by_the_client(tmp_path: Path) -> None:
     reader = SpoolReader(writer_folder(tmp_path))
     at, points = reader.first(), 0
     while True:
-        found = gather(reader, at, BatchLimits(size_bytes=2**20), abandoned=True)
+        found = gather(reader, at, BatchLimits(size_bytes=2**20), complete_to=ALL_SEGMENTS)
         cut = Cut(1, at, found.end, rules=RULES)
         frames, records = content_of(cut, found, Rejects(reader.folder))
         raw = encode_batch(Batch("p", "r", "w", 1, frames=frames, records=records), compress=True)

@@ -17,7 +17,7 @@ from support.spools import UNLIMITED, new_writer
 
 from penstock.record import FIRST_OFFSET
 from penstock.shipper.columns import BatchLimits
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 
 RECORDS = 64
@@ -50,7 +50,7 @@ def read(folder: Path, limits: BatchLimits = UNLIMITED, *, abandoned: bool = Tru
     position, ended = reader.first(), False
     try:
         while not ended:
-            part = gather(reader, position, limits, abandoned=abandoned)
+            part = gather(reader, position, limits, complete_to=ALL_SEGMENTS if abandoned else 0)
             frames, records = part.columns.batch()
             for frame in frames:
                 width = 8 * frame.rows

@@ -123,7 +123,8 @@ run.finish()
     points = ledger.points()
     assert sum(key == "parent" for key, _ in points) == 200
     assert sum(key.startswith("child") for key, _ in points) == 200
-    assert len(ledger.committed) == 3
+    # The second child goes on in the spool of the first where that has ended before.
+    assert len(ledger.committed) in (2, 3)
     assert [r["state"] for r in ledger.records("state")] == ["running", "finished"]
 
 

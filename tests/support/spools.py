@@ -15,7 +15,7 @@ from penstock.meta import Meta
 from penstock.record import Kind
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.columns import BatchLimits, Columns
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import Record, SpoolReader
 from penstock.shipper.sender import SpoolSender
 from penstock.slowpath import SlowPath
@@ -65,7 +65,7 @@ def new_writer(
 def read_batch(folder: Path, *, abandoned: bool = True) -> Batch:
     """All of a spool as one batch; works on a live one too."""
     reader = SpoolReader(folder)
-    found = gather(reader, reader.first(), UNLIMITED, abandoned=abandoned)
+    found = gather(reader, reader.first(), UNLIMITED, complete_to=ALL_SEGMENTS if abandoned else 0)
     reader.close()
     frames, records = found.columns.batch()
     return Batch(project="p", run="r", writer="w", seq=1, frames=frames, records=records)

@@ -11,7 +11,7 @@ from penstock.link import is_loopback
 from penstock.meta import Meta
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
-from penstock.shipper.gather import Gathered, gather
+from penstock.shipper.gather import ALL_SEGMENTS, Gathered, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 from penstock.wire import (
@@ -98,7 +98,9 @@ class BatchBuilder:
         """The same, from what the spool holds. Raises OSError."""
         found = None
         if cut.kind == "rows":
-            found = gather(self._reader, cut.start, NO_LIMITS, stop=cut.end, abandoned=True)
+            found = gather(
+                self._reader, cut.start, NO_LIMITS, stop=cut.end, complete_to=ALL_SEGMENTS
+            )
         return self.encode(cut, found)
 
     def rejected(self, source: int) -> tuple[str, int]:

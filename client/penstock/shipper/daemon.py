@@ -7,6 +7,7 @@ leaves when there was nothing to do for a while, or at once when it is asked to.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
@@ -22,6 +23,8 @@ from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
+from penstock.siblings import hold_left
+from penstock.spool import is_writer_alive
 
 __all__ = ["Daemon"]
 
@@ -100,8 +103,10 @@ class Daemon:
             link.close_all()
 
     def has_new_spools(self) -> bool:
-        """Whether there is a spool now that `run` did not see."""
-        return any(f not in self._senders and f not in self._ignored for f in spools_in(self.root))
+        """Whether there is data now that `run` did not see."""
+        return any(each.goes_on for each in self._senders.values()) or any(
+            f not in self._senders and f not in self._ignored for f in spools_in(self.root)
+        )
 
     def _turn(self, now: float) -> None:
         for folder, running in list(self._running.items()):
@@ -172,21 +177,31 @@ class Daemon:
         return self._links[name]
 
     def _is_old(self, folder: Path) -> bool:
-        progress = self._senders[folder].progress
-        if not progress.done:
+        sender = self._senders[folder]
+        kept_s = time.time() - sender.progress.done_at
+        if not sender.progress.done or Rejects(folder).asked_for():
             return False
-        if time.time() - progress.done_at < KEEP_S and not self._tight:
+        is_old = self._tight or (kept_s >= KEEP_S and not sender.writer.may_come())
+        return is_old and self._clear(folder)
+
+    def _clear(self, folder: Path) -> bool:
+        """Delete a spool, or all of it but what was refused; False if a writer holds it."""
+        lock_fd = hold_left(folder)
+        if lock_fd is None and is_writer_alive(folder):
             return False
-        rejects = Rejects(folder)
-        if rejects.asked_for():
-            return False
-        if rejects.count():  # these batches are kept for a person to look at
-            for segment in folder.glob("*.seg"):
-                segment.unlink(missing_ok=True)
-        else:
-            keep_receipt(self.root, folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        return True
+        try:
+            if self._senders[folder].is_continued:
+                return False
+            if Rejects(folder).count():  # these batches are kept for a person to look at
+                for segment in folder.glob("*.seg"):
+                    segment.unlink(missing_ok=True)
+            else:
+                keep_receipt(self.root, folder)
+                shutil.rmtree(folder, ignore_errors=True)
+            return True
+        finally:
+            if lock_fd is not None:
+                os.close(lock_fd)
 
     def _drop(self, folder: Path) -> None:
         self._senders.pop(folder).close()

@@ -10,7 +10,9 @@ from penstock.record import Kind, Position
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.reader import Record, SpoolReader
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["ALL_SEGMENTS", "Gathered", "gather"]
+
+ALL_SEGMENTS = 1 << 62
 
 
 @dataclass
@@ -31,11 +33,11 @@ def gather(
     limits: BatchLimits,
     *,
     stop: Position | None = None,
-    abandoned: bool = False,
+    complete_to: int = 0,
 ) -> Gathered:
     """Read from `start` up to `stop` (default: as far as there is) or until a batch is full.
 
-    `abandoned` says that the writer is gone, so that what is damaged now stays so.
+    Segments up to `complete_to` have lost their writer: what is damaged there now stays so.
     """
     found = Gathered(Columns(limits), start)
     while not found.full and not found.ended and (stop is None or found.end < stop):
@@ -44,7 +46,7 @@ def gather(
             _take(reader, data, found, stop)
             continue
         following = reader.following(found.end)
-        if following is None and not abandoned:
+        if following is None and found.end.segment > complete_to:
             break
         # Looked at again only now: the last record may have come before the next segment did.
         if reader.chunk(found.end):

@@ -80,7 +80,7 @@ def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
     asked: dict[str, list[SpoolSender]] = {}
     for sender in senders:
         try:
-            asked.setdefault(sender.key(), []).append(sender)
+            asked.setdefault(sender.key.now(), []).append(sender)
         except Rejected:  # no key: its own turns say so
             continue
     return asked

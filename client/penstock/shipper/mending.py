@@ -12,7 +12,7 @@ from dataclasses import replace
 from penstock.progress import Progress
 from penstock.shipper.batches import NO_LIMITS
 from penstock.shipper.cuts import Cut, CutLog
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 
@@ -61,7 +61,7 @@ def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
     mended = []
     for cut in cuts.rebuilt:
         if cut.kind == "rows":
-            found = gather(reader, cut.start, NO_LIMITS, stop=cut.end, abandoned=True)
+            found = gather(reader, cut.start, NO_LIMITS, stop=cut.end, complete_to=ALL_SEGMENTS)
             columns = found.columns
             cut = replace(cut, points=columns.points, last=found.ended, state=columns.state)
         mended.append(cut)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from penstock.record import Position
 from penstock.shipper.batches import NO_LIMITS, BatchBuilder
 from penstock.shipper.cuts import Cut, CutLog
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 from penstock.wire import RULES
@@ -35,7 +35,7 @@ class Recuts:
         if cut.kind != "rows":
             return False
         half = replace(NO_LIMITS, points=max(1, cut.points // 2))
-        middle = gather(self._reader, cut.start, half, stop=cut.end, abandoned=True).end
+        middle = gather(self._reader, cut.start, half, stop=cut.end, complete_to=ALL_SEGMENTS).end
         if not cut.start < middle < cut.end:
             return False
         first = self._cuts.last + 1

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from penstock import __version__
-from penstock.credentials import stored_key
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.link import Link
@@ -30,6 +29,7 @@ from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.keeper import Keeper
+from penstock.shipper.keys import ApiKey
 from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
 from penstock.shipper.reader import SpoolReader
@@ -37,7 +37,7 @@ from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, refusal_of, version_problem
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
-from penstock.spool import is_writer_alive
+from penstock.shipper.watch import WriterWatch
 from penstock.wire import RULES, join_batches
 
 __all__ = ["SpoolSender"]
@@ -64,6 +64,7 @@ class SpoolSender:
         """Raises OSError or ValueError if the spool cannot be read."""
         self.folder = folder
         self.meta = load_meta(folder)
+        self.key = ApiKey(self.meta)
         self.progress: Progress = load_progress(folder)
         self._link = link
         self._breaker = breaker
@@ -76,7 +77,9 @@ class SpoolSender:
         self._builder = BatchBuilder(self.meta, self._reader)
         self._recuts = Recuts(self._log, self._builder, self._reader, self._rejects)
         self._keeper = Keeper(folder, self._reader.first().segment)
-        self._writer_alive = True
+        self.writer = WriterWatch(folder, self.meta, self._reader)
+        if self.meta.parent:  # another may have gone on here since: it is looked at anew
+            self.progress.go_on()
         self._more = False
         self._is_flowing = False
         self._interval_s = FIRST_INTERVAL_S
@@ -85,7 +88,6 @@ class SpoolSender:
         self._poll_s = POLL_S
         self._paused_until = 0.0
         self._look_at = 0.0
-        self._refused_key: str | None = None
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
@@ -94,7 +96,7 @@ class SpoolSender:
     @property
     def alive(self) -> bool:
         """Whether its writer may still log."""
-        return self._writer_alive and not self.progress.ended
+        return self.writer.alive and not self.progress.ended
 
     @property
     def learned(self) -> int:
@@ -104,7 +106,17 @@ class SpoolSender:
     @property
     def waiting(self) -> bool:
         """Whether there is something that only time or a person can bring on: not work."""
-        return self.progress.done or (not self._writer_alive and self._paused_until > 0)
+        return self.progress.done or (not self.writer.alive and self._paused_until > 0)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it had ended, and another child of the same parent has gone on in it."""
+        return self.progress.ended and self.writer.has_come(self._cursor)
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether there is more behind what was read."""
+        return self.writer.is_continued(self._cursor)
 
     @property
     def next_cut(self) -> float | None:
@@ -133,16 +145,6 @@ class SpoolSender:
         heartbeat left: after a later reply it is old news."""
         self._heard = (learned, mark)
 
-    def key(self) -> str:
-        """The API key to use now. Raises Rejected (401) if there is none."""
-        stored = stored_key(self.meta.base_url)
-        key = self.meta.api_key
-        if not key or (key == self._refused_key and stored):
-            key = stored or key
-        if not key:
-            raise Rejected("no API key", code="no_key", status=401)
-        return key
-
     def keep_progress(self) -> None:
         """Keep it on disk now, if it changed."""
         self._report.keep(at_once=True)
@@ -156,6 +158,9 @@ class SpoolSender:
             if heard is not None and heard[0] == self._marks.count:
                 self._learn(heard[1])
             self._take_rejected(now)
+            if self.goes_on:
+                self.progress.go_on()
+                self._cut_at = now
             if self.progress.done:
                 return SLOWEST_POLL_S
             if self._paused_until > now:
@@ -178,8 +183,7 @@ class SpoolSender:
         return delay_s
 
     def _step(self, now: float) -> float:
-        if self._writer_alive and not is_writer_alive(self.folder):
-            self._writer_alive = False
+        if self.writer.has_gone():
             self._cut_at = now
         progress = self.progress
         if progress.queued < self._log.last:
@@ -202,17 +206,20 @@ class SpoolSender:
 
     def _cut(self) -> bool:
         """Cut the next batch, if there is anything for one."""
-        found = gather(self._reader, self._cursor, self._limits, abandoned=not self._writer_alive)
+        found = gather(
+            self._reader, self._cursor, self._limits, complete_to=self.writer.complete_to
+        )
         self._more = found.full
         self._is_flowing = not found.columns.empty
         self._report.count_damage(self._reader)
         if found.columns.empty:
             self._cursor = found.end
-            if found.ended or not self._writer_alive:
+            if found.ended or not self.writer.alive:
                 return self._end(found)
             return False
         self._keep_cut("rows", found.end, found)
-        self.progress.ended = found.ended
+        if found.ended:
+            self.progress.end_in(self._cursor.segment)
         return True
 
     def _take_rejected(self, now: float) -> None:
@@ -220,23 +227,24 @@ class SpoolSender:
         if now < self._look_at or self._is_gone:
             return
         self._look_at = now + REJECTED_S
-        if self._recuts.asked_for(self._cursor, self.progress.freed):
-            self.progress.done = False
-            self.progress.cut = self._log.last
+        progress = self.progress
+        if self._recuts.asked_for(self._cursor, progress.freed):
+            progress.done, progress.cut = False, self._log.last
             self._report.keep(at_once=True)  # before it looks as if nobody had asked
             self._rejects.take_all()
-            self.progress.rejected = self._rejects.count()
+            progress.rejected = self._rejects.count()
 
     def _end(self, found: Gathered) -> bool:
-        if found.ended or not self.meta.primary or self._log.state in _ENDED_STATES:
-            self.progress.ended = True
-            return False
-        log.warning("%s: the training process ended without finish()", self.meta.run)
-        self._keep_cut("crashed", self._cursor, None)
-        self.progress.ended = True
-        return True
+        crashed = not (found.ended or self._log.state in _ENDED_STATES) and self.meta.primary
+        if crashed:
+            log.warning("%s: the training process ended without finish()", self.meta.run)
+            self._keep_cut("crashed", self._cursor, None)
+        self.progress.end_in(self._cursor.segment)
+        return crashed
 
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
+        dropped = found.dropped if found else 0
+        client = {"version": __version__, "retries": self._retries, "dropped": dropped}
         cut = Cut(
             seq=self._log.last + 1,
             start=self._cursor,
@@ -244,12 +252,7 @@ class SpoolSender:
             kind=kind,
             sent_at=time.time_ns() // 1_000,
             acked=self.progress.freed,
-            client={
-                "version": __version__,
-                "retries": self._retries,
-                "dropped": found.dropped if found else 0,
-                "spool_bytes": folder_bytes(self.folder),
-            },
+            client={**client, "spool_bytes": folder_bytes(self.folder)},
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
             state="crashed" if kind == "crashed" else found.columns.state if found else "",
@@ -266,12 +269,12 @@ class SpoolSender:
         self._cursor = end
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
-        self.progress.dropped += found.dropped if found else 0
+        self.progress.dropped += dropped
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
         self._report.count_damage(self._reader)
-        key = self.key()
+        key = self.key.now()
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
@@ -286,7 +289,7 @@ class SpoolSender:
         self._poll_at = time.monotonic() + TICK_S
 
     def _poll(self, now: float) -> None:
-        key = self.key()
+        key = self.key.now()
         try:
             reply = self._ask(lambda: self._link.writer_mark(self.meta, key))
         except Rejected as error:
@@ -337,7 +340,7 @@ class SpoolSender:
         if refusal is Refusal.GONE:
             return self._lose_run(error)
         if refusal is Refusal.KEY:
-            self._refused_key = self.meta.api_key
+            self.key.refuse()
             self._paused_until = now + KEY_RETRY_S
         elif (
             refusal is Refusal.TOO_LARGE and cut is not None and self._cut_again(cut, smaller=True)

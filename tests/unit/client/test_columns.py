@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.spools import UNLIMITED, new_writer, points_in, read_batch
 
 from penstock.shipper.columns import BatchLimits
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.wire import Batch, decode_batch, encode_batch
 
@@ -71,7 +71,7 @@ def test_the_same_bytes_in_whatever_pieces(tmp_path: Path) -> None:
     for least in (64, 1_000, 100_000):
         reader = SpoolReader(folder)
         reader._read_size = least
-        found = gather(reader, reader.first(), UNLIMITED, abandoned=True)
+        found = gather(reader, reader.first(), UNLIMITED, complete_to=ALL_SEGMENTS)
         frames, records = found.columns.batch()
         again = Batch(project="p", run="r", writer="w", seq=1, frames=frames, records=records)
         assert encode_batch(again) == whole
@@ -88,7 +88,9 @@ def test_limits_cut_between_rows(tmp_path: Path) -> None:
     reader = SpoolReader(folder)
     position, points, values = reader.first(), 0, 0
     while True:
-        found = gather(reader, position, BatchLimits(points=200, records=5), abandoned=True)
+        found = gather(
+            reader, position, BatchLimits(points=200, records=5), complete_to=ALL_SEGMENTS
+        )
         frames, records = found.columns.batch()
         if not frames and not records:
             break

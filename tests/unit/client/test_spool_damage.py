@@ -9,7 +9,7 @@ import pytest
 from support.spools import UNLIMITED, new_writer, points_in, read_batch
 
 from penstock.record import FIRST_OFFSET
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 
 ROWS = 6
@@ -76,7 +76,7 @@ def test_damage_is_counted(spool: Path) -> None:
     data[len(data) // 2] ^= 1
     segment.write_bytes(data)
     reader = SpoolReader(spool)
-    gather(reader, reader.first(), UNLIMITED, abandoned=True)
+    gather(reader, reader.first(), UNLIMITED, complete_to=ALL_SEGMENTS)
     assert reader.damaged_bytes > 0
     reader.close()
 

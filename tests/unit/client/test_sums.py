@@ -17,7 +17,7 @@ from support.spools import new_writer
 from penstock import sums
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
-from penstock.shipper.gather import gather
+from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.sums import ALERTS, KeySum, holds_all, last_points, sums_of
 from penstock.writer import Writer
@@ -46,7 +46,7 @@ def cut(writer: Writer, points: int) -> tuple[Path, dict[int, Cut]]:
     cuts: dict[int, Cut] = {}
     start, ended = reader.first(), False
     while not ended:
-        found = gather(reader, start, BatchLimits(points=points), abandoned=True)
+        found = gather(reader, start, BatchLimits(points=points), complete_to=ALL_SEGMENTS)
         cuts[len(cuts) + 1] = Cut(len(cuts) + 1, start, found.end)
         start, ended = found.end, found.ended
     reader.close()

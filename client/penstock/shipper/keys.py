@@ -1,0 +1,31 @@
+"""The API key that one spool is sent with."""
+
+from __future__ import annotations
+
+from penstock.credentials import stored_key
+from penstock.errors import Rejected
+from penstock.meta import Meta
+
+__all__ = ["ApiKey"]
+
+
+class ApiKey:
+    """The spool's own key, or the stored one where it has none or the server refused it."""
+
+    def __init__(self, meta: Meta) -> None:
+        self._server = meta.base_url
+        self._own = meta.api_key
+        self._is_refused = False
+
+    def now(self) -> str:
+        """Raises Rejected (401) if there is none."""
+        key = self._own
+        if not key or self._is_refused:
+            key = stored_key(self._server) or key
+        if not key:
+            raise Rejected("no API key", code="no_key", status=401)
+        return key
+
+    def refuse(self) -> None:
+        """The server does not take the spool's own key."""
+        self._is_refused = True

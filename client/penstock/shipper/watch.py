@@ -1,0 +1,52 @@
+"""Whether a spool's writer is there, is gone, or has been followed by another child of its parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.meta import Meta
+from penstock.record import Position
+from penstock.shipper.reader import SpoolReader
+from penstock.spool import is_writer_alive
+
+__all__ = ["WriterWatch"]
+
+
+class WriterWatch:
+    """Watches the lock of one spool. `alive` is as it was last seen; segments up to `complete_to`
+    get no more records."""
+
+    def __init__(self, folder: Path, meta: Meta, reader: SpoolReader) -> None:
+        self.alive = True
+        self.complete_to = 0
+        self._folder = folder
+        self._parent = folder.parent / meta.parent if meta.parent else None
+        self._reader = reader
+
+    def has_gone(self) -> bool:
+        """Look again at one that was alive: whether it is gone now."""
+        if not self.alive or is_writer_alive(self._folder):
+            return False
+        # Another may come at any time; it begins a segment that is not among these.
+        complete_to = max(self._reader.segments(), default=0)
+        if is_writer_alive(self._folder):
+            return False
+        self.alive, self.complete_to = False, complete_to
+        return True
+
+    def has_come(self, end: Position) -> bool:
+        """Whether another fills, or filled, the spool behind its `end`."""
+        if self._parent is None:
+            return False
+        if not self.is_continued(end) and not is_writer_alive(self._folder):
+            return False
+        self.alive = True
+        return True
+
+    def is_continued(self, end: Position) -> bool:
+        """Whether there are segments behind `end`."""
+        return self._reader.following(end) is not None
+
+    def may_come(self) -> bool:
+        """Whether the process lives that may fork another."""
+        return self._parent is not None and is_writer_alive(self._parent)

@@ -1,0 +1,121 @@
+"""Spools that forked children left: the next child of the same parent goes on in one of them.
+
+A data loader forks its workers anew for every epoch. If each that logs had a writer of its own, a
+long training would leave tens of thousands of writers, each a lane of the run. So a child looks for
+the spool of a sibling that has ended, holds its lock, and fills the segments after the last one.
+The batches' numbers belong to the spool, so the server sees one writer. Children that log at once
+have a spool each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from penstock.meta import Meta, load_meta
+from penstock.record import (
+    FIRST_OFFSET,
+    PAYLOAD_HEAD,
+    RECORD_HEAD,
+    Kind,
+    aligned,
+    segment_name,
+)
+from penstock.root import spools_in
+
+__all__ = ["LeftSpool", "hold_left", "take_left"]
+
+_HEADS = RECORD_HEAD.size + PAYLOAD_HEAD.size
+
+
+@dataclass(frozen=True)
+class LeftSpool:
+    """A spool whose lock this process now holds. `segment` is its last one; `next_step` lies above
+    every step in it, so that counting on from there replaces no row."""
+
+    folder: Path
+    meta: Meta
+    lock_fd: int
+    segment: int
+    next_step: int
+
+
+def take_left(root: Path, meta: Meta) -> LeftSpool | None:
+    """The spool of an ended sibling of this writer, ready to go on in; None if there is none."""
+    if not meta.parent or meta.primary:
+        return None
+    for folder in spools_in(root):
+        with contextlib.suppress(OSError, ValueError):
+            theirs = load_meta(folder)
+            if not _are_siblings(meta, theirs):
+                continue
+            lock_fd = hold_left(folder)
+            if lock_fd is None:
+                continue
+            segments = _segments(folder)
+            if segments:
+                own = replace(theirs, pid=meta.pid, boot_id=meta.boot_id)
+                return LeftSpool(folder, own, lock_fd, segments[-1], _next_step(folder, segments))
+            os.close(lock_fd)  # emptied by a shipper: what is refused lies there for a person
+    return None
+
+
+def hold_left(folder: Path) -> int | None:
+    """The lock of a spool that no writer holds, as a file descriptor; None if one does, or if
+    nobody can tell here. While it is held, no writer begins and no shipper deletes the spool."""
+    path = folder / "lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between opening and locking, the folder may have been deleted.
+        if os.path.samestat(path.stat(), os.fstat(fd)):
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return None
+
+
+def _are_siblings(meta: Meta, other: Meta) -> bool:
+    """Whether what one writes is the other's just as well: all but the process is the same."""
+    same = replace(
+        other,
+        writer=meta.writer,
+        writer_started=meta.writer_started,
+        boot_id=meta.boot_id,
+        pid=meta.pid,
+    )
+    return same == meta
+
+
+def _segments(folder: Path) -> list[int]:
+    stems = [path.stem for path in folder.glob("*.seg")]
+    return sorted(int(stem) for stem in stems if stem.isdigit())
+
+
+def _next_step(folder: Path, segments: list[int]) -> int:
+    """One above the highest step of the last segment that holds rows; 0 if none does."""
+    for number in reversed(segments):
+        highest = _highest_step((folder / segment_name(number)).read_bytes())
+        if highest is not None:
+            return highest + 1
+    return 0
+
+
+def _highest_step(data: bytes) -> int | None:
+    highest, at = None, FIRST_OFFSET
+    while at + _HEADS <= len(data):
+        length = RECORD_HEAD.unpack_from(data, at)[0]
+        if length < PAYLOAD_HEAD.size:
+            break
+        kind, _, step, _ = PAYLOAD_HEAD.unpack_from(data, at + RECORD_HEAD.size)
+        if kind == Kind.ROW:
+            highest = step if highest is None else max(highest, step)
+        at = aligned(at + RECORD_HEAD.size + length)
+    return highest
