@@ -39,6 +39,8 @@ _LONGEST_PAUSE_S = 5.0
 _LONGEST_BACK_OFF_S = 10.0
 _LONGEST_STEP_S = 900.0
 """What a commit, a pass over tiers, or reading what is known of many runs may take."""
+_ONE_BATCH_S = 10.0
+"""What one batch by itself may take: it is small beside a commit, and while it hangs, all wait."""
 _REST, _LONGEST_GATHER = 2.0, 3.0
 """Without a backlog, commits start so many times their own length apart, but at most so many times the
 least interval."""
@@ -194,6 +196,8 @@ class Worker:
     ) -> Prepared | None:
         """What to commit; None if the entries cannot be processed together."""
         started, timeout_s = time.perf_counter(), self._settings.batch_timeout_s
+        if len(entries) == 1:
+            timeout_s = min(timeout_s, _ONE_BATCH_S)
         self._sign.turned(2 * timeout_s)
         try:
             prepared = await prepare(
