@@ -210,6 +210,15 @@ async def test_a_chunked_body_over_the_limit_is_refused(stack: Stack) -> None:
         assert reply.status == 413
 
 
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/heartbeats"])
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_read_as_a_whole_may_have_four_mebibytes(stack: Stack, path: str) -> None:
+    body = io.BytesIO(json.dumps({"project": "p", "config": {"a": "x" * (4 * 2**20)}}).encode())
+    url, headers = f"{stack.urls[0]}{path}", {"Content-Type": JSON}
+    async with stack.session.post(url, data=body, headers=headers) as reply:
+        assert (reply.status, (await reply.json())["error"]["code"]) == (413, "body_too_large")
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
