@@ -111,7 +111,7 @@ class WorkerSettings(ServerSettings):
     poll_s: float = option(0.02, "pause between looks at empty streams")
     max_deliveries: int = option(5, "failures after which a batch goes to the dead letters")
     batch_timeout_s: float = option(
-        60.0,
+        20.0,
         "time for batches to be folded, at most 10 s for a single one; then the worker ends itself",
     )
     silent_after_s: float = option(
