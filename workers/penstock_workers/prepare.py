@@ -14,7 +14,7 @@ from enum import Enum
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.bounds import Owner
-from penstock_common.keys import run_path, split_writer_key
+from penstock_common.keys import run_path
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
@@ -24,7 +24,7 @@ from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Queue, Settled, WriterMark
 from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
-from penstock_workers.resolver import Resolver, WriterName
+from penstock_workers.resolver import Resolver, WriterName, writer_name
 
 __all__ = ["Prepared", "prepare"]
 
@@ -97,18 +97,38 @@ async def prepare(
 ) -> Prepared:
     """What to commit for these entries.
 
-    Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded. If that
-    takes longer than `timeout_s`, this process ends.
+    Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded; then the
+    resolver knows what it knew, but for their writers, of which it knows nothing. If decoding or
+    folding takes longer than `timeout_s`, this process ends.
     """
     every = await in_thread(timeout_s, _decode, entries)
     prepared = Prepared(entries, epochs)
     deliveries = await _placed(every, resolver, prepared)
+    try:
+        await _prepare(deliveries, resolver, queue, prepared, timeout_s)
+    except BaseException:
+        resolver.forget_writers({each.name for each in deliveries})
+        raise
+    return prepared
+
+
+async def _prepare(
+    deliveries: list[_Delivery],
+    resolver: Resolver,
+    queue: Queue,
+    prepared: Prepared,
+    timeout_s: float,
+) -> None:
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
     known = set(resolver.runs)
     new = {name for name in by_writer if name not in resolver.writers}
-    refused = await resolver.learn(by_writer)
+    try:
+        refused = await resolver.learn(by_writer)
+    except BaseException:
+        resolver.mark_stale()  # it may know names that the store was not told
+        raise
     prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
     met = [each for each in deliveries if each.name in refused.keys() - resolver.beyond.keys()]
     for name in {each.name for each in met}:
@@ -122,17 +142,15 @@ async def prepare(
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
-    return prepared
 
 
 def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
     deliveries = []
     for entry in entries:
-        entity, project, run, writer = split_writer_key(entry.writer)
         data = decompress(entry.raw, _LIMITS)
         digest = int(batch_digest(data)[:16], 16)
         batch = decode_stored(data, _LIMITS)
-        deliveries.append(_Delivery(entry, (RunRef(entity, project, run), writer), batch, digest))
+        deliveries.append(_Delivery(entry, writer_name(entry.writer), batch, digest))
     return deliveries
 
 

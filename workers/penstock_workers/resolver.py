@@ -12,7 +12,7 @@ import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
-from penstock_common.keys import run_path, shard_of
+from penstock_common.keys import run_path, shard_of, split_writer_key
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
@@ -23,7 +23,7 @@ from penstock_workers.fold import Ints
 from penstock_workers.run_keys import RunKeys
 from penstock_workers.series import NEVER, KnownSeries, SeriesTable
 
-__all__ = ["Resolver", "WriterName"]
+__all__ = ["Resolver", "WriterName", "writer_name"]
 
 WriterName = tuple[RunRef, str]
 
@@ -86,6 +86,14 @@ class Resolver:
     def mark_stale(self) -> None:
         """What is known here is no longer true of the store."""
         self.is_stale = True
+
+    def forget_writers(self, names: Iterable[WriterName]) -> None:
+        """What is known of these writers' batches is no longer true of the store: ask it again. A
+        writer whose run was moved may be named as it was before."""
+        for ref, writer in names:
+            for each in (ref, *self.shards):
+                self.writers.pop((each, writer), None)
+                self.beyond.pop((each, writer), None)
 
     def _lose(self, ref: RunRef) -> None:
         """A run of this name was deleted: the next one has another number."""
@@ -285,6 +293,12 @@ class Resolver:
             (int(run), writer): (int(low), list(gaps), list(dead))
             for run, writer, low, gaps, dead in zip(*columns, strict=True)
         }
+
+
+def writer_name(key: str) -> WriterName:
+    """The run and the writer that a queue's key of a writer names."""
+    entity, project, run, writer = split_writer_key(key)
+    return RunRef(entity, project, run), writer
 
 
 def _path(ref: RunRef) -> str:

@@ -28,7 +28,7 @@ from penstock_workers.mender import Mender
 from penstock_workers.prepare import Prepared, prepare
 from penstock_workers.quarantine import Quarantine, Read, Verdict
 from penstock_workers.queue import Budget, Entry, Queue, Selection
-from penstock_workers.resolver import Resolver
+from penstock_workers.resolver import Resolver, writer_name
 from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
 
@@ -144,7 +144,7 @@ class Worker:
             await self._forget()
             return
         if read.is_counted and (verdict := await self._quarantine.begin(read, entries)) is not None:
-            await self._conclude(verdict)
+            await self._conclude(entries, verdict)
             return
         prepared = await self._prepare(read, entries, epochs)
         await self._finish_commit()
@@ -228,20 +228,26 @@ class Worker:
             return
         await self._clock.advance()
         await self._fail(read, entries, error)
+        await self._forget()
 
     async def _fail(self, read: Read, entries: Sequence[Entry], error: BaseException) -> None:
         self._metrics.errors.labels("batch").inc()
         self._sign.progressed()
         if len(entries) > 1:
             _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
-        await self._conclude(await self._quarantine.failed(read, entries, error))
+        await self._conclude(entries, await self._quarantine.failed(read, entries, error))
 
-    async def _conclude(self, verdict: Verdict) -> None:
+    async def _conclude(self, entries: Sequence[Entry], verdict: Verdict) -> None:
+        """Read these again, knowing nothing of their writers. All else is known as before: if one
+        bad batch made the worker forget it, everybody would wait until it is learnt again."""
         if verdict is Verdict.DEAD:
             self._metrics.batches.labels("dead_lettered").inc()
         elif verdict is Verdict.WORKER_AT_FAULT:
             self.is_at_fault = True
-        await self._forget()
+        self._resolver.forget_writers(writer_name(each.writer) for each in entries)
+        for shard in {entry.shard for entry in entries}:
+            self._queue.rewind(shard)
+        self._metrics.rewinds.inc()
 
     async def _pace(self, read: Read, stop: asyncio.Event) -> None:
         """A trickle of entries is gathered for a little while, lest it make many small parts: longer
