@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from penstock.errors import Rejected
 
 __all__ = [
-    "AgentRow", "Beat", "Draw", "Drawn", "Handed", "Lesson", "NewSweep", "SweepCatalog", "SweepCount",
-    "SweepRow", "TrialRow",
+    "AgentRow", "Beat", "Draw", "Drawn", "Handed", "Lesson", "NewSweep", "PriorRun",
+    "SweepCatalog", "SweepCount", "SweepRow", "TrialRow",
 ]  # fmt: skip
 
 
@@ -93,6 +93,14 @@ class Drawn:
 
     parameters: dict[str, Any]
     point: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRun:
+    """A run from before a sweep that counts for it, and the run's config."""
+
+    number: int
+    config: dict[str, Any]
 
 
 Draw = Callable[[int], "Drawn | None"]
@@ -199,6 +207,12 @@ class SweepCatalog(Protocol):
 
     async def known(self, sweep: int, best: int, latest: int) -> list[TrialRow]:
         """So many of the trials with the best values and so many of the latest, in order."""
+
+    async def add_prior_runs(self, sweep: int, numbers: Sequence[int]) -> None:
+        """Let these runs, by number, count for the sweep; those that do already stay."""
+
+    async def prior_runs(self, sweep: int) -> list[PriorRun]:
+        """Those of the sweep that exist, in the order in which they were added."""
 
     async def rungs(self, sweep: int) -> list[dict[str, float]]:
         """What is known for hyperband of every trial."""

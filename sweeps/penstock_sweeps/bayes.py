@@ -10,6 +10,8 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import optuna
 from optuna.distributions import (
@@ -20,11 +22,10 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from penstock_storage.sweep_rows import TrialRow
 from penstock_sweeps.distributions import Choice
 from penstock_sweeps.space import Space
 
-__all__ = ["BEST", "LATEST", "propose"]
+__all__ = ["BEST", "LATEST", "Known", "Tried", "propose"]
 
 BEST, LATEST = 100, 400
 """So many of the best and of the latest trials are looked at: more would hardly change the answer."""
@@ -32,11 +33,35 @@ BEST, LATEST = 100, 400
 STARTUP = 10
 """So many trials are drawn at random before the first is reasoned about."""
 
+
+class Tried(Protocol):
+    """What a search knows of a trial: where it was drawn, what it has reached, and its state (one of
+    a trial row's)."""
+
+    @property
+    def point(self) -> Mapping[str, float]: ...
+
+    @property
+    def value(self) -> float | None: ...
+
+    @property
+    def state(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A run that was no trial, as the search takes it."""
+
+    point: dict[str, float]
+    value: float
+    state: str = "settled"
+
+
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def propose(
-    space: Space, goal: str, trials: Sequence[TrialRow], sweep: str, salt: str
+    space: Space, goal: str, trials: Sequence[Tried], sweep: str, salt: str
 ) -> dict[str, float]:
     """The point to try next, given what is known of these trials. The same question with the same
     `salt` has the same answer. Takes some tens of milliseconds: not for an event loop."""
@@ -75,7 +100,7 @@ def _distributions(space: Space) -> Mapping[str, BaseDistribution]:
     return found
 
 
-def _known(trial: TrialRow, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
+def _known(trial: Tried, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
     """A trial as the study takes it: one that goes on counts by what it has reached so far, or as
     one to keep away from. None for what was drawn in another space, or never got a value."""
     if trial.point.keys() != distributions.keys():

@@ -32,6 +32,7 @@ _HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
 _MOST_VALUES = 100_000
 _LONGEST_MESSAGE = 1_000
 _EDGE = 2.0**-53
+_HALVINGS = 53
 _NORMAL = NormalDist()
 _RANGES = (
     "uniform",
@@ -65,6 +66,13 @@ class Choice:
         steps = list(accumulate(self.probabilities))
         return min(bisect_right(steps, u * steps[-1]), len(steps) - 1)
 
+    def place_of(self, value: Any) -> int | None:
+        """Which of the values this is; None if it is none of them. True is not 1."""
+        for place, each in enumerate(self.values):
+            if each == value and isinstance(each, bool) is isinstance(value, bool):
+                return place
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -76,8 +84,30 @@ class Spread:
     def at(self, u: float) -> float:
         return self.quantile(min(max(u, 0.0), 1.0))
 
+    def place_of(self, value: Any) -> float | None:
+        """The u of this value, the middle one where several have it; None outside of the ends."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not self.at(0.0) <= value <= self.at(1.0):
+            return None
+        first = _least(lambda u: self.at(u) >= value)
+        behind = _least(lambda u: self.at(u) > value)
+        return (first + behind) / 2
+
 
 Distribution = Choice | Spread
+
+
+def _least(holds: Callable[[float], bool]) -> float:
+    """The least u from which on a condition holds, 1 if it never does."""
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:

@@ -6,15 +6,16 @@ It keeps nothing that the catalog does not have. Any gateway process can answer 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import string
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from penstock.errors import Rejected
+from penstock.errors import PenstockError, Rejected
 from penstock_storage.sweep_rows import (
     AgentRow,
     Beat,
@@ -22,6 +23,7 @@ from penstock_storage.sweep_rows import (
     Drawn,
     Handed,
     NewSweep,
+    PriorRun,
     SweepCatalog,
     SweepCount,
     SweepRow,
@@ -34,6 +36,8 @@ from penstock_sweeps.watch import Watch
 
 __all__ = ["STATES", "SweepEngine", "not_found"]
 
+_LOG = logging.getLogger(__name__)
+
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
 _LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
@@ -42,6 +46,8 @@ _LOOK_FOR_ASKERS_S = 0.25
 _PATIENCE_S = 3.0
 _SWEEPS_KEPT = 1_000
 _MOST_KEPT = 10_000
+_MOST_PRIOR = 200
+"""So many of a sweep's prior runs, the ones added last, are looked at by the Bayesian search."""
 _ROW_S = 1.0
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
@@ -59,6 +65,7 @@ class SweepEngine:
         self, catalog: SweepCatalog, metrics: TrialMetrics, *, lease_s: float = 60.0
     ) -> None:
         self._catalog = catalog
+        self._metrics = metrics
         self._watch = Watch(catalog, metrics)
         self._counter = Counter(catalog)
         self._agents: OrderedDict[str, AgentRow] = OrderedDict()
@@ -144,6 +151,15 @@ class SweepEngine:
             goal=goal,
         )
 
+    async def add_prior_runs(self, sweep: SweepRow, numbers: Sequence[int]) -> None:
+        """Let runs from before the sweep, by number, count for it: a Bayesian search learns from
+        those whose config lies in its space."""
+        await self._catalog.add_prior_runs(sweep.number, numbers)
+
+    async def prior_runs(self, sweep: SweepRow) -> list[PriorRun]:
+        """The runs from before the sweep that count for it, in the order in which they were added."""
+        return await self._catalog.prior_runs(sweep.number)
+
     async def add_agent(self, sweep: SweepRow, host: str) -> AgentRow:
         """Someone who will ask for trials."""
         return await self._catalog.add_agent(
@@ -213,17 +229,41 @@ class SweepEngine:
         self, sweep: SweepRow, configuration: SweepConfiguration, agent: AgentRow
     ) -> Draw:
         # Optuna is slow to import, and most servers never search like this.
-        from penstock_sweeps.bayes import BEST, LATEST, propose  # noqa: PLC0415
+        from penstock_sweeps.bayes import BEST, LATEST, Known, propose  # noqa: PLC0415
 
         known = await self._catalog.known(sweep.number, BEST, LATEST)
         index = known[-1].index + 1 if known else 0
-        loop = asyncio.get_running_loop()
+        prior, values = await self._prior(sweep, configuration)
         salt = f"{agent.agent}/{index}"
         space, goal = configuration.space, configuration.goal
-        point = await loop.run_in_executor(
-            self._thinker, propose, space, goal, known, sweep.sweep, salt
-        )
+
+        def think() -> dict[str, float]:
+            points = ((space.point_of(run.config), values[run.number]) for run in prior)
+            learned = [Known(point, value) for point, value in points if point is not None]
+            return propose(space, goal, [*learned, *known], sweep.sweep, salt)
+
+        point = await asyncio.get_running_loop().run_in_executor(self._thinker, think)
         return lambda _: Drawn(space.values(point), point)
+
+    async def _prior(
+        self, sweep: SweepRow, configuration: SweepConfiguration
+    ) -> tuple[list[PriorRun], dict[int, float]]:
+        """Prior runs that have a value of the sweep's metric, and these values by run number. None
+        while the stores do not answer: that keeps no agent from its next trial."""
+        try:
+            runs = (await self._catalog.prior_runs(sweep.number))[-_MOST_PRIOR:]
+            if not runs:
+                return [], {}
+            values = await self._metrics.values(
+                sweep.project_number,
+                [run.number for run in runs],
+                configuration.metric,
+                configuration.goal,
+            )
+        except PenstockError as error:
+            _LOG.warning("prior_runs_not_read sweep=%s reason=%s", sweep.sweep, error)
+            return [], {}
+        return [run for run in runs if run.number in values], values
 
     async def _look(self, sweep: SweepRow, wait_s: float) -> None:
         """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A

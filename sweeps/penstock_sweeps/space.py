@@ -40,6 +40,10 @@ class Parameter:
             return self.distribution.values[int(place)]
         return self.distribution.at(place)
 
+    def place(self, value: Any) -> float | None:
+        """Where a point has this value; None if it cannot have it."""
+        return self.distribution.place_of(value)
+
     @property
     def grid(self) -> Sequence[Any] | None:
         """All its values in order; None if they cannot be counted."""
@@ -60,6 +64,19 @@ class Space:
         for each in self.parameters:
             _place(found, each.path, each.value(point.get(each.name, 0)))
         return found
+
+    def point_of(self, config: Mapping[str, Any]) -> dict[str, float] | None:
+        """The point with the values of a run's config, nested or with dots in its names; None if some
+        parameter is not there or has a value that the space does not."""
+        point: dict[str, float] = {}
+        for each in self.parameters:
+            if each.is_constant:
+                continue
+            place = each.place(_found(config, each))
+            if place is None:
+                return None
+            point[each.name] = place
+        return point
 
     def random_point(self, sweep: str, index: int) -> dict[str, float]:
         """The point of this trial: always the same for a sweep and an index."""
@@ -133,3 +150,13 @@ def _place(found: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for key in path[:-1]:
         found = found.setdefault(key, {})
     found[path[-1]] = value
+
+
+def _found(config: Mapping[str, Any], parameter: Parameter) -> Any:
+    """The parameter's value in a config; None where there is none."""
+    if parameter.name in config:
+        return config[parameter.name]
+    found: Any = config
+    for key in parameter.path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

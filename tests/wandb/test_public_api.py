@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
 from typing import Any
 
 import pytest
 from support.api_keys import new_key
 from support.up import Up, wait_until
+from support.wandb_answers import ask
 from support.wandb_scripts import run_wandb
 
 _LOG = """
@@ -42,27 +41,6 @@ def logged(up: Up) -> None:
     run_wandb(up, _LOG).check()
     ended = up.run_python(_NATIVE)
     assert ended.returncode == 0, ended.stderr
-
-
-def ask(up: Up, code: str, *, key: str = "", entity: str = "local") -> Any:
-    """What a script shows, as JSON; `error(f)` is what calling it raises."""
-    begin = """
-import json, wandb
-api = wandb.Api()
-def show(found): print(json.dumps(found))
-def error(call):
-    try:
-        call()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-"""
-    ended = run_wandb(
-        up,
-        begin + textwrap.dedent(code),
-        WANDB_API_KEY=key or up.api_key,
-        WANDB_ENTITY=entity,
-    )
-    return json.loads(ended.check().stdout)
 
 
 @pytest.mark.smoke

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
-from penstock_compat.wandb.ids import decode_id, encode_id
-from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT, STOP
-from penstock_compat.wandb.runs.run import RunNode
-from penstock_compat.wandb.values import json_text, loads_map, timestamp
-from penstock_storage.interface import ProjectRow, RunRow
-from penstock_storage.sweep_rows import AgentRow, Handed, SweepCount, SweepRow, TrialRow
+from penstock_compat.wandb.ids import decode_id
+from penstock_compat.wandb.prior_runs import add_prior_runs
+from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT
+from penstock_compat.wandb.sweep_nodes import AgentNode, SweepNode, known_agent
+from penstock_compat.wandb.values import json_text, loads_map
+from penstock_storage.interface import ProjectRow
+from penstock_storage.sweep_rows import Handed, SweepRow
 from penstock_sweeps.configuration import (
     SweepConfiguration,
     prepare,
@@ -23,207 +24,7 @@ from penstock_sweeps.configuration import (
 )
 from penstock_sweeps.engine import not_found
 
-__all__ = ["SweepMutations", "SweepNode", "SweepsOfProject"]
-
-_MOST_RUNS = 100
-"""The latest ones. Who asks for a sweep with its runs wants to know how it goes on."""
-_PAGE = 1_000
-_ALIVE_US = 60_000_000
-_GOING_ON = ("running", "preempting")
-
-
-class SweepRun(RunNode):
-    """A run as its sweep shows it."""
-
-    @field
-    def exitcode(self) -> int | None:
-        code = self.row.info.get("exit_code")
-        return code if isinstance(code, int) else None
-
-    @field
-    def should_stop(self) -> bool:
-        return bool(self.row.info.get(STOP))
-
-    @field
-    def stopped(self) -> bool:
-        return bool(self.row.info.get(STOP)) and not self.running()
-
-    @field
-    def failed(self) -> bool:
-        return self.row.state in ("failed", "crashed")
-
-    @field
-    def running(self) -> bool:
-        return self.row.state in _GOING_ON
-
-    @field
-    async def sampled_history(self, specs: list[str] | str) -> list[list[dict[str, Any]]]:
-        """Agents ask for no keys at all: then nothing is read, for as many runs as there are."""
-        texts = [specs] if isinstance(specs, str) else specs
-        asks = any(loads_map("specs", text).get("keys") for text in texts)
-        return await super().sampled_history(specs) if asks else []
-
-
-class SweepNode(Node):
-    """A sweep."""
-
-    typename = "Sweep"
-
-    def __init__(self, asking: Asking, row: SweepRow, count: SweepCount) -> None:
-        self.asking = asking
-        self.row = row
-        self.count = count
-
-    @property
-    def configuration(self) -> SweepConfiguration:
-        return stored_configuration(self.row.source)
-
-    @field
-    def id(self) -> str:
-        return encode_id("Sweep", self.row.number)
-
-    @field
-    def name(self) -> str:
-        return self.row.sweep
-
-    @field
-    def display_name(self) -> str | None:
-        return self.row.name or None
-
-    @field
-    def method(self) -> str:
-        return self.configuration.method
-
-    @field
-    def state(self) -> str:
-        return self.row.state
-
-    @field
-    def description(self) -> str:
-        return self.configuration.description
-
-    @field
-    def config(self) -> str:
-        return self.row.source
-
-    @field
-    def created_at(self) -> str:
-        return timestamp(self.row.created_at)
-
-    @field
-    def updated_at(self) -> str:
-        return timestamp(self.row.updated_at)
-
-    @field
-    def heartbeat_at(self) -> str | None:
-        return timestamp(self.row.heartbeat_at) if self.row.heartbeat_at else None
-
-    @field
-    def best_loss(self) -> float | None:
-        return self.count.best
-
-    @field
-    def run_count(self) -> int:
-        return self.count.runs
-
-    @field
-    def run_count_expected(self) -> int | None:
-        return self.configuration.cap
-
-    @field
-    def early_stop_job_running(self) -> bool:
-        return self.configuration.hyperband is not None and self.row.state == "RUNNING"
-
-    @field
-    def controller(self) -> None:
-        return None
-
-    @field
-    def scheduler(self) -> None:
-        return None
-
-    @field
-    def project(self) -> dict[str, Any]:
-        row = self.row
-        return {
-            "__typename": "Project",
-            "id": encode_id("Project", row.project_number),
-            "name": row.project,
-            "entity": {
-                "__typename": "Entity",
-                "id": encode_id("Entity", row.entity),
-                "name": row.entity,
-            },
-        }
-
-    @field
-    async def runs(self) -> dict[str, Any]:
-        after = max(-1, self.count.runs - _MOST_RUNS - 1)
-        trials = await self.asking.parts.sweeps.trials(self.row, after, _MOST_RUNS)
-        return connection("Run", await _runs(self.asking, trials))
-
-    @field
-    async def agents(self) -> dict[str, Any]:
-        found = await self.asking.parts.sweeps.agents(self.row)
-        return connection("Agent", [AgentNode(self.asking, row, self.row) for row in found])
-
-    @field
-    async def agent(self, agent_name: str) -> AgentNode:
-        row, sweep = await self.asking.parts.sweeps.agent(_agent_name(agent_name))
-        if sweep.number != self.row.number:
-            raise not_found("agent")
-        return AgentNode(self.asking, row, sweep)
-
-
-class AgentNode(Node):
-    """A process that asks for trials."""
-
-    typename = "Agent"
-
-    def __init__(self, asking: Asking, row: AgentRow, sweep: SweepRow) -> None:
-        self.asking = asking
-        self.row = row
-        self.sweep = sweep
-
-    @field
-    def id(self) -> str:
-        return encode_id("Agent", self.row.agent)
-
-    @field
-    def name(self) -> str:
-        return self.row.agent
-
-    @field
-    def host(self) -> str:
-        return self.row.host
-
-    @field
-    def state(self) -> str:
-        is_heard = self.sweep.heartbeat_at - self.row.heartbeat_at < _ALIVE_US
-        return "RUNNING" if is_heard and self.sweep.state == "RUNNING" else "FINISHED"
-
-    @field
-    async def total_runs(self) -> int:
-        return len(await self.asking.parts.sweeps.trials_of(self.row))
-
-    @field
-    def created_at(self) -> str:
-        return timestamp(self.row.created_at)
-
-    @field
-    def heartbeat_at(self) -> str:
-        return timestamp(self.row.heartbeat_at)
-
-    @field
-    async def runs(
-        self, after: str | None = None, first: int | None = None, order: str | None = None
-    ) -> dict[str, Any]:
-        trials = await self.asking.parts.sweeps.trials_of(self.row)
-        start = int(after) + 1 if after and after.isdecimal() else 0
-        page = trials[start : start + (first or _PAGE)]
-        nodes = await _runs(self.asking, page)
-        cursors = [str(start + at) for at in range(len(nodes))]
-        return connection("Run", nodes, cursors, has_next=start + len(page) < len(trials))
+__all__ = ["SweepMutations", "SweepsOfProject"]
 
 
 class SweepsOfProject(Node):
@@ -277,19 +78,24 @@ class SweepMutations(Node):
         engine = self.asking.parts.sweeps
         if input.get("id"):
             row = await self._own(input["id"])
+            if isinstance(input.get("config"), str):
+                await prepare([input["config"]])
             row = await engine.change(
                 row,
                 state=input.get("state"),
                 source=input.get("config"),
-                name=input.get("displayName"),
+                name=_new_name(row, input),
             )
         else:
             row = await self._create(input)
+        warnings = _warnings(row, input)
+        if input.get("priorRunsFilters"):
+            warnings += await add_prior_runs(self.asking, row, str(input["priorRunsFilters"]))
         counts = await engine.counts([row])
         return {
             "__typename": "UpsertSweepPayload",
             "sweep": SweepNode(self.asking, row, counts[row.number]),
-            "configValidationWarnings": _warnings(row, input),
+            "configValidationWarnings": warnings,
         }
 
     @field
@@ -308,7 +114,7 @@ class SweepMutations(Node):
     async def agent_heartbeat(self, input: dict[str, Any]) -> dict[str, Any]:
         """What the agent has alive, and what it is to do: `commands`, a list as JSON in a string."""
         engine = self.asking.parts.sweeps
-        agent, sweep = await engine.agent(_agent_name(str(input.get("id") or "")))
+        agent, sweep = await engine.agent(known_agent(str(input.get("id") or "")))
         if not self.asking.principal.may_write(sweep.entity):
             raise not_found("agent")
         states = loads_map("runState", input.get("runState") or "{}")
@@ -344,26 +150,20 @@ class SweepMutations(Node):
         return row
 
 
-async def _runs(asking: Asking, trials: Sequence[TrialRow]) -> list[SweepRun]:
-    """The runs of those trials that have begun."""
-    numbers = [trial.run_number for trial in trials if trial.run_number is not None]
-    rows: Mapping[int, RunRow] = await asking.parts.catalog.run_rows(numbers)
-    return [SweepRun(asking, rows[number]) for number in numbers if number in rows]
-
-
-def _agent_name(text: str) -> str:
-    """Agents are known by their id or by their name."""
-    try:
-        return decode_id("Agent", text)
-    except Rejected:
-        return text
+def _new_name(row: SweepRow, input: Mapping[str, Any]) -> str | None:
+    """The name that an updated sweep gets: what is asked for, else that of its new configuration, if
+    it had that of the old one."""
+    if input.get("displayName") is not None or not isinstance(input.get("config"), str):
+        return input.get("displayName")
+    is_own = row.name not in ("", stored_configuration(row.source).name)
+    return None if is_own else stored_configuration(input["config"]).name
 
 
 def _warnings(row: SweepRow, input: Mapping[str, Any]) -> list[str]:
     found = list(stored_configuration(row.source).warnings)
     found += (
         f"{name!r} has no effect here"
-        for name in ("scheduler", "launchScheduler", "priorRunsFilters")
+        for name in ("scheduler", "launchScheduler")
         if input.get(name)
     )
     return found

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import CursorResult, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    CursorResult,
+    Select,
+    String,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
@@ -13,7 +26,7 @@ from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import chunks, find_projects
 from penstock_storage.catalog.sweep_tables import agents, sweeps, trials
-from penstock_storage.catalog.tables import projects
+from penstock_storage.catalog.tables import meta, projects, runs
 from penstock_storage.catalog.trial_handout import (
     OPEN,
     OVER,
@@ -28,12 +41,16 @@ from penstock_storage.sweep_rows import (
     Handed,
     Lesson,
     NewSweep,
+    PriorRun,
     SweepCount,
     SweepRow,
     TrialRow,
 )
 
 __all__ = ["Sweeps", "delete_sweeps"]
+
+_PRIOR = "prior-runs:"
+"""Few sweeps have prior runs, and they are only ever looked up by the sweep: rows of `meta`."""
 
 _select_sweeps = select(
     sweeps.c.number,
@@ -192,6 +209,28 @@ class Sweeps:
         rows = {trial.index: trial for trial in found}
         return [rows[index] for index in sorted(rows)]
 
+    async def add_prior_runs(self, sweep: int, numbers: Sequence[int]) -> None:
+        name = f"{_PRIOR}{sweep}"
+        async with self._database.writing() as connection:
+            await connection.execute(
+                self._database.insert_missing(meta), {"name": name, "value": "[]"}
+            )
+            query = select(meta.c.value).where(meta.c.name == name).with_for_update()
+            kept = json.loads(await connection.scalar(query) or "[]")
+            text = json.dumps(list(dict.fromkeys([*kept, *numbers])), separators=(",", ":"))
+            await connection.execute(update(meta).where(meta.c.name == name).values(value=text))
+
+    async def prior_runs(self, sweep: int) -> list[PriorRun]:
+        query = select(meta.c.value).where(meta.c.name == f"{_PRIOR}{sweep}")
+        found: dict[int, PriorRun] = {}
+        async with self._database.reading() as connection:
+            numbers = json.loads(await connection.scalar(query) or "[]")
+            for chunk in chunks(numbers):
+                chosen = select(runs.c.number, runs.c.config).where(runs.c.number.in_(chunk))
+                for number, config in await connection.execute(chosen):
+                    found[number] = PriorRun(number, config if isinstance(config, dict) else {})
+        return [found[number] for number in numbers if number in found]
+
     async def rungs(self, sweep: int) -> list[dict[str, float]]:
         query = select(trials.c.rungs).where(trials.c.sweep == sweep, trials.c.state != "given")
         async with self._database.reading() as connection:
@@ -231,6 +270,10 @@ def _key(made: CursorResult[Any]) -> int:
 async def delete_sweeps(connection: AsyncConnection, project: int) -> None:
     """Delete all sweeps of a project; their agents are told that there is none."""
     mine = select(sweeps.c.number).where(sweeps.c.project == project)
+    priors = select(literal(_PRIOR) + cast(sweeps.c.number, String)).where(
+        sweeps.c.project == project
+    )
+    await connection.execute(delete(meta).where(meta.c.name.in_(priors)))
     for table in (trials, agents):
         await connection.execute(delete(table).where(table.c.sweep.in_(mine)))
     await connection.execute(delete(sweeps).where(sweeps.c.project == project))

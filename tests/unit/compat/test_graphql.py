@@ -97,6 +97,20 @@ async def test_values_in_arguments() -> None:
     assert (await run(absent))[0] == {"echo": {"value": "default"}}
 
 
+async def test_a_variable_that_was_not_sent_leaves_its_field_out() -> None:
+    text = """query Q($a: Int, $b: String = "own", $d: Int) {
+        object: echo(value: {a: $a, b: $b, deep: {a: $a, d: $d}, list: [$a, {x: $a, y: 1}, $d]}) { value }
+        argument: echo(value: $a) { value }
+        list: echo(value: [$a]) { value }
+    }"""
+    data, _ = await run(text, d=None)
+    assert {name: each["value"] for name, each in data.items()} == {
+        "object": {"b": "own", "deep": {"d": None}, "list": [None, {"y": 1}, None]},
+        "argument": "default",
+        "list": [None],
+    }
+
+
 async def test_null_objects_and_unknown_fields() -> None:
     data, missing = await run("{ nothing { anything } leaf { unheard } }")
     assert data == {"nothing": None, "leaf": {"unheard": None}}

@@ -11,10 +11,13 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     Undefined,
     ValueNode,
+    VariableNode,
     parse,
     value_from_ast_untyped,
 )
@@ -75,9 +78,26 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operat
 
 
 def value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
-    """A literal or a variable in an argument, as Python has it; a missing variable is None."""
-    value = value_from_ast_untyped(node, dict(variables))
+    """A literal or a variable in an argument, as Python has it.
+
+    A variable that was not sent is None as an argument and in a list; a field of an input object that
+    it would fill is left out, as the GraphQL specification has it.
+    """
+    value = _value_of(node, variables)
     return None if value is Undefined else value
+
+
+def _value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
+    match node:
+        case VariableNode():
+            return variables.get(node.name.value, Undefined)
+        case ObjectValueNode():
+            fields = ((each.name.value, _value_of(each.value, variables)) for each in node.fields)
+            return {name: value for name, value in fields if value is not Undefined}
+        case ListValueNode():
+            return [value_of(each, variables) for each in node.values]
+        case _:
+            return value_from_ast_untyped(node)
 
 
 def _parse(text: str) -> DocumentNode:

@@ -1,0 +1,74 @@
+"""Runs from before a sweep that `wandb.sweep(prior_runs=…)` adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.graphql.nodes import connection
+from penstock_compat.wandb.runs.filters import parse_api_filter
+from penstock_compat.wandb.runs.run import RunNode
+from penstock_compat.wandb.values import loads_map
+from penstock_storage.interface import RunChange, RunRow
+from penstock_storage.sweep_rows import SweepRow
+from penstock_web.search.finder import Question
+
+__all__ = ["add_prior_runs", "prior_runs"]
+
+_MOST = 1_000
+_NAMED = 10
+
+
+async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[str]:
+    """Add the runs of the sweep's project that a filter (JSON) finds to the sweep; a run that is of
+    a sweep already stays of that one. Returns warnings. Raises `Rejected` for what is no filter."""
+    wanted = loads_map("priorRunsFilters", filters)
+    parts = asking.parts
+    question = Question(
+        filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MOST
+    )
+    found = await parts.finder.find(sweep.project_number, question)
+    rows = await parts.catalog.run_rows(found.numbers)
+    # The search answers the newest first; they are added as they were made.
+    chosen = [rows[number] for number in reversed(found.numbers) if number in rows]
+    await parts.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
+    now = time.time_ns() // 1000
+    changes = [
+        RunChange(row.number, now, 0, 0, "run", {"sweep": sweep.sweep})
+        for row in chosen
+        if not row.info.get("sweep")
+    ]
+    if changes:
+        await parts.catalog.apply_changes(changes, now)
+    return _warnings(wanted, chosen, found.total)
+
+
+async def prior_runs(asking: Asking, sweep: SweepRow) -> dict[str, Any]:
+    """The sweep's prior runs as a connection, in the order in which they were added."""
+    added = await asking.parts.sweeps.prior_runs(sweep)
+    rows = await asking.parts.catalog.run_rows([run.number for run in added])
+    nodes = [RunNode(asking, rows[run.number]) for run in added if run.number in rows]
+    return connection("Run", nodes, totalCount=len(nodes))
+
+
+def _warnings(wanted: dict[str, Any], chosen: Sequence[RunRow], total: int) -> list[str]:
+    """What a user should know: runs that were named and are not there, and more than are taken."""
+    have = {row.run for row in chosen}
+    either = wanted.get("$or")
+    named = [
+        each["name"]
+        for each in (either if isinstance(either, list) else [])
+        if isinstance(each, dict) and isinstance(each.get("name"), str)
+    ]
+    warnings: list[str] = []
+    if missing := [name for name in named if name not in have]:
+        some = ", ".join(map(repr, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
+        warnings.append(f"prior runs that the project does not have: {some}")
+    elif not chosen:
+        warnings.append("the project has no runs that the filter of prior runs finds")
+    if total > len(chosen):
+        warnings.append(f"only {len(chosen):,} of {total:,} prior runs were added")
+    return warnings
