@@ -12,7 +12,7 @@ from typing import Any
 from penstock.errors import Rejected
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
-from penstock_compat.wandb.runs.mutations import find_run
+from penstock_compat.wandb.runs.mutations import find_run, run_number
 from penstock_storage.interface import Catalog, RunRef
 from penstock_storage.removal import Removal
 
@@ -26,15 +26,26 @@ class DeletionMutations(Node):
 
     @field
     async def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Delete a run for good. What artifacts it logged stays, whatever `deleteArtifacts` says."""
-        row = await find_run(self.asking, str(input.get("id") or ""))
-        parts = self.asking.parts
-        await Removal(parts.catalog, parts.redis, parts.keys).delete_runs([row.number])
+        """Delete a run for good. What artifacts it logged stays, whatever `deleteArtifacts` says.
+
+        A run that is deleted already stays so: that is what was asked for.
+        """
+        parts, id = self.asking.parts, str(input.get("id") or "")
+        if not await self._is_gone(id):
+            row = await find_run(self.asking, id)
+            await Removal(parts.catalog, parts.redis, parts.keys).delete_runs([row.number])
         return {
             "__typename": "DeleteRunPayload",
             "clientMutationId": input.get("clientMutationId"),
             "success": True,
         }
+
+    async def _is_gone(self, id: str) -> bool:
+        """Whether this was a run, and was deleted, of an entity that the key may write to."""
+        found = await self.asking.parts.catalog.tombstones_by_run([run_number(id)])
+        return any(
+            not each.moved_to and self.asking.principal.may_write(each.ref.entity) for each in found
+        )
 
 
 async def is_deleted(catalog: Catalog, ref: RunRef) -> bool:

@@ -5,7 +5,7 @@ Uploads and downloads carry no key: their addresses are signed, for one method, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.values import timestamp
-from penstock_storage.catalog.run_files import RunFile, file_name
+from penstock_storage.catalog.run_files import RunFile, file_name, is_file_name
 from penstock_storage.interface import RunRef, RunRow
 
 __all__ = ["FILE_PATH", "FilesMutations", "FilesOfRun", "purpose"]
@@ -94,9 +94,20 @@ class FilesOfRun(Node):
     asking: Asking
     row: RunRow
 
+    _listed: Mapping[str, Any] = {}
+
+    def selected(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
+        self._listed = fields.get("files", {})
+
     @field
     async def file_count(self) -> int:
-        return await self.asking.parts.files.count(self.row.number)
+        """How many files the run has; beside `files`, of how many that one lists pages: clients take it
+        for the length of the list."""
+        return await self.asking.parts.files.count(
+            self.row.number,
+            names=_possible(self._listed.get("names")),
+            pattern=self._listed.get("pattern") or None,
+        )
 
     @field
     async def files(
@@ -110,7 +121,7 @@ class FilesOfRun(Node):
         most = min(max(first if first is not None else 50, 0), _MOST_FILES)
         found = await self.asking.parts.files.list(
             self.row.number,
-            names=[file_name(name) for name in names] if names else None,
+            names=_possible(names),
             pattern=pattern or None,
             after=after or None,
             limit=most + 1,
@@ -122,6 +133,11 @@ class FilesOfRun(Node):
             [file.name for file in page],
             has_next=len(found) > len(page),
         )
+
+
+def _possible(names: Sequence[str] | None) -> list[str] | None:
+    """The names that files can have, as they are kept; None if none was given, and all are meant."""
+    return [file_name(name) for name in names if is_file_name(name)] if names else None
 
 
 class FilesMutations(Node):

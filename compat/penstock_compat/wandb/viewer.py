@@ -10,7 +10,7 @@ from penstock_compat.wandb.ids import encode_id
 
 __all__ = ["Entity", "User", "ViewerQueries"]
 
-FEATURES = ("FILESTREAM_GZIP", "TOTAL_COUNT_IN_FILE_CONNECTION")
+FEATURES = ("FILESTREAM_GZIP", "TOTAL_COUNT_IN_FILE_CONNECTION", "UPDATE_RUN_STATE")
 """What changes the client's ways and is supported here; all else keeps it on its plainest path."""
 
 
@@ -86,6 +86,10 @@ class Entity(Node):
     def organization(self) -> None:
         return None
 
+    @field
+    def user(self) -> User:
+        return User(self._name)
+
 
 class User(Node):
     """The owner of a key."""
@@ -136,6 +140,10 @@ class User(Node):
     def teams(self) -> dict[str, Any]:
         return connection("Entity", [Entity(self._entity)])
 
+    @field
+    def organizations(self) -> list[None]:
+        return []
+
 
 class ViewerQueries(Node):
     """Root fields about the asker and the server."""
@@ -160,9 +168,20 @@ class ViewerQueries(Node):
         }
 
     @field
-    def entity(self, name: str = "") -> Entity | None:
+    async def entity(self, name: str = "") -> Entity | None:
+        """Null for a name that no key and no project has, as for one that the key may not read."""
         readable = self.asking.readable(name)
-        return None if readable is None else Entity(readable)
+        if readable is None:
+            return None
+        is_own = readable == self.asking.principal.entity
+        if not is_own and not await self.asking.parts.catalog.has_entity(readable):
+            return None
+        return Entity(readable)
+
+    @field
+    def organization(self, name: str = "") -> None:
+        """There are none: clients say that it was not found."""
+        return None
 
     @field
     async def users(self, query: str = "") -> dict[str, Any]:

@@ -213,12 +213,16 @@ class ArtifactFiles:
                 found += (File(*row) for row in await connection.execute(chosen))
         return found[:limit]
 
-    async def count(self, version: int) -> int:
-        """How many files a version lists."""
+    async def count(self, version: int, *, names: Sequence[str] | None = None) -> int:
+        """How many files a version lists, or how many of these names."""
         query = select(func.count()).select_from(artifact_files)
+        query = query.where(artifact_files.c.version == version)
+        total = 0
         async with self._database.reading() as connection:
-            query = query.where(artifact_files.c.version == version)
-            return await connection.scalar(query) or 0
+            for chunk in [None] if names is None else chunks(sorted(set(names))):
+                chosen = query if chunk is None else query.where(_named(chunk))
+                total += await connection.scalar(chosen) or 0
+        return total
 
 
 _files = select(*(artifact_files.c[name] for name in File.__slots__))

@@ -18,7 +18,7 @@ from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import run_files
 
-__all__ = ["RunFile", "RunFiles", "file_name"]
+__all__ = ["RunFile", "RunFiles", "file_name", "is_file_name"]
 
 _LONGEST_NAME_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
 
@@ -54,6 +54,15 @@ def file_name(given: str) -> str:
             code="bad_file_name",
         )
     return name
+
+
+def is_file_name(given: str) -> bool:
+    """Whether a file can have this name."""
+    try:
+        file_name(given)
+    except Rejected:
+        return False
+    return True
 
 
 class RunFiles:
@@ -111,11 +120,17 @@ class RunFiles:
                 found += (RunFile(*row) for row in await connection.execute(query))
         return found[:limit]
 
-    async def count(self, run: int, *, pattern: str | None = None) -> int:
-        """How many files the run has, or how many of them the pattern chooses."""
+    async def count(
+        self, run: int, *, names: Sequence[str] | None = None, pattern: str | None = None
+    ) -> int:
+        """How many files the run has, or how many of them names and pattern choose."""
         query = select(func.count()).select_from(run_files).where(*_chosen(run, pattern))
+        total = 0
         async with self._database.reading() as connection:
-            return await connection.scalar(query) or 0
+            for chosen in [None] if names is None else chunks(sorted(set(names))):
+                named = query if chosen is None else query.where(run_files.c.name.in_(chosen))
+                total += await connection.scalar(named) or 0
+        return total
 
     async def delete(self, run: int, names: Sequence[str]) -> int:
         """Forget these names; returns how many there were. Their content stays."""

@@ -345,6 +345,16 @@ class SqlCatalog:
         async with self._database.writing() as connection:
             await connection.execute(tables.api_keys.insert(), row)
 
+    async def has_entity(self, name: str) -> bool:
+        """Whether a key speaks for this entity, or a project was ever its own."""
+        key = select(tables.api_keys.c.id).where(tables.api_keys.c.entity == name)
+        own = select(tables.entities.c.name).where(tables.entities.c.name == name)
+        async with self._database.reading() as connection:
+            for query in (own, key):
+                if await connection.scalar(query.limit(1)) is not None:
+                    return True
+        return False
+
     async def api_key(self, key_id: str) -> ApiKey | None:
         query = select(tables.api_keys).where(tables.api_keys.c.id == key_id)
         async with self._database.reading() as connection:

@@ -11,6 +11,7 @@ from penstock.wire import check_name
 from penstock_compat.wandb.artifacts.facts import (
     collection_to_write,
     collection_typename,
+    deleted_version,
     version_to_read,
     version_to_write,
 )
@@ -71,6 +72,10 @@ class ArtifactChanges(Node):
 
     @field
     async def delete_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
+        """Delete a version; one that is deleted already stays so."""
+        gone = await deleted_version(self.asking, input.get("artifactID") or "")
+        if gone is not None:
+            return {"artifact": ArtifactNode(self.asking, gone)}
         version = await self._version(input)
         with_aliases = bool(input.get("deleteAliases"))
         await self.asking.parts.artifacts.versions.delete(

@@ -12,7 +12,7 @@ from penstock_storage.catalog.artifact_tables import SEQUENCE
 from penstock_storage.interface import RunRow
 
 __all__ = [
-    "collection_to_write", "collection_typename", "project_info", "run_info",
+    "collection_to_write", "collection_typename", "deleted_version", "project_info", "run_info",
     "tag_infos", "version_to_read", "version_to_write",
 ]  # fmt: skip
 
@@ -56,6 +56,14 @@ async def version_to_read(asking: Asking, id: str) -> Version | None:
     if version is None or version.state == DELETED:
         return None
     return version if asking.principal.may_read(version.entity) else None
+
+
+async def deleted_version(asking: Asking, id: str) -> Version | None:
+    """The version of this opaque id, if it was deleted and the asker may write there."""
+    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    if version is None or version.state != DELETED:
+        return None
+    return version if asking.principal.may_write(version.entity) else None
 
 
 async def version_to_write(asking: Asking, id: str) -> Version:

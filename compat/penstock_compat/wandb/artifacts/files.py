@@ -22,12 +22,13 @@ async def file_connection(
     files = asking.parts.artifacts.files
     found = await files.page(version.number, names=names, after=after or None, limit=first + 1)
     page = found[:first]
+    total = version.file_count if names is None else await files.count(version.number, names=names)
     return connection(
         "File",
         _nodes(asking, version, page),
         [each.path for each in page],
         has_next=len(found) > len(page),
-        totalCount=version.file_count,
+        totalCount=total,
     )
 
 

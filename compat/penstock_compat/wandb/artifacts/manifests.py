@@ -7,18 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from penstock.errors import Rejected
+from penstock_common.payloads import mapping_of
 from penstock_compat.wandb.artifacts.manifest_text import ManifestText, bad_manifest
 from penstock_compat.wandb.values import json_text
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.catalog.artifact_rows import File
 
 __all__ = [
-    "MOST_FILES", "MOST_MANIFEST_BYTES", "digest_of", "located", "merged_manifest", "read_manifest",
+    "MOST_FILES", "MOST_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",
 ]  # fmt: skip
 
 MOST_MANIFEST_BYTES = 256 * 2**20
 MOST_FILES = 500_000
 _LONGEST_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+_REGION = "default"
 _SHOWN = 5
 _PIECE = 1_000
 
@@ -26,11 +28,24 @@ _PIECE = 1_000
 def read_manifest(content: BinaryIO) -> list[File]:
     """The files that a manifest lists; where they lie is not known yet. Raises `Rejected`."""
     files: dict[str, File] = {}
-    for path, entry, _ in ManifestText(content).entries():
+    text = ManifestText(content)
+    for path, entry, _ in text.entries():
         file = _file(path, entry)
         files[file.path] = file
         _check_count(files)
+    policy = mapping_of(text.fields.get("storagePolicyConfig"))
+    check_region(policy.get("storageRegion"))
     return list(files.values())
+
+
+def check_region(region: object) -> None:
+    """Raises `Rejected` for a storage region: there is one store, which has no regions."""
+    if region not in (None, "", _REGION):
+        raise Rejected(
+            f"invalid storageRegion: {str(region)[:200]}",
+            code="bad_region",
+            hint="Leave storage_region out: artifacts are kept in one place here.",
+        )
 
 
 def merged_manifest(parts: Sequence[BinaryIO]) -> Iterator[bytes]:

@@ -176,8 +176,8 @@ class CollectionNode(Node):
         return self.row.name
 
     @field
-    def description(self) -> str | None:
-        return self.row.description or None
+    def description(self) -> str:
+        return self.row.description
 
     @field
     def state(self) -> str:

@@ -16,6 +16,7 @@ from penstock_compat.wandb.artifacts.facts import version_to_read, version_to_wr
 from penstock_compat.wandb.artifacts.fields import NO_TTL
 from penstock_compat.wandb.artifacts.manifests import (
     MOST_MANIFEST_BYTES,
+    check_region,
     digest_of,
     located,
     merged_manifest,
@@ -51,6 +52,7 @@ class ArtifactUploads(Node):
         project = check_name("project", input.get("projectName"))
         names = [input.get("artifactCollectionName"), *(input.get("artifactCollectionNames") or [])]
         name = next((each for each in names if each), "")
+        check_region(input.get("storageRegion"))
         algorithm = input.get("digestAlgorithm") or _PLAIN_DIGEST
         if algorithm != _PLAIN_DIGEST:
             raise Rejected(f"digests of the kind {algorithm} are not supported", code="bad_digest")
@@ -102,6 +104,7 @@ class ArtifactUploads(Node):
     @field
     async def create_artifact_files(self, input: dict[str, Any]) -> dict[str, Any]:
         """Where to upload files, in the order given; no address for content that is here already."""
+        check_region(input.get("storageRegion"))
         wanted: list[dict[str, Any]] = input.get("artifactFiles") or []
         versions = {
             id: await self._pending(id) for id in {each.get("artifactID") or "" for each in wanted}

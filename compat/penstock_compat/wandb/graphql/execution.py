@@ -65,6 +65,11 @@ class Execution:
         for selections in sets:
             for key, fields in self._grouped(selections).items():
                 chosen.setdefault(key, []).extend(fields)
+        if isinstance(node, Node):
+            firsts = [fields[0] for fields in chosen.values()]
+            node.selected(
+                {each.name.value: self._arguments(each) for each in firsts if each.arguments}
+            )
         answer: dict[str, Any] = {}
         for key, fields in chosen.items():
             value = await self._field(node, fields[0])
@@ -75,13 +80,7 @@ class Execution:
     async def _field(self, node: Node | Mapping[str, Any], field: FieldNode) -> Any:
         name = field.name.value
         if isinstance(node, Node):
-            variables = self._operation.variables
-            arguments = {
-                each.name.value: value_of(each.value, variables) for each in field.arguments or ()
-            }
-            # An argument that is null, or whose variable was not given, counts as not given.
-            given = {key: value for key, value in arguments.items() if value is not None}
-            value = await self._answer(node, name, given)
+            value = await self._answer(node, name, self._arguments(field))
         else:
             value = node.get(name, MISSING)
         if value is MISSING:
@@ -89,6 +88,14 @@ class Execution:
             self._missing(f"{kind}.{name}")
             return None
         return value
+
+    def _arguments(self, field: FieldNode) -> dict[str, Any]:
+        """Those that are given: one that is null, or whose variable was not sent, counts as not given."""
+        variables = self._operation.variables
+        arguments = {
+            each.name.value: value_of(each.value, variables) for each in field.arguments or ()
+        }
+        return {key: value for key, value in arguments.items() if value is not None}
 
     async def _answer(self, node: Node, name: str, given: dict[str, Any]) -> Any:
         """A node's field; null, and noted, where something in what is stored makes it fail: it must not

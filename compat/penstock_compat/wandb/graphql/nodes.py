@@ -80,6 +80,10 @@ class Node:
         """Whether there is a field of this GraphQL name."""
         return name == "__typename" or snake(name) in self._fields
 
+    def selected(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
+        """Told, before any is asked for, of the arguments of those fields that are selected together and
+        have some, by their GraphQL names: for a field that depends on another beside it."""
+
     async def get(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """The value of a field, `MISSING` if there is none. Raises `Rejected` if it needs an
         argument that is not given."""

@@ -22,7 +22,7 @@ from penstock_ingest.creations import ensure_run
 from penstock_ingest.names import new_run_id
 from penstock_storage.interface import RunChange, RunRef, RunRow
 
-__all__ = ["DEFAULT_PROJECT", "STOP", "RunMutations", "find_run", "own_run"]
+__all__ = ["DEFAULT_PROJECT", "STOP", "RunMutations", "find_run", "own_run", "run_number"]
 
 DEFAULT_PROJECT = "uncategorized"
 """Where runs go whose script names no project."""
@@ -94,7 +94,10 @@ class RunMutations(Node):
         row = await find_run(self.asking, input.get("id") or "")
         state = input.get("state") or ""
         if row.state not in _TRANSITIONS.get(state, ()):
-            raise Rejected(f"a run that is {row.state} cannot be made {state!r}", code="bad_state")
+            raise Rejected(
+                f"invalid state transition: a run that is {row.state} cannot be made {state!r}",
+                code="bad_state",
+            )
         await _change(self.asking, row.number, "state", {"state": state})
         return {"__typename": "UpdateRunStatePayload", "success": True}
 
@@ -165,9 +168,17 @@ async def own_run(asking: Asking, ref: RunRef) -> RunRow:
     return row
 
 
+def run_number(id: str) -> int:
+    """The number in a run's opaque id. Raises `Rejected`."""
+    text = decode_id("Run", id)
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise Rejected("could not find this run", code="not_found", status=404)
+    return int(text)
+
+
 async def find_run(asking: Asking, id: str) -> RunRow:
     """The run of this opaque id, for writing. Raises `Rejected`."""
-    number = int(decode_id("Run", id))
+    number = run_number(id)
     row = (await asking.parts.catalog.run_rows([number])).get(number)
     if row is None or not asking.principal.may_write(row.entity):
         raise Rejected("could not find this run", code="not_found", status=404)
@@ -183,7 +194,7 @@ def _changes(
     row: RunRow, input: dict[str, Any], now: int, *, begins: bool, is_new: bool
 ) -> Iterator[RunChange]:
     updates: list[tuple[str, dict[str, Any]]] = []
-    about = _about(row, input)
+    about = _about(row, input, begins=begins)
     if is_new and not input.get("displayName"):
         about["default_name"] = friendly_name()
     if begins and row.info.get(STOP):
@@ -208,12 +219,15 @@ def _changes(
         yield RunChange(row.number, now, 0, index, kind, update)
 
 
-def _about(row: RunRow, input: dict[str, Any]) -> dict[str, Any]:
+def _about(row: RunRow, input: dict[str, Any], *, begins: bool) -> dict[str, Any]:
     about: dict[str, Any] = {
         name: input[key] for key, name in _FACTS.items() if input.get(key) is not None
     }
-    for key, name in (("displayName", "name"), ("groupName", "group"), ("jobType", "job_type")):
-        if input.get(key):
+    if input.get("displayName"):
+        about["name"] = input["displayName"]
+    for key, name in (("groupName", "group"), ("jobType", "job_type")):
+        # An empty text takes it away; a client that begins to log means that it has none to give.
+        if input.get(key) or (input.get(key) == "" and not begins):
             about[name] = input[key]
     # Two words for one thing: of a run that is written back, the one that was changed counts.
     notes = [input[key] for key in ("notes", "description") if input.get(key) is not None]
