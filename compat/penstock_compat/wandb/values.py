@@ -11,7 +11,14 @@ import orjson
 from penstock.errors import Rejected
 from penstock_common.payloads import readable
 
-__all__ = ["integer", "json_text", "loads", "loads_map", "timestamp"]
+__all__ = ["integer", "json_text", "loads", "loads_exact", "loads_map", "timestamp"]
+
+# The fast parser makes floats of whole numbers that 64 bits do not hold, which have 19 digits at least.
+# Whether a text has so many in a row is quickly seen once all digits are alike; where they turn out to be
+# something else, the slow parser comes to the same.
+_MANY_DIGITS = b"0" * 19
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_MOST_DIGITS = 1_000
 
 
 def timestamp(at: int) -> str:
@@ -28,17 +35,28 @@ def json_text(value: Any) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON that may hold bare NaN and infinities. Raises `ValueError`."""
+    """JSON that may hold bare NaN and infinities, as batches take it: a whole number of more than 64
+    bits is a float. Raises `ValueError`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return _without_surrogates(json.loads(text, parse_int=integer))
 
 
-def loads_map(what: str, text: str) -> dict[str, Any]:
-    """The object in a string of JSON. Raises `Rejected`."""
+def loads_exact(text: str) -> Any:
+    """The same with whole numbers of any length, as the catalog keeps them. Raises `ValueError`."""
     try:
-        value = loads(text)
+        if _MANY_DIGITS not in text.encode(errors="replace").translate(_DIGITS):
+            return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    return _without_surrogates(json.loads(text, parse_int=_whole))
+
+
+def loads_map(what: str, text: str) -> dict[str, Any]:
+    """The object in a string of JSON, with whole numbers of any length. Raises `Rejected`."""
+    try:
+        value = loads_exact(text)
     except (ValueError, RecursionError):
         raise Rejected(f"{what} is not valid JSON", code="bad_json") from None
     if not isinstance(value, dict):
@@ -50,6 +68,11 @@ def integer(digits: str) -> int | float:
     """Integers that fit into 64 bits stay integers."""
     value = int(digits) if len(digits) <= 20 else 2**64
     return value if -(2**63) <= value < 2**64 else float(digits)
+
+
+def _whole(digits: str) -> int | float:
+    """Python reads no whole number of more than some thousand digits."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def _without_surrogates(value: Any) -> Any:
