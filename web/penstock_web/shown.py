@@ -9,6 +9,7 @@ import orjson
 
 from penstock_common.payloads import as_json, encode_json
 from penstock_storage.interface import RunRow
+from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.summaries import Summary
 from penstock_web.search.paths import Path
 
@@ -18,10 +19,12 @@ __all__ = ["encode_runs", "picked", "run_json"]
 def run_json(
     row: RunRow, logged: Summary | None, fields: Sequence[Path] | None = None
 ) -> dict[str, Any]:
-    """A run as the API shows it: what was set explicitly lies over what was logged. Of config and
-    summary only what `fields` name, if they are given."""
+    """A run as the API shows it: what was set explicitly lies over what was logged, but for what the
+    run keeps out of its summary. Of config and summary only what `fields` name, if they are given."""
     config = row.config
-    summary = {**(logged.values if logged else {}), **row.summary}
+    hidden = hidden_keys(row.info)
+    values = logged.values if logged else {}
+    summary = {**(hidden.left_out(values) if hidden else values), **row.summary}
     if fields is not None:
         config = picked(config, (path.name for path in fields if path.section == "config"))
         summary = picked(summary, (path.name for path in fields if path.section == "summary"))

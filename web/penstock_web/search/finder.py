@@ -137,15 +137,17 @@ def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cell
         raise bad_request(f"{path}: the project has too many different paths to find it by")
     found = table.cells(path)
     if path.section == "summary" and path.name in logged:
-        return found.over(_logged_cells(table, logged[path.name]))
+        return found.over(_logged_cells(table, path.name, logged[path.name]))
     return found
 
 
-def _logged_cells(table: RunTable, logged: LoggedKey) -> Cells:
+def _logged_cells(table: RunTable, key: str, logged: LoggedKey) -> Cells:
     column = Column()
     rows = table.rows_of(logged.run)
-    column.put(rows[rows >= 0], logged.value[rows >= 0])
+    counts = (rows >= 0) & table.shows(rows, key)
+    column.put(rows[counts], logged.value[counts])
     rows = table.rows_of(logged.text_run)
-    texts = zip(rows.tolist(), logged.text, strict=True)
-    column.put(rows[rows >= 0], [text for row, text in texts if row >= 0])
+    counts = (rows >= 0) & table.shows(rows, key)
+    texts = zip(counts.tolist(), logged.text, strict=True)
+    column.put(rows[counts], [text for is_shown, text in texts if is_shown])
     return column.cells(len(table))

@@ -17,6 +17,7 @@ import orjson
 
 from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.interface import RunText
+from penstock_storage.metric_rules import HiddenKeys, hidden_keys
 from penstock_web.search.cells import Cells, Column
 from penstock_web.search.paths import DEEPEST, Path
 
@@ -49,6 +50,8 @@ class RunTable:
         """What a search for text looks at, by row, casefolded."""
         self._about: dict[str, Column] = {}
         self._sections = {"config": _Section(), "summary": _Section()}
+        self._hidden: dict[int, HiddenKeys] = {}
+        """By row, what few runs keep out of their summary."""
         self._newest: I64 = np.zeros(0, np.int64)
         self._by_number: tuple[I64, I64] = (self._newest, self._newest)
 
@@ -85,6 +88,8 @@ class RunTable:
             self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
         self._put("tags", rows, tags)
         facts = [mapping_of(_decoded(run.info)) for run in found]
+        for row, fact in zip(rows.tolist(), facts, strict=True):
+            self._note_hidden(row, fact)
         for name in _FACTS:
             texts = (each.get(name) for each in facts)
             self._put(
@@ -92,6 +97,20 @@ class RunTable:
             )
         self._sections["config"].put(rows, [run.config for run in found])
         self._sections["summary"].put(rows, [run.summary for run in found])
+
+    def shows(self, rows: I64, key: str) -> npt.NDArray[np.bool_]:
+        """Of these rows, those whose runs do not keep the key out of their summary."""
+        if not self._hidden:
+            return np.ones(len(rows), np.bool_)
+        keeping = [row for row, hidden in self._hidden.items() if key in hidden]
+        return ~np.isin(rows, keeping)
+
+    def _note_hidden(self, row: int, info: dict[str, Any]) -> None:
+        hidden = hidden_keys(info)
+        if hidden is not None:
+            self._hidden[row] = hidden
+        else:
+            self._hidden.pop(row, None)
 
     def cells(self, path: Path) -> Cells:
         """What is known of a path in the catalog."""

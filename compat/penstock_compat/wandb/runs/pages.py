@@ -13,6 +13,7 @@ from penstock_compat.wandb.asking import Asking
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import LaneRow, RunRow
 from penstock_storage.key_facts import RunFacts, read_key_facts
+from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.series import read_first_steps
 from penstock_storage.summaries import Summary, read_summaries
 
@@ -88,7 +89,9 @@ class RunPage:
         explicit = self._rows[run].summary
         if not await self.is_native(run):
             return explicit
-        return {**await self.logged(run), **explicit}
+        hidden = hidden_keys(self._rows[run].info)
+        logged = await self.logged(run)
+        return {**(hidden.left_out(logged) if hidden else logged), **explicit}
 
     async def facts(self, run: int) -> RunFacts:
         """What the run's keys hold."""
