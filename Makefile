@@ -14,7 +14,7 @@ STATIC := web/penstock_web/static/index.html
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev test test-all fault fault-soak demo-faults fuzz lint bench load wheel clean
+.PHONY: help setup up down dev test test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ demo-faults: setup ## watch a training log on while everything around it is kill
 fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)
 	@echo "FUZZ_SEED=$(SEED)"
 	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz
+
+wandb-versions: setup ## tests/wandb with the newest allowed wandb and the two series before (FILES=… VERSIONS="0.31.0 …" REPORT=file.md)
+	$(BIN)/python tests/wandb/versions.py $(FILES) $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(REPORT),--report $(REPORT))
 
 bench: setup ## the table of docs/performance.md, measured on this machine
 	$(BIN)/python -m benchmarks

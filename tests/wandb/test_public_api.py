@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_run_is_what_was_said_of_it(up: Up) -> None:
     ]  # fmt: skip
     assert url in html
     assert created_at.endswith("Z")
-    assert version == "0.31.0"
+    assert version == importlib.metadata.version("wandb")
     assert ids == ["first", "first"]
     assert summary["loss"] == 0.2
     assert summary["best"] == {"value": 1.5, "list": [1, 2]}

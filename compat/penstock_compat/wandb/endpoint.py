@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import orjson
@@ -17,15 +16,13 @@ from penstock_compat.wandb.graphql.execution import Execution
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.schema import Mutation, Query
+from penstock_compat.wandb.unanswered import Unanswered
 
 __all__ = ["GraphqlEndpoint"]
-
-_LOG = logging.getLogger(__name__)
 
 _IN_THREAD_BYTES = 256 * 1024
 # Statuses that a client must see as such. All else is told in the body alone.
 _TOLD_BY_STATUS = frozenset({401, 403})
-_NOTED_FIELDS = 200
 
 
 class GraphqlEndpoint:
@@ -34,7 +31,7 @@ class GraphqlEndpoint:
     def __init__(self, parts: WandbParts, metrics: WandbMetrics) -> None:
         self._parts = parts
         self._metrics = metrics
-        self._noted: set[str] = set()
+        self._unanswered = Unanswered(metrics)
 
     async def post(self, request: web.Request) -> web.Response:
         try:
@@ -49,7 +46,7 @@ class GraphqlEndpoint:
         )
         root = Mutation(asking) if operation.is_mutation else Query(asking)
         try:
-            data = await Execution(operation, self._note).run(root)
+            data = await Execution(operation, self._unanswered.field).run(root)
         except Rejected as error:
             self._count_refusal(error, operation)
             if error.status == 429:
@@ -63,13 +60,7 @@ class GraphqlEndpoint:
         is_unknown = error.code == "unknown_operation"
         self._metrics.operations.labels("unknown" if is_unknown else "refused").inc()
         if is_unknown:
-            _LOG.warning("unknown_graphql_operation operation=%s reason=%s", operation.name, error)
-
-    def _note(self, field: str) -> None:
-        self._metrics.missing_fields.inc()
-        if field not in self._noted and len(self._noted) < _NOTED_FIELDS:
-            self._noted.add(field)
-            _LOG.info("graphql_field_without_answer field=%s", field)
+            self._unanswered.operation(operation.name, str(error))
 
 
 async def _read(body: bytes) -> Operation:

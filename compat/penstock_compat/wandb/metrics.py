@@ -17,6 +17,12 @@ class WandbMetrics:
             "outcome",
             ("answered", "refused", "unknown"),
         )
+        self.unknown_operations = metrics.counters(
+            "wandb_unknown_operations_total",
+            "GraphQL operations of wandb clients that are not known here, by their name.",
+            "operation",
+            ("other",),
+        )
         self.missing_fields = metrics.counter(
             "wandb_graphql_missing_fields_total",
             "Fields that wandb clients asked for and nothing defines; they were answered null.",
