@@ -35,6 +35,10 @@ class Root(Node):
         return Leaf(number)
 
     @field
+    def named(self, input: dict[str, Any]) -> list[str]:
+        return [each["name"] for each in input["items"]]
+
+    @field
     def leaves(self, first: int = 2) -> dict[str, Any]:
         return connection("Leaf", [Leaf(n) for n in range(first)], has_next=True)
 
@@ -109,6 +113,16 @@ async def test_a_variable_that_was_not_sent_leaves_its_field_out() -> None:
         "argument": "default",
         "list": [None],
     }
+
+
+@pytest.mark.parametrize(
+    "value", ['"x"', "[]", "{}", "{items: [{}]}", "{items: 7}", "{items: [null]}"]
+)
+async def test_arguments_of_another_shape_are_refused(value: str) -> None:
+    text = f"{{ named(input: {value}) }}"
+    with pytest.raises(Rejected, match="named: its arguments are not what is expected"):
+        await run(text)
+    assert (await run('{ named(input: {items: [{name: "a"}]}) }'))[0] == {"named": ["a"]}
 
 
 async def test_null_objects_and_unknown_fields() -> None:

@@ -22,6 +22,7 @@ from penstock_compat.wandb.graphql.size import check_size
 __all__ = ["Execution"]
 
 _LOG = logging.getLogger(__name__)
+_OF_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Execution:
@@ -99,16 +100,24 @@ class Execution:
 
     async def _answer(self, node: Node, name: str, given: dict[str, Any]) -> Any:
         """A node's field; null, and noted, where something in what is stored makes it fail: it must not
-        fail all that is answered with it."""
-        if node.typename in ("Query", "Mutation"):
-            return await node.get(name, given)
+        fail all that is answered with it. A root field that fails of its arguments is refused: the
+        client would send them again and again after any other answer."""
+        is_root = node.typename in ("Query", "Mutation")
         try:
             return await node.get(name, given)
         except PenstockError:
             raise
-        except Exception:
+        except Exception as error:
+            if is_root and not isinstance(error, _OF_ARGUMENTS):
+                raise
             _LOG.exception("graphql_field_failed field=%s.%s", node.typename, name)
-            return None
+            if not is_root:
+                return None
+            raise Rejected(
+                f"{name}: its arguments are not what is expected here",
+                code="bad_graphql",
+                hint="The gateway's log says where they differ.",
+            ) from error
 
     def _grouped(self, selections: SelectionSetNode) -> dict[str, list[FieldNode]]:
         grouped: dict[str, list[FieldNode]] = {}
