@@ -6,7 +6,9 @@ import importlib.metadata
 from pathlib import Path
 
 import pytest
+import wandb
 from packaging.specifiers import SpecifierSet
+from support.wandb_operations import operations_of, unknown_operations
 from support.wandb_versions import Outcome, allowed, read_junit, read_logs, table, to_test
 
 ROOT = Path(__file__).parents[2]
@@ -67,15 +69,47 @@ def test_the_table_names_what_changed() -> None:
         {"a": "failed", "b": "passed", "c": "skipped"},
         frozenset({"Gone"}),
         frozenset({"Run.gone"}),
+        frozenset({"OddThing"}),
         frozenset({"OLD", "ODD"}),
     )
     text = table([first, other, Outcome("0.29.0", problem="it could not be installed")], ["HERE"])
     assert "| 0.31.0 | 2 | 0 | 0 | – |" in text
     assert "| 0.30.0 | 1 | 1 | 1 | a: failed, c: skipped |" in text
     assert "| 0.29.0 | – | – | – | it could not be installed |" in text
-    assert "- failed: a\n- operations that are not answered: Gone" in text
-    assert (
-        "- fields that are not answered: Run.gone\n- features that are not claimed: ODD, OLD"
-        in text
-    )
+    assert "- failed: a\n- operations that were not answered: Gone" in text
+    assert "- fields that were not answered: Run.gone\n" in text
+    assert "- operations in its code that would not be: OddThing\n" in text
+    assert "- features that are not claimed: ODD, OLD" in text
     assert "- features that 0.31.0 does not know: ODD" in text
+
+
+NOT_HERE = {
+    "automations": {
+        "CreateAutomation", "CreateGenericWebhookIntegration", "DeleteAutomation", "UpdateAutomation",
+    },
+    "registries": {
+        "CreateRegistryMembers", "DeleteRegistry", "DeleteRegistryMembers", "RenameRegistry",
+        "UpdateTeamRegistryRole", "UpdateUserRegistryRole",
+    },
+    "teams and users": {
+        "CreateInvite", "CreateServiceAccount", "CreateTeam", "CreateUserFromAdmin", "DeleteApiKey",
+        "DeleteInvite", "GenerateApiKey",
+    },
+    "Launch": {
+        "CreateDefaultResourceConfig", "CreateRunQueue", "DeleteFromRunQueue", "DeleteRunQueue",
+        "EnqueueSweepRun", "LaunchAgent", "UpsertRunQueue", "ackRunQueueItem", "failRunQueueItem",
+        "popFromRunQueue", "pushToRunQueueByName", "updateLaunchAgent", "updateRunQueueItemWarning",
+    },
+    "never asked for, by what the server claims": {
+        "CompleteMultipartUploadArtifact", "MarkRunFilesUploaded",
+    },
+}  # fmt: skip
+
+
+def test_the_client_asks_for_nothing_else_that_is_not_here() -> None:
+    """The manual says what is not here; an operation that a new client brings is seen by this."""
+    found = operations_of(Path(wandb.__file__).parent)
+    assert {"UpsertBucket", "CreateArtifact", "RunFiles", "Heartbeat", "GetSweep"} <= found.keys()
+    assert found["FetchOrganization"] == {("query", "organization")}
+    expected = {name for names in NOT_HERE.values() for name in names}
+    assert unknown_operations(found) == expected

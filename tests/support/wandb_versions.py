@@ -25,12 +25,14 @@ _SHOWN = 60
 @dataclass(frozen=True)
 class Outcome:
     """What the tests came to with one version: by test's name passed, failed or skipped; `operations`
-    and `fields` that the server does not answer; `features` of servers that the client knows."""
+    and `fields` that they asked for and the server does not answer; `unknown`: those operations that the
+    client has in its code; `features` of servers that it knows."""
 
     version: str
     tests: Mapping[str, str] = field(default_factory=dict)
     operations: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
     features: frozenset[str] = frozenset()
     problem: str = ""
     """Why there is no outcome: it could not be installed, or the tests did not run."""
@@ -111,8 +113,9 @@ def table(outcomes: Sequence[Outcome], claimed: Iterable[str]) -> str:
         lines += ["", f"wandb {each.version}"]
         if failed := [name for name, state in each.tests.items() if state == _FAILED]:
             lines.append(f"- failed: {_some(sorted(failed))}")
-        lines.append(f"- operations that are not answered: {_some(sorted(each.operations))}")
-        lines.append(f"- fields that are not answered: {_some(sorted(each.fields))}")
+        lines.append(f"- operations that were not answered: {_some(sorted(each.operations))}")
+        lines.append(f"- fields that were not answered: {_some(sorted(each.fields))}")
+        lines.append(f"- operations in its code that would not be: {_some(sorted(each.unknown))}")
         lines.append(f"- features that are not claimed: {_some(sorted(each.features - has))}")
         if new := each.features - first.features:
             lines.append(f"- features that {first.version} does not know: {_some(sorted(new))}")

@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
 sys.path[0] = str(TESTS)
 
+from support.wandb_operations import operations_of, unknown_operations  # noqa: E402
 from support.wandb_versions import (  # noqa: E402  (it lies where the tests are)
     Outcome,
     allowed,
@@ -89,7 +90,9 @@ def _outcome(version: str, tests: Sequence[str], chosen: str) -> Outcome:
             return Outcome(version, problem="the tests did not run")
         operations, fields = read_logs(Path(folder) / "t")
         found = read_junit(report)
-    return Outcome(version, found, operations, fields, _features(python))
+    package = next((python.parent.parent / "lib").glob("python*/site-packages/wandb"))
+    unknown = unknown_operations(operations_of(package))
+    return Outcome(version, found, operations, fields, unknown, _features(python))
 
 
 def _features(python: Path) -> frozenset[str]:

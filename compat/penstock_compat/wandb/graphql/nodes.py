@@ -76,9 +76,10 @@ class Node:
                     found[snake(camel(name))] = _field_of(method)
         cls._fields = found
 
-    def has(self, name: str) -> bool:
+    @classmethod
+    def has(cls, name: str) -> bool:
         """Whether there is a field of this GraphQL name."""
-        return name == "__typename" or snake(name) in self._fields
+        return name == "__typename" or snake(name) in cls._fields
 
     def selected(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
         """Told, before any is asked for, of the arguments of those fields that are selected together and
