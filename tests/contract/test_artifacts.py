@@ -380,6 +380,8 @@ async def test_many_files_are_committed_at_once(artifacts: Artifacts, project: i
     version = await artifacts.versions.begin(NewVersion(project, "dataset", "ds", "d"), 1)
     await artifacts.versions.commit(version.number, MANIFEST, files, 2)
     assert await artifacts.files.count(version.number) == 10_001
+    names = [*(f"missing{n}" for n in range(2_000)), "f000001", "f010000", "f000001"]
+    assert await artifacts.files.count(version.number, names=names) == 2
     assert await artifacts.files.page(version.number, limit=20_000) == files
     assert (await again(artifacts, version)).size_bytes == sum(range(10_001))
 

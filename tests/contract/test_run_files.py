@@ -100,6 +100,18 @@ async def test_names_choose_however_many(catalog: SqlCatalog, files: RunFiles) -
     assert [file.name for file in await files.list(run)] == ["c"]
 
 
+async def test_names_are_counted_however_many(catalog: SqlCatalog, files: RunFiles) -> None:
+    run, other = await new_runs(catalog, "r1", "r2")
+    for name in ("a.txt", "b.txt", "c.bin"):
+        await files.put(run, a_file(name))
+    await files.put(other, a_file("a.txt"))
+    many = [f"missing{n}" for n in range(2_000)]
+    assert await files.count(run, names=["a.txt", "a.txt", "missing"]) == 1
+    assert await files.count(run, names=["c.bin", *many, "b.txt"]) == 2
+    assert await files.count(run, names=["a.txt", "c.bin"], pattern="%.txt") == 1
+    assert await files.count(run, names=[]) == 0
+
+
 async def test_content_is_used_while_any_run_has_it(catalog: SqlCatalog, files: RunFiles) -> None:
     one, two = await new_runs(catalog, "r1", "r2")
     await files.put(one, a_file("a", b"shared"))

@@ -232,6 +232,29 @@ async def test_deleted_runs_and_projects(bench: Bench) -> None:
     assert await bench.sweeps.of_project("ana", "mnist") == [again]
 
 
+async def test_prior_runs_are_kept_in_order_and_go_with_run_and_project(bench: Bench) -> None:
+    sweep, project = bench.row.number, bench.row.project_number
+    other = await bench.sweeps.create(NewSweep("ana", "mnist", "s2", "", "yaml", ""), 8)
+    runs = [await bench.begin(name) for name in ("a", "b", "c")]
+    config = RunChange(runs[1], 2, 1, 0, "config", {"x": 2**70, "nested": {"y": [1]}})
+    await bench.catalog.apply_changes([config], 6)
+    assert await bench.sweeps.prior_runs(sweep) == []
+    await asyncio.gather(
+        bench.sweeps.add_prior_runs(sweep, runs[:2]),
+        bench.sweeps.add_prior_runs(other.number, runs),
+    )
+    await bench.sweeps.add_prior_runs(sweep, [runs[2], runs[0]])
+    await bench.sweeps.add_prior_runs(sweep, [])
+    found = await bench.sweeps.prior_runs(sweep)
+    assert [each.number for each in found] == runs
+    assert found[1].config == {"x": 2**70, "nested": {"y": [1]}}
+    await bench.catalog.delete_runs([runs[0]], 9)
+    assert [each.number for each in await bench.sweeps.prior_runs(sweep)] == runs[1:]
+    await bench.catalog.delete_project(project, 10)
+    assert await bench.sweeps.prior_runs(sweep) == []
+    assert await bench.sweeps.prior_runs(other.number) == []
+
+
 async def test_unknown_agents(bench: Bench) -> None:
     with pytest.raises(Rejected) as refused:
         await bench.beat("nobody")

@@ -116,4 +116,5 @@ def test_the_rules_are_kept_for_charts(up: Up) -> None:
     rules = up.get("/v1/runs/local/rules/r")["info"]["define_metric"]
     assert rules["epoch"] == {"hidden": True}
     assert rules["ends"] == {"step_metric": "epoch", "step_sync": True, "summary": "min,max"}
-    assert rules["v/*"]["step_metric"] == "epoch"
+    # Before 0.31 the client wrote a rule for each name that a glob stood for.
+    assert (rules.get("v/*") or rules["v/x"])["step_metric"] == "epoch"
