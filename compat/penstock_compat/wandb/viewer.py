@@ -87,6 +87,10 @@ class Entity(Node):
         return None
 
     @field
+    def photo_url(self) -> None:
+        return None
+
+    @field
     def user(self) -> User:
         return User(self._name)
 
