@@ -6,25 +6,34 @@ A key is `penstock_<kind>_<id>_<secret><check>`: 10 characters of public id, 43 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import string
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from penstock.errors import Rejected
+from penstock.errors import PenstockError, Rejected
 
-__all__ = ["ApiKey", "Authenticator", "KeyAuthenticator", "Principal", "known_key", "mint_key"]
+__all__ = [
+    "ApiKey", "Authenticator", "KeyAuthenticator", "Principal", "key_id_of", "known_key", "mint_key",
+]  # fmt: skip
 
 _ALPHABET = string.ascii_letters + string.digits
-_KEY = re.compile(r"penstock_(?P<kind>[a-z]+)_(?P<id>\w{10})_(?P<secret>\w{43})(?P<check>\w{6})")
+_KEY = re.compile(
+    r"penstock_(?P<kind>[a-z]+)_(?P<id>\w{10})_(?P<secret>\w{43})(?P<check>\w{6})", re.A
+)
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
 _CACHE_S = 30.0
 _CACHE_ENTRIES = 10_000
+_NOTED_EVERY_S = 60.0
 _HINT = "Send `Authorization: Bearer penstock_…`; `penstock up` prints the key."
 
 
@@ -37,14 +46,26 @@ class ApiKey:
     scopes: frozenset[str]
     secret_hash: bytes
     revoked: bool = False
+    expires_at: int = 0
+    """Microseconds since 1970; 0: never."""
+    last_used_at: int = field(default=0, compare=False)
+    """The same, to the minute; 0: not yet."""
+
+    def is_good(self, now_s: float) -> bool:
+        return not self.revoked and not self.has_expired(now_s)
+
+    def has_expired(self, now_s: float) -> bool:
+        return 0 < self.expires_at <= now_s * 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking. Scopes: `read`, `write`, `admin` (which includes both, for every entity)."""
+    """Who is asking. Scopes: `read`, `write`, `admin` (which includes both, for every entity). `key` is
+    the public id of the API key that says so; '' for a visitor without one."""
 
     entity: str
     scopes: frozenset[str]
+    key: str = field(default="", compare=False)
 
     def may_read(self, entity: str) -> bool:
         return "admin" in self.scopes or (entity == self.entity and "read" in self.scopes)
@@ -57,12 +78,20 @@ class Authenticator(Protocol):
     async def authenticate(self, headers: Mapping[str, str]) -> Principal:
         """Who sent these headers. Raises `Rejected` (401)."""
 
+    async def is_good(self, key_id: str) -> bool:
+        """Whether the key of this public id still counts."""
 
-def mint_key(kind: str, entity: str, scopes: frozenset[str], pepper: str) -> tuple[ApiKey, str]:
-    """A new key: what to store, and the text to show once."""
+    def forget(self, key_id: str) -> None:
+        """Look this key up again the next time."""
+
+
+def mint_key(
+    kind: str, entity: str, scopes: frozenset[str], pepper: str, *, expires_at: int = 0
+) -> tuple[ApiKey, str]:
+    """A new key: what to store, and the text to show once. `expires_at`: µs since 1970, 0: never."""
     key_id, secret = _random(10), _random(43)
     head = f"penstock_{kind}_{key_id}_{secret}"
-    stored = ApiKey(key_id, entity, scopes, _hash(pepper, secret))
+    stored = ApiKey(key_id, entity, scopes, _hash(pepper, secret), expires_at=expires_at)
     return stored, head + _checksum(head)
 
 
@@ -74,13 +103,32 @@ def known_key(text: str, entity: str, scopes: frozenset[str], pepper: str) -> Ap
     return ApiKey(match["id"], entity, scopes, _hash(pepper, match["secret"]))
 
 
-class KeyAuthenticator:
-    """Checks bearer keys against the catalog; what it found is good for 30 seconds."""
+def key_id_of(text: str) -> str:
+    """The public id in a key's text, right or wrong; '' if it does not look like a key."""
+    match = _KEY.fullmatch(text.strip())
+    return match["id"] if match is not None else ""
 
-    def __init__(self, lookup: Callable[[str], Awaitable[ApiKey | None]], pepper: str) -> None:
+
+class KeyAuthenticator:
+    """Checks bearer keys against the catalog; what it found is good for 30 seconds.
+
+    `used` is told, once a minute at most, of the id of a key and the time (µs since 1970) at which it
+    was used.
+    """
+
+    def __init__(
+        self,
+        lookup: Callable[[str], Awaitable[ApiKey | None]],
+        pepper: str,
+        used: Callable[[str, int], Awaitable[None]] | None = None,
+    ) -> None:
         self._lookup = lookup
         self._pepper = pepper
+        self._used = used
         self._known: dict[str, tuple[float, Principal]] = {}
+        self._good: dict[str, tuple[float, bool]] = {}
+        self._noted: dict[str, float] = {}
+        self._notes: set[asyncio.Task[None]] = set()
         self.hits = 0
         self.misses = 0
 
@@ -95,10 +143,29 @@ class KeyAuthenticator:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise _unauthorized("no_key", "this needs an API key")
-        return await self._remember(header, await self.check(text.strip()))
+        key = await self._check(text.strip())
+        self._note_use(key)
+        return self._remember(header, key)
 
-    async def check(self, text: str) -> Principal:
-        """The principal of a key's text. Raises `Rejected` (401)."""
+    async def is_good(self, key_id: str) -> bool:
+        """Whether the key of this public id still counts; a revocation is heard of in 30 seconds."""
+        known = self._good.get(key_id)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        key = await self._lookup(key_id)
+        is_good = key is not None and key.is_good(time.time())
+        _bounded(self._good)[key_id] = (time.monotonic() + _cache_s(key), is_good)
+        return is_good
+
+    def forget(self, key_id: str) -> None:
+        """Look this key up again the next time: it was revoked here."""
+        self._good.pop(key_id, None)
+        stale = [header for header, (_, who) in self._known.items() if who.key == key_id]
+        for header in stale:
+            del self._known[header]
+
+    async def _check(self, text: str) -> ApiKey:
+        """The key of this text. Raises `Rejected` (401)."""
         match = _KEY.fullmatch(text)
         if match is None or _checksum(text[:-6]) != match["check"]:
             raise _unauthorized(
@@ -111,13 +178,44 @@ class KeyAuthenticator:
             raise _unauthorized("unknown_key", "this API key is not known here")
         if key.revoked:
             raise _unauthorized("revoked_key", "this API key was revoked")
-        return Principal(key.entity, key.scopes)
+        if key.has_expired(time.time()):
+            raise _unauthorized("expired_key", "this API key has expired")
+        return key
 
-    async def _remember(self, header: str, principal: Principal) -> Principal:
-        if len(self._known) >= _CACHE_ENTRIES:
-            self._known.clear()
-        self._known[header] = (time.monotonic() + _CACHE_S, principal)
+    def _remember(self, header: str, key: ApiKey) -> Principal:
+        principal = Principal(key.entity, key.scopes, key.id)
+        _bounded(self._known)[header] = (time.monotonic() + _cache_s(key), principal)
         return principal
+
+    def _note_use(self, key: ApiKey) -> None:
+        now = time.time()
+        noted = max(self._noted.get(key.id, 0.0), key.last_used_at / 1e6)
+        if self._used is None or now - noted < _NOTED_EVERY_S:
+            return
+        _bounded(self._noted)[key.id] = now
+        note = asyncio.create_task(self._note(self._used(key.id, int(now * 1e6))))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+
+    async def _note(self, noting: Awaitable[None]) -> None:
+        try:
+            await noting
+        except PenstockError as error:  # a full disk must not keep anybody out
+            _LOG.warning("key_use_not_noted error=%s", error)
+
+
+def _bounded(cache: dict[str, _T]) -> dict[str, _T]:
+    """The cache, emptied if it is full."""
+    if len(cache) >= _CACHE_ENTRIES:
+        cache.clear()
+    return cache
+
+
+def _cache_s(key: ApiKey | None) -> float:
+    """How long what was found is good for."""
+    if key is None or not key.expires_at:
+        return _CACHE_S
+    return min(_CACHE_S, max(0.0, key.expires_at / 1e6 - time.time()))
 
 
 def _unauthorized(code: str, message: str) -> Rejected:

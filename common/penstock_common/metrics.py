@@ -67,6 +67,7 @@ AUTH_FAILURES = (
     "malformed_key",
     "unknown_key",
     "revoked_key",
+    "expired_key",
     "forbidden",
     "cross_site",
     "other",

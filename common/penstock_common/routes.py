@@ -1,4 +1,5 @@
-"""Routes of an application: the one place that says how a name is written in a path and read from it.
+"""Routes of an application: the one place that says how a name is written in a path and read from it,
+and that lets only this server's own pages change anything in their visitor's name.
 
 A name is one segment of the path, percent-encoded as UTF-8, and may hold whatever a name may hold
 (`penstock.wire.check_name`). aiohttp's own `{name}` matches no braces and its `.` no line break, so
@@ -7,13 +8,14 @@ that a name which every door takes would be found by no route.
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from penstock_common.http import answer_expectation
+from penstock_common.same_origin import refuse_other_origins
 
 __all__ = ["Routes"]
 
@@ -25,33 +27,51 @@ class Routes:
     """Adds routes to one application.
 
     In a path `{name}` is one segment, `{name:.+}` all that is left of the path, slashes included;
-    any other pattern stands as it is.
+    any other pattern stands as it is. Whatever a route may change, no other site's page can: only
+    addresses that are `signed` are open to all, since they carry their own permission and no cookie
+    counts there.
     """
 
     def __init__(self, app: web.Application) -> None:
         self._router = app.router
 
     def get(self, path: str, handler: Handler, *, allow_head: bool = True) -> None:
-        self._router.add_get(_pattern(path), handler, allow_head=allow_head)
+        self._router.add_get(
+            _pattern(path), handler, allow_head=allow_head, expect_handler=answer_expectation
+        )
 
     def options(self, path: str, handler: Handler) -> None:
-        self._router.add_options(_pattern(path), handler)
+        self._router.add_options(_pattern(path), handler, expect_handler=answer_expectation)
 
     def delete(self, path: str, handler: Handler) -> None:
-        self._router.add_delete(_pattern(path), handler)
+        self._add("DELETE", path, handler)
 
     def post(self, path: str, handler: Handler) -> None:
         self._add("POST", path, handler)
 
-    def put(self, path: str, handler: Handler) -> None:
-        self._add("PUT", path, handler)
+    def put(self, path: str, handler: Handler, *, signed: bool = False) -> None:
+        self._add("PUT", path, handler, signed=signed)
 
     def patch(self, path: str, handler: Handler) -> None:
         self._add("PATCH", path, handler)
 
-    def _add(self, method: str, path: str, handler: Any) -> None:
+    def _add(self, method: str, path: str, handler: Handler, *, signed: bool = False) -> None:
         """A route whose request may have a body, which a client may hold back until it is asked."""
-        self._router.add_route(method, _pattern(path), handler, expect_handler=answer_expectation)
+        self._router.add_route(
+            method,
+            _pattern(path),
+            handler if signed else _guarded(handler),
+            expect_handler=answer_expectation,
+        )
+
+
+def _guarded(handler: Handler) -> Handler:
+    @functools.wraps(handler)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        refuse_other_origins(request)
+        return await handler(request)
+
+    return guarded
 
 
 def _pattern(path: str) -> str:

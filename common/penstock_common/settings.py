@@ -75,6 +75,9 @@ class GatewaySettings(ServerSettings):
     serves: str = option("all", "write (batches), read (API and page), or all")
     root_path: str = option("", "path prefix behind a proxy, e.g. /penstock")
     require_login: bool = option(False, "ask for a key even where reading is open on loopback")
+    trusted_proxies: str = option(
+        "", "proxies whose X-Forwarded-* count: addresses or networks, comma-separated"
+    )
     metrics_peers: str = option("", "folder of metrics sockets that /metrics adds up")
     upload_bytes: int = option(64 * 2**30, "largest file that may be uploaded")
     connections: int = option(10_000, "connections held at once; more are answered 503 and closed")

@@ -13,8 +13,28 @@ import time
 from collections.abc import Callable, Mapping
 
 from penstock.errors import Rejected
+from penstock_common.auth import Authenticator
 
-__all__ = ["Signer"]
+__all__ = ["Signer", "check_link"]
+
+
+async def check_link(
+    signer: Signer,
+    authenticator: Authenticator,
+    method: str,
+    purpose: str,
+    query: Mapping[str, str],
+) -> None:
+    """Raises `Rejected` (403) unless the parameters were signed for this, still hold, and the key
+    that asked for them does, too."""
+    key = signer.check(method, purpose, query)
+    if key and not await authenticator.is_good(key):
+        raise Rejected(
+            "the API key that this link was made with was revoked, or has expired",
+            code="link_expired",
+            status=403,
+            hint="Ask for a new link.",
+        )
 
 
 class Signer:
@@ -24,15 +44,21 @@ class Signer:
         self._key = hmac.digest(secret.encode(), b"penstock signed url v1", hashlib.sha256)
         self._clock = clock
 
-    def sign(self, method: str, purpose: str, *, valid_s: int) -> dict[str, str]:
-        """The query parameters that let a `method` request do `purpose`, any text, for that long."""
+    def sign(self, method: str, purpose: str, *, valid_s: int, key: str = "") -> dict[str, str]:
+        """The query parameters that let a `method` request do `purpose`, any text, for that long, and
+        no longer than the API key with the id `key` is good."""
         expires = str(int(self._clock()) + valid_s)
-        return {"expires": expires, "signature": self._signature(method, purpose, expires)}
+        signature = self._signature(method, _bound(purpose, key), expires)
+        return {"expires": expires, **({"key": key} if key else {}), "signature": signature}
 
-    def check(self, method: str, purpose: str, query: Mapping[str, str]) -> None:
-        """Raises `Rejected` (403) unless the parameters were signed for this and still hold."""
+    def check(self, method: str, purpose: str, query: Mapping[str, str]) -> str:
+        """The id of the key that the parameters depend on; '' if on none.
+
+        Raises `Rejected` (403) unless they were signed for this and still hold.
+        """
         expires, given = query.get("expires", ""), query.get("signature", "")
-        wanted = self._signature(method, purpose, expires)
+        key = query.get("key", "")
+        wanted = self._signature(method, _bound(purpose, key), expires)
         if not hmac.compare_digest(given.encode(errors="replace"), wanted.encode()):
             raise Rejected(
                 "this link's signature is wrong",
@@ -44,9 +70,15 @@ class Signer:
             raise Rejected(
                 "this link has expired", code="link_expired", status=403, hint="Ask for a new link."
             )
+        return key
 
     def _signature(self, method: str, purpose: str, expires: str) -> str:
         # Neither a method nor a time holds a line break, so no two askings sign the same text.
         text = f"{method}\n{expires}\n{purpose}".encode(errors="surrogatepass")
         digest = hmac.digest(self._key, text, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _bound(purpose: str, key: str) -> str:
+    # Links that were given out by an older server depend on no key.
+    return f"{purpose}\nkey {key}" if key else purpose

@@ -30,6 +30,7 @@ from penstock_common.lifecycle import (
     stop_on_signals,
 )
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.proxies import PROXIES, Proxies
 from penstock_common.redis import connect
 from penstock_common.routes import Routes
 from penstock_common.settings import GatewaySettings, load
@@ -95,7 +96,9 @@ async def build(
     try:
         await patiently(catalog.setup, stop)
         await status.look()
-        authenticator = KeyAuthenticator(catalog.api_key, settings.secret)
+        authenticator = KeyAuthenticator(
+            catalog.api_key, settings.secret, catalog.accounts.key_used
+        )
         bodies = BodyReader(
             in_flight_bytes=settings.bodies_in_flight_bytes,
             timeout_s=settings.body_timeout_s,
@@ -220,7 +223,7 @@ async def build(
                 middlewares=[middleware(metrics, stop)], client_max_size=_LIMITS.body_bytes
             )
         )
-        app[BODIES] = bodies
+        app[BODIES], app[PROXIES] = bodies, Proxies(settings.trusted_proxies)
         prefix = settings.root_path.strip("/")
         if prefix:
             # Some proxies strip the prefix and some do not: both find everything.

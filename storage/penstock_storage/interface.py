@@ -12,9 +12,10 @@ import numpy.typing as npt
 from penstock.wire import SYSTEM_RANK
 from penstock_common.auth import ApiKey
 from penstock_common.bounds import Owner
+from penstock_storage.account_rows import Accounts
 
 __all__ = [
-    "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "Move", "PointStore", "ProjectRow",
+    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "Move", "PointStore", "ProjectRow",
     "RunChange", "RunRef", "RunRow", "RunText", "Tombstone",
 ]  # fmt: skip
 
@@ -372,5 +373,8 @@ class Catalog(Protocol):
     async def add_api_key(self, key: ApiKey, label: str) -> None: ...
 
     async def api_key(self, key_id: str) -> ApiKey | None: ...
+
+    @property
+    def accounts(self) -> Accounts: ...
 
     async def close(self) -> None: ...

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.auth import Authenticator, Principal
-from penstock_web.session import COOKIE, Sessions
+from penstock_common.same_origin import session_cookies
+from penstock_web.session import Sessions
 
 __all__ = ["Access", "not_found"]
 
@@ -47,9 +48,9 @@ class Access:
         """Who sent this request. Raises `Rejected` (401)."""
         if "Authorization" in request.headers:
             return await self._authenticator.authenticate(request.headers)
-        cookie = request.cookies.get(COOKIE)
-        if cookie and (known := await self._sessions.principal(cookie)):
-            return known
+        for cookie in session_cookies(request):
+            if known := await self._sessions.principal(cookie):
+                return known
         if self.is_open(request):
             return self._visitor
         raise Rejected(
@@ -69,15 +70,10 @@ class Access:
     async def writer(self, request: web.Request) -> Principal:
         """Who sent this request, if they may change the `{entity}` of its path.
 
-        Raises a 404 if they may not even read it, a 403 if they may not write, or if another site's
-        page sent it on their behalf.
+        Raises a 404 if they may not even read it, a 403 if they may not write.
         """
         entity = request.match_info["entity"]
         principal = await self.reader(request, f"entity {entity}")
-        if "Authorization" not in request.headers:
-            site = request.headers.get("Sec-Fetch-Site", "same-origin")
-            if site not in ("same-origin", "none"):
-                raise Rejected("only this page may do that", code="cross_site", status=403)
         if not principal.may_write(entity):
             raise Rejected(
                 f"you may not change anything of {entity!r}",

@@ -1,18 +1,24 @@
-"""`POST /v1/api-keys`: a new API key for whoever may write, shown in this one answer and never again."""
+"""`/v1/api-keys`: the keys of an entity, for whoever may write there: listed, made, revoked.
+
+A new key is shown in the one answer that makes it and never again.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
+from typing import Any
 
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.auth import mint_key
+from penstock_common.auth import Authenticator, Principal, mint_key
 from penstock_common.http import json_response
+from penstock_storage.account_rows import KeyRow
 from penstock_storage.interface import Catalog
-from penstock_web.access import Access
+from penstock_web.access import Access, not_found
 from penstock_web.models.site import NewKey
-from penstock_web.requests import body_of, refuse_other_sites
+from penstock_web.requests import bad_field, body_of
 
 __all__ = ["ApiKeysHandler"]
 
@@ -21,28 +27,97 @@ _USUAL = frozenset({"read", "write"})
 
 
 class ApiKeysHandler:
-    """Makes keys. A new key is for the asker's own entity and can do no more than the asker; it is
-    never an administrator's. Who reads without a login gets none."""
+    """A new key is for the asker's own entity and can do no more, and for no longer, than the asker's;
+    it is never an administrator's. Administrators see and revoke the keys of every entity."""
 
-    def __init__(self, catalog: Catalog, access: Access, secret: str) -> None:
+    def __init__(
+        self, catalog: Catalog, access: Access, authenticator: Authenticator, secret: str
+    ) -> None:
         self._catalog = catalog
         self._access = access
+        self._authenticator = authenticator
         self._secret = secret
 
+    async def all(self, request: web.Request) -> web.Response:
+        """The keys, revoked and expired ones too, without their secrets."""
+        owner = await self._owner(request)
+        return json_response({"api_keys": [_shown(row) for row in await self._of(owner)]})
+
     async def post(self, request: web.Request) -> web.Response:
-        refuse_other_sites(request)
+        owner = await self._owner(request)
+        asked = await body_of(request, NewKey)
+        expires_at = await self._expiry(owner, asked.expires_at)
+        scopes = _USUAL if "admin" in owner.scopes else owner.scopes & _USUAL
+        key, text = mint_key("user", owner.entity, scopes, self._secret, expires_at=expires_at)
+        await self._catalog.add_api_key(key, asked.label)
+        _LOG.info("api_key_made id=%s entity=%s", key.id, key.entity)
+        made = {
+            "id": key.id,
+            "entity": key.entity,
+            "scopes": sorted(scopes),
+            "expires_at": _seconds(expires_at),
+            "api_key": text,
+        }
+        return json_response(made, status=201)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """The key as it is now. What it opened is closed: sessions at once, everything else within 30
+        seconds, on every server."""
+        owner = await self._owner(request)
+        wanted = request.match_info["id"]
+        rows = [row for row in await self._of(owner) if row.id == wanted]
+        if not rows:
+            raise not_found("API key")
+        if not ("admin" in owner.scopes or rows[0].scopes <= owner.scopes):
+            raise _forbidden(
+                "this API key may do more than yours", "Use a key that may do as much."
+            )
+        await self._catalog.accounts.revoke([wanted])
+        self._authenticator.forget(wanted)
+        _LOG.info("api_key_revoked id=%s entity=%s", wanted, rows[0].entity)
+        return json_response({**_shown(rows[0]), "revoked": True})
+
+    async def _owner(self, request: web.Request) -> Principal:
+        """Who sent this, if they may have to do with keys at all. Raises `Rejected` (401, 403)."""
         principal = await self._access.principal(request)
         if not principal.may_write(principal.entity):
-            raise Rejected(
-                "who may only read can make no API key",
-                code="forbidden",
-                status=403,
-                hint="Log in with a key first; `penstock up` prints one.",
+            raise _forbidden(
+                "who may only read has nothing to do with API keys",
+                "Log in with a key first; `penstock up` prints one.",
             )
-        label = (await body_of(request, NewKey)).label
-        scopes = _USUAL if "admin" in principal.scopes else principal.scopes & _USUAL
-        key, text = mint_key("user", principal.entity, scopes, self._secret)
-        await self._catalog.add_api_key(key, label)
-        _LOG.info("api_key_made id=%s entity=%s", key.id, key.entity)
-        made = {"id": key.id, "entity": key.entity, "scopes": sorted(scopes), "api_key": text}
-        return json_response(made, status=201)
+        return principal
+
+    async def _of(self, owner: Principal) -> list[KeyRow]:
+        entity = None if "admin" in owner.scopes else owner.entity
+        return await self._catalog.accounts.keys(entity)
+
+    async def _expiry(self, owner: Principal, asked_s: float | None) -> int:
+        """When a new key is to expire, in µs since 1970: not after the one that makes it. 0: never."""
+        if asked_s is not None and asked_s <= time.time():
+            raise bad_field("expires_at lies in the past")
+        makers = await self._catalog.api_key(owner.key)
+        ends = [int(asked_s * 1e6)] if asked_s is not None else []
+        if makers is not None and makers.expires_at:
+            ends.append(makers.expires_at)
+        return min(ends, default=0)
+
+
+def _forbidden(message: str, hint: str) -> Rejected:
+    return Rejected(message, code="forbidden", status=403, hint=hint)
+
+
+def _shown(row: KeyRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "entity": row.entity,
+        "scopes": sorted(row.scopes),
+        "label": row.name,
+        "created_at": row.created_at / 1e6,
+        "last_used_at": _seconds(row.last_used_at),
+        "expires_at": _seconds(row.expires_at),
+        "revoked": row.revoked,
+    }
+
+
+def _seconds(micros: int) -> float | None:
+    return micros / 1e6 if micros else None

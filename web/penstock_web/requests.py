@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from penstock.errors import Rejected
 from penstock_common.bodies import BODIES, STRANGERS
 from penstock_common.checks import checked_json, refusal
+from penstock_common.same_origin import require_json
 
-__all__ = ["bad_field", "body_of", "query_of", "refuse_other_sites", "stranger_body_of"]
+__all__ = ["bad_field", "body_of", "query_of", "stranger_body_of"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -20,12 +21,6 @@ _BODY_BYTES = 2**20
 
 def bad_field(message: str) -> Rejected:
     return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
-
-
-def refuse_other_sites(request: web.Request) -> None:
-    """Raises `Rejected` (403) if a page of another site has sent this in its visitor's name."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Rejected("this can be done on the page itself only", code="cross_site", status=403)
 
 
 def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
@@ -47,6 +42,7 @@ async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
 
 
 async def stranger_body_of(request: web.Request, model: type[ModelT]) -> ModelT:
-    """The same of somebody who is not known yet."""
+    """The same of somebody who is not known yet, and so may be sent by another site's page."""
+    require_json(request)
     async with request.config_dict[STRANGERS].body(request) as body:
         return checked_json(body, model)

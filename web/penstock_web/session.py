@@ -1,7 +1,8 @@
-"""Sessions of the page: a signed cookie that stands for an API key until it expires.
+"""Sessions of the page: a signed cookie with a random id, which stands for an API key until it expires,
+is ended, or the key is revoked.
 
-The cookie holds the key's public id and a time, nothing secret, and no process keeps state. The key
-is looked up again every 30 seconds, so revoking it ends its sessions too.
+The catalog keeps a hash of the id, so a logout on any server counts on all of them. Each process looks
+a session up again every 30 seconds. What is forged is turned away by its signature alone.
 """
 
 from __future__ import annotations
@@ -9,65 +10,103 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.auth import Authenticator, Principal
+from penstock_common.auth import Authenticator, Principal, key_id_of
+from penstock_common.proxies import proxies_of
+from penstock_common.same_origin import SESSION_COOKIE as COOKIE
+from penstock_common.same_origin import session_cookies
+from penstock_storage.account_rows import SessionRow
 from penstock_storage.interface import Catalog
-from penstock_web.models.site import Login
-from penstock_web.requests import refuse_other_sites, stranger_body_of
+from penstock_web.models.site import Login, Logout
+from penstock_web.requests import query_of, stranger_body_of
+from penstock_web.throttle import LoginThrottle
 
 __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 
-COOKIE = "penstock_session"
 _LIFETIME_S = 7 * 24 * 3600
 _CACHE_S = 30.0
 _CACHE_ENTRIES = 10_000
-_ATTEMPTS = 10
-_ATTEMPTS_S = 60.0
+_ID_BYTES = 32
 
 
 class Sessions:
-    """Signs and reads the cookie."""
+    """Opens, finds and ends sessions. `clock` gives seconds since 1970."""
 
     def __init__(
-        self, catalog: Catalog, secret: str, clock: Callable[[], float] = time.time
+        self,
+        catalog: Catalog,
+        secret: str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
         self._key = hmac.digest(secret.encode(), b"penstock session v1", hashlib.sha256)
         self._clock = clock
         self._known: dict[str, tuple[float, Principal | None]] = {}
 
-    def cookie(self, key_id: str) -> str:
-        """A cookie for the key of this id, good for seven days."""
-        text = f"{key_id}.{int(self._clock()) + _LIFETIME_S}"
+    async def open(self, key_id: str) -> str:
+        """The cookie of a new session for the key of this id, good for seven days."""
+        now = self._clock()
+        session = secrets.token_urlsafe(_ID_BYTES)
+        row = SessionRow(_hash(session), key_id, int(now * 1e6), int((now + _LIFETIME_S) * 1e6))
+        await self._catalog.accounts.open_session(row)
+        text = f"{session}.{int(now) + _LIFETIME_S}"
         return f"{text}.{self._signature(text)}"
 
     async def principal(self, cookie: str) -> Principal | None:
-        """Whom the cookie stands for; None if it is forged, expired, or its key was revoked."""
-        text, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
+        """Whom the cookie stands for; None if it is forged, expired or ended, or its key was revoked."""
+        session = self._session(cookie)
+        if session is None:
             return None
-        key_id, _, expires = text.partition(".")
-        if int(expires) <= self._clock():
-            return None
-        known = self._known.get(key_id)
+        known = self._known.get(session)
         if known is not None and known[0] > self._clock():
             return known[1]
-        key = await self._catalog.api_key(key_id)
-        usable = key is not None and not key.revoked
-        principal = Principal(key.entity, key.scopes) if usable and key is not None else None
+        principal = await self._look_up(session)
         if len(self._known) >= _CACHE_ENTRIES:
             self._known.clear()
-        self._known[key_id] = (self._clock() + _CACHE_S, principal)
+        self._known[session] = (self._clock() + _CACHE_S, principal)
         return principal
 
+    async def end(self, cookie: str, *, everywhere: bool) -> None:
+        """End the cookie's session, or all of the key that it stands for; none if it is forged."""
+        session = self._session(cookie)
+        row = await self._row(session) if session is not None else None
+        if row is None:
+            return
+        if everywhere:
+            await self._catalog.accounts.end_sessions(row.key)
+            self._known.clear()
+        else:
+            await self._catalog.accounts.end_session(row.id)
+            self._known.pop(session or "", None)
+
+    def _session(self, cookie: str) -> str | None:
+        """The id of the session, if the cookie was signed here and has not expired."""
+        text, _, signature = cookie.rpartition(".")
+        wanted = self._signature(text)
+        if not hmac.compare_digest(signature.encode(errors="replace"), wanted.encode()):
+            return None
+        session, _, expires = text.partition(".")
+        return session if int(expires) > self._clock() else None
+
+    async def _row(self, session: str) -> SessionRow | None:
+        row = await self._catalog.accounts.session(_hash(session))
+        return row if row is not None and row.expires_at > self._clock() * 1e6 else None
+
+    async def _look_up(self, session: str) -> Principal | None:
+        row = await self._row(session)
+        key = await self._catalog.api_key(row.key) if row is not None else None
+        if key is None or not key.is_good(self._clock()):
+            return None
+        return Principal(key.entity, key.scopes, key.id)
+
     def _signature(self, text: str) -> str:
-        digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
+        digest = hmac.digest(self._key, text.encode(errors="replace"), hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
@@ -78,57 +117,40 @@ class SessionHandler:
         self._authenticator = authenticator
         self._sessions = sessions
         self._path = "/" + root_path.strip("/")
-        self._failures = _Failures()
+        self._throttle = LoginThrottle()
 
     async def post(self, request: web.Request) -> web.Response:
         """204 and the cookie for `{"api_key": …}`."""
-        refuse_other_sites(request)
-        address = request.remote or ""
-        self._failures.check(address)
-        text = (await stranger_body_of(request, Login)).api_key
+        text = (await stranger_body_of(request, Login)).api_key.strip()
+        account, address = key_id_of(text), proxies_of(request).client(request)
+        self._throttle.check(account, address)
         try:
-            await self._authenticator.authenticate({"Authorization": f"Bearer {text.strip()}"})
-        except Rejected:
-            self._failures.add(address)
-            raise
+            principal = await self._authenticator.authenticate({"Authorization": f"Bearer {text}"})
+        except Rejected as refusal:
+            raise self._throttle.failed(account, address, refusal) from None
         response = web.Response(status=204)
         response.set_cookie(
             COOKIE,
-            self._sessions.cookie(text.strip().split("_")[2]),
+            await self._sessions.open(principal.key),
             max_age=_LIFETIME_S,
             path=self._path,
             httponly=True,
             samesite="Lax",
+            # A claim of https from whomever only keeps the cookie from plain http.
             secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
         )
         return response
 
     async def delete(self, request: web.Request) -> web.Response:
-        """204; the browser forgets the cookie."""
+        """204; the session is over, here and wherever its cookie was copied to. With `everywhere=true`
+        so are all others of the same API key."""
+        everywhere = query_of(request, Logout).everywhere
+        for cookie in session_cookies(request):
+            await self._sessions.end(cookie, everywhere=everywhere)
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path=self._path)
         return response
 
 
-class _Failures:
-    """At most ten failed logins per minute and address."""
-
-    def __init__(self) -> None:
-        self._at: OrderedDict[str, list[float]] = OrderedDict()
-
-    def check(self, address: str) -> None:
-        recent = [at for at in self._at.get(address, ()) if at > time.monotonic() - _ATTEMPTS_S]
-        if len(recent) >= _ATTEMPTS:
-            raise Rejected(
-                "too many failed logins from this address",
-                code="too_many_attempts",
-                status=429,
-                hint="Wait a minute.",
-            )
-
-    def add(self, address: str) -> None:
-        self._at.setdefault(address, []).append(time.monotonic())
-        self._at.move_to_end(address)
-        del self._at[address][:-_ATTEMPTS]
-        while len(self._at) > _CACHE_ENTRIES:
-            self._at.popitem(last=False)
+def _hash(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()

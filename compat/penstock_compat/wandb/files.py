@@ -33,7 +33,8 @@ def purpose(number: int, name: str) -> str:
 
 
 def _address(asking: Asking, method: str, number: int, name: str) -> str:
-    query = Signer(asking.parts.secret).sign(method, purpose(number, name), valid_s=_VALID_S)
+    signer, key = Signer(asking.parts.secret), asking.principal.key
+    query = signer.sign(method, purpose(number, name), valid_s=_VALID_S, key=key)
     path = quote(name, safe="/")
     parameters = "&".join(f"{key}={value}" for key, value in query.items())
     return f"{asking.base_url}/wandb/files/{number}/{path}?{parameters}"

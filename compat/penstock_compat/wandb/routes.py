@@ -27,7 +27,7 @@ def add_routes(app: web.Application, parts: WandbParts, metrics: WandbMetrics) -
     routes.post("/graphql", GraphqlEndpoint(parts, metrics).post)
     routes.post(STREAM_PATH, stream.post)
     transfers = Transfers(parts)
-    routes.put(FILE_PATH, transfers.put)
+    routes.put(FILE_PATH, transfers.put, signed=True)
     routes.get(FILE_PATH, transfers.get)
     routes.options(FILE_PATH, transfers.options)
     add_artifact_routes(app, parts)

@@ -15,7 +15,7 @@ from penstock.errors import Broken, Rejected
 from penstock_common.bodies import body_chunks
 from penstock_common.contents import Content, content_type_of, send_content
 from penstock_common.http import json_response
-from penstock_common.signing import Signer
+from penstock_common.signing import Signer, check_link
 from penstock_compat.wandb.files import purpose
 from penstock_compat.wandb.parts import WandbParts
 from penstock_storage.catalog.run_files import RunFile, file_name
@@ -41,7 +41,7 @@ class Transfers:
 
     async def put(self, request: web.Request) -> web.Response:
         """200 once the file is stored and named."""
-        number, name = self._checked(request, "PUT")
+        number, name = await self._checked(request, "PUT")
         if not await self._parts.catalog.run_rows([number]):
             raise Rejected("this run is not there any more", code="not_found", status=404)
         started_us = time.time_ns() // 1000
@@ -61,7 +61,7 @@ class Transfers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The file, or a part of it."""
-        number, name = self._checked(request, "GET")
+        number, name = await self._checked(request, "GET")
         file = await self._parts.files.get(number, name)
         if file is None:
             raise Rejected(f"there is no file {name} here", code="not_found", status=404)
@@ -79,10 +79,11 @@ class Transfers:
         """Pages elsewhere may use addresses that they were given."""
         return web.Response(status=204, headers=_PREFLIGHT)
 
-    def _checked(self, request: web.Request, method: str) -> tuple[int, str]:
+    async def _checked(self, request: web.Request, method: str) -> tuple[int, str]:
         """The run's number and the name, if the address was signed for this."""
         number, name = request.match_info["number"], file_name(request.match_info["name"])
         if not number.isdecimal():
             raise Rejected("this is no address of a file", code="not_found", status=404)
-        self._signer.check(method, purpose(int(number), name), request.query)
+        wanted = purpose(int(number), name)
+        await check_link(self._signer, self._parts.authenticator, method, wanted, request.query)
         return int(number), name

@@ -15,6 +15,7 @@ from sqlalchemy import Select, func, select, tuple_
 
 from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner
 from penstock_storage.catalog import clock, moves, restore, silence, tables, tombstones, updates
+from penstock_storage.catalog.accounts import SqlAccounts
 from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
@@ -64,6 +65,11 @@ class SqlCatalog:
     def database(self) -> Database:
         """For the tables that other classes keep beside it."""
         return self._database
+
+    @property
+    def accounts(self) -> SqlAccounts:
+        """API keys as their owners see them, and sessions."""
+        return SqlAccounts(self._database)
 
     async def setup(self) -> None:
         # Only who sets a catalog up needs Alembic.
@@ -341,6 +347,7 @@ class SqlCatalog:
             "revoked": key.revoked,
             "label": label,
             "created_at": self._clock(),
+            "expires_at": key.expires_at,
         }
         async with self._database.writing() as connection:
             await connection.execute(tables.api_keys.insert(), row)
@@ -362,7 +369,15 @@ class SqlCatalog:
         if row is None:
             return None
         scopes = frozenset(row["scopes"])
-        return ApiKey(row["id"], row["entity"], scopes, row["secret_hash"], row["revoked"])
+        return ApiKey(
+            row["id"],
+            row["entity"],
+            scopes,
+            row["secret_hash"],
+            row["revoked"],
+            row["expires_at"],
+            row["last_used_at"],
+        )
 
 
 def _select_projects() -> Select[Any]:

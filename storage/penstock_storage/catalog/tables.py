@@ -43,6 +43,7 @@ __all__ = [
     "projects",
     "run_files",
     "runs",
+    "sessions",
     "tombstones",
 ]
 
@@ -199,6 +200,19 @@ api_keys = Table(
     Column("label", Text, nullable=False),
     Column("revoked", Boolean, nullable=False),
     _time("created_at"),
+    _zero("expires_at"),
+    _zero("last_used_at"),
+)
+
+# `id` is a hash: who reads the catalog cannot log in with it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("key", String(64), nullable=False),
+    _time("created_at"),
+    _time("expires_at"),
+    Index("sessions_by_key", "key"),
 )
 
 # What is left of a deleted run; `penstock_storage.catalog.tombstones` says what for. `name` is its id.

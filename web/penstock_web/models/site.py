@@ -9,7 +9,10 @@ from penstock_web.models import Answered, Asked
 
 __all__ = [
     "OPERATIONS",
+    "KnownKey",
+    "KnownKeys",
     "Login",
+    "Logout",
     "MadeKey",
     "NewKey",
     "Project",
@@ -55,14 +58,43 @@ class Login(Asked):
     api_key: str = Field(description="penstock_…", min_length=1, max_length=1_000)
 
 
+class Logout(Asked):
+    everywhere: bool = Field(
+        False, description="End all sessions of the API key that this one stands for."
+    )
+
+
 class NewKey(Asked):
     label: str = Field("", description="What it is for, for its owner.", max_length=200)
+    expires_at: float | None = Field(
+        None,
+        description="When it stops working, in Unix seconds; never, or with the asker's, if absent.",
+        gt=0,
+        lt=1e11,
+        allow_inf_nan=False,
+    )
+
+
+class KnownKey(Answered):
+    id: str = Field(description="The part of the key that is no secret.")
+    entity: str
+    scopes: list[str]
+    label: str = Field(description="What it is for.")
+    created_at: float = Field(description="Unix seconds.")
+    last_used_at: float | None = Field(description="Unix seconds, to the minute.")
+    expires_at: float | None = Field(description="Unix seconds.")
+    revoked: bool
+
+
+class KnownKeys(Answered):
+    api_keys: list[KnownKey] = Field(description="The oldest first.")
 
 
 class MadeKey(Answered):
     id: str = Field(description="The part of the key that is no secret.")
     entity: str
     scopes: list[str]
+    expires_at: float | None = Field(description="Unix seconds.")
     api_key: str = Field(description="penstock_…; it is shown this once.")
 
 
@@ -88,14 +120,22 @@ OPERATIONS = [
     ),
     Operation(
         "POST", "/v1/session", "site", "Log the page in with an API key; sets a cookie",
-        answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415), needs_key=False,
+        answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415, 429), needs_key=False,
     ),
     Operation(
-        "DELETE", "/v1/session", "site", "Log the page out",
-        answers={204: None}, errors=(), needs_key=False,
+        "DELETE", "/v1/session", "site", "Log the page out, here or everywhere",
+        answers={204: None}, query=Logout, errors=(400, 403), needs_key=False,
     ),
     Operation(
         "POST", "/v1/api-keys", "site", "A new API key of the asker's entity",
-        answers={201: MadeKey}, body=NewKey, errors=(400, 401, 403, 413),
+        answers={201: MadeKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
+    ),
+    Operation(
+        "GET", "/v1/api-keys", "site", "The API keys of the asker's entity, without their secrets",
+        answers={200: KnownKeys}, errors=(401, 403),
+    ),
+    Operation(
+        "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key for good",
+        answers={200: KnownKey}, errors=(401, 403, 404),
     ),
 ]  # fmt: skip

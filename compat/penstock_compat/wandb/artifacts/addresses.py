@@ -53,6 +53,7 @@ class Addresses:
 
     def __init__(self, asking: Asking) -> None:
         self._signer = Signer(asking.parts.secret)
+        self._key = asking.principal.key
         self._base_url = asking.base_url
 
     def of_content(self, entity: str, md5: str) -> str:
@@ -78,5 +79,7 @@ class Addresses:
         return self.of_blob(file.sha256, file.size_bytes, file.path)
 
     def _signed(self, method: str, path: str, purpose: str, valid_s: int) -> str:
-        query: Mapping[str, str] = self._signer.sign(method, purpose, valid_s=valid_s)
+        query: Mapping[str, str] = self._signer.sign(
+            method, purpose, valid_s=valid_s, key=self._key
+        )
         return f"{self._base_url}{path}?{urlencode(query)}"

@@ -24,8 +24,9 @@ def add_artifact_routes(app: web.Application, parts: WandbParts) -> None:
     transfers = Transfers(parts)
     md5, sha256 = "{md5:[0-9a-f]{32}}", "{sha256:[0-9a-f]{64}}"
     routes = Routes(app)
-    routes.put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content)
-    routes.put(MANIFEST_PATH.replace("{number}", r"{number:\d{1,18}}"), transfers.put_manifest)
+    routes.put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content, signed=True)
+    manifest = MANIFEST_PATH.replace("{number}", r"{number:\d{1,18}}")
+    routes.put(manifest, transfers.put_manifest, signed=True)
     blob = BLOB_PATH.replace("{sha256}", sha256).replace("{size}", r"{size:\d{1,18}}")
     routes.get(blob, transfers.get_blob)
     routes.get(_V1_PATH.replace("{md5}", md5), transfers.get_content)

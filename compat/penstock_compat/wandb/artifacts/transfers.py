@@ -12,7 +12,7 @@ from aiohttp import web
 from penstock.errors import Broken, Rejected
 from penstock_common.bodies import body_chunks
 from penstock_common.contents import Content, content_type_of, send_content
-from penstock_common.signing import Signer
+from penstock_common.signing import Signer, check_link
 from penstock_compat.wandb.artifacts.addresses import (
     blob_purpose,
     content_purpose,
@@ -42,7 +42,7 @@ class Transfers:
     async def put_content(self, request: web.Request) -> web.Response:
         """`PUT /wandb/artifacts/contents/{entity}/{md5}`: a file of an artifact."""
         entity, digits = request.match_info["entity"], request.match_info["md5"]
-        self._signer.check("PUT", content_purpose(entity, digits), request.query)
+        await self._check(request, "PUT", content_purpose(entity, digits))
         uploaded = await self._receive(request, self._parts.upload_bytes)
         if hex_of(uploaded.md5) != digits:
             raise _other_content(digits, uploaded)
@@ -53,7 +53,7 @@ class Transfers:
     async def put_manifest(self, request: web.Request) -> web.Response:
         """`PUT /wandb/artifacts/manifests/{number}`"""
         number = int(request.match_info["number"])
-        self._signer.check("PUT", manifest_purpose(number), request.query)
+        await self._check(request, "PUT", manifest_purpose(number))
         found = await self._parts.artifacts.files.manifest(number)
         if found is None:
             raise Rejected("this manifest was never announced", code="not_found", status=404)
@@ -67,7 +67,7 @@ class Transfers:
     async def get_blob(self, request: web.Request) -> web.StreamResponse:
         """`GET /wandb/artifacts/blobs/{sha256}/{size}/{name}`"""
         sha256, size = request.match_info["sha256"], request.match_info["size"]
-        self._signer.check("GET", blob_purpose(sha256, size), request.query)
+        await self._check(request, "GET", blob_purpose(sha256, size))
         name = request.match_info["name"]
         return await self._send(request, KnownContent(sha256, int(size)), name)
 
@@ -83,6 +83,9 @@ class Transfers:
         if found is None:
             raise _no_content()
         return await self._send(request, found, request.match_info.get("name", digits))
+
+    async def _check(self, request: web.Request, method: str, purpose: str) -> None:
+        await check_link(self._signer, self._parts.authenticator, method, purpose, request.query)
 
     async def _receive(self, request: web.Request, limit_bytes: int) -> Uploaded:
         return await receive(body_chunks(request), self._parts.blobs, limit_bytes=limit_bytes)
