@@ -61,6 +61,11 @@ class ServerSettings:
     keys_per_run: int = option(DEFAULT_BOUNDS.keys_per_run, "metric names that a run may have")
 
     @property
+    def secrets(self) -> list[str]:
+        """What must be in no log: the settings that are secret."""
+        return [getattr(self, each.name) for each in fields(self) if each.metadata["secret"]]
+
+    @property
     def bounds(self) -> Bounds:
         """The most that entities, projects and runs may have."""
         return Bounds(**{each.name: getattr(self, each.name) for each in fields(Bounds)})

@@ -24,6 +24,7 @@ from penstock_common.settings import ServerSettings, load
 from penstock_common.watchdog import watchdog_of
 from penstock_server.copies import add_copy_commands
 from penstock_server.datafolder import DataFolder
+from penstock_server.key_command import add_key_command
 from penstock_server.leftovers import end_leftovers
 from penstock_server.letters import add_dead_command
 from penstock_server.supervisor import Supervisor, UpOptions, listen
@@ -60,6 +61,7 @@ def add_commands(subparsers: Any) -> None:
     down.set_defaults(run=_down)
     add_copy_commands(subparsers, _default_data())
     add_dead_command(subparsers, _default_data())
+    add_key_command(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
         # No character begins an option here: all arguments are the role's own.
         parser = subparsers.add_parser(
@@ -99,10 +101,11 @@ def _up(arguments: argparse.Namespace) -> int:
         require_login=arguments.require_login,
         ready_file=arguments.ready_file.resolve() if arguments.ready_file else None,
     )
-    logs.setup("up", os.environ.get("PENSTOCK_LOG_LEVEL", "WARNING"))
     folder = DataFolder(options.data)
     try:
+        _log_as_up()
         folder.open()
+        _log_as_up(folder.secret("pepper"), folder.secret("store_token"))
         end_leftovers(folder.state)
         settings = load(ServerSettings, environ=os.environ)
         listener = listen(options.host, options.port)
@@ -115,13 +118,19 @@ def _up(arguments: argparse.Namespace) -> int:
         folder.close()
 
 
+def _log_as_up(*secrets: str) -> None:
+    logs.setup("up", os.environ.get("PENSTOCK_LOG_LEVEL", "WARNING"), secrets=secrets)
+
+
 async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
     stop = stop_on_signals(asyncio.get_running_loop())
     started = time.monotonic()
 
     def on_ready(url: str, api_key: str) -> None:
         _remember(url, api_key)
-        _welcome(url, api_key, folder.root, time.monotonic() - started)
+        # What is no terminal is somebody's log.
+        shown = api_key if sys.stdout.isatty() else _where_key_is(folder)
+        _welcome(url, shown, folder.root, time.monotonic() - started)
 
     await supervisor.run(stop, on_ready)
     return 0
@@ -135,6 +144,10 @@ def _remember(url: str, api_key: str) -> None:
         store_key(url, api_key)
     except (OSError, ValueError) as error:
         logging.getLogger(__name__).warning("login_not_stored error=%s", error)
+
+
+def _where_key_is(folder: DataFolder) -> str:
+    return f"in {folder.api_key}"
 
 
 def _welcome(url: str, api_key: str, data: Path, took_s: float) -> None:
@@ -176,7 +189,8 @@ def _detach(arguments: argparse.Namespace) -> int:
     while time.monotonic() < deadline:
         text = log_path.read_text()
         if "Penstock is up" in text and "the data stays." in text:
-            print(text.replace("Ctrl-C stops everything", "`penstock down` stops everything"))
+            text = text.replace("Ctrl-C stops everything", "`penstock down` stops everything")
+            print(text.replace(_where_key_is(folder), folder.api_key.read_text()))
             return 0
         if process.poll() is not None:
             return _fail(text.strip() or f"it ended at once; see {log_path}")

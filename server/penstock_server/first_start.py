@@ -64,7 +64,7 @@ async def _keep_key(catalog: Catalog, settings: ServerSettings, text: str) -> No
 def main() -> None:
     """Entry: the key file's path is the only argument."""
     settings = load(ServerSettings, environ=os.environ)
-    logs.setup("first_start", "WARNING")
+    logs.setup("first_start", "WARNING", secrets=settings.secrets)
     asyncio.run(prepare(settings, Path(sys.argv[1])))
 
 

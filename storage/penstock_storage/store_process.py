@@ -21,6 +21,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from penstock_common import logs
 from penstock_common.exporter import metrics_server
 from penstock_common.metrics import StoreMetrics
 from penstock_common.watchdog import PATIENCE_S, Watchdog, watchdog_of
@@ -67,7 +68,7 @@ def main() -> None:
     if arguments.socket is None and arguments.port is None:
         parser.error("give --socket or --port")
     token = os.environ.pop("PENSTOCK_STORE_TOKEN", "")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.setup("store", secrets=[token])
     watchdog = watchdog_of(arguments.patience_s)
     sys.exit(asyncio.run(watchdog.run(_serve(arguments, token, watchdog))))
 

@@ -135,7 +135,7 @@ def main() -> None:
     """Entry of `penstock worker`."""
     die_with_parent()
     settings = load(WorkerSettings, environ=os.environ)
-    logs.setup("worker", settings.log_level)
+    logs.setup("worker", settings.log_level, secrets=settings.secrets)
     watchdog = watchdog_of(settings.patience_s)
     if status := uvloop.run(watchdog.run(_main(settings, watchdog))):
         sys.exit(status)
