@@ -7,7 +7,6 @@ put into a sandbox of its own by its headers, wherever it is opened.
 from __future__ import annotations
 
 import logging
-import mimetypes
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from aiohttp import web
 
 from penstock.errors import PenstockError, Rejected
 
-__all__ = ["Content", "content_type_of", "send_content"]
+__all__ = ["Content", "attachment", "content_type_of", "send_content"]
 
 _LOG = logging.getLogger(__name__)
 _SANDBOX = (
@@ -30,6 +29,12 @@ _TEXTS = (
     "log", "md", "ndjson", "out", "patch", "py", "r", "rs", "rst", "sh", "sql", "toml", "tsv", "txt",
     "yaml", "yml",
 )  # fmt: skip
+# All of them are code or markup that a browser might run: shown as the text that they are.
+_ACTIVE = (
+    "cjs", "css", "ecma", "es", "hta", "htc", "htaccess", "js", "jsx", "less", "mhtml", "mht", "mjs",
+    "mml", "rdf", "rss", "sass", "scss", "shtml", "ts", "tsx", "vbs", "vtt", "vue", "webmanifest",
+    "xht", "xhtml", "xml", "xsd", "xsl", "xslt",
+)  # fmt: skip
 _OTHERS = {
     "json": "application/json", "html": "text/html", "htm": "text/html", "csv": "text/csv",
     "svg": "image/svg+xml", "webp": "image/webp", "avif": "image/avif", "bmp": "image/bmp",
@@ -38,18 +43,20 @@ _OTHERS = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "glb": "model/gltf-binary",
     "pdf": "application/pdf",
 }  # fmt: skip
+# Pages and drawings too, since no script runs in them: see the sandbox.
+_HARMLESS = frozenset({*_OTHERS.values(), "text/plain", "image/tiff", "image/x-icon"})
+_BYTES = "application/octet-stream"
+_PAGES = ("text/html", "image/svg+xml")
 _SHOWN = ("image/", "audio/", "video/", "text/", "application/json", "application/pdf")
-# What Python itself knows, and not what the machine's own lists say: every server is to say the same.
-_KNOWN = mimetypes.MimeTypes()
 
 
 def content_type_of(name: str) -> str:
-    """The type of a file by its name's ending."""
+    """The type of a file by its name's ending: never one that lets it be taken for a script, a style,
+    a module or a manifest, whatever the file is."""
     ending = name.rpartition(".")[2].lower()
-    if ending in _TEXTS:
+    if ending in _TEXTS or ending in _ACTIVE:
         return "text/plain"
-    known = _OTHERS.get(ending) or _KNOWN.guess_type(name)[0]
-    return known or "application/octet-stream"
+    return _OTHERS.get(ending, _BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,11 @@ class Content:
     digest: str
     content_type: str
     read: Callable[[int, int], Awaitable[AsyncIterator[bytes]]]
+
+
+def attachment(name: str) -> dict[str, str]:
+    """The header that has browsers save an answer under this name."""
+    return {"Content-Disposition": f"attachment; {_file_name(name)}"}
 
 
 async def send_content(
@@ -77,13 +89,17 @@ async def send_content(
     Raises `Rejected` (416) for a part that lies outside of it.
     """
     tag = f'"{content.digest}"'
+    content_type = _harmless(content)
     answer_headers = {
         "ETag": tag,
         "Accept-Ranges": "bytes",
         "Cache-Control": cache_control,
         "Content-Security-Policy": _SANDBOX,
         "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": _disposition(content, is_download),
+        "Content-Disposition": _disposition(
+            content.name, content_type, is_download=is_download or _is_opened(request, content_type)
+        ),
+        "Cross-Origin-Resource-Policy": "same-origin",
         **(headers or {}),
     }
     asked_for = [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]
@@ -92,7 +108,7 @@ async def send_content(
     span = _span(request, content, tag)
     start, end = span or (0, content.size_bytes)
     response = web.StreamResponse(status=206 if span else 200, headers=answer_headers)
-    response.headers["Content-Type"] = _typed(content.content_type)
+    response.headers["Content-Type"] = _typed(content_type)
     if span:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size_bytes}"
     response.content_length = end - start
@@ -134,10 +150,27 @@ def _span(request: web.Request, content: Content, tag: str) -> tuple[int, int] |
     return start, end
 
 
-def _disposition(content: Content, is_download: bool) -> str:
-    is_shown = content.content_type.startswith(_SHOWN) and not is_download
-    name = content.name.rpartition("/")[2]
-    return f"{'inline' if is_shown else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}"
+def _harmless(content: Content) -> str:
+    """The content's type, or, of one that was stored when other types were given, by its name."""
+    if content.content_type in _HARMLESS:
+        return content.content_type
+    return content_type_of(content.name)
+
+
+def _is_opened(request: web.Request, content_type: str) -> bool:
+    """Whether this is a page or a drawing to be opened by itself, where nothing around it tells that
+    it is not the server's own."""
+    return content_type in _PAGES and request.headers.get("Sec-Fetch-Dest") == "document"
+
+
+def _disposition(name: str, content_type: str, *, is_download: bool) -> str:
+    is_active = name.rpartition(".")[2].lower() in _ACTIVE
+    is_shown = content_type.startswith(_SHOWN) and not is_active and not is_download
+    return f"{'inline' if is_shown else 'attachment'}; {_file_name(name)}"
+
+
+def _file_name(name: str) -> str:
+    return f"filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"
 
 
 def _typed(content_type: str) -> str:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from penstock.errors import Rejected
-from penstock_common.http import json_response
+from penstock_common.http import harden, json_response
 from penstock_common.metrics import Metrics
 from penstock_common.routes import Routes
 from penstock_common.watchdog import Watchdog
@@ -43,6 +43,7 @@ async def metrics_server(
         yield
         return
     app = web.Application()
+    app.on_response_prepare.append(harden)
 
     async def get(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -17,12 +17,24 @@ from penstock_common.payloads import encode_json
 
 __all__ = [
     "POINTS",
+    "SERVER",
     "answer_expectation",
     "count_refusal",
     "error_response",
+    "harden",
     "json_response",
     "middleware",
 ]
+
+SERVER = "Penstock"
+"""What the `Server` header says: no name and no version of what answers."""
+
+_HARDENED = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 POINTS = "points"
 """Where a handler says how many points or buckets its answer holds."""
@@ -35,6 +47,14 @@ _HINTS = {
     405: "docs/api.md lists the methods of each route.",
     413: "Send it in smaller batches.",
 }
+
+
+async def harden(_: web.Request, response: web.StreamResponse) -> None:
+    """For an application's `on_response_prepare`: no answer may be taken for another type, run, be
+    framed or be used by another site, and data stays out of caches, unless its route says otherwise."""
+    for name, value in _HARDENED.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = SERVER
 
 
 def json_response(

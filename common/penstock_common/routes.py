@@ -14,6 +14,7 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from penstock.errors import Rejected
 from penstock_common.http import answer_expectation
 from penstock_common.same_origin import refuse_other_origins
 
@@ -37,7 +38,10 @@ class Routes:
 
     def get(self, path: str, handler: Handler, *, allow_head: bool = True) -> None:
         self._router.add_get(
-            _pattern(path), handler, allow_head=allow_head, expect_handler=answer_expectation
+            _pattern(path),
+            _no_service_worker(handler),
+            allow_head=allow_head,
+            expect_handler=answer_expectation,
         )
 
     def options(self, path: str, handler: Handler) -> None:
@@ -69,6 +73,18 @@ def _guarded(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
         refuse_other_origins(request)
+        return await handler(request)
+
+    return guarded
+
+
+def _no_service_worker(handler: Handler) -> Handler:
+    """The page has no service worker; one that comes from here would see all that the page asks."""
+
+    @functools.wraps(handler)
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if "Service-Worker" in request.headers:
+            raise Rejected("there is no service worker here", code="no_service_worker", status=403)
         return await handler(request)
 
     return guarded

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from penstock_common.http import SERVER
 from penstock_common.metrics import GatewayMetrics
 
 __all__ = ["Doors"]
@@ -96,6 +97,18 @@ class _Visitor(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._leave()
         super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp's own answers, to what is no request, do not say what it is either."""
+        response = super().handle_error(request, status, exc, message)
+        response.headers["Server"] = SERVER
+        return response
 
     def _look(self) -> None:
         if self.transport is None:  # it broke before it was connected

@@ -20,7 +20,7 @@ from penstock_common import logs
 from penstock_common.auth import KeyAuthenticator
 from penstock_common.bodies import BODIES, BodyReader
 from penstock_common.exporter import metrics_server
-from penstock_common.http import middleware
+from penstock_common.http import harden, middleware
 from penstock_common.keys import Keys
 from penstock_common.lifecycle import (
     die_with_parent,
@@ -213,6 +213,8 @@ async def build(
             if settings.serves in ("all", "read"):
                 add_read_routes(app, read)
                 feeds.append(app[LIVE_FEED])
+            else:
+                app.on_response_prepare.append(harden)
             add_sweep_routes(app, sweeps)
             if settings.serves in ("all", "write"):
                 add_wandb_routes(app, wandb, wandb_metrics)

@@ -109,7 +109,7 @@ class ArtifactsHandler:
     async def file(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files/{path}`"""
         version = (await self._member(request)).version
-        asked = query_of(request, FileOfArtifactQuery)
+        query_of(request, FileOfArtifactQuery)
         path = request.match_info["path"]
         found = await self._artifacts.files.page(version.number, names=[path])
         if not found:
@@ -130,7 +130,7 @@ class ArtifactsHandler:
             return blob.chunks
 
         content = Content(path, file.size_bytes, sha256, content_type_of(path), read)
-        return await send_content(request, content, is_download=asked.download)
+        return await send_content(request, content, is_download=True)
 
     async def _member(self, request: web.Request) -> Member:
         project = await self._runs.project(request)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from penstock.errors import Rejected
+from penstock_common.contents import attachment
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
 from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
@@ -71,14 +72,15 @@ class ExportHandler:
             )
         if not found.parts:
             return web.Response(status=204)
-        response = web.StreamResponse(headers={"ETag": f'"{found.version}"'})
+        headers = {"ETag": f'"{found.version}"', **attachment(f"{row.run}.{asked.format}")}
+        response = web.StreamResponse(headers=headers)
         response.content_type = _CONTENT_TYPES[asked.format]
         return await send_stream(request, response, self._files(found, asked))
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/export`"""
         project = await self._runs.project(request)
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers=attachment(f"{request.match_info['project']}.jsonl"))
         response.content_type = "application/x-ndjson"
         return await send_stream(request, response, self._lines(project))
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from aiohttp import web
 
 from penstock_common.bodies import BODIES, STRANGERS, strangers
-from penstock_common.http import json_response
+from penstock_common.http import harden, json_response
 from penstock_common.openapi import add_operations
 from penstock_common.routes import Routes
 from penstock_web.access import Access
@@ -77,7 +77,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     app.cleanup_ctx.append(feed.running)
     app.cleanup_ctx.append(names.running)
     app.on_shutdown.append(feed.stop)
-    app.on_response_prepare.append(_harden)
+    app.on_response_prepare.append(harden)
     routes = Routes(app)
     routes.get("/v1/viewer", viewer)
     routes.get("/v1/status", status)
@@ -127,9 +127,3 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
     add_operations(app, OPERATIONS)
     add_pages(app, parts.static)
     add_addresses(app, parts.static)
-
-
-async def _harden(request: web.Request, response: web.StreamResponse) -> None:
-    """No answer may be taken for another type, and data stays out of caches."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")

@@ -23,7 +23,10 @@ from penstock_storage.uploads import receive
 
 __all__ = ["ANY_ORIGIN", "Transfers"]
 
-ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 _PREFLIGHT = {
     **ANY_ORIGIN,
     "Access-Control-Allow-Methods": "GET, HEAD, PUT, OPTIONS",
@@ -73,7 +76,7 @@ class Transfers:
             return blob.chunks
 
         content = Content(name, file.size_bytes, file.sha256, file.mimetype, read)
-        return await send_content(request, content, headers=ANY_ORIGIN)
+        return await send_content(request, content, is_download=True, headers=ANY_ORIGIN)
 
     async def options(self, _: web.Request) -> web.Response:
         """Pages elsewhere may use addresses that they were given."""

@@ -41,7 +41,7 @@ class FilesOfArtifactQuery(Asked):
 
 
 class FileOfArtifactQuery(Asked):
-    download: bool = Field(False, description="Let browsers save the file instead of showing it.")
+    download: bool = Field(False, description="Browsers save the file in any case.")
 
 
 class ArtifactsOfRunQuery(Asked):

@@ -102,6 +102,7 @@ class Transfers:
                 content_type_of(name),
                 self._reading(content.sha256),
             ),
+            is_download=True,
             cache_control=_FOR_EVER,
             headers=ANY_ORIGIN,
         )
