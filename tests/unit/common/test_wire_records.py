@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from penstock.errors import Rejected
 from penstock.wire import (
     Batch,
     Fitter,
+    Frame,
     Room,
     batch_digest,
     decode_batch,
@@ -49,9 +52,36 @@ def table() -> list[str]:
     return rows
 
 
-def test_the_manual_shows_the_declaration() -> None:
-    text = MANUAL.read_text()
-    assert [row for row in table() if row not in text] == []
+def rows_below(heading: str) -> list[str]:
+    """The rows of the first table behind this text, without its head."""
+    lines = MANUAL.read_text().partition(heading)[2].splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("|"))
+    return list(takewhile(lambda line: line.startswith("|"), lines[start + 2 :]))
+
+
+def names_in(cells: list[str]) -> list[str]:
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+def test_the_manual_shows_the_declaration_and_nothing_else() -> None:
+    assert rows_below("Their fields, as") == table()
+
+
+def test_the_manual_names_each_kind_of_record_and_real_fields_only() -> None:
+    rows = [row.strip("|").split(" | ") for row in rows_below("## Records")]
+    assert sorted(names_in([row[0] for row in rows])) == sorted(RECORDS)
+    for kinds, meaning in rows:
+        fields = {name for kind in names_in([kinds]) for name in RECORDS[kind]}
+        assert set(names_in([meaning])) <= fields
+
+
+def test_the_manual_names_the_fields_of_batches_and_frames() -> None:
+    frame = Frame(["a"], bytes(8), bytes(8), bytes(8), b"\x01")
+    full = Batch("p", "r", "w", 1, entity="e", frames=[frame], records=[], client={"version": "1"})
+    sent = msgpack.unpackb(encode_batch(full))
+    assert sorted(names_in([row.split(" | ")[0] for row in rows_below("## Batch")])) == sorted(sent)
+    frames = [row.split(" | ")[0] for row in rows_below("## Frame")]
+    assert sorted(names_in(frames)) == sorted(sent["frames"][0]) == sorted(Frame._fields)
 
 
 @pytest.mark.parametrize("kind", RECORDS)

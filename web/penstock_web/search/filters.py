@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from penstock_web.search.cells import LONGEST_TEXT, Scalar
-from penstock_web.search.paths import Path, bad_request, parse_path
+from penstock_web.search.paths import OPTIONAL, Path, bad_request, parse_path
 from penstock_web.search.patterns import Pattern
 
 __all__ = [
@@ -170,11 +170,12 @@ class _Parser:
             raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
         match operator:
             case "$eq":
-                if isinstance(found, list):
+                if isinstance(found, list) and (found or path not in OPTIONAL):
                     return IsList(path, self._values(path, found, place))
-                return OneOf(path, (_scalar(path, found, place),))
+                value = None if found == [] else _scalar(path, found, place)
+                return OneOf(path, _or_unset(path, (value,)))
             case "$in":
-                return OneOf(path, self._values(path, found, place))
+                return OneOf(path, _or_unset(path, self._values(path, found, place)))
             case "$gt" | "$gte" | "$lt" | "$lte":
                 operand = _scalar(path, found, place)
                 if operand is None:
@@ -216,6 +217,13 @@ class _Parser:
             return Pattern(found)
         except ValueError as error:
             raise bad_request(f"{place} {error}") from None
+
+
+def _or_unset(path: Path, values: Values) -> Values:
+    """An empty text stands for a field that was never set, as null does."""
+    if path not in OPTIONAL:
+        return values
+    return tuple(None if each == "" else each for each in values)
 
 
 def _scalar(path: Path, found: object, place: str) -> Scalar:

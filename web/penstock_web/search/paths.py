@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from penstock.errors import Rejected
 
-__all__ = ["ABOUT", "DEEPEST", "Path", "bad_request", "parse_path"]
+__all__ = ["ABOUT", "DEEPEST", "OPTIONAL", "Path", "bad_request", "parse_path"]
 
 DEEPEST = 8
 """So many levels of objects inside config and summary have paths of their own."""
@@ -42,6 +42,12 @@ class Path(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.section}.{self.name}" if self.section else self.name
+
+
+OPTIONAL = frozenset(
+    Path("", name) for name in ("group", "job_type", "tags", "notes", "sweep", "host")
+)
+"""What a run need not have. One that is empty was never set: there is no other null."""
 
 
 def parse_path(text: str, place: str) -> Path:

@@ -82,19 +82,19 @@ class RunTable:
         tags = [list(texts_of(_decoded(run.tags))) for run in found]
         for row, run, labels in zip(rows.tolist(), found, tags, strict=True):
             self.searched[row] = _searched(run, labels)
-        for name in ("run", "name", "state", "group", "job_type", "notes"):
+        for name in ("run", "name", "state"):
             self._put(name, rows, [getattr(run, name) for run in found])
+        for name in ("group", "job_type", "notes"):
+            self._put_set(name, rows, [getattr(run, name) for run in found])
         for name in ("created_at", "updated_at"):
             self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
-        self._put("tags", rows, tags)
+        self._put_set("tags", rows, tags)
         facts = [mapping_of(_decoded(run.info)) for run in found]
         for row, fact in zip(rows.tolist(), facts, strict=True):
             self._note_hidden(row, fact)
         for name in _FACTS:
-            texts = (each.get(name) for each in facts)
-            self._put(
-                name, rows, [text if isinstance(text, str) and text else None for text in texts]
-            )
+            texts = [each.get(name) for each in facts]
+            self._put_set(name, rows, [text if isinstance(text, str) else "" for text in texts])
         self._sections["config"].put(rows, [run.config for run in found])
         self._sections["summary"].put(rows, [run.summary for run in found])
 
@@ -144,6 +144,13 @@ class RunTable:
             created = self.cells(Path("", "created_at")).number
             self._newest = np.lexsort((self.numbers, created))[::-1]
         return self._newest
+
+    def _put_set(self, name: str, rows: I64, values: Sequence[Any]) -> None:
+        """What is empty was never set: runs without it lack the path, as they do one of config."""
+        self._put(name, rows, values)
+        empty = [row for row, value in zip(rows.tolist(), values, strict=True) if not value]
+        if empty:
+            self._about[name].clear(np.array(empty, np.int64))
 
     def _put(self, name: str, rows: I64, values: Sequence[object]) -> None:
         self._about.setdefault(name, Column()).put(rows, values)

@@ -40,6 +40,12 @@ describe("a filter", () => {
     expect(filterOf("lr in [0.1, 0.2]")).toEqual({ "config.lr": { $in: [0.1, 0.2] } });
     expect(filterOf("tags not in [a, b]")).toEqual({ tags: { $nin: ["a", "b"] } });
     expect(filterOf("lr exists")).toEqual({ "config.lr": { $exists: true } });
+    expect(filterOf("group = null")).toEqual({ group: null });
+    expect(filterOf("group != null")).toEqual({ group: { $ne: null } });
+    expect(filterOf('group = "null"')).toEqual({ group: "null" });
+    expect(filterOf('notes in [null, ""]')).toEqual({ notes: { $in: [null, ""] } });
+    expect(filterOf("sweep missing")).toEqual({ sweep: { $exists: false } });
+    expect(filterOf("config.x = null")).toEqual({ "config.x": null });
     expect(filterOf("lr missing")).toEqual({ "config.lr": { $exists: false } });
   });
 

@@ -31,6 +31,8 @@ export const RUN_FIELDS: readonly Field[] = [
   { path: "job_type", kinds: ["string"], runs: 0 },
   { path: "tags", kinds: ["string"], runs: 0 },
   { path: "notes", kinds: ["string"], runs: 0 },
+  { path: "sweep", kinds: ["string"], runs: 0 },
+  { path: "host", kinds: ["string"], runs: 0 },
   { path: "created_at", kinds: ["time"], runs: 0 },
   { path: "updated_at", kinds: ["time"], runs: 0 },
 ];
@@ -225,10 +227,10 @@ class Parser {
   private value(token: Token, field: Field): unknown {
     const { text, kind } = token;
     if (field.kinds.includes("time")) return this.time(token);
+    if (kind === "word" && /^null$/i.test(text)) return null;
     const isText = field.kinds.length > 0 && field.kinds.every((each) => each === "string");
     if (kind === "text" || isText) return text;
     if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
-    if (/^null$/i.test(text)) return null;
     const number = Number(text);
     return Number.isNaN(number) ? text : number;
   }
