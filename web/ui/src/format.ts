@@ -1,5 +1,7 @@
 /** Numbers, steps and ages as text. */
 
+import { toJson } from "./json";
+
 const SUFFIX = ["", "k", "M", "G", "T", "P"];
 
 /** A value to read: four significant digits, exponents only where they help. */
@@ -72,15 +74,23 @@ export function formatAge(atS: number, nowS: number): string {
   return age < 10 ? "now" : `${Math.floor(age)}s`;
 }
 
-/** Any value of config or summary as text. */
+/** Any value of config or summary as text; of a number all its digits. */
 export function formatAny(value: unknown): string {
   if (value === undefined || value === null) return "";
   if (typeof value === "number") return formatExact(value);
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (typeof value === "bigint") return minus(String(value));
+  return typeof value === "object" ? toJson(value) : String(value);
 }
 
-/** A number that was chosen rather than measured: all its digits, up to eight. */
+/** A value of summary, or of a chart, as text: of a whole number all its digits. */
+export function formatMeasured(value: unknown): string {
+  if (typeof value !== "number") return formatAny(value);
+  const isLong = Number.isSafeInteger(value) && Math.abs(value) >= 1e6;
+  return isLong ? formatExact(value) : formatValue(value);
+}
+
+/** A number that was chosen rather than measured. */
 function formatExact(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return minus(String(value));
-  return minus(String(Number(value.toPrecision(8))).replace("e+", "e"));
+  if (Object.is(value, -0)) return "−0";
+  return minus(String(value).replace("e+", "e"));
 }

@@ -3,6 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/http";
 import { App } from "./app/App";
+import { toJson } from "./json";
 import { startTheme } from "./state/theme";
 import "uplot/dist/uPlot.min.css";
 import "./styles/tokens.css";
@@ -28,6 +29,8 @@ const client = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
+      // Filters in keys may hold whole numbers of any size.
+      queryKeyHashFn: toJson,
       // What the server refused it refuses again.
       retry: (failures, error) =>
         failures < RETRIES &&

@@ -40,6 +40,12 @@ describe("a filter", () => {
     expect(filterOf("lr in [0.1, 0.2]")).toEqual({ "config.lr": { $in: [0.1, 0.2] } });
     expect(filterOf("tags not in [a, b]")).toEqual({ tags: { $nin: ["a", "b"] } });
     expect(filterOf("lr exists")).toEqual({ "config.lr": { $exists: true } });
+    expect(filterOf("config.seed = 4611686018427387905")).toEqual({
+      "config.seed": 4611686018427387905n,
+    });
+    expect(filterOf("config.seed in [-9223372036854775808, 7]")).toEqual({
+      "config.seed": { $in: [-9223372036854775808n, 7] },
+    });
     expect(filterOf("group = null")).toEqual({ group: null });
     expect(filterOf("group != null")).toEqual({ group: { $ne: null } });
     expect(filterOf('group = "null"')).toEqual({ group: "null" });

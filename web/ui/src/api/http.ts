@@ -3,6 +3,8 @@
  * to the document. A 401 is told to whoever listens (the login view), besides being thrown.
  */
 
+import { parseJson, toJson } from "../json";
+
 export class ApiError extends Error {
   /** 0: no answer at all. */
   readonly status: number;
@@ -82,7 +84,7 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
 
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
   const response = await request(path, { signal, headers: { Accept: "application/json" } });
-  return (await response.json()) as T;
+  return parseJson(await response.text()) as T;
 }
 
 export async function postJson<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
@@ -99,7 +101,7 @@ export async function sendJson<T>(
     method,
     signal,
     headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify(body),
+    body: toJson(body),
   });
-  return (await response.json()) as T;
+  return parseJson(await response.text()) as T;
 }

@@ -5,6 +5,7 @@ import { fetchCharts, type Manner, type Member } from "../api/curves";
 import type { ProjectRef, Run } from "../api/types";
 import { Coalescer } from "../charts/coalesce";
 import { Shelf } from "../charts/shelf";
+import { toJson } from "../json";
 import { stepsOf, toMembers } from "../runs/choose";
 import { Colours, colourOf } from "../runs/palette";
 import { type Drawn, type Query, useDrawn, useRunQuery } from "../runs/useRuns";
@@ -16,8 +17,8 @@ import { useLive } from "./useLive";
 
 /** The same value for as long as it says the same, so that panels can tell at a glance. */
 function useSame<T>(value: T): T {
-  const held = useRef({ text: JSON.stringify(value), value });
-  const text = JSON.stringify(value);
+  const held = useRef({ text: toJson(value), value });
+  const text = toJson(value);
   if (text !== held.current.text) held.current = { text, value };
   return held.current.value;
 }

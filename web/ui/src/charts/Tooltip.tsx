@@ -2,7 +2,7 @@
 
 import { useLayoutEffect, useRef } from "react";
 import { usePage } from "../app/page";
-import { formatStep, formatValue } from "../format";
+import { formatMeasured, formatStep } from "../format";
 import { hover } from "../state/hover";
 import { useStore } from "../state/store";
 import type { XAxis } from "../state/url";
@@ -82,10 +82,12 @@ function Row({ reading, isLit }: { reading: Reading; isLit: boolean }) {
         </svg>
       </td>
       <td className="tooltip-name">{rank === null ? name : `${name} · rank ${rank}`}</td>
-      <td className="tooltip-value">{formatValue(line)}</td>
-      {!Object.is(line, mean) && <td className="tooltip-band">({formatValue(mean)})</td>}
-      {std !== null && <td className="tooltip-band">{std > 0 && `± ${formatValue(std)}`}</td>}
-      <td className="tooltip-band">{max > min && `${formatValue(min)} … ${formatValue(max)}`}</td>
+      <td className="tooltip-value">{formatMeasured(line)}</td>
+      {!Object.is(line, mean) && <td className="tooltip-band">({formatMeasured(mean)})</td>}
+      {std !== null && <td className="tooltip-band">{std > 0 && `± ${formatMeasured(std)}`}</td>}
+      <td className="tooltip-band">
+        {max > min && `${formatMeasured(min)} … ${formatMeasured(max)}`}
+      </td>
       <td className="bad">{nonFinite > 0 && `${formatStep(nonFinite)}× NaN/Inf`}</td>
     </tr>
   );

@@ -3,7 +3,7 @@
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import type { Curve, Range } from "../api/types";
 import { type Page, usePage } from "../app/page";
-import { formatValue } from "../format";
+import { formatMeasured } from "../format";
 import { hover, NOTHING } from "../state/hover";
 import { useDark } from "../state/theme";
 import { useView, view } from "../state/view";
@@ -174,7 +174,7 @@ class Mounted {
     const at = x ?? curve?.x.at(-1);
     const reading =
       curve && at !== undefined && readAt([curve], this.plot.frame(), this.inputs.look, at)[0];
-    this.value.textContent = reading ? formatValue(reading.line) : "";
+    this.value.textContent = reading ? formatMeasured(reading.line) : "";
   };
 }
 

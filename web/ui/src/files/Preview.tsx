@@ -6,6 +6,7 @@ import { fileUrl, textQuery } from "../api/media";
 import type { FileOfRun, ProjectRef } from "../api/types";
 import { CloseIcon, DownloadIcon } from "../app/icons";
 import { formatDate } from "../charts/axis";
+import { parseJson, toJson } from "../json";
 import { baseName, formatBytes } from "./tree";
 
 /** More text than this is not read by anybody here. */
@@ -90,7 +91,7 @@ function Text({ project, run, file }: Omit<Props, "onClose">) {
 
 function indented(text: string): string {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return toJson(parseJson(text), 2);
   } catch {
     return text;
   }

@@ -7,6 +7,7 @@
 
 import type { Filter } from "../api/queries";
 import type { Field } from "../api/types";
+import { toNumber } from "../json";
 import { isKeyword, type Token, tokenize } from "./tokens";
 
 export interface Problem {
@@ -231,8 +232,7 @@ class Parser {
     const isText = field.kinds.length > 0 && field.kinds.every((each) => each === "string");
     if (kind === "text" || isText) return text;
     if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
-    const number = Number(text);
-    return Number.isNaN(number) ? text : number;
+    return toNumber(text) ?? text;
   }
 
   /** `2026-11-23`, `2026-11-23T08:00`, `-7d` before now, or Unix seconds. */

@@ -56,6 +56,7 @@ export function isKeyword(token: Token | undefined, ...words: string[]): boolean
 
 /** A value or path as it must be typed to be read as one. */
 export function quoted(text: string): string {
-  const isPlain = WORD.exec(text)?.[0] === text && !/^(and|or|not|in|exists|missing|null)$/i.test(text);
+  const isPlain =
+    WORD.exec(text)?.[0] === text && !/^(and|or|not|in|exists|missing|null)$/i.test(text);
   return isPlain ? text : `"${text.replace(/[\\"]/g, "\\$&")}"`;
 }

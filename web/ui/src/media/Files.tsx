@@ -5,6 +5,7 @@ import { fileUrl, textQuery } from "../api/media";
 import { DownloadIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { baseName, formatBytes } from "../files/tree";
+import { toJson } from "../json";
 import { useArrival } from "./Picture";
 import { More, RunHead } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
@@ -120,7 +121,7 @@ function Unknown({ kind, value }: { kind: string; value: unknown }) {
   return (
     <details className="media-unknown">
       <summary>{kind}</summary>
-      <pre>{JSON.stringify(value, null, 2).slice(0, 20_000)}</pre>
+      <pre>{toJson(value, 2).slice(0, 20_000)}</pre>
     </details>
   );
 }

@@ -7,7 +7,7 @@ import { ApiError } from "../api/http";
 import { fileUrl, textQuery } from "../api/media";
 import { ArrowIcon, DownloadIcon } from "../app/icons";
 import { usePage } from "../app/page";
-import { formatAny, formatStep, formatValue } from "../format";
+import { formatAny, formatMeasured, formatStep } from "../format";
 import { Picture } from "./Picture";
 import { useRunLook } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
@@ -196,10 +196,10 @@ function Cell({ run, value }: { run: string; value: unknown }) {
       </td>
     );
   }
-  if (typeof value === "number") {
+  if (typeof value === "number" || typeof value === "bigint") {
     return (
-      <td className="is-number" title={String(value)}>
-        {formatValue(value)}
+      <td className="is-number" title={formatAny(value)}>
+        {formatMeasured(value)}
       </td>
     );
   }

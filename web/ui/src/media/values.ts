@@ -1,5 +1,7 @@
 /** Logged media as they lie in the store, read with care: anybody may have written them. Pure. */
 
+import { parseJson } from "../json";
+
 export type Shape = "images" | "histogram" | "table" | "html" | "audio" | "video" | "other";
 
 const SHAPES: Record<string, Shape> = {
@@ -134,12 +136,12 @@ export interface TableData {
 /** Bare NaN and infinities, which Python writes, become texts. */
 export function parseLoosely(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     const strict = text.replace(/"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g, (found) =>
       found.startsWith('"') ? found : `"${found}"`,
     );
-    return JSON.parse(strict);
+    return parseJson(strict);
   }
 }
 
@@ -153,6 +155,9 @@ export function tableOf(text: string): TableData {
 }
 
 /** The order of rows by a column: numbers by size, then texts; what is empty last. */
+const isNumber = (value: unknown): value is number | bigint =>
+  typeof value === "number" || typeof value === "bigint";
+
 export function sortedRows(
   { rows }: TableData,
   column: number,
@@ -160,13 +165,13 @@ export function sortedRows(
 ): (readonly unknown[])[] {
   const order = new Intl.Collator("en", { numeric: true });
   const rank = (value: unknown) =>
-    value === null || value === undefined ? 2 : typeof value === "number" ? 0 : 1;
+    value === null || value === undefined ? 2 : isNumber(value) ? 0 : 1;
   const sign = isDescending ? -1 : 1;
   return [...rows].sort((a, b) => {
     const [left, right] = [a[column], b[column]];
     const byRank = rank(left) - rank(right);
     if (byRank !== 0) return rank(left) === 2 || rank(right) === 2 ? byRank : sign * byRank;
-    if (typeof left === "number" && typeof right === "number") return sign * (left - right);
+    if (isNumber(left) && isNumber(right)) return sign * (left < right ? -1 : left > right ? 1 : 0);
     return sign * order.compare(String(left), String(right));
   });
 }

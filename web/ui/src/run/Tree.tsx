@@ -1,7 +1,7 @@
 /** Nested values as a tree, searched by path and value. */
 
 import { useMemo } from "react";
-import { formatAny, formatValue } from "../format";
+import { formatAny, formatMeasured } from "../format";
 import { leaves } from "../path";
 import { matcher } from "../state/search";
 import { type Branch, branches } from "./branches";
@@ -58,7 +58,7 @@ function Branches({ of, isMeasured }: { of: readonly Branch[]; isMeasured: boole
 function Leaf({ branch, isMeasured }: { branch: Branch; isMeasured: boolean }) {
   const { name, path, value } = branch;
   const exact = formatAny(value) || String(value);
-  const text = isMeasured && typeof value === "number" ? formatValue(value) : exact;
+  const text = isMeasured && typeof value === "number" ? formatMeasured(value) : exact;
   return (
     <div className="leaf" title={`${path} = ${exact}`}>
       <span className="leaf-name">{name}</span>

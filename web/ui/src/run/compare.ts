@@ -2,7 +2,8 @@
 
 import type { Run, RunsDiff } from "../api/types";
 import { formatDate, formatDuration } from "../charts/axis";
-import { formatAny, formatStep, formatValue } from "../format";
+import { formatAny, formatMeasured, formatStep } from "../format";
+import { toJson } from "../json";
 import { leaves } from "../path";
 
 export interface ComparedRow {
@@ -50,7 +51,7 @@ export function partings({ keys }: RunsDiff): Comparison {
 }
 
 function measured(value: unknown): string {
-  return typeof value === "number" ? formatValue(value) : formatAny(value);
+  return formatMeasured(value);
 }
 
 function facts(run: Run): Entries {
@@ -75,7 +76,7 @@ function side(columns: readonly Entries[], format: (value: unknown) => string): 
     const found = values.map((each) => each.get(path));
     const texts = found.map(format);
     if (texts.every((text) => text === "")) return [];
-    const isSame = found.every((value) => JSON.stringify(value) === JSON.stringify(found[0]));
+    const isSame = found.every((value) => toJson(value) === toJson(found[0]));
     return [{ path, texts, isSame }];
   });
 }

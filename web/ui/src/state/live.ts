@@ -6,6 +6,7 @@
 
 import { apiUrl, segments } from "../api/http";
 import type { ProjectRef } from "../api/types";
+import { parseJson } from "../json";
 import { createStore } from "./store";
 
 const TICK_MS = 250;
@@ -86,7 +87,7 @@ export class Live {
       this.missed();
       this.status.set("live");
     };
-    source.onmessage = ({ data }: MessageEvent<string>) => this.take(JSON.parse(data) as LiveEvent);
+    source.onmessage = ({ data }: MessageEvent<string>) => this.take(parseJson(data) as LiveEvent);
     source.onerror = () => {
       this.status.set("reconnecting");
       if (source.readyState !== EventSource.CLOSED) return;

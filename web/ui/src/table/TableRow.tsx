@@ -2,7 +2,7 @@ import { type MouseEvent, memo, type ReactNode } from "react";
 import type { Run } from "../api/types";
 import { Link } from "../app/Link";
 import { usePage } from "../app/page";
-import { formatAge, formatAny, formatValue } from "../format";
+import { formatAge, formatAny, formatMeasured } from "../format";
 import { valueAt } from "../path";
 import { Dot, EyeButton } from "../runs/RunRow";
 import { StateIcon } from "../runs/StateIcon";
@@ -111,6 +111,6 @@ function content(path: string, value: unknown, now: number): ReactNode {
       </span>
     ));
   }
-  if (typeof value === "number" && path.startsWith("summary.")) return formatValue(value);
+  if (path.startsWith("summary.")) return formatMeasured(value);
   return formatAny(value);
 }
