@@ -21,6 +21,7 @@ __all__ = [
     "answer_expectation",
     "count_refusal",
     "error_response",
+    "expectation_refused",
     "harden",
     "json_response",
     "middleware",
@@ -85,18 +86,23 @@ def error_response(error: Rejected | Transient) -> web.Response:
     return json_response({"error": fields}, error.status, headers)
 
 
+def expectation_refused() -> web.Response:
+    """The answer to an `Expect` that nobody here can meet."""
+    return error_response(
+        Rejected(
+            "the only expectation that is known here is 100-continue",
+            code="http_417",
+            status=417,
+            hint="Leave the Expect header out.",
+        )
+    )
+
+
 async def answer_expectation(request: web.Request) -> web.Response | None:
     """Tells a client that waits with its body to go on. For routes that take one, in place of
     aiohttp's own, which fails on an `Expect` that is not ASCII."""
     if request.headers.get("Expect", "").lower() != "100-continue":
-        return error_response(
-            Rejected(
-                "the only expectation that is known here is 100-continue",
-                code="http_417",
-                status=417,
-                hint="Leave the Expect header out.",
-            )
-        )
+        return expectation_refused()
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0
     return None

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from penstock_common.http import SERVER
+from penstock_common.http import SERVER, expectation_refused
 from penstock_common.metrics import GatewayMetrics
 
 __all__ = ["Doors"]
@@ -68,6 +68,8 @@ class Doors:
 
         def greet(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
             cast(_Visitor, request.protocol).has_asked = True
+            if not request.headers.get("Expect", "").isascii():
+                return _refuse_expectation(request)
             return handle(request)
 
         server.request_handler = greet
@@ -77,6 +79,11 @@ class Doors:
             return _Visitor(self, self._server, **self._options)
         self._full.inc()
         return _Refused(self)
+
+
+async def _refuse_expectation(request: web.BaseRequest) -> web.StreamResponse:
+    """Where there is no route aiohttp itself answers, and fails on what is not ASCII."""
+    return expectation_refused()
 
 
 class _Visitor(web.RequestHandler):

@@ -115,6 +115,7 @@ REQUESTS: dict[str, tuple[bytes, str]] = {
     "a bracket in a name": (_GET + b"X(A: a\r\n\r\n", "refused"),
     "a high byte in a name": (_GET + b"X\xff: a\r\n\r\n", "refused"),
     "high bytes in a value": (_GET + b"X-A: \xff\xfe\r\n\r\n", "one"),
+    "an expectation that is no text": (_GET.replace(b"viewer", b"nowhere") + b"Expect: \xff\xfe\r\n\r\n", "one"),
     "a name of 9,000 bytes": (_GET + b"X" * 9_000 + b": a\r\n\r\n", "refused"),
     "a value of 9,000 bytes": (_GET + b"X-A: " + b"a" * 9_000 + b"\r\n\r\n", "refused"),
     "a target of 9,000 bytes": (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "refused"),
