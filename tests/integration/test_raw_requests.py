@@ -8,7 +8,7 @@ import base64
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from urllib.parse import urlparse
 
 import pytest
@@ -144,9 +144,9 @@ def no_bug(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 async def failures(
-    served: tuple[Stack, bytes], asked: list[tuple[str, str, tuple[bytes, ...]]]
+    served: tuple[Stack, bytes], asked: Sequence[tuple[str, str, tuple[bytes, ...]]]
 ) -> list[object]:
-    failed = []
+    failed: list[object] = []
     for method, target, lines in asked:
         got = await status(served, method, target, *lines)
         if got == 500 or got > 503:
