@@ -5,17 +5,20 @@ fail: what JSON cannot say is said as text.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
-__all__ = ["as_json", "encode_json", "mapping_of", "readable", "text_of", "texts_of"]
+__all__ = ["as_json", "decode_json", "encode_json", "mapping_of", "readable", "text_of", "texts_of"]
 
 _DEEPEST = 200  # orjson gives up at 254
 _TOO_DEEP = "…"
 _LONGEST_OTHER = 1_000
+_LONG_NUMBER = re.compile(r"\d{19}")
 
 
 def encode_json(payload: Any) -> bytes:
@@ -25,6 +28,23 @@ def encode_json(payload: Any) -> bytes:
     except TypeError:  # what Python's JSON can hold and other JSON cannot
         repaired = _repaired(payload, _fragment, 0)
         return orjson.dumps(repaired, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def decode_json(text: str) -> Any:
+    """What JSON says, whole numbers of any length as they are: orjson makes floats of the longest.
+
+    Raises `ValueError`.
+    """
+    if not _LONG_NUMBER.search(text):
+        return orjson.loads(text)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def as_json(found: Any, depth: int = 0) -> Any:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.http import json_response
-from penstock_common.payloads import encode_json
+from penstock_common.payloads import decode_json, encode_json
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.summaries import Summary, read_summaries
 from penstock_web.access import Access, not_found
@@ -68,8 +67,8 @@ class RunsHandler:
         filter_ = None
         if asked.filter is not None:
             try:
-                filter_ = orjson.loads(asked.filter)
-            except orjson.JSONDecodeError as error:
+                filter_ = decode_json(asked.filter)
+            except ValueError as error:
                 raise bad_request(f"filter is not valid JSON: {error}") from None
         return await self._page(project, asked, filter_)
 

@@ -2,14 +2,15 @@
 
 A cell has a kind and a number: a NUMBER itself, a BOOL as 0 or 1, a TEXT or LIST as the place of
 its entry. Every different text is there once, so what a test says about it is found out once. Of a
-long text only the first `LONGEST_TEXT` characters count. Memory follows the cells that are set:
+long text only the first `LONGEST_TEXT` characters count. Whole numbers that no 64-bit float holds are
+kept beside it, exactly. Memory follows the cells that are set:
 runs without a path cost nothing where all their neighbours lack it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -17,8 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "BOOL", "LIST", "LONGEST_TEXT", "MISSING", "NULL", "NUMBER", "OBJECT", "TEXT", "Cells",
-    "Column", "Entries", "Entry", "Mask", "Scalar", "Typed", "typed",
+    "BOOL",
+    "LIST",
+    "LONGEST_TEXT",
+    "MISSING",
+    "NULL",
+    "NUMBER",
+    "OBJECT",
+    "TEXT",
+    "Cells",
+    "Column",
+    "Entries",
+    "Entry",
+    "Mask",
+    "Scalar",
+    "Typed",
+    "nearest",
+    "typed",
 ]  # fmt: skip
 
 Scalar = str | float | bool | None
@@ -37,7 +53,16 @@ _LONGEST_LIST = 100
 _TESTS_AT_ONCE = 2_000
 _SHIFT = 10
 _BLOCK = 1 << _SHIFT
+_INEXACT = 2.0**53
 _SCALARS = (str, int, float, bool, type(None))
+
+
+def nearest(value: float) -> float:
+    """The 64-bit float next to a number; infinity for what is beyond all of them."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def typed(value: Scalar) -> Typed:
@@ -70,6 +95,8 @@ class Cells:
     kind: Kinds
     number: Numbers
     entries: Entries
+    exact: Mapping[int, int] = field(default_factory=dict)
+    """By row, the whole numbers that `number` only comes near to."""
 
     @classmethod
     def none(cls, count: int) -> Cells:
@@ -87,10 +114,12 @@ class Cells:
         else:
             entries = Entries([*self.entries.items, *below.entries.items])
             moved = below.number + len(self.entries.items) * below.is_coded()
+        shown = {row: value for row, value in below.exact.items() if shows[row]}
         return Cells(
             np.where(shows, below.kind, self.kind),
             np.where(shows, moved, self.number),
             entries,
+            {**self.exact, **shown},
         )
 
     def is_coded(self) -> Mask:
@@ -120,6 +149,7 @@ class Column:
         self._blocks: dict[int, tuple[Kinds, Numbers]] = {}
         self._entries = Entries()
         self._codes: dict[Entry, int] = {}
+        self._exact: dict[int, int] = {}
 
     @property
     def blocks(self) -> int:
@@ -128,7 +158,9 @@ class Column:
 
     def put(self, rows: Rows, values: Sequence[object] | Numbers) -> None:
         """Set these rows to these values, as JSON gives them, or to an array of numbers."""
-        self._store(rows, *self._encoded(values))
+        kinds, numbers = self._encoded(values)
+        self._store(rows, kinds, numbers)
+        self._keep_exact(rows, values, (kinds == NUMBER) & (np.abs(numbers) >= _INEXACT))
         if len(self._codes) > 2 * _BLOCK * len(self._blocks):
             self._forget_unused()
 
@@ -138,14 +170,24 @@ class Column:
 
     def cells(self, count: int) -> Cells:
         """The first `count` rows."""
-        found = Cells(np.zeros(count, np.uint8), np.zeros(count), self._entries)
+        exact = {row: value for row, value in self._exact.items() if row < count}
+        found = Cells(np.zeros(count, np.uint8), np.zeros(count), self._entries, exact)
         for block, (kinds, numbers) in self._blocks.items():
             place = slice(block << _SHIFT, min((block + 1) << _SHIFT, count))
             size = place.stop - place.start
             found.kind[place], found.number[place] = kinds[:size], numbers[:size]
         return found
 
+    def _keep_exact(self, rows: Rows, values: Sequence[Any] | Numbers, large: Mask) -> None:
+        for place in np.flatnonzero(large).tolist():
+            value = values[place]
+            if isinstance(value, int) and value != nearest(value):
+                self._exact[int(rows[place])] = value
+
     def _store(self, rows: Rows, kinds: Kinds, numbers: Numbers) -> None:
+        if self._exact:
+            for row in rows.tolist():
+                self._exact.pop(row, None)
         blocks = rows >> _SHIFT
         for block in np.unique(blocks).tolist():
             if block not in self._blocks:
@@ -215,11 +257,4 @@ def _numbers(values: Sequence[float]) -> Numbers:
     try:
         return np.array(values, np.float64)
     except OverflowError:  # whole numbers beyond what a float holds
-        return np.array([_clamped(value) for value in values], np.float64)
-
-
-def _clamped(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        return np.array([nearest(value) for value in values], np.float64)

@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Rejected
-from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, Cells, Entry, Mask, Scalar, typed
+from penstock_web.search.cells import (
+    BOOL,
+    MISSING,
+    NULL,
+    NUMBER,
+    Cells,
+    Entry,
+    Mask,
+    Scalar,
+    nearest,
+    typed,
+)
 from penstock_web.search.filters import (
     AllOf,
     AnyOf,
@@ -94,12 +105,15 @@ def _holds(
 
 def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...], deadline: Deadline) -> Mask:
     numbers = [each for each in wanted if isinstance(each, float)]
+    exact = {each for each in wanted if isinstance(each, int) and not isinstance(each, bool)}
     booleans = [float(each) for each in wanted if isinstance(each, bool)]
     texts = {each for each in wanted if isinstance(each, str)}
     pairs = set(map(typed, wanted))
     found = np.zeros(len(cells.kind), np.bool_)
     if numbers:
         found |= (cells.kind == NUMBER) & np.isin(cells.number, numbers)
+    for row, value in cells.exact.items():
+        found[row] = value in exact
     if booleans:
         found |= (cells.kind == BOOL) & np.isin(cells.number, booleans)
     if None in wanted:
@@ -119,8 +133,8 @@ def _compares(
     kind, _ = typed(operand)
     found = np.zeros(len(cells.kind), np.bool_)
     if kind is not str:
-        found |= (cells.kind == (NUMBER if kind is float else BOOL)) & ordering(
-            cells.number, operand
+        found |= (cells.kind == (NUMBER if kind is float else BOOL)) & _ordered(
+            cells, ordering, operand
         )
 
     def test(entry: Entry) -> bool:
@@ -129,6 +143,17 @@ def _compares(
         return any(own is kind and ordering(value, operand) for own, value in entry)
 
     return found | cells.where_entry(test, deadline.check)
+
+
+def _ordered(cells: Cells, ordering: Callable[[Any, Any], Any], operand: Any) -> Mask:
+    """Numbers against a number, exactly, also where one of them is whole and no float."""
+    near = nearest(operand)
+    found: Mask = ordering(cells.number, near)
+    if near != operand:
+        found[cells.number == near] = ordering(near, operand)
+    for row, value in cells.exact.items():
+        found[row] = ordering(value, operand)
+    return found
 
 
 def _matches(entry: Entry, pattern: Pattern) -> bool:

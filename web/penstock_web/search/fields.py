@@ -16,6 +16,8 @@ __all__ = ["Field", "catalog_fields", "logged_field", "merged"]
 
 _MOST_VALUES = 20
 _SAMPLE = 1_000
+_INEXACT = 2.0**53
+"""From here on a float may stand for several whole numbers: it is no value to offer."""
 _KINDS = {NUMBER: "number", TEXT: "string", BOOL: "boolean", LIST: "list", NULL: "null"}
 
 Field = dict[str, Any]
@@ -37,13 +39,14 @@ def _field(path: str, cells: Cells) -> Field:
     counts[[MISSING, OBJECT]] = 0
     numbers = cells.number[cells.kind == NUMBER]
     finite = numbers[np.isfinite(numbers)]
+    exact = finite[np.abs(finite) < _INEXACT]
     return {
         "path": path,
         "kinds": [kind for number, kind in _KINDS.items() if counts[number]],
         "runs": int(counts.sum()),
         "min": float(finite.min()) if len(finite) else None,
         "max": float(finite.max()) if len(finite) else None,
-        "values": _values(cells, finite),
+        "values": _values(cells, exact) if len(exact) == len(finite) else [],
     }
 
 

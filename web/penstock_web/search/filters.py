@@ -7,11 +7,10 @@ Depth, size and patterns are limited; what is wrong is refused with its place. P
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from penstock_web.search.cells import LONGEST_TEXT, Scalar
+from penstock_web.search.cells import LONGEST_TEXT, Scalar, nearest
 from penstock_web.search.paths import OPTIONAL, Path, bad_request, parse_path
 from penstock_web.search.patterns import Pattern
 
@@ -231,10 +230,8 @@ def _scalar(path: Path, found: object, place: str) -> Scalar:
         case None | bool():
             return found
         case int() | float():
-            try:
-                return float(found)
-            except OverflowError:
-                return math.copysign(math.inf, found)
+            number = nearest(found)
+            return number if number == found or isinstance(found, float) else found
         case str() if path in _TIMES:
             return _seconds(found, place)
         case str():

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, TEXT, Cells, Mask
+from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, TEXT, Cells, Mask, nearest
 from penstock_web.search.paths import Path, bad_request, parse_path
 
 __all__ = ["Cursor", "Order", "Sorted", "Term", "parse_order", "sorted_rows"]
@@ -93,7 +93,9 @@ def _within(found: Any, most: float) -> Any:
 
 
 def _sort_value(found: Any) -> SortValue:
-    return found if isinstance(found, str) else float(found)
+    if isinstance(found, str) or (type(found) is int and nearest(found) != found):
+        return found
+    return float(found)
 
 
 def _order_text(order: Order) -> str:
@@ -108,15 +110,29 @@ class _Keys:
     value: F64
     texts: list[str]
     descending: bool
+    rest: F64 | None = None
+    """What whole numbers have beyond `value`, if any does."""
 
     def take(self, places: Any) -> _Keys:
-        return _Keys(self.kind[places], self.value[places], self.texts, self.descending)
+        rest = None if self.rest is None else self.rest[places]
+        return _Keys(self.kind[places], self.value[places], self.texts, self.descending, rest)
+
+    def sorted(self, places: Any) -> Any:
+        """The places in this term's order; those that are equal stay as they are."""
+        if self.rest is not None:
+            places = places[np.argsort(self.rest[places], kind="stable")]
+        places = places[np.argsort(self.value[places], kind="stable")]
+        if len(self.kind) and self.kind.min() != self.kind.max():
+            places = places[np.argsort(self.kind[places], kind="stable")]
+        return places
 
     def of(self, place: int) -> tuple[int, SortValue]:
         """The pair of one row, as a cursor keeps it."""
         kind, value = int(self.kind[place]), float(self.value[place])
         if self._is_text(kind):
             return kind, self.texts[round(abs(value))]
+        if self.rest is not None and self.rest[place] and np.isfinite(value):
+            return kind, int(value) + int(self.rest[place])
         return kind, value
 
     def compared_with(self, kind: int, value: SortValue) -> tuple[Mask, Mask]:
@@ -126,8 +142,14 @@ class _Keys:
             if rank == len(self.texts) or self.texts[int(rank)] != value:
                 rank -= 0.5
             value = -rank if self.descending else rank
-        same = self.kind == kind
-        return (self.kind > kind) | (same & (self.value > value)), same & (self.value == value)
+        near = nearest(value)
+        same, later = self.kind == kind, self.value > near
+        equal = self.value == near
+        if self.rest is not None:
+            rest = _rest(value, near)
+            later |= equal & (self.rest > rest)
+            equal &= self.rest == rest
+        return (self.kind > kind) | (same & later), same & equal
 
     def _is_text(self, kind: int) -> bool:
         return kind == 1 and bool(self.texts)
@@ -150,7 +172,21 @@ def _keys(cells: Cells, rows: I64, *, descending: bool) -> _Keys:
         ordered = kind < _UNORDERED
         kind[ordered] = 2 - kind[ordered]
         value = -value
-    return _Keys(kind, value, texts, descending)
+    return _Keys(kind, value, texts, descending, _rests(cells, rows, descending=descending))
+
+
+def _rests(cells: Cells, rows: I64, *, descending: bool) -> F64 | None:
+    if not cells.exact:
+        return None
+    found = np.zeros(len(cells.kind))
+    for row, value in cells.exact.items():
+        found[row] = _rest(value, float(cells.number[row]))
+    return -found[rows] if descending else found[rows]
+
+
+def _rest(value: float, near: float) -> float:
+    """What the float next to a number lacks."""
+    return nearest(value - int(near)) if np.isfinite(near) and value != near else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +229,7 @@ def sorted_rows(
     keys = [_keys(cells_of(term.path), newest_first, descending=term.descending) for term in order]
     places = np.arange(len(newest_first))
     for each in reversed(keys):
-        places = places[np.argsort(each.value[places], kind="stable")]
-        if len(each.kind) and each.kind.min() != each.kind.max():
-            places = places[np.argsort(each.kind[places], kind="stable")]
+        places = each.sorted(places)
     rows = newest_first[places]
     created = cells_of(Path("", "created_at")).number[rows]
     return Sorted(order, rows, tuple(each.take(places) for each in keys), created, numbers[rows])

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from penstock_common.payloads import mapping_of, texts_of
+from penstock_common.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
 from penstock_web.search.cells import Cells, Column
@@ -245,8 +244,8 @@ def _flattened(found: dict[str, Any]) -> dict[str, Any]:
 
 def _decoded(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:  # NaN, Infinity, very large whole numbers, lone surrogates
+        return decode_json(text)
+    except ValueError:  # NaN, Infinity, very large whole numbers, lone surrogates
         return _leniently(text)
 
 
