@@ -82,6 +82,12 @@ export function formatAny(value: unknown): string {
   return typeof value === "object" ? toJson(value) : String(value);
 }
 
+/** The same for a narrow place: fractions with eight digits. */
+export function formatCell(value: unknown): string {
+  const isFraction = typeof value === "number" && !Number.isInteger(value);
+  return formatAny(isFraction ? Number(value.toPrecision(8)) : value);
+}
+
 /** A value of summary, or of a chart, as text: of a whole number all its digits. */
 export function formatMeasured(value: unknown): string {
   if (typeof value !== "number") return formatAny(value);

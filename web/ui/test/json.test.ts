@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAny, formatMeasured } from "../src/format";
+import { formatAny, formatCell, formatMeasured } from "../src/format";
 import { parseJson, toJson, toNumber } from "../src/json";
 
 describe("whole numbers of any size", () => {
@@ -56,6 +56,13 @@ describe("whole numbers of any size", () => {
     [0.1 + 0.2, "0.3000"],
     ["a", "a"],
   ])("measured, %s is shown as %s", (value, text) => expect(formatMeasured(value)).toBe(text));
+
+  it("fractions are shortened in cells", () => {
+    expect(formatCell(0.1 + 0.2)).toBe("0.3");
+    expect(formatCell(4611686018427387905n)).toBe("4611686018427387905");
+    expect(formatCell(9007199254740991)).toBe("9007199254740991");
+    expect(formatCell("a")).toBe("a");
+  });
 
   it.each([
     ["4611686018427387905", 4611686018427387905n],

@@ -35,6 +35,18 @@ describe("columns", () => {
     expect(fieldsOf(usualColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
   });
 
+  it("are wide enough for all digits of whole numbers", () => {
+    const field = (max: number) => [
+      { path: "config.seed", kinds: ["number" as const], runs: 1, min: 0, max },
+    ];
+    const seed = [{ path: "config.seed", width: null, isPinned: false }];
+    const px = (max: number) => place(seed, 200, field(max))[0].px;
+    expect(px(1e6)).toBe(116);
+    expect(px(4.6e18)).toBeGreaterThan(19 * 8);
+    expect(px(1e300)).toBeLessThan(200);
+    expect(place([{ ...seed[0], width: 60 }], 200, field(4.6e18))[0].px).toBe(60);
+  });
+
   it("lie beside each other, pinned ones first", () => {
     const placed = place(resized(pinned(columns, "c"), "c", 50), 200);
     expect(placed.map(({ path, left }) => [path, left])).toEqual([

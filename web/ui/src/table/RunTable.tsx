@@ -78,7 +78,10 @@ function Table({ columns }: { columns: readonly Column[] }) {
   const fields = useMemo(() => fieldsOf(columns), [columns]);
   const { at, error, retry } = useRunWindow(project, query, fields, first, last);
   const nameWidth = useMedia(PHONE) ? PHONE_NAME_WIDTH : NAME_WIDTH;
-  const placed = useMemo(() => place(columns, nameWidth), [columns, nameWidth]);
+  const placed = useMemo(
+    () => place(columns, nameWidth, query.fields),
+    [columns, nameWidth, query.fields],
+  );
   if (error && !at(0)) return <Problem error={error} onRetry={retry} />;
   if (total === null) return <Loading />;
   const width = nameWidth + placed.reduce((sum, { px }) => sum + px, 0);

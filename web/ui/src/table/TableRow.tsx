@@ -2,7 +2,7 @@ import { type MouseEvent, memo, type ReactNode } from "react";
 import type { Run } from "../api/types";
 import { Link } from "../app/Link";
 import { usePage } from "../app/page";
-import { formatAge, formatAny, formatMeasured } from "../format";
+import { formatAge, formatAny, formatCell, formatMeasured } from "../format";
 import { valueAt } from "../path";
 import { Dot, EyeButton } from "../runs/RunRow";
 import { StateIcon } from "../runs/StateIcon";
@@ -112,5 +112,5 @@ function content(path: string, value: unknown, now: number): ReactNode {
     ));
   }
   if (path.startsWith("summary.")) return formatMeasured(value);
-  return formatAny(value);
+  return formatCell(value);
 }

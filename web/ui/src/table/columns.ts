@@ -23,6 +23,7 @@ const WIDTHS: Record<string, number> = {
   job_type: 110,
 };
 const USUAL_WIDTH = 116;
+const MOST_DIGITS = 20;
 
 export const column = (path: string): Column => ({ path, width: null, isPinned: false });
 
@@ -47,8 +48,12 @@ export function usualColumns(fields: readonly Field[]): Column[] {
   ];
 }
 
-function widthOf({ path, width }: Column): number {
-  return width ?? WIDTHS[path] ?? USUAL_WIDTH;
+/** All digits of a whole number are to be seen. */
+function widthOf({ path, width }: Column, fields: readonly Field[]): number {
+  const field = fields.find((each) => each.path === path);
+  const most = Math.max(Math.abs(field?.min ?? 0), Math.abs(field?.max ?? 0));
+  const digits = most >= 1e12 ? Math.min(MOST_DIGITS, Math.log10(most)) : 0;
+  return width ?? WIDTHS[path] ?? Math.max(USUAL_WIDTH, Math.ceil(digits) * 8 + 28);
 }
 
 export interface Placed extends Column {
@@ -58,14 +63,18 @@ export interface Placed extends Column {
 }
 
 /** Pinned ones first, each beside the one before. */
-export function place(columns: readonly Column[], nameWidth: number): Placed[] {
+export function place(
+  columns: readonly Column[],
+  nameWidth: number,
+  fields: readonly Field[] = [],
+): Placed[] {
   const ordered = [
     ...columns.filter(({ isPinned }) => isPinned),
     ...columns.filter(({ isPinned }) => !isPinned),
   ];
   let left = nameWidth;
   return ordered.map((each) => {
-    const px = widthOf(each);
+    const px = widthOf(each, fields);
     const placed = { ...each, px, left };
     left += px;
     return placed;
