@@ -46,7 +46,6 @@ _OTHERS = {
 # Pages and drawings too, since no script runs in them: see the sandbox.
 _HARMLESS = frozenset({*_OTHERS.values(), "text/plain", "image/tiff", "image/x-icon"})
 _BYTES = "application/octet-stream"
-_PAGES = ("text/html", "image/svg+xml")
 _SHOWN = ("image/", "audio/", "video/", "text/", "application/json", "application/pdf")
 
 
@@ -96,9 +95,7 @@ async def send_content(
         "Cache-Control": cache_control,
         "Content-Security-Policy": _SANDBOX,
         "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": _disposition(
-            content.name, content_type, is_download=is_download or _is_opened(request, content_type)
-        ),
+        "Content-Disposition": _disposition(content.name, content_type, is_download=is_download),
         "Cross-Origin-Resource-Policy": "same-origin",
         **(headers or {}),
     }
@@ -155,12 +152,6 @@ def _harmless(content: Content) -> str:
     if content.content_type in _HARMLESS:
         return content.content_type
     return content_type_of(content.name)
-
-
-def _is_opened(request: web.Request, content_type: str) -> bool:
-    """Whether this is a page or a drawing to be opened by itself, where nothing around it tells that
-    it is not the server's own."""
-    return content_type in _PAGES and request.headers.get("Sec-Fetch-Dest") == "document"
 
 
 def _disposition(name: str, content_type: str, *, is_download: bool) -> str:

@@ -47,16 +47,6 @@ async def test_no_file_has_a_type_that_runs(site: Site, name: str, stored: str) 
         assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize(("dest", "shown"), [("document", "attachment"), ("iframe", "inline")])
-async def test_a_page_is_shown_within_the_page_only(site: Site, dest: str, shown: str) -> None:
-    row = await site.add_run("code", {})
-    for name in ("x.html", "x.svg"):
-        await site.add_file(row, name, b"<svg xmlns='http://www.w3.org/2000/svg'/>")
-        headers = {**site.auth, "Sec-Fetch-Dest": dest}
-        async with site.client.get(f"{RUN}/files/{name}", headers=headers) as reply:
-            assert reply.headers["Content-Disposition"].startswith(shown)
-
-
 @pytest.mark.parametrize(
     "path",
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import operator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +25,10 @@ LARGE = (
     SEED - 2, SEED - 1, SEED, SEED + 1, 2**53, 2**53 + 1, -(2**63), -(2**63) + 1, 2**64 - 1, 2**64,
     10**30, 10**30 + 1, 10**400, 10**400 + 1, -(10**400), 0, 1, -7,
 )  # fmt: skip
+
+COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "$lt": operator.lt, "$lte": operator.le, "$gt": operator.gt, "$gte": operator.ge,
+}  # fmt: skip
 
 
 def table_of(values: list[Any]) -> RunTable:
@@ -54,12 +60,9 @@ def test_a_number_finds_itself_and_no_neighbour(wanted: int) -> None:
     assert found(table, {"config.seed": {"$ne": wanted}}) == others
     assert found(table, {"config.deep.ids": wanted}) == at
     assert found(table, {"config.deep.ids": [wanted, "x"]}) == at
-    for operator, is_right in (
-        ("$lt", lambda a: a < wanted), ("$lte", lambda a: a <= wanted),
-        ("$gt", lambda a: a > wanted), ("$gte", lambda a: a >= wanted),
-    ):  # fmt: skip
-        right = [place for place, each in enumerate(LARGE) if is_right(each)]
-        assert found(table, {"config.seed": {operator: wanted}}) == right, operator
+    for name, compare in COMPARE.items():
+        right = [place for place, each in enumerate(LARGE) if compare(each, wanted)]
+        assert found(table, {"config.seed": {name: wanted}}) == right, name
 
 
 @settings(max_examples=100, deadline=None)

@@ -105,7 +105,7 @@ def _holds(
 
 def _is_one_of(cells: Cells, wanted: tuple[Scalar, ...], deadline: Deadline) -> Mask:
     numbers = [each for each in wanted if isinstance(each, float)]
-    exact = {each for each in wanted if isinstance(each, int) and not isinstance(each, bool)}
+    exact = {each for each in wanted if typed(each)[0] is float} - set(numbers)
     booleans = [float(each) for each in wanted if isinstance(each, bool)]
     texts = {each for each in wanted if isinstance(each, str)}
     pairs = set(map(typed, wanted))
