@@ -1,24 +1,89 @@
-"""A run's config and summary: mappings that also take attributes, and that send what is set."""
+"""A run's config and summary: mappings that also take attributes, and that send what is set.
+
+What was set is given back as it is; what is sent is its plain form (`penstock.slowpath`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
-from penstock.values import plain
+from penstock.nested import Nested, nested
 
-__all__ = ["Config", "Summary"]
+__all__ = ["Config", "Selection", "Sender", "Summary"]
+
+
+class Sender(Protocol):
+    """Takes what was set."""
+
+    def fields_of(self, where: str, value: Any) -> dict[Any, Any]:
+        """The entries of a mapping or of an object with fields."""
+
+    def send(self, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
+        """Keep these entries with the run; `still(name)` says whether one is still meant."""
+
+
+class Selection:
+    """Which entries of config are kept: all but some, or only some. A dotted name is a nested entry.
+
+    Raises ValueError if both are given.
+    """
+
+    def __init__(self, exclude: Any = None, include: Any = None) -> None:
+        if exclude and include:
+            raise ValueError("give config_exclude_keys or config_include_keys, not both")
+        self._exclude = _names(exclude)
+        self._include = _names(include)
+
+    def __bool__(self) -> bool:
+        return bool(self._exclude or self._include)
+
+    def of(
+        self, values: Mapping[Any, Any], opened: Callable[[Any], dict[Any, Any]], prefix: str = ""
+    ) -> dict[Any, Any]:
+        """The entries that are kept. `opened(value)` are those of a nested mapping or object, of which
+        only a part is kept."""
+        kept: dict[Any, Any] = {}
+        for key, value in values.items():
+            name = f"{prefix}{_text(key)}"
+            if not self._takes(name):
+                continue
+            if self._splits(name) and not _is_scalar(value):
+                kept[key] = self.of(opened(value), opened, f"{name}.")
+            else:
+                kept[key] = value
+        return kept
+
+    def _takes(self, name: str) -> bool:
+        if name in self._exclude:
+            return False
+        if not self._include:
+            return True
+        return self._is_included(name) or self._splits(name)
+
+    def _is_included(self, name: str) -> bool:
+        return any(name == each or name.startswith(f"{each}.") for each in self._include)
+
+    def _splits(self, name: str) -> bool:
+        """Whether something below this name is meant, and not all of it."""
+        if self._include:
+            return not self._is_included(name) and _is_above(name, self._include)
+        return _is_above(name, self._exclude)
 
 
 class _Fields(MutableMapping[str, Any]):
-    """A mapping with attribute access; `send` gets what was set, as plain values."""
+    """A mapping with attribute access."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    _where = "config"
+
+    def __init__(self, sender: Sender) -> None:
         object.__setattr__(self, "_values", {})
-        object.__setattr__(self, "_send", send)
+        object.__setattr__(self, "_versions", {})
+        object.__setattr__(self, "_sender", sender)
 
     _values: dict[str, Any]
-    _send: Callable[[dict[str, Any]], None]
+    _versions: dict[str, int]
+    _sender: Sender
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -28,7 +93,7 @@ class _Fields(MutableMapping[str, Any]):
 
     def __delitem__(self, key: str) -> None:
         del self._values[key]
-        self._send({str(key): None})
+        self._send({key: None})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -51,35 +116,67 @@ class _Fields(MutableMapping[str, Any]):
     def as_dict(self) -> dict[str, Any]:
         return dict(self)
 
-    def _set(self, values: Mapping[Any, Any]) -> None:
-        new = {str(key): value for key, value in values.items()}
-        self._values.update(new)
-        if new:
-            self._send(plain(new))
+    def _mapping(self, values: Any, named: dict[str, Any]) -> dict[Any, Any]:
+        if values is None or values == ():
+            return named
+        if isinstance(values, _Fields):
+            return {**values, **named}
+        return {**self._sender.fields_of(self._where, values), **named}
+
+    def _set(self, values: dict[Any, Any]) -> None:
+        for key, value in values.items():
+            name = _text(key)
+            if name is not None:
+                self._values[name] = value
+        self._send(values)
+
+    def _send(self, values: dict[Any, Any]) -> None:
+        if not values:
+            return
+        given = {}
+        for key in values:
+            name = _text(key)
+            if name is not None:
+                given[name] = self._versions[name] = self._versions.get(name, 0) + 1
+        self._sender.send(values, lambda name: self._versions.get(name) == given.get(name))
 
 
 class Config(_Fields):
     """The settings of an experiment: `run.config.lr`, `run.config["lr"]`, `run.config.update(…)`."""
 
+    def __init__(self, sender: Sender, selection: Selection | None = None) -> None:
+        super().__init__(sender)
+        object.__setattr__(self, "_selection", selection or Selection())
+
+    _selection: Selection
+
     def update(self, values: Any = (), /, allow_val_change: Any = None, **named: Any) -> None:
-        """Set several at once, from a mapping, an argparse Namespace, or keyword arguments.
+        """Set several at once, from a mapping, an object with fields (an argparse Namespace, a
+        dataclass, a pydantic model …), or keyword arguments.
 
         `allow_val_change` is W&B's; a value may always change here.
         """
-        self._set({**_as_mapping(values), **named})
+        self._set(self._mapping(values, named))
 
     def setdefaults(self, values: Any) -> None:
         """Set what is not set yet."""
-        self._set({k: v for k, v in _as_mapping(values).items() if str(k) not in self._values})
+        given = self._mapping(values, {})
+        self._set({k: v for k, v in given.items() if _text(k) not in self._values})
+
+    def _set(self, values: dict[Any, Any]) -> None:
+        if self._selection:
+            values = self._selection.of(values, lambda part: self._sender.fields_of("config", part))
+        super()._set(values)
 
 
 class Summary(_Fields):
-    """One value per key: what was last logged, unless it was set here explicitly."""
+    """One value per key: what was last logged, unless it was set here explicitly. What is set inside
+    of a value, `summary["a"]["b"] = 1`, is sent too."""
 
-    def __init__(
-        self, send: Callable[[dict[str, Any]], None], logged: Callable[[], dict[str, Any]]
-    ) -> None:
-        super().__init__(send)
+    _where = "summary"
+
+    def __init__(self, sender: Sender, logged: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(sender)
         object.__setattr__(self, "_logged", logged)
 
     _logged: Callable[[], dict[str, Any]]
@@ -94,17 +191,44 @@ class Summary(_Fields):
         return len(self._merged())
 
     def update(self, values: Any = (), /, **named: Any) -> None:
-        self._set({**_as_mapping(values), **named})
+        self._set(self._mapping(values, named))
+
+    def _set(self, values: dict[Any, Any]) -> None:
+        super()._set({key: nested(value, self._changed(key)) for key, value in values.items()})
+
+    def _changed(self, key: Any) -> Callable[[], None]:
+        def changed() -> None:
+            name = _text(key)
+            if name in self._values and type(self._values[name]) is Nested:
+                self._send({name: self._values[name]})
+
+        return changed
 
     def _merged(self) -> dict[str, Any]:
         return {**self._logged(), **self._values}
 
 
-def _as_mapping(values: Any) -> dict[Any, Any]:
-    if values is None:
-        return {}
-    if isinstance(values, Mapping):
-        return dict(values)
-    if hasattr(values, "__dict__"):
-        return dict(vars(values))
-    return dict(values)
+def _text(key: Any) -> str | None:
+    """The name of an entry; None for a key that only its owner knows the text of."""
+    kind = type(key)
+    if issubclass(kind, str):
+        return str.__str__(key)
+    if key is None or kind is bool:
+        return str(key)
+    if issubclass(kind, int):
+        return str(int.__int__(key))
+    return str(float.__float__(key)) if issubclass(kind, float) else None
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or issubclass(type(value), (str, int, float, list, tuple, bytes))
+
+
+def _names(given: Any) -> frozenset[str]:
+    if not given:
+        return frozenset()
+    return frozenset([given] if isinstance(given, str) else map(str, given))
+
+
+def _is_above(name: str, names: frozenset[str]) -> bool:
+    return any(each.startswith(f"{name}.") for each in names)

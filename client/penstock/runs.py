@@ -18,20 +18,21 @@ from types import TracebackType
 from typing import Any
 
 from penstock import __version__
+from penstock.arguments import text_of, texts_of
 from penstock.credentials import stored_key
-from penstock.fields import Config, Summary
+from penstock.fields import Config, Selection, Summary
 from penstock.launch import ensure_shipper
 from penstock.meta import Meta, boot_id
 from penstock.names import friendly_name, run_id
 from penstock.notices import NOTICES
 from penstock.progress import Progress, load_progress
+from penstock.recording import FieldSender, Recorder
 from penstock.remarks import left_text, remarks
 from penstock.root import open_root
 from penstock.settings import Settings, program
 from penstock.slowpath import SlowPath
 from penstock.spool import Spool, SpoolOptions
-from penstock.values import plain
-from penstock.writer import NoRoom, Writer
+from penstock.writer import Writer
 
 __all__ = ["Run"]
 
@@ -44,7 +45,15 @@ _STARTER_TIMEOUT_S = 2.0
 class Run:
     """One run of an experiment. Made by `penstock.init`; usable as a context manager."""
 
-    def __init__(self, settings: Settings, config: Any = None, *, step: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: Any = None,
+        *,
+        step: int = 0,
+        selection: Selection | None = None,
+        slow_path: SlowPath | None = None,
+    ) -> None:
         """Opens the spool. Raises PenstockError or OSError if there is no place to keep data."""
         self.settings = settings
         self.id = settings.run_id or _shared_id(settings) or run_id()
@@ -61,13 +70,14 @@ class Run:
         self._parent = ""
         self._starter: subprocess.Popen[bytes] | None = None
         self._shipper_check_at = 0.0
-        self._slow_path = SlowPath(strict=settings.strict)
+        self._slow_path = slow_path or SlowPath(strict=settings.strict)
+        self._slow_path.repairs.run = self.id
         self._writer = self._slow_path.writer = Writer(self._open_spool, self._slow_path)
         self._writer.step = step
-        self.config = Config(lambda update: self._record("config", update=update))
-        self.summary = Summary(
-            lambda update: self._record("summary", update=update), self._writer.last_values
-        )
+        self._recorder = Recorder(self._writer, self._slow_path, disabled=self.disabled)
+        self._record = self._recorder.record
+        self.config = Config(FieldSender(self._recorder, "config"), selection)
+        self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.last_values)
         if self.disabled:
             self.log = self._ignore  # type: ignore[method-assign]
         else:
@@ -97,8 +107,8 @@ class Run:
 
     @name.setter
     def name(self, name: str) -> None:
-        self._name = str(name)
-        self._record("run", name=self._name)
+        self._name = text_of(self._slow_path, "run.name", name) or self._name
+        self._recorder.say("run", name=self._name)
 
     @property
     def notes(self) -> str | None:
@@ -106,8 +116,8 @@ class Run:
 
     @notes.setter
     def notes(self, notes: str) -> None:
-        self._notes = str(notes)
-        self._record("run", notes=self._notes)
+        self._notes = text_of(self._slow_path, "run.notes", notes)
+        self._recorder.say("run", notes=self._notes or "")
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -115,8 +125,9 @@ class Run:
 
     @tags.setter
     def tags(self, tags: Any) -> None:
-        self._tags = tuple(map(str, tags))
-        self._record("run", tags=list(self._tags))
+        found = texts_of(self._slow_path, "run.tags", tags) or ()
+        self._tags = (found,) if isinstance(found, str) else found
+        self._recorder.say("run", tags=[*self._tags])
 
     @property
     def step(self) -> int:
@@ -145,13 +156,13 @@ class Run:
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
         """Say how a metric is meant: `step_metric`, `summary`, `goal`, …; kept with the run."""
         options = {"name": name, "step_metric": step_metric, **options}
-        self._record("define_metric", **{k: plain(v) for k, v in options.items() if v is not None})
+        given = {name: value for name, value in options.items() if value is not None}
+        self._recorder.say("define_metric", **given)
 
     def alert(self, title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
         """Record an alert with the run."""
-        level = str(getattr(level, "value", level))
         now_us = time.time_ns() // 1_000
-        self._record("alert", title=str(title), text=str(text), level=level, time=now_us)
+        self._recorder.say("alert", title=title, text=text, level=level, time=now_us)
 
     def finish(
         self,
@@ -173,6 +184,7 @@ class Run:
         deadline = time.monotonic() + timeout_s
         if not self._slow_path.drain(timeout_s):
             NOTICES.warn("drain", "some values that were waited for are not logged")
+        self._slow_path.repairs.flush()
         spool = self._close(exit_code or 0)
         if spool is not None and self.settings.mode != "offline":
             try:
@@ -239,7 +251,9 @@ class Run:
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),
         }
-        self._record("run", **{key: value for key, value in about.items() if value is not None})
+        given = {key: value for key, value in about.items() if value is not None}
+        self._recorder.say("run", **given)
+        self._slow_path.repairs.flush()
         if speaks:  # else a rank that starts late would revive a run that has crashed
             self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
@@ -312,16 +326,6 @@ class Run:
         for name, text in remarks(progress, folder):
             if f"{self.id} {name}" not in NOTICES.counts:
                 NOTICES.warn(f"{self.id} {name}", text)
-
-    def _record(self, kind: str, **fields: Any) -> None:
-        if self.disabled:
-            return
-        try:
-            self._writer.append_record({"t": kind, **fields})
-        except NoRoom as reason:
-            self._writer.drop(str(reason))
-        except Exception as error:  # the seam: the training goes on whatever becomes of this
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
 
     def _close(self, exit_code: int) -> Spool | None:
         """Write the last records and let the spool go; returns it."""

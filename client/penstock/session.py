@@ -10,12 +10,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from penstock.arguments import config_of, text_of, texts_of
 from penstock.assignment import Assignment
 from penstock.errors import PenstockError, Rejected
+from penstock.fields import Selection
 from penstock.notices import NOTICES
 from penstock.runs import Run
 from penstock.settings import Settings
 from penstock.signals import on_terminate
+from penstock.slowpath import SlowPath
 
 __all__ = ["current", "finish", "init", "on_change"]
 
@@ -42,6 +45,8 @@ def init(
     resume: str | bool | None = None,
     reinit: str | bool | None = None,
     settings: Settings | dict[str, Any] | None = None,
+    config_exclude_keys: Any = None,
+    config_include_keys: Any = None,
     **others: Any,
 ) -> Run:
     """Start a run and return it; the module's `log`, `config`, `summary` and `finish` act on it.
@@ -52,11 +57,16 @@ def init(
     mode: "online", "offline" (keep data until `penstock sync`), "disabled" (do nothing), or "shared"
     (several processes log to one run; pass the same `id` in each). reinit: what to do if a run is
     active: "return_previous" (default), "finish_previous" (also True), "create_new". dir: data is
-    kept in its subfolder `penstock`. Other arguments of W&B's `init` are noted once and ignored.
+    kept in its subfolder `penstock`. config: a mapping, an object with fields, or the path of a YAML
+    file. config_exclude_keys, config_include_keys: names, dotted ones for nested entries, that never or
+    alone become config, now or later. Other arguments of W&B's `init` are noted once and ignored.
 
     Raises ValueError for impossible arguments and PenstockError if there is no folder to keep data
     in, or the run contradicts `resume`.
     """
+    config = config_of(config)
+    selection = Selection(config_exclude_keys, config_include_keys)
+    slow_path = SlowPath()
     for argument in others:
         NOTICES.warn(f"argument {argument}", f"init(): {argument!r} is not used here")
     resolved = Settings.resolve(
@@ -64,12 +74,12 @@ def init(
         {
             "project": project,
             "entity": entity,
-            "name": name,
+            "name": text_of(slow_path, "run.name", name),
             "run_id": id,
-            "group": group,
-            "job_type": job_type,
-            "tags": tags,
-            "notes": notes,
+            "group": text_of(slow_path, "run.group", group),
+            "job_type": text_of(slow_path, "run.job_type", job_type),
+            "tags": texts_of(slow_path, "run.tags", tags),
+            "notes": text_of(slow_path, "run.notes", notes),
             "mode": mode,
             "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
             "resume": resume,
@@ -95,7 +105,10 @@ def init(
         elif resolved.reinit != "create_new":
             NOTICES.warn("reinit", f"init(): {active!r} is still active and is returned")
             return active
-    run = Run(resolved, config, step=_resumed_step(resolved))
+    slow_path.strict = resolved.strict
+    run = Run(
+        resolved, config, step=_resumed_step(resolved), selection=selection, slow_path=slow_path
+    )
     if assignment is not None:
         run.config.update(assignment.parameters)
     _adopt(run, make_current=active is None or active.finished)

@@ -1,35 +1,44 @@
 """Rows that the fast path does not take: odd keys, odd values, and values that are not known yet.
 
 Everything here is counted and said once; nothing raises into the training loop, unless the settings
-say `strict`. Values that must be waited for are resolved by a thread of their own, which then
-appends them under the step and time of their `log` call.
+say `strict`. What needs a call into somebody's objects is read by a thread of its own, which then
+appends it under the step and time of its `log` call; the rest of the row is appended at once.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from penstock.notices import NOTICES
-from penstock.values import flatten, plain, resolve
-from penstock.writer import MAX_KEY_BYTES, MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
+from penstock.aside import Aside, reason_of
+from penstock.objects import members, opened
+from penstock.repairs import Repairs
+from penstock.values import LEFT_OUT, Copies, Later, Walk, split, without_later
+from penstock.wire.fitting import fit_key
+from penstock.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
 
 __all__ = ["SlowPath"]
 
-_MAX_WAITING = 10_000
+_MAX_ROW_BYTES = 4 << 20
+_ROW_COPIES = 64 << 20
+_ALL_COPIES = 256 << 20
+"""Bytes of arrays that are copied for one row, and for all that wait: beyond, an array is read aside
+as it is then."""
+_WHOLE = ("numpy", "torch", "jax", "jaxlib", "tensorflow")
 
 
 class SlowPath:
-    """Takes any row. `writer` is set right after construction: the two know each other."""
+    """Takes any row, and any value of a record. `writer` is set right after construction: the two
+    know each other."""
 
     writer: Writer
 
     def __init__(self, *, strict: bool = False) -> None:
-        self._strict = strict
-        self._aside = _Aside(self._append)
+        self.strict = strict
+        self.aside = Aside()
+        self.repairs = Repairs(self._record_notice)
 
     def __call__(self, data: object, step: Any, commit: bool | None) -> None:
         try:
@@ -37,113 +46,251 @@ class SlowPath:
         except NoRoom as reason:
             self.writer.drop(str(reason))
         except Exception as error:  # the seam: whatever is wrong with a row, the training goes on
-            if self._strict:
+            if self.strict:
                 raise
-            self.writer.drop(f"{type(error).__name__}: {error}")
+            self.writer.drop(reason_of(error))
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until no value is waited for; False if that took too long."""
-        return self._aside.drain(timeout_s)
+        return self.aside.drain(timeout_s)
 
     def forget_after_fork(self) -> None:
-        self._aside = _Aside(self._append)
+        self.aside = Aside()
+        self.repairs.forget_after_fork()
+
+    def record(
+        self, fields: dict[str, Any], append: Callable[[dict[str, Any]], None], where: str
+    ) -> None:
+        """Append the fields of a record as plain values, once all of them could be read. `where` is
+        what notices call the record."""
+        note = self.repairs.noter()
+        plain: dict[str, Any] = {}
+        pending = 0
+        for name, value in fields.items():
+            walk = self._walk(note, as_list=True)
+            kept = walk.whole(f"{where}.{name}", value)
+            pending += walk.pending
+            if kept is not LEFT_OUT:
+                plain[name] = kept
+        if not pending:
+            append(plain)
+        elif not self.aside.put(plain, append):
+            note(where, "left out in part: too many values wait to be read")
+            append(
+                {n: kept for n, v in plain.items() if (kept := without_later(v)) is not LEFT_OUT}
+            )
+
+    def update(
+        self, where: str, values: dict[Any, Any], append: Callable[[dict[str, Any]], None],
+        still: Callable[[str], bool],
+    ) -> None:  # fmt: skip
+        """Append entries of config or summary: at once what is plain, the others when they are read.
+        `still(name)` says then whether nobody has set that entry since."""
+        note = self.repairs.noter()
+        now: dict[str, Any] = {}
+        for key, value in values.items():
+            walk = self._walk(note, as_list=True, tells=where == "summary")
+            name = walk.key(where, key)
+            shown = name if type(name) is str else "a key"
+            kept = walk.whole(f"{where}.{shown}", value)
+            if kept is LEFT_OUT:
+                continue
+            if not walk.pending:
+                now[name] = kept
+                continue
+            partly = LEFT_OUT if type(name) is Later else without_later(kept)
+            if partly is not LEFT_OUT and partly:
+                now[name] = partly
+            meant = _always if type(name) is Later else still
+            if not self.aside.put({name: kept}, partial(_append_if, append, meant)):
+                note(f"{where}.{shown}", "left out: too many values wait to be read")
+        if now:
+            append(now)
+
+    def asked(self, where: str, value: Any) -> Any:
+        """A plain value, waited for some seconds if need be; None if it cannot be read."""
+        walk = self._walk(self.repairs.noter(), as_list=True)
+        kept = walk.whole(where, value)
+        if walk.pending:
+            kept = self.aside.ask(kept)
+        return None if kept is LEFT_OUT else kept
+
+    def fields_of(self, where: str, value: Any) -> dict[Any, Any]:
+        """What a mapping, or an object with fields, holds: its own objects, not looked into. What
+        cannot be read in some seconds is left out with a notice."""
+        if issubclass(type(value), dict):
+            return dict([*dict.items(value)])
+        note = self.repairs.noter()
+        walk = self._walk(note, as_list=True)
+        found: dict[Any, Any] = {}
+
+        def read() -> None:
+            for name, part in _parts(walk, where, value).items():
+                try:
+                    found[name] = part.read() if type(part) is Later else part
+                except Exception as error:  # one field that cannot be read
+                    note(f"{where}.{name}", f"left out: {reason_of(error)}")
+
+        self.aside.ask(walk.later(where, type(value), read, 0))
+        return dict([*found.items()])
+
+    def _walk(
+        self, note: Callable[[str, str], None], *,
+        as_list: bool, tells: bool = False, copies: Copies | None = None,
+    ) -> Walk:  # fmt: skip
+        return Walk(note, opened, as_list=as_list, copies=copies or self._copies(), tells=tells)
+
+    def _copies(self) -> Copies:
+        return Copies(min(_ROW_COPIES, _ALL_COPIES - self.aside.held))
 
     def _take(self, data: object, step: Any, commit: bool | None) -> None:
-        if not isinstance(data, Mapping):
-            raise TypeError(f"log() takes a dict, got {type(data).__name__}")
-        flat = flatten(data)
+        note = self.repairs.noter()
+        if not issubclass(type(data), dict):
+            if not issubclass(type(data), Mapping):
+                raise TypeError(f"log() takes a dict, got {type(data).__name__}")
+            data = self.fields_of("log", data)
+        copies = self._copies()
+        tree = self._tree([*dict.items(data)], note, copies)  # type: ignore[arg-type]
+        now, later = split(tree)
+        flat = _flat(now)
         at_ns = _time_ns(flat.get("_timestamp"))
-        row_step = self.writer.take_step(None if step is None else _integer(step), commit)
-        now: dict[str, Any] = {}
-        later: dict[str, Callable[[], Any]] = {}
+        row_step = self.writer.take_step(None if step is None else self._integer(step), commit)
+        self._append(flat, row_step, at_ns, note)
+        if later and not self.aside.put(
+            later, lambda kept: self._append_later(kept, row_step, at_ns, note), copies.taken
+        ):
+            for name in later:
+                note(name if type(name) is str else "a key", "left out: too many values wait")
+
+    def _tree(
+        self, items: list[tuple[Any, Any]], note: Callable[[str, str], None], copies: Copies
+    ) -> dict[Any, Any]:
+        """The row with plain values and `Later`; each value has a room of its own."""
+        tree: dict[Any, Any] = {}
+        for key, value in sorted(items, key=lambda item: type(item[0]) is not str):
+            walk = self._walk(note, as_list=False, copies=copies, tells=True)
+            name = walk.key("", key)
+            shown = name if type(name) is str else "a key"
+            if name in tree:
+                note(shown, "left out: another key of the row has this name")
+                continue
+            kept = walk.whole(shown, value)
+            if kept is not LEFT_OUT:
+                tree[name] = kept
+        return tree
+
+    def _append_later(
+        self, row: dict[str, Any], step: int, at_ns: int, note: Callable[[str, str], None]
+    ) -> None:
+        try:
+            self._append(_flat(row), step, at_ns, note)
+        except NoRoom as reason:
+            self.writer.drop(str(reason))
+
+    def _append(
+        self, flat: dict[str, Any], step: int, at_ns: int, note: Callable[[str, str], None]
+    ) -> None:
+        part: dict[str, Any] = {}
+        size = 0
+        row: dict[str, Any] = {}
         for key, value in flat.items():
-            name = _usable_key(key)
+            name = _usable_key(key, note)
             if name is None:
                 continue
-            resolved = self._resolve(name, value)
-            if callable(resolved):
-                later[name] = resolved
-            else:
-                now[name] = resolved
-        self._append(now, row_step, at_ns)
-        if later and not self._aside.put(later, row_step, at_ns):
-            self.writer.drop("too many values wait for a device")
+            if name in row and name != key:
+                note(name, "left out: another key of the row has this name")
+                continue
+            row[name] = value
+        for name, value in row.items():
+            cost = _size(value)
+            if part and (len(part) >= MAX_KEYS or size + cost > _MAX_ROW_BYTES):
+                self.writer.append_row(part, step, at_ns)
+                part, size = {}, 0
+            part[name] = value
+            size += cost
+        if part:
+            self.writer.append_row(part, step, at_ns)
 
-    def _resolve(self, name: str, value: Any) -> Any:
+    def _integer(self, step: Any) -> int:
+        """Accepts what is a whole number in any guise: np.int64, a 0-d tensor, 3.0."""
+        kind = type(step)
+        if issubclass(kind, int):
+            return int.__int__(step)
+        if issubclass(kind, float):
+            number: Any = float.__float__(step)
+        elif kind.__module__.partition(".")[0] in _WHOLE:
+            number = step.item() if hasattr(step, "item") else int(step)
+        else:
+            number = self.asked("step", step)
+        if type(number) not in (int, float) or int(number) != number:
+            raise ValueError(f"step must be a whole number, got {number!r}")
+        return int(number)
+
+    def _record_notice(self, fields: dict[str, str]) -> bool:
         try:
-            return resolve(value)
-        except Exception as error:  # the seam to whatever object was logged
-            if self._strict:
-                raise
-            NOTICES.warn(f"value {name}", f"{name!r} is logged as text: {error}")
-            return f"<{type(value).__name__}>"
-
-    def _append(self, row: dict[str, Any], step: int, at_ns: int) -> None:
-        items = list(row.items())
-        for start in range(0, len(items), MAX_KEYS):
-            self.writer.append_row(dict(items[start : start + MAX_KEYS]), step, at_ns)
-
-
-class _Aside:
-    """A thread that resolves values, started when the first one comes."""
-
-    def __init__(self, append: Callable[[dict[str, Any], int, int], None]) -> None:
-        self._append = append
-        self._rows: deque[tuple[dict[str, Callable[[], Any]], int, int]] = deque()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-
-    def put(self, row: dict[str, Callable[[], Any]], step: int, at_ns: int) -> bool:
-        with self._changed:
-            if len(self._rows) >= _MAX_WAITING:
-                return False
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="penstock-values", daemon=True
-                )
-                self._thread.start()
-            self._rows.append((row, step, at_ns))
-            self._changed.notify_all()
+            self.writer.append_record({"t": "run", **fields})
+        except Exception:  # no run yet, it is finished, or the disk full: which is said elsewhere
+            return False
         return True
 
-    def drain(self, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._rows, timeout_s)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._rows))
-                row, step, at_ns = self._rows[0]
-            try:
-                self._append({key: plain(value()) for key, value in row.items()}, step, at_ns)
-            except Exception as error:  # the seam to whatever object was logged
-                NOTICES.warn("aside", f"a logged value could not be read: {error!r}")
-            with self._changed:
-                self._rows.popleft()
-                self._changed.notify_all()
+def _flat(tree: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """As `values.flatten`, but a name that is written out wins over one that is put together."""
+    flat: dict[str, Any] = {}
+    nested: list[tuple[str, dict[str, Any]]] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if type(value) is dict and value and "_type" not in value and depth < 32:
+            nested.append((name, value))
+        else:
+            flat[name] = value
+    for name, value in nested:
+        for inner, each in _flat(value, f"{name}.", depth + 1).items():
+            flat.setdefault(inner, each)
+    return flat
 
 
-def _usable_key(key: str) -> str | None:
+def _size(value: Any) -> int:
+    """About how many bytes it takes in a row."""
+    if type(value) is str:
+        return len(value) if value.isascii() else 4 * len(value)
+    if type(value) is list:
+        return 9 + sum(map(_size, value))
+    if type(value) is dict:
+        return 9 + sum(len(key) + _size(each) for key, each in value.items())
+    return 9
+
+
+def _usable_key(key: str, note: Callable[[str, str], None]) -> str | None:
     if is_key(key):
         return key
     if key in RESERVED_KEYS:
         return None
-    mended = "".join(" " if c < " " or c == "\x7f" else c for c in key)
-    mended = mended.encode(errors="replace")[:MAX_KEY_BYTES].decode(errors="ignore").strip()
-    NOTICES.warn("key", f"the key {key[:80]!r} was changed to {mended[:80]!r}")
-    return mended or None
+    mended = fit_key(key).strip() or "_"
+    note(mended, "renamed: its key cannot name a metric as it is")
+    return mended
 
 
 def _time_ns(timestamp: Any) -> int:
-    if isinstance(timestamp, (int, float)) and 0 < timestamp < 2**33:
+    if type(timestamp) in (int, float) and 0 < timestamp < 2**33:
         return int(timestamp * 1e9)
     return time.time_ns()
 
 
-def _integer(step: Any) -> int:
-    """Accepts what is a whole number in any guise: np.int64, a 0-d tensor, 3.0."""
-    whole = int(step)
-    if whole != step:
-        raise ValueError(f"step must be a whole number, got {step!r}")
-    return whole
+def _append_if(
+    append: Callable[[dict[str, Any]], None], meant: Callable[[str], bool], found: dict[str, Any]
+) -> None:
+    kept = {name: value for name, value in found.items() if meant(name)}
+    if kept:
+        append(kept)
+
+
+def _always(name: str) -> bool:
+    return True
+
+
+def _parts(walk: Walk, where: str, value: Any) -> dict[Any, Any]:
+    parts = members(walk, where, value)
+    if parts is not None:
+        return parts
+    return dict(vars(value)) if hasattr(value, "__dict__") else dict(value)

@@ -1,27 +1,287 @@
-"""What a logged value becomes: a plain value now, or one that is resolved later and aside.
+"""What a value becomes: plain as it is now, or a `Later` for what may not be looked into here.
 
-Nothing here imports a framework: values are recognised by the module of their type. A CUDA scalar is
-copied to pinned memory on its own stream and read after an event, so that logging a loss does not
-wait for the GPU. Arrays become histograms.
+The thread that logs meets user's objects here, so this touches exact types only, and calls nothing of
+theirs: subclasses of str, int, dict and so on are read by the methods of their base. Whatever needs a
+call into somebody's code becomes a `Later`, which is read aside (`penstock.aside`).
 """
 
 from __future__ import annotations
 
-import numbers
-import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import GetSetDescriptorType
+from typing import Any, cast
 
-__all__ = ["Later", "flatten", "plain", "resolve"]
+__all__ = [
+    "LEFT_OUT",
+    "Copies",
+    "Later",
+    "TooMuch",
+    "Walk",
+    "clean",
+    "flatten",
+    "split",
+    "type_name",
+    "without_later",
+]
 
 MAX_TEXT = 1 << 20
-MAX_ARRAY = 1 << 20
-HISTOGRAM_BINS = 64
+_MAX_LOGGED_TEXT = 7_000_000
+MAX_ENTRIES = 400_000
+MAX_BYTES = 8 << 20
+"""Of one value: what is larger is left out, since no batch could carry it."""
 _MAX_DEPTH = 32
-_INT64 = range(-(2**63), 2**63)
+_DEEPEST = 100
+_MAX_KEY = 4_096
+_INT64 = 2**63
+_DEEPER = "…"
+_MOST_BITS = 14_000  # Python writes no longer numbers than some 4,300 digits
 
-Later = Callable[[], Any]
-"""Gives the plain value; may wait, so it is called aside from the training thread."""
+LEFT_OUT: Any = object()
+"""Stands for a value that is not kept at all."""
+
+_read_name = cast("GetSetDescriptorType", type.__dict__["__name__"]).__get__
+_read_module = cast("GetSetDescriptorType", type.__dict__["__module__"]).__get__
+_ROOMS = (str, int, float, dict, list, tuple, set, frozenset, bytes, bytearray)
+
+Note = Callable[[str, str], None]
+
+
+class Later:
+    """A value, or the key of a map, that is read aside. `read()` gives plain values or objects that
+    are looked into again. `trusted`: it is no user's code, and may take as long as it takes."""
+
+    __slots__ = ("depth", "kind", "read", "result", "settled", "trusted", "walk", "where")
+
+    def __init__(
+        self, walk: Walk, where: str, kind: type, read: Callable[[], Any], depth: int, trusted: bool
+    ) -> None:
+        self.walk = walk
+        self.where = where
+        self.kind = kind
+        self.read = read
+        self.depth = depth
+        self.trusted = trusted
+        self.settled = False
+        self.result: Any = None
+
+    @property
+    def kind_name(self) -> str:
+        return type_name(self.kind)
+
+    def settle(self, found: Any) -> None:
+        """Take in what `read` gave."""
+        self.finish(self.walk.take(self.where, found, self.depth + 1))
+
+    def fail(self, reason: str) -> None:
+        """It cannot be read: its type's name stands for it, or nothing if that is not known."""
+        self.walk.note(self.where, reason)
+        self.finish(LEFT_OUT if self.kind is object else f"<{type_name(self.kind)}>")
+
+    def finish(self, result: Any) -> None:
+        self.result, self.settled = result, True
+        self.read = _nothing  # lets go of the object
+
+
+class Copies:
+    """How many bytes of arrays may still be copied for one row, and how many were."""
+
+    __slots__ = ("room", "taken")
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = 0
+
+    def take(self, size: int) -> bool:
+        """Whether so much more may be copied; then it counts as copied."""
+        if size > self.room:
+            return False
+        self.room -= size
+        self.taken += size
+        return True
+
+
+class Walk:
+    """Looks at one value. `note(where, reason)` is told what is cut, repaired or left out.
+    `odd(walk, where, value, as_list)` is what a `Later` of an unknown object calls; `as_list`: arrays
+    become lists, else histograms. `tells`: what only its text is kept of is noted, too."""
+
+    __slots__ = (
+        "_bytes", "_entries", "_path", "as_list", "copies", "note", "odd", "pending", "tells",
+    )  # fmt: skip
+
+    def __init__(
+        self, note: Note, odd: Callable[[Walk, str, Any, bool], Any], *,
+        as_list: bool, copies: Copies, tells: bool = False,
+    ) -> None:  # fmt: skip
+        self.note = note
+        self.odd = odd
+        self.as_list = as_list
+        self.copies = copies
+        self.tells = tells
+        self.pending = 0
+        """How many `Later` there are in what was taken."""
+        self._entries = MAX_ENTRIES
+        self._bytes = MAX_BYTES
+        self._path: set[int] = set()
+
+    def whole(self, where: str, value: Any) -> Any:
+        """The value, plain but for any `Later` in it; `LEFT_OUT` if it is too large."""
+        try:
+            return self.take(where, value, 0)
+        except TooMuch as reason:
+            self.note(where, f"left out: {reason}")
+            return LEFT_OUT
+
+    def take(self, where: str, value: Any, depth: int) -> Any:
+        """The same for a part of it. Raises `TooMuch`."""
+        kind = type(value)
+        if value is None or kind is bool or kind is float:
+            return value
+        if kind is str:
+            return self.text(where, value)
+        if kind is Later:
+            return value
+        base = next((base for base in _ROOMS if issubclass(kind, base)), None)
+        if base is None:
+            return self._object(where, value, kind, depth)
+        if base is str:
+            return self.text(where, str.__str__(value))
+        if base is int:
+            return self._integer(where, int.__int__(value))
+        if base is float:
+            return float.__float__(value)
+        if base is bytes or base is bytearray:
+            return self.text(
+                where, bytes(memoryview(value)[: 4 * MAX_TEXT]).decode(errors="replace")
+            )
+        return self._inside(where, value, base, depth)
+
+    def later(
+        self, where: str, kind: type, read: Callable[[], Any], depth: int, *, trusted: bool = False
+    ) -> Later:
+        self.pending += 1
+        return Later(self, where, kind, read, depth, trusted)
+
+    def text(self, where: str, text: str) -> str:
+        most = MAX_TEXT if self.as_list else _MAX_LOGGED_TEXT
+        if len(text) > most:
+            self.note(where, f"cut to {most:,} of {len(text):,} characters")
+            text = text[:most]
+        if not text.isascii():
+            kept = clean(text)
+            if kept != text:
+                self.note(where, "repaired: half characters became question marks")
+                text = kept
+        self._spend(0, len(text) if text.isascii() else len(text.encode()))
+        return text
+
+    def _spend(self, entries: int, size: int) -> None:
+        self._entries -= entries
+        self._bytes -= size
+        if self._entries < 0:
+            raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries")
+        if self._bytes < 0:
+            raise TooMuch(f"it is larger than {MAX_BYTES:,} bytes")
+
+    def _integer(self, where: str, value: int) -> Any:
+        if -_INT64 <= value < 2 * _INT64:
+            return value
+        bits = value.bit_length()
+        if bits < 1_023:
+            number = float(value)
+            if int(number) != value:
+                self.note(where, f"rounded: a whole number of {bits:,} bits is kept as a float")
+            return number
+        self.note(where, f"kept as text: a whole number of {bits:,} bits")
+        return str(value) if bits < _MOST_BITS else f"<int of {bits:,} bits>"
+
+    def _inside(self, where: str, value: Any, base: Any, depth: int) -> Any:
+        if id(value) in self._path or depth >= _DEEPEST:
+            why = "contains itself" if id(value) in self._path else "is nested too deep"
+            self.note(where, f"cut: it {why}")
+            return _DEEPER
+        self._spend(1 + base.__len__(value), 8 * (1 + base.__len__(value)))
+        self._path.add(id(value))
+        try:
+            if base is dict:
+                return self._mapping(where, [*dict.items(value)], depth)
+            before, self.as_list = self.as_list, True
+            try:
+                items = [*base.__iter__(value)]
+                return [
+                    kept
+                    for item in items
+                    if (kept := self.take(where, item, depth + 1)) is not LEFT_OUT
+                ]
+            finally:
+                self.as_list = before
+        finally:
+            self._path.discard(id(value))
+
+    def _mapping(self, where: str, items: list[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
+        taken: dict[Any, Any] = {}
+        plain: set[str] = set()
+        for key, value in items:
+            name = self.key(where, key, depth)
+            shown = name if type(name) is str else type_name(type(key))
+            path = f"{where}.{shown}" if where else shown
+            if name in taken:
+                is_better = type(key) is str and name not in plain
+                self.note(path, "left out: another key of the map has this name")
+                if not is_better:
+                    continue
+            if type(key) is str:
+                plain.add(name)
+            kept = self.take(path, value, depth + 1)
+            if kept is not LEFT_OUT:
+                taken[name] = kept
+        return taken
+
+    def key(self, where: str, key: Any, depth: int = 0) -> Any:
+        """The text of a map's key; a `Later` where only its owner can say."""
+        kind = type(key)
+        if issubclass(kind, str):
+            text = str.__str__(key)
+        elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
+            found = self.take(where, key, depth + 1)
+            if kind is not bool and issubclass(kind, tuple):
+                found = tuple(found) if _is_flat(found) else self.later(where, kind, _refuse, depth)
+            if type(found) is Later:
+                return found
+            text = str(found)
+        else:
+            return self.later(where, kind, lambda: str(key), depth)
+        if len(text) > _MAX_KEY:
+            self.note(f"{where}.{text[:40]}", f"its name was cut to {_MAX_KEY:,} characters")
+            text = text[:_MAX_KEY]
+        self._spend(0, 4 * len(text))
+        return clean(text)
+
+    def _object(self, where: str, value: Any, kind: type, depth: int) -> Any:
+        if depth >= _DEEPEST:
+            self.note(where, "cut: it is nested too deep")
+            return _DEEPER
+        home = _read_module(kind)
+        if type(home) is str and home.partition(".")[0] in _ARRAY_HOMES:
+            from penstock.arrays import taken  # noqa: PLC0415  (only where there are arrays)
+
+            try:
+                found = taken(self, where, value, depth)
+            except TooMuch:
+                raise
+            except Exception:  # such as a tensor without data: it is asked again, aside
+                found = LEFT_OUT
+            if found is not LEFT_OUT:
+                return found
+        as_list = self.as_list
+        return self.later(where, kind, lambda: self.odd(self, where, value, as_list), depth)
+
+
+class TooMuch(Exception):
+    """A value that is left out, with the reason."""
+
+
+_ARRAY_HOMES = frozenset({"numpy", "torch", "jax", "jaxlib", "tensorflow"})
 
 
 def flatten(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
@@ -36,110 +296,55 @@ def flatten(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[s
     return flat
 
 
-def resolve(value: Any) -> Any | Later:
-    """A plain value, or a `Later` for what may not be waited for here."""
-    home = type(value).__module__.partition(".")[0]
-    if home == "torch":
-        return _resolve_torch(value)
-    if home in ("jax", "jaxlib", "tensorflow"):
-        return lambda: _from_array(_as_array(value))  # immutable: no snapshot needed
-    if home == "numpy" and getattr(value, "size", 1) > 1:
-        if value.size > MAX_ARRAY:
-            raise ValueError(f"an array of {value.size} elements, at most {MAX_ARRAY}")
-        snapshot = value.copy()
-        return lambda: _histogram(snapshot)
-    return plain(value)
+def split(tree: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """What of a map of maps is plain now, and what waits for a `Later`."""
+    now: dict[Any, Any] = {}
+    later: dict[Any, Any] = {}
+    for key, value in tree.items():
+        if type(key) is Later or (type(value) is not dict and _waits(value)):
+            later[key] = value
+        elif type(value) is dict and "_type" not in value:
+            plain, waiting = split(value)
+            if plain or not waiting:
+                now[key] = plain
+            if waiting:
+                later[key] = waiting
+        else:
+            (later if _waits(value) else now)[key] = value
+    return now, later
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """`value` as None, bool, int, float, str, or lists and string-keyed dicts of these.
-
-    Never raises for want of a better form: an unknown object becomes its text.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str(value)[:MAX_TEXT].encode(errors="replace").decode()
-    if isinstance(value, int):
-        return int(value) if value in _INT64 else float(value)
-    if isinstance(value, float):
-        return float(value)
-    if depth >= _MAX_DEPTH:
-        return _text(value)
-    if isinstance(value, Mapping):
-        return {_text(key): plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item, depth + 1) for item in value]
-    return _plain_object(value, depth)
+def without_later(tree: Any) -> Any:
+    """A tree without what waits in it; `LEFT_OUT` if all of it does."""
+    if type(tree) is dict:
+        now = split(tree)[0]
+        return now if now or not tree else LEFT_OUT
+    return LEFT_OUT if _waits(tree) else tree
 
 
-def _plain_object(value: Any, depth: int) -> Any:
-    for convert in ("item", "tolist"):
-        method = getattr(value, convert, None)
-        if callable(method):
-            try:
-                converted = method()
-            except (TypeError, ValueError, RuntimeError):
-                continue
-            if type(converted) is not type(value):
-                return plain(converted, depth + 1)
-    if isinstance(value, numbers.Real) or hasattr(value, "__float__"):
-        try:
-            return float(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    return _text(value)
+def _waits(tree: Any) -> bool:
+    if type(tree) is dict:
+        return any(type(key) is Later or _waits(value) for key, value in tree.items())
+    return type(tree) is Later or (type(tree) is list and any(map(_waits, tree)))
 
 
-def _text(value: Any) -> str:
-    return str(value)[:MAX_TEXT].encode(errors="replace").decode()
+def clean(text: str) -> str:
+    """Half a character, which UTF-8 cannot hold, becomes a question mark."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _resolve_torch(value: Any) -> Any | Later:
-    if not hasattr(value, "detach"):
-        return plain(value)
-    tensor = value.detach()
-    if tensor.is_cuda and tensor.numel() == 1:
-        return _from_cuda(tensor)
-    if tensor.numel() == 1:
-        return plain(tensor.item())
-    if tensor.numel() > MAX_ARRAY:
-        raise ValueError(f"a tensor of {tensor.numel()} elements, at most {MAX_ARRAY}")
-    snapshot = tensor.clone()
-    return lambda: _from_array(snapshot.double().cpu().numpy())
+def type_name(kind: type) -> str:
+    """A type's own name, whatever its metaclass says."""
+    return clean(str.__str__(_read_name(kind))[:200])
 
 
-def _from_cuda(tensor: Any) -> Later:
-    torch: Any = sys.modules["torch"]  # the caller has it already
-
-    host = torch.empty((), dtype=tensor.dtype, pin_memory=True)
-    stream = torch.cuda.current_stream(tensor.device)
-    host.copy_(tensor.reshape(()), non_blocking=True)
-    copied = stream.record_event()
-
-    def read() -> Any:
-        copied.synchronize()
-        return plain(host.item())
-
-    return read
+def _is_flat(found: list[Any]) -> bool:
+    return all(each is None or type(each) in (str, int, float, bool) for each in found)
 
 
-def _as_array(value: Any) -> Any:
-    import numpy as np  # noqa: PLC0415  (heavy, and seldom needed here)
-
-    return np.asarray(value)
+def _refuse() -> Any:
+    raise TypeError("a key like this has no short text")
 
 
-def _from_array(array: Any) -> Any:
-    return plain(array.item()) if array.size == 1 else _histogram(array)
-
-
-def _histogram(array: Any) -> Any:
-    import numpy as np  # noqa: PLC0415  (heavy, and seldom needed here)
-
-    if array.dtype.kind not in "biuf":
-        return plain(array.tolist())
-    flat = array.astype(np.float64).ravel()
-    finite = flat[np.isfinite(flat)]
-    counts, edges = np.histogram(finite, bins=HISTOGRAM_BINS)
-    return {"_type": "histogram", "values": counts.tolist(), "bins": edges.tolist()}
+def _nothing() -> Any:
+    return None

@@ -31,6 +31,8 @@ MAX_STEP = 2**53
 RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
 _MAX_SHAPES = 4_096
 _UNDECLARED = -1
+_MAX_PAYLOAD = 6 << 20
+"""A larger row is cut by value, as no batch could carry it."""
 _ROOM_POLL_S = 0.05
 _INTERJECT_S = 1.0
 
@@ -100,7 +102,9 @@ class Writer:
     ) -> None:
         """Log a row; see `penstock.runs.Run.log`."""
         try:
-            values = list(data.values())
+            if type(data) is not dict:
+                raise Unusual("not exactly a dict")
+            values = [*data.values()]
             with self._lock:
                 if self._busy:  # a signal handler logs in the middle of its thread's own log
                     row = dict(data)
@@ -108,7 +112,7 @@ class Writer:
                     return
                 self._busy = True
                 try:
-                    keys = list(data)
+                    keys = [*data]
                     if keys != self._keys:
                         self._enter_shape(keys)
                     shape = self._shape
@@ -130,6 +134,8 @@ class Writer:
                             segment.seal()  # interrupted midway: nothing is written over
                             raise
                     else:
+                        if size > _MAX_PAYLOAD:
+                            raise Unusual("its values are looked at one by one")
                         self._append(payload)
                     if step is None and commit is not False:
                         self.step = row_step + 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from penstock.credentials import credentials_path, store_key, stored_key
-from penstock.fields import Config, Summary
 from penstock.names import friendly_name, run_id
 from penstock.notices import Notices
 from penstock.settings import Settings
@@ -65,37 +62,6 @@ def test_keys_by_server() -> None:
     assert credentials_path().stat().st_mode & 0o777 == 0o600
     credentials_path().write_text("{")
     assert stored_key("http://one") is None
-
-
-def test_config_takes_what_scripts_give() -> None:
-    sent: list[dict[str, Any]] = []
-    config = Config(sent.append)
-    config.update(argparse.Namespace(lr=0.1), batch=2)
-    config.update({"model": {"layers": (1, 2)}}, allow_val_change=True)
-    config.depth = 3
-    config.setdefaults({"depth": 9, "width": 4})
-    assert config.setdefault("lr", 5) == 0.1
-    assert dict(config) == {
-        "lr": 0.1,
-        "batch": 2,
-        "model": {"layers": (1, 2)},
-        "depth": 3,
-        "width": 4,
-    }
-    assert sent[1] == {"model": {"layers": [1, 2]}}
-    assert config.get("none") is None
-    with pytest.raises(AttributeError):
-        _ = config.none
-
-
-def test_summary_shows_logged_values_under_set_ones() -> None:
-    sent: list[dict[str, Any]] = []
-    summary = Summary(sent.append, lambda: {"loss": 0.5, "acc": 0.9})
-    assert summary["loss"] == 0.5
-    summary["loss"] = 0.1
-    summary.update(best=1)
-    assert dict(summary) == {"loss": 0.1, "acc": 0.9, "best": 1}
-    assert sent == [{"loss": 0.1}, {"best": 1}]
 
 
 def test_names() -> None:

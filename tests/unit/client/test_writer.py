@@ -81,6 +81,9 @@ def test_unusual_rows_keep_their_usual_part(tmp_path: Path) -> None:
     writer.log(row | {5: 2.0})
     writer.log({"_step": 9, "_timestamp": 1_700_000_000.5, "a": 2.0})
     writer.log({"deep": [1, {"x": (2, 3)}], "nothing": None, "yes": True})
+    slow_path = writer._slow_path
+    assert isinstance(slow_path, SlowPath)
+    assert slow_path.drain(10)
     writer.close()
     points = points_in(folder)
     assert points["a", 0] == 1.0

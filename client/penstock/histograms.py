@@ -1,0 +1,138 @@
+"""Histograms of 64 bins, of any numpy array: in pieces, so that little memory is taken."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["HISTOGRAM_BINS", "Histograms"]
+
+HISTOGRAM_BINS = 64
+_MOST = 1 << 24
+"""Of a larger array only so many elements are looked at, evenly spaced."""
+_PIECE = 1 << 18
+_MOST_OBJECTS = 100_000
+
+
+class Histograms:
+    """Makes them. `note` is told, in words, what of an array is not in its histogram."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+
+    def of(self, array: Any, zeros: int = 0) -> dict[str, Any]:
+        """`{_type, values, bins}`: 64 counts and 65 edges. `zeros` more elements are 0."""
+        import numpy as np  # noqa: PLC0415  (heavy, and only where there are arrays)
+
+        with np.errstate(all="ignore"):
+            return self._made(np, array, zeros)
+
+    def _made(self, np: Any, array: Any, zeros: int) -> dict[str, Any]:
+        numbers = self._numbers(np, self.thinned(array, array.size))
+        low, high, finite, size = math.inf, -math.inf, 0, 0
+        for piece in _pieces(np, numbers):
+            kept = piece[np.isfinite(piece)]
+            size += piece.size
+            finite += kept.size
+            if kept.size:
+                low, high = min(low, float(kept.min())), max(high, float(kept.max()))
+        if finite < size:
+            self._note(
+                f"without {size - finite:,} of its {size + zeros:,} elements: NaN or infinite"
+            )
+        if zeros:
+            low, high = min(low, 0.0), max(high, 0.0)
+        if low > high:
+            edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
+            return _as_value(np.zeros(HISTOGRAM_BINS, np.int64), edges)
+        edges = _edges(np, low, high)
+        counts = np.zeros(HISTOGRAM_BINS, np.int64)
+        for piece in _pieces(np, numbers):
+            kept = piece[np.isfinite(piece)]
+            counts += np.bincount(_bins(np, kept, edges), minlength=HISTOGRAM_BINS)
+        if zeros:
+            counts[_bins(np, np.zeros(1), edges)[0]] += zeros
+        return _as_value(counts, edges)
+
+    def thinned(self, array: Any, size: int) -> Any:
+        """The array, or of a very large one a view of evenly spaced elements."""
+        before = size
+        while size > _MOST:
+            shape = [*array.shape]
+            axis = shape.index(max(shape))
+            step = min(-(-size // _MOST), shape[axis])
+            array = array[(slice(None),) * axis + (slice(None, None, step),)]
+            size = math.prod(array.shape)
+        if size < before:
+            self._note(f"a histogram of {size:,} of its {before:,} elements, evenly spaced")
+        return array
+
+    def _numbers(self, np: Any, array: Any) -> Any:
+        """The array as one of real numbers."""
+        if isinstance(array, np.ma.MaskedArray):
+            left_out = int(np.ma.count_masked(array))
+            if left_out:
+                self._note(f"without {left_out:,} elements that are masked")
+            array = array.compressed()
+        array = np.asarray(array)
+        kind = array.dtype.kind
+        if kind in "biuf":
+            return array
+        if kind == "c":
+            self._note("a histogram of absolute values, since they are complex")
+            return np.abs(array)
+        if kind in "Mm":
+            whole = array.astype("M8[us]" if kind == "M" else "m8[us]")
+            return np.where(np.isnat(whole), np.nan, whole.astype(np.int64) / 1e6)
+        if kind == "O":
+            return self._of_objects(np, array)
+        if kind in "US":
+            raise ValueError("an array of texts has no histogram")
+        return array.astype(np.float64)  # bfloat16, float8 and whatever else calls itself a number
+
+    def _of_objects(self, np: Any, array: Any) -> Any:
+        """The plain numbers among objects: anything else would have to be asked."""
+        some = array.ravel()[:_MOST_OBJECTS].tolist()
+        plain = [
+            float(each)
+            for each in some
+            if type(each) in (float, bool)
+            or (type(each) is int and each.bit_length() < 1_023)
+            or (issubclass(type(each), np.number) and type(each).__module__ == "numpy")
+        ]
+        if len(plain) < array.size:
+            self._note(f"without {array.size - len(plain):,} of its elements: they are no numbers")
+        return np.array(plain, np.float64)
+
+
+def _pieces(np: Any, array: Any) -> Iterator[Any]:
+    """All elements as float64, some at a time."""
+    flags = ["external_loop", "buffered", "zerosize_ok"]
+    pieces = np.nditer(array, flags=flags, op_flags=[["readonly"]], order="K", buffersize=_PIECE)
+    for piece in pieces:
+        for start in range(0, piece.size, _PIECE):
+            yield piece[start : start + _PIECE].astype(np.float64)
+
+
+def _edges(np: Any, low: float, high: float) -> Any:
+    """65 rising edges from `low` to `high`, a little wider where these are too close for that."""
+    least = 4 * HISTOGRAM_BINS * float(np.spacing(max(abs(low), abs(high), 1e-300)))
+    if low == high:
+        low, high = low - max(0.5, least), high + max(0.5, least)
+    elif high - low < least:
+        low, high = low - least, high + least
+    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)
+    steps = np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_BINS
+    return low * (1 - steps) + high * steps
+
+
+def _bins(np: Any, numbers: Any, edges: Any) -> Any:
+    """The bin of each number: from its edge up to the next, the last one with both."""
+    places = np.searchsorted(edges, numbers, side="right") - 1
+    return np.clip(places, 0, HISTOGRAM_BINS - 1)
+
+
+def _as_value(counts: Any, edges: Any) -> dict[str, Any]:
+    return {"_type": "histogram", "values": counts.tolist(), "bins": edges.tolist()}

@@ -1,0 +1,96 @@
+"""What a run says besides its rows: records of config, summary, name, alerts and so on.
+
+Nothing here raises into the training: what cannot be recorded is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from penstock.notices import NOTICES
+from penstock.slowpath import SlowPath
+from penstock.writer import NoRoom, Writer
+
+__all__ = ["FieldSender", "Recorder"]
+
+_RECORD_BYTES = 4 << 20
+_RECORD_ENTRIES = 100_000
+
+
+class Recorder:
+    """Appends the records of one run."""
+
+    def __init__(self, writer: Writer, slow_path: SlowPath, *, disabled: bool = False) -> None:
+        self.slow_path = slow_path
+        self._writer = writer
+        self._disabled = disabled
+
+    def record(self, kind: str, **fields: Any) -> None:
+        """Append a record of plain values, at once."""
+        if self._disabled:
+            return
+        try:
+            self._writer.append_record({"t": kind, **fields})
+        except NoRoom as reason:
+            self._writer.drop(str(reason))
+        except Exception as error:  # the seam: the training goes on whatever becomes of this
+            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
+
+    def say(self, kind: str, **fields: Any) -> None:
+        """Append a record of any values: now, or once those that must be read could be."""
+        if self._disabled:
+            return
+        try:
+            self.slow_path.record(fields, lambda plain: self.record(kind, **plain), kind)
+        except Exception as error:  # the seam, as above
+            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+
+    def update(self, kind: str, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
+        """Append entries of config or summary, in as many records as they need."""
+        if self._disabled:
+            return
+        try:
+            self.slow_path.update(kind, values, lambda update: self._update(kind, update), still)
+        except Exception as error:  # the seam, as above
+            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+
+    def _update(self, kind: str, update: dict[str, Any]) -> None:
+        part: dict[str, Any] = {}
+        size = entries = 0
+        for name, value in update.items():
+            cost, count = _cost(value)
+            if part and (size + cost > _RECORD_BYTES or entries + count > _RECORD_ENTRIES):
+                self.record(kind, update=part)
+                part, size, entries = {}, 0, 0
+            part[name] = value
+            size, entries = size + cost + len(name), entries + count
+        if part:
+            self.record(kind, update=part)
+
+
+class FieldSender:
+    """Sends what is set in config or summary (`kind`); see `penstock.fields.Sender`."""
+
+    def __init__(self, recorder: Recorder, kind: str) -> None:
+        self._recorder = recorder
+        self._kind = kind
+
+    def fields_of(self, where: str, value: Any) -> dict[Any, Any]:
+        return self._recorder.slow_path.fields_of(where, value)
+
+    def send(self, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
+        self._recorder.update(self._kind, values, still)
+
+
+def _cost(value: Any) -> tuple[int, int]:
+    """About the bytes, and the entries, of a plain value."""
+    if type(value) is str:
+        return (len(value) if value.isascii() else 4 * len(value)), 1
+    if type(value) is dict:
+        inner = [_cost(each) for each in value.values()]
+        return sum(size for size, _ in inner) + sum(map(len, value)), 1 + sum(n for _, n in inner)
+    if type(value) is list:
+        inner = [_cost(each) for each in value]
+        return sum(size for size, _ in inner), 1 + sum(count for _, count in inner)
+    return 9, 1
