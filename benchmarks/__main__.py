@@ -16,6 +16,7 @@ from benchmarks import (
     idle,
     ingest,
     native,
+    one_by_one,
     sweep,
     wandb_streams,
     worst,
@@ -38,6 +39,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P12": wandb_streams.rows,
     "P14": history.rows,
     "P17": worst.rows,
+    "P18": one_by_one.rows,
 }
 
 

@@ -16,7 +16,7 @@ from penstock.record import Kind
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import ALL_SEGMENTS, gather
-from penstock.shipper.reader import Record, SpoolReader
+from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
 from penstock.shipper.sender import SpoolSender
 from penstock.slowpath import SlowPath
 from penstock.spool import Spool, SpoolOptions
@@ -95,6 +95,13 @@ def rows_in(folder: Path) -> Iterator[tuple[int, int]]:
         for item in reader.records(data, position, lambda keys: 1 << 30):
             if isinstance(item, Record):
                 assert item.kind != Kind.ROW
+                end = item.end
+            elif isinstance(item, Row):
+                yield item.step, len(item.keys)
+                end = item.end
+            elif isinstance(item, Cycle):
+                for turn in zip(*(run.steps.tolist() for run in item.runs), strict=True):
+                    yield from zip(turn, (len(run.keys) for run in item.runs), strict=True)
                 end = item.end
             else:
                 yield from ((step, len(item.keys)) for step in item.steps.tolist())

@@ -99,7 +99,12 @@ class BatchBuilder:
         found = None
         if cut.kind == "rows":
             found = gather(
-                self._reader, cut.start, NO_LIMITS, stop=cut.end, complete_to=ALL_SEGMENTS
+                self._reader,
+                cut.start,
+                NO_LIMITS,
+                stop=cut.end,
+                complete_to=ALL_SEGMENTS,
+                rules=cut.rules,
             )
         return self.encode(cut, found)
 

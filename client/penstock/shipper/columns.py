@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +17,16 @@ import msgpack
 import numpy as np
 
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
-from penstock.shipper.reader import Run
+from penstock.shipper.reader import Cycle, Row, Run
 from penstock.values import flatten
-from penstock.wire import Frame
+from penstock.wire import RULES, Frame
 
 __all__ = ["BatchLimits", "Columns"]
 
 _FLOAT_TAG = 0xCB
+_RULES_THAT_JOIN = 2
+_TOGETHER_US = 1_000_000
+"""Rows of one step that were logged within this time become one."""
 _BODY = RECORD_HEAD.size + PAYLOAD_HEAD.size
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -68,8 +72,9 @@ class _Group:
 class Columns:
     """Gathers rows and records until they are a batch."""
 
-    def __init__(self, limits: BatchLimits) -> None:
+    def __init__(self, limits: BatchLimits, rules: int = RULES) -> None:
         self.limits = limits
+        self._joins = rules >= _RULES_THAT_JOIN
         self.rows = 0
         self.points = 0
         self.state = ""
@@ -101,7 +106,8 @@ class Columns:
         was 0, the batch is full."""
         points = (self.limits.points - self.points) // keys
         size = (self.limits.size_bytes - self._size) // (8 * keys + 16)
-        room = 0 if self.full else max(min(points, size), 1 if self.empty else 0)
+        records = (self.limits.records - len(self._records)) // keys  # if none is a number
+        room = 0 if self.full else max(min(points, size, records), 1 if self.empty else 0)
         self._refused = room == 0
         return room
 
@@ -112,21 +118,32 @@ class Columns:
         self._size += size_bytes
         self._elements += 2 * size_bytes
 
+    def add_row(self, row: Row) -> None:
+        values = msgpack.unpackb(row.body, strict_map_key=False)
+        self._add_row(row.keys, row.step, row.time_ns // 1_000, values)
+
     def add_run(self, run: Run) -> None:
         """Take all rows of a run."""
         values = _floats(run)
-        steps, times_us = run.steps, run.times_ns // 1_000
         if values is None:
-            rows = zip(steps.tolist(), times_us.tolist(), run.bodies(), strict=True)
-            for step, time_us, body in rows:
-                self._add_row(run.keys, step, time_us, msgpack.unpackb(body, strict_map_key=False))
+            for row in _rows(run):
+                self._add_row(*row)
             return
-        group = self._group(run.keys)
-        _settle(group)
-        order = np.arange(self.rows, self.rows + run.count)
-        ints = np.zeros(len(run.keys), np.bool_)
-        group.blocks.append(_Block(steps, times_us, order, values, ints))
-        self._count(run.count, len(run.keys))
+        self._add_block(run, values, self.rows, 1)
+        self.rows += run.count
+
+    def add_cycle(self, cycle: Cycle) -> None:
+        """Take all rows of runs that take turns: as they came, one after another."""
+        runs = cycle.runs
+        values = [floats for run in runs if (floats := _floats(run)) is not None]
+        if len(values) < len(runs):
+            for turn in zip(*map(_rows, runs), strict=True):
+                for row in turn:
+                    self._add_row(*row)
+            return
+        for place, (run, floats) in enumerate(zip(runs, values, strict=True)):
+            self._add_block(run, floats, self.rows + place, len(runs))
+        self.rows += len(runs) * cycle.turns
 
     def batch(self) -> tuple[list[Frame], list[dict[str, Any]]]:
         """The frames and records of what was gathered."""
@@ -134,7 +151,8 @@ class Columns:
         groups = {keys: _last_of_each_step(block) for keys, block in groups.items()}
         if sum(map(len, groups)) != len({key for keys in groups for key in keys}):
             groups = _without_repeats(groups)
-        return [_frame(keys, block) for keys, block in groups.items()], self._records
+        frames = _together(groups) if self._joins else groups.items()
+        return [_frame(keys, block) for keys, block in frames], self._records
 
     def _group(self, keys: tuple[str, ...]) -> _Group:
         group = self._groups.get(keys)
@@ -143,8 +161,15 @@ class Columns:
             self._elements += len(keys) + 8
         return group
 
+    def _add_block(self, run: Run, values: Floats, first: int, turn: int) -> None:
+        group = self._group(run.keys)
+        _settle(group)
+        order = np.arange(first, first + run.count * turn, turn)
+        ints = np.zeros(len(run.keys), np.bool_)
+        group.blocks.append(_Block(run.steps, run.times_ns // 1_000, order, values, ints))
+        self._count(run.count, len(run.keys))
+
     def _count(self, rows: int, keys: int) -> None:
-        self.rows += rows
         self.points += rows * keys
         self._size += rows * (8 * keys + 16)
 
@@ -159,6 +184,7 @@ class Columns:
             keys, values = tuple(numbers), list(numbers.values())
         if keys:
             self._group(keys).rows.append((step, time_us, self.rows, values))
+            self.rows += 1
             self._count(1, len(keys))
 
     def _add_value(self, key: str, step: int, time_us: int, value: Any) -> None:
@@ -167,6 +193,13 @@ class Columns:
         self._records.append({**record, "json": text})
         self._size += len(text) + len(key) + 64
         self._elements += 8
+
+
+def _rows(run: Run) -> Iterator[tuple[tuple[str, ...], int, int, list[Any]]]:
+    """The keys, step, time in µs and values of each row."""
+    steps, times_us = run.steps.tolist(), (run.times_ns // 1_000).tolist()
+    for step, time_us, body in zip(steps, times_us, run.bodies(), strict=True):
+        yield run.keys, step, time_us, msgpack.unpackb(body, strict_map_key=False)
 
 
 def _floats(run: Run) -> Floats | None:
@@ -271,6 +304,32 @@ def _rows_by_kept_columns(
 
 def _in_order(block: _Block) -> _Block:
     return _taken(block, np.argsort(block.order, kind="stable"))
+
+
+def _together(
+    groups: dict[tuple[str, ...], _Block],
+) -> Iterator[tuple[tuple[str, ...], _Block]]:
+    """Groups that have the same steps, logged at about the same times, as one: `log` once per metric
+    makes no more of it than `log` of all metrics. No (key, step) is in two of them."""
+    alike: dict[bytes, list[list[tuple[str, ...]]]] = {}
+    for keys, block in groups.items():
+        bundles = alike.setdefault(block.steps.tobytes(), [])
+        for bundle in bundles:
+            apart = np.abs(block.times_us - groups[bundle[0]].times_us)
+            if apart.max(initial=0) <= _TOGETHER_US:
+                bundle.append(keys)
+                break
+        else:
+            bundles.append([keys])
+    for bundle in (bundle for bundles in alike.values() for bundle in bundles):
+        if len(bundle) == 1:
+            yield bundle[0], groups[bundle[0]]
+            continue
+        first, blocks = groups[bundle[0]], [groups[keys] for keys in bundle]
+        values = np.concatenate([block.values for block in blocks], axis=1)
+        ints = np.concatenate([block.ints for block in blocks])
+        names = tuple(key for keys in bundle for key in keys)
+        yield names, _Block(first.steps, first.times_us, first.order, values, ints)
 
 
 def _frame(keys: tuple[str, ...], block: _Block) -> Frame:

@@ -8,7 +8,8 @@ import msgpack
 
 from penstock.record import Kind, Position
 from penstock.shipper.columns import BatchLimits, Columns
-from penstock.shipper.reader import Record, SpoolReader
+from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
+from penstock.wire import RULES
 
 __all__ = ["ALL_SEGMENTS", "Gathered", "gather"]
 
@@ -34,12 +35,14 @@ def gather(
     *,
     stop: Position | None = None,
     complete_to: int = 0,
+    rules: int = RULES,
 ) -> Gathered:
-    """Read from `start` up to `stop` (default: as far as there is) or until a batch is full.
+    """Read from `start` up to `stop` (default: as far as there is) or until a batch is full. `rules`
+    are those by which the batch is, or was, cut.
 
     Segments up to `complete_to` have lost their writer: what is damaged there now stays so.
     """
-    found = Gathered(Columns(limits), start)
+    found = Gathered(Columns(limits, rules), start)
     while not found.full and not found.ended and (stop is None or found.end < stop):
         data = reader.chunk(found.end)
         if data:
@@ -70,6 +73,12 @@ def _take(reader: SpoolReader, data: bytes, found: Gathered, stop: Position | No
                 columns.add_record(record, len(item.body))
             elif item.kind == Kind.END:
                 found.ended, found.dropped = True, item.step
+            end = item.end
+        elif isinstance(item, Row):
+            columns.add_row(item)
+            end = item.end
+        elif isinstance(item, Cycle):
+            columns.add_cycle(item)
             end = item.end
         else:
             columns.add_run(item)

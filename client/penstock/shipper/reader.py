@@ -9,6 +9,7 @@ so reading waits there.
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,13 +30,18 @@ from penstock.record import (
     segment_name,
 )
 
-__all__ = ["Record", "Run", "SpoolReader"]
+__all__ = ["Cycle", "Record", "Row", "Run", "SpoolReader"]
 
 _LEAST_READ = 64 << 10
 _MOST_READ = 4 << 20
 _LARGEST_RECORD = 256 << 20
 _HEAD = RECORD_HEAD.size
 _BODY = _HEAD + PAYLOAD_HEAD.size
+_ALIKE = 4
+"""So many rows of one shape, one after another, are read together."""
+_LONGEST_CYCLE = 2_000
+_peek = struct.Struct("<IxxxxBxxxI").unpack_from
+"""The length, kind and shape of a record."""
 
 
 class Record(NamedTuple):
@@ -76,6 +82,36 @@ class Run:
     def bodies(self) -> Iterator[memoryview]:
         for row in self.rows:
             yield row.data[_BODY : _HEAD + self.length]
+
+
+class Row(NamedTuple):
+    """One row between others of other shapes; `end` is the offset of the next record."""
+
+    keys: tuple[str, ...]
+    step: int
+    time_ns: int
+    body: memoryview
+    end: int
+
+
+class Cycle(NamedTuple):
+    """Rows of several shapes that take turns, as those of `log` once per metric: a run of each, all
+    of one count. `end` is the offset of the next record."""
+
+    runs: list[Run]
+    end: int
+
+    @property
+    def turns(self) -> int:
+        return self.runs[0].count
+
+
+class _Passed(NamedTuple):
+    """A row that was read by itself."""
+
+    offset: int
+    length: int
+    shape: int
 
 
 class SpoolReader:
@@ -163,34 +199,77 @@ class SpoolReader:
 
     def records(
         self, data: bytes, position: Position, room_for: Callable[[int], int]
-    ) -> Iterator[Record | Run]:
-        """The records in `data`, which lies at `position`; rows that look alike come as one `Run`.
+    ) -> Iterator[Record | Row | Run | Cycle]:
+        """The records in `data`, which lies at `position`; rows that look alike come as one `Run`, those
+        whose shapes take turns as one `Cycle`.
 
         `room_for(keys)` says how many rows of so many keys are wanted; 0 stops. Also stops before a
         record that is not whole and right.
         """
         self._learn_shapes(position)
         view = memoryview(data)
-        offset = 0
+        offset, base = 0, position.offset
+        passed: list[_Passed] = []
+        places: dict[int, int] = {}
         while _is_right(view, offset):
             length = RECORD_HEAD.unpack_from(view, offset)[0]
             end = aligned(offset + _HEAD + length)
             kind, shape, step, time_ns = PAYLOAD_HEAD.unpack_from(view, offset + _HEAD)
-            if kind == Kind.ROW and shape in self._shapes:
-                room = room_for(len(self._shapes[shape]))
-                if room <= 0:
-                    return
-                run = self._run(view, offset, length, self._shapes[shape], room)
-                offset += run.count * (end - offset)
-                self._shapes_to = max(self._shapes_to, position.offset + offset)
-                yield run
+            if kind != Kind.ROW or shape not in self._shapes:
+                body = view[offset + _BODY : offset + _HEAD + length]
+                if kind == Kind.SHAPE:
+                    self._learn(shape, body)
+                self._shapes_to = max(self._shapes_to, base + end)
+                yield Record(kind, shape, step, time_ns, body, base + end)
+                offset = end
+                passed, places = [], {}
                 continue
-            body = view[offset + _BODY : offset + _HEAD + length]
-            if kind == Kind.SHAPE:
-                self._learn(shape, body)
-            self._shapes_to = max(self._shapes_to, position.offset + end)
-            yield Record(kind, shape, step, time_ns, body, position.offset + end)
+            keys = self._shapes[shape]
+            room = room_for(len(keys))
+            if room <= 0:
+                return
+            item: Row | Run | Cycle | None = None
+            if _are_alike(view, offset, end - offset, length, shape):
+                item = self._run(view, offset, length, keys, room)
+                end = offset + item.count * (end - offset)
+            elif shape in places:
+                item = self._cycle(view, offset, base, passed[places[shape] :], room)
+                end = end if item is None else item.end - base
+            if item is not None or len(passed) >= _LONGEST_CYCLE or shape in places:
+                passed, places = [], {}
+            if item is None:
+                places[shape] = len(passed)
+                passed.append(_Passed(offset, length, shape))
+                body = view[offset + _BODY : offset + _HEAD + length]
+                item = Row(keys, step, time_ns, body, base + end)
             offset = end
+            self._shapes_to = max(self._shapes_to, base + offset)
+            yield item
+
+    def _cycle(
+        self, view: memoryview, offset: int, base: int, turn: list[_Passed], room: int
+    ) -> Cycle | None:
+        """The rows from `offset` on, if they go on in turns like the last one. `room`: how many rows
+        like the first are wanted."""
+        stride = offset - turn[0].offset
+        keys = [self._shapes[each.shape] for each in turn]
+        width, first = sum(map(len, keys)), len(keys[0])
+        most = min(
+            room * first // width,
+            room * (8 * first + 16) // (8 * width + 16 * len(turn)),
+            (len(view) - offset) // stride,
+        )
+        starts = [each.offset - turn[0].offset for each in turn]
+        count = _turns(view, offset, stride, most, turn, starts)
+        if count < 2:
+            return None
+        rows = np.frombuffer(view, np.uint8, count * stride, offset).reshape(count, stride)
+        ends = [*starts[1:], stride]
+        runs = [
+            Run(names, rows[:, start:end], each.length)
+            for names, start, end, each in zip(keys, starts, ends, turn, strict=True)
+        ]
+        return Cycle(runs, base + offset + count * stride)
 
     def _run(
         self, view: memoryview, offset: int, length: int, keys: tuple[str, ...], most_rows: int
@@ -259,6 +338,41 @@ def _is_right(view: memoryview, offset: int) -> bool:
     if length < PAYLOAD_HEAD.size or end > len(view):
         return False
     return zlib.crc32(view[offset + _HEAD : end]) == int(checksum)
+
+
+def _are_alike(view: memoryview, offset: int, stride: int, length: int, shape: int) -> bool:
+    """Whether some records from `offset` on have the same head."""
+    if offset + _ALIKE * stride > len(view):
+        return False
+    head = (length, Kind.ROW, shape)
+    return all(_peek(view, offset + turn * stride) == head for turn in range(1, _ALIKE))
+
+
+def _turns(
+    view: memoryview, offset: int, stride: int, most: int, turn: list[_Passed], starts: list[int]
+) -> int:
+    """How many turns from `offset` on are right, and look like the one that passed."""
+    if most < 2:
+        return 0
+    rows = np.frombuffer(view, np.uint8, most * stride, offset).reshape(most, stride)
+    count = most
+    for start, each in zip(starts, turn, strict=True):
+        heads = np.ascontiguousarray(rows[:count, start : start + 16]).view("<u4")
+        kind = heads[:, 2] & 0xFF
+        same = (heads[:, 0] == each.length) & (kind == Kind.ROW) & (heads[:, 3] == each.shape)
+        count = count if same.all() else int(same.argmin())
+        if count < 2:
+            return 0
+    crc32 = zlib.crc32
+    for start, each in zip(starts, turn, strict=True):
+        checksums = np.ascontiguousarray(rows[:count, start + 4 : start + 8]).view("<u4")[:, 0]
+        at = offset + start + _HEAD
+        for index, checksum in enumerate(checksums.tolist()):
+            if crc32(view[at : at + each.length]) != checksum:
+                count = index
+                break
+            at += stride
+    return count
 
 
 def _alike(view: memoryview, offset: int, stride: int, most: int) -> int:

@@ -36,8 +36,9 @@ from penstock.wire.records import (
 
 __all__ = ["RECORD_ROOM", "RULES", "Fitter", "Room", "decode_stored", "fit_all", "fit_key"]
 
-RULES = 1
-"""The version of the rules by which batches are cut; 0 is not at all."""
+RULES = 2
+"""The version of the rules by which batches are cut; 0 is not at all. 1: cut by value. 2: besides, keys
+that were logged at the same steps share a frame."""
 
 _NOTICE = "notice "
 """What the field of a `run` record begins with that says what was cut."""
