@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.filters import translated_filter, translated_order
-from penstock.reading import Reader, revived
+from penstock.reading import Reader, revived, section_of
 from penstock.settings import Settings
 
 __all__ = ["Api", "ApiRun", "Project", "Runs"]
@@ -170,13 +170,12 @@ class ApiRun:
 
     @property
     def config(self) -> dict[str, Any]:
-        found: dict[str, Any] = revived(self._fields["config"])
-        return found
+        return section_of(self._fields, "config")
 
     @property
     def summary(self) -> dict[str, Any]:
         """The last value of each key, or what the script set it to."""
-        found: dict[str, Any] = revived(self._fields["summary"])
+        found = section_of(self._fields, "summary")
         if self.last_step is not None:
             found.setdefault("_step", self.last_step)
         return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.link import Link
 
-__all__ = ["Reader", "revived"]
+__all__ = ["Reader", "revived", "section_of"]
 
 _NUMBERS = {
     "NaN": float("nan"),
@@ -28,6 +28,30 @@ def revived(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: revived(each) for key, each in value.items()}
     return value
+
+
+def section_of(run: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`config` or `summary` of an answer, with NaN and ±Inf as floats again where the answer says
+    that they were; a text of that name stays text. Older servers do not say where."""
+    found: dict[str, Any] = run[name]
+    places = run.get("not_finite")
+    if places is None:
+        return dict(revived(found))
+    found = json.loads(json.dumps(found)) if places else dict(found)
+    for section, *path in places:
+        if section == name and path:
+            _revive(found, path)
+    return found
+
+
+def _revive(found: Any, path: list[Any]) -> None:
+    *parents, last = path
+    try:
+        for key in parents:
+            found = found[key]
+        found[last] = revived(found[last])
+    except (KeyError, IndexError, TypeError):  # not among the fields that were asked for
+        return
 
 
 class Reader(Link):

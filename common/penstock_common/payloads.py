@@ -8,12 +8,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import orjson
 
-__all__ = ["as_json", "decode_json", "encode_json", "mapping_of", "readable", "text_of", "texts_of"]
+__all__ = [
+    "as_json",
+    "decode_json",
+    "encode_json",
+    "mapping_of",
+    "not_finite",
+    "readable",
+    "text_of",
+    "texts_of",
+]
 
 _DEEPEST = 200  # orjson gives up at 254
 _TOO_DEEP = "…"
@@ -60,6 +69,19 @@ def as_json(found: Any, depth: int = 0) -> Any:
             return "NaN" if found != found else "Infinity" if found > 0 else "-Infinity"
         case _:
             return found
+
+
+def not_finite(found: Any, place: list[str | int]) -> Iterator[list[str | int]]:
+    """Where `as_json` says a number as text: the keys and indexes that lead there. `place` leads to
+    `found` itself."""
+    match found:
+        case float() if not math.isfinite(found):
+            yield place
+        case dict() | list() if len(place) <= _DEEPEST:
+            inner = found.items() if isinstance(found, dict) else enumerate(found)
+            for key, value in inner:
+                if isinstance(value, float | dict | list):
+                    yield from not_finite(value, [*place, key])
 
 
 def readable(found: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ class Summary:
 
     last_step: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    not_finite: set[str] = field(default_factory=set)
+    """Keys whose value is a number that JSON carries as text: NaN, Infinity or -Infinity."""
 
 
 async def read_summaries(
@@ -138,6 +141,8 @@ def _put_together(
         if (run[at], key[at]) not in steps and key[at] in names:
             steps[run[at], key[at]] = step[at]
             summary.values[names[key[at]]] = json_number(value[at], kinds[at])
+            if not math.isfinite(value[at]):
+                summary.not_finite.add(names[key[at]])
     if texts:
         _add_texts(found, texts, places, names, steps, left_out)
     return found
@@ -168,3 +173,4 @@ def _add_texts(
         # A key that logged numbers too shows what it logged last.
         if step >= steps.get((run, key), step):
             summary.values[names[key]] = json_value(text)
+            summary.not_finite.discard(names[key])

@@ -66,6 +66,27 @@ async def test_a_run(site: Site) -> None:
     assert same.id == run.id
 
 
+async def test_text_that_looks_like_a_number_stays_text(site: Site) -> None:
+    row = await site.add_run("texts", {"loss": {0: math.nan, 1: -math.inf}}, project="odd")
+    config = {"name": "NaN", "lr": math.nan, "a": ["Infinity", math.inf], "m": {"x": "-Infinity"}}
+    summary = {"best": "NaN", "worst": math.nan}
+    await site.catalog.apply_changes(
+        [
+            RunChange(row.number, 1, 1, 0, "config", config),
+            RunChange(row.number, 1, 1, 1, "summary", summary),
+        ],
+        1_700_000_000_000_000,
+    )
+    for run in (
+        await ask(site, lambda api: api.run("odd/texts")),
+        await ask(site, lambda api: next(run for run in api.runs("odd") if run.id == "texts")),
+    ):
+        assert run.config.pop("name") == "NaN"
+        assert repr(run.config) == repr(config)
+        assert (run.summary["best"], run.summary["loss"]) == ("NaN", -math.inf)
+        assert math.isnan(run.summary["worst"])
+
+
 async def test_scan_history_is_everything(site: Site) -> None:
     rows = await ask(site, lambda api: list(api.run("demo/short").scan_history()))
     assert [row["_step"] for row in rows] == [0, 1, 2]

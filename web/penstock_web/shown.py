@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from penstock_common.payloads import as_json, encode_json
+from penstock_common.payloads import as_json, encode_json, not_finite
 from penstock_storage.interface import RunRow
 from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.summaries import Summary
@@ -44,6 +44,15 @@ def run_json(
         "created_at": row.created_at / 1e6,
         "updated_at": row.updated_at / 1e6,
         "last_step": logged.last_step if logged else None,
+        "not_finite": [
+            *not_finite(config, ["config"]),
+            *not_finite(summary, ["summary"]),
+            *(
+                ["summary", name]
+                for name in (logged.not_finite if logged else ())
+                if name in summary and name not in row.summary
+            ),
+        ],
     }
 
 

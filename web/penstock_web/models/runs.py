@@ -75,6 +75,10 @@ class Run(Answered):
     created_at: float = Field(description="Unix seconds.")
     updated_at: float = Field(description="Unix seconds.")
     last_step: int | None = Field(description="The highest step logged; null before the first.")
+    not_finite: list[list[str | int]] = Field(
+        description="Where in config and summary NaN and ±Inf stand as text: the keys and indexes that"
+        " lead there. The same text elsewhere was logged as text."
+    )
 
 
 class Runs(Answered):
