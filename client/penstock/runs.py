@@ -154,7 +154,12 @@ class Run:
         return f"{base}?project={urllib.parse.quote(f'{self.entity}/{self.project}', safe='/')}"
 
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
-        """Say how a metric is meant: `step_metric`, `summary`, `goal`, …; kept with the run."""
+        """Say how a metric, or every one that a pattern like `val/*` fits, is meant.
+
+        summary: min, max, mean, best, first, last, none, or several; what the run's summary on the
+        server has of it, as `{"max": 0.9}`. goal: minimize or maximize, for best. step_metric: the
+        metric that is its axis. All of it is kept with the run.
+        """
         options = {"name": name, "step_metric": step_metric, **options}
         given = {name: value for name, value in options.items() if value is not None}
         self._recorder.say("define_metric", **given)

@@ -171,8 +171,8 @@ class RunChange:
     seq: int
     index: int
     kind: str
-    """config | summary | config_whole | summary_whole | state | run | define_metric; a `…_whole`
-    replaces the section"""
+    """config | summary | config_whole | summary_whole | summary_fold | state | run | define_metric; a
+    `…_whole` replaces the section, a `…_fold` is put together with what is there"""
     update: dict[str, Any]
 
 

@@ -38,6 +38,9 @@ def change_of(run: int, started: int, seq: int, index: int, record: dict[str, An
         update = record["update"]
         if record.get("whole") is True:
             kind = f"{kind}_whole"
+        elif kind == "summary" and isinstance(ways := record.get("fold"), dict):
+            kind = "summary_fold"
+            update = {k: {"value": value, "ways": ways.get(k)} for k, value in update.items()}
     else:
         update = {name: value for name, value in record.items() if name != "t"}
     return RunChange(run, started, seq, index, kind, update)

@@ -48,6 +48,8 @@ def content_of(
         frames, records = batch.frames, kept
     elif found is not None:
         frames, records = found.columns.batch()
+        if cut.fold.get("said"):
+            records = [*records, cut.fold["said"]]
     else:
         return [], []
     return fit_all(frames, records, Room(*_BATCH_ROOM)) if cut.rules else (frames, records)

@@ -86,6 +86,10 @@ class Columns:
         self._records: list[dict[str, Any]] = []
 
     @property
+    def records(self) -> list[dict[str, Any]]:
+        return self._records
+
+    @property
     def empty(self) -> bool:
         return not self._groups and not self._records
 

@@ -52,6 +52,9 @@ class Cut:
     state: str = ""
     rules: int = 0
     source: int = 0
+    fold: dict[str, Any] = field(default_factory=dict)
+    """What is known, after this batch, of the summaries that `define_metric` asked for: `kept`, and the
+    record of this batch, `said`."""
     rebuilt: bool = False
     """Whether its line was lost: the server may have the same rows in other bytes."""
 
@@ -71,6 +74,8 @@ class CutLog:
         """Where the next cut starts; None before the first."""
         self.damaged = 0
         """How many lines were damaged or missing."""
+        self.fold: dict[str, Any] = {}
+        """The last `fold` of a cut, which has all that came before."""
         self._path = folder / "cuts"
         self._torn_at: int | None = None
         self._load(first or Position(1, 0), least)
@@ -121,6 +126,8 @@ class CutLog:
     def _add(self, cut: Cut) -> None:
         before = self.cuts.get(cut.seq)
         self.cuts[cut.seq] = cut
+        if cut.fold and cut.kind != "void":
+            self.fold = cut.fold
         if before is None and (self.end is None or cut.end > self.end):
             self.end = cut.end
 
@@ -163,7 +170,10 @@ class CutLog:
 
 
 def _line(cut: Cut) -> bytes:
-    text = json.dumps(asdict(cut), separators=(",", ":")).encode()
+    fields = asdict(cut)
+    if not cut.fold:  # which older versions do not know
+        del fields["fold"]
+    text = json.dumps(fields, separators=(",", ":")).encode()
     return b"%s %08x\n" % (text, zlib.crc32(text))
 
 

@@ -27,6 +27,7 @@ from penstock.shipper.batches import BatchBuilder
 from penstock.shipper.breaker import Breaker, Held
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
+from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.keeper import Keeper
 from penstock.shipper.keys import ApiKey
@@ -245,6 +246,7 @@ class SpoolSender:
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         dropped = found.dropped if found else 0
         client = {"version": __version__, "retries": self._retries, "dropped": dropped}
+        fold = folded(self._log.fold, found.columns) if found else {}
         cut = Cut(
             seq=self._log.last + 1,
             start=self._cursor,
@@ -257,6 +259,7 @@ class SpoolSender:
             last=kind == "crashed" or (found is not None and found.ended),
             state="crashed" if kind == "crashed" else found.columns.state if found else "",
             rules=RULES,
+            fold=fold,
         )
         raw, digest = self._builder.encode(cut, found)
         cut = replace(cut, digest=digest)
@@ -298,9 +301,8 @@ class SpoolSender:
             reply = {}
         before = self.progress.committed
         self._learn(reply)
-        self._poll_s = (
-            POLL_S if self.progress.committed > before else min(self._poll_s * 1.3, SLOWEST_POLL_S)
-        )
+        slower_s = min(self._poll_s * 1.3, SLOWEST_POLL_S)
+        self._poll_s = POLL_S if self.progress.committed > before else slower_s
         self._poll_at = now + self._poll_s
         if now - self._marks.advanced_at > STALLED_S:
             log.warning("%s: no progress for long, sending again", self.meta.run)
@@ -342,9 +344,7 @@ class SpoolSender:
         if refusal is Refusal.KEY:
             self.key.refuse()
             self._paused_until = now + KEY_RETRY_S
-        elif (
-            refusal is Refusal.TOO_LARGE and cut is not None and self._cut_again(cut, smaller=True)
-        ):
+        elif refusal is Refusal.TOO_LARGE and cut and self._cut_again(cut, smaller=True):
             return 0.0
         elif refusal is Refusal.TAKEN and cut is not None:
             self.progress.queued = cut.seq

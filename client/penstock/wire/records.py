@@ -214,7 +214,11 @@ RECORDS: dict[str, dict[str, Field]] = {
         "wandb": Field(Map()),
     },
     "config": {"update": Field(Map(), required=True), "whole": Field(Flag())},
-    "summary": {"update": Field(Map(), required=True), "whole": Field(Flag())},
+    "summary": {
+        "update": Field(Map(), required=True),
+        "whole": Field(Flag()),
+        "fold": Field(Map()),
+    },
     "state": {
         "state": Field(Choice(_STATES), required=True),
         "exit_code": Field(Integer(-_MAX_CODE, _MAX_CODE, "int from -2^32 to 2^32")),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from penstock_storage.catalog.folded import put_together
 from penstock_storage.interface import RunChange
 
 __all__ = ["SILENT", "apply_change", "hear_again"]
@@ -35,6 +36,9 @@ def apply_change(row: Row, change: RunChange) -> None:
     given = [change.started, change.seq, change.index]
     if change.kind in _WHOLES:
         _replace(row, _WHOLES[change.kind], change.update, given)
+        return
+    if change.kind == "summary_fold":
+        _fold(row, change.update, given)
         return
     made_up = [-each for each in given]
     versions: dict[str, list[int]] = row["versions"]
@@ -69,6 +73,20 @@ def _replace(row: Row, section: str, whole: dict[str, Any], version: list[int]) 
         else:
             versions.pop(f"{section}/{key}", None)
     row[section] = {**whole, **later}
+
+
+def _fold(row: Row, figures: dict[str, Any], version: list[int]) -> None:
+    """Put what a writer folded from its rows together with what others did."""
+    summary, versions = row["summary"], row["versions"]
+    for key, each in figures.items():
+        slot = f"summary/{key}"
+        if version <= versions.get("summary", []):
+            continue
+        is_newer = version > versions.get(slot, [])
+        found = put_together(summary.get(key), each["value"], each["ways"], is_newer=is_newer)
+        if is_newer or found != summary.get(key):
+            summary[key] = found
+            versions[slot] = max(version, versions.get(slot, []))
 
 
 def hear_again(row: Row) -> None:

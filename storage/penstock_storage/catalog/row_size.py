@@ -27,6 +27,7 @@ _MOST_BYTES = {
 _CHANGED_BY = {
     "config": ("config",), "config_whole": ("config",),
     "summary": ("summary",), "summary_whole": ("summary",),
+    "summary_fold": ("summary",),
     "run": ("info", "tags", "notes", "name", "group", "job_type"), "define_metric": ("info",),
 }  # fmt: skip
 
