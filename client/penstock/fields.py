@@ -117,9 +117,9 @@ class _Fields(MutableMapping[str, Any]):
         return dict(self)
 
     def _mapping(self, values: Any, named: dict[str, Any]) -> dict[Any, Any]:
-        if values is None or values == ():
+        if values is None or (type(values) is tuple and not values):
             return named
-        if isinstance(values, _Fields):
+        if issubclass(type(values), _Fields):
             return {**values, **named}
         return {**self._sender.fields_of(self._where, values), **named}
 

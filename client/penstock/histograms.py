@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["HISTOGRAM_BINS", "Histograms"]
 
 HISTOGRAM_BINS = 64
-_MOST = 1 << 24
+_MOST = 1 << 23
 """Of a larger array only so many elements are looked at, evenly spaced."""
 _PIECE = 1 << 18
 _MOST_OBJECTS = 100_000

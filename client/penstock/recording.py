@@ -5,11 +5,13 @@ Nothing here raises into the training: what cannot be recorded is said once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from penstock.notices import NOTICES
 from penstock.slowpath import SlowPath
+from penstock.wire.records import RECORDS, Text
 from penstock.writer import NoRoom, Writer
 
 __all__ = ["FieldSender", "Recorder"]
@@ -42,7 +44,9 @@ class Recorder:
         if self._disabled:
             return
         try:
-            self.slow_path.record(fields, lambda plain: self.record(kind, **plain), kind)
+            self.slow_path.record(
+                fields, lambda plain: self.record(kind, **_fitting(kind, plain)), kind
+            )
         except Exception as error:  # the seam, as above
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
 
@@ -81,6 +85,21 @@ class FieldSender:
 
     def send(self, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
         self._recorder.update(self._kind, values, still)
+
+
+def _fitting(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
+    """The fields with texts where texts are meant."""
+    declared = RECORDS.get(kind, {})
+    return {
+        name: _text(value) if name in declared and isinstance(declared[name].type, Text) else value
+        for name, value in plain.items()
+    }
+
+
+def _text(value: Any) -> Any:
+    if value is None or type(value) is str:
+        return value
+    return json.dumps(value, ensure_ascii=False) if type(value) in (list, dict) else str(value)
 
 
 def _cost(value: Any) -> tuple[int, int]:

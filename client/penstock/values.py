@@ -41,6 +41,7 @@ LEFT_OUT: Any = object()
 
 _read_name = cast("GetSetDescriptorType", type.__dict__["__name__"]).__get__
 _read_module = cast("GetSetDescriptorType", type.__dict__["__module__"]).__get__
+_PLAIN = frozenset({bool, float, type(None)})
 _ROOMS = (str, int, float, dict, list, tuple, set, frozenset, bytes, bytearray)
 
 Note = Callable[[str, str], None]
@@ -106,7 +107,7 @@ class Walk:
     become lists, else histograms. `tells`: what only its text is kept of is noted, too."""
 
     __slots__ = (
-        "_bytes", "_entries", "_path", "as_list", "copies", "note", "odd", "pending", "tells",
+        "_bytes", "_entries", "_path", "_seen", "as_list", "copies", "note", "odd", "pending", "tells",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +121,7 @@ class Walk:
         self.tells = tells
         self.pending = 0
         """How many `Later` there are in what was taken."""
+        self._seen: dict[int, tuple[Any, int, int, Any]] = {}
         self._entries = MAX_ENTRIES
         self._bytes = MAX_BYTES
         self._path: set[int] = set()
@@ -139,6 +141,8 @@ class Walk:
             return value
         if kind is str:
             return self.text(where, value)
+        if kind is int:
+            return self._integer(where, value)
         if kind is Later:
             return value
         base = next((base for base in _ROOMS if issubclass(kind, base)), None)
@@ -200,25 +204,55 @@ class Walk:
             why = "contains itself" if id(value) in self._path else "is nested too deep"
             self.note(where, f"cut: it {why}")
             return _DEEPER
+        seen = self._seen.get(id(value))
+        if seen is not None:  # the same again: it is not looked into, but takes its room
+            self._spend(*seen[1:3])
+            return seen[0]
+        before = self._entries, self._bytes
         self._spend(1 + base.__len__(value), 8 * (1 + base.__len__(value)))
         self._path.add(id(value))
         try:
-            if base is dict:
-                return self._mapping(where, [*dict.items(value)], depth)
-            before, self.as_list = self.as_list, True
-            try:
-                items = [*base.__iter__(value)]
-                return [
-                    kept
-                    for item in items
-                    if (kept := self.take(where, item, depth + 1)) is not LEFT_OUT
-                ]
-            finally:
-                self.as_list = before
+            taken = self._parts(where, value, base, depth)
         finally:
             self._path.discard(id(value))
+        spent = before[0] - self._entries, before[1] - self._bytes
+        self._seen[id(value)] = (taken, *spent, value)
+        return taken
+
+    def _parts(self, where: str, value: Any, base: Any, depth: int) -> Any:
+        if base is dict:
+            return self._mapping(where, [*dict.items(value)], depth)
+        items = [*base.__iter__(value)]
+        if _PLAIN.issuperset(map(type, items)):
+            return items
+        before, self.as_list = self.as_list, True
+        try:
+            taken = [self.take(where, item, depth + 1) for item in items]
+            return [each for each in taken if each is not LEFT_OUT]
+        finally:
+            self.as_list = before
+
+    def _entry(self, where: str, value: Any, depth: int) -> Any:
+        """The value of a map's entry; at the top, one that is too large is left out alone."""
+        if depth > 0:
+            return self.take(where, value, depth + 1)
+        before = self._entries, self._bytes
+        try:
+            return self.take(where, value, depth + 1)
+        except TooMuch as reason:
+            self._entries, self._bytes = before
+            self.note(where, f"left out: {reason}")
+            return LEFT_OUT
 
     def _mapping(self, where: str, items: list[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
+        if all(type(key) is str and key.isascii() and len(key) <= 512 for key, _ in items):
+            self._spend(0, sum(len(key) for key, _ in items))
+            return {
+                key: kept
+                for key, value in items
+                if (kept := self._entry(f"{where}.{key}" if where else key, value, depth))
+                is not LEFT_OUT
+            }
         taken: dict[Any, Any] = {}
         plain: set[str] = set()
         for key, value in items:
@@ -232,7 +266,7 @@ class Walk:
                     continue
             if type(key) is str:
                 plain.add(name)
-            kept = self.take(path, value, depth + 1)
+            kept = self._entry(path, value, depth)
             if kept is not LEFT_OUT:
                 taken[name] = kept
         return taken
