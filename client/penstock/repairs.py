@@ -13,12 +13,31 @@ from pathlib import Path
 
 from penstock.notices import NOTICES
 
-__all__ = ["Repairs", "call_site"]
+__all__ = ["Noter", "Repairs", "call_site"]
 
 _HERE = str(Path(__file__).parent)
 _MAX_KEYS = 100
 _MAX_FRAMES = 60
 _SHOWN_CHARS = 120
+
+
+class Noter:
+    """Called with where and reason. `fix` finds out the place in the user's code, which is looked for
+    only when there is something to say: call it before another thread may call this."""
+
+    __slots__ = ("_repairs", "_site")
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._site: str | None = None
+
+    def __call__(self, where: str, reason: str) -> None:
+        self.fix()
+        self._repairs.note(where, reason, self._site or "")
+
+    def fix(self) -> None:
+        if self._site is None:
+            self._site = call_site()
 
 
 class Repairs:
@@ -35,10 +54,9 @@ class Repairs:
     def forget_after_fork(self) -> None:
         self._lock = threading.Lock()
 
-    def noter(self, site: str = "") -> Callable[[str, str], None]:
-        """`note` for what came from one place in the user's code; empty: where the call is made."""
-        site = site or call_site()
-        return lambda where, reason: self.note(where, reason, site)
+    def noter(self) -> Noter:
+        """`note` for what came from the place in the user's code where the call is made."""
+        return Noter(self)
 
     def note(self, where: str, reason: str, site: str) -> None:
         """Say what became of a value, or count that it happened again."""
@@ -74,8 +92,9 @@ def call_site() -> str:
     """`file:line` of the user's code that called us."""
     frame = sys._getframe(1)
     for _ in range(_MAX_FRAMES):
-        if not frame.f_code.co_filename.startswith(_HERE):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        file = frame.f_code.co_filename
+        if not file.startswith(_HERE):
+            return "" if file == threading.__file__ else f"{file}:{frame.f_lineno}"
         if frame.f_back is None:
             break
         frame = frame.f_back

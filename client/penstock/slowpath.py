@@ -14,8 +14,9 @@ from typing import Any
 
 from penstock.aside import Aside, reason_of
 from penstock.objects import members, opened
-from penstock.repairs import Repairs
-from penstock.values import LEFT_OUT, Copies, Later, Walk, split, without_later
+from penstock.repairs import Noter, Repairs
+from penstock.trees import split, without_later
+from penstock.values import LEFT_OUT, Copies, Later, Walk, quick
 from penstock.wire.fitting import fit_key
 from penstock.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
 
@@ -74,7 +75,9 @@ class SlowPath:
                 plain[name] = kept
         if not pending:
             append(plain)
-        elif not self.aside.put(plain, append):
+            return
+        note.fix()
+        if not self.aside.put(plain, append):
             note(where, "left out in part: too many values wait to be read")
             append(
                 {n: kept for n, v in plain.items() if (kept := without_later(v)) is not LEFT_OUT}
@@ -101,6 +104,7 @@ class SlowPath:
             partly = LEFT_OUT if type(name) is Later else without_later(kept)
             if partly is not LEFT_OUT and partly:
                 now[name] = partly
+            note.fix()
             meant = _always if type(name) is Later else still
             if not self.aside.put({name: kept}, partial(_append_if, append, meant)):
                 note(f"{where}.{shown}", "left out: too many values wait to be read")
@@ -109,9 +113,11 @@ class SlowPath:
 
     def asked(self, where: str, value: Any) -> Any:
         """A plain value, waited for some seconds if need be; None if it cannot be read."""
-        walk = self._walk(self.repairs.noter(), as_list=True)
+        note = self.repairs.noter()
+        walk = self._walk(note, as_list=True)
         kept = walk.whole(where, value)
         if walk.pending:
+            note.fix()
             kept = self.aside.ask(kept)
         return None if kept is LEFT_OUT else kept
 
@@ -121,6 +127,7 @@ class SlowPath:
         if issubclass(type(value), dict):
             return dict([*dict.items(value)])
         note = self.repairs.noter()
+        note.fix()
         walk = self._walk(note, as_list=True)
         found: dict[Any, Any] = {}
 
@@ -135,7 +142,7 @@ class SlowPath:
         return dict([*found.items()])
 
     def _walk(
-        self, note: Callable[[str, str], None], *,
+        self, note: Noter, *,
         as_list: bool, tells: bool = False, copies: Copies | None = None,
     ) -> Walk:  # fmt: skip
         return Walk(note, opened, as_list=as_list, copies=copies or self._copies(), tells=tells)
@@ -149,25 +156,37 @@ class SlowPath:
             if not issubclass(type(data), Mapping):
                 raise TypeError(f"log() takes a dict, got {type(data).__name__}")
             data = self.fields_of("log", data)
-        copies = self._copies()
-        tree = self._tree([*dict.items(data)], note, copies)  # type: ignore[arg-type]
+        tree, copied = self._tree([*dict.items(data)], note)  # type: ignore[arg-type]
         now, later = split(tree)
         flat = _flat(now)
         at_ns = _time_ns(flat.get("_timestamp"))
         row_step = self.writer.take_step(None if step is None else self._integer(step), commit)
         self._append(flat, row_step, at_ns, note)
-        if later and not self.aside.put(
-            later, lambda kept: self._append_later(kept, row_step, at_ns, note), copies.taken
+        if not later:
+            return
+        note.fix()
+        if not self.aside.put(
+            later, lambda kept: self._append_later(kept, row_step, at_ns, note), copied
         ):
             for name in later:
                 note(name if type(name) is str else "a key", "left out: too many values wait")
 
-    def _tree(
-        self, items: list[tuple[Any, Any]], note: Callable[[str, str], None], copies: Copies
-    ) -> dict[Any, Any]:
-        """The row with plain values and `Later`; each value has a room of its own."""
+    def _tree(self, items: list[tuple[Any, Any]], note: Noter) -> tuple[dict[Any, Any], int]:
+        """The row with plain values and `Later`, and the bytes of arrays that were copied for it; each
+        value has a room of its own."""
         tree: dict[Any, Any] = {}
-        for key, value in sorted(items, key=lambda item: type(item[0]) is not str):
+        odd: list[tuple[Any, Any]] = []
+        for key, value in items:
+            if type(key) is str and key.isascii():
+                kept = _quick(value)
+                if kept is not LEFT_OUT:
+                    tree[key] = kept
+                    continue
+            odd.append((key, value))
+        if not odd:
+            return tree, 0
+        copies = self._copies()
+        for key, value in sorted(odd, key=lambda item: type(item[0]) is not str):
             walk = self._walk(note, as_list=False, copies=copies, tells=True)
             name = walk.key("", key)
             shown = name if type(name) is str else "a key"
@@ -177,19 +196,15 @@ class SlowPath:
             kept = walk.whole(shown, value)
             if kept is not LEFT_OUT:
                 tree[name] = kept
-        return tree
+        return tree, copies.taken
 
-    def _append_later(
-        self, row: dict[str, Any], step: int, at_ns: int, note: Callable[[str, str], None]
-    ) -> None:
+    def _append_later(self, row: dict[str, Any], step: int, at_ns: int, note: Noter) -> None:
         try:
             self._append(_flat(row), step, at_ns, note)
         except NoRoom as reason:
             self.writer.drop(str(reason))
 
-    def _append(
-        self, flat: dict[str, Any], step: int, at_ns: int, note: Callable[[str, str], None]
-    ) -> None:
+    def _append(self, flat: dict[str, Any], step: int, at_ns: int, note: Noter) -> None:
         part: dict[str, Any] = {}
         size = 0
         row: dict[str, Any] = {}
@@ -234,6 +249,21 @@ class SlowPath:
         return True
 
 
+def _quick(value: Any, depth: int = 0) -> Any:
+    """As `quick`, also for small dicts of such values."""
+    if type(value) is not dict:
+        return quick(value)
+    if depth >= 4 or len(value) > 1_000:
+        return LEFT_OUT
+    kept: dict[str, Any] = {}
+    for key, inner in [*value.items()]:
+        found = _quick(inner, depth + 1) if type(key) is str and key.isascii() else LEFT_OUT
+        if found is LEFT_OUT:
+            return LEFT_OUT
+        kept[key] = found
+    return kept
+
+
 def _flat(tree: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
     """As `values.flatten`, but a name that is written out wins over one that is put together."""
     flat: dict[str, Any] = {}
@@ -261,7 +291,7 @@ def _size(value: Any) -> int:
     return 9
 
 
-def _usable_key(key: str, note: Callable[[str, str], None]) -> str | None:
+def _usable_key(key: str, note: Noter) -> str | None:
     if is_key(key):
         return key
     if key in RESERVED_KEYS:

@@ -7,7 +7,8 @@ call into somebody's code becomes a `Later`, which is read aside (`penstock.asid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from types import GetSetDescriptorType
 from typing import Any, cast
 
@@ -18,10 +19,8 @@ __all__ = [
     "TooMuch",
     "Walk",
     "clean",
-    "flatten",
-    "split",
+    "quick",
     "type_name",
-    "without_later",
 ]
 
 MAX_TEXT = 1 << 20
@@ -29,7 +28,6 @@ _MAX_LOGGED_TEXT = 7_000_000
 MAX_ENTRIES = 400_000
 MAX_BYTES = 8 << 20
 """Of one value: what is larger is left out, since no batch could carry it."""
-_MAX_DEPTH = 32
 _DEEPEST = 100
 _MAX_KEY = 4_096
 _INT64 = 2**63
@@ -318,48 +316,28 @@ class TooMuch(Exception):
 _ARRAY_HOMES = frozenset({"numpy", "torch", "jax", "jaxlib", "tensorflow"})
 
 
-def flatten(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """Nested mappings as dotted keys, as W&B does: {"a": {"b": 1}} becomes {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value and "_type" not in value and depth < _MAX_DEPTH:
-            flat.update(flatten(value, f"{name}.", depth + 1))
-        else:
-            flat[name] = value
-    return flat
-
-
-def split(tree: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """What of a map of maps is plain now, and what waits for a `Later`."""
-    now: dict[Any, Any] = {}
-    later: dict[Any, Any] = {}
-    for key, value in tree.items():
-        if type(key) is Later or (type(value) is not dict and _waits(value)):
-            later[key] = value
-        elif type(value) is dict and "_type" not in value:
-            plain, waiting = split(value)
-            if plain or not waiting:
-                now[key] = plain
-            if waiting:
-                later[key] = waiting
-        else:
-            (later if _waits(value) else now)[key] = value
-    return now, later
-
-
-def without_later(tree: Any) -> Any:
-    """A tree without what waits in it; `LEFT_OUT` if all of it does."""
-    if type(tree) is dict:
-        now = split(tree)[0]
-        return now if now or not tree else LEFT_OUT
-    return LEFT_OUT if _waits(tree) else tree
-
-
-def _waits(tree: Any) -> bool:
-    if type(tree) is dict:
-        return any(type(key) is Later or _waits(value) for key, value in tree.items())
-    return type(tree) is Later or (type(tree) is list and any(map(_waits, tree)))
+def quick(value: Any) -> Any:
+    """A plain number as it is, or of numpy's or torch's types; `LEFT_OUT` for anything else."""
+    kind = type(value)
+    if kind is float or kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -_INT64 <= value < _INT64 else LEFT_OUT
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, numpy.number):
+        found = value.item() if _read_module(kind) == "numpy" else None
+        return found if type(found) is float or type(found) is int else LEFT_OUT
+    torch: Any = sys.modules.get("torch")
+    if torch is None or kind is not torch.Tensor:
+        return LEFT_OUT
+    try:
+        is_plain = value.layout is torch.strided and value.device.type == "cpu"
+        if not is_plain or value.numel() != 1 or value.is_quantized:
+            return LEFT_OUT
+        found = value.item()
+    except Exception:  # such as a tensor inside of a transformation: it is asked again, aside
+        return LEFT_OUT
+    return found if type(found) is float or type(found) is int else LEFT_OUT
 
 
 def clean(text: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
 from penstock.shipper.reader import Cycle, Row, Run
-from penstock.values import flatten
+from penstock.trees import flatten
 from penstock.wire import RULES, Frame
 
 __all__ = ["BatchLimits", "Columns"]
