@@ -45,7 +45,7 @@ class Recorder:
             return
         try:
             self.slow_path.record(
-                fields, lambda plain: self.record(kind, **_fitting(kind, plain)), kind
+                fields, lambda plain: self.record(kind, **self._fitting(kind, plain)), kind
             )
         except Exception as error:  # the seam, as above
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
@@ -58,6 +58,21 @@ class Recorder:
             self.slow_path.update(kind, values, lambda update: self._update(kind, update), still)
         except Exception as error:  # the seam, as above
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+
+    def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
+        """The fields with texts, as long as may be, where texts are meant."""
+        declared = RECORDS.get(kind, {})
+        fitting = {}
+        for name, value in plain.items():
+            fitting[name] = value
+            field = declared.get(name)
+            if field is not None and isinstance(field.type, Text) and value is not None:
+                text, most = _text(value), field.type.most
+                if len(text) > most:
+                    said = f"cut to {most:,} of {len(text):,} characters"
+                    self.slow_path.repairs.noter()(f"{kind}.{name}", said)
+                fitting[name] = text[:most]
+        return fitting
 
     def _update(self, kind: str, update: dict[str, Any]) -> None:
         part: dict[str, Any] = {}
@@ -87,17 +102,8 @@ class FieldSender:
         self._recorder.update(self._kind, values, still)
 
 
-def _fitting(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
-    """The fields with texts where texts are meant."""
-    declared = RECORDS.get(kind, {})
-    return {
-        name: _text(value) if name in declared and isinstance(declared[name].type, Text) else value
-        for name, value in plain.items()
-    }
-
-
-def _text(value: Any) -> Any:
-    if value is None or type(value) is str:
+def _text(value: Any) -> str:
+    if type(value) is str:
         return value
     return json.dumps(value, ensure_ascii=False) if type(value) in (list, dict) else str(value)
 

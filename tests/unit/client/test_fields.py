@@ -29,11 +29,12 @@ class Sent:
         slow_path = self._writer._slow_path
         assert isinstance(slow_path, SlowPath)
         self._slow_path = slow_path
-        self.sender = FieldSender(Recorder(self._writer, slow_path), kind)
+        self.recorder = Recorder(self._writer, slow_path)
+        self.sender = FieldSender(self.recorder, kind)
 
     def updates(self) -> list[dict[str, Any]]:
         assert self._slow_path.drain(20)
-        return [each["update"] for each in self._records() if each["t"] == self._kind]
+        return [each["update"] for each in self.records() if each["t"] == self._kind]
 
     def all(self) -> dict[str, Any]:
         """What the run has in the end."""
@@ -43,12 +44,12 @@ class Sent:
         assert self._slow_path.drain(20)
         return {
             name.removeprefix("notice "): text
-            for record in self._records()
+            for record in self.records()
             for name, text in record.items()
             if name.startswith("notice ")
         }
 
-    def _records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         return read_batch(self._writer.spool().folder).records
 
 
@@ -209,3 +210,19 @@ def test_a_file_that_holds_no_config_is_refused(tmp_path: Path, text: str, said:
         config_of(path)
     with pytest.raises(ValueError, match="cannot be read"):
         config_of(str(tmp_path / "none.yaml"))
+
+
+def test_texts_of_records_are_texts_and_not_too_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = Sent(tmp_path, "run")
+    recorder = sent.recorder
+    recorder.say("run", name="x" * 5_000, group=Kind.ADAM, notes=["a", 1], host="h\udcff")
+    recorder.say("alert", title={"a": 1}, text=None, level=SimpleNamespace(x=1), time=5)
+    assert sent.notices()["run.name"] == "cut to 4,096 of 5,000 characters"
+    assert __file__ in capsys.readouterr().err
+    run = next(each for each in sent.records() if each["t"] == "run" and "name" in each)
+    alert = next(each for each in sent.records() if each["t"] == "alert")
+    assert (run["name"], run["group"], run["notes"]) == ("x" * 4_096, "adam", '["a", 1]')
+    assert run["host"] == "h?"
+    assert (alert["title"], alert["level"], alert["time"]) == ('{"a": 1}', '{"x": 1}', 5)
