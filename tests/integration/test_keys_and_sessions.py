@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -202,3 +204,20 @@ async def test_the_use_of_a_key_is_noted(site: Site) -> None:
         await next(iter(noting._notes))
     rows = {row.id: row for row in await site.catalog.accounts.keys("team")}
     assert rows[key.split("_")[2]].last_used_at >= before - 1
+
+
+async def test_a_live_stream_ends_with_its_session(site: Site) -> None:
+    await site.add_run("live", {"loss": {0: 1.0}})
+    session = await log_in(site, site.key)
+    site.client.session.cookie_jar.clear()
+    async with site.client.get("/v1/projects/team/demo/events", headers=session) as stream:
+        assert stream.status == 200
+        await stream.content.readuntil(b"\n\n")
+        await stream.content.readuntil(b"\n\n")
+        await ask(site, "DELETE", "/v1/session", session)
+        redis = site.redis.client()
+        news = {"entity": "team", "project": "demo", "runs": {"live": 7}, "changed": []}
+        await redis.publish(site.live_channel, json.dumps(news))
+        await redis.aclose()
+        async with asyncio.timeout(30):
+            assert b"live" not in await stream.content.read()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from penstock.errors import Transient
+from penstock.errors import Rejected, Transient
 from penstock_web.access import Access
 from penstock_web.live import LiveFeed, News, Watcher
 from penstock_web.names import Names
@@ -47,18 +48,30 @@ class EventHandler:
         with self._feed.watching(entity, project) as watcher:
             await response.prepare(request)
             await response.write(b"retry: 1000\n\n")
-            await _stream(response, watcher)
+            await _stream(response, watcher, lambda: self._may_still_read(request))
         return response
 
+    async def _may_still_read(self, request: web.Request) -> bool:
+        """Whether the session or key is still good: it may be ended while the stream goes on."""
+        try:
+            await self._access.reader(request, "project")
+        except Rejected:
+            return False
+        except Transient:  # the catalog does not answer; nothing was revoked for all that we know
+            return True
+        return True
 
-async def _stream(response: web.StreamResponse, watcher: Watcher) -> None:
+
+async def _stream(
+    response: web.StreamResponse, watcher: Watcher, may_go_on: Callable[[], Awaitable[bool]]
+) -> None:
     number = 1
     # The first number is known to the page before anything can be missed.
     await response.write(_event(number, News()))
     ends_at = time.monotonic() + _LIFETIME_S
     while time.monotonic() < ends_at:
         news = await watcher.take(_HEARTBEAT_S)
-        if watcher.is_closed:
+        if watcher.is_closed or not await may_go_on():
             return
         if news is None:
             await response.write(b": still here\n\n")
