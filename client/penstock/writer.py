@@ -36,6 +36,8 @@ _MAX_PAYLOAD = 6 << 20
 _ROOM_POLL_S = 0.05
 _INTERJECT_S = 1.0
 
+_CONTAINERS = frozenset({list, dict})
+
 # Bound once: the hot path looks nothing up that it need not.
 _ROW = int(Kind.ROW)
 _pack_payload_head = PAYLOAD_HEAD.pack
@@ -54,7 +56,7 @@ class NoRoom(Exception):
 class _Shape:
     """A tuple of keys that were logged together, and the values last seen under them."""
 
-    __slots__ = ("keys", "last", "number", "payload", "segment", "time_ns")
+    __slots__ = ("keys", "last", "nests", "number", "payload", "segment", "time_ns")
 
     def __init__(self, number: int, keys: list[str]) -> None:
         self.number = number
@@ -63,6 +65,8 @@ class _Shape:
         self.segment = _UNDECLARED
         self.last: list[Any] = []
         self.time_ns = 0
+        self.nests: bool | None = None
+        """Whether its first row had lists or dicts: those of its rows are looked into. None: no row."""
 
 
 class Writer:
@@ -115,7 +119,11 @@ class Writer:
                     keys = [*data]
                     if keys != self._keys:
                         self._enter_shape(keys)
+                        if self._shape.nests is None:
+                            self._shape.nests = not _CONTAINERS.isdisjoint(map(type, values))
                     shape = self._shape
+                    if shape.nests and not all(map(_is_shallow, values)):
+                        raise Unusual("lists and dicts of lists and dicts are looked at one by one")
                     body = self._pack(values)
                     row_step = self.step if step is None else self._given_step(step, commit)
                     now = time_ns()
@@ -344,6 +352,13 @@ class Writer:
     def _run_deferred(self) -> None:
         while self._deferred:
             self._deferred.pop(0)()
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether it holds no lists and dicts: of these a few can stand for billions of entries."""
+    if type(value) is list:
+        return _CONTAINERS.isdisjoint(map(type, value))
+    return type(value) is not dict or _CONTAINERS.isdisjoint(map(type, value.values()))
 
 
 def is_key(key: object) -> bool:

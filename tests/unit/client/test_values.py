@@ -336,6 +336,17 @@ def test_containers_that_hold_themselves_or_explode(logged: Logged) -> None:
     assert "too deep" in logged.notices()["deep"]
 
 
+def test_a_list_that_stands_for_billions_is_left_out(logged: Logged) -> None:
+    shared: Any = [1.0]
+    for _ in range(64):
+        shared = [shared, shared]
+    logged.writer.log(
+        {"shared": shared, "in": {"dict": shared}, "boxes": [[1, 2], [3, 4]], "a": 1.0}
+    )
+    assert logged.values() == {"boxes": [[1, 2], [3, 4]], "a": 1.0, "in": {}}
+    assert logged.notices().keys() == {"shared", "in.dict"}
+
+
 def test_what_is_too_large_is_cut_or_left_out_alone(logged: Logged) -> None:
     logged.writer.log({"text": "x" * 9_000_000, "list": [0.5] * 1_000_000, "a": 1.0})
     found = logged.values()
