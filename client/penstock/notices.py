@@ -19,11 +19,11 @@ class Notices:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.quiet = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log amid this
 
     def forget_after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log amid this
 
     def say(self, message: str) -> None:
         if not self.quiet:

@@ -46,13 +46,13 @@ class Repairs:
     def __init__(self, record: Callable[[dict[str, str]], bool]) -> None:
         self.run = ""
         self._record = record
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log amid this
         self._said: dict[str, tuple[str, int]] = {}
         self._unsaid: set[str] = set()
         self._more = 0
 
     def forget_after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log amid this
 
     def noter(self) -> Noter:
         """`note` for what came from the place in the user's code where the call is made."""

@@ -91,6 +91,7 @@ class SlowPath:
         `still(name)` says then whether nobody has set that entry since."""
         note = self.repairs.noter()
         now: dict[str, Any] = {}
+        later: list[tuple[str, Any, Any]] = []
         for key, value in values.items():
             walk = self._walk(note, as_list=True, tells=where == "summary")
             name = walk.key(where, key)
@@ -104,12 +105,25 @@ class SlowPath:
             partly = LEFT_OUT if type(name) is Later else without_later(kept)
             if partly is not LEFT_OUT and partly:
                 now[name] = partly
+            later.append((f"{where}.{shown}", name, kept))
+        if now:  # first: what is read later is more
+            append(now)
+        for path, name, kept in later:
             note.fix()
             meant = _always if type(name) is Later else still
-            if not self.aside.put({name: kept}, partial(_append_if, append, meant)):
-                note(f"{where}.{shown}", "left out: too many values wait to be read")
-        if now:
-            append(now)
+            if not self.aside.put({name: kept}, partial(self._append_if, append, meant)):
+                note(path, "left out: too many values wait to be read")
+
+    def _append_if(
+        self,
+        append: Callable[[dict[str, Any]], None],
+        meant: Callable[[str], bool],
+        found: dict[str, Any],
+    ) -> None:
+        with self.writer.lock:  # nobody sets it anew between the question and the record
+            kept = {name: value for name, value in found.items() if meant(name)}
+            if kept:
+                append(kept)
 
     def asked(self, where: str, value: Any) -> Any:
         """A plain value, waited for some seconds if need be; None if it cannot be read."""
@@ -305,14 +319,6 @@ def _time_ns(timestamp: Any) -> int:
     if type(timestamp) in (int, float) and 0 < timestamp < 2**33:
         return int(timestamp * 1e9)
     return time.time_ns()
-
-
-def _append_if(
-    append: Callable[[dict[str, Any]], None], meant: Callable[[str], bool], found: dict[str, Any]
-) -> None:
-    kept = {name: value for name, value in found.items() if meant(name)}
-    if kept:
-        append(kept)
 
 
 def _always(name: str) -> bool:

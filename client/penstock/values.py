@@ -275,7 +275,10 @@ class Walk:
         if issubclass(kind, str):
             text = str.__str__(key)
         elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
-            found = self.take(where, key, depth + 1)
+            try:
+                found = self.take(where, key, depth + 1)
+            except TooMuch:
+                return self.later(where, kind, _refuse, depth)
             if kind is not bool and issubclass(kind, tuple):
                 found = tuple(found) if _is_flat(found) else self.later(where, kind, _refuse, depth)
             if type(found) is Later:

@@ -204,6 +204,11 @@ class Writer:
             return merged
 
     @property
+    def lock(self) -> threading.RLock:
+        """Held while something is appended."""
+        return self._lock
+
+    @property
     def interrupted(self) -> bool:
         """Whether the caller is a signal handler in the middle of its thread's own `log`."""
         with self._lock:

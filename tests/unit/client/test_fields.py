@@ -124,6 +124,17 @@ def test_a_later_value_wins_over_one_that_is_still_being_read(sent: Sent) -> Non
     assert sent.all() == {"a": 5, "b": {"x": 1}}
 
 
+def test_plain_parts_are_sent_at_once_and_the_whole_later(sent: Sent) -> None:
+    config = Config(sent.sender)
+    for turn in range(50):
+        given = {"dim": turn, "optimizer": Optimizer(0.1)}
+        config.update({"model": given, "lr": turn, tuple([1.0] * 500_000): "odd key"})
+        assert sent.all()["model"] == {"dim": turn, "optimizer": {"lr": 0.1, "kind": "adam"}}
+    assert sent.all()["lr"] == 49
+    first = sent.updates()[0]
+    assert first == {"model": {"dim": 0}, "lr": 0}
+
+
 def test_what_is_no_config_is_left_out(sent: Sent) -> None:
     config = Config(sent.sender)
     config.update(5)
