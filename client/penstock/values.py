@@ -274,6 +274,8 @@ class Walk:
         kind = type(key)
         if issubclass(kind, str):
             text = str.__str__(key)
+        elif issubclass(kind, bytes):
+            text = bytes(memoryview(key)[:_MAX_KEY]).decode(errors="replace")
         elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
             try:
                 found = self.take(where, key, depth + 1)
