@@ -18,6 +18,7 @@ export function runOf(run: string, over: Partial<Run> = {}): Run {
     info: {},
     created_at: 0,
     updated_at: 0,
+    not_finite: [],
     last_step: 10,
     ...over,
   };
