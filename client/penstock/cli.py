@@ -70,13 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"\n{error.hint}" if isinstance(error, Rejected) and error.hint else ""
         print(f"penstock: {error}{hint}", file=sys.stderr)
         return 1
+    except ValueError as error:  # of a setting or an argument
+        print(f"penstock: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _add_client_commands(subparsers: Any) -> None:
     login = subparsers.add_parser("login", help="check an API key and keep it for later runs")
-    login.add_argument("--host", metavar="URL", help="the server (default: PENSTOCK_BASE_URL)")
+    login.add_argument("--host", metavar="URL", help="the server, the default from then on")
     login.add_argument(
         "--key", metavar="-", help="'-' reads the key from standard input; else it is asked for"
     )
@@ -194,7 +197,7 @@ def _login(arguments: argparse.Namespace) -> int:
         key = sys.stdin.readline().strip()
     elif key:
         print("penstock: a key on the command line is seen by others; use --key -", file=sys.stderr)
-    return 0 if login(key=key, host=arguments.host, relogin=True) else 1
+    return 0 if login(key=key, host=arguments.host, relogin=True, must_answer=True) else 1
 
 
 def _sync(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from penstock.root import is_network, used_bytes
 from penstock.segment import NO_SEGMENT, Segment
 from penstock.siblings import take_left
 
-__all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
+__all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
 LARGEST_SEGMENT_BYTES = 8 << 20
@@ -132,6 +133,15 @@ class Spool:
             segment.close(trim=True)
         os.close(self._lock_fd)
 
+    def discard(self) -> None:
+        """Let go of everything and delete it: nothing was written that is worth anything."""
+        self.close(NO_SEGMENT)
+        self.delete()
+
+    def delete(self) -> None:
+        """Remove its folder, once it is closed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's files without changing any of them."""
         self._closed = True
@@ -177,6 +187,11 @@ class Spool:
     def _close_retired(self) -> None:
         while self._retired:
             self._retired.pop().close()
+
+
+def is_disk_full(root: Path) -> bool:
+    """Whether no segment finds room on the disk of `root`, whatever the limit is."""
+    return _free_bytes(root) < FIRST_SEGMENT_BYTES + HEADROOM_BYTES
 
 
 def _free_bytes(folder: Path) -> int:

@@ -14,7 +14,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from penstock.errors import PenstockError
 from penstock.link import Link
 from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
@@ -22,6 +21,7 @@ from penstock.root import spools_in, used_bytes
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.rejects import Rejects
+from penstock.shipper.report import state_problem
 from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
 from penstock.siblings import hold_left
 from penstock.spool import is_writer_alive
@@ -36,6 +36,7 @@ _BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
 _PER_SPOOL_S = 0.002
+_UNREADABLE_RETRY_S = 5.0
 _LEAVE_S = 1.5
 """How long requests in flight may take once the shipper is asked to leave."""
 
@@ -140,8 +141,11 @@ class Daemon:
     def _delay_s(self, folder: Path, turned: Future[float]) -> float:
         try:
             return turned.result()
-        except Exception:  # the seam between spools: one that fails must not stop the others
+        except (
+            Exception
+        ) as error:  # the seam between spools: one that fails must not stop the others
             log.exception("%s: sending failed", folder.name)
+            self._senders[folder].report.broke(error)
             return _AFTER_BUG_S
 
     def _has_work(self) -> bool:
@@ -160,15 +164,20 @@ class Daemon:
     def _take_up(self, folder: Path) -> None:
         try:
             sender = SpoolSender(folder, *self._link_of(load_meta(folder)))
-        except (OSError, ValueError, KeyError, PenstockError) as error:
-            log.warning("%s cannot be read: %s", folder.name, error)
-            self._ignored[folder] = time.monotonic() + 60.0
+        except Exception as error:  # the seam between spools
+            self._leave_alone(folder, error)
             return
         if sender.meta.offline:
             sender.close()
             self._ignored[folder] = time.monotonic() + 2.0
             return
         self._senders[folder] = sender
+
+    def _leave_alone(self, folder: Path, error: Exception) -> None:
+        """A spool that cannot be taken up now; whoever waits for it is told why."""
+        log.warning("%s cannot be sent: %s", folder.name, error)
+        self._ignored[folder] = time.monotonic() + _UNREADABLE_RETRY_S
+        state_problem(folder, error)
 
     def _link_of(self, meta: Meta) -> tuple[Link, Breaker]:
         name = (meta.base_url, meta.ca_file, repr(sorted(meta.proxies.items())))

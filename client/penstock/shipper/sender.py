@@ -1,9 +1,9 @@
 """One spool on its way to the server: cut a batch, send it, learn what is committed, free the rest.
 
 A batch is cut once and its cut kept on disk before it is first sent; what is sent again has the same
-bytes. Nothing is freed before the server says that the *store* has it, and then only after a while,
-in case the store is replaced by an older copy. Batches queued in a queue that is no more are sent
-again; so is everything not committed after 15 minutes without progress.
+bytes. Nothing is freed before the server says that the *store* has it, and then only after a while, in
+case the store is replaced by an older copy. Batches of a queue that is no more are sent again; so is
+everything not committed after 15 minutes without progress.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class SpoolSender:
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
-        self._report = Report(folder, self.meta.run, self.progress)
+        self.report = Report(folder, self.meta.run, self.progress)
 
     @property
     def alive(self) -> bool:
@@ -115,7 +115,6 @@ class SpoolSender:
 
     @property
     def is_continued(self) -> bool:
-        """Whether there is more behind what was read."""
         return self.writer.is_continued(self._cursor)
 
     @property
@@ -131,13 +130,13 @@ class SpoolSender:
         """
         now = time.monotonic()
         delay_s = self._attempt(now)
-        keep_s = 0.0 if tight or self._report.no_space else KEEP_S
+        keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
             self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
         except OSError as error:
-            self._report.disk_failed(error)
+            self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
-        self._report.keep(at_once=self.progress.ended)
+        self.report.keep(at_once=self.progress.ended)
         return min(delay_s, SLOWEST_POLL_S)
 
     def hear(self, learned: int, mark: dict[str, Any]) -> None:
@@ -147,7 +146,7 @@ class SpoolSender:
 
     def keep_progress(self) -> None:
         """Keep it on disk now, if it changed."""
-        self._report.keep(at_once=True)
+        self.report.keep(at_once=True)
 
     def close(self) -> None:
         self._reader.close()
@@ -170,16 +169,16 @@ class SpoolSender:
             return held.wait_s
         except Transient as error:
             self._retries += 1
-            self._report.say(error.code, str(error))
+            self.report.say(error.code, str(error))
             return max(self._breaker.wait_s, TICK_S)
         except Rejected as error:
             return self._refused(error)
         except OSError as error:  # of this machine's disk: the network's are `Transient`
-            self._report.disk_failed(error)
+            self.report.disk_failed(error)
             return DISK_RETRY_S
         self._paused_until = 0.0
         if self._breaker.failures == 0 and not self._is_gone:
-            self._report.well()
+            self.report.well()
         return delay_s
 
     def _step(self, now: float) -> float:
@@ -211,7 +210,7 @@ class SpoolSender:
         )
         self._more = found.full
         self._is_flowing = not found.columns.empty
-        self._report.count_damage(self._reader)
+        self.report.count_damage(self._reader)
         if found.columns.empty:
             self._cursor = found.end
             if found.ended or not self.writer.alive:
@@ -230,7 +229,7 @@ class SpoolSender:
         progress = self.progress
         if self._recuts.asked_for(self._cursor, progress.freed):
             progress.done, progress.cut = False, self._log.last
-            self._report.keep(at_once=True)  # before it looks as if nobody had asked
+            self.report.keep(at_once=True)  # before it looks as if nobody had asked
             self._rejects.take_all()
             progress.rejected = self._rejects.count()
 
@@ -263,7 +262,7 @@ class SpoolSender:
         fail("shipper.before_cut")
         self._log.append(cut)
         fail("shipper.after_cut")
-        self._report.disk_works()
+        self.report.disk_works()
         self._retries = 0
         self._builder.remember(cut, raw)
         self._cursor = end
@@ -273,13 +272,13 @@ class SpoolSender:
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
-        self._report.count_damage(self._reader)
+        self.report.count_damage(self._reader)
         key = self.key.now()
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
         self._learn(reply)
-        self._report.disk_works()
+        self.report.disk_works()
         self._builder.forget()
         interval_s = reply.get("interval_s")
         if isinstance(interval_s, (int, float)):
@@ -327,7 +326,7 @@ class SpoolSender:
                 continue
             if seq > progress.freed:
                 self._rejects.keep(seq, self._builder.bytes_of(cut))
-                self._report.disk_works()
+                self.report.disk_works()
             log.error("%s: the server could not process batch %d", self.meta.run, seq)
             progress.dead = sorted([*progress.dead, seq])
 
@@ -335,7 +334,7 @@ class SpoolSender:
         cut = self._log.cuts.get(self.progress.queued + 1)
         refusal = refusal_of(error, cut)
         text = version_problem(error) if error.code == "unknown_version" else str(error)
-        self._report.say(error.code, text)
+        self.report.say(error.code, text)
         now = time.monotonic()
         if refusal is Refusal.GONE:
             return self._lose_run(error)
@@ -381,10 +380,11 @@ class SpoolSender:
             if error.status != 409:
                 self._log.append(cut.voided())
         except OSError as failure:
-            self._report.disk_failed(failure)
+            self.report.disk_failed(failure)
             return DISK_RETRY_S
         log.error("%s: batch %d refused (%s): %s", self.meta.run, cut.seq, error.code, error)
         self.progress.rejected += 1
+        self.progress.refusal = str(error)
         self._builder.forget()
         if error.status == 409:  # the server has another batch of this number: it is not a hole
             self.progress.queued = cut.seq
