@@ -140,7 +140,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     said = [progress.problem] if progress.problem else []
     said += [text for _, text in remarks(progress, folder)]
     if progress.dropped:
-        said.append(f"the training process dropped {progress.dropped} rows for want of room")
+        said.append(f"the training process dropped {progress.dropped} rows, and said why")
     lag_s = None if left.oldest_ns is None else max(0.0, time.time() - left.oldest_ns / 1e9)
     return SpoolStatus(
         folder=str(folder),

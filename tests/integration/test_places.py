@@ -50,7 +50,7 @@ penstock.places._MEMORY = pathlib.Path({str(self.memory)!r})
 tempfile.tempdir = {str(self.temporary)!r}
 import penstock
 """
-        return self._scripts.run(redirected + code, PENSTOCK_DIR=place, **variables)
+        return self._scripts.run(redirected + code, 0, PENSTOCK_DIR=place, **variables)
 
     def end_shippers(self) -> None:
         for lock in self.folder.rglob("shipper.lock"):
