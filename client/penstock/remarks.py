@@ -12,7 +12,7 @@ from penstock.progress import Progress
 
 __all__ = ["kept_back", "left_text", "remarks"]
 
-_KEY_PROBLEMS = ("no_key", "unauthorized", "http_401")
+_KEY_PROBLEMS = ("no_key", "unauthorized")
 
 
 def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:

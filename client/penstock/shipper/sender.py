@@ -34,7 +34,7 @@ from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
-from penstock.shipper.refusals import Refusal, refusal_of, version_problem
+from penstock.shipper.refusals import Refusal, problem_of, refusal_of
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
 from penstock.shipper.watch import WriterWatch
@@ -333,8 +333,7 @@ class SpoolSender:
     def _refused(self, error: Rejected) -> float:
         cut = self._log.cuts.get(self.progress.queued + 1)
         refusal = refusal_of(error, cut)
-        text = version_problem(error) if error.code == "unknown_version" else str(error)
-        self.report.say(error.code, text)
+        self.report.say(*problem_of(error))
         now = time.monotonic()
         if refusal is Refusal.GONE:
             return self._lose_run(error)
