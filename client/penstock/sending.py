@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from penstock.bell import ring
 from penstock.launch import ensure_shipper, is_shipper_running, last_words
 from penstock.notices import NOTICES
 from penstock.progress import Progress, load_progress
@@ -92,6 +93,7 @@ class Sending:
     def wait(self, folder: Path, begun: int, deadline: float) -> Progress:
         """Wait until what was written from segment `begun` on is stored, or cannot be for now, or
         until `deadline` on the monotonic clock."""
+        ring(folder.parent)
         progress = load_progress(folder)
         since = time.monotonic()
         try:

@@ -14,6 +14,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from penstock.bell import Bell
 from penstock.link import Link
 from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
@@ -22,7 +23,7 @@ from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
-from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
+from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
 from penstock.siblings import hold_left
 from penstock.spool import is_writer_alive
 
@@ -59,6 +60,7 @@ class Daemon:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
         self._heartbeats = Heartbeats(self._pool)
         self._asked_to_leave = threading.Event()
+        self._bell = Bell(root)
 
     @property
     def asked_to_leave(self) -> bool:
@@ -67,6 +69,7 @@ class Daemon:
     def leave(self) -> None:
         """Make `run` return soon, whatever is left to do. May be called by a signal handler."""
         self._asked_to_leave.set()
+        self._bell.ring()
 
     def run(self) -> None:
         """Work until there was nothing to do for `idle_exit_s`, or `leave` was called.
@@ -92,7 +95,9 @@ class Daemon:
                 worked_at = now
             elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
                 break
-            self._asked_to_leave.wait(TICK_S if self._senders else _SCAN_S)
+            if self._bell.wait(self._tick_s()):
+                scan_at = 0.0
+                self._hurry()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._heartbeats.wait(_LEAVE_S / 2)
         hanging = wait(self._running.values(), _LEAVE_S).not_done
@@ -102,6 +107,7 @@ class Daemon:
                 sender.close()
         for link, _ in self._links.values():
             link.close_all()
+        self._bell.close()
 
     def has_new_spools(self) -> bool:
         """Whether there is data now that `run` did not see."""
@@ -118,6 +124,17 @@ class Daemon:
         for folder, sender in self._senders.items():
             if folder not in self._running and now >= self._due.get(folder, 0.0):
                 self._running[folder] = self._pool.submit(self._drive, sender)
+
+    def _tick_s(self) -> float:
+        if any(sender.hurries for sender in self._senders.values()):
+            return HURRIED_TICK_S
+        return TICK_S if self._senders else _SCAN_S
+
+    def _hurry(self) -> None:
+        """Somebody waits: look at every spool that may have come to its end."""
+        for folder, sender in self._senders.items():
+            if sender.hurry():
+                self._due[folder] = 0.0
 
     def _pause_s(self, folder: Path, delay_s: float, now: float) -> float:
         """With many spools each is looked at less often, so that looking costs the same; but a run

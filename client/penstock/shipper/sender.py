@@ -32,6 +32,7 @@ from penstock.shipper.keeper import Keeper
 from penstock.shipper.keys import ApiKey
 from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
+from penstock.shipper.polls import SLOWEST_POLL_S, Polls
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, problem_of, refusal_of
@@ -44,15 +45,11 @@ __all__ = ["SpoolSender"]
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
+TICK_S, HURRIED_TICK_S = 0.05, 0.015
 FIRST_INTERVAL_S = 0.3
-POLL_S = 0.2
-SLOWEST_POLL_S = 2.0
 STALLED_S = 15 * 60.0
 KEEP_S = 10 * 60.0
-KEY_RETRY_S = 5.0
-REFUSED_RETRY_S = 60.0
-DISK_RETRY_S = 2.0
+KEY_RETRY_S, REFUSED_RETRY_S, DISK_RETRY_S = 5.0, 60.0, 2.0
 REJECTED_S = 1.0
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
@@ -80,14 +77,11 @@ class SpoolSender:
         self.writer = WriterWatch(folder, self.meta, self._reader)
         if self.meta.parent:  # another may have gone on here since: it is looked at anew
             self.progress.go_on()
-        self._more = False
-        self._is_flowing = False
+        self._more = self._is_flowing = False
         self._interval_s = FIRST_INTERVAL_S
         self._cut_at = 0.0
-        self._poll_at = 0.0
-        self._poll_s = POLL_S
-        self._paused_until = 0.0
-        self._look_at = 0.0
+        self._polls = Polls()
+        self._paused_until = self._look_at = 0.0
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
@@ -100,7 +94,6 @@ class SpoolSender:
 
     @property
     def learned(self) -> int:
-        """How many replies were taken in so far."""
         return self._marks.count
 
     @property
@@ -138,6 +131,18 @@ class SpoolSender:
             delay_s = DISK_RETRY_S
         self.report.keep(at_once=self.progress.ended)
         return min(delay_s, SLOWEST_POLL_S)
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody is taken to wait for its end."""
+        return time.monotonic() < self._polls.hurried_to and not self.progress.done
+
+    def hurry(self) -> bool:
+        """Look for the writer's end at the next turn; whether there is one to come."""
+        if self.progress.ended or self.progress.done:
+            return False
+        self._cut_at = 0.0
+        return True
 
     def hear(self, learned: int, mark: dict[str, Any]) -> None:
         """Take in, at the next turn, what a heartbeat was answered; `learned` is as it was when the
@@ -196,12 +201,12 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.heard < self._log.last and now >= self._poll_at and not self._is_gone:
+        if progress.heard < self._log.last and now >= self._polls.due_at and not self._is_gone:
             self._poll(now)
         if progress.ended and progress.heard >= self._log.last:
             progress.done = True
             progress.done_at = time.time()
-        return TICK_S
+        return HURRIED_TICK_S if self.hurries else TICK_S
 
     def _cut(self) -> bool:
         """Cut the next batch, if there is anything for one."""
@@ -284,8 +289,7 @@ class SpoolSender:
         if isinstance(interval_s, (int, float)):
             self._interval_s = min(max(float(interval_s), TICK_S), 60.0)
             self._cut_at = min(self._cut_at, time.monotonic() + self._interval_s)
-        self._poll_s = POLL_S
-        self._poll_at = time.monotonic() + TICK_S
+        self._polls.sent(time.monotonic(), is_last=self.progress.ended)
 
     def _poll(self, now: float) -> None:
         key = self.key.now()
@@ -297,10 +301,7 @@ class SpoolSender:
             reply = {}
         before = self.progress.committed
         self._learn(reply)
-        self._poll_s = (
-            POLL_S if self.progress.committed > before else min(self._poll_s * 1.3, SLOWEST_POLL_S)
-        )
-        self._poll_at = now + self._poll_s
+        self._polls.answered(now, advanced=self.progress.committed > before)
         if now - self._marks.advanced_at > STALLED_S:
             log.warning("%s: no progress for long, sending again", self.meta.run)
             self._marks.advanced_at = now
