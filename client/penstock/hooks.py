@@ -41,7 +41,6 @@ class Hooks:
         self._on_preempt = on_preempt
         self._is_set = False
         self._process = 0
-        self._is_forked = False
         self._code = 0
 
     def set(self) -> None:
@@ -62,7 +61,6 @@ class Hooks:
 
     def _begin_child(self) -> None:
         self._code = 0
-        self._is_forked = True
         self._after_fork()
 
     def _watch_exceptions(self) -> None:
@@ -87,7 +85,7 @@ class Hooks:
             leave(status)
 
         def note_exit_at_once(status: int) -> NoReturn:
-            if self._is_forked and self._process == os.getpid():
+            if self._process == os.getpid():  # not in a child that only inherits this
                 with contextlib.suppress(Exception):  # it ends now, whatever happens here
                     self._at_once(exit_code(status))
             leave_at_once(status)

@@ -235,12 +235,17 @@ class Run:
         self._sending.forget_after_fork()
 
     @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was begun here, and not in a process that this one was forked from."""
+        return self._process == os.getpid()
+
+    @property
     def is_primary(self) -> bool:
         """Whether this process speaks for the run's state."""
         if self.settings.primary is not None:
             return self.settings.primary
         joined = self.settings.run_id is not None or self.settings.mode == "shared"
-        return self._process == os.getpid() and not (joined and self.settings.rank > 0)
+        return self.is_of_this_process and not (joined and self.settings.rank > 0)
 
     def _begin_whole(self, config: Mapping[str, Any]) -> None:
         """Begin, or leave nothing behind."""
@@ -338,7 +343,7 @@ class Run:
     def _close(self, exit_code: int) -> Spool | None:
         """Write the last records and let the spool go; returns it."""
         try:
-            if not self.is_kept or (self._process != os.getpid() and not self._writer.has_spool):
+            if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
                 return None  # nothing is kept, or a forked child that logged nothing
             if self.is_primary:
                 state = "finished" if exit_code == 0 else "failed"

@@ -81,7 +81,8 @@ def init(
         resolved.update(assignment.settings, source="the sweep's agent")
     NOTICES.quiet = resolved.silent
     values = read_config(config, config_exclude_keys, config_include_keys)
-    active = _current
+    # A forked child that calls this begins a run of its own, whatever run its parent has.
+    active = _current if _current is not None and _current.is_of_this_process else None
     if active is not None and not active.finished:
         if resolved.reinit in (True, "finish_previous") or _is_next_cell(resolved):
             active.finish()
@@ -115,7 +116,8 @@ def on_change(listener: Callable[[Run | None], None]) -> None:
 def run_of(described: dict[str, Any]) -> Run:
     """A run that another process began and handed over (`handover.sent`), or this one's own."""
     for known in _runs:
-        if known.id == described["run"] and known.project == described["settings"]["project"]:
+        is_same = known.id == described["run"] and known.project == described["settings"]["project"]
+        if is_same and not known.finished:
             return known
     settings = Settings(**described["settings"])
     settings.update({"run_id": described["run"], "name": described["name"]})
