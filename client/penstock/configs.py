@@ -7,7 +7,27 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_config", "swept"]
+__all__ = ["Part", "nested_value", "read_config", "swept"]
+
+
+class Part(dict[str, Any]):
+    """A nested part of a config that also takes attributes: `config.model.dim`."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r} in this part of the config") from None
+
+
+def nested_value(values: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name, `model.dim`, in nested mappings. Raises KeyError."""
+    found: Any = values
+    for part in name.split("."):
+        if not isinstance(found, Mapping):
+            raise KeyError(name)
+        found = found[part]
+    return found
 
 
 def read_config(
@@ -29,22 +49,24 @@ def swept(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str,
     """What a trial's parameters change of a config: whole top-level entries, to be set over it.
 
     A nested parameter changes its leaf alone. So does one that is called `model.dim`, where the
-    config has a `model`; it can be read under its own name too.
+    config has a `model`.
     """
     changes: dict[str, Any] = {}
     for name, value in parameters.items():
-        changes[name] = _merged(changes.get(name, config.get(name)), value)
         top, dot, rest = name.partition(".")
         nested = changes.get(top, config.get(top))
         if dot and rest and isinstance(nested, Mapping) and name not in config:
             changes[top] = _merged(nested, _nest(rest.split("."), value))
+        else:
+            changes[name] = _merged(changes.get(name, config.get(name)), value)
     return changes
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+    if not isinstance(new, Mapping):
         return new
-    merged = dict(old)
+    old = old if isinstance(old, Mapping) else {}
+    merged = Part(old)
     for key, value in new.items():
         merged[key] = _merged(merged.get(key), value)
     return merged
@@ -52,7 +74,7 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _nest(names: list[str], value: Any) -> Any:
     for name in reversed(names):
-        value = {name: value}
+        value = Part({name: value})
     return value
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from penstock.repairs import checked_name, repaired_key, repaired_name, repaired_url
+from penstock.pasted import checked_name, repaired_key, repaired_name, repaired_url
 
 __all__ = ["Converted", "converted"]
 

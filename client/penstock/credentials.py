@@ -8,7 +8,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from penstock.meta import replace_json
-from penstock.repairs import repaired_key, repaired_url
+from penstock.pasted import repaired_key, repaired_url
 
 __all__ = [
     "DEFAULT_BASE_URL",

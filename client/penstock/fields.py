@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from penstock.configs import nested_value
 from penstock.values import plain
 
 __all__ = ["Config", "Summary"]
@@ -21,6 +22,8 @@ class _Fields(MutableMapping[str, Any]):
     _send: Callable[[dict[str, Any]], None]
 
     def __getitem__(self, key: str) -> Any:
+        if key not in self._values and "." in key:
+            return nested_value(self._values, key)
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.meta import Meta
-from penstock.repairs import repaired_proxy, repaired_url
+from penstock.pasted import repaired_proxy, repaired_url
 
 __all__ = ["Link", "is_loopback"]
 

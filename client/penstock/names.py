@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from penstock.notices import NOTICES
-from penstock.repairs import repaired_name
+from penstock.pasted import repaired_name
 from penstock.settings import Settings
 
 __all__ = ["friendly_name", "run_id", "shared_id"]

@@ -11,7 +11,7 @@ from typing import Any
 from penstock.conversion import converted
 from penstock.credentials import DEFAULT_BASE_URL, default_url, stored_entity, stored_key
 from penstock.notices import NOTICES
-from penstock.repairs import UNSET, repaired_proxy
+from penstock.pasted import UNSET, repaired_proxy
 from penstock.root import default_root
 
 __all__ = ["DEFAULT_BASE_URL", "Settings", "launcher_rank"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from penstock.launch import ensure_shipper, is_shipper_running, last_words
 from penstock.meta import Meta, load_meta, store_meta
+from penstock.pasted import repaired_url
 from penstock.places import other_places
 from penstock.progress import Progress, load_progress
-from penstock.repairs import repaired_url
 from penstock.root import open_root, spools_in
 from penstock.settings import Settings
 from penstock.shipper.rejects import Rejects

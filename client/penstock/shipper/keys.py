@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.meta import Meta
-from penstock.repairs import repaired_key
+from penstock.pasted import repaired_key
 
 __all__ = ["ApiKey"]
 

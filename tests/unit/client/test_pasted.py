@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.conversion import converted
-from penstock.repairs import repaired_key, repaired_name, repaired_proxy, repaired_url
+from penstock.pasted import repaired_key, repaired_name, repaired_proxy, repaired_url
 from penstock.settings import Settings, launcher_rank
 
 KEY = "penstock_abcdefgh_0123456789"

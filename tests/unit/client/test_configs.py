@@ -1,0 +1,65 @@
+"""What a trial's parameters change of a config, and how it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.configs import nested_value, swept
+from penstock.fields import Config
+
+CONFIG = {"model": {"dim": 2, "lr": 0.1, "head": {"n": 1, "drop": 0.0}}, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"seed": 2}, {"seed": 2}),
+        ({"model": {"dim": 8}}, {"model": {**CONFIG["model"], "dim": 8}}),  # type: ignore[dict-item]
+        ({"model.dim": 8}, {"model": {**CONFIG["model"], "dim": 8}}),  # type: ignore[dict-item]
+        (
+            {"model": {"head": {"n": 4}}},
+            {"model": {"dim": 2, "lr": 0.1, "head": {"n": 4, "drop": 0.0}}},
+        ),
+        (
+            {"model.head.n": 4, "model.dim": 8},
+            {"model": {"dim": 8, "lr": 0.1, "head": {"n": 4, "drop": 0.0}}},
+        ),
+        ({"model.new.deep": 4}, {"model": {**CONFIG["model"], "new": {"deep": 4}}}),  # type: ignore[dict-item]
+        ({"other": {"a": 1}}, {"other": {"a": 1}}),
+        ({"other.a": 1}, {"other.a": 1}),
+        ({"seed.a": 1}, {"seed.a": 1}),
+        ({"model": 5}, {"model": 5}),
+        ({"seed": {"a": 1}}, {"seed": {"a": 1}}),
+        ({".": 1, "a.": 2, "model.": 3}, {".": 1, "a.": 2, "model.": 3}),
+    ],
+)
+def test_a_parameter_changes_its_leaf_alone(
+    parameters: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    before = repr(CONFIG)
+    assert swept(CONFIG, parameters) == expected
+    assert repr(CONFIG) == before
+
+
+def test_a_flat_name_of_the_configs_own_stays_flat() -> None:
+    config = {"model.dim": 2, "model": {"dim": 3}}
+    assert swept(config, {"model.dim": 8}) == {"model.dim": 8}
+
+
+def test_it_is_read_in_every_way() -> None:
+    sent: list[dict[str, Any]] = []
+    config = Config(sent.append)
+    config.update({**CONFIG, **swept(CONFIG, {"model.dim": 8})})
+    assert config["model"]["dim"] == config["model.dim"] == config.model.dim == 8
+    assert config["model.head.n"] == config.model.head["n"] == 1
+    assert config["model"]["lr"] == 0.1
+    assert sent[-1]["model"] == {"dim": 8, "lr": 0.1, "head": {"n": 1, "drop": 0.0}}
+    assert type(sent[-1]["model"]) is dict
+    for missing in ("model.none", "seed.a", "none.a", "model.dim.a", "."):
+        with pytest.raises(KeyError):
+            config[missing]
+        assert config.get(missing) is None
+    with pytest.raises(KeyError):
+        nested_value({}, "a.b")
