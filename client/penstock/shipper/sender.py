@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penstock import __version__
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.link import Link
@@ -38,6 +37,7 @@ from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, problem_of, refusal_of
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
+from penstock.shipper.telling import Telling
 from penstock.shipper.watch import WriterWatch
 from penstock.wire import RULES, join_batches
 
@@ -78,13 +78,13 @@ class SpoolSender:
         if self.meta.parent:  # another may have gone on here since: it is looked at anew
             self.progress.go_on()
         self._more = self._is_flowing = False
-        self._interval_s = FIRST_INTERVAL_S
-        self._cut_at = 0.0
+        self._interval_s, self._cut_at = FIRST_INTERVAL_S, 0.0
         self._polls = Polls()
         self._paused_until = self._look_at = 0.0
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
+        self._telling = Telling(self.meta.host or "its machine", self._log.cuts.values())
         self.report = Report(folder, self.meta.run, self.progress)
 
     @property
@@ -165,6 +165,9 @@ class SpoolSender:
             if self.goes_on:
                 self.progress.go_on()
                 self._cut_at = now
+            if self.progress.ended and not self._is_gone and self._telling.is_due(self.progress):
+                self.progress.done = False
+                self._keep_cut("mark", self._cursor, None)
             if self.progress.done:
                 return SLOWEST_POLL_S
             if self._paused_until > now:
@@ -248,7 +251,7 @@ class SpoolSender:
 
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         dropped = found.dropped if found else 0
-        client = {"version": __version__, "retries": self._retries, "dropped": dropped}
+        client = self._telling.client(self.progress, retries=self._retries, dropped=dropped)
         cut = Cut(
             seq=self._log.last + 1,
             start=self._cursor,
@@ -274,6 +277,7 @@ class SpoolSender:
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
         self.progress.dropped += dropped
+        self._telling.told(cut)
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
@@ -302,10 +306,7 @@ class SpoolSender:
         before = self.progress.committed
         self._learn(reply)
         self._polls.answered(now, advanced=self.progress.committed > before)
-        if now - self._marks.advanced_at > STALLED_S:
-            log.warning("%s: no progress for long, sending again", self.meta.run)
-            self._marks.advanced_at = now
-            self._marks.send_again()
+        self._marks.stalled(now, STALLED_S)
 
     def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self._breaker.call((self.meta.entity, self.meta.project), request)
@@ -314,8 +315,7 @@ class SpoolSender:
         """Take in what a reply says. Raises OSError, and then nothing of it is taken in."""
         self._keep_dead(reply.get("dead"))
         if self._marks.needs_telling(reply):
-            # It waits for numbers that cannot be sent again: tell it not to.
-            self._keep_cut("mark", self._cursor, None)
+            self._keep_cut("mark", self._cursor, None)  # not to wait for what cannot be sent again
         self._marks.learn(reply)
 
     def _keep_dead(self, numbers: object) -> None:
