@@ -51,8 +51,11 @@ def look_up(settings: Settings) -> dict[str, Any] | None:
 
     # In a thread of its own: no time-out of a socket bounds looking a name up, or a trickle of bytes.
     thread = threading.Thread(target=ask, name="penstock-look-up", daemon=True)
-    thread.start()
-    thread.join(LOOK_UP_S)
+    try:
+        thread.start()
+        thread.join(LOOK_UP_S)
+    except RuntimeError as error:  # there is no thread to be had
+        answers.append(error)
     answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):
         return answer

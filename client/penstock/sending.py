@@ -74,6 +74,8 @@ class Sending:
         """Once a second, off the logging path: is a shipper there, and is it well?"""
         if self._settings.mode == "offline":
             return
+        if self._is_gone(folder):
+            return
         self._check(folder.parent)
         self.report(folder, load_progress(folder))
 
@@ -104,6 +106,10 @@ class Sending:
                     since = time.monotonic()
                 if progress.is_stored(begun) or self._is_hopeless(progress, since):
                     break
+                if _is_stored_and_freed(folder):
+                    return Progress(done=True, end_segment=begun)
+                if self._is_gone(folder):
+                    break
                 self._check(folder.parent)
                 time.sleep(_FINISH_POLL_S)
         except KeyboardInterrupt:
@@ -118,6 +124,16 @@ class Sending:
         if not progress.is_stored(begun):
             return left_text(folder, load_progress(folder))
         return kept_back(folder, progress)
+
+    def _is_gone(self, folder: Path) -> bool:
+        """Whether somebody deleted the data under the run that logs it."""
+        if folder.is_dir() or _is_stored_and_freed(folder):
+            return False
+        NOTICES.warn(
+            f"{self._run} gone",
+            f"{folder} was deleted while the run logs to it: what the server does not have yet is lost",
+        )
+        return True
 
     def _is_hopeless(self, progress: Progress, since: float) -> bool:
         if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MOST_FAILED_STARTS:
@@ -144,3 +160,10 @@ class Sending:
                 f"the sending process ended at once: {words or f'status {starter.returncode}'}; data "
                 f"is kept in {root}, see {root / 'shipper.err'}",
             )
+
+
+def _is_stored_and_freed(folder: Path) -> bool:
+    """Whether the shipper has deleted the spool since all of it is stored: where room is scarce, it
+    does so at once."""
+    receipt = folder.parent / "receipts" / f"{folder.name}.receipt"
+    return not folder.exists() and receipt.exists()

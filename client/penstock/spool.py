@@ -91,7 +91,9 @@ class Spool:
         # Last, because a folder with a meta file is a spool that a shipper may open.
         store_meta(self.folder, meta)
         self._thread = threading.Thread(target=self._keep, name="penstock-spool", daemon=True)
-        self._thread.start()
+        # Where no thread can be had, segments are made when they are needed.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
         self._wake.set()
 
     def next_segment(self, payload_bytes: int) -> Segment | None:

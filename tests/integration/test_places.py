@@ -222,3 +222,57 @@ run.finish(); print("trained")
     said = places.run(str(places.folder / "root"), code, PENSTOCK_MODE="offline")
     assert "trained" in said
     assert "nothing of this run is kept" in said
+
+
+def test_a_folder_that_is_deleted_under_the_run(places: Places) -> None:
+    code = """
+import shutil
+run = penstock.init(project="p")
+run.log({"a": 1.0})
+shutil.rmtree(run.settings.root)
+for step in range(100): run.log({"a": 1.0})
+run.finish(timeout_s=45)
+print("trained")
+"""
+    said = places.run(str(places.folder / "root"), code, PENSTOCK_API_KEY="wrong")
+    assert said.count("was deleted while the run logs to it") == 1
+    assert "is stored" not in said
+    assert "trained" in said
+
+
+def test_a_process_that_gets_no_thread(places: Places, ledger: Ledger) -> None:
+    code = """
+import threading
+def refuse(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+run = penstock.init(project="p", id="r", resume="allow")
+for step in range(20_000): run.log({"a": float(step), "b": 1.0, "c": 2.0})
+run.finish(); print("trained")
+"""
+    said = places.run(str(places.folder / "root"), code)
+    assert "trained" in said
+    assert "instead" not in said
+    assert len(ledger.points()) == 60_000
+
+
+def test_a_spool_that_is_freed_at_once_was_stored(places: Places, ledger: Ledger) -> None:
+    code = """
+import shutil
+from penstock.sending import Sending
+from penstock.progress import load_progress
+run = penstock.init(project="p")
+for step in range(9): run.log({"a": 1.0})
+folder = run._writer.spool().folder
+wait = Sending.wait
+def freed_first(self, folder, begun, deadline):
+    wait(self, folder, begun, deadline)
+    from penstock.receipts import keep_receipt
+    keep_receipt(folder.parent, folder); shutil.rmtree(folder)
+    return wait(self, folder, begun, deadline)
+Sending.wait = freed_first
+run.finish(); print("trained")
+"""
+    said = places.run(str(places.folder / "root"), code)
+    assert "is stored" in said
+    assert "deleted" not in said
+    assert len(ledger.points()) == 9
