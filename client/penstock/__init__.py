@@ -83,7 +83,8 @@ def alert(title: str, text: str = "", level: Any = "INFO", **options: Any) -> No
 def login(
     key: str | None = None, host: str | None = None, relogin: bool | None = None, **others: Any
 ) -> bool:
-    """Check an API key with the server and keep it; see `penstock.signin.login`."""
+    """Check an API key with its server and keep it, with the server as the default; see
+    `penstock.signin.login`."""
     from penstock.signin import login as log_in
 
     return log_in(key=key, host=host, relogin=relogin)

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 from urllib.parse import quote, urlencode
 
-from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.filters import translated_filter, translated_order
 from penstock.reading import Reader, revived, section_of
@@ -45,7 +44,7 @@ class Api:
         api_key: str | None = None,
     ) -> None:
         self.settings = Settings.resolve(overrides, {"api_key": api_key})
-        self._key = self.settings.api_key or stored_key(self.settings.base_url) or ""
+        self._key = self.settings.key
         self._reader = Reader(self.settings.base_url, self.settings.ca_file, self.settings.proxies)
         self._entity = self.settings.entity
 

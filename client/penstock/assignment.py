@@ -23,6 +23,16 @@ class Assignment(NamedTuple):
     parameters: dict[str, Any]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What it says of the run's place, as settings."""
+        return {
+            "run_id": self.run,
+            "project": self.project or None,
+            "entity": self.entity or None,
+            "sweep_id": self.sweep,
+        }
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that say this."""
         return {

@@ -8,11 +8,8 @@ returns the exit status.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,6 @@ from penstock.errors import PenstockError, Rejected
 
 __all__ = ["main"]
 
-_SYNC_POLL_S = 0.1
-_SYNC_GRACE_S = 10.0  # a shipper that runs already tries again within this
 _SERVER_COMMANDS = (
     "up",
     "down",
@@ -70,13 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"\n{error.hint}" if isinstance(error, Rejected) and error.hint else ""
         print(f"penstock: {error}{hint}", file=sys.stderr)
         return 1
+    except ValueError as error:  # of a setting or an argument
+        print(f"penstock: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _add_client_commands(subparsers: Any) -> None:
     login = subparsers.add_parser("login", help="check an API key and keep it for later runs")
-    login.add_argument("--host", metavar="URL", help="the server (default: PENSTOCK_BASE_URL)")
+    login.add_argument("--host", metavar="URL", help="the server, the default from then on")
     login.add_argument(
         "--key", metavar="-", help="'-' reads the key from standard input; else it is asked for"
     )
@@ -194,52 +192,19 @@ def _login(arguments: argparse.Namespace) -> int:
         key = sys.stdin.readline().strip()
     elif key:
         print("penstock: a key on the command line is seen by others; use --key -", file=sys.stderr)
-    return 0 if login(key=key, host=arguments.host, relogin=True) else 1
+    return 0 if login(key=key, host=arguments.host, relogin=True, must_answer=True) else 1
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from penstock.launch import ensure_shipper
-    from penstock.meta import load_meta, store_meta
-    from penstock.progress import load_progress
-    from penstock.root import open_root, spools_in
-    from penstock.settings import Settings
-    from penstock.shipper.rejects import Rejects
+    from penstock.sync import run_sync
 
-    root = open_root(arguments.dir or Settings.resolve(None, {}).root)
-    unreadable: list[Path] = []
-    for folder in spools_in(root):
-        try:
-            meta = load_meta(folder)
-        except (OSError, ValueError) as error:
-            print(f"{folder}: whose data this is cannot be read: {error}", file=sys.stderr)
-            unreadable.append(folder)
-            continue
-        if meta.offline:
-            store_meta(folder, replace(meta, offline=False))
-        if arguments.rejected and (asked := Rejects(folder).ask_again()):
-            print(f"{folder}: rejected batches to send again: {asked}")
-    starter = ensure_shipper(root)
-    if starter is not None:
-        starter.wait()
-    begun = time.monotonic()
-    while True:
-        found = [folder for folder in spools_in(root) if folder not in unreadable]
-        states = {folder: load_progress(folder) for folder in found}
-        left = {
-            folder: state
-            for folder, state in states.items()
-            if not state.done or Rejects(folder).asked_for()
-        }
-        if not left:
-            print("everything is stored" if not unreadable else "everything else is stored")
-            return 1 if unreadable else 0
-        hopeless = all(state.problem for state in left.values())
-        if time.monotonic() - begun > (_SYNC_GRACE_S if hopeless else arguments.timeout):
-            break
-        time.sleep(_SYNC_POLL_S)
-    for folder, state in left.items():
-        print(f"{os.fspath(folder)}: {state.problem or 'not stored yet'}", file=sys.stderr)
-    return 1
+    return run_sync(
+        arguments.dir,
+        timeout_s=arguments.timeout,
+        rejected=arguments.rejected,
+        say=print,
+        warn=lambda text: print(text, file=sys.stderr),
+    )
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -261,7 +226,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     settings = Settings.resolve(None, {})
     root: Path = arguments.dir or settings.root
-    if root.exists():
+    if root.is_dir():
         root = open_root(root)
     status = status_of(root, settings.spool_limit_bytes)
     print(as_json(status) if arguments.json else as_text(status))

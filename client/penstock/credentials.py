@@ -1,39 +1,96 @@
-"""The login file: API keys by server, readable by their owner only."""
+"""The login file: API keys by server, readable by their owner only, and which server is the default."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from stat import S_ISREG
 
 from penstock.meta import replace_json
+from penstock.pasted import repaired_key, repaired_url
 
-__all__ = ["credentials_path", "store_key", "stored_key"]
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "credentials_path",
+    "default_url",
+    "store_key",
+    "stored_entity",
+    "stored_key",
+]
+
+DEFAULT_BASE_URL = "http://127.0.0.1:8080"
+_DEFAULT = "base_url"
+_CHOSEN = "chosen_by_hand"
+_LARGEST_FILE = 1 << 20
 
 
 def credentials_path() -> Path:
+    """Raises RuntimeError if this user has no home."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "penstock" / "credentials.json"
 
 
 def stored_key(base_url: str) -> str | None:
     """The key kept for this server, if there is one."""
-    entry = _load().get(base_url.rstrip("/"))
-    key = entry.get("api_key") if isinstance(entry, dict) else None
-    return key if isinstance(key, str) and key else None
+    try:
+        return repaired_key(_text(_entry(base_url), "api_key")).value or None
+    except ValueError:
+        return None
 
 
-def store_key(base_url: str, key: str) -> Path:
-    """Keep a key; returns the file. Raises OSError."""
+def stored_entity(base_url: str, key: str) -> str | None:
+    """The entity that this key belongs to there, if it was logged in with."""
+    entry = _entry(base_url)
+    return _text(entry, "entity") or None if key and key == entry.get("api_key") else None
+
+
+def default_url() -> str:
+    """The server to use where none is named: the one logged in to last."""
+    try:
+        found = _text(_load(), _DEFAULT)
+        return repaired_url(found).value if found else DEFAULT_BASE_URL
+    except ValueError:
+        return DEFAULT_BASE_URL
+
+
+def store_key(
+    base_url: str, key: str, entity: str | None = None, *, is_chosen: bool = False
+) -> Path:
+    """Keep a key and make its server the default; returns the file. Raises OSError, or RuntimeError
+    if this user has no home.
+
+    `is_chosen`: a person named this server. A server that signs its own user in becomes the default
+    only if no other one was chosen.
+    """
     path = credentials_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_json(path, {**_load(), base_url.rstrip("/"): {"api_key": key}})
+    stored = _load()
+    url = base_url.rstrip("/")
+    stored[url] = {"api_key": key, **({"entity": entity} if entity else {})}
+    if is_chosen or not stored.get(_CHOSEN):
+        stored |= {_DEFAULT: url, _CHOSEN: is_chosen}
+    replace_json(path, stored)
     return path
+
+
+def _entry(base_url: str) -> dict[str, object]:
+    entry = _load().get(base_url.rstrip("/"))
+    return entry if isinstance(entry, dict) else {}
+
+
+def _text(entry: dict[str, object], name: str) -> str:
+    found = entry.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def _load() -> dict[str, object]:
     try:
-        stored = json.loads(credentials_path().read_text())
-    except (OSError, ValueError):
+        path = credentials_path()
+        found = path.stat()
+        if not S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+            return {}  # reading a pipe would never end
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError, RuntimeError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}

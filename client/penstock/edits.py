@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.api import Api
-from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.link import Link
 
@@ -50,7 +49,7 @@ def move_run(place: str, project: str, say: Say) -> int:
 
 def _ask(api: Api, method: str, path: Sequence[str], body: Any = None) -> dict[str, Any]:
     settings = api.settings
-    key = settings.api_key or stored_key(settings.base_url)
+    key = settings.key
     if not key:
         raise Rejected("this needs an API key", code="no_key", status=401, hint="penstock login")
     link = Link(settings.base_url, settings.ca_file, settings.proxies)

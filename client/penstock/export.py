@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from penstock.credentials import stored_key
 from penstock.errors import Rejected, Transient
 from penstock.reading import Reader
 from penstock.settings import Settings
@@ -48,7 +47,7 @@ def run_export(
         raise Rejected(f"{place!r} is no ENTITY/PROJECT[/RUN]", code="bad_path")
     settings = Settings.resolve(None, {})
     reader = Reader(settings.base_url, settings.ca_file, settings.proxies)
-    key = settings.api_key or stored_key(settings.base_url) or ""
+    key = settings.key
     if len(names) == 1:
         names.insert(0, settings.entity or str(reader.get("/v1/viewer", key)["entity"]))
     exporter = Exporter(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
+from penstock.configs import nested_value
 from penstock.nested import Nested, nested
 
 __all__ = ["Config", "Selection", "Sender", "Summary"]
@@ -86,6 +87,8 @@ class _Fields(MutableMapping[str, Any]):
     _sender: Sender
 
     def __getitem__(self, key: str) -> Any:
+        if key not in self._values and "." in key:
+            return nested_value(self._values, key)
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from penstock import __version__
 
-__all__ = ["ensure_shipper", "is_shipper_running", "shipper_of"]
+__all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]
 
 _START_S = 10.0
 _TAKE_OVER_S = 8.0
@@ -32,8 +32,13 @@ def is_shipper_running(root: Path) -> bool:
     return fd is None
 
 
-def ensure_shipper(root: Path, limit_bytes: int = 2 << 30) -> subprocess.Popen[bytes] | None:
+def ensure_shipper(
+    root: Path, limit_bytes: int = 2 << 30, *, is_bare: bool = False
+) -> subprocess.Popen[bytes] | None:
     """Start a shipper unless one runs; returns its short-lived starter, which the caller reaps.
+
+    `is_bare`: without the PYTHON* variables of this process, which may be what keeps it from starting.
+    Raises OSError.
 
     The shipper has a session, a log file and descriptors of its own, so that it outlives the
     training and no pipe of the training waits for it.
@@ -55,7 +60,7 @@ def ensure_shipper(root: Path, limit_bytes: int = 2 << 30) -> subprocess.Popen[b
         if older is not None:
             with contextlib.suppress(OSError):  # gone by itself, or another user's
                 os.kill(older, signal.SIGTERM)
-        return _start(root, limit_bytes, starting_fd, take_over=older is not None)
+        return _start(root, limit_bytes, starting_fd, take_over=older is not None, is_bare=is_bare)
     finally:
         os.close(starting_fd)
 
@@ -102,13 +107,23 @@ def _lock(path: Path) -> int | None:
     return fd
 
 
+def last_words(root: Path) -> str:
+    """The last line that the shipper started last wrote before it had a log: why it is not there."""
+    try:
+        lines = (root / "shipper.err").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip()[:300] if lines else ""
+
+
 def _start(
-    root: Path, limit_bytes: int, starting_fd: int, *, take_over: bool
+    root: Path, limit_bytes: int, starting_fd: int, *, take_over: bool, is_bare: bool
 ) -> subprocess.Popen[bytes]:
     package = str(Path(__file__).parent.parent)
+    inherited = {k: v for k, v in os.environ.items() if not (is_bare and k.startswith("PYTHON"))}
     environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
+        **inherited,
+        "PYTHONPATH": os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")])),
         # numpy's linear algebra is not used: no threads, no memory for it.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -17,20 +17,33 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.meta import Meta
+from penstock.pasted import repaired_proxy, repaired_url
 
 __all__ = ["Link", "is_loopback"]
 
 _TIMEOUT_S = 30.0
 _LARGEST_REPLY = 16 << 20
+_BAD_URL_HINT = "Set PENSTOCK_BASE_URL, or run: penstock login --host http://host:port"
 
 
 class Link:
     """One server as one user sees it. Safe to use from several threads: each has a connection."""
 
-    def __init__(self, base_url: str, ca_file: str | None, proxies: dict[str, str]) -> None:
-        self.base = urlsplit(base_url.rstrip("/"))
-        if self.base.scheme not in ("http", "https") or not self.base.hostname:
-            raise Rejected(f"{base_url!r} is not an http(s) URL", code="bad_url")
+    def __init__(
+        self,
+        base_url: str,
+        ca_file: str | None,
+        proxies: dict[str, str],
+        *,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
+        """`timeout_s` holds for connecting and for each wait for bytes. Raises Rejected (bad_url)."""
+        try:
+            # Also what an earlier version wrote into a spool, or a person into a variable.
+            self.base = urlsplit(repaired_url(base_url).value)
+        except ValueError as error:
+            raise Rejected(str(error), code="bad_url", hint=_BAD_URL_HINT) from None
+        self._timeout_s = timeout_s
         self._ca_file = ca_file
         self._proxy = _proxy_for(self.base, proxies)
         self._local = threading.local()
@@ -151,17 +164,27 @@ class Link:
         proxy = self._proxy
         connection: http.client.HTTPConnection
         if self.base.scheme == "https":
-            context = ssl.create_default_context(cafile=self._ca_file)
+            context = self._context()
             at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
-            connection = http.client.HTTPSConnection(*at, timeout=_TIMEOUT_S, context=context)
+            connection = http.client.HTTPSConnection(*at, timeout=self._timeout_s, context=context)
             if proxy:
                 connection.set_tunnel(host, port or 443, _proxy_headers(proxy))
         else:
             at = (proxy.hostname or "", proxy.port) if proxy else (host, port)
-            connection = http.client.HTTPConnection(*at, timeout=_TIMEOUT_S)
+            connection = http.client.HTTPConnection(*at, timeout=self._timeout_s)
         self._local.connection = connection
         self._made.add(connection)
         return connection
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._ca_file)
+        except OSError as error:  # an SSLError, too
+            why = error.strerror or error
+            raise Transient(
+                f"the certificates in {self._ca_file} cannot be read: {why}; set PENSTOCK_CA_FILE",
+                code="bad_ca_file",
+            ) from error
 
 
 def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None:
@@ -171,7 +194,10 @@ def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None
         return None
     if "no" in proxies and urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
         return None
-    return urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        return urlsplit(repaired_proxy(url))
+    except ValueError as error:
+        raise Rejected(f"the {base.scheme} proxy cannot be used: {error}", code="bad_url") from None
 
 
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
@@ -183,5 +209,8 @@ def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
 
 
 def is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:
+        return False
     return host in ("localhost", "::1") or host.startswith("127.")

@@ -6,9 +6,15 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-__all__ = ["friendly_name", "run_id"]
+from penstock.notices import NOTICES
+from penstock.pasted import repaired_name
+from penstock.settings import Settings
+
+__all__ = ["friendly_name", "run_id", "shared_id"]
 
 T = TypeVar("T")
+
+_JOB_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _ADJECTIVES = """
@@ -32,6 +38,21 @@ def run_id() -> str:
 def friendly_name() -> str:
     """For example brisk-otter-12."""
     return f"{_chosen(_ADJECTIVES)}-{_chosen(_NOUNS)}-{_chosen(range(1, 100))}"
+
+
+def shared_id(settings: Settings) -> str | None:
+    """The id that processes of one job agree on without talking: from the launcher's job id."""
+    if settings.mode != "shared":
+        return None
+    for variable in _JOB_VARIABLES:
+        job = os.environ.get(variable, "")
+        if job and job != "none":
+            try:
+                return repaired_name("id", f"{variable.split('_')[0].lower()}-{job}").value
+            except ValueError:
+                continue
+    NOTICES.warn("shared", 'mode="shared" needs an id that all processes pass: set PENSTOCK_RUN_ID')
+    return None
 
 
 def _chosen(choices: Sequence[T]) -> T:

@@ -40,6 +40,8 @@ class Progress:
     problem_code: str = ""
     rejected: int = 0
     """Batches that the server refused; they are kept in `rejected/`."""
+    refusal: str = ""
+    """What the server said of the last of them."""
     dead: list[int] = field(default_factory=list)
     """The numbers of batches that the server took and could not process; kept there too."""
     dropped: int = 0

@@ -21,16 +21,16 @@ _RECORD_ENTRIES = 100_000
 
 
 class Recorder:
-    """Appends the records of one run."""
+    """Appends the records of one run; none while `is_off`."""
 
-    def __init__(self, writer: Writer, slow_path: SlowPath, *, disabled: bool = False) -> None:
+    def __init__(self, writer: Writer, slow_path: SlowPath, *, is_off: bool = False) -> None:
         self.slow_path = slow_path
         self._writer = writer
-        self._disabled = disabled
+        self.is_off = is_off
 
     def record(self, kind: str, **fields: Any) -> None:
         """Append a record of plain values, at once."""
-        if self._disabled:
+        if self.is_off:
             return
         try:
             self._writer.append_record({"t": kind, **fields})
@@ -41,7 +41,7 @@ class Recorder:
 
     def say(self, kind: str, **fields: Any) -> None:
         """Append a record of any values: now, or once those that must be read could be."""
-        if self._disabled:
+        if self.is_off:
             return
         try:
             self.slow_path.record(
@@ -52,7 +52,7 @@ class Recorder:
 
     def update(self, kind: str, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
         """Append entries of config or summary, in as many records as they need."""
-        if self._disabled:
+        if self.is_off:
             return
         try:
             self.slow_path.update(kind, values, lambda update: self._update(kind, update), still)

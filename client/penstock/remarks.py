@@ -7,9 +7,12 @@ from pathlib import Path
 
 from penstock.backlog import backlog, size_text
 from penstock.launch import is_shipper_running
+from penstock.places import sync_command
 from penstock.progress import Progress
 
-__all__ = ["left_text", "remarks"]
+__all__ = ["kept_back", "left_text", "remarks"]
+
+_KEY_PROBLEMS = ("no_key", "unauthorized")
 
 
 def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
@@ -17,7 +20,7 @@ def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
     rejected = folder / "rejected"
     if progress.rejected:
         what = _counted(progress.rejected, "batch", "batches")
-        yield "rejected", f"the server refused {what}; kept in {rejected}"
+        yield "rejected", f"the server refused {what}{_why(progress)}; kept in {rejected}"
     if progress.dead:
         what = _counted(len(progress.dead), "batch", "batches")
         yield (
@@ -44,6 +47,27 @@ def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
         )
 
 
+def _why(progress: Progress) -> str:
+    return f": {progress.refusal}" if progress.refusal else ""
+
+
+def kept_back(folder: Path, progress: Progress) -> str:
+    """What of a run that is stored otherwise is not, and what to do; empty if there is nothing."""
+    parts = []
+    if progress.rejected:
+        parts.append(f"{_counted(progress.rejected, 'batch', 'batches')} that the server refused")
+    if progress.dead:
+        what = _counted(len(progress.dead), "batch", "batches")
+        parts.append(f"{what} that the server could not process")
+    if not parts:
+        return ""
+    why = f" ({progress.refusal})" if progress.refusal else ""
+    return (
+        f"everything is stored but {' and '.join(parts)}{why}; kept in {folder / 'rejected'}; once "
+        f"the cause is gone: {sync_command(folder.parent)} --rejected"
+    )
+
+
 def left_text(folder: Path, progress: Progress) -> str:
     """What of a finished run is not stored yet, why, and how it will be sent."""
     try:
@@ -51,16 +75,19 @@ def left_text(folder: Path, progress: Progress) -> str:
     except OSError as error:
         left = f"an unknown rest ({error.strerror or error})"
     reason = progress.problem or "the server has not stored everything yet"
+    command = sync_command(folder.parent)
     try:
         is_sending = is_shipper_running(folder.parent)
     except OSError:
         is_sending = False
-    if progress.problem_code in ("no_key", "unauthorized"):
-        how = "is sent once there is a key"
+    if progress.problem_code in _KEY_PROBLEMS:
+        how = "is sent once there is a key: penstock login"
+    elif progress.problem_code == "bad_url":
+        how = f"is sent once the address is right, by: {command}"
     elif is_sending:
-        how = "is sent in the background, or by: penstock sync"
+        how = f"is sent in the background, or by: {command}"
     else:
-        how = "is sent by the next run here, or by: penstock sync"
+        how = f"is sent by the next run here, or by: {command}"
     return f"{reason}; {left} not stored yet; it is kept in {folder} and {how}"
 
 

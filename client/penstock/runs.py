@@ -6,40 +6,31 @@ once on stderr, counted, and the data stays in the spool.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from penstock import __version__
 from penstock.arguments import text_of, texts_of
-from penstock.credentials import stored_key
 from penstock.fields import Config, Selection, Summary
-from penstock.launch import ensure_shipper
-from penstock.meta import Meta, boot_id
-from penstock.names import friendly_name, run_id
+from penstock.names import friendly_name, run_id, shared_id
 from penstock.notices import NOTICES
-from penstock.progress import Progress, load_progress
+from penstock.opening import NewWriter, say_what_is_missing
+from penstock.places import sync_command
 from penstock.recording import FieldSender, Recorder
-from penstock.remarks import left_text, remarks
-from penstock.root import open_root
+from penstock.sending import Sending
 from penstock.settings import Settings, program
 from penstock.slowpath import SlowPath
-from penstock.spool import Spool, SpoolOptions
+from penstock.spool import Spool
 from penstock.writer import Writer
 
 __all__ = ["Run"]
 
-_NOTHING_IS_TAKEN = frozenset({"deleted", "too_many_runs", "too_many_writers"})
-_FINISH_POLL_S = 0.01
-_SHIPPER_CHECK_S = 5.0
-_STARTER_TIMEOUT_S = 2.0
+_UNKNOWN_ENTITY = "-"
+"""In an address: the entity of whoever looks at it."""
 
 
 class Run:
@@ -51,30 +42,39 @@ class Run:
         config: Any = None,
         *,
         step: int = 0,
+        parent: str | None = None,
         selection: Selection | None = None,
         slow_path: SlowPath | None = None,
+        on_process: Callable[[], None] = lambda: None,
+        on_finish: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        """Opens the spool. Raises PenstockError or OSError if there is no place to keep data."""
+        """Opens the spool, and leaves none behind if this raises.
+
+        `parent`: the writer of the process that began this run, if this one only joins it.
+        `on_process` is called whenever a process begins to log, `on_finish` at the end.
+        """
         self.settings = settings
-        self.id = settings.run_id or _shared_id(settings) or run_id()
+        self.id = settings.run_id or shared_id(settings) or run_id()
         self.project = settings.project
-        self.entity = settings.entity
+        self.entity = settings.known_entity
         self.group = settings.group
         self.job_type = settings.job_type
         self.disabled = settings.mode == "disabled"
         self.finished = False
+        self.is_kept = True
+        """Whether there is a place to keep its data in."""
         self._name = settings.name or friendly_name()
         self._notes = settings.notes
         self._tags = settings.tags
-        self._process = os.getpid()
-        self._parent = ""
-        self._starter: subprocess.Popen[bytes] | None = None
-        self._shipper_check_at = 0.0
+        self._process = os.getpid() if parent is None else 0
+        self._parent = parent or ""
+        self._on_process, self._on_finish = on_process, on_finish
+        self._sending = Sending(settings, self.id)
         self._slow_path = slow_path or SlowPath(strict=settings.strict)
         self._slow_path.repairs.run = self.id
         self._writer = self._slow_path.writer = Writer(self._open_spool, self._slow_path)
         self._writer.step = step
-        self._recorder = Recorder(self._writer, self._slow_path, disabled=self.disabled)
+        self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
         self.config = Config(FieldSender(self._recorder, "config"), selection)
         self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.last_values)
@@ -83,8 +83,8 @@ class Run:
         else:
             # One call less for every row: the class's own `log` only carries the documentation.
             self.log = self._writer.log  # type: ignore[method-assign]
-            self._begin()
-        self.config.update(config)
+        if parent is None:
+            self._begin_whole(config)
 
     def log(
         self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
@@ -130,6 +130,11 @@ class Run:
         self._recorder.say("run", tags=[*self._tags])
 
     @property
+    def writer(self) -> str:
+        """The writer that this process logs with, as the server knows it; empty if there is none."""
+        return self._writer.id or self._parent
+
+    @property
     def step(self) -> int:
         """The step of the next `log` without one."""
         return self._writer.step
@@ -140,18 +145,14 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The page of this run; of all projects as long as its entity is not known."""
-        if not self.entity:
-            return self.project_url
+        """The page of this run."""
         return f"{self.project_url}&run={urllib.parse.quote(self.id)}"
 
     @property
     def project_url(self) -> str:
-        """The page of this run's project; of all projects as long as its entity is not known."""
-        base = f"{self.settings.base_url}/"
-        if not self.entity:
-            return base
-        return f"{base}?project={urllib.parse.quote(f'{self.entity}/{self.project}', safe='/')}"
+        """The page of this run's project."""
+        place = f"{self.entity or _UNKNOWN_ENTITY}/{self.project}"
+        return f"{self.settings.base_url}/?project={urllib.parse.quote(place, safe='/')}"
 
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
         """Say how a metric, or every one that a pattern like `val/*` fits, is meant.
@@ -183,21 +184,24 @@ class Run:
         if self.finished or self._writer.interrupted:
             return
         self.finished = True
-        if self.disabled:
-            return
-        timeout_s = self.settings.finish_timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + timeout_s
-        if not self._slow_path.drain(timeout_s):
-            NOTICES.warn("drain", "some values that were waited for are not logged")
-        self._slow_path.repairs.flush()
-        spool = self._close(exit_code or 0)
-        if spool is not None and self.settings.mode != "offline":
+        if not self.disabled:
+            timeout_s = self.settings.finish_timeout_s if timeout_s is None else timeout_s
             try:
-                self._wait(spool, deadline, quiet=bool(quiet))
+                self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
             except Exception as error:  # the seam: finish never raises
-                NOTICES.warn("wait", f"waiting for the server failed: {error!r}")
-        elif spool is not None:
-            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: penstock sync")
+                NOTICES.warn("finish", f"the run could not be ended as it should: {error!r}")
+        self._on_finish(self)
+
+    def end_at_once(self, exit_code: int) -> None:
+        """End the run without waiting for anything: this process is about to be gone."""
+        if self.finished or self.disabled:
+            return
+
+        def close() -> None:
+            self._close(exit_code)
+
+        self._writer.interject(close)
+        self.finished = True
 
     def mark_preempting(self) -> None:
         """Say that this process is about to be stopped from outside."""
@@ -225,12 +229,25 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self._name} ({self.project}/{self.id})>"
 
+    def __reduce__(self) -> Any:
+        from penstock.handover import received, sent  # noqa: PLC0415  (they know of runs)
+
+        return received, (sent(self),)
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self
+
     def forget_after_fork(self) -> None:
         """In a forked child: this run goes on here with a spool of its own, once it is used."""
         self._parent = self._writer.id or self._parent
         self._writer.forget_after_fork()
         self._slow_path.forget_after_fork()
-        self._starter = None
+        self._sending.forget_after_fork()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was begun here, and not in a process that this one was forked from."""
+        return self._process == os.getpid()
 
     @property
     def is_primary(self) -> bool:
@@ -238,10 +255,30 @@ class Run:
         if self.settings.primary is not None:
             return self.settings.primary
         joined = self.settings.run_id is not None or self.settings.mode == "shared"
-        return self._process == os.getpid() and not (joined and self.settings.rank > 0)
+        return self.is_of_this_process and not (joined and self.settings.rank > 0)
+
+    def _begin_whole(self, config: Any) -> None:
+        """Begin, or leave nothing behind."""
+        try:
+            if not self.disabled:
+                self._begin()
+            self.config.update(config)
+        except BaseException:
+            self.finished = True
+            if self._writer.has_spool:
+                spool = self._writer.spool()
+                self._writer.close()
+                spool.delete()
+            raise
 
     def _begin(self) -> None:
-        self._writer.spool()
+        try:
+            self._writer.spool()
+        except OSError:
+            self.log = self._drop  # type: ignore[method-assign]
+            self.is_kept = False
+            self._recorder.is_off = True
+            return
         speaks = self.is_primary
         about = {
             "name": self.settings.name,
@@ -262,81 +299,46 @@ class Run:
         if speaks:  # else a rank that starts late would revive a run that has crashed
             self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
-        if not self._api_key() and self.settings.mode != "offline":
-            NOTICES.warn(
-                f"no key {self.settings.base_url}",
-                f"no API key for {self.settings.base_url}; data is kept in {self.settings.root} "
-                "and sent once you run: penstock login",
-            )
-
-    def _api_key(self) -> str:
-        return self.settings.api_key or stored_key(self.settings.base_url) or ""
+        if self.settings.mode != "offline":
+            say_what_is_missing(self.settings, self._writer.spool().root)
 
     def _open_spool(self) -> Spool:
-        root = open_root(self.settings.root)
-        meta = Meta(
-            base_url=self.settings.base_url,
-            api_key=self._api_key(),
-            entity=self.entity,
-            project=self.project,
-            run=self.id,
-            writer=os.urandom(16).hex(),
-            writer_started=time.time_ns() // 1_000,
-            rank=self.settings.rank,
-            primary=self.is_primary,
-            offline=self.settings.mode == "offline",
-            ca_file=self.settings.ca_file,
-            proxies=self.settings.proxies,
-            host=os.uname().nodename,
-            boot_id=boot_id(),
-            pid=os.getpid(),
-            version=__version__,
-            parent=self._parent,
-        )
-        options = SpoolOptions(self.settings.spool_limit_bytes, self.settings.on_full)
+        """Raises OSError if there is no place for one."""
+        self._on_process()
         # The spool's thread must not start a shipper at the same time as this does.
-        self._shipper_check_at = time.monotonic() + _SHIPPER_CHECK_S
-        spool = Spool(root, meta, options, self._look)
+        self._sending.postpone()
+        writer = NewWriter(self.settings, self.id, self._parent, is_primary=self.is_primary)
+        spool = writer.open(self._sending.look)
         # After the spool is there: a shipper that is about to leave then sees it.
-        self._ensure_shipper(root)
+        self._sending.ensure(spool.root)
         return spool
 
-    def _look(self, folder: Path) -> None:
-        """Once a second, off the logging path: is a shipper there, and is it well?"""
+    def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
+        deadline = time.monotonic() + timeout_s
+        if not self._slow_path.drain(timeout_s):
+            NOTICES.warn("drain", "some values that were waited for are not logged")
+        self._slow_path.repairs.flush()
+        spool = self._close(exit_code)
+        if self._writer.dropped_rows:
+            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in all")
+        if spool is None:
+            return
         if self.settings.mode == "offline":
+            command = sync_command(spool.root)
+            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: {command}")
             return
-        if time.monotonic() >= self._shipper_check_at:
-            self._ensure_shipper(folder.parent)
-        self._report(folder, load_progress(folder))
-
-    def _ensure_shipper(self, root: Path) -> None:
-        if self.settings.mode == "offline":
-            return
-        self._shipper_check_at = time.monotonic() + _SHIPPER_CHECK_S
-        if self._starter is not None and self._starter.poll() is None:
-            return
-        try:
-            self._starter = ensure_shipper(root, self.settings.spool_limit_bytes)
-        except OSError as error:
-            NOTICES.warn("shipper", f"the sending process cannot be started: {error}")
-
-    def _report(self, folder: Path, progress: Progress) -> None:
-        if progress.problem:
-            name = f"{self.id} {progress.problem_code}"
-            if name not in NOTICES.counts:
-                what = "is kept and sent later"
-                if progress.problem_code in _NOTHING_IS_TAKEN:
-                    what = "is kept on this machine, not sent"
-                NOTICES.warn(name, f"{progress.problem}; data {what}")
-        for name, text in remarks(progress, folder):
-            if f"{self.id} {name}" not in NOTICES.counts:
-                NOTICES.warn(f"{self.id} {name}", text)
+        begun = spool.first.sequence
+        progress = self._sending.wait(spool.folder, begun, deadline)
+        if outcome := self._sending.outcome(spool.folder, begun, progress):
+            NOTICES.say(f"run {self._name}: {outcome}")
+        elif not quiet:
+            NOTICES.say(f"run {self._name} is stored: {self.url}")
 
     def _close(self, exit_code: int) -> Spool | None:
         """Write the last records and let the spool go; returns it."""
         try:
-            if self._process != os.getpid() and not self._writer.has_spool:
-                return None  # a forked child that logged nothing
+            if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
+                return None  # nothing is kept, or a forked child that logged nothing
             if self.is_primary:
                 state = "finished" if exit_code == 0 else "failed"
                 self._record("state", state=state, exit_code=exit_code)
@@ -345,43 +347,18 @@ class Run:
         except Exception as error:  # the seam: finish never raises
             NOTICES.warn("close", f"the spool could not be closed: {error!r}")
             return None
-        if self._writer.dropped_rows:
-            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in all")
         return spool
-
-    def _wait(self, spool: Spool, deadline: float, *, quiet: bool) -> None:
-        folder, begun = spool.folder, spool.first.sequence
-        progress = Progress()
-        try:
-            while time.monotonic() < deadline:
-                progress = load_progress(folder)
-                self._report(folder, progress)
-                if progress.is_stored(begun) or progress.problem_code == "no_key":
-                    break
-                if time.monotonic() >= self._shipper_check_at:
-                    self._ensure_shipper(folder.parent)
-                time.sleep(_FINISH_POLL_S)
-        except KeyboardInterrupt:
-            NOTICES.say("not waiting any longer")
-        if self._starter is not None:  # it forked the shipper and is gone, or goes at once
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._starter.wait(_STARTER_TIMEOUT_S)
-        if not progress.is_stored(begun):
-            NOTICES.say(f"run {self._name}: {left_text(folder, load_progress(folder))}")
-        elif not quiet:
-            NOTICES.say(f"run {self._name} is stored: {self.url}")
 
     def _ignore(self, data: object, step: Any = None, commit: bool | None = None) -> None:
         """`log` of a disabled run."""
 
-
-def _shared_id(settings: Settings) -> str | None:
-    """The id that processes of one job agree on without talking: from the launcher's job id."""
-    if settings.mode != "shared":
-        return None
-    for variable in ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"):
-        job = os.environ.get(variable, "")
-        if job and job != "none":
-            return f"{variable.split('_')[0].lower()}-{job}"
-    NOTICES.warn("shared", 'mode="shared" needs an id that all processes pass: set PENSTOCK_RUN_ID')
-    return None
+    def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+        """`log` where nothing can be kept: counted, and the script sees the same step and summary."""
+        writer = self._writer
+        writer.dropped_rows += 1
+        if isinstance(step, int):
+            writer.step = max(writer.step, step + bool(commit))
+        elif commit is not False:
+            writer.step += 1
+        if isinstance(data, Mapping):
+            writer._older_last.update(data)

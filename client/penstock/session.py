@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
-import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from penstock.arguments import config_of, text_of, texts_of
 from penstock.assignment import Assignment
-from penstock.errors import PenstockError, Rejected
+from penstock.configs import swept
 from penstock.fields import Selection
+from penstock.hooks import Hooks, in_kernel
+from penstock.lookup import resumed_step
 from penstock.notices import NOTICES
+from penstock.other_client import watch_for_other_client
 from penstock.runs import Run
 from penstock.settings import Settings
-from penstock.signals import on_terminate
 from penstock.slowpath import SlowPath
 
-__all__ = ["current", "finish", "init", "on_change"]
+__all__ = ["current", "finish", "init", "on_change", "run_of"]
 
 _runs: list[Run] = []
 _current: Run | None = None
-_failed = False
-_exit_code = 0
-_hooked = False
 _listeners: list[Callable[[Run | None], None]] = []
+_OTHER_ARGUMENTS = frozenset(
+    {"run_name", "run_id", "run_group", "run_job_type", "run_tags", "run_notes"}
+)
+"""What earlier scripts for W&B call arguments that have another name."""
 
 
 def init(
@@ -51,66 +50,63 @@ def init(
 ) -> Run:
     """Start a run and return it; the module's `log`, `config`, `summary` and `finish` act on it.
 
-    Does not wait for the server (except to look up a run that `resume` names). Data goes to disk
-    first and a process of its own sends it, so this works without a server and without a key.
+    Does not wait for the server (except some seconds at most, to look up a run that `resume` names).
+    Data goes to disk first and a process of its own sends it, so this works without a server and
+    without a key; if the folder for it cannot be written, it goes to another one, with a warning.
 
-    mode: "online", "offline" (keep data until `penstock sync`), "disabled" (do nothing), or "shared"
-    (several processes log to one run; pass the same `id` in each). reinit: what to do if a run is
-    active: "return_previous" (default), "finish_previous" (also True), "create_new". dir: data is
-    kept in its subfolder `penstock`. config: a mapping, an object with fields, or the path of a YAML
-    file. config_exclude_keys, config_include_keys: names, dotted ones for nested entries, that never or
-    alone become config, now or later. Other arguments of W&B's `init` are noted once and ignored.
+    config: a mapping, an object with fields, or the path of a YAML file. config_exclude_keys,
+    config_include_keys: names, dotted ones for nested entries, that never or alone become config, now
+    or later. mode: "online", "offline" (keep data until `penstock sync`), "disabled" (do nothing), or
+    "shared" (several processes log to one run; pass the same `id` in each). reinit: what to do if a
+    run is active: "return_previous" (default), "finish_previous" (also True; default in notebooks),
+    "create_new". dir: data is kept in its subfolder `penstock`. Other arguments of W&B's `init` are
+    noted once and ignored.
 
-    Raises ValueError for impossible arguments and PenstockError if there is no folder to keep data
-    in, or the run contradicts `resume`.
+    Raises ValueError for impossible arguments and PenstockError if the run contradicts `resume`, and
+    then nothing has begun. What is wrong in the environment is said and not used.
     """
     config = config_of(config)
     selection = Selection(config_exclude_keys, config_include_keys)
     slow_path = SlowPath()
-    for argument in others:
-        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} is not used here")
-    resolved = Settings.resolve(
-        settings,
-        {
-            "project": project,
-            "entity": entity,
-            "name": text_of(slow_path, "run.name", name),
-            "run_id": id,
-            "group": text_of(slow_path, "run.group", group),
-            "job_type": text_of(slow_path, "run.job_type", job_type),
-            "tags": texts_of(slow_path, "run.tags", tags),
-            "notes": text_of(slow_path, "run.notes", notes),
-            "mode": mode,
-            "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
-            "resume": resume,
-            "reinit": reinit,
-        },
-    )
+    given = {
+        "project": project,
+        "entity": entity,
+        "name": text_of(slow_path, "run.name", name),
+        "run_id": id,
+        "group": text_of(slow_path, "run.group", group),
+        "job_type": text_of(slow_path, "run.job_type", job_type),
+        "tags": texts_of(slow_path, "run.tags", tags),
+        "notes": text_of(slow_path, "run.notes", notes),
+        "mode": mode,
+        "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
+        "resume": resume,
+        "reinit": reinit,
+    }
+    resolved = Settings.resolve(settings, {**_by_other_names(others, slow_path), **_stated(given)})
     assignment = Assignment.of(os.environ)
     if assignment is not None:  # an agent started this, and what it says of the run counts
-        resolved.update(
-            {
-                "run_id": assignment.run,
-                "project": assignment.project or None,
-                "entity": assignment.entity or None,
-                "sweep_id": assignment.sweep,
-            }
-        )
+        resolved.update(assignment.settings, source="the sweep's agent")
     NOTICES.quiet = resolved.silent
-    _check_names(resolved)
-    active = _current
+    # A forked child that calls this begins a run of its own, whatever run its parent has.
+    active = _current if _current is not None and _current.is_of_this_process else None
     if active is not None and not active.finished:
-        if resolved.reinit in (True, "finish_previous"):
+        if resolved.reinit in (True, "finish_previous") or _is_next_cell(resolved):
             active.finish()
         elif resolved.reinit != "create_new":
             NOTICES.warn("reinit", f"init(): {active!r} is still active and is returned")
             return active
     slow_path.strict = resolved.strict
     run = Run(
-        resolved, config, step=_resumed_step(resolved), selection=selection, slow_path=slow_path
+        resolved,
+        config,
+        step=resumed_step(resolved),
+        selection=selection,
+        slow_path=slow_path,
+        on_process=_hook,
+        on_finish=_forget,
     )
     if assignment is not None:
-        run.config.update(assignment.parameters)
+        run.config.update(swept(run.config, assignment.parameters))
     _adopt(run, make_current=active is None or active.finished)
     return run
 
@@ -124,27 +120,64 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
     """Finish the current run."""
     if _current is not None:
         _current.finish(exit_code, quiet)
-        _set_current(None)
 
 
 def on_change(listener: Callable[[Run | None], None]) -> None:
     """Call `listener` whenever another run becomes the current one."""
-    _listeners.append(listener)
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def run_of(described: dict[str, Any]) -> Run:
+    """A run that another process began and handed over (`handover.sent`), or this one's own."""
+    for known in _runs:
+        is_same = known.id == described["run"] and known.project == described["settings"]["project"]
+        if is_same and not known.finished:
+            return known
+    settings = Settings(**described["settings"])
+    settings.update({"run_id": described["run"], "name": described["name"]})
+    run = Run(
+        settings,
+        step=described["step"],
+        parent=described["parent"] or "-",
+        on_process=_hook,
+        on_finish=_forget,
+    )
+    run.config._values.update(described["config"])  # the server knows it already
+    _adopt(run, make_current=False)
+    return run
+
+
+def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
+    for argument in others.keys() - _OTHER_ARGUMENTS:
+        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} is not used here")
+    known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
+    return {
+        name: (texts_of if name == "run_tags" else text_of)(
+            slow_path, name.replace("_", ".", 1), value
+        )
+        for name, value in known.items()
+    }
+
+
+def _stated(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _is_next_cell(settings: Settings) -> bool:
+    """In a notebook the process goes on though the experiment is over: as W&B has it, the next
+    `init` ends the run before it."""
+    return settings.reinit is None and in_kernel()
 
 
 def _adopt(run: Run, *, make_current: bool) -> None:
-    global _hooked
     _runs[:] = [known for known in _runs if not known.finished]
     _runs.append(run)
     if make_current:
         _set_current(run)
-    if not _hooked and not run.disabled:
-        _hooked = True
-        atexit.register(_at_exit)
-        os.register_at_fork(after_in_child=_after_fork)
-        _hook_exceptions()
-        _hook_exit()
-        on_terminate(_note_preempting)
+    if not run.disabled:
+        _hook()
+        watch_for_other_client(run)
 
 
 def _set_current(run: Run | None) -> None:
@@ -154,41 +187,26 @@ def _set_current(run: Run | None) -> None:
         listener(run)
 
 
-def _at_exit() -> None:
+def _forget(run: Run) -> None:
+    """A run is finished: what is said to the module now is for no run."""
+    if run is _current:
+        _set_current(None)
+
+
+def _at_exit(exit_code: int) -> None:
     for run in list(_runs):
-        run.finish(exit_code=1 if _failed else _exit_code)
+        run.finish(exit_code=exit_code)
+
+
+def _at_once(exit_code: int) -> None:
+    for run in list(_runs):
+        run.end_at_once(exit_code)
 
 
 def _after_fork() -> None:
     NOTICES.forget_after_fork()
     for run in _runs:
         run.forget_after_fork()
-
-
-def _hook_exceptions() -> None:
-    previous = sys.excepthook
-
-    def note_failure(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        global _failed
-        _failed = True
-        previous(kind, error, trace)
-
-    sys.excepthook = note_failure
-
-
-def _hook_exit() -> None:
-    """`sys.exit(3)` ends in no exception that could be seen at exit: its argument is noted."""
-    leave = sys.exit
-
-    def note_code(status: Any = None, /) -> NoReturn:
-        global _exit_code
-        if threading.current_thread() is threading.main_thread():
-            _exit_code = status if isinstance(status, int) else int(status is not None)
-        leave(status)
-
-    sys.exit = note_code
 
 
 def _note_preempting(go_on: Callable[[], None]) -> None:
@@ -200,61 +218,10 @@ def _note_preempting(go_on: Callable[[], None]) -> None:
         go_on()
 
 
-def _check_names(settings: Settings) -> None:
-    # Imported here: the wire's checks load more than a script that only imports penstock needs.
-    from penstock.wire import check_name  # noqa: PLC0415
-
-    for what, value in (
-        ("project", settings.project),
-        ("entity", settings.entity),
-        ("id", settings.run_id),
-    ):
-        if value is not None:
-            try:
-                check_name(what, value)
-            except Rejected as error:
-                raise ValueError(f"{error}. {error.hint}") from None
+_hooks = Hooks(
+    at_exit=_at_exit, at_once=_at_once, after_fork=_after_fork, on_preempt=_note_preempting
+)
 
 
-def _resumed_step(settings: Settings) -> int:
-    """The first step of a run that goes on; 0 for a new one."""
-    wanted = settings.resume
-    if wanted in (None, "never") and (wanted is None or settings.run_id is None):
-        return 0
-    if settings.run_id is None or settings.mode in ("offline", "disabled"):
-        if wanted == "must":
-            raise ValueError('resume="must" needs the id of the run, and a server')
-        return 0
-    found = _look_up(settings)
-    if found is None and wanted == "must":
-        raise PenstockError(f"there is no run {settings.run_id} in {settings.project} to resume")
-    if found is not None and wanted == "never":
-        raise PenstockError(f"run {settings.run_id} exists already in {settings.project}")
-    last_step = (found or {}).get("last_step")
-    return last_step + 1 if isinstance(last_step, int) else 0
-
-
-def _look_up(settings: Settings) -> dict[str, Any] | None:
-    from urllib.parse import quote  # noqa: PLC0415  (only here)
-
-    from penstock.credentials import stored_key  # noqa: PLC0415
-    from penstock.link import Link  # noqa: PLC0415
-
-    key = settings.api_key or stored_key(settings.base_url) or ""
-    link = Link(settings.base_url, settings.ca_file, settings.proxies)
-    try:
-        entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
-        names = (entity, settings.project, settings.run_id or "")
-        path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
-        return link.call("GET", path, key)
-    except Rejected as error:
-        if error.status == 404:
-            return None
-        NOTICES.warn("resume", f"the run to resume cannot be looked up: {error}")
-    except PenstockError as error:
-        NOTICES.warn("resume", f"the run to resume cannot be looked up: {error}")
-    finally:
-        link.close()
-    if settings.resume == "must":
-        raise PenstockError("the run to resume cannot be looked up")
-    return {}
+def _hook() -> None:
+    _hooks.set()

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from penstock.conversion import converted
+from penstock.credentials import DEFAULT_BASE_URL, default_url, stored_entity, stored_key
 from penstock.notices import NOTICES
+from penstock.pasted import UNSET, repaired_proxy
 from penstock.root import default_root
 
 __all__ = ["DEFAULT_BASE_URL", "Settings", "launcher_rank"]
-
-DEFAULT_BASE_URL = "http://127.0.0.1:8080"
-MODES = ("online", "offline", "disabled", "shared")
 
 _VARIABLES = {
     "base_url": ("PENSTOCK_BASE_URL", "WANDB_BASE_URL"),
@@ -37,6 +37,19 @@ _VARIABLES = {
     "strict": ("PENSTOCK_STRICT",),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
 }
+_OTHER_NAMES = {
+    "run_name": "name",
+    "run_group": "group",
+    "run_job_type": "job_type",
+    "run_tags": "tags",
+    "run_notes": "notes",
+    "finish_timeout": "finish_timeout_s",
+    "x_primary": "primary",
+    "id": "run_id",
+    "sweep": "sweep_id",
+}
+"""What W&B, or an argument of `init`, calls what has another name here."""
+_NAMES_OF_THINGS = frozenset({"api_key", "base_url", "entity", "project", "run_id", "ca_file"})
 _RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 
 
@@ -47,7 +60,7 @@ class Settings:
     """
 
     base_url: str = DEFAULT_BASE_URL
-    """Where the server is."""
+    """Where the server is; by default the one that was last logged in to."""
     api_key: str = ""
     entity: str | None = None
     project: str = "uncategorized"
@@ -65,9 +78,11 @@ class Settings:
     resume: str | None = None
     """allow, must, never, auto: whether an existing run of this id goes on."""
     reinit: str | bool | None = None
-    """What a second `init` does: return_previous (default), finish_previous, create_new."""
+    """What a second `init` does: return_previous (default), finish_previous (default in notebooks),
+    create_new."""
     dir: str = ""
-    """The folder for data on its way to the server; default: /var/tmp/penstock-<uid>."""
+    """The folder for data on its way to the server; default: /var/tmp/penstock-<uid>. If
+    it cannot be written, data is kept in another private folder."""
     spool_limit_bytes: int = 2 << 30
     on_full: str = "drop"
     """When `spool_limit_bytes` is reached: drop (the newest rows, counted and reported) or block."""
@@ -83,19 +98,15 @@ class Settings:
 
     def __init__(self, **given: Any) -> None:
         self.given: dict[str, Any] = {}
+        self.problem = ""
+        """Why nothing can be sent with these settings, in words; empty if it can."""
         self.update(given)
 
-    def update(self, given: Mapping[str, Any]) -> None:
-        """Set what is not None; it counts as given explicitly."""
+    def update(self, given: Mapping[str, Any], source: str = "") -> None:
+        """Set what is not None; it counts as given explicitly. Raises ValueError for a value that
+        cannot be meant. `source`: where in the environment this was said; names are mended then."""
         for name, value in given.items():
-            if value is None:
-                continue
-            if name not in _NAMES:
-                NOTICES.warn(f"setting {name}", f"the setting {name!r} is not used here")
-                continue
-            converted = _converted(name, value)
-            setattr(self, name, converted)
-            self.given[name] = converted
+            self._set(name, value, source)
 
     def copy(self) -> Settings:
         return Settings(**self.given)
@@ -108,27 +119,71 @@ class Settings:
     def resolve(
         cls, given: Settings | Mapping[str, Any] | None, arguments: Mapping[str, Any]
     ) -> Settings:
-        """The settings in force: `arguments` over `given` over the environment."""
+        """The settings in force: `arguments` over `given` over the environment over the login file.
+
+        What is wrong in the environment is said and not used: it was set for many scripts, and none
+        of them should end because of it. Raises ValueError for what is wrong in the other two.
+        """
         settings = cls()
         settings._read_environment(os.environ)
         stated = given.given if isinstance(given, Settings) else given
         settings.update(stated or {})
         settings.update(arguments)
-        if settings.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {settings.mode!r}")
+        if "base_url" not in settings.given and not settings.problem:
+            settings.base_url = default_url()
         return settings
+
+    @property
+    def key(self) -> str:
+        """The API key in force: the one given, else the one that was logged in with."""
+        return self.api_key or stored_key(self.base_url) or ""
+
+    @property
+    def known_entity(self) -> str | None:
+        """The entity that runs go to, if it was given or is known from the login."""
+        if self.entity:
+            return self.entity
+        return stored_entity(self.base_url, self.key)
+
+    def _set(self, name: str, value: Any, variable: str = "") -> None:
+        """`variable`: the one of the environment that says so."""
+        name = _OTHER_NAMES.get(name, name)
+        if value is None:
+            return
+        if name not in _NAMES:
+            NOTICES.warn(f"setting {name}", f"the setting {name!r} is not used here")
+            return
+        taken = converted(name, value, is_mended=bool(variable))
+        if taken.change:
+            where = variable or name
+            NOTICES.warn(f"setting {where}", f"{where}: {taken.change}")
+        if taken.value is not None:
+            setattr(self, name, taken.value)
+            self.given[name] = taken.value
 
     def _read_environment(self, environment: Mapping[str, str]) -> None:
         for name, variables in _VARIABLES.items():
             for variable in variables:
-                if environment.get(variable):
-                    self.update({name: environment[variable]})
+                text = environment.get(variable, "").strip()
+                if text and not (name in _NAMES_OF_THINGS and text.lower() in UNSET):
+                    self._take_variable(name, variable, environment[variable])
                     break
         if not self.dir and environment.get("WANDB_DIR"):
-            self.update({"dir": str(Path(environment["WANDB_DIR"]) / "penstock")})
-        self.update({"rank": launcher_rank(environment)})
-        if environment.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
+            folder = os.path.join(environment["WANDB_DIR"], "penstock")  # noqa: PTH118
+            self._take_variable("dir", "WANDB_DIR", folder)
+        self.rank = launcher_rank(environment)
+        if environment.get("WANDB_DISABLED", "").strip().lower() in ("1", "true", "yes", "on"):
             self.update({"mode": "disabled"})
+
+    def _take_variable(self, name: str, variable: str, text: str) -> None:
+        try:
+            self._set(name, text, variable)
+        except ValueError as error:
+            if name == "base_url":  # to no other server than the one that was meant
+                self.problem = f"{variable}: {error}"
+                self.base_url = text.strip()
+                return
+            NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
 
     @property
     def proxies(self) -> dict[str, str]:
@@ -136,8 +191,14 @@ class Settings:
         found: dict[str, str] = {}
         for variable, value in sorted(os.environ.items()):  # lower case comes last and wins
             name = variable.lower()
-            if name.endswith("_proxy") and value:
-                found[name.removesuffix("_proxy")] = value
+            if not name.endswith("_proxy") or not value.strip():
+                continue
+            scheme = name.removesuffix("_proxy")
+            try:
+                is_url = scheme == self.base_url.partition(":")[0]
+                found[scheme] = repaired_proxy(value) if is_url else value.strip()
+            except ValueError as error:
+                NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
         return found
 
     @property
@@ -152,31 +213,9 @@ def launcher_rank(environment: Mapping[str, str]) -> int:
     """This process's rank as its launcher tells it; 0 without one."""
     for variable in _RANK_VARIABLES:
         text = environment.get(variable, "")
-        if text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) < 10:  # more is no rank
             return int(text)
     return 0
-
-
-def _converted(name: str, value: Any) -> Any:
-    kind: Any = type(getattr(Settings, name, None))
-    if name == "base_url":
-        return str(value).rstrip("/")
-    if name == "tags":
-        return tuple(str(value).split(",")) if isinstance(value, str) else tuple(map(str, value))
-    if name == "resume":
-        return "allow" if value is True else None if value is False else str(value)
-    if kind is bool:
-        return (
-            value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes", "on")
-        )
-    if kind is int:
-        return int(value)
-    if name == "mode":
-        modes = {"dryrun": "offline", "run": "online", "": "online"}
-        return modes.get(str(value).lower(), str(value).lower())
-    if name == "dir":
-        return str(Path(value).expanduser().absolute())
-    return value
 
 
 def program() -> str:

@@ -8,38 +8,56 @@ import sys
 from typing import Any
 
 from penstock.credentials import store_key, stored_key
-from penstock.errors import PenstockError, Rejected
+from penstock.errors import PenstockError, Rejected, Transient
 from penstock.link import Link
 from penstock.notices import NOTICES
 from penstock.settings import Settings
 
 __all__ = ["check_key", "login"]
 
+_TIMEOUT_S = 10.0
+
 
 def login(
-    key: str | None = None, host: str | None = None, relogin: bool | None = None, **_: Any
+    key: str | None = None,
+    host: str | None = None,
+    relogin: bool | None = None,
+    *,
+    must_answer: bool = False,
+    **_: Any,
 ) -> bool:
     """Check `key` with the server `host` and keep it; True if there is a key that works.
 
-    Without `key`: the one from the environment or an earlier login, or, at a terminal, one that is
-    asked for. Raises PenstockError if the server refuses it. The key is never printed.
+    The server is the default from then on, for this user's commands and runs. Without `key`: the one
+    from the environment or an earlier login, or, at a terminal, one that is asked for. A server that
+    does not answer is no reason to end a script: the key is kept unchecked then, unless `must_answer`.
+    Raises PenstockError if the server refuses the key, and ValueError if `host` is no address. The key
+    is never printed.
     """
     settings = Settings.resolve(None, {"base_url": host, "api_key": key})
+    if settings.problem:
+        raise ValueError(settings.problem)
     base_url = settings.base_url
     candidate = settings.api_key or ("" if relogin else stored_key(base_url)) or _asked(base_url)
     if not candidate:
         NOTICES.warn("login", f"no API key for {base_url}; run: penstock login")
         return False
-    entity = check_key(settings, candidate)
-    if candidate != stored_key(base_url):
-        store_key(base_url, candidate)
-    NOTICES.say(f"logged in to {base_url} as {entity}")
+    entity = ""
+    try:
+        entity = check_key(settings, candidate)
+    except Transient as error:
+        if must_answer:
+            raise
+        NOTICES.warn("login", f"the API key could not be checked: {error}")
+    _keep(settings, candidate, entity, is_chosen=host is not None)
+    if entity:
+        NOTICES.say(f"logged in to {base_url} as {entity}{_overruled(base_url)}")
     return True
 
 
 def check_key(settings: Settings, key: str) -> str:
     """The entity that a key belongs to. Raises PenstockError if the server does not accept it."""
-    link = Link(settings.base_url, settings.ca_file, settings.proxies)
+    link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=_TIMEOUT_S)
     try:
         return str(link.call("GET", "/v1/viewer", key).get("entity", ""))
     except Rejected as error:
@@ -48,6 +66,24 @@ def check_key(settings: Settings, key: str) -> str:
         raise
     finally:
         link.close()
+
+
+def _keep(settings: Settings, key: str, entity: str, *, is_chosen: bool) -> None:
+    is_given = is_chosen or "base_url" in settings.given
+    try:
+        store_key(settings.base_url, key, entity or None, is_chosen=is_given)
+    except (OSError, RuntimeError) as error:
+        NOTICES.warn("login file", f"the login cannot be kept: {error}; set PENSTOCK_API_KEY")
+
+
+def _overruled(base_url: str) -> str:
+    """Said where the environment leads runs elsewhere all the same."""
+    for variable in ("PENSTOCK_BASE_URL", "WANDB_BASE_URL"):
+        if os.environ.get(variable, "").strip():
+            if Settings.resolve(None, {}).base_url != base_url:
+                return f"; but {variable} is set, and runs go there"
+            break
+    return ""
 
 
 def _asked(base_url: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from penstock.root import is_network, used_bytes
 from penstock.segment import NO_SEGMENT, Segment
 from penstock.siblings import take_left
 
-__all__ = ["Spool", "SpoolOptions", "is_writer_alive"]
+__all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
 LARGEST_SEGMENT_BYTES = 8 << 20
@@ -90,7 +91,9 @@ class Spool:
         # Last, because a folder with a meta file is a spool that a shipper may open.
         store_meta(self.folder, meta)
         self._thread = threading.Thread(target=self._keep, name="penstock-spool", daemon=True)
-        self._thread.start()
+        # Where no thread can be had, segments are made when they are needed.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
         self._wake.set()
 
     def next_segment(self, payload_bytes: int) -> Segment | None:
@@ -131,6 +134,15 @@ class Spool:
         if segment is not NO_SEGMENT:
             segment.close(trim=True)
         os.close(self._lock_fd)
+
+    def discard(self) -> None:
+        """Let go of everything and delete it: nothing was written that is worth anything."""
+        self.close(NO_SEGMENT)
+        self.delete()
+
+    def delete(self) -> None:
+        """Remove its folder, once it is closed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's files without changing any of them."""
@@ -177,6 +189,11 @@ class Spool:
     def _close_retired(self) -> None:
         while self._retired:
             self._retired.pop().close()
+
+
+def is_disk_full(root: Path) -> bool:
+    """Whether no segment finds room on the disk of `root`, whatever the limit is."""
+    return _free_bytes(root) < FIRST_SEGMENT_BYTES + HEADROOM_BYTES
 
 
 def _free_bytes(folder: Path) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.backlog import Backlog, backlog, size_text
-from penstock.launch import is_shipper_running, shipper_of
+from penstock.launch import is_shipper_running, last_words, shipper_of
 from penstock.meta import load_meta
+from penstock.places import other_places
 from penstock.progress import Progress, load_progress
 from penstock.remarks import remarks
 from penstock.root import folder_bytes, folders_in
@@ -67,6 +68,8 @@ class RootStatus:
     shipper: dict[str, Any] | None
     """The process that sends: {pid, version}; None if none runs."""
     spools: list[SpoolStatus]
+    elsewhere: list[str] = field(default_factory=list)
+    """Folders in which data was kept because this one could not be used."""
 
 
 def status_of(root: Path, limit_bytes: int) -> RootStatus:
@@ -78,7 +81,8 @@ def status_of(root: Path, limit_bytes: int) -> RootStatus:
         shipper = {"pid": pid, "version": version}
     used = sum(folder_bytes(folder) for folder in folders)
     spools = sorted(filter(None, map(_spool_status, folders)), key=lambda each: each.name)
-    return RootStatus(str(root), used, limit_bytes, shipper, spools)
+    elsewhere = [str(each) for each in other_places() if each != root]
+    return RootStatus(str(root), used, limit_bytes, shipper, spools, elsewhere)
 
 
 def as_json(status: RootStatus) -> str:
@@ -96,7 +100,11 @@ def _lines(status: RootStatus) -> Iterator[str]:
     if status.shipper is not None:
         yield "sent by process {pid} (version {version})".format(**status.shipper)
     elif any(each.batches or each.size_bytes for each in status.spools):
+        if words := last_words(Path(status.folder)):
+            yield f"the sending process ended at once: {words}"
         yield "nothing sends it now; the next run does, or: penstock sync"
+    for folder in status.elsewhere:
+        yield f"there is more in another place: penstock status --dir {folder}"
     if not status.spools:
         yield "no data is kept here"
         return
@@ -140,7 +148,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     said = [progress.problem] if progress.problem else []
     said += [text for _, text in remarks(progress, folder)]
     if progress.dropped:
-        said.append(f"the training process dropped {progress.dropped} rows for want of room")
+        said.append(f"the training process dropped {progress.dropped} rows, and said why")
     lag_s = None if left.oldest_ns is None else max(0.0, time.time() - left.oldest_ns / 1e9)
     return SpoolStatus(
         folder=str(folder),

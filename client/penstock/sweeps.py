@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.link import Link
 from penstock.notices import NOTICES
@@ -51,7 +50,7 @@ class SweepLink:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._key = settings.api_key or stored_key(settings.base_url) or ""
+        self._key = settings.key
         self._link = Link(settings.base_url, settings.ca_file, settings.proxies)
 
     def create(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -127,30 +127,36 @@ async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
     started = time.monotonic()
 
     def on_ready(url: str, api_key: str) -> None:
-        _remember(url, api_key)
+        is_default = _remember(url, api_key)
         # What is no terminal is somebody's log.
         shown = api_key if sys.stdout.isatty() else _where_key_is(folder)
-        _welcome(url, shown, folder.root, time.monotonic() - started)
+        took_s = time.monotonic() - started
+        _welcome(url, shown, folder.root, took_s, is_default=is_default)
 
     await supervisor.run(stop, on_ready)
     return 0
 
 
-def _remember(url: str, api_key: str) -> None:
-    """Log this user's scripts in to this server: they find the key by its address."""
+def _remember(url: str, api_key: str) -> bool:
+    """Log this user's scripts in to this server; whether they go to it unless they are told
+    otherwise. A server that a person chose before stays the default."""
     try:
-        from penstock.credentials import store_key
+        from penstock.credentials import default_url, store_key
 
         store_key(url, api_key)
-    except (OSError, ValueError) as error:
+        return default_url() == url
+    except (OSError, ValueError, RuntimeError) as error:
         logging.getLogger(__name__).warning("login_not_stored error=%s", error)
+        return False
 
 
 def _where_key_is(folder: DataFolder) -> str:
     return f"in {folder.api_key}"
 
 
-def _welcome(url: str, api_key: str, data: Path, took_s: float) -> None:
+def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: bool) -> None:
+    login = f"penstock login --host {url}"
+    how = f"this user is logged in already; elsewhere: {login}" if is_default else f"after: {login}"
     print(
         f"""
   Penstock is up ({took_s:.1f} s)
@@ -163,7 +169,7 @@ def _welcome(url: str, api_key: str, data: Path, took_s: float) -> None:
 
     penstock demo                     a small sweep on real data, live on the page
 
-  or in your own script (this user is logged in already; elsewhere: penstock login --host {url}):
+  or in your own script ({how}):
 
     import penstock as wandb
     run = wandb.init(project="first", config={{"lr": 1e-3}})

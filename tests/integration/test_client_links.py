@@ -155,7 +155,7 @@ def test_a_run_through_a_proxy_with_tls(
 
 
 def test_a_bad_address_is_reported_and_others_are_sent(tmp_path: Path, ledger: Ledger) -> None:
-    bad, good = new_writer(tmp_path, "nonsense"), new_writer(tmp_path, ledger.url)
+    bad, good = new_writer(tmp_path, "ftp://nonsense"), new_writer(tmp_path, ledger.url)
     for writer in (bad, good):
         writer.log({"a": 1.0})
         writer.close()

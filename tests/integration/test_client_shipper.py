@@ -81,7 +81,7 @@ def test_unknown_key_pauses_and_a_login_mends_it(
     sent = log_rows(writer, 0, 10)
     writer.close()
     drive(sender, lambda: sender.progress.problem_code != "")
-    assert "fault" in sender.progress.problem_code
+    assert sender.progress.problem_code == "unauthorized"
     assert not ledger.points()
     store_key(ledger.url, "good")
     drive(sender, lambda: sender.progress.done)

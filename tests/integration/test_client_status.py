@@ -163,6 +163,6 @@ def test_the_training_is_told_once_of_what_the_server_refused(
 ) -> None:
     ledger.faults.append(Fault(422))
     said = scripts.run("import penstock\nwith penstock.init() as run: run.log({'a': 1.0})")
-    assert said.count("the server refused 1 batch; kept in") == 1
+    assert said.count("the server refused 1 batch: as ordered; kept in") == 1
     assert is_shipper_running(scripts.root)
     assert shipper_of(scripts.root)[0] != os.getpid()

@@ -73,7 +73,7 @@ AGENT = """
 import penstock
 sweep = penstock.sweep({config!r}, project={project!r})
 def train():
-    with penstock.init(project="ignored", config={{"lr": 9, "own": 1}}) as run:
+    with penstock.init(project="ignored", config={{"lr": 9, "own": 1, "net": {{"depth": 9, "act": "relu"}}}}) as run:
         for step in range(3):
             run.log({{"loss": run.config["lr"] * run.config["net"]["depth"] / (step + 1)}})
 penstock.agent(sweep, function=train, project={project!r})
@@ -94,7 +94,11 @@ def test_a_grid_with_functions(up: Up) -> None:
     for trial in trials:
         run = up.get(f"/v1/runs/local/grid/{trial['run']}")
         assert run["state"] == "finished"
-        assert run["config"] == {**trial["parameters"], "own": 1}
+        assert run["config"] == {
+            "lr": trial["parameters"]["lr"],
+            "own": 1,
+            "net": {**trial["parameters"]["net"], "act": "relu"},
+        }
         assert run["info"]["sweep"] == sweep["sweep"]
 
     def is_known() -> bool:

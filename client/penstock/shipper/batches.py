@@ -14,6 +14,7 @@ from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import ALL_SEGMENTS, Gathered, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
+from penstock.shipper.telling import notice_records
 from penstock.wire import (
     DEFAULT_LIMITS,
     Batch,
@@ -91,7 +92,8 @@ class BatchBuilder:
             sent_at=cut.sent_at,
             client=cut.client,
         )
-        batch.frames, batch.records = content_of(cut, found, self._rejects)
+        batch.frames, records = content_of(cut, found, self._rejects)
+        batch.records = [*records, *notice_records(cut)]
         plain = encode_batch(batch)
         digest = batch_digest(plain)
         return encode_batch(batch, compress=True) if self._compress else plain, digest

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from penstock.errors import PenstockError
+from penstock.bell import Bell
 from penstock.link import Link
 from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
@@ -22,7 +22,8 @@ from penstock.root import spools_in, used_bytes
 from penstock.shipper.breaker import Breaker
 from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.rejects import Rejects
-from penstock.shipper.sender import KEEP_S, TICK_S, SpoolSender
+from penstock.shipper.report import state_problem
+from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
 from penstock.siblings import hold_left
 from penstock.spool import is_writer_alive
 
@@ -36,6 +37,7 @@ _BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
 _PER_SPOOL_S = 0.002
+_UNREADABLE_RETRY_S = 5.0
 _LEAVE_S = 1.5
 """How long requests in flight may take once the shipper is asked to leave."""
 
@@ -58,6 +60,7 @@ class Daemon:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
         self._heartbeats = Heartbeats(self._pool)
         self._asked_to_leave = threading.Event()
+        self._bell = Bell(root)
 
     @property
     def asked_to_leave(self) -> bool:
@@ -66,6 +69,7 @@ class Daemon:
     def leave(self) -> None:
         """Make `run` return soon, whatever is left to do. May be called by a signal handler."""
         self._asked_to_leave.set()
+        self._bell.ring()
 
     def run(self) -> None:
         """Work until there was nothing to do for `idle_exit_s`, or `leave` was called.
@@ -91,7 +95,9 @@ class Daemon:
                 worked_at = now
             elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
                 break
-            self._asked_to_leave.wait(TICK_S if self._senders else _SCAN_S)
+            if self._bell.wait(self._tick_s()):
+                scan_at = 0.0
+                self._hurry()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._heartbeats.wait(_LEAVE_S / 2)
         hanging = wait(self._running.values(), _LEAVE_S).not_done
@@ -101,6 +107,7 @@ class Daemon:
                 sender.close()
         for link, _ in self._links.values():
             link.close_all()
+        self._bell.close()
 
     def has_new_spools(self) -> bool:
         """Whether there is data now that `run` did not see."""
@@ -117,6 +124,17 @@ class Daemon:
         for folder, sender in self._senders.items():
             if folder not in self._running and now >= self._due.get(folder, 0.0):
                 self._running[folder] = self._pool.submit(self._drive, sender)
+
+    def _tick_s(self) -> float:
+        if any(sender.hurries for sender in self._senders.values()):
+            return HURRIED_TICK_S
+        return TICK_S if self._senders else _SCAN_S
+
+    def _hurry(self) -> None:
+        """Somebody waits: look at every spool that may have come to its end."""
+        for folder, sender in self._senders.items():
+            if sender.hurry():
+                self._due[folder] = 0.0
 
     def _pause_s(self, folder: Path, delay_s: float, now: float) -> float:
         """With many spools each is looked at less often, so that looking costs the same; but a run
@@ -140,8 +158,11 @@ class Daemon:
     def _delay_s(self, folder: Path, turned: Future[float]) -> float:
         try:
             return turned.result()
-        except Exception:  # the seam between spools: one that fails must not stop the others
+        except (
+            Exception
+        ) as error:  # the seam between spools: one that fails must not stop the others
             log.exception("%s: sending failed", folder.name)
+            self._senders[folder].report.broke(error)
             return _AFTER_BUG_S
 
     def _has_work(self) -> bool:
@@ -160,15 +181,20 @@ class Daemon:
     def _take_up(self, folder: Path) -> None:
         try:
             sender = SpoolSender(folder, *self._link_of(load_meta(folder)))
-        except (OSError, ValueError, KeyError, PenstockError) as error:
-            log.warning("%s cannot be read: %s", folder.name, error)
-            self._ignored[folder] = time.monotonic() + 60.0
+        except Exception as error:  # the seam between spools
+            self._leave_alone(folder, error)
             return
         if sender.meta.offline:
             sender.close()
             self._ignored[folder] = time.monotonic() + 2.0
             return
         self._senders[folder] = sender
+
+    def _leave_alone(self, folder: Path, error: Exception) -> None:
+        """A spool that cannot be taken up now; whoever waits for it is told why."""
+        log.warning("%s cannot be sent: %s", folder.name, error)
+        self._ignored[folder] = time.monotonic() + _UNREADABLE_RETRY_S
+        state_problem(folder, error)
 
     def _link_of(self, meta: Meta) -> tuple[Link, Breaker]:
         name = (meta.base_url, meta.ca_file, repr(sorted(meta.proxies.items())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.meta import Meta
+from penstock.pasted import repaired_key
 
 __all__ = ["ApiKey"]
 
@@ -14,7 +15,7 @@ class ApiKey:
 
     def __init__(self, meta: Meta) -> None:
         self._server = meta.base_url
-        self._own = meta.api_key
+        self._own = _clean(meta.api_key)
         self._is_refused = False
 
     def now(self) -> str:
@@ -29,3 +30,11 @@ class ApiKey:
     def refuse(self) -> None:
         """The server does not take the spool's own key."""
         self._is_refused = True
+
+
+def _clean(key: str) -> str:
+    """What an earlier version wrote into a spool as it was given, such as a line end after the key."""
+    try:
+        return repaired_key(key).value
+    except ValueError:
+        return ""

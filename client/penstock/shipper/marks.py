@@ -68,6 +68,13 @@ class Marks:
         if progress.heard < self._cuts.last:
             progress.done = False
 
+    def stalled(self, now: float, after_s: float) -> None:
+        """Send again what the store has not taken although it was asked for so long."""
+        if now - self.advanced_at > after_s:
+            log.warning("%s: no progress for long, sending again", self._run)
+            self.advanced_at = now
+            self.send_again()
+
     def send_again(self) -> None:
         """Everything that is not committed."""
         self._progress.queued = self._progress.committed

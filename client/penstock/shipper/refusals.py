@@ -12,7 +12,7 @@ from penstock.errors import Rejected
 from penstock.shipper.cuts import Cut
 from penstock.wire import VERSION
 
-__all__ = ["Refusal", "refusal_of", "version_problem"]
+__all__ = ["Refusal", "problem_of", "refusal_of", "version_problem"]
 
 _NOTHING_IS_TAKEN = {(410, "deleted"), (422, "too_many_runs"), (422, "too_many_writers")}
 _FINAL_STATUSES = frozenset({400, 403, 404, 413, 415, 422})
@@ -52,6 +52,15 @@ def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
     if cut.kind == "void" or error.code.startswith("http_"):
         return Refusal.WAIT
     return Refusal.FINAL if error.status in _FINAL_STATUSES else Refusal.WAIT
+
+
+def problem_of(error: Rejected) -> tuple[str, str]:
+    """Code and text of what is wrong, for a person."""
+    if error.code == "unknown_version":
+        return error.code, version_problem(error)
+    if error.status == 401 and error.code != "no_key":
+        return "unauthorized", f"the server does not take this API key: {error}"
+    return error.code, str(error)
 
 
 def version_problem(error: Rejected) -> str:

@@ -8,16 +8,42 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from penstock.progress import Progress, store_progress
+from penstock.errors import Rejected
+from penstock.progress import Progress, load_progress, store_progress
 from penstock.shipper.reader import SpoolReader
 
-__all__ = ["Report"]
+__all__ = ["Report", "state_problem"]
 
 log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 1.0
 SAID_S = 10 * 60.0
 """A problem that comes and goes is logged so often."""
+
+
+def internal_problem(folder: Path, error: Exception) -> str:
+    """One line for a person: what happened, and where more is written."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return (
+        f"sending failed with {' '.join(what.split())[:300]}; see {folder.parent / 'shipper.log'}"
+    )
+
+
+def state_problem(folder: Path, error: Exception) -> None:
+    """Say why a spool cannot be sent at all, where its run and `penstock status` look for it."""
+    progress = load_progress(folder)
+    if isinstance(error, Rejected):
+        hint = f"; {error.hint}" if error.hint else ""
+        progress.problem, progress.problem_code = f"{error}{hint}", error.code
+    elif isinstance(error, (OSError, ValueError)):
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        progress.problem, progress.problem_code = f"{folder} cannot be read: {why}", "unreadable"
+    else:
+        progress.problem, progress.problem_code = internal_problem(folder, error), "internal"
+    try:
+        store_progress(folder, progress)
+    except OSError as failure:
+        log.warning("%s: why it is not sent cannot be kept: %s", folder.name, failure)
 
 
 class Report:
@@ -41,6 +67,12 @@ class Report:
             log.warning("%s: %s (%s)", self._run, text, code)
             self._silent_until[code] = now + SAID_S
         self._progress.problem, self._progress.problem_code = text, code
+
+    def broke(self, error: Exception) -> None:
+        """Sending ended in an error that nobody foresaw: it is tried again, and this is why nothing
+        arrives meanwhile."""
+        self.say("internal", internal_problem(self._folder, error))
+        self.keep(at_once=True)
 
     def well(self) -> None:
         """There is no problem, but for those of the disk that are not mended yet."""

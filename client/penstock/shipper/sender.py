@@ -1,9 +1,9 @@
 """One spool on its way to the server: cut a batch, send it, learn what is committed, free the rest.
 
 A batch is cut once and its cut kept on disk before it is first sent; what is sent again has the same
-bytes. Nothing is freed before the server says that the *store* has it, and then only after a while,
-in case the store is replaced by an older copy. Batches queued in a queue that is no more are sent
-again; so is everything not committed after 15 minutes without progress.
+bytes. Nothing is freed before the server says that the *store* has it, and then only after a while, in
+case the store is replaced by an older copy. Batches of a queue that is no more are sent again; so is
+everything not committed after 15 minutes without progress.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penstock import __version__
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.link import Link
@@ -33,11 +32,13 @@ from penstock.shipper.keeper import Keeper
 from penstock.shipper.keys import ApiKey
 from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
+from penstock.shipper.polls import SLOWEST_POLL_S, Polls
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
-from penstock.shipper.refusals import Refusal, refusal_of, version_problem
+from penstock.shipper.refusals import Refusal, problem_of, refusal_of
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
+from penstock.shipper.telling import Telling
 from penstock.shipper.watch import WriterWatch
 from penstock.wire import RULES, join_batches
 
@@ -45,15 +46,10 @@ __all__ = ["SpoolSender"]
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
+TICK_S, HURRIED_TICK_S = 0.05, 0.015
 FIRST_INTERVAL_S = 0.3
-POLL_S = 0.2
-SLOWEST_POLL_S = 2.0
-STALLED_S = 15 * 60.0
-KEEP_S = 10 * 60.0
-KEY_RETRY_S = 5.0
-REFUSED_RETRY_S = 60.0
-DISK_RETRY_S = 2.0
+STALLED_S, KEEP_S = 15 * 60.0, 10 * 60.0
+KEY_RETRY_S, REFUSED_RETRY_S, DISK_RETRY_S = 5.0, 60.0, 2.0
 REJECTED_S = 1.0
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
@@ -81,18 +77,15 @@ class SpoolSender:
         self.writer = WriterWatch(folder, self.meta, self._reader)
         if self.meta.parent:  # another may have gone on here since: it is looked at anew
             self.progress.go_on()
-        self._more = False
-        self._is_flowing = False
-        self._interval_s = FIRST_INTERVAL_S
-        self._cut_at = 0.0
-        self._poll_at = 0.0
-        self._poll_s = POLL_S
-        self._paused_until = 0.0
-        self._look_at = 0.0
+        self._more = self._is_flowing = False
+        self._interval_s, self._cut_at = FIRST_INTERVAL_S, 0.0
+        self._polls = Polls()
+        self._paused_until = self._look_at = 0.0
         self._is_gone = False
         self._retries = 0
         self._heard: tuple[int, dict[str, Any]] | None = None
-        self._report = Report(folder, self.meta.run, self.progress)
+        self._telling = Telling(self.meta.host or "its machine", self._log.cuts.values())
+        self.report = Report(folder, self.meta.run, self.progress)
 
     @property
     def alive(self) -> bool:
@@ -101,7 +94,6 @@ class SpoolSender:
 
     @property
     def learned(self) -> int:
-        """How many replies were taken in so far."""
         return self._marks.count
 
     @property
@@ -116,7 +108,6 @@ class SpoolSender:
 
     @property
     def is_continued(self) -> bool:
-        """Whether there is more behind what was read."""
         return self.writer.is_continued(self._cursor)
 
     @property
@@ -132,14 +123,26 @@ class SpoolSender:
         """
         now = time.monotonic()
         delay_s = self._attempt(now)
-        keep_s = 0.0 if tight or self._report.no_space else KEEP_S
+        keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
             self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
         except OSError as error:
-            self._report.disk_failed(error)
+            self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
-        self._report.keep(at_once=self.progress.ended)
+        self.report.keep(at_once=self.progress.ended)
         return min(delay_s, SLOWEST_POLL_S)
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody is taken to wait for its end."""
+        return time.monotonic() < self._polls.hurried_to and not self.progress.done
+
+    def hurry(self) -> bool:
+        """Look for the writer's end at the next turn; whether there is one to come."""
+        if self.progress.ended or self.progress.done:
+            return False
+        self._cut_at = 0.0
+        return True
 
     def hear(self, learned: int, mark: dict[str, Any]) -> None:
         """Take in, at the next turn, what a heartbeat was answered; `learned` is as it was when the
@@ -148,7 +151,7 @@ class SpoolSender:
 
     def keep_progress(self) -> None:
         """Keep it on disk now, if it changed."""
-        self._report.keep(at_once=True)
+        self.report.keep(at_once=True)
 
     def close(self) -> None:
         self._reader.close()
@@ -162,6 +165,9 @@ class SpoolSender:
             if self.goes_on:
                 self.progress.go_on()
                 self._cut_at = now
+            if self.progress.ended and not self._is_gone and self._telling.is_due(self.progress):
+                self.progress.done = False
+                self._keep_cut("mark", self._cursor, None)
             if self.progress.done:
                 return SLOWEST_POLL_S
             if self._paused_until > now:
@@ -171,16 +177,16 @@ class SpoolSender:
             return held.wait_s
         except Transient as error:
             self._retries += 1
-            self._report.say(error.code, str(error))
+            self.report.say(error.code, str(error))
             return max(self._breaker.wait_s, TICK_S)
         except Rejected as error:
             return self._refused(error)
         except OSError as error:  # of this machine's disk: the network's are `Transient`
-            self._report.disk_failed(error)
+            self.report.disk_failed(error)
             return DISK_RETRY_S
         self._paused_until = 0.0
         if self._breaker.failures == 0 and not self._is_gone:
-            self._report.well()
+            self.report.well()
         return delay_s
 
     def _step(self, now: float) -> float:
@@ -198,12 +204,12 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.heard < self._log.last and now >= self._poll_at and not self._is_gone:
+        if progress.heard < self._log.last and now >= self._polls.due_at and not self._is_gone:
             self._poll(now)
         if progress.ended and progress.heard >= self._log.last:
             progress.done = True
             progress.done_at = time.time()
-        return TICK_S
+        return HURRIED_TICK_S if self.hurries else TICK_S
 
     def _cut(self) -> bool:
         """Cut the next batch, if there is anything for one."""
@@ -212,7 +218,7 @@ class SpoolSender:
         )
         self._more = found.full
         self._is_flowing = not found.columns.empty
-        self._report.count_damage(self._reader)
+        self.report.count_damage(self._reader)
         if found.columns.empty:
             self._cursor = found.end
             if found.ended or not self.writer.alive:
@@ -231,7 +237,7 @@ class SpoolSender:
         progress = self.progress
         if self._recuts.asked_for(self._cursor, progress.freed):
             progress.done, progress.cut = False, self._log.last
-            self._report.keep(at_once=True)  # before it looks as if nobody had asked
+            self.report.keep(at_once=True)  # before it looks as if nobody had asked
             self._rejects.take_all()
             progress.rejected = self._rejects.count()
 
@@ -245,7 +251,7 @@ class SpoolSender:
 
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         dropped = found.dropped if found else 0
-        client = {"version": __version__, "retries": self._retries, "dropped": dropped}
+        client = self._telling.client(self.progress, retries=self._retries, dropped=dropped)
         fold = folded(self._log.fold, found.columns) if found else {}
         cut = Cut(
             seq=self._log.last + 1,
@@ -266,30 +272,30 @@ class SpoolSender:
         fail("shipper.before_cut")
         self._log.append(cut)
         fail("shipper.after_cut")
-        self._report.disk_works()
+        self.report.disk_works()
         self._retries = 0
         self._builder.remember(cut, raw)
         self._cursor = end
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
         self.progress.dropped += dropped
+        self._telling.told(cut)
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
-        self._report.count_damage(self._reader)
+        self.report.count_damage(self._reader)
         key = self.key.now()
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
         self._learn(reply)
-        self._report.disk_works()
+        self.report.disk_works()
         self._builder.forget()
         interval_s = reply.get("interval_s")
         if isinstance(interval_s, (int, float)):
             self._interval_s = min(max(float(interval_s), TICK_S), 60.0)
             self._cut_at = min(self._cut_at, time.monotonic() + self._interval_s)
-        self._poll_s = POLL_S
-        self._poll_at = time.monotonic() + TICK_S
+        self._polls.sent(time.monotonic(), is_last=self.progress.ended)
 
     def _poll(self, now: float) -> None:
         key = self.key.now()
@@ -301,13 +307,8 @@ class SpoolSender:
             reply = {}
         before = self.progress.committed
         self._learn(reply)
-        slower_s = min(self._poll_s * 1.3, SLOWEST_POLL_S)
-        self._poll_s = POLL_S if self.progress.committed > before else slower_s
-        self._poll_at = now + self._poll_s
-        if now - self._marks.advanced_at > STALLED_S:
-            log.warning("%s: no progress for long, sending again", self.meta.run)
-            self._marks.advanced_at = now
-            self._marks.send_again()
+        self._polls.answered(now, advanced=self.progress.committed > before)
+        self._marks.stalled(now, STALLED_S)
 
     def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self._breaker.call((self.meta.entity, self.meta.project), request)
@@ -316,8 +317,7 @@ class SpoolSender:
         """Take in what a reply says. Raises OSError, and then nothing of it is taken in."""
         self._keep_dead(reply.get("dead"))
         if self._marks.needs_telling(reply):
-            # It waits for numbers that cannot be sent again: tell it not to.
-            self._keep_cut("mark", self._cursor, None)
+            self._keep_cut("mark", self._cursor, None)  # not to wait for what cannot be sent again
         self._marks.learn(reply)
 
     def _keep_dead(self, numbers: object) -> None:
@@ -329,15 +329,14 @@ class SpoolSender:
                 continue
             if seq > progress.freed:
                 self._rejects.keep(seq, self._builder.bytes_of(cut))
-                self._report.disk_works()
+                self.report.disk_works()
             log.error("%s: the server could not process batch %d", self.meta.run, seq)
             progress.dead = sorted([*progress.dead, seq])
 
     def _refused(self, error: Rejected) -> float:
         cut = self._log.cuts.get(self.progress.queued + 1)
         refusal = refusal_of(error, cut)
-        text = version_problem(error) if error.code == "unknown_version" else str(error)
-        self._report.say(error.code, text)
+        self.report.say(*problem_of(error))
         now = time.monotonic()
         if refusal is Refusal.GONE:
             return self._lose_run(error)
@@ -381,10 +380,11 @@ class SpoolSender:
             if error.status != 409:
                 self._log.append(cut.voided())
         except OSError as failure:
-            self._report.disk_failed(failure)
+            self.report.disk_failed(failure)
             return DISK_RETRY_S
         log.error("%s: batch %d refused (%s): %s", self.meta.run, cut.seq, error.code, error)
         self.progress.rejected += 1
+        self.progress.refusal = str(error)
         self._builder.forget()
         if error.status == 409:  # the server has another batch of this number: it is not a hole
             self.progress.queued = cut.seq

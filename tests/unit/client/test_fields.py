@@ -14,6 +14,7 @@ import pytest
 from support.spools import new_writer, read_batch
 
 from penstock.arguments import config_of
+from penstock.configs import nested_value, swept
 from penstock.fields import Config, Selection, Summary
 from penstock.recording import FieldSender, Recorder
 from penstock.slowpath import SlowPath
@@ -237,3 +238,18 @@ def test_texts_of_records_are_texts_and_not_too_long(
     assert (run["name"], run["group"], run["notes"]) == ("x" * 4_096, "adam", '["a", 1]')
     assert run["host"] == "h?"
     assert (alert["title"], alert["level"], alert["time"]) == ('{"a": 1}', '{"x": 1}', 5)
+
+
+def test_nested_entries_are_read_in_every_way(sent: Sent) -> None:
+    given = {"model": {"dim": 2, "lr": 0.1, "head": {"n": 1}}, "seed": 1}
+    config = Config(sent.sender)
+    config.update({**given, **swept(given, {"model.dim": 8})})
+    assert config["model"]["dim"] == config["model.dim"] == config.model.dim == 8
+    assert config["model.head.n"] == config.model.head["n"] == 1
+    assert sent.all()["model"] == {"dim": 8, "lr": 0.1, "head": {"n": 1}}
+    for missing in ("model.none", "seed.a", "none.a", "model.dim.a", "."):
+        with pytest.raises(KeyError):
+            config[missing]
+        assert config.get(missing) is None
+    with pytest.raises(KeyError):
+        nested_value({}, "a.b")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.credentials import credentials_path, store_key, stored_key
+from penstock.credentials import credentials_path, default_url, store_key, stored_key
 from penstock.names import friendly_name, run_id
 from penstock.notices import Notices
 from penstock.settings import Settings
@@ -79,3 +79,28 @@ def test_notices_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) -
         notices.warn("a", "something")
     assert notices.counts == {"a": 100}
     assert capsys.readouterr().err.count("something") == 3
+
+
+def test_the_last_login_is_the_default() -> None:
+    assert default_url() == "http://127.0.0.1:8080"
+    store_key("http://up:1", "k")  # a server signs its own user in
+    assert default_url() == "http://up:1"
+    store_key("http://up:2", "k")
+    assert default_url() == "http://up:2"
+    store_key("http://tracker", "k", "team", is_chosen=True)
+    store_key("http://up:3", "k")  # after a person has chosen one
+    assert default_url() == "http://tracker"
+    assert stored_key("http://up:3") == "k"
+    assert Settings.resolve(None, {}).base_url == "http://tracker"
+    assert Settings.resolve({"base_url": "http://other"}, {}).base_url == "http://other"
+    store_key("http://second", "k", is_chosen=True)
+    assert default_url() == "http://second"
+
+
+def test_the_entity_is_known_for_the_key_that_was_logged_in_with() -> None:
+    store_key("http://tracker", "k", "team", is_chosen=True)
+    assert Settings.resolve(None, {}).known_entity == "team"
+    assert Settings.resolve(None, {"api_key": "another"}).known_entity is None
+    assert Settings.resolve(None, {"entity": "mine"}).known_entity == "mine"
+    assert Settings.resolve(None, {"base_url": "http://other"}).known_entity is None
+    assert Settings.resolve(None, {}).entity is None  # what is sent goes by the key

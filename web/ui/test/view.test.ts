@@ -9,10 +9,12 @@ import {
   FIRST_RUNS,
   firstRuns,
   formatView,
+  isOfAnyEntity,
   isShown,
   onlyRuns,
   parseView,
   type View,
+  withEntity,
   withRun,
 } from "../src/state/url";
 import { runOf } from "./runs";
@@ -21,6 +23,17 @@ describe("the address", () => {
   it("of the plain view is empty", () => {
     expect(formatView(EMPTY_VIEW)).toBe("");
     expect(parseView("")).toEqual(EMPTY_VIEW);
+  });
+
+  it("may leave the entity open", () => {
+    const asked = parseView("?project=-/p&run=r").project;
+    if (asked === null) throw new Error("no project");
+    expect(isOfAnyEntity(asked)).toBe(true);
+    const of = (entity: string, project = "p") => ({ entity, project });
+    expect(withEntity(asked, [of("a"), of("me"), of("b")], "me")).toEqual(of("me"));
+    expect(withEntity(asked, [of("a"), of("me", "q")], "me")).toEqual(of("a"));
+    expect(withEntity(asked, [], "me")).toEqual(of("me"));
+    expect(withEntity(of("x"), [of("me")], "me")).toEqual(of("x"));
   });
 
   it("holds the whole view", () => {

@@ -5,6 +5,7 @@ import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { onUnauthorized } from "../api/http";
 import { projectsQuery, viewerQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
+import { isOfAnyEntity, withEntity } from "../state/url";
 import { followHistory, useView } from "../state/view";
 import { Loading } from "./Loading";
 import { Login } from "./Login";
@@ -43,26 +44,33 @@ export function App() {
       <StatusBanner />
       <div className="frame-page">
         <Suspense fallback={<Loading />}>
-          {isAuthorize ? <AuthorizePage viewer={viewer.data} /> : <Home />}
+          {isAuthorize ? (
+            <AuthorizePage viewer={viewer.data} />
+          ) : (
+            <Home entity={viewer.data.entity} />
+          )}
         </Suspense>
       </div>
     </div>
   );
 }
 
-/** The project asked for, or the only one there is; null: the list of them; undefined: not yet known. */
-function useProject(): ProjectRef | null | undefined {
+/** The project asked for, or the only one there is; null: the list of them; undefined: not yet known.
+ * `own` is the viewer's entity. */
+function useProject(own: string): ProjectRef | null | undefined {
   const asked = useView((shown) => shown.project);
   const isList = useView((shown) => shown.isList);
-  const projects = useQuery({ ...projectsQuery, enabled: asked === null });
+  const needsAll = asked === null || isOfAnyEntity(asked);
+  const projects = useQuery({ ...projectsQuery, enabled: needsAll });
   const only = projects.data?.length === 1 && !isList ? projects.data[0] : undefined;
-  const { entity, project } = asked ?? only ?? {};
+  const named = asked && projects.data ? withEntity(asked, projects.data, own) : asked;
+  const { entity, project } = named ?? only ?? {};
   const ref = useMemo(() => (entity && project ? { entity, project } : null), [entity, project]);
-  return ref === null && projects.isPending ? undefined : ref;
+  return needsAll && projects.isPending ? undefined : ref;
 }
 
-function Home() {
-  const project = useProject();
+function Home({ entity }: { entity: string }) {
+  const project = useProject(entity);
   const run = useView((shown) => shown.run);
   const isComparing = useView((shown) => shown.compare.length > 0);
   if (project === undefined) return <Loading />;

@@ -142,6 +142,23 @@ function parseProject(text: string | null): ProjectRef | null {
   return { entity: text.slice(0, slash), project: text.slice(slash + 1) };
 }
 
+/** Whether an address leaves the entity open: clients print such ones where they know none. */
+export function isOfAnyEntity(asked: ProjectRef): boolean {
+  return asked.entity === "-";
+}
+
+/** The project that an address means: the viewer's own one of that name, or else anybody's. */
+export function withEntity(
+  asked: ProjectRef,
+  projects: readonly ProjectRef[],
+  own: string,
+): ProjectRef {
+  if (!isOfAnyEntity(asked)) return asked;
+  const same = projects.filter((each) => each.project === asked.project);
+  const found = same.find((each) => each.entity === own) ?? same[0];
+  return { entity: found?.entity ?? own, project: asked.project };
+}
+
 /** `100-2000`, `1.5-60.25`. */
 function parseRange(text: string | null): Range | null {
   const match = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(text ?? "");

@@ -1,0 +1,89 @@
+"""What `init(resume=…)` asks the server: whether the run is there, and where it stopped. In bounded
+time, whatever the server or the network does."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from penstock.errors import PenstockError, Rejected
+from penstock.notices import NOTICES
+from penstock.settings import Settings
+
+__all__ = ["look_up", "resumed_step"]
+
+LOOK_UP_S = 4.0
+"""All of it together. A training waits for it, so it is short."""
+
+
+def resumed_step(settings: Settings) -> int:
+    """The first step of a run that goes on; 0 for a new one. Raises PenstockError if the run
+    contradicts `resume`, ValueError for `resume="must"` without an id."""
+    wanted = settings.resume
+    if wanted in (None, "never") and (wanted is None or settings.run_id is None):
+        return 0
+    if settings.run_id is None or settings.mode in ("offline", "disabled"):
+        if wanted == "must":
+            raise ValueError('resume="must" needs the id of the run, and a server')
+        return 0
+    found = look_up(settings)
+    if found is None and wanted == "must":
+        raise PenstockError(f"there is no run {settings.run_id} in {settings.project} to resume")
+    if found and wanted == "never":
+        raise PenstockError(f"run {settings.run_id} exists already in {settings.project}")
+    last_step = (found or {}).get("last_step")
+    return last_step + 1 if isinstance(last_step, int) else 0
+
+
+def look_up(settings: Settings) -> dict[str, Any] | None:
+    """The run as the server knows it; None if it has none, {} if nobody knows.
+
+    Raises PenstockError if nobody knows and `resume` is "must".
+    """
+    answers: list[dict[str, Any] | Exception | None] = []
+
+    def ask() -> None:
+        try:
+            answers.append(_ask(settings))
+        except Exception as error:  # handed to the other thread
+            answers.append(error)
+
+    # In a thread of its own: no time-out of a socket bounds looking a name up, or a trickle of bytes.
+    thread = threading.Thread(target=ask, name="penstock-look-up", daemon=True)
+    try:
+        thread.start()
+        thread.join(LOOK_UP_S)
+    except RuntimeError as error:  # there is no thread to be had
+        answers.append(error)
+    answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
+    if not isinstance(answer, Exception):
+        return answer
+    NOTICES.warn("resume", f"the run to resume cannot be looked up: {answer}; {_so(settings)}")
+    if settings.resume == "must":
+        raise PenstockError(f"the run to resume cannot be looked up: {answer}") from answer
+    return {}
+
+
+def _so(settings: Settings) -> str:
+    if settings.resume == "must":
+        return "start it again once the server is there"
+    return "it goes on as if the run were new, its steps from 0"
+
+
+def _ask(settings: Settings) -> dict[str, Any] | None:
+    from penstock.link import Link  # noqa: PLC0415  (only here)
+
+    link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=LOOK_UP_S)
+    key = settings.key
+    try:
+        entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
+        names = (entity, settings.project, settings.run_id or "")
+        path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
+        return link.call("GET", path, key)
+    except Rejected as error:
+        if error.status == 404:
+            return None
+        raise
+    finally:
+        link.close()

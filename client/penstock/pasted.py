@@ -1,0 +1,172 @@
+"""What people write into settings, put right where it is clear what they meant.
+
+Secrets are mounted with a newline at their end, addresses are pasted from a browser or from a shell's
+`export` line. Each function returns the value to use and, in words, what was changed; ValueError says
+what is wrong with a value that cannot be meant.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from penstock.errors import Rejected
+
+__all__ = [
+    "UNSET",
+    "Repaired",
+    "checked_name",
+    "repaired_key",
+    "repaired_name",
+    "repaired_proxy",
+    "repaired_url",
+]
+
+UNSET = frozenset({"", "none", "null", "undefined"})
+"""What variables hold that were meant to be empty."""
+_QUOTES = "\"'`‘’“”"
+_ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*\s*=\s*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PAGES = re.compile(r"/(?:v1(?:/.*)?|authorize|graphql|healthz|readyz)$")
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")
+_HTTPS_PORT = 443
+_NAME_BYTES = 128
+
+
+class Repaired(NamedTuple):
+    """A value as it is used, and what was changed about it: nothing, if `change` is empty."""
+
+    value: str
+    change: str = ""
+
+
+def repaired_key(text: str) -> Repaired:
+    """An API key without what came along when it was copied. Neither the result's `change` nor the
+    error shows any of it."""
+    bare = _unwrapped(text)
+    bare = re.sub(r"^(?:authorization:\s*)?bearer\s+", "", bare, flags=re.IGNORECASE)
+    bare = bare.strip().strip("﻿​")
+    words = bare.split()
+    if len(words) > 1:
+        keys = [word for word in words if word.startswith("penstock_")]
+        bare = keys[0] if len(keys) == 1 else bare
+    if bare.lower() in UNSET:
+        return Repaired("", "it is empty" if text.strip() else "")
+    if not (bare.isascii() and bare.isprintable()) or " " in bare:
+        raise ValueError(
+            "the API key has spaces or characters that no key has: copy it again, as one word"
+        )
+    return Repaired(
+        bare, "" if bare == text else "spaces, quotes or a line end around it were left out"
+    )
+
+
+def repaired_url(text: str) -> Repaired:
+    """The address of a server: `http(s)://host[:port][/path]`, without a slash at its end."""
+    bare = "".join(_unwrapped(text).split("\n")[:1]).strip()
+    schemes = list(_SCHEME.finditer(bare))
+    scheme = schemes[-1].group(1).lower() if schemes else ""
+    rest = bare[schemes[-1].end() :] if schemes and not bare[: schemes[0].start()] else bare
+    if not scheme:
+        rest = rest.lstrip("/")
+        if rest.count(":") > 1 and not rest.startswith("["):
+            rest = f"[{rest}]"
+    elif scheme not in ("http", "https"):
+        raise ValueError(_no_url(text, f"{scheme}:// is not spoken"))
+    parts = _split(text, f"{scheme or 'http'}://{rest}")
+    host = _host(text, parts)
+    port = _port(text, parts)
+    scheme = scheme or ("https" if port == _HTTPS_PORT else "http")
+    path = _PAGES.sub("", parts.path.rstrip("/")).rstrip("/")
+    url = f"{scheme}://{host}{'' if port is None else f':{port}'}{path}"
+    if url == text.rstrip("/"):
+        return Repaired(url)
+    if parts.username is not None or parts.password is not None:
+        return Repaired(url, "the user and password in it are not used")
+    return Repaired(url, f"{url} is used")
+
+
+def checked_name(what: str, text: str) -> str:
+    """A name that the server takes for an entity, a project or a run."""
+    # Imported here: the wire's checks load more than a script that only imports penstock needs.
+    from penstock.wire import check_name  # noqa: PLC0415
+
+    try:
+        return check_name(what, text)
+    except Rejected as error:
+        raise ValueError(f"{error}. {error.hint}".strip()) from None
+
+
+def repaired_name(what: str, text: str) -> Repaired:
+    """The same, with everything replaced that no name may have."""
+    try:
+        return Repaired(checked_name(what, text))
+    except ValueError as error:
+        mended = text.encode(errors="replace").decode()
+        mended = "".join(
+            "-" if c in "/\\" else " " if c < " " or c == "\x7f" else c for c in mended
+        )
+        mended = mended.strip().encode()[:_NAME_BYTES].decode(errors="ignore").strip()
+        if mended in ("", ".", ".."):
+            raise
+        return Repaired(checked_name(what, mended), f"{error} {mended!r} is used.")
+
+
+def repaired_proxy(text: str) -> str:
+    """The URL of an HTTP proxy; errors do not show the password that may be in it."""
+    bare = _unwrapped(text)
+    bare = bare if "://" in bare else f"http://{bare}"
+    try:
+        parts = urlsplit(bare)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if not usable:
+        raise ValueError("it is no http://host:port")
+    if parts.scheme.lower() not in ("http", "https"):
+        raise ValueError(f"{parts.scheme}:// proxies are not spoken, only http://")
+    return bare
+
+
+def _unwrapped(text: str) -> str:
+    """Without an `export X=` before it, quotes around it and space at its ends."""
+    bare = text.strip()
+    bare = _ASSIGNMENT.sub("", bare, count=1) if _ASSIGNMENT.match(bare) else bare
+    return bare.strip().rstrip(";").strip().strip(_QUOTES).strip()
+
+
+def _split(text: str, url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise ValueError(_no_url(text, str(error))) from None
+
+
+def _host(text: str, parts: SplitResult) -> str:
+    host = (parts.hostname or "").lower()
+    if ":" in host:
+        return f"[{host}]"
+    try:
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise ValueError(_no_url(text, "it names no host"))
+    return host
+
+
+def _port(text: str, parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(_no_url(text, "its port is no number from 1 to 65535"))
+    return port
+
+
+def _no_url(text: str, why: str) -> str:
+    shown = re.sub(r"[^/\s]*@", "…@", text.strip())[:200]
+    return f"{shown!r} is no address of a server ({why}): write http://host:port"

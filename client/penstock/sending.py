@@ -1,0 +1,169 @@
+"""A run's data on its way: that a shipper is there, what keeps it from being stored, and the end's wait.
+
+What is wrong is said once when it arises and again at the end. Nothing here raises into the training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+
+from penstock.bell import ring
+from penstock.launch import ensure_shipper, is_shipper_running, last_words
+from penstock.notices import NOTICES
+from penstock.progress import Progress, load_progress
+from penstock.remarks import kept_back, left_text, remarks
+from penstock.settings import Settings
+
+__all__ = ["Sending"]
+
+_NOTHING_IS_TAKEN = frozenset({"deleted", "too_many_runs", "too_many_writers"})
+_NEEDS_A_PERSON = frozenset({"no_key", "bad_url", "unreadable"})
+"""Nothing is sent before somebody has changed something: no reason to wait."""
+_MAY_PASS = frozenset({"unauthorized", "unknown_version", "bad_ca_file", "internal"})
+_MAY_PASS_S = 3.0
+_FINISH_POLL_S = 0.01
+_CHECK_S = 5.0
+_STARTER_TIMEOUT_S = 2.0
+_MOST_FAILED_STARTS = 2
+
+
+class Sending:
+    """Watches over the sending of one run."""
+
+    def __init__(self, settings: Settings, run: str) -> None:
+        self._settings = settings
+        self._run = run
+        self._starter: subprocess.Popen[bytes] | None = None
+        self._check_at = 0.0
+        self._failed_starts = 0
+
+    def forget_after_fork(self) -> None:
+        self._starter = None
+
+    def postpone(self) -> None:
+        """No other thread is to start a shipper in the next moments."""
+        self._check_at = time.monotonic() + _CHECK_S
+
+    def ensure(self, root: Path) -> None:
+        """See to it that a shipper runs for `root`."""
+        if self._settings.mode == "offline":
+            return
+        self.postpone()
+        starter = self._starter
+        if starter is not None:
+            if starter.poll() is None:
+                return
+            self._note_start(root, starter)
+        try:
+            self._starter = ensure_shipper(
+                root,
+                self._settings.spool_limit_bytes,
+                is_bare=self._failed_starts % 2 == 1,  # perhaps it is the PYTHON* variables
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._failed_starts += 1
+            NOTICES.warn(
+                "shipper",
+                f"the sending process cannot be started: {error}; data is kept in {root}",
+            )
+
+    def look(self, folder: Path) -> None:
+        """Once a second, off the logging path: is a shipper there, and is it well?"""
+        if self._settings.mode == "offline":
+            return
+        if self._is_gone(folder):
+            return
+        self._check(folder.parent)
+        self.report(folder, load_progress(folder))
+
+    def report(self, folder: Path, progress: Progress) -> None:
+        """Say what is wrong, each thing once."""
+        if progress.problem:
+            name = f"{self._run} {progress.problem_code}"
+            if name not in NOTICES.counts:
+                what = "is kept and sent later"
+                if progress.problem_code in _NOTHING_IS_TAKEN:
+                    what = "is kept on this machine, not sent"
+                NOTICES.warn(name, f"{progress.problem}; data {what}")
+        for name, text in remarks(progress, folder):
+            if f"{self._run} {name}" not in NOTICES.counts:
+                NOTICES.warn(f"{self._run} {name}", text)
+
+    def wait(self, folder: Path, begun: int, deadline: float) -> Progress:
+        """Wait until what was written from segment `begun` on is stored, or cannot be for now, or
+        until `deadline` on the monotonic clock."""
+        ring(folder.parent)
+        progress = load_progress(folder)
+        since = time.monotonic()
+        try:
+            while time.monotonic() < deadline:
+                progress = load_progress(folder)
+                self.report(folder, progress)
+                if progress.problem_code not in _MAY_PASS:
+                    since = time.monotonic()
+                if progress.is_stored(begun) or self._is_hopeless(progress, since):
+                    break
+                if _is_stored_and_freed(folder):
+                    return Progress(done=True, end_segment=begun)
+                if self._is_gone(folder):
+                    break
+                self._check(folder.parent)
+                time.sleep(_FINISH_POLL_S)
+        except KeyboardInterrupt:
+            NOTICES.say("not waiting any longer")
+        if self._starter is not None:  # it forked the shipper and is gone, or goes at once
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._starter.wait(_STARTER_TIMEOUT_S)
+        return progress
+
+    def outcome(self, folder: Path, begun: int, progress: Progress) -> str:
+        """What became of the data, in words; empty if all of it is stored."""
+        if not progress.is_stored(begun):
+            return left_text(folder, load_progress(folder))
+        return kept_back(folder, progress)
+
+    def _is_gone(self, folder: Path) -> bool:
+        """Whether somebody deleted the data under the run that logs it."""
+        if folder.is_dir() or _is_stored_and_freed(folder):
+            return False
+        NOTICES.warn(
+            f"{self._run} gone",
+            f"{folder} was deleted while the run logs to it: what the server does not have yet is lost",
+        )
+        return True
+
+    def _is_hopeless(self, progress: Progress, since: float) -> bool:
+        if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MOST_FAILED_STARTS:
+            return True
+        return progress.problem_code in _MAY_PASS and time.monotonic() - since > _MAY_PASS_S
+
+    def _check(self, root: Path) -> None:
+        starter = self._starter
+        has_failed = starter is not None and starter.poll() not in (None, 0)
+        if has_failed or time.monotonic() >= self._check_at:
+            self.ensure(root)
+
+    def _note_start(self, root: Path, starter: subprocess.Popen[bytes]) -> None:
+        """A starter is gone: did it leave a shipper?"""
+        self._starter = None
+        if is_shipper_running(root):
+            self._failed_starts = 0
+            return
+        words = last_words(root)
+        if starter.returncode or words:
+            self._failed_starts += 1
+            NOTICES.warn(
+                "shipper died",
+                f"the sending process ended at once: {words or f'status {starter.returncode}'}; data "
+                f"is kept in {root}, see {root / 'shipper.err'}",
+            )
+
+
+def _is_stored_and_freed(folder: Path) -> bool:
+    """Whether the shipper has deleted the spool since all of it is stored: where room is scarce, it
+    does so at once."""
+    receipt = folder.parent / "receipts" / f"{folder.name}.receipt"
+    return not folder.exists() and receipt.exists()

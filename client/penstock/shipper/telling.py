@@ -1,0 +1,70 @@
+"""What the server is told of data that it does not have, so that it stands on the run's page.
+
+A batch that was refused or could not be processed, rows that were dropped, bytes that are damaged: the
+run says so in a field of its own. The text goes with a cut, like everything that a batch is built of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from penstock import __version__
+from penstock.progress import Progress
+from penstock.shipper.cuts import Cut
+
+__all__ = ["Telling", "notice_records"]
+
+_NOTICE = "notice"
+_FIELD = "notice delivery"
+_MOST_TOLD = 20
+"""Telling may itself be refused: that is not told for ever."""
+
+
+class Telling:
+    """What one spool's run has been told."""
+
+    def __init__(self, host: str, cuts: Iterable[Cut]) -> None:
+        told = [str(cut.client[_NOTICE]) for cut in cuts if cut.client.get(_NOTICE)]
+        self._host = host
+        self._last = told[-1] if told else ""
+        self._count = len(told)
+
+    def is_due(self, progress: Progress) -> bool:
+        """Whether something is not told yet."""
+        return self._count < _MOST_TOLD and self._text(progress) not in ("", self._last)
+
+    def client(self, progress: Progress, *, retries: int, dropped: int) -> dict[str, Any]:
+        """The `client` field of the next batch, with what is not told yet."""
+        said: dict[str, Any] = {"version": __version__, "retries": retries, "dropped": dropped}
+        after = replace(progress, dropped=progress.dropped + dropped)
+        if self.is_due(after):
+            said[_NOTICE] = self._text(after)
+        return said
+
+    def told(self, cut: Cut) -> None:
+        """This cut is kept, with what it says."""
+        if text := cut.client.get(_NOTICE):
+            self._last, self._count = str(text), self._count + 1
+
+    def _text(self, progress: Progress) -> str:
+        parts = []
+        if progress.rejected:
+            why = f" ({progress.refusal[:200]})" if progress.refusal else ""
+            parts.append(f"{progress.rejected} batches were refused{why}")
+        if progress.dead:
+            parts.append(f"{len(progress.dead)} batches could not be processed")
+        if progress.dropped:
+            parts.append(f"{progress.dropped} rows were dropped when they were logged")
+        if progress.damaged_bytes:
+            parts.append(f"{progress.damaged_bytes} bytes are damaged")
+        if not parts:
+            return ""
+        return f"{'; '.join(parts)}; on {self._host}, penstock status says more"
+
+
+def notice_records(cut: Cut) -> list[dict[str, Any]]:
+    """The records that say so."""
+    text = cut.client.get(_NOTICE)
+    return [{"t": "run", _FIELD: text}] if text and cut.kind in ("rows", "mark") else []

@@ -1,0 +1,131 @@
+"""In a notebook's kernel, a real one: one cell after another, as people run them."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+from support.ledger import Ledger
+from support.scripts import Scripts
+from support.spools import wait_until
+
+
+class Notebook:
+    """A kernel, and cells that are run in it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._manager = KernelManager(kernel_name="python3")
+        self._manager.start_kernel(env=environment)
+        self._client: BlockingKernelClient = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=40)
+
+    def run(self, code: str) -> str:
+        """What a cell printed, or the name of the exception that it ended with."""
+        asked = self._client.execute(code)
+        said: list[str] = []
+        while True:
+            try:
+                message = self._client.get_iopub_msg(timeout=40)
+            except queue.Empty:
+                raise AssertionError(f"the kernel is silent: {said}") from None
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            content = message["content"]
+            match message["msg_type"]:
+                case "stream":
+                    said.append(content["text"])
+                case "error":
+                    said.append(content["ename"])
+                case "status" if content["execution_state"] == "idle":
+                    return "".join(said)
+                case _:
+                    pass
+
+    def restart(self) -> None:
+        self._manager.restart_kernel(now=False)
+        self._client.wait_for_ready(timeout=40)
+
+    def close(self) -> None:
+        if not self._manager.has_kernel:
+            return
+        self._client.stop_channels()
+        self._manager.shutdown_kernel()
+        self._manager.cleanup_resources()
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
+    made = Scripts(tmp_path / "root", ledger.url)
+    yield made
+    made.end_shipper()
+
+
+@pytest.fixture
+def notebook(scripts: Scripts) -> Iterator[Notebook]:
+    opened = Notebook(scripts.environment)
+    yield opened
+    opened.close()
+
+
+def ends(ledger: Ledger) -> dict[str, tuple[str, int | None]]:
+    return {
+        batch.run: (record["state"], record.get("exit_code"))
+        for batch in ledger.batches()
+        for record in batch.records
+        if record["t"] == "state"
+    }
+
+
+def begin(run: str) -> str:
+    return f'run = penstock.init(project="p", id="{run}"); penstock.log({{"a": 1.0}})'
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_cells(notebook: Notebook, ledger: Ledger) -> None:
+    notebook.run("import penstock")
+    notebook.run(begin("one"))
+    said = notebook.run(begin("two"))
+    assert "still active" not in said
+    wait_until(lambda: ends(ledger).get("one") == ("finished", 0))
+    assert "ZeroDivisionError" in notebook.run("1 / 0")
+    assert "SystemExit" in notebook.run("import sys; sys.exit(3)")
+    assert "KeyboardInterrupt" in notebook.run("raise KeyboardInterrupt")
+    assert notebook.run("print(penstock.run is run)") == "True\n"
+    notebook.run('penstock.log({"b": 2.0})')
+    said = notebook.run(begin("three"))
+    wait_until(lambda: ends(ledger).get("two") == ("finished", 0))
+    assert ("b", 1) in ledger.points()
+    said = notebook.run('other = penstock.init(project="p", id="four", reinit="return_previous")')
+    assert "still active" in said
+    notebook.run(
+        'other = penstock.init(project="p", id="five", reinit="create_new"); other.finish()'
+    )
+    assert notebook.run("print(penstock.run is run)") == "True\n"
+    said = notebook.run("with run: 1 / 0")
+    assert "ZeroDivisionError" in said
+    wait_until(lambda: ends(ledger).get("three") == ("failed", 1))
+    notebook.run(begin("six"))
+    notebook.restart()
+    wait_until(lambda: ends(ledger).get("six") == ("finished", 0))
+    notebook.run("import penstock")
+    notebook.run(begin("seven"))
+    notebook.close()
+    wait_until(lambda: ends(ledger).get("seven") == ("finished", 0))
+    assert set(ends(ledger)) == {"one", "two", "three", "five", "six", "seven"}
+
+
+def test_a_script_that_only_has_ipython_is_no_notebook(scripts: Scripts, ledger: Ledger) -> None:
+    said = scripts.run(
+        "import IPython, penstock\n"
+        f"{begin('one')}\n"
+        "assert penstock.init(project='p') is run\n"
+        "import sys; sys.exit(3)",
+        status=3,
+    )
+    assert "still active" in said
+    assert ends(ledger) == {"one": ("failed", 3)}
