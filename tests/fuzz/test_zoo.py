@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(autouse=True)
 def no_hooks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The process is pytest's: it gets no hooks at exit. Little patience, so that this is quick."""
-    monkeypatch.setattr(session, "_hooked", True)
+    monkeypatch.setattr(session, "_hook", lambda: None)
     monkeypatch.setattr(aside, "PATIENCE_S", 0.5)
     monkeypatch.setattr(aside, "_AGAIN_S", (0.5, 0.1, 0.0))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
