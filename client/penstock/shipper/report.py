@@ -87,6 +87,8 @@ class Report:
     def disk_works(self, what: str = "spool") -> None:
         self._failing.discard(what)
         self.no_space = self.no_space and bool(self._failing)
+        if not self._failing and self._progress.problem_code == "disk":
+            self._progress.problem = self._progress.problem_code = ""
 
     def count_damage(self, reader: SpoolReader) -> None:
         """Take in what was found damaged while reading."""
