@@ -8,7 +8,6 @@ from support.wandb_scripts import run_wandb_command
 
 
 @pytest.mark.heavy
-@pytest.mark.smoke
 @pytest.mark.timeout(300)
 def test_the_client_finds_nothing_wrong(up: Up) -> None:
     shown = run_wandb_command(up, "verify", "--host", up.url, timeout_s=250).check()
