@@ -17,6 +17,8 @@ from support.scripts import Scripts
 
 from penstock.root import folders_in
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:

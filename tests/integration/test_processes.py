@@ -10,6 +10,8 @@ from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import wait_until
 
+pytestmark = pytest.mark.heavy
+
 HEAD = """
 import multiprocessing, os, sys, time, threading
 import penstock

@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 import pytest
 from support.up import Up, end_shipper, wait_until
 
+pytestmark = pytest.mark.heavy
+
 GRAPHQL = """mutation M($files: [String!]!) { createRunFiles(input: {entityName: "local",
  projectName: "secret", runName: "r", files: $files}) { files { uploadUrl } } }"""
 TRAIN = """

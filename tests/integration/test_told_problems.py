@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, wait_until
 
 from penstock.spool import SpoolOptions
+
+pytestmark = pytest.mark.heavy
 
 
 def told(ledger: Ledger) -> list[str]:

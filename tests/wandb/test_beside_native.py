@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.up import Up, running_up, wait_until
 
+pytestmark = pytest.mark.heavy
+
 WITH_FRAMEWORK = """
 import os, sys
 import penstock as wandb

@@ -7,6 +7,8 @@ from support.up import Up
 from support.wandb_answers import ask
 from support.wandb_scripts import run_wandb
 
+pytestmark = pytest.mark.heavy
+
 _LOG = """
 import os, wandb
 os.makedirs("f/sub")

@@ -9,6 +9,8 @@ from support.up import Up
 from support.wandb_answers import ask
 from support.wandb_scripts import run_wandb
 
+pytestmark = pytest.mark.heavy
+
 _LOG = """
 import wandb
 run = wandb.init(project="rules", id="r")

@@ -6,9 +6,12 @@ import json
 from statistics import median
 from typing import Any
 
+import pytest
 from support.up import Up
 from support.wandb_answers import ask
 from support.wandb_scripts import run_wandb, run_wandb_command
+
+pytestmark = pytest.mark.heavy
 
 PRIOR = """
 query Sweep($project: String, $name: String!) {

@@ -10,6 +10,8 @@ from support.up import Up
 from support.wandb_answers import ask
 from support.wandb_scripts import run_wandb
 
+pytestmark = pytest.mark.heavy
+
 MISSING = {
     'api.run("p/none")': "CommError: Could not find run",
     'api.run("none/none")': "CommError: Could not find run",
