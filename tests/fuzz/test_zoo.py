@@ -20,6 +20,7 @@ from support.zoo import SLOW, ZOO
 
 import penstock
 from penstock import aside, session
+from penstock.notices import NOTICES
 from penstock.root import spools_in
 from penstock.runs import Run
 from penstock.wire import Room, decode_batch, encode_batch, fit_all
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def no_hooks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The process is pytest's: it gets no hooks at exit. Little patience, so that this is quick."""
     monkeypatch.setattr(session, "_hook", lambda: None)
+    monkeypatch.setattr(NOTICES, "quiet", True)  # as `init` sets it, and back afterwards
     monkeypatch.setattr(aside, "PATIENCE_S", 0.5)
     monkeypatch.setattr(aside, "_AGAIN_S", (0.5, 0.1, 0.0))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
