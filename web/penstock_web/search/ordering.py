@@ -1,7 +1,8 @@
 """In what order runs come, and where in that order a page begins.
 
 Numbers come before texts, texts before booleans, then what has no order (lists, NaN); runs that
-lack the path are last in either direction. Ties: newest first. A cursor holds what the last run of
+lack the path are last in either direction. Ties: newest first. Whole numbers are compared exactly up
+to 1.8e308, the largest float; those beyond are ties. A cursor holds what the last run of
 a page was sorted by, so that the next page goes on behind it, whatever came or went meanwhile.
 """
 
