@@ -32,7 +32,7 @@ def rows(seconds: float) -> Iterator[Row]:
 
 
 def _spool(root: Path, steps: int, together: int) -> Path:
-    """The folder of a spool with so many steps, so many metrics in each call of `log`."""
+    """Write a spool of `steps` steps, `together` metrics per `log` call; returns its folder."""
     from penstock.meta import Meta
     from penstock.slowpath import SlowPath
     from penstock.spool import Spool, SpoolOptions

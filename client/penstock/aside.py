@@ -1,4 +1,4 @@
-"""The thread that looks into what users log, and is left behind if that never ends.
+"""A side thread that reads users' objects, and is abandoned if one of them hangs.
 
 A worker reads one `Later` after another. A second thread watches it: if a read takes longer than
 `PATIENCE_S`, the worker is abandoned, the value is given up with a notice, and another worker goes on
@@ -32,7 +32,7 @@ _IDLE_S = 10.0
 
 
 class _Abandoned(BaseException):
-    """Raised in a thread that nobody waits for any more."""
+    """Raised inside an abandoned thread to end it."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class _Job:
 
 
 class _Worker:
-    """One thread that reads, and what it reads now."""
+    """A reading thread and the value it is reading."""
 
     def __init__(self) -> None:
         self.thread: threading.Thread | None = None
@@ -67,7 +67,7 @@ class Aside:
         self._hurry_at = float("inf")
 
     def put(self, tree: Any, deliver: Callable[[Any], None], size: int = 0) -> bool:
-        """False if too much waits already. `size`: bytes of the copies in the tree."""
+        """Queue a job; False if the queue is full. `size`: bytes of array copies in the tree."""
         with self._changed:
             if len(self._jobs) >= _MAX_WAITING:
                 return False
@@ -82,7 +82,7 @@ class Aside:
         return True
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing waits; False if that took too long."""
+        """Wait until the queue is empty; False on time-out."""
         with self._changed:
             self._hurry_at = time.monotonic() + PATIENCE_S
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""How a training tells its shipper that there is something to do now: a byte through a pipe in the root.
+"""Wakes the shipper at once: the training process writes a byte into a named pipe in the spool root.
 
 Without it the shipper would look a moment later, as it does where a file system has no pipes. Nobody
 ever waits: a bell that no shipper listens to is not rung.

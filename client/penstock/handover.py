@@ -1,4 +1,4 @@
-"""A run that is handed to another process, pickled: what goes with it, and what arrives there.
+"""Pickling of runs: what is sent to another process, and how the run is joined there.
 
 What arrives is a handle to the same run, as a forked child has it: rows that it logs go to the run from
 a spool of its own. The API key stays behind; it lies where the data does.

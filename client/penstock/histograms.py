@@ -11,13 +11,13 @@ __all__ = ["HISTOGRAM_BINS", "Histograms"]
 
 HISTOGRAM_BINS = 64
 _MOST = 1 << 23
-"""Of a larger array only so many elements are looked at, evenly spaced."""
+"""Larger arrays are sampled at evenly spaced elements, about this many."""
 _PIECE = 1 << 18
 _MOST_OBJECTS = 100_000
 
 
 class Histograms:
-    """Makes them. `note` is told, in words, what of an array is not in its histogram."""
+    """Builds histograms. Calls `note` with a description of any elements left out."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note

@@ -1,4 +1,4 @@
-"""How a process ends, seen from its runs: exit, exception, `sys.exit`, SIGTERM, fork, multiprocessing.
+"""Hooks for the end of a process: exit, exception, `sys.exit`, SIGTERM, fork, multiprocessing.
 
 `atexit` does not run in forked children of `multiprocessing`, and nothing runs at `os._exit`: their
 runs would look crashed though they ended well.

@@ -1,4 +1,4 @@
-"""A dict inside a run's summary: like any dict, and whoever changes it is heard."""
+"""A dict inside a run's summary that reports its changes, so that they are sent."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Nested(dict[str, Any]):
 
 
 def nested(value: Any, changed: Callable[[], None], depth: int = 0) -> Any:
-    """The value; a dict becomes one that says when it is changed."""
+    """The value; a dict becomes one that reports its changes."""
     if (type(value) is not dict and type(value) is not Nested) or depth > 32:
         return value
     made = Nested()

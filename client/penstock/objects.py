@@ -1,4 +1,4 @@
-"""What objects of other people's types become: one level at a time, read aside and never here.
+"""Converts objects of unknown types to plain values, one level at a time, in the side thread only.
 
 `opened` gives plain values, or containers of further objects, each of which is looked into for
 itself: a field that raises or hangs costs only itself.

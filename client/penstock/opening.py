@@ -1,4 +1,4 @@
-"""Where a process begins to log to a run: its spool, with all that the shipper must know of it."""
+"""Opens the spool of a process that starts logging to a run."""
 
 from __future__ import annotations
 

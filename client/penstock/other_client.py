@@ -1,4 +1,4 @@
-"""Says so when a framework brings the official client into a process that logs to Penstock.
+"""Prints a hint when a framework imports the official client into a process that logs to Penstock.
 
 A trainer that is told to report to W&B imports that client by itself: it begins a run of its own, on
 whatever server it knows, and the run that the script began stays empty. Nothing is changed here: one

@@ -1,4 +1,4 @@
-"""What people write into settings, put right where it is clear what they meant.
+"""Repairs pasted settings where the intent is clear: keys, addresses, names.
 
 Secrets are mounted with a newline at their end, addresses are pasted from a browser or from a shell's
 `export` line. Each function returns the value to use and, in words, what was changed; ValueError says

@@ -1,4 +1,4 @@
-"""What a run says besides its rows: records of config, summary, name, alerts and so on.
+"""A run's records: config, summary, name, alerts and so on.
 
 Nothing here raises into the training: what cannot be recorded is said once.
 """

@@ -1,4 +1,4 @@
-"""What became of values that could not be taken as they are: said once each, counted on the run.
+"""Notices about values that were repaired, cut or left out: printed once per key, counted on the run.
 
 The terminal gets one line per key, with the place in the user's code; the run gets a field
 `notice KEY`, as the sender's own cuts do (`penstock.wire.fitting`).

@@ -1,4 +1,4 @@
-"""A run's data on its way: that a shipper is there, what keeps it from being stored, and the end's wait.
+"""Watches a run's data being sent: keeps a shipper running, reports problems, waits at the end.
 
 What is wrong is said once when it arises and again at the end. Nothing here raises into the training.
 """

@@ -1,4 +1,4 @@
-"""Spools that forked children left: the next child of the same parent goes on in one of them.
+"""Reuse of spools among forked children: a new child continues the spool of one that has ended.
 
 A data loader forks its workers anew for every epoch. If each that logs had a writer of its own, a
 long training would leave tens of thousands of writers, each a lane of the run. So a child looks for
@@ -33,8 +33,8 @@ _HEADS = RECORD_HEAD.size + PAYLOAD_HEAD.size
 
 @dataclass(frozen=True)
 class LeftSpool:
-    """A spool whose lock this process now holds. `segment` is its last one; `next_step` lies above
-    every step in it, so that counting on from there replaces no row."""
+    """A spool whose lock this process now holds. `segment` is its last segment; `next_step` is above
+    every step in it, so that automatic steps overwrite no row."""
 
     folder: Path
     meta: Meta
@@ -83,7 +83,7 @@ def hold_left(folder: Path) -> int | None:
 
 
 def _are_siblings(meta: Meta, other: Meta) -> bool:
-    """Whether what one writes is the other's just as well: all but the process is the same."""
+    """Whether two writers differ in nothing but their process."""
     same = replace(
         other,
         writer=meta.writer,

@@ -1,4 +1,4 @@
-"""Maps of maps: as dotted keys, and parted into what is plain and what is still waited for."""
+"""Nested mappings: flattened to dotted keys, and split into plain values and pending ones."""
 
 from __future__ import annotations
 

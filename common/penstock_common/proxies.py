@@ -1,4 +1,4 @@
-"""What a proxy says about the browser behind it, believed only of proxies that a setting names.
+"""`X-Forwarded-*` headers, believed only from the proxies that a setting names.
 
 Anybody can send `X-Forwarded-*`: without the setting, what counts is the connection itself.
 """

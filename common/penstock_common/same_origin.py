@@ -1,4 +1,4 @@
-"""What a browser sends in its user's name: only pages of this very server may change anything.
+"""Cross-site request forgery: with a browser's credentials, only this server's own pages may change anything.
 
 A browser adds its cookies, and the name and password of Basic authentication, to requests that other
 sites' pages make, too. It says where a request comes from: in `Sec-Fetch-Site`, which over plain HTTP

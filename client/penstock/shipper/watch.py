@@ -1,4 +1,4 @@
-"""Whether a spool's writer is there, is gone, or has been followed by another child of its parent."""
+"""Tracks whether a spool's writer is alive, has ended, or was replaced by a sibling process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients ask for that nothing here answers: counted by its name, and said once in the log.
+"""GraphQL operations and fields that the server does not know: counted by name, logged once each.
 
 A new version of the client that needs something else is seen by it. Names come from whoever asks, so
 only so many are kept.
