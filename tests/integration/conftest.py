@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.ledger import Ledger, serve_ledger
+from support.scripts import Scripts
 from support.spools import Senders
 from support.store import running_store
 
@@ -45,3 +46,11 @@ def faults() -> Iterator[Path]:
     """A folder for failpoints and sockets, with a short name."""
     with tempfile.TemporaryDirectory(prefix="ps-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
+    """Scripts of a user's, with a folder of their own, that log to the ledger."""
+    made = Scripts(tmp_path / "root", ledger.url)
+    yield made
+    made.end_shipper()

@@ -8,23 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import points_in, wait_until
 
 from penstock.progress import load_progress
 from penstock.root import spools_in
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
 
 
 def test_a_script_for_wandb(scripts: Scripts, ledger: Ledger) -> None:

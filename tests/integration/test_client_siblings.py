@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,6 @@ from penstock.siblings import hold_left
 from penstock.writer import Writer
 
 PARENT = "f" * 32
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
 
 
 def child(root: Path, ledger: Ledger, parent: str = PARENT) -> Writer:

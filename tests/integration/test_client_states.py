@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from support.up import wait_until as up_wait_until
 
 from penstock.progress import load_progress
 from penstock.root import spools_in
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
 
 
 def states(ledger: Ledger) -> list[str]:

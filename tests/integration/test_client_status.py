@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,6 @@ from penstock.progress import Progress, store_progress
 from penstock.status import as_text, status_of
 
 LIMIT = 2 << 30
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
 
 
 def spools(scripts: Scripts) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -59,26 +58,10 @@ class Notebook:
 
 
 @pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
-
-
-@pytest.fixture
 def notebook(scripts: Scripts) -> Iterator[Notebook]:
     opened = Notebook(scripts.environment)
     yield opened
     opened.close()
-
-
-def ends(ledger: Ledger) -> dict[str, tuple[str, int | None]]:
-    return {
-        batch.run: (record["state"], record.get("exit_code"))
-        for batch in ledger.batches()
-        for record in batch.records
-        if record["t"] == "state"
-    }
 
 
 def begin(run: str) -> str:
@@ -91,14 +74,14 @@ def test_cells(notebook: Notebook, ledger: Ledger) -> None:
     notebook.run(begin("one"))
     said = notebook.run(begin("two"))
     assert "still active" not in said
-    wait_until(lambda: ends(ledger).get("one") == ("finished", 0))
+    wait_until(lambda: ledger.states().get("one") == ("finished", 0))
     assert "ZeroDivisionError" in notebook.run("1 / 0")
     assert "SystemExit" in notebook.run("import sys; sys.exit(3)")
     assert "KeyboardInterrupt" in notebook.run("raise KeyboardInterrupt")
     assert notebook.run("print(penstock.run is run)") == "True\n"
     notebook.run('penstock.log({"b": 2.0})')
     said = notebook.run(begin("three"))
-    wait_until(lambda: ends(ledger).get("two") == ("finished", 0))
+    wait_until(lambda: ledger.states().get("two") == ("finished", 0))
     assert ("b", 1) in ledger.points()
     said = notebook.run('other = penstock.init(project="p", id="four", reinit="return_previous")')
     assert "still active" in said
@@ -108,15 +91,15 @@ def test_cells(notebook: Notebook, ledger: Ledger) -> None:
     assert notebook.run("print(penstock.run is run)") == "True\n"
     said = notebook.run("with run: 1 / 0")
     assert "ZeroDivisionError" in said
-    wait_until(lambda: ends(ledger).get("three") == ("failed", 1))
+    wait_until(lambda: ledger.states().get("three") == ("failed", 1))
     notebook.run(begin("six"))
     notebook.restart()
-    wait_until(lambda: ends(ledger).get("six") == ("finished", 0))
+    wait_until(lambda: ledger.states().get("six") == ("finished", 0))
     notebook.run("import penstock")
     notebook.run(begin("seven"))
     notebook.close()
-    wait_until(lambda: ends(ledger).get("seven") == ("finished", 0))
-    assert set(ends(ledger)) == {"one", "two", "three", "five", "six", "seven"}
+    wait_until(lambda: ledger.states().get("seven") == ("finished", 0))
+    assert set(ledger.states()) == {"one", "two", "three", "five", "six", "seven"}
 
 
 def test_a_script_that_only_has_ipython_is_no_notebook(scripts: Scripts, ledger: Ledger) -> None:
@@ -128,4 +111,4 @@ def test_a_script_that_only_has_ipython_is_no_notebook(scripts: Scripts, ledger:
         status=3,
     )
     assert "still active" in said
-    assert ends(ledger) == {"one": ("failed", 3)}
+    assert ledger.states() == {"one": ("failed", 3)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,23 +35,6 @@ ENDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
-
-
-def ends(ledger: Ledger) -> dict[str, tuple[str, int | None]]:
-    """run → (state, exit code) as last said."""
-    return {
-        batch.run: (record["state"], record.get("exit_code"))
-        for batch in ledger.batches()
-        for record in batch.records
-        if record["t"] == "state"
-    }
-
-
 def run_file(scripts: Scripts, tmp_path: Path, code: str) -> str:
     """As a file: spawned children import it."""
     path = tmp_path / "training.py"
@@ -81,8 +63,10 @@ if __name__ == "__main__":
         f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, {str(path)!r}]))"
     )
     expected = {**ENDS, **({"parent": ("finished", 0)} if has_run else {})}
-    wait_until(lambda: len(ends(ledger)) == len(expected) and "running" not in str(ends(ledger)))
-    assert ends(ledger) == expected
+    wait_until(
+        lambda: len(ledger.states()) == len(expected) and "running" not in str(ledger.states())
+    )
+    assert ledger.states() == expected
 
 
 def test_a_child_logs_to_its_parents_run_and_ends(scripts: Scripts, ledger: Ledger) -> None:
@@ -100,7 +84,7 @@ for each in children: each.join()
 run.log({"p": 1.0}, step=9)
 """)
     wait_until(lambda: len(ledger.points()) == 5)
-    assert ends(ledger) == {"r": ("finished", 0)}
+    assert ledger.states() == {"r": ("finished", 0)}
 
 
 @pytest.mark.parametrize("pool", ["multiprocessing", "futures"])
@@ -126,8 +110,8 @@ if __name__ == "__main__":
     {use}
 """)
     scripts.run(f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')")
-    wait_until(lambda: len(ends(ledger)) == 4 and "running" not in str(ends(ledger)))
-    assert ends(ledger) == {f"r{i}": ("finished", 0) for i in range(4)}
+    wait_until(lambda: len(ledger.states()) == 4 and "running" not in str(ledger.states()))
+    assert ledger.states() == {f"r{i}": ("finished", 0) for i in range(4)}
 
 
 def test_forked_children_that_leave_at_once(scripts: Scripts, ledger: Ledger) -> None:
@@ -141,8 +125,8 @@ for how in ("leaves", "leaves_badly", "well"):
     os.waitpid(pid, 0)
 """
     )
-    wait_until(lambda: len(ends(ledger)) == 3 and "running" not in str(ends(ledger)))
-    assert ends(ledger) == {
+    wait_until(lambda: len(ledger.states()) == 3 and "running" not in str(ledger.states()))
+    assert ledger.states() == {
         "leaves": ("finished", 0), "leaves_badly": ("failed", 4), "well": ("finished", 0)
     }  # fmt: skip
 
@@ -156,7 +140,7 @@ child = multiprocessing.Process(target=waits, args=("r", ready), daemon=True)
 child.start()
 assert ready.wait(30)
 """)
-    wait_until(lambda: ends(ledger).get("r", ("running", 0))[0] == "preempting", 40)
+    wait_until(lambda: ledger.states().get("r", ("running", 0))[0] == "preempting", 40)
 
 
 def test_exit_in_the_parent_is_not_the_childs(scripts: Scripts, ledger: Ledger) -> None:
@@ -169,7 +153,7 @@ except SystemExit: pass
 each = multiprocessing.get_context("fork").Process(target=child); each.start(); each.join()
 assert each.exitcode == 0
 """)
-    wait_until(lambda: ends(ledger).get("child") == ("finished", 0))
+    wait_until(lambda: ledger.states().get("child") == ("finished", 0))
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
@@ -199,7 +183,7 @@ if __name__ == "__main__":
         f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, {str(path)!r}]))"
     )
     assert {key for key, _ in ledger.points()} == {"c0", "c1", "c2", "p"}
-    assert ends(ledger) == {"r": ("finished", 0)}
+    assert ledger.states() == {"r": ("finished", 0)}
     assert {batch.run for batch in ledger.batches()} == {"r"}
 
 
@@ -239,7 +223,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 assert heard and len(runs) == 9
 for run in runs: run.finish()
 """)
-    assert ends(ledger) == {f"t{number}": ("finished", 0) for number in range(9)}
+    assert ledger.states() == {f"t{number}": ("finished", 0) for number in range(9)}
 
 
 def test_forks_amid_init(scripts: Scripts, ledger: Ledger) -> None:
@@ -257,4 +241,4 @@ for number in range(10):
     run.finish(timeout_s=0)
 stop.set(); thread.join()
 """)
-    wait_until(lambda: ends(ledger) == {f"r{number}": ("finished", 0) for number in range(10)})
+    wait_until(lambda: ledger.states() == {f"r{number}": ("finished", 0) for number in range(10)})

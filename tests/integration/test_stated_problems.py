@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +27,6 @@ run = penstock.init(project="p")
 for step in range(10): run.log({"a": float(step)})
 run.finish()
 """
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, ledger: Ledger) -> Iterator[Scripts]:
-    made = Scripts(tmp_path / "root", ledger.url)
-    yield made
-    made.end_shipper()
 
 
 @pytest.mark.parametrize("key", ["good\n", " good ", "'good'", "export PENSTOCK_API_KEY=good"])

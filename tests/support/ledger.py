@@ -104,6 +104,15 @@ class Ledger:
     def records(self, kind: str) -> list[dict[str, Any]]:
         return [r for batch in self.batches() for r in batch.records if r["t"] == kind]
 
+    def states(self) -> dict[str, tuple[str, int | None]]:
+        """run → (state, exit code) as last said."""
+        return {
+            batch.run: (record["state"], record.get("exit_code"))
+            for batch in self.batches()
+            for record in batch.records
+            if record["t"] == "state"
+        }
+
     def assert_same_bytes(self) -> None:
         """Every repeat of a batch had the bytes of the first, unless its number was voided."""
         for name, raws in self.arrivals.items():

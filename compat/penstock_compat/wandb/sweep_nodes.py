@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.errors import Rejected
+from penstock_compat.wandb.artifacts.facts import project_info
 from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
@@ -139,17 +140,7 @@ class SweepNode(Node):
 
     @field
     def project(self) -> dict[str, Any]:
-        row = self.row
-        return {
-            "__typename": "Project",
-            "id": encode_id("Project", row.project_number),
-            "name": row.project,
-            "entity": {
-                "__typename": "Entity",
-                "id": encode_id("Entity", row.entity),
-                "name": row.entity,
-            },
-        }
+        return project_info(self.row.entity, self.row.project, self.row.project_number)
 
     @field
     async def runs(self) -> dict[str, Any]:
