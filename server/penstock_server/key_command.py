@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import Rejected
+from penstock_server.place_arguments import add_place_arguments
 
 if TYPE_CHECKING:
     from penstock_server.key_places import KeyPlace
@@ -43,13 +44,11 @@ def add_key_command(subparsers: Any, default_data: Path) -> None:
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
-        place = parser.add_mutually_exclusive_group()
-        place.add_argument(
-            "--data", type=Path, default=default_data,
-            help="data folder of `penstock up` on this machine (%(default)s)",
-        )  # fmt: skip
-        place.add_argument(
-            "--settings", action="store_true", help="the catalog that PENSTOCK_CATALOG_URL names"
+        place = add_place_arguments(
+            parser,
+            default_data,
+            data="data folder of `penstock up` on this machine",
+            settings="the catalog that PENSTOCK_CATALOG_URL names",
         )
         place.add_argument(
             "--host", metavar="URL", help="a server, with the key you logged in with"

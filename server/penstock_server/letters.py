@@ -21,6 +21,7 @@ from penstock.errors import Rejected, Transient
 from penstock_common.keys import SHARDS, Keys
 from penstock_common.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
+from penstock_server.place_arguments import add_place_arguments
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -64,13 +65,11 @@ def add_dead_command(subparsers: Any, default_data: Path) -> None:
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
-        place = parser.add_mutually_exclusive_group()
-        place.add_argument(
-            "--data", type=Path, default=default_data,
-            help="data folder of a running `penstock up` (%(default)s)",
-        )  # fmt: skip
-        place.add_argument(
-            "--settings", action="store_true", help="the queue that PENSTOCK_REDIS_URL names"
+        add_place_arguments(
+            parser,
+            default_data,
+            data="data folder of a running `penstock up`",
+            settings="the queue that PENSTOCK_REDIS_URL names",
         )
         if action == "show":
             parser.add_argument("id", metavar="ID", help="as `penstock dead list` prints it")
