@@ -102,7 +102,7 @@ class Copies:
 class Walk:
     """Looks at one value. `note(where, reason)` is told what is cut, repaired or left out.
     `odd(walk, where, value, as_list)` is what a `Later` of an unknown object calls; `as_list`: arrays
-    become lists, else histograms. `tells`: what only its text is kept of is noted, too."""
+    become lists, else histograms. `tells`: objects that are kept as text are noted, too."""
 
     __slots__ = (
         "_bytes", "_entries", "_path", "_seen", "as_list", "copies", "note", "odd", "pending", "tells",

@@ -196,7 +196,9 @@ def _detach(arguments: argparse.Namespace) -> int:
         text = log_path.read_text()
         if "Penstock is up" in text and "the data stays." in text:
             text = text.replace("Ctrl-C stops everything", "`penstock down` stops everything")
-            print(text.replace(_where_key_is(folder), folder.api_key.read_text()))
+            if sys.stdout.isatty():
+                text = text.replace(_where_key_is(folder), folder.api_key.read_text())
+            print(text)
             return 0
         if process.poll() is not None:
             return _fail(text.strip() or f"it ended at once; see {log_path}")
