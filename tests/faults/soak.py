@@ -269,41 +269,55 @@ def _counts(counter: Counter[str]) -> str:
 
 
 async def run(minutes: float, seed: int, report: Path | None) -> bool:
+    """Whether all was well; what a failed soak leaves in its folder is kept, to be looked at."""
     print(f"soak: {minutes:g} minutes, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="penstock-soak-") as name:
-        folder, rng = Path(name), random.Random(seed)
-        poison = Poison(folder / "failpoints", rng)
-        for made in (folder / "up", poison.folder):
-            made.mkdir()
-        poison.set()
-        settings = {"PENSTOCK_FAILPOINTS": str(poison.folder), "PENSTOCK_BATCH_TIMEOUT_S": "5"}
-        up = await asyncio.to_thread(lambda: start_up(folder / "up", settings=settings))
-        other_key = await asyncio.to_thread(new_key, up, "other", "read", "write")
-        store, token = _store_of(up)
-        async with (
-            running_proxy(up.url, seed) as proxy,
-            beside(proxy.url, up.api_key, other_key, store, token) as loads,
-        ):
-            readiness = Readiness(up.url, lambda: loads.committed)
-            soak = Soak(up, proxy, rng, folder, settings, loads, readiness)
-            watching = [asyncio.create_task(soak.watch()), asyncio.create_task(readiness.watch())]
-            end = time.monotonic() + minutes * 60
-            try:
-                number = 0
-                while time.monotonic() < end:
-                    await soak.round(number, min(end, time.monotonic() + _ROUND_S))
-                    number += 1
-                await _end(watching)
-                await soak.settle(poison)
-            finally:
-                await _end(watching)
-                await loads.end()
-                if soak.up.process.poll() is None:
-                    await asyncio.to_thread(soak.up.stop)
-                text = soak.report(seed, minutes)
-                print(f"\n{text}", flush=True)
-                if report is not None:
-                    report.write_text(text)
+    folder = Path(tempfile.mkdtemp(prefix="penstock-soak-"))
+    try:
+        is_clean = await _soak(folder, minutes, seed, report)
+    except BaseException:
+        print(f"kept: {folder}", flush=True)
+        raise
+    if is_clean:
+        shutil.rmtree(folder)
+    else:
+        print(f"kept: {folder}", flush=True)
+    return is_clean
+
+
+async def _soak(folder: Path, minutes: float, seed: int, report: Path | None) -> bool:
+    rng = random.Random(seed)
+    poison = Poison(folder / "failpoints", rng)
+    for made in (folder / "up", poison.folder):
+        made.mkdir()
+    poison.set()
+    settings = {"PENSTOCK_FAILPOINTS": str(poison.folder), "PENSTOCK_BATCH_TIMEOUT_S": "5"}
+    up = await asyncio.to_thread(lambda: start_up(folder / "up", settings=settings))
+    other_key = await asyncio.to_thread(new_key, up, "other", "read", "write")
+    store, token = _store_of(up)
+    async with (
+        running_proxy(up.url, seed) as proxy,
+        beside(proxy.url, up.api_key, other_key, store, token) as loads,
+    ):
+        readiness = Readiness(up.url, lambda: loads.committed)
+        soak = Soak(up, proxy, rng, folder, settings, loads, readiness)
+        watching = [asyncio.create_task(soak.watch()), asyncio.create_task(readiness.watch())]
+        end = time.monotonic() + minutes * 60
+        try:
+            number = 0
+            while time.monotonic() < end:
+                await soak.round(number, min(end, time.monotonic() + _ROUND_S))
+                number += 1
+            await _end(watching)
+            await soak.settle(poison)
+        finally:
+            await _end(watching)
+            await loads.end()
+            if soak.up.process.poll() is None:
+                await asyncio.to_thread(soak.up.stop)
+            text = soak.report(seed, minutes)
+            print(f"\n{text}", flush=True)
+            if report is not None:
+                report.write_text(text)
     return soak.is_clean
 
 
