@@ -261,9 +261,12 @@ class Catalog(Protocol):
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
 
-    async def touch_runs(self, runs: Sequence[int], now: int) -> list[RunRef]:
-        """Note that these runs were heard of at `now` (µs). Those that were taken for dead by
-        `silence_runs` run again, and are returned."""
+    async def touch_runs(
+        self, runs: Sequence[int], now: int, *, ended: bool = True
+    ) -> list[RunRef]:
+        """Note that these runs were heard of at `now` (µs); with `ended=False`, only those that
+        have not ended. Those that were taken for dead by `silence_runs` run again, and are
+        returned."""
 
     async def silent_runs(self, before: int) -> dict[RunRef, int]:
         """The runs that go on by their state (running, preempting), but were not heard of since

@@ -397,6 +397,29 @@ async def test_a_silent_run_is_crashed_until_it_is_heard_of(catalog: Catalog) ->
     assert (row.state, row.info) == ("crashed", {})
 
 
+async def test_a_heartbeat_is_no_news_of_a_run_that_has_ended(catalog: Catalog) -> None:
+    refs = [RunRef("ana", "p", name) for name in ("going", "done", "silent", "dead")]
+    rows = await catalog.ensure_runs(refs)
+    going, done, silent, dead = (rows[ref].number for ref in refs)
+    ends = [
+        RunChange(done, 1, 1, 0, "state", {"state": "finished"}),
+        RunChange(dead, 1, 1, 0, "state", {"state": "crashed"}),
+    ]
+    await catalog.apply_changes(ends, 1_000)
+    now = max(row.updated_at for row in rows.values()) + 10**9
+    assert await catalog.silence_runs([silent], now, now) == [refs[2]]
+
+    assert await catalog.touch_runs([going, done, silent, dead], now, ended=False) == [refs[2]]
+    after = [await catalog.run(ref) for ref in refs]
+    assert [row and row.updated_at == now for row in after] == [True, False, True, False]
+    assert [row and row.state for row in after] == ["running", "finished", "running", "crashed"]
+    # Data are news of any run.
+    assert await catalog.touch_runs([done], now) == []
+    row = await catalog.run(refs[1])
+    assert row is not None
+    assert (row.updated_at, row.state) == (now, "finished")
+
+
 async def ticks_after(catalog: Catalog, project: int, tick: int) -> set[str]:
     return {row.run async for part in catalog.runs_since(project, tick) for row in part}
 

@@ -52,14 +52,17 @@ class Presence:
         self._noted: dict[int, float] = {}
         self._numbers: dict[RunRef, int] = {}
 
-    async def heard(self, runs: Iterable[int], *, every_s: float = _DATA_EVERY_S) -> list[RunRef]:
-        """These runs were heard of now; returns those that had been marked crashed for silence."""
+    async def heard(self, runs: Iterable[int]) -> list[RunRef]:
+        """Data of these runs came; returns those that had been marked crashed for silence."""
+        return await self._note(runs, every_s=_DATA_EVERY_S, ended=True)
+
+    async def _note(self, runs: Iterable[int], *, every_s: float, ended: bool) -> list[RunRef]:
         now = time.time()
         every_s = min(every_s, self._silent_after_s / _TIMES_IN_SILENCE)
         due = [run for run in runs if self._noted.get(run, 0) < now - every_s]
         if not due:
             return []
-        back = await self._catalog.touch_runs(due, int(now * 1e6))
+        back = await self._catalog.touch_runs(due, int(now * 1e6), ended=ended)
         if len(self._noted) > _MOST_RUNS:
             self._noted.clear()
         self._noted.update(dict.fromkeys(due, now))
@@ -86,7 +89,8 @@ class Presence:
             self._numbers.clear()
         self._numbers |= await self._catalog.numbers_of(new) if new else {}
         numbers = [self._numbers[ref] for ref in alive if ref in self._numbers]
-        return await self.heard(numbers, every_s=_HEARTBEAT_EVERY_S)
+        # A run's last heartbeat is read after its end: that is no news of the run.
+        return await self._note(numbers, every_s=_HEARTBEAT_EVERY_S, ended=False)
 
     async def bury(self) -> list[RunRef]:
         """Mark the runs crashed that have been silent for too long; returns them.

@@ -145,11 +145,13 @@ class SqlCatalog:
             async with self._database.writing() as connection:
                 await updates.change_runs(connection, changes, now)
 
-    async def touch_runs(self, runs: Sequence[int], now: int) -> list[RunRef]:
+    async def touch_runs(
+        self, runs: Sequence[int], now: int, *, ended: bool = True
+    ) -> list[RunRef]:
         if not runs:
             return []
         async with self._database.writing() as connection:
-            heard = await updates.touch_runs(connection, runs, now)
+            heard = await updates.touch_runs(connection, runs, now, ended=ended)
             return list((await silence.refs_of(connection, heard)).values())
 
     async def silent_runs(self, before: int) -> dict[RunRef, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import bindparam, case, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
@@ -48,15 +48,18 @@ async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange],
         await _write(connection, rows)
 
 
-async def touch_runs(connection: AsyncConnection, numbers: Collection[int], now: int) -> list[int]:
-    """Move `updated_at` of these runs forward to `now`; returns those that were silent, and run
-    again."""
+async def touch_runs(
+    connection: AsyncConnection, numbers: Collection[int], now: int, *, ended: bool
+) -> list[int]:
+    """Move `updated_at` of these runs forward to `now`, of those that have ended only if `ended`;
+    returns those that were silent, and run again."""
+    is_meant = true() if ended else or_(runs.c.state.in_(GOING_ON), runs.c.silent)
     behind: dict[int, list[int]] = {}
     silent: list[int] = []
     for chunk in chunks(sorted(set(numbers))):
         query = (
             select(runs.c.number, runs.c.project, runs.c.silent)
-            .where(runs.c.number.in_(chunk), runs.c.updated_at < now)
+            .where(runs.c.number.in_(chunk), runs.c.updated_at < now, is_meant)
             .order_by(runs.c.number)
         )
         for number, project, is_silent in await connection.execute(query.with_for_update()):
