@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from penstock.bounded import within
 from penstock.pasted import checked_name, repaired_key, repaired_name, repaired_url
 
 __all__ = ["Converted", "converted"]
@@ -144,7 +145,11 @@ def _dir(name: str, value: Any) -> str:
 
 def _file(name: str, value: Any) -> str:
     path = Path(_text(name, value)).expanduser().absolute()
-    if not path.is_file() or not os.access(path, os.R_OK):
+    try:
+        is_good = within(str(path), lambda: path.is_file() and os.access(path, os.R_OK))
+    except TimeoutError:
+        is_good = True  # its file server may be back by the time that it is read
+    if not is_good:
         raise ValueError(f"{path} is no file that can be read")
     return str(path)
 

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from stat import S_ISREG
 
+from penstock.bounded import within
 from penstock.meta import replace_json
+from penstock.notices import NOTICES
 from penstock.pasted import repaired_key, repaired_url
 
 __all__ = [
@@ -64,13 +66,17 @@ def store_key(
     only if no other one was chosen.
     """
     path = credentials_path()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stored = _load()
     url = base_url.rstrip("/")
-    stored[url] = {"api_key": key, **({"entity": entity} if entity else {})}
-    if is_chosen or not stored.get(_CHOSEN):
-        stored |= {_DEFAULT: url, _CHOSEN: is_chosen}
-    replace_json(path, stored)
+
+    def store() -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stored = _read(path)
+        stored[url] = {"api_key": key, **({"entity": entity} if entity else {})}
+        if is_chosen or not stored.get(_CHOSEN):
+            stored |= {_DEFAULT: url, _CHOSEN: is_chosen}
+        replace_json(path, stored)
+
+    within(str(path), store)
     return path
 
 
@@ -85,12 +91,23 @@ def _text(entry: dict[str, object], name: str) -> str:
 
 
 def _load() -> dict[str, object]:
+    """What the login file holds; nothing if it cannot be read, or its home does not answer."""
     try:
         path = credentials_path()
+        return within(str(path), lambda: _read(path))
+    except TimeoutError as error:
+        NOTICES.warn("login file", f"{error} and is not used; set PENSTOCK_API_KEY")
+    except RuntimeError:
+        pass
+    return {}
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
         found = path.stat()
         if not S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
             return {}  # reading a pipe would never end
         stored = json.loads(path.read_text())
-    except (OSError, ValueError, RuntimeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}

@@ -10,12 +10,14 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from penstock.bounded import within
 from penstock.errors import PenstockError
 from penstock.notices import NOTICES
-from penstock.root import default_root, open_root, spools_in
+from penstock.root import default_root, is_network, open_root, spools_in
 from penstock.settings import Settings
 
 __all__ = ["MEMORY_LIMIT_BYTES", "first_that_works", "other_places", "sync_command"]
@@ -38,7 +40,7 @@ def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | 
         if folder.is_relative_to(_MEMORY):
             limit = min(limit, MEMORY_LIMIT_BYTES)
         try:
-            root = open_root(folder)
+            root = within(str(folder), partial(_opened, folder))
             made = make(root, limit)
         except _FAILURES as error:
             reasons.append(_reason(folder, error))
@@ -83,7 +85,8 @@ def _folders(settings: Settings) -> Iterator[Path]:
             yield folder
     for parent in _parents():
         with contextlib.suppress(*_FAILURES):
-            yield Path(tempfile.mkdtemp(prefix="penstock-", dir=parent))
+            make = partial(tempfile.mkdtemp, prefix="penstock-", dir=parent)
+            yield Path(within(str(parent), make))
 
 
 def _alternatives() -> Iterator[Path]:
@@ -95,8 +98,15 @@ def _alternatives() -> Iterator[Path]:
 
 def _parents() -> Iterator[Path]:
     with contextlib.suppress(*_FAILURES):
-        yield Path(tempfile.gettempdir())
+        yield Path(within("the folder for temporary files", tempfile.gettempdir))
     yield _MEMORY
+
+
+def _opened(folder: Path) -> Path:
+    root = open_root(folder)
+    if is_network(root):  # what is remembered of a server that is gone may answer up to here
+        tempfile.TemporaryFile(dir=root).close()
+    return root
 
 
 def _reason(folder: Path, error: Exception) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from penstock.bounded import within
 from penstock.credentials import store_key, stored_key
 from penstock.errors import PenstockError, Rejected, Transient
 from penstock.link import Link
@@ -44,7 +45,7 @@ def login(
         return False
     entity = ""
     try:
-        entity = check_key(settings, candidate)
+        entity = _checked(settings, candidate)
     except Transient as error:
         if must_answer:
             raise
@@ -53,6 +54,16 @@ def login(
     if entity:
         NOTICES.say(f"logged in to {base_url} as {entity}{_overruled(base_url)}")
     return True
+
+
+def _checked(settings: Settings, key: str) -> str:
+    """As `check_key`, in bounded time: no time-out of a socket bounds looking a name up, a trickle of
+    bytes, or certificates on a file server that is gone."""
+    try:
+        where = f"{settings.base_url} as a place to log in to"
+        return within(where, lambda: check_key(settings, key), seconds=2 * _TIMEOUT_S)
+    except TimeoutError:
+        raise Transient(f"no answer from {settings.base_url} in {2 * _TIMEOUT_S:.0f} s") from None
 
 
 def check_key(settings: Settings, key: str) -> str:
