@@ -33,7 +33,10 @@ class Recorder:
         if self.is_off:
             return
         try:
-            self._writer.append_record({"t": kind, **fields})
+            record = {"t": kind, **fields}
+            self._writer.append_record(record)
+            if kind == "define_metric":
+                self._writer.learn(record)
         except NoRoom as reason:
             self._writer.drop(str(reason))
         except Exception as error:  # the seam: the training goes on whatever becomes of this

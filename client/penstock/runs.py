@@ -77,7 +77,7 @@ class Run:
         self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
         self.config = Config(FieldSender(self._recorder, "config"), selection)
-        self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.last_values)
+        self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
         if self.disabled:
             self.log = self._ignore  # type: ignore[method-assign]
         else:
@@ -355,10 +355,8 @@ class Run:
     def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
         """`log` where nothing can be kept: counted, and the script sees the same step and summary."""
         writer = self._writer
-        writer.dropped_rows += 1
         if isinstance(step, int):
             writer.step = max(writer.step, step + bool(commit))
         elif commit is not False:
             writer.step += 1
-        if isinstance(data, Mapping):
-            writer._older_last.update(data)
+        writer.drop_row(data if isinstance(data, Mapping) else {})

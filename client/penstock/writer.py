@@ -21,6 +21,7 @@ import msgpack
 from penstock.notices import NOTICES
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD, Kind
 from penstock.segment import NO_SEGMENT, Segment
+from penstock.shapes import Shape, Shapes
 from penstock.spool import Spool
 
 __all__ = ["MAX_KEYS", "MAX_KEY_BYTES", "NoRoom", "Unusual", "Writer", "is_key"]
@@ -29,8 +30,6 @@ MAX_KEYS = 20_000
 MAX_KEY_BYTES = 512
 MAX_STEP = 2**53
 RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
-_MAX_SHAPES = 4_096
-_UNDECLARED = -1
 _MAX_PAYLOAD = 6 << 20
 """A larger row is cut by value, as no batch could carry it."""
 _ROOM_POLL_S = 0.05
@@ -51,22 +50,6 @@ class Unusual(Exception):
 
 class NoRoom(Exception):
     """A row that cannot be stored: the spool is full, or the run is finished."""
-
-
-class _Shape:
-    """A tuple of keys that were logged together, and the values last seen under them."""
-
-    __slots__ = ("keys", "last", "nests", "number", "payload", "segment", "time_ns")
-
-    def __init__(self, number: int, keys: list[str]) -> None:
-        self.number = number
-        self.keys = keys
-        self.payload = _pack_payload_head(Kind.SHAPE, number, 0, 0) + msgpack.packb(keys)
-        self.segment = _UNDECLARED
-        self.last: list[Any] = []
-        self.time_ns = 0
-        self.nests: bool | None = None
-        """Whether its first row had lists or dicts: those of its rows are looked into. None: no row."""
 
 
 class Writer:
@@ -95,11 +78,9 @@ class Writer:
         self._closed = False
         self._spool: Spool | None = None
         self._segment: Segment = NO_SEGMENT
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._shape_count = 0
-        self._shape = _Shape(0, [])
+        self._shapes = Shapes()
+        self._shape = Shape(0, [])
         self._keys: list[str] | None = None
-        self._older_last: dict[str, Any] = {}
 
     def log(
         self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
@@ -195,13 +176,21 @@ class Writer:
         self.dropped_rows += 1
         NOTICES.warn(f"drop: {reason}", f"a logged row was dropped: {reason}")
 
-    def last_values(self) -> dict[str, Any]:
-        """The value last logged under each key."""
+    def summary(self) -> dict[str, Any]:
+        """The value last logged under each key, or what `define_metric` asked for instead."""
         with self._lock:
-            merged = dict(self._older_last)
-            for shape in sorted(self._shapes.values(), key=lambda shape: shape.time_ns):
-                merged.update(zip(shape.keys, shape.last, strict=False))
-            return merged
+            return self._shapes.summary()
+
+    def learn(self, record: dict[str, Any]) -> None:
+        """Take in what a record of the wire format says of a metric's summary."""
+        with self._lock:
+            self._shapes.learn(record)
+            self._keys = None
+
+    def drop_row(self, data: Mapping[str, Any]) -> None:
+        """Count a row that nothing keeps; the summary has its values all the same."""
+        self.dropped_rows += 1
+        self._shapes.note({**data})
 
     @property
     def lock(self) -> threading.RLock:
@@ -271,8 +260,7 @@ class Writer:
         if self._spool is not None:
             self._spool.abandon()
         self._spool, self._segment, self._keys = None, NO_SEGMENT, None
-        for shape in self._shapes.values():
-            shape.segment = _UNDECLARED
+        self._shapes.undeclare()
 
     def _given_step(self, step: int, commit: bool | None) -> int:
         if not -MAX_STEP < step < MAX_STEP:
@@ -283,23 +271,18 @@ class Writer:
 
     def _enter_shape(self, keys: list[str]) -> None:
         self._keys = None
-        shape = self._shape = self._shapes.get(tuple(keys)) or self._new_shape(keys)
+        shape = self._shape = self._shapes.known.get(tuple(keys)) or self._new_shape(keys)
         self._make_room(len(shape.payload))
         if shape.segment != self._segment.sequence:
             self._declare(shape)
         self._keys = shape.keys
 
-    def _new_shape(self, keys: list[str]) -> _Shape:
+    def _new_shape(self, keys: list[str]) -> Shape:
         if not keys or len(keys) > MAX_KEYS or not all(map(is_key, keys)):
             raise Unusual("these keys cannot be a row's as they are")
-        if len(self._shapes) >= _MAX_SHAPES:
-            self._older_last = self.last_values()
-            self._shapes.clear()
-        self._shape_count += 1
-        shape = self._shapes[tuple(keys)] = _Shape(self._shape_count, keys)
-        return shape
+        return self._shapes.add(keys)
 
-    def _declare(self, shape: _Shape) -> None:
+    def _declare(self, shape: Shape) -> None:
         self._segment.write(shape.payload)
         shape.segment = self._segment.sequence
 

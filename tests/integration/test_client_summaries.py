@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer
 
@@ -74,3 +76,49 @@ def test_cuts_of_runs_without_such_rules_are_as_older_versions_know_them(
     assert "fold" not in (sender.folder / "cuts").read_text()
     assert not CutLog(sender.folder).fold
     assert summary(ledger) == {}
+
+
+KINDS = ["min", "max", "mean", "best", "first", "last", "none", "max,mean", "copy", ""]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_script_sees_what_the_server_is_told(
+    tmp_path: Path, ledger: Ledger, sender_of: Senders, seed: int
+) -> None:
+    rng = random.Random(seed)
+    writer = new_writer(tmp_path, ledger.url)
+    sender = sender_of(writer.spool().folder)
+    names = ["a", "b", "val/x", "val/y"]
+    for name in [*names, "val/*"]:
+        goal = rng.choice(["maximize", "minimize"])
+        record = {"t": "define_metric", "name": name, "summary": rng.choice(KINDS), "goal": goal}
+        writer.append_record(record)
+        writer.learn(record)
+    figures: list[Any] = [1, 2.5, -3.0, float("inf"), float("-inf"), 2**60, True, "text", None]
+    logged: dict[str, Any] = {}
+    for _ in range(rng.randrange(1, 40)):
+        row = {name: rng.choice(figures) for name in rng.sample(names, rng.randrange(1, 5))}
+        logged |= row
+        writer.log(row)
+    seen = writer.summary()
+    writer.close()
+    drive(sender, lambda: sender.progress.done)
+    told = summary(ledger)
+    gone = {name for name, value in told.items() if value is None}
+    expected = {k: v for k, v in (logged | told).items() if k not in gone}
+    assert repr(sorted(seen.items())) == repr(sorted(expected.items()))
+
+
+def test_until_a_metric_is_logged_again_its_last_value_stands(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    writer = new_writer(tmp_path, ledger.url)
+    writer.log({"acc": 5.0})
+    assert writer.summary() == {"acc": 5.0}
+    record = {"t": "define_metric", "name": "acc", "summary": "max"}
+    writer.learn(record)
+    assert writer.summary() == {"acc": 5.0}
+    for value in (2.0, 3.0, 1.0):
+        writer.log({"acc": value})
+    assert writer.summary() == {"acc": {"max": 3.0}}
+    writer.close()

@@ -277,7 +277,7 @@ def test_shapes_beyond_the_limit_are_forgotten_but_right(tmp_path: Path) -> None
     folder = writer.spool().folder
     for step in range(5_000):
         writer.log({f"key{step}": float(step)})
-    assert writer.last_values() == {f"key{step}": float(step) for step in range(5_000)}
+    assert writer.summary() == {f"key{step}": float(step) for step in range(5_000)}
     writer.close()
     assert points_in(folder) == {(f"key{step}", step): float(step) for step in range(5_000)}
 

@@ -1,0 +1,104 @@
+"""What `define_metric(summary=…)` asks for: which metrics, and which figures of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["Figures", "Rules", "Summaries"]
+
+Figures = dict[str, float]
+"""Of one metric: `first`, `last`, and of its finite values `min`, `max`, `sum`, `count`."""
+
+Rule = dict[str, Any]
+
+_KINDS = frozenset({"min", "max", "mean", "best", "first", "last", "none"})
+_NO_RULE: Rule = {"kinds": []}
+_MAX_KEYS = 10_000
+
+
+class Rules:
+    """Which figures the summary has of which metric. `kept`: those that `kept` gave."""
+
+    def __init__(self, kept: Mapping[str, Rule] | None = None) -> None:
+        self.kept: dict[str, Rule] = {**(kept or {})}
+
+    def __bool__(self) -> bool:
+        return bool(self.kept)
+
+    def learn(self, records: Iterable[Any]) -> None:
+        """Take in the rules among these records of the wire format."""
+        for record in records:
+            if isinstance(record, dict) and record.get("t") == "define_metric":
+                name, kinds = record.get("name"), _kinds(record.get("summary"))
+                if isinstance(name, str) and (kinds or name in self.kept):
+                    self.kept[name] = {"kinds": kinds, "goal": str(record.get("goal") or "")}
+
+    def of(self, key: str) -> Rule:
+        """The rule of a metric: its own, else that of the longest pattern that it matches."""
+        if key in self.kept:
+            return self.kept[key]
+        fitting = [name for name in self.kept if name.endswith("*") and key.startswith(name[:-1])]
+        return self.kept[max(fitting, key=len)] if fitting else _NO_RULE
+
+
+class Summaries:
+    """The figures so far, and what a summary shows of them."""
+
+    def __init__(self, rules: Rules, figures: Mapping[str, Figures] | None = None) -> None:
+        self.rules = rules
+        self.figures: dict[str, Figures] = {k: {**each} for k, each in (figures or {}).items()}
+
+    def asks_for(self, key: str) -> bool:
+        """Whether figures of this metric are kept; of some ten thousand at most."""
+        has_room = key in self.figures or len(self.figures) < _MAX_KEYS
+        return has_room and bool(self.rules.of(key)["kinds"])
+
+    def add(self, key: str, first: float, last: float) -> Figures:
+        """Note the first and the last of some new values; returns the metric's figures."""
+        figures = self.figures.setdefault(key, {})
+        figures.setdefault("first", first)
+        figures["last"] = last
+        return figures
+
+    def add_finite(self, key: str, low: float, high: float, total: float, count: int) -> None:
+        """Note the finite ones among new values, of which there is at least one."""
+        figures = self.figures[key]
+        figures["min"] = min(low, figures.get("min", low))
+        figures["max"] = max(high, figures.get("max", high))
+        figures["sum"] = figures.get("sum", 0.0) + total
+        figures["count"] = figures.get("count", 0) + count
+
+    def add_one(self, key: str, value: float) -> None:
+        """Note one new value."""
+        self.add(key, value, value)
+        if math.isfinite(value):
+            self.add_finite(key, value, value, value, 1)
+
+    def shown(self, key: str) -> tuple[dict[str, float] | None, dict[str, str]]:
+        """What the summary has of a metric with figures, None for nothing, and which parts of it are
+        put together how where there are several writers."""
+        rule, figures = self.rules.of(key), self.figures[key]
+        kinds = [kind for kind in rule["kinds"] if kind != "none"]
+        if not kinds:
+            return None, {}
+        best = "max" if rule["goal"].lower().startswith("max") else "min"
+        shown: dict[str, float] = {}
+        ways: dict[str, str] = {}
+        for kind in kinds:
+            source = best if kind == "best" else kind
+            if kind == "mean":
+                found = figures["sum"] / figures["count"] if figures.get("count") else math.nan
+            else:
+                found = figures.get(source, math.nan)
+            shown[kind] = found
+            if source in ("min", "max", "first"):
+                ways[kind] = source
+        return shown, ways
+
+
+def _kinds(summary: Any) -> list[str]:
+    """`copy`, like no rule at all, is what a summary has anyway."""
+    several = summary if isinstance(summary, list) else str(summary or "").split(",")
+    return [kind for each in several if (kind := str(each).strip().lower()) in _KINDS]
