@@ -18,11 +18,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from penstock.errors import Rejected
 from penstock.filters import translated_filter, translated_order
-from penstock.reading import Reader, revived, section_of
+from penstock.reading import Reader, section_of
 from penstock.settings import Settings
 
 __all__ = ["Api", "ApiRun", "Project", "Runs"]
@@ -92,11 +92,10 @@ class Api:
         """The JSON answer of `/v1/a/b/c` to a question."""
         return self._reader.post(_path(*segments), self._key, question)
 
-    def lines(self, *segments: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """The JSON lines at `/v1/a/b/c?…`, streamed."""
+    def rows(self, *segments: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """The rows of the history at `/v1/a/b/c?…`, streamed."""
         given = {name: value for name, value in query.items() if value is not None}
-        path = f"{_path(*segments)}?{urlencode(given, doseq=True)}"
-        return self._reader.lines(path, self._key)
+        return self._reader.rows(_path(*segments), self._key, given)
 
     def _place(self, path: str, parts: int) -> list[str]:
         """Entity, project and so on of a path, the leading ones filled in from the settings."""
@@ -257,15 +256,14 @@ class ApiRun:
         plain = [key for key in keys or () if key not in _ALWAYS]
         if any("," in key for key in plain):
             plain = []  # the server would split them: look here
-        lines = self._api.lines(
+        rows = self._api.rows(
             *("runs", *self.path, "history"), keys=plain, min_step=min_step, max_step=max_step
         )
-        for row in lines:
-            found = {name: revived(value) for name, value in row.items()}
+        for row in rows:
             if keys is None:
-                yield found
-            elif all(key in found for key in keys):
-                yield {key: found[key] for key in keys}
+                yield row
+            elif all(key in row for key in keys):
+                yield {key: row[key] for key in keys}
 
     def __repr__(self) -> str:
         return f"<Run {'/'.join(self.path)} ({self.state})>"

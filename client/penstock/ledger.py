@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from penstock.errors import Transient
-from penstock.reading import Reader, revived
+from penstock.reading import Reader
 from penstock.sums import KeySum
 
 __all__ = ["LedgerReader", "StoredBatch", "StoredWriter"]
@@ -83,9 +83,8 @@ class LedgerReader:
         query = {"lanes": "all"}
         if "," not in key:  # a comma would make it two
             query["keys"] = key
-        rows = self._reader.lines(f"{self._path}/history?{urlencode(query)}", self._key)
-        for row in rows:
-            value = revived(row.get(key))
+        for row in self._reader.rows(f"{self._path}/history", self._key, query):
+            value: Any = row.get(key)
             if row["_lane"] == lane and type(value) in (int, float):
                 yield row["_step"], float(value)
 

@@ -6,11 +6,12 @@ import http.client
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.link import Link
 
-__all__ = ["Reader", "revived", "section_of"]
+__all__ = ["Reader", "section_of"]
 
 _NUMBERS = {
     "NaN": float("nan"),
@@ -83,17 +84,20 @@ class Reader(Link):
             )
         return found
 
-    def lines(self, path: str, api_key: str) -> Iterator[dict[str, Any]]:
-        """The JSON lines at `path` as they arrive. Raises Transient if they break off: they never
-        end early in silence. Closing the iterator closes the connection."""
-        connection, reply = self._open(path, api_key)
+    def rows(self, path: str, api_key: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The rows of a history as they arrive. Raises Transient if they break off: they never end
+        early in silence. Closing the iterator closes the connection."""
+        asked = urlencode({**query, "nan": "bare"}, doseq=True)
+        connection, reply = self._open(f"{path}?{asked}", api_key)
+        # Older servers say NaN and ±Inf as texts, and do not tell them from texts.
+        read = _same if "nan=bare" in (reply.headers.get("Content-Type") or "") else revived
         try:
             # Chunked: a stream that is cut raises, where readline() would just end.
             buffer = b""
             while data := reply.read1(1 << 16):
                 *whole, buffer = (buffer + data).split(b"\n")
                 for line in whole:
-                    yield json.loads(line)
+                    yield read(json.loads(line))
             if buffer:
                 raise http.client.IncompleteRead(buffer)
         except (OSError, http.client.HTTPException) as error:
@@ -140,6 +144,10 @@ class Reader(Link):
             ) from error
         connection.close()
         raise from_reply(reply.status, payload, reply.headers.get("Retry-After"))
+
+
+def _same(row: Any) -> Any:
+    return row
 
 
 def _json(data: bytes) -> object:

@@ -73,6 +73,15 @@ def json_value(text: str) -> Any:
     return orjson.Fragment(text)
 
 
+def is_python_json(text: str) -> bool:
+    """Whether Python's JSON reads it, which knows bare NaN and infinities, and it is one line."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return "\n" not in text
+
+
 def _lenient(text: str) -> Any:
     """Python writes NaN and Infinity bare: they become strings, as everywhere."""
     try:
@@ -179,9 +188,14 @@ class Page:
         found[is_point] = self._number_texts(at[is_point], key[is_point])
         stored = self.values["json"]
         found[~is_point] = [
-            encode_json(json_value(str(stored[place]))) for place in at[~is_point].tolist()
+            self._value_text(str(stored[place])) for place in at[~is_point].tolist()
         ]
         return list(found)
+
+    def _value_text(self, stored: str) -> bytes:
+        if self.is_bare and is_python_json(stored):
+            return stored.encode()
+        return encode_json(json_value(stored))
 
     def _number_texts(self, at: I64, key: I64) -> Objects:
         if not len(at):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 from support.site import Site, running_site
 
 import penstock
@@ -85,6 +87,30 @@ async def test_text_that_looks_like_a_number_stays_text(site: Site) -> None:
         assert repr(run.config) == repr(config)
         assert (run.summary["best"], run.summary["loss"]) == ("NaN", -math.inf)
         assert math.isnan(run.summary["worst"])
+
+
+async def test_texts_and_numbers_of_a_row_are_told_apart(site: Site) -> None:
+    row = await site.add_run("words", {"loss": {0: math.nan, 1: -math.inf}}, project="odd")
+    key = (await site.catalog.ensure_keys(row.project_number, ["word"]))["word"]
+    texts = ['"NaN"', '["Infinity", Infinity]', '{"a": "-Infinity"}']
+    columns: dict[str, Any] = {
+        "key": np.full(3, key), "run": np.full(3, row.number), "lane": np.zeros(3, int),
+        "step": np.arange(3), "kind": ["string", "json", "json"], "json": texts, "seq": np.ones(3, int),
+    }  # fmt: skip
+    await site.store.insert("values", columns)
+    rows = await ask(site, lambda api: list(api.run("odd/words").scan_history()))
+    words = ["NaN", ["Infinity", math.inf], {"a": "-Infinity"}]
+    assert [row["word"] for row in rows] == words
+    assert [repr(row.get("loss")) for row in rows] == ["nan", "-inf", "None"]
+    # A server that does not know the question is read as before.
+    async with (
+        ClientSession(headers=site.auth) as session,
+        session.get(f"{site.url}/v1/runs/{row.entity}/odd/words/history") as reply,
+    ):
+        assert reply.headers["Content-Type"] == "application/x-ndjson"
+        plain = [json.loads(line) for line in (await reply.text()).splitlines()]
+    assert [line.get("loss") for line in plain] == ["NaN", "-Infinity", None]
+    assert [line["word"] for line in plain] == ["NaN", ["Infinity"] * 2, {"a": "-Infinity"}]
 
 
 async def test_scan_history_is_everything(site: Site) -> None:

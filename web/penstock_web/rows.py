@@ -31,18 +31,18 @@ class HistoryHandler:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         row = await self._runs.found(request)
-        query = await self._query(request, row)
-        response = web.StreamResponse()
-        response.content_type = "application/x-ndjson"
+        asked = query_of(request, RowsQuery)
+        query = await self._query(asked, row)
+        content_type = "application/x-ndjson" + ("; nan=bare" if asked.nan == "bare" else "")
+        response = web.StreamResponse(headers={"Content-Type": content_type})
         if query is None:
             await response.prepare(request)
             return response
         async with aclosing(read_history(self._store, query)) as chunks:
             return await send_stream(request, response, chunks)
 
-    async def _query(self, request: web.Request, row: RunRow) -> HistoryQuery | None:
+    async def _query(self, asked: RowsQuery, row: RunRow) -> HistoryQuery | None:
         """None if a key is asked for that the project does not have."""
-        asked = query_of(request, RowsQuery)
         keys = set(asked.keys) - _ALWAYS
         names = await self._names.all_keys(row.project_number)
         if not keys <= names.keys():
@@ -57,4 +57,5 @@ class HistoryHandler:
             hi=FOREVER if asked.max_step is None else asked.max_step,
             origin_us=origin_us(row, lanes),
             by_lane=asked.lanes == "all",
+            is_bare=asked.nan == "bare",
         )

@@ -29,6 +29,11 @@ class RowsQuery(Asked):
         description="latest: ranks together, each with its latest attempt; all: every lane's rows,"
         " with `_rank` and `_lane`.",
     )
+    nan: Literal["text", "bare"] = Field(
+        "text",
+        description='How NaN and ±Inf are written: `"NaN"`, or `NaN`, which is no JSON, but tells them'
+        " from texts, and which Python's `json` reads. Then the answer's type says `nan=bare`.",
+    )
 
 
 OPERATIONS = [
