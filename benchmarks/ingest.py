@@ -107,10 +107,10 @@ def worker_alone(shape: Shape, seconds: float) -> float:
 
 
 async def _drained(stack: Stack) -> None:
-    from penstock_common.keys import SHARDS, Keys
     from penstock_common.redis import connect
+    from penstock_common.redis_keys import SHARDS, RedisKeys
 
-    redis, keys = connect(stack.redis_url, timeout_s=10), Keys()
+    redis, keys = connect(stack.redis_url, timeout_s=10), RedisKeys()
     try:
         while sum([await redis.xlen(keys.stream(shard)) for shard in range(SHARDS)]):
             await asyncio.sleep(0.02)

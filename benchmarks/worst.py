@@ -22,8 +22,8 @@ from benchmarks.report import Row
 from benchmarks.stack import Stack, running
 from penstock.wire import CONTENT_TYPE, DEFAULT_LIMITS, Batch, Frame, encode_batch, join_batches
 from penstock.wire.records import MAX_TEXT_CHARS
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.redis import connect
+from penstock_common.redis_keys import SHARDS, RedisKeys
 
 __all__ = ["rows"]
 
@@ -128,7 +128,7 @@ async def _send(stack: Stack, raws: list[bytes]) -> None:
 
 
 async def _drained(stack: Stack) -> None:
-    redis, keys = connect(stack.redis_url, timeout_s=10), Keys()
+    redis, keys = connect(stack.redis_url, timeout_s=10), RedisKeys()
     deadline = time.monotonic() + _DRAIN_S
     try:
         while sum([await redis.xlen(keys.stream(shard)) for shard in range(SHARDS)]):

@@ -21,8 +21,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, Metric
 
-from penstock_common.keys import SHARDS
 from penstock_common.problems import PROBLEMS
+from penstock_common.redis_keys import SHARDS
 from penstock_common.tallies import Counted, Counters, Histograms, Spread, Tally
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 
 __all__ = ["publish"]
 
@@ -19,7 +19,7 @@ Run = tuple[str, str, str]
 
 async def publish(
     redis: Redis,
-    keys: Keys,
+    keys: RedisKeys,
     *,
     advanced: Mapping[Any, int] | None = None,
     changed: Iterable[Run] = (),

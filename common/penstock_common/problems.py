@@ -16,7 +16,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 
 __all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered", "read_problems"]
 
@@ -122,7 +122,7 @@ class Problem:
 class Problems:
     """The problems of an installation, in Redis."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis, keys: RedisKeys) -> None:
         self._redis = redis
         self._key = keys.problems()
 

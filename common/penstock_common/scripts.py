@@ -23,7 +23,7 @@ end
 """
 
 # Where a new batch of this writer goes. A parked writer's batches go to the shard's parked stream, as
-# long as they fit. An entry's place in `seen` is its id, with a `p` before it if it is parked. The
+# long as they fit. An entry's place in `pending` is its id, with a `p` before it if it is parked. The
 # overhead that each parked entry is charged with is what makes 0 bytes mean that there is none.
 _PLACE = """
 local function place(stream, parked, sizes, writer, batch)
@@ -48,11 +48,11 @@ end
 # A number that comes again must bring the same bytes. What the script cannot compare by itself, it
 # hands to the gateway: the queued batch if its bytes differ (perhaps only in how they are
 # compressed), the digests of what is committed. A dead number is known, and is not tried again.
-# KEYS: stream, seen, committed, incarnation, dead marks, digests, parked, parked bytes
+# KEYS: stream, pending, committed, incarnation, dead seqs, digests, parked, parked bytes
 # ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs), decoded bytes or
 #       '', elements
 # -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed | 4 no room for a parked writer,
-#     committed or false, incarnation, dead marks or false,
+#     committed or false, incarnation, dead seqs or false,
 #     the queued batch (2) or the writer's digests or false (3)}
 APPEND = (
     _INCARNATION
@@ -89,12 +89,12 @@ return {1, committed, incarnation, dead, false}
 
 # JSON rows have no writer of their own: the queue numbers them. Their writer is named after the
 # incarnation, so numbers that start again after a loss of Redis cannot meet old ones.
-# KEYS: stream, seen, committed, incarnation, dead marks, http numbers, idempotency key, parked,
+# KEYS: stream, pending, committed, incarnation, dead seqs, http numbers, idempotency key, parked,
 #       parked bytes
 # ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s),
 #       decoded bytes or '', elements
 # -> {1 added | 0 repeated | 2 the key was used for another request | 4 no room for a parked writer,
-#     committed, incarnation, dead marks or false, seq}
+#     committed, incarnation, dead seqs or false, seq}
 APPEND_ROWS = (
     _INCARNATION
     + _PLACE
@@ -184,7 +184,7 @@ end
 """
 
 # A writer's entries out of the way, into the parked stream; its next batches follow them there.
-# KEYS: lease, stream, seen, failures, parked, parked bytes, parked why
+# KEYS: lease, stream, pending, failures, parked, parked bytes, parked why
 # ARGV: owner, writer key, when (µs), why, ids…
 # -> 1, or 0 if the lease has gone to another worker
 PARK = (
@@ -214,7 +214,7 @@ return 1
 
 # Some of a parked writer's entries back into the stream, perhaps only to be dropped there (`d`): the
 # worker has to note their numbers. The writer is parked until the last one is back.
-# KEYS: stream, seen, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
+# KEYS: stream, pending, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
 # -> 1 if the writer is not parked any more
 UNPARK = (
     _CHARGE
@@ -278,11 +278,11 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]
 return 1
 """
 
-# Marks up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
-# a writer's last 64 batches. An empty mark stays as it is: of a writer that the store does not know.
-# KEYS: lease, stream, seen, committed, failures, dead, digests, dead marks, tried
-# ARGV: owner, number of marks, (writer key, mark, its dead numbers, new digests)…,
-#       number of entries, (id, seen field)…, number of dead letters, (id, reason)…
+# Positions up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
+# a writer's last 64 batches. An empty position stays as it is: of a writer that the store does not know.
+# KEYS: lease, stream, pending, committed, failures, dead, digests, dead seqs, tried
+# ARGV: owner, number of writers, (writer key, position, its dead numbers, new digests)…,
+#       number of entries, (id, pending field)…, number of dead letters, (id, reason)…
 # -> 1, or 0 if the lease has gone to another worker
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.wire import DEFAULT_LIMITS, DecodedSize, Limits
-from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
 from penstock_ingest.marks import Mark, WriterName, dead_numbers, queue_id, reached
@@ -54,7 +54,7 @@ class Appender:
     """Appends to the streams of all shards through `pipe`."""
 
     def __init__(
-        self, pipe: Pipe, keys: Keys, metrics: GatewayMetrics, limits: Limits = DEFAULT_LIMITS
+        self, pipe: Pipe, keys: RedisKeys, metrics: GatewayMetrics, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         self._pipe = pipe
         self._keys = keys
@@ -63,10 +63,10 @@ class Appender:
         self._shard_keys = [
             (
                 keys.stream(shard),
-                keys.seen(shard),
+                keys.pending(shard),
                 keys.committed(shard),
                 keys.incarnation(shard),
-                keys.dead_marks(shard),
+                keys.dead_seqs(shard),
             )
             for shard in range(SHARDS)
         ]

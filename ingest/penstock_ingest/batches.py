@@ -15,8 +15,8 @@ from penstock.wire import CONTENT_TYPE, Batch, split_body
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.bodies import BodyReader
 from penstock_common.http import json_response
-from penstock_common.keys import run_path, shard_of
 from penstock_common.metrics import REJECTIONS, GatewayMetrics
+from penstock_common.redis_keys import run_path, shard_of
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
 from penstock_ingest.decoding import Decoding, Share

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from hiredis import ReplyError
 from redis.exceptions import RedisError
 
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
 from penstock_storage.interface import RunRef
@@ -48,7 +48,7 @@ class Mark:
 class Marks:
     """Looks marks up; nothing is sent, so `queued` is 0."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, metrics: GatewayMetrics) -> None:
+    def __init__(self, pipe: Pipe, keys: RedisKeys, metrics: GatewayMetrics) -> None:
         self._pipe = pipe
         self._keys = keys
         self._metrics = metrics
@@ -93,7 +93,7 @@ class Marks:
             fields = [writer_key(_path(name), name.writer) for name in names]
             commands.append(("GET", keys.incarnation(shard)))
             commands.append(("HMGET", keys.committed(shard), *fields))
-            commands.append(("HMGET", keys.dead_marks(shard), *fields))
+            commands.append(("HMGET", keys.dead_seqs(shard), *fields))
         for path in alive:
             commands.append(("HSET", keys.heartbeats(shard_of(path)), path, now))
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from penstock_common.bounds import Owner, refusal
-from penstock_common.keys import run_path
+from penstock_common.redis_keys import run_path
 from penstock_ingest.marks import Marks
 from penstock_storage.interface import Catalog, RunRef
 

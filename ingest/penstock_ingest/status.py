@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from penstock.errors import Transient
 from penstock.failpoints import fail
 from penstock_common.bounds import Owner
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_ingest.safety import problem_of
 
 __all__ = ["ServerStatus"]
@@ -38,7 +38,7 @@ class ServerStatus:
     def __init__(
         self,
         redis: Redis,
-        keys: Keys,
+        keys: RedisKeys,
         metrics: GatewayMetrics,
         stop: asyncio.Event,
         *,

@@ -21,7 +21,6 @@ from penstock_common.auth import KeyAuthenticator
 from penstock_common.bodies import BODIES, BodyReader
 from penstock_common.exporter import metrics_server
 from penstock_common.http import harden, middleware
-from penstock_common.keys import Keys
 from penstock_common.lifecycle import (
     die_with_parent,
     patiently,
@@ -32,6 +31,7 @@ from penstock_common.lifecycle import (
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.proxies import PROXIES, Proxies
 from penstock_common.redis import connect
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.routes import Routes
 from penstock_common.settings import GatewaySettings, load
 from penstock_common.watchdog import Watchdog, watchdog_of
@@ -80,7 +80,7 @@ async def build(
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with everything that it works with, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
-    keys, metrics = Keys(settings.prefix), GatewayMetrics()
+    keys, metrics = RedisKeys(settings.prefix), GatewayMetrics()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)

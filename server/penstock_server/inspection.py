@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.exporter import ask
-from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.problems import PROBLEMS, Problem, ordered
+from penstock_common.redis_keys import RedisKeys
 from penstock_ingest.status import ServerStatus
 from penstock_server.disks import disk_problems
 from penstock_server.workforce import Workforce, look_at_workforce
@@ -65,7 +65,7 @@ class Inspector:
     def __init__(
         self,
         redis: Redis,
-        keys: Keys,
+        keys: RedisKeys,
         points: PointStore,
         catalog: Catalog,
         status: ServerStatus,

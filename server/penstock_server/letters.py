@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import Rejected, Transient
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
 from penstock_server.place_arguments import add_place_arguments
@@ -103,7 +103,7 @@ async def _act(arguments: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Keys]]:
+async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, RedisKeys]]:
     from penstock_common.redis import connect
 
     settings = load(ServerSettings, environ=os.environ)
@@ -119,7 +119,7 @@ async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Ke
         url = f"unix://{folder.socket('redis.sock')}"
     redis = connect(url, timeout_s=10)
     try:
-        yield redis, Keys(prefix)
+        yield redis, RedisKeys(prefix)
     finally:
         await redis.aclose()
 
@@ -134,7 +134,7 @@ def _is_sure() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
+async def _list(redis: Redis, keys: RedisKeys, _: argparse.Namespace) -> int:
     count = 0
     async for letter in _letters(redis, keys):
         count += 1
@@ -149,7 +149,7 @@ async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
     return 0
 
 
-async def _show(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
+async def _show(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) -> int:
     parked = await _parked(redis, keys, arguments.id)
     if parked:
         _show_parked(parked[0])
@@ -193,7 +193,7 @@ def _content(raw: bytes) -> list[str]:
     return [*lines, *(f"record    {record}" for record in batch.records)]
 
 
-async def _replay(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
+async def _replay(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) -> int:
     from penstock_common.scripts import REPLAY
 
     letters, writers = await _named(redis, keys, arguments)
@@ -207,7 +207,7 @@ async def _replay(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> in
     return 0
 
 
-async def _drop(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
+async def _drop(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) -> int:
     letters, writers = await _named(redis, keys, arguments)
     for letter in letters:
         await redis.xdel(keys.dead(letter.shard), letter.id)
@@ -219,7 +219,7 @@ async def _drop(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
 
 
 async def _named(
-    redis: Redis, keys: Keys, arguments: argparse.Namespace
+    redis: Redis, keys: RedisKeys, arguments: argparse.Namespace
 ) -> tuple[list[_Letter], list[ParkedWriter]]:
     """What to act on, known before the first is moved: one that fails again is not taken twice."""
     if arguments.all:
@@ -237,13 +237,13 @@ async def _named(
 _ACTIONS = {"list": _list, "show": _show, "replay": _replay, "drop": _drop}
 
 
-async def _parked(redis: Redis, keys: Keys, name: str = "") -> list[ParkedWriter]:
+async def _parked(redis: Redis, keys: RedisKeys, name: str = "") -> list[ParkedWriter]:
     from penstock_server.parked_writers import parked_writers
 
     return [each for each in await parked_writers(redis, keys) if name in ("", each.name)]
 
 
-async def _letters(redis: Redis, keys: Keys) -> AsyncIterator[_Letter]:
+async def _letters(redis: Redis, keys: RedisKeys) -> AsyncIterator[_Letter]:
     for shard in range(SHARDS):
         start = "-"
         while found := await _range(redis, keys.dead(shard), start, "+"):
@@ -256,7 +256,7 @@ async def _range(redis: Redis, name: str, start: str, end: str) -> list[Any]:
     return list(await redis.xrange(name, start, end, count=_AT_ONCE) or [])
 
 
-async def _find(redis: Redis, keys: Keys, name: str) -> _Letter:
+async def _find(redis: Redis, keys: RedisKeys, name: str) -> _Letter:
     shard, _, entry_id = name.partition(":")
     parts = entry_id.split("-")
     if shard.isdecimal() and int(shard) < SHARDS and len(parts) == 2 and "".join(parts).isdecimal():

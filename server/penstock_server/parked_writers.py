@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.scripts import UNPARK
 
 __all__ = ["ParkedWriter", "parked_writers"]
@@ -32,11 +32,11 @@ class ParkedWriter:
     def batches(self) -> int:
         return len(self.ids)
 
-    async def unpark(self, redis: Redis, keys: Keys, *, drop: bool = False) -> int:
+    async def unpark(self, redis: Redis, keys: RedisKeys, *, drop: bool = False) -> int:
         """Put its batches back into the stream, in order, or have them dropped there; returns how
         many there were. What it sends meanwhile goes the same way."""
         names = (
-            keys.stream(self.shard), keys.seen(self.shard), keys.parked(self.shard),
+            keys.stream(self.shard), keys.pending(self.shard), keys.parked(self.shard),
             keys.parked_bytes(self.shard), keys.parked_why(self.shard),
         )  # fmt: skip
         count, ids = 0, self.ids
@@ -55,7 +55,7 @@ class ParkedWriter:
         return count
 
 
-async def parked_writers(redis: Redis, keys: Keys) -> list[ParkedWriter]:
+async def parked_writers(redis: Redis, keys: RedisKeys) -> list[ParkedWriter]:
     """All that there are."""
     writers = []
     for shard in range(SHARDS):
@@ -74,13 +74,13 @@ async def parked_writers(redis: Redis, keys: Keys) -> list[ParkedWriter]:
     return writers
 
 
-async def _ids(redis: Redis, keys: Keys, shard: int) -> dict[str, list[tuple[int, str]]]:
+async def _ids(redis: Redis, keys: RedisKeys, shard: int) -> dict[str, list[tuple[int, str]]]:
     """(number, id) of every parked batch of a shard, by writer. The index has them without their
     bytes."""
     found: dict[str, dict[int, str]] = {}
     name: Any
     place: Any
-    async for name, place in redis.hscan_iter(keys.seen(shard), count=5_000):
+    async for name, place in redis.hscan_iter(keys.pending(shard), count=5_000):
         if place.startswith(b"p"):
             seq, _, writer = name.decode().partition("/")
             found.setdefault(writer, {})[int(seq)] = place[1:].decode()

@@ -15,8 +15,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from penstock.errors import Broken, Rejected, Transient
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.redis import connect
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.settings import ServerSettings
 from penstock_server.backup import Report, blob_list, copy_blobs
 from penstock_server.datafolder import DataFolder, write_private
@@ -116,7 +116,7 @@ def _put_secrets(archive: Archive, folder: DataFolder) -> None:
 
 async def _require_new_queue(settings: ServerSettings) -> None:
     """A queue's marks belong to the store that it served: what they call committed, another lacks."""
-    redis, keys = connect(settings.redis_url, timeout_s=10), Keys(settings.prefix)
+    redis, keys = connect(settings.redis_url, timeout_s=10), RedisKeys(settings.prefix)
     try:
         for shard in range(SHARDS):
             if await redis.exists(keys.stream(shard), keys.committed(shard)):

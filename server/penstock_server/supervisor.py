@@ -23,9 +23,9 @@ import psutil
 
 from penstock.errors import Rejected
 from penstock_common.exporter import metrics_server
-from penstock_common.keys import Keys
 from penstock_common.metrics import SupervisorMetrics
 from penstock_common.notify import without_notify
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.settings import ServerSettings
 from penstock_common.watchdog import Watchdog
 from penstock_server.child import Child, Command
@@ -102,7 +102,7 @@ class Supervisor:
         self._metrics = SupervisorMetrics()
         self._is_ready = False
         self._queue = QueueKeeper(
-            folder.queue, folder.logs / "redis.log", Keys(settings.prefix), self._queue_damaged
+            folder.queue, folder.logs / "redis.log", RedisKeys(settings.prefix), self._queue_damaged
         )
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104

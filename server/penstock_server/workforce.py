@@ -8,8 +8,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.problems import Problem, read_problems
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.scripts import WAITING
 from penstock_common.worker_sign import SIGN_TTL_S, WorkerSign
 
@@ -36,7 +36,7 @@ class Workforce:
     told: list[Problem]
 
 
-async def look_at_workforce(redis: Redis, keys: Keys) -> Workforce:
+async def look_at_workforce(redis: Redis, keys: RedisKeys) -> Workforce:
     """Raises what Redis does."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.execute_command("TIME")
@@ -53,7 +53,7 @@ async def look_at_workforce(redis: Redis, keys: Keys) -> Workforce:
     return Workforce(len(names), stalled(shards, signs), list(read_problems(told, now)))
 
 
-async def _signs(redis: Redis, keys: Keys, names: Sequence[str]) -> dict[str, WorkerSign]:
+async def _signs(redis: Redis, keys: RedisKeys, names: Sequence[str]) -> dict[str, WorkerSign]:
     pipeline = redis.pipeline(transaction=False)
     for name in names:
         pipeline.execute_command("GET", keys.worker(name))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
 from penstock_common.news import publish
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 from penstock_storage.interface import Catalog, Tombstone
 
 __all__ = ["Removal"]
@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 class Removal:
     """Deletes runs and projects."""
 
-    def __init__(self, catalog: Catalog, redis: Redis, keys: Keys) -> None:
+    def __init__(self, catalog: Catalog, redis: Redis, keys: RedisKeys) -> None:
         self._catalog = catalog
         self._redis = redis
         self._keys = keys
@@ -64,7 +64,7 @@ class Removal:
                     for name in (
                         self._keys.committed(shard),
                         self._keys.digests(shard),
-                        self._keys.dead_marks(shard),
+                        self._keys.dead_seqs(shard),
                     ):
                         pipeline.execute_command("HDEL", name, *fields)
                 pipeline.execute_command("HDEL", self._keys.heartbeats(shard), path)

@@ -15,13 +15,13 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
 TELL = """
 import asyncio, sys
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.problems import Problems
 from penstock_common.redis import connect
 
 async def main(socket, code, text, ttl_s):
     redis = connect(f"unix://{socket}", timeout_s=5)
-    await Problems(redis, Keys()).tell(code, text, ttl_s=float(ttl_s))
+    await Problems(redis, RedisKeys()).tell(code, text, ttl_s=float(ttl_s))
     await redis.aclose()
 
 asyncio.run(main(*sys.argv[1:]))

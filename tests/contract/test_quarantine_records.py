@@ -12,12 +12,12 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from support.redis import running_redis
 
-from penstock_common.keys import Keys
 from penstock_common.problems import Problems
+from penstock_common.redis_keys import RedisKeys
 from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Budget, Entry, Queue, Selection
 
-KEYS = Keys()
+KEYS = RedisKeys()
 BUDGET = Budget(1_000, 2**20, 2**20, 2**20)
 ODD = ("e/p/r/w", "e/p/r/w*", "e/p/r/[w]?", "e/p/r\\*/w", "e/p/*/w")
 
@@ -41,7 +41,7 @@ async def add(redis: Redis, writer: str, *seqs: int) -> None:
     for seq in seqs:
         fields: Any = {"w": writer, "s": str(seq), "b": b"raw", "t": "5", "n": "3", "e": "1"}
         entry = await redis.xadd(KEYS.stream(0), fields)
-        await redis.hset(KEYS.seen(0), f"{seq}/{writer}", entry)
+        await redis.hset(KEYS.pending(0), f"{seq}/{writer}", entry)
 
 
 async def queued(redis: Redis) -> list[Entry]:
@@ -70,7 +70,7 @@ async def test_a_writer_is_parked_alone_and_comes_back_in_order(
         assert (await records.load(0)).parked == set()
         assert await redis.hget(KEYS.parked_bytes(0), "") == b"0"
         assert not await redis.exists(KEYS.parked_why(0))
-    places = await redis.hgetall(KEYS.seen(0))
+    places = await redis.hgetall(KEYS.pending(0))
     assert {each.id for each in await queued(redis)} == set(places.values())
 
 
@@ -97,7 +97,7 @@ async def test_a_replayed_letter_is_parked_though_nothing_points_to_it(
     redis: Redis, records: QuarantineRecords
 ) -> None:
     await add(redis, ODD[0], 1)
-    await redis.delete(KEYS.seen(0))
+    await redis.delete(KEYS.pending(0))
     (entry,) = await queued(redis)
     await records.park(0, ODD[0], "no good", [entry.id.decode()])
     assert await queued(redis) == []

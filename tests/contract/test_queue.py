@@ -12,12 +12,12 @@ import zstandard
 from redis.asyncio import Redis
 from support.redis import running_redis
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import ADVANCE, REPLAY
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Budget, Entry, Queue, Selection, Settled, WriterMark
 
-KEYS = Keys()
+KEYS = RedisKeys()
 WRITER = "e/p/r/w"
 OWNER = "me:7"
 
@@ -62,7 +62,7 @@ async def test_dead_numbers_are_told_until_they_are_replayed(redis: Redis) -> No
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 2)
     await settle(queue, entries[:1], reason="no good", dead=(1,))
-    assert await redis.hget(KEYS.dead_marks(0), WRITER) == b"1"
+    assert await redis.hget(KEYS.dead_seqs(0), WRITER) == b"1"
     letters: Any = await redis.xrange(KEYS.dead(0))
     ((letter, fields),) = letters
     assert fields[b"reason"] == b"no good"
@@ -73,7 +73,7 @@ async def test_dead_numbers_are_told_until_they_are_replayed(redis: Redis) -> No
     (replayed,) = await queue.read([Selection(0)], Budget(10, 100, 100, 100))
     assert (replayed.seq, replayed.raw, replayed.is_replay) == (1, b"raw", True)
     await settle(queue, [replayed])
-    assert not await redis.exists(KEYS.dead_marks(0))
+    assert not await redis.exists(KEYS.dead_seqs(0))
 
 
 async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> None:

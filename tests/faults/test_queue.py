@@ -20,7 +20,7 @@ from support.redis import RedisHandle
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import CONTENT_TYPE, Batch, encode_batch, join_batches
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
@@ -48,7 +48,7 @@ async def send(stack: Stack, seq: int) -> tuple[int, str, str]:
 
 
 def stream_of(shard: int) -> str:
-    return Keys().stream(shard)
+    return RedisKeys().stream(shard)
 
 
 async def is_taken(stack: Stack) -> bool:

@@ -22,7 +22,7 @@ from support.faultload import FaultLoad, fault_load
 from support.redis import populate
 from support.stack import Stack, eventually, running_stack
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 
 pytestmark = [
     pytest.mark.heavy,
@@ -80,7 +80,7 @@ async def test_redis_killed(
 
 async def incarnations(stack: Stack) -> dict[int, object]:
     """What names each shard's queue, of those that have been used: gone with its data."""
-    keys = Keys()
+    keys = RedisKeys()
     async with stack.redis.client() as redis:
         found = [(shard, await redis.get(keys.incarnation(shard))) for shard in range(SHARDS)]
     return {shard: name for shard, name in found if name is not None}

@@ -19,13 +19,13 @@ from support.steady import Steady
 from support.tiers import tiers_settled, wrong_tiers
 from support.workers import kept_worker, metrics_of
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(150)
 ]  # fmt: skip
 
-KEYS = Keys()
+KEYS = RedisKeys()
 SHAPE = Shape(runs=3, keys=4, rows=256, writers=2, seed=11)
 BATCHES = 40  # 10,240 steps: long enough for tiers
 

@@ -18,8 +18,8 @@ from support.letters import dead, letters
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import DEFAULT_LIMITS, Batch, Frame, decode_batch, encode_batch
-from penstock_common.keys import SHARDS, Keys, run_path, shard_of
 from penstock_common.problems import Problems
+from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -30,7 +30,7 @@ BOUNDS: dict[str, Any] = {
     "keys_per_run": 5,
     "keys_per_project": 12,
 }
-KEYS = Keys()
+KEYS = RedisKeys()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

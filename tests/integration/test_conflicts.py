@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from support.stack import Stack, running_stack
 
 from penstock.wire import Batch, batch_digest, encode_batch
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
-KEYS = Keys()
+KEYS = RedisKeys()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -135,7 +135,7 @@ async def test_in_a_body_of_several_the_others_are_queued_and_counted(
 
 async def test_dead_numbers_are_in_every_mark(stack: Stack, redis: Redis) -> None:
     shard, writer = place("dead")
-    await redis.hset(KEYS.dead_marks(shard), writer, "12,3,7")
+    await redis.hset(KEYS.dead_seqs(shard), writer, "12,3,7")
     status, answer = await stack.post(batch("dead", 13, "x"))
     assert status == 202
     assert answer["dead"] == [3, 7, 12]
@@ -161,7 +161,7 @@ async def test_rows_have_dead_numbers_too(stack: Stack, redis: Redis) -> None:
     headers = {"Idempotency-Key": "k1"}
     _, answer = await stack.post_raw(body, content_type="application/json", headers=headers)
     shard, writer = place("rows", answer["marks"][0]["writer"])
-    await redis.hset(KEYS.dead_marks(shard), writer, "1")
+    await redis.hset(KEYS.dead_seqs(shard), writer, "1")
     status, again = await stack.post_raw(body, content_type="application/json", headers=headers)
     assert (status, again["dead"], again["queued"]) == (202, [1], 1)
 

@@ -10,16 +10,16 @@ import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
-from support.letters import dead, dead_marks, poison
+from support.letters import dead, dead_seqs, poison
 from support.stack import Stack, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import batch_digest
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-KEYS = Keys()
+KEYS = RedisKeys()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,7 +60,7 @@ async def test_one_in_a_hundred_is_put_aside_and_can_be_replayed(
     assert found.missing == 2 * shape.points
     assert (found.duplicate, found.altered, found.phantom) == (0, 0, 0)
     writers = [f"local/{project}/run00001/writer0", f"local/{project}/run00003/writer0"]
-    assert await dead_marks(stack) == dict(zip(writers, ["20", "33"], strict=True))
+    assert await dead_seqs(stack) == dict(zip(writers, ["20", "33"], strict=True))
     url = f"{stack.urls[0]}/v1/writers/-/{project}/run00001/writer0"
     async with stack.session.get(url) as reply:
         mark = await reply.json()
@@ -80,13 +80,13 @@ async def test_one_in_a_hundred_is_put_aside_and_can_be_replayed(
     poisoned.unlink()
     assert await dead(stack, "replay", first) == ["1 are in the queue again."]
     await stack.drained()
-    assert await dead_marks(stack) == {writers[1]: "33"}
+    assert await dead_seqs(stack) == {writers[1]: "33"}
     assert (await check(stack, shape, project, 50)).missing == shape.points
     assert await dead(stack, "replay", "--all") == ["1 are in the queue again."]
     await stack.drained()
     found = await check(stack, shape, project, 50)
     assert found.is_clean, str(found)
-    assert await dead_marks(stack) == {}
+    assert await dead_seqs(stack) == {}
     rows = await stack.points.query("SELECT dead FROM penstock.applied FINAL WHERE dead != []")
     assert not len(rows["dead"])
     assert second
@@ -125,7 +125,7 @@ async def test_a_batch_that_ends_or_holds_up_its_worker_is_put_aside(
         found = await check(stack, shape, project, 12)
         assert (found.missing, found.phantom, found.altered) == (shape.points, 0, 0)
         writer = writer_key(run_path("local", project, "run00002"), "writer0")
-        assert await dead_marks(stack) == {writer: "7"}
+        assert await dead_seqs(stack) == {writer: "7"}
         (line,) = await dead(stack, "list")
         assert "died or hung 5 times" in line
         # Twice before the shard was suspected, once in a part with others, five times alone at most.
@@ -163,7 +163,7 @@ async def test_another_content_under_a_stored_number_is_put_aside(
     assert (await stack.post(first))[0] == 202
     (line,) = await dead(stack, "list")
     assert line.endswith("conflict")
-    assert await dead_marks(stack) == {}
+    assert await dead_seqs(stack) == {}
     found = await metrics_of(socket)
     assert found["penstock_worker_batches_total", "conflict"] == 1
     checked = await ledger.check(stack.store.url, stack.store.token, shape, {plan: 1}, project)

@@ -12,9 +12,9 @@ import pytest_asyncio
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
-KEYS = Keys()
+KEYS = RedisKeys()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -69,7 +69,7 @@ async def test_marks_come_in_the_order_asked(stack: Stack) -> None:
 async def test_dead_numbers_are_told(stack: Stack) -> None:
     path = run_path("local", "beats", "dead")
     redis = stack.redis.client()
-    await redis.hset(KEYS.dead_marks(shard_of(path)), writer_key(path, "w"), "9,4")
+    await redis.hset(KEYS.dead_seqs(shard_of(path)), writer_key(path, "w"), "9,4")
     await redis.aclose()
     _, answer = await beat(stack, writer("dead"), writer("dead", "other"))
     assert [mark["dead"] for mark in answer["marks"]] == [[4, 9], []]

@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, WriterPlan, batch_bytes, plans
-from support.letters import dead, dead_marks, letters, poison
+from support.letters import dead, dead_seqs, letters, poison
 from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.keys import SHARDS, Keys, run_path, shard_of, writer_key
+from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
 from penstock_storage.interface import RunRef
 from penstock_workers.main import AT_FAULT
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(180)
 ]  # fmt: skip
 
-KEYS = Keys()
+KEYS = RedisKeys()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -154,7 +154,7 @@ async def test_a_neighbour_on_the_same_shard_is_stored_promptly_and_the_rest_com
     assert await is_stored(stack, shape, project, bad, 31)
     assert await is_stored(stack, shape, project, good, 12)
     assert await dead(stack, "list") == ["There are none."]
-    assert await dead_marks(stack) == {}
+    assert await dead_seqs(stack) == {}
     assert await worker.stop() == 0
 
 
@@ -181,7 +181,7 @@ async def test_a_parked_writer_is_replayed_or_dropped_by_command(
     await stack.drained()
     assert await parked(stack) == 0
     assert len(await dead(stack, "list")) == 6
-    marks = await dead_marks(stack)
+    marks = await dead_seqs(stack)
     assert marks[writers[1]] == "1,2,3,4,5,6,7,8"
     # Nobody waits for what was dropped.
     url = f"{stack.urls[0]}/v1/writers/-/{project}/run00001/{second.name}"
@@ -279,19 +279,19 @@ async def test_a_queue_that_an_earlier_release_stopped_flows_by_itself(stack: St
             await redis.lpush(f"penstock:{{s{shard}}}:dead-at", str(seq))
         else:
             entry = await redis.xadd(KEYS.stream(shard), fields)
-            await redis.hset(KEYS.seen(shard), f"{seq}/{writer}", entry)
+            await redis.hset(KEYS.pending(shard), f"{seq}/{writer}", entry)
             await redis.hset(KEYS.failures(shard), entry, "5" if seq == 21 else "1")
     await redis.set(f"penstock:{{s{shard}}}:settled", "20")
     dead_text = ",".join(map(str, numbers))
-    await redis.hset(KEYS.dead_marks(shard), writer, dead_text)
+    await redis.hset(KEYS.dead_seqs(shard), writer, dead_text)
     worker = await stack.start_worker()
     await stack.drained(60)
     assert await redis.hget(KEYS.committed(shard), writer) == b"30"
-    assert await redis.hget(KEYS.dead_marks(shard), writer) == dead_text.encode()
+    assert await redis.hget(KEYS.dead_seqs(shard), writer) == dead_text.encode()
     assert await dead(stack, "replay", "--all") == ["20 are in the queue again."]
     await stack.drained()
     assert await is_stored(stack, shape, project, plan, 30)
-    assert await dead_marks(stack) == {}
+    assert await dead_seqs(stack) == {}
     assert not await redis.exists(*KEYS.obsolete(shard), KEYS.failures(shard))
     await redis.aclose()
     assert await worker.stop() == 0
@@ -318,7 +318,7 @@ async def test_setting_aside_makes_nothing_and_cannot_fail(stack: Stack) -> None
         in_catalog(stack, "DROP TRIGGER no_lane")
     assert await is_stored(stack, shape, project, good, 1)
     writer = writer_key(run_path("local", project, refused.run_name), "x")
-    assert await dead_marks(stack) == {writer: "1"}
+    assert await dead_seqs(stack) == {writer: "1"}
     url = f"{stack.urls[0]}/v1/writers/-/{project}/{refused.run_name}/x"
     async with stack.session.get(url) as reply:
         mark = await reply.json()

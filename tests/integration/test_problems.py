@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from support.redis import running_redis
 
-from penstock_common.keys import Keys
 from penstock_common.problems import PROBLEMS, Problem, Problems
+from penstock_common.redis_keys import RedisKeys
 
-KEYS = Keys("p")
+KEYS = RedisKeys("p")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from support.up import Up, running_up, wait_until
 
 from penstock.wire import Limits
-from penstock_common.keys import Keys, shard_of
+from penstock_common.redis_keys import RedisKeys, shard_of
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.rows import batches_from_json
 from penstock_server.queue_file.commands import encode
@@ -26,7 +26,7 @@ from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.queue_file.parts import paths_of
 from penstock_server.redis_server import config, find_server
 
-KEYS = Keys()
+KEYS = RedisKeys()
 SHARD = 0
 STREAM = KEYS.stream(SHARD)
 NATIVE = "local/p/r/0123456789"
@@ -103,8 +103,8 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 def send_row(client: Any, number: int, *, key: str = "") -> int:
     """A request of JSON rows, as the gateway appends it; returns the number it got."""
     names = (
-        STREAM, KEYS.seen(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
-        KEYS.dead_marks(SHARD), KEYS.http_seq(SHARD), KEYS.idempotency(SHARD, "p", key),
+        STREAM, KEYS.pending(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
+        KEYS.dead_seqs(SHARD), KEYS.http_seq(SHARD), KEYS.idempotency(SHARD, "p", key),
         KEYS.parked(SHARD), KEYS.parked_bytes(SHARD),
     )  # fmt: skip
     batch = b"row %d " % number + b"\r\n*3\r\n$4\r\n\0" * 5
@@ -114,8 +114,8 @@ def send_row(client: Any, number: int, *, key: str = "") -> int:
 
 def send_batch(client: Any, seq: int) -> None:
     names = (
-        STREAM, KEYS.seen(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
-        KEYS.dead_marks(SHARD), KEYS.digests(SHARD), KEYS.parked(SHARD), KEYS.parked_bytes(SHARD),
+        STREAM, KEYS.pending(SHARD), KEYS.committed(SHARD), KEYS.incarnation(SHARD),
+        KEYS.dead_seqs(SHARD), KEYS.digests(SHARD), KEYS.parked(SHARD), KEYS.parked_bytes(SHARD),
     )  # fmt: skip
     client.eval(APPEND, 8, *names, "i", NATIVE, seq, b"batch %d" % seq, 1, 1, 1)
 

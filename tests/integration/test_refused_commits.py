@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 from benchmarks import ledger
 from benchmarks.generate import Shape, batch_bytes, plans
-from support.letters import dead, dead_marks
+from support.letters import dead, dead_seqs
 from support.stack import Stack, eventually, running_stack
 from support.workers import metrics_of
 
 from penstock.wire import Batch, Frame, encode_batch
-from penstock_common.keys import run_path, writer_key
+from penstock_common.redis_keys import run_path, writer_key
 from penstock_storage.interface import RunRef
 
 pytestmark = [
@@ -106,7 +106,7 @@ async def check_refused(stack: Stack, socket: Path, project: str, bad: bytes) ->
     worker = await stack.start_worker(metrics_socket=socket)
     await stack.drained(60)
     writer = writer_key(run_path("local", own(project), "own"), "w")
-    assert await dead_marks(stack) == {writer: str(BAD_SEQ)}
+    assert await dead_seqs(stack) == {writer: str(BAD_SEQ)}
     (line,) = await dead(stack, "list")
     assert "Broken" in line
     sent = dict.fromkeys(plans(SHAPE), LAST_SEQ)
@@ -125,7 +125,7 @@ async def check_replayed(stack: Stack, project: str) -> None:
     worker = await stack.start_worker()
     assert await dead(stack, "replay", "--all") == ["1 are in the queue again."]
     await stack.drained()
-    assert await dead_marks(stack) == {}
+    assert await dead_seqs(stack) == {}
     assert await own_steps(stack, project) == list(range(10, 10 * LAST_SEQ + 10))
     assert await worker.stop() == 0
 

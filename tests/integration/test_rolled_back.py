@@ -16,13 +16,13 @@ from benchmarks.generate import Shape, batch_bytes, plans
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.keys import Keys, run_path, shard_of, writer_key
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 
-KEYS = Keys()
+KEYS = RedisKeys()
 PROJECT = "older"
 SHAPE = Shape(runs=5, keys=3, rows=20)
 EARLY, ALL = 4, 10  # batches of each of the five writers; 30 in all come after the copy

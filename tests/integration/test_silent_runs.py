@@ -18,14 +18,14 @@ from loadtests.native import shipper_of
 from support.faultload import start_shipper
 from support.stack import Stack, eventually, running_stack
 
-from penstock_common.keys import Keys, run_path, shard_of
+from penstock_common.redis_keys import RedisKeys, run_path, shard_of
 from penstock_storage.interface import RunRef, RunRow
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(90)
 ]  # fmt: skip
 
-KEYS = Keys()
+KEYS = RedisKeys()
 PROJECT = "silence"
 SHAPE = Shape(runs=3, keys=1, rows=5)
 

@@ -19,14 +19,14 @@ from support.tiers import tiers_settled, wrong_tiers
 
 from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
-from penstock_common.keys import Keys
 from penstock_common.problems import Problem, Problems
+from penstock_common.redis_keys import RedisKeys
 from penstock_storage.damage.parts import lost_parts, read_inventory
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
-KEYS = Keys()
+KEYS = RedisKeys()
 PROJECT = "damaged"
 SHAPE = Shape(runs=2, keys=2, rows=1_500, awkward=False)
 BATCHES = 8

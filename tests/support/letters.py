@@ -10,11 +10,11 @@ from typing import Any
 
 from support.stack import Stack
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 
-__all__ = ["dead", "dead_marks", "letters", "poison"]
+__all__ = ["dead", "dead_seqs", "letters", "poison"]
 
-KEYS = Keys()
+KEYS = RedisKeys()
 
 
 async def dead(stack: Stack, *arguments: str, answer: str = "", status: int = 0) -> list[str]:
@@ -38,13 +38,13 @@ async def letters(stack: Stack) -> int:
         await redis.aclose()
 
 
-async def dead_marks(stack: Stack) -> dict[str, str]:
+async def dead_seqs(stack: Stack) -> dict[str, str]:
     """Writers, each with its numbers that are dead."""
     redis = stack.redis.client()
     try:
         found: dict[str, str] = {}
         for shard in range(SHARDS):
-            marks: Any = await redis.hgetall(KEYS.dead_marks(shard))
+            marks: Any = await redis.hgetall(KEYS.dead_seqs(shard))
             found |= {writer.decode(): seqs.decode() for writer, seqs in marks.items()}
         return found
     finally:

@@ -17,8 +17,8 @@ from support.store import StoreHandle, running_store
 from penstock_common.auth import KeyAuthenticator, mint_key
 from penstock_common.bodies import BodyReader
 from penstock_common.http import middleware
-from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis_keys import RedisKeys
 from penstock_storage.blobs import BlobStore, open_blobs
 from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFile, RunFiles
@@ -117,7 +117,7 @@ async def running_site(
             catalog=catalog,
             authenticator=KeyAuthenticator(catalog.api_key, SECRET),
             redis=redis,
-            keys=Keys(PREFIX),
+            keys=RedisKeys(PREFIX),
             secret=SECRET,
             default_entity="team",
             names=names,

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from penstock_common.auth import Authenticator
 from penstock_common.bodies import BodyReader
-from penstock_common.keys import Keys
 from penstock_common.problems import Problem
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.watchdog import Watchdog
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog.artifacts import Artifacts
@@ -39,7 +39,7 @@ class WebParts:
     catalog: Catalog
     authenticator: Authenticator
     redis: Redis
-    keys: Keys
+    keys: RedisKeys
     secret: str
     default_entity: str
     names: Names

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from redis.asyncio import Redis
 
 from penstock_common.bounds import Owner, refusal
-from penstock_common.keys import Keys
 from penstock_common.problems import Problems
+from penstock_common.redis_keys import RedisKeys
 from penstock_storage.interface import Catalog
 
 __all__ = ["BoundNotices"]
@@ -26,7 +26,7 @@ _PROBLEM, _MOST_PROBLEMS = "bound_reached", 20
 class BoundNotices:
     """The entities, projects and runs that this worker found to be full."""
 
-    def __init__(self, redis: Redis, keys: Keys, catalog: Catalog, problems: Problems) -> None:
+    def __init__(self, redis: Redis, keys: RedisKeys, catalog: Catalog, problems: Problems) -> None:
         self._redis = redis
         self._problems = problems
         self._key = keys.at_bound()

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 
 from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
-from penstock_common.keys import Keys
 from penstock_common.news import publish
+from penstock_common.redis_keys import RedisKeys
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.fold import Columns, Folded
@@ -52,7 +52,7 @@ class Committer:
     def __init__(
         self,
         redis: Redis,
-        keys: Keys,
+        keys: RedisKeys,
         queue: Queue,
         leases: Leases,
         points: PointStore,

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from penstock.errors import PenstockError, Transient
-from penstock_common.keys import split_writer_key
+from penstock_common.redis_keys import split_writer_key
 from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.commit import Committer

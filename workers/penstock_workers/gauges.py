@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.problems import Problems
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.room import room_problem
 from penstock_common.scripts import LOOK
 from penstock_storage.interface import PointStore
@@ -49,7 +49,7 @@ class Gauges:
     def __init__(
         self,
         redis: Redis,
-        keys: Keys,
+        keys: RedisKeys,
         points: PointStore,
         owned: Mapping[int, int],
         metrics: WorkerMetrics,

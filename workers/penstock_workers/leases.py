@@ -18,7 +18,7 @@ import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 
 __all__ = ["Leases", "version", "versions"]
@@ -44,7 +44,7 @@ def versions(
 class Leases:
     """This worker's shards, each with the epoch under which it holds it."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, lease_s: float, worker: str = "") -> None:
+    def __init__(self, redis: Redis, keys: RedisKeys, *, lease_s: float, worker: str = "") -> None:
         self._redis = redis
         self._keys = keys
         self._lease_s = lease_s

@@ -12,12 +12,12 @@ import uvloop
 
 from penstock_common import logs
 from penstock_common.exporter import metrics_server
-from penstock_common.keys import Keys
 from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
 from penstock_common.metrics import WorkerMetrics
 from penstock_common.news import publish
 from penstock_common.problems import Problems
 from penstock_common.redis import connect
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.settings import WorkerSettings, load
 from penstock_common.watchdog import Watchdog, watchdog_of
 from penstock_storage.connect import open_catalog, open_points
@@ -50,7 +50,7 @@ AT_FAULT = 75
 
 async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> int:
     """Work with these settings until `stop` is set; returns the exit status."""
-    keys, metrics = Keys(settings.prefix), WorkerMetrics()
+    keys, metrics = RedisKeys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url, settings.bounds)

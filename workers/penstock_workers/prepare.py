@@ -14,7 +14,7 @@ from enum import Enum
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.bounds import Owner
-from penstock_common.keys import run_path
+from penstock_common.redis_keys import run_path
 from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.applied import AppliedSet
 from penstock_workers.deletions import QUEUE_WRITER, Arrival

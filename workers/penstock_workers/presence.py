@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
-from penstock_common.keys import SHARDS, Keys, run_path, shard_of
+from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 from penstock_storage.interface import Catalog, RunRef
 
 __all__ = ["Presence"]
@@ -37,7 +37,7 @@ class Presence:
     def __init__(
         self,
         redis: Redis,
-        keys: Keys,
+        keys: RedisKeys,
         catalog: Catalog,
         owned: Mapping[int, int],
         *,

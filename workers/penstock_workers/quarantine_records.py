@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
-from penstock_common.keys import Keys
 from penstock_common.problems import Problems
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import PARK, UNPARK
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
@@ -48,7 +48,7 @@ class Tried:
 
 @dataclass(slots=True)
 class ShardRecord:
-    """What earlier owners of a shard left: see `Keys`."""
+    """What earlier owners of a shard left: see `RedisKeys`."""
 
     tried: list[Tried] = field(default_factory=list)
     was_begun: bool = False
@@ -61,7 +61,7 @@ class ShardRecord:
 class QuarantineRecords:
     """Reads and writes them. Moving a writer's entries out of the way needs the shard's lease."""
 
-    def __init__(self, redis: Redis, keys: Keys, leases: Leases, problems: Problems) -> None:
+    def __init__(self, redis: Redis, keys: RedisKeys, leases: Leases, problems: Problems) -> None:
         self._redis = redis
         self._keys = keys
         self._leases = leases
@@ -159,7 +159,7 @@ class QuarantineRecords:
         """
         keys = self._keys
         names = [
-            keys.lease(shard), keys.stream(shard), keys.seen(shard), keys.failures(shard),
+            keys.lease(shard), keys.stream(shard), keys.pending(shard), keys.failures(shard),
             keys.parked(shard), keys.parked_bytes(shard), keys.parked_why(shard),
         ]  # fmt: skip
         about: list[str | int] = [
@@ -176,7 +176,7 @@ class QuarantineRecords:
         """Put the first batch of each of these parked writers back into the stream, to see how it
         does."""
         first: dict[str, tuple[int, str]] = {}
-        async for writer, seq, place in self._seen(shard):
+        async for writer, seq, place in self._pending(shard):
             if writer in writers and place.startswith("p"):
                 known = first.get(writer)
                 if known is None or seq < known[0]:
@@ -198,7 +198,7 @@ class QuarantineRecords:
     async def _back(self, shard: int, writer: str, ids: Sequence[str]) -> bool:
         keys = self._keys
         names = [
-            keys.stream(shard), keys.seen(shard), keys.parked(shard), keys.parked_bytes(shard),
+            keys.stream(shard), keys.pending(shard), keys.parked(shard), keys.parked_bytes(shard),
             keys.parked_why(shard),
         ]  # fmt: skip
         return bool(await self._unpark(names, [writer, 0, *ids]))
@@ -207,20 +207,20 @@ class QuarantineRecords:
         """The ids of a writer's entries in the stream, and of those that are parked, by number."""
         queued: set[tuple[int, str]] = set()
         parked: set[tuple[int, str]] = set()
-        async for whose, seq, place in self._seen(shard, f"*/{_literal(writer)}"):
+        async for whose, seq, place in self._pending(shard, f"*/{_literal(writer)}"):
             if whose == writer:
                 found = parked if place.startswith("p") else queued
                 found.add((seq, place.removeprefix("p")))
         return [each for _, each in sorted(queued)], [each for _, each in sorted(parked)]
 
-    async def _seen(
+    async def _pending(
         self, shard: int, pattern: str | None = None
     ) -> AsyncIterator[tuple[str, int, str]]:
         """(writer key, number, place) of what is queued or parked; perhaps more than once."""
         name: Any
         place: Any
         async for name, place in self._redis.hscan_iter(
-            self._keys.seen(shard), match=pattern, count=_SCAN
+            self._keys.pending(shard), match=pattern, count=_SCAN
         ):
             seq, _, writer = name.decode().partition("/")
             yield writer, int(seq), place.decode()

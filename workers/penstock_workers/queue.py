@@ -14,7 +14,7 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from penstock.wire import DEFAULT_LIMITS
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import COMMIT, READ
 from penstock_workers.measure import decoded_bytes
 
@@ -107,7 +107,7 @@ class Settled:
 class Queue:
     """Reads the streams of the shards given to it, each from where it stopped."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis, keys: RedisKeys) -> None:
         self._redis = redis
         self._keys = keys
         self._cursor: dict[tuple[int, str], str] = {}
@@ -228,12 +228,12 @@ class Queue:
         return (
             keys.lease(shard),
             keys.stream(shard),
-            keys.seen(shard),
+            keys.pending(shard),
             keys.committed(shard),
             keys.failures(shard),
             keys.dead(shard),
             keys.digests(shard),
-            keys.dead_marks(shard),
+            keys.dead_seqs(shard),
             keys.tried(shard),
         )
 
@@ -241,7 +241,7 @@ class Queue:
         """The dead numbers of each of these writers (shard, writer key), as the queue knows them."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for shard, writer in writers:
-                pipeline.execute_command("HGET", self._keys.dead_marks(shard), writer)
+                pipeline.execute_command("HGET", self._keys.dead_seqs(shard), writer)
             found = await pipeline.execute()
         return [[int(each) for each in text.split(b",") if each] if text else [] for text in found]
 

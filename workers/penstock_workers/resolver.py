@@ -12,7 +12,7 @@ import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
-from penstock_common.keys import run_path, shard_of, split_writer_key
+from penstock_common.redis_keys import run_path, shard_of, split_writer_key
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
@@ -105,7 +105,7 @@ class Resolver:
         """Look up, or hand out, every name in these batches that is not known yet.
 
         Returns the writers for which there is no room, each with what there is too much of: runs or
-        writers. Keys for which there is none have no number (see `key_numbers`).
+        writers. RedisKeys for which there is none have no number (see `key_numbers`).
         """
         # Not at once: the commit in hand, and the compactor, hold indices into the table.
         if self._is_large():

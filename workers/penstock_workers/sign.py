@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.watchdog import Watchdog
 from penstock_common.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
 
@@ -28,7 +28,12 @@ class Sign:
     """Told by the loop when it turns, commits or waits; kept in Redis, and by the watchdog."""
 
     def __init__(
-        self, redis: Redis, keys: Keys, worker: str, owned: Mapping[int, int], watchdog: Watchdog
+        self,
+        redis: Redis,
+        keys: RedisKeys,
+        worker: str,
+        owned: Mapping[int, int],
+        watchdog: Watchdog,
     ) -> None:
         self._redis = redis
         self._key = keys.worker(worker)

@@ -14,8 +14,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.keys import SHARDS, Keys
 from penstock_common.metrics import WorkerMetrics
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_common.scripts import ADVANCE
 from penstock_storage.interface import Catalog, PointStore
 from penstock_storage.names import reconcile
@@ -29,7 +29,12 @@ class StoreClock:
     """`store` is the id of the store that this worker's knowledge is true of, '' before `check`."""
 
     def __init__(
-        self, redis: Redis, keys: Keys, points: PointStore, catalog: Catalog, metrics: WorkerMetrics
+        self,
+        redis: Redis,
+        keys: RedisKeys,
+        points: PointStore,
+        catalog: Catalog,
+        metrics: WorkerMetrics,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -98,7 +103,7 @@ class StoreClock:
                 for name in (
                     self._keys.committed(shard),
                     self._keys.digests(shard),
-                    self._keys.dead_marks(shard),
+                    self._keys.dead_seqs(shard),
                 )
             )
         )

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from penstock.wire import Limits
 from penstock_common.auth import Authenticator
 from penstock_common.bodies import BodyReader
-from penstock_common.keys import Keys
 from penstock_common.metrics import GatewayMetrics
+from penstock_common.redis_keys import RedisKeys
 from penstock_ingest.append import Appender
 from penstock_ingest.marks import Marks
 from penstock_ingest.quota import Quota
@@ -39,7 +39,7 @@ class WandbParts:
     blobs: BlobStore
     files: RunFiles
     redis: Redis
-    keys: Keys
+    keys: RedisKeys
     appender: Appender
     marks: Marks
     status: ServerStatus

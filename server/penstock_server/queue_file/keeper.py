@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_server.queue_file.parts import paths_of
 from penstock_server.queue_file.repair import Repair, finish_repair, recent_repairs, repair
 from penstock_server.queue_file.rows import fresh_numbers
@@ -30,7 +30,9 @@ _NEWER = "Can't handle RDB format version"
 class QueueKeeper:
     """`log` is what Redis writes to. `tell` gets what was repaired, or may have been lost, in words."""
 
-    def __init__(self, folder: Path, log: Path, keys: Keys, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, log: Path, keys: RedisKeys, tell: Callable[[str], None]
+    ) -> None:
         self._folder = folder
         self._log = log
         self._keys = keys

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from penstock_common.damaged import new_folder, recent_reports, write_report
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_server.queue_file.commands import readable_commands
 from penstock_server.queue_file.parts import FILE, FOLDER, Part, mapped, parts_of, paths_of
 from penstock_server.queue_file.rows import fresh_numbers, rows_in
@@ -47,7 +47,7 @@ class Repair:
 
 
 def repair(
-    folder: Path, keys: Keys, *, refused: Collection[bytes] = (), whole: bool = False
+    folder: Path, keys: RedisKeys, *, refused: Collection[bytes] = (), whole: bool = False
 ) -> Repair | None:
     """Make the queue's file one that Redis loads; None if no damage can be seen.
 
@@ -87,7 +87,7 @@ def finish_repair(folder: Path) -> None:
             fresh.replace(folder / FILE)
 
 
-def _write(fresh: Path, kept: Sequence[Part], cut_off: Sequence[Part], keys: Keys) -> int:
+def _write(fresh: Path, kept: Sequence[Part], cut_off: Sequence[Part], keys: RedisKeys) -> int:
     """Write the new file; returns how many requests of JSON rows were taken over."""
     rows = rows_in(_readable(cut_off))
     with fresh.open("wb") as out:

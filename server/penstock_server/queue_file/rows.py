@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from penstock_common.keys import SHARDS, Keys
+from penstock_common.redis_keys import SHARDS, RedisKeys
 from penstock_server.queue_file.commands import encode
 
 __all__ = ["QueuedRows", "fresh_numbers", "rows_in"]
@@ -24,7 +24,7 @@ class QueuedRows:
     id: bytes
     fields: list[bytes]
 
-    def commands(self, keys: Keys) -> bytes:
+    def commands(self, keys: RedisKeys) -> bytes:
         """What puts it back. Its number stays, so that rows which are stored already are known."""
         for shard in range(SHARDS):
             stream = keys.stream(shard).encode()
@@ -32,8 +32,8 @@ class QueuedRows:
             if self.stream in (stream, keys.parked(shard).encode()):
                 names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
                 field = names[b"s"] + b"/" + names[b"w"]
-                seen = encode("HSET", keys.seen(shard), field, self.id)
-                return encode("XADD", stream, self.id, *self.fields) + seen
+                pending = encode("HSET", keys.pending(shard), field, self.id)
+                return encode("XADD", stream, self.id, *self.fields) + pending
         return encode("XADD", self.stream, self.id, *self.fields)
 
 
@@ -51,7 +51,7 @@ def rows_in(commands: Iterable[list[bytes]]) -> list[QueuedRows]:
     return list(found.values())
 
 
-def fresh_numbers(keys: Keys) -> bytes:
+def fresh_numbers(keys: RedisKeys) -> bytes:
     """Commands after which JSON rows are numbered under a new name: the old one's last numbers may
     be lost, and a number that is given twice would pass for a repeat."""
     shards = range(SHARDS)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken, Transient
 from penstock_common.bounds import Owner
-from penstock_common.keys import run_path
+from penstock_common.redis_keys import run_path
 from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks, find_lanes, find_projects

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner, refusal
-from penstock_common.keys import run_path
+from penstock_common.redis_keys import run_path
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import Json, metadata, projects, runs

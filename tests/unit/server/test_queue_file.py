@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from penstock_common.keys import Keys
+from penstock_common.redis_keys import RedisKeys
 from penstock_server.queue_file.commands import encode, readable_commands, sound_end
 from penstock_server.queue_file.preamble import preamble_end
 from penstock_server.queue_file.repair import finish_repair, repair
 from penstock_server.queue_file.rows import QueuedRows, rows_in
 
-KEYS = Keys()
+KEYS = RedisKeys()
 STREAM = KEYS.stream(3)
 
 
@@ -91,7 +91,7 @@ def test_rows_are_put_back_under_their_own_id_and_number() -> None:
     assert row == QueuedRows(STREAM.encode(), b"7-0", row.fields)
     again, seen = readable_commands(row.commands(KEYS))
     assert again == [b"XADD", STREAM.encode(), b"7-0", *row.fields]
-    assert seen == [b"HSET", KEYS.seen(3).encode(), b"7/local/p/r/http-1a", b"7-0"]
+    assert seen == [b"HSET", KEYS.pending(3).encode(), b"7/local/p/r/http-1a", b"7-0"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from penstock.errors import Rejected, Transient
 from penstock.wire import check_name
 from penstock_common.bodies import BodyReader
 from penstock_common.http import json_response
-from penstock_common.keys import run_path, shard_of
+from penstock_common.redis_keys import run_path, shard_of
 from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.deletion import refuse_deleted
 from penstock_compat.wandb.metrics import WandbMetrics

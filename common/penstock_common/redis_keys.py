@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 
-__all__ = ["SHARDS", "Keys", "run_path", "shard_of", "split_writer_key", "writer_key"]
+__all__ = ["SHARDS", "RedisKeys", "run_path", "shard_of", "split_writer_key", "writer_key"]
 
 SHARDS = 16
 """Fixed while streams hold entries: a run's entries must stay in one stream."""
@@ -20,7 +20,7 @@ def run_path(entity: str, project: str, run: str) -> str:
 
 
 def writer_key(path: str, writer: str) -> str:
-    """One string for (run, writer), the field under which marks are kept."""
+    """One string for (run, writer): the hash field that holds its position."""
     return f"{path}/{writer}"
 
 
@@ -35,7 +35,7 @@ def shard_of(path: str) -> int:
     return zlib.crc32(path.encode()) % SHARDS
 
 
-class Keys:
+class RedisKeys:
     """The keys of one installation, which all start with `prefix`."""
 
     def __init__(self, prefix: str = "penstock") -> None:
@@ -48,9 +48,9 @@ class Keys:
         """Stream of batches that are not yet committed."""
         return self._shard(shard, "stream")
 
-    def seen(self, shard: int) -> str:
-        """Hash `seq/writer_key` -> entry id of the batches in the stream; `p` and the id of those that
-        are parked."""
+    def pending(self, shard: int) -> str:
+        """Hash `seq/writer_key` -> entry id of each batch in the stream, by which the gateway
+        dedupes repeats; `p` and the id for a batch that is parked."""
         return self._shard(shard, "seen")
 
     def committed(self, shard: int) -> str:
@@ -76,8 +76,8 @@ class Keys:
         """Stream of batches that could not be processed, with the reason."""
         return self._shard(shard, "dead")
 
-    def dead_marks(self, shard: int) -> str:
-        """Hash writer key -> its numbers that were put aside as dead, `seq,seq,…` (a cache)."""
+    def dead_seqs(self, shard: int) -> str:
+        """Hash writer key -> numbers of its dead-lettered batches, `seq,seq,…` (a cache)."""
         return self._shard(shard, "dead-marks")
 
     def digests(self, shard: int) -> str:
