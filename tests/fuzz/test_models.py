@@ -1,4 +1,4 @@
-"""What the worker keeps, against models that are plain dictionaries and sets: applied sets over
+"""What the worker keeps, against models that are plain dictionaries and sets: committed numbers over
 repeats, gaps, restarts; and folds over deliveries in any order, grouped in any way."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from support.fuzzing import sized
 
 from penstock.wire import Frame
-from penstock_workers.applied import AppliedSet
+from penstock_workers.committed import CommittedSeqs
 from penstock_workers.fold import Piece, fold
 from penstock_workers.series import SeriesTable
 
@@ -27,18 +27,18 @@ class AppliedMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.applied = AppliedSet(3)
+        self.committed = CommittedSeqs(3)
         self.model: set[int] = set()
 
     @rule(seq=st.integers(1, HIGHEST))
     def add(self, seq: int) -> None:
-        self.applied.add(seq)
+        self.committed.add(seq)
         self.model.add(seq)
 
     @rule(seq=st.integers(2, HIGHEST), data=st.data())
     def add_with_what_was_freed(self, seq: int, data: st.DataObject) -> None:
         acked = data.draw(st.integers(0, seq - 1))
-        self.applied.add(seq, acked=acked)
+        self.committed.add(seq, released=acked)
         self.model |= {seq, *range(1, acked + 1)}
 
     @rule(seqs=st.lists(st.integers(1, HIGHEST), max_size=8))
@@ -49,28 +49,28 @@ class AppliedMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A new owner of the shard starts from the row that is stored."""
-        held = self.applied
+        held = self.committed
         low, gaps, dead = held.low, sorted(held.gaps), sorted(held.dead)
-        self.applied = AppliedSet(held.lane, low, gaps, dead)
+        self.committed = CommittedSeqs(held.lane, low, gaps, dead)
 
     @rule()
     def restart_from_a_row_that_was_not_tidy(self) -> None:
         """An older program may have left numbers at or below the mark among the gaps."""
-        held = self.applied
-        self.applied = AppliedSet(held.lane, held.low, [*held.gaps, *range(1, held.low + 1)])
+        held = self.committed
+        self.committed = CommittedSeqs(held.lane, held.low, [*held.gaps, *range(1, held.low + 1)])
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
-        found = {seq for seq in range(1, HIGHEST + 2) if seq in self.applied}
+        found = {seq for seq in range(1, HIGHEST + 2) if seq in self.committed}
         assert found == self.model
-        assert 0 in self.applied  # below the first number nothing is ever missing
-        assert self.applied.lane == 3
+        assert 0 in self.committed  # below the first number nothing is ever missing
+        assert self.committed.lane == 3
 
     @invariant()
     def the_mark_is_the_first_hole(self) -> None:
         hole = next(seq for seq in range(1, HIGHEST + 2) if seq not in self.model)
-        assert self.applied.low == hole - 1
-        assert self.applied.gaps == {seq for seq in self.model if seq > hole}
+        assert self.committed.low == hole - 1
+        assert self.committed.gaps == {seq for seq in self.model if seq > hole}
 
 
 @pytest.mark.timeout(300)
@@ -106,7 +106,7 @@ class FoldMachine(RuleBasedStateMachine):
         self.batches: list[tuple[int, int, int, list[Any]]] = []
         self.waiting: list[int] = []
         self.delivered: set[int] = set()
-        self.applied: dict[tuple[int, int], AppliedSet] = {}
+        self.committed: dict[tuple[int, int], CommittedSeqs] = {}
         self.table = SeriesTable()
         self.store: dict[Name, tuple[int, int]] = {}
         self.last: dict[tuple[int, int, int], tuple[int, int]] = {}
@@ -134,8 +134,9 @@ class FoldMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The worker dies after it stored something and before it took note of it."""
         self.table = SeriesTable()
-        self.applied = {
-            name: AppliedSet(held.lane, held.low, held.gaps) for name, held in self.applied.items()
+        self.committed = {
+            name: CommittedSeqs(held.lane, held.low, held.gaps)
+            for name, held in self.committed.items()
         }
 
     @rule(most=st.integers(1, 6), is_forgotten=st.booleans())
@@ -145,19 +146,19 @@ class FoldMachine(RuleBasedStateMachine):
         group, rest = self.waiting[:most], self.waiting[most:]
         taken, before = (
             [],
-            {name: (held.low, set(held.gaps)) for name, held in self.applied.items()},
+            {name: (held.low, set(held.gaps)) for name, held in self.committed.items()},
         )
         for index in group:
             run, lane, seq, _ = self.batches[index]
-            held = self.applied.setdefault((run, lane), AppliedSet(lane))
+            held = self.committed.setdefault((run, lane), CommittedSeqs(lane))
             if seq not in held:
                 held.add(seq)
                 taken.append(index)
         self.waiting = rest
         if is_forgotten:
-            self.applied = {
-                name: AppliedSet(held.lane, *before.get(name, (0, set())))
-                for name, held in self.applied.items()
+            self.committed = {
+                name: CommittedSeqs(held.lane, *before.get(name, (0, set())))
+                for name, held in self.committed.items()
             }
             self.waiting = [*rest, *group]
         self.delivered.update(taken)

@@ -1,4 +1,4 @@
-"""One commit: points and all that belongs to them, then the applied sets, then the queue.
+"""One commit: points and all that belongs to them, then the committed numbers, then the queue.
 
 The order is the promise. A crash anywhere leaves the entries in the queue; committing them again
 writes the same rows under the same keys. Marks are published, and entries freed, only when
@@ -88,7 +88,7 @@ class Committer:
             fail("worker.after_points")
             await self._catalog_changes(prepared)
             await self._require_same_store(prepared)
-            await self._store_applied(prepared)
+            await self._store_committed(prepared)
         except Broken as error:
             raise Refused(prepared, error) from error
         fail("worker.before_settle")
@@ -143,7 +143,7 @@ class Committer:
             )
 
     async def _catalog_changes(self, prepared: Prepared) -> None:
-        runs = {run for writers in prepared.applied.values() for run, _ in writers}
+        runs = {run for writers in prepared.committed.values() for run, _ in writers}
         back = await self._presence.heard(runs)
         prepared.changed.update(back)
         if prepared.changes:
@@ -157,13 +157,13 @@ class Committer:
         if prepared.store != self._clock.store:
             raise Transient("the store was replaced", code="store_replaced")
 
-    async def _store_applied(self, prepared: Prepared) -> None:
+    async def _store_committed(self, prepared: Prepared) -> None:
         rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
-        for shard, writers in prepared.applied.items():
+        for shard, writers in prepared.committed.items():
             ver = version(prepared.epochs[shard], self.number)
-            for (run, writer), applied in writers.items():
-                gaps, dead = sorted(applied.gaps), sorted(applied.dead)
-                rows.append((run, applied.lane, writer, applied.low, gaps, dead, ver))
+            for (run, writer), committed in writers.items():
+                gaps, dead = sorted(committed.gaps), sorted(committed.dead)
+                rows.append((run, committed.lane, writer, committed.low, gaps, dead, ver))
         if rows:
             numbers, lanes, names, lows, gaps_of, dead_of, vers = zip(*rows, strict=True)
             await self._points.insert(

@@ -9,8 +9,8 @@ import numpy as np
 from penstock.errors import PenstockError, Transient
 from penstock_common.redis_keys import split_writer_key
 from penstock_storage.interface import Catalog, PointStore, RunRef
-from penstock_workers.applied import AppliedSet
 from penstock_workers.commit import Committer
+from penstock_workers.committed import CommittedSeqs
 from penstock_workers.leases import Leases, version
 from penstock_workers.queue import Entry, Queue, Settled, WriterMark
 
@@ -58,18 +58,18 @@ class DeadLetters:
         (dead,) = await self._queue.dead_numbers([(entry.shard, entry.writer)])
         mark = WriterMark(None, tuple(sorted({*dead, entry.seq})))
         try:
-            applied = await self._mark_dead(entry, epoch)
+            committed = await self._mark_dead(entry, epoch)
         except Transient:
             raise
         except PenstockError as error:
             _LOG.warning("dead_number_not_stored seq=%d detail=%s", entry.seq, error)
-            applied = None
-        if applied is not None:
-            mark = WriterMark(applied.low, tuple(sorted(applied.dead)))
+            committed = None
+        if committed is not None:
+            mark = WriterMark(committed.low, tuple(sorted(committed.dead)))
         settled = Settled({entry.writer: mark}, [entry], letters)
         await self._queue.settle({entry.shard: (self._leases.owner(epoch), settled)})
 
-    async def _mark_dead(self, entry: Entry, epoch: int) -> AppliedSet | None:
+    async def _mark_dead(self, entry: Entry, epoch: int) -> CommittedSeqs | None:
         """What the store knows of this writer by now; None if it does not know it."""
         entity, project, run, writer = split_writer_key(entry.writer)
         ref = RunRef(entity, project, run)
@@ -83,26 +83,26 @@ class DeadLetters:
         )
         columns = (found[name] for name in ("lane", "low", "gaps", "dead"))
         rows = [
-            AppliedSet(int(lane), int(low), gaps, dead)
+            CommittedSeqs(int(lane), int(low), gaps, dead)
             for lane, low, gaps, dead in zip(*columns, strict=True)
         ]
         if not rows:
             return None
-        applied = rows[0]
+        committed = rows[0]
         # A number of its own: newer than what was written before, older than any commit that comes.
         self._committer.number += 1
-        applied.dead.add(entry.seq)
-        applied.add(entry.seq)
+        committed.dead.add(entry.seq)
+        committed.add(entry.seq)
         await self._points.insert(
             "applied",
             {
                 "run": np.array([number], np.uint32),
-                "lane": np.array([applied.lane], np.uint16),
+                "lane": np.array([committed.lane], np.uint16),
                 "writer": [writer],
-                "low": np.array([applied.low], np.uint32),
-                "gaps": [sorted(applied.gaps)],
-                "dead": [sorted(applied.dead)],
+                "low": np.array([committed.low], np.uint32),
+                "gaps": [sorted(committed.gaps)],
+                "dead": [sorted(committed.dead)],
                 "ver": np.array([version(epoch, self._committer.number)], np.uint64),
             },
         )
-        return applied
+        return committed

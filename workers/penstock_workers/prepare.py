@@ -16,7 +16,7 @@ from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.bounds import Owner
 from penstock_common.redis_keys import run_path
 from penstock_storage.interface import RunChange, RunRef
-from penstock_workers.applied import AppliedSet
+from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
@@ -35,7 +35,7 @@ _LIMITS = Limits()
 class Prepared:
     """One commit, under the epochs that its shards were held with when their entries were read.
 
-    `applied` maps each shard to its writers' sets, as they will be after it. `store` is the id of
+    `committed` maps each shard to its writers' committed numbers after this commit. `store` is the id of
     the store that they are true of.
     """
 
@@ -48,7 +48,7 @@ class Prepared:
     taken: Columns = field(default_factory=dict)
     """Rows of the table `batches`."""
     changes: list[RunChange] = field(default_factory=list)
-    applied: dict[int, dict[tuple[int, str], AppliedSet]] = field(default_factory=dict)
+    committed: dict[int, dict[tuple[int, str], CommittedSeqs]] = field(default_factory=dict)
     settled: dict[int, Settled] = field(default_factory=dict)
     advanced: dict[RunRef, int] = field(default_factory=dict)
     """Runs that got points or values, each with the greatest step in this commit."""
@@ -132,10 +132,10 @@ async def _prepare(
     prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
     met = [each for each in deliveries if each.name in refused.keys() - resolver.beyond.keys()]
     for name in {each.name for each in met}:
-        resolver.beyond[name] = AppliedSet(0, resolver.before.get(name, 0))
-    await _bury(met, resolver.beyond, queue)
+        resolver.beyond[name] = CommittedSeqs(0, resolver.before.get(name, 0))
+    await _mark_dead(met, resolver.beyond, queue)
     deliveries = _within_bounds(deliveries, refused, resolver, prepared)
-    await _bury([each for each in deliveries if each.name in new], resolver.writers, queue)
+    await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
     fates = await _fates(deliveries, resolver)
     _settle(deliveries, fates, resolver, prepared)
     await in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
@@ -202,7 +202,7 @@ def _within_bounds(
         entry = delivery.entry
         numbers = resolver.beyond[delivery.name]
         numbers.dead.add(entry.seq)
-        numbers.add(entry.seq, acked=delivery.batch.acked)
+        numbers.add(entry.seq, released=delivery.batch.acked)
         settled = prepared.settled.setdefault(entry.shard, Settled())
         settled.marks[entry.writer] = WriterMark(numbers.low, tuple(sorted(numbers.dead)))
         settled.entries.append(entry)
@@ -211,8 +211,8 @@ def _within_bounds(
     return kept
 
 
-async def _bury(
-    new: list[_Delivery], numbers_of: Mapping[WriterName, AppliedSet], queue: Queue
+async def _mark_dead(
+    new: list[_Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
 ) -> None:
     """Of writers that are met now, the queue may know numbers that were put aside before the store
     knew anything of them."""
@@ -220,7 +220,7 @@ async def _bury(
     if places:
         found = await queue.dead_numbers(list(places))
         for name, numbers in zip(places.values(), found, strict=True):
-            numbers_of[name].bury(numbers)
+            numbers_of[name].mark_dead(numbers)
 
 
 def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
@@ -229,7 +229,7 @@ def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
 
 
 async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]:
-    """What becomes of each; those that are taken are in the applied sets after this."""
+    """What becomes of each; those that are taken are in the committed numbers after this."""
     digests = resolver.digests
     digests.turn()
     repeats = [
@@ -238,12 +238,12 @@ async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]
     stored = await digests.stored(each for each in repeats if digests.recent(each) is None)
     fates = []
     for delivery in deliveries:
-        applied, seq = resolver.writers[delivery.name], delivery.entry.seq
+        committed, seq = resolver.writers[delivery.name], delivery.entry.seq
         is_replay = delivery.entry.is_replay
-        if seq in applied.dead and not is_replay:
+        if seq in committed.dead and not is_replay:
             fates.append(_Fate.DEAD)
             continue
-        if seq in applied and seq not in applied.dead:
+        if seq in committed and seq not in committed.dead:
             batch = _id(delivery, resolver)
             first = digests.recent(batch) or stored.get(batch)
             # Of a letter whose writer got its lane later, nothing is stored: its number is passed.
@@ -251,8 +251,8 @@ async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]
                 is_same = first in (None, delivery.digest)
                 fates.append(_Fate.REPEATED if is_same else _Fate.CONFLICT)
                 continue
-        applied.dead.discard(seq)
-        applied.add(seq, acked=delivery.batch.acked)
+        committed.dead.discard(seq)
+        committed.add(seq, released=delivery.batch.acked)
         digests.note(_id(delivery, resolver), delivery.digest)
         fates.append(_Fate.TAKEN)
     return fates
@@ -264,14 +264,14 @@ def _settle(
     """Marks, rows of `applied` and entries to free, as they stand after this commit."""
     for delivery, fate in zip(deliveries, fates, strict=True):
         shard, key = delivery.entry.shard, delivery.entry.writer
-        applied = resolver.writers[delivery.name]
+        committed = resolver.writers[delivery.name]
         settled = prepared.settled.setdefault(shard, Settled())
         mark = settled.marks.setdefault(key, WriterMark())
-        mark.low, mark.dead = applied.low, tuple(sorted(applied.dead))
+        mark.low, mark.dead = committed.low, tuple(sorted(committed.dead))
         settled.entries.append(delivery.entry)
         run = resolver.runs[delivery.name[0]].number
-        frozen = AppliedSet(applied.lane, applied.low, applied.gaps, applied.dead)
-        prepared.applied.setdefault(shard, {})[run, delivery.name[1]] = frozen
+        frozen = CommittedSeqs(committed.lane, committed.low, committed.gaps, committed.dead)
+        prepared.committed.setdefault(shard, {})[run, delivery.name[1]] = frozen
         if fate is _Fate.CONFLICT:
             settled.dead.append((delivery.entry, CONFLICT))
             prepared.conflicts += 1

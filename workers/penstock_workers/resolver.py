@@ -16,7 +16,7 @@ from penstock_common.redis_keys import run_path, shard_of, split_writer_key
 from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
-from penstock_workers.applied import AppliedSet
+from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import Deletions
 from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
@@ -48,7 +48,7 @@ WHERE r.id IN (
 
 
 class Resolver:
-    """What this worker knows of runs, keys, writers and their applied sets.
+    """What this worker knows of runs, keys, writers and their committed numbers.
 
     `shards` has the shard whose owner writes to a run that was moved, by the name that it has now.
     `before` has the number before the first that came of each writer whose batches the queue numbers.
@@ -74,10 +74,10 @@ class Resolver:
         self.runs: dict[RunRef, RunRow] = {}
         self.shards: dict[RunRef, int] = {}
         self.before: dict[WriterName, int] = {}
-        self.writers: dict[WriterName, AppliedSet] = {}
+        self.writers: dict[WriterName, CommittedSeqs] = {}
         self._keys: dict[int, dict[str, int]] = {}
         self._run_keys.forget()
-        self.beyond: dict[WriterName, AppliedSet] = {}
+        self.beyond: dict[WriterName, CommittedSeqs] = {}
         self.left_out: dict[RunRef, int] = {}
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
@@ -273,7 +273,7 @@ class Resolver:
             if (run, writer) in lanes:
                 before = 0 if (run, writer) in known else self.before.get(name, 0)
                 low, gaps, dead = stored.get((run, writer), (before, [], []))
-                self.writers[name] = AppliedSet(lanes[(run, writer)], low, gaps, dead)
+                self.writers[name] = CommittedSeqs(lanes[(run, writer)], low, gaps, dead)
         return [
             ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
             for run, writer, rank, started in asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_storage.interface import RunRef
-from penstock_workers.applied import AppliedSet
+from penstock_workers.committed import CommittedSeqs
 from penstock_workers.resolver import Resolver
 
 REF, OTHER = RunRef("e", "p", "r"), RunRef("e", "p", "other")
@@ -14,8 +14,10 @@ REF, OTHER = RunRef("e", "p", "r"), RunRef("e", "p", "other")
 def test_writers_are_forgotten_under_every_name_of_their_run() -> None:
     stores: Any = None  # nothing is asked of them
     known = Resolver(stores, stores)
-    known.writers = {(ref, f"w{n}"): AppliedSet(n, low=5) for ref in (REF, OTHER) for n in (1, 2)}
-    known.beyond = {(REF, "w1"): AppliedSet(0)}
+    known.writers = {
+        (ref, f"w{n}"): CommittedSeqs(n, low=5) for ref in (REF, OTHER) for n in (1, 2)
+    }
+    known.beyond = {(REF, "w1"): CommittedSeqs(0)}
     known.forget_writers([(REF, "w1"), (REF, "unknown")])
     assert set(known.writers) == {(REF, "w2"), (OTHER, "w1"), (OTHER, "w2")}
     assert not known.beyond

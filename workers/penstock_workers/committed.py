@@ -1,18 +1,18 @@
-"""Which batches of a writer are in the store: a low-water mark and the numbers above it.
+"""Which batches of a writer are committed to the store: a low watermark and the numbers above it.
 
-The only state behind exactly-once. Pure.
+The worker dedupes by this: it is the only state behind exactly-once. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["AppliedSet"]
+__all__ = ["CommittedSeqs"]
 
 
-class AppliedSet:
-    """Every number <= `low`, and those in `gaps`, are in the store; `dead` ones are marked, not
-    stored."""
+class CommittedSeqs:
+    """Every number <= `low`, and those in `gaps`, are in the store; `dead` ones were dead-lettered
+    instead."""
 
     __slots__ = ("dead", "gaps", "lane", "low")
 
@@ -28,15 +28,15 @@ class AppliedSet:
     def __contains__(self, seq: int) -> bool:
         return seq <= self.low or seq in self.gaps
 
-    def add(self, seq: int, *, acked: int = 0) -> None:
-        """Note that `seq` is in the store. `acked` is what the writer was told and has freed: it
-        can never come again, so the mark may pass it even if this store lost it."""
+    def add(self, seq: int, *, released: int = 0) -> None:
+        """Note that `seq` is in the store. The writer has deleted everything up to `released` and
+        cannot send it again, so `low` may pass it even if this store lost it."""
         self.gaps.add(seq)
-        self.low = max(self.low, acked)
+        self.low = max(self.low, released)
         self._advance()
 
-    def bury(self, numbers: Iterable[int]) -> None:
-        """These were put aside before the store knew this writer."""
+    def mark_dead(self, numbers: Iterable[int]) -> None:
+        """These were dead-lettered before the store knew this writer."""
         for seq in numbers:
             if seq not in self:
                 self.dead.add(seq)
