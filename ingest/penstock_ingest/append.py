@@ -24,8 +24,8 @@ from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
-from penstock_ingest.marks import Mark, WriterName, dead_numbers, queue_id, reached
 from penstock_ingest.pipe import Pipe
+from penstock_ingest.positions import WriterName, WriterPosition, dead_numbers, queue_id, reached
 from penstock_ingest.queue_errors import unavailable
 
 __all__ = ["Appended", "Appender"]
@@ -46,7 +46,7 @@ _UNKNOWN = ("", "")
 
 @dataclass(slots=True)
 class Appended:
-    mark: Mark
+    position: WriterPosition
     is_new: bool
 
 
@@ -111,8 +111,8 @@ class Appender:
         if known is not None:
             await self._refuse_conflict(status, seq, raw, known, writer)
         name = WriterName(entity, project, run, writer)
-        mark = self._mark(name, seq, committed, shard, incarnation, dead)
-        return Appended(mark, status == _ADDED)
+        position = self._position(name, seq, committed, shard, incarnation, dead)
+        return Appended(position, status == _ADDED)
 
     async def append_rows(
         self,
@@ -156,8 +156,8 @@ class Appender:
                 hint="Use a new key for each new request.",
             )
         name = WriterName(entity, project, run, f"http-{incarnation.decode()}")
-        mark = self._mark(name, int(seq), committed, shard, incarnation, dead)
-        return Appended(mark, status == _ADDED)
+        position = self._position(name, int(seq), committed, shard, incarnation, dead)
+        return Appended(position, status == _ADDED)
 
     async def _refuse_conflict(
         self, status: int, seq: int, raw: bytes, known: bytes, writer: str
@@ -176,7 +176,7 @@ class Appender:
                 hint="A number is used once; a repeat must be the same bytes.",
             )
 
-    def _mark(
+    def _position(
         self,
         name: WriterName,
         seq: int,
@@ -184,10 +184,10 @@ class Appender:
         shard: int,
         incarnation: bytes,
         dead: bytes | None,
-    ) -> Mark:
+    ) -> WriterPosition:
         queue = queue_id(shard, incarnation, self._pipe.server)
         gone = dead_numbers(dead)
-        return Mark(*name, seq, reached(committed, gone), queue, gone)
+        return WriterPosition(*name, seq, reached(committed, gone), queue, gone)
 
     def _new_incarnation(self) -> str:
         """A name that no queue ever had, for the case that this one has just lost its own."""

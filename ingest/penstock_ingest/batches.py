@@ -21,8 +21,8 @@ from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
 from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import Deletions
-from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.pace import Pace
+from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.room import Room
@@ -44,7 +44,7 @@ class BatchHandler:
         self,
         authenticator: Authenticator,
         appender: Appender,
-        marks: Marks,
+        positions: WriterPositions,
         bodies: BodyReader,
         status: ServerStatus,
         pace: Pace,
@@ -56,7 +56,7 @@ class BatchHandler:
     ) -> None:
         self._authenticator = authenticator
         self._appender = appender
-        self._marks = marks
+        self._positions = positions
         self._bodies = bodies
         self._status = status
         self._pace = pace
@@ -69,7 +69,7 @@ class BatchHandler:
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
         self._reports = ClientReports(metrics)
-        self._wait = CommitWait(marks, status)
+        self._wait = CommitWait(positions, status)
         self._queued = metrics.batches.labels("queued")
         self._duplicate = metrics.batches.labels("duplicate")
 
@@ -83,19 +83,19 @@ class BatchHandler:
             self._count_refusal(error)
             raise
         self._pace.count(len(appended))
-        marks = [each.mark for each in appended]
+        positions = [each.position for each in appended]
         # Nobody else holds JSON rows: a queue that may lose them is no place to leave them.
         is_at_risk = kind != CONTENT_TYPE and bool(self._status.queue_problem)
         if asked.wait or is_at_risk:
-            marks = await self._wait.until_stored(_latest(marks), asked.timeout_s)
-        if is_at_risk and not is_stored(marks):
+            positions = await self._wait.until_stored(_latest(positions), asked.timeout_s)
+        if is_at_risk and not is_stored(positions):
             raise Transient(
                 f"the rows are not stored yet, and the queue is not safe:"
                 f" {self._status.queue_problem}",
                 code="queue_unsafe",
                 hint="Send them again with the same Idempotency-Key.",
             )
-        return self._reply(marks, status=200 if asked.wait and is_stored(marks) else 202)
+        return self._reply(positions, status=200 if asked.wait and is_stored(positions) else 202)
 
     async def writer(self, request: web.Request) -> web.Response:
         """Where a writer stands, for a client that has nothing to send but waits for commits."""
@@ -107,7 +107,7 @@ class BatchHandler:
         if self._deletions.knows(ref):
             await self._deletions.check_writer(ref, names["writer"])
         name = WriterName(entity, names["project"], names["run"], names["writer"])
-        return self._reply(await self._marks.look([name]), status=200)
+        return self._reply(await self._positions.fetch([name]), status=200)
 
     async def _take(self, request: web.Request, kind: str) -> list[Appended]:
         principal = await self._authenticator.authenticate(request.headers)
@@ -241,8 +241,8 @@ class BatchHandler:
         self._metrics.batches.labels(_outcome(error)).inc()
         self._metrics.rejections.labels(_reason(error)).inc()
 
-    def _reply(self, marks: list[Mark], status: int) -> web.Response:
-        last = marks[-1]
+    def _reply(self, positions: list[WriterPosition], status: int) -> web.Response:
+        last = positions[-1]
         payload: dict[str, Any] = {
             "queued": last.queued,
             "committed": last.committed,
@@ -250,22 +250,22 @@ class BatchHandler:
             "store": self._status.store,
             "interval_s": self._pace.interval_s,
             "commands": [],
-            "marks": _latest(marks),
+            "marks": _latest(positions),
             "dead": last.dead,
         }
         return json_response(payload, status=status)
 
 
-def _latest(marks: list[Mark]) -> list[Mark]:
-    """One mark per writer: its highest number."""
-    if len(marks) == 1:
-        return marks
-    by_writer: dict[WriterName, Mark] = {}
-    for mark in marks:
-        name = WriterName(mark.entity, mark.project, mark.run, mark.writer)
+def _latest(positions: list[WriterPosition]) -> list[WriterPosition]:
+    """Each writer's last position."""
+    if len(positions) == 1:
+        return positions
+    by_writer: dict[WriterName, WriterPosition] = {}
+    for position in positions:
+        name = WriterName(position.entity, position.project, position.run, position.writer)
         known = by_writer.get(name)
-        if known is None or mark.queued >= known.queued:
-            by_writer[name] = mark
+        if known is None or position.queued >= known.queued:
+            by_writer[name] = position
     return list(by_writer.values())
 
 

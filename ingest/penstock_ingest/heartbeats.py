@@ -12,9 +12,9 @@ from penstock_common.bodies import BodyReader
 from penstock_common.checks import JSON_BYTES, checked_json
 from penstock_common.http import json_response
 from penstock_ingest.access import checked_entity
-from penstock_ingest.marks import Marks, WriterName
 from penstock_ingest.operations import Heartbeat, Heartbeats
 from penstock_ingest.pace import Pace
+from penstock_ingest.positions import WriterName, WriterPositions
 from penstock_ingest.status import ServerStatus
 
 __all__ = ["HeartbeatHandler"]
@@ -27,32 +27,32 @@ class HeartbeatHandler:
     def __init__(
         self,
         authenticator: Authenticator,
-        marks: Marks,
+        positions: WriterPositions,
         bodies: BodyReader,
         status: ServerStatus,
         pace: Pace,
         limits: Limits,
     ) -> None:
         self._authenticator = authenticator
-        self._marks = marks
+        self._positions = positions
         self._bodies = bodies
         self._status = status
         self._pace = pace
         self._limits = limits
 
     async def post(self, request: web.Request) -> web.Response:
-        """200 with a mark for each writer, in the order asked."""
+        """200 with a position for each writer, in the order asked."""
         principal = await self._authenticator.authenticate(request.headers)
         async with self._bodies.body(request, JSON_BYTES) as body:
             asked = checked_json(body, Heartbeats).writers
         names = [self._name(each, principal) for each in asked]
         alive = [name for name, each in zip(names, asked, strict=True) if each.alive]
-        marks = await self._marks.look(names, alive)
+        positions = await self._positions.fetch(names, alive)
         payload: dict[str, Any] = {
             "store": self._status.store,
             "interval_s": self._pace.interval_s,
             "commands": [],
-            "marks": marks,
+            "marks": positions,
         }
         return json_response(payload)
 

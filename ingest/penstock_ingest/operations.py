@@ -66,7 +66,7 @@ _DEAD = Field(
 )
 
 
-class WriterMark(Answered):
+class PositionReply(Answered):
     """Where one writer stands."""
 
     entity: str
@@ -90,7 +90,7 @@ class Accepted(Answered):
     store: str = _STORE
     interval_s: float = _INTERVAL
     commands: list[Any]
-    marks: list[WriterMark] = Field(description="One for each writer in the body.")
+    marks: list[PositionReply] = Field(description="One for each writer in the body.")
     dead: list[int] = _DEAD
 
 
@@ -116,7 +116,7 @@ class Heard(Answered):
     store: str = _STORE
     interval_s: float = _INTERVAL
     commands: list[Any]
-    marks: list[WriterMark] = Field(description="One for each writer, in the order asked.")
+    marks: list[PositionReply] = Field(description="One for each writer, in the order asked.")
 
 
 class NewRun(Asked):

@@ -1,4 +1,4 @@
-"""One pipelined connection to Redis, for the few commands that batches and marks need.
+"""One pipelined connection to Redis, for the few commands that batches and positions need.
 
 redis-py spends several times what the command itself costs; here a command is packed in C, written,
 and its reply parsed in C. Replies come in the order of commands. There are no retries: when the

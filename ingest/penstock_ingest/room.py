@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from penstock_common.bounds import Owner, refusal
 from penstock_common.redis_keys import run_path
-from penstock_ingest.marks import Marks
+from penstock_ingest.positions import WriterPositions
 from penstock_storage.interface import Catalog, RunRef
 
 __all__ = ["Room"]
@@ -22,10 +22,13 @@ class Room:
     """Refuses new runs and writers of those that have as many as they may have. What exists goes on."""
 
     def __init__(
-        self, catalog: Catalog, marks: Marks, at_bound: Callable[[], Collection[Owner]]
+        self,
+        catalog: Catalog,
+        positions: WriterPositions,
+        at_bound: Callable[[], Collection[Owner]],
     ) -> None:
         self._catalog = catalog
-        self._marks = marks
+        self._positions = positions
         self._at_bound = at_bound
         self._known: set[tuple[RunRef, str]] = set()
 
@@ -45,7 +48,7 @@ class Room:
         writers = _first(full, Owner("writers", ref.entity), Owner("writers", run_path(*ref)))
         if runs is None and writers is None:
             return
-        writer = writer or await self._marks.queue_writer(ref)
+        writer = writer or await self._positions.queue_writer(ref)
         if (ref, writer) in self._known:
             return
         number = (await self._catalog.numbers_of([ref])).get(ref)

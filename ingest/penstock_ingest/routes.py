@@ -18,9 +18,9 @@ from penstock_ingest.batches import BatchHandler
 from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
 from penstock_ingest.heartbeats import HeartbeatHandler
-from penstock_ingest.marks import Marks
 from penstock_ingest.operations import OPERATIONS
 from penstock_ingest.pace import Pace
+from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.room import Room
 from penstock_ingest.runs import RunHandler
@@ -36,7 +36,7 @@ class GatewayParts:
 
     authenticator: Authenticator
     appender: Appender
-    marks: Marks
+    positions: WriterPositions
     catalog: Catalog
     metrics: GatewayMetrics
     limits: Limits
@@ -54,7 +54,7 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
     batches = BatchHandler(
         parts.authenticator,
         parts.appender,
-        parts.marks,
+        parts.positions,
         parts.bodies,
         parts.status,
         parts.pace,
@@ -65,7 +65,7 @@ def add_routes(app: web.Application, parts: GatewayParts) -> None:
         parts.decoding,
     )
     heartbeats = HeartbeatHandler(
-        parts.authenticator, parts.marks, parts.bodies, parts.status, parts.pace, parts.limits
+        parts.authenticator, parts.positions, parts.bodies, parts.status, parts.pace, parts.limits
     )
     runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
     routes = Routes(app)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from penstock_common.checks import refusal
-from penstock_ingest.marks import Mark, Marks, WriterName
 from penstock_ingest.operations import Wait
+from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.status import ServerStatus
 
 __all__ = ["CommitWait", "checked_wait", "is_stored"]
@@ -27,14 +27,16 @@ def checked_wait(query: Mapping[str, str]) -> Wait:
 
 
 class CommitWait:
-    """Follows writers' marks until the store has what was queued."""
+    """Follows writers' positions until the store has what was queued."""
 
-    def __init__(self, marks: Marks, status: ServerStatus) -> None:
-        self._marks = marks
+    def __init__(self, positions: WriterPositions, status: ServerStatus) -> None:
+        self._positions = positions
         self._status = status
 
-    async def until_stored(self, queued: Sequence[Mark], timeout_s: float) -> list[Mark]:
-        """The marks as they are once all of them are settled, or the time is over, or this process
+    async def until_stored(
+        self, queued: Sequence[WriterPosition], timeout_s: float
+    ) -> list[WriterPosition]:
+        """The positions as they are once all of them are settled, or the time is over, or this process
         is told to leave.
 
         Raises `Transient` if Redis does not answer: then nobody knows.
@@ -47,17 +49,19 @@ class CommitWait:
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, 1.5 * pause_s)
             names = [WriterName(m.entity, m.project, m.run, m.writer) for m in queued]
-            found = await self._marks.look(names)
-            for mark, sent in zip(found, queued, strict=True):
-                mark.queued = sent.queued
+            found = await self._positions.fetch(names)
+            for position, sent in zip(found, queued, strict=True):
+                position.queued = sent.queued
         return found
 
 
-def is_stored(marks: Sequence[Mark]) -> bool:
+def is_stored(positions: Sequence[WriterPosition]) -> bool:
     """Whether the store has everything up to what was queued."""
-    return all(_is_settled(mark) and mark.queued not in mark.dead for mark in marks)
+    return all(
+        _is_settled(position) and position.queued not in position.dead for position in positions
+    )
 
 
-def _is_settled(mark: Mark) -> bool:
+def _is_settled(position: WriterPosition) -> bool:
     """Nothing more will happen to it: it is stored, or was put aside."""
-    return (mark.committed or 0) >= mark.queued or mark.queued in mark.dead
+    return (position.committed or 0) >= position.queued or position.queued in position.dead

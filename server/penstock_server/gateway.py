@@ -41,9 +41,9 @@ from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
-from penstock_ingest.marks import Marks
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
+from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.room import Room
 from penstock_ingest.routes import GatewayParts
@@ -106,11 +106,11 @@ async def build(
         )
         deletions = Deletions(catalog)
         await patiently(deletions.look, stop)
-        marks = Marks(pipe, keys, metrics)
+        positions = WriterPositions(pipe, keys, metrics)
         write = GatewayParts(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
-            marks=marks,
+            positions=positions,
             catalog=catalog,
             metrics=metrics,
             limits=_LIMITS,
@@ -120,7 +120,7 @@ async def build(
             pace=Pace(lambda: status.queue_fill),
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
-            room=Room(catalog, marks, lambda: status.at_bound),
+            room=Room(catalog, positions, lambda: status.at_bound),
         )
         names = Names(catalog, watchdog)
         finder = Finder(points, catalog, names)
@@ -168,7 +168,7 @@ async def build(
             redis=redis,
             keys=keys,
             appender=write.appender,
-            marks=write.marks,
+            positions=write.positions,
             status=status,
             quota=write.quota,
             room=write.room,

@@ -3,19 +3,19 @@
 A copy takes as long as it takes, and commits go on meanwhile, so the order of the tables is what
 makes it whole:
 
-- `applied` comes first. A commit writes it last, so whatever its marks claim lies in the tables that
-  are read after it. What these hold beyond the marks is sent again by its clients, under the same
+- `applied` comes first. A commit writes it last, so whatever its rows claim lies in the tables that
+  are read after it. What these hold beyond that is sent again by its clients, under the same
   keys, and replaces itself.
 - A tier below its watermark must not lack a point that the copy has, unless it is marked dirty. So
   watermarks are read before `tiers`, these before `points`, and `dirty` both before the tiers and
-  after the points: a bucket whose mark changed in between is dirty in the copy, to be built again.
+  after the points: a bucket that changed in between is dirty in the copy, to be built again.
 - `series` is read twice: before for its watermarks, after the points for everything else, so that
   no point lies outside of its series. It merges by min and max, so both are simply put in.
 - `names` comes after everything that uses numbers, and the catalog, which hands them out before
   they are recorded, after `names`. So no number in the copy lacks its name, and none is reissued.
 
 `meta` stays behind: a restored store has an id of its own, by which clients see that they must send
-again what they still hold. Versions (`ver`) start anew, so that any later write wins.
+again what they still hold. Versions (`ver`) start over, so that any later write wins.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _TIERS = frozenset({"watermarks", "tiers", "dirty"})
 _YOUNGER = frozenset({"batches"})
 """Tables that older copies of the same schema do not have."""
 
-_MARKS = (
+_DIRTY_ROWS = (
     "sipHash64(t.key, t.run, t.lane, t.shift, t.bucket, t.dirty, t.ver)",
     f"FROM {DATABASE}.dirty AS t FINAL",
 )
@@ -94,7 +94,7 @@ async def dump_points(
     """
     for dump in _BEFORE:
         await _dump(store, archive, dump, dump.statement(), report)
-    clean = await _clean_marks(store)
+    clean = await _clean_buckets(store)
     for dump in _AFTER:
         await _dump(store, archive, dump, dump.statement(), report)
     await _dump_dirty(store, archive, clean, report)
@@ -145,12 +145,12 @@ async def _dump(
             report(dump.file, file.rows)
 
 
-async def _clean_marks(store: PointStore) -> npt.NDArray[np.uint64]:
-    """The marks of buckets that were dirty once and are not now, each as one number."""
-    mark, source = _MARKS
+async def _clean_buckets(store: PointStore) -> npt.NDArray[np.uint64]:
+    """The rows of buckets that were dirty once and are clean now, each hashed to one number."""
+    row_hash, source = _DIRTY_ROWS
     found = [
-        np.asarray(block["mark"], np.uint64)
-        async for block in store.stream(f"SELECT {mark} AS mark {source} WHERE dirty = 0")
+        np.asarray(block["hash"], np.uint64)
+        async for block in store.stream(f"SELECT {row_hash} AS hash {source} WHERE dirty = 0")
     ]
     return np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)
 
@@ -161,13 +161,13 @@ async def _dump_dirty(
     clean: npt.NDArray[np.uint64],
     report: Callable[[str, int], None],
 ) -> None:
-    """Every mark but those that were clean before and have not changed since."""
-    mark, source = _MARKS
+    """Every row of `dirty` but those that were clean before and have not changed since."""
+    row_hash, source = _DIRTY_ROWS
     columns = ", ".join(f"t.{name} AS {name}" for name in COLUMNS["dirty"])
     with archive.file(_DIRTY.file) as file:
-        async for block in store.stream(f"SELECT {columns}, {mark} AS mark {source}"):
-            marks = np.asarray(block.pop("mark"), np.uint64)
-            kept = np.flatnonzero(~np.isin(marks, clean))
+        async for block in store.stream(f"SELECT {columns}, {row_hash} AS hash {source}"):
+            hashes = np.asarray(block.pop("hash"), np.uint64)
+            kept = np.flatnonzero(~np.isin(hashes, clean))
             if len(kept):
                 columns_kept = {name: np.asarray(block[name])[kept] for name in block}
                 ones = np.ones(len(kept), np.uint8)

@@ -1,6 +1,6 @@
 """What the store holds of each writer of a run, counted and hashed: one side of the delivery ledger.
 
-Everything here is read from the rows themselves, never from marks in the queue or from what a commit
+Everything here is read from the rows themselves, never from positions in the queue or from what a commit
 said that it wrote. The hashes are sums, so that they need neither order nor memory, and can be made
 again by whoever has the data: `penstock.sums` does.
 """
@@ -28,7 +28,7 @@ _VALUE_HASH = (
 
 @dataclass(frozen=True, slots=True)
 class WriterLedger:
-    """One writer. `low`, `gaps` and `dead` are its durable mark, None if the store has none;
+    """One writer. `low`, `gaps` and `dead` are its durable position, None if the store has none;
     `duplicates` are points that a reader would see twice."""
 
     lane: LaneRow
@@ -92,14 +92,14 @@ async def read_writers(
     )  # fmt: skip
     found = []
     for lane in lanes:
-        mark = applied.get(lane.writer, {})
+        position = applied.get(lane.writer, {})
         sent, own = batches.get(lane.lane, {}), points.get(lane.lane, {})
         found.append(
             WriterLedger(
                 lane,
-                low=mark.get("low"),
-                gaps=_ints(mark.get("gaps", ())),
-                dead=_ints(mark.get("dead", ())),
+                low=position.get("low"),
+                gaps=_ints(position.get("gaps", ())),
+                dead=_ints(position.get("dead", ())),
                 batches=sent.get("batches", 0),
                 sent=sent.get("sent", 0),
                 stored=own.get("stored", 0),

@@ -44,12 +44,12 @@ class Removal:
 
     async def _tell(self, gone: Sequence[Tombstone]) -> None:
         try:
-            await self._forget_marks(gone)
+            await self._forget_positions(gone)
             await publish(self._redis, self._keys, deleted=[each.ref for each in gone])
         except (RedisError, OSError, TimeoutError) as error:
             _LOG.warning("deletion_not_announced error=%s", type(error).__name__)
 
-    async def _forget_marks(self, gone: Sequence[Tombstone]) -> None:
+    async def _forget_positions(self, gone: Sequence[Tombstone]) -> None:
         """What the queue remembers of these writers must not be taken for a later run's."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for each in gone:

@@ -61,7 +61,7 @@ _TABLES: dict[str, tuple[str, str, str]] = {
         "AggregatingMergeTree",
         "run, key, lane",
     ),
-    # The durable mark of each writer: every seq <= low is in the store, and so are those in gaps.
+    # The durable position of each writer: every seq <= low is in the store, and so are those in gaps.
     "applied": (
         """run UInt32, lane UInt16, writer String, low UInt32, gaps Array(UInt32),
         dead Array(UInt32), ver UInt64""",

@@ -15,7 +15,7 @@ from support.redis import running_redis
 from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import ADVANCE, REPLAY
 from penstock_workers.leases import Leases
-from penstock_workers.queue import Budget, Entry, Queue, Selection, Settled, WriterMark
+from penstock_workers.queue import Budget, CommittedPosition, Entry, Queue, Selection, Settled
 
 KEYS = RedisKeys()
 WRITER = "e/p/r/w"
@@ -41,9 +41,9 @@ async def add(redis: Redis, queue: Queue, first: int, count: int) -> list[Entry]
 async def settle(
     queue: Queue, entries: list[Entry], *, reason: str = "", dead: tuple[int, ...] = ()
 ) -> None:
-    mark = WriterMark(entries[-1].seq, dead, {each.seq: each.seq for each in entries})
+    position = CommittedPosition(entries[-1].seq, dead, {each.seq: each.seq for each in entries})
     letters = [(each, reason) for each in entries] if reason else []
-    settled = Settled({WRITER: mark}, entries, letters)
+    settled = Settled({WRITER: position}, entries, letters)
     assert await queue.settle({0: (OWNER, settled)}) == set()
 
 
@@ -101,8 +101,8 @@ async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> No
     assert not is_suspect
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    mark = Settled({WRITER: WriterMark(1)}, entries)
-    assert await queue.settle({0: (leases.owner(leases.epochs[0]), mark)}) == set()
+    settled = Settled({WRITER: CommittedPosition(1)}, entries)
+    assert await queue.settle({0: (leases.owner(leases.epochs[0]), settled)}) == set()
     await dies()
     last = (await take("e"))[0]
     assert 0 not in last.suspects
@@ -112,8 +112,8 @@ async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> No
 async def test_a_zombie_settles_nothing(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    mark = Settled({WRITER: WriterMark(1)}, entries)
-    assert await queue.settle({0: ("other:6", mark)}) == {0}
+    settled = Settled({WRITER: CommittedPosition(1)}, entries)
+    assert await queue.settle({0: ("other:6", settled)}) == {0}
     assert await redis.xlen(KEYS.stream(0)) == 1
     assert not await redis.exists(KEYS.committed(0))
 
@@ -208,10 +208,10 @@ async def test_writers_and_entries_are_passed_over_or_read_alone(redis: Redis) -
     assert await queue.fetch(0, "1-1") == []
 
 
-async def test_an_unknown_writers_dead_number_moves_no_mark(redis: Redis) -> None:
+async def test_an_unknown_writers_dead_number_moves_no_position(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    settled = Settled({WRITER: WriterMark(None, (1,))}, entries, [(entries[0], "no good")])
+    settled = Settled({WRITER: CommittedPosition(None, (1,))}, entries, [(entries[0], "no good")])
     assert await queue.settle({0: (OWNER, settled)}) == set()
     assert not await redis.exists(KEYS.committed(0))
     assert await queue.dead_numbers([(0, WRITER), (0, "e/p/r/other")]) == [[1], []]

@@ -44,8 +44,8 @@ async def dead_seqs(stack: Stack) -> dict[str, str]:
     try:
         found: dict[str, str] = {}
         for shard in range(SHARDS):
-            marks: Any = await redis.hgetall(KEYS.dead_seqs(shard))
-            found |= {writer.decode(): seqs.decode() for writer, seqs in marks.items()}
+            seqs_of: Any = await redis.hgetall(KEYS.dead_seqs(shard))
+            found |= {writer.decode(): seqs.decode() for writer, seqs in seqs_of.items()}
         return found
     finally:
         await redis.aclose()

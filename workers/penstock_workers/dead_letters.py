@@ -12,7 +12,7 @@ from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.commit import Committer
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.leases import Leases, version
-from penstock_workers.queue import Entry, Queue, Settled, WriterMark
+from penstock_workers.queue import CommittedPosition, Entry, Queue, Settled
 
 __all__ = ["DeadLetters"]
 
@@ -25,7 +25,7 @@ class DeadLetters:
 
     Nothing is made for it, neither a run nor a lane, and nothing that a store may say of it keeps it
     where it is. If the store knows its writer, it learns first that the number is dead, so that the
-    writer's mark can pass it. Else the queue alone remembers the number until the first batch of this
+    writer's position can pass it. Else the queue alone remembers the number until the first batch of this
     writer is stored.
     """
 
@@ -56,7 +56,7 @@ class DeadLetters:
         if epoch is None:
             return
         (dead,) = await self._queue.dead_numbers([(entry.shard, entry.writer)])
-        mark = WriterMark(None, tuple(sorted({*dead, entry.seq})))
+        position = CommittedPosition(None, tuple(sorted({*dead, entry.seq})))
         try:
             committed = await self._mark_dead(entry, epoch)
         except Transient:
@@ -65,8 +65,8 @@ class DeadLetters:
             _LOG.warning("dead_number_not_stored seq=%d detail=%s", entry.seq, error)
             committed = None
         if committed is not None:
-            mark = WriterMark(committed.low, tuple(sorted(committed.dead)))
-        settled = Settled({entry.writer: mark}, [entry], letters)
+            position = CommittedPosition(committed.low, tuple(sorted(committed.dead)))
+        settled = Settled({entry.writer: position}, [entry], letters)
         await self._queue.settle({entry.shard: (self._leases.owner(epoch), settled)})
 
     async def _mark_dead(self, entry: Entry, epoch: int) -> CommittedSeqs | None:

@@ -24,10 +24,10 @@ from penstock_storage.damage.losses import (
     find_lost_batches,
     find_lost_ends,
     find_unrecorded,
-    lower_marks,
+    lower_positions,
     note_found,
     note_lost,
-    rebuild_marks,
+    rebuild_positions,
     unfound,
 )
 from penstock_storage.damage.parts import (
@@ -181,7 +181,7 @@ class Mender:
         if "names" in tables:
             await rebuild_names(self._points, self._catalog)
         if "applied" in tables:
-            await rebuild_marks(self._points)
+            await rebuild_positions(self._points)
         batches: list[Columns] = []
         runs: set[int] = set()
         for table in _WITH_BATCHES:
@@ -196,7 +196,7 @@ class Mender:
         if "batches" in tables:
             batches.append(await find_unrecorded(self._points))
         for each in batches:
-            await lower_marks(self._points, each)
+            await lower_positions(self._points, each)
         if "series" in tables:
             await rebuild_series(self._points)
         if "tiers" in tables or "dirty" in tables:

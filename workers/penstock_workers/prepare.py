@@ -22,7 +22,7 @@ from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
-from penstock_workers.queue import CONFLICT, NO_ROOM, Entry, Queue, Settled, WriterMark
+from penstock_workers.queue import CONFLICT, NO_ROOM, CommittedPosition, Entry, Queue, Settled
 from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
 from penstock_workers.resolver import Resolver, WriterName, writer_name
 
@@ -204,7 +204,9 @@ def _within_bounds(
         numbers.dead.add(entry.seq)
         numbers.add(entry.seq, released=delivery.batch.acked)
         settled = prepared.settled.setdefault(entry.shard, Settled())
-        settled.marks[entry.writer] = WriterMark(numbers.low, tuple(sorted(numbers.dead)))
+        settled.positions[entry.writer] = CommittedPosition(
+            numbers.low, tuple(sorted(numbers.dead))
+        )
         settled.entries.append(entry)
         settled.dead.append((entry, f"{NO_ROOM} too many {what}"))
         prepared.beyond.append(Owner(what, run_path(*delivery.name[0])))
@@ -266,8 +268,8 @@ def _settle(
         shard, key = delivery.entry.shard, delivery.entry.writer
         committed = resolver.writers[delivery.name]
         settled = prepared.settled.setdefault(shard, Settled())
-        mark = settled.marks.setdefault(key, WriterMark())
-        mark.low, mark.dead = committed.low, tuple(sorted(committed.dead))
+        position = settled.positions.setdefault(key, CommittedPosition())
+        position.low, position.dead = committed.low, tuple(sorted(committed.dead))
         settled.entries.append(delivery.entry)
         run = resolver.runs[delivery.name[0]].number
         frozen = CommittedSeqs(committed.lane, committed.low, committed.gaps, committed.dead)
@@ -281,7 +283,7 @@ def _settle(
         else:
             prepared.duplicates += 1
         if fate in (_Fate.TAKEN, _Fate.REPEATED):
-            mark.digests[delivery.entry.seq] = delivery.digest
+            position.digests[delivery.entry.seq] = delivery.digest
 
 
 def _fill(

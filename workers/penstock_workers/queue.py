@@ -18,7 +18,16 @@ from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import COMMIT, READ
 from penstock_workers.measure import decoded_bytes
 
-__all__ = ["CONFLICT", "NO_ROOM", "Budget", "Entry", "Queue", "Selection", "Settled", "WriterMark"]
+__all__ = [
+    "CONFLICT",
+    "NO_ROOM",
+    "Budget",
+    "CommittedPosition",
+    "Entry",
+    "Queue",
+    "Selection",
+    "Settled",
+]
 
 _MOST_COUNT = 4_096
 
@@ -86,7 +95,7 @@ class Selection:
 
 
 @dataclass(slots=True)
-class WriterMark:
+class CommittedPosition:
     """Where a writer stands after a commit; `digests` are those of its batches in this commit. `low`
     is None if the store does not know the writer."""
 
@@ -97,9 +106,9 @@ class WriterMark:
 
 @dataclass(slots=True)
 class Settled:
-    """What a commit says to one shard's queue: new marks, entries to free, dead letters."""
+    """What a commit says to one shard's queue: new positions, entries to free, dead letters."""
 
-    marks: dict[str, WriterMark] = field(default_factory=dict)
+    positions: dict[str, CommittedPosition] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     dead: list[tuple[Entry, str]] = field(default_factory=list)
 
@@ -208,7 +217,7 @@ class Queue:
         ]
 
     async def settle(self, shards: Mapping[int, tuple[str, Settled]]) -> set[int]:
-        """Publish marks and free entries, each shard in one step, all in one round trip.
+        """Publish positions and free entries, each shard in one step, all in one round trip.
 
         `shards` holds the owner and what is settled; returns those that have another owner now.
         """
@@ -280,11 +289,11 @@ def _entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 
 
 def _arguments(owner: str, settled: Settled) -> list[str | bytes | int]:
-    arguments: list[str | bytes | int] = [owner, len(settled.marks)]
-    for writer, mark in settled.marks.items():
-        dead = ",".join(map(str, mark.dead))
-        digests = ";".join(f"{seq}={digest:016x}" for seq, digest in mark.digests.items())
-        arguments += (writer, "" if mark.low is None else mark.low, dead, digests)
+    arguments: list[str | bytes | int] = [owner, len(settled.positions)]
+    for writer, position in settled.positions.items():
+        dead = ",".join(map(str, position.dead))
+        digests = ";".join(f"{seq}={digest:016x}" for seq, digest in position.digests.items())
+        arguments += (writer, "" if position.low is None else position.low, dead, digests)
     arguments.append(len(settled.entries))
     for entry in settled.entries:
         arguments += (entry.id, f"{entry.seq}/{entry.writer}")

@@ -70,7 +70,7 @@ class StoreClock:
             store = await self._points.store_id()
             told = published.decode() if published is not None else None
             if is_older or (told is not None and told != store):
-                await self._forget_marks()
+                await self._forget_positions()
             if told != store:
                 await self._redis.set(self._keys.store(), store)
             is_other = self.store not in ("", store)
@@ -83,7 +83,7 @@ class StoreClock:
         what they hold."""
         async with self._checking:
             self.store = await self._points.renew_id()
-            await self._forget_marks()
+            await self._forget_positions()
             await self._redis.set(self._keys.store(), self.store)
 
     async def advance(self) -> None:
@@ -94,7 +94,7 @@ class StoreClock:
         await self._redis.eval(ADVANCE, 1, self._keys.clock(), str(at))
         self._highest = at
 
-    async def _forget_marks(self) -> None:
+    async def _forget_positions(self) -> None:
         """What they say is true of another store."""
         await self._redis.delete(
             *(

@@ -12,7 +12,7 @@ from penstock_common.bodies import BodyReader
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis_keys import RedisKeys
 from penstock_ingest.append import Appender
-from penstock_ingest.marks import Marks
+from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.room import Room
 from penstock_ingest.status import ServerStatus
@@ -41,7 +41,7 @@ class WandbParts:
     redis: Redis
     keys: RedisKeys
     appender: Appender
-    marks: Marks
+    positions: WriterPositions
     status: ServerStatus
     quota: Quota
     room: Room

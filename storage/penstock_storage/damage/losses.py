@@ -18,14 +18,23 @@ from penstock_storage.names import GONE
 from penstock_storage.schema import DATABASE
 
 __all__ = [
-    "Loss", "find_lost_batches", "find_lost_ends", "find_unrecorded", "lower_marks", "mark_of", "note_found",
-    "note_lost", "rebuild_marks", "unfound", "without",
+    "Loss",
+    "find_lost_batches",
+    "find_lost_ends",
+    "find_unrecorded",
+    "lower_positions",
+    "note_found",
+    "note_lost",
+    "position_of",
+    "rebuild_positions",
+    "unfound",
+    "without",
 ]  # fmt: skip
 
 _BATCHES_PER_INSERT = 500_000
 _RUNS_PER_STATEMENT = 1_000
 _BATCH = ("run", "lane", "seq")
-_MARK = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
+_POSITION = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
 _WRITTEN_SINCE = (
     f"SELECT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
     f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
@@ -39,7 +48,7 @@ _STORED = (
     f" JOIN (SELECT run, lane, low, gaps FROM {DATABASE}.applied FINAL) AS a"
     " ON a.run = b.run AND a.lane = b.lane"
 )
-_IS_MARKED = "(b.seq <= a.low OR has(a.gaps, b.seq))"
+_IS_COMMITTED = "(b.seq <= a.low OR has(a.gaps, b.seq))"
 _SETTINGS = "SETTINGS join_algorithm = 'auto', max_bytes_before_external_group_by = 268435456"
 
 _MISSING = {
@@ -76,7 +85,7 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
         f" LEFT JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.{table}"
         " GROUP BY run, lane, seq) AS s"
         " ON s.run = b.run AND s.lane = b.lane AND s.seq = b.seq"
-        f" WHERE {_IS_MARKED} AND ({some if in_part else whole}) {_SETTINGS}"
+        f" WHERE {_IS_COMMITTED} AND ({some if in_part else whole}) {_SETTINGS}"
     )
 
 
@@ -89,7 +98,7 @@ async def find_lost_ends(store: PointStore, table: str, since_s: int) -> Columns
         f" toUInt32(0) AS records FROM {_STORED}"
         f" LEFT JOIN (SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table}"
         f" WHERE run IN ({among}) GROUP BY run, lane) AS s ON s.run = b.run AND s.lane = b.lane"
-        f" WHERE b.run IN ({among}) AND {_IS_MARKED} AND b.points > 0 AND b.seq > s.top {_SETTINGS}"
+        f" WHERE b.run IN ({among}) AND {_IS_COMMITTED} AND b.points > 0 AND b.seq > s.top {_SETTINGS}"
     )
 
 
@@ -135,22 +144,22 @@ async def unfound(store: PointStore) -> list[Loss]:
     return [Loss(*map(int, row)) for row in zip(*columns, strict=True)]
 
 
-async def lower_marks(store: PointStore, batches: Columns) -> None:
-    """Let the marks of these batches' writers say that they are not in the store, so that a repeat
+async def lower_positions(store: PointStore, batches: Columns) -> None:
+    """Let the positions of these batches' writers say that they are not in the store, so that a repeat
     of one is taken again."""
     lost: dict[tuple[int, int], set[int]] = {}
     for run, lane, seq in zip(*(batches[name] for name in _BATCH), strict=True):
         lost.setdefault((int(run), int(lane)), set()).add(int(seq))
     numbers = sorted({run for run, _ in lost})
     for start in range(0, len(numbers), _RUNS_PER_STATEMENT):
-        marks = await store.query(
+        positions = await store.query(
             f"SELECT run, lane, writer, low, gaps, dead, ver FROM {DATABASE}.applied FINAL"
             " WHERE run IN {runs:Array(UInt32)}",
             {"runs": numbers[start : start + _RUNS_PER_STATEMENT]},
         )
         rows = []
         for run, lane, writer, low, gaps, dead, ver in zip(
-            *(marks[name] for name in _MARK), strict=True
+            *(positions[name] for name in _POSITION), strict=True
         ):
             gone = lost.get((int(run), int(lane)), set())
             lower, kept = without(int(low), map(int, gaps), gone)
@@ -158,10 +167,10 @@ async def lower_marks(store: PointStore, batches: Columns) -> None:
                 dead_left = [int(each) for each in dead]
                 rows.append((int(run), int(lane), writer, lower, kept, dead_left, int(ver) + 1))
         if rows:
-            await _insert_marks(store, rows)
+            await _insert_positions(store, rows)
 
 
-async def rebuild_marks(store: PointStore) -> None:
+async def rebuild_positions(store: PointStore) -> None:
     """Marks that are gone, made again from the batches whose points are there."""
     found = await store.query(
         "SELECT b.run AS run, b.lane AS lane, n.writer AS writer, groupArray(b.seq) AS seqs"
@@ -180,14 +189,14 @@ async def rebuild_marks(store: PointStore) -> None:
     for run, lane, writer, seqs in zip(
         *(found[name] for name in ("run", "lane", "writer", "seqs")), strict=True
     ):
-        low, gaps = mark_of(map(int, seqs))
+        low, gaps = position_of(map(int, seqs))
         rows.append((int(run), int(lane), writer, low, gaps, [], 1))
     for start in range(0, len(rows), _BATCHES_PER_INSERT):
-        await _insert_marks(store, rows[start : start + _BATCHES_PER_INSERT])
+        await _insert_positions(store, rows[start : start + _BATCHES_PER_INSERT])
 
 
-def mark_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
-    """The mark that says that these numbers are stored: (low, gaps). Pure."""
+def position_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
+    """The position that says that these numbers are stored: (low, gaps). Pure."""
     low, above = 0, sorted(set(numbers))
     for number in above:
         if number != low + 1:
@@ -197,14 +206,14 @@ def mark_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
 
 
 def without(low: int, gaps: Iterable[int], lost: Collection[int]) -> tuple[int, list[int]]:
-    """A mark (everything up to `low`, and `gaps`) from which these numbers are taken. Pure."""
+    """A position (everything up to `low`, and `gaps`) from which these numbers are taken. Pure."""
     least = min(lost, default=low + 1)
     lower = min(low, least - 1)
     above = {*range(lower + 1, low + 1), *gaps} - set(lost)
     return lower, sorted(above)
 
 
-async def _insert_marks(store: PointStore, rows: Sequence[tuple[Any, ...]]) -> None:
+async def _insert_positions(store: PointStore, rows: Sequence[tuple[Any, ...]]) -> None:
     run, lane, writer, low, gaps, dead, ver = zip(*rows, strict=True)
     await store.insert(
         "applied",

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import pytest
 
 from penstock_compat.wandb.stream.commits import Commits
-from penstock_ingest.marks import Mark, Marks, WriterName
+from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 
 NAME = WriterName("local", "p", "r", "w")
 
 
-class Broken(Marks):
-    """Marks that cannot be read for a reason of their own."""
+class Broken(WriterPositions):
+    """Positions that cannot be read, for an unexpected reason."""
 
     def __init__(self) -> None:
         self.looks = 0
 
-    async def look(
+    async def fetch(
         self, writers: Sequence[WriterName], alive: Sequence[WriterName] = ()
-    ) -> list[Mark]:
+    ) -> list[WriterPosition]:
         self.looks += 1
         raise ValueError("not a number")
 
@@ -28,10 +28,10 @@ class Broken(Marks):
 async def test_an_unexpected_error_is_answered_to_all_who_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    marks = Broken()
-    commits = Commits(marks)
+    positions = Broken()
+    commits = Commits(positions)
     for _ in range(2):  # and the next request looks again
         with pytest.raises(ValueError, match="not a number"):
             await commits.wait([(NAME, 1)], timeout_s=30)
-    assert marks.looks == 2
+    assert positions.looks == 2
     assert "Traceback" in caplog.text

@@ -16,7 +16,7 @@ from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
-from penstock_ingest.marks import WriterName
+from penstock_ingest.positions import WriterName
 from penstock_storage.history import HistoryQuery, origin_us, read_history
 from penstock_storage.interface import RunRef, RunRow
 
@@ -57,7 +57,7 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         )
     ref = RunRef(child.entity, child.project, child.run)
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
-    [mark] = await parts.marks.look([name])
+    [position] = await parts.positions.fetch([name])
     seq = 0
     async for lines in _lines(asking, parent, step):
         post = Post(history=Lines(0, lines))
@@ -65,10 +65,10 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         made: Made = await asyncio.to_thread(make_batches, post, writer, parts.limits)
         for each in made.batches:
             seq = each.seq
-            if seq > (mark.committed or 0):
+            if seq > (position.committed or 0):
                 await parts.appender.append(*name, seq, each.raw, each.decoded)
     if seq:
-        await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
+        await Commits(parts.positions).wait([(name, seq)], _TIMEOUT_S)
     await _copy_media(asking, parent, child)
 
 

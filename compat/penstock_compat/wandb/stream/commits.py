@@ -1,4 +1,4 @@
-"""Waiting until batches are in the store: everybody's marks are looked at together."""
+"""Waiting until batches are in the store: everybody's positions are looked at together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from penstock.errors import Transient
-from penstock_ingest.marks import Marks, WriterName
+from penstock_ingest.positions import WriterName, WriterPositions
 
 __all__ = ["Commits"]
 
@@ -29,8 +29,8 @@ class _Waiting:
 class Commits:
     """Tells requests of one process that what they queued is stored."""
 
-    def __init__(self, marks: Marks) -> None:
-        self._marks = marks
+    def __init__(self, positions: WriterPositions) -> None:
+        self._positions = positions
         self._waiting: list[_Waiting] = []
         self._looking: asyncio.Task[None] | None = None
 
@@ -76,22 +76,22 @@ class Commits:
             started = time.monotonic()
             names = list({name for each in self._waiting for name in each.numbers})
             try:
-                marks = await self._marks.look(names)
+                positions = await self._positions.fetch(names)
             except Transient as error:
                 for each in self._waiting:
                     if not each.done.done():
                         each.done.set_exception(error)
             else:
-                stored = dict(zip(names, marks, strict=True))
+                stored = dict(zip(names, positions, strict=True))
                 for each in self._waiting:
                     found = [stored[name] for name in each.numbers if name in stored]
                     if len(found) < len(each.numbers):
-                        continue  # it came while the marks were looked up
-                    for mark, (_, number) in zip(found, each.numbers.items(), strict=True):
-                        each.dead |= {dead for dead in mark.dead if dead == number}
+                        continue  # it came while the positions were looked up
+                    for position, (_, number) in zip(found, each.numbers.items(), strict=True):
+                        each.dead |= {dead for dead in position.dead if dead == number}
                     is_stored = all(
-                        (mark.committed or 0) >= number
-                        for mark, number in zip(found, each.numbers.values(), strict=True)
+                        (position.committed or 0) >= number
+                        for position, number in zip(found, each.numbers.values(), strict=True)
                     )
                     if is_stored and not each.done.done():
                         each.done.set_result(each.dead)

@@ -34,7 +34,7 @@ from penstock_compat.wandb.stream.translation import (
 from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import ensure_run
-from penstock_ingest.marks import WriterName
+from penstock_ingest.positions import WriterName
 from penstock_storage.interface import RunRef, RunRow
 
 __all__ = ["STREAM_PATH", "StreamHandler"]
@@ -57,7 +57,7 @@ class StreamHandler:
     def __init__(self, parts: WandbParts, metrics: WandbMetrics) -> None:
         self._parts = parts
         self._metrics = metrics
-        self._commits = Commits(parts.marks)
+        self._commits = Commits(parts.positions)
         self._bodies = BodyReader(
             most_bytes=_MOST_BODY_BYTES,
             in_flight_bytes=_IN_FLIGHT_BYTES,
@@ -134,9 +134,10 @@ class StreamHandler:
         names = [
             WriterName(row.entity, row.project, row.run, writer_name(stream)) for stream in own
         ]
-        marks = await self._parts.marks.look(names, alive=names[:1])
+        positions = await self._parts.positions.fetch(names, alive=names[:1])
         return [
-            Candidate(stream, mark.committed or 0) for stream, mark in zip(own, marks, strict=True)
+            Candidate(stream, position.committed or 0)
+            for stream, position in zip(own, positions, strict=True)
         ]
 
     def _admit(self, ref: RunRef, made: Made) -> None:

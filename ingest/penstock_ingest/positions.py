@@ -1,4 +1,4 @@
-"""Where writers stand: the marks in every answer, and how they are looked up for those that ask."""
+"""Writers' positions: what every reply says is queued, committed and dead, and how it is looked up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
 from penstock_storage.interface import RunRef
 
-__all__ = ["Mark", "Marks", "WriterName", "dead_numbers", "queue_id", "reached"]
+__all__ = ["WriterName", "WriterPosition", "WriterPositions", "dead_numbers", "queue_id", "reached"]
 
 
 class WriterName(NamedTuple):
@@ -30,7 +30,7 @@ class WriterName(NamedTuple):
 
 
 @dataclass(slots=True)
-class Mark:
+class WriterPosition:
     """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
     this one is in the store (None: the queue does not know); `queue` changes when Redis loses data,
     or may have, since another one answers; `dead` are its numbers that were put aside because they cannot be processed."""
@@ -45,18 +45,18 @@ class Mark:
     dead: list[int] = field(default_factory=list)
 
 
-class Marks:
-    """Looks marks up; nothing is sent, so `queued` is 0."""
+class WriterPositions:
+    """Looks up positions; nothing is sent, so `queued` is 0."""
 
     def __init__(self, pipe: Pipe, keys: RedisKeys, metrics: GatewayMetrics) -> None:
         self._pipe = pipe
         self._keys = keys
         self._metrics = metrics
 
-    async def look(
+    async def fetch(
         self, writers: Sequence[WriterName], alive: Sequence[WriterName] = ()
-    ) -> list[Mark]:
-        """The marks of `writers`, in their order; the runs of those `alive` are noted as such.
+    ) -> list[WriterPosition]:
+        """The positions of `writers`, in their order; the runs of those `alive` are noted as such.
 
         Raises `Transient` if Redis does not answer well.
         """
@@ -64,14 +64,14 @@ class Marks:
         for name in writers:
             shards.setdefault(shard_of(_path(name)), []).append(name)
         replies = await self._ask(shards, {_path(name) for name in alive})
-        marks: dict[WriterName, Mark] = {}
+        positions: dict[WriterName, WriterPosition] = {}
         for number, (shard, names) in enumerate(shards.items()):
             incarnation, committed, dead = replies[3 * number : 3 * number + 3]
             queue = queue_id(shard, incarnation or b"", self._pipe.server)
-            for name, mark, numbers in zip(names, committed, dead, strict=True):
+            for name, low, numbers in zip(names, committed, dead, strict=True):
                 gone = dead_numbers(numbers)
-                marks[name] = Mark(*name, 0, reached(mark, gone), queue, gone)
-        return [marks[name] for name in writers]
+                positions[name] = WriterPosition(*name, 0, reached(low, gone), queue, gone)
+        return [positions[name] for name in writers]
 
     async def queue_writer(self, ref: RunRef) -> str:
         """The writer of the batches that the queue numbers for this run; "" if it has none yet."""
@@ -86,7 +86,7 @@ class Marks:
         return f"http-{reply.decode()}" if reply else ""
 
     async def _ask(self, shards: dict[int, list[WriterName]], alive: set[str]) -> list[Any]:
-        """Three replies for each shard: incarnation, committed, dead marks."""
+        """Three replies for each shard: incarnation, committed, dead seqs."""
         keys, now = self._keys, time.time_ns() // 1000
         commands: list[Command] = []
         for shard, names in shards.items():
@@ -120,11 +120,11 @@ def queue_id(shard: int, incarnation: bytes, server: str) -> str:
 def reached(committed: bytes | None, dead: Sequence[int]) -> int | None:
     """How far everything is in the store or dead. The first batches of a writer that the store has
     never heard of may be dead: nobody should wait for them."""
-    mark = 0 if committed is None else int(committed)
+    low = 0 if committed is None else int(committed)
     numbers = set(dead)
-    while mark + 1 in numbers:
-        mark += 1
-    return None if committed is None and not mark else mark
+    while low + 1 in numbers:
+        low += 1
+    return None if committed is None and not low else low
 
 
 def dead_numbers(text: bytes | None) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock_ingest.marks import reached
+from penstock_ingest.positions import reached
 
 
 @pytest.mark.parametrize(
