@@ -151,9 +151,9 @@ class BatchHandler:
         append = self._appender.append(
             entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded
         )
-        return await self._settled(entity, batch, len(raw), append)
+        return await self._counted(entity, batch, len(raw), append)
 
-    async def _settled(
+    async def _counted(
         self, entity: str, batch: Batch, size: int, append: Awaitable[Appended]
     ) -> Appended:
         """Append an admitted batch, and count it if it was."""
@@ -192,7 +192,7 @@ class BatchHandler:
                     key=own_key, digest=digest,
                 )  # fmt: skip
                 size = 0 if number else len(body)
-                appended.append(await self._settled(entity, batch, size, append))
+                appended.append(await self._counted(entity, batch, size, append))
         finally:
             for batch in batches[len(appended) + 1 :] if self._quota.is_limited else ():
                 self._quota.give_back((entity, batch.project), _weight(batch))

@@ -36,14 +36,14 @@ class CommitWait:
     async def until_stored(
         self, queued: Sequence[WriterPosition], timeout_s: float
     ) -> list[WriterPosition]:
-        """The positions as they are once all of them are settled, or the time is over, or this process
+        """The positions as they are once all of them are stored or dead, or the time is over, or this process
         is told to leave.
 
         Raises `Transient` if Redis does not answer: then nobody knows.
         """
         deadline = time.monotonic() + timeout_s
         found, pause_s = list(queued), _FIRST_PAUSE_S
-        while not all(map(_is_settled, found)):
+        while not all(map(_is_done, found)):
             if time.monotonic() + pause_s > deadline or self._status.is_draining:
                 break
             await asyncio.sleep(pause_s)
@@ -58,10 +58,10 @@ class CommitWait:
 def is_stored(positions: Sequence[WriterPosition]) -> bool:
     """Whether the store has everything up to what was queued."""
     return all(
-        _is_settled(position) and position.queued not in position.dead for position in positions
+        _is_done(position) and position.queued not in position.dead for position in positions
     )
 
 
-def _is_settled(position: WriterPosition) -> bool:
+def _is_done(position: WriterPosition) -> bool:
     """Nothing more will happen to it: it is stored, or was put aside."""
     return (position.committed or 0) >= position.queued or position.queued in position.dead

@@ -15,7 +15,14 @@ from support.redis import running_redis
 from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import ADVANCE, REPLAY
 from penstock_workers.leases import Leases
-from penstock_workers.queue import Budget, CommittedPosition, Entry, Queue, Selection, Settled
+from penstock_workers.queue import (
+    Acknowledgement,
+    Budget,
+    CommittedPosition,
+    Entry,
+    Queue,
+    Selection,
+)
 
 KEYS = RedisKeys()
 WRITER = "e/p/r/w"
@@ -38,19 +45,19 @@ async def add(redis: Redis, queue: Queue, first: int, count: int) -> list[Entry]
     return await queue.read([Selection(0)], Budget(count, 2**20, 2**20, 2**20))
 
 
-async def settle(
+async def acknowledge(
     queue: Queue, entries: list[Entry], *, reason: str = "", dead: tuple[int, ...] = ()
 ) -> None:
     position = CommittedPosition(entries[-1].seq, dead, {each.seq: each.seq for each in entries})
     letters = [(each, reason) for each in entries] if reason else []
-    settled = Settled({WRITER: position}, entries, letters)
-    assert await queue.settle({0: (OWNER, settled)}) == set()
+    acknowledgement = Acknowledgement({WRITER: position}, entries, letters)
+    assert await queue.acknowledge({0: (OWNER, acknowledgement)}) == set()
 
 
 async def test_the_digests_of_the_last_64_are_kept(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     for first, count in ((1, 1), (2, 50), (52, 80), (132, 3)):
-        await settle(queue, await add(redis, queue, first, count))
+        await acknowledge(queue, await add(redis, queue, first, count))
         kept = await redis.hget(KEYS.digests(0), WRITER)
         last = first + count - 1
         want = [f"{seq}={seq:016x}" for seq in range(max(1, last - 63), last + 1)]
@@ -61,7 +68,7 @@ async def test_the_digests_of_the_last_64_are_kept(redis: Redis) -> None:
 async def test_dead_numbers_are_told_until_they_are_replayed(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 2)
-    await settle(queue, entries[:1], reason="no good", dead=(1,))
+    await acknowledge(queue, entries[:1], reason="no good", dead=(1,))
     assert await redis.hget(KEYS.dead_seqs(0), WRITER) == b"1"
     letters: Any = await redis.xrange(KEYS.dead(0))
     ((letter, fields),) = letters
@@ -72,7 +79,7 @@ async def test_dead_numbers_are_told_until_they_are_replayed(redis: Redis) -> No
     assert await redis.xlen(KEYS.dead(0)) == 0
     (replayed,) = await queue.read([Selection(0)], Budget(10, 100, 100, 100))
     assert (replayed.seq, replayed.raw, replayed.is_replay) == (1, b"raw", True)
-    await settle(queue, [replayed])
+    await acknowledge(queue, [replayed])
     assert not await redis.exists(KEYS.dead_seqs(0))
 
 
@@ -101,19 +108,19 @@ async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> No
     assert not is_suspect
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    settled = Settled({WRITER: CommittedPosition(1)}, entries)
-    assert await queue.settle({0: (leases.owner(leases.epochs[0]), settled)}) == set()
+    acknowledgement = Acknowledgement({WRITER: CommittedPosition(1)}, entries)
+    assert await queue.acknowledge({0: (leases.owner(leases.epochs[0]), acknowledgement)}) == set()
     await dies()
     last = (await take("e"))[0]
     assert 0 not in last.suspects
     assert 1 in last.suspects
 
 
-async def test_a_zombie_settles_nothing(redis: Redis) -> None:
+async def test_a_zombie_acknowledges_nothing(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    settled = Settled({WRITER: CommittedPosition(1)}, entries)
-    assert await queue.settle({0: ("other:6", settled)}) == {0}
+    acknowledgement = Acknowledgement({WRITER: CommittedPosition(1)}, entries)
+    assert await queue.acknowledge({0: ("other:6", acknowledgement)}) == {0}
     assert await redis.xlen(KEYS.stream(0)) == 1
     assert not await redis.exists(KEYS.committed(0))
 
@@ -211,7 +218,9 @@ async def test_writers_and_entries_are_passed_over_or_read_alone(redis: Redis) -
 async def test_an_unknown_writers_dead_number_moves_no_position(redis: Redis) -> None:
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
-    settled = Settled({WRITER: CommittedPosition(None, (1,))}, entries, [(entries[0], "no good")])
-    assert await queue.settle({0: (OWNER, settled)}) == set()
+    acknowledgement = Acknowledgement(
+        {WRITER: CommittedPosition(None, (1,))}, entries, [(entries[0], "no good")]
+    )
+    assert await queue.acknowledge({0: (OWNER, acknowledgement)}) == set()
     assert not await redis.exists(KEYS.committed(0))
     assert await queue.dead_numbers([(0, WRITER), (0, "e/p/r/other")]) == [[1], []]

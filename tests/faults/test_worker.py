@@ -48,7 +48,7 @@ def load(stack: Stack, project: str) -> Steady:
 
 @pytest.mark.parametrize(
     "place",
-    ["after_read", "fold", "after_points", "before_settle", "after_settle"],
+    ["after_read", "fold", "after_points", "before_acknowledge", "after_acknowledge"],
 )
 async def test_killed(stack: Stack, faults: Path, place: str) -> None:
     """W1: kill -9 of the worker at each step of a commit, three times each."""
@@ -79,7 +79,7 @@ async def test_tiers_equal_a_rebuild(stack: Stack) -> None:
     assert wrong == 0
 
 
-@pytest.mark.parametrize("place", ["after_points", "before_settle"])
+@pytest.mark.parametrize("place", ["after_points", "before_acknowledge"])
 async def test_a_zombie_changes_nothing(stack: Stack, faults: Path, place: str) -> None:
     """W2: a worker is frozen in mid-commit, loses its shards, and wakes up."""
     steady = load(stack, f"zombie-{place}")

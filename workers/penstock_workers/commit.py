@@ -47,7 +47,7 @@ class Refused(Broken):
 
 
 class Committer:
-    """Writes commits to the stores and settles them with the queue."""
+    """Writes commits to the stores and acknowledges them to the queue."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class Committer:
             await self._store_committed(prepared)
         except Broken as error:
             raise Refused(prepared, error) from error
-        fail("worker.before_settle")
-        lost = await self._queue.settle(
+        fail("worker.before_acknowledge")
+        lost = await self._queue.acknowledge(
             {
-                shard: (self._leases.owner(prepared.epochs[shard]), settled)
-                for shard, settled in prepared.settled.items()
+                shard: (self._leases.owner(prepared.epochs[shard]), acknowledgement)
+                for shard, acknowledgement in prepared.acknowledgements.items()
             }
         )
-        fail("worker.after_settle")
+        fail("worker.after_acknowledge")
         if prepared.folded:
             folded = prepared.folded
             self._resolver.table.note_steps(folded.touched, folded.first, folded.last)

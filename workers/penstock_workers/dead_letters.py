@@ -12,7 +12,7 @@ from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.commit import Committer
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.leases import Leases, version
-from penstock_workers.queue import CommittedPosition, Entry, Queue, Settled
+from penstock_workers.queue import Acknowledgement, CommittedPosition, Entry, Queue
 
 __all__ = ["DeadLetters"]
 
@@ -66,8 +66,8 @@ class DeadLetters:
             committed = None
         if committed is not None:
             position = CommittedPosition(committed.low, tuple(sorted(committed.dead)))
-        settled = Settled({entry.writer: position}, [entry], letters)
-        await self._queue.settle({entry.shard: (self._leases.owner(epoch), settled)})
+        acknowledgement = Acknowledgement({entry.writer: position}, [entry], letters)
+        await self._queue.acknowledge({entry.shard: (self._leases.owner(epoch), acknowledgement)})
 
     async def _mark_dead(self, entry: Entry, epoch: int) -> CommittedSeqs | None:
         """What the store knows of this writer by now; None if it does not know it."""

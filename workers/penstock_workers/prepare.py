@@ -22,7 +22,14 @@ from penstock_workers.digests import BatchId
 from penstock_workers.fold import Columns, Folded, Piece, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
-from penstock_workers.queue import CONFLICT, NO_ROOM, CommittedPosition, Entry, Queue, Settled
+from penstock_workers.queue import (
+    CONFLICT,
+    NO_ROOM,
+    Acknowledgement,
+    CommittedPosition,
+    Entry,
+    Queue,
+)
 from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
 from penstock_workers.resolver import Resolver, WriterName, writer_name
 
@@ -49,7 +56,7 @@ class Prepared:
     """Rows of the table `batches`."""
     changes: list[RunChange] = field(default_factory=list)
     committed: dict[int, dict[tuple[int, str], CommittedSeqs]] = field(default_factory=dict)
-    settled: dict[int, Settled] = field(default_factory=dict)
+    acknowledgements: dict[int, Acknowledgement] = field(default_factory=dict)
     advanced: dict[RunRef, int] = field(default_factory=dict)
     """Runs that got points or values, each with the greatest step in this commit."""
     changed: set[RunRef] = field(default_factory=set)
@@ -69,7 +76,7 @@ class Prepared:
         return len(self.folded.points["v"]) if self.folded else 0
 
 
-class _Fate(Enum):
+class _Outcome(Enum):
     """What becomes of a delivered batch."""
 
     TAKEN = "taken"
@@ -136,9 +143,9 @@ async def _prepare(
     await _mark_dead(met, resolver.beyond, queue)
     deliveries = _within_bounds(deliveries, refused, resolver, prepared)
     await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
-    fates = await _fates(deliveries, resolver)
-    _settle(deliveries, fates, resolver, prepared)
-    await in_thread(timeout_s, _fill, deliveries, fates, resolver, prepared)
+    outcomes = await _outcomes(deliveries, resolver)
+    _acknowledge(deliveries, outcomes, resolver, prepared)
+    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared)
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
@@ -168,9 +175,9 @@ async def _placed(
     kept = []
     for delivery, ref in zip(deliveries, places, strict=True):
         if ref is None:
-            prepared.settled.setdefault(delivery.entry.shard, Settled()).entries.append(
-                delivery.entry
-            )
+            prepared.acknowledgements.setdefault(
+                delivery.entry.shard, Acknowledgement()
+            ).entries.append(delivery.entry)
             prepared.refused += 1
         elif ref == delivery.name[0]:
             kept.append(delivery)
@@ -203,12 +210,12 @@ def _within_bounds(
         numbers = resolver.beyond[delivery.name]
         numbers.dead.add(entry.seq)
         numbers.add(entry.seq, released=delivery.batch.acked)
-        settled = prepared.settled.setdefault(entry.shard, Settled())
-        settled.positions[entry.writer] = CommittedPosition(
+        acknowledgement = prepared.acknowledgements.setdefault(entry.shard, Acknowledgement())
+        acknowledgement.positions[entry.writer] = CommittedPosition(
             numbers.low, tuple(sorted(numbers.dead))
         )
-        settled.entries.append(entry)
-        settled.dead.append((entry, f"{NO_ROOM} too many {what}"))
+        acknowledgement.entries.append(entry)
+        acknowledgement.dead.append((entry, f"{NO_ROOM} too many {what}"))
         prepared.beyond.append(Owner(what, run_path(*delivery.name[0])))
     return kept
 
@@ -230,7 +237,7 @@ def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
     return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
 
 
-async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]:
+async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Outcome]:
     """What becomes of each; those that are taken are in the committed numbers after this."""
     digests = resolver.digests
     digests.turn()
@@ -238,12 +245,12 @@ async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]
         _id(each, resolver) for each in deliveries if each.entry.seq in resolver.writers[each.name]
     ]
     stored = await digests.stored(each for each in repeats if digests.recent(each) is None)
-    fates = []
+    outcomes = []
     for delivery in deliveries:
         committed, seq = resolver.writers[delivery.name], delivery.entry.seq
         is_replay = delivery.entry.is_replay
         if seq in committed.dead and not is_replay:
-            fates.append(_Fate.DEAD)
+            outcomes.append(_Outcome.DEAD)
             continue
         if seq in committed and seq not in committed.dead:
             batch = _id(delivery, resolver)
@@ -251,46 +258,50 @@ async def _fates(deliveries: list[_Delivery], resolver: Resolver) -> list[_Fate]
             # Of a letter whose writer got its lane later, nothing is stored: its number is passed.
             if first is not None or not is_replay:
                 is_same = first in (None, delivery.digest)
-                fates.append(_Fate.REPEATED if is_same else _Fate.CONFLICT)
+                outcomes.append(_Outcome.REPEATED if is_same else _Outcome.CONFLICT)
                 continue
         committed.dead.discard(seq)
         committed.add(seq, released=delivery.batch.acked)
         digests.note(_id(delivery, resolver), delivery.digest)
-        fates.append(_Fate.TAKEN)
-    return fates
+        outcomes.append(_Outcome.TAKEN)
+    return outcomes
 
 
-def _settle(
-    deliveries: list[_Delivery], fates: list[_Fate], resolver: Resolver, prepared: Prepared
+def _acknowledge(
+    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
 ) -> None:
-    """Marks, rows of `applied` and entries to free, as they stand after this commit."""
-    for delivery, fate in zip(deliveries, fates, strict=True):
+    """Positions, rows of `applied` and entries to delete, as they stand after this commit."""
+    for delivery, outcome in zip(deliveries, outcomes, strict=True):
         shard, key = delivery.entry.shard, delivery.entry.writer
         committed = resolver.writers[delivery.name]
-        settled = prepared.settled.setdefault(shard, Settled())
-        position = settled.positions.setdefault(key, CommittedPosition())
+        acknowledgement = prepared.acknowledgements.setdefault(shard, Acknowledgement())
+        position = acknowledgement.positions.setdefault(key, CommittedPosition())
         position.low, position.dead = committed.low, tuple(sorted(committed.dead))
-        settled.entries.append(delivery.entry)
+        acknowledgement.entries.append(delivery.entry)
         run = resolver.runs[delivery.name[0]].number
         frozen = CommittedSeqs(committed.lane, committed.low, committed.gaps, committed.dead)
         prepared.committed.setdefault(shard, {})[run, delivery.name[1]] = frozen
-        if fate is _Fate.CONFLICT:
-            settled.dead.append((delivery.entry, CONFLICT))
+        if outcome is _Outcome.CONFLICT:
+            acknowledgement.dead.append((delivery.entry, CONFLICT))
             prepared.conflicts += 1
-        elif fate is _Fate.TAKEN:
+        elif outcome is _Outcome.TAKEN:
             prepared.batches += 1
             prepared.stored.add((shard, key))
         else:
             prepared.duplicates += 1
-        if fate in (_Fate.TAKEN, _Fate.REPEATED):
+        if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             position.digests[delivery.entry.seq] = delivery.digest
 
 
 def _fill(
-    deliveries: list[_Delivery], fates: list[_Fate], resolver: Resolver, prepared: Prepared
+    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
 ) -> None:
     fail("worker.fold")
-    fresh = [each for each, fate in zip(deliveries, fates, strict=True) if fate is _Fate.TAKEN]
+    fresh = [
+        each
+        for each, outcome in zip(deliveries, outcomes, strict=True)
+        if outcome is _Outcome.TAKEN
+    ]
     left_out = _fill_points(fresh, resolver, prepared)
     _fill_records(fresh, resolver, prepared)
     prepared.taken = columns_of(
@@ -306,8 +317,8 @@ def _fill(
         ("run", "lane", "seq", "digest", "points", "records"),
     )
     # What repeats say of their runs is applied again: a catalog may be an older copy than the store.
-    for delivery, fate in zip(deliveries, fates, strict=True):
-        if fate in (_Fate.TAKEN, _Fate.REPEATED):
+    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+        if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             _fill_changes(delivery, resolver, prepared)
 
 

@@ -21,12 +21,12 @@ from penstock_workers.measure import decoded_bytes
 __all__ = [
     "CONFLICT",
     "NO_ROOM",
+    "Acknowledgement",
     "Budget",
     "CommittedPosition",
     "Entry",
     "Queue",
     "Selection",
-    "Settled",
 ]
 
 _MOST_COUNT = 4_096
@@ -105,8 +105,8 @@ class CommittedPosition:
 
 
 @dataclass(slots=True)
-class Settled:
-    """What a commit says to one shard's queue: new positions, entries to free, dead letters."""
+class Acknowledgement:
+    """What a commit tells one shard's queue: new positions, entries to delete, dead letters."""
 
     positions: dict[str, CommittedPosition] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
@@ -216,23 +216,24 @@ class Queue:
             for each, (entries, last, more) in zip(selections, replies, strict=True)
         ]
 
-    async def settle(self, shards: Mapping[int, tuple[str, Settled]]) -> set[int]:
-        """Publish positions and free entries, each shard in one step, all in one round trip.
+    async def acknowledge(self, shards: Mapping[int, tuple[str, Acknowledgement]]) -> set[int]:
+        """Publish positions and delete entries, each shard in one step, all in one round trip.
 
-        `shards` holds the owner and what is settled; returns those that have another owner now.
+        `shards` maps each shard to its owner and acknowledgement; returns the shards that another
+        worker owns by now.
         """
         async with self._redis.pipeline(transaction=False) as pipeline:
             # A Redis that was restarted has forgotten the script.
             pipeline.execute_command("SCRIPT LOAD", COMMIT)
-            for shard, (owner, settled) in shards.items():
-                names = self._settled_keys(shard)
+            for shard, (owner, acknowledgement) in shards.items():
+                names = self._acknowledged_keys(shard)
                 pipeline.execute_command(
-                    "EVALSHA", self._commit, len(names), *names, *_arguments(owner, settled)
+                    "EVALSHA", self._commit, len(names), *names, *_arguments(owner, acknowledgement)
                 )
             _, *replies = await pipeline.execute()
         return {shard for shard, reply in zip(shards, replies, strict=True) if not reply}
 
-    def _settled_keys(self, shard: int) -> tuple[str, ...]:
+    def _acknowledged_keys(self, shard: int) -> tuple[str, ...]:
         keys = self._keys
         return (
             keys.lease(shard),
@@ -288,16 +289,16 @@ def _entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     )
 
 
-def _arguments(owner: str, settled: Settled) -> list[str | bytes | int]:
-    arguments: list[str | bytes | int] = [owner, len(settled.positions)]
-    for writer, position in settled.positions.items():
+def _arguments(owner: str, acknowledgement: Acknowledgement) -> list[str | bytes | int]:
+    arguments: list[str | bytes | int] = [owner, len(acknowledgement.positions)]
+    for writer, position in acknowledgement.positions.items():
         dead = ",".join(map(str, position.dead))
         digests = ";".join(f"{seq}={digest:016x}" for seq, digest in position.digests.items())
         arguments += (writer, "" if position.low is None else position.low, dead, digests)
-    arguments.append(len(settled.entries))
-    for entry in settled.entries:
+    arguments.append(len(acknowledgement.entries))
+    for entry in acknowledgement.entries:
         arguments += (entry.id, f"{entry.seq}/{entry.writer}")
-    arguments.append(len(settled.dead))
-    for entry, reason in settled.dead:
+    arguments.append(len(acknowledgement.dead))
+    for entry, reason in acknowledgement.dead:
         arguments += (entry.id, reason)
     return arguments

@@ -264,7 +264,7 @@ class Worker:
         started = time.perf_counter()
         async with self._compaction.commit_in_hand:
             lost = await self._committer.commit(prepared)
-        self._sign.progressed(prepared.settled)
+        self._sign.progressed(prepared.acknowledgements)
         self._failures = 0
         self._took_s = time.perf_counter() - started
         self._count(prepared, self._took_s)
