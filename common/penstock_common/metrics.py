@@ -282,7 +282,7 @@ class WorkerMetrics(Metrics):
         self.rollbacks = self.counter(
             "worker_rollbacks_total", "Times a store or catalog was found to be an older copy."
         )
-        self.silenced = self.counter(
+        self.marked_crashed = self.counter(
             "worker_silent_runs_total", "Runs marked crashed because nothing was heard of them."
         )
         self.shards = self.gauge("worker_shards", "Shards that this worker owns.")

@@ -68,18 +68,18 @@ class Deletions:
 
     async def check_writer(self, ref: RunRef, writer: str) -> None:
         """Raises `Rejected` (410) for a writer of a deleted run."""
-        graves = self._by_ref.get(ref, ())
-        for each in graves:
+        tombstones = self._by_ref.get(ref, ())
+        for each in tombstones:
             if writer in each.writers and not writer.startswith("http-"):
                 raise _refusal(each)
-        if graves and not await self._catalog.numbers_of([ref]):
-            raise _refusal(graves[-1])
+        if tombstones and not await self._catalog.numbers_of([ref]):
+            raise _refusal(tombstones[-1])
 
 
-def _refusal(grave: Tombstone) -> Rejected:
-    at = datetime.fromtimestamp(grave.deleted_at / 1e6, UTC)
+def _refusal(tombstone: Tombstone) -> Rejected:
+    at = datetime.fromtimestamp(tombstone.deleted_at / 1e6, UTC)
     return Rejected(
-        f"run {'/'.join(grave.ref)} was deleted on {at:%Y-%m-%d at %H:%M:%S} UTC",
+        f"run {'/'.join(tombstone.ref)} was deleted on {at:%Y-%m-%d at %H:%M:%S} UTC",
         code="deleted",
         status=410,
         hint="Nothing of it is taken any more. A new run may have its id.",

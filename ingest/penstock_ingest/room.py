@@ -65,8 +65,8 @@ class Room:
         self._known.add((ref, writer))
 
     async def _is_moved(self, ref: RunRef) -> bool:
-        graves = (await self._catalog.tombstones_of([ref])).get(ref, [])
-        return any(each.moved_to for each in graves)
+        tombstones = (await self._catalog.tombstones_of([ref])).get(ref, [])
+        return any(each.moved_to for each in tombstones)
 
 
 def _first(full: Collection[Owner], *owners: Owner) -> Owner | None:

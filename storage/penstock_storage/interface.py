@@ -265,15 +265,14 @@ class Catalog(Protocol):
         self, runs: Sequence[int], now: int, *, ended: bool = True
     ) -> list[RunRef]:
         """Note that these runs were heard of at `now` (µs); with `ended=False`, only those that
-        have not ended. Those that were taken for dead by `silence_runs` run again, and are
-        returned."""
+        have not ended. Those that `mark_crashed` had marked run again, and are returned."""
 
     async def silent_runs(self, before: int) -> dict[RunRef, int]:
         """The runs that go on by their state (running, preempting), but were not heard of since
         `before` (µs), with their numbers."""
 
-    async def silence_runs(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
-        """Mark those of these runs that are still as `silent_runs` says crashed, with `silent` in
+    async def mark_crashed(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
+        """Mark those of these runs crashed that `silent_runs` would still list, with `silent` in
         their info; returns them."""
 
     async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, int]:

@@ -374,7 +374,7 @@ async def test_a_silent_run_is_crashed_until_it_is_heard_of(catalog: Catalog) ->
     assert await catalog.silent_runs(now) == {refs[0]: silent, refs[3]: leaving}
     # One that was heard of in between, or has ended, is left alone.
     asked = [silent, loud, done, leaving]
-    assert set(await catalog.silence_runs(asked, now, now + 5)) == {refs[0], refs[3]}
+    assert set(await catalog.mark_crashed(asked, now, now + 5)) == {refs[0], refs[3]}
     assert await catalog.silent_runs(now) == {}
     row = await catalog.run(refs[0])
     assert row is not None
@@ -407,7 +407,7 @@ async def test_a_heartbeat_is_no_news_of_a_run_that_has_ended(catalog: Catalog) 
     ]
     await catalog.apply_changes(ends, 1_000)
     now = max(row.updated_at for row in rows.values()) + 10**9
-    assert await catalog.silence_runs([silent], now, now) == [refs[2]]
+    assert await catalog.mark_crashed([silent], now, now) == [refs[2]]
 
     assert await catalog.touch_runs([going, done, silent, dead], now, ended=False) == [refs[2]]
     after = [await catalog.run(ref) for ref in refs]

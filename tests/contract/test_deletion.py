@@ -34,9 +34,14 @@ async def test_a_deleted_run_is_nowhere_and_its_number_is_never_given_again(
     catalog: SqlCatalog,
 ) -> None:
     a, b = await make(catalog, A), await make(catalog, B)
-    (grave,) = await catalog.delete_runs([b.number, 99], 1_000)
-    assert (grave.run, grave.ref, grave.deleted_at, grave.swept_at) == (b.number, B, 1_000, 0)
-    assert grave.writers == {f"w-{b.number}"}
+    (tombstone,) = await catalog.delete_runs([b.number, 99], 1_000)
+    assert (tombstone.run, tombstone.ref, tombstone.deleted_at, tombstone.swept_at) == (
+        b.number,
+        B,
+        1_000,
+        0,
+    )
+    assert tombstone.writers == {f"w-{b.number}"}
     assert await catalog.run(B) is None
     assert await catalog.numbers_of([A, B]) == {A: a.number}
     assert await catalog.run_rows([b.number]) == {}
@@ -48,10 +53,10 @@ async def test_a_deleted_run_is_nowhere_and_its_number_is_never_given_again(
     later = await make(catalog, B)
     assert later.number > b.number
     assert await catalog.gone_runs(a.project_number) == [b.number]
-    assert await catalog.tombstones_of([A, B]) == {B: [grave]}
-    assert await catalog.tombstones(0) == [grave]
-    assert await catalog.tombstones(grave.number) == []
-    assert await catalog.last_tombstone() == grave.number
+    assert await catalog.tombstones_of([A, B]) == {B: [tombstone]}
+    assert await catalog.tombstones(0) == [tombstone]
+    assert await catalog.tombstones(tombstone.number) == []
+    assert await catalog.last_tombstone() == tombstone.number
 
 
 async def test_readers_learn_of_a_deletion_by_its_tick(catalog: SqlCatalog) -> None:
@@ -78,7 +83,7 @@ async def test_what_is_still_on_its_way_to_a_deleted_run_harms_nothing(
     assert row is not None
     assert row.config == {"lr": 1}
     assert await catalog.touch_runs([b.number], 5_000) == []
-    assert await catalog.silence_runs([b.number], 9_000, 9_000) == []
+    assert await catalog.mark_crashed([b.number], 9_000, 9_000) == []
     with pytest.raises(Transient):
         await catalog.ensure_lanes([(b.number, "late", 0, 5)])
     with pytest.raises(Broken):
@@ -89,7 +94,7 @@ async def test_a_deleted_project_is_hidden_until_it_has_a_run_again(catalog: Sql
     a, b = await make(catalog, A), await make(catalog, B)
     keys = await catalog.ensure_keys(a.project_number, ["loss"])
     gone = await catalog.delete_project(a.project_number, 1_000)
-    assert {grave.run for grave in gone} == {a.number, b.number}
+    assert {tombstone.run for tombstone in gone} == {a.number, b.number}
     assert await catalog.projects() == []
     assert await catalog.project_number("ana", "mnist") is None
     again = await make(catalog, A)
@@ -100,10 +105,10 @@ async def test_a_deleted_project_is_hidden_until_it_has_a_run_again(catalog: Sql
 
 async def test_tombstones_are_open_until_they_are_settled(catalog: SqlCatalog) -> None:
     a = await make(catalog, A)
-    (grave,) = await catalog.delete_runs([a.number], 1_000)
-    await catalog.note_swept([grave.number], 2_000, settled=False)
+    (tombstone,) = await catalog.delete_runs([a.number], 1_000)
+    await catalog.note_swept([tombstone.number], 2_000, settled=False)
     assert [each.swept_at for each in await catalog.unsettled_tombstones()] == [2_000]
-    await catalog.note_swept([grave.number], 3_000, settled=True)
+    await catalog.note_swept([tombstone.number], 3_000, settled=True)
     assert await catalog.unsettled_tombstones() == []
     assert await catalog.gone_runs(a.project_number) == []
     assert len(await catalog.tombstones(0)) == 1
@@ -166,8 +171,8 @@ async def test_a_run_moves_with_everything_that_is_its_own(catalog: SqlCatalog) 
     assert (there.number, there.state) == (move.copy, "finished")
     assert [lane.writer for lane in await catalog.lanes([move.copy])] == [f"w-{a.number}"]
     assert await catalog.run(A) is None
-    (grave,) = await catalog.tombstones(0)
-    assert (grave.run, grave.moved_to, grave.writers) == (
+    (tombstone,) = await catalog.tombstones(0)
+    assert (tombstone.run, tombstone.moved_to, tombstone.writers) == (
         a.number,
         move.copy,
         frozenset({f"w-{a.number}"}),

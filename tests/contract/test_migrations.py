@@ -187,7 +187,7 @@ async def test_runs_of_revision_0002_are_not_silent(url: str) -> None:
         assert set(await catalog.silent_runs(6)) == {REF}
         # Code of that revision goes on writing.
         await in_database(url, lambda connection: fill(connection, before, "old", 9))
-        assert set(await catalog.silence_runs([1, 2], 10, 11)) == {
+        assert set(await catalog.mark_crashed([1, 2], 10, 11)) == {
             REF,
             RunRef("ana", "mnist", "old"),
         }

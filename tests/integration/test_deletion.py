@@ -312,8 +312,8 @@ async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_
             await stack.drained(60)
 
             async def is_swept() -> bool:
-                (grave,) = await stack.catalog.tombstones(0)
-                return grave.swept_at > 0
+                (tombstone,) = await stack.catalog.tombstones(0)
+                return tombstone.swept_at > 0
 
             await eventually(is_swept, 60)
             assert sum((await rows_of(stack, number)).values()) == 0

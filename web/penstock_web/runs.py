@@ -98,10 +98,10 @@ class RunsHandler:
 
     async def _refuse_gone(self, ref: RunRef) -> None:
         """Raises `Rejected` (410) for a run that was there."""
-        graves = (await self._catalog.tombstones_of([ref])).get(ref)
-        if not graves:
+        tombstones = (await self._catalog.tombstones_of([ref])).get(ref)
+        if not tombstones:
             return
-        last = graves[-1]
+        last = tombstones[-1]
         at = f"{datetime.fromtimestamp(last.deleted_at / 1e6, UTC):%Y-%m-%d at %H:%M:%S} UTC"
         text = f"run {'/'.join(ref)} was deleted on {at}"
         if last.moved_to:

@@ -23,8 +23,8 @@ from penstock_storage.interface import Catalog, PointStore, RunRef
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions
+from penstock_workers.liveness import Liveness
 from penstock_workers.prepare import Prepared
-from penstock_workers.presence import Presence
 from penstock_workers.queue import Entry, Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
@@ -58,7 +58,7 @@ class Committer:
         points: PointStore,
         catalog: Catalog,
         resolver: Resolver,
-        presence: Presence,
+        liveness: Liveness,
         clock: StoreClock,
         notices: BoundNotices,
     ) -> None:
@@ -69,7 +69,7 @@ class Committer:
         self._points = points
         self._catalog = catalog
         self._resolver = resolver
-        self._presence = presence
+        self._liveness = liveness
         self._clock = clock
         self.notices = notices
         self.number = 0
@@ -144,8 +144,8 @@ class Committer:
 
     async def _catalog_changes(self, prepared: Prepared) -> None:
         runs = {run for writers in prepared.committed.values() for run, _ in writers}
-        back = await self._presence.heard(runs)
-        prepared.changed.update(back)
+        revived = await self._liveness.note_data(runs)
+        prepared.changed.update(revived)
         if prepared.changes:
             await self._catalog.apply_changes(prepared.changes, int(time.time() * 1e6))
 

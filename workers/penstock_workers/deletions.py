@@ -55,37 +55,37 @@ class Deletions:
         """Where each batch belongs: its own run, the one that it was moved to, or nowhere."""
         await self.refresh()
         known = await self._of({each.ref for each in arrivals})
-        graves = {ref: own for ref, own in known.items() if own}
-        if not graves:
+        tombstones = {ref: own for ref, own in known.items() if own}
+        if not tombstones:
             return [each.ref for each in arrivals]
-        live = await self._catalog.numbers_of(list(graves))
+        live = await self._catalog.numbers_of(list(tombstones))
         found: list[RunRef | None] = []
         for each in arrivals:
-            grave = next(
+            tombstone = next(
                 (
-                    grave
-                    for grave in graves.get(each.ref, ())
-                    if grave.refuses(
+                    tombstone
+                    for tombstone in tombstones.get(each.ref, ())
+                    if tombstone.refuses(
                         each.writer, each.started, each.received, is_live=each.ref in live
                     )
                 ),
                 None,
             )
-            found.append(each.ref if grave is None else await self._moved_to(grave))
+            found.append(each.ref if tombstone is None else await self._moved_to(tombstone))
         return found
 
-    async def _moved_to(self, grave: Tombstone) -> RunRef | None:
+    async def _moved_to(self, tombstone: Tombstone) -> RunRef | None:
         """Where the run is now, however often it was moved."""
         for _ in range(_MOST_MOVES):
-            if not grave.moved_to:
+            if not tombstone.moved_to:
                 return None
-            rows = await self._catalog.run_rows([grave.moved_to])
-            if row := rows.get(grave.moved_to):
+            rows = await self._catalog.run_rows([tombstone.moved_to])
+            if row := rows.get(tombstone.moved_to):
                 return RunRef(row.entity, row.project, row.run)
-            further = await self._catalog.tombstones_by_run([grave.moved_to])
+            further = await self._catalog.tombstones_by_run([tombstone.moved_to])
             if not further:
                 return None
-            grave = further[0]
+            tombstone = further[0]
         return None
 
     def of(self, ref: RunRef) -> list[Tombstone]:

@@ -30,9 +30,9 @@ from penstock_workers.compactor import Compactor
 from penstock_workers.dead_letters import DeadLetters
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
+from penstock_workers.liveness import Liveness
 from penstock_workers.mender import Mender
 from penstock_workers.mover import Mover
-from penstock_workers.presence import Presence
 from penstock_workers.quarantine import Quarantine
 from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Queue
@@ -64,21 +64,21 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         await patiently(clock.check, stop)
         queue, resolver = Queue(redis, keys), Resolver(catalog, points, settings.bounds)
         leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
-        presence = Presence(
+        liveness = Liveness(
             redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
         )
         problems = Problems(redis, keys)
         notices = BoundNotices(redis, keys, catalog, problems)
         committer = Committer(
-            redis, keys, queue, leases, points, catalog, resolver, presence, clock, notices
+            redis, keys, queue, leases, points, catalog, resolver, liveness, clock, notices
         )
         compactor = Compactor(points, resolver, committer, leases)
         compaction = Compaction(compactor, resolver, metrics)
-        upkeep = Upkeep(resolver, clock, leases, presence, committer, metrics)
+        upkeep = Upkeep(resolver, clock, leases, liveness, committer, metrics)
         dead_letters = DeadLetters(queue, leases, committer, catalog, points)
         records = QuarantineRecords(redis, keys, leases, problems)
         quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
-        resolver.deletions.listeners.append(presence.forget)
+        resolver.deletions.listeners.append(liveness.forget)
         is_embedded = settings.store_url.startswith("unix://")
         gauges = Gauges(
             redis, keys, points, leases.epochs, metrics, problems,

@@ -12,7 +12,7 @@ from penstock_common.metrics import WorkerMetrics
 from penstock_workers.commit import Committer
 from penstock_workers.gauges import ELECTED
 from penstock_workers.leases import Leases
-from penstock_workers.presence import Presence
+from penstock_workers.liveness import Liveness
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
 
@@ -30,14 +30,14 @@ class Upkeep:
         resolver: Resolver,
         clock: StoreClock,
         leases: Leases,
-        presence: Presence,
+        liveness: Liveness,
         committer: Committer,
         metrics: WorkerMetrics,
     ) -> None:
         self._resolver = resolver
         self._clock = clock
         self._leases = leases
-        self._presence = presence
+        self._liveness = liveness
         self._committer = committer
         self._metrics = metrics
 
@@ -58,12 +58,12 @@ class Upkeep:
             self._resolver.is_stale = True
         elif ELECTED in self._leases.epochs:
             await self._clock.advance()
-        changed = await self._presence.read_heartbeats()
+        changed = await self._liveness.read_heartbeats()
         if ELECTED in self._leases.epochs:
-            silent = await self._presence.bury()
+            silent = await self._liveness.mark_crashed()
             if silent:
                 _LOG.warning("runs_silent count=%d", len(silent))
-                self._metrics.silenced.inc(len(silent))
+                self._metrics.marked_crashed.inc(len(silent))
             changed += silent
         await self._committer.announce({}, changed)
         await self._committer.notices.tell()

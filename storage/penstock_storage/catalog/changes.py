@@ -14,7 +14,7 @@ from typing import Any
 from penstock_storage.catalog.folded import put_together
 from penstock_storage.interface import RunChange
 
-__all__ = ["SILENT", "apply_change", "hear_again"]
+__all__ = ["SILENT", "apply_change", "revive"]
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ def apply_change(row: Row, change: RunChange) -> None:
             continue
         versions[slot] = version
         if path == ("state",):  # its own word wins over what was guessed from its silence
-            hear_again(row)
+            revive(row)
         *parents, last = path
         target = row
         for parent in parents:
@@ -89,8 +89,8 @@ def _fold(row: Row, figures: dict[str, Any], version: list[int]) -> None:
             versions[slot] = max(version, versions.get(slot, []))
 
 
-def hear_again(row: Row) -> None:
-    """The run is not taken for dead any more."""
+def revive(row: Row) -> None:
+    """The run is alive again: it no longer counts as crashed for its silence."""
     row["silent"] = False
     row["info"].pop(SILENT, None)
 

@@ -19,7 +19,7 @@ from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import find_projects, read_runs
 from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs
 from penstock_storage.catalog.tombstones import (
-    bury_number,
+    add_tombstone,
     delete_runs,
     note_moved,
     tables_beside_runs,
@@ -101,7 +101,7 @@ async def finish_move(connection: AsyncConnection, number: int, now: int) -> boo
         or row["state"] in GOING_ON
         or await _is_taken(connection, target, row["run"])
     ):  # fmt: skip
-        await bury_number(connection, copy, target, f"copy of {number}", now)
+        await add_tombstone(connection, copy, target, f"copy of {number}", now)
         return False
     tick = (await next_ticks(connection, [target], now))[target]
     await connection.execute(

@@ -18,7 +18,7 @@ from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_entities
 from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
 from penstock_storage.catalog.tombstones import (
-    bury_number,
+    add_tombstone,
     delete_runs,
     note_moved,
     raise_above_deleted,
@@ -45,8 +45,8 @@ async def all_names(connection: AsyncConnection) -> list[Name]:
     for row in await connection.execute(select(lanes)):
         name = lane_name(row.rank, row.started, row.writer)
         found.append(("lane", row.lane, row.run, name))
-    graves = await connection.execute(select(tombstones))
-    found += [gone_name(g.run, g.project, g.name, g.deleted_at, g.moved_to) for g in graves]
+    gone_names = await connection.execute(select(tombstones))
+    found += [gone_name(g.run, g.project, g.name, g.deleted_at, g.moved_to) for g in gone_names]
     # The copies of runs that are being moved are no runs yet.
     query_copies = select(moves.c.copy, moves.c.project, runs.c.run)
     copies = query_copies.join(runs, moves.c.run == runs.c.number)
@@ -65,7 +65,7 @@ async def restore_names(
     gone = {number for kind, number, _, _ in (*known, *names) if kind == GONE}
     missing = [name for name in set(names) - set(known) if not is_of(gone, name)]
     missing.sort(key=lambda name: name[1])
-    graves = [name for name in missing if name[0] == GONE]
+    gone_names = [name for name in missing if name[0] == GONE]
     living = [name for name in missing if name[0] != GONE]
     # A copy that is on its way may meet a run of its id: then it is not made.
     gone |= set(await connection.scalars(select(moves.c.copy)))
@@ -73,16 +73,16 @@ async def restore_names(
         [name for name in known if name[0] != GONE and not is_of(gone, name)] + living
     )
     # First, as a later run may have the id of one that an older copy still has.
-    buried = await _delete_again(connection, graves)
+    deleted_again = await _delete_again(connection, gone_names)
     await _add(database, connection, living, now)
-    await _bury(connection, [name for name in graves if name not in buried])
+    await _add_tombstones(connection, [name for name in gone_names if name not in deleted_again])
     await raise_above_deleted(database, connection)
 
 
-async def _delete_again(connection: AsyncConnection, graves: Sequence[Name]) -> set[Name]:
+async def _delete_again(connection: AsyncConnection, gone_names: Sequence[Name]) -> set[Name]:
     """Delete what an older copy of the catalog still has; returns the names of what it had."""
     found: set[Name] = set()
-    for name in graves:
+    for name in gone_names:
         at, moved_to, _ = name[3].split(":", 2)
         if await delete_runs(connection, [name[1]], int(at)):
             await note_moved(connection, name[1], int(moved_to))
@@ -90,10 +90,10 @@ async def _delete_again(connection: AsyncConnection, graves: Sequence[Name]) -> 
     return found
 
 
-async def _bury(connection: AsyncConnection, graves: Sequence[Name]) -> None:
-    for _, number, project, text in graves:
+async def _add_tombstones(connection: AsyncConnection, gone_names: Sequence[Name]) -> None:
+    for _, number, project, text in gone_names:
         at, moved_to, name = text.split(":", 2)
-        await bury_number(connection, number, project, name, int(at))
+        await add_tombstone(connection, number, project, name, int(at))
         await note_moved(connection, number, int(moved_to))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, tuple_
 
 from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner
-from penstock_storage.catalog import clock, moves, restore, silence, tables, tombstones, updates
+from penstock_storage.catalog import clock, liveness, moves, restore, tables, tombstones, updates
 from penstock_storage.catalog.accounts import SqlAccounts
 from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
@@ -152,18 +152,18 @@ class SqlCatalog:
             return []
         async with self._database.writing() as connection:
             heard = await updates.touch_runs(connection, runs, now, ended=ended)
-            return list((await silence.refs_of(connection, heard)).values())
+            return list((await liveness.refs_of(connection, heard)).values())
 
     async def silent_runs(self, before: int) -> dict[RunRef, int]:
         async with self._database.reading() as connection:
-            return await silence.silent_runs(connection, before)
+            return await liveness.silent_runs(connection, before)
 
-    async def silence_runs(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
+    async def mark_crashed(self, runs: Sequence[int], before: int, now: int) -> list[RunRef]:
         if not runs:
             return []
         async with self._database.writing() as connection:
-            silenced = await updates.silence_runs(connection, runs, before, now)
-            return list((await silence.refs_of(connection, silenced)).values())
+            crashed = await updates.mark_crashed(connection, runs, before, now)
+            return list((await liveness.refs_of(connection, crashed)).values())
 
     # -- the clock
 

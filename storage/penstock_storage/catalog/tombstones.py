@@ -30,7 +30,7 @@ from penstock_storage.catalog.updates import next_ticks
 from penstock_storage.interface import RunRef, Tombstone
 
 __all__ = [
-    "bury_number",
+    "add_tombstone",
     "delete_project",
     "delete_runs",
     "deleted_since",
@@ -113,7 +113,7 @@ async def delete_project(connection: AsyncConnection, project: int, now: int) ->
     return gone
 
 
-async def bury_number(
+async def add_tombstone(
     connection: AsyncConnection, number: int, project: int, name: str, now: int
 ) -> None:
     """A tombstone for a number whose rows must go, though no run of the catalog has it."""

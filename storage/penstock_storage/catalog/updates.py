@@ -14,14 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_common.payloads import mapping_of, texts_of
-from penstock_storage.catalog.changes import SILENT, hear_again
+from penstock_storage.catalog.changes import SILENT, revive
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.row_size import apply_changes
 from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones
 from penstock_storage.interface import RunChange
 
 __all__ = [
-    "change_runs", "deleted_among", "next_ticks", "silence_runs", "stamp_new_runs", "touch_runs",
+    "change_runs",
+    "deleted_among",
+    "mark_crashed",
+    "next_ticks",
+    "stamp_new_runs",
+    "touch_runs",
 ]  # fmt: skip
 
 Row = dict[str, Any]
@@ -77,13 +82,13 @@ async def touch_runs(
     rows = await _locked(connection, silent) if silent else []
     for row in rows:
         row["state"] = "running"
-        hear_again(row)
+        revive(row)
     if rows:
         await _write(connection, rows)
     return silent
 
 
-async def silence_runs(
+async def mark_crashed(
     connection: AsyncConnection, numbers: Collection[int], before: int, now: int
 ) -> list[int]:
     """Mark those of these runs crashed that go on by their state and were not heard of since

@@ -1,7 +1,7 @@
-"""Signs of life: which runs are heard of, by data or by heartbeats, and which have fallen silent.
+"""Liveness of runs: which still send data or heartbeats, and which have gone silent.
 
-A run goes on until it says that it ended. One whose host vanished never does; the owner of shard 0
-marks it crashed, and the next sign of life takes that back.
+A run goes on until it says that it ended. One whose host vanished never does: the owner of shard 0
+marks it crashed, and the next sign of life revives it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from redis.asyncio import Redis
 from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 from penstock_storage.interface import Catalog, RunRef
 
-__all__ = ["Presence"]
+__all__ = ["Liveness"]
 
 T = TypeVar("T")
 
 _DATA_EVERY_S, _HEARTBEAT_EVERY_S = 5.0, 30.0
-_TIMES_IN_SILENCE = 10
-"""Whatever the settings, a run that is heard of is noted so often before it counts as silent."""
+_MIN_SIGNS_BEFORE_SILENT = 10
+"""Signs of life noted, at the least, in the time after which a run counts as silent."""
 
 _BACKLOG_S = 30.0
-"""A batch that has been queued for so long may be the sign of life that is missed."""
+"""A batch that has been queued for this long may be the missing sign of life."""
 
 _FORGET_AFTER_S = 600.0
 _MOST_RUNS = 200_000
 _AT_ONCE = 1_000
 
 
-class Presence:
-    """Writes signs of life into the catalog, each run's at most every few seconds."""
+class Liveness:
+    """Writes signs of life to the catalog, at most every few seconds for each run."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Presence:
         self._noted: dict[int, float] = {}
         self._numbers: dict[RunRef, int] = {}
 
-    async def heard(self, runs: Iterable[int]) -> list[RunRef]:
-        """Data of these runs came; returns those that had been marked crashed for silence."""
+    async def note_data(self, runs: Iterable[int]) -> list[RunRef]:
+        """These runs sent data; returns those that had been marked crashed for silence."""
         return await self._note(runs, every_s=_DATA_EVERY_S, ended=True)
 
     async def _note(self, runs: Iterable[int], *, every_s: float, ended: bool) -> list[RunRef]:
         now = time.time()
-        every_s = min(every_s, self._silent_after_s / _TIMES_IN_SILENCE)
+        every_s = min(every_s, self._silent_after_s / _MIN_SIGNS_BEFORE_SILENT)
         due = [run for run in runs if self._noted.get(run, 0) < now - every_s]
         if not due:
             return []
@@ -73,7 +73,7 @@ class Presence:
         self._numbers.pop(ref, None)
 
     async def read_heartbeats(self) -> list[RunRef]:
-        """Take over the heartbeats of the shards that this worker owns; returns as `heard`."""
+        """Read the heartbeats of the shards that this worker owns; returns as `note_data` does."""
         alive: list[RunRef] = []
         oldest = time.time() - min(_HEARTBEAT_EVERY_S, self._silent_after_s)
         for shard in list(self._owned):
@@ -92,26 +92,26 @@ class Presence:
         # A run's last heartbeat is read after its end: that is no news of the run.
         return await self._note(numbers, every_s=_HEARTBEAT_EVERY_S, ended=False)
 
-    async def bury(self) -> list[RunRef]:
+    async def mark_crashed(self) -> list[RunRef]:
         """Mark the runs crashed that have been silent for too long; returns them.
 
-        Not soon after this process began, nor while batches wait: then it is here that something
-        was missed.
+        Not soon after this process began, nor while batches wait: then the sign of life may just
+        not have been processed yet.
         """
         if time.monotonic() < self._started + self._silent_after_s or await self._has_backlog():
             return []
         now = time.time()
         before = int((now - self._silent_after_s) * 1e6)
         silent = await self._catalog.silent_runs(before)
-        buried: list[RunRef] = []
+        crashed: list[RunRef] = []
         for refs in _parts(list(silent)):
             beats = await self._beats(refs)
             numbers = [silent[ref] for ref in refs if beats[ref] < before]
-            buried += await self._catalog.silence_runs(numbers, before, int(now * 1e6))
-        return buried
+            crashed += await self._catalog.mark_crashed(numbers, before, int(now * 1e6))
+        return crashed
 
     async def _beats(self, refs: Iterable[RunRef]) -> dict[RunRef, int]:
-        """When each of these runs' last heartbeat came (µs), 0 if none did."""
+        """When each of these runs sent its last heartbeat (µs); 0 if it sent none."""
         paths = {ref: run_path(*ref) for ref in refs}
         async with self._redis.pipeline(transaction=False) as pipeline:
             for path in paths.values():
