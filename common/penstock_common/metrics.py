@@ -20,6 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from penstock_common.problems import PROBLEMS
 from penstock_common.redis_keys import SHARDS
@@ -105,23 +106,29 @@ class Metrics:
         self.registry.register(family)
         return family
 
-    def counter(self, name: str, text: str) -> Tally:
+    def counter(self, name: str, text: str, *, old_name: str = "") -> Tally:
         """A counter without labels."""
         family = Counters(f"penstock_{name}", text)
-        self.registry.register(family)
+        self._register(family, name, old_name)
         return family.labels()
 
     def counted(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A counter that something else keeps."""
         self.registry.register(Counted(f"penstock_{name}", text, value))
 
-    def gauge(self, name: str, text: str, labels: Iterable[str] = ()) -> Gauge:
-        return Gauge(f"penstock_{name}", text, list(labels), registry=self.registry)
+    def gauge(
+        self, name: str, text: str, labels: Iterable[str] = (), *, old_name: str = ""
+    ) -> Gauge:
+        gauge = Gauge(f"penstock_{name}", text, list(labels), registry=None)
+        self._register(gauge, name, old_name)
+        return gauge
 
-    def histogram(self, name: str, text: str, bounds: Sequence[float] = LATENCY) -> Spread:
+    def histogram(
+        self, name: str, text: str, bounds: Sequence[float] = LATENCY, *, old_name: str = ""
+    ) -> Spread:
         """A histogram without labels."""
         family = Histograms(f"penstock_{name}", text, (), bounds)
-        self.registry.register(family)
+        self._register(family, name, old_name)
         return family.labels()
 
     def histograms(
@@ -133,6 +140,11 @@ class Metrics:
             family.labels(value)
         self.registry.register(family)
         return family
+
+    def _register(self, collector: Collector, name: str, old_name: str) -> None:
+        self.registry.register(collector)
+        if old_name:
+            self.registry.register(_OldName(collector, name, old_name))
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -156,6 +168,24 @@ class _Collections:
             for generation, counts in enumerate(stats):
                 family.add_metric([str(generation)], counts[field])
             yield family
+
+
+class _OldName:
+    """A metric under the name that it had in the last release, beside its new one."""
+
+    def __init__(self, collector: Collector, name: str, old_name: str) -> None:
+        self._collector = collector
+        self._name = f"penstock_{name}".removesuffix("_total")
+        self._old_name = f"penstock_{old_name}".removesuffix("_total")
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._collector.collect():
+            text = f"Old name of {self._name}, gone in the next release."
+            renamed = Metric(self._old_name, text, metric.type)
+            for each in metric.samples:
+                name = each.name.replace(self._name, self._old_name)
+                renamed.add_sample(name, each.labels, each.value)
+            yield renamed
 
 
 class GatewayMetrics(Metrics):
@@ -299,9 +329,10 @@ class WorkerMetrics(Metrics):
         self.compact_seconds = self.histogram(
             "worker_compact_duration_seconds", "Time of one pass over tiers."
         )
-        self.unswept = self.gauge(
-            "worker_unswept_runs", "Deleted runs whose rows the store may not have removed yet."
-        )
+        self.unpurged = self.gauge(
+            "worker_unpurged_runs", "Deleted runs whose rows the store may not have removed yet.",
+            old_name="worker_unswept_runs",
+        )  # fmt: skip
         self.lost_parts = self.counters(
             "store_parts_lost_total", "Parts of the store that were damaged or lost on disk.",
             "table", STORE_TABLES,
@@ -309,12 +340,14 @@ class WorkerMetrics(Metrics):
         self.lost_points = self.gauge(
             "store_points_lost", "Points that a damaged store has lost and that did not come again."
         )
-        self.swept_rows = self.counter(
-            "worker_swept_rows_total", "Rows of deleted runs that the store was told to remove."
-        )
-        self.sweep_seconds = self.histogram(
-            "worker_sweep_duration_seconds", "Time until the store had removed what it was told to."
-        )
+        self.purged_rows = self.counter(
+            "worker_purged_rows_total", "Rows of deleted runs that the store was told to remove.",
+            old_name="worker_swept_rows_total",
+        )  # fmt: skip
+        self.purge_seconds = self.histogram(
+            "worker_purge_duration_seconds", "Time until the store had removed what it was told to.",
+            old_name="worker_sweep_duration_seconds",
+        )  # fmt: skip
 
 
 class StoreMetrics(Metrics):

@@ -1,11 +1,13 @@
 """Settings of the server processes: one frozen dataclass each, built once where a process starts.
 
 Every field can come from a TOML file, the environment (`PENSTOCK_` and the field's name in capitals)
-or a flag; the later wins. Unknown names in a file are errors. Nothing else reads the environment.
+or a flag; the later wins. Unknown names in a file are errors; a setting's old name works for one
+release, with a warning. Nothing else reads the environment.
 """
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -18,11 +20,14 @@ from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
 __all__ = ["GatewaySettings", "ServerSettings", "WorkerSettings", "load", "option"]
 
 SettingsT = TypeVar("SettingsT", bound="ServerSettings")
+_LOG = logging.getLogger(__name__)
 
 
-def option(default: Any, help_text: str, *, secret: bool = False) -> Any:
-    """A settings field with its one-line help; `secret` keeps it out of every printout."""
-    return field(default=default, repr=not secret, metadata={"help": help_text, "secret": secret})
+def option(default: Any, help_text: str, *, secret: bool = False, old_name: str = "") -> Any:
+    """A settings field with its one-line help; `secret` keeps it out of every printout. `old_name` is
+    what the last release called it."""
+    metadata = {"help": help_text, "secret": secret, "old_name": old_name}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +130,10 @@ class WorkerSettings(ServerSettings):
     silent_after_s: float = option(
         300.0, "silence after which a run that goes on counts as crashed"
     )
-    sweep_until_s: float = option(
-        86_400.0, "how long after its deletion a run's rows are looked for again"
-    )
+    purge_until_s: float = option(
+        86_400.0, "how long to keep checking for late rows of a deleted run",
+        old_name="sweep_until_s",
+    )  # fmt: skip
     drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
 
 
@@ -147,7 +153,11 @@ def load(
     if file is not None:
         values.update(_from_file(file, known))
     for name, each in known.items():
-        text = environ.get(f"PENSTOCK_{name.upper()}")
+        text = environ.get(_variable(name))
+        old_name = each.metadata["old_name"]
+        if text is None and old_name and _variable(old_name) in environ:
+            text = environ[_variable(old_name)]
+            _warn_renamed(_variable(old_name), _variable(name))
         if text is not None:
             values[name] = _parse(name, each.default, text)
     values.update({name: value for name, value in (flags or {}).items() if value is not None})
@@ -159,6 +169,11 @@ def _from_file(file: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         content = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Rejected(f"cannot read {file}: {error}", code="bad_settings") from None
+    for name, each in known.items():
+        old_name = each.metadata["old_name"]
+        if old_name in content and name not in content:
+            content[name] = content.pop(old_name)
+            _warn_renamed(old_name, name)
     unknown = sorted(set(content) - set(known))
     if unknown:
         raise Rejected(
@@ -169,6 +184,14 @@ def _from_file(file: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def _variable(name: str) -> str:
+    return f"PENSTOCK_{name.upper()}"
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    _LOG.warning("setting_renamed old=%s new=%s: the old name goes in the next release", old, new)
+
+
 def _parse(name: str, default: object, text: str) -> object:
     try:
         if isinstance(default, bool):
@@ -177,7 +200,7 @@ def _parse(name: str, default: object, text: str) -> object:
             return type(default)(text)
     except (KeyError, ValueError):
         raise Rejected(
-            f"PENSTOCK_{name.upper()} = {text!r} is not a {type(default).__name__}",
+            f"{_variable(name)} = {text!r} is not a {type(default).__name__}",
             code="bad_settings",
         ) from None
     return text

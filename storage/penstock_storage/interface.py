@@ -193,7 +193,7 @@ class Tombstone:
     writers: frozenset[str]
     """Those that were known of it."""
     deleted_at: int
-    swept_at: int
+    purged_at: int
     """When the store was last seen without its rows; 0: not yet."""
     moved_to: int
     """The number that the run has now in another project; 0 if it was deleted."""
@@ -338,10 +338,10 @@ class Catalog(Protocol):
     async def tombstones_by_run(self, runs: Sequence[int]) -> list[Tombstone]:
         """The tombstones of the runs that had these numbers."""
 
-    async def unsettled_tombstones(self) -> list[Tombstone]:
+    async def open_tombstones(self) -> list[Tombstone]:
         """Tombstones whose runs may still have rows in the store."""
 
-    async def note_swept(self, numbers: Sequence[int], now: int, *, settled: bool) -> None:
+    async def note_purged(self, numbers: Sequence[int], now: int, *, final: bool) -> None:
         """The store was seen without the rows of these; `settled`: for the last time."""
 
     async def deleted_since(self, project: int, tick: int) -> int | None:

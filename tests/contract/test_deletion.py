@@ -35,7 +35,7 @@ async def test_a_deleted_run_is_nowhere_and_its_number_is_never_given_again(
 ) -> None:
     a, b = await make(catalog, A), await make(catalog, B)
     (tombstone,) = await catalog.delete_runs([b.number, 99], 1_000)
-    assert (tombstone.run, tombstone.ref, tombstone.deleted_at, tombstone.swept_at) == (
+    assert (tombstone.run, tombstone.ref, tombstone.deleted_at, tombstone.purged_at) == (
         b.number,
         B,
         1_000,
@@ -106,10 +106,10 @@ async def test_a_deleted_project_is_hidden_until_it_has_a_run_again(catalog: Sql
 async def test_tombstones_are_open_until_they_are_settled(catalog: SqlCatalog) -> None:
     a = await make(catalog, A)
     (tombstone,) = await catalog.delete_runs([a.number], 1_000)
-    await catalog.note_swept([tombstone.number], 2_000, settled=False)
-    assert [each.swept_at for each in await catalog.unsettled_tombstones()] == [2_000]
-    await catalog.note_swept([tombstone.number], 3_000, settled=True)
-    assert await catalog.unsettled_tombstones() == []
+    await catalog.note_purged([tombstone.number], 2_000, final=False)
+    assert [each.purged_at for each in await catalog.open_tombstones()] == [2_000]
+    await catalog.note_purged([tombstone.number], 3_000, final=True)
+    assert await catalog.open_tombstones() == []
     assert await catalog.gone_runs(a.project_number) == []
     assert len(await catalog.tombstones(0)) == 1
 
@@ -201,5 +201,5 @@ async def test_a_move_that_was_overtaken_is_called_off(catalog: SqlCatalog) -> N
     await make(catalog, RunRef("ana", "other", "a"))
     assert not await catalog.finish_move(a.number, 3_000)
     assert await catalog.numbers_of([A]) == {A: a.number}
-    # What was copied so far is swept, and its number is never anything else's.
-    assert [each.run for each in await catalog.unsettled_tombstones()] == [move.copy]
+    # What was copied so far is purged, and its number is never anything else's.
+    assert [each.run for each in await catalog.open_tombstones()] == [move.copy]

@@ -15,7 +15,7 @@ from support.workers import kept_worker
 
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_storage.interface import RunRef
-from penstock_workers.sweeper import SWEPT_TABLES
+from penstock_workers.purger import PURGED_TABLES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -101,7 +101,7 @@ async def listed(stack: Stack, project: str, gateway: int) -> list[str]:
 async def rows_of(stack: Stack, run: int) -> dict[str, int]:
     """How many rows each table has of a run."""
     found = {}
-    for table in SWEPT_TABLES:
+    for table in PURGED_TABLES:
         sql = f"SELECT count() AS n FROM penstock.{table} WHERE run = {run}"
         found[table] = int((await stack.points.query(sql))["n"][0])
     return found
@@ -196,10 +196,10 @@ async def test_the_rows_of_a_deleted_run_leave_the_store(stack: Stack) -> None:
     assert sum((await rows_of(stack, gone)).values()) > 0
     assert (await call(stack, "DELETE", "runs/local/rows-of/a"))[0] == 200
 
-    async def is_swept() -> bool:
+    async def is_purged() -> bool:
         return sum((await rows_of(stack, gone)).values()) == 0
 
-    await eventually(is_swept, 60)
+    await eventually(is_purged, 60)
     assert await rows_of(stack, stays) == before
 
 
@@ -307,15 +307,15 @@ async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_
         for each in (batch("q", "a", "wa", 2), batch("q", "b", "wb", 1)):
             assert (await stack.post(each))[0] == 202
         assert (await call(stack, "DELETE", "runs/local/q/a"))[0] == 200
-        (faults / "worker.sweep").write_text("kill\nkill")
-        async with kept_worker(stack, failpoints=faults, sweep_until_s=30) as kept:
+        (faults / "worker.purge").write_text("kill\nkill")
+        async with kept_worker(stack, failpoints=faults, purge_until_s=30) as kept:
             await stack.drained(60)
 
-            async def is_swept() -> bool:
+            async def is_purged() -> bool:
                 (tombstone,) = await stack.catalog.tombstones(0)
-                return tombstone.swept_at > 0
+                return tombstone.purged_at > 0
 
-            await eventually(is_swept, 60)
+            await eventually(is_purged, 60)
             assert sum((await rows_of(stack, number)).values()) == 0
             # A worker that had not heard might still write this.
             await stack.points.insert(
@@ -327,7 +327,7 @@ async def test_queued_batches_and_late_rows_of_a_deleted_run_are_removed_by_any_
             )  # fmt: skip
 
             async def is_settled() -> bool:
-                return not await stack.catalog.unsettled_tombstones()
+                return not await stack.catalog.open_tombstones()
 
             await eventually(is_settled, 60)
             assert sum((await rows_of(stack, number)).values()) == 0

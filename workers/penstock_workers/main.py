@@ -33,13 +33,13 @@ from penstock_workers.leases import Leases
 from penstock_workers.liveness import Liveness
 from penstock_workers.mender import Mender
 from penstock_workers.mover import Mover
+from penstock_workers.purger import Purger
 from penstock_workers.quarantine import Quarantine
 from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Queue
 from penstock_workers.resolver import Resolver
 from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
-from penstock_workers.sweeper import Sweeper
 from penstock_workers.upkeep import Upkeep
 from penstock_workers.worker import Worker
 
@@ -89,9 +89,9 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         async def announce(deleted: Sequence[RunRef], changed: Sequence[RunRef]) -> None:
             await publish(redis, keys, changed=changed, deleted=deleted)
 
-        sweeper = Sweeper(
+        purger = Purger(
             catalog, points, mover, announce, leases.epochs, metrics,
-            until_s=settings.sweep_until_s,
+            until_s=settings.purge_until_s,
         )  # fmt: skip
         mender = Mender(
             points, catalog, clock, leases.epochs, problems, metrics,
@@ -114,7 +114,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
                 "compaction": compaction.watch(),
                 "upkeep": upkeep.watch(),
                 "gauges": gauges.watch(),
-                "sweeper": sweeper.watch(),
+                "purger": purger.watch(),
                 "mender": mender.watch(compaction.building, compaction.commit_in_hand),
                 "sign": sign.keep(),
             }

@@ -2,7 +2,7 @@
 
 Keys have numbers of their own in every project, so the rows in the store cannot stay as they are.
 The copy's number is noted before the first row is written under it. Until the switch, which is one
-transaction, the run is where it was; after it, the old number is swept like a deleted run's.
+transaction, the run is where it was; after it, the old number is purged like a deleted run's.
 """
 
 from __future__ import annotations

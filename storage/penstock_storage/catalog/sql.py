@@ -300,13 +300,13 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return await tombstones.tombstones_by_run(connection, runs)
 
-    async def unsettled_tombstones(self) -> list[Tombstone]:
+    async def open_tombstones(self) -> list[Tombstone]:
         async with self._database.reading() as connection:
-            return await tombstones.unsettled_tombstones(connection)
+            return await tombstones.open_tombstones(connection)
 
-    async def note_swept(self, numbers: Sequence[int], now: int, *, settled: bool) -> None:
+    async def note_purged(self, numbers: Sequence[int], now: int, *, final: bool) -> None:
         async with self._database.writing() as connection:
-            await tombstones.note_swept(connection, numbers, now, settled=settled)
+            await tombstones.note_purged(connection, numbers, now, final=final)
 
     async def deleted_since(self, project: int, tick: int) -> int | None:
         async with self._database.reading() as connection:

@@ -37,14 +37,14 @@ __all__ = [
     "gone_runs",
     "last_tombstone",
     "note_moved",
-    "note_swept",
+    "note_purged",
+    "open_tombstones",
     "raise_above_deleted",
     "read_tombstones",
     "tables_beside_runs",
     "tables_of_runs",
     "tombstones_by_run",
     "tombstones_of",
-    "unsettled_tombstones",
 ]  # fmt: skip
 
 Row = dict[str, Any]
@@ -182,18 +182,18 @@ async def tombstones_of(
     return found
 
 
-async def unsettled_tombstones(connection: AsyncConnection) -> list[Tombstone]:
+async def open_tombstones(connection: AsyncConnection) -> list[Tombstone]:
     return await _read(connection, _select.where(tombstones.c.settled.is_(False)))
 
 
-async def note_swept(
-    connection: AsyncConnection, numbers: Sequence[int], now: int, *, settled: bool
+async def note_purged(
+    connection: AsyncConnection, numbers: Sequence[int], now: int, *, final: bool
 ) -> None:
     for chunk in chunks(numbers):
         await connection.execute(
             update(tombstones)
             .where(tombstones.c.number.in_(chunk))
-            .values(swept_at=now, settled=settled)
+            .values(swept_at=now, settled=final)
         )
 
 
@@ -247,7 +247,7 @@ async def _read(connection: AsyncConnection, query: Select[Any]) -> list[Tombsto
             project_number=row["project"],
             writers=frozenset(row["writers"]),
             deleted_at=row["deleted_at"],
-            swept_at=row["swept_at"],
+            purged_at=row["swept_at"],
             moved_to=row["moved_to"],
             digests=tuple(row["digests"]),
         )

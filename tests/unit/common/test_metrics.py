@@ -138,3 +138,21 @@ def test_a_report_that_is_nonsense_counts_as_0(nonsense: Any) -> None:
     reports.note(batch("a", 2, spool_bytes=nonsense))
     assert metrics.client_dropped.value == metrics.client_retries.value == 0
     assert reports.spool_bytes() == 0
+
+
+def test_renamed_metrics_keep_their_old_names_for_a_release() -> None:
+    metrics = WorkerMetrics()
+    metrics.unpurged.set(3)
+    metrics.purged_rows.inc(5)
+    metrics.purge_seconds.observe(0.2)
+    text = metrics.render().decode()
+    for new, old, found in (
+        ("unpurged_runs", "unswept_runs", 3),
+        ("purged_rows_total", "swept_rows_total", 5),
+        ("purge_duration_seconds_sum", "sweep_duration_seconds_sum", 0.2),
+        ("purge_duration_seconds_count", "sweep_duration_seconds_count", 1),
+    ):
+        assert value(text, f"penstock_worker_{new}") == found
+        assert value(text, f"penstock_worker_{old}") == found
+    bucket = {"le": "0.25"}
+    assert value(text, "penstock_worker_sweep_duration_seconds_bucket", **bucket) == 1

@@ -24,11 +24,11 @@ from penstock_storage.schema import DATABASE
 from penstock_workers.gauges import ELECTED
 from penstock_workers.mover import Mover
 
-__all__ = ["SWEPT_TABLES", "Sweeper", "files_of_run_gone"]
+__all__ = ["PURGED_TABLES", "Purger", "files_of_run_gone"]
 
 _LOG = logging.getLogger(__name__)
 
-SWEPT_TABLES = (
+PURGED_TABLES = (
     "points", "tiers", "dirty", "times", "values", "console", "series", "batches", "applied",
     "lost",
 )  # fmt: skip
@@ -52,7 +52,7 @@ async def files_of_run_gone(run: int, digests: Sequence[str]) -> None:
     its number and the SHA-256 digests of its files. Contents that nothing else refers to may go."""
 
 
-class Sweeper:
+class Purger:
     """Looks once a second for something to do, and does a bounded part of it."""
 
     def __init__(
@@ -85,13 +85,13 @@ class Sweeper:
         while True:
             await asyncio.sleep(_TURN_S)
             if ELECTED not in self._owned:
-                self._metrics.unswept.set(0)
+                self._metrics.unpurged.set(0)
                 continue
             try:
                 await self._finish_moves()
                 await self.turn()
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
-                _LOG.warning("sweep_failed error=%s detail=%s", type(error).__name__, error)
+                _LOG.warning("purge_failed error=%s detail=%s", type(error).__name__, error)
 
     async def turn(self) -> None:
         """One look: at what is deleted, and whether the store has rows of it."""
@@ -103,44 +103,44 @@ class Sweeper:
         now = time.time_ns() // 1000
         if last == self._seen and now < self._next_due:
             return
-        graves = await self._catalog.unsettled_tombstones()
-        self._metrics.unswept.set(sum(not grave.swept_at for grave in graves))
-        due = [grave for grave in graves if now >= self._due_at(grave)][:_MOST_RUNS]
+        tombstones = await self._catalog.open_tombstones()
+        self._metrics.unpurged.set(sum(not tombstone.purged_at for tombstone in tombstones))
+        due = [tombstone for tombstone in tombstones if now >= self._due_at(tombstone)][:_MOST_RUNS]
         if due:
-            await self._sweep(due, now)
+            await self._purge(due, now)
         else:
             self._seen = last
-            self._next_due = min(map(self._due_at, graves), default=now + _FAR_US)
+            self._next_due = min(map(self._due_at, tombstones), default=now + _FAR_US)
 
-    async def _sweep(self, due: Sequence[Tombstone], now: int) -> None:
-        for grave in due:
-            if grave.moved_to and not grave.swept_at and grave.run not in self._copied:
-                await self._mover.copy(grave.run, grave.moved_to)
-                self._copied.add(grave.run)
-        if not await self._delete([grave.run for grave in due]):
+    async def _purge(self, due: Sequence[Tombstone], now: int) -> None:
+        for tombstone in due:
+            if tombstone.moved_to and not tombstone.purged_at and tombstone.run not in self._copied:
+                await self._mover.copy(tombstone.run, tombstone.moved_to)
+                self._copied.add(tombstone.run)
+        if not await self._delete([tombstone.run for tombstone in due]):
             # Else they are seen to be gone when the store is done with it.
             await self._note(due, now)
 
-    async def _note(self, swept: Sequence[Tombstone], now: int) -> None:
-        old = [grave for grave in swept if now >= grave.deleted_at + self._until_us]
-        young = [grave for grave in swept if now < grave.deleted_at + self._until_us]
-        for grave in old:
-            await files_of_run_gone(grave.run, grave.digests)
-        await self._catalog.note_swept([grave.number for grave in old], now, settled=True)
-        await self._catalog.note_swept([grave.number for grave in young], now, settled=False)
-        self._copied -= {grave.run for grave in swept}
+    async def _note(self, purged: Sequence[Tombstone], now: int) -> None:
+        old = [tombstone for tombstone in purged if now >= tombstone.deleted_at + self._until_us]
+        young = [tombstone for tombstone in purged if now < tombstone.deleted_at + self._until_us]
+        for tombstone in old:
+            await files_of_run_gone(tombstone.run, tombstone.digests)
+        await self._catalog.note_purged([tombstone.number for tombstone in old], now, final=True)
+        await self._catalog.note_purged([tombstone.number for tombstone in young], now, final=False)
+        self._copied -= {tombstone.run for tombstone in purged}
 
-    def _due_at(self, grave: Tombstone) -> float:
+    def _due_at(self, tombstone: Tombstone) -> float:
         """When to look next (µs): at first at once, then after twice the time each, and at the end."""
-        if not grave.swept_at:
-            return grave.deleted_at + (_MOVED_FOR_S * 1e6 if grave.moved_to else 0)
-        pause = max(_AGAIN_S * 1e6, grave.swept_at - grave.deleted_at)
-        return min(grave.swept_at + pause, grave.deleted_at + self._until_us)
+        if not tombstone.purged_at:
+            return tombstone.deleted_at + (_MOVED_FOR_S * 1e6 if tombstone.moved_to else 0)
+        pause = max(_AGAIN_S * 1e6, tombstone.purged_at - tombstone.deleted_at)
+        return min(tombstone.purged_at + pause, tombstone.deleted_at + self._until_us)
 
     async def _record(self, last: int) -> None:
         """The store must know of deletions too: a catalog restored from an older copy asks it."""
         if self._recorded is None:
-            new = await self._catalog.unsettled_tombstones()
+            new = await self._catalog.open_tombstones()
         else:
             new = await self._catalog.tombstones(self._recorded)
             last = new[-1].number if new else last
@@ -159,8 +159,8 @@ class Sweeper:
         """Have the store remove the rows of these runs; whether it had any."""
         among = ", ".join(map(str, runs))  # integers of the catalog's own
         found = 0
-        for table in SWEPT_TABLES:
-            fail("worker.sweep")
+        for table in PURGED_TABLES:
+            fail("worker.purge")
             counted = await self._points.query(
                 f"SELECT count() AS n FROM {DATABASE}.{table} WHERE run IN ({among})"
             )
@@ -170,7 +170,7 @@ class Sweeper:
                     f"ALTER TABLE {DATABASE}.{table} DELETE WHERE run IN ({among})"
                     " SETTINGS mutations_sync = 0"
                 )
-                self._metrics.swept_rows.inc(rows)
+                self._metrics.purged_rows.inc(rows)
             found += rows
         if found:
             self._started = time.monotonic()
@@ -188,7 +188,7 @@ class Sweeper:
         if self._started is not None:
             took_s = time.monotonic() - self._started
             self._started = None
-            self._metrics.sweep_seconds.observe(took_s)
+            self._metrics.purge_seconds.observe(took_s)
             if took_s > _LONG_S:
                 self._rest_until = time.monotonic() + _REST * took_s
                 return True
