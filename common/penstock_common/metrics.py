@@ -22,9 +22,15 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from penstock_common.fast_metrics import (
+    CallbackCounter,
+    CounterFamily,
+    FastCounter,
+    FastHistogram,
+    HistogramFamily,
+)
 from penstock_common.problems import PROBLEMS
 from penstock_common.redis_keys import SHARDS
-from penstock_common.tallies import Counted, Counters, Histograms, Spread, Tally
 
 __all__ = [
     "VERSION",
@@ -98,23 +104,25 @@ class Metrics:
         build = self.gauge("build_info", "The running build; always 1.", ["version", "python"])
         build.labels(VERSION, platform.python_version()).set(1)
 
-    def counters(self, name: str, text: str, label: str, values: Iterable[str] = ()) -> Counters:
+    def counters(
+        self, name: str, text: str, label: str, values: Iterable[str] = ()
+    ) -> CounterFamily:
         """A counter with one label, at 0 for each of `values`."""
-        family = Counters(f"penstock_{name}", text, label.split(","))
+        family = CounterFamily(f"penstock_{name}", text, label.split(","))
         for value in values:
             family.labels(value)
         self.registry.register(family)
         return family
 
-    def counter(self, name: str, text: str, *, old_name: str = "") -> Tally:
+    def counter(self, name: str, text: str, *, old_name: str = "") -> FastCounter:
         """A counter without labels."""
-        family = Counters(f"penstock_{name}", text)
+        family = CounterFamily(f"penstock_{name}", text)
         self._register(family, name, old_name)
         return family.labels()
 
-    def counted(self, name: str, text: str, value: Callable[[], float]) -> None:
+    def callback_counter(self, name: str, text: str, value: Callable[[], float]) -> None:
         """A counter that something else keeps."""
-        self.registry.register(Counted(f"penstock_{name}", text, value))
+        self.registry.register(CallbackCounter(f"penstock_{name}", text, value))
 
     def gauge(
         self, name: str, text: str, labels: Iterable[str] = (), *, old_name: str = ""
@@ -125,17 +133,17 @@ class Metrics:
 
     def histogram(
         self, name: str, text: str, bounds: Sequence[float] = LATENCY, *, old_name: str = ""
-    ) -> Spread:
+    ) -> FastHistogram:
         """A histogram without labels."""
-        family = Histograms(f"penstock_{name}", text, (), bounds)
+        family = HistogramFamily(f"penstock_{name}", text, (), bounds)
         self._register(family, name, old_name)
         return family.labels()
 
     def histograms(
         self, name: str, text: str, label: str, values: Iterable[str] = ()
-    ) -> Histograms:
+    ) -> HistogramFamily:
         """A histogram of seconds with one label."""
-        family = Histograms(f"penstock_{name}", text, (label,), LATENCY)
+        family = HistogramFamily(f"penstock_{name}", text, (label,), LATENCY)
         for value in values:
             family.labels(value)
         self.registry.register(family)

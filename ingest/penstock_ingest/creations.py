@@ -1,6 +1,7 @@
-"""Making runs in groups: requests that come while the catalog is at work share its next transactions.
+"""Creating runs in batches: requests that come while the catalog is busy share its next transaction.
 
-A sweep's start asks for hundreds of runs at once; one transaction each would take a second per hundred.
+The start of a sweep asks for hundreds of runs at once; at one transaction each, a hundred would take a
+second.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock.errors import Rejected
+from penstock_common.batcher import Batcher
 from penstock_common.bounds import Owner, refusal
-from penstock_common.together import Together
 from penstock_storage.interface import Catalog, RunChange, RunRef, RunRow
 
-__all__ = ["Creations", "Made", "ensure_run"]
+__all__ = ["CreatedRun", "Creations", "ensure_run"]
 
 
 async def ensure_run(catalog: Catalog, ref: RunRef) -> RunRow:
-    """The run, made if it is missing. Raises `Rejected` (422) if there is no room for it."""
+    """The run, created if it is missing. Raises `Rejected` (422) if there is no room for it."""
     run = (await catalog.ensure_runs([ref])).get(ref)
     if run is None:
         raise await _no_room(catalog, ref)
@@ -26,52 +27,52 @@ async def ensure_run(catalog: Catalog, ref: RunRef) -> RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A run as it is now, and whether it was there before."""
+class CreatedRun:
+    """A run as it is now, and whether it existed before."""
 
     run: RunRow
     existed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Creation:
     ref: RunRef
     changes: Callable[[int], list[RunChange]]
 
 
 class Creations:
-    """The runs that one gateway process makes."""
+    """Creates runs for one gateway process."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._together: Together[_Asked, Made] = Together(self._make)
+        self._batcher: Batcher[_Creation, CreatedRun] = Batcher(self._make)
 
-    async def make(self, ref: RunRef, changes: Callable[[int], list[RunChange]]) -> Made:
-        """Create the run if it is missing, and apply the changes that `changes` makes of its number."""
-        return await self._together.ask(_Asked(ref, changes))
+    async def make(self, ref: RunRef, changes: Callable[[int], list[RunChange]]) -> CreatedRun:
+        """Create the run if it is missing, then apply what `changes` returns for its number."""
+        return await self._batcher.submit(_Creation(ref, changes))
 
-    async def _make(self, group: Sequence[_Asked]) -> list[Made | Exception]:
-        refs = list({asked.ref for asked in group})
+    async def _make(self, batch: Sequence[_Creation]) -> list[CreatedRun | Exception]:
+        refs = list({each.ref for each in batch})
         since = time.time_ns() // 1000
         runs = await self._catalog.ensure_runs(refs)
         changes = [
             change
-            for asked in group
-            if asked.ref in runs
-            for change in asked.changes(runs[asked.ref].number)
+            for each in batch
+            if each.ref in runs
+            for change in each.changes(runs[each.ref].number)
         ]
         if changes:
             await self._catalog.apply_changes(changes, time.time_ns() // 1000)
             runs |= await self._catalog.ensure_runs(list(runs))
-        made: list[Made | Exception] = []
+        made: list[CreatedRun | Exception] = []
         first = set(refs)
-        for asked in group:
-            run = runs.get(asked.ref)
+        for each in batch:
+            run = runs.get(each.ref)
             if run is None:
-                made.append(await _no_room(self._catalog, asked.ref))
+                made.append(await _no_room(self._catalog, each.ref))
                 continue
-            made.append(Made(run, run.created_at < since or asked.ref not in first))
-            first.discard(asked.ref)
+            made.append(CreatedRun(run, run.created_at < since or each.ref not in first))
+            first.discard(each.ref)
         return made
 
 

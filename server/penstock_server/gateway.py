@@ -185,12 +185,12 @@ async def build(
             upload_bytes=settings.upload_bytes,
         )
         wandb_metrics = WandbMetrics(metrics)
-        metrics.counted(
+        metrics.callback_counter(
             "auth_cache_hits_total",
             "Requests whose key was checked within 30 s before.",
             lambda: authenticator.hits,
         )
-        metrics.counted(
+        metrics.callback_counter(
             "auth_cache_misses_total",
             "Requests whose key was looked up in the catalog.",
             lambda: authenticator.misses,

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.wire import Batch
 from penstock_common.exporter import merged
+from penstock_common.fast_metrics import CounterFamily, HistogramFamily
 from penstock_common.metrics import (
     STORE_ERRORS,
     STORE_TABLES,
@@ -18,7 +19,6 @@ from penstock_common.metrics import (
     Metrics,
     WorkerMetrics,
 )
-from penstock_common.tallies import Counters, Histograms
 from penstock_ingest.reports import ClientReports
 from penstock_storage.schema import COLUMNS
 from penstock_storage.store_errors import kind_of
@@ -39,14 +39,14 @@ def value(text: str, name: str, **labels: str) -> float:
 
 def test_counters_and_histograms_render_as_prometheus_reads_them() -> None:
     registry = CollectorRegistry()
-    counters = Counters("c_total", "Counted.", ["kind", "code"])
-    spread = Histograms("h_seconds", "Timed.", ["route"], (0.5, 1, 2))
+    counters = CounterFamily("c_total", "CallbackCounter.", ["kind", "code"])
+    histogram = HistogramFamily("h_seconds", "Timed.", ["route"], (0.5, 1, 2))
     registry.register(counters)
-    registry.register(spread)
+    registry.register(histogram)
     counters.labels("a", "1").inc()
     counters.labels("a", "1").inc(2.5)
     for seconds in (0.1, 0.5, 0.7, 5.0):
-        spread.labels('a "b"\n').observe(seconds)
+        histogram.labels('a "b"\n').observe(seconds)
     text = generate_latest(registry).decode()
     assert value(text, "c_total", kind="a", code="1") == 3.5
     found = [
@@ -60,7 +60,7 @@ def test_counters_and_histograms_render_as_prometheus_reads_them() -> None:
 
 def test_a_label_too_many_is_refused() -> None:
     with pytest.raises(ValueError, match="has the labels"):
-        Counters("c_total", "Counted.", ["kind"]).labels("a", "b")
+        CounterFamily("c_total", "CallbackCounter.", ["kind"]).labels("a", "b")
 
 
 def test_pages_of_several_processes_lose_and_invent_nothing() -> None:
@@ -96,7 +96,7 @@ def test_every_closed_label_set_starts_at_0() -> None:
 
 def test_counted_is_asked_when_scraped() -> None:
     metrics, hits = Metrics(), [0]
-    metrics.counted("hits_total", "Hits.", lambda: hits[0])
+    metrics.callback_counter("hits_total", "Hits.", lambda: hits[0])
     hits[0] = 3
     assert value(metrics.render().decode(), "penstock_hits_total") == 3
 

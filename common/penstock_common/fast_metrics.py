@@ -13,10 +13,10 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-__all__ = ["Counted", "Counters", "Histograms", "Spread", "Tally"]
+__all__ = ["CallbackCounter", "CounterFamily", "FastCounter", "FastHistogram", "HistogramFamily"]
 
 
-class Tally:
+class FastCounter:
     """A number that only grows."""
 
     __slots__ = ("value",)
@@ -28,7 +28,7 @@ class Tally:
         self.value += amount
 
 
-class Spread:
+class FastHistogram:
     """How many observations were at most each of `bounds`, or more than all of them."""
 
     __slots__ = ("bounds", "counts", "sum")
@@ -80,35 +80,35 @@ class _Family(Generic[ChildT]):
         return child
 
 
-class Counters(_Family[Tally]):
+class CounterFamily(_Family[FastCounter]):
     """A counter by its labels."""
 
     def __init__(self, name: str, text: str, labels: Iterable[str] = ()) -> None:
-        super().__init__(name, text, labels, Tally)
+        super().__init__(name, text, labels, FastCounter)
 
     def collect(self) -> Iterable[Metric]:
         family = CounterMetricFamily(self.name, self.text, labels=self.label_names)
-        for values, tally in self.children.items():
-            family.add_metric(values, tally.value)
+        for values, counter in self.children.items():
+            family.add_metric(values, counter.value)
         yield family
 
 
-class Histograms(_Family[Spread]):
+class HistogramFamily(_Family[FastHistogram]):
     """A histogram by its labels."""
 
     def __init__(
         self, name: str, text: str, labels: Iterable[str], bounds: Sequence[float]
     ) -> None:
-        super().__init__(name, text, labels, lambda: Spread(bounds))
+        super().__init__(name, text, labels, lambda: FastHistogram(bounds))
 
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(self.name, self.text, labels=self.label_names)
-        for values, spread in self.children.items():
-            family.add_metric(values, spread.buckets(), spread.sum)
+        for values, histogram in self.children.items():
+            family.add_metric(values, histogram.buckets(), histogram.sum)
         yield family
 
 
-class Counted:
+class CallbackCounter:
     """A counter that something else keeps, asked for its value when scraped."""
 
     def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:

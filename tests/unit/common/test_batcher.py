@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from penstock_common.together import Together
+from penstock_common.batcher import Batcher
 
 
 class Work:
@@ -26,33 +26,33 @@ class Work:
 
 async def test_many_share_few_turns_and_each_gets_its_own() -> None:
     work = Work()
-    together = Together(work)
-    assert await asyncio.gather(*map(together.ask, range(20, 1_220))) == list(range(40, 2_440, 2))
+    batcher = Batcher(work)
+    assert await asyncio.gather(*map(batcher.submit, range(20, 1_220))) == list(range(40, 2_440, 2))
     assert len(work.groups) < 10
     assert sorted(n for group in work.groups for n in group) == list(range(20, 1_220))
 
 
 async def test_an_error_is_its_owners_or_its_groups() -> None:
-    together = Together(Work())
-    found = await asyncio.gather(*map(together.ask, (1, -1, 2)), return_exceptions=True)
+    batcher = Batcher(Work())
+    found = await asyncio.gather(*map(batcher.submit, (1, -1, 2)), return_exceptions=True)
     assert [str(each) for each in found] == ["2", "negative", "4"]
-    found = await asyncio.gather(*map(together.ask, (4, 13, 5)), return_exceptions=True)
+    found = await asyncio.gather(*map(batcher.submit, (4, 13, 5)), return_exceptions=True)
     # The first one found nobody to share its turn with.
     assert [str(each) for each in found] == ["8", "down", "down"]
-    assert await together.ask(5) == 10
+    assert await batcher.submit(5) == 10
 
 
 async def test_of_one_key_the_oldest_is_answered_first() -> None:
     work = Work()
-    together = Together(work, key=lambda number: number % 10)
-    assert await asyncio.gather(*map(together.ask, (1, 11, 2, 21))) == [2, 22, 4, 42]
+    batcher = Batcher(work, key=lambda number: number % 10)
+    assert await asyncio.gather(*map(batcher.submit, (1, 11, 2, 21))) == [2, 22, 4, 42]
     assert all(len({n % 10 for n in group}) == len(group) for group in work.groups)
     assert [n for group in work.groups for n in group if n % 10 == 1] == [1, 11, 21]
 
 
 async def test_one_that_leaves_holds_nobody_up() -> None:
-    together = Together(Work())
-    asked = [asyncio.create_task(together.ask(n)) for n in range(5)]
+    batcher = Batcher(Work())
+    asked = [asyncio.create_task(batcher.submit(n)) for n in range(5)]
     await asyncio.sleep(0)
     asked[0].cancel()
     asked[2].cancel()
