@@ -3,71 +3,38 @@ middleware."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aiohttp import web
 
-from penstock.wire import Limits
-from penstock_common.auth import Authenticator
-from penstock_common.bodies import BodyReader
-from penstock_common.metrics import GatewayMetrics
 from penstock_common.openapi import add_operations
 from penstock_common.routes import Routes
-from penstock_ingest.append import Appender
 from penstock_ingest.batches import BatchHandler
-from penstock_ingest.decoding import Decoding
-from penstock_ingest.deletions import Deletions
+from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.heartbeats import HeartbeatHandler
 from penstock_ingest.operations import OPERATIONS
-from penstock_ingest.pace import Pace
-from penstock_ingest.positions import WriterPositions
-from penstock_ingest.quota import Quota
-from penstock_ingest.room import Room
 from penstock_ingest.runs import RunHandler
-from penstock_ingest.status import ServerStatus
-from penstock_storage.interface import Catalog
 
-__all__ = ["GatewayParts", "add_routes"]
+__all__ = ["add_routes"]
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayParts:
-    """What the gateway's handlers work with; built once per process."""
-
-    authenticator: Authenticator
-    appender: Appender
-    positions: WriterPositions
-    catalog: Catalog
-    metrics: GatewayMetrics
-    limits: Limits
-    decoding: Decoding
-    bodies: BodyReader
-    status: ServerStatus
-    pace: Pace
-    quota: Quota
-    deletions: Deletions
-    room: Room
-
-
-def add_routes(app: web.Application, parts: GatewayParts) -> None:
+def add_routes(app: web.Application, deps: IngestDependencies) -> None:
     """Add the write side: batches, runs, and where writers stand."""
     batches = BatchHandler(
-        parts.authenticator,
-        parts.appender,
-        parts.positions,
-        parts.bodies,
-        parts.status,
-        parts.pace,
-        parts.quota,
-        parts.deletions,
-        parts.room,
-        parts.metrics,
-        parts.decoding,
+        deps.authenticator,
+        deps.appender,
+        deps.positions,
+        deps.bodies,
+        deps.status,
+        deps.pace,
+        deps.quota,
+        deps.deletions,
+        deps.room,
+        deps.metrics,
+        deps.decoding,
     )
     heartbeats = HeartbeatHandler(
-        parts.authenticator, parts.positions, parts.bodies, parts.status, parts.pace, parts.limits
+        deps.authenticator, deps.positions, deps.bodies, deps.status, deps.pace, deps.limits
     )
-    runs = RunHandler(parts.authenticator, parts.catalog, parts.bodies, parts.metrics)
+    runs = RunHandler(deps.authenticator, deps.catalog, deps.bodies, deps.metrics)
     routes = Routes(app)
     routes.post("/v1/batches", batches.post)
     routes.post("/v1/heartbeats", heartbeats.post)

@@ -41,12 +41,12 @@ from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.decoding import Decoding
 from penstock_ingest.deletions import Deletions
+from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.room import Room
-from penstock_ingest.routes import GatewayParts
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
@@ -107,7 +107,7 @@ async def build(
         deletions = Deletions(catalog)
         await patiently(deletions.look, stop)
         positions = WriterPositions(pipe, keys, metrics)
-        write = GatewayParts(
+        write = IngestDependencies(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
             positions=positions,

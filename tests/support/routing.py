@@ -15,7 +15,7 @@ from yarl import URL
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
-from penstock_ingest.routes import GatewayParts
+from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_sweeps.routes import SweepParts
 from penstock_sweeps.routes import add_routes as add_sweep_routes
@@ -37,7 +37,7 @@ def application(root_path: str = "") -> web.Application:
 
 
 def _add_all(app: web.Application) -> None:
-    add_write_routes(app, MagicMock(spec=GatewayParts))
+    add_write_routes(app, MagicMock(spec=IngestDependencies))
     web_parts = MagicMock(spec=WebParts)
     web_parts.secret, web_parts.root_path, web_parts.static = "secret", "", STATIC
     add_read_routes(app, web_parts)
