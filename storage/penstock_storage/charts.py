@@ -17,6 +17,7 @@ import numpy as np
 
 from penstock.errors import Rejected
 from penstock_storage.aggregate import Aggregate, aggregate
+from penstock_storage.attempts import LaneId, attempt_ends, contested_runs
 from penstock_storage.curves import (
     Chart,
     ChartQuery,
@@ -29,7 +30,6 @@ from penstock_storage.curves import (
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.partials import CELL_BITS, Curves, Partials, fold_points, in_order, merge
 from penstock_storage.plan import FOREVER, Plan, Range, choose_shift, plan_chart
-from penstock_storage.segments import LaneId, contested_runs, cuts
 from penstock_storage.series import (
     Dirty,
     SeriesTable,
@@ -59,7 +59,7 @@ _MAX_AGGREGATED_CELLS = 1_000_000
 
 
 class _Lanes(NamedTuple):
-    """The lanes of the runs, and the cuts of the latest attempt."""
+    """The lanes of the runs, and where each ends in the latest attempt."""
 
     rows: Sequence[LaneRow]
     ends: dict[LaneId, int]
@@ -121,7 +121,7 @@ class ChartReader:
         contested = contested_runs(lanes) if query.mode != "all" else set()
         if not contested:
             return _Lanes(lanes, {})
-        return _Lanes(lanes, cuts(lanes, await read_first_steps(self._store, contested)))
+        return _Lanes(lanes, attempt_ends(lanes, await read_first_steps(self._store, contested)))
 
     async def _read_planned(self, query: ChartQuery) -> Chart:
         series, (lanes, visible), dirty = await asyncio.gather(

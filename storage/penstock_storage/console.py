@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from penstock_storage.attempts import attempt_ends
 from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import cuts
 from penstock_storage.series import select
 
 __all__ = ["Console", "ConsoleLine", "ConsoleQuery", "count_lines", "open_console", "read_lines"]
@@ -127,7 +127,7 @@ async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) ->
     lane, first = np.asarray(columns["lane"]).tolist(), np.asarray(columns["first"]).tolist()
     firsts = {(run, own): line for own, line in zip(lane, first, strict=True)}
     printed = [row for row in lanes if (row.run, row.lane) in firsts]
-    ends = {own: end for (_, own), end in cuts(printed, firsts).items()}
+    ends = {own: end for (_, own), end in attempt_ends(printed, firsts).items()}
     return Console(
         [row for row in printed if ends.get(row.lane, FOREVER) > firsts[run, row.lane]], ends
     )

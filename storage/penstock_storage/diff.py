@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from penstock_storage.attempts import attempt_ends, contested_runs
 from penstock_storage.diff_windows import Pair, Windows, suspicious_windows
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.rows import json_number, json_value
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["DiffQuery", "Difference", "RunsDiff", "read_diff"]
@@ -132,7 +132,7 @@ class _Reader:
         lanes = [*query.lanes[0], *query.lanes[1]]
         ends: dict[tuple[int, int], int] = {}
         if contested := contested_runs(lanes):
-            ends = cuts(lanes, await read_first_steps(store, contested))
+            ends = attempt_ends(lanes, await read_first_steps(store, contested))
         ranks, places = _paired(query, ends)
         return cls(store, query, ranks, places)
 

@@ -18,11 +18,11 @@ from typing import Literal
 
 import numpy as np
 
+from penstock_storage.attempts import attempt_ends, contested_runs
 from penstock_storage.export_sql import Column, Kind, Lane, Source, long_statement, wide_statement
 from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["MOST_COLUMNS", "Export", "ExportQuery", "open_export", "read_versions"]
@@ -186,7 +186,7 @@ async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
     lanes = query.own_lanes()
     if query.by_lane or not contested_runs(lanes):
         return {}
-    found = cuts(lanes, await read_first_steps(store, [query.run]))
+    found = attempt_ends(lanes, await read_first_steps(store, [query.run]))
     return {lane: end for (_, lane), end in found.items()}
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from penstock_storage.attempts import attempt_ends, contested_runs
 from penstock_storage.interface import Columns, LaneRow, PointStore, RunRow
 from penstock_storage.plan import FOREVER
 from penstock_storage.rows import KeyColumn, LanePlace, Page
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["HistoryQuery", "origin_us", "read_ends", "read_history"]
@@ -261,7 +261,7 @@ async def read_ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
     lanes = query.own_lanes()
     if query.by_lane or not contested_runs(lanes):
         return {}
-    found = cuts(lanes, await read_first_steps(store, [query.run]))
+    found = attempt_ends(lanes, await read_first_steps(store, [query.run]))
     return {lane: end for (_, lane), end in found.items()}
 
 

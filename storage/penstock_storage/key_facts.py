@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from penstock_storage.attempts import LaneId, attempt_ends
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.rows import json_number
 from penstock_storage.sampling import lane_condition
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import LaneId, cuts
 from penstock_storage.series import int_list, select
 
 __all__ = ["KeyFacts", "RunFacts", "read_key_facts"]
@@ -81,7 +81,7 @@ async def read_key_facts(
     if not own or not names:
         return facts
     found, first = await _read_series(store, own)
-    ends = cuts(own, first)
+    ends = attempt_ends(own, first)
     series = _shown(found, ends, own)
     conditions = dict(_conditions(own, ends))
     where = _among(conditions, conditions)

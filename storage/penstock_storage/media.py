@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from penstock_storage.attempts import attempt_ends, contested_runs
 from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import contested_runs, cuts
 from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["MediaKey", "MediaOfRun", "MediaValue", "read_media", "read_media_keys"]
@@ -140,7 +140,7 @@ async def _places(store: PointStore, key: int, lanes: Sequence[LaneRow]) -> dict
         return {}
     ends = {}
     if contested_runs(lanes):
-        ends = cuts(lanes, await read_first_steps(store, runs))
+        ends = attempt_ends(lanes, await read_first_steps(store, runs))
     order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
     rank = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     numbers = (np.asarray(columns[name]).tolist() for name in ("run", "lane", "step"))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from penstock_storage.segments import LaneId
+from penstock_storage.attempts import LaneId
 from penstock_storage.series import NEVER, Dirty, SeriesTable
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
@@ -103,7 +103,7 @@ def plan_chart(
     one), or None if they hold nothing that is visible.
 
     `visible` is the range asked for, for all lanes or by lane (lanes that are absent: nothing);
-    `ends` are the cuts of the latest attempt.
+    `ends` are the `attempt_ends` of the lanes.
     """
     parts = list(_parts(series, visible, ends or {}))
     if not parts:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.attempts import LaneId
 from penstock_storage.interface import Columns, PointStore
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import LaneId
 
 __all__ = [
     "NEVER",

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from penstock_storage.attempts import LaneId
 from penstock_storage.interface import Columns, LaneRow, PointStore
 from penstock_storage.rows import json_number, json_value
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import LaneId
 from penstock_storage.series import LastValues, int_list, read_last_values, select
 
 __all__ = ["Summary", "read_summaries"]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.attempts import LaneId
 from penstock_storage.interface import PointStore
 from penstock_storage.plan import FOREVER, Range
 from penstock_storage.schema import DATABASE
-from penstock_storage.segments import LaneId
 from penstock_storage.series import int_list, select
 
 __all__ = ["Places", "read_step_ranges", "read_times"]

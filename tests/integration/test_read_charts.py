@@ -10,10 +10,10 @@ import pytest
 from support.series import Bucket, SeriesData, brute_force, lane_row, store_series
 
 from penstock_storage import charts, sources, windows
+from penstock_storage.attempts import attempt_ends
 from penstock_storage.charts import Chart, ChartQuery, ChartReader, LaneMode
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.interface import LaneRow
-from penstock_storage.segments import cuts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
@@ -64,7 +64,7 @@ def expected(
     for s in series:
         first = min(s.points)
         firsts[s.run, s.lane] = min(firsts.get((s.run, s.lane), first), first)
-    ends = {} if mode == "all" else cuts(lanes, firsts)
+    ends = {} if mode == "all" else attempt_ends(lanes, firsts)
     ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     curves: dict[tuple[object, ...], list[dict[int, float]]] = {}
     for s in sorted(series, key=lambda s: (ranks[s.run, s.lane], s.lane)):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.attempts import LaneId, attempt_ends
 from penstock_storage.interface import LaneRow, PointStore
-from penstock_storage.segments import LaneId, cuts
 from penstock_storage.series import NEVER
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
@@ -78,7 +78,7 @@ async def random_run(
     firsts: dict[LaneId, int] = {}
     for each in series:
         firsts[run, each.lane] = min(firsts.get((run, each.lane), 2**62), *each.points)
-    return lanes, series, cuts(lanes, firsts)
+    return lanes, series, attempt_ends(lanes, firsts)
 
 
 async def store_series(store: PointStore, many: Sequence[SeriesData]) -> None:

@@ -1,8 +1,8 @@
-"""Which steps of which lane count: attempts, computed when read (pure).
+"""Attempts of a run: which steps of each lane count, computed on reading. Pure.
 
-Among the lanes of one rank, ordered by when their writers started, a lane that begins at or before
-an earlier one's last step is a new attempt: from its first step on it wins. So the latest attempt
-is every lane cut off where a later lane of its rank begins; a lane that merely continues cuts
+The lanes of a rank are ordered by when their writers started. A lane that begins at or before the
+last step of an earlier one is a new attempt, and wins from its first step on. So the latest attempt
+is every lane up to where a later lane of its rank begins. A lane that merely continues another ends
 nothing, and no point is ever deleted or hidden for good.
 """
 
@@ -13,7 +13,7 @@ from itertools import groupby
 
 from penstock_storage.interface import LaneRow
 
-__all__ = ["LaneId", "contested_runs", "cuts", "lane_order"]
+__all__ = ["LaneId", "attempt_ends", "contested_runs", "lane_order"]
 
 LaneId = tuple[int, int]
 """(run, lane)"""
@@ -25,7 +25,7 @@ def lane_order(lane: LaneRow) -> tuple[int, int, int, int]:
 
 
 def contested_runs(lanes: Iterable[LaneRow]) -> set[int]:
-    """Runs in which a rank has several lanes: only there can a later attempt cut an earlier one."""
+    """Runs in which a rank has several lanes: only there can a later attempt end an earlier one."""
     seen: set[tuple[int, int]] = set()
     contested = set()
     for lane in lanes:
@@ -35,11 +35,11 @@ def contested_runs(lanes: Iterable[LaneRow]) -> set[int]:
     return contested
 
 
-def cuts(lanes: Iterable[LaneRow], first_steps: Mapping[LaneId, int]) -> dict[LaneId, int]:
-    """The step before which each lane ends in the latest attempt; lanes that are whole are absent.
+def attempt_ends(lanes: Iterable[LaneRow], first_steps: Mapping[LaneId, int]) -> dict[LaneId, int]:
+    """The step before which each lane ends in the latest attempt; lanes without such an end are absent.
 
     `first_steps` has the lowest step of each lane over all of its keys; a lane that is missing
-    there holds no points yet and cuts nothing.
+    there holds no points yet and ends nothing.
     """
     ends: dict[LaneId, int] = {}
     for _, attempts in groupby(sorted(lanes, key=lane_order), lambda lane: (lane.run, lane.rank)):
