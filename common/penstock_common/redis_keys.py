@@ -73,7 +73,7 @@ class RedisKeys:
         return self._shard(shard, "failures")
 
     def dead(self, shard: int) -> str:
-        """Stream of batches that could not be processed, with the reason."""
+        """Dead letters: stream of batches that could not be processed, with the reason."""
         return self._shard(shard, "dead")
 
     def dead_seqs(self, shard: int) -> str:
@@ -97,7 +97,7 @@ class RedisKeys:
         """Hash writer key -> when it was parked (µs) and why."""
         return self._shard(shard, "parked-why")
 
-    def letters_in_row(self, shard: int) -> str:
+    def dead_letters_in_row(self, shard: int) -> str:
         """Hash writer key -> its dead letters since a batch of it was last stored."""
         return self._shard(shard, "letters-in-row")
 

@@ -91,7 +91,7 @@ async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> No
         await redis.delete(KEYS.workers())
         await leases.tend()
         assert set(leases.epochs) == set(range(16))
-        return leases, bool(leases.suspects)
+        return leases, bool(leases.owner_crashed)
 
     async def dies() -> None:
         await redis.delete(*(KEYS.lease(shard) for shard in range(16)))
@@ -100,20 +100,20 @@ async def test_owners_that_died_without_a_commit_are_counted(redis: Redis) -> No
     await dies()
     assert (await take("b"))[1]
     await dies()
-    leases, is_suspect = await take("c")
-    assert is_suspect
+    leases, owner_crashed = await take("c")
+    assert owner_crashed
     # It gives its shards up properly, so nothing is held against them.
     await leases.leave()
-    leases, is_suspect = await take("d")
-    assert not is_suspect
+    leases, owner_crashed = await take("d")
+    assert not owner_crashed
     queue = Queue(redis, KEYS)
     entries = await add(redis, queue, 1, 1)
     acknowledgement = Acknowledgement({WRITER: CommittedPosition(1)}, entries)
     assert await queue.acknowledge({0: (leases.owner(leases.epochs[0]), acknowledgement)}) == set()
     await dies()
     last = (await take("e"))[0]
-    assert 0 not in last.suspects
-    assert 1 in last.suspects
+    assert 0 not in last.owner_crashed
+    assert 1 in last.owner_crashed
 
 
 async def test_a_zombie_acknowledges_nothing(redis: Redis) -> None:

@@ -1,4 +1,5 @@
-"""Batches that cannot be processed are kept aside with the reason, so that those behind them pass."""
+"""The dead-letter queue: batches that cannot be processed are kept with the reason, so that those
+behind them can pass."""
 
 from __future__ import annotations
 
@@ -23,10 +24,9 @@ _REASON_CHARS = 500
 class DeadLetters:
     """Moves a batch to its shard's dead-letter stream.
 
-    Nothing is made for it, neither a run nor a lane, and nothing that a store may say of it keeps it
-    where it is. If the store knows its writer, it learns first that the number is dead, so that the
-    writer's position can pass it. Else the queue alone remembers the number until the first batch of this
-    writer is stored.
+    No run and no lane is created for it, and no error of a store keeps it in the queue. If the store
+    knows its writer, the number is stored as dead first, so that the writer's position can pass it.
+    Otherwise only the queue remembers the number, until the first batch of this writer is stored.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class DeadLetters:
         self._catalog = catalog
         self._points = points
 
-    async def set_aside(self, entry: Entry, reason: str) -> None:
-        """Make a dead letter of this entry, if its shard is still ours."""
-        await self._free(entry, [(entry, reason[:_REASON_CHARS])])
+    async def dead_letter(self, entry: Entry, reason: str) -> None:
+        """Make this entry a dead letter, if its shard is still ours."""
+        await self._remove(entry, [(entry, reason[:_REASON_CHARS])])
 
     async def drop(self, entry: Entry) -> None:
-        """Free this entry, which somebody asked for; its number is dead as that of a letter is."""
-        await self._free(entry, [])
+        """Delete this entry, as an operator asked; its number is dead, as a dead letter's is."""
+        await self._remove(entry, [])
 
-    async def _free(self, entry: Entry, letters: list[tuple[Entry, str]]) -> None:
+    async def _remove(self, entry: Entry, letters: list[tuple[Entry, str]]) -> None:
         epoch = self._leases.epochs.get(entry.shard)
         if epoch is None:
             return
@@ -70,7 +70,7 @@ class DeadLetters:
         await self._queue.acknowledge({entry.shard: (self._leases.owner(epoch), acknowledgement)})
 
     async def _mark_dead(self, entry: Entry, epoch: int) -> CommittedSeqs | None:
-        """What the store knows of this writer by now; None if it does not know it."""
+        """Store the number as dead; returns the writer's numbers, None if the store does not know it."""
         entity, project, run, writer = split_writer_key(entry.writer)
         ref = RunRef(entity, project, run)
         number = (await self._catalog.numbers_of([ref])).get(ref)
@@ -89,7 +89,7 @@ class DeadLetters:
         if not rows:
             return None
         committed = rows[0]
-        # A number of its own: newer than what was written before, older than any commit that comes.
+        # A commit number of its own: newer than anything written before, older than the next commit.
         self._committer.number += 1
         committed.dead.add(entry.seq)
         committed.add(entry.seq)

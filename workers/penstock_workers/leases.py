@@ -52,8 +52,8 @@ class Leases:
         self._told: set[int] = set()
         self.worker = worker or secrets.token_hex(8)
         self.epochs: dict[int, int] = {}
-        self.suspects: set[int] = set()
-        """Shards whose last owner died before it committed anything: perhaps of a batch in them."""
+        self.owner_crashed: set[int] = set()
+        """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""
 
     def owner(self, epoch: int) -> str:
         """What a shard's lease holds while it is ours under this epoch."""
@@ -136,4 +136,4 @@ class Leases:
             if epoch:
                 self.epochs[shard] = int(epoch)
                 if died:
-                    self.suspects.add(shard)
+                    self.owner_crashed.add(shard)

@@ -1,17 +1,17 @@
-"""Which entries are read next, and what becomes of those that fail.
+"""Quarantine: isolates poison batches, retries them, and decides which become dead letters.
 
-Its invariants:
+Chooses which entries are read next, and what happens to those that fail. Its invariants:
 
 - Nothing is lost: an entry leaves its stream as stored, as a dead letter, or parked.
-- Narrowing down works by shard, since what fails, or ends the process, may name no writer. Verdicts
-  are about one batch or one writer. No shard is ever stopped.
-- Once a batch failed by itself, its writer is read apart from all others: everybody else goes on. So
-  do the writer's other batches, as long as only a few of them are held back.
+- A failing batch is searched for shard by shard, since a failure, or a crash of the process, may not
+  name its writer. Verdicts are about one batch or one writer. No shard is ever stopped.
+- Once a batch has failed alone, its writer is isolated: it is read apart, and all other writers go
+  on. So do the writer's other batches, as long as only a few of them are held back.
 - A batch becomes a dead letter after `max_deliveries` tries; a writer with three dead letters in a
-  row is parked, and stays parked at its next failure until a batch of it is stored.
+  row is parked, and is parked again at its next failure until a batch of it is stored.
 - Failures in three or more runs, with nothing stored since the first of them, mean that the worker
-  is at fault: then there are no dead letters, and nobody is parked. Success is asked for first: a
-  batch is judged only after everything else had its turn.
+  is at fault: then there are no dead letters, and no writer is parked. A batch is judged only after
+  everything else has had its turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from penstock_workers.quarantine_contracts import Records, Undertaker
+from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
 
@@ -35,27 +35,27 @@ _LOG = logging.getLogger(__name__)
 NO_LIMIT = 1_000_000
 _STEP = 4
 _ENOUGH = 65_536
-"""A shard whose parts have grown to this again is read with the others."""
+"""A shard whose reads have grown to this size again is read with the others."""
 
-_LETTERS_TO_PARK = 3
-_RUNS_TO_DOUBT = 3
-_HELD_PER_WRITER = 3
-_APART_AT_ONCE = 256
-_FIRST_PEACE_S, _LONGEST_PEACE_S = 1.0, 8.0
-"""How long a batch that ended a worker waits before it may end the next one: everybody else's are
+_DEAD_LETTERS_TO_PARK = 3
+_MIN_FAILING_RUNS = 3
+_MAX_HELD_PER_WRITER = 3
+_MAX_ISOLATED = 256
+_MIN_BACKOFF_S, _MAX_BACKOFF_S = 1.0, 8.0
+"""How long a batch that crashed a worker waits before it may crash the next one: the other batches are
 stored meanwhile."""
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
+_MIN_RETRY_S = 0.05
+_MAX_RETRY_S = 2.0
 _LOOK_EVERY_S = 0.2
 _QUIET_S = 5.0
-"""How long nothing must have been stored before the worker calls itself at fault."""
+"""How long nothing must have been stored before the worker considers itself at fault."""
 
 
 class Verdict(Enum):
-    """What becomes of entries that could not be processed."""
+    """What happens to entries that could not be processed."""
 
     NARROWED = "narrowed"
-    """They are read again in smaller parts."""
+    """Read again, fewer at a time."""
     AGAIN = "again"
     DEAD = "dead"
     PARKED = "parked"
@@ -72,40 +72,41 @@ class Read:
     writer: str = ""
     entry_id: str = ""
     is_counted: bool = False
-    """Each try is to be counted before it is made: it may end the process."""
+    """Count each try before it is made: it may crash the process."""
 
     @property
-    def is_apart(self) -> bool:
+    def is_isolated(self) -> bool:
         return self.limit != NO_LIMIT
 
 
 @dataclass(slots=True)
-class _Held:
-    """A batch that failed by itself; `successes` is what had been stored until then."""
+class _HeldBatch:
+    """A batch that failed alone, held back until its next retry; `successes` counts what had been stored
+    by then."""
 
     due: float
     successes: int
-    pause_s: float = _FIRST_PAUSE_S
+    pause_s: float = _MIN_RETRY_S
 
 
 @dataclass(slots=True)
-class _Apart:
+class _IsolatedWriter:
     """A writer that is read apart from the others."""
 
     limit: int = 1
     start: str = ""
-    """Nothing of it lies before this entry."""
+    """No entry of it lies before this one."""
     look_at: float = 0.0
-    held: dict[str, _Held] = field(default_factory=dict)
+    held: dict[str, _HeldBatch] = field(default_factory=dict)
 
 
 class Quarantine:
-    """Chooses what is read, and judges what fails."""
+    """Chooses what is read next, and decides what happens to batches that fail."""
 
     def __init__(
         self,
         records: Records,
-        dead_letters: Undertaker,
+        dead_letters: DeadLetterSink,
         *,
         max_deliveries: int,
         quiet_s: float = _QUIET_S,
@@ -120,7 +121,7 @@ class Quarantine:
         self._limits: dict[int, int] = {}
         self._counted: set[int] = set()
         self._begun: set[bytes] = set()
-        self._apart: dict[tuple[int, str], _Apart] = {}
+        self._isolated: dict[tuple[int, str], _IsolatedWriter] = {}
         self._turn = 0
         self._successes = 0
         self._quiet_since = clock()
@@ -129,23 +130,25 @@ class Quarantine:
 
     @property
     def shards(self) -> set[int]:
-        """Those that were gained and not lost."""
+        """The shards that were gained and not lost."""
         return set(self._known)
 
-    async def gained(self, shard: int, *, is_suspect: bool) -> None:
-        """A shard is ours now; `is_suspect` if its last owner died without having stored anything."""
+    async def gained(self, shard: int, *, owner_crashed: bool) -> None:
+        """A shard is ours now; `owner_crashed` if its last owner died before it stored anything."""
         known = await self._records.load(shard)
         if known.parked:
             await self._records.probe(shard, known.parked)
         for writer in known.parked:
-            self._apart.setdefault((shard, writer), _Apart())
-        # What may end this process again waits until something else could be stored.
+            self._isolated.setdefault((shard, writer), _IsolatedWriter())
+        # A batch that may crash this process again waits until something else could be stored.
         now = self._clock()
         for tried in known.tried:
-            due = now + min(_LONGEST_PEACE_S, _FIRST_PEACE_S * 2 ** (tried.tries - 1))
-            apart = self._apart.setdefault((shard, tried.writer), _Apart(look_at=due))
-            apart.held[tried.id] = _Held(due, self._successes)
-        if is_suspect or known.was_begun:
+            due = now + min(_MAX_BACKOFF_S, _MIN_BACKOFF_S * 2 ** (tried.tries - 1))
+            isolated = self._isolated.setdefault(
+                (shard, tried.writer), _IsolatedWriter(look_at=due)
+            )
+            isolated.held[tried.id] = _HeldBatch(due, self._successes)
+        if owner_crashed or known.was_begun:
             self._limits[shard] = 1
             self._counted.add(shard)
         self._known[shard] = known
@@ -157,32 +160,32 @@ class Quarantine:
         self._known.pop(shard, None)
         self._limits.pop(shard, None)
         self._counted.discard(shard)
-        for name in [name for name in self._apart if name[0] == shard]:
-            del self._apart[name]
+        for name in [name for name in self._isolated if name[0] == shard]:
+            del self._isolated[name]
 
     # -- what is read
 
     @property
     def is_narrowing(self) -> bool:
-        """Whether something is being looked for: then nothing is gathered."""
+        """Whether a failing batch is being searched for: then commits do not wait to gather more."""
         return bool(self._limits)
 
     def next_read(self, owned: Iterable[int]) -> Read:
-        """By turns: all shards in which nothing is wrong and each other one by itself; and, every other
-        time, a writer that is read apart or a batch that failed."""
+        """In turn: all healthy shards together, then each other shard alone; every other time, an isolated
+        writer or a batch that failed."""
         shards, now = sorted(owned), self._clock()
         whole = [shard for shard in shards if shard not in self._limits]
         reads = [Read(whole)] if whole else []
         reads += [self._part(shard, limit) for shard, limit in self._limits.items()]
-        apart = list(islice(self._apart.items(), _APART_AT_ONCE))
+        isolated = list(islice(self._isolated.items(), _MAX_ISOLATED))
         others = [
             self._part(shard, each.limit, writer)
-            for (shard, writer), each in apart
-            if each.look_at <= now and len(each.held) < _HELD_PER_WRITER
+            for (shard, writer), each in isolated
+            if each.look_at <= now and len(each.held) < _MAX_HELD_PER_WRITER
         ]
         others += [
             self._part(shard, 1, writer, entry_id)
-            for (shard, writer), each in apart
+            for (shard, writer), each in isolated
             for entry_id, held in each.held.items()
             if held.due <= now
         ]
@@ -197,38 +200,38 @@ class Quarantine:
         return Read([shard], limit, writer, entry_id, is_counted)
 
     def passed_over(self, shard: int, writer: str = "") -> frozenset[str]:
-        """What a read leaves out: writers that are read apart, or a writer's batches that failed."""
+        """What a read skips: isolated writers, or the failed batches of the writer that is read."""
         if writer:
-            return frozenset(self._apart[shard, writer].held)
-        return frozenset(name for at, name in self._apart if at == shard)
+            return frozenset(self._isolated[shard, writer].held)
+        return frozenset(name for at, name in self._isolated if at == shard)
 
     def start_of(self, shard: int, writer: str) -> str:
-        """From where on this writer, which is read apart, has entries; '' if that is not known."""
-        return self._apart[shard, writer].start
+        """Where the entries of this isolated writer start; '' if that is not known."""
+        return self._isolated[shard, writer].start
 
     def found_nothing(self, read: Read) -> None:
-        """There is nothing left to read there."""
+        """This read found no entries."""
         shard = next(iter(read.shards), -1)
-        apart = self._apart.get((shard, read.writer))
-        if read.entry_id and apart:
-            apart.held.pop(read.entry_id, None)
-        elif apart and apart.held:
-            apart.look_at = self._clock() + _LOOK_EVERY_S
-        elif apart:
-            del self._apart[shard, read.writer]
-        elif read.is_apart:
+        isolated = self._isolated.get((shard, read.writer))
+        if read.entry_id and isolated:
+            isolated.held.pop(read.entry_id, None)
+        elif isolated and isolated.held:
+            isolated.look_at = self._clock() + _LOOK_EVERY_S
+        elif isolated:
+            del self._isolated[shard, read.writer]
+        elif read.is_isolated:
             self._limits.pop(shard, None)
-        self._trust(shard)
+        self._stop_counting(shard)
 
-    def _trust(self, shard: int) -> None:
-        """Stop counting tries beforehand, unless something is still suspected."""
-        if shard not in self._limits and not any(at == shard for at, _ in self._apart):
+    def _stop_counting(self, shard: int) -> None:
+        """Stop counting tries in advance, unless a batch of this shard may still be poison."""
+        if shard not in self._limits and not any(at == shard for at, _ in self._isolated):
             self._counted.discard(shard)
 
-    # -- what becomes of it
+    # -- what happens to it
 
     async def drop(self, entries: Iterable[Entry]) -> None:
-        """Free those of them that somebody asked to be dropped."""
+        """Delete the entries that an operator asked to drop."""
         for entry in entries:
             if entry.is_dropped:
                 await self._dead_letters.drop(entry)
@@ -236,7 +239,7 @@ class Quarantine:
     async def begin(self, read: Read, entries: Sequence[Entry]) -> Verdict | None:
         """Count a try of each of these before it is made; None if it may be made.
 
-        One that was tried before is looked at alone, and judged if that was too often.
+        An entry that was tried before is read alone, and judged after too many tries.
         """
         new = [entry for entry in entries if entry.id not in self._begun]
         counted = dict(zip(new, await self._records.begin(new), strict=True)) if new else {}
@@ -252,7 +255,7 @@ class Quarantine:
         return await self._judge(entries[0], tries[0].total, reason)
 
     async def failed(self, read: Read, entries: Sequence[Entry], error: BaseException) -> Verdict:
-        """These could not be processed together."""
+        """These entries could not be processed together."""
         if len(entries) > 1:
             self._narrow(read, entries, max(1, len(entries) // _STEP))
             return Verdict.NARROWED
@@ -266,10 +269,10 @@ class Quarantine:
         return await self._judge(entry, tries, f"{type(error).__name__}: {error}")
 
     def _narrow(self, read: Read, entries: Sequence[Entry], limit: int) -> None:
-        """Read at most `limit` entries at once of these shards; if there are several, each alone first."""
-        apart = self._apart.get((entries[0].shard, read.writer))
-        if apart is not None:
-            apart.limit = limit
+        """Read at most `limit` entries of these shards at once; if there are several, each shard alone first."""
+        isolated = self._isolated.get((entries[0].shard, read.writer))
+        if isolated is not None:
+            isolated.limit = limit
             return
         counts = Counter(entry.shard for entry in entries)
         for shard, count in counts.items():
@@ -279,26 +282,26 @@ class Quarantine:
     async def _judge(self, entry: Entry, tries: int, reason: str) -> Verdict:
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()
         known = self._known.setdefault(shard, ShardRecord())
-        apart = self._apart.setdefault((shard, writer), _Apart(start=entry_id))
-        apart.limit = 1
-        held = apart.held.setdefault(entry_id, _Held(0.0, self._successes))
+        isolated = self._isolated.setdefault((shard, writer), _IsolatedWriter(start=entry_id))
+        isolated.limit = 1
+        held = isolated.held.setdefault(entry_id, _HeldBatch(0.0, self._successes))
         held.due = self._clock() + held.pause_s
-        held.pause_s = min(_LONGEST_PAUSE_S, 2 * held.pause_s)
-        if known.letters_in_row.get(writer, 0) >= _LETTERS_TO_PARK:
+        held.pause_s = min(_MAX_RETRY_S, 2 * held.pause_s)
+        if known.dead_letters_in_row.get(writer, 0) >= _DEAD_LETTERS_TO_PARK:
             await self._park(shard, writer, reason, entry_id)
             return Verdict.PARKED
         await self._note_failing(shard, writer.rpartition("/")[0])
         if tries < self._max_deliveries:
             return Verdict.AGAIN
-        if self._is_worker_in_doubt(held):
+        if self._is_worker_at_fault(held):
             is_long = self._clock() - self._quiet_since >= self._quiet_s
             return Verdict.WORKER_AT_FAULT if is_long else Verdict.AGAIN
-        await self._dead_letters.set_aside(entry, reason)
-        del apart.held[entry_id]
+        await self._dead_letters.dead_letter(entry, reason)
+        del isolated.held[entry_id]
         self._begun.discard(entry.id)
-        letters = await self._records.note_letter(shard, writer)
-        known.letters_in_row[writer] = letters
-        if letters >= _LETTERS_TO_PARK:
+        letters = await self._records.note_dead_letter(shard, writer)
+        known.dead_letters_in_row[writer] = letters
+        if letters >= _DEAD_LETTERS_TO_PARK:
             await self._park(shard, writer, reason)
         return Verdict.DEAD
 
@@ -308,29 +311,29 @@ class Quarantine:
             failing.add(run)
             await self._records.note_failing(shard, run)
 
-    def _is_worker_in_doubt(self, held: _Held) -> bool:
+    def _is_worker_at_fault(self, held: _HeldBatch) -> bool:
         runs = {run for known in self._known.values() for run in known.failing}
-        return len(runs) >= _RUNS_TO_DOUBT and held.successes == self._successes
+        return len(runs) >= _MIN_FAILING_RUNS and held.successes == self._successes
 
     async def _park(self, shard: int, writer: str, reason: str, *first: str) -> None:
-        """Move everything of this writer out of the way, these entries first."""
+        """Park all batches of this writer, these entries first."""
         await self._records.park(shard, writer, reason, first)
         _LOG.error("writer_parked shard=%d writer=%s reason=%s", shard, writer, reason[:200])
         self._known[shard].parked.add(writer)
-        self._apart.pop((shard, writer), None)
+        self._isolated.pop((shard, writer), None)
         self._begun -= {entry_id.encode() for entry_id in first}
 
     async def passed(
         self, read: Read, entries: Sequence[Entry], stored: Iterable[tuple[int, str]]
     ) -> None:
-        """These are out of the queue, and something new of the writers `stored` (shard, writer key)
-        is in the store."""
+        """These entries are out of the queue, and new batches of the writers `stored` (shard, writer key)
+        are in the store."""
         self._begun -= {entry.id for entry in entries}
         self._grow(read, {entry.shard for entry in entries})
         for entry in entries:
-            apart = self._apart.get((entry.shard, entry.writer))
-            if apart is not None:
-                apart.held.pop(entry.id.decode(), None)
+            isolated = self._isolated.get((entry.shard, entry.writer))
+            if isolated is not None:
+                isolated.held.pop(entry.id.decode(), None)
         writers = list(stored)
         if not writers:
             return
@@ -345,32 +348,32 @@ class Quarantine:
             await self._recover(shard, writer)
 
     async def note_fault(self) -> int:
-        """This worker is about to end, since it is at fault; how often in a row that was so."""
+        """This worker is at fault and about to exit; returns how often in a row that happened."""
         return await self._records.note_fault()
 
     async def _recover(self, shard: int, writer: str) -> None:
         known = self._known.get(shard)
         if known is None:
             return
-        if writer in known.letters_in_row:
-            await self._records.forget_letters(shard, writer)
-            known.letters_in_row.pop(writer, None)
+        if writer in known.dead_letters_in_row:
+            await self._records.forget_dead_letters(shard, writer)
+            known.dead_letters_in_row.pop(writer, None)
         if writer in known.parked:
             await self._records.unpark(shard, writer)
             known.parked.discard(writer)
             _LOG.info("writer_back shard=%d writer=%s", shard, writer)
 
     def _grow(self, read: Read, shards: Iterable[int]) -> None:
-        """What went well is read in larger parts."""
+        """After a success, read more at a time."""
         if read.writer:
-            apart = self._apart.get((read.shards[0], read.writer))
-            if apart is not None and not read.entry_id:
-                apart.limit = min(_ENOUGH, apart.limit * _STEP)
+            isolated = self._isolated.get((read.shards[0], read.writer))
+            if isolated is not None and not read.entry_id:
+                isolated.limit = min(_ENOUGH, isolated.limit * _STEP)
             return
         for shard in shards:
             limit = self._limits.get(shard)
             if limit is not None and limit * _STEP >= _ENOUGH:
                 del self._limits[shard]
-                self._trust(shard)
+                self._stop_counting(shard)
             elif limit is not None:
                 self._limits[shard] = limit * _STEP

@@ -1,4 +1,5 @@
-"""What is remembered in Redis of batches that fail: it outlives the worker that they may have ended."""
+"""The quarantine's records in Redis: failures, retries, parked writers. They outlive a worker that a
+batch may have crashed."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 100
 _UNENDED = 1_000_000
-"""Tries that did not end are counted in millions, in the same field of the hash."""
+"""Unfinished tries are counted in millions, in the same field of the hash."""
 
 _SCAN = 5_000
 _MOST_FAILING = 100
@@ -31,7 +32,7 @@ _FAULT_TOLD_S = 60.0
 
 
 class Tries(NamedTuple):
-    """How often an entry was tried, and how many of the tries did not end: its worker died or hung."""
+    """How often an entry was tried, and how many tries never ended, since the worker died or hung."""
 
     total: int
     unended: int
@@ -39,7 +40,7 @@ class Tries(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """An entry that was tried and is still there."""
+    """An entry that was tried and is still queued."""
 
     id: str
     writer: str
@@ -48,18 +49,18 @@ class Tried:
 
 @dataclass(slots=True)
 class ShardRecord:
-    """What earlier owners of a shard left: see `RedisKeys`."""
+    """What earlier owners of a shard recorded: see `RedisKeys`."""
 
     tried: list[Tried] = field(default_factory=list)
     was_begun: bool = False
-    """Others were tried once, perhaps many together, and did not end."""
-    letters_in_row: dict[str, int] = field(default_factory=dict)
+    """Other entries were tried once, perhaps many together, and the try never ended."""
+    dead_letters_in_row: dict[str, int] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     parked: set[str] = field(default_factory=set)
 
 
 class QuarantineRecords:
-    """Reads and writes them. Moving a writer's entries out of the way needs the shard's lease."""
+    """Reads and writes them. Parking a writer needs the shard's lease."""
 
     def __init__(self, redis: Redis, keys: RedisKeys, leases: Leases, problems: Problems) -> None:
         self._redis = redis
@@ -70,12 +71,12 @@ class QuarantineRecords:
         self._unpark = redis.register_script(UNPARK)
 
     async def load(self, shard: int) -> ShardRecord:
-        """What is known of a shard that was just taken over."""
+        """The record of a shard that was just taken over."""
         keys = self._keys
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("DEL", *keys.obsolete(shard))
             pipeline.execute_command("HGETALL", keys.failures(shard))
-            pipeline.execute_command("HGETALL", keys.letters_in_row(shard))
+            pipeline.execute_command("HGETALL", keys.dead_letters_in_row(shard))
             pipeline.execute_command("SMEMBERS", keys.failing(shard))
             pipeline.execute_command("HKEYS", keys.parked_bytes(shard))
             _, failures, letters, failing, parked = await pipeline.execute()
@@ -100,17 +101,16 @@ class QuarantineRecords:
                 yield Tried(entry_id, fields[b"w"].decode(), count)
 
     async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
-        """Count one more try of each of these entries, which has not ended yet."""
+        """Count one more try of each of these entries, not ended yet."""
         return await self._count(entries, 1 + _UNENDED)
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
-        """A try of this entry ended in a failure; returns how many there were. It was counted already
-        if it was begun."""
+        """A try of this entry failed; returns the number of tries. `was_begun`: it is already counted."""
         (tries,) = await self._count([entry], -_UNENDED if was_begun else 1)
         return tries.total
 
     async def tries(self, entry: Entry) -> Tries:
-        """How many tries of this entry were counted."""
+        """The tries of this entry."""
         count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
         return _tries(int(count or 0))
 
@@ -122,7 +122,7 @@ class QuarantineRecords:
             return [_tries(int(count)) for count in await pipeline.execute()]
 
     async def note_failing(self, shard: int, run: str) -> None:
-        """A batch of this run failed by itself."""
+        """A batch of this run failed alone."""
         name = self._keys.failing(shard)
         if await self._redis.scard(name) < _MOST_FAILING:
             await self._redis.sadd(name, run)
@@ -135,7 +135,8 @@ class QuarantineRecords:
         await self._problems.clear("worker_at_fault")
 
     async def note_fault(self) -> int:
-        """A worker is about to end because whatever it reads fails; how often that was so lately."""
+        """A worker is about to exit because everything it reads fails; returns how often that happened
+        lately."""
         text = "Batches of several runs fail, and nothing else could be stored: the worker is at fault."
         await self._problems.tell("worker_at_fault", text, ttl_s=_FAULT_TOLD_S)
         name = self._keys.worker_faults()
@@ -143,19 +144,19 @@ class QuarantineRecords:
         await self._redis.expire(name, _FAULTS_FORGOTTEN_S)
         return count
 
-    async def note_letter(self, shard: int, writer: str) -> int:
-        """This writer has one more dead letter; how many in a row."""
-        name = self._keys.letters_in_row(shard)
+    async def note_dead_letter(self, shard: int, writer: str) -> int:
+        """This writer has one more dead letter; returns how many in a row."""
+        name = self._keys.dead_letters_in_row(shard)
         return int(await self._redis.hincrby(name, writer, 1))
 
-    async def forget_letters(self, shard: int, writer: str) -> None:
+    async def forget_dead_letters(self, shard: int, writer: str) -> None:
         """A batch of this writer was stored."""
-        await self._redis.hdel(self._keys.letters_in_row(shard), writer)
+        await self._redis.hdel(self._keys.dead_letters_in_row(shard), writer)
 
     async def park(self, shard: int, writer: str, reason: str, first: Sequence[str] = ()) -> None:
-        """Move everything of this writer out of the way, the entries `first` among it.
+        """Park all batches of this writer, starting with the entries `first`.
 
-        From the first step on, what it sends is parked at once; so is, then, all that came before.
+        From the first step on, new batches of it are parked on arrival; then the older ones follow.
         """
         keys = self._keys
         names = [
@@ -173,8 +174,7 @@ class QuarantineRecords:
             await self._park(names, [*about, *part])
 
     async def probe(self, shard: int, writers: Collection[str]) -> None:
-        """Put the first batch of each of these parked writers back into the stream, to see how it
-        does."""
+        """Retry: put the first batch of each of these parked writers back into the stream."""
         first: dict[str, tuple[int, str]] = {}
         async for writer, seq, place in self._pending(shard):
             if writer in writers and place.startswith("p"):
@@ -182,16 +182,16 @@ class QuarantineRecords:
                 if known is None or seq < known[0]:
                     first[writer] = (seq, place.removeprefix("p"))
         for writer in writers:
-            # One that has nothing here is not parked any more: its next batch will tell.
+            # A writer without batches here is no longer parked: its next batch decides.
             await self._back(shard, writer, [first[writer][1]] if writer in first else [])
 
     async def unpark(self, shard: int, writer: str) -> None:
-        """Put everything of this writer back into the stream, in the order of its numbers."""
+        """Put all batches of this writer back into the stream, in the order of their numbers."""
         while True:
             _, parked = await self._places(shard, writer)
             for part in _parts(parked):
                 await self._back(shard, writer, part)
-            # More may have come meanwhile: it was parked too.
+            # More may have been parked meanwhile.
             if await self._back(shard, writer, []) or not parked:
                 return
 
@@ -216,7 +216,7 @@ class QuarantineRecords:
     async def _pending(
         self, shard: int, pattern: str | None = None
     ) -> AsyncIterator[tuple[str, int, str]]:
-        """(writer key, number, place) of what is queued or parked; perhaps more than once."""
+        """(writer key, number, place) of each queued or parked batch; perhaps more than once."""
         name: Any
         place: Any
         async for name, place in self._redis.hscan_iter(
@@ -232,7 +232,7 @@ def _tries(value: int) -> Tries:
 
 
 def _literal(text: str) -> str:
-    """Nothing in it is a pattern."""
+    """The text with the characters of Redis patterns escaped."""
     return "".join(f"\\{each}" if each in "\\*?[]^-" else each for each in text)
 
 

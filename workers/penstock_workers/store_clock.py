@@ -52,8 +52,8 @@ class StoreClock:
         another one."""
         return self._points.connections != self._connections
 
-    def doubt(self) -> None:
-        """Something went wrong: check before going on."""
+    def require_check(self) -> None:
+        """Something went wrong: check the clocks before going on."""
         self._connections = -1
 
     async def check(self) -> bool:

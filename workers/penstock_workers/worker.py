@@ -105,7 +105,7 @@ class Worker:
                 try:
                     await self._turn(stop)
                 except Refused as refused:
-                    await self._blame(self._commit_read, refused.entries, refused.reason)
+                    await self._isolate(self._commit_read, refused.entries, refused.reason)
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 await self._recover(error, stop)
 
@@ -120,23 +120,23 @@ class Worker:
             return
         entries = await self._read(read)
         if read.shards and self._queue.store != store:
-            self._clock.doubt()  # another worker found that the store was replaced
+            self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
             return
-        if not read.is_apart:
+        if not read.is_isolated:
             self._compaction.is_behind = self._queue.has_more
         if not entries:
             await self._finish_commit()
             self._sign.progressed(read.shards)
             self._failures = 0
             self._quarantine.found_nothing(read)
-            if not read.is_apart:
+            if not read.is_isolated:
                 await _sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
             self._metrics.entries_read.labels(str(shard)).inc(count)
         fail("worker.after_read")
-        if read.is_apart:
+        if read.is_isolated:
             await self._finish_commit()  # what comes now may end this process
         if any(entry.is_dropped for entry in entries):
             await self._finish_commit()
@@ -160,11 +160,11 @@ class Worker:
         for shard in self._quarantine.shards - owned:
             self._quarantine.lost(shard)
         for shard in sorted(owned - self._quarantine.shards):
-            is_suspect = shard in self._leases.suspects
-            if is_suspect:
-                _LOG.warning("shard_suspect shard=%d", shard)
-            await self._quarantine.gained(shard, is_suspect=is_suspect)
-            self._leases.suspects.discard(shard)
+            owner_crashed = shard in self._leases.owner_crashed
+            if owner_crashed:
+                _LOG.warning("shard_owner_crashed shard=%d", shard)
+            await self._quarantine.gained(shard, owner_crashed=owner_crashed)
+            self._leases.owner_crashed.discard(shard)
         is_void = self._clock.is_due and await self._clock.check()
         if gained or lost or is_void or self._resolver.is_stale:
             await self._finish_commit()
@@ -205,7 +205,7 @@ class Worker:
             )
         except Broken as error:
             await self._finish_commit()
-            await self._blame(read, entries, error)
+            await self._isolate(read, entries, error)
             return None
         except (Transient, RedisError, OSError, TimeoutError):
             raise
@@ -217,10 +217,10 @@ class Worker:
         self._metrics.fold_seconds.observe(time.perf_counter() - started)
         return prepared
 
-    async def _blame(self, read: Read, entries: list[Entry], error: BaseException) -> None:
-        """A store refuses these entries for good, and what was prepared beside them counts on them.
+    async def _isolate(self, read: Read, entries: list[Entry], error: BaseException) -> None:
+        """A store refuses these entries for good, and what was prepared beside them depends on them.
 
-        Only if the stores take another write is it the entries' fault; raises if they do not.
+        It is the entries' fault only if the stores take another write; raises if they do not.
         """
         _LOG.warning("commit_refused entries=%d detail=%s", len(entries), error)
         if await self._clock.check():
@@ -255,7 +255,7 @@ class Worker:
 
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
-        if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_apart):
+        if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_isolated):
             least_s = self._settings.commit_interval_s
             interval_s = min(_LONGEST_GATHER * least_s, max(least_s, _REST * self._took_s))
             await _sleep(self._last_start + interval_s - time.monotonic(), stop)
@@ -295,7 +295,7 @@ class Worker:
         if self._commit is not None:
             await asyncio.wait([self._commit])
             self._commit = None
-        self._clock.doubt()
+        self._clock.require_check()
         await self._forget()
         await _sleep(pause_s, stop)
 

@@ -93,11 +93,11 @@ class MemoryQueue:
         self.faults += 1
         return self.faults
 
-    async def note_letter(self, shard: int, writer: str) -> int:
+    async def note_dead_letter(self, shard: int, writer: str) -> int:
         self.letters[shard, writer] = self.letters.get((shard, writer), 0) + 1
         return self.letters[shard, writer]
 
-    async def forget_letters(self, shard: int, writer: str) -> None:
+    async def forget_dead_letters(self, shard: int, writer: str) -> None:
         self.letters.pop((shard, writer), None)
 
     async def park(self, shard: int, writer: str, reason: str, first: Sequence[str] = ()) -> None:
@@ -124,7 +124,7 @@ class MemoryQueue:
 
     # -- dead letters
 
-    async def set_aside(self, entry: Entry, _: str) -> None:
+    async def dead_letter(self, entry: Entry, _: str) -> None:
         self.dead.append(self.entries.pop(entry.id))
 
     async def drop(self, entry: Entry) -> None:
@@ -157,7 +157,7 @@ class Bench:
         self.turns += 1
         self.now_s += 0.05
         for shard in {0, 1} - self.shards:
-            await self.quarantine.gained(shard, is_suspect=False)
+            await self.quarantine.gained(shard, owner_crashed=False)
             self.shards.add(shard)
         read = self.quarantine.next_read([0, 1])
         entries = self.queue.select(self.quarantine, read)
@@ -249,7 +249,7 @@ def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
         (killer,) = queue.entries.values()
         queue.failures[killer.id] = queue.unended[killer.id] = tries
         quarantine = Quarantine(queue, queue, max_deliveries=5, clock=lambda: now_s)
-        await quarantine.gained(0, is_suspect=True)
+        await quarantine.gained(0, owner_crashed=True)
         while quarantine.next_read([0]).entry_id != killer.id.decode():
             now_s += 0.25
             assert now_s < 60
