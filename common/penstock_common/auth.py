@@ -32,7 +32,7 @@ _KEY = re.compile(
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _CACHE_S = 30.0
-_CACHE_ENTRIES = 10_000
+_MAX_CACHE_ENTRIES = 10_000
 _NOTED_EVERY_S = 60.0
 _HINT = "Send `Authorization: Bearer penstock_…`; `penstock up` prints the key."
 
@@ -206,7 +206,7 @@ class KeyAuthenticator:
 
 def _bounded(cache: dict[str, _T]) -> dict[str, _T]:
     """The cache, emptied if it is full."""
-    if len(cache) >= _CACHE_ENTRIES:
+    if len(cache) >= _MAX_CACHE_ENTRIES:
         cache.clear()
     return cache
 

@@ -16,17 +16,17 @@ from penstock_common.metrics import GatewayMetrics
 
 __all__ = ["BODIES", "STRANGERS", "BodyReader", "body_chunks", "strangers"]
 
-_SLOWEST_BYTES_PER_S = 128 * 1024
+_MIN_BYTES_PER_S = 128 * 1024
 _ANSWER_LEAVES_S = 0.5
-_STRANGER_BYTES = 64 * 1024
-_STRANGERS_IN_FLIGHT_BYTES = 16 * 2**20
-_STRANGER_TIMEOUT_S = 5.0
+_MAX_ANONYMOUS_BYTES = 64 * 1024
+_MAX_ANONYMOUS_IN_FLIGHT_BYTES = 16 * 2**20
+_ANONYMOUS_TIMEOUT_S = 5.0
 _PROGRESS_BYTES = 64 * 1024
 _PROGRESS_S = 60.0
 
 
 class BodyReader:
-    """Reads bodies of at most `most_bytes`, holding at most `in_flight_bytes` at once.
+    """Reads bodies of at most `max_bytes`, holding at most `in_flight_bytes` at once.
 
     `encodings` are those of `Content-Encoding` that are accepted; aiohttp undoes them.
     """
@@ -36,11 +36,11 @@ class BodyReader:
         *,
         in_flight_bytes: int,
         timeout_s: float,
-        most_bytes: int = DEFAULT_LIMITS.body_bytes,
+        max_bytes: int = DEFAULT_LIMITS.body_bytes,
         metrics: GatewayMetrics | None = None,
         encodings: Collection[str] = ("identity",),
     ) -> None:
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
         self.encodings = encodings
         self.timeout_s = timeout_s
         self.held_bytes = 0
@@ -48,14 +48,14 @@ class BodyReader:
         if metrics is not None:
             metrics.body_bytes.set_function(lambda: self.held_bytes)
 
-    def body(self, request: web.Request, most_bytes: int | None = None) -> _Body:
+    def body(self, request: web.Request, max_bytes: int | None = None) -> _Body:
         """The whole body, for a `with` block at whose end it no longer counts as held.
 
-        Entering it raises `Rejected` (413, 415, 408) if the body is larger than `most_bytes`,
+        Entering it raises `Rejected` (413, 415, 408) if the body is larger than `max_bytes`,
         encoded, or slower than the deadline of `timeout_s` plus a second per 128 KiB; `Transient`
         (503) while too much is in flight.
         """
-        most = self.most_bytes if most_bytes is None else min(most_bytes, self.most_bytes)
+        most = self.max_bytes if max_bytes is None else min(max_bytes, self.max_bytes)
         return _Body(self, request, most)
 
     def hold(self, size: int) -> None:
@@ -79,9 +79,9 @@ def strangers() -> BodyReader:
     """A reader for those who are not known yet: small bodies, little time, and a budget of their own,
     so that they cannot use up that of the others."""
     return BodyReader(
-        most_bytes=_STRANGER_BYTES,
-        in_flight_bytes=_STRANGERS_IN_FLIGHT_BYTES,
-        timeout_s=_STRANGER_TIMEOUT_S,
+        max_bytes=_MAX_ANONYMOUS_BYTES,
+        in_flight_bytes=_MAX_ANONYMOUS_IN_FLIGHT_BYTES,
+        timeout_s=_ANONYMOUS_TIMEOUT_S,
     )
 
 
@@ -153,7 +153,7 @@ class _Body:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _deadline_s(self, size: int) -> float:
-        return self._reader.timeout_s + size / _SLOWEST_BYTES_PER_S
+        return self._reader.timeout_s + size / _MIN_BYTES_PER_S
 
     def _hold(self, size: int) -> None:
         self._reader.hold(size)

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
 
-__all__ = ["JSON_BYTES", "checked_json", "refusal"]
+__all__ = ["MAX_JSON_BYTES", "checked_json", "refusal"]
 
-JSON_BYTES = 4 * 2**20
+MAX_JSON_BYTES = 4 * 2**20
 """The largest body that is checked this way: a larger one would hold up all other requests."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

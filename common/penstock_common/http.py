@@ -42,7 +42,7 @@ POINTS = "points"
 
 _LOG = logging.getLogger(__name__)
 
-_MOST_JITTER_S = 5.0
+_MAX_JITTER_S = 5.0
 _HINTS = {
     404: "docs/api.md lists the routes.",
     405: "docs/api.md lists the methods of each route.",
@@ -76,7 +76,7 @@ def error_response(error: Rejected | Transient) -> web.Response:
     if isinstance(error, Transient):
         # Jitter, so that those who were sent away do not come back together.
         wait_s = error.retry_after_s if error.retry_after_s is not None else 1.0
-        jitter_s = random.uniform(0, min(wait_s, _MOST_JITTER_S))  # noqa: S311
+        jitter_s = random.uniform(0, min(wait_s, _MAX_JITTER_S))  # noqa: S311
         headers["Retry-After"] = str(max(1, round(wait_s + jitter_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -15,7 +15,7 @@ from types import TracebackType
 __all__ = ["redacted", "setup"]
 
 _HIDDEN = "[hidden]"
-_LEAST_SECRET = 8
+_MIN_SECRET_CHARS = 8
 _PATTERNS = [
     (re.compile(pattern, re.IGNORECASE | re.ASCII), put)
     for pattern, put in (
@@ -34,7 +34,7 @@ _PATTERNS = [
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
     """The text without API keys, cookies, signatures, passwords of URLs, and these very secrets."""
     for secret in secrets:
-        if len(secret) >= _LEAST_SECRET:
+        if len(secret) >= _MIN_SECRET_CHARS:
             text = text.replace(secret, _HIDDEN)
     for pattern, put in _PATTERNS:
         text = pattern.sub(put, text)

@@ -24,9 +24,9 @@ __all__ = [
     "texts_of",
 ]
 
-_DEEPEST = 200  # orjson gives up at 254
+_MAX_DEPTH = 200  # orjson gives up at 254
 _TOO_DEEP = "…"
-_LONGEST_OTHER = 1_000
+_MAX_OTHER_CHARS = 1_000
 _LONG_NUMBER = re.compile(r"\d{19}")
 
 
@@ -59,7 +59,7 @@ def _refuse(constant: str) -> NoReturn:
 def as_json(found: Any, depth: int = 0) -> Any:
     """The same with NaN and infinities as strings."""
     match found:
-        case dict() | list() if depth > _DEEPEST:
+        case dict() | list() if depth > _MAX_DEPTH:
             return _TOO_DEEP
         case dict():
             return {key: as_json(value, depth + 1) for key, value in found.items()}
@@ -77,7 +77,7 @@ def not_finite(found: Any, place: list[str | int]) -> Iterator[list[str | int]]:
     match found:
         case float() if not math.isfinite(found):
             yield place
-        case dict() | list() if len(place) <= _DEEPEST:
+        case dict() | list() if len(place) <= _MAX_DEPTH:
             inner = found.items() if isinstance(found, dict) else enumerate(found)
             for key, value in inner:
                 if isinstance(value, float | dict | list):
@@ -110,7 +110,7 @@ def texts_of(found: object) -> tuple[str, ...]:
 def _repaired(found: Any, whole: Callable[[int], Any], depth: int) -> Any:
     """Whole numbers of any length as `whole` says them, half characters replaced."""
     match found:
-        case dict() | list() | tuple() if depth > _DEEPEST:
+        case dict() | list() | tuple() if depth > _MAX_DEPTH:
             return _TOO_DEEP
         case Mapping():
             return {
@@ -147,7 +147,7 @@ def _sayable(number: int) -> int | str:
 
 def _other(found: object) -> str:
     try:
-        return str(found)[:_LONGEST_OTHER]
+        return str(found)[:_MAX_OTHER_CHARS]
     except Exception:
         return f"<{type(found).__name__}>"
 

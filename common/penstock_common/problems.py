@@ -22,8 +22,8 @@ __all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered", "read_problems"
 
 _LOG = logging.getLogger(__name__)
 _TTL_S = 60.0
-_MOST = 200
-_MOST_TEXT = 500
+_MAX_PROBLEMS = 200
+_MAX_TEXT_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,13 @@ class Problems:
         """
         if code not in PROBLEMS:
             raise ValueError(f"{code!r} is no kind of problem")
-        arguments = (f"{code}/{subject}", text[:_MOST_TEXT], str(ttl_s), str(_MOST), entity)
+        arguments = (
+            f"{code}/{subject}",
+            text[:_MAX_TEXT_CHARS],
+            str(ttl_s),
+            str(_MAX_PROBLEMS),
+            entity,
+        )
         try:
             await self._redis.eval(_TELL, 1, self._key, *arguments)
         except (RedisError, OSError, TimeoutError) as error:

@@ -27,7 +27,7 @@ _REFERER = re.compile(r"[a-z]+://[^/?#]*", re.I | re.A)
 _JSON = re.compile(r"application/json\s*(;.*)?", re.I | re.A)
 _PORTS = {"http": 80, "https": 443}
 _OWN_SITE = ("same-origin", "none")
-_MOST_COOKIES = 4
+_MAX_COOKIES = 4
 _COOKIE = re.compile(rf"(?:^|;)\s*{SESSION_COOKIE}=([\w.-]{{1,200}})\s*(?=;|$)", re.A)
 
 
@@ -43,7 +43,7 @@ def session_cookies(request: web.Request) -> list[str]:
     found: list[str] = []
     for header in request.headers.getall("Cookie", ()):
         found += _COOKIE.findall(header)
-    return found[:_MOST_COOKIES]
+    return found[:_MAX_COOKIES]
 
 
 def refuse_other_origins(request: web.Request) -> None:

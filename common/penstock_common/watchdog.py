@@ -28,7 +28,7 @@ T = TypeVar("T")
 EXIT_FAILED = 70  # EX_SOFTWARE
 PATIENCE_S = 15.0
 _LOOKS = 5
-_SHOWN_TASKS = 50
+_MAX_TASKS_SHOWN = 50
 _LOG = logging.getLogger(__name__)
 
 
@@ -182,5 +182,5 @@ def _show_stacks() -> None:
     """Log where every thread and task stands, to help find the cause."""
     with suppress(ValueError, OSError, RuntimeError):
         faulthandler.dump_traceback(all_threads=True)
-        for task in list(asyncio.all_tasks())[:_SHOWN_TASKS]:
+        for task in list(asyncio.all_tasks())[:_MAX_TASKS_SHOWN]:
             task.print_stack(file=sys.stderr)

@@ -33,7 +33,7 @@ from penstock_storage.interface import RunRef
 
 __all__ = ["BatchHandler"]
 
-_IDEMPOTENCY_KEY_CHARS = 255
+_MAX_IDEMPOTENCY_KEY_CHARS = 255
 _NO_WAIT = checked_wait({})
 
 
@@ -171,7 +171,7 @@ class BatchHandler:
         self, body: bytes, principal: Principal, request: web.Request, share: Share
     ) -> list[Appended]:
         key = request.headers.get("Idempotency-Key", "")
-        if len(key) > _IDEMPOTENCY_KEY_CHARS:
+        if len(key) > _MAX_IDEMPOTENCY_KEY_CHARS:
             raise Rejected("Idempotency-Key is too long", code="bad_idempotency_key")
         share.reserve(json_size(body, self._limits))
         made = await share.aside(batches_from_json, body, self._limits)

@@ -14,7 +14,7 @@ from penstock.wire import Limits, batch_digest, decompress
 __all__ = ["differs_from_committed", "differs_from_queued"]
 
 _DIGEST_DIGITS = 16
-_IN_THREAD_BYTES = 64 * 1024
+_MIN_THREAD_BYTES = 64 * 1024
 
 
 async def differs_from_queued(raw: bytes, queued: bytes, limits: Limits) -> bool:
@@ -44,4 +44,4 @@ async def differs_from_committed(seq: int, raw: bytes, digests: bytes, limits: L
 
 async def _answer(question: Callable[[], bool], size: int) -> bool:
     """In a thread if it would hold up other requests."""
-    return await asyncio.to_thread(question) if size > _IN_THREAD_BYTES else question()
+    return await asyncio.to_thread(question) if size > _MIN_THREAD_BYTES else question()

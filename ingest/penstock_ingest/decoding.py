@@ -22,8 +22,8 @@ __all__ = ["Decoding"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INLINE_BYTES = 256 * 1024
-_AT_ONCE = 4
+_MAX_INLINE_BYTES = 256 * 1024
+_MAX_THREADS = 4
 _ELEMENT_BYTES = 100
 """What an entry of a list or map takes as a Python object, about."""
 
@@ -39,7 +39,7 @@ class Decoding:
         self.limits = limits
         self.held_bytes = 0
         self.allowed = in_flight_bytes
-        self.turns = asyncio.Semaphore(_AT_ONCE)
+        self.turns = asyncio.Semaphore(_MAX_THREADS)
 
     def share(self) -> Share:
         return Share(self)
@@ -66,7 +66,7 @@ class Share:
         Raises `Rejected` for a batch that breaks a limit, `Transient` (503) while too much is held.
         """
         limits = self._all.limits
-        if len(raws) == 1 and len(raws[0]) <= _INLINE_BYTES and not is_compressed(raws[0]):
+        if len(raws) == 1 and len(raws[0]) <= _MAX_INLINE_BYTES and not is_compressed(raws[0]):
             # Nearly all are such, and take no longer to decode than to tell how to.
             batch = decode_batch(raws[0], limits)
             self._take(_weight(batch.decoded))
@@ -75,7 +75,7 @@ class Share:
         # One that does not say how long it is may be as long as any.
         size = sum(limits.decoded_bytes if claim is None else claim for claim in claims)
         self._take(min(size, limits.decoded_bytes))
-        if size > _INLINE_BYTES:
+        if size > _MAX_INLINE_BYTES:
             batches = await self.aside(decode_batches, raws, limits)
         else:
             batches = decode_batches(raws, limits)

@@ -17,7 +17,7 @@ __all__ = ["Deletions"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
-_MOST = 200_000
+_MAX_TOMBSTONES = 200_000
 """Tombstones that are kept here, the newest: writers of older ones are left to the worker."""
 
 
@@ -42,13 +42,13 @@ class Deletions:
     async def look(self) -> None:
         """Learn of what was deleted since the last time."""
         if self._last is None:
-            self._last = max(0, await self._catalog.last_tombstone() - _MOST)
+            self._last = max(0, await self._catalog.last_tombstone() - _MAX_TOMBSTONES)
         while new := await self._catalog.tombstones(self._last):
             for each in new:
                 if not each.moved_to:
                     self._by_ref.setdefault(each.ref, []).append(each)
             self._last = new[-1].number
-        while len(self._by_ref) > _MOST:
+        while len(self._by_ref) > _MAX_TOMBSTONES:
             del self._by_ref[next(iter(self._by_ref))]
 
     def knows(self, ref: RunRef) -> bool:

@@ -9,7 +9,7 @@ from aiohttp import web
 from penstock.wire import Limits, check_name
 from penstock_common.auth import Authenticator, Principal
 from penstock_common.bodies import BodyReader
-from penstock_common.checks import JSON_BYTES, checked_json
+from penstock_common.checks import MAX_JSON_BYTES, checked_json
 from penstock_common.http import json_response
 from penstock_ingest.access import checked_entity
 from penstock_ingest.operations import Heartbeat, Heartbeats
@@ -43,7 +43,7 @@ class HeartbeatHandler:
     async def post(self, request: web.Request) -> web.Response:
         """200 with a position for each writer, in the order asked."""
         principal = await self._authenticator.authenticate(request.headers)
-        async with self._bodies.body(request, JSON_BYTES) as body:
+        async with self._bodies.body(request, MAX_JSON_BYTES) as body:
             asked = checked_json(body, Heartbeats).writers
         names = [self._name(each, principal) for each in asked]
         alive = [name for name, each in zip(names, asked, strict=True) if each.alive]

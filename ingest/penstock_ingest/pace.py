@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 __all__ = ["Pace"]
 
-_IDLE_S = 0.3
+_MIN_INTERVAL_S = 0.3
 _BUSY_RATE = 1_000.0
-_LONGEST_S = 10.0
+_MAX_INTERVAL_S = 10.0
 _FILL_FROM = 0.1
 
 
@@ -30,7 +30,7 @@ class Pace:
         self._clock = clock
         self._since = clock()
         self._count = 0
-        self._interval_s = _IDLE_S
+        self._interval_s = _MIN_INTERVAL_S
 
     def count(self, batches: int) -> None:
         self._count += batches
@@ -42,7 +42,9 @@ class Pace:
         if now - self._since >= 1.0:
             by_rate = self._count / (now - self._since) / _BUSY_RATE
             fill = min(1.0, max(0.0, (self._fill() - _FILL_FROM) / (1 - _FILL_FROM)))
-            by_fill = _IDLE_S + fill * (_LONGEST_S - _IDLE_S)
-            self._interval_s = round(min(_LONGEST_S, max(_IDLE_S, by_rate, by_fill)), 2)
+            by_fill = _MIN_INTERVAL_S + fill * (_MAX_INTERVAL_S - _MIN_INTERVAL_S)
+            self._interval_s = round(
+                min(_MAX_INTERVAL_S, max(_MIN_INTERVAL_S, by_rate, by_fill)), 2
+            )
             self._since, self._count = now, 0
         return self._interval_s

@@ -15,7 +15,7 @@ from penstock.errors import Transient
 __all__ = ["Quota"]
 
 _BURST_S = 10.0
-_MOST_BUCKETS = 10_000
+_MAX_BUCKETS = 10_000
 
 Project = tuple[str, str]
 """(entity, project)"""
@@ -49,7 +49,7 @@ class Quota:
                 retry_after_s=math.ceil(max(1.0, -tokens / self._rate)),
                 hint="Send the same bytes again after Retry-After, or log less often.",
             )
-        if project not in self._buckets and len(self._buckets) >= _MOST_BUCKETS:
+        if project not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
             self._forget(now)
         self._buckets[project] = (tokens - points, now)
 

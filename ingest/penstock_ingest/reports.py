@@ -15,8 +15,8 @@ from penstock_common.metrics import VERSION, GatewayMetrics
 
 __all__ = ["ClientReports"]
 
-_MOST = 2**40
-_MOST_WRITERS = 20_000
+_MAX_COUNT = 2**40
+_MAX_WRITERS = 20_000
 _FORGET_S = 60.0
 
 
@@ -52,9 +52,9 @@ class ClientReports:
 
     def _note_spool(self, batch: Batch, size: int) -> None:
         name = (batch.project, batch.run, batch.writer)
-        if name in self._spools or len(self._spools) < _MOST_WRITERS:
+        if name in self._spools or len(self._spools) < _MAX_WRITERS:
             self._spools[name] = (self._clock(), size)
 
 
 def _number(value: Any) -> int:
-    return value if type(value) is int and 0 <= value <= _MOST else 0
+    return value if type(value) is int and 0 <= value <= _MAX_COUNT else 0

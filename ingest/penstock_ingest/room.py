@@ -15,7 +15,7 @@ from penstock_storage.interface import Catalog, RunRef
 
 __all__ = ["Room"]
 
-_MOST_KNOWN = 100_000
+_MAX_KNOWN = 100_000
 
 
 class Room:
@@ -60,7 +60,7 @@ class Room:
             number is None or not await self._catalog.known_writers([(number, writer)])
         ):
             raise refusal(writers)
-        if len(self._known) >= _MOST_KNOWN:
+        if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known.add((ref, writer))
 

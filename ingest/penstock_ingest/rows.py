@@ -34,7 +34,7 @@ _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
 )
 _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
-_DEPTH = 100
+_MAX_DEPTH = 100
 _ELEMENTS = 4
 """How many times the elements of one batch a body may hold: most of its numbers become columns."""
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -109,7 +109,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 def _check_depth(fields: dict[str, Any]) -> None:
     """Raises `Rejected` if it is nested deeper than every reader of it goes."""
     level: list[Any] = [fields]
-    for _ in range(_DEPTH):
+    for _ in range(_MAX_DEPTH):
         level = [
             value
             for each in level
@@ -118,7 +118,7 @@ def _check_depth(fields: dict[str, Any]) -> None:
         ]
         if not level:
             return
-    raise _bad(f"the body is nested deeper than {_DEPTH} levels")
+    raise _bad(f"the body is nested deeper than {_MAX_DEPTH} levels")
 
 
 def _entity(fields: dict[str, Any], limits: Limits) -> str | None:

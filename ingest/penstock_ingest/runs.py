@@ -10,7 +10,7 @@ from aiohttp import web
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator
 from penstock_common.bodies import BodyReader
-from penstock_common.checks import JSON_BYTES, checked_json
+from penstock_common.checks import MAX_JSON_BYTES, checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.payloads import as_json
@@ -43,7 +43,7 @@ class RunHandler:
     async def post(self, request: web.Request) -> web.Response:
         """201 with the new run, 200 with the one that existed."""
         principal = await self._authenticator.authenticate(request.headers)
-        async with self._bodies.body(request, JSON_BYTES) as body:
+        async with self._bodies.body(request, MAX_JSON_BYTES) as body:
             asked = checked_json(body, NewRun)
         ref = RunRef(
             checked_entity(asked.entity, principal),

@@ -8,13 +8,13 @@ from typing import Any
 
 __all__ = ["problem_of"]
 
-_OLDEST = (6, 2)
+_MIN_VERSION = (6, 2)
 
 
 def problem_of(info: Mapping[str, Any]) -> str:
     """Why this Redis may lose what it has, from its `INFO`; '' if it does not."""
     version = str(info.get("redis_version", "of unknown version"))
-    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST:
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _MIN_VERSION:
         return f"Redis {version} is older than 6.2"
     policy = info.get("maxmemory_policy")
     if policy != "noeviction":

@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _LAG_EVERY_S = 0.05
 _SAMPLES = 5
-_MOST_AT_BOUND = 10_000
+_MAX_AT_BOUND = 10_000
 _NOT_SEEN = "the queue has not answered yet"
 
 
@@ -112,7 +112,7 @@ class ServerStatus:
         pipeline.execute_command("TIME")
         key = self._keys.at_bound()
         pipeline.execute_command(
-            "ZREVRANGE", key, 0, _MOST_AT_BOUND - 1, "WITHSCORES", withscores=True
+            "ZREVRANGE", key, 0, _MAX_AT_BOUND - 1, "WITHSCORES", withscores=True
         )
         for shard in range(SHARDS):
             stream = self._keys.stream(shard)

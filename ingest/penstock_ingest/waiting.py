@@ -15,7 +15,7 @@ from penstock_ingest.status import ServerStatus
 
 __all__ = ["CommitWait", "checked_wait", "is_stored"]
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
+_MIN_PAUSE_S, _MAX_PAUSE_S = 0.02, 0.25
 
 
 def checked_wait(query: Mapping[str, str]) -> Wait:
@@ -42,12 +42,12 @@ class CommitWait:
         Raises `Transient` if Redis does not answer: then nobody knows.
         """
         deadline = time.monotonic() + timeout_s
-        found, pause_s = list(queued), _FIRST_PAUSE_S
+        found, pause_s = list(queued), _MIN_PAUSE_S
         while not all(map(_is_done, found)):
             if time.monotonic() + pause_s > deadline or self._status.is_draining:
                 break
             await asyncio.sleep(pause_s)
-            pause_s = min(_LONGEST_PAUSE_S, 1.5 * pause_s)
+            pause_s = min(_MAX_PAUSE_S, 1.5 * pause_s)
             names = [WriterName(m.entity, m.project, m.run, m.writer) for m in queued]
             found = await self._positions.fetch(names)
             for position, sent in zip(found, queued, strict=True):

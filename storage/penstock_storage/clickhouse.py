@@ -36,9 +36,9 @@ from penstock_storage.tiers import build_coarser
 __all__ = ["ClickHouse"]
 
 _CHUNK_BYTES = 2**20
-_PART_ROWS = 1_048_449  # ClickHouse's min_insert_block_size_rows: above it, several parts
+_MAX_PART_ROWS = 1_048_449  # ClickHouse's min_insert_block_size_rows: above it, several parts
 _TAIL_BYTES = 2**16
-_MOST_TYPES = 256
+_MAX_TYPES = 256
 _INSERT_SETTINGS = {"optimize_on_insert": "0", "async_insert": "0", "insert_deduplicate": "0"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _QUOTED_ESCAPES = str.maketrans(
@@ -137,8 +137,8 @@ class ClickHouse:
     async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
         types = {name: type_name for name, (type_name, _) in COLUMNS[table].items()}
         pieces = native.encode_block(types, columns)
-        if (rows := len(columns[next(iter(types))])) > _PART_ROWS:
-            raise ValueError(f"{rows} rows are more than the {_PART_ROWS} of one atomic part")
+        if (rows := len(columns[next(iter(types))])) > _MAX_PART_ROWS:
+            raise ValueError(f"{rows} rows are more than the {_MAX_PART_ROWS} of one atomic part")
         sql = f"INSERT INTO {DATABASE}.{table} ({', '.join(types)}) FORMAT Native"
         url_params = {"query": sql, **_INSERT_SETTINGS, **self._time_limit()}
         size = sum(len(piece) for piece in pieces)
@@ -295,7 +295,7 @@ class ClickHouse:
                 described["name"] += block["name"]
                 described["type"] += block["type"]
             types = dict(zip(described["name"], described["type"], strict=True))
-            if len(self._types) >= _MOST_TYPES:
+            if len(self._types) >= _MAX_TYPES:
                 self._types.clear()
             self._types[sql] = types
         return {name: native.empty_column(type_name) for name, type_name in types.items()}

@@ -31,10 +31,10 @@ __all__ = ["DiffQuery", "Difference", "RunsDiff", "read_diff"]
 _WINDOWS = 128
 """Windows per key at most."""
 
-_SUMS = 400_000
-_POINTS = 4_000_000
+_MAX_SUMS = 400_000
+_MAX_POINTS = 4_000_000
 _NOBODY = 65_535
-_IN_STATEMENT = 5_000
+_KEYS_PER_STATEMENT = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _Reader:
         self._side = f"run = {query.runs[1]}"
         self._is_empty = not places
         self._scope = f"run IN ({int_list(query.runs)})"
-        if 0 < len(query.keys) <= _IN_STATEMENT:
+        if 0 < len(query.keys) <= _KEYS_PER_STATEMENT:
             self._scope = f"key IN ({int_list(query.keys)}) AND {self._scope}"
 
     @classmethod
@@ -155,7 +155,7 @@ class _Reader:
                     windows.after(take) for windows in open_windows if windows.place not in done
                 ]
                 open_windows = [windows for windows in open_windows if len(windows.numbers)]
-                room = _POINTS // max(1, len(open_windows) << shift + 1)
+                room = _MAX_POINTS // max(1, len(open_windows) << shift + 1)
                 take = max(1, min(take * 2, room))
         return _Found(found, (set(kinds[0]), set(kinds[1])))
 
@@ -180,7 +180,7 @@ class _Reader:
             f" WHERE {self._scope}",
         )
         lo, hi = map(int, _rows(columns, "lo", "hi")[0])
-        windows = max(1, min(_WINDOWS, _SUMS // len(keys)))
+        windows = max(1, min(_WINDOWS, _MAX_SUMS // len(keys)))
         return max(6, ((hi - lo) // windows).bit_length())
 
     async def _sums(self, shift: int) -> Columns:
@@ -201,8 +201,8 @@ class _Reader:
     ) -> list[tuple[Pair, tuple[int, Any, Any]]]:
         """The first differences in the next `take` windows of each key."""
         found = []
-        for start in range(0, len(open_windows), _IN_STATEMENT):
-            some = open_windows[start : start + _IN_STATEMENT]
+        for start in range(0, len(open_windows), _KEYS_PER_STATEMENT):
+            some = open_windows[start : start + _KEYS_PER_STATEMENT]
             wanted = {
                 (windows.place[0], int(number))
                 for windows in some

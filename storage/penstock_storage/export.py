@@ -25,15 +25,15 @@ from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list, read_first_steps, select
 
-__all__ = ["MOST_COLUMNS", "Export", "ExportQuery", "open_export", "read_versions"]
+__all__ = ["MAX_COLUMNS", "Export", "ExportQuery", "open_export", "read_versions"]
 
 Format = Literal["parquet", "csv"]
 Layout = Literal["wide", "long"]
 
-MOST_COLUMNS = 10_000
+MAX_COLUMNS = 10_000
 """Keys of a wide table at most."""
 
-_CELLS = 4_000_000
+_MAX_CELLS = 4_000_000
 _SETTINGS = {
     "max_query_size": str(2**27),
     "max_ast_elements": str(10**7),
@@ -195,7 +195,7 @@ async def _parts(
 ) -> list[tuple[int, int]]:
     """The range up to the last step, cut after every so many logged ones."""
     where = f"run = {int(query.run)} AND step >= {int(query.lo)} AND step < {int(query.hi)}"
-    rows = max(1, _CELLS // await _cells_per_step(store, query, columns, where))
+    rows = max(1, _MAX_CELLS // await _cells_per_step(store, query, columns, where))
     steps = f"SELECT step FROM {DATABASE}.times PREWHERE {where}"
     if texts := [each.key for each in columns if each.is_text]:  # values have no row in times
         steps += (

@@ -13,7 +13,7 @@ from penstock_storage.series import int_list, select
 
 __all__ = ["read_extremes", "read_first_values"]
 
-_MOST_POINTS = 50_000
+_MAX_POINTS = 50_000
 
 
 async def read_first_values(
@@ -30,7 +30,7 @@ async def read_first_values(
         store,
         f"SELECT run, lane, step, argMax(p.v, p.seq) AS value FROM {DATABASE}.points AS p"
         f" WHERE key = {int(key)} AND run IN ({int_list(runs)}) GROUP BY run, lane, step"
-        f" ORDER BY run, step LIMIT {min(int(most), _MOST_POINTS)} BY run, lane",
+        f" ORDER BY run, step LIMIT {min(int(most), _MAX_POINTS)} BY run, lane",
     )
     if not columns:
         return {}

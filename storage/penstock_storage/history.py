@@ -1,6 +1,6 @@
 """Full-resolution history of a run as JSON lines, page by page, in bounded memory.
 
-A page is as many steps as hold about `_PAGE_POINTS` points: many thousands for a few keys, a hundred
+A page is as many steps as hold about `_MAX_PAGE_POINTS` points: many thousands for a few keys, a hundred
 for ten thousand. Points that were stored again are read again: telling them apart while the page is
 sorted costs next to nothing, where the store's FINAL would take most of the time. Closing the iterator stops the reading.
 
@@ -25,10 +25,10 @@ from penstock_storage.series import int_list, read_first_steps, select
 
 __all__ = ["HistoryQuery", "origin_us", "read_ends", "read_history"]
 
-_PAGE_POINTS = 1_000_000
+_MAX_PAGE_POINTS = 1_000_000
 _FIRST_POINTS = 100_000
 _GROWTH = 4
-_MOST_STEPS = 10_000
+_MAX_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ class _Reader:
                 continue
             page, lo, size = found
             yield page
-            dense = rows * _PAGE_POINTS // max(size, 1)
-            rows = max(1, min(dense, rows * _GROWTH, _PAGE_POINTS))
+            dense = rows * _MAX_PAGE_POINTS // max(size, 1)
+            rows = max(1, min(dense, rows * _GROWTH, _MAX_PAGE_POINTS))
 
     async def _pages_of(self, steps: Sequence[int]) -> AsyncGenerator[Page, None]:
-        rows = max(1, min(_MOST_STEPS, _PAGE_POINTS // len(self._keys)))
+        rows = max(1, min(_MAX_STEPS, _MAX_PAGE_POINTS // len(self._keys)))
         waiting = [steps[at : at + rows] for at in range(0, len(steps), rows)][::-1]
         while waiting:
             some = waiting.pop()
@@ -168,7 +168,7 @@ class _Reader:
         """The rows of these steps, a condition, and how many points they have; None if that is too
         many."""
         span = f"run = {int(self._query.run)} AND {steps}"
-        limit = _PAGE_POINTS * 2 + len(self._keys) * len(self._lanes)
+        limit = _MAX_PAGE_POINTS * 2 + len(self._keys) * len(self._lanes)
         points, times, values = await asyncio.gather(
             self._read_points(span, limit), self._read_times(span), self._read_values(span)
         )

@@ -26,9 +26,9 @@ from penstock_storage.series import int_list, select
 
 __all__ = ["KeyFacts", "RunFacts", "read_key_facts"]
 
-_MOST_POINTS = 1_000_000
-_MOST_JSON_BYTES = 4_096
-_KEYS_IN_STATEMENT = 5_000
+_MAX_POINTS = 1_000_000
+_MAX_JSON_BYTES = 4_096
+_KEYS_PER_STATEMENT = 5_000
 
 
 @dataclass(slots=True)
@@ -157,9 +157,9 @@ def _countable(series: Sequence[_Series]) -> Iterator[tuple[list[int], set[int]]
         keys.setdefault(each.run, set()).add(each.key)
     runs: list[int] = []
     for run, count in points.items():
-        if count > _MOST_POINTS:
+        if count > _MAX_POINTS:
             continue
-        if runs and sum(points[each] for each in runs) + count > _MOST_POINTS:
+        if runs and sum(points[each] for each in runs) + count > _MAX_POINTS:
             yield runs, set().union(*(keys[each] for each in runs))
             runs = []
         runs.append(run)
@@ -192,7 +192,7 @@ def _add_value(
 
 async def _count(store: PointStore, where: str, keys: Collection[int]) -> Columns:
     within = f"key BETWEEN {min(keys)} AND {max(keys)}"
-    if len(keys) <= _KEYS_IN_STATEMENT:
+    if len(keys) <= _KEYS_PER_STATEMENT:
         within = f"key IN ({int_list(keys)})"
     by_step = "arrayMap(p -> p.2, arraySort(groupArray((step, v))))"
     return await select(
@@ -207,7 +207,7 @@ async def _read_values(store: PointStore, where: str, names: Mapping[int, str]) 
     return await select(
         store,
         "SELECT run, key, s.kind AS kind, uniqExact(s.step) AS count, max(s.step) AS last,"
-        f" argMax(if(length(s.json) <= {_MOST_JSON_BYTES}, s.json, 'null'), s.step) AS text"
+        f" argMax(if(length(s.json) <= {_MAX_JSON_BYTES}, s.json, 'null'), s.step) AS text"
         f" FROM (SELECT run, key, toString(kind) AS kind, step, json FROM {DATABASE}.values"
         f" WHERE key BETWEEN {int(min(names))} AND {int(max(names))} AND kind != 'alert'"
         f" AND {where}) AS s GROUP BY run, key, s.kind",

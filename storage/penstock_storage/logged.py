@@ -23,9 +23,9 @@ __all__ = [
 ]  # fmt: skip
 
 _SCALARS = "'string', 'bool', 'null'"
-_LONGEST_JSON = 4_096
-_MOST_LANES = 4_000_000
-_MOST_VALUES = 20
+_MAX_JSON_BYTES = 4_096
+_MAX_LANES = 4_000_000
+_MAX_VALUES = 20
 
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ class LaneRanks:
         pairs = list(zip(run.tolist(), lane.tolist(), strict=True))
         missing = {number for number, own in pairs if (number, own) not in self._known}
         if missing:
-            if len(self._known) > _MOST_LANES:
+            if len(self._known) > _MAX_LANES:
                 self._known.clear()
                 missing = set(run.tolist())
             for row in await self._lanes(sorted(missing)):
@@ -105,7 +105,7 @@ async def read_logged(store: PointStore, key: int, ranks: LaneRanks) -> LoggedKe
             store,
             "SELECT run, lane, max(s.step) AS step, argMax(s.json, s.step) AS text FROM"
             f" (SELECT run, lane, step, json FROM {DATABASE}.values FINAL PREWHERE key = {int(key)}"
-            f" WHERE kind IN ({_SCALARS}) AND length(json) <= {_LONGEST_JSON}) AS s"
+            f" WHERE kind IN ({_SCALARS}) AND length(json) <= {_MAX_JSON_BYTES}) AS s"
             " GROUP BY run, lane",
         ),
     )
@@ -167,9 +167,9 @@ async def read_logged_fields(
     texts = await select(
         store,
         "SELECT key, groupBitmap(run) AS runs,"
-        f" arrayStringConcat(groupUniqArray({_MOST_VALUES})(json), '\\n') AS texts"
+        f" arrayStringConcat(groupUniqArray({_MAX_VALUES})(json), '\\n') AS texts"
         f" FROM {DATABASE}.values WHERE {within} AND kind IN ({_SCALARS})"
-        f" AND length(json) <= {_LONGEST_JSON} GROUP BY key",
+        f" AND length(json) <= {_MAX_JSON_BYTES} GROUP BY key",
     )
     found: dict[int, LoggedField] = {}
     for key, runs, low, high, finite in _tuples(numbers, "key", "runs", "low", "high", "finite"):

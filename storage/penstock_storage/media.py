@@ -23,7 +23,7 @@ __all__ = ["MediaKey", "MediaOfRun", "MediaValue", "read_media", "read_media_key
 _PLAIN = ("string", "bool", "null", "list", "dict", "number", "alert")
 """Kinds that a summary shows as well as any panel could."""
 
-_MOST_JSON_BYTES = 64 * 2**20
+_MAX_JSON_BYTES = 64 * 2**20
 
 
 class MediaKey(NamedTuple):
@@ -172,7 +172,7 @@ async def _read_texts(store: PointStore, key: int, places: Sequence[_Place]) -> 
     rows = (_Place(*row) for row in zip(*numbers, columns["kind"], strict=True))
     for place, text in zip(rows, columns["json"], strict=True):
         size += len(text)
-        if size <= _MOST_JSON_BYTES:
+        if size <= _MAX_JSON_BYTES:
             found[place] = text
     return found
 

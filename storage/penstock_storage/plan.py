@@ -24,8 +24,8 @@ __all__ = ["FOREVER", "Plan", "Range", "Window", "choose_shift", "plan_chart"]
 FOREVER = 2**62
 """Beyond every step (they lie within ±2^53), with room to calculate."""
 _MAX_DIRTY_WINDOWS = 4
-_MOST_POINTS = 1_000_000
-_FEWEST_STEPS = 64 << TIER_SHIFT
+_MAX_POINTS = 1_000_000
+_MIN_STEPS = 64 << TIER_SHIFT
 """Many long curves, seen closely, are read from the narrowest tier in fewer buckets than asked for,
 if there remain 64: their points would take a hundred times as long."""
 
@@ -111,7 +111,7 @@ def plan_chart(
     first, last = min(part.first for part in parts), max(part.last for part in parts)
     shift = choose_shift(first, last, buckets)
     tiered = sum(part.last - part.first + 1 for part in parts if part.tiered != NEVER)
-    if shift < TIER_SHIFT and tiered > _MOST_POINTS and last - first >= _FEWEST_STEPS:
+    if shift < TIER_SHIFT and tiered > _MAX_POINTS and last - first >= _MIN_STEPS:
         shift = TIER_SHIFT
     # What arrives from now on outside of these buckets is for the next chart.
     begin, end = first >> shift << shift, ((last >> shift) + 1) << shift

@@ -24,7 +24,7 @@ _MAX_ROWS = 1_500_000
 _FEW_ROWS = 50_000
 _ROWS_PER_BUCKET = 8
 _ONE_THREAD_ROWS = 50_000
-_MOST_LISTED = 2_000
+_MAX_LISTED = 2_000
 _ONE_THREAD_TIER_ROWS = 200_000
 
 
@@ -136,7 +136,7 @@ def _winner(curves: Curves, series: SeriesTable) -> _Winner | None:
         ranks = [rank for _, rank in sorted(lanes)]
         if ranks != sorted(ranks):  # else the lowest lane is of the lowest rank
             listed += [(run << 16 | lane, rank) for lane, rank in lanes]
-    return _Winner(listed) if len(listed) <= _MOST_LISTED else None
+    return _Winner(listed) if len(listed) <= _MAX_LISTED else None
 
 
 class _Winner(NamedTuple):

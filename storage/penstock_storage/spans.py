@@ -10,7 +10,7 @@ from penstock_storage.series import NEVER, SeriesTable
 
 __all__ = ["Spans"]
 
-_ENTRIES = 200_000
+_MAX_ENTRIES = 200_000
 _MAX_PAIRS = 5_000
 _FRESH_S = 10.0
 
@@ -31,7 +31,7 @@ class Spans:
         """Take over what was read of these pairs."""
         if len(keys) * len(runs) > _MAX_PAIRS:
             return
-        if len(self._spans) > _ENTRIES:
+        if len(self._spans) > _MAX_ENTRIES:
             self._spans.clear()
             self._tiered.clear()
             self._noted_s.clear()

@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_STATEMENT_BYTES = 16 * 2**20
 _MAX_HEAD_BYTES = 256 * 2**10
-_STALLED_S = 300.0
+_MAX_STALL_S = 300.0
 _ENCODINGS = ("identity", "gzip", "deflate")  # what aiohttp always decodes
 _KIND = "kind"
 _SETTING_NAME = re.compile(r"[a-z0-9_]+\Z", re.IGNORECASE)
@@ -226,7 +226,7 @@ async def _send(
     await response.prepare(request)
     try:
         while piece:
-            async with asyncio.timeout(_STALLED_S):
+            async with asyncio.timeout(_MAX_STALL_S):
                 await response.write(piece)
             piece, following = following, await fetch() if following else b""
     except EngineError as error:
@@ -265,7 +265,7 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
 async def _next(request: web.Request) -> bytes:
     """More of the body, empty at its end. Raises if the client has stopped sending, or is gone."""
     try:
-        async with asyncio.timeout(_STALLED_S):
+        async with asyncio.timeout(_MAX_STALL_S):
             return await request.content.readany()
     except TimeoutError:
         raise _refusal(209, "The body has stalled (SOCKET_TIMEOUT)") from None

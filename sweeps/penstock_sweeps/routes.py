@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator, Principal
-from penstock_common.checks import JSON_BYTES, checked_json, refusal
+from penstock_common.checks import MAX_JSON_BYTES, checked_json, refusal
 from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_common.payloads import as_json
@@ -52,7 +52,7 @@ class Bodies(Protocol):
     """Receives bodies."""
 
     def body(
-        self, request: web.Request, most_bytes: int | None = None
+        self, request: web.Request, max_bytes: int | None = None
     ) -> AbstractAsyncContextManager[bytes]:
         """The whole body, which may not be larger than that."""
 
@@ -164,7 +164,7 @@ class _Handler:
         return _shown(fresh, counts[sweep.number])
 
     async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
-        async with self._parts.bodies.body(request, JSON_BYTES) as body:
+        async with self._parts.bodies.body(request, MAX_JSON_BYTES) as body:
             return checked_json(body, model)
 
 

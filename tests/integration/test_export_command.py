@@ -124,7 +124,7 @@ async def test_it_goes_on_after_kill_9(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to, folder = tmp_path / "out", tmp_path / "out" / "history" / "run=long"
-    monkeypatch.setattr(export, "_CELLS", 500)
+    monkeypatch.setattr(export, "_MAX_CELLS", 500)
     rng = np.random.default_rng(7)
     curves = {
         key: dict(enumerate(rng.choice([*ODD, *rng.standard_normal(50)], 3_000).tolist()))
@@ -177,7 +177,7 @@ async def test_it_goes_on_after_kill_9(
 
 
 async def test_over_http(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_CELLS", 40)
+    monkeypatch.setattr(export, "_MAX_CELLS", 40)
     await commit(site, "a", 1, curves={"x": {step: float(step) for step in range(100)}})
     await site.add_run("empty", {})
     base = "/v1/runs/team/demo/a/export"
@@ -213,7 +213,7 @@ async def test_over_http(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_breaks_off_is_not_taken_for_a_file(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_CELLS", 40)
+    monkeypatch.setattr(export, "_MAX_CELLS", 40)
     await commit(site, "a", 1, curves={"x": {step: float(step) for step in range(100)}})
     read = export.Export.read
 

@@ -15,7 +15,7 @@ from penstock.errors import Rejected
 from penstock_common.contents import attachment
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
-from penstock_storage.export import MOST_COLUMNS, Export, ExportQuery, open_export, read_versions
+from penstock_storage.export import MAX_COLUMNS, Export, ExportQuery, open_export, read_versions
 from penstock_storage.history import origin_us
 from penstock_storage.interface import Catalog, PointStore, RunRow
 from penstock_storage.summaries import read_summaries
@@ -105,9 +105,9 @@ class ExportHandler:
                 layout=asked.layout,
             ),
         )
-        if asked.layout == "wide" and len(found.columns) > MOST_COLUMNS:
+        if asked.layout == "wide" and len(found.columns) > MAX_COLUMNS:
             raise Rejected(
-                f"a table cannot have {len(found.columns)} columns, at most {MOST_COLUMNS}",
+                f"a table cannot have {len(found.columns)} columns, at most {MAX_COLUMNS}",
                 code="too_many_columns",
                 hint="Ask for layout=long, or for some of the keys.",
             )

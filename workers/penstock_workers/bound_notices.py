@@ -19,8 +19,8 @@ from penstock_storage.interface import Catalog
 __all__ = ["BoundNotices"]
 
 _HOLDS_S = 60
-_MOST = 1_000
-_PROBLEM, _MOST_PROBLEMS = "bound_reached", 20
+_MAX_OWNERS = 1_000
+_PROBLEM, _MAX_PROBLEMS = "bound_reached", 20
 
 
 class BoundNotices:
@@ -37,11 +37,11 @@ class BoundNotices:
         """These runs needed one more run or writer than there is room for; and what was told before
         is told again, or taken back if there is room now."""
         asked = {owner for each in set(beyond) for owner in _owners(each)}
-        asked = {*self._told, *sorted(asked)[:_MOST]}
+        asked = {*self._told, *sorted(asked)[:_MAX_OWNERS]}
         if not asked:
             return
         full = await self._catalog.at_bound(asked)
-        freed, self._told = self._told - full, set(sorted(full)[:_MOST])
+        freed, self._told = self._told - full, set(sorted(full)[:_MAX_OWNERS])
         now, _ = await self._redis.time()
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("ZREMRANGEBYSCORE", self._key, "-inf", now)
@@ -52,7 +52,7 @@ class BoundNotices:
             await pipeline.execute()
         for owner in freed:
             await self._problems.clear(_PROBLEM, subject=_text(owner))
-        for owner in sorted(self._told)[:_MOST_PROBLEMS]:
+        for owner in sorted(self._told)[:_MAX_PROBLEMS]:
             entity = owner.path.split("/", 1)[0]
             text = str(refusal(owner))
             await self._problems.tell(_PROBLEM, text, subject=_text(owner), entity=entity)

@@ -32,7 +32,7 @@ from penstock_workers.tiers import dirty_columns
 
 __all__ = ["Committer", "Refused"]
 
-_MOST_ROWS = 1_000_000
+_MAX_INSERT_ROWS = 1_000_000
 """Rows per insert: more would not be one atomic part."""
 
 
@@ -136,8 +136,8 @@ class Committer:
 
     async def _insert(self, table: str, columns: Columns) -> None:
         rows = len(next(iter(columns.values())))
-        for start in range(0, rows, _MOST_ROWS):
-            part = slice(start, start + _MOST_ROWS)
+        for start in range(0, rows, _MAX_INSERT_ROWS):
+            part = slice(start, start + _MAX_INSERT_ROWS)
             await self._points.insert(
                 table, {name: _sliced(column, part) for name, column in columns.items()}
             )

@@ -42,11 +42,11 @@ from penstock_workers.tiers import (
     windows,
 )
 
-__all__ = ["SHORTEST", "Compactor"]
+__all__ = ["MIN_STEPS", "Compactor"]
 
 Versions = npt.NDArray[np.uint64]
 
-SHORTEST = 8_192
+MIN_STEPS = 8_192
 """A series with fewer points has no tiers: reading its points is as cheap."""
 
 _STEP_BUCKETS = 16
@@ -55,8 +55,8 @@ _STEP_BUCKETS = 16
 _DENSEST_GAP = 16
 """Points per bucket below which a tier would save too little to keep."""
 
-_SERIES_PER_PASS = 2_048
-_LATE_PER_SERIES = 256
+_MAX_SERIES_PER_PASS = 2_048
+_MAX_LATE_PER_SERIES = 256
 _WINDOWS_PER_STATEMENT = 512
 _BUCKETS_PER_STATEMENT = 200_000
 
@@ -104,7 +104,7 @@ class Compactor:
         steps = np.where(has_tiers, high - tiered, 0)
         wanted = np.where(idle, 1, _STEP_BUCKETS << TIER_SHIFT)
         grown = np.flatnonzero(held & has_tiers & (steps >= wanted))
-        grown = grown[np.argsort(-steps[grown], kind="stable")][:_SERIES_PER_PASS]
+        grown = grown[np.argsort(-steps[grown], kind="stable")][:_MAX_SERIES_PER_PASS]
         span = np.where(last > first, last - first, 0)
         # Count again when a series has grown by half since it was found too short or sparse, and once
         # when it comes to rest: what arrives out of order fills a range long after it was spanned.
@@ -112,7 +112,7 @@ class Compactor:
         awake = np.flatnonzero(counted != view.counted)
         table.set_counted(awake, counted[awake])
         is_due = (span >= 1.5 * np.abs(counted)) | (idle & (counted >= 0))
-        long = held & ~has_tiers & (span >= SHORTEST) & is_due
+        long = held & ~has_tiers & (span >= MIN_STEPS) & is_due
         series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
         # A series without tiers is built from its very beginning, known here or not.
         low = np.maximum(tiered[series], -MAX_STEP)
@@ -137,7 +137,7 @@ class Compactor:
         spans = np.where(table.is_idle(series), first - last, last - first)
         table.set_counted(series, spans)
         buckets = np.maximum(1, last - first >> TIER_SHIFT)
-        chosen: Ints = series[(counted >= SHORTEST) & (counted >= _DENSEST_GAP * buckets)]
+        chosen: Ints = series[(counted >= MIN_STEPS) & (counted >= _DENSEST_GAP * buckets)]
         return chosen
 
     def _take_late(self, table: SeriesTable) -> tuple[Ints, Ints]:
@@ -153,7 +153,7 @@ class Compactor:
         table.set_open(series, np.full(len(series), NEVER))
         table.set_open(series[is_open], buckets[is_open])
         place = np.arange(len(series)) - np.searchsorted(series, series)
-        now = ~is_open & (place < _LATE_PER_SERIES)
+        now = ~is_open & (place < _MAX_LATE_PER_SERIES)
         if not now.all():
             self._resolver.late.append((series[~now], buckets[~now]))
         return series[now], buckets[now]

@@ -18,7 +18,7 @@ from penstock_workers.queue import Acknowledgement, CommittedPosition, Entry, Qu
 __all__ = ["DeadLetters"]
 
 _LOG = logging.getLogger(__name__)
-_REASON_CHARS = 500
+_MAX_REASON_CHARS = 500
 
 
 class DeadLetters:
@@ -45,7 +45,7 @@ class DeadLetters:
 
     async def dead_letter(self, entry: Entry, reason: str) -> None:
         """Make this entry a dead letter, if its shard is still ours."""
-        await self._remove(entry, [(entry, reason[:_REASON_CHARS])])
+        await self._remove(entry, [(entry, reason[:_MAX_REASON_CHARS])])
 
     async def drop(self, entry: Entry) -> None:
         """Delete this entry, as an operator asked; its number is dead, as a dead letter's is."""

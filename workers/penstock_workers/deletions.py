@@ -16,8 +16,8 @@ __all__ = ["QUEUE_WRITER", "Arrival", "Deletions"]
 QUEUE_WRITER = "http-"
 """How the writers of JSON rows are called, whose batches the queue numbers."""
 
-_MOST_RUNS = 200_000
-_MOST_MOVES = 100
+_MAX_RUNS = 200_000
+_MAX_MOVES = 100
 """A run that was moved so often in a row is lost sight of."""
 
 
@@ -76,7 +76,7 @@ class Deletions:
 
     async def _moved_to(self, tombstone: Tombstone) -> RunRef | None:
         """Where the run is now, however often it was moved."""
-        for _ in range(_MOST_MOVES):
+        for _ in range(_MAX_MOVES):
             if not tombstone.moved_to:
                 return None
             rows = await self._catalog.run_rows([tombstone.moved_to])
@@ -95,7 +95,7 @@ class Deletions:
     async def _of(self, refs: Iterable[RunRef]) -> dict[RunRef, list[Tombstone]]:
         wanted = list(refs)
         if missing := [ref for ref in wanted if ref not in self._known]:
-            if len(self._known) > _MOST_RUNS:
+            if len(self._known) > _MAX_RUNS:
                 self._known.clear()
                 missing = wanted
             found = await self._catalog.tombstones_of(missing)

@@ -10,7 +10,7 @@ from penstock_storage.interface import PointStore
 
 __all__ = ["BatchId", "Digests"]
 
-_PER_STATEMENT = 20_000
+_BATCHES_PER_STATEMENT = 20_000
 
 _STORED = """
 SELECT run, lane, seq, digest FROM penstock.batches FINAL
@@ -60,8 +60,8 @@ class Digests:
         """The digests of those of these batches that the store has."""
         asked = sorted(set(batches))
         found: dict[BatchId, int] = {}
-        for start in range(0, len(asked), _PER_STATEMENT):
-            runs, lanes, seqs = zip(*asked[start : start + _PER_STATEMENT], strict=True)
+        for start in range(0, len(asked), _BATCHES_PER_STATEMENT):
+            runs, lanes, seqs = zip(*asked[start : start + _BATCHES_PER_STATEMENT], strict=True)
             rows = await self._points.query(_STORED, {"runs": runs, "lanes": lanes, "seqs": seqs})
             columns = (map(int, rows[name]) for name in ("run", "lane", "seq", "digest"))
             found |= {BatchId(*batch): digest for *batch, digest in zip(*columns, strict=True)}

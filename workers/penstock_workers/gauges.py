@@ -29,7 +29,7 @@ __all__ = ["ELECTED", "Gauges"]
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_EVERY_S = 5.0
-_UNTILELECTED_S = 0.5
+_UNTIL_ELECTED_S = 0.5
 _STORE_EVERY_S = 30.0
 ELECTED = 0
 """Whoever owns this shard does what only one worker should."""
@@ -92,7 +92,7 @@ class Gauges:
                         store_due = time.monotonic() + _STORE_EVERY_S
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     _LOG.warning("gauges_not_read error=%s", type(error).__name__)
-            await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTILELECTED_S)
+            await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTIL_ELECTED_S)
 
     async def _look_at_queue(self) -> list[Metric]:
         shards = [await self._shard(shard) for shard in range(SHARDS)]

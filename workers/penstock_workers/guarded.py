@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 FAILED = 1
 """Exit status of a process that a failed task ended."""
 
-_LONGEST_END_S = 10.0
+_MAX_END_S = 10.0
 _CANCEL_EVERY_S = 0.5
 
 
@@ -52,7 +52,7 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 async def _end(pending: set[asyncio.Task[None]]) -> bool:
     """Cancel until they have ended: a cancellation that meets the end of a call to Redis can get lost
     in it, and the loop around that call would go on. False if they do not end."""
-    for _ in range(round(_LONGEST_END_S / _CANCEL_EVERY_S)):
+    for _ in range(round(_MAX_END_S / _CANCEL_EVERY_S)):
         for task in pending:
             task.cancel()
         done, pending = await asyncio.wait(pending, timeout=_CANCEL_EVERY_S)

@@ -12,7 +12,7 @@ __all__ = ["LeftOut", "with_numbers"]
 
 _NAME = "left_out"
 """In `info` of a run."""
-_TOLD_KEYS = 20
+_MAX_KEYS_NAMED = 20
 
 
 class LeftOut:
@@ -37,7 +37,7 @@ class LeftOut:
         for ref, values in self._values.items():
             before = totals.get(ref, runs[ref].info.get(_NAME, {}).get("values", 0))
             totals[ref] = before + sum(values.values())
-            told = {"values": totals[ref], "keys": sorted(values)[:_TOLD_KEYS]}
+            told = {"values": totals[ref], "keys": sorted(values)[:_MAX_KEYS_NAMED]}
             changes[ref] = RunChange(runs[ref].number, now, 0, 0, "run", {_NAME: told})
         return changes
 

@@ -27,8 +27,8 @@ _BACKLOG_S = 30.0
 """A batch that has been queued for this long may be the missing sign of life."""
 
 _FORGET_AFTER_S = 600.0
-_MOST_RUNS = 200_000
-_AT_ONCE = 1_000
+_MAX_RUNS = 200_000
+_RUNS_PER_STATEMENT = 1_000
 
 
 class Liveness:
@@ -63,7 +63,7 @@ class Liveness:
         if not due:
             return []
         back = await self._catalog.touch_runs(due, int(now * 1e6), ended=ended)
-        if len(self._noted) > _MOST_RUNS:
+        if len(self._noted) > _MAX_RUNS:
             self._noted.clear()
         self._noted.update(dict.fromkeys(due, now))
         return back
@@ -85,7 +85,7 @@ class Liveness:
             for paths in _parts(gone):
                 await self._redis.hdel(name, *paths)
         new = [ref for ref in alive if ref not in self._numbers]
-        if len(self._numbers) > _MOST_RUNS:
+        if len(self._numbers) > _MAX_RUNS:
             self._numbers.clear()
         self._numbers |= await self._catalog.numbers_of(new) if new else {}
         numbers = [self._numbers[ref] for ref in alive if ref in self._numbers]
@@ -130,7 +130,10 @@ class Liveness:
 
 
 def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE))
+    return (
+        whole[start : start + _RUNS_PER_STATEMENT]
+        for start in range(0, len(whole), _RUNS_PER_STATEMENT)
+    )
 
 
 def _ref(path: str) -> RunRef:

@@ -48,7 +48,7 @@ __all__ = ["Mender"]
 
 _LOG = logging.getLogger(__name__)
 
-_LEAST_TURN_S, _TURN_REST = 10.0, 100.0
+_MIN_TURN_S, _TURN_REST = 10.0, 100.0
 """The least pause between two looks, and how many times longer than a look it is."""
 _REST = 20.0
 """Looking for what has come again takes at most so small a part of the time."""
@@ -102,7 +102,7 @@ class Mender:
             else:
                 self._inventory = None
             took_s = time.monotonic() - started
-            await asyncio.sleep(max(_LEAST_TURN_S, _TURN_REST * took_s))
+            await asyncio.sleep(max(_MIN_TURN_S, _TURN_REST * took_s))
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""

@@ -18,8 +18,8 @@ from penstock_storage.schema import COLUMNS, DATABASE
 
 __all__ = ["Mover"]
 
-_MOST_POINTS = 20_000_000
-_MOST_KEYS = 500
+_MAX_POINTS = 20_000_000
+_MAX_KEYS = 500
 _KEYED = ("values", "series", "tiers", "dirty")
 _UNKEYED = ("times", "console", "batches", "applied")
 
@@ -46,9 +46,9 @@ class Mover:
         for chunk in _chunks(keys, counts):
             fail("worker.move")
             await self._copy_keyed("points", run, copy, chunk)
-        for start in range(0, len(keys), _MOST_KEYS):
+        for start in range(0, len(keys), _MAX_KEYS):
             for table in _KEYED:
-                await self._copy_keyed(table, run, copy, keys[start : start + _MOST_KEYS])
+                await self._copy_keyed(table, run, copy, keys[start : start + _MAX_KEYS])
         for table in _UNKEYED:
             await self._copy(table, run, copy, "")
         if await self._digest(run, keys, 0) != await self._digest(copy, keys, 1):
@@ -106,8 +106,8 @@ class Mover:
     ) -> tuple[int, int]:
         """How many points the run has, and a sum over them that no order changes."""
         count, digest = 0, 0
-        for start in range(0, len(keys), _MOST_KEYS):
-            part = keys[start : start + _MOST_KEYS]
+        for start in range(0, len(keys), _MAX_KEYS):
+            part = keys[start : start + _MAX_KEYS]
             here, own = (", ".join(str(pair[i]) for pair in part) for i in (0, side))
             found = await self._points.query(
                 "SELECT count() AS n, groupBitXor(cityHash64("
@@ -128,7 +128,7 @@ def _chunks(
     points = 0
     for pair in keys:
         own = counts.get(pair[0], 0)
-        if part and (points + own > _MOST_POINTS or len(part) >= _MOST_KEYS):
+        if part and (points + own > _MAX_POINTS or len(part) >= _MAX_KEYS):
             yield part
             part, points = [], 0
         part.append(pair)

@@ -38,9 +38,9 @@ _TURN_S = 1.0
 _LONG_S, _REST = 10.0, 20.0
 """Deletions that take so long take at most so small a part of the time."""
 _AGAIN_S = 60.0
-_UNTIL_S = 24 * 3600.0
-_MOST_RUNS = 20_000
-_FAR_US = 3_600_000_000
+_PURGE_UNTIL_S = 24 * 3600.0
+_MAX_RUNS = 20_000
+_MAX_WAIT_US = 3_600_000_000
 _MOVED_FOR_S = 30.0
 """By then every commit that was prepared before a move is in the store, or will not be."""
 
@@ -64,7 +64,7 @@ class Purger:
         owned: Mapping[int, int],
         metrics: WorkerMetrics,
         *,
-        until_s: float = _UNTIL_S,
+        until_s: float = _PURGE_UNTIL_S,
     ) -> None:
         self._catalog = catalog
         self._points = points
@@ -105,12 +105,12 @@ class Purger:
             return
         tombstones = await self._catalog.open_tombstones()
         self._metrics.unpurged.set(sum(not tombstone.purged_at for tombstone in tombstones))
-        due = [tombstone for tombstone in tombstones if now >= self._due_at(tombstone)][:_MOST_RUNS]
+        due = [tombstone for tombstone in tombstones if now >= self._due_at(tombstone)][:_MAX_RUNS]
         if due:
             await self._purge(due, now)
         else:
             self._seen = last
-            self._next_due = min(map(self._due_at, tombstones), default=now + _FAR_US)
+            self._next_due = min(map(self._due_at, tombstones), default=now + _MAX_WAIT_US)
 
     async def _purge(self, due: Sequence[Tombstone], now: int) -> None:
         for tombstone in due:

@@ -20,15 +20,15 @@ __all__ = ["QuarantineRecords", "ShardRecord", "Tried", "Tries"]
 
 T = TypeVar("T")
 
-_AT_ONCE = 100
+_ENTRIES_PER_SCRIPT = 100
 _UNENDED = 1_000_000
 """Unfinished tries are counted in millions, in the same field of the hash."""
 
 _SCAN = 5_000
-_MOST_FAILING = 100
-_REASON_CHARS = 500
+_MAX_FAILING_RUNS = 100
+_MAX_REASON_CHARS = 500
 _FAULTS_FORGOTTEN_S = 600
-_FAULT_TOLD_S = 60.0
+_FAULT_SHOWN_S = 60.0
 
 
 class Tries(NamedTuple):
@@ -124,7 +124,7 @@ class QuarantineRecords:
     async def note_failing(self, shard: int, run: str) -> None:
         """A batch of this run failed alone."""
         name = self._keys.failing(shard)
-        if await self._redis.scard(name) < _MOST_FAILING:
+        if await self._redis.scard(name) < _MAX_FAILING_RUNS:
             await self._redis.sadd(name, run)
 
     async def note_success(self, shards: Iterable[int]) -> None:
@@ -138,7 +138,7 @@ class QuarantineRecords:
         """A worker is about to exit because everything it reads fails; returns how often that happened
         lately."""
         text = "Batches of several runs fail, and nothing else could be stored: the worker is at fault."
-        await self._problems.tell("worker_at_fault", text, ttl_s=_FAULT_TOLD_S)
+        await self._problems.tell("worker_at_fault", text, ttl_s=_FAULT_SHOWN_S)
         name = self._keys.worker_faults()
         count = int(await self._redis.incr(name))
         await self._redis.expire(name, _FAULTS_FORGOTTEN_S)
@@ -165,7 +165,7 @@ class QuarantineRecords:
         ]  # fmt: skip
         about: list[str | int] = [
             self._leases.owner(self._leases.epochs.get(shard, 0)),
-            writer, time.time_ns() // 1000, reason[:_REASON_CHARS],
+            writer, time.time_ns() // 1000, reason[:_MAX_REASON_CHARS],
         ]  # fmt: skip
         if not await self._park(names, [*about, *first]):
             return
@@ -237,4 +237,7 @@ def _literal(text: str) -> str:
 
 
 def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE))
+    return (
+        whole[start : start + _ENTRIES_PER_SCRIPT]
+        for start in range(0, len(whole), _ENTRIES_PER_SCRIPT)
+    )

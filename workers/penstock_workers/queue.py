@@ -29,7 +29,7 @@ __all__ = [
     "Selection",
 ]
 
-_MOST_COUNT = 4_096
+_MAX_ENTRIES = 4_096
 
 CONFLICT = "conflict"
 """Why a batch is a dead letter whose number was stored with another content."""
@@ -76,7 +76,7 @@ class Budget(NamedTuple):
 
     def share(self, parts: int) -> Budget:
         entries, *rest = self
-        return Budget(min(_MOST_COUNT, max(1, entries)), *(max(0, each // parts) for each in rest))
+        return Budget(min(_MAX_ENTRIES, max(1, entries)), *(max(0, each // parts) for each in rest))
 
     @property
     def is_spent(self) -> bool:

@@ -27,9 +27,9 @@ __all__ = ["Resolver", "WriterName", "writer_name"]
 
 WriterName = tuple[RunRef, str]
 
-_MOST_RUNS, _MOST_WRITERS, _MOST_SERIES, _MOST_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
+_MAX_RUNS, _MAX_WRITERS, _MAX_SERIES, _MAX_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
 """What is kept in memory: when there is more, all is forgotten between two commits."""
-_MOST_BEYOND = 10_000
+_MAX_BEYOND = 10_000
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
@@ -110,7 +110,7 @@ class Resolver:
         # Not at once: the commit in hand, and the compactor, hold indices into the table.
         if self._is_large():
             self.is_stale = True
-        if len(self.beyond) > _MOST_BEYOND:
+        if len(self.beyond) > _MAX_BEYOND:
             self.beyond.clear()
         names = await self._learn_runs({ref for ref, _ in batches})
         refused = {name: "runs" for name in batches if name[0] not in self.runs}
@@ -125,10 +125,10 @@ class Resolver:
 
     def _is_large(self) -> bool:
         return (
-            len(self.runs) > _MOST_RUNS
-            or len(self.writers) > _MOST_WRITERS
-            or len(self.table) > _MOST_SERIES
-            or sum(map(len, self._keys.values())) > _MOST_KEYS
+            len(self.runs) > _MAX_RUNS
+            or len(self.writers) > _MAX_WRITERS
+            or len(self.table) > _MAX_SERIES
+            or sum(map(len, self._keys.values())) > _MAX_KEYS
         )
 
     async def resume(self, shards: Container[int]) -> None:

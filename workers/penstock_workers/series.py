@@ -22,9 +22,9 @@ NEVER = -(2**63)
 """`tiered` of a series that has no tiers; below every step."""
 
 _GROWTH = 4_096
-_MOST_FRAME_CELLS = 4_000_000
-_IDLE_S = 5.0
-_LONGEST_IDLE_S = 600.0
+_MAX_FRAME_CELLS = 4_000_000
+_MIN_IDLE_S = 5.0
+_MAX_IDLE_S = 600.0
 _PATIENCE = 4
 """A series is idle after so many times the pause before its last commit: one that logs every minute
 is not idle after ten seconds."""
@@ -104,7 +104,7 @@ class SeriesTable:
         )
         # Rows with ever other keys make ever new frames, of the same series.
         self._frame_cells += len(keys)
-        if self._frame_cells > _MOST_FRAME_CELLS:
+        if self._frame_cells > _MAX_FRAME_CELLS:
             self._frames.clear()
             self._frame_cells = len(keys)
         self._frames[(run, lane, keys)] = indices
@@ -182,7 +182,7 @@ class SeriesTable:
             self.last_step[indices] = np.maximum(self.last_step[indices], last)
             now = self._clock()
             pause = np.where(self._noted_s[indices] > 0, now - self._noted_s[indices], 0.0)
-            self._idle_s[indices] = np.clip(_PATIENCE * pause, _IDLE_S, _LONGEST_IDLE_S)
+            self._idle_s[indices] = np.clip(_PATIENCE * pause, _MIN_IDLE_S, _MAX_IDLE_S)
             self._noted_s[indices] = now
 
     def _index_of(self, key: int, run: int, lane: int, shard: int) -> int:
@@ -216,7 +216,7 @@ class SeriesTable:
         self.open = _extended(self.open, extra, NEVER)
         self.counted = _extended(self.counted, extra, 0)
         self._noted_s = _extended(self._noted_s, extra, 0)
-        self._idle_s = _extended(self._idle_s, extra, _IDLE_S)
+        self._idle_s = _extended(self._idle_s, extra, _MIN_IDLE_S)
 
 
 def _extended(column: npt.NDArray[Any], extra: int, fill: float) -> npt.NDArray[Any]:

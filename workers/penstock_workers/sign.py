@@ -17,10 +17,10 @@ from penstock_common.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
 __all__ = ["Sign"]
 
 _LOG = logging.getLogger(__name__)
-_TURN, _PROGRESS = 8, 20
+_TURN_PATIENCES, _PROGRESS_PATIENCES = 8, 20
 """Times the patience: a turn has several steps, and many turns may go by before the first of many
 entries is stored."""
-_LEAST_S = 30.0
+_MIN_PATIENCE_S = 30.0
 """A Redis that does not answer is waited for: one command takes 10 s to fail."""
 
 
@@ -38,8 +38,12 @@ class Sign:
         self._redis = redis
         self._key = keys.worker(worker)
         self._owned = owned
-        self._loop = watchdog.part("main loop", max(_LEAST_S, _TURN * watchdog.patience_s))
-        self._progress = watchdog.part("commits", max(_LEAST_S, _PROGRESS * watchdog.patience_s))
+        self._loop = watchdog.part(
+            "main loop", max(_MIN_PATIENCE_S, _TURN_PATIENCES * watchdog.patience_s)
+        )
+        self._progress = watchdog.part(
+            "commits", max(_MIN_PATIENCE_S, _PROGRESS_PATIENCES * watchdog.patience_s)
+        )
         self._turned = time.monotonic()
         self._committed: dict[int, float] = {}
         self._retrying = ""

@@ -35,17 +35,17 @@ from penstock_workers.store_clock import StoreClock
 __all__ = ["Worker"]
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_PAUSE_S = 5.0
-_LONGEST_BACK_OFF_S = 10.0
-_LONGEST_STEP_S = 900.0
+_MAX_PAUSE_S = 5.0
+_MAX_BACKOFF_S = 10.0
+_MAX_STEP_S = 900.0
 """What a commit, a pass over tiers, or reading what is known of many runs may take."""
-_ONE_BATCH_S = 10.0
+_MAX_BATCH_S = 10.0
 """What one batch by itself may take: it is small beside a commit, and while it hangs, all wait."""
-_REST, _LONGEST_GATHER = 2.0, 3.0
+_REST, _MAX_GATHER = 2.0, 3.0
 """Without a backlog, commits start so many times their own length apart, but at most so many times the
 least interval."""
 
-_DECODED_BYTES, _ELEMENTS = 256 * 2**20, 4_000_000
+_MAX_DECODED_BYTES, _MAX_ELEMENTS = 256 * 2**20, 4_000_000
 """What a commit may take to decode."""
 
 _BYTES_PER_POINT, _DECODED_PER_POINT = 9, 36
@@ -169,7 +169,7 @@ class Worker:
         if gained or lost or is_void or self._resolver.is_stale:
             await self._finish_commit()
             await self._forget()
-            self._sign.turned(_LONGEST_STEP_S)
+            self._sign.turned(_MAX_STEP_S)
             await self._resolver.resume(self._leases.epochs)
             self._resolver.is_stale = False
         self._metrics.shards.set(len(self._leases.epochs))
@@ -188,8 +188,8 @@ class Worker:
             for shard in read.shards
         ]
         size = min(settings.commit_bytes, settings.commit_points * _BYTES_PER_POINT)
-        decoded = min(_DECODED_BYTES, settings.commit_points * _DECODED_PER_POINT)
-        return await self._queue.read(selections, Budget(read.limit, size, decoded, _ELEMENTS))
+        decoded = min(_MAX_DECODED_BYTES, settings.commit_points * _DECODED_PER_POINT)
+        return await self._queue.read(selections, Budget(read.limit, size, decoded, _MAX_ELEMENTS))
 
     async def _prepare(
         self, read: Read, entries: list[Entry], epochs: dict[int, int]
@@ -197,7 +197,7 @@ class Worker:
         """What to commit; None if the entries cannot be processed together."""
         started, timeout_s = time.perf_counter(), self._settings.batch_timeout_s
         if len(entries) == 1:
-            timeout_s = min(timeout_s, _ONE_BATCH_S)
+            timeout_s = min(timeout_s, _MAX_BATCH_S)
         self._sign.turned(2 * timeout_s)
         try:
             prepared = await prepare(
@@ -256,8 +256,8 @@ class Worker:
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
         if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_isolated):
-            least_s = self._settings.commit_interval_s
-            interval_s = min(_LONGEST_GATHER * least_s, max(least_s, _REST * self._took_s))
+            min_s = self._settings.commit_interval_s
+            interval_s = min(_MAX_GATHER * min_s, max(min_s, _REST * self._took_s))
             await _sleep(self._last_start + interval_s - time.monotonic(), stop)
 
     async def _store(self, read: Read, prepared: Prepared) -> None:
@@ -278,7 +278,7 @@ class Worker:
     async def _finish_commit(self) -> None:
         commit, self._commit = self._commit, None
         if commit is not None:
-            self._sign.turned(_LONGEST_STEP_S)
+            self._sign.turned(_MAX_STEP_S)
             await commit
 
     async def _recover(self, error: Exception, stop: asyncio.Event) -> None:
@@ -288,7 +288,7 @@ class Worker:
         self._metrics.errors.labels(kind).inc()
         self._failures += 1
         self._sign.waits(type(error).__name__)
-        pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
+        pause_s = min(_MAX_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
         _LOG.warning(
             "retrying error=%s detail=%s pause_s=%.1f", type(error).__name__, error, pause_s
         )
@@ -301,7 +301,7 @@ class Worker:
 
     async def _forget(self) -> None:
         """Know nothing and read from the start."""
-        self._sign.turned(_LONGEST_STEP_S)
+        self._sign.turned(_MAX_STEP_S)
         await self._compaction.forget()
         self._metrics.rewinds.inc()
         for shard in self._quarantine.shards:
@@ -323,8 +323,8 @@ class Worker:
             times = await self._quarantine.note_fault()
         except (RedisError, OSError, TimeoutError):
             times = 1
-        pause_s = min(_LONGEST_BACK_OFF_S, 0.5 * 2 ** min(times, 10))
-        self._sign.turned(_LONGEST_BACK_OFF_S)
+        pause_s = min(_MAX_BACKOFF_S, 0.5 * 2 ** min(times, 10))
+        self._sign.turned(_MAX_BACKOFF_S)
         _LOG.critical("worker_at_fault times=%d restart_in_s=%.1f", times, pause_s)
         await _sleep(pause_s, stop)
 

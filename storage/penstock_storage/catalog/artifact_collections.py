@@ -33,7 +33,7 @@ __all__ = [
     "ensure_type", "lock_collection",
 ]  # fmt: skip
 
-_LONGEST_NAME = 1_000
+_MAX_NAME_CHARS = 1_000
 
 
 class ArtifactCollections:
@@ -256,5 +256,5 @@ def check_collection_name(name: str) -> None:
         size = len(name.encode())
     except UnicodeEncodeError:
         size = 0
-    if not 0 < size <= _LONGEST_NAME or "\0" in name or "/" in name or name in (".", ".."):
+    if not 0 < size <= _MAX_NAME_CHARS or "\0" in name or "/" in name or name in (".", ".."):
         raise Rejected(f"{name[:200]!r} cannot name an artifact", code="bad_name")

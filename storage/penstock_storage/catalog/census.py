@@ -21,7 +21,7 @@ __all__ = ["Census"]
 _MANY = 50_000
 _SHARE = 100
 """Of this part of the time at most is counting."""
-_MOST_COUNTS = 10_000
+_MAX_COUNTS = 10_000
 
 _OF_PROJECTS = runs.join(projects, runs.c.project == projects.c.number)
 _TABLES = {
@@ -72,7 +72,7 @@ class Census:
         now = self._clock()
         count = _Count(number, now + _SHARE * (now - started))
         if number >= _MANY:
-            if len(self._counts) >= _MOST_COUNTS:
+            if len(self._counts) >= _MAX_COUNTS:
                 self._counts.clear()
             self._counts[owner] = count
         return count

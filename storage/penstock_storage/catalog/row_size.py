@@ -19,8 +19,8 @@ Row = dict[str, Any]
 TOO_LARGE = "too_large"
 """In `info` of a run: the fields that did not take a change, as they would have become too large."""
 
-_MOST_KEYS = 200_000
-_MOST_BYTES = {
+_MAX_KEYS = 200_000
+_MAX_BYTES = {
     "config": 16 << 20, "summary": 16 << 20, "info": 16 << 20, "tags": 1 << 20, "notes": 1 << 20,
     "name": 64 << 10, "group": 64 << 10, "job_type": 64 << 10,
 }  # fmt: skip
@@ -43,7 +43,7 @@ def apply_changes(row: Row, changes: Sequence[RunChange]) -> None:
     refused = [field for field in fields if _has_outgrown(field, before[field], row[field])]
     if refused:
         row["versions"] = _of(versions, refused) | _of(
-            row["versions"], _MOST_BYTES.keys() - refused | {"state"}
+            row["versions"], _MAX_BYTES.keys() - refused | {"state"}
         )
         row.update({field: before[field] for field in refused})
         row["info"][TOO_LARGE] = sorted({*row["info"].get(TOO_LARGE, ()), *refused})
@@ -63,7 +63,7 @@ def _copied(value: Any) -> Any:
 def _has_outgrown(field: str, before: Any, after: Any) -> bool:
     """Whether it is too large, and larger than it was."""
     keys, size = _size(after)
-    if keys <= _MOST_KEYS and size <= _MOST_BYTES[field]:
+    if keys <= _MAX_KEYS and size <= _MAX_BYTES[field]:
         return False
     keys_before, size_before = _size(before)
     return keys > keys_before or size > size_before

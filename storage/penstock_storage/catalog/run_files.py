@@ -20,7 +20,7 @@ from penstock_storage.catalog.tables import run_files
 
 __all__ = ["RunFile", "RunFiles", "file_name", "is_file_name"]
 
-_LONGEST_NAME_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+_MAX_NAME_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def file_name(given: str) -> str:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise Rejected("a file's name must be Unicode", code="bad_file_name") from None
-    if size > _LONGEST_NAME_BYTES:
+    if size > _MAX_NAME_BYTES:
         raise Rejected(
-            f"a file's name has at most {_LONGEST_NAME_BYTES} bytes, this has {size}",
+            f"a file's name has at most {_MAX_NAME_BYTES} bytes, this has {size}",
             code="bad_file_name",
         )
     return name

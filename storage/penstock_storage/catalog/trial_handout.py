@@ -28,7 +28,7 @@ __all__ = ["OPEN", "OVER", "hand_out", "read_trials", "select_trials"]
 
 OPEN = ("given", "running")
 OVER = ("FINISHED", "CANCELED")
-MOST_HANDED = 5
+MAX_HANDED = 5
 """A trial that was handed out so often, and whose run never began, is given up."""
 
 _SOME = 50
@@ -169,7 +169,7 @@ class _Desk:
                 self._change(trial, state=state, lease_until=self._now + beat.lease_us)
                 if trial.stop or self._state == "CANCELED":
                     stops.append(trial.run)
-            elif has_begun or trial.run in beat.ended or trial.handed >= MOST_HANDED:
+            elif has_begun or trial.run in beat.ended or trial.handed >= MAX_HANDED:
                 self._change(trial, state="ended", ended_at=self._now)
             elif beat.wants and unheard is None:
                 unheard = trial
@@ -207,7 +207,7 @@ class _Desk:
                 continue
             if trial.run_number is not None:
                 self._change(trial, state="running")
-            elif trial.handed >= MOST_HANDED:
+            elif trial.handed >= MAX_HANDED:
                 self._change(trial, state="ended", ended_at=self._now)
             else:
                 found.append(trial)

@@ -23,8 +23,8 @@ __all__ = [
 ]  # fmt: skip
 
 _ROWS_PER_COPY = 2**20
-_LEAST_ROWS = 8_192  # a granule: what is read, and so lost, at once
-_LASTING_CHECK_S = 3_600
+_MIN_ROWS = 8_192  # a granule: what is read, and so lost, at once
+_MAX_CHECK_S = 3_600
 # Errors that speak of what is on the disk, not of the statement.
 _CORRUPT = (
     "CHECKSUM_DOESNT_MATCH", "CORRUPTED_DATA", "CANNOT_READ_ALL_DATA", "ATTEMPT_TO_READ_AFTER_EOF",
@@ -140,7 +140,7 @@ async def unreadable_parts(store: PointStore, table: str) -> list[str]:
     for name in parts["name"]:
         checked = await store.query(
             f"CHECK TABLE {DATABASE}.{table} PART '{name}'"
-            f" SETTINGS check_query_single_value_result = 0, max_execution_time = {_LASTING_CHECK_S}"
+            f" SETTINGS check_query_single_value_result = 0, max_execution_time = {_MAX_CHECK_S}"
         )
         if any(not int(each) for each in checked["is_passed"]):
             broken.append(str(name))
@@ -175,10 +175,10 @@ async def _copy(store: PointStore, table: str, part: str, start: int, end: int) 
             raise
         if _MISSING_FILE in str(error):
             return end - start  # whatever the range
-        if end - start <= _LEAST_ROWS:
+        if end - start <= _MIN_ROWS:
             return end - start
         # Halves of whole granules.
-        middle = start + max(_LEAST_ROWS, (end - start) // 2 // _LEAST_ROWS * _LEAST_ROWS)
+        middle = start + max(_MIN_ROWS, (end - start) // 2 // _MIN_ROWS * _MIN_ROWS)
         return await _copy(store, table, part, start, middle) + await _copy(
             store, table, part, middle, end
         )

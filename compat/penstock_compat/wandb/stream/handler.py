@@ -59,7 +59,7 @@ class StreamHandler:
         self._metrics = metrics
         self._commits = Commits(parts.positions)
         self._bodies = BodyReader(
-            most_bytes=_MOST_BODY_BYTES,
+            max_bytes=_MOST_BODY_BYTES,
             in_flight_bytes=_IN_FLIGHT_BYTES,
             timeout_s=_BODY_TIMEOUT_S,
             encodings=("identity", "gzip"),
