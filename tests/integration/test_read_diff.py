@@ -132,8 +132,8 @@ async def test_equals_comparing_every_point(
 ) -> None:
     rng = np.random.default_rng(seed)
     monkeypatch.setattr(diff, "_WINDOWS", int(rng.choice([1, 4, 128])))
-    monkeypatch.setattr(diff, "_POINTS", int(rng.choice([1, 10_000])))
-    monkeypatch.setattr(diff, "_IN_STATEMENT", int(rng.choice([1, 5_000])))
+    monkeypatch.setattr(diff, "_MAX_POINTS", int(rng.choice([1, 10_000])))
+    monkeypatch.setattr(diff, "_KEYS_PER_STATEMENT", int(rng.choice([1, 5_000])))
     curves: list[dict[int, dict[int, float]]] = [{}, {}]
     for key in (1, 2, 3):
         base, stride = int(rng.integers(-3_000, 3_000)), int(rng.choice([1, 3]))

@@ -162,7 +162,7 @@ async def test_equals_brute_force_in_parts_of_any_size(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(export, "_CELLS", int(rng.choice([3, 40, 1_000])))
+    monkeypatch.setattr(export, "_MAX_CELLS", int(rng.choice([3, 40, 1_000])))
     run = next(_numbers)
     lanes, series, ends = await random_run(store, rng, run)
     lo, hi = int(rng.integers(-60, 0)), int(rng.integers(20, 300))
@@ -195,7 +195,7 @@ async def test_equals_brute_force_in_parts_of_any_size(
 async def test_values_alone_are_rows_too(
     store: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_CELLS", 8)
+    monkeypatch.setattr(export, "_MAX_CELLS", 8)
     run = next(_numbers)
     await add_values(store, run, 4, {step: ("string", f'"{step}"') for step in range(7)})
     query = ExportQuery(run, [lane_row(run, 0)], NAMES)

@@ -140,7 +140,7 @@ async def test_equals_brute_force_in_pages_of_any_size(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(history, "_PAGE_POINTS", int(rng.choice([3, 40, 1_000])))
+    monkeypatch.setattr(history, "_MAX_PAGE_POINTS", int(rng.choice([3, 40, 1_000])))
     run = next(_numbers)
     lanes, series, ends = await random_run(store, rng, run)
     want: dict[int, dict[str, float]] = {}
