@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from penstock_common.redis_keys import RedisKeys
 
-__all__ = ["PROBLEMS", "Kind", "Problem", "Problems", "ordered", "read_problems"]
+__all__ = ["PROBLEMS", "Problem", "ProblemKind", "Problems", "ordered", "read_problems"]
 
 _LOG = logging.getLogger(__name__)
 _TTL_S = 60.0
@@ -27,7 +27,7 @@ _MAX_TEXT_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """A kind of problem: what to do about it, and whether it stops what clients send from being
     taken and stored."""
 
@@ -36,51 +36,51 @@ class Kind:
 
 
 PROBLEMS = {
-    "queue_unreachable": Kind(
+    "queue_unreachable": ProblemKind(
         "Start Redis, or see why it does not answer. Clients keep what they log until it does.", True
     ),
-    "queue_unsafe": Kind(
+    "queue_unsafe": ProblemKind(
         "Correct Redis' settings. Clients keep what they log until then.", True
     ),
-    "queue_full": Kind(
+    "queue_full": ProblemKind(
         "It empties as workers catch up; if it does not, see what holds them up. Clients keep what "
         "they log and send it later.", True
     ),
-    "store_unreachable": Kind(
+    "store_unreachable": ProblemKind(
         "Start the point store, or see its log. What is logged waits in the queue.", True
     ),
-    "catalog_unreachable": Kind(
+    "catalog_unreachable": ProblemKind(
         "Start the database of the catalog, or see why it does not answer.", True
     ),
-    "queue_nearly_full": Kind(
+    "queue_nearly_full": ProblemKind(
         "It empties as workers catch up; if it does not, see what holds them up, or give Redis more "
         "memory."
     ),
-    "no_workers": Kind("Start a worker: what is logged is queued, but not stored.", True),
-    "part_down": Kind("It is started again by itself; if it keeps ending, its log says why.", True),
-    "part_silent": Kind("It is replaced by itself if it stays silent; its log may say why.", True),
-    "worker_at_fault": Kind(
+    "no_workers": ProblemKind("Start a worker: what is logged is queued, but not stored.", True),
+    "part_down": ProblemKind("It is started again by itself; if it keeps ending, its log says why.", True),
+    "part_silent": ProblemKind("It is replaced by itself if it stays silent; its log may say why.", True),
+    "worker_at_fault": ProblemKind(
         "Nothing is discarded: batches stay queued, and clients keep their copies. See the worker's "
         "log; you may have to roll back the last release.", True
     ),
-    "shard_stalled": Kind(
+    "shard_stalled": ProblemKind(
         "Batches wait, but none of them is stored. See the workers' logs.", True
     ),
-    "writers_parked": Kind(
+    "writers_parked": ProblemKind(
         "Their batches cannot be processed and are kept. `penstock dead list` says why."
     ),
-    "disk_low": Kind("Free some space or enlarge the disk before it is full."),
-    "disk_full": Kind(
+    "disk_low": ProblemKind("Free some space or enlarge the disk before it is full."),
+    "disk_full": ProblemKind(
         "Free some space or enlarge the disk. Clients keep what they log until then.", True
     ),
-    "store_damaged": Kind(
+    "store_damaged": ProblemKind(
         "What clients still hold is sent again by itself; a backup has the rest. See to the disk."
     ),
-    "queue_damaged": Kind("A damaged end of the queue's file was cut off and kept beside it."),
-    "catalog_damaged": Kind(
+    "queue_damaged": ProblemKind("A damaged end of the queue's file was cut off and kept beside it."),
+    "catalog_damaged": ProblemKind(
         "A restart of `penstock up` takes over what can be read; a backup has the rest."
     ),
-    "bound_reached": Kind("Log fewer keys, writers or runs, or split them over several runs."),
+    "bound_reached": ProblemKind("Log fewer keys, writers or runs, or split them over several runs."),
 }  # fmt: skip
 """The closed set of kinds, by code."""
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from penstock.errors import Rejected
 from penstock_common.notify import ALIVE, READY, STOPPING, Notifier
 
-__all__ = ["EXIT_FAILED", "PATIENCE_S", "Part", "Watchdog", "end_process", "watchdog_of"]
+__all__ = ["EXIT_FAILED", "PATIENCE_S", "Watchdog", "WatchedPart", "end_process", "watchdog_of"]
 
 T = TypeVar("T")
 EXIT_FAILED = 70  # EX_SOFTWARE
@@ -32,7 +32,7 @@ _MAX_TASKS_SHOWN = 50
 _LOG = logging.getLogger(__name__)
 
 
-class Part:
+class WatchedPart:
     """Something that must keep turning. Only time in which somebody looked counts as silence: after a
     suspend, or on a machine that is too busy to look, nobody is late."""
 
@@ -72,7 +72,7 @@ class Watchdog:
         self.patience_s = patience_s
         self._notifier = notifier or Notifier()
         self._end = end
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, WatchedPart] = {}
         self._failure = ""
         waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
         self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
@@ -83,13 +83,13 @@ class Watchdog:
         hung = [part.name for part in self._parts.values() if self._is_hung(part)]
         return self._failure or (f"{', '.join(hung)} hung" if hung else "")
 
-    def part(self, name: str, patience_s: float | None = None) -> Part:
+    def part(self, name: str, patience_s: float | None = None) -> WatchedPart:
         """Watch one more part, which from now on has to beat."""
-        part = Part(name, self.patience_s if patience_s is None else patience_s)
+        part = WatchedPart(name, self.patience_s if patience_s is None else patience_s)
         self._parts[name] = part
         return part
 
-    def leave(self, part: Part) -> None:
+    def leave(self, part: WatchedPart) -> None:
         """This part has ended as it should."""
         self._parts.pop(part.name, None)
 
@@ -153,7 +153,7 @@ class Watchdog:
             looked = time.monotonic()
             await asyncio.sleep(self._every_s)
 
-    def _is_hung(self, part: Part) -> bool:
+    def _is_hung(self, part: WatchedPart) -> bool:
         return self.patience_s > 0 and part.is_hung
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -19,13 +19,13 @@ from penstock_common.metrics import REJECTIONS, GatewayMetrics
 from penstock_common.redis_keys import run_path, shard_of
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
+from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding, Share
-from penstock_ingest.deletions import Deletions
+from penstock_ingest.deletions import DeletedRuns
 from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
-from penstock_ingest.room import Room
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
 from penstock_ingest.waiting import CommitWait, checked_wait, is_stored
@@ -49,8 +49,8 @@ class BatchHandler:
         status: ServerStatus,
         pace: Pace,
         quota: Quota,
-        deletions: Deletions,
-        room: Room,
+        deletions: DeletedRuns,
+        bound_check: BoundCheck,
         metrics: GatewayMetrics,
         decoding: Decoding,
     ) -> None:
@@ -62,7 +62,7 @@ class BatchHandler:
         self._pace = pace
         self._quota = quota
         self._deletions = deletions
-        self._room = room
+        self._bound_check = bound_check
         self._metrics = metrics
         self._decoding = decoding
         self._limits = decoding.limits
@@ -133,8 +133,10 @@ class BatchHandler:
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
             await self._refuse_deleted(entity, batch, batch.writer)
-            if self._room.is_scarce:
-                await self._room.check(RunRef(entity, batch.project, batch.run), batch.writer)
+            if self._bound_check.is_scarce:
+                await self._bound_check.check(
+                    RunRef(entity, batch.project, batch.run), batch.writer
+                )
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case, which needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]
@@ -179,7 +181,7 @@ class BatchHandler:
         share.holds(*(batch.decoded for batch in batches))
         entity = checked_entity(batches[0].entity, principal, self._limits)
         await self._refuse_deleted(entity, batches[0], "http-")
-        await self._room.check(RunRef(entity, batches[0].project, batches[0].run))
+        await self._bound_check.check(RunRef(entity, batches[0].project, batches[0].run))
         self._admit([entity] * len(made), batches)
         digest = hashlib.sha256(body).hexdigest()
         appended: list[Appended] = []

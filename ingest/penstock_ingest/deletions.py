@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from penstock.errors import PenstockError, Rejected
 from penstock_storage.interface import Catalog, RunRef, Tombstone
 
-__all__ = ["Deletions"]
+__all__ = ["DeletedRuns"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
@@ -21,7 +21,7 @@ _MAX_TOMBSTONES = 200_000
 """Tombstones that are kept here, the newest: writers of older ones are left to the worker."""
 
 
-class Deletions:
+class DeletedRuns:
     """The tombstones of deleted runs. Those of moved ones refuse nothing: the worker knows where
     their batches belong."""
 

@@ -9,12 +9,12 @@ from penstock_common.auth import Authenticator
 from penstock_common.bodies import BodyReader
 from penstock_common.metrics import GatewayMetrics
 from penstock_ingest.append import Appender
+from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding
-from penstock_ingest.deletions import Deletions
+from penstock_ingest.deletions import DeletedRuns
 from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
-from penstock_ingest.room import Room
 from penstock_ingest.status import ServerStatus
 from penstock_storage.interface import Catalog
 
@@ -36,5 +36,5 @@ class IngestDependencies:
     status: ServerStatus
     pace: Pace
     quota: Quota
-    deletions: Deletions
-    room: Room
+    deletions: DeletedRuns
+    bound_check: BoundCheck

@@ -110,7 +110,7 @@ class Heartbeats(Asked):
     writers: list[Heartbeat] = Field(max_length=1_000)
 
 
-class Heard(Answered):
+class HeartbeatReply(Answered):
     """Where these writers stand; `queued` is 0, since nothing was sent."""
 
     store: str = _STORE
@@ -145,7 +145,7 @@ OPERATIONS = [
     ),
     Operation(
         "POST", "/v1/heartbeats", "write", "Say which runs are alive, learn where writers stand",
-        answers={200: Heard}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
+        answers={200: HeartbeatReply}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
     ),
     Operation(
         "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Where a writer stands",

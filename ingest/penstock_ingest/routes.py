@@ -27,7 +27,7 @@ def add_routes(app: web.Application, deps: IngestDependencies) -> None:
         deps.pace,
         deps.quota,
         deps.deletions,
-        deps.room,
+        deps.bound_check,
         deps.metrics,
         deps.decoding,
     )

@@ -28,7 +28,7 @@ from penstock.wire import (
     packed,
 )
 
-__all__ = ["Made", "batches_from_json", "json_size"]
+__all__ = ["EncodedBatch", "batches_from_json", "json_size"]
 
 _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
@@ -53,14 +53,14 @@ def json_size(body: bytes, limits: Limits) -> DecodedSize:
     return DecodedSize(len(body), elements)
 
 
-class Made(NamedTuple):
+class EncodedBatch(NamedTuple):
     """A batch as it is queued, and as the worker will read it."""
 
     batch: Batch
     raw: bytes
 
 
-def batches_from_json(body: bytes, limits: Limits) -> list[Made]:
+def batches_from_json(body: bytes, limits: Limits) -> list[EncodedBatch]:
     """The batches that a JSON body describes, mostly one; the queue sets their writer and numbers.
 
     Raises `Rejected` with a message that names the row and field.
@@ -89,7 +89,7 @@ def batches_from_json(body: bytes, limits: Limits) -> list[Made]:
     made = []
     for part in packed(frames, records, limits):
         raw = encode_batch(replace(empty, frames=part.frames, records=part.records))
-        made.append(Made(decode_batch(raw, limits), raw))
+        made.append(EncodedBatch(decode_batch(raw, limits), raw))
     return made
 
 

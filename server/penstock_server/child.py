@@ -15,7 +15,7 @@ from pathlib import Path
 
 from penstock_common.lifecycle import die_with_parent
 from penstock_common.notify import ALIVE, READY
-from penstock_common.watchdog import Part
+from penstock_common.watchdog import WatchedPart
 
 __all__ = ["Child", "Command"]
 
@@ -69,7 +69,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._patience_s = patience_s
-        self._pulse = Part(self.part, patience_s)
+        self._pulse = WatchedPart(self.part, patience_s)
         self._is_ready = False
         self._state = "down"
 

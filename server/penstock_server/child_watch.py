@@ -19,7 +19,7 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from penstock_common.notify import ALIVE, READY
 from penstock_common.problems import Problem
 from penstock_common.redis import connect
-from penstock_common.watchdog import Part, Watchdog
+from penstock_common.watchdog import Watchdog, WatchedPart
 from penstock_server.child import Child
 from penstock_server.disks import disk_problems
 
@@ -87,7 +87,7 @@ class ChildWatch:
         ]
         return {"parts": parts, "problems": problems}
 
-    async def _look(self, part: Part) -> None:
+    async def _look(self, part: WatchedPart) -> None:
         looked = time.monotonic()
         while True:
             now = time.monotonic()

@@ -39,14 +39,14 @@ from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
+from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding
-from penstock_ingest.deletions import Deletions
+from penstock_ingest.deletions import DeletedRuns
 from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.pace import Pace
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
-from penstock_ingest.room import Room
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.doors import Doors
@@ -104,7 +104,7 @@ async def build(
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
-        deletions = Deletions(catalog)
+        deletions = DeletedRuns(catalog)
         await patiently(deletions.look, stop)
         positions = WriterPositions(pipe, keys, metrics)
         write = IngestDependencies(
@@ -120,7 +120,7 @@ async def build(
             pace=Pace(lambda: status.queue_fill),
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
-            room=Room(catalog, positions, lambda: status.at_bound),
+            bound_check=BoundCheck(catalog, positions, lambda: status.at_bound),
         )
         names = Names(catalog, watchdog)
         finder = Finder(points, catalog, names)
@@ -171,7 +171,7 @@ async def build(
             positions=write.positions,
             status=status,
             quota=write.quota,
-            room=write.room,
+            room=write.bound_check,
             authenticator=authenticator,
             metrics=metrics,
             limits=_LIMITS,

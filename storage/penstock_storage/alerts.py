@@ -12,13 +12,13 @@ from penstock_storage.interface import PointStore
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import select
 
-__all__ = ["ALERT_KEY", "Alert", "read_alerts"]
+__all__ = ["ALERT_KEY", "AlertRow", "read_alerts"]
 
 ALERT_KEY = "_alert"
 """Alerts are values of this key, at the microsecond at which they were raised."""
 
 
-class Alert(NamedTuple):
+class AlertRow(NamedTuple):
     """`at`: when it was raised, µs since 1970."""
 
     at: int
@@ -34,7 +34,7 @@ class Alert(NamedTuple):
 
 async def read_alerts(
     store: PointStore, run: int, key: int, limit: int, before: tuple[int, int] | None = None
-) -> list[Alert]:
+) -> list[AlertRow]:
     """At most `limit` alerts of a run, of those that come behind the place `before` if it is given.
     `key`: the number of `ALERT_KEY` in the run's project."""
     where = f"key = {int(key)} AND run = {int(run)} AND kind = 'alert'"
@@ -64,6 +64,6 @@ def _told(text: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {"text": text}
 
 
-def _alert(at: int, lane: int, told: dict[str, Any]) -> Alert:
+def _alert(at: int, lane: int, told: dict[str, Any]) -> AlertRow:
     title, text, level = (text_of(told.get(name) or "") for name in ("title", "text", "level"))
-    return Alert(at, lane, title, text, level)
+    return AlertRow(at, lane, title, text, level)

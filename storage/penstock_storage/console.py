@@ -19,7 +19,14 @@ from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import select
 
-__all__ = ["Console", "ConsoleLine", "ConsoleQuery", "count_lines", "open_console", "read_lines"]
+__all__ = [
+    "ConsoleLanes",
+    "ConsoleLine",
+    "ConsoleQuery",
+    "count_lines",
+    "open_console",
+    "read_lines",
+]
 
 
 class ConsoleLine(NamedTuple):
@@ -108,14 +115,14 @@ async def count_lines(store: PointStore, query: ConsoleQuery) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Console:
+class ConsoleLanes:
     """Who printed anything. `ends`: the line before which each lane that has one ends."""
 
     lanes: list[LaneRow]
     ends: dict[int, int]
 
 
-async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) -> Console:
+async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) -> ConsoleLanes:
     """The console of a run that has these lanes."""
     columns = await select(
         store,
@@ -123,11 +130,11 @@ async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) ->
         " GROUP BY lane",
     )
     if not columns:
-        return Console([], {})
+        return ConsoleLanes([], {})
     lane, first = np.asarray(columns["lane"]).tolist(), np.asarray(columns["first"]).tolist()
     firsts = {(run, own): line for own, line in zip(lane, first, strict=True)}
     printed = [row for row in lanes if (row.run, row.lane) in firsts]
     ends = {own: end for (_, own), end in attempt_ends(printed, firsts).items()}
-    return Console(
+    return ConsoleLanes(
         [row for row in printed if ends.get(row.lane, FOREVER) > firsts[run, row.lane]], ends
     )

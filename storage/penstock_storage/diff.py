@@ -26,7 +26,7 @@ from penstock_storage.rows import json_number, json_value
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list, read_first_steps, select
 
-__all__ = ["DiffQuery", "Difference", "RunsDiff", "read_diff"]
+__all__ = ["DiffQuery", "DiffResult", "Difference", "read_diff"]
 
 _WINDOWS = 128
 """Windows per key at most."""
@@ -64,7 +64,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsDiff:
+class DiffResult:
     """Differences by step and key; keys that only one of the runs has; how many were compared."""
 
     differences: list[Difference]
@@ -73,7 +73,7 @@ class RunsDiff:
     compared: int
 
 
-async def read_diff(store: PointStore, query: DiffQuery) -> RunsDiff:
+async def read_diff(store: PointStore, query: DiffQuery) -> DiffResult:
     """Compare the numbers and values of two runs."""
     reader = await _Reader.open(store, query)
     numbers, values = await asyncio.gather(reader.numbers(), reader.values())
@@ -84,7 +84,7 @@ async def read_diff(store: PointStore, query: DiffQuery) -> RunsDiff:
             first[key] = found
     sides = [numbers.keys[side] | values.keys[side] for side in (0, 1)]
     names = query.names
-    return RunsDiff(
+    return DiffResult(
         sorted(first.values(), key=lambda found: (found.step, found.key)),
         sorted(names[key] for key in sides[0] - sides[1]),
         sorted(names[key] for key in sides[1] - sides[0]),

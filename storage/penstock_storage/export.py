@@ -19,7 +19,14 @@ from typing import Literal
 import numpy as np
 
 from penstock_storage.attempts import attempt_ends, contested_runs
-from penstock_storage.export_sql import Column, Kind, Lane, Source, long_statement, wide_statement
+from penstock_storage.export_sql import (
+    ExportSource,
+    Kind,
+    Lane,
+    TableColumn,
+    long_statement,
+    wide_statement,
+)
 from penstock_storage.interface import LaneRow, PointStore
 from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
@@ -77,8 +84,8 @@ class Export:
     version: str
     parts: list[tuple[int, int]]
     """Ranges of steps, the end exclusive."""
-    columns: list[Column]
-    source: Source
+    columns: list[TableColumn]
+    source: ExportSource
     layout: Layout
 
     def read(
@@ -100,7 +107,7 @@ async def open_export(store: PointStore, query: ExportQuery) -> Export:
     lanes = [Lane(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
     if query.by_lane:
         lanes.sort(key=lambda lane: (lane.rank, lane.number))
-    source = Source(query.run, lanes, query.origin_us, query.by_lane)
+    source = ExportSource(query.run, lanes, query.origin_us, query.by_lane)
     parts = await _parts(store, query, columns) if columns and lanes else []
     return Export(version, parts, columns, source, query.layout)
 
@@ -117,7 +124,7 @@ async def read_versions(store: PointStore, runs: Collection[int]) -> dict[int, s
     return dict(zip(np.asarray(columns["run"]).tolist(), columns["version"], strict=True))
 
 
-async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
+async def _columns(store: PointStore, query: ExportQuery) -> list[TableColumn]:
     numbers, texts = await asyncio.gather(
         select(
             store,
@@ -131,7 +138,7 @@ async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
             " AND kind != 'alert' GROUP BY key",
         ),
     )
-    found: list[Column] = []
+    found: list[TableColumn] = []
     if numbers:
         kinds = dict(
             zip(
@@ -142,7 +149,7 @@ async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
         )
         integers = await _integers(store, query, [k for k, v in kinds.items() if v == _INTEGER])
         found += [
-            Column(key, _name(query, key), "integer" if key in integers else "float")
+            TableColumn(key, _name(query, key), "integer" if key in integers else "float")
             for key in kinds
         ]
     if texts:
@@ -150,7 +157,7 @@ async def _columns(store: PointStore, query: ExportQuery) -> list[Column]:
             np.asarray(texts["key"]).tolist(), texts["least"], texts["most"], strict=True
         ):
             kind: Kind = least if least == most and least in ("string", "bool") else "json"
-            found.append(Column(key, _name(query, key), kind))
+            found.append(TableColumn(key, _name(query, key), kind))
     wanted = set(query.keys)
     found = [
         each for each in found if each.key in query.names and (not wanted or each.key in wanted)
@@ -191,7 +198,7 @@ async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
 
 
 async def _parts(
-    store: PointStore, query: ExportQuery, columns: Sequence[Column]
+    store: PointStore, query: ExportQuery, columns: Sequence[TableColumn]
 ) -> list[tuple[int, int]]:
     """The range up to the last step, cut after every so many logged ones."""
     where = f"run = {int(query.run)} AND step >= {int(query.lo)} AND step < {int(query.hi)}"
@@ -216,7 +223,7 @@ async def _parts(
 
 
 async def _cells_per_step(
-    store: PointStore, query: ExportQuery, columns: Sequence[Column], where: str
+    store: PointStore, query: ExportQuery, columns: Sequence[TableColumn], where: str
 ) -> int:
     if query.layout == "wide":
         return len(columns) + 3

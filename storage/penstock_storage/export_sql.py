@@ -13,7 +13,7 @@ from typing import Literal
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list
 
-__all__ = ["Column", "Kind", "Lane", "Source", "long_statement", "wide_statement"]
+__all__ = ["ExportSource", "Kind", "Lane", "TableColumn", "long_statement", "wide_statement"]
 
 Kind = Literal["float", "integer", "string", "bool", "json"]
 """Texts of several kinds, or of lists and objects, stay JSON."""
@@ -25,7 +25,7 @@ _ALWAYS = ("_step", "_timestamp", "_runtime", "_rank", "_lane")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A key's column. A key that logged both numbers and texts has two."""
 
     key: int
@@ -47,7 +47,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """Which rows of a run there are; `lanes` in the order in which they win."""
 
     run: int
@@ -56,7 +56,7 @@ class Source:
     by_lane: bool
 
 
-def wide_statement(source: Source, columns: Sequence[Column], lo: int, hi: int) -> str:
+def wide_statement(source: ExportSource, columns: Sequence[TableColumn], lo: int, hi: int) -> str:
     """One row per step (and lane, if by lane), one column per key."""
     numbers = [each for each in columns if not each.is_text]
     texts = [each for each in columns if each.is_text]
@@ -83,7 +83,7 @@ def wide_statement(source: Source, columns: Sequence[Column], lo: int, hi: int) 
     return f"SELECT {', '.join(shown)} FROM ({inner}) AS {_CELLS} ORDER BY {_order(source)}"
 
 
-def long_statement(source: Source, columns: Sequence[Column], lo: int, hi: int) -> str:
+def long_statement(source: ExportSource, columns: Sequence[TableColumn], lo: int, hi: int) -> str:
     """One row per key and step (and lane, if by lane): `value` a number, or `text` JSON."""
     place = _place(source)
     sides = []
@@ -118,7 +118,13 @@ def long_statement(source: Source, columns: Sequence[Column], lo: int, hi: int) 
 
 
 def _cells(
-    source: Source, columns: Sequence[Column], table: str, value: str, name: str, lo: int, hi: int
+    source: ExportSource,
+    columns: Sequence[TableColumn],
+    table: str,
+    value: str,
+    name: str,
+    lo: int,
+    hi: int,
 ) -> str:
     """Per row an array with one place for each column, NULL where nothing was logged."""
     index = (
@@ -132,7 +138,9 @@ def _cells(
     )
 
 
-def _rows(source: Source, columns: Sequence[Column], table: str, lo: int, hi: int) -> str:
+def _rows(
+    source: ExportSource, columns: Sequence[TableColumn], table: str, lo: int, hi: int
+) -> str:
     keys = sorted({each.key for each in columns})
     return (
         f"{DATABASE}.{table} PREWHERE key IN ({int_list(keys)}) AND run = {int(source.run)}"
@@ -140,7 +148,7 @@ def _rows(source: Source, columns: Sequence[Column], table: str, lo: int, hi: in
     )
 
 
-def _times(source: Source, lo: int, hi: int) -> str:
+def _times(source: ExportSource, lo: int, hi: int) -> str:
     return (
         f"SELECT {_place(source)}, argMax(t, {_newest(source)}) AS t, 1 AS seen"
         f" FROM {DATABASE}.times PREWHERE run = {int(source.run)} AND step >= {int(lo)}"
@@ -148,7 +156,7 @@ def _times(source: Source, lo: int, hi: int) -> str:
     )
 
 
-def _heads(source: Source) -> list[str]:
+def _heads(source: ExportSource) -> list[str]:
     since = f"({_CELLS}.t - {int(source.origin_us)}) / 1e6"
     shown = [
         f"{_CELLS}.step AS _step",
@@ -174,11 +182,11 @@ def _shown(cell: str, kind: Kind) -> str:
             return cell
 
 
-def _place(source: Source) -> str:
+def _place(source: ExportSource) -> str:
     return "step, lane" if source.by_lane else "step"
 
 
-def _order(source: Source) -> str:
+def _order(source: ExportSource) -> str:
     order = f"{_CELLS}.step"
     if source.by_lane:
         places = list(range(len(source.lanes)))
@@ -186,7 +194,7 @@ def _order(source: Source) -> str:
     return order
 
 
-def _newest(source: Source) -> str:
+def _newest(source: ExportSource) -> str:
     """Greater for what counts more: the first lane's newest row."""
     if source.by_lane or len(source.lanes) == 1:
         return "seq"
@@ -194,14 +202,14 @@ def _newest(source: Source) -> str:
     return f"bitOr(bitShiftLeft(toUInt64({_of_lane(source, 'lane', places, 'Int64')}), 32), seq)"
 
 
-def _counts(source: Source) -> str:
+def _counts(source: ExportSource) -> str:
     """Which rows take part."""
     if len(source.lanes) == 1:
         return f"lane = {source.lanes[0].number} AND step < {source.lanes[0].end}"
     return f"step < {_of_lane(source, 'lane', [lane.end for lane in source.lanes], 'Int64')}"
 
 
-def _of_lane(source: Source, lane: str, found: Sequence[int], type_name: str) -> str:
+def _of_lane(source: ExportSource, lane: str, found: Sequence[int], type_name: str) -> str:
     """What stands in `found` for a lane; the least number for lanes that take no part."""
     numbers = int_list(each.number for each in source.lanes)
     return (

@@ -24,7 +24,7 @@ from penstock_storage.sampling import lane_condition
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list, select
 
-__all__ = ["KeyFacts", "RunFacts", "read_key_facts"]
+__all__ = ["KeyFacts", "RunKeyFacts", "read_key_facts"]
 
 _MAX_POINTS = 1_000_000
 _MAX_JSON_BYTES = 4_096
@@ -43,7 +43,7 @@ class KeyFacts:
 
 
 @dataclass(slots=True)
-class RunFacts:
+class RunKeyFacts:
     """One run's latest attempt, by key. `rows`: how many steps have a row with a time; `last_at`:
     when the last one was logged, µs since 1970."""
 
@@ -71,13 +71,13 @@ class _Series(NamedTuple):
 
 async def read_key_facts(
     store: PointStore, lanes: Sequence[LaneRow], names: Mapping[int, str]
-) -> dict[int, RunFacts]:
+) -> dict[int, RunKeyFacts]:
     """What the runs of these lanes logged, by run. `names` are their project's keys by number.
 
     Of several lanes of a run the lowest rank's latest one has the last word.
     """
     own = [lane for lane in lanes if not lane.is_system]
-    facts = {lane.run: RunFacts() for lane in lanes}
+    facts = {lane.run: RunKeyFacts() for lane in lanes}
     if not own or not names:
         return facts
     found, first = await _read_series(store, own)
@@ -167,7 +167,7 @@ def _countable(series: Sequence[_Series]) -> Iterator[tuple[list[int], set[int]]
         yield runs, set().union(*(keys[each] for each in runs))
 
 
-def _add_numbers(facts: RunFacts, series: _Series, names: Mapping[int, str]) -> None:
+def _add_numbers(facts: RunKeyFacts, series: _Series, names: Mapping[int, str]) -> None:
     facts.reach(series.last)
     if (name := names.get(series.key)) is None:
         return
@@ -178,7 +178,7 @@ def _add_numbers(facts: RunFacts, series: _Series, names: Mapping[int, str]) -> 
 
 
 def _add_value(
-    facts: RunFacts, name: str | None, kind: str, count: int, last: int, text: str
+    facts: RunKeyFacts, name: str | None, kind: str, count: int, last: int, text: str
 ) -> None:
     facts.reach(int(last))
     if name is None:

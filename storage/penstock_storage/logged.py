@@ -18,7 +18,7 @@ from penstock_storage.schema import DATABASE
 from penstock_storage.series import select, without
 
 __all__ = [
-    "LaneRanks", "LoggedField", "LoggedKey", "RunKey", "read_logged", "read_logged_fields",
+    "LaneRanks", "LoggedField", "LoggedKey", "RunKeyStats", "read_logged", "read_logged_fields",
     "read_run_keys",
 ]  # fmt: skip
 
@@ -56,7 +56,7 @@ class LoggedField:
     """Some different ones that are no numbers."""
 
 
-class RunKey(NamedTuple):
+class RunKeyStats(NamedTuple):
     """A key in one run, over all its lanes."""
 
     first_step: int
@@ -182,7 +182,7 @@ async def read_logged_fields(
     return [field for key, field in found.items() if key in wanted]
 
 
-async def read_run_keys(store: PointStore, run: int) -> dict[int, RunKey]:
+async def read_run_keys(store: PointStore, run: int) -> dict[int, RunKeyStats]:
     """The keys that have points in a run."""
     columns = await select(
         store,
@@ -191,7 +191,7 @@ async def read_run_keys(store: PointStore, run: int) -> dict[int, RunKey]:
         f" FROM {DATABASE}.series AS s WHERE run = {int(run)} GROUP BY key",
     )
     rows = _tuples(columns, "key", "first", "step", "value", "kinds")
-    return {key: RunKey(*row) for key, *row in rows}
+    return {key: RunKeyStats(*row) for key, *row in rows}
 
 
 def _tuples(columns: Columns, *names: str) -> list[tuple[Any, ...]]:

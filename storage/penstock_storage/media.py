@@ -18,7 +18,7 @@ from penstock_storage.plan import FOREVER
 from penstock_storage.schema import DATABASE
 from penstock_storage.series import int_list, read_first_steps, select
 
-__all__ = ["MediaKey", "MediaOfRun", "MediaValue", "read_media", "read_media_keys"]
+__all__ = ["MediaKey", "MediaValue", "RunMedia", "read_media", "read_media_keys"]
 
 _PLAIN = ("string", "bool", "null", "list", "dict", "number", "alert")
 """Kinds that a summary shows as well as any panel could."""
@@ -43,7 +43,7 @@ class MediaValue(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class MediaOfRun:
+class RunMedia:
     """One key of one run: every step at which it has a value, and some of the values."""
 
     run: int
@@ -86,7 +86,7 @@ async def read_media(
     *,
     at: int | None = None,
     most: int = 1,
-) -> list[MediaOfRun]:
+) -> list[RunMedia]:
     """The values of a key in the runs of these lanes; runs without any are absent.
 
     Of each run it gives at most `most` values, spread evenly over its steps up to and including
@@ -101,7 +101,7 @@ async def read_media(
         chosen += some
     texts = await _read_texts(store, key, chosen)
     return [
-        MediaOfRun(
+        RunMedia(
             run,
             steps,
             [MediaValue(place.step, place.kind, texts[place]) for place in some if place in texts],

@@ -16,8 +16,8 @@ from support.fuzzing import sized
 
 from penstock.wire import Frame
 from penstock_workers.committed import CommittedSeqs
-from penstock_workers.fold import Piece, fold
-from penstock_workers.series import SeriesTable
+from penstock_workers.fold import ResolvedFrame, fold
+from penstock_workers.series import SeriesIndex
 
 HIGHEST = 40
 
@@ -107,7 +107,7 @@ class FoldMachine(RuleBasedStateMachine):
         self.waiting: list[int] = []
         self.delivered: set[int] = set()
         self.committed: dict[tuple[int, int], CommittedSeqs] = {}
-        self.table = SeriesTable()
+        self.table = SeriesIndex()
         self.store: dict[Name, tuple[int, int]] = {}
         self.last: dict[tuple[int, int, int], tuple[int, int]] = {}
 
@@ -133,7 +133,7 @@ class FoldMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The worker dies after it stored something and before it took note of it."""
-        self.table = SeriesTable()
+        self.table = SeriesIndex()
         self.committed = {
             name: CommittedSeqs(held.lane, held.low, held.gaps)
             for name, held in self.committed.items()
@@ -177,7 +177,7 @@ class FoldMachine(RuleBasedStateMachine):
                 if series is None:
                     numbers = [KEYS.index(key) for key in keys]
                     series = self.table.add_frame(run, lane, tuple(keys), numbers, shard=0)
-                pieces.append(Piece(frame, series, run, lane, seq, row))
+                pieces.append(ResolvedFrame(frame, series, run, lane, seq, row))
                 row += len(steps)
         if not pieces:
             return

@@ -14,10 +14,10 @@ from penstock.wire import Frame
 from penstock_storage.interface import PointStore
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
-from penstock_workers.fold import Ints, Piece, fold
+from penstock_workers.fold import Ints, ResolvedFrame, fold
 from penstock_workers.leases import Leases, version
 from penstock_workers.resolver import Resolver
-from penstock_workers.series import SeriesTable
+from penstock_workers.series import SeriesIndex
 from penstock_workers.tiers import dirty_columns
 
 __all__ = ["Bench"]
@@ -30,7 +30,7 @@ _EPOCH = 1
 class _Parts:
     """What the compactor uses of resolver, committer and leases."""
 
-    table: SeriesTable
+    table: SeriesIndex
     late: list[tuple[Ints, Ints]] = field(default_factory=list)
     is_stale: bool = False
     number: int = 0
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, store: PointStore) -> None:
         self.store = store
         self.now_s = 1_000.0
-        self.parts = _Parts(SeriesTable(clock=lambda: self.now_s))
+        self.parts = _Parts(SeriesIndex(clock=lambda: self.now_s))
         given = cast("Any", self.parts)
         self.compactor = Compactor(
             store, cast("Resolver", given), cast("Committer", given), cast("Leases", given)
@@ -59,7 +59,7 @@ class Bench:
             series = parts.table.add_frame(run, lane, name, [key], shard=0)
         times = 1_700_000_000_000_000 + steps * 1_000_000 + lane
         frame = Frame(list(name), *(c.tobytes() for c in (steps.astype("<i8"), times, values)))
-        folded = fold([Piece(frame, series, run, lane, parts.number, 0)], parts.table)
+        folded = fold([ResolvedFrame(frame, series, run, lane, parts.number, 0)], parts.table)
         rows, buckets = folded.late(parts.table)
         if len(rows):
             parts.late.append((rows, buckets))

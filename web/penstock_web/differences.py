@@ -26,7 +26,7 @@ class DiffHandler:
     async def get(self, request: web.Request) -> web.Response:
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
-        asked = query_of(request, diff.DiffQuery)
+        asked = query_of(request, diff.DiffParameters)
         if asked.runs[0] == asked.runs[1]:
             raise bad_field("runs must name two different runs")
         numbers = await self._names.runs(entity, project, asked.runs)

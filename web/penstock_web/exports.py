@@ -60,7 +60,7 @@ class ExportHandler:
     async def run(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/export`"""
         row = await self._runs.found(request)
-        asked = query_of(request, export.ExportQuery)
+        asked = query_of(request, export.ExportParameters)
         found = await self._open(row, asked)
         if len(found.parts) > 1 and asked.format == "parquet":
             raise Rejected(
@@ -113,7 +113,7 @@ class ExportHandler:
             )
         return found
 
-    async def _files(self, found: Export, asked: export.ExportQuery) -> AsyncIterator[bytes]:
+    async def _files(self, found: Export, asked: export.ExportParameters) -> AsyncIterator[bytes]:
         for number, (lo, hi) in enumerate(found.parts):
             chunks = found.read(self._store, asked.format, lo, hi, header=number == 0)
             # The store is done with a part before its first byte; whoever takes the rest slowly

@@ -10,7 +10,7 @@ from aiohttp import web
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
 from penstock_storage.interface import PointStore
-from penstock_storage.media import MediaOfRun, read_media, read_media_keys
+from penstock_storage.media import RunMedia, read_media, read_media_keys
 from penstock_storage.rows import json_value
 from penstock_web.access import Access
 from penstock_web.models.media import MediaAsked, MediaKeysQuery, MediaQuery
@@ -62,7 +62,7 @@ class MediaHandler:
         self, project: int, runs: Mapping[str, int], asked: MediaQuery
     ) -> web.Response:
         number = (await self._names.keys(project, [asked.key])).get(asked.key)
-        found: list[MediaOfRun] = []
+        found: list[RunMedia] = []
         if number is not None and runs:
             lanes = await self._names.lanes(list(runs.values()))
             found = await read_media(self._store, number, lanes, at=asked.step, most=asked.most)
@@ -72,7 +72,7 @@ class MediaHandler:
         return web.Response(body=body, content_type="application/json")
 
 
-def _encode(key: str, shown: list[tuple[str, MediaOfRun]]) -> bytes:
+def _encode(key: str, shown: list[tuple[str, RunMedia]]) -> bytes:
     return encode_json(
         {
             "key": key,

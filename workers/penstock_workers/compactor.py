@@ -27,7 +27,7 @@ from penstock_workers.commit import Committer
 from penstock_workers.fold import Columns, Ints
 from penstock_workers.leases import Leases, versions
 from penstock_workers.resolver import Resolver
-from penstock_workers.series import NEVER, SeriesTable
+from penstock_workers.series import NEVER, SeriesIndex
 from penstock_workers.tiers import (
     count_statement,
     dirty_columns,
@@ -93,7 +93,7 @@ class Compactor:
             raise
         return len(series)
 
-    async def _ready(self, table: SeriesTable) -> tuple[Ints, Ints, Ints]:
+    async def _ready(self, table: SeriesIndex) -> tuple[Ints, Ints, Ints]:
         """Series whose watermark should move now, and the steps to build: (series, low, high)."""
         view = table.view()
         first, last, tiered, idle = view.first_step, view.last_step, view.tiered, view.is_idle
@@ -120,7 +120,7 @@ class Compactor:
         most = _BUCKETS_PER_STATEMENT << TIER_SHIFT
         return series, low, np.minimum(high[series], begin + most)
 
-    async def _long_enough(self, table: SeriesTable, series: Ints) -> Ints:
+    async def _long_enough(self, table: SeriesIndex, series: Ints) -> Ints:
         """Those of these series that have enough points, densely enough, to deserve tiers."""
         series = series[:_WINDOWS_PER_STATEMENT]
         if not len(series):
@@ -140,7 +140,7 @@ class Compactor:
         chosen: Ints = series[(counted >= MIN_STEPS) & (counted >= _DENSEST_GAP * buckets)]
         return chosen
 
-    def _take_late(self, table: SeriesTable) -> tuple[Ints, Ints]:
+    def _take_late(self, table: SeriesIndex) -> tuple[Ints, Ints]:
         """The dirty (series, bucket) pairs to mend now, sorted; the others stay for later."""
         late, self._resolver.late = self._resolver.late, []
         if not late:
@@ -160,7 +160,7 @@ class Compactor:
 
     async def _build(
         self,
-        table: SeriesTable,
+        table: SeriesIndex,
         new: tuple[Ints, Ints, Ints],
         late: tuple[Ints, Ints],
         ver: Versions,
@@ -184,7 +184,7 @@ class Compactor:
             await self._points.insert("dirty", {**clean, "ver": ver[late_series]})
 
     async def _levels(
-        self, table: SeriesTable, part: _Work, whole_from: Ints
+        self, table: SeriesIndex, part: _Work, whole_from: Ints
     ) -> dict[int, Columns]:
         """All rows, by shift, that the points in these windows have a part in."""
         levels = {TIER_SHIFT: await self._narrowest(table, part)}
@@ -195,7 +195,7 @@ class Compactor:
             levels[coarser] = {name: column[whole] for name, column in rows.items()}
         return levels
 
-    async def _narrowest(self, table: SeriesTable, part: _Work) -> Columns:
+    async def _narrowest(self, table: SeriesIndex, part: _Work) -> Columns:
         where = points_condition(windows(table, *part))
         rows = select_rows(table, await self._points.query(fine_statement(where, final=False)))
         repeated = np.flatnonzero(rows["repeats"])
@@ -211,7 +211,7 @@ class Compactor:
         return fold_up([*found, rows], 0)
 
     async def _stored(
-        self, table: SeriesTable, fine: Columns, whole_from: Ints
+        self, table: SeriesIndex, fine: Columns, whole_from: Ints
     ) -> dict[int, Columns]:
         """Rows that this pass does not make anew, but needs for coarser ones, by shift."""
         conditions = []
@@ -242,7 +242,7 @@ class _Work(NamedTuple):
     low: Ints
     high: Ints
 
-    def parts(self, table: SeriesTable) -> Iterator[_Work]:
+    def parts(self, table: SeriesIndex) -> Iterator[_Work]:
         """The same in parts of bounded size, each with all windows of its series: a coarse row is
         then made once, of all that is new."""
         order = np.argsort(self.series, kind="stable")
@@ -261,7 +261,7 @@ class _Work(NamedTuple):
             yield _Work(series[begin:], low[begin:], high[begin:])
 
 
-def _watermarks(table: SeriesTable, series: Ints, high: Ints) -> Columns:
+def _watermarks(table: SeriesIndex, series: Ints, high: Ints) -> Columns:
     """Rows of `series` that raise the watermark and leave everything else as it is."""
     count = len(series)
     return {

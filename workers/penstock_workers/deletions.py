@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from penstock_storage.interface import Catalog, RunRef, Tombstone
 
-__all__ = ["QUEUE_WRITER", "Arrival", "Deletions"]
+__all__ = ["QUEUE_WRITER", "Arrival", "BatchRouter"]
 
 QUEUE_WRITER = "http-"
 """How the writers of JSON rows are called, whose batches the queue numbers."""
@@ -30,7 +30,7 @@ class Arrival(NamedTuple):
     received: int
 
 
-class Deletions:
+class BatchRouter:
     """Tombstones of the runs that batches came for. `listeners` are told of every new one."""
 
     def __init__(self, catalog: Catalog) -> None:

@@ -15,16 +15,16 @@ import numpy.typing as npt
 
 from penstock.wire import Frame
 from penstock_storage.tiers import TIER_SHIFT
-from penstock_workers.series import NEVER, SeriesTable
+from penstock_workers.series import NEVER, SeriesIndex
 
-__all__ = ["Folded", "Piece", "fold"]
+__all__ = ["Folded", "ResolvedFrame", "fold"]
 
 _FLOAT, _INTEGER = 1, 2
 Ints = npt.NDArray[np.int64]
 Columns = dict[str, Any]
 
 
-class Piece(NamedTuple):
+class ResolvedFrame(NamedTuple):
     """A frame and whose it is. `row` counts the batch's rows before this frame."""
 
     frame: Frame
@@ -51,7 +51,7 @@ class Folded:
     first: Ints
     last: Ints
 
-    def late(self, table: SeriesTable) -> tuple[Ints, Ints]:
+    def late(self, table: SeriesIndex) -> tuple[Ints, Ints]:
         """(series, bucket) of the buckets below their series' watermark that these points touch:
         their tier rows are about to be wrong. Buckets that are open are marked already."""
         step: Ints = self.points["step"]
@@ -62,7 +62,7 @@ class Folded:
         return pairs[0], pairs[1]
 
 
-def fold(pieces: list[Piece], table: SeriesTable) -> Folded:
+def fold(pieces: list[ResolvedFrame], table: SeriesIndex) -> Folded:
     """The columns of these pieces, sorted as their tables are."""
     steps = np.frombuffer(b"".join([piece.frame.steps for piece in pieces]), "<i8")
     keys = np.array([len(piece.series) for piece in pieces], np.int64)
@@ -162,7 +162,7 @@ def _heads(group: Ints) -> Ints:
 
 
 def _last_values(
-    pieces: list[Piece],
+    pieces: list[ResolvedFrame],
     keys: Ints,
     order: Ints,
     chunk_series: Ints,
@@ -192,7 +192,9 @@ def _kinds(frame: Frame) -> npt.NDArray[np.uint8]:
     return np.where(np.frombuffer(frame.ints, np.uint8) != 0, _INTEGER, _FLOAT).astype(np.uint8)
 
 
-def _times(pieces: list[Piece], rows: Ints, starts: Ints, steps: Ints, seqs: Ints) -> Columns:
+def _times(
+    pieces: list[ResolvedFrame], rows: Ints, starts: Ints, steps: Ints, seqs: Ints
+) -> Columns:
     """One row per logged step of each lane, however many frames the step is in."""
     times = np.frombuffer(b"".join([piece.frame.times for piece in pieces]), "<i8")
     lanes = np.array([piece.run << 16 | piece.lane for piece in pieces], np.int64)
@@ -210,7 +212,7 @@ def _times(pieces: list[Piece], rows: Ints, starts: Ints, steps: Ints, seqs: Int
     }
 
 
-def _series(columns: Columns, touched: Ints, table: SeriesTable) -> Columns:
+def _series(columns: Columns, touched: Ints, table: SeriesIndex) -> Columns:
     return {
         "run": table.run[touched],
         "key": table.key[touched],

@@ -19,7 +19,7 @@ from penstock_storage.interface import RunChange, RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
-from penstock_workers.fold import Columns, Folded, Piece, fold
+from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import (
@@ -324,7 +324,7 @@ def _fill(
 
 def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> Counter[bytes]:
     """Returns how many points of each entry are left out."""
-    pieces: list[Piece] = []
+    pieces: list[ResolvedFrame] = []
     left_out: Counter[bytes] = Counter()
     for delivery in fresh:
         ref, _ = delivery.name
@@ -344,7 +344,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
             if kept.keys:
-                pieces.append(Piece(kept, series, run.number, lane, seq, row))
+                pieces.append(ResolvedFrame(kept, series, run.number, lane, seq, row))
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
             row += frame.rows
     prepared.folded = fold(pieces, resolver.table) if pieces else None

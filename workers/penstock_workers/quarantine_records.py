@@ -16,7 +16,7 @@ from penstock_common.scripts import PARK, UNPARK
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
 
-__all__ = ["QuarantineRecords", "ShardRecord", "Tried", "Tries"]
+__all__ = ["QuarantineRecords", "ShardRecord", "TriedEntry", "Tries"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Tries(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TriedEntry:
     """An entry that was tried and is still queued."""
 
     id: str
@@ -51,7 +51,7 @@ class Tried:
 class ShardRecord:
     """What earlier owners of a shard recorded: see `RedisKeys`."""
 
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[TriedEntry] = field(default_factory=list)
     was_begun: bool = False
     """Other entries were tried once, perhaps many together, and the try never ended."""
     dead_letters_in_row: dict[str, int] = field(default_factory=dict)
@@ -94,11 +94,11 @@ class QuarantineRecords:
             {writer.decode() for writer in parked if writer},
         )
 
-    async def _tried(self, shard: int, tries: dict[str, int]) -> AsyncIterator[Tried]:
+    async def _tried(self, shard: int, tries: dict[str, int]) -> AsyncIterator[TriedEntry]:
         for entry_id, count in tries.items():
             found: Any = await self._redis.xrange(self._keys.stream(shard), entry_id, entry_id)
             for _, fields in found:
-                yield Tried(entry_id, fields[b"w"].decode(), count)
+                yield TriedEntry(entry_id, fields[b"w"].decode(), count)
 
     async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
         """Count one more try of each of these entries, not ended yet."""

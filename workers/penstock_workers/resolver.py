@@ -17,11 +17,11 @@ from penstock_storage.alerts import ALERT_KEY
 from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
 from penstock_workers.committed import CommittedSeqs
-from penstock_workers.deletions import Deletions
+from penstock_workers.deletions import BatchRouter
 from penstock_workers.digests import Digests
 from penstock_workers.fold import Ints
-from penstock_workers.run_keys import RunKeys
-from penstock_workers.series import NEVER, KnownSeries, SeriesTable
+from penstock_workers.run_keys import RunKeyLimit
+from penstock_workers.series import NEVER, KnownSeries, SeriesIndex
 
 __all__ = ["Resolver", "WriterName", "writer_name"]
 
@@ -62,15 +62,15 @@ class Resolver:
     ) -> None:
         self._catalog = catalog
         self._points = points
-        self._run_keys = RunKeys(catalog, points, bounds.keys_per_run)
+        self._run_keys = RunKeyLimit(catalog, points, bounds.keys_per_run)
         self.digests = Digests(points)
-        self.deletions = Deletions(catalog)
+        self.deletions = BatchRouter(catalog)
         self.deletions.listeners.append(self._lose)
         self.forget()
 
     def forget(self) -> None:
         """Know nothing: after a failure, or when shards change hands."""
-        self.table = SeriesTable()
+        self.table = SeriesIndex()
         self.runs: dict[RunRef, RunRow] = {}
         self.shards: dict[RunRef, int] = {}
         self.before: dict[WriterName, int] = {}

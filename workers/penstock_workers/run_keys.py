@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from penstock_storage.interface import Catalog, PointStore
 
-__all__ = ["RunKeys"]
+__all__ = ["RunKeyLimit"]
 
 _COUNTS = """
 SELECT run, uniqExact(key) AS keys FROM penstock.series
@@ -23,7 +23,7 @@ SELECT DISTINCT key FROM penstock.values WHERE run = {run:UInt32}
 """
 
 
-class RunKeys:
+class RunKeyLimit:
     """The keys of each run, at most `most` of them. Keys of values alone (texts, media) that an
     earlier process stored are not counted until the run comes near the bound."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NEVER", "KnownSeries", "SeriesTable", "SeriesView"]
+__all__ = ["NEVER", "KnownSeries", "SeriesIndex", "SeriesView"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,7 +56,7 @@ class SeriesView(NamedTuple):
         return len(self.shard)
 
 
-class SeriesTable:
+class SeriesIndex:
     """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
     `tiered` (steps below it are in tiers, or are being put there), `open` (a bucket below `tiered`
     that is marked dirty and stays so while points arrive in it) and `counted` (the span of

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from penstock_storage.tiers import TIER_SHIFT
 from penstock_workers.fold import Columns, Ints
-from penstock_workers.series import SeriesTable
+from penstock_workers.series import SeriesIndex
 
 __all__ = [
     "count_statement",
@@ -40,7 +40,7 @@ _UINT32 = ("count", "non_finite")
 # -- statements
 
 
-def windows(table: SeriesTable, series: Ints, low: Ints, high: Ints) -> dict[Window, list[int]]:
+def windows(table: SeriesIndex, series: Ints, low: Ints, high: Ints) -> dict[Window, list[int]]:
     """The runs of each window (of steps, or of buckets), so that one condition serves many
     series."""
     grouped: dict[Window, list[int]] = {}
@@ -111,7 +111,7 @@ def _conditions(grouped: dict[Window, list[int]], column: str) -> Iterator[str]:
 # -- rows
 
 
-def select_rows(table: SeriesTable, found: Columns) -> Columns:
+def select_rows(table: SeriesIndex, found: Columns) -> Columns:
     """An answer's rows, with the index of their series in place of key, run and lane."""
     key, run, lane = (np.asarray(found[name]) for name in ("key", "run", "lane"))
     change = (key[1:] != key[:-1]) | (run[1:] != run[:-1]) | (lane[1:] != lane[:-1])
@@ -164,7 +164,7 @@ def join_buckets(series: Ints, buckets: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def tier_columns(
-    table: SeriesTable, levels: dict[int, Columns], ver: npt.NDArray[np.uint64]
+    table: SeriesIndex, levels: dict[int, Columns], ver: npt.NDArray[np.uint64]
 ) -> Columns:
     """What an insert into `tiers` takes: rows by shift; `ver` by series."""
     series = np.concatenate([rows["series"] for rows in levels.values()])
@@ -180,7 +180,7 @@ def tier_columns(
     }
 
 
-def dirty_columns(table: SeriesTable, series: Ints, buckets: Ints, *, is_dirty: bool) -> Columns:
+def dirty_columns(table: SeriesIndex, series: Ints, buckets: Ints, *, is_dirty: bool) -> Columns:
     """Rows of `dirty`, without their version."""
     return {
         "key": table.key[series],

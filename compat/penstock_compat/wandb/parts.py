@@ -12,9 +12,9 @@ from penstock_common.bodies import BodyReader
 from penstock_common.metrics import GatewayMetrics
 from penstock_common.redis_keys import RedisKeys
 from penstock_ingest.append import Appender
+from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
-from penstock_ingest.room import Room
 from penstock_ingest.status import ServerStatus
 from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog import SqlCatalog
@@ -44,7 +44,7 @@ class WandbParts:
     positions: WriterPositions
     status: ServerStatus
     quota: Quota
-    room: Room
+    room: BoundCheck
     authenticator: Authenticator
     metrics: GatewayMetrics
     limits: Limits

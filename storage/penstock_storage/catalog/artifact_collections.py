@@ -29,14 +29,14 @@ from penstock_storage.catalog.artifact_tables import (
 from penstock_storage.catalog.database import Database
 
 __all__ = [
-    "ArtifactCollections", "LockedCollection", "check_collection_name", "ensure_collection",
+    "ArtifactCollectionCatalog", "LockedCollection", "check_collection_name", "ensure_collection",
     "ensure_type", "lock_collection",
 ]  # fmt: skip
 
 _MAX_NAME_CHARS = 1_000
 
 
-class ArtifactCollections:
+class ArtifactCollectionCatalog:
     """The collections and types of all projects, by the project's number."""
 
     def __init__(self, database: Database) -> None:

@@ -25,7 +25,7 @@ from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import projects
 
-__all__ = ["FULL", "INCREMENTAL", "PATCH", "ArtifactFiles", "KnownContent", "Manifest"]
+__all__ = ["FULL", "INCREMENTAL", "PATCH", "ArtifactFileCatalog", "KnownContent", "Manifest"]
 
 FULL = "FULL"
 INCREMENTAL = "INCREMENTAL"
@@ -50,7 +50,7 @@ class Manifest:
     sha256: str | None
 
 
-class ArtifactFiles:
+class ArtifactFileCatalog:
     """Contents, manifests and file lists."""
 
     def __init__(self, database: Database) -> None:

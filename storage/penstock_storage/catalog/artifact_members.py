@@ -29,7 +29,7 @@ from penstock_storage.catalog.artifact_tables import (
 )
 from penstock_storage.catalog.database import Database
 
-__all__ = ["LATEST", "ArtifactMembers", "add_member", "remove_member", "set_aliases"]
+__all__ = ["LATEST", "ArtifactMemberCatalog", "add_member", "remove_member", "set_aliases"]
 
 LATEST = "latest"
 """The alias that every new member of a collection takes over."""
@@ -37,7 +37,7 @@ LATEST = "latest"
 _INDEX = re.compile(r"v(\d{1,18})")
 
 
-class ArtifactMembers:
+class ArtifactMemberCatalog:
     """The members of all collections."""
 
     def __init__(self, database: Database) -> None:

@@ -40,7 +40,7 @@ from penstock_storage.catalog.artifact_tables import (
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks
 
-__all__ = ["INPUT", "OUTPUT", "ArtifactVersions", "NewVersion"]
+__all__ = ["INPUT", "OUTPUT", "ArtifactVersionCatalog", "NewVersion"]
 
 INPUT = "input"
 OUTPUT = "output"
@@ -74,7 +74,7 @@ class NewVersion:
     run: int | None = None
 
 
-class ArtifactVersions:
+class ArtifactVersionCatalog:
     """The versions in all collections, by number."""
 
     def __init__(self, database: Database) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from penstock_storage.catalog.artifact_collections import ArtifactCollections
-from penstock_storage.catalog.artifact_files import ArtifactFiles
-from penstock_storage.catalog.artifact_members import ArtifactMembers
-from penstock_storage.catalog.artifact_versions import ArtifactVersions
+from penstock_storage.catalog.artifact_collections import ArtifactCollectionCatalog
+from penstock_storage.catalog.artifact_files import ArtifactFileCatalog
+from penstock_storage.catalog.artifact_members import ArtifactMemberCatalog
+from penstock_storage.catalog.artifact_versions import ArtifactVersionCatalog
 from penstock_storage.catalog.database import Database
 
 __all__ = ["Artifacts"]
@@ -15,7 +15,7 @@ class Artifacts:
     """Collections, their members, versions, and the files of these."""
 
     def __init__(self, database: Database) -> None:
-        self.collections = ArtifactCollections(database)
-        self.members = ArtifactMembers(database)
-        self.versions = ArtifactVersions(database)
-        self.files = ArtifactFiles(database)
+        self.collections = ArtifactCollectionCatalog(database)
+        self.members = ArtifactMemberCatalog(database)
+        self.versions = ArtifactVersionCatalog(database)
+        self.files = ArtifactFileCatalog(database)

@@ -18,7 +18,13 @@ from penstock_storage.interface import PointStore
 from penstock_storage.schema import COLUMNS, DATABASE
 
 __all__ = [
-    "Inventory", "LostPart", "Part", "corrupt_tables", "lost_parts", "read_inventory", "save_rows",
+    "DataPart",
+    "Inventory",
+    "LostPart",
+    "corrupt_tables",
+    "lost_parts",
+    "read_inventory",
+    "save_rows",
     "unreadable_parts",
 ]  # fmt: skip
 
@@ -36,7 +42,7 @@ _MISSING_FILE = "No such file or directory"
 _IN_TABLE = re.compile(re.escape(DATABASE) + r"\.(\w+)")
 
 
-class Part(NamedTuple):
+class DataPart(NamedTuple):
     """Rows of the inserts from `first` to `last`."""
 
     first: int
@@ -55,7 +61,7 @@ class LostPart(NamedTuple):
 class Inventory(NamedTuple):
     """The parts of each table, and those that were set aside, `table/name`; when it was noted."""
 
-    parts: Mapping[str, Sequence[Part]]
+    parts: Mapping[str, Sequence[DataPart]]
     aside: Sequence[str] = ()
     noted_at: int = 0
 
@@ -65,7 +71,7 @@ class Inventory(NamedTuple):
     @classmethod
     def from_text(cls, text: str) -> Inventory:
         content = json.loads(text)
-        parts = {table: [Part(*each) for each in of] for table, of in content["parts"].items()}
+        parts = {table: [DataPart(*each) for each in of] for table, of in content["parts"].items()}
         return cls(parts, content["aside"], content["noted_at"])
 
 
@@ -77,10 +83,10 @@ async def read_inventory(store: PointStore) -> Inventory:
         # Where this is noted, and changed by it. Who loses it has a new id and clock, and starts over.
         " AND table != 'meta' ORDER BY table, first"
     )
-    parts: dict[str, list[Part]] = {}
+    parts: dict[str, list[DataPart]] = {}
     columns = (found[name] for name in ("table", "first", "last", "rows"))
     for table, *numbers in zip(*columns, strict=True):
-        parts.setdefault(table, []).append(Part(*map(int, numbers)))
+        parts.setdefault(table, []).append(DataPart(*map(int, numbers)))
     aside = await store.query(
         f"SELECT table, name FROM system.detached_parts WHERE database = '{DATABASE}'"
         " ORDER BY table, name"

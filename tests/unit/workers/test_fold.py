@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.wire import Frame
-from penstock_workers.fold import Piece, fold
-from penstock_workers.series import SeriesTable
+from penstock_workers.fold import ResolvedFrame, fold
+from penstock_workers.series import SeriesIndex
 
 KEYS = ("a", "b", "c")
 NUMBERS = {"a": 3, "b": 1, "c": 2}
@@ -26,8 +26,8 @@ frames = st.tuples(
 
 
 def piece(
-    table: SeriesTable, run: int, lane: int, seq: int, keys: list[str], steps: list[int], row: int
-) -> tuple[Piece, np.ndarray[Any, Any]]:
+    table: SeriesIndex, run: int, lane: int, seq: int, keys: list[str], steps: list[int], row: int
+) -> tuple[ResolvedFrame, np.ndarray[Any, Any]]:
     rows = len(steps)
     values = np.random.default_rng([run, lane, seq, row]).random((len(keys), rows))
     frame = Frame(
@@ -40,14 +40,14 @@ def piece(
     series = table.of_frame(run, lane, names)
     if series is None:
         series = table.add_frame(run, lane, names, [NUMBERS[key] for key in keys], shard=0)
-    return Piece(frame, series, run, lane, seq, row), values
+    return ResolvedFrame(frame, series, run, lane, seq, row), values
 
 
 @given(st.lists(frames, min_size=1, max_size=12))
 def test_fold_keeps_the_newest_value_of_each_step(
     drawn: list[tuple[int, int, int, list[str], list[int]]],
 ) -> None:
-    table, pieces = SeriesTable(), []
+    table, pieces = SeriesIndex(), []
     points: dict[tuple[int, int, int, int], tuple[int, float]] = {}
     times: dict[tuple[int, int, int], tuple[int, int]] = {}
     last: dict[tuple[int, int, int], tuple[int, float]] = {}
@@ -98,7 +98,7 @@ def test_fold_keeps_the_newest_value_of_each_step(
 
 
 def test_late_points_name_the_buckets_below_the_watermark() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     each, _ = piece(table, 1, 0, 1, ["a", "b"], [255, 256, 600, 5000], 0)
     table.raise_tiered(np.array([each.series[0]]), np.array([4096]))
     folded = fold([each], table)
@@ -111,7 +111,7 @@ def test_late_points_name_the_buckets_below_the_watermark() -> None:
 
 
 def test_integer_columns_are_told_from_floats() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     each, _ = piece(table, 1, 0, 1, ["a", "b"], [1], 0)
     mixed = each._replace(frame=each.frame._replace(ints=b"\x01\x00"))
     kinds = fold([mixed, each], table).series["kinds"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_workers.quarantine import Quarantine, Read, Verdict
-from penstock_workers.quarantine_records import ShardRecord, Tried, Tries
+from penstock_workers.quarantine_records import ShardRecord, TriedEntry, Tries
 from penstock_workers.queue import Entry
 
 MAX_DELIVERIES = 5
@@ -58,7 +58,7 @@ class MemoryQueue:
 
     async def load(self, shard: int) -> ShardRecord:
         tried = [
-            Tried(each.id.decode(), each.writer, self.failures[each.id])
+            TriedEntry(each.id.decode(), each.writer, self.failures[each.id])
             for each in self.entries.values()
             if each.shard == shard and self.failures.get(each.id, 0) > 1
         ]

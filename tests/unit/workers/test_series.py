@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 
 from penstock_workers.compactor import Compactor
-from penstock_workers.series import NEVER, KnownSeries, SeriesTable
+from penstock_workers.series import NEVER, KnownSeries, SeriesIndex
 
 
-def grow(table: SeriesTable, first: int, count: int) -> None:
+def grow(table: SeriesIndex, first: int, count: int) -> None:
     """In a thread, as frames are folded."""
     numbers = range(first, first + count)
     keys = tuple(str(number) for number in numbers)
@@ -26,7 +26,7 @@ def grow(table: SeriesTable, first: int, count: int) -> None:
 class _Parts:
     """Resolver, committer and leases, with new series whenever the compactor looks at any of them."""
 
-    def __init__(self, table: SeriesTable) -> None:
+    def __init__(self, table: SeriesIndex) -> None:
         self.table = table
         self.late: list[tuple[Any, Any]] = []
         self.is_stale = False
@@ -43,7 +43,7 @@ class _Parts:
 class _Store:
     """Takes everything, has nothing. Its answers take until the table has grown again."""
 
-    def __init__(self, table: SeriesTable) -> None:
+    def __init__(self, table: SeriesIndex) -> None:
         self._table = table
         self.inserted: list[str] = []
 
@@ -57,7 +57,7 @@ class _Store:
 
 def test_the_compactor_looks_at_a_table_that_grows() -> None:
     now = 0.0
-    table = SeriesTable(clock=lambda: now)
+    table = SeriesIndex(clock=lambda: now)
     for key in range(3):
         table.learn(KnownSeries(key, 1, 0, 0, 0, 50_000, NEVER))
     table.set_counted(np.array([0]), np.array([-10]))
@@ -70,7 +70,7 @@ def test_the_compactor_looks_at_a_table_that_grows() -> None:
 
 
 def test_a_view_is_of_one_moment() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     grow(table, 0, 10)
     view = table.view()
     grow(table, 10, 10_000)
@@ -79,7 +79,7 @@ def test_a_view_is_of_one_moment() -> None:
 
 
 def test_no_write_is_lost_while_the_table_grows() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     first = table.add_frame(1, 0, ("a",), [1], shard=0)
     stop = threading.Event()
 
@@ -106,7 +106,7 @@ def test_no_write_is_lost_while_the_table_grows() -> None:
 
 
 def test_two_threads_that_meet_a_series_give_it_one_index() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     found: list[list[int]] = []
 
     def meet() -> None:
@@ -125,7 +125,7 @@ def test_two_threads_that_meet_a_series_give_it_one_index() -> None:
 
 
 def test_rows_with_ever_other_keys_do_not_fill_the_memory() -> None:
-    table = SeriesTable()
+    table = SeriesIndex()
     for left_out in range(2_050):
         numbers = [number for number in range(2_000) if number != left_out]
         keys = tuple(f"k{number}" for number in numbers)

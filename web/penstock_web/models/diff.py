@@ -9,10 +9,10 @@ from pydantic import Field
 from penstock_common.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "DiffQuery", "KeyDiff", "RunsDiff"]
+__all__ = ["OPERATIONS", "DiffParameters", "KeyDiff", "RunsDiff"]
 
 
-class DiffQuery(Asked):
+class DiffParameters(Asked):
     runs: CommaList = Field(min_length=2, max_length=2, description="The two runs, `a,b`.")
     keys: CommaList = Field([], max_length=10_000, description="Only these keys; all if not given.")
     tolerance: float = Field(
@@ -45,6 +45,6 @@ OPERATIONS = [
     Operation(
         "GET", "/v1/projects/{entity}/{project}/diff", "runs",
         "The first step at which two runs differ",
-        answers={200: RunsDiff}, query=DiffQuery, needs_key=False,
+        answers={200: RunsDiff}, query=DiffParameters, needs_key=False,
     ),
 ]  # fmt: skip

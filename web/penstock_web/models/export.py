@@ -10,7 +10,14 @@ from penstock_common.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked, CommaList
 from penstock_web.models.runs import Run
 
-__all__ = ["OPERATIONS", "ExportPart", "ExportParts", "ExportQuery", "ExportedRun", "PartsQuery"]
+__all__ = [
+    "OPERATIONS",
+    "ExportParameters",
+    "ExportPart",
+    "ExportParts",
+    "ExportedRun",
+    "PartsQuery",
+]
 
 _STEP = 2**60
 
@@ -29,7 +36,7 @@ class PartsQuery(Asked):
     max_step: int = Field(_STEP, ge=-_STEP, le=_STEP, description="The step to stop before.")
 
 
-class ExportQuery(PartsQuery):
+class ExportParameters(PartsQuery):
     format: Literal["parquet", "csv"] = "parquet"
 
 
@@ -63,7 +70,7 @@ _FILE = (
 OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "A run's rows as a file",
-        answers={200: _FILE, 204: None}, query=ExportQuery, errors=(400, 401, 404, 410, 413), needs_key=False,
+        answers={200: _FILE, 204: None}, query=ExportParameters, errors=(400, 401, 404, 410, 413), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",

@@ -12,7 +12,7 @@ from penstock_common.payloads import encode_json
 from penstock_compat.wandb.asking import Asking
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import LaneRow, RunRow
-from penstock_storage.key_facts import RunFacts, read_key_facts
+from penstock_storage.key_facts import RunKeyFacts, read_key_facts
 from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.series import read_first_steps
 from penstock_storage.summaries import Summary, read_summaries
@@ -34,7 +34,7 @@ class RunPage:
         self._streams: dict[int, list[LineStream]] | None = None
         self._logged: dict[int, Summary] | None = None
         self._system: dict[int, Summary] | None = None
-        self._facts: dict[int, RunFacts] | None = None
+        self._facts: dict[int, RunKeyFacts] | None = None
 
     async def names(self) -> dict[int, str]:
         """The project's keys by number."""
@@ -93,13 +93,13 @@ class RunPage:
         logged = await self.logged(run)
         return {**(hidden.left_out(logged) if hidden else logged), **explicit}
 
-    async def facts(self, run: int) -> RunFacts:
+    async def facts(self, run: int) -> RunKeyFacts:
         """What the run's keys hold."""
         if self._facts is None:
             self._facts = await read_key_facts(
                 self._parts.store, await self.lanes(), await self.names()
             )
-        return self._facts.get(run, RunFacts())
+        return self._facts.get(run, RunKeyFacts())
 
     async def _summaries(self, *, is_system: bool) -> dict[int, Summary]:
         lanes = await self.lanes()

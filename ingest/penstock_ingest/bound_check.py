@@ -13,12 +13,12 @@ from penstock_common.redis_keys import run_path
 from penstock_ingest.positions import WriterPositions
 from penstock_storage.interface import Catalog, RunRef
 
-__all__ = ["Room"]
+__all__ = ["BoundCheck"]
 
 _MAX_KNOWN = 100_000
 
 
-class Room:
+class BoundCheck:
     """Refuses new runs and writers of those that have as many as they may have. What exists goes on."""
 
     def __init__(
