@@ -101,13 +101,13 @@ class Problem:
     def stops(self) -> bool:
         return PROBLEMS[self.code].stops
 
-    def for_strangers(self) -> Problem:
+    def redacted(self) -> Problem:
         """The same without anything that names what belongs to an entity."""
         if not self.entity:
             return self
         return replace(self, text="Somebody's project or run is concerned.", subject="")
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "code": self.code,

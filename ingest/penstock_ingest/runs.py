@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from aiohttp import web
 
@@ -13,12 +12,12 @@ from penstock_common.bodies import BodyReader
 from penstock_common.checks import MAX_JSON_BYTES, checked_json
 from penstock_common.http import json_response
 from penstock_common.metrics import GatewayMetrics
-from penstock_common.payloads import as_json
+from penstock_common.serialize import run_fields_to_json
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
 from penstock_ingest.operations import NewRun
-from penstock_storage.interface import Catalog, RunChange, RunRef, RunRow
+from penstock_storage.interface import Catalog, RunChange, RunRef
 
 __all__ = ["RunHandler"]
 
@@ -51,7 +50,9 @@ class RunHandler:
             check_name("run", new_run_id() if asked.run is None else asked.run),
         )
         made = await self._creations.make(ref, lambda number: _changes(number, asked))
-        return json_response(_shown(made.run), status=200 if made.existed else 201)
+        run = made.run
+        shown = run_fields_to_json(run, config=run.config, summary=run.summary)
+        return json_response(shown, status=200 if made.existed else 201)
 
 
 def _changes(number: int, asked: NewRun) -> list[RunChange]:
@@ -62,23 +63,3 @@ def _changes(number: int, asked: NewRun) -> list[RunChange]:
         for index, (kind, update) in enumerate([("run", about), ("config", asked.config)])
         if update
     ]
-
-
-def _shown(run: RunRow) -> dict[str, Any]:
-    return {
-        "entity": run.entity,
-        "project": run.project,
-        "run": run.run,
-        "name": run.name,
-        "state": run.state,
-        "group": run.group,
-        "job_type": run.job_type,
-        "tags": list(run.tags),
-        "notes": run.notes,
-        "config": as_json(run.config),
-        "summary": as_json(run.summary),
-        "info": as_json(run.info),
-        "created_at": run.created_at / 1e6,
-        "updated_at": run.updated_at / 1e6,
-        "last_step": None,
-    }

@@ -59,7 +59,7 @@ class Health:
             "catalog": now.catalog,
             "workers": now.workers,
             "draining": self._status.is_draining,
-            "problems": [each.for_strangers().shown() for each in now.problems],
+            "problems": [each.redacted().to_json() for each in now.problems],
             "parts": list(now.parts),
         }
         if self._takes_batches:

@@ -39,7 +39,7 @@ async def test_told_kept_and_cleared(redis: Redis) -> None:
     await problems.clear("disk_low", subject="/data")
     await problems.clear("worker_at_fault")
     assert [each.subject for each in await problems.all()] == ["/blobs"]
-    assert PROBLEMS["disk_low"].hint == again.shown()["hint"]
+    assert PROBLEMS["disk_low"].hint == again.to_json()["hint"]
 
 
 async def test_what_nobody_tells_again_is_gone(redis: Redis) -> None:
@@ -87,7 +87,7 @@ async def test_what_belongs_to_an_entity_is_not_said_to_strangers(redis: Redis) 
     await problems.tell("bound_reached", text, subject=subject, entity="acme")
     (known,) = await problems.all()
     assert (known.entity, known.text, known.subject) == ("acme", text, subject)
-    said = str(known.for_strangers().shown())
+    said = str(known.redacted().to_json())
     assert "acme" not in said
     assert "secret" not in said
-    assert "acme" not in known.shown()
+    assert "acme" not in known.to_json()

@@ -71,7 +71,7 @@ def add_routes(app: web.Application, parts: WebParts) -> None:
         principal = await access.principal(request)
         known = await parts.problems()
         mine = [each for each in known if not each.entity or principal.may_read(each.entity)]
-        return json_response({"problems": [each.shown() for each in mine]})
+        return json_response({"problems": [each.to_json() for each in mine]})
 
     app[LIVE_FEED], app[BODIES], app[STRANGERS] = feed, parts.bodies, strangers()
     app.cleanup_ctx.append(feed.running)

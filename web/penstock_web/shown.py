@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from penstock_common.payloads import as_json, encode_json, not_finite
+from penstock_common.payloads import encode_json, not_finite
+from penstock_common.serialize import run_fields_to_json
 from penstock_storage.interface import RunRow
 from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.summaries import Summary
@@ -28,22 +29,9 @@ def run_json(
     if fields is not None:
         config = picked(config, (path.name for path in fields if path.section == "config"))
         summary = picked(summary, (path.name for path in fields if path.section == "summary"))
+    last_step = logged.last_step if logged else None
     return {
-        "entity": row.entity,
-        "project": row.project,
-        "run": row.run,
-        "name": row.name,
-        "state": row.state,
-        "group": row.group,
-        "job_type": row.job_type,
-        "tags": list(row.tags),
-        "notes": row.notes,
-        "config": as_json(config),
-        "summary": as_json(summary),
-        "info": as_json(row.info),
-        "created_at": row.created_at / 1e6,
-        "updated_at": row.updated_at / 1e6,
-        "last_step": logged.last_step if logged else None,
+        **run_fields_to_json(row, config=config, summary=summary, last_step=last_step),
         "not_finite": [
             *not_finite(config, ["config"]),
             *not_finite(summary, ["summary"]),
