@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock_storage.interface import Columns, PointStore
 from penstock_storage.names import GONE
 from penstock_storage.schema import DATABASE
+from penstock_storage.series import int_list
 
 __all__ = [
     "Loss",
@@ -36,9 +38,9 @@ _RUNS_PER_STATEMENT = 1_000
 _BATCH = ("run", "lane", "seq")
 _POSITION = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
 _WRITTEN_SINCE = (
-    f"SELECT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
+    f"SELECT DISTINCT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
     f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
-    " AND toUnixTimestamp(modification_time) >= {})"
+    " AND toUnixTimestamp(modification_time) >= {})"  # merges make parts anew, of any age
 )
 # What was deleted, or moved away, is no loss.
 _STORED = (
@@ -91,15 +93,40 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
 
 async def find_lost_ends(store: PointStore, table: str, since_s: int) -> Columns:
     """The batches that are marked as stored though the table's rows of their writer end before them,
-    among runs that were written to since this time. Nothing can have replaced them."""
-    among = _WRITTEN_SINCE.format(since_s)
-    return await store.query(
-        "SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32(b.points) AS points,"
-        f" toUInt32(0) AS records FROM {_STORED}"
-        f" LEFT JOIN (SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table}"
-        f" WHERE run IN ({among}) GROUP BY run, lane) AS s ON s.run = b.run AND s.lane = b.lane"
-        f" WHERE b.run IN ({among}) AND {_IS_COMMITTED} AND b.points > 0 AND b.seq > s.top {_SETTINGS}"
+    among runs that were written to since this time. Nothing can have replaced them.
+
+    Others write meanwhile, and a batch is committed after its rows are there. So the positions are read
+    first, and each statement sees the runs that the first one saw.
+    """
+    written = await store.query(_WRITTEN_SINCE.format(since_s))
+    runs = np.unique(np.asarray(written["run"], np.int64)).tolist()
+    parts = [
+        await _lost_ends_of(store, table, int_list(runs[start : start + _RUNS_PER_STATEMENT]))
+        for start in range(0, len(runs), _RUNS_PER_STATEMENT)
+    ]
+    return {
+        name: np.concatenate([np.empty(0, np.int64), *(part[name] for part in parts)])
+        for name in (*_BATCH, "points", "records")
+    }
+
+
+async def _lost_ends_of(
+    store: PointStore, table: str, runs: str
+) -> dict[str, npt.NDArray[np.int64]]:
+    committed = await store.query(
+        "SELECT b.run AS run, b.lane AS lane, b.seq AS seq, b.points AS points, toInt64(0) AS records"
+        f" FROM {_STORED} WHERE b.run IN ({runs}) AND {_IS_COMMITTED} AND b.points > 0 {_SETTINGS}"
     )
+    there = await store.query(
+        f"SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table} WHERE run IN ({runs})"
+        " GROUP BY run, lane"
+    )
+    names = zip(*(np.asarray(there[name]).tolist() for name in ("run", "lane")), strict=True)
+    tops = dict(zip(names, np.asarray(there["top"]).tolist(), strict=True))
+    batches = {name: np.asarray(column, np.int64) for name, column in committed.items()}
+    lanes = zip(batches["run"].tolist(), batches["lane"].tolist(), strict=True)
+    top = np.array([tops.get(lane, 0) for lane in lanes], np.int64)
+    return {name: column[batches["seq"] > top] for name, column in batches.items()}
 
 
 async def find_unrecorded(store: PointStore) -> Columns:
