@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.metrics import WorkerMetrics
-from penstock_workers.compactor import Compactor, Interrupted
+from penstock_workers.compactor import Compactor, PassInterrupted
 from penstock_workers.resolver import Resolver
 
 __all__ = ["Compaction"]
@@ -53,7 +53,7 @@ class Compaction:
             try:
                 async with self.building:
                     built = await self._compactor.run_once(self.commit_in_hand)
-            except Interrupted:
+            except PassInterrupted:
                 continue
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)

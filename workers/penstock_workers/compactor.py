@@ -46,7 +46,7 @@ from penstock_workers.tiers import (
     windows,
 )
 
-__all__ = ["MIN_STEPS", "Compactor", "Interrupted"]
+__all__ = ["MIN_STEPS", "Compactor", "PassInterrupted"]
 
 Versions = npt.NDArray[np.uint64]
 
@@ -65,7 +65,7 @@ _WINDOWS_PER_STATEMENT = 512
 _BUCKETS_PER_STATEMENT = 200_000
 
 
-class Interrupted(Exception):
+class PassInterrupted(Exception):
     """A pass was asked to end."""
 
 
@@ -83,7 +83,7 @@ class Compactor:
         self._is_interrupted = False
 
     def interrupt(self) -> None:
-        """Have the pass that is running end before its next statement, by raising `Interrupted`. What
+        """Have the pass that is running end before its next statement, by raising `PassInterrupted`. What
         the store was already asked to do is waited for."""
         self._is_interrupted = True
 
@@ -272,7 +272,7 @@ class Compactor:
 
     def _check(self) -> None:
         if self._is_interrupted:
-            raise Interrupted
+            raise PassInterrupted
 
 
 class _Work(NamedTuple):
