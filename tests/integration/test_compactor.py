@@ -167,7 +167,7 @@ async def test_a_pass_may_be_interrupted_anywhere(
         try:
             await bench.compact()
             break
-        except compactor.Interrupted:
+        except compactor.PassInterrupted:
             assert bench.parts.is_stale
             interrupted += 1
             await bench.resume()

@@ -1,8 +1,8 @@
-"""Says whose bound is reached, so that gateways refuse what could only be set aside here, and people
-learn of it.
+"""Notices about bounds that are reached: gateways then refuse new runs and writers at the door instead
+of the worker dead-lettering their batches, and users learn of it.
 
-What is said holds for a minute and is said again while it is true: when room is made, or this worker
-is gone, it passes by itself.
+A notice holds for a minute and is repeated while it is true: it expires by itself when there is room
+again, or when this worker is gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROBLEM, _MAX_PROBLEMS = "bound_reached", 20
 
 
 class BoundNotices:
-    """The entities, projects and runs that this worker found to be full."""
+    """The entities, projects and runs that this worker found at their bound."""
 
     def __init__(self, redis: Redis, keys: RedisKeys, catalog: Catalog, problems: Problems) -> None:
         self._redis = redis
@@ -34,8 +34,8 @@ class BoundNotices:
         self._told: set[Owner] = set()
 
     async def tell(self, beyond: Iterable[Owner] = ()) -> None:
-        """These runs needed one more run or writer than there is room for; and what was told before
-        is told again, or taken back if there is room now."""
+        """These owners needed one more run or writer than they may have. Earlier notices are repeated, or
+        withdrawn if there is room now."""
         asked = {owner for each in set(beyond) for owner in _owners(each)}
         asked = {*self._told, *sorted(asked)[:_MAX_OWNERS]}
         if not asked:
@@ -59,7 +59,7 @@ class BoundNotices:
 
 
 def _owners(beyond: Owner) -> Iterator[Owner]:
-    """Whose bound may have been in the way of a run, or of a writer of a run."""
+    """The owners whose bound a new run, or a new writer of a run, may have met."""
     entity = beyond.path.split("/", 1)[0]
     project = beyond.path.rsplit("/", 1)[0]
     yield Owner(beyond.what, entity)

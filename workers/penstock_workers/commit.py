@@ -1,8 +1,8 @@
-"""One commit: points and all that belongs to them, then the committed numbers, then the queue.
+"""One commit: points and everything that belongs to them, then the committed numbers, then the queue.
 
-The order is the promise. A crash anywhere leaves the entries in the queue; committing them again
-writes the same rows under the same keys. Marks are published, and entries freed, only when
-everything before them is durable.
+The order is the guarantee. A crash at any point leaves the entries in the queue; committing them
+again writes the same rows under the same keys. Positions are published, and entries deleted, only
+once everything before them is durable.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from penstock_workers.tiers import dirty_columns
 __all__ = ["Committer", "Refused"]
 
 _MAX_INSERT_ROWS = 1_000_000
-"""Rows per insert: more would not be one atomic part."""
+"""Rows per insert: more would not become one atomic part."""
 
 
 class Refused(Broken):
-    """A store does not take this commit, and never will: one of its entries may be at fault."""
+    """A store refuses this commit for good: one of its entries may be at fault."""
 
     def __init__(self, prepared: Prepared, reason: Broken) -> None:
         super().__init__(str(reason))
@@ -73,15 +73,15 @@ class Committer:
         self._clock = clock
         self.notices = notices
         self.number = 0
-        """Counts the commits of this process; part of every version it writes."""
+        """The number of this process's commits; part of every version it writes."""
 
     async def commit(self, prepared: Prepared) -> set[int]:
-        """Store it all and free its entries; returns the shards that turned out to be another's.
+        """Store it all and delete its entries; returns the shards that another worker owns by now.
 
-        Raises `Transient` or `Refused` if a store did not take it: then nothing was freed.
+        Raises `Transient` or `Refused` if a store did not take it: then nothing was deleted.
         """
         self.number += 1
-        if prepared.beyond:  # at once, as more comes until the gateways have heard
+        if prepared.beyond:  # at once: more batches arrive until the gateways know
             await self.notices.tell(prepared.beyond)
         try:
             await self._store(prepared)
@@ -108,7 +108,7 @@ class Committer:
     async def _store(self, prepared: Prepared) -> None:
         folded = prepared.folded
         if folded:
-            # Before the points: a reader must never trust a tier that lacks one of them.
+            # Before the points: a reader must never rely on a tier that lacks one of them.
             await self._mark_dirty(folded, prepared.epochs)
         try:
             async with asyncio.TaskGroup() as inserts:
@@ -150,8 +150,8 @@ class Committer:
             await self._catalog.apply_changes(prepared.changes, int(time.time() * 1e6))
 
     async def _require_same_store(self, prepared: Prepared) -> None:
-        """What is known of earlier batches must be true of the store that is about to be told: an
-        older copy of it would be made to claim what it has lost."""
+        """What is known of earlier batches must be true of the store that is about to be written: an
+        older copy of it would otherwise claim batches that it has lost."""
         if self._clock.is_due:
             await self._clock.check()
         if prepared.store != self._clock.store:
@@ -181,7 +181,7 @@ class Committer:
 
     async def announce(self, advanced: Mapping[RunRef, int], changed: Iterable[RunRef]) -> None:
         """Tell every web process which runs advanced, to which step, and which changed. Best effort:
-        pages also refetch by themselves."""
+        pages also poll."""
         await publish(self._redis, self._keys, advanced=advanced, changed=changed)
 
 

@@ -1,4 +1,4 @@
-"""When tiers are built: beside the commits, which come first."""
+"""Schedules the compactor: tiers are built alongside the commits, which come first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _EVERY_S = 1.0
 
 
 class Compaction:
-    """Lets the compactor turn. `commit_in_hand` is held while a commit is being stored, `building`
-    while tiers are; `is_behind` says that there is a backlog."""
+    """Runs the compactor. `commit_in_hand` is held while a commit is being stored, `building` while
+    tiers are built; `is_behind` says that there is a backlog."""
 
     def __init__(self, compactor: Compactor, resolver: Resolver, metrics: WorkerMetrics) -> None:
         self._compactor = compactor
@@ -32,12 +32,12 @@ class Compaction:
         self.is_behind = False
 
     async def forget(self) -> None:
-        """Make the resolver know nothing.
+        """Clear what the resolver knows.
 
         Not while tiers are being built: that pass may still raise watermarks in the store, and what
-        is learnt next must not be older than they are. So the pass, which may take minutes, is
-        interrupted. Stale until `resume` has found the unfinished tiers again: a series that gets no
-        new point would otherwise stay dirty for ever.
+        is read next must not be older than they are. So the pass, which may take minutes, is
+        interrupted. The resolver is stale until `resume` has found the unfinished tiers again: a
+        series that gets no new point would otherwise stay dirty for ever.
         """
         self._compactor.interrupt()
         async with self.building:

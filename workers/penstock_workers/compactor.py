@@ -1,16 +1,17 @@
-"""Builds tiers behind the commits: coarse rows that make charts of long series cheap and exact.
+"""The compactor builds tiers after the commits: rollup rows that make charts of long series cheap and
+exact.
 
 Its invariant: for a series with watermark `tiered`, every bucket of any width that lies below it
-and holds no narrowest bucket that is marked dirty has a tier row that is exact. Therefore the
-watermark known to commits is raised first, then the commit in hand is awaited, then points are
-read: a point that comes later is late, and marks its bucket.
+and contains no dirty bucket of the narrowest width has an exact tier row. Therefore the watermark
+that commits see is raised first, then the commit in hand is awaited, then points are read: a point
+that comes later is late, and marks its bucket dirty.
 
-A series that goes on gets its whole buckets; one that is idle its last, partial bucket as well, so
-that charts of it need no points. When it goes on after all, that bucket is dirty and left open
-until it is full, or the series idle again.
+An active series gets its complete buckets; an idle one also its last, partial bucket, so that its
+charts need no points. When it continues after all, that bucket is dirty and stays open until it is
+full, or the series is idle again.
 
-A pass is done part by part, each with all that is new of its series. What a part has made counts at once,
-so a pass that is interrupted was not for nothing.
+A pass is done part by part, each with everything that is new of its series. Each finished part
+counts at once, so an interrupted pass is not wasted.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ MIN_STEPS = 8_192
 """A series with fewer points has no tiers: reading its points is as cheap."""
 
 _STEP_BUCKETS = 16
-"""The watermark of a series that goes on moves when at least this many buckets are complete."""
+"""The watermark of an active series moves when at least this many buckets are complete."""
 
 _DENSEST_GAP = 16
 """Points per bucket below which a tier would save too little to keep."""
@@ -66,7 +67,7 @@ _BUCKETS_PER_STATEMENT = 200_000
 
 
 class PassInterrupted(Exception):
-    """A pass was asked to end."""
+    """The pass was asked to stop."""
 
 
 class Compactor:
@@ -83,8 +84,8 @@ class Compactor:
         self._is_interrupted = False
 
     def interrupt(self) -> None:
-        """Have the pass that is running end before its next statement, by raising `PassInterrupted`. What
-        the store was already asked to do is waited for."""
+        """Stop the running pass before its next statement, by raising `PassInterrupted`. The statement
+        that is running is waited for."""
         self._is_interrupted = True
 
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
@@ -97,8 +98,8 @@ class Compactor:
             return 0
         table.raise_tiered(series, high)
         async with commit_in_hand:
-            # A number of its own, so that what this pass writes is newer than all that was written
-            # before it, and older than the marks of any commit that comes.
+            # A number of its own, so that what this pass writes is newer than everything written
+            # before it, and older than the dirty rows of any later commit.
             self._committer.number += 1
             ver = versions(dict(self._leases.epochs), self._committer.number, table.shard)
         try:
@@ -114,7 +115,7 @@ class Compactor:
         view = table.view()
         first, last, tiered, idle = view.first_step, view.last_step, view.tiered, view.is_idle
         held, has_tiers = np.isin(view.shard, list(self._leases.epochs)), tiered != NEVER
-        # Whole buckets of the second width, so that these are seldom pieced together.
+        # Complete buckets of the second width, so that these are seldom pieced together.
         whole = last >> TIER_SHIFTS[1] << TIER_SHIFTS[1]
         high = np.where(idle, (last >> TIER_SHIFT) + 1 << TIER_SHIFT, whole)
         steps = np.where(has_tiers, high - tiered, 0)
@@ -123,21 +124,21 @@ class Compactor:
         grown = grown[np.argsort(-steps[grown], kind="stable")][:_MAX_SERIES_PER_PASS]
         span = np.where(last > first, last - first, 0)
         # Count again when a series has grown by half since it was found too short or sparse, and once
-        # when it comes to rest: what arrives out of order fills a range long after it was spanned.
+        # when it becomes idle: points that arrive out of order fill a range long after it was spanned.
         counted = np.where(idle, view.counted, np.abs(view.counted))
         awake = np.flatnonzero(counted != view.counted)
         table.set_counted(awake, counted[awake])
         is_due = (span >= 1.5 * np.abs(counted)) | (idle & (counted >= 0))
         long = held & ~has_tiers & (span >= MIN_STEPS) & is_due
         series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
-        # A series without tiers is built from its very beginning, known here or not.
+        # A series without tiers is built from its beginning, known here or not.
         low = np.maximum(tiered[series], -MAX_STEP)
         begin = np.maximum(low, first[series] >> TIER_SHIFT << TIER_SHIFT)
         most = _BUCKETS_PER_STATEMENT << TIER_SHIFT
         return series, low, np.minimum(high[series], begin + most)
 
     async def _long_enough(self, table: SeriesIndex, series: Ints) -> Ints:
-        """Those of these series that have enough points, densely enough, to deserve tiers."""
+        """The series among these that have enough points, densely enough, for tiers to pay."""
         series = series[:_WINDOWS_PER_STATEMENT]
         if not len(series):
             return series
@@ -157,14 +158,14 @@ class Compactor:
         return chosen
 
     def _take_late(self, table: SeriesIndex) -> tuple[Ints, Ints]:
-        """The dirty (series, bucket) pairs to mend now, sorted; the others stay for later."""
+        """The dirty (series, bucket) pairs to rebuild now, sorted; the others stay for later."""
         late, self._resolver.late = self._resolver.late, []
         if not late:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         series, buckets = np.unique(
             np.stack([np.concatenate(column) for column in zip(*late, strict=True)]), axis=1
         )
-        # Where points keep arriving in a series' last bucket, it stays marked and is mended once.
+        # While points keep arriving in a series' last bucket, it stays dirty and is rebuilt once.
         is_open = ~table.is_idle(series) & (buckets == table.last_step[series] >> TIER_SHIFT)
         table.set_open(series, np.full(len(series), NEVER))
         table.set_open(series[is_open], buckets[is_open])
@@ -176,7 +177,7 @@ class Compactor:
         return series[now], buckets[now]
 
     def _next_late(self, series: Ints) -> Ints:
-        """Those of these, ascending, whose turn it is: after those of the last pass, in a circle."""
+        """The series among these (ascending) whose turn it is: round robin, after the last pass's."""
         begin = int(np.searchsorted(series, self._mended_to, side="right"))
         turn = np.roll(series, -begin)[:_MAX_SERIES_PER_PASS]
         self._mended_to = int(turn[-1]) if len(turn) else -1
@@ -190,7 +191,7 @@ class Compactor:
         ver: Versions,
     ) -> None:
         series, low, high = new
-        # What belongs to shards that another worker has by now is that worker's to mend.
+        # Buckets in shards that another worker owns by now are that worker's to rebuild.
         late_series, buckets = (column[ver[late[0]] != 0] for column in late)
         mended, first, end = join_buckets(late_series, buckets)
         whole_from = np.full(len(ver), MAX_STEP)
@@ -212,7 +213,7 @@ class Compactor:
     async def _levels(
         self, table: SeriesIndex, part: _Work, whole_from: Ints
     ) -> dict[int, Columns]:
-        """All rows, by shift, that the points in these windows have a part in."""
+        """All tier rows, by shift, that the points in these windows belong to."""
         levels = {TIER_SHIFT: await self._narrowest(table, part)}
         stored = await self._stored(table, levels[TIER_SHIFT], whole_from)
         for finer, coarser in pairwise(TIER_SHIFTS):
@@ -239,7 +240,7 @@ class Compactor:
     async def _stored(
         self, table: SeriesIndex, fine: Columns, whole_from: Ints
     ) -> dict[int, Columns]:
-        """Rows that this pass does not make anew, but needs for coarser ones, by shift."""
+        """Rows that this pass does not rebuild, but needs for coarser ones, by shift."""
         conditions = []
         for finer, coarser in pairwise(TIER_SHIFTS):
             pairs = np.stack([fine["series"], fine["bucket"] >> (coarser - TIER_SHIFT)])
@@ -260,7 +261,7 @@ class Compactor:
             for shift in TIER_SHIFTS
         }
 
-    # What the store is asked for in a pass: from here on it can be interrupted.
+    # The store is called through these only: here a pass can be interrupted.
 
     async def _query(self, statement: str) -> StoreColumns:
         self._check()
@@ -276,7 +277,7 @@ class Compactor:
 
 
 class _Work(NamedTuple):
-    """Windows of steps, `low` <= step < `high`, that are made anew."""
+    """Windows of steps, `low` <= step < `high`, that are rebuilt."""
 
     series: Ints
     low: Ints

@@ -1,7 +1,7 @@
-"""Which runs were deleted or moved, as this worker knows it: asked of the catalog before each commit.
+"""Deleted and moved runs: before each commit, the catalog is asked where its batches belong.
 
-A batch of a run that is gone is freed and not stored. What is asked is never older than the batches
-that it is asked for, so no batch of a later run of the same id is taken for one of the earlier.
+A batch of a deleted run is dropped, not stored. The answer is never older than the batches that it is
+about, so a batch of a later run with the same id is never taken for one of the earlier run.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from penstock_storage.interface import Catalog, RunRef, Tombstone
 __all__ = ["QUEUE_WRITER", "Arrival", "BatchRouter"]
 
 QUEUE_WRITER = "http-"
-"""How the writers of JSON rows are called, whose batches the queue numbers."""
+"""The prefix of the writers of JSON rows, whose batches the queue numbers."""
 
 _MAX_RUNS = 200_000
 _MAX_MOVES = 100
-"""A run that was moved so often in a row is lost sight of."""
+"""A run that was moved more often in a row is no longer followed."""
 
 
 class Arrival(NamedTuple):
-    """What is asked of a batch: see `Tombstone.refuses`."""
+    """What identifies a batch's run: see `Tombstone.refuses`."""
 
     ref: RunRef
     writer: str
@@ -31,7 +31,7 @@ class Arrival(NamedTuple):
 
 
 class BatchRouter:
-    """Tombstones of the runs that batches came for. `listeners` are told of every new one."""
+    """Routes batches by the tombstones of their runs. `listeners` are called for every new tombstone."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -40,7 +40,7 @@ class BatchRouter:
         self.listeners: list[Callable[[RunRef], None]] = []
 
     async def refresh(self) -> None:
-        """Learn of what was deleted since the last time."""
+        """Read the tombstones that are new since the last time."""
         if self._last is None:
             self._last = await self._catalog.last_tombstone()
         while new := await self._catalog.tombstones(self._last):
@@ -75,7 +75,7 @@ class BatchRouter:
         return found
 
     async def _moved_to(self, tombstone: Tombstone) -> RunRef | None:
-        """Where the run is now, however often it was moved."""
+        """Where the run is now, after any number of moves."""
         for _ in range(_MAX_MOVES):
             if not tombstone.moved_to:
                 return None

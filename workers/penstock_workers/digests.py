@@ -1,5 +1,5 @@
-"""What batches were made of: a digest of each, by which a repeat is told from another content that
-came under the same number."""
+"""Digests of batches: dedupe drops a repeat only if its content is the same; another content under the
+same number is a conflict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHERE run IN {runs:Array(UInt32)} AND (run, lane, seq) IN (
 
 
 class BatchId(NamedTuple):
-    """A batch, by the numbers that stand for its run and writer."""
+    """A batch, by the numbers of its run and writer."""
 
     run: int
     lane: int
@@ -33,8 +33,8 @@ class BatchId(NamedTuple):
 
 
 class Digests:
-    """Digests of the batches in the last two commits of this worker, which may still be on their
-    way, and of those in the store."""
+    """Digests of the batches in this worker's last two commits, which may not be stored yet, and of
+    those in the store."""
 
     def __init__(self, points: PointStore) -> None:
         self._points = points
@@ -57,7 +57,7 @@ class Digests:
         return self._now.get(batch, self._before.get(batch))
 
     async def stored(self, batches: Iterable[BatchId]) -> dict[BatchId, int]:
-        """The digests of those of these batches that the store has."""
+        """The digests of the batches among these that the store has."""
         asked = sorted(set(batches))
         found: dict[BatchId, int] = {}
         for start in range(0, len(asked), _BATCHES_PER_STATEMENT):

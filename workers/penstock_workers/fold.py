@@ -1,8 +1,8 @@
-"""Many frames of many writers into sorted columns for one insert per table. Pure numpy.
+"""Fold: many frames of many writers become sorted columns for one insert per table. Pure numpy.
 
 A *chunk* is one key's column in one frame: one series, one seq, consecutive rows. Chunks are put
 into table order first; rows are sorted only for the few series whose steps are not rising already.
-Of equal (series, step) the greatest (seq, frame, row) stays.
+Of equal (series, step) the greatest (seq, frame, row) is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Columns = dict[str, Any]
 
 
 class ResolvedFrame(NamedTuple):
-    """A frame and whose it is. `row` counts the batch's rows before this frame."""
+    """A frame with the numbers of its series, run and writer. `row`: the batch's rows before it."""
 
     frame: Frame
     series: Ints
@@ -113,7 +113,7 @@ def fold(pieces: list[ResolvedFrame], table: SeriesIndex) -> Folded:
 def _rows(
     series: Ints, rows: Ints, seqs: Ints, starts: Ints, steps: Ints
 ) -> tuple[Ints, Ints, Ints, Ints]:
-    """Chunks spelled out: series, step and seq of every row, and its place in its chunk."""
+    """Chunks expanded: series, step and seq of every row, and its place in its chunk."""
     begin = np.cumsum(rows) - rows
     at = np.arange(int(rows.sum())) - np.repeat(begin, rows)
     return (

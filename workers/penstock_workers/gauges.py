@@ -1,7 +1,7 @@
-"""Gauges of queue and store as a whole, reported by one worker only: the owner of shard 0.
+"""Gauges of the queue and the store as a whole, reported by one worker only: the owner of shard 0.
 
-Every worker could ask Redis and the store the same questions and would get the same answers; summed
-over workers they would be wrong. A worker that loses shard 0 reports nothing of this any more.
+Every worker would report the same values, and their sum would be wrong. A worker that loses shard 0
+stops reporting them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUEUE_EVERY_S = 5.0
 _UNTIL_ELECTED_S = 0.5
 _STORE_EVERY_S = 30.0
 ELECTED = 0
-"""Whoever owns this shard does what only one worker should."""
+"""The owner of this shard does what only one worker should."""
 
 _TABLES = (
     "SELECT table, sum(bytes_on_disk) AS bytes, count() AS parts, sum(rows) AS rows "
@@ -44,7 +44,7 @@ _RUNS = f"SELECT uniqExact(id) AS runs FROM {DATABASE}.names WHERE kind = 'run'"
 
 
 class Gauges:
-    """Looks every few seconds while this worker owns shard 0; Prometheus is told what was last seen."""
+    """Reads the values every few seconds while this worker owns shard 0; a scrape gets the last ones."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Gauges:
         return [*self._queue, *self._store] if ELECTED in self._owned else []
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is promised: most workers report nothing."""
+        """Nothing in advance: most workers report none of it."""
         return []
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Read the values until cancelled."""
         store_due = 0.0
         while True:
             if ELECTED in self._owned:
@@ -114,7 +114,7 @@ class Gauges:
             _gauge("parked_batches", "Batches of parked writers.", sum(parked)),
             _gauge("parked_bytes", "Bytes of the batches of parked writers.", sum(parked_sizes)),
             _gauge("shards_unowned", "Shards that no worker owns.", SHARDS - sum(owned)),
-            _gauge("workers", "Workers that gave a sign of life lately.", workers),
+            _gauge("workers", "Live workers, by their last sign of life.", workers),
             _gauge(
                 "queue_memory_used_ratio",
                 "Redis' memory in use, of what it may use.",
@@ -125,7 +125,9 @@ class Gauges:
                 "Shards whose queue was found without its data; clients send again what was in it.",
                 value=self._replaced,
             ),
-            _gauge("queue_last_check_timestamp_seconds", "When this was looked at.", time.time()),
+            _gauge(
+                "queue_last_check_timestamp_seconds", "When these values were read.", time.time()
+            ),
         ]
 
     async def _tell_of_parked(self, writers: int, batches: int) -> None:
@@ -158,7 +160,7 @@ class Gauges:
         return entries, size or 0, age_s, dead, owned, count, int(parked_size or 0), writers
 
     async def _look_at_disks(self) -> None:
-        """Those of a store elsewhere: `penstock up` tells of its own itself."""
+        """The disks of an external store: `penstock up` watches its own."""
         if self._disk_low_bytes <= 0:
             return
         found = await self._points.query(_DISKS)
@@ -189,7 +191,7 @@ class Gauges:
             _by_table("store_bytes", "Bytes on disk of each table.", sizes),
             _by_table("store_parts", "Parts of each table that are not merged yet.", parts),
             _by_table("store_rows", "Rows of each table, repeats not yet merged away.", row_counts),
-            _gauge("store_free_bytes", "Room on the store's disks.", int(free["free"][0])),
+            _gauge("store_free_bytes", "Free space on the store's disks.", int(free["free"][0])),
             _gauge("store_runs", "Runs that have sent a batch.", int(runs["runs"][0])),
         ]
 

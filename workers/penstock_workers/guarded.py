@@ -1,7 +1,7 @@
-"""A main loop with tasks in the background: when one of them fails, the process ends at once.
+"""A main loop with background tasks: when one of them fails, the process exits at once.
 
-A worker that lost a part of itself would keep its shards and do half of its work, or none. Nothing
-is lost by ending: what is queued is still queued, and the next owner of the shards starts from there.
+A worker without one of its tasks would keep its shards and do half of its work, or none. Nothing is
+lost by exiting: queued batches stay queued, and the next owner of the shards continues from there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["FAILED", "run_guarded"]
 
 _LOG = logging.getLogger(__name__)
 FAILED = 1
-"""Exit status of a process that a failed task ended."""
+"""Exit status after a failed task."""
 
 _MAX_END_S = 10.0
 _CANCEL_EVERY_S = 0.5
@@ -30,8 +30,8 @@ async def run_guarded(
 ) -> None:
     """Run `main` to its end, then cancel the background tasks and wait for them.
 
-    If anything raises, or a background task ends by itself, the process ends without waiting for
-    the others, which may ignore that they are cancelled.
+    If anything raises, or a background task ends by itself, the process exits without waiting for
+    the others, which may ignore their cancellation.
     """
     work = asyncio.create_task(main, name="main loop")
     beside = [asyncio.create_task(each, name=name) for name, each in background.items()]
@@ -50,8 +50,8 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 
 
 async def _end(pending: set[asyncio.Task[None]]) -> bool:
-    """Cancel until they have ended: a cancellation that meets the end of a call to Redis can get lost
-    in it, and the loop around that call would go on. False if they do not end."""
+    """Cancel them until they end: a cancellation can get lost in a call to Redis that is just ending,
+    and the loop around that call would continue. False if they do not end."""
     for _ in range(round(_MAX_END_S / _CANCEL_EVERY_S)):
         for task in pending:
             task.cancel()

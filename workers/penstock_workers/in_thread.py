@@ -1,4 +1,4 @@
-"""Work on batches in a thread, for a bounded time: what a batch does to it is not to be trusted."""
+"""Work on batches in a thread, for a bounded time: a hostile batch may make it hang."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Unusable(Exception):
-    """Batches could not be decoded or folded, as its cause says; only they can be at fault."""
+    """Batches could not be decoded or folded (see its cause); only they can be at fault."""
 
 
 async def in_thread(timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do this in a thread, within the time: a thread that hangs, or holds the interpreter, cannot be
-    stopped, only the process can. The next owner of its shards counts that as a failure."""
+    """Run this in a thread, within the time limit. A thread that hangs, or holds the interpreter, cannot
+    be stopped, so the process exits; the next owner of its shards counts that as a failure."""
     faulthandler.dump_traceback_later(timeout_s, exit=True)
     try:
         return await asyncio.to_thread(work, *args, **kwargs)

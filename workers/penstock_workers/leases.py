@@ -1,7 +1,7 @@
-"""Which shards this worker owns: leases with epochs, shared evenly among live workers.
+"""Leases: which shards this worker owns, shared evenly among live workers. Epochs are fencing tokens.
 
-A lease ends by itself when its owner falls silent; whoever takes the shard next has a higher epoch,
-and everything that carries a version in the store is versioned by it.
+A lease expires when its owner goes silent. The next owner of the shard has a higher epoch, and
+everything that carries a version in the store is versioned by the epoch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def versions(
 
 
 class Leases:
-    """This worker's shards, each with the epoch under which it holds it."""
+    """This worker's shards, each with the epoch under which it is held."""
 
     def __init__(self, redis: Redis, keys: RedisKeys, *, lease_s: float, worker: str = "") -> None:
         self._redis = redis
@@ -56,14 +56,14 @@ class Leases:
         """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""
 
     def owner(self, epoch: int) -> str:
-        """What a shard's lease holds while it is ours under this epoch."""
+        """The content of a shard's lease while it is ours under this epoch."""
         return f"{self.worker}:{epoch}"
 
     async def tend(self) -> tuple[set[int], set[int]]:
-        """Give up what is more than a fair share, take what is free.
+        """Release shards beyond a fair share, acquire free ones.
 
-        Returns the shards (gained, lost) since the last call. Looks once a second, or five times
-        while shards are missing from the fair share.
+        Returns the shards (gained, lost) since the last call. Works once a second, or five times a
+        second while this worker has less than its fair share.
         """
         if time.monotonic() < self._next and self.epochs.keys() == self._told:
             return set(), set()
@@ -78,7 +78,7 @@ class Leases:
         return held - told, told - held
 
     async def keep(self) -> None:
-        """Renew what is held, until cancelled: a commit may take longer than a lease."""
+        """Renew the leases until cancelled: a commit may take longer than a lease."""
         while True:
             await asyncio.sleep(self._lease_s / 3)
             try:
@@ -87,26 +87,26 @@ class Leases:
                 _LOG.warning("leases_not_renewed error=%s", type(error).__name__)
 
     def forget(self, shard: int) -> None:
-        """Stop counting on a shard that another worker was found to own."""
+        """Forget a shard that another worker turned out to own."""
         self.epochs.pop(shard, None)
         self._next = 0.0
 
     async def release(self, shard: int) -> None:
-        """Let another worker have this shard at once. Nothing happens if it is no longer ours."""
+        """Release this shard for another worker at once. Does nothing if it is no longer ours."""
         epoch = self.epochs.pop(shard, None)
         if epoch is not None:
             names = (self._keys.lease(shard), self._keys.tried(shard))
             await self._redis.eval(RELEASE, 2, *names, self.owner(epoch))
 
     async def leave(self) -> None:
-        """Give everything up, at shutdown."""
+        """Release everything, at shutdown."""
         for shard in list(self.epochs):
             await self.release(shard)
         await self._redis.zrem(self._keys.workers(), self.worker)
 
     async def _renew(self) -> None:
         ttl_ms = str(round(self._lease_s * 1000))
-        # `tend` runs beside this: a shard may be given up, and even taken again, during each await.
+        # `tend` runs concurrently: a shard may be released, and even acquired again, during each await.
         for shard, epoch in list(self.epochs.items()):
             name, owner = self._keys.lease(shard), self.owner(epoch)
             renewed = await self._redis.eval(RENEW, 1, name, owner, ttl_ms)
@@ -114,7 +114,7 @@ class Leases:
                 del self.epochs[shard]
 
     async def _share(self) -> int:
-        """How many shards each live worker should have at most."""
+        """The most shards that each live worker should have."""
         now, workers = time.time(), self._keys.workers()
         gone_since = str(now - self._lease_s)
         live = await self._redis.eval(SIGN, 1, workers, self.worker, str(now), gone_since)
@@ -122,7 +122,7 @@ class Leases:
 
     async def _acquire(self, share: int) -> None:
         ttl_ms, now_s = round(self._lease_s * 1000), int(time.time())
-        # Start at a place of one's own, so that workers that start together do not collide.
+        # Each worker starts at another shard, so that workers that start together do not collide.
         first = zlib.crc32(self.worker.encode()) % SHARDS
         for shard in ((first + i) % SHARDS for i in range(SHARDS)):
             if len(self.epochs) >= share:

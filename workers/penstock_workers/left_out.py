@@ -1,4 +1,4 @@
-"""Values that a commit does not store, as their runs may not have more keys: counted on each run."""
+"""Values that a commit does not store, since their runs have too many keys: counted on each run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_KEYS_NAMED = 20
 
 
 class LeftOut:
-    """What one commit leaves out."""
+    """The values that one commit leaves out."""
 
     def __init__(self) -> None:
         self._values: dict[RunRef, dict[str, int]] = {}
@@ -30,8 +30,8 @@ class LeftOut:
     def changes(
         self, runs: Mapping[RunRef, RunRow], totals: MutableMapping[RunRef, int]
     ) -> dict[RunRef, RunChange]:
-        """What says on each run how many it were so far, and some of their keys. `totals` has the
-        numbers that this worker knows."""
+        """Changes that record on each run how many values were left out so far, and some of their keys.
+        `totals` has the counts that this worker knows."""
         now = time.time_ns() // 1000
         changes = {}
         for ref, values in self._values.items():

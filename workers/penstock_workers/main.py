@@ -1,5 +1,5 @@
-"""The worker process: settings in, a running worker, 0 when it was told to stop, `AT_FAULT` when
-whatever it read failed."""
+"""The worker process. Exits with 0 when it was told to stop, with `AT_FAULT` when everything it read
+failed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
     try:
         await patiently(points.setup, stop)
         await patiently(catalog.setup, stop)
-        # A catalog restored from an older copy must not hand out a number twice.
+        # A catalog restored from an older copy must not assign a number twice.
         await reconcile(catalog, points)
         problems = Problems(redis, keys)
         clock = StoreClock(redis, keys, points, catalog, metrics)

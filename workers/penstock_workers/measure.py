@@ -1,4 +1,4 @@
-"""What a batch takes to decode, where the queue does not say: written by an older gateway."""
+"""The decoded size of a batch, for entries of an older gateway, which did not record it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _STEP = 2**20
 
 
 def decoded_bytes(raw: bytes, most: int = DEFAULT_LIMITS.decoded_bytes) -> int:
-    """Bytes of this batch after decompression; `most` or more if it is larger, or no zstd frame at all.
+    """Bytes of this batch after decompression; `most` or more if it is larger or not valid zstd.
 
-    Most frames say it in their header. Others are counted, without being kept.
+    Most frames state it in their header. Others are decompressed and counted, not kept.
     """
     if raw[:4] != _MAGIC:
         return len(raw)

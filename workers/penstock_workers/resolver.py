@@ -267,7 +267,7 @@ class Resolver:
         ]
         known = await self._catalog.known_writers(numbered) if numbered else {}
         lanes = await self._catalog.ensure_lanes(asked)
-        stored = await self._stored_marks(sorted({run for run, *_ in asked}))
+        stored = await self._stored_positions(sorted({run for run, *_ in asked}))
         await self._run_keys.count({run for run, _ in stored})
         for name, (run, writer, *_) in zip(new, asked, strict=True):
             if (run, writer) in lanes:
@@ -280,7 +280,7 @@ class Resolver:
             if (run, writer) in lanes and (run, writer) not in stored
         ]
 
-    async def _stored_marks(
+    async def _stored_positions(
         self, runs: list[int]
     ) -> dict[tuple[int, str], tuple[int, list[int], list[int]]]:
         found = await self._points.query(
