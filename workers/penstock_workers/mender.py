@@ -1,9 +1,9 @@
-"""Makes good what the store has lost on disk: one worker does, shard 0's owner.
+"""Repairs what the store has lost on disk. Only one worker does, the owner of shard 0.
 
-A part that is damaged or gone takes rows of many batches with it, though the marks of their writers
-still say that they are stored. The batches concerned are written down, and their numbers taken out of
-the marks; the store gets another id, so that clients send again what they hold; what can be made from
-points or from the catalog is made again. What does not come back is counted on its run.
+A damaged or missing part takes rows of many batches with it, while the positions of their writers
+still say that they are stored. The batches are recorded, and their numbers removed from the positions;
+the store gets a new id, so that clients send again what they still hold; what can be derived from
+points or from the catalog is rebuilt. What does not come back is counted on its run.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ __all__ = ["Mender"]
 _LOG = logging.getLogger(__name__)
 
 _MIN_TURN_S, _TURN_REST = 10.0, 100.0
-"""The least pause between two looks, and how many times longer than a look it is."""
+"""The pause between two checks: at least this long, and this many times as long as a check."""
 _REST = 20.0
-"""Looking for what has come again takes at most so small a part of the time."""
+"""The pause between two searches for returned batches, in multiples of a search."""
 _AWAIT_S = 900.0
-"""Clients keep what was stored for ten minutes, and hear of another store soon."""
+"""Clients keep stored batches for ten minutes, and soon learn of a new store id."""
 _TELL_S = 3 * 86_400.0
 _MARGIN_S = 10
 _WITH_BATCHES = ("points", "times", "values", "console")
@@ -61,7 +61,7 @@ _INVENTORY, _DAMAGE = "parts", "damage"
 
 
 class Mender:
-    """Looks for damage every few seconds. `on_mended` is called when what the worker knows is void."""
+    """Checks for damage every few seconds. `on_mended` is called when what the worker knows is void."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Mender:
         self._connections = -1
         self._damage: dict[str, Any] | None = None
         self._counted: dict[int, int] = {}
-        self._look_again = 0.0
+        self._check_again = 0.0
         self._ends: dict[str, Columns] = {}
-        """Batches that are known to be lost already, by table."""
+        """Batches already known to be lost, by table."""
 
     async def watch(self, *quiet: asyncio.Lock) -> None:
-        """Turn until cancelled. While the locks `quiet` are held, nothing else writes."""
+        """Run until cancelled. While the locks `quiet` are held, nothing else writes."""
         while True:
             started = time.monotonic()
             if ELECTED in self._owned:
@@ -110,7 +110,7 @@ class Mender:
             await self._problems.tell("catalog_damaged", str(error), subject="catalog")
 
     async def note(self) -> None:
-        """Write down which parts there are, so that the next to look finds those that went."""
+        """Record which parts there are, so that the next check finds those that are missing."""
         if ELECTED in self._owned and self._inventory is not None:
             await self._note(await read_inventory(self._points))
 
@@ -123,7 +123,7 @@ class Mender:
         await self._follow()
 
     async def _lost(self) -> list[LostPart]:
-        """Parts that are gone since the last look of any worker."""
+        """Parts that are missing since any worker's last check."""
         is_first = self._inventory is None
         before = self._inventory
         if before is None:
@@ -133,7 +133,7 @@ class Mender:
             self._damage = json.loads(damage) if damage else None
         lost = lost_parts(before, await read_inventory(self._points))
         if not lost and is_first and before is not None:
-            # What came after the last look, and went before this one, was never noted.
+            # Parts that came after the last check, and went before this one, were never recorded.
             since = before.noted_at - _MARGIN_S
             for table in ("points", "times"):
                 gone = await find_lost_ends(self._points, table, since)
@@ -143,7 +143,7 @@ class Mender:
         return lost
 
     async def _take_out_damaged(self) -> list[LostPart]:
-        """Save what can be read of parts in which the store met damage."""
+        """Save the readable rows of parts in which the store found damage."""
         if self._connections != self._points.connections:
             self._errors = {}  # another process may count from 0
         tables, self._errors = await corrupt_tables(self._points, self._errors)
@@ -175,7 +175,7 @@ class Mender:
             self._on_mended()
         self._damage = {"at": time.time(), "rows": _rows_by_table(lost)}
         await self._points.note(_DAMAGE, json.dumps(self._damage))
-        self._look_again = 0.0
+        self._check_again = 0.0
 
     async def _rebuild(self, tables: Collection[str], saved: Collection[str]) -> None:
         if "names" in tables:
@@ -213,16 +213,16 @@ class Mender:
             self._inventory = inventory
 
     async def _follow(self) -> None:
-        """Count what has not come back, on its runs, and say so."""
+        """Count on each run what has not come back, and report it."""
         if self._damage is None or time.time() - self._damage["at"] > _TELL_S:
             return
-        if time.monotonic() >= self._look_again:
+        if time.monotonic() >= self._check_again:
             started = time.monotonic()
             if time.time() - self._damage["at"] < _AWAIT_S:
                 await note_found(self._points)
             await self._count()
             took_s = time.monotonic() - started
-            self._look_again = time.monotonic() + _REST * took_s
+            self._check_again = time.monotonic() + _REST * took_s
         await self._problems.tell("store_damaged", self._said(), subject="points")
 
     async def _count(self) -> None:
@@ -257,7 +257,7 @@ class Mender:
 
 
 def _rows_by_table(lost: Sequence[LostPart]) -> dict[str, int | None]:
-    """How many rows were lost of each table; None where nobody knows."""
+    """How many rows each table lost; None where that is unknown."""
     rows: dict[str, int | None] = {}
     for part in lost:
         known = rows.get(part.table, 0)

@@ -1,7 +1,7 @@
-"""Copies a run's rows in the store under another number, with the keys' numbers of its new project.
+"""Copies a run's rows in the store to another run number, with the key numbers of its new project.
 
-Copying again writes the same rows under the same keys, so a copy that was broken off is just made
-once more. Statement by statement, each over no more points than the store copies in seconds.
+Copying again writes the same rows under the same keys, so an interrupted copy is simply repeated. Each
+statement copies no more points than the store can in seconds.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _UNKEYED = ("times", "console", "batches", "applied")
 
 
 class Mover:
-    """Makes the copies that moves need."""
+    """Makes the copies for moves between projects."""
 
     def __init__(self, catalog: Catalog, points: PointStore) -> None:
         self._catalog = catalog
         self._points = points
 
     async def copy(self, run: int, copy: int, *, to_project: int | None = None) -> None:
-        """Copy everything that the store holds of `run`, and see that the points are the same.
+        """Copy everything that the store holds of `run`, and check that the points are the same.
 
-        `to_project` is where the copy belongs; not given: where the catalog has it.
+        `to_project` is the copy's project; by default the one in the catalog.
         """
         if to_project is None:
             rows = await self._catalog.run_rows([copy])
@@ -61,8 +61,8 @@ class Mover:
         return dict(zip(map(int, found["key"]), map(int, found["n"]), strict=True))
 
     async def _translated(self, run: int, project: int) -> list[tuple[int, int]]:
-        """(number here, number there) of every key that the run has rows of. Numbers are recorded in
-        the store before they are used, as always."""
+        """(old number, new number) of every key of which the run has rows. As always, numbers are recorded
+        in the store before they are used."""
         numbers: set[int] = set()
         for table in ("points", *_KEYED):
             found = await self._points.query(
@@ -88,7 +88,7 @@ class Mover:
     async def _copy(
         self, table: str, run: int, copy: int, where: str, keys: Sequence[tuple[int, int]] = ()
     ) -> None:
-        # Numbers of the catalog's own, so nothing here could be anything else.
+        # Only integers from the catalog: there is nothing to inject.
         here, there = (", ".join(str(pair[side]) for pair in keys) for side in (0, 1))
         replaced = {
             "run": f"toUInt32({copy})",
@@ -104,7 +104,7 @@ class Mover:
     async def _digest(
         self, run: int, keys: Sequence[tuple[int, int]], side: int
     ) -> tuple[int, int]:
-        """How many points the run has, and a sum over them that no order changes."""
+        """The number of the run's points, and a digest of them that is independent of order."""
         count, digest = 0, 0
         for start in range(0, len(keys), _MAX_KEYS):
             part = keys[start : start + _MAX_KEYS]
@@ -123,7 +123,7 @@ class Mover:
 def _chunks(
     keys: Sequence[tuple[int, int]], counts: dict[int, int]
 ) -> Iterator[list[tuple[int, int]]]:
-    """The keys in parts that have no more than so many points, or are one key."""
+    """The keys in parts of at most `_MAX_POINTS` points, or of a single key."""
     part: list[tuple[int, int]] = []
     points = 0
     for pair in keys:

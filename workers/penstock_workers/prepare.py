@@ -1,7 +1,7 @@
-"""Queue entries into everything that one commit writes: decode, resolve names, skip repeats, fold.
+"""Turns queue entries into everything that one commit writes: decode, resolve names, dedupe, fold.
 
-Nothing here touches queue or store except to look up names, so it can be done for the next commit
-while the last one is being stored.
+Nothing here touches the queue or the store except to look up names, so the next commit can be
+prepared while the last one is being stored.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _LIMITS = Limits()
 
 @dataclass(slots=True)
 class Prepared:
-    """One commit, under the epochs that its shards were held with when their entries were read.
+    """One commit, under the epochs of its shards at the time when their entries were read.
 
-    `committed` maps each shard to its writers' committed numbers after this commit. `store` is the id of
-    the store that they are true of.
+    `committed` maps each shard to its writers' committed numbers after this commit; they hold for the
+    store with the id `store`.
     """
 
     entries: list[Entry]
@@ -58,7 +58,7 @@ class Prepared:
     committed: dict[int, dict[tuple[int, str], CommittedSeqs]] = field(default_factory=dict)
     acknowledgements: dict[int, Acknowledgement] = field(default_factory=dict)
     advanced: dict[RunRef, int] = field(default_factory=dict)
-    """Runs that got points or values, each with the greatest step in this commit."""
+    """Runs with new points or values, each with its greatest step in this commit."""
     changed: set[RunRef] = field(default_factory=set)
     batches: int = 0
     duplicates: int = 0
@@ -66,10 +66,10 @@ class Prepared:
     refused: int = 0
     """Batches of runs that were deleted."""
     beyond: list[Owner] = field(default_factory=list)
-    """What each batch that was set aside would need one more of: runs or writers, of whom."""
+    """For each batch dead-lettered for a bound: whose number of runs or writers it would exceed."""
     left_out: LeftOut = field(default_factory=LeftOut)
     stored: set[tuple[int, str]] = field(default_factory=set)
-    """The writers (shard, writer key) of which something new is in it."""
+    """The writers (shard, writer key) with new batches in this commit."""
 
     @property
     def points(self) -> int:
@@ -77,12 +77,12 @@ class Prepared:
 
 
 class _Outcome(Enum):
-    """What becomes of a delivered batch."""
+    """What happens to a delivered batch."""
 
     TAKEN = "taken"
     REPEATED = "repeated"
     DEAD = "dead"
-    """Its number was put aside: it counts as a repeat, and nothing of it is stored."""
+    """Its number is dead: the batch counts as a repeat, and nothing of it is stored."""
     CONFLICT = CONFLICT
 
 
@@ -104,9 +104,9 @@ async def prepare(
 ) -> Prepared:
     """What to commit for these entries.
 
-    Raises `Unusable` or `Rejected` for batches that cannot be decoded, named or folded; then the
-    resolver knows what it knew, but for their writers, of which it knows nothing. If decoding or
-    folding takes longer than `timeout_s`, this process ends.
+    Raises `Unusable` or `Rejected` for batches that cannot be decoded, resolved or folded; then the
+    resolver forgets their writers and knows everything else as before. If decoding or folding takes
+    longer than `timeout_s`, this process exits.
     """
     every = await in_thread(timeout_s, _decode, entries)
     prepared = Prepared(entries, epochs)
@@ -134,7 +134,7 @@ async def _prepare(
     try:
         refused = await resolver.learn(by_writer)
     except BaseException:
-        resolver.mark_stale()  # it may know names that the store was not told
+        resolver.mark_stale()  # it may know names that are not in the store
         raise
     prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
     met = [each for each in deliveries if each.name in refused.keys() - resolver.beyond.keys()]
@@ -164,7 +164,7 @@ def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
 async def _placed(
     deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared
 ) -> list[_Delivery]:
-    """Those that belong to a run, under its present name; what belongs to a deleted one is freed."""
+    """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
     places = await resolver.deletions.places(
         [
             Arrival(*each.name, each.batch.writer_started, each.entry.received)
@@ -195,9 +195,9 @@ def _within_bounds(
     resolver: Resolver,
     prepared: Prepared,
 ) -> list[_Delivery]:
-    """Those whose run and writer there is room for; each other is set aside by itself.
+    """The deliveries whose run and writer are within bounds; each other one is dead-lettered alone.
 
-    The store learns nothing of it: there is no lane to say it of."""
+    The store does not learn of these: there is no lane to record them under."""
     if not refused:
         return deliveries
     kept = []
@@ -223,8 +223,7 @@ def _within_bounds(
 async def _mark_dead(
     new: list[_Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
 ) -> None:
-    """Of writers that are met now, the queue may know numbers that were put aside before the store
-    knew anything of them."""
+    """The queue may know dead numbers of new writers, from before the store knew these writers."""
     places = {(each.entry.shard, each.entry.writer): each.name for each in new}
     if places:
         found = await queue.dead_numbers(list(places))
@@ -238,7 +237,7 @@ def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
 
 
 async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Outcome]:
-    """What becomes of each; those that are taken are in the committed numbers after this."""
+    """Dedupe: the outcome of each delivery; numbers that are taken count as committed after this."""
     digests = resolver.digests
     digests.turn()
     repeats = [
@@ -255,7 +254,8 @@ async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Ou
         if seq in committed and seq not in committed.dead:
             batch = _id(delivery, resolver)
             first = digests.recent(batch) or stored.get(batch)
-            # Of a letter whose writer got its lane later, nothing is stored: its number is passed.
+            # A replayed dead letter whose writer got its lane later is not stored, though its number
+            # is passed.
             if first is not None or not is_replay:
                 is_same = first in (None, delivery.digest)
                 outcomes.append(_Outcome.REPEATED if is_same else _Outcome.CONFLICT)
@@ -316,14 +316,14 @@ def _fill(
         ],
         ("run", "lane", "seq", "digest", "points", "records"),
     )
-    # What repeats say of their runs is applied again: a catalog may be an older copy than the store.
+    # Changes in repeats are applied again: the catalog may be an older copy than the store.
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
         if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             _fill_changes(delivery, resolver, prepared)
 
 
 def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> Counter[bytes]:
-    """Returns how many points of each entry are left out."""
+    """Fold the points; returns how many of each entry are left out."""
     pieces: list[ResolvedFrame] = []
     left_out: Counter[bytes] = Counter()
     for delivery in fresh:

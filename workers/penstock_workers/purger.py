@@ -1,8 +1,9 @@
-"""Removes what the store holds of deleted runs, and finishes moves: one worker does, shard 0's owner.
+"""The purger deletes the rows of deleted runs from the store, and finishes moves. Only one worker does,
+the owner of shard 0.
 
-Readers look at living runs only, so nothing here is urgent, and the rows of many runs go together: a
-deletion writes the parts of a table anew that hold such rows. What a commit in hand, or a worker that
-had not heard yet, writes of a run after its deletion is looked for again for a day.
+Readers look at existing runs only, so nothing here is urgent, and the rows of many runs are deleted
+together: a deletion rewrites the parts of a table that hold such rows. A commit in hand, or a worker
+that does not know yet, may write rows after the deletion; the purger checks for them for a day.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ PURGED_TABLES = (
     "points", "tiers", "dirty", "times", "values", "console", "series", "batches", "applied",
     "lost",
 )  # fmt: skip
-"""Everything that has rows of runs, but `names`: numbers stay known for ever."""
+"""All tables with rows of runs except `names`: numbers stay known for ever."""
 
 _TURN_S = 1.0
 _LONG_S, _REST = 10.0, 20.0
-"""Deletions that take so long take at most so small a part of the time."""
+"""After a deletion that took longer than this, the pause is this many times its length."""
 _AGAIN_S = 60.0
 _PURGE_UNTIL_S = 24 * 3600.0
 _MAX_RUNS = 20_000
 _MAX_WAIT_US = 3_600_000_000
 _MOVED_FOR_S = 30.0
-"""By then every commit that was prepared before a move is in the store, or will not be."""
+"""By then every commit that was prepared before a move is in the store, or never will be."""
 
 Announce = Callable[[Sequence[RunRef], Sequence[RunRef]], Awaitable[None]]
 
 
 async def files_of_run_gone(run: int, digests: Sequence[str]) -> None:
-    """The seam for what lies outside the point store: called once nothing can bring a run back, with
-    its number and the SHA-256 digests of its files. Contents that nothing else refers to may go."""
+    """The hook for data outside the point store: called once nothing can bring a run back, with its
+    number and the SHA-256 digests of its files. Contents that nothing else refers to may be deleted."""
 
 
 class Purger:
-    """Looks once a second for something to do, and does a bounded part of it."""
+    """Checks for work once a second, and does a bounded part of it."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Purger:
         self._copied: set[int] = set()
 
     async def watch(self) -> None:
-        """Turn until cancelled."""
+        """Run until cancelled."""
         while True:
             await asyncio.sleep(_TURN_S)
             if ELECTED not in self._owned:
@@ -94,7 +95,7 @@ class Purger:
                 _LOG.warning("purge_failed error=%s detail=%s", type(error).__name__, error)
 
     async def turn(self) -> None:
-        """One look: at what is deleted, and whether the store has rows of it."""
+        """One turn: what is deleted, and does the store have rows of it?"""
         last = await self._catalog.last_tombstone()
         if last != self._recorded:
             await self._record(last)
@@ -118,7 +119,7 @@ class Purger:
                 await self._mover.copy(tombstone.run, tombstone.moved_to)
                 self._copied.add(tombstone.run)
         if not await self._delete([tombstone.run for tombstone in due]):
-            # Else they are seen to be gone when the store is done with it.
+            # Otherwise a later turn finds them gone, once the store has finished.
             await self._note(due, now)
 
     async def _note(self, purged: Sequence[Tombstone], now: int) -> None:
@@ -131,14 +132,14 @@ class Purger:
         self._copied -= {tombstone.run for tombstone in purged}
 
     def _due_at(self, tombstone: Tombstone) -> float:
-        """When to look next (µs): at first at once, then after twice the time each, and at the end."""
+        """When to check next (µs): at once, then at intervals that double, and once at the end."""
         if not tombstone.purged_at:
             return tombstone.deleted_at + (_MOVED_FOR_S * 1e6 if tombstone.moved_to else 0)
         pause = max(_AGAIN_S * 1e6, tombstone.purged_at - tombstone.deleted_at)
         return min(tombstone.purged_at + pause, tombstone.deleted_at + self._until_us)
 
     async def _record(self, last: int) -> None:
-        """The store must know of deletions too: a catalog restored from an older copy asks it."""
+        """Record deletions in the store too: a catalog restored from an older copy asks it."""
         if self._recorded is None:
             new = await self._catalog.open_tombstones()
         else:
@@ -156,8 +157,8 @@ class Purger:
         self._recorded = last
 
     async def _delete(self, runs: Sequence[int]) -> bool:
-        """Have the store remove the rows of these runs; whether it had any."""
-        among = ", ".join(map(str, runs))  # integers of the catalog's own
+        """Have the store delete the rows of these runs; returns whether it had any."""
+        among = ", ".join(map(str, runs))  # integers from the catalog
         found = 0
         for table in PURGED_TABLES:
             fail("worker.purge")
@@ -177,7 +178,7 @@ class Purger:
         return found > 0
 
     async def _is_deleting(self) -> bool:
-        """Whether the store is still at it; when it is done, it has a rest."""
+        """Whether the store is still deleting, or resting after a long deletion."""
         found = await self._points.query(
             "SELECT count() AS n FROM system.mutations WHERE database = {database:String}"
             " AND NOT is_done",

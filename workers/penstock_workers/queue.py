@@ -1,7 +1,7 @@
-"""The worker's side of the queue: reading entries that are not committed, and freeing them.
+"""The worker's side of the queue: reading entries that are not committed, and acknowledging them.
 
-There are no consumer groups: what is in a stream is what is not yet committed, and a shard has one
-owner, who reads it from the start. What is read at once is bounded by what it takes to decode it.
+There are no consumer groups and no stored offsets: a stream holds what is not yet committed, and the
+shard's one owner reads it from the start. A read is bounded by the cost of decoding it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = [
 _MAX_ENTRIES = 4_096
 
 CONFLICT = "conflict"
-"""Why a batch is a dead letter whose number was stored with another content."""
+"""The reason of a dead letter whose number was stored with another content."""
 NO_ROOM = "no room:"
-"""How the reason begins of a dead letter that would need more runs or writers than there may be."""
+"""The start of the reason of a dead letter that would exceed a bound on runs or writers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A batch as it lies in a stream. `received` is when the gateway had it, in µs."""
+    """A batch in a stream. `received`: when the gateway got it, in µs."""
 
     shard: int
     id: bytes
@@ -48,17 +48,17 @@ class Entry:
     raw: bytes
     received: int
     is_replay: bool = False
-    """A dead letter that is to be tried once more."""
+    """A dead letter that is retried."""
     is_dropped: bool = False
-    """Nobody wants it any more."""
+    """An operator dropped it."""
     decoded: int = 0
     """Its bytes once decoded."""
     elements: int = 0
-    """The objects that decoding makes of it; 0 if nobody counted them."""
+    """The number of objects that decoding creates; 0 if unknown."""
 
 
 class Budget(NamedTuple):
-    """What may be read at once, whatever it is made of."""
+    """How much may be read at once."""
 
     entries: int
     bytes: int
@@ -66,7 +66,7 @@ class Budget(NamedTuple):
     elements: int
 
     def less(self, entry: Entry) -> Budget:
-        """What is left after this one."""
+        """What is left after this entry."""
         return Budget(
             self.entries - 1,
             self.bytes - len(entry.raw),
@@ -85,8 +85,8 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to read of a shard: `only` of this writer if there is one, from the entry `start` if that
-    is known, and nothing of what is `passed` over: writers, and ids of entries."""
+    """What to read of a shard: `only` this writer if given, from the entry `start` if known, without
+    what is `passed` over: writers, and ids of entries."""
 
     shard: int
     only: str = ""
@@ -96,8 +96,8 @@ class Selection:
 
 @dataclass(slots=True)
 class CommittedPosition:
-    """Where a writer stands after a commit; `digests` are those of its batches in this commit. `low`
-    is None if the store does not know the writer."""
+    """A writer's position (offset) after a commit, with the `digests` of its batches in this commit.
+    `low` is None if the store does not know the writer."""
 
     low: int | None = 0
     dead: tuple[int, ...] = ()
@@ -114,7 +114,7 @@ class Acknowledgement:
 
 
 class Queue:
-    """Reads the streams of the shards given to it, each from where it stopped."""
+    """Reads the streams of the given shards, each from where the last read stopped."""
 
     def __init__(self, redis: Redis, keys: RedisKeys) -> None:
         self._redis = redis
@@ -124,7 +124,7 @@ class Queue:
         self.store: str | None = None
         """The store's id as last read: never older than the entries that were read with it."""
         self.has_more = False
-        """Whether the last read left entries behind, for which the budget had no room."""
+        """Whether the last read left entries behind for lack of budget."""
         self._commit, self._read = (
             hashlib.sha1(script.encode()).hexdigest()  # noqa: S324
             for script in (COMMIT, READ)
@@ -136,7 +136,7 @@ class Queue:
             del self._cursor[place]
 
     async def read(self, selections: Sequence[Selection], budget: Budget) -> list[Entry]:
-        """Entries behind the cursors, as many as the budget allows; one of any size, if none fits."""
+        """Entries after the cursors, as many as the budget allows; if none fits, one of any size."""
         entries: list[Entry] = []
         # Each selection in turn comes first, even with an entry larger than its share.
         self._turn += 1
@@ -152,7 +152,7 @@ class Queue:
             waiting = [*more, *waiting[len(asked) :]]
             if count == len(entries) and not is_shared:
                 break
-            # Where a share holds no further entry, one after another gets all that is left.
+            # Once a share has no room for another entry, each selection in turn gets all that is left.
             is_shared = is_shared and count < len(entries)
         self.has_more = bool(waiting)
         return entries
@@ -170,9 +170,8 @@ class Queue:
     def _take(
         self, found: list[_Part], budget: Budget, entries: list[Entry]
     ) -> tuple[Budget, list[Selection]]:
-        """Add what fits of what was found to `entries`; returns what is left of the budget, and the
-        selections that may have more. Entries of which the queue did not know how large they are have
-        been measured by now."""
+        """Add what fits to `entries`; returns the rest of the budget, and the selections that may have
+        more. Entries whose size the queue did not know have been measured by now."""
         more: list[Selection] = []
         for selection, part, last, has_more in found:
             place = (selection.shard, selection.only)
@@ -202,7 +201,7 @@ class Queue:
                     "EVALSHA", self._read, 1, self._keys.stream(each.shard),
                     start, int(each is first), *budget, each.only, *each.passed,
                 )  # fmt: skip
-            # Behind them: what clients send again to another store is not seen before its id is.
+            # After them: what clients send again for a new store is never read before its id is.
             pipeline.execute_command("GET", self._keys.store())
             _, *replies, store = await pipeline.execute()
         self.store = store.decode() if store is not None else None
@@ -257,7 +256,7 @@ class Queue:
 
 
 class _Part(NamedTuple):
-    """What one selection found; `last` was read or passed over last."""
+    """The entries that one selection found; `last` is the last one read or passed over."""
 
     selection: Selection
     entries: list[Entry]

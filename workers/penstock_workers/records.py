@@ -1,4 +1,4 @@
-"""Records of batches as rows of the stores, and rows as columns. Pure."""
+"""Turns records of batches into rows of the stores, and rows into columns. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from penstock_workers.fold import Columns
 __all__ = ["STORED_KINDS", "change_of", "columns_of", "value_of"]
 
 STORED_KINDS = frozenset({"value", "alert", "console"})
-"""Records that go to the point store; the others change what the catalog says of the run."""
+"""Records that go to the point store; the others change the run in the catalog."""
 
 _TEXT = frozenset({"kind", "json", "stream", "text"})
 _TYPES = {
@@ -32,7 +32,7 @@ def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
 
 
 def change_of(run: int, started: int, seq: int, index: int, record: dict[str, Any]) -> RunChange:
-    """What any other record says of its run."""
+    """The change of the run that any other record makes."""
     kind = record["t"]
     if kind in ("config", "summary"):
         update = record["update"]

@@ -1,7 +1,7 @@
-"""Names into numbers: runs, keys and lanes, handed out by the catalog once and remembered here.
+"""Resolves names to numbers: of runs, keys and lanes. The catalog assigns them once; here they are cached.
 
 A number is written to the store's `names` table before its first point, so that a catalog restored
-from an older copy can never hand it out again.
+from an older copy can never assign it again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Resolver", "WriterName", "writer_name"]
 WriterName = tuple[RunRef, str]
 
 _MAX_RUNS, _MAX_WRITERS, _MAX_SERIES, _MAX_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
-"""What is kept in memory: when there is more, all is forgotten between two commits."""
+"""Kept in memory: when there is more, everything is forgotten between two commits."""
 _MAX_BEYOND = 10_000
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
@@ -50,11 +50,11 @@ WHERE r.id IN (
 class Resolver:
     """What this worker knows of runs, keys, writers and their committed numbers.
 
-    `shards` has the shard whose owner writes to a run that was moved, by the name that it has now.
-    `before` has the number before the first that came of each writer whose batches the queue numbers.
-    `beyond` has the numbers of writers that there is no room for, all of them dead, `left_out` how many
-    values of a run are not stored, as it may not have more keys. `table` holds series, `late` the (series, bucket) pairs whose tiers have to be built again.
-    `is_stale` asks the worker to forget it all before the next commit.
+    `shards`: for a moved run, by its current name, the shard whose owner writes to it. `before`: for
+    each writer whose batches the queue numbers, the number before the first one that came. `beyond`:
+    numbers of writers beyond a bound, all of them dead. `left_out`: how many values of a run are not
+    stored, since it has too many keys. `table` holds series, `late` the (series, bucket) pairs whose
+    tiers have to be rebuilt. `is_stale` asks the worker to forget everything before the next commit.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Resolver:
         self.forget()
 
     def forget(self) -> None:
-        """Know nothing: after a failure, or when shards change hands."""
+        """Forget everything: after a failure, or when shards change hands."""
         self.table = SeriesIndex()
         self.runs: dict[RunRef, RunRow] = {}
         self.shards: dict[RunRef, int] = {}
@@ -84,12 +84,12 @@ class Resolver:
         self.digests.forget()
 
     def mark_stale(self) -> None:
-        """What is known here is no longer true of the store."""
+        """What is known here no longer holds for the store."""
         self.is_stale = True
 
     def forget_writers(self, names: Iterable[WriterName]) -> None:
-        """What is known of these writers' batches is no longer true of the store: ask it again. A
-        writer whose run was moved may be named as it was before."""
+        """What is known of these writers no longer holds for the store: ask it again. A writer of a moved
+        run may be given under its earlier name."""
         for ref, writer in names:
             for each in (ref, *self.shards):
                 self.writers.pop((each, writer), None)
@@ -102,12 +102,12 @@ class Resolver:
                 del self.writers[name]
 
     async def learn(self, batches: dict[WriterName, list[Batch]]) -> dict[WriterName, str]:
-        """Look up, or hand out, every name in these batches that is not known yet.
+        """Look up, or have assigned, the numbers of all names in these batches that are not known yet.
 
-        Returns the writers for which there is no room, each with what there is too much of: runs or
-        writers. RedisKeys for which there is none have no number (see `key_numbers`).
+        Returns the writers beyond a bound, each with what there are too many of: runs or writers. Keys
+        beyond their bound get no number (see `key_numbers`).
         """
-        # Not at once: the commit in hand, and the compactor, hold indices into the table.
+        # Not right now: the commit in hand and the compactor hold indices into the table.
         if self._is_large():
             self.is_stale = True
         if len(self.beyond) > _MAX_BEYOND:
@@ -132,8 +132,8 @@ class Resolver:
         )
 
     async def resume(self, shards: Container[int]) -> None:
-        """Meet the series of these shards whose tiers were left unfinished by an earlier owner,
-        even if no new point of theirs ever comes."""
+        """Learn the series of these shards whose tiers an earlier owner left unfinished, even if no new
+        point of theirs ever comes."""
         found = await self._points.query(_UNFINISHED)
         columns = (found[name] for name in ("run", "name", "project"))
         left = {}
@@ -145,12 +145,12 @@ class Resolver:
             await self._learn_series(left)
 
     def key_numbers(self, run: RunRow, keys: Iterable[str]) -> list[int | None]:
-        """The numbers of keys that `learn` has seen; None for those that the run may not have."""
+        """The numbers of keys that `learn` was given; None for keys beyond the run's bound."""
         known, of_run = self._keys[run.project_number], self._run_keys
         return [known.get(key) if of_run.has(run.number, key) else None for key in keys]
 
     def missing_batches(self) -> int:
-        """Numbers below ones that came, of batches that have not come: on their way, or lost."""
+        """How many batches are missing below numbers that came: on their way, or lost."""
         return sum(
             max(each.gaps) - each.low - len(each.gaps)
             for each in self.writers.values()
@@ -183,7 +183,7 @@ class Resolver:
         return [*projects, *gone, *runs]
 
     async def _learn_series(self, shards: dict[int, int]) -> None:
-        """Ranges and watermarks of series that were there before this worker."""
+        """Learn ranges and watermarks of series that existed before this worker."""
         found = await self._points.query(
             "SELECT key, run, lane, min(first_step) AS first, max(last_step) AS last, "
             "max(tiered) AS below FROM penstock.series WHERE run IN {runs:Array(UInt32)} "
@@ -238,7 +238,7 @@ class Resolver:
         return names
 
     def _new_keys(self, name: WriterName, batch: Batch) -> Iterator[str]:
-        """The keys of a batch, but those of frames that were met before."""
+        """The keys of a batch, except those of frames that were seen before."""
         run, lane = self.runs[name[0]].number, self.writers[name].lane
         for frame in batch.frames:
             if self.table.of_frame(run, lane, tuple(frame.keys)) is None:
@@ -259,7 +259,7 @@ class Resolver:
         for ref, writer in new:
             first = batches[(ref, writer)][0]
             asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
-        # Of a writer that has no lane yet, no number below those that come now is in the store.
+        # If a writer has no lane yet, no number below those that come now is in the store.
         numbered = [
             (run, name[1])
             for name, (run, *_) in zip(new, asked, strict=True)
@@ -296,7 +296,7 @@ class Resolver:
 
 
 def writer_name(key: str) -> WriterName:
-    """The run and the writer that a queue's key of a writer names."""
+    """The run and the writer of a writer key."""
     entity, project, run, writer = split_writer_key(key)
     return RunRef(entity, project, run), writer
 

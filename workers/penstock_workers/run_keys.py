@@ -1,7 +1,7 @@
-"""Which keys each run has logged, as far as the bound on them needs to know.
+"""The bound on the keys of a run: which keys each run has logged, as far as the bound needs it.
 
-A run that was there before this process is counted in the store, which is cheap; its keys are listed
-only once it comes near the bound.
+The keys of a run that existed before this process are counted in the store, which is cheap; they are
+listed only once the run comes near the bound.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class RunKeyLimit:
         self._before: dict[int, int] = {}
 
     def has(self, run: int, key: str) -> bool:
-        """Whether the run may log this key; `admit` was asked about it."""
+        """Whether the run may log this key, which was given to `admit`."""
         return key in self._keys[run]
 
     async def count(self, runs: Collection[int]) -> None:
-        """Count what the store has of these runs, which were there before."""
+        """Count the stored keys of these runs, which existed before."""
         if new := [run for run in runs if run not in self._keys]:
             found = await self._points.query(_COUNTS, {"runs": new})
             for run, keys in zip(found["run"], found["keys"], strict=True):
                 self._before[int(run)] = int(keys)
 
     async def admit(self, wanted: Mapping[int, Iterable[str]]) -> None:
-        """Let each run have these keys too, as many as there is room for, in their order."""
+        """Admit these further keys of each run, in their order, up to the bound."""
         for run, names in wanted.items():
             known = self._keys.setdefault(run, set())
             new = dict.fromkeys(name for name in names if name not in known)
@@ -59,7 +59,7 @@ class RunKeyLimit:
             known.update(list(new)[: max(0, self._most - len(known))])
 
     async def _list(self, run: int) -> None:
-        """From here on the keys of this run are known exactly."""
+        """From now on the keys of this run are known exactly."""
         if self._before.pop(run, 0):
             found = await self._points.query(_LISTED, {"run": run})
             names = await self._catalog.key_names([int(key) for key in found["key"]])

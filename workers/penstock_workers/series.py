@@ -1,7 +1,8 @@
-"""The series that this worker has met, as columns: what fold and compactor know without asking.
+"""The index of all series that this worker has seen, as columns: what fold and compactor know without
+asking the store.
 
-A series is (key, run, lane). Each gets a small index here; frames with the same keys of one writer
-find the indices of all their series by one look-up.
+A series is (key, run, lane). Each gets a small index here; a frame with the same keys of the same
+writer finds the indices of all its series in one lookup.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MAX_FRAME_CELLS = 4_000_000
 _MIN_IDLE_S = 5.0
 _MAX_IDLE_S = 600.0
 _PATIENCE = 4
-"""A series is idle after so many times the pause before its last commit: one that logs every minute
+"""A series is idle after this many times the pause before its last commit: one that logs every minute
 is not idle after ten seconds."""
 
 
@@ -57,10 +58,10 @@ class SeriesView(NamedTuple):
 
 
 class SeriesIndex:
-    """Columns over all series met so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
-    `tiered` (steps below it are in tiers, or are being put there), `open` (a bucket below `tiered`
-    that is marked dirty and stays so while points arrive in it) and `counted` (the span of
-    steps at which its points were last counted, negative if the series was at rest then).
+    """Columns over all series seen so far: `key`, `run`, `lane`, `shard`, `first_step`, `last_step`,
+    `tiered` (steps below it are in tiers, or about to be), `open` (a bucket below `tiered` that is
+    dirty and stays so while points arrive in it) and `counted` (the span of steps at which its
+    points were last counted, negative if the series was idle then).
 
     Frames are folded in a thread while the event loop commits and compacts, so the table may grow
     between any two statements. Every write takes the lock: a column that is being copied to grow
@@ -92,7 +93,7 @@ class SeriesIndex:
         return self._size
 
     def of_frame(self, run: int, lane: int, keys: tuple[str, ...]) -> Ints | None:
-        """The indices of a frame's series, in the order of its keys, if it was met before."""
+        """The indices of a frame's series, in the order of its keys, if it was seen before."""
         return self._frames.get((run, lane, keys))
 
     def add_frame(
@@ -102,7 +103,7 @@ class SeriesIndex:
         indices = np.fromiter(
             (self._index_of(number, run, lane, shard) for number in numbers), np.int64, len(numbers)
         )
-        # Rows with ever other keys make ever new frames, of the same series.
+        # Rows with ever-changing sets of keys make ever-new frames of the same series.
         self._frame_cells += len(keys)
         if self._frame_cells > _MAX_FRAME_CELLS:
             self._frames.clear()
@@ -111,7 +112,7 @@ class SeriesIndex:
         return indices
 
     def learn(self, known: KnownSeries) -> int:
-        """Take over what the store knows of a series; returns its index."""
+        """Add what the store knows of a series; returns its index."""
         index = self._index_of(known.key, known.run, known.lane, known.shard)
         with self._lock:
             self.first_step[index] = min(self.first_step[index], known.first_step)
@@ -121,11 +122,11 @@ class SeriesIndex:
         return index
 
     def index_of(self, key: int, run: int, lane: int) -> int:
-        """The index of a series that was met before."""
+        """The index of a series that was seen before."""
         return self._index[key, run, lane]
 
     def view(self) -> SeriesView:
-        """All series as of now. A series is idle if it got nothing for longer than is usual for it."""
+        """All series as of now. A series is idle if it got no points for longer than usual."""
         with self._lock:
             size = self._size
             return SeriesView(
@@ -138,7 +139,7 @@ class SeriesIndex:
             )
 
     def is_idle(self, indices: Ints) -> npt.NDArray[np.bool_]:
-        """Whether each of these series got nothing for longer than is usual for it."""
+        """Whether each of these series got no points for longer than usual."""
         with self._lock:
             idle: npt.NDArray[np.bool_]
             idle = self._clock() - self._noted_s[indices] > self._idle_s[indices]

@@ -1,4 +1,4 @@
-"""What this worker says of its work, so that others see when it does none."""
+"""This worker's sign of life: what it reports of its work, so that others notice when it is stuck."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Sign"]
 
 _LOG = logging.getLogger(__name__)
 _TURN_PATIENCES, _PROGRESS_PATIENCES = 8, 20
-"""Times the patience: a turn has several steps, and many turns may go by before the first of many
-entries is stored."""
+"""Multiples of the patience: a turn has several steps, and many turns may pass before the first of
+many entries is stored."""
 _MIN_PATIENCE_S = 30.0
-"""A Redis that does not answer is waited for: one command takes 10 s to fail."""
+"""Covers a Redis that does not answer: one command takes 10 s to fail."""
 
 
 class Sign:
-    """Told by the loop when it turns, commits or waits; kept in Redis, and by the watchdog."""
+    """Called by the loop when it turns, commits or waits; reported to Redis and to the watchdog."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Sign:
         self._retrying = ""
 
     def turned(self, allow_s: float = 0.0) -> None:
-        """The loop goes on; its next step may take `allow_s`."""
+        """The loop made a step; the next one may take `allow_s`."""
         self._loop.beat(allow_s)
         self._turned = time.monotonic()
 
@@ -61,13 +61,13 @@ class Sign:
             self._committed[shard] = time.monotonic()
 
     def waits(self, reason: str) -> None:
-        """Something that the worker needs fails: it tries again, which is all that it can do."""
+        """Something that the worker needs is failing, and it retries: that is all it can do."""
         self.turned()
         self._progress.beat()
         self._retrying = reason
 
     async def keep(self) -> None:
-        """Say it until cancelled."""
+        """Report until cancelled."""
         while True:
             try:
                 await self._redis.set(self._key, self._now().dump(), ex=SIGN_TTL_S)

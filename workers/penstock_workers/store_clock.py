@@ -1,8 +1,8 @@
-"""Finds out when store or catalog were replaced by an older copy of themselves, and says so to all.
+"""Detects that the store or the catalog was replaced by an older copy of itself.
 
 A clock is kept in the catalog, the store and Redis, written in that order. So a store or catalog whose
-clock is behind Redis' was rolled back: the store gets a new id, by which clients see that they must
-send again what they still hold, and what Redis knew of committed batches is forgotten.
+clock is behind that of Redis was rolled back: the store gets a new id, by which clients see that they
+must send again what they still hold, and the positions in Redis are deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class StoreClock:
-    """`store` is the id of the store that this worker's knowledge is true of, '' before `check`."""
+    """`store` is the id of the store that this worker's knowledge is about; '' before `check`."""
 
     def __init__(
         self,
@@ -48,8 +48,7 @@ class StoreClock:
 
     @property
     def is_due(self) -> bool:
-        """Whether the store was reached through a new connection since it was checked: it may be
-        another one."""
+        """Whether there is a new connection to the store since the last check: it may be another store."""
         return self._points.connections != self._connections
 
     def require_check(self) -> None:
@@ -57,7 +56,7 @@ class StoreClock:
         self._connections = -1
 
     async def check(self) -> bool:
-        """Compare the clocks; True if all that this worker knew of the store is void."""
+        """Compare the clocks; True if everything this worker knew of the store is void."""
         async with self._checking:
             names = (self._keys.clock(), self._keys.store())
             found: list[Any] = await self._redis.mget(*names)
@@ -79,8 +78,8 @@ class StoreClock:
             return is_other
 
     async def renew(self) -> None:
-        """The store has lost a part of what it had: as if it were another one, clients send again
-        what they hold."""
+        """The store has lost a part of its data: give it a new id, so that clients send again what they
+        hold."""
         async with self._checking:
             self.store = await self._points.renew_id()
             await self._forget_positions()
@@ -95,7 +94,7 @@ class StoreClock:
         self._highest = at
 
     async def _forget_positions(self) -> None:
-        """What they say is true of another store."""
+        """Positions hold for one store only: delete them."""
         await self._redis.delete(
             *(
                 name
@@ -114,7 +113,7 @@ class StoreClock:
         _LOG.error("rolled_back what=%s behind_s=%.0f", what, behind_s)
         self._metrics.rollbacks.inc()
         await self._points.renew_id()
-        # Numbers that the copy does not know were given to names all the same.
+        # Numbers that the copy does not know were assigned nevertheless.
         await reconcile(self._catalog, self._points)
         await self._catalog.set_clock(self._highest)
         await self._points.set_clock(self._highest)

@@ -1,6 +1,6 @@
-"""Tier rows: the statements that make the narrowest from points, and the fold that makes each
-coarser one from the next finer. A row is a pure function of the points of its bucket: building it
-again, in any grouping, gives the same row."""
+"""Tier rows: the statements that aggregate the narrowest from points, and the fold that makes each
+coarser width from the next finer one. A row is a pure function of the points of its bucket: rebuilding
+it, in any grouping, gives the same row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Window = tuple[int, int, int, int]
-"""(key, lane, first, end): what several runs have in common."""
+"""(key, lane, first, end), shared by several runs."""
 
 _COLUMNS = (
     "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
@@ -64,7 +64,7 @@ def fine_statement(where: str, *, final: bool) -> str:
     """The narrowest tier rows of all buckets that have points where the condition holds.
 
     Without FINAL, which would cost half as much again, a point stored twice counts twice: rows
-    with `repeats` = 1 have to be made again with it. A bucket's steps are marked in four words.
+    with `repeats` = 1 have to be rebuilt with it. A bucket's steps are marked in four words.
     """
     words = (
         f"bitCount(groupBitOr(if(bitAnd(step, 192) = {word << 6},"
@@ -100,7 +100,7 @@ def count_statement(grouped: dict[Window, list[int]]) -> str:
 
 
 def _conditions(grouped: dict[Window, list[int]], column: str) -> Iterator[str]:
-    # All of these are integers that the worker made itself.
+    # All of these are the worker's own integers.
     for (key, lane, first, end), runs in grouped.items():
         yield (
             f"(key = {key} AND run IN ({', '.join(map(str, runs))}) AND lane = {lane} "
@@ -124,8 +124,8 @@ def select_rows(table: SeriesIndex, found: Columns) -> Columns:
 
 
 def fold_up(parts: list[Columns], by: int) -> Columns:
-    """Rows of one width into rows 2^by times as wide. Of the same bucket in several parts, the row
-    of the first counts."""
+    """Fold rows of one width into rows 2^by times as wide. If several parts have the same bucket, the
+    first part's row counts."""
     rows = _distinct(parts)
     if not len(rows["series"]):
         return rows

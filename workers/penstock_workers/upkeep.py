@@ -1,4 +1,4 @@
-"""What a worker looks after every few seconds: the store's clock, and which runs are heard of."""
+"""A worker's chores every few seconds: the store's clock, and the liveness of runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EVERY_S, _AFTER_FAILURE_S = 5.0, 1.0
 
 
 class Upkeep:
-    """Looks, and says what changed."""
+    """Does the chores, and announces what changed."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class Upkeep:
         self._metrics = metrics
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Run until cancelled."""
         while True:
             pause_s = _EVERY_S
             try:
-                await self._look()
+                await self._run_once()
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("watch_failed error=%s", type(error).__name__)
                 pause_s = _AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
 
-    async def _look(self) -> None:
+    async def _run_once(self) -> None:
         self._metrics.missing.set(self._resolver.missing_batches())
         if await self._clock.check():
             self._resolver.is_stale = True

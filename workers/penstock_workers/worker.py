@@ -1,7 +1,8 @@
-"""The worker's only loop: tend leases, read, prepare, commit; other parts turn beside it.
+"""The worker's main loop: keep leases, read, prepare, commit, and retry what fails; other tasks run
+alongside.
 
-The next commit is prepared while the last one is being stored. Whatever fails, nothing was freed:
-the worker forgets what it thought it knew and reads its shards from the start again.
+The next commit is prepared while the last one is being stored. If anything fails, nothing has been
+deleted: the worker forgets what it knew and reads its shards from the start again.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ _LOG = logging.getLogger(__name__)
 _MAX_PAUSE_S = 5.0
 _MAX_BACKOFF_S = 10.0
 _MAX_STEP_S = 900.0
-"""What a commit, a pass over tiers, or reading what is known of many runs may take."""
+"""The most that a commit, a pass over tiers, or loading what is known of many runs may take."""
 _MAX_BATCH_S = 10.0
-"""What one batch by itself may take: it is small beside a commit, and while it hangs, all wait."""
+"""The most that one batch may take: it is small compared to a commit, and while it hangs, all wait."""
 _REST, _MAX_GATHER = 2.0, 3.0
-"""Without a backlog, commits start so many times their own length apart, but at most so many times the
-least interval."""
+"""Without a backlog, the time between commits is this multiple of a commit's length, up to this
+multiple of the minimal interval."""
 
 _MAX_DECODED_BYTES, _MAX_ELEMENTS = 256 * 2**20, 4_000_000
-"""What a commit may take to decode."""
+"""The most that a commit may take to decode."""
 
 _BYTES_PER_POINT, _DECODED_PER_POINT = 9, 36
-"""How many points entries may hold is not known before they are decoded. Of packed ones there are
-fewer bytes; 8 is the least that a point takes once it is decoded."""
+"""How many points entries hold is known only after decoding. A packed point can have fewer bytes; a
+decoded one has at least 8."""
 
 
 class Worker:
@@ -87,13 +88,13 @@ class Worker:
         self._last_start = 0.0
         self._took_s = 0.0
         self.is_at_fault = False
-        """Whether it ended by itself, since whatever it read failed."""
+        """Whether it stopped by itself, since everything it read failed."""
 
     async def run(
         self, stop: asyncio.Event, background: Mapping[str, Coroutine[Any, Any, None]]
     ) -> None:
         """Work until `stop` is set, with these tasks in the background; then finish the commit in
-        hand and give up all shards."""
+        hand and release all shards."""
         await run_guarded(self._work(stop), background)
         await self._leave()
         if self.is_at_fault:
@@ -137,7 +138,7 @@ class Worker:
             self._metrics.entries_read.labels(str(shard)).inc(count)
         fail("worker.after_read")
         if read.is_isolated:
-            await self._finish_commit()  # what comes now may end this process
+            await self._finish_commit()  # the next batch may crash this process
         if any(entry.is_dropped for entry in entries):
             await self._finish_commit()
             await self._quarantine.drop(entries)
@@ -210,7 +211,7 @@ class Worker:
         except (Transient, RedisError, OSError, TimeoutError):
             raise
         except (Unusable, Rejected) as error:
-            # A seam: a batch that cannot be processed must not stop those behind it.
+            # A seam: a batch that cannot be processed must not hold up those behind it.
             await self._finish_commit()
             await self._fail(read, entries, error.__cause__ or error)
             return None
@@ -238,8 +239,8 @@ class Worker:
         await self._conclude(entries, await self._quarantine.failed(read, entries, error))
 
     async def _conclude(self, entries: Sequence[Entry], verdict: Verdict) -> None:
-        """Read these again, knowing nothing of their writers. All else is known as before: if one
-        bad batch made the worker forget it, everybody would wait until it is learnt again."""
+        """Read these again, with their writers forgotten. Everything else stays known: if one bad batch
+        made the worker forget it, all writers would wait until it is loaded again."""
         if verdict is Verdict.DEAD:
             self._metrics.batches.labels("dead_lettered").inc()
         elif verdict is Verdict.WORKER_AT_FAULT:
@@ -250,8 +251,8 @@ class Worker:
         self._metrics.rewinds.inc()
 
     async def _pace(self, read: Read, stop: asyncio.Event) -> None:
-        """A trickle of entries is gathered for a little while, lest it make many small parts: longer
-        where commits are costly, as those of thousands of runs are.
+        """Gather a trickle of entries for a short while, to avoid many small parts: longer where commits
+        are costly, such as those of thousands of runs.
 
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
@@ -282,7 +283,7 @@ class Worker:
             await commit
 
     async def _recover(self, error: Exception, stop: asyncio.Event) -> None:
-        """Start over from the queue, after a pause that grows while nothing works."""
+        """Retry from the start of the queue, after a backoff that grows while nothing works."""
         await self._mender.met(error)
         kind = "queue" if isinstance(error, RedisError) else "store"
         self._metrics.errors.labels(kind).inc()
@@ -300,7 +301,7 @@ class Worker:
         await _sleep(pause_s, stop)
 
     async def _forget(self) -> None:
-        """Know nothing and read from the start."""
+        """Forget everything and read from the start."""
         self._sign.turned(_MAX_STEP_S)
         await self._compaction.forget()
         self._metrics.rewinds.inc()
@@ -317,7 +318,7 @@ class Worker:
             _LOG.warning("left_in_haste error=%s", type(error).__name__)
 
     async def _back_off(self, stop: asyncio.Event) -> None:
-        """Say so for a while, longer each time, before another process tries."""
+        """Report the fault for a while, longer each time, before the next process tries."""
         self._metrics.at_fault.set(1)
         try:
             times = await self._quarantine.note_fault()
