@@ -31,7 +31,7 @@ from penstock_sweeps.operations import (
     TrialsQuery,
 )
 
-__all__ = ["SweepParts", "add_routes"]
+__all__ = ["SweepDependencies", "add_routes"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 DEFAULT_PROJECT = "uncategorized"
@@ -58,7 +58,7 @@ class Bodies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SweepParts:
+class SweepDependencies:
     """What the handlers work with."""
 
     engine: SweepEngine
@@ -67,9 +67,9 @@ class SweepParts:
     bodies: Bodies
 
 
-def add_routes(app: web.Application, parts: SweepParts) -> None:
+def add_routes(app: web.Application, deps: SweepDependencies) -> None:
     """Add sweeps, their trials, and what agents ask."""
-    handler = _Handler(parts)
+    handler = _Handler(deps)
     routes = Routes(app)
     routes.post("/v1/sweeps", handler.create)
     routes.get("/v1/sweeps/{entity}/{project}", handler.of_project)
@@ -82,12 +82,12 @@ def add_routes(app: web.Application, parts: SweepParts) -> None:
 
 
 class _Handler:
-    def __init__(self, parts: SweepParts) -> None:
-        self._engine = parts.engine
-        self._parts = parts
+    def __init__(self, deps: SweepDependencies) -> None:
+        self._engine = deps.engine
+        self._deps = deps
 
     async def create(self, request: web.Request) -> web.Response:
-        principal = await self._parts.authenticator.authenticate(request.headers)
+        principal = await self._deps.authenticator.authenticate(request.headers)
         asked = await self._asked(request, AskedSweep)
         config = asked.config
         source = config if isinstance(config, str) else json.dumps(config)
@@ -102,18 +102,18 @@ class _Handler:
         return json_response(_shown(sweep, SweepCount()), 201)
 
     async def of_project(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "project")
+        await self._deps.readers.reader(request, "project")
         names = request.match_info
         sweeps = await self._engine.of_project(names["entity"], names["project"])
         counts = await self._engine.counts(sweeps)
         return json_response({"sweeps": [_shown(each, counts[each.number]) for each in sweeps]})
 
     async def sweep(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "sweep")
+        await self._deps.readers.reader(request, "sweep")
         return json_response(await self._now(await self._find(request)))
 
     async def trials(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "sweep")
+        await self._deps.readers.reader(request, "sweep")
         query = _query(request.query)
         sweep = await self._find(request)
         found = await self._engine.trials(sweep, query.after, query.limit)
@@ -149,7 +149,7 @@ class _Handler:
 
     async def _writer(self, request: web.Request) -> None:
         """Raises `Rejected` for someone who may not write to the entity of the path."""
-        principal = await self._parts.authenticator.authenticate(request.headers)
+        principal = await self._deps.authenticator.authenticate(request.headers)
         entity = request.match_info["entity"]
         if not principal.may_write(entity):
             raise _forbidden(entity) if principal.may_read(entity) else not_found()
@@ -164,7 +164,7 @@ class _Handler:
         return _shown(fresh, counts[sweep.number])
 
     async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
-        async with self._parts.bodies.body(request, JSON_BYTES) as body:
+        async with self._deps.bodies.body(request, JSON_BYTES) as body:
             return checked_json(body, model)
 
 

@@ -14,6 +14,7 @@ from penstock_common.http import json_response
 from penstock_storage.catalog.artifact_rows import Collection, File, Member, Version
 from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
 from penstock_web.access import not_found
+from penstock_web.dependencies import WebDependencies
 from penstock_web.models.artifacts import (
     ArtifactsOfRunQuery,
     CollectionsQuery,
@@ -21,7 +22,6 @@ from penstock_web.models.artifacts import (
     FilesOfArtifactQuery,
     VersionsQuery,
 )
-from penstock_web.parts import WebParts
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
 
@@ -31,10 +31,10 @@ __all__ = ["ArtifactsHandler"]
 class ArtifactsHandler:
     """Lists artifacts and serves their files."""
 
-    def __init__(self, parts: WebParts, runs: RunsHandler) -> None:
-        self._artifacts = parts.artifacts
-        self._blobs = parts.blobs
-        self._catalog = parts.catalog
+    def __init__(self, deps: WebDependencies, runs: RunsHandler) -> None:
+        self._artifacts = deps.artifacts
+        self._blobs = deps.blobs
+        self._catalog = deps.catalog
         self._runs = runs
 
     async def collections(self, request: web.Request) -> web.Response:

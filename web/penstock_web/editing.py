@@ -15,9 +15,9 @@ from penstock_common.payloads import encode_json
 from penstock_storage.interface import RunChange, RunRef, RunRow
 from penstock_storage.removal import Removal
 from penstock_web.access import Access
+from penstock_web.dependencies import WebDependencies
 from penstock_web.models.edits import RunChanged, RunsDeleted
 from penstock_web.names import Names
-from penstock_web.parts import WebParts
 from penstock_web.requests import body_of
 from penstock_web.runs import RunsHandler
 from penstock_web.shown import run_json
@@ -32,11 +32,13 @@ _LOOK_S = 0.1
 class EditHandler:
     """Changes what is said of runs, moves them, deletes them."""
 
-    def __init__(self, parts: WebParts, access: Access, names: Names, runs: RunsHandler) -> None:
-        self._catalog = parts.catalog
-        self._redis = parts.redis
-        self._keys = parts.keys
-        self._removal = Removal(parts.catalog, parts.redis, parts.keys)
+    def __init__(
+        self, deps: WebDependencies, access: Access, names: Names, runs: RunsHandler
+    ) -> None:
+        self._catalog = deps.catalog
+        self._redis = deps.redis
+        self._keys = deps.keys
+        self._removal = Removal(deps.catalog, deps.redis, deps.keys)
         self._access = access
         self._names = names
         self._runs = runs

@@ -44,15 +44,15 @@ class AlertMutations(Node):
     async def _is_due(self, ref: RunRef, title: str, wait_ms: object) -> bool:
         if isinstance(wait_ms, bool) or not isinstance(wait_ms, int | float) or not wait_ms >= 1:
             return True
-        key = self.asking.parts.keys.alert_pause("/".join(ref), title)
+        key = self.asking.deps.keys.alert_pause("/".join(ref), title)
         for_ms = int(min(wait_ms, _LONGEST_WAIT_MS))
-        return bool(await self.asking.parts.redis.set(key, "1", nx=True, px=for_ms))
+        return bool(await self.asking.deps.redis.set(key, "1", nx=True, px=for_ms))
 
     async def _keep(self, ref: RunRef, title: str, text: str, level: str) -> None:
-        parts = self.asking.parts
-        parts.status.check()
-        await ensure_run(parts.catalog, ref)
-        await parts.room.check(ref)
+        deps = self.asking.deps
+        deps.status.check()
+        await ensure_run(deps.catalog, ref)
+        await deps.room.check(ref)
         now = time.time_ns() // 1000
         record = {
             "t": "alert", "title": title, "text": text[:_TEXT_CHARS], "level": level, "time": now,
@@ -66,8 +66,8 @@ class AlertMutations(Node):
             entity=ref.entity,
             sent_at=now,
         )
-        _, batch.records = fit_all([], [record], Room(*RECORD_ROOM), parts.limits)
+        _, batch.records = fit_all([], [record], Room(*RECORD_ROOM), deps.limits)
         raw = encode_batch(batch)
-        decoded = decode_batch(raw, parts.limits).decoded
+        decoded = decode_batch(raw, deps.limits).decoded
         digest = hashlib.sha256(raw).hexdigest()
-        await parts.appender.append_rows(*ref, raw, decoded, key="", digest=digest)
+        await deps.appender.append_rows(*ref, raw, decoded, key="", digest=digest)

@@ -12,7 +12,7 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator, Principal
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.dependencies import WandbDependencies
 
 __all__ = ["Asking", "authenticate", "base_url"]
 
@@ -24,7 +24,7 @@ class Asking:
     """One request. `base_url` is this server's address as the client knows it, without a slash at
     the end."""
 
-    parts: WandbParts
+    deps: WandbDependencies
     principal: Principal
     base_url: str
     headers: Mapping[str, str]

@@ -27,7 +27,7 @@ class ChartQueries(Node):
         entity, _, name = id.partition("/")
         if self.asking.readable(entity) is None:
             return None
-        chart = await CustomCharts(self.asking.parts.catalog.database).find(entity, name)
+        chart = await CustomCharts(self.asking.deps.catalog.database).find(entity, name)
         return None if chart is None else {"__typename": "CustomChart", "id": id, **chart}
 
 
@@ -55,6 +55,6 @@ class ChartMutations(Node):
             "access": str(input.get("access") or "PRIVATE"),
             "spec": spec,
         }
-        await CustomCharts(self.asking.parts.catalog.database).keep(entity, name, chart)
+        await CustomCharts(self.asking.deps.catalog.database).keep(entity, name, chart)
         kept = {"__typename": "CustomChart", "id": f"{entity}/{name}", **chart}
         return {"__typename": "CreateCustomChartPayload", "chart": kept}

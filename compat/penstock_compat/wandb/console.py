@@ -28,11 +28,11 @@ class ConsoleOfRun(Node):
         self, first: int | None = None, after: str | None = None, last: int | None = None
     ) -> dict[str, Any]:
         """The `first` lines behind the cursor `after`, or the `last` ones."""
-        parts, number = self.asking.parts, self.row.number
+        deps, number = self.asking.deps, self.row.number
         asked = last if last is not None else first if first is not None else 1_000
         most = min(max(asked, 0), _MOST_LINES)
-        lanes = await parts.catalog.lanes([number])
-        console = await open_console(parts.store, number, lanes)
+        lanes = await deps.catalog.lanes([number])
+        console = await open_console(deps.store, number, lanes)
         query = ConsoleQuery(
             number,
             after=_place(after),
@@ -40,7 +40,7 @@ class ConsoleOfRun(Node):
             is_last=last is not None,
             limit=most + 1,
         )
-        found = await read_lines(parts.store, query)
+        found = await read_lines(deps.store, query)
         has_more = len(found) > most
         page = found[-most:] if last is not None and most else found[:most]
         shared = {lane.lane for lane in lanes if lane.writer.count("-") > 1}

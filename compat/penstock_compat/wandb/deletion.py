@@ -30,10 +30,10 @@ class DeletionMutations(Node):
 
         A run that is deleted already stays so: that is what was asked for.
         """
-        parts, id = self.asking.parts, str(input.get("id") or "")
+        deps, id = self.asking.deps, str(input.get("id") or "")
         if not await self._is_gone(id):
             row = await find_run(self.asking, id)
-            await Removal(parts.catalog, parts.redis, parts.keys).delete_runs([row.number])
+            await Removal(deps.catalog, deps.redis, deps.keys).delete_runs([row.number])
         return {
             "__typename": "DeleteRunPayload",
             "clientMutationId": input.get("clientMutationId"),
@@ -42,7 +42,7 @@ class DeletionMutations(Node):
 
     async def _is_gone(self, id: str) -> bool:
         """Whether this was a run, and was deleted, of an entity that the key may write to."""
-        found = await self.asking.parts.catalog.tombstones_by_run([run_number(id)])
+        found = await self.asking.deps.catalog.tombstones_by_run([run_number(id)])
         return any(
             not each.moved_to and self.asking.principal.may_write(each.ref.entity) for each in found
         )

@@ -33,7 +33,7 @@ def purpose(number: int, name: str) -> str:
 
 
 def _address(asking: Asking, method: str, number: int, name: str) -> str:
-    signer, key = Signer(asking.parts.secret), asking.principal.key
+    signer, key = Signer(asking.deps.secret), asking.principal.key
     query = signer.sign(method, purpose(number, name), valid_s=_VALID_S, key=key)
     path = quote(name, safe="/")
     parameters = "&".join(f"{key}={value}" for key, value in query.items())
@@ -104,7 +104,7 @@ class FilesOfRun(Node):
     async def file_count(self) -> int:
         """How many files the run has; beside `files`, of how many that one lists pages: clients take it
         for the length of the list."""
-        return await self.asking.parts.files.count(
+        return await self.asking.deps.files.count(
             self.row.number,
             names=_possible(self._listed.get("names")),
             pattern=self._listed.get("pattern") or None,
@@ -120,7 +120,7 @@ class FilesOfRun(Node):
     ) -> dict[str, Any]:
         """At most `first` files behind the cursor `after`. No names: all of them."""
         most = min(max(first if first is not None else 50, 0), _MOST_FILES)
-        found = await self.asking.parts.files.list(
+        found = await self.asking.deps.files.list(
             self.row.number,
             names=_possible(names),
             pattern=pattern or None,
@@ -157,7 +157,7 @@ class FilesMutations(Node):
             str(input.get("projectName") or ""),
             str(input.get("runName") or ""),
         )
-        row = await self.asking.parts.catalog.run(ref)
+        row = await self.asking.deps.catalog.run(ref)
         if row is None:
             raise Rejected(f"could not find run {'/'.join(ref)}", code="not_found", status=404)
         return {
@@ -181,11 +181,11 @@ class FilesMutations(Node):
         for id in input.get("files") or []:
             which, _, name = decode_id("File", id).partition("/")
             by_run.setdefault(int(which), []).append(name)
-        rows = await self.asking.parts.catalog.run_rows(list(by_run))
+        rows = await self.asking.deps.catalog.run_rows(list(by_run))
         for number in by_run:
             row = rows.get(number)
             if row is None or not self.asking.principal.may_write(row.entity):
                 raise Rejected("could not find these files", code="not_found", status=404)
         for number, names in by_run.items():
-            await self.asking.parts.files.delete(number, names)
+            await self.asking.deps.files.delete(number, names)
         return {"__typename": "DeleteFilesPayload", "success": True}

@@ -26,15 +26,15 @@ async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[
     """Add the runs of the sweep's project that a filter (JSON) finds to the sweep; a run that is of
     a sweep already stays of that one. Returns warnings. Raises `Rejected` for what is no filter."""
     wanted = loads_map("priorRunsFilters", filters)
-    parts = asking.parts
+    deps = asking.deps
     question = Question(
         filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MOST
     )
-    found = await parts.finder.find(sweep.project_number, question)
-    rows = await parts.catalog.run_rows(found.numbers)
+    found = await deps.finder.find(sweep.project_number, question)
+    rows = await deps.catalog.run_rows(found.numbers)
     # The search answers the newest first; they are added as they were made.
     chosen = [rows[number] for number in reversed(found.numbers) if number in rows]
-    await parts.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
+    await deps.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
     now = time.time_ns() // 1000
     changes = [
         RunChange(row.number, now, 0, 0, "run", {"sweep": sweep.sweep})
@@ -42,14 +42,14 @@ async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[
         if not row.info.get("sweep")
     ]
     if changes:
-        await parts.catalog.apply_changes(changes, now)
+        await deps.catalog.apply_changes(changes, now)
     return _warnings(wanted, chosen, found.total)
 
 
 async def prior_runs(asking: Asking, sweep: SweepRow) -> dict[str, Any]:
     """The sweep's prior runs as a connection, in the order in which they were added."""
-    added = await asking.parts.sweeps.prior_runs(sweep)
-    rows = await asking.parts.catalog.run_rows([run.number for run in added])
+    added = await asking.deps.sweeps.prior_runs(sweep)
+    rows = await asking.deps.catalog.run_rows([run.number for run in added])
     nodes = [RunNode(asking, rows[run.number]) for run in added if run.number in rows]
     return connection("Run", nodes, totalCount=len(nodes))
 

@@ -81,7 +81,7 @@ async def find_project(asking: Asking, entity: str | None, name: str) -> Project
     readable = asking.readable(entity)
     if readable is None:
         return None
-    row = await asking.parts.catalog.project(readable, name)
+    row = await asking.deps.catalog.project(readable, name)
     return None if row is None else Project(asking, row)
 
 
@@ -103,7 +103,7 @@ class ProjectQueries(Node):
         self, entity_name: str = "", after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
         entity = self.asking.readable(entity_name)
-        rows = [] if entity is None else await self.asking.parts.catalog.projects(entity)
+        rows = [] if entity is None else await self.asking.deps.catalog.projects(entity)
         start = int(after) + 1 if after.isdecimal() else 0
         page = rows[start : start + first]
         return connection(
@@ -126,6 +126,6 @@ class ProjectMutations(Node):
         project = await find_project(self.asking, entity, name)
         inserted = project is None
         if project is None:
-            await self.asking.parts.catalog.ensure_project(entity, name)
+            await self.asking.deps.catalog.ensure_project(entity, name)
             project = await find_project(self.asking, entity, name)
         return {"project": project, "model": project, "inserted": inserted}

@@ -145,7 +145,7 @@ class SweepNode(Node):
     @field
     async def runs(self) -> dict[str, Any]:
         after = max(-1, self.count.runs - _MOST_RUNS - 1)
-        trials = await self.asking.parts.sweeps.trials(self.row, after, _MOST_RUNS)
+        trials = await self.asking.deps.sweeps.trials(self.row, after, _MOST_RUNS)
         return connection("Run", await _runs(self.asking, trials))
 
     @field
@@ -154,12 +154,12 @@ class SweepNode(Node):
 
     @field
     async def agents(self) -> dict[str, Any]:
-        found = await self.asking.parts.sweeps.agents(self.row)
+        found = await self.asking.deps.sweeps.agents(self.row)
         return connection("Agent", [AgentNode(self.asking, row, self.row) for row in found])
 
     @field
     async def agent(self, agent_name: str) -> AgentNode:
-        row, sweep = await self.asking.parts.sweeps.agent(known_agent(agent_name))
+        row, sweep = await self.asking.deps.sweeps.agent(known_agent(agent_name))
         if sweep.number != self.row.number:
             raise not_found("agent")
         return AgentNode(self.asking, row, sweep)
@@ -194,7 +194,7 @@ class AgentNode(Node):
 
     @field
     async def total_runs(self) -> int:
-        return len(await self.asking.parts.sweeps.trials_of(self.row))
+        return len(await self.asking.deps.sweeps.trials_of(self.row))
 
     @field
     def created_at(self) -> str:
@@ -208,7 +208,7 @@ class AgentNode(Node):
     async def runs(
         self, after: str | None = None, first: int | None = None, order: str | None = None
     ) -> dict[str, Any]:
-        trials = await self.asking.parts.sweeps.trials_of(self.row)
+        trials = await self.asking.deps.sweeps.trials_of(self.row)
         start = int(after) + 1 if after and after.isdecimal() else 0
         page = trials[start : start + (first or _PAGE)]
         nodes = await _runs(self.asking, page)
@@ -219,7 +219,7 @@ class AgentNode(Node):
 async def _runs(asking: Asking, trials: Sequence[TrialRow]) -> list[SweepRun]:
     """The runs of those trials that have begun."""
     numbers = [trial.run_number for trial in trials if trial.run_number is not None]
-    rows: Mapping[int, RunRow] = await asking.parts.catalog.run_rows(numbers)
+    rows: Mapping[int, RunRow] = await asking.deps.catalog.run_rows(numbers)
     return [SweepRun(asking, rows[number]) for number in numbers if number in rows]
 
 

@@ -35,7 +35,7 @@ class SweepsOfProject(Node):
 
     @field
     async def sweep(self, sweep_name: str) -> SweepNode | None:
-        engine = self.asking.parts.sweeps
+        engine = self.asking.deps.sweeps
         try:
             row = await engine.find(self.row.entity, self.row.project, sweep_name)
         except Rejected as error:
@@ -49,7 +49,7 @@ class SweepsOfProject(Node):
 
     @field
     async def sweeps(self, after: str | None = None, first: int | None = None) -> dict[str, Any]:
-        engine = self.asking.parts.sweeps
+        engine = self.asking.deps.sweeps
         rows = await engine.of_project(self.row.entity, self.row.project)
         start = int(after) + 1 if after and after.isdecimal() else 0
         page = rows[start : start + (first or 50)]
@@ -63,7 +63,7 @@ class SweepsOfProject(Node):
 
     @field
     async def total_sweeps(self) -> int:
-        rows = await self.asking.parts.sweeps.of_project(self.row.entity, self.row.project)
+        rows = await self.asking.deps.sweeps.of_project(self.row.entity, self.row.project)
         return len(rows)
 
 
@@ -75,7 +75,7 @@ class SweepMutations(Node):
     @field
     async def upsert_sweep(self, input: dict[str, Any]) -> dict[str, Any]:
         """A sweep of a configuration; with `id`, another state or configuration for one."""
-        engine = self.asking.parts.sweeps
+        engine = self.asking.deps.sweeps
         if input.get("id"):
             row = await self._own(input["id"])
             if isinstance(input.get("config"), str):
@@ -102,7 +102,7 @@ class SweepMutations(Node):
     async def create_agent(self, input: dict[str, Any]) -> dict[str, Any]:
         entity = self.asking.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName") or DEFAULT_PROJECT)
-        engine = self.asking.parts.sweeps
+        engine = self.asking.deps.sweeps
         sweep = await engine.find(entity, project, str(input.get("sweep")))
         agent = await engine.add_agent(sweep, str(input.get("host") or ""))
         return {
@@ -113,7 +113,7 @@ class SweepMutations(Node):
     @field
     async def agent_heartbeat(self, input: dict[str, Any]) -> dict[str, Any]:
         """What the agent has alive, and what it is to do: `commands`, a list as JSON in a string."""
-        engine = self.asking.parts.sweeps
+        engine = self.asking.deps.sweeps
         agent, sweep = await engine.agent(known_agent(str(input.get("id") or "")))
         if not self.asking.principal.may_write(sweep.entity):
             raise not_found("agent")
@@ -138,13 +138,13 @@ class SweepMutations(Node):
         own = read_configuration(source)
         entity = self.asking.entity(input.get("entityName") or own.entity or None)
         project = input.get("projectName") or own.project or DEFAULT_PROJECT
-        row, _ = await self.asking.parts.sweeps.create(
+        row, _ = await self.asking.deps.sweeps.create(
             entity, check_name("project", project), source, input.get("displayName") or ""
         )
         return row
 
     async def _own(self, id: str) -> SweepRow:
-        row = await self.asking.parts.sweeps.by_number(int(decode_id("Sweep", id)))
+        row = await self.asking.deps.sweeps.by_number(int(decode_id("Sweep", id)))
         if not self.asking.principal.may_write(row.entity):
             raise not_found()
         return row

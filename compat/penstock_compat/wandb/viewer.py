@@ -178,7 +178,7 @@ class ViewerQueries(Node):
         if readable is None:
             return None
         is_own = readable == self.asking.principal.entity
-        if not is_own and not await self.asking.parts.catalog.has_entity(readable):
+        if not is_own and not await self.asking.deps.catalog.has_entity(readable):
             return None
         return Entity(readable)
 
@@ -193,7 +193,7 @@ class ViewerQueries(Node):
         principal = self.asking.principal
         names = {principal.entity}
         if "admin" in principal.scopes:
-            names |= {row.entity for row in await self.asking.parts.catalog.projects()}
+            names |= {row.entity for row in await self.asking.deps.catalog.projects()}
         found = sorted(name for name in names if query.lower() in name.lower())
         # The exact one first: a client that wants one takes that.
         found.sort(key=lambda name: name != query)

@@ -52,7 +52,7 @@ class Addresses:
     """Makes addresses for the client that asks, below the address at which it knows this server."""
 
     def __init__(self, asking: Asking) -> None:
-        self._signer = Signer(asking.parts.secret)
+        self._signer = Signer(asking.deps.secret)
         self._key = asking.principal.key
         self._base_url = asking.base_url
 

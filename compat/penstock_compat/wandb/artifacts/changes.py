@@ -46,7 +46,7 @@ class ArtifactChanges(Node):
         run = await run_number(asking, entity, project, input.get("runName"))
         if run is None:
             raise Rejected("could not find the run that uses it", code="not_found", status=404)
-        await asking.parts.artifacts.versions.use(run, version.number, _now())
+        await asking.deps.artifacts.versions.use(run, version.number, _now())
         return {"artifact": ArtifactNode(asking, version)}
 
     @field
@@ -59,7 +59,7 @@ class ArtifactChanges(Node):
                 values[name] = input[name].replace("\0", "")
         if input.get("ttlDurationSeconds") is not None:
             values["ttl_s"] = ttl_of(input["ttlDurationSeconds"])
-        await self.asking.parts.artifacts.versions.change(
+        await self.asking.deps.artifacts.versions.change(
             version.number,
             _now(),
             values,
@@ -78,7 +78,7 @@ class ArtifactChanges(Node):
             return {"artifact": ArtifactNode(self.asking, gone)}
         version = await self._version(input)
         with_aliases = bool(input.get("deleteAliases"))
-        await self.asking.parts.artifacts.versions.delete(
+        await self.asking.deps.artifacts.versions.delete(
             version.number, _now(), with_aliases=with_aliases
         )
         return {"artifact": ArtifactNode(self.asking, version)}
@@ -89,7 +89,7 @@ class ArtifactChanges(Node):
     async def add_aliases(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
         for collection, names in await self._by_collection(input.get("aliases") or ()):
-            await self.asking.parts.artifacts.members.add_aliases(
+            await self.asking.deps.artifacts.members.add_aliases(
                 version.number, collection.number, names, _now()
             )
         return _DONE
@@ -98,7 +98,7 @@ class ArtifactChanges(Node):
     async def delete_aliases(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
         for collection, names in await self._by_collection(input.get("aliases") or ()):
-            await self.asking.parts.artifacts.members.remove_aliases(
+            await self.asking.deps.artifacts.members.remove_aliases(
                 version.number, collection.number, names, _now()
             )
         return _DONE
@@ -115,8 +115,8 @@ class ArtifactChanges(Node):
                 code="other_entity",
             )
         project = check_name("project", input.get("projectName") or version.project)
-        number = await asking.parts.catalog.ensure_project(entity, project)
-        members = asking.parts.artifacts.members
+        number = await asking.deps.catalog.ensure_project(entity, project)
+        members = asking.deps.artifacts.members
         name = input.get("artifactPortfolioName")
         if not name:
             portfolio = await collection_to_write(asking, input.get("artifactPortfolioID") or "")
@@ -133,7 +133,7 @@ class ArtifactChanges(Node):
     async def unlink_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
         portfolio = await collection_to_write(self.asking, input.get("artifactPortfolioID") or "")
-        await self.asking.parts.artifacts.members.unlink(version.number, portfolio.number, _now())
+        await self.asking.deps.artifacts.members.unlink(version.number, portfolio.number, _now())
         return _DONE
 
     # -- collections
@@ -149,7 +149,7 @@ class ArtifactChanges(Node):
     @field
     async def move_artifact_sequence(self, input: dict[str, Any]) -> dict[str, Any]:
         row = await collection_to_write(self.asking, input.get("artifactSequenceID") or "")
-        await self.asking.parts.artifacts.collections.set_type(
+        await self.asking.deps.artifacts.collections.set_type(
             row.number, input.get("destinationArtifactTypeName") or "", _now()
         )
         return await self._shown(row)
@@ -168,7 +168,7 @@ class ArtifactChanges(Node):
     ) -> dict[str, Any]:
         row = await self._named(input)
         tags = _tags(input.get("tags"))
-        await self.asking.parts.artifacts.collections.tag(row.number, tags, [], _now())
+        await self.asking.deps.artifacts.collections.tag(row.number, tags, [], _now())
         changed = await self._named(input)
         return {"tags": [{"__typename": "Tag", "id": name, "name": name} for name in changed.tags]}
 
@@ -178,7 +178,7 @@ class ArtifactChanges(Node):
     ) -> dict[str, Any]:
         row = await self._named(input)
         tags = _tags(input.get("tags"))
-        await self.asking.parts.artifacts.collections.tag(row.number, [], tags, _now())
+        await self.asking.deps.artifacts.collections.tag(row.number, [], tags, _now())
         return _DONE
 
     # -- what is meant
@@ -190,7 +190,7 @@ class ArtifactChanges(Node):
         """The version of the id, or of the client's own name for it."""
         if input.get("artifactID"):
             return await self._version(input)
-        versions = self.asking.parts.artifacts.versions
+        versions = self.asking.deps.artifacts.versions
         _, number = await versions.of_client(input.get("clientID") or "")
         version = None if number is None else await versions.get(number)
         if version is None or not self.asking.principal.may_write(version.entity):
@@ -218,9 +218,9 @@ class ArtifactChanges(Node):
         )
 
     async def _find(self, entity: str, project: str, name: str) -> Collection:
-        parts = self.asking.parts
-        number = await parts.catalog.project_number(self.asking.entity(entity), project)
-        row = None if number is None else await parts.artifacts.collections.find(number, name)
+        deps = self.asking.deps
+        number = await deps.catalog.project_number(self.asking.entity(entity), project)
+        row = None if number is None else await deps.artifacts.collections.find(number, name)
         if row is None:
             raise Rejected(
                 f"could not find the artifact collection {name!r}", code="not_found", status=404
@@ -228,7 +228,7 @@ class ArtifactChanges(Node):
         return row
 
     async def _replace_aliases(self, version: Version, names: list[str]) -> None:
-        members = self.asking.parts.artifacts.members
+        members = self.asking.deps.artifacts.members
         had = [each.alias for each in version.aliases if each.collection == version.collection]
         gone = [name for name in had if name not in names]
         await members.remove_aliases(version.number, version.collection, gone, _now())
@@ -236,20 +236,20 @@ class ArtifactChanges(Node):
 
     async def _change(self, input: dict[str, Any], key: str) -> dict[str, Any]:
         row = await collection_to_write(self.asking, input.get(key) or "")
-        await self.asking.parts.artifacts.collections.change(
+        await self.asking.deps.artifacts.collections.change(
             row.number, _now(), name=input.get("name"), description=input.get("description")
         )
         return await self._shown(row)
 
     async def _shown(self, row: Collection) -> dict[str, Any]:
-        found = await self.asking.parts.artifacts.collections.get(row.number)
+        found = await self.asking.deps.artifacts.collections.get(row.number)
         return {"artifactCollection": CollectionNode(self.asking, found or row)}
 
     async def _delete(self, id: str, kind: str) -> dict[str, Any]:
         row = await collection_to_write(self.asking, id)
         if row.kind != kind:
             raise Rejected(f"{row.name!r} is no {kind}", code="kind_conflict", status=409)
-        await self.asking.parts.artifacts.collections.delete(row.number)
+        await self.asking.deps.artifacts.collections.delete(row.number)
         typename = collection_typename(kind)
         return {"artifactCollection": {"__typename": typename, "state": "DELETED"}}
 

@@ -52,7 +52,7 @@ def collection_typename(kind: str) -> str:
 
 async def version_to_read(asking: Asking, id: str) -> Version | None:
     """The version of this opaque id, if the asker may read it and it was not deleted."""
-    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    version = await asking.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state == DELETED:
         return None
     return version if asking.principal.may_read(version.entity) else None
@@ -60,7 +60,7 @@ async def version_to_read(asking: Asking, id: str) -> Version | None:
 
 async def deleted_version(asking: Asking, id: str) -> Version | None:
     """The version of this opaque id, if it was deleted and the asker may write there."""
-    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    version = await asking.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state != DELETED:
         return None
     return version if asking.principal.may_write(version.entity) else None
@@ -76,7 +76,7 @@ async def version_to_write(asking: Asking, id: str) -> Version:
 
 async def collection_to_write(asking: Asking, id: str) -> Collection:
     """The collection of this opaque id. Raises `Rejected` (404)."""
-    row = await asking.parts.artifacts.collections.get(_number("ArtifactCollection", id))
+    row = await asking.deps.artifacts.collections.get(_number("ArtifactCollection", id))
     if row is None or not asking.principal.may_write(row.entity):
         raise Rejected("could not find this artifact collection", code="not_found", status=404)
     return row

@@ -19,7 +19,7 @@ async def file_connection(
     asking: Asking, version: Version, names: list[str] | None, after: str, first: int
 ) -> dict[str, Any]:
     """A page of files. `names` chooses; `after` is the path before the page."""
-    files = asking.parts.artifacts.files
+    files = asking.deps.artifacts.files
     found = await files.page(version.number, names=names, after=after or None, limit=first + 1)
     page = found[:first]
     total = version.file_count if names is None else await files.count(version.number, names=names)
@@ -37,7 +37,7 @@ async def files_of_entries(
 ) -> dict[str, Any]:
     """The files of these entries of the manifest, in their order."""
     names = [str(each.get("name") or each.get("path")) for each in entries]
-    found = await asking.parts.artifacts.files.page(
+    found = await asking.deps.artifacts.files.page(
         version.number, names=names, limit=len(names) + 1
     )
     by_path = {each.path: each for each in found}

@@ -72,12 +72,12 @@ class ArtifactNode(VersionFields):
 
     @field
     async def used_by(self) -> dict[str, Any]:
-        numbers = await self.asking.parts.artifacts.versions.used_by(self.row.number)
+        numbers = await self.asking.deps.artifacts.versions.used_by(self.row.number)
         return connection("Run", await self._runs(numbers))
 
     @field
     async def artifact_memberships(self) -> dict[str, Any]:
-        found = await self.asking.parts.artifacts.members.of_version(self.row.number)
+        found = await self.asking.deps.artifacts.members.of_version(self.row.number)
         return connection(
             "ArtifactCollectionMembership", [MemberNode(self.asking, each) for each in found]
         )
@@ -97,11 +97,11 @@ class ArtifactNode(VersionFields):
     async def _collection(self, number: int) -> Node | None:
         if number == self.row.collection:
             return SequenceNode(self.asking, self.row)
-        found = await self.asking.parts.artifacts.collections.get(number)
+        found = await self.asking.deps.artifacts.collections.get(number)
         return None if found is None else CollectionNode(self.asking, found)
 
     async def _runs(self, numbers: list[int]) -> list[dict[str, Any]]:
-        rows = await self.asking.parts.catalog.run_rows(numbers)
+        rows = await self.asking.deps.catalog.run_rows(numbers)
         found = [rows[number] for number in numbers if number in rows]
         return [run_info(row) for row in found if self.asking.principal.may_read(row.entity)]
 
@@ -121,7 +121,7 @@ class ManifestAddress(Node):
 
     @field
     async def direct_url(self) -> str | None:
-        blob = await self._asking.parts.blobs.get(self._sha256)
+        blob = await self._asking.deps.blobs.get(self._sha256)
         if blob is None:
             return None
         addresses = Addresses(self._asking)
@@ -151,7 +151,7 @@ class SequenceNode(Node):
 
     @field
     async def latest_artifact(self) -> ArtifactNode | None:
-        members = await self.asking.parts.artifacts.members.page(self.row.collection, limit=1)
+        members = await self.asking.deps.artifacts.members.page(self.row.collection, limit=1)
         return ArtifactNode(self.asking, members[0].version) if members else None
 
 
@@ -210,7 +210,7 @@ class CollectionNode(Node):
 
     @field
     async def aliases(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        names = await self.asking.parts.artifacts.collections.aliases(self.row.number)
+        names = await self.asking.deps.artifacts.collections.aliases(self.row.number)
         rest = [name for name in names if name > after] if after else names
         page = rest[: most(first)]
         nodes = [alias_info(Alias(self.row.number, name, 0)) for name in page]
@@ -218,14 +218,14 @@ class CollectionNode(Node):
 
     @field
     async def artifact_membership(self, alias_name: str = LATEST) -> MemberNode | None:
-        found = await self.asking.parts.artifacts.members.find(
+        found = await self.asking.deps.artifacts.members.find(
             self.row.project_number, self.row.name, alias_name
         )
         return None if found is None else MemberNode(self.asking, found)
 
     @field
     async def latest_artifact(self) -> ArtifactNode | None:
-        members = await self.asking.parts.artifacts.members.page(self.row.number, limit=1)
+        members = await self.asking.deps.artifacts.members.page(self.row.number, limit=1)
         return ArtifactNode(self.asking, members[0].version) if members else None
 
     @field
@@ -233,7 +233,7 @@ class CollectionNode(Node):
         self, after: str = "", first: int = 50, order: str = "", filters: str = ""
     ) -> dict[str, Any]:
         """The members, the newest first unless `order` says otherwise."""
-        members = self.asking.parts.artifacts.members
+        members = self.asking.deps.artifacts.members
         total, found = 0, []
         if _lists_committed(filters):
             limit = most(first)
@@ -290,7 +290,7 @@ class MemberNode(Node):
 
     @field
     async def artifact_collection(self) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.get(self.row.collection)
+        found = await self.asking.deps.artifacts.collections.get(self.row.collection)
         return None if found is None else CollectionNode(self.asking, found)
 
     @field

@@ -37,7 +37,7 @@ class ArtifactQueries(Node):
         number = decode_id("ArtifactCollection", id)
         if not number.isdecimal() or len(number) > 18:
             return None
-        row = await self.asking.parts.artifacts.collections.get(int(number))
+        row = await self.asking.deps.artifacts.collections.get(int(number))
         if row is None or not self.asking.principal.may_read(row.entity):
             return None
         return CollectionNode(self.asking, row)
@@ -45,7 +45,7 @@ class ArtifactQueries(Node):
     @field
     async def client_id_mapping(self, client_id: str = "") -> dict[str, Any] | None:
         """The id of what a client has called by a name of its own."""
-        artifacts = self.asking.parts.artifacts
+        artifacts = self.asking.deps.artifacts
         collection, version = await artifacts.versions.of_client(client_id)
         row = None if collection is None else await artifacts.collections.get(collection)
         if row is None or not self.asking.principal.may_read(row.entity):
@@ -71,14 +71,14 @@ class ArtifactsOfProject(Node):
     @field
     async def artifact_collection_membership(self, name: str) -> MemberNode | None:
         collection, _, alias = name.partition(":")
-        found = await self.asking.parts.artifacts.members.find(
+        found = await self.asking.deps.artifacts.members.find(
             self.row.number, collection, alias or LATEST
         )
         return None if found is None else MemberNode(self.asking, found)
 
     @field
     async def artifact_collection(self, name: str) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.find(self.row.number, name)
+        found = await self.asking.deps.artifacts.collections.find(self.row.number, name)
         return None if found is None else CollectionNode(self.asking, found)
 
     @field
@@ -102,7 +102,7 @@ class ArtifactsOfProject(Node):
         )
 
     async def _types(self) -> list[TypeNode]:
-        found = await self.asking.parts.artifacts.collections.types(self.row.number)
+        found = await self.asking.deps.artifacts.collections.types(self.row.number)
         return [TypeNode(self.asking, self.row.number, each) for each in found]
 
 
@@ -121,7 +121,7 @@ class ArtifactsOfRun(Node):
         return await self._artifacts(INPUT, after, most(first))
 
     async def _artifacts(self, kind: str, after: str, first: int) -> dict[str, Any]:
-        versions = self.asking.parts.artifacts.versions
+        versions = self.asking.deps.artifacts.versions
         start = int(after) if after.isdecimal() else None
         found = await versions.of_run(self.row.number, kind, after=start, limit=first + 1)
         page = found[:first]

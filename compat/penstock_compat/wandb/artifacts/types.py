@@ -42,7 +42,7 @@ class TypeNode(Node):
 
     @field
     async def artifact_collection(self, name: str) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.find(self.project, name)
+        found = await self.asking.deps.artifacts.collections.find(self.project, name)
         if found is None or found.type != self.row.name:
             return None
         return CollectionNode(self.asking, found)
@@ -58,7 +58,7 @@ async def collection_connection(
     asking: Asking, project: int, type: str | None, after: str, first: int
 ) -> dict[str, Any]:
     """A page of collections."""
-    collections = asking.parts.artifacts.collections
+    collections = asking.deps.artifacts.collections
     start = int(after) if after.isdecimal() else None
     found = await collections.page(project, type=type, after=start, limit=first + 1)
     page = found[:first]

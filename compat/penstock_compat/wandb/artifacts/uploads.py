@@ -57,7 +57,7 @@ class ArtifactUploads(Node):
         if algorithm != _PLAIN_DIGEST:
             raise Rejected(f"digests of the kind {algorithm} are not supported", code="bad_digest")
         new = NewVersion(
-            project=await asking.parts.catalog.ensure_project(entity, project),
+            project=await asking.deps.catalog.ensure_project(entity, project),
             type=input.get("artifactTypeName") or "",
             name=name,
             digest=input.get("digest") or "",
@@ -74,7 +74,7 @@ class ArtifactUploads(Node):
             history_step=input.get("historyStep"),
             run=await run_number(asking, entity, project, input.get("runName")),
         )
-        version = await asking.parts.artifacts.versions.begin(new, _now())
+        version = await asking.deps.artifacts.versions.begin(new, _now())
         return {"artifact": ArtifactNode(asking, version)}
 
     @field
@@ -82,7 +82,7 @@ class ArtifactUploads(Node):
         """Announce a manifest; the last one of a version is the one that counts."""
         version = await self._pending(input.get("artifactID") or "")
         digest = input.get("digest") or ""
-        number = await self.asking.parts.artifacts.files.add_manifest(
+        number = await self.asking.deps.artifacts.files.add_manifest(
             version.number, digest, _now(), **await self._manner(version, input)
         )
         return {"artifactManifest": self._manifest(number)}
@@ -90,7 +90,7 @@ class ArtifactUploads(Node):
     @field
     async def update_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
         """A manifest that was announced has this content after all."""
-        files = self.asking.parts.artifacts.files
+        files = self.asking.deps.artifacts.files
         text = decode_id("ArtifactManifest", input.get("artifactManifestID") or "")
         number = int(text) if text.isdecimal() and len(text) < 19 else -1
         found = await files.manifest(number)
@@ -113,7 +113,7 @@ class ArtifactUploads(Node):
         for each in wanted:
             version = versions[each.get("artifactID") or ""]
             by_entity.setdefault(version.entity, set()).add(each.get("md5") or "")
-        files = self.asking.parts.artifacts.files
+        files = self.asking.deps.artifacts.files
         known = {
             entity: await files.known(entity, sorted(md5s), used_at=_now())
             for entity, md5s in by_entity.items()
@@ -145,7 +145,7 @@ class ArtifactUploads(Node):
     @field
     async def commit_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Make a version visible: all that its manifest lists must be here. Again does no harm."""
-        parts = self.asking.parts
+        deps = self.asking.deps
         version = await version_to_write(self.asking, input.get("artifactID") or "")
         if version.state == PENDING:
             manifest, is_merged = await self._manifest_of(version)
@@ -154,7 +154,7 @@ class ArtifactUploads(Node):
             now = _now()
             files = await self._located(version.entity, listed, now)
             digest = await asyncio.to_thread(digest_of, listed) if is_merged else None
-            await parts.artifacts.versions.commit(
+            await deps.artifacts.versions.commit(
                 version.number, manifest, files, now, digest=digest
             )
             version = await version_to_write(self.asking, input.get("artifactID") or "")
@@ -183,22 +183,22 @@ class ArtifactUploads(Node):
     async def _manifest_of(self, version: Version) -> tuple[str, bool]:
         """The manifest of all files of a version that is about to be committed, and whether it was
         merged here. Raises `Rejected`."""
-        parts = self.asking.parts
-        found = await parts.artifacts.files.manifests(version.number)
+        deps = self.asking.deps
+        found = await deps.artifacts.files.manifests(version.number)
         digests = [each.sha256 for each in found if each.sha256 is not None]
         if not digests:
             raise Rejected(
                 "the artifact's manifest was not uploaded", code="no_manifest", status=409
             )
         base = found[-1].base
-        before = None if base is None else await parts.artifacts.versions.get(base)
+        before = None if base is None else await deps.artifacts.versions.get(base)
         if before is not None and before.manifest is not None:
             digests.insert(0, before.manifest)
         if len(digests) == 1:
             return digests[0], found[-1].kind != FULL
         async with self._on_disk(digests) as contents:
             pieces = _pieces(merged_manifest(contents))
-            stored = await receive(pieces, parts.blobs, limit_bytes=MOST_MANIFEST_BYTES)
+            stored = await receive(pieces, deps.blobs, limit_bytes=MOST_MANIFEST_BYTES)
         return stored.sha256, True
 
     async def _located(self, entity: str, listed: Sequence[File], now: int) -> list[File]:
@@ -207,7 +207,7 @@ class ArtifactUploads(Node):
         known: dict[str, KnownContent] = {}
         for start in range(0, len(md5s), _MD5S):
             some = md5s[start : start + _MD5S]
-            known |= await self.asking.parts.artifacts.files.known(entity, some, used_at=now)
+            known |= await self.asking.deps.artifacts.files.known(entity, some, used_at=now)
         return await asyncio.to_thread(located, listed, known)
 
     @asynccontextmanager
@@ -216,7 +216,7 @@ class ArtifactUploads(Node):
         with ExitStack() as files:
             opened: list[BinaryIO] = []
             for digest in digests:
-                blob = await self.asking.parts.blobs.get(digest)
+                blob = await self.asking.deps.blobs.get(digest)
                 if blob is None:
                     raise Rejected(
                         "the artifact's manifest is lost", code="no_manifest", status=409
@@ -243,7 +243,7 @@ async def run_number(asking: Asking, entity: str, project: str, run: str | None)
     """The number of the run that is meant, None if there is none."""
     if not run:
         return None
-    row = await asking.parts.catalog.run(RunRef(entity, project, run))
+    row = await asking.deps.catalog.run(RunRef(entity, project, run))
     return None if row is None else row.number
 
 

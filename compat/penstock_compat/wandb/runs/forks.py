@@ -47,8 +47,8 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
 
     Raises `Rejected` if there is no such run, `Transient` if the copy is not stored in time.
     """
-    parts = asking.parts
-    parent = await parts.catalog.run(RunRef(child.entity, child.project, run))
+    deps = asking.deps
+    parent = await deps.catalog.run(RunRef(child.entity, child.project, run))
     if parent is None:
         raise Rejected(
             f"could not find run {child.entity}/{child.project}/{run} to fork from",
@@ -57,24 +57,24 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         )
     ref = RunRef(child.entity, child.project, child.run)
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
-    [mark] = await parts.marks.look([name])
+    [mark] = await deps.marks.look([name])
     seq = 0
     async for lines in _lines(asking, parent, step):
         post = Post(history=Lines(0, lines))
         writer = Writer(ref, name.writer, 0, seq + 1, child.created_at)
-        made: Made = await asyncio.to_thread(make_batches, post, writer, parts.limits)
+        made: Made = await asyncio.to_thread(make_batches, post, writer, deps.limits)
         for each in made.batches:
             seq = each.seq
             if seq > (mark.committed or 0):
-                await parts.appender.append(*name, seq, each.raw, each.decoded)
+                await deps.appender.append(*name, seq, each.raw, each.decoded)
     if seq:
-        await Commits(parts.marks).wait([(name, seq)], _TIMEOUT_S)
+        await Commits(deps.marks).wait([(name, seq)], _TIMEOUT_S)
     await _copy_media(asking, parent, child)
 
 
 async def _copy_media(asking: Asking, parent: RunRow, child: RunRow) -> None:
     """Let the fork have the files that its history names; their contents are there once."""
-    files, last = asking.parts.files, None
+    files, last = asking.deps.files, None
     while page := await files.list(parent.number, pattern=_MEDIA, after=last, limit=_FILES):
         for file in page:
             await files.put(child.number, file)
@@ -83,9 +83,9 @@ async def _copy_media(asking: Asking, parent: RunRow, child: RunRow) -> None:
 
 async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
     """The history of a run as lines, some at a time; `_runtime` only where it was logged."""
-    parts = asking.parts
-    names = await parts.catalog.keys(parent.project_number)
-    lanes = await parts.catalog.lanes([parent.number])
+    deps = asking.deps
+    names = await deps.catalog.keys(parent.project_number)
+    lanes = await deps.catalog.lanes([parent.number])
     query = HistoryQuery(
         run=parent.number,
         lanes=lanes,
@@ -95,7 +95,7 @@ async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[lis
         is_bare=True,
     )
     rest, waiting = b"", list[str]()
-    async with aclosing(read_history(parts.store, query)) as chunks:
+    async with aclosing(read_history(deps.store, query)) as chunks:
         async for chunk in chunks:
             *whole, rest = (rest + chunk).split(b"\n")
             waiting += [line.decode() for line in whole if line]

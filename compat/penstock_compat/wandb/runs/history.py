@@ -132,7 +132,7 @@ class HistoryOfRun(Node):
 
 
 def _chunks(asking: Asking, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
-    return read_sampled(asking.parts.store, query, samples)
+    return read_sampled(asking.deps.store, query, samples)
 
 
 def _event(text: str) -> dict[str, Any]:

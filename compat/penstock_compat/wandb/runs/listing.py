@@ -35,7 +35,7 @@ class RunsOfProject(Node):
     @field
     async def run(self, name: str) -> RunNode | None:
         ref = RunRef(self.row.entity, self.row.project, name)
-        row = await self.asking.parts.catalog.run(ref)
+        row = await self.asking.deps.catalog.run(ref)
         return None if row is None else RunNode(self.asking, row)
 
     @field
@@ -45,7 +45,7 @@ class RunsOfProject(Node):
     @field
     async def run_count(self, filters: str = "") -> int:
         question = Question(filter=await self._filter(filters), limit=0)
-        return (await self.asking.parts.finder.find(self.row.number, question)).total
+        return (await self.asking.deps.finder.find(self.row.number, question)).total
 
     @field
     async def runs(
@@ -65,9 +65,9 @@ class RunsOfProject(Node):
             after=Cursor.decode(after, terms) if after else None,
             has_cursors=True,
         )
-        parts = self.asking.parts
-        found = await parts.finder.find(self.row.number, question)
-        rows = await parts.catalog.run_rows(found.numbers)
+        deps = self.asking.deps
+        found = await deps.finder.find(self.row.number, question)
+        rows = await deps.catalog.run_rows(found.numbers)
         shown = [number for number in found.numbers if number in rows]
         page = RunPage(self.asking, [rows[number] for number in shown])
         cursors = dict(zip(found.numbers, found.cursors, strict=True))

@@ -58,19 +58,19 @@ class RunMutations(Node):
         """
         asking = self.asking
         ref = await self._ref(input)
-        existed = await asking.parts.catalog.run(ref)
+        existed = await asking.deps.catalog.run(ref)
         begins = input.get("host") is not None
         if begins:
             _refuse_unaddressable(ref)
-        if existed is None and not begins and await asking.parts.catalog.tombstones_of([ref]):
+        if existed is None and not begins and await asking.deps.catalog.tombstones_of([ref]):
             # A client that logs on to a run that was deleted must not bring it back.
             raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
         now = time.time_ns() // 1000
-        made = await ensure_run(asking.parts.catalog, ref)
+        made = await ensure_run(asking.deps.catalog, ref)
         given = await self._completed(made, input)
         changes = list(_changes(made, given, now, begins=begins, is_new=existed is None))
         if changes:
-            await asking.parts.catalog.apply_changes(changes, now)
+            await asking.deps.catalog.apply_changes(changes, now)
         row = await own_run(asking, ref)
         if begins:
             await self._fork(row)
@@ -141,7 +141,7 @@ class RunMutations(Node):
         is_shared = self.asking.headers.get(_SHARED, "").lower() == "true"
         if is_shared:  # each client's stream begins with its first lines
             return
-        streams = self.asking.parts.streams
+        streams = self.asking.deps.streams
         own = await streams.of_client(row.number, "")
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
@@ -160,7 +160,7 @@ def _refuse_unaddressable(ref: RunRef) -> None:
 
 async def own_run(asking: Asking, ref: RunRef) -> RunRow:
     """A run that must be there. Raises `Rejected`."""
-    row = await asking.parts.catalog.run(ref)
+    row = await asking.deps.catalog.run(ref)
     if row is None:
         raise Rejected(
             f"could not find run {ref.entity}/{ref.project}/{ref.run}", code="not_found", status=404
@@ -179,7 +179,7 @@ def run_number(id: str) -> int:
 async def find_run(asking: Asking, id: str) -> RunRow:
     """The run of this opaque id, for writing. Raises `Rejected`."""
     number = run_number(id)
-    row = (await asking.parts.catalog.run_rows([number])).get(number)
+    row = (await asking.deps.catalog.run_rows([number])).get(number)
     if row is None or not asking.principal.may_write(row.entity):
         raise Rejected("could not find this run", code="not_found", status=404)
     return row
@@ -187,7 +187,7 @@ async def find_run(asking: Asking, id: str) -> RunRow:
 
 async def _change(asking: Asking, run: int, kind: str, update: dict[str, Any]) -> None:
     now = time.time_ns() // 1000
-    await asking.parts.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
+    await asking.deps.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
 
 
 def _changes(

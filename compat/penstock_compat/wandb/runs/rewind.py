@@ -50,14 +50,14 @@ class RewindMutations(Node):
         row = await own_run(asking, ref)
         step = int(value)
         lines, tail = await self._lines(row, step)
-        known = await asking.parts.streams.of_client(row.number, "")
+        known = await asking.deps.streams.of_client(row.number, "")
         start = LineStream(row.number, "", 0, 0, history=lines)
         if known:
             start.events, start.console = known[0].events, known[0].console
             start.events_tail = known[0].events_tail
         start.tail = tail
         now = time.time_ns() // 1000
-        await asking.parts.streams.begin(row.number, "", now, start=start)
+        await asking.deps.streams.begin(row.number, "", now, start=start)
         return {
             "__typename": "RewindRunPayload",
             "rewoundRun": RunNode(asking, await own_run(asking, ref)),
@@ -65,20 +65,20 @@ class RewindMutations(Node):
 
     async def _lines(self, row: RunRow, step: int) -> tuple[int, dict[str, Any]]:
         """How many steps up to this one were logged, and what a client must know of the last."""
-        parts = self.asking.parts
-        found = await parts.catalog.lanes([row.number])
+        deps = self.asking.deps
+        found = await deps.catalog.lanes([row.number])
         lanes = [lane.lane for lane in found if lane.rank < SYSTEM_RANK]
         if not lanes:
             return 0, {}
-        keys = await parts.catalog.key_numbers(row.project_number, ["_runtime"])
+        keys = await deps.catalog.key_numbers(row.project_number, ["_runtime"])
         names = {"run": row.number, "lanes": lanes, "step": step, "key": keys.get("_runtime", 0)}
         times, runtimes = await asyncio.gather(
-            parts.store.query(
+            deps.store.query(
                 "SELECT uniqExact(step) AS lines, argMax(t, (step, seq)) AS at"
                 f" FROM {DATABASE}.times WHERE {_ROWS}",
                 names,
             ),
-            parts.store.query(
+            deps.store.query(
                 "SELECT argMax(v, (step, seq)) AS runtime"
                 f" FROM {DATABASE}.points WHERE key = {{key:UInt32}} AND {_ROWS}",
                 names,
