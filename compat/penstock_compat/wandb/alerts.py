@@ -8,8 +8,8 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock.wire import RECORD_ROOM, Batch, Room, check_name, decode_batch, encode_batch, fit_all
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_ingest.creations import ensure_run
 from penstock_storage.interface import RunRef
 
@@ -23,14 +23,14 @@ _LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
 class AlertMutations(Node):
     """The root field that raises alerts."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def notify_scriptable_run_alert(self, input: dict[str, Any]) -> dict[str, Any]:
         """Keep an alert. One of the same title is dropped within `waitDuration` (ms) of the last."""
-        asking = self.asking
+        context = self.context
         ref = RunRef(
-            asking.entity(input.get("entityName")),
+            context.entity(input.get("entityName")),
             check_name("project", input.get("projectName")),
             check_name("run", input.get("runName")),
         )
@@ -44,12 +44,12 @@ class AlertMutations(Node):
     async def _is_due(self, ref: RunRef, title: str, wait_ms: object) -> bool:
         if isinstance(wait_ms, bool) or not isinstance(wait_ms, int | float) or not wait_ms >= 1:
             return True
-        key = self.asking.deps.keys.alert_pause("/".join(ref), title)
+        key = self.context.deps.keys.alert_pause("/".join(ref), title)
         for_ms = int(min(wait_ms, _LONGEST_WAIT_MS))
-        return bool(await self.asking.deps.redis.set(key, "1", nx=True, px=for_ms))
+        return bool(await self.context.deps.redis.set(key, "1", nx=True, px=for_ms))
 
     async def _keep(self, ref: RunRef, title: str, text: str, level: str) -> None:
-        deps = self.asking.deps
+        deps = self.context.deps
         deps.status.check()
         await ensure_run(deps.catalog, ref)
         await deps.room.check(ref)

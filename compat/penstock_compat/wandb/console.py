@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.console import ConsoleLine, ConsoleQuery, open_console, read_lines
 from penstock_storage.interface import RunRow
 
@@ -20,7 +20,7 @@ _LABEL = re.compile(r"\[([^\]\s]{1,100})\] ")
 class ConsoleOfRun(Node):
     """A run's console lines. Lines of processes that share a run say which one printed them."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
 
     @field
@@ -28,7 +28,7 @@ class ConsoleOfRun(Node):
         self, first: int | None = None, after: str | None = None, last: int | None = None
     ) -> dict[str, Any]:
         """The `first` lines behind the cursor `after`, or the `last` ones."""
-        deps, number = self.asking.deps, self.row.number
+        deps, number = self.context.deps, self.row.number
         asked = last if last is not None else first if first is not None else 1_000
         most = min(max(asked, 0), _MOST_LINES)
         lanes = await deps.catalog.lanes([number])

@@ -10,11 +10,11 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.http import count_refusal, json_response
-from penstock_compat.wandb.asking import Asking, authenticate, base_url
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.graphql.documents import Operation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution
 from penstock_compat.wandb.metrics import WandbMetrics
+from penstock_compat.wandb.request_context import RequestContext, authenticate, base_url
 from penstock_compat.wandb.schema import Mutation, Query
 from penstock_compat.wandb.unanswered import Unanswered
 
@@ -41,10 +41,10 @@ class GraphqlEndpoint:
             return _errors(error, error.status)
         async with self._deps.bodies.body(request) as body:
             operation = await _read(body)
-        asking = Asking(
+        context = RequestContext(
             self._deps, principal, base_url(request, self._deps.root_path), request.headers
         )
-        root = Mutation(asking) if operation.is_mutation else Query(asking)
+        root = Mutation(context) if operation.is_mutation else Query(context)
         try:
             data = await Execution(operation, self._unanswered.field).run(root)
         except Rejected as error:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import connection
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map
@@ -22,11 +22,11 @@ _MOST = 1_000
 _NAMED = 10
 
 
-async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[str]:
+async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str) -> list[str]:
     """Add the runs of the sweep's project that a filter (JSON) finds to the sweep; a run that is of
     a sweep already stays of that one. Returns warnings. Raises `Rejected` for what is no filter."""
     wanted = loads_map("priorRunsFilters", filters)
-    deps = asking.deps
+    deps = context.deps
     question = Question(
         filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MOST
     )
@@ -46,11 +46,11 @@ async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[
     return _warnings(wanted, chosen, found.total)
 
 
-async def prior_runs(asking: Asking, sweep: SweepRow) -> dict[str, Any]:
+async def prior_runs(context: RequestContext, sweep: SweepRow) -> dict[str, Any]:
     """The sweep's prior runs as a connection, in the order in which they were added."""
-    added = await asking.deps.sweeps.prior_runs(sweep)
-    rows = await asking.deps.catalog.run_rows([run.number for run in added])
-    nodes = [RunNode(asking, rows[run.number]) for run in added if run.number in rows]
+    added = await context.deps.sweeps.prior_runs(sweep)
+    rows = await context.deps.catalog.run_rows([run.number for run in added])
+    nodes = [RunNode(context, rows[run.number]) for run in added if run.number in rows]
     return connection("Run", nodes, totalCount=len(nodes))
 
 

@@ -20,8 +20,8 @@ from penstock_compat.wandb.artifacts.addresses import (
     manifest_purpose,
 )
 from penstock_compat.wandb.artifacts.manifests import MOST_MANIFEST_BYTES
-from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.dependencies import WandbDependencies
+from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.transfers import ANY_ORIGIN
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.uploads import Uploaded, receive

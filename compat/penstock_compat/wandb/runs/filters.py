@@ -56,7 +56,7 @@ def _name(name: str) -> str:
 
 
 class _Translator:
-    """Puts one filter into the words of the search. Asking for owners is counted: each such condition
+    """Puts one filter into the words of the search. RequestContext for owners is counted: each such condition
     is looked at here and now."""
 
     def __init__(self, entity: str) -> None:

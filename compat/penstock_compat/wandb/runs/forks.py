@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
@@ -42,12 +42,12 @@ def branch_point(rest: dict[str, Any]) -> tuple[str, int] | None:
     return run, int(step)
 
 
-async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> None:
+async def copy_history(context: RequestContext, child: RunRow, run: str, step: int) -> None:
     """Give `child` the history of another run of its project, up to and with this step.
 
     Raises `Rejected` if there is no such run, `Transient` if the copy is not stored in time.
     """
-    deps = asking.deps
+    deps = context.deps
     parent = await deps.catalog.run(RunRef(child.entity, child.project, run))
     if parent is None:
         raise Rejected(
@@ -59,7 +59,7 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
     [mark] = await deps.marks.look([name])
     seq = 0
-    async for lines in _lines(asking, parent, step):
+    async for lines in _lines(context, parent, step):
         post = Post(history=Lines(0, lines))
         writer = Writer(ref, name.writer, 0, seq + 1, child.created_at)
         made: Made = await asyncio.to_thread(make_batches, post, writer, deps.limits)
@@ -69,21 +69,21 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
                 await deps.appender.append(*name, seq, each.raw, each.decoded)
     if seq:
         await Commits(deps.marks).wait([(name, seq)], _TIMEOUT_S)
-    await _copy_media(asking, parent, child)
+    await _copy_media(context, parent, child)
 
 
-async def _copy_media(asking: Asking, parent: RunRow, child: RunRow) -> None:
+async def _copy_media(context: RequestContext, parent: RunRow, child: RunRow) -> None:
     """Let the fork have the files that its history names; their contents are there once."""
-    files, last = asking.deps.files, None
+    files, last = context.deps.files, None
     while page := await files.list(parent.number, pattern=_MEDIA, after=last, limit=_FILES):
         for file in page:
             await files.put(child.number, file)
         last = page[-1].name
 
 
-async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
+async def _lines(context: RequestContext, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
     """The history of a run as lines, some at a time; `_runtime` only where it was logged."""
-    deps = asking.deps
+    deps = context.deps
     names = await deps.catalog.keys(parent.project_number)
     lanes = await deps.catalog.lanes([parent.number])
     query = HistoryQuery(

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.summaries import SYSTEM_RUNTIME
 from penstock_compat.wandb.values import json_text, loads, loads_map
@@ -36,7 +36,7 @@ _ALWAYS = frozenset({_STEP, _TIME, _RUNTIME})
 class HistoryOfRun(Node):
     """What a run logged, step by step."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
     page: RunPage
 
@@ -119,7 +119,7 @@ class HistoryOfRun(Node):
             return []
         chunks: list[bytes] = []
         size = 0
-        async for chunk in _chunks(self.asking, query, samples):
+        async for chunk in _chunks(self.context, query, samples):
             size += len(chunk)
             if size > _MOST_BYTES:
                 raise Rejected(
@@ -131,8 +131,8 @@ class HistoryOfRun(Node):
         return b"".join(chunks).decode().split("\n")[:-1]
 
 
-def _chunks(asking: Asking, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
-    return read_sampled(asking.deps.store, query, samples)
+def _chunks(context: RequestContext, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
+    return read_sampled(context.deps.store, query, samples)
 
 
 def _event(text: str) -> dict[str, Any]:

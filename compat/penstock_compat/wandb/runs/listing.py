@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
@@ -29,14 +29,14 @@ _SHORT_FILTER = 4 * 1024
 class RunsOfProject(Node):
     """One run by its id, or those that a filter finds."""
 
-    asking: Asking
+    context: RequestContext
     row: ProjectRow
 
     @field
     async def run(self, name: str) -> RunNode | None:
         ref = RunRef(self.row.entity, self.row.project, name)
-        row = await self.asking.deps.catalog.run(ref)
-        return None if row is None else RunNode(self.asking, row)
+        row = await self.context.deps.catalog.run(ref)
+        return None if row is None else RunNode(self.context, row)
 
     @field
     async def bucket(self, name: str) -> RunNode | None:
@@ -45,7 +45,7 @@ class RunsOfProject(Node):
     @field
     async def run_count(self, filters: str = "") -> int:
         question = Question(filter=await self._filter(filters), limit=0)
-        return (await self.asking.deps.finder.find(self.row.number, question)).total
+        return (await self.context.deps.finder.find(self.row.number, question)).total
 
     @field
     async def runs(
@@ -65,15 +65,15 @@ class RunsOfProject(Node):
             after=Cursor.decode(after, terms) if after else None,
             has_cursors=True,
         )
-        deps = self.asking.deps
+        deps = self.context.deps
         found = await deps.finder.find(self.row.number, question)
         rows = await deps.catalog.run_rows(found.numbers)
         shown = [number for number in found.numbers if number in rows]
-        page = RunPage(self.asking, [rows[number] for number in shown])
+        page = RunPage(self.context, [rows[number] for number in shown])
         cursors = dict(zip(found.numbers, found.cursors, strict=True))
         return connection(
             "Run",
-            [RunNode(self.asking, rows[number], page) for number in shown],
+            [RunNode(self.context, rows[number], page) for number in shown],
             [cursors[number] for number in shown],
             has_next=found.next is not None,
             totalCount=found.total,

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from penstock_common.payloads import encode_json
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import LaneRow, RunRow
 from penstock_storage.key_facts import RunFacts, read_key_facts
@@ -26,8 +26,8 @@ _QUEUE_WRITERS = "http-"
 class RunPage:
     """Runs of one project."""
 
-    def __init__(self, asking: Asking, rows: Sequence[RunRow]) -> None:
-        self._deps = asking.deps
+    def __init__(self, context: RequestContext, rows: Sequence[RunRow]) -> None:
+        self._deps = context.deps
         self._rows = {row.number: row for row in rows}
         self._lanes: list[LaneRow] | None = None
         self._names: dict[int, str] | None = None

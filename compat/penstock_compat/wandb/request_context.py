@@ -14,13 +14,13 @@ from penstock.wire import check_name
 from penstock_common.auth import Authenticator, Principal
 from penstock_compat.wandb.dependencies import WandbDependencies
 
-__all__ = ["Asking", "authenticate", "base_url"]
+__all__ = ["RequestContext", "authenticate", "base_url"]
 
 _HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize says where to find it."
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class RequestContext:
     """One request. `base_url` is this server's address as the client knows it, without a slash at
     the end."""
 
