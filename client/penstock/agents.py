@@ -103,7 +103,7 @@ class _Agent:
         done = failures = 0
         ended: list[str] = []
         while count is None or done < count:
-            answer = self._beat(ended=ended)
+            answer = self._heartbeat(ended=ended)
             ended = []
             if answer["exit"]:
                 break
@@ -124,7 +124,7 @@ class _Agent:
                 NOTICES.say(f"the first {failures} trials all failed: this agent ends")
                 break
         if ended:
-            self._beat(ended=ended, wants=False)
+            self._heartbeat(ended=ended, wants=False)
         return failures
 
     def _try(self, assignment: Assignment, interval_s: float) -> bool:
@@ -134,7 +134,7 @@ class _Agent:
             while not trial.wait(interval_s):
                 # A server that is away now is told the next time.
                 with suppress(Transient):
-                    answer = self._link.beat(self._place, self._name, alive=[assignment.run])
+                    answer = self._link.heartbeat(self._place, self._name, alive=[assignment.run])
                     if assignment.run in answer["stop"]:
                         NOTICES.say(f"trial {assignment.run} is stopped")
                         trial.stop()
@@ -144,9 +144,9 @@ class _Agent:
             raise
         return trial.failed
 
-    def _beat(self, *, ended: Collection[str], wants: bool = True) -> dict[str, Any]:
+    def _heartbeat(self, *, ended: Collection[str], wants: bool = True) -> dict[str, Any]:
         return _patiently(
-            lambda: self._link.beat(self._place, self._name, ended=ended, wants=wants)
+            lambda: self._link.heartbeat(self._place, self._name, ended=ended, wants=wants)
         )
 
 

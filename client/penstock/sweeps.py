@@ -89,7 +89,7 @@ class SweepLink:
         """{agent, sweep}"""
         return self._post(f"{_path(place)}/agents", {"host": os.uname().nodename[:256]})
 
-    def beat(
+    def heartbeat(
         self,
         place: list[str],
         agent: str,

@@ -17,21 +17,21 @@ from typing import TypeVar
 
 from penstock.errors import PenstockError, Rejected
 from penstock_storage.sweep_rows import (
+    AgentHeartbeat,
     AgentRow,
-    Beat,
     Draw,
     Drawn,
-    Handed,
     NewSweep,
     PriorRun,
     SweepCatalog,
     SweepCount,
     SweepRow,
+    TrialAssignment,
     TrialRow,
 )
 from penstock_sweeps.configuration import SweepConfiguration, prepare, read_configuration
-from penstock_sweeps.counter import Counter
 from penstock_sweeps.metrics import TrialMetrics
+from penstock_sweeps.trial_broker import TrialBroker
 from penstock_sweeps.watch import Watch
 
 __all__ = ["STATES", "SweepEngine", "not_found"]
@@ -67,7 +67,7 @@ class SweepEngine:
         self._catalog = catalog
         self._metrics = metrics
         self._watch = Watch(catalog, metrics)
-        self._counter = Counter(catalog)
+        self._broker = TrialBroker(catalog)
         self._agents: OrderedDict[str, AgentRow] = OrderedDict()
         self._rows: OrderedDict[int, tuple[float, SweepRow]] = OrderedDict()
         self._lease_us = int(lease_s * 1e6)
@@ -193,7 +193,7 @@ class SweepEngine:
         """Those with an index above `after`, in order."""
         return await self._catalog.trials(sweep.number, after, limit)
 
-    async def beat(
+    async def heartbeat(
         self,
         agent: AgentRow,
         sweep: SweepRow,
@@ -201,21 +201,21 @@ class SweepEngine:
         alive: Collection[str] = (),
         ended: Collection[str] = (),
         wants: bool = True,
-    ) -> Handed:
+    ) -> TrialAssignment:
         """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
         known, `Transient` while the catalog cannot be reached: then nothing has changed."""
         configuration = read_configuration(sweep.source)
         # Runs of trials have plain names; others could not even be asked for in every database.
         said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
-        beat = Beat(agent.agent, *said, wants, self._lease_us, configuration.cap)
+        heartbeat = AgentHeartbeat(agent.agent, *said, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):
             # One at a time: the next one is to know of this one.
             async with self._asking.setdefault(sweep.number, asyncio.Lock()):
                 draw = await self._proposal(sweep, configuration, agent)
-                return await self._counter.ask(beat, draw)
-        return await self._counter.ask(beat, _drawing(sweep, configuration))
+                return await self._broker.ask(heartbeat, draw)
+        return await self._broker.ask(heartbeat, _drawing(sweep, configuration))
 
     async def close(self) -> None:
         """End what goes on in the background."""

@@ -9,7 +9,12 @@ from pydantic import Field
 from penstock_common.openapi import Answered, Asked, Operation
 
 __all__ = [
-    "OPERATIONS", "AgentBeat", "AskedState", "AskedSweep", "NewAgent", "TrialsQuery",
+    "OPERATIONS",
+    "AskedState",
+    "AskedSweep",
+    "HeartbeatBody",
+    "NewAgent",
+    "TrialsQuery",
 ]  # fmt: skip
 
 Json = dict[str, Any]
@@ -43,7 +48,7 @@ class NewAgent(Asked):
     host: str = Field("", max_length=256)
 
 
-class AgentBeat(Asked):
+class HeartbeatBody(Asked):
     """What an agent says. An answer that was lost is had again by saying the same once more."""
 
     alive: list[str] = Field(
@@ -129,7 +134,7 @@ class TrialGiven(Answered):
     parameters: Json
 
 
-class BeatAnswer(Answered):
+class HeartbeatAnswer(Answered):
     """What the agent is to do."""
 
     state: State
@@ -169,6 +174,6 @@ OPERATIONS = [
     ),
     Operation(
         "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "What is alive, and what to do next",
-        answers={200: BeatAnswer}, body=AgentBeat, errors=_WRITE_ERRORS,
+        answers={200: HeartbeatAnswer}, body=HeartbeatBody, errors=_WRITE_ERRORS,
     ),
 ]  # fmt: skip

@@ -19,14 +19,14 @@ from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_common.payloads import as_json
 from penstock_common.routes import Routes
-from penstock_storage.sweep_rows import Handed, SweepCount, SweepRow, TrialRow
+from penstock_storage.sweep_rows import SweepCount, SweepRow, TrialAssignment, TrialRow
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (
     OPERATIONS,
-    AgentBeat,
     AskedState,
     AskedSweep,
+    HeartbeatBody,
     NewAgent,
     TrialsQuery,
 )
@@ -77,7 +77,7 @@ def add_routes(app: web.Application, deps: SweepDependencies) -> None:
     routes.get(f"{_SWEEP}/trials", handler.trials)
     routes.post(f"{_SWEEP}/state", handler.state)
     routes.post(f"{_SWEEP}/agents", handler.add_agent)
-    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.beat)
+    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.heartbeat)
     add_operations(app, OPERATIONS)
 
 
@@ -130,14 +130,14 @@ class _Handler:
         agent = await self._engine.add_agent(sweep, asked.host)
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
-    async def beat(self, request: web.Request) -> web.Response:
+    async def heartbeat(self, request: web.Request) -> web.Response:
         await self._writer(request)
-        asked = await self._asked(request, AgentBeat)
+        asked = await self._asked(request, HeartbeatBody)
         agent, sweep = await self._engine.agent(request.match_info["agent"])
         names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
         if names != (sweep.entity, sweep.project, sweep.sweep):
             raise not_found("agent")
-        handed = await self._engine.beat(
+        handed = await self._engine.heartbeat(
             agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
         )
         return json_response(_answer(handed))
@@ -218,7 +218,7 @@ def _trial(trial: TrialRow) -> dict[str, Any]:
     }
 
 
-def _answer(handed: Handed) -> dict[str, Any]:
+def _answer(handed: TrialAssignment) -> dict[str, Any]:
     trial = handed.trial
     given = None
     if trial is not None:

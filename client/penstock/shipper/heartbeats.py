@@ -52,14 +52,16 @@ class Heartbeats:
                 server.due = now + server.running.result()
                 server.running = None
             if server.running is None and now >= server.due and server.senders:
-                server.running = self._pool.submit(_beat, link, breaker, list(server.senders))
+                server.running = self._pool.submit(
+                    _send_heartbeats, link, breaker, list(server.senders)
+                )
 
     def wait(self, timeout_s: float) -> None:
         """Until none is under way, but not for ever."""
         wait((s.running for s in self._servers.values() if s.running is not None), timeout_s)
 
 
-def _beat(link: Link, breaker: Breaker, senders: list[SpoolSender]) -> float:
+def _send_heartbeats(link: Link, breaker: Breaker, senders: list[SpoolSender]) -> float:
     """Send the heartbeats of these spools; returns how many seconds later the next are due."""
     try:
         for key, asked in _by_key(senders).items():

@@ -15,7 +15,7 @@ from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT
 from penstock_compat.wandb.sweep_nodes import AgentNode, SweepNode, known_agent
 from penstock_compat.wandb.values import json_text, loads_map
 from penstock_storage.interface import ProjectRow
-from penstock_storage.sweep_rows import Handed, SweepRow
+from penstock_storage.sweep_rows import SweepRow, TrialAssignment
 from penstock_sweeps.configuration import (
     SweepConfiguration,
     prepare,
@@ -119,7 +119,7 @@ class SweepMutations(Node):
             raise not_found("agent")
         states = loads_map("runState", input.get("runState") or "{}")
         alive = [run for run, is_alive in states.items() if is_alive]
-        handed = await engine.beat(agent, sweep, alive=alive)
+        handed = await engine.heartbeat(agent, sweep, alive=alive)
         return {
             "__typename": "AgentHeartbeatPayload",
             "agent": AgentNode(self.context, agent, sweep),
@@ -169,7 +169,7 @@ def _warnings(row: SweepRow, input: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _commands(handed: Handed, configuration: SweepConfiguration) -> list[dict[str, Any]]:
+def _commands(handed: TrialAssignment, configuration: SweepConfiguration) -> list[dict[str, Any]]:
     commands: list[dict[str, Any]] = [{"type": "stop", "run_id": run} for run in handed.stops]
     if handed.trial is not None:
         args = {name: {"value": value} for name, value in handed.trial.parameters.items()}
