@@ -22,11 +22,11 @@ from penstock_common import logs
 from penstock_common.lifecycle import stop_on_signals
 from penstock_common.settings import ServerSettings, load
 from penstock_common.watchdog import watchdog_of
-from penstock_server.copies import add_copy_commands
+from penstock_server.backup_commands import add_backup_commands
 from penstock_server.datafolder import DataFolder
+from penstock_server.dead_letters import add_dead_letter_commands
 from penstock_server.key_command import add_key_command
 from penstock_server.leftovers import end_leftovers
-from penstock_server.letters import add_dead_command
 from penstock_server.supervisor import Supervisor, UpOptions, listen
 
 __all__ = ["add_commands"]
@@ -59,8 +59,8 @@ def add_commands(subparsers: Any) -> None:
         "--data", type=Path, default=_default_data(), help="data folder (%(default)s)"
     )
     down.set_defaults(run=_down)
-    add_copy_commands(subparsers, _default_data())
-    add_dead_command(subparsers, _default_data())
+    add_backup_commands(subparsers, _default_data())
+    add_dead_letter_commands(subparsers, _default_data())
     add_key_command(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
         # No character begins an option here: all arguments are the role's own.

@@ -49,7 +49,7 @@ from penstock_ingest.room import Room
 from penstock_ingest.routes import GatewayParts
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
-from penstock_server.doors import Doors
+from penstock_server.connection_limits import ConnectionLimiter
 from penstock_server.health import Health
 from penstock_server.inspection import Inspector
 from penstock_server.sweeps import build_engine, sweep_dependencies
@@ -277,10 +277,10 @@ async def serve(
         server = runner.server
         if server is None:
             raise Broken("the runner has no server after its setup")
-        doors = Doors(
+        limiter = ConnectionLimiter(
             server,
             metrics,
-            most=_most_connections(settings),
+            max_connections=_most_connections(settings),
             header_timeout_s=settings.header_timeout_s,
             keepalive_timeout=_KEEPALIVE_S,
             access_log=None,
@@ -292,7 +292,7 @@ async def serve(
             listen=settings.metrics_listen,
         ):
             loop = asyncio.get_running_loop()
-            listening = await loop.create_server(doors, sock=listener, backlog=_BACKLOG)
+            listening = await loop.create_server(limiter, sock=listener, backlog=_BACKLOG)
             spare_collector()
             watchdog.ready()
             await stop.wait()

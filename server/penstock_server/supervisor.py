@@ -371,7 +371,7 @@ class Supervisor:
             self._options.ready_file.unlink(missing_ok=True)
 
     async def _stop(self, running: list[asyncio.Task[None]]) -> None:
-        """Doors and workers first, then what they drain into; nobody gets more than a few seconds."""
+        """Gateways and workers first, then what they drain into; nobody gets more than a few seconds."""
         last = {"redis", "store"}
         for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
             pairs = [

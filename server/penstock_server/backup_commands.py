@@ -18,12 +18,12 @@ from penstock.errors import Rejected
 from penstock_common.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
 
-__all__ = ["add_copy_commands"]
+__all__ = ["add_backup_commands"]
 
 _SETTINGS_HELP = "the stores that PENSTOCK_STORE_URL, _CATALOG_URL and _BLOBS_URL name"
 
 
-def add_copy_commands(subparsers: Any, default_data: Path) -> None:
+def add_backup_commands(subparsers: Any, default_data: Path) -> None:
     """Add `backup` and `restore`."""
     backup = subparsers.add_parser(
         "backup", help="copy points, catalog and blobs, also while Penstock runs"

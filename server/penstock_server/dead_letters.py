@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from penstock_server.parked_writers import ParkedWriter
 
-__all__ = ["add_dead_command"]
+__all__ = ["add_dead_letter_commands"]
 
-_AT_ONCE = 100
+_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class DeadLetter:
     shard: int
     id: bytes
     writer: str
@@ -53,7 +53,7 @@ class _Letter:
         return _time(self.received_us)
 
 
-def add_dead_command(subparsers: Any, default_data: Path) -> None:
+def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
     """Add `dead`."""
     dead = subparsers.add_parser("dead", help="look at batches that could not be processed")
     actions = dead.add_subparsers(metavar="ACTION", required=True)
@@ -136,7 +136,7 @@ def _is_sure() -> bool:
 
 async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
     count = 0
-    async for letter in _letters(redis, keys):
+    async for letter in _dead_letters(redis, keys):
         count += 1
         run, writer = letter.writer.rsplit("/", 1)
         _say(f"{letter.name}  {letter.received}  {run}  {writer} #{letter.seq}  {letter.reason}")
@@ -220,10 +220,10 @@ async def _drop(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
 
 async def _named(
     redis: Redis, keys: Keys, arguments: argparse.Namespace
-) -> tuple[list[_Letter], list[ParkedWriter]]:
+) -> tuple[list[DeadLetter], list[ParkedWriter]]:
     """What to act on, known before the first is moved: one that fails again is not taken twice."""
     if arguments.all:
-        letters = [letter async for letter in _letters(redis, keys)]
+        letters = [letter async for letter in _dead_letters(redis, keys)]
         return letters, await _parked(redis, keys)
     letters, writers = [], []
     for name in arguments.ids:
@@ -243,25 +243,25 @@ async def _parked(redis: Redis, keys: Keys, name: str = "") -> list[ParkedWriter
     return [each for each in await parked_writers(redis, keys) if name in ("", each.name)]
 
 
-async def _letters(redis: Redis, keys: Keys) -> AsyncIterator[_Letter]:
+async def _dead_letters(redis: Redis, keys: Keys) -> AsyncIterator[DeadLetter]:
     for shard in range(SHARDS):
         start = "-"
         while found := await _range(redis, keys.dead(shard), start, "+"):
             for entry_id, fields in found:
-                yield _letter(shard, entry_id, fields)
+                yield _dead_letter(shard, entry_id, fields)
             start = f"({found[-1][0].decode()}"
 
 
 async def _range(redis: Redis, name: str, start: str, end: str) -> list[Any]:
-    return list(await redis.xrange(name, start, end, count=_AT_ONCE) or [])
+    return list(await redis.xrange(name, start, end, count=_PAGE_SIZE) or [])
 
 
-async def _find(redis: Redis, keys: Keys, name: str) -> _Letter:
+async def _find(redis: Redis, keys: Keys, name: str) -> DeadLetter:
     shard, _, entry_id = name.partition(":")
     parts = entry_id.split("-")
     if shard.isdecimal() and int(shard) < SHARDS and len(parts) == 2 and "".join(parts).isdecimal():
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
-            return _letter(int(shard), found_id, fields)
+            return _dead_letter(int(shard), found_id, fields)
     raise Rejected(
         f"there is no dead letter and no parked writer {name!r}",
         code="no_letter",
@@ -269,8 +269,8 @@ async def _find(redis: Redis, keys: Keys, name: str) -> _Letter:
     )
 
 
-def _letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> _Letter:
-    return _Letter(
+def _dead_letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+    return DeadLetter(
         shard,
         entry_id,
         fields[b"w"].decode(),
