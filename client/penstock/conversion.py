@@ -52,7 +52,7 @@ def converted(name: str, value: Any, *, is_mended: bool) -> Converted:
         convert: _Conversion = _CONVERSIONS.get(name, _text)
         return Converted(convert(name, value))
     except (TypeError, OverflowError, OSError, RuntimeError) as error:
-        raise ValueError(f"{name} cannot be {_shown(value)}: {error}") from None
+        raise ValueError(f"{name} cannot be {_preview(value)}: {error}") from None
 
 
 def _named(name: str, text: str, *, is_mended: bool) -> Converted:
@@ -72,7 +72,7 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
     def choose(name: str, value: Any) -> str:
         text = str(value).strip().lower()
         if text not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {_shown(value)}")
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {_preview(value)}")
         return text
 
     return choose
@@ -106,14 +106,14 @@ def _bool(name: str, value: Any) -> bool:
         return bool(value)
     text = str(value).strip().lower()
     if text not in (*_YES, *_NO):
-        raise ValueError(f"{name} must be true or false, got {_shown(value)}")
+        raise ValueError(f"{name} must be true or false, got {_preview(value)}")
     return text in _YES
 
 
 def _rank(name: str, value: Any) -> int:
     rank = int(value)
     if not 0 <= rank < 1 << 31:
-        raise ValueError(f"{name} must be 0 or more, got {_shown(value)}")
+        raise ValueError(f"{name} must be 0 or more, got {_preview(value)}")
     return rank
 
 
@@ -128,7 +128,7 @@ def _size(name: str, value: Any) -> int:
 def _seconds(name: str, value: Any) -> float:
     seconds = float(value)
     if math.isnan(seconds):
-        raise ValueError(f"{name} must be a number of seconds, got {_shown(value)}")
+        raise ValueError(f"{name} must be a number of seconds, got {_preview(value)}")
     return min(max(seconds, 0.0), 1e9)
 
 
@@ -139,7 +139,7 @@ def _tags(name: str, value: Any) -> tuple[str, ...]:
 
 def _dir(name: str, value: Any) -> str:
     if "\0" in (text := _text(name, value)) or not text.strip():
-        raise ValueError(f"{name} cannot be {_shown(text)}: it names no folder")
+        raise ValueError(f"{name} cannot be {_preview(text)}: it names no folder")
     return str(Path(_text(name, value)).expanduser().absolute())
 
 
@@ -154,7 +154,7 @@ def _file(name: str, value: Any) -> str:
     return str(path)
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     return repr(value)[:80]
 
 

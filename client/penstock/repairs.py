@@ -60,7 +60,7 @@ class Repairs:
 
     def note(self, where: str, reason: str, site: str) -> None:
         """Say what became of a value, or count that it happened again."""
-        where = _shown(where) or "value"
+        where = _preview(where) or "value"
         with self._lock:
             before = self._said.get(where)
             if before is None and len(self._said) >= _MAX_KEYS:
@@ -105,7 +105,7 @@ def _counted(reason: str, count: int) -> str:
     return reason if count == 1 else f"{reason} ({count} times)"
 
 
-def _shown(where: str) -> str:
+def _preview(where: str) -> str:
     text = "".join(" " if c < " " or c == "\x7f" else c for c in where[: 2 * _SHOWN_CHARS])
     text = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
     return text.encode(errors="replace").decode()

@@ -99,14 +99,16 @@ class _Handler:
         named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
         project = check_name("project", named)
         sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
-        return json_response(_shown(sweep, SweepCount()), 201)
+        return json_response(_sweep_to_json(sweep, SweepCount()), 201)
 
     async def of_project(self, request: web.Request) -> web.Response:
         await self._deps.readers.reader(request, "project")
         names = request.match_info
         sweeps = await self._engine.of_project(names["entity"], names["project"])
         counts = await self._engine.counts(sweeps)
-        return json_response({"sweeps": [_shown(each, counts[each.number]) for each in sweeps]})
+        return json_response(
+            {"sweeps": [_sweep_to_json(each, counts[each.number]) for each in sweeps]}
+        )
 
     async def sweep(self, request: web.Request) -> web.Response:
         await self._deps.readers.reader(request, "sweep")
@@ -161,7 +163,7 @@ class _Handler:
     async def _now(self, sweep: SweepRow) -> dict[str, Any]:
         counts = await self._engine.counts([sweep])
         fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
-        return _shown(fresh, counts[sweep.number])
+        return _sweep_to_json(fresh, counts[sweep.number])
 
     async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
         async with self._deps.bodies.body(request, JSON_BYTES) as body:
@@ -179,7 +181,7 @@ def _forbidden(entity: str) -> Rejected:
     return Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
 
 
-def _shown(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
+def _sweep_to_json(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
     configuration = stored_configuration(sweep.source)
     return {
         "entity": sweep.entity,

@@ -41,7 +41,7 @@ class ApiKeysHandler:
     async def all(self, request: web.Request) -> web.Response:
         """The keys, revoked and expired ones too, without their secrets."""
         owner = await self._owner(request)
-        return json_response({"api_keys": [_shown(row) for row in await self._of(owner)]})
+        return json_response({"api_keys": [_key_to_json(row) for row in await self._of(owner)]})
 
     async def post(self, request: web.Request) -> web.Response:
         owner = await self._owner(request)
@@ -75,7 +75,7 @@ class ApiKeysHandler:
         await self._catalog.accounts.revoke([wanted])
         self._authenticator.forget(wanted)
         _LOG.info("api_key_revoked id=%s entity=%s", wanted, rows[0].entity)
-        return json_response({**_shown(rows[0]), "revoked": True})
+        return json_response({**_key_to_json(rows[0]), "revoked": True})
 
     async def _owner(self, request: web.Request) -> Principal:
         """Who sent this, if they may have to do with keys at all. Raises `Rejected` (401, 403)."""
@@ -106,7 +106,7 @@ def _forbidden(message: str, hint: str) -> Rejected:
     return Rejected(message, code="forbidden", status=403, hint=hint)
 
 
-def _shown(row: KeyRow) -> dict[str, Any]:
+def _key_to_json(row: KeyRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "entity": row.entity,

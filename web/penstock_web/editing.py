@@ -20,7 +20,7 @@ from penstock_web.models.edits import RunChanged, RunsDeleted
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 from penstock_web.runs import RunsHandler
-from penstock_web.shown import run_json
+from penstock_web.serialize import run_to_json
 
 __all__ = ["EditHandler"]
 
@@ -57,7 +57,7 @@ class EditHandler:
             await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
         if asked.project is not None and asked.project != row.project:
             return await self._move(row, check_name("project", asked.project), now)
-        return _shown(await self._runs.found(request), 200)
+        return _run_response(await self._runs.found(request), 200)
 
     async def delete_run(self, request: web.Request) -> web.Response:
         """`DELETE /v1/runs/{entity}/{project}/{run}`"""
@@ -95,13 +95,13 @@ class EditHandler:
             moved = (await self._catalog.run_rows([move.copy])).get(move.copy)
             if moved is not None:
                 self._names.forget([RunRef(row.entity, row.project, row.run)])
-                return _shown(moved, 200)
+                return _run_response(moved, 200)
             if await self._catalog.tombstones_by_run([move.copy]):
                 raise Rejected("the run was not moved", code="not_moved", status=409)
             await asyncio.sleep(_LOOK_S)
-        return _shown(row, 202)
+        return _run_response(row, 202)
 
 
-def _shown(row: RunRow, status: int) -> web.Response:
-    body = encode_json(run_json(row, None))
+def _run_response(row: RunRow, status: int) -> web.Response:
+    body = encode_json(run_to_json(row, None))
     return web.Response(body=body, status=status, content_type="application/json")

@@ -23,7 +23,7 @@ from penstock_web.models import export
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
-from penstock_web.shown import run_json
+from penstock_web.serialize import run_to_json
 from penstock_web.streams import send_stream
 
 __all__ = ["ExportHandler"]
@@ -143,6 +143,6 @@ class ExportHandler:
             lines = []
             for number in numbers:
                 if row := rows.get(number):
-                    shown = run_json(row, summaries.get(number))
+                    shown = run_to_json(row, summaries.get(number))
                     lines.append(encode_json({**shown, "version": versions.get(number, "")}))
             yield b"".join(line + b"\n" for line in lines)

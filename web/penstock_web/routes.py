@@ -24,10 +24,10 @@ from penstock_web.editing import EditHandler
 from penstock_web.events import EventHandler
 from penstock_web.exports import ExportHandler
 from penstock_web.files import FilesHandler
-from penstock_web.keys import KeysHandler
 from penstock_web.ledger import LedgerHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.media import MediaHandler
+from penstock_web.metric_keys import MetricKeysHandler
 from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
 from penstock_web.rows import HistoryHandler
@@ -51,7 +51,7 @@ def add_routes(app: web.Application, deps: WebDependencies) -> None:
     )
     names, finder = deps.names, deps.finder
     runs = RunsHandler(deps.store, deps.catalog, access, names, finder)
-    keys = KeysHandler(deps.store, runs, names, finder)
+    keys = MetricKeysHandler(deps.store, runs, names, finder)
     feed = LiveFeed(deps.redis, deps.keys.live_channel(), names.forget, watchdog=deps.watchdog)
     edits = EditHandler(deps, access, names, runs)
     login = SessionHandler(deps.authenticator, sessions, deps.root_path)

@@ -22,6 +22,7 @@ from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress
 from penstock.record import Position
 from penstock.root import folder_bytes
+from penstock.shipper.api_key import ApiKey
 from penstock.shipper.batches import BatchBuilder
 from penstock.shipper.breaker import Breaker, Held
 from penstock.shipper.columns import BatchLimits
@@ -29,7 +30,6 @@ from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.keeper import Keeper
-from penstock.shipper.keys import ApiKey
 from penstock.shipper.marks import Marks
 from penstock.shipper.mending import mend
 from penstock.shipper.polls import SLOWEST_POLL_S, Polls

@@ -138,7 +138,7 @@ class Fitter:
         kept: dict[str, int] = {}
         for index, (key, before) in enumerate(zip(keys, frame.keys, strict=True)):
             if key != before:
-                self.note(key, f"renamed: {_shown(before)} cannot name a metric")
+                self.note(key, f"renamed: {_preview(before)} cannot name a metric")
             if key in kept:
                 self.note(key, "left out: another key of the row has this name")
             elif room.take(4 * len(key) + _ENTRY_BYTES + rows, 1):
@@ -173,7 +173,7 @@ class Fitter:
 
     def note(self, where: str, reason: str) -> None:
         """Say of a value, once, what became of it."""
-        where = _shown(where)
+        where = _preview(where)
         if where in self._notices:
             said, count = self._notices[where]
             self._notices[where] = (said, count + 1)
@@ -214,7 +214,7 @@ class Fitter:
             case Integer():
                 whole = int(value) if type(value) is bool or _is_whole(value) else value
                 if not kind.fits(whole) or not room.take(_ENTRY_BYTES):
-                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                    raise _Unfit(f"{kind.words} is expected, not {_preview(value)}")
                 return whole
             case Flag():
                 return bool(value)
@@ -223,7 +223,7 @@ class Fitter:
                     raise _Unfit(f"a key is text, not {_kind(value)}")
                 key = fit_key(value, self._limits)
                 if key != value:
-                    self.note(key, f"renamed: {_shown(value)} cannot name a metric")
+                    self.note(key, f"renamed: {_preview(value)} cannot name a metric")
                 room.take(4 * len(key))
                 return key
             case Json():
@@ -238,14 +238,14 @@ class Fitter:
                 return self._map(where, value, room)
             case Choice():
                 if not kind.fits(value):
-                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                    raise _Unfit(f"{kind.words} is expected, not {_preview(value)}")
                 return value
 
     def _map(self, where: str, entries: dict[Any, Any], room: Room) -> dict[str, Any]:
         """Entries one by one: those that do not fit are left out alone."""
         fitted = {}
         for name, value in entries.items():
-            label = where.partition(".")[0] + f".{_shown(name)}"
+            label = where.partition(".")[0] + f".{_preview(name)}"
             key = _clean(str(name))
             before = (room.bytes, room.elements)
             try:
@@ -351,7 +351,7 @@ def _where(record: dict[Any, Any], name: Any) -> str:
     kind = record.get("t")
     if kind == "value" and type(record.get("key")) is str:
         return str(record["key"])
-    return f"{_shown(kind)}.{_shown(name)}"
+    return f"{_preview(kind)}.{_preview(name)}"
 
 
 def _kind(value: Any) -> str:
@@ -362,7 +362,7 @@ def _is_whole(value: Any) -> bool:
     return type(value) is float and value.is_integer()
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     text = value if type(value) is str else str(value) if _is_small(value) else _kind(value)
     clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _SHOWN_CHARS])
     return _clean(clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]}…")

@@ -152,7 +152,7 @@ class ArtifactChanges(Node):
         await self.context.deps.artifacts.collections.set_type(
             row.number, input.get("destinationArtifactTypeName") or "", _now()
         )
-        return await self._shown(row)
+        return await self._changed_collection(row)
 
     @field
     async def delete_artifact_sequence(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -239,9 +239,9 @@ class ArtifactChanges(Node):
         await self.context.deps.artifacts.collections.change(
             row.number, _now(), name=input.get("name"), description=input.get("description")
         )
-        return await self._shown(row)
+        return await self._changed_collection(row)
 
-    async def _shown(self, row: Collection) -> dict[str, Any]:
+    async def _changed_collection(self, row: Collection) -> dict[str, Any]:
         found = await self.context.deps.artifacts.collections.get(row.number)
         return {"artifactCollection": CollectionNode(self.context, found or row)}
 
