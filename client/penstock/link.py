@@ -57,7 +57,7 @@ class Link:
         """Send a body of batches. Raises Transient or Rejected."""
         return self._ask("POST", "/v1/batches", api_key, body)
 
-    def writer_mark(self, meta: Meta, api_key: str) -> dict[str, Any]:
+    def writer_position(self, meta: Meta, api_key: str) -> dict[str, Any]:
         """What is committed of one writer: {committed, queue, store}."""
         names = (meta.entity or "-", meta.project, meta.run, meta.writer)
         path = "/v1/writers/" + "/".join(quote(name, safe="") for name in names)

@@ -13,6 +13,8 @@ from penstock.meta import replace_json
 __all__ = ["Progress", "load_progress", "store_progress"]
 
 _CHECKSUM = "checksum"
+_STORED_NAMES = {"acknowledged": "heard", "released": "freed"}
+"""Fields that have another name in the file."""
 
 
 @dataclass(slots=True)
@@ -23,10 +25,10 @@ class Progress:
 
     queued: int = 0
     committed: int = 0
-    heard: int = 0
+    acknowledged: int = 0
     """What the server last said is committed; `committed` is more where less can be sent again."""
     cut: int = 0
-    freed: int = 0
+    released: int = 0
     queue: str = ""
     store: str = ""
     state: str = ""
@@ -66,14 +68,16 @@ class Progress:
         return self.done and (segment <= 1 or self.end_segment >= segment)
 
 
+_FIELDS = {_STORED_NAMES.get(item.name, item.name): item.name for item in fields(Progress)}
 _TYPES: dict[str, type] = {
-    item.name: type(getattr(Progress(), item.name)) for item in fields(Progress)
+    stored: type(getattr(Progress(), name)) for stored, name in _FIELDS.items()
 }
 
 
 def store_progress(folder: Path, progress: Progress) -> None:
     """Raises OSError."""
-    content = asdict(progress)
+    values = asdict(progress)
+    content = {stored: values[name] for stored, name in _FIELDS.items()}
     replace_json(folder / "progress.json", {**content, _CHECKSUM: _checksum(content)})
 
 
@@ -87,7 +91,7 @@ def load_progress(folder: Path) -> Progress:
         known = {name: value for name, value in stored.items() if name in _TYPES}
         if any(not isinstance(value, _TYPES[name]) for name, value in known.items()):
             return Progress()
-        return Progress(**known)
+        return Progress(**{_FIELDS[name]: value for name, value in known.items()})
     except (OSError, ValueError, TypeError, AttributeError):
         return Progress()
 

@@ -144,7 +144,7 @@ def _digest(meta: Meta, cut: Cut) -> str:
         writer_started=meta.writer_started,
         entity=meta.entity,
         rank=meta.rank,
-        acked=cut.acked,
+        acked=cut.released,
         sent_at=cut.sent_at,
         client=cut.client,
     )

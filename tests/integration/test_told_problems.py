@@ -75,7 +75,7 @@ def test_dropped_rows_are_told(tmp_path: Path, ledger: Ledger, sender_of: Sender
         writer.log(row)
     assert writer.dropped_rows
     sender = sender_of(folder)
-    drive(sender, lambda: sender.progress.heard >= 1)
+    drive(sender, lambda: sender.progress.acknowledged >= 1)
 
     def finds_room() -> bool:
         sender.turn(tight=True)

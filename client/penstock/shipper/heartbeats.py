@@ -90,15 +90,15 @@ def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
 
 def _exchange(link: Link, breaker: Breaker, key: str, senders: list[SpoolSender]) -> bool:
     """Whether the server knows heartbeats."""
-    learned = [sender.learned for sender in senders]
+    reply_counts = [sender.reply_count for sender in senders]
     writers = [_described(sender) for sender in senders]
     reply = breaker.call("heartbeats", lambda: link.heartbeats(writers, key))
     if reply is None:
         return False
-    store, marks = reply.get("store"), reply.get("marks")
-    for sender, count, mark in zip(senders, learned, marks or [], strict=False):
-        if isinstance(mark, dict) and mark.get("writer") == sender.meta.writer:
-            sender.hear(count, {"store": store, **mark})
+    store, positions = reply.get("store"), reply.get("marks")
+    for sender, count, position in zip(senders, reply_counts, positions or [], strict=False):
+        if isinstance(position, dict) and position.get("writer") == sender.meta.writer:
+            sender.acknowledge(count, {"store": store, **position})
     return True
 
 

@@ -39,8 +39,8 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     if not cuts.last and oldest is not None:
         reader.missing.update(range(1, oldest))
     progress.cut = cuts.last
-    progress.freed = max(progress.freed, gone)
-    progress.committed = max(progress.committed, progress.freed)
+    progress.released = max(progress.released, gone)
+    progress.committed = max(progress.committed, progress.released)
     progress.queued = max(progress.queued, progress.committed)
     # Where lines were lost, the end may have to be cut again.
     progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)

@@ -29,16 +29,16 @@ from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
-from penstock.shipper.keeper import Keeper
-from penstock.shipper.marks import Marks
+from penstock.shipper.loss_notices import LossNotices
 from penstock.shipper.mending import mend
 from penstock.shipper.polls import SLOWEST_POLL_S, Polls
+from penstock.shipper.positions import PositionTracker
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, problem_of, refusal_of
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
-from penstock.shipper.telling import Telling
+from penstock.shipper.retention import SegmentRetention
 from penstock.shipper.watch import WriterWatch
 from penstock.wire import RULES, join_batches
 
@@ -68,12 +68,12 @@ class SpoolSender:
         self._reader = SpoolReader(folder)
         self._rejects = Rejects(folder)
         self._log = mend(self._reader, self.progress, self._rejects)
-        self._marks = Marks(self.meta.run, self.progress, self._log)
+        self._positions = PositionTracker(self.meta.run, self.progress, self._log)
         self._cursor = self._log.end or self._reader.first()
         self._limits = BatchLimits()
         self._builder = BatchBuilder(self.meta, self._reader)
         self._recuts = Recuts(self._log, self._builder, self._reader, self._rejects)
-        self._keeper = Keeper(folder, self._reader.first().segment)
+        self._retention = SegmentRetention(folder, self._reader.first().segment)
         self.writer = WriterWatch(folder, self.meta, self._reader)
         if self.meta.parent:  # another may have gone on here since: it is looked at anew
             self.progress.go_on()
@@ -83,8 +83,8 @@ class SpoolSender:
         self._paused_until = self._look_at = 0.0
         self._is_gone = False
         self._retries = 0
-        self._heard: tuple[int, dict[str, Any]] | None = None
-        self._telling = Telling(self.meta.host or "its machine", self._log.cuts.values())
+        self._heartbeat_answer: tuple[int, dict[str, Any]] | None = None
+        self._loss_notices = LossNotices(self.meta.host or "its machine", self._log.cuts.values())
         self.report = Report(folder, self.meta.run, self.progress)
 
     @property
@@ -93,8 +93,9 @@ class SpoolSender:
         return self.writer.alive and not self.progress.ended
 
     @property
-    def learned(self) -> int:
-        return self._marks.count
+    def reply_count(self) -> int:
+        """How many replies were taken in."""
+        return self._positions.reply_count
 
     @property
     def waiting(self) -> bool:
@@ -125,7 +126,7 @@ class SpoolSender:
         delay_s = self._attempt(now)
         keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
-            self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
+            self._retention.release(self.progress, self._log, self._cursor, now, keep_s)
         except OSError as error:
             self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
@@ -144,10 +145,10 @@ class SpoolSender:
         self._cut_at = 0.0
         return True
 
-    def hear(self, learned: int, mark: dict[str, Any]) -> None:
-        """Take in, at the next turn, what a heartbeat was answered; `learned` is as it was when the
-        heartbeat left: after a later reply it is old news."""
-        self._heard = (learned, mark)
+    def acknowledge(self, reply_count: int, position: dict[str, Any]) -> None:
+        """Take in a heartbeat's answer at the next turn, unless a later reply came first:
+        `reply_count` is from when the heartbeat was sent."""
+        self._heartbeat_answer = (reply_count, position)
 
     def keep_progress(self) -> None:
         """Keep it on disk now, if it changed."""
@@ -158,14 +159,18 @@ class SpoolSender:
 
     def _attempt(self, now: float) -> float:
         try:
-            heard, self._heard = self._heard, None
-            if heard is not None and heard[0] == self._marks.count:
-                self._learn(heard[1])
+            answer, self._heartbeat_answer = self._heartbeat_answer, None
+            if answer is not None and answer[0] == self._positions.reply_count:
+                self._acknowledge(answer[1])
             self._take_rejected(now)
             if self.goes_on:
                 self.progress.go_on()
                 self._cut_at = now
-            if self.progress.ended and not self._is_gone and self._telling.is_due(self.progress):
+            if (
+                self.progress.ended
+                and not self._is_gone
+                and self._loss_notices.is_due(self.progress)
+            ):
                 self.progress.done = False
                 self._keep_cut("mark", self._cursor, None)
             if self.progress.done:
@@ -204,9 +209,13 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.heard < self._log.last and now >= self._polls.due_at and not self._is_gone:
+        if (
+            progress.acknowledged < self._log.last
+            and now >= self._polls.due_at
+            and not self._is_gone
+        ):
             self._poll(now)
-        if progress.ended and progress.heard >= self._log.last:
+        if progress.ended and progress.acknowledged >= self._log.last:
             progress.done = True
             progress.done_at = time.time()
         return HURRIED_TICK_S if self.hurries else TICK_S
@@ -235,7 +244,7 @@ class SpoolSender:
             return
         self._look_at = now + REJECTED_S
         progress = self.progress
-        if self._recuts.asked_for(self._cursor, progress.freed):
+        if self._recuts.asked_for(self._cursor, progress.released):
             progress.done, progress.cut = False, self._log.last
             self.report.keep(at_once=True)  # before it looks as if nobody had asked
             self._rejects.take_all()
@@ -251,7 +260,7 @@ class SpoolSender:
 
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         dropped = found.dropped if found else 0
-        client = self._telling.client(self.progress, retries=self._retries, dropped=dropped)
+        client = self._loss_notices.client(self.progress, retries=self._retries, dropped=dropped)
         fold = folded(self._log.fold, found.columns) if found else {}
         cut = Cut(
             seq=self._log.last + 1,
@@ -259,7 +268,7 @@ class SpoolSender:
             end=end,
             kind=kind,
             sent_at=time.time_ns() // 1_000,
-            acked=self.progress.freed,
+            released=self.progress.released,
             client={**client, "spool_bytes": folder_bytes(self.folder)},
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
@@ -279,7 +288,7 @@ class SpoolSender:
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
         self.progress.dropped += dropped
-        self._telling.told(cut)
+        self._loss_notices.kept(cut)
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
@@ -288,7 +297,7 @@ class SpoolSender:
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
-        self._learn(reply)
+        self._acknowledge(reply)
         self.report.disk_works()
         self._builder.forget()
         interval_s = reply.get("interval_s")
@@ -300,25 +309,25 @@ class SpoolSender:
     def _poll(self, now: float) -> None:
         key = self.key.now()
         try:
-            reply = self._ask(lambda: self._link.writer_mark(self.meta, key))
+            reply = self._ask(lambda: self._link.writer_position(self.meta, key))
         except Rejected as error:
             if error.status != 404:  # 404: not known there yet
                 raise
             reply = {}
         before = self.progress.committed
-        self._learn(reply)
+        self._acknowledge(reply)
         self._polls.answered(now, advanced=self.progress.committed > before)
-        self._marks.stalled(now, STALLED_S)
+        self._positions.stalled(now, STALLED_S)
 
     def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self._breaker.call((self.meta.entity, self.meta.project), request)
 
-    def _learn(self, reply: dict[str, Any]) -> None:
+    def _acknowledge(self, reply: dict[str, Any]) -> None:
         """Take in what a reply says. Raises OSError, and then nothing of it is taken in."""
         self._keep_dead(reply.get("dead"))
-        if self._marks.needs_telling(reply):
+        if self._positions.must_announce_release(reply):
             self._keep_cut("mark", self._cursor, None)  # not to wait for what cannot be sent again
-        self._marks.learn(reply)
+        self._positions.acknowledge(reply)
 
     def _keep_dead(self, numbers: object) -> None:
         """Put aside what the server took but could not process, before it is freed."""
@@ -327,7 +336,7 @@ class SpoolSender:
             cut = self._log.cuts.get(seq)
             if cut is None or seq in progress.dead or cut.kind == "void":
                 continue
-            if seq > progress.freed:
+            if seq > progress.released:
                 self._rejects.keep(seq, self._builder.bytes_of(cut))
                 self.report.disk_works()
             log.error("%s: the server could not process batch %d", self.meta.run, seq)
@@ -369,7 +378,7 @@ class SpoolSender:
             self._rejects.keep(cut.seq, self._builder.bytes_of(cut), instead_of=cut.source)
             self.progress.rejected += 1
         self._builder.forget()
-        self.progress.queued = self.progress.committed = self.progress.heard = cut.seq
+        self.progress.queued = self.progress.committed = self.progress.acknowledged = cut.seq
 
     def _reject(self, cut: Cut, error: Rejected) -> float:
         """Put a refused batch aside and its number to rest."""
