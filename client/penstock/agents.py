@@ -29,8 +29,8 @@ from penstock.sweeps import SweepLink
 
 __all__ = ["StopTrial", "agent", "run_agent"]
 
-_MOST_FIRST_FAILURES = 5
-_LONGEST_WAIT_S = 30.0
+_MAX_FIRST_FAILURES = 5
+_MAX_WAIT_S = 30.0
 _GRACE_S = 10.0
 
 
@@ -120,7 +120,7 @@ class _Agent:
             ended = [run]
             done += 1
             failures += has_failed
-            if failures == done == _MOST_FIRST_FAILURES:
+            if failures == done == _MAX_FIRST_FAILURES:
                 NOTICES.say(f"the first {failures} trials all failed: this agent ends")
                 break
         if ended:
@@ -288,4 +288,4 @@ def _patiently(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         except Transient as error:
             NOTICES.warn("agent", f"{error}; this agent tries again")
             time.sleep(error.retry_after_s or wait_s * random.uniform(1, 1.25))  # noqa: S311
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            wait_s = min(wait_s * 2, _MAX_WAIT_S)

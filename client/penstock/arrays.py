@@ -18,9 +18,9 @@ from penstock.values import LEFT_OUT, Walk
 
 __all__ = ["dense", "taken"]
 
-_COPY_BYTES = 32 << 20
+_MAX_COPY_BYTES = 32 << 20
 """As much of one array is copied on the thread that logs; a larger one is read aside as it is then."""
-_MAX_LIST = 100_000
+_MAX_LIST_ENTRIES = 100_000
 
 
 def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
@@ -34,7 +34,7 @@ def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
         if value.size == 1 and value.dtype.kind in "biufMm":
             return _numpy_scalar(walk, where, value.reshape(())[()], depth)
         size = value.nbytes
-        kept = value.copy() if size <= _COPY_BYTES and walk.copies.take(size) else value
+        kept = value.copy() if size <= _MAX_COPY_BYTES and walk.copies.take(size) else value
         return _later(walk, where, kind, kept, depth)
     torch: Any = sys.modules.get("torch")
     if torch is not None and (kind is torch.Tensor or kind is torch.nn.Parameter):
@@ -55,7 +55,7 @@ def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
         if value.device.type == "meta":
             raise ValueError("it has no data (meta)")
         value, zeros = _strided(torch, value)
-        if value.numel() > _MAX_LIST:
+        if value.numel() > _MAX_LIST_ENTRIES:
             as_list = False
         value = _numpy_of(torch, value, note)
     import numpy as np  # noqa: PLC0415  (heavy, and only where there are arrays)
@@ -67,7 +67,7 @@ def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
         }
     if numpy_array.size == 1 and not zeros:
         return numpy_array.reshape(-1)[0].item()
-    if as_list and numpy_array.size <= _MAX_LIST and not zeros:
+    if as_list and numpy_array.size <= _MAX_LIST_ENTRIES and not zeros:
         return numpy_array.tolist()
     return Histograms(note).of(numpy_array, zeros)
 
@@ -108,7 +108,7 @@ def _tensor(walk: Walk, where: str, torch: Any, value: Any, depth: int) -> Any:
             return _from_cuda(walk, where, torch, tensor, depth)
         return walk.take(where, tensor.item(), depth) if not tensor.is_complex() else LEFT_OUT
     size = tensor.numel() * tensor.element_size()
-    if size <= _COPY_BYTES and walk.copies.take(size):
+    if size <= _MAX_COPY_BYTES and walk.copies.take(size):
         tensor = tensor.clone()
     wait = torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
     return _later(walk, where, kind, tensor, depth, wait)

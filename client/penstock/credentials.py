@@ -24,7 +24,7 @@ __all__ = [
 DEFAULT_BASE_URL = "http://127.0.0.1:8080"
 _DEFAULT = "base_url"
 _CHOSEN = "chosen_by_hand"
-_LARGEST_FILE = 1 << 20
+_MAX_FILE_BYTES = 1 << 20
 
 
 def credentials_path() -> Path:
@@ -105,7 +105,7 @@ def _load() -> dict[str, object]:
 def _read(path: Path) -> dict[str, object]:
     try:
         found = path.stat()
-        if not S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+        if not S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_BYTES:
             return {}  # reading a pipe would never end
         stored = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

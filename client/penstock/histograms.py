@@ -10,10 +10,10 @@ from typing import Any
 __all__ = ["HISTOGRAM_BINS", "Histograms"]
 
 HISTOGRAM_BINS = 64
-_MOST = 1 << 23
+_MAX_VALUES = 1 << 23
 """Larger arrays are sampled at evenly spaced elements, about this many."""
 _PIECE = 1 << 18
-_MOST_OBJECTS = 100_000
+_MAX_OBJECTS = 100_000
 
 
 class Histograms:
@@ -59,10 +59,10 @@ class Histograms:
     def thinned(self, array: Any, size: int) -> Any:
         """The array, or of a very large one a view of evenly spaced elements."""
         before = size
-        while size > _MOST:
+        while size > _MAX_VALUES:
             shape = [*array.shape]
             axis = shape.index(max(shape))
-            step = min(-(-size // _MOST), shape[axis])
+            step = min(-(-size // _MAX_VALUES), shape[axis])
             array = array[(slice(None),) * axis + (slice(None, None, step),)]
             size = math.prod(array.shape)
         if size < before:
@@ -94,7 +94,7 @@ class Histograms:
 
     def _of_objects(self, np: Any, array: Any) -> Any:
         """The plain numbers among objects: anything else would have to be asked."""
-        some = array.ravel()[:_MOST_OBJECTS].tolist()
+        some = array.ravel()[:_MAX_OBJECTS].tolist()
         plain = [
             float(each)
             for each in some

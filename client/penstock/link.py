@@ -22,7 +22,7 @@ from penstock.pasted import repaired_proxy, repaired_url
 __all__ = ["Link", "is_loopback"]
 
 _TIMEOUT_S = 30.0
-_LARGEST_REPLY = 16 << 20
+_MAX_REPLY_BYTES = 16 << 20
 _BAD_URL_HINT = "Set PENSTOCK_BASE_URL, or run: penstock login --host http://host:port"
 
 
@@ -131,7 +131,7 @@ class Link:
                 connection = connection or self._connect()
                 connection.request(method, target, body, headers)
                 reply = connection.getresponse()
-                data = reply.read(_LARGEST_REPLY)
+                data = reply.read(_MAX_REPLY_BYTES)
                 if reply.will_close:
                     self.close()
                 return reply.status, reply.headers, data

@@ -16,7 +16,7 @@ from numbers import Number
 from typing import Any
 
 from penstock.arrays import dense
-from penstock.values import MAX_ENTRIES, MAX_TEXT, Later, Walk, type_name
+from penstock.values import MAX_ENTRIES, MAX_TEXT_CHARS, Later, Walk, type_name
 
 __all__ = ["members", "opened"]
 
@@ -167,4 +167,4 @@ def _converted(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     text = str(value)
-    return str.__str__(text)[: MAX_TEXT + 1]
+    return str.__str__(text)[: MAX_TEXT_CHARS + 1]

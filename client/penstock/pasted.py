@@ -31,7 +31,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PAGES = re.compile(r"/(?:v1(?:/.*)?|authorize|graphql|healthz|readyz)$")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")
 _HTTPS_PORT = 443
-_NAME_BYTES = 128
+_MAX_NAME_BYTES = 128
 
 
 class Repaired(NamedTuple):
@@ -107,7 +107,7 @@ def repaired_name(what: str, text: str) -> Repaired:
         mended = "".join(
             "-" if c in "/\\" else " " if c < " " or c == "\x7f" else c for c in mended
         )
-        mended = mended.strip().encode()[:_NAME_BYTES].decode(errors="ignore").strip()
+        mended = mended.strip().encode()[:_MAX_NAME_BYTES].decode(errors="ignore").strip()
         if mended in ("", ".", ".."):
             raise
         return Repaired(checked_name(what, mended), f"{error} {mended!r} is used.")

@@ -37,9 +37,9 @@ UNKNOWN = "0" * 16
 _FOLDER = "receipts"
 _SUFFIX = ".receipt"
 _VERSION = 1
-_KEEP_S = 30 * 86_400.0
-_MOST = 10_000
-_SUMMED_BYTES = 16 << 20
+_MAX_AGE_S = 30 * 86_400.0
+_MAX_RECEIPTS = 10_000
+_MAX_SUMMED_BYTES = 16 << 20
 """The shipper reads a small spool once more before it goes, to remember what each key came to."""
 
 
@@ -103,7 +103,7 @@ def keep_receipt(root: Path, folder: Path) -> None:
     try:
         receipt = Receipt.of_spool(folder)
         cuts = cuts_of(folder)
-        if folder_bytes(folder) <= _SUMMED_BYTES and holds_all(folder, cuts):
+        if folder_bytes(folder) <= _MAX_SUMMED_BYTES and holds_all(folder, cuts):
             receipt = replace(receipt, sums=sums_of(folder, cuts))
         store_receipt(root, receipt)
         _prune(root / _FOLDER)
@@ -195,7 +195,7 @@ def _prune(folder: Path) -> None:
         with contextlib.suppress(OSError):
             ages.append((path.stat().st_mtime, path))
     ages.sort(reverse=True)
-    oldest = time.time() - _KEEP_S
+    oldest = time.time() - _MAX_AGE_S
     for place, (changed_at, path) in enumerate(ages):
-        if place >= _MOST or changed_at < oldest:
+        if place >= _MAX_RECEIPTS or changed_at < oldest:
             path.unlink(missing_ok=True)

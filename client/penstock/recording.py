@@ -16,8 +16,8 @@ from penstock.writer import NoRoom, Writer
 
 __all__ = ["FieldSender", "Recorder"]
 
-_RECORD_BYTES = 4 << 20
-_RECORD_ENTRIES = 100_000
+_MAX_RECORD_BYTES = 4 << 20
+_MAX_RECORD_ENTRIES = 100_000
 
 
 class Recorder:
@@ -82,7 +82,7 @@ class Recorder:
         size = entries = 0
         for name, value in update.items():
             cost, count = _cost(value)
-            if part and (size + cost > _RECORD_BYTES or entries + count > _RECORD_ENTRIES):
+            if part and (size + cost > _MAX_RECORD_BYTES or entries + count > _MAX_RECORD_ENTRIES):
                 self.record(kind, update=part)
                 part, size, entries = {}, 0, 0
             part[name] = value

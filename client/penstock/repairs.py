@@ -18,7 +18,7 @@ __all__ = ["Noter", "Repairs", "call_site"]
 _HERE = str(Path(__file__).parent)
 _MAX_KEYS = 100
 _MAX_FRAMES = 60
-_SHOWN_CHARS = 120
+_MAX_PREVIEW_CHARS = 120
 
 
 class Noter:
@@ -106,6 +106,6 @@ def _counted(reason: str, count: int) -> str:
 
 
 def _preview(where: str) -> str:
-    text = "".join(" " if c < " " or c == "\x7f" else c for c in where[: 2 * _SHOWN_CHARS])
-    text = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+    text = "".join(" " if c < " " or c == "\x7f" else c for c in where[: 2 * _MAX_PREVIEW_CHARS])
+    text = text if len(text) <= _MAX_PREVIEW_CHARS else f"{text[:_MAX_PREVIEW_CHARS]}…"
     return text.encode(errors="replace").decode()

@@ -27,7 +27,7 @@ _MAY_PASS_S = 3.0
 _FINISH_POLL_S = 0.01
 _CHECK_S = 5.0
 _STARTER_TIMEOUT_S = 2.0
-_MOST_FAILED_STARTS = 2
+_MAX_FAILED_STARTS = 2
 
 
 class Sending:
@@ -136,7 +136,7 @@ class Sending:
         return True
 
     def _is_hopeless(self, progress: Progress, since: float) -> bool:
-        if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MOST_FAILED_STARTS:
+        if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MAX_FAILED_STARTS:
             return True
         return progress.problem_code in _MAY_PASS and time.monotonic() - since > _MAY_PASS_S
 

@@ -23,8 +23,8 @@ from penstock.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
 __all__ = ["SlowPath"]
 
 _MAX_ROW_BYTES = 4 << 20
-_ROW_COPIES = 64 << 20
-_ALL_COPIES = 256 << 20
+_MAX_ROW_COPY_BYTES = 64 << 20
+_MAX_COPY_BYTES = 256 << 20
 """Bytes of arrays that are copied for one row, and for all that wait: beyond, an array is read aside
 as it is then."""
 _WHOLE = ("numpy", "torch", "jax", "jaxlib", "tensorflow")
@@ -162,7 +162,7 @@ class SlowPath:
         return Walk(note, opened, as_list=as_list, copies=copies or self._copies(), tells=tells)
 
     def _copies(self) -> Copies:
-        return Copies(min(_ROW_COPIES, _ALL_COPIES - self.aside.held))
+        return Copies(min(_MAX_ROW_COPY_BYTES, _MAX_COPY_BYTES - self.aside.held))
 
     def _take(self, data: object, step: Any, commit: bool | None) -> None:
         note = self.repairs.noter()

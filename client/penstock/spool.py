@@ -29,7 +29,7 @@ from penstock.siblings import take_left
 __all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
-LARGEST_SEGMENT_BYTES = 8 << 20
+MAX_SEGMENT_BYTES = 8 << 20
 _SEGMENTS_PER_ROOT = 64
 HEADROOM_BYTES = 1 << 20
 """What writers leave free on a disk: the shipper needs a little to make room there at all."""
@@ -71,7 +71,7 @@ class Spool:
         self._size = FIRST_SEGMENT_BYTES
         # Small beside the limit: what writers fill just now cannot be freed to make room.
         share = options.limit_bytes // _SEGMENTS_PER_ROOT
-        self._largest = min(LARGEST_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
+        self._largest = min(MAX_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
         self._ready: Segment | None = None
         self._retired: list[Segment] = []
         self._no_room_until = 0.0

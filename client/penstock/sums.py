@@ -33,7 +33,7 @@ ALERTS = "_alert"
 """The key under which the store keeps alerts. It writes their text itself, so they are counted only."""
 
 _UNLIMITED = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
-_MOST_POINTS = 8_000_000  # held at once: 16 bytes each, three times that while they are sorted
+_MAX_POINTS = 8_000_000  # held at once: 16 bytes each, three times that while they are sorted
 _SALT = np.uint64(0x4CF2D2BAAE6DA887)
 _FACTORS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _SHIFT = np.uint64(33)
@@ -147,11 +147,11 @@ def _passes(
     names: set[tuple[Table, str]] = set()
     points = 0
     for name, count in counts.items():
-        if count > _MOST_POINTS:
-            modulus = -(-count // _MOST_POINTS)
+        if count > _MAX_POINTS:
+            modulus = -(-count // _MAX_POINTS)
             yield from (({name}, residue, modulus) for residue in range(modulus))
             continue
-        if names and points + count > _MOST_POINTS:
+        if names and points + count > _MAX_POINTS:
             yield names, 0, 1
             names, points = set(), 0
         names.add(name)

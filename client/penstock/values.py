@@ -23,16 +23,16 @@ __all__ = [
     "type_name",
 ]
 
-MAX_TEXT = 1 << 20
-_MAX_LOGGED_TEXT = 7_000_000
+MAX_TEXT_CHARS = 1 << 20
+_MAX_LOGGED_TEXT_CHARS = 7_000_000
 MAX_ENTRIES = 400_000
-MAX_BYTES = 8 << 20
+MAX_VALUE_BYTES = 8 << 20
 """Of one value: what is larger is left out, since no batch could carry it."""
-_DEEPEST = 100
-_MAX_KEY = 4_096
+_MAX_DEPTH = 100
+_MAX_KEY_CHARS = 4_096
 _INT64 = 2**63
 _DEEPER = "…"
-_MOST_BITS = 14_000  # Python writes no longer numbers than some 4,300 digits
+_MAX_INT_BITS = 14_000  # Python writes no longer numbers than some 4,300 digits
 
 LEFT_OUT: Any = object()
 """Stands for a value that is not kept at all."""
@@ -121,7 +121,7 @@ class Walk:
         """How many `Later` there are in what was taken."""
         self._seen: dict[int, tuple[Any, int, int, Any]] = {}
         self._entries = MAX_ENTRIES
-        self._bytes = MAX_BYTES
+        self._bytes = MAX_VALUE_BYTES
         self._path: set[int] = set()
 
     def whole(self, where: str, value: Any) -> Any:
@@ -154,7 +154,7 @@ class Walk:
             return float.__float__(value)
         if base is bytes or base is bytearray:
             return self.text(
-                where, bytes(memoryview(value)[: 4 * MAX_TEXT]).decode(errors="replace")
+                where, bytes(memoryview(value)[: 4 * MAX_TEXT_CHARS]).decode(errors="replace")
             )
         return self._inside(where, value, base, depth)
 
@@ -165,7 +165,7 @@ class Walk:
         return Later(self, where, kind, read, depth, trusted)
 
     def text(self, where: str, text: str) -> str:
-        most = MAX_TEXT if self.as_list else _MAX_LOGGED_TEXT
+        most = MAX_TEXT_CHARS if self.as_list else _MAX_LOGGED_TEXT_CHARS
         if len(text) > most:
             self.note(where, f"cut to {most:,} of {len(text):,} characters")
             text = text[:most]
@@ -183,7 +183,7 @@ class Walk:
         if self._entries < 0:
             raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries")
         if self._bytes < 0:
-            raise TooMuch(f"it is larger than {MAX_BYTES:,} bytes")
+            raise TooMuch(f"it is larger than {MAX_VALUE_BYTES:,} bytes")
 
     def _integer(self, where: str, value: int) -> Any:
         if -_INT64 <= value < 2 * _INT64:
@@ -195,10 +195,10 @@ class Walk:
                 self.note(where, f"rounded: a whole number of {bits:,} bits is kept as a float")
             return number
         self.note(where, f"kept as text: a whole number of {bits:,} bits")
-        return str(value) if bits < _MOST_BITS else f"<int of {bits:,} bits>"
+        return str(value) if bits < _MAX_INT_BITS else f"<int of {bits:,} bits>"
 
     def _inside(self, where: str, value: Any, base: Any, depth: int) -> Any:
-        if id(value) in self._path or depth >= _DEEPEST:
+        if id(value) in self._path or depth >= _MAX_DEPTH:
             why = "contains itself" if id(value) in self._path else "is nested too deep"
             self.note(where, f"cut: it {why}")
             return _DEEPER
@@ -275,7 +275,7 @@ class Walk:
         if issubclass(kind, str):
             text = str.__str__(key)
         elif issubclass(kind, bytes):
-            text = bytes(memoryview(key)[:_MAX_KEY]).decode(errors="replace")
+            text = bytes(memoryview(key)[:_MAX_KEY_CHARS]).decode(errors="replace")
         elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
             try:
                 found = self.take(where, key, depth + 1)
@@ -288,14 +288,14 @@ class Walk:
             text = str(found)
         else:
             return self.later(where, kind, lambda: str(key), depth)
-        if len(text) > _MAX_KEY:
-            self.note(f"{where}.{text[:40]}", f"its name was cut to {_MAX_KEY:,} characters")
-            text = text[:_MAX_KEY]
+        if len(text) > _MAX_KEY_CHARS:
+            self.note(f"{where}.{text[:40]}", f"its name was cut to {_MAX_KEY_CHARS:,} characters")
+            text = text[:_MAX_KEY_CHARS]
         self._spend(0, 4 * len(text))
         return clean(text)
 
     def _object(self, where: str, value: Any, kind: type, depth: int) -> Any:
-        if depth >= _DEEPEST:
+        if depth >= _MAX_DEPTH:
             self.note(where, "cut: it is nested too deep")
             return _DEEPER
         home = _read_module(kind)

@@ -30,7 +30,7 @@ MAX_KEYS = 20_000
 MAX_KEY_BYTES = 512
 MAX_STEP = 2**53
 RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
-_MAX_PAYLOAD = 6 << 20
+_MAX_PAYLOAD_BYTES = 6 << 20
 """A larger row is cut by value, as no batch could carry it."""
 _ROOM_POLL_S = 0.05
 _INTERJECT_S = 1.0
@@ -123,7 +123,7 @@ class Writer:
                             segment.seal()  # interrupted midway: nothing is written over
                             raise
                     else:
-                        if size > _MAX_PAYLOAD:
+                        if size > _MAX_PAYLOAD_BYTES:
                             raise Unusual("its values are looked at one by one")
                         self._append(payload)
                     if step is None and commit is not False:

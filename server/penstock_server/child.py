@@ -20,7 +20,7 @@ from penstock_common.watchdog import Part
 __all__ = ["Child", "Command"]
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 5.0
 _HEALTHY_AFTER_S = 10.0
 _START_S = 60.0
 """How long it may take from its start to its first sign of life."""
@@ -90,7 +90,7 @@ class Child:
                 return
             failures = 0 if time.monotonic() - started > _HEALTHY_AFTER_S else failures + 1
             self.restarts += 1
-            pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
+            pause_s = min(_MAX_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
             _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
 

@@ -17,7 +17,7 @@ from penstock.errors import Rejected
 __all__ = ["FORMAT", "DataFolder"]
 
 FORMAT = 1
-_LONGEST_SOCKET_PATH = 100
+_MAX_SOCKET_PATH_BYTES = 100
 
 
 class DataFolder:
@@ -81,7 +81,7 @@ class DataFolder:
     def socket(self, name: str) -> Path:
         """A unix socket's path: in the folder, or in a private temporary one if that is too long."""
         path = self.run / name
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
             return path
         short = Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{self._folder_id()}"
         short.mkdir(mode=0o700, exist_ok=True)

@@ -30,7 +30,7 @@ _SCOPES = ("read", "write", "admin")
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.A)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _PREFIX = re.compile(r"penstock_[a-z]+_(\w{10})\w*", re.A)
-_MAX_NAME = 200
+_MAX_NAME_CHARS = 200
 
 
 def add_key_command(subparsers: Any, default_data: Path) -> None:
@@ -104,8 +104,8 @@ async def _create(place: KeyPlace, arguments: argparse.Namespace) -> int:
     from penstock_server.key_places import NewKey
 
     name = arguments.name.strip()
-    if not 0 < len(name) <= _MAX_NAME:
-        raise Rejected(f"--name has 1 to {_MAX_NAME} characters", code="bad_argument")
+    if not 0 < len(name) <= _MAX_NAME_CHARS:
+        raise Rejected(f"--name has 1 to {_MAX_NAME_CHARS} characters", code="bad_argument")
     expires_at = parse_expiry(arguments.expires, time.time()) if arguments.expires else 0
     text = await place.create(NewKey(name, arguments.entity, _scopes(arguments.scopes), expires_at))
     sys.stderr.write("This key is shown only once:\n")

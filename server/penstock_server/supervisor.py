@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
 _DRAIN_S = 2.5
 _END_S = 1.5
-_MOST_STARTS = 3
+_MAX_STARTS = 3
 """So often Redis may fail to start, for a reason that a restart does not mend, before we say so."""
 
 
@@ -301,7 +301,7 @@ class Supervisor:
     def _require_queue(self) -> None:
         """Raises `Rejected` if Redis does not start, and never will."""
         restarts = sum(each.restarts for each in self._children if each.name == "redis")
-        if self._queue.trouble and restarts >= _MOST_STARTS:
+        if self._queue.trouble and restarts >= _MAX_STARTS:
             raise Rejected(
                 f"Redis does not start: {self._queue.trouble}",
                 code="queue_failed",

@@ -19,9 +19,9 @@ __all__ = ["SweepConfiguration", "prepare", "read_configuration", "stored_config
 
 METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
-_LARGEST = 2**53
-_MOST_NODES = 100_000
-_MOST_KNOWN = 256
+_MAX_INTEGER = 2**53
+_MAX_NODES = 100_000
+_MAX_CACHED = 256
 _KNOWN = frozenset(
     {
         "method", "parameters", "metric", "run_cap", "early_terminate", "program", "command", "name",
@@ -58,7 +58,7 @@ class SweepConfiguration:
         end of has 2^53."""
         size = self.space.grid_size if self.method == "grid" else None
         ends = [end for end in (size, self.run_cap) if end is not None]
-        return min(*ends, _LARGEST) if ends else None
+        return min(*ends, _MAX_INTEGER) if ends else None
 
 
 def read_configuration(text: str) -> SweepConfiguration:
@@ -96,7 +96,7 @@ def _learn(text: str) -> SweepConfiguration | Rejected:
     except Rejected as error:
         found = error.with_traceback(None)
     _known[text] = found
-    while len(_known) > _MOST_KNOWN:
+    while len(_known) > _MAX_CACHED:
         _known.popitem(last=False)
     return found
 
@@ -118,8 +118,8 @@ def _check_nodes(given: Any) -> None:
     while left:
         node = left.pop()
         seen += 1
-        if seen > _MOST_NODES:
-            bad_sweep(f"the configuration has more than {_MOST_NODES:,} parts")
+        if seen > _MAX_NODES:
+            bad_sweep(f"the configuration has more than {_MAX_NODES:,} parts")
         if isinstance(node, dict):
             left += node.values()
         elif isinstance(node, list):
@@ -191,7 +191,7 @@ def _early_stopping(given: Any) -> Hyperband | None:
 def _whole(name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_INTEGER:
         bad_sweep(f"{name} must be a whole number from {least}, not {value!r}")
     return value
 

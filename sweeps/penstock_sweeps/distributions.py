@@ -29,8 +29,8 @@ KEYS = frozenset(
 """What the entry of a parameter may have, besides nested `parameters`."""
 
 _HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
-_MOST_VALUES = 100_000
-_LONGEST_MESSAGE = 1_000
+_MAX_VALUES = 100_000
+_MAX_MESSAGE_CHARS = 1_000
 _EDGE = 2.0**-53
 _HALVINGS = 53
 _NORMAL = NormalDist()
@@ -46,7 +46,7 @@ _RANGES = (
 def bad_sweep(message: str) -> NoReturn:
     """Refuse a configuration."""
     raise Rejected(
-        message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
+        message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…",
         code="bad_sweep",
         hint=_HINT,
     )
@@ -215,7 +215,7 @@ class _Reader:
         if low > high:
             self._bad("`min` must not be above `max`")
         first, count = int(low), int(high) - int(low) + 1
-        grid = range(first, first + count) if count <= _MOST_VALUES else None
+        grid = range(first, first + count) if count <= _MAX_VALUES else None
         return Spread(lambda u: first + min(int(u * count), count - 1), grid)
 
     def _range(self, kind: str) -> tuple[Callable[[float], float], tuple[float, float]]:
@@ -282,7 +282,7 @@ class _Reader:
             return int(times * q) if whole else float(f"{times * q:.12g}")
 
         grid = None
-        if ends is not None and most - least < _MOST_VALUES:
+        if ends is not None and most - least < _MAX_VALUES:
             grid = _Computed(multiple, range(int(least), int(most) + 1))
 
         def nearest(u: float) -> float:

@@ -41,12 +41,12 @@ _LOG = logging.getLogger(__name__)
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
 _LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
-_LOOK_FOR_ASKERS_S = 0.25
+_LOOK_FOR_CALLERS_S = 0.25
 """Whoever waits for what was learned wants it fresh."""
 _PATIENCE_S = 3.0
-_SWEEPS_KEPT = 1_000
-_MOST_KEPT = 10_000
-_MOST_PRIOR = 200
+_MAX_SWEEPS = 1_000
+_MAX_CACHED = 10_000
+_MAX_PRIOR_RUNS = 200
 """So many of a sweep's prior runs, the ones added last, are looked at by the Bayesian search."""
 _ROW_S = 1.0
 KeyT = TypeVar("KeyT")
@@ -251,7 +251,7 @@ class SweepEngine:
         """Prior runs that have a value of the sweep's metric, and these values by run number. None
         while the stores do not answer: that keeps no agent from its next trial."""
         try:
-            runs = (await self._catalog.prior_runs(sweep.number))[-_MOST_PRIOR:]
+            runs = (await self._catalog.prior_runs(sweep.number))[-_MAX_PRIOR_RUNS:]
             if not runs:
                 return [], {}
             values = await self._metrics.values(
@@ -269,7 +269,7 @@ class SweepEngine:
         """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A
         store that is slow or away keeps no agent from its next trial."""
         number, now = sweep.number, time.monotonic()
-        every_s = _LOOK_FOR_ASKERS_S if wait_s else _LOOK_EVERY_S
+        every_s = _LOOK_FOR_CALLERS_S if wait_s else _LOOK_EVERY_S
         task = self._looking.get(number)
         if task is None:
             if now - self._looked.get(number, -every_s) < every_s:
@@ -278,7 +278,7 @@ class SweepEngine:
             self._looking[number] = task
             self._looked[number] = now
             self._looked.move_to_end(number)
-            while len(self._looked) > _SWEEPS_KEPT:
+            while len(self._looked) > _MAX_SWEEPS:
                 self._asking.pop(self._looked.popitem(last=False)[0], None)
             task.add_done_callback(lambda _: self._looking.pop(number, None))
         if wait_s:
@@ -303,7 +303,7 @@ def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None
     """Keep this among the latest few thousand."""
     kept[key] = value
     kept.move_to_end(key)
-    while len(kept) > _MOST_KEPT:
+    while len(kept) > _MAX_CACHED:
         kept.popitem(last=False)
 
 

@@ -228,7 +228,7 @@ class Daemons:
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemons]:
     monkeypatch.setattr(heartbeats_module, "INTERVAL_S", 0.1)
     monkeypatch.setattr(daemon_module, "_BEAT_S", 0.02)
-    monkeypatch.setattr(sender_module, "SLOWEST_POLL_S", 0.1)
+    monkeypatch.setattr(sender_module, "MAX_POLL_S", 0.1)
     running = Daemons(tmp_path)
     yield running
     running.end()

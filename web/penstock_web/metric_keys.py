@@ -27,7 +27,7 @@ __all__ = ["MetricKeysHandler"]
 
 EntryT = TypeVar("EntryT")
 
-_MOST_RUNS = 10_000
+_MAX_RUNS = 10_000
 
 
 class MetricKeysHandler:
@@ -45,8 +45,8 @@ class MetricKeysHandler:
         asked = query_of(request, KeysQuery)
         runs = None
         if asked.runs is not None:
-            if len(asked.runs) > _MOST_RUNS:
-                raise bad_field(f"runs names more than {_MOST_RUNS} runs")
+            if len(asked.runs) > _MAX_RUNS:
+                raise bad_field(f"runs names more than {_MAX_RUNS} runs")
             entity, name = request.match_info["entity"], request.match_info["project"]
             runs = (await self._names.runs(entity, name, asked.runs)).values()
         every = await self._names.all_keys(project)

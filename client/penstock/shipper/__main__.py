@@ -13,7 +13,7 @@ from penstock.shipper.election import ELECTION_S, hold_root
 
 _IDLE_EXIT_S = 11 * 60.0
 """Longer than finished spools are kept, so that it notices if their store is replaced meanwhile."""
-_LOG_BYTES = 256 << 10
+_MAX_LOG_BYTES = 256 << 10
 _NICENESS = 5  # the training goes first
 
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_LOG_BYTES, backupCount=1)
     logging.basicConfig(
         handlers=[handler],
         level=logging.INFO,

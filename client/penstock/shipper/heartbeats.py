@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 15.0
 UNKNOWN_RETRY_S = 3_600.0
 """How long a server that does not know heartbeats, an older one, is not asked."""
-_MOST_WRITERS = 1_000
+_MAX_WRITERS = 1_000
 
 
 @dataclass
@@ -65,8 +65,8 @@ def _send_heartbeats(link: Link, breaker: Breaker, senders: list[SpoolSender]) -
     """Send the heartbeats of these spools; returns how many seconds later the next are due."""
     try:
         for key, asked in _by_key(senders).items():
-            for start in range(0, len(asked), _MOST_WRITERS):
-                part = asked[start : start + _MOST_WRITERS]
+            for start in range(0, len(asked), _MAX_WRITERS):
+                part = asked[start : start + _MAX_WRITERS]
                 if not _exchange(link, breaker, key, part):
                     return UNKNOWN_RETRY_S
     except Held as held:

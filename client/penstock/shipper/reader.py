@@ -32,14 +32,14 @@ from penstock.record import (
 
 __all__ = ["Cycle", "Record", "Row", "Run", "SpoolReader"]
 
-_LEAST_READ = 64 << 10
-_MOST_READ = 4 << 20
-_LARGEST_RECORD = 256 << 20
+_MIN_READ_BYTES = 64 << 10
+_MAX_READ_BYTES = 4 << 20
+_MAX_RECORD_BYTES = 256 << 20
 _HEAD = RECORD_HEAD.size
 _BODY = _HEAD + PAYLOAD_HEAD.size
 _ALIKE = 4
 """So many rows of one shape, one after another, are read together."""
-_LONGEST_CYCLE = 2_000
+_MAX_CYCLE_ROWS = 2_000
 _peek = struct.Struct("<IxxxxBxxxI").unpack_from
 """The length, kind and shape of a record."""
 
@@ -122,7 +122,7 @@ class SpoolReader:
         self.missing: set[int] = set()
         """Segments that should lie between others and do not."""
         self._damage: dict[Position, int] = {}
-        self._read_size = _LEAST_READ
+        self._read_size = _MIN_READ_BYTES
         self._fd = -1
         self._segment = 0
         self._shapes: dict[int, tuple[str, ...]] = {}
@@ -166,12 +166,12 @@ class SpoolReader:
             return b""
         head = os.pread(self._fd, _HEAD, position.offset)
         length = RECORD_HEAD.unpack(head)[0] if len(head) == _HEAD else 0
-        if length == 0 or length > _LARGEST_RECORD:
+        if length == 0 or length > _MAX_RECORD_BYTES:
             return b""
         wanted = max(self._read_size, _HEAD + length)
         data = os.pread(self._fd, wanted, position.offset)
         self._read_size = (
-            _MOST_READ if len(data) == wanted and data[-8:] != bytes(8) else _LEAST_READ
+            _MAX_READ_BYTES if len(data) == wanted and data[-8:] != bytes(8) else _MIN_READ_BYTES
         )
         if _is_right(memoryview(data), 0):
             return data
@@ -235,7 +235,7 @@ class SpoolReader:
             elif shape in places:
                 item = self._cycle(view, offset, base, passed[places[shape] :], room)
                 end = end if item is None else item.end - base
-            if item is not None or len(passed) >= _LONGEST_CYCLE or shape in places:
+            if item is not None or len(passed) >= _MAX_CYCLE_ROWS or shape in places:
                 passed, places = [], {}
             if item is None:
                 places[shape] = len(passed)

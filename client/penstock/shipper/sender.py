@@ -31,7 +31,7 @@ from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.loss_notices import LossNotices
 from penstock.shipper.mending import mend
-from penstock.shipper.polls import SLOWEST_POLL_S, Polls
+from penstock.shipper.polls import MAX_POLL_S, Polls
 from penstock.shipper.positions import PositionTracker
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
@@ -131,7 +131,7 @@ class SpoolSender:
             self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
         self.report.keep(at_once=self.progress.ended)
-        return min(delay_s, SLOWEST_POLL_S)
+        return min(delay_s, MAX_POLL_S)
 
     @property
     def hurries(self) -> bool:
@@ -174,7 +174,7 @@ class SpoolSender:
                 self.progress.done = False
                 self._keep_cut("mark", self._cursor, None)
             if self.progress.done:
-                return SLOWEST_POLL_S
+                return MAX_POLL_S
             if self._paused_until > now:
                 return self._paused_until - now
             delay_s = self._step(now)

@@ -43,7 +43,7 @@ that were logged at the same steps share a frame."""
 _NOTICE = "notice "
 """What the field of a `run` record begins with that says what was cut."""
 _MAX_NOTICES = 20
-_SHOWN_CHARS = 120
+_MAX_PREVIEW_CHARS = 120
 _ENTRY_BYTES = 9  # the most that msgpack takes for a number, or for the head of a string or list
 _FITTED_DEPTH = MAX_DEPTH  # the record and its map are two of them
 
@@ -364,8 +364,8 @@ def _is_whole(value: Any) -> bool:
 
 def _preview(value: Any) -> str:
     text = value if type(value) is str else str(value) if _is_small(value) else _kind(value)
-    clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _SHOWN_CHARS])
-    return _clean(clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]}…")
+    clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _MAX_PREVIEW_CHARS])
+    return _clean(clean if len(clean) <= _MAX_PREVIEW_CHARS else f"{clean[:_MAX_PREVIEW_CHARS]}…")
 
 
 def _is_flat(record: Any) -> bool:

@@ -50,7 +50,7 @@ MAX_JSON_CHARS: Final = 8 * 2**20
 MAX_FIELD_CHARS: Final = 4_096
 """Of a key in a map, such as a name in config."""
 MAX_DEPTH: Final = 128
-_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
+_MAX_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
 _MAX_TAGS = 10_000
 _MAX_CODE = 2**32
 _INT64 = 2**63
@@ -140,7 +140,7 @@ class Key:
 class Json:
     """JSON in a string, as readers parse it."""
 
-    words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_JSON_DEPTH} levels"
+    words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_MAX_JSON_DEPTH} levels"
 
     def fits(self, value: Any) -> bool:
         if type(value) is not str or len(value) > MAX_JSON_CHARS:
@@ -155,7 +155,10 @@ class Json:
                 json.JSONDecoder(parse_float=_finite, parse_int=_finite).decode(value)
         except (ValueError, RecursionError):
             return False
-        return value.count("[") + value.count("{") <= _JSON_DEPTH or _depth(parsed) <= _JSON_DEPTH
+        return (
+            value.count("[") + value.count("{") <= _MAX_JSON_DEPTH
+            or _depth(parsed) <= _MAX_JSON_DEPTH
+        )
 
 
 def _refuse(what: str) -> NoReturn:

@@ -17,7 +17,7 @@ __all__ = ["AlertMutations"]
 
 _LEVELS = frozenset({"INFO", "WARN", "ERROR"})
 _TITLE_CHARS, _TEXT_CHARS = 1_000, 20_000
-_LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
+_MAX_WAIT_MS = 7 * 24 * 3600 * 1000
 
 
 class AlertMutations(Node):
@@ -45,7 +45,7 @@ class AlertMutations(Node):
         if isinstance(wait_ms, bool) or not isinstance(wait_ms, int | float) or not wait_ms >= 1:
             return True
         key = self.context.deps.keys.alert_pause("/".join(ref), title)
-        for_ms = int(min(wait_ms, _LONGEST_WAIT_MS))
+        for_ms = int(min(wait_ms, _MAX_WAIT_MS))
         return bool(await self.context.deps.redis.set(key, "1", nx=True, px=for_ms))
 
     async def _keep(self, ref: RunRef, title: str, text: str, level: str) -> None:

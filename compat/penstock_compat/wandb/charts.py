@@ -12,8 +12,8 @@ from penstock_storage.catalog.custom_charts import CustomCharts
 
 __all__ = ["ChartMutations", "ChartQueries"]
 
-_MOST_CHARS = 1_000_000
-_NAME_CHARS = 200
+_MAX_CHARS = 1_000_000
+_MAX_NAME_CHARS = 200
 
 
 class ChartQueries(Node):
@@ -41,11 +41,11 @@ class ChartMutations(Node):
         """Keep a preset, in place of an earlier one of its name."""
         entity = self.context.entity(input.get("entity"))
         name, spec = input.get("name"), input.get("spec")
-        if not isinstance(name, str) or not 0 < len(name) <= _NAME_CHARS:
+        if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS:
             raise Rejected("a chart needs a name", code="bad_chart")
-        if not isinstance(spec, str) or len(spec) > _MOST_CHARS:
+        if not isinstance(spec, str) or len(spec) > _MAX_CHARS:
             raise Rejected(
-                f"spec must be JSON of at most {_MOST_CHARS} characters", code="bad_chart"
+                f"spec must be JSON of at most {_MAX_CHARS} characters", code="bad_chart"
             )
         loads_map("spec", spec)
         chart = {

@@ -13,7 +13,7 @@ from penstock_storage.interface import RunRow
 
 __all__ = ["ConsoleOfRun"]
 
-_MOST_LINES = 10_000
+_MAX_LINES = 10_000
 _LABEL = re.compile(r"\[([^\]\s]{1,100})\] ")
 
 
@@ -30,7 +30,7 @@ class ConsoleOfRun(Node):
         """The `first` lines behind the cursor `after`, or the `last` ones."""
         deps, number = self.context.deps, self.row.number
         asked = last if last is not None else first if first is not None else 1_000
-        most = min(max(asked, 0), _MOST_LINES)
+        most = min(max(asked, 0), _MAX_LINES)
         lanes = await deps.catalog.lanes([number])
         console = await open_console(deps.store, number, lanes)
         query = ConsoleQuery(

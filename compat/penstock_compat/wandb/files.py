@@ -24,7 +24,7 @@ FILE_PATH = "/wandb/files/{number}/{name:.+}"
 """Where files are put and got; the number is the run's."""
 
 _VALID_S = 24 * 3600
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 
 
 def purpose(number: int, name: str) -> str:
@@ -119,7 +119,7 @@ class FilesOfRun(Node):
         pattern: str | None = None,
     ) -> dict[str, Any]:
         """At most `first` files behind the cursor `after`. No names: all of them."""
-        most = min(max(first if first is not None else 50, 0), _MOST_FILES)
+        most = min(max(first if first is not None else 50, 0), _MAX_FILES)
         found = await self.context.deps.files.list(
             self.row.number,
             names=_possible(names),

@@ -18,7 +18,7 @@ from penstock_web.search.finder import Question
 
 __all__ = ["add_prior_runs", "prior_runs"]
 
-_MOST = 1_000
+_MAX_RUNS = 1_000
 _NAMED = 10
 
 
@@ -28,7 +28,7 @@ async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str)
     wanted = loads_map("priorRunsFilters", filters)
     deps = context.deps
     question = Question(
-        filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MOST
+        filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MAX_RUNS
     )
     found = await deps.finder.find(sweep.project_number, question)
     rows = await deps.catalog.run_rows(found.numbers)

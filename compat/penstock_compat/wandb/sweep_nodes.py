@@ -21,7 +21,7 @@ from penstock_sweeps.engine import not_found
 
 __all__ = ["AgentNode", "SweepNode", "SweepRun", "known_agent"]
 
-_MOST_RUNS = 100
+_MAX_RUNS = 100
 """The latest ones. Who asks for a sweep with its runs wants to know how it goes on."""
 _PAGE = 1_000
 _ALIVE_US = 60_000_000
@@ -144,8 +144,8 @@ class SweepNode(Node):
 
     @field
     async def runs(self) -> dict[str, Any]:
-        after = max(-1, self.count.runs - _MOST_RUNS - 1)
-        trials = await self.context.deps.sweeps.trials(self.row, after, _MOST_RUNS)
+        after = max(-1, self.count.runs - _MAX_RUNS - 1)
+        trials = await self.context.deps.sweeps.trials(self.row, after, _MAX_RUNS)
         return connection("Run", await _runs(self.context, trials))
 
     @field

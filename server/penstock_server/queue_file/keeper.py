@@ -14,8 +14,8 @@ from penstock_server.queue_file.rows import fresh_numbers
 __all__ = ["QueueKeeper"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LOG_BYTES = 2**16
-_WARNINGS = 3
+_MAX_LOG_BYTES = 2**16
+_MAX_WARNINGS = 3
 _DAMAGED = re.compile(
     r"(Bad file format|Unexpected end of file) reading the append only file"
     r"|Unknown command '(?P<unknown>[^']*)' reading the append only file"
@@ -102,11 +102,11 @@ class QueueKeeper:
             return ""
         with self._log.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(self._log_from, size - _LOG_BYTES))
+            file.seek(max(self._log_from, size - _MAX_LOG_BYTES))
             return file.read().decode("utf-8", "surrogateescape")
 
 
 def _last_warnings(log: str) -> str:
     """Redis' last words, without process id and time."""
     warnings = [line.partition(" # ")[2].strip() for line in log.splitlines() if " # " in line]
-    return "; ".join(warnings[-_WARNINGS:]) or log.strip()[-500:]
+    return "; ".join(warnings[-_MAX_WARNINGS:]) or log.strip()[-500:]

@@ -12,7 +12,7 @@ from penstock_web.models.runs import Run
 
 __all__ = ["OPERATIONS", "Deleted", "RunChanged", "RunsDeleted"]
 
-_MOST_RUNS = 1_000
+_MAX_RUNS = 1_000
 Text = Annotated[str, Field(max_length=65_536)]
 Tag = Annotated[str, Field(max_length=256)]
 
@@ -31,7 +31,7 @@ class RunChanged(Asked):
 
 
 class RunsDeleted(Asked):
-    runs: list[str] = Field(min_length=1, max_length=_MOST_RUNS, description="Ids of runs.")
+    runs: list[str] = Field(min_length=1, max_length=_MAX_RUNS, description="Ids of runs.")
 
 
 class Deleted(Answered):

@@ -14,12 +14,12 @@ from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.catalog.artifact_rows import File
 
 __all__ = [
-    "MOST_FILES", "MOST_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",
+    "MAX_FILES", "MAX_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",
 ]  # fmt: skip
 
-MOST_MANIFEST_BYTES = 256 * 2**20
-MOST_FILES = 500_000
-_LONGEST_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+MAX_MANIFEST_BYTES = 256 * 2**20
+MAX_FILES = 500_000
+_MAX_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
 _REGION = "default"
 _SHOWN = 5
 _PIECE = 1_000
@@ -104,8 +104,8 @@ def _file(path: str, entry: Any) -> File:
     parts = path.split("/")
     if not path or "\0" in path or ".." in parts or parts[0] == "":
         bad_manifest(f"lists {path[:200]!r}, which is not a path inside of an artifact")
-    if len(path.encode()) > _LONGEST_PATH_BYTES:
-        bad_manifest(f"lists a path longer than {_LONGEST_PATH_BYTES} bytes: {path[:200]!r}")
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        bad_manifest(f"lists a path longer than {_MAX_PATH_BYTES} bytes: {path[:200]!r}")
     digest, reference, size = entry.get("digest"), entry.get("ref"), entry.get("size")
     if not isinstance(digest, str) or not isinstance(reference, str | None):
         bad_manifest(f"has no valid digest or reference of {path[:200]!r}")
@@ -120,9 +120,9 @@ def _plain(text: str) -> str:
 
 
 def _check_count(found: Mapping[str, object]) -> None:
-    if len(found) > MOST_FILES:
+    if len(found) > MAX_FILES:
         raise Rejected(
-            f"an artifact may have {MOST_FILES:,} files at most",
+            f"an artifact may have {MAX_FILES:,} files at most",
             code="too_many_files",
             status=413,
             hint="Log them as several artifacts, or in an archive.",

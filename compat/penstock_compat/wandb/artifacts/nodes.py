@@ -28,14 +28,14 @@ from penstock_storage.catalog.artifact_rows import (
 )
 from penstock_storage.catalog.artifact_tables import SEQUENCE
 
-__all__ = ["ArtifactNode", "CollectionNode", "MemberNode", "most"]
+__all__ = ["ArtifactNode", "CollectionNode", "MemberNode", "page_size"]
 
-_MOST = 10_000
+_MAX_PAGE_SIZE = 10_000
 
 
-def most(first: int) -> int:
-    """How many nodes a page may have of which so many were asked for."""
-    return max(0, min(first, _MOST))
+def page_size(first: int) -> int:
+    """The number of nodes on a page for which `first` were requested."""
+    return max(0, min(first, _MAX_PAGE_SIZE))
 
 
 class ArtifactNode(VersionFields):
@@ -86,7 +86,7 @@ class ArtifactNode(VersionFields):
     async def files(
         self, names: list[str] | None = None, after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
-        return await file_connection(self.context, self.row, names, after, most(first))
+        return await file_connection(self.context, self.row, names, after, page_size(first))
 
     @field
     async def files_by_manifest_entries(
@@ -212,7 +212,7 @@ class CollectionNode(Node):
     async def aliases(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
         names = await self.context.deps.artifacts.collections.aliases(self.row.number)
         rest = [name for name in names if name > after] if after else names
-        page = rest[: most(first)]
+        page = rest[: page_size(first)]
         nodes = [alias_info(Alias(self.row.number, name, 0)) for name in page]
         return connection("ArtifactAlias", nodes, page, has_next=len(rest) > len(page))
 
@@ -236,7 +236,7 @@ class CollectionNode(Node):
         members = self.context.deps.artifacts.members
         total, found = 0, []
         if _lists_committed(filters):
-            limit = most(first)
+            limit = page_size(first)
             found = await members.page(
                 self.row.number,
                 ascending=_is_ascending(order),
@@ -301,7 +301,7 @@ class MemberNode(Node):
     async def files(
         self, names: list[str] | None = None, after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
-        return await file_connection(self.context, self.row.version, names, after, most(first))
+        return await file_connection(self.context, self.row.version, names, after, page_size(first))
 
 
 def alias_info(alias: Alias) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from penstock_compat.wandb.artifacts.nodes import (
     ArtifactNode,
     CollectionNode,
     MemberNode,
-    most,
+    page_size,
 )
 from penstock_compat.wandb.artifacts.types import TypeNode, collection_connection
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
@@ -83,7 +83,9 @@ class ArtifactsOfProject(Node):
 
     @field
     async def artifact_collections(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await collection_connection(self.context, self.row.number, None, after, most(first))
+        return await collection_connection(
+            self.context, self.row.number, None, after, page_size(first)
+        )
 
     @field
     async def artifact_type(self, name: str) -> TypeNode | None:
@@ -93,7 +95,7 @@ class ArtifactsOfProject(Node):
     @field
     async def artifact_types(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
         found = [each for each in await self._types() if each.row.name > after]
-        page = found[: most(first)]
+        page = found[: page_size(first)]
         return connection(
             "ArtifactType",
             page,
@@ -114,11 +116,11 @@ class ArtifactsOfRun(Node):
 
     @field
     async def output_artifacts(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await self._artifacts(OUTPUT, after, most(first))
+        return await self._artifacts(OUTPUT, after, page_size(first))
 
     @field
     async def input_artifacts(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await self._artifacts(INPUT, after, most(first))
+        return await self._artifacts(INPUT, after, page_size(first))
 
     async def _artifacts(self, kind: str, after: str, first: int) -> dict[str, Any]:
         versions = self.context.deps.artifacts.versions

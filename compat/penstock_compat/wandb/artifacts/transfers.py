@@ -19,7 +19,7 @@ from penstock_compat.wandb.artifacts.addresses import (
     hex_of,
     manifest_purpose,
 )
-from penstock_compat.wandb.artifacts.manifests import MOST_MANIFEST_BYTES
+from penstock_compat.wandb.artifacts.manifests import MAX_MANIFEST_BYTES
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.transfers import ANY_ORIGIN
@@ -57,7 +57,7 @@ class Transfers:
         found = await self._deps.artifacts.files.manifest(number)
         if found is None:
             raise Rejected("this manifest was never announced", code="not_found", status=404)
-        uploaded = await self._receive(request, MOST_MANIFEST_BYTES)
+        uploaded = await self._receive(request, MAX_MANIFEST_BYTES)
         declared = found[1]
         if hex_of(declared) and hex_of(declared) != hex_of(uploaded.md5):
             raise _other_content(declared, uploaded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_compat.wandb.artifacts.nodes import CollectionNode, most
+from penstock_compat.wandb.artifacts.nodes import CollectionNode, page_size
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.request_context import RequestContext
@@ -50,7 +50,7 @@ class TypeNode(Node):
     @field
     async def artifact_collections(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
         return await collection_connection(
-            self.context, self.project, self.row.name, after, most(first)
+            self.context, self.project, self.row.name, after, page_size(first)
         )
 
 

@@ -15,7 +15,7 @@ from penstock_compat.wandb.artifacts.addresses import Addresses, hex_of
 from penstock_compat.wandb.artifacts.facts import version_to_read, version_to_write
 from penstock_compat.wandb.artifacts.fields import NO_TTL
 from penstock_compat.wandb.artifacts.manifests import (
-    MOST_MANIFEST_BYTES,
+    MAX_MANIFEST_BYTES,
     check_region,
     digest_of,
     located,
@@ -198,7 +198,7 @@ class ArtifactUploads(Node):
             return digests[0], found[-1].kind != FULL
         async with self._on_disk(digests) as contents:
             pieces = _pieces(merged_manifest(contents))
-            stored = await receive(pieces, deps.blobs, limit_bytes=MOST_MANIFEST_BYTES)
+            stored = await receive(pieces, deps.blobs, limit_bytes=MAX_MANIFEST_BYTES)
         return stored.sha256, True
 
     async def _located(self, entity: str, listed: Sequence[File], now: int) -> list[File]:

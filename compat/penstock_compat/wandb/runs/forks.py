@@ -25,7 +25,7 @@ __all__ = ["FORKED", "branch_point", "copy_history"]
 FORKED = "forked_from"
 """In `info` of a fork, once its history is whole: the run and the step that it goes on from."""
 
-_LINES = 20_000
+_MAX_LINES = 20_000
 _FILES = 500
 _MEDIA = "media/%"
 _TIMEOUT_S = 300.0
@@ -99,8 +99,8 @@ async def _lines(context: RequestContext, parent: RunRow, step: int) -> AsyncIte
         async for chunk in chunks:
             *whole, rest = (rest + chunk).split(b"\n")
             waiting += [line.decode() for line in whole if line]
-            while len(waiting) >= _LINES:
-                yield waiting[:_LINES]
-                waiting = waiting[_LINES:]
+            while len(waiting) >= _MAX_LINES:
+                yield waiting[:_MAX_LINES]
+                waiting = waiting[_MAX_LINES:]
     if waiting:
         yield waiting

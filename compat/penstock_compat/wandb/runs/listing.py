@@ -20,9 +20,9 @@ from penstock_web.search.ordering import Cursor
 __all__ = ["RunsOfProject"]
 
 _FIRST = 50
-_MOST = 1_000
+_MAX_PAGE_SIZE = 1_000
 _OLDEST_FIRST = "+created_at"
-_LONGEST_FILTER = 2**20
+_MAX_FILTER_CHARS = 2**20
 _SHORT_FILTER = 4 * 1024
 
 
@@ -61,7 +61,7 @@ class RunsOfProject(Node):
         question = Question(
             filter=await self._filter(filters, names),
             order=terms,
-            limit=max(1, min(first, _MOST)),
+            limit=max(1, min(first, _MAX_PAGE_SIZE)),
             after=Cursor.decode(after, terms) if after else None,
             has_cursors=True,
         )
@@ -80,9 +80,9 @@ class RunsOfProject(Node):
         )
 
     async def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
-        if len(text) > _LONGEST_FILTER:
+        if len(text) > _MAX_FILTER_CHARS:
             raise Rejected(
-                f"filters is longer than {_LONGEST_FILTER} characters", code="bad_filter"
+                f"filters is longer than {_MAX_FILTER_CHARS} characters", code="bad_filter"
             )
         if len(text) <= _SHORT_FILTER and "$regex" not in text:
             return self._read_filter(text, names)

@@ -42,8 +42,8 @@ __all__ = ["STREAM_PATH", "StreamHandler"]
 _LOG = logging.getLogger(__name__)
 
 STREAM_PATH = "/files/{entity}/{project}/{run}/file_stream"
-_MOST_BODY_BYTES = 64 * 2**20
-_IN_FLIGHT_BYTES = 256 * 2**20
+_MAX_BODY_BYTES = 64 * 2**20
+_MAX_IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
 _LOOKS = 20
@@ -59,8 +59,8 @@ class StreamHandler:
         self._metrics = metrics
         self._commits = Commits(deps.marks)
         self._bodies = BodyReader(
-            most_bytes=_MOST_BODY_BYTES,
-            in_flight_bytes=_IN_FLIGHT_BYTES,
+            most_bytes=_MAX_BODY_BYTES,
+            in_flight_bytes=_MAX_IN_FLIGHT_BYTES,
             timeout_s=_BODY_TIMEOUT_S,
             encodings=("identity", "gzip"),
         )

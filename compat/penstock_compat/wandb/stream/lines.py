@@ -28,7 +28,7 @@ Column = npt.NDArray[Any]
 _CHUNK = 1_000  # lines taken apart together
 _NUMBERS = frozenset({int, float})
 _INT64 = 2**63
-_MOST_SECONDS = 1e12
+_MAX_SECONDS = 1e12
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
@@ -207,7 +207,7 @@ class _Taker:
             return False
         if max(steps) >= MAX_STEP or min(steps) <= -MAX_STEP:
             return False
-        if not (min(times) >= 0 and max(times) < _MOST_SECONDS):
+        if not (min(times) >= 0 and max(times) < _MAX_SECONDS):
             return False
         kinds = [{*map(type, column)} for column in values]
         if not all(_NUMBERS.issuperset(kind) for kind in kinds):
@@ -240,7 +240,7 @@ class _Taker:
             )
 
     def _time(self, seconds: Any) -> int:
-        usual = type(seconds) in _NUMBERS and 0 <= seconds < _MOST_SECONDS
+        usual = type(seconds) in _NUMBERS and 0 <= seconds < _MAX_SECONDS
         return int(seconds * 1e6 + 0.5) if usual else self._now
 
     def _name(self, key: str) -> str:

@@ -15,7 +15,7 @@ from penstock_storage.interface import RunRef
 __all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
 
 _SEQ_US = 10_000  # numbers count hundredths of a second: 497 days of them fit into 32 bits
-_MOST_SEQ = 2**32 - 100_000
+_MAX_SEQ = 2**32 - 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
         return Translated(Made(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
-    if seq > _MOST_SEQ:
+    if seq > _MAX_SEQ:
         raise Transient("this run has been logged to for too long", code="overloaded")
     writer = Writer(request.ref, writer_name(stream), stream.rank, seq, request.at)
     made = make_batches(post, writer, limits)
