@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.notices import NOTICES
-from penstock.values import LEFT_OUT, Later, TooMuch
+from penstock.values import LEFT_OUT, Later, ValueTooLarge
 
 __all__ = ["PATIENCE_S", "Aside", "reason_of"]
 
@@ -197,7 +197,7 @@ class Aside:
             return
         try:
             later.settle(found)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             later.walk.note(later.where, f"left out: {reason}")
             later.finish(LEFT_OUT)
 

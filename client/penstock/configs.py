@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Part", "nested_value", "swept"]
+__all__ = ["ConfigPart", "nested_value", "swept"]
 
 
-class Part(dict[str, Any]):
+class ConfigPart(dict[str, Any]):
     """A nested part of a config that also takes attributes: `config.model.dim`."""
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +49,7 @@ def _merged(old: Any, new: Any) -> Any:
     if not isinstance(new, Mapping):
         return new
     old = old if isinstance(old, Mapping) else {}
-    merged = Part(old)
+    merged = ConfigPart(old)
     for key, value in new.items():
         merged[key] = _merged(merged.get(key), value)
     return merged
@@ -57,5 +57,5 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _nest(names: list[str], value: Any) -> Any:
     for name in reversed(names):
-        value = Part({name: value})
+        value = ConfigPart({name: value})
     return value

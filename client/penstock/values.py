@@ -16,7 +16,7 @@ __all__ = [
     "LEFT_OUT",
     "Copies",
     "Later",
-    "TooMuch",
+    "ValueTooLarge",
     "Walk",
     "clean",
     "quick",
@@ -128,12 +128,12 @@ class Walk:
         """The value, plain but for any `Later` in it; `LEFT_OUT` if it is too large."""
         try:
             return self.take(where, value, 0)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             self.note(where, f"left out: {reason}")
             return LEFT_OUT
 
     def take(self, where: str, value: Any, depth: int) -> Any:
-        """The same for a part of it. Raises `TooMuch`."""
+        """The same for a part of it. Raises `ValueTooLarge`."""
         kind = type(value)
         if value is None or kind is bool or kind is float:
             return value
@@ -181,9 +181,9 @@ class Walk:
         self._entries -= entries
         self._bytes -= size
         if self._entries < 0:
-            raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries")
+            raise ValueTooLarge(f"it has more than {MAX_ENTRIES:,} entries")
         if self._bytes < 0:
-            raise TooMuch(f"it is larger than {MAX_VALUE_BYTES:,} bytes")
+            raise ValueTooLarge(f"it is larger than {MAX_VALUE_BYTES:,} bytes")
 
     def _integer(self, where: str, value: int) -> Any:
         if -_INT64 <= value < 2 * _INT64:
@@ -237,7 +237,7 @@ class Walk:
         before = self._entries, self._bytes
         try:
             return self.take(where, value, depth + 1)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             self._entries, self._bytes = before
             self.note(where, f"left out: {reason}")
             return LEFT_OUT
@@ -279,7 +279,7 @@ class Walk:
         elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
             try:
                 found = self.take(where, key, depth + 1)
-            except TooMuch:
+            except ValueTooLarge:
                 return self.later(where, kind, _refuse, depth)
             if kind is not bool and issubclass(kind, tuple):
                 found = tuple(found) if _is_flat(found) else self.later(where, kind, _refuse, depth)
@@ -304,7 +304,7 @@ class Walk:
 
             try:
                 found = taken(self, where, value, depth)
-            except TooMuch:
+            except ValueTooLarge:
                 raise
             except Exception:  # such as a tensor without data: it is asked again, aside
                 found = LEFT_OUT
@@ -314,7 +314,7 @@ class Walk:
         return self.later(where, kind, lambda: self.odd(self, where, value, as_list), depth)
 
 
-class TooMuch(Exception):
+class ValueTooLarge(Exception):
     """A value that is left out, with the reason."""
 
 

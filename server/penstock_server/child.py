@@ -17,7 +17,7 @@ from penstock_common.lifecycle import die_with_parent
 from penstock_common.notify import ALIVE, READY
 from penstock_common.watchdog import Part
 
-__all__ = ["Child", "Command"]
+__all__ = ["Child", "ProcessCommand"]
 
 _LOG = logging.getLogger(__name__)
 _MAX_PAUSE_S = 5.0
@@ -29,7 +29,7 @@ _DUMP_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ProcessCommand:
     """What to run. `fds` are inherited open files; output goes to `log`. `dumps`: on SIGQUIT it
     writes its stacks there."""
 
@@ -49,7 +49,7 @@ class Child:
     def __init__(
         self,
         name: str,
-        command: Command,
+        command: ProcessCommand,
         on_start: Callable[[], None],
         *,
         part: str = "",

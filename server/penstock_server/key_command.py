@@ -101,13 +101,15 @@ async def _list(place: KeyPlace, arguments: argparse.Namespace) -> int:
 
 
 async def _create(place: KeyPlace, arguments: argparse.Namespace) -> int:
-    from penstock_server.key_places import NewKey
+    from penstock_server.key_places import KeyRequest
 
     name = arguments.name.strip()
     if not 0 < len(name) <= _MAX_NAME_CHARS:
         raise Rejected(f"--name has 1 to {_MAX_NAME_CHARS} characters", code="bad_argument")
     expires_at = parse_expiry(arguments.expires, time.time()) if arguments.expires else 0
-    text = await place.create(NewKey(name, arguments.entity, _scopes(arguments.scopes), expires_at))
+    text = await place.create(
+        KeyRequest(name, arguments.entity, _scopes(arguments.scopes), expires_at)
+    )
     sys.stderr.write("This key is shown only once:\n")
     _say(text)
     return 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from penstock.errors import Rejected, Transient
 from penstock_common.settings import ServerSettings
-from penstock_server.child import Child, Command
+from penstock_server.child import Child, ProcessCommand
 from penstock_server.datafolder import DataFolder
 from penstock_storage.blobs import BlobStore, open_blobs
 from penstock_storage.clickhouse import ClickHouse
@@ -82,7 +82,9 @@ async def _own_store(folder: DataFolder) -> AsyncIterator[None]:
         "--memory-bytes", str(_MEMORY_BYTES),
     ]  # fmt: skip
     environ = {**os.environ, "PENSTOCK_STORE_TOKEN": folder.secret("store_token")}
-    child = Child("store", Command(arguments, environ, folder.logs / "store.log"), lambda: None)
+    child = Child(
+        "store", ProcessCommand(arguments, environ, folder.logs / "store.log"), lambda: None
+    )
     running = asyncio.create_task(child.keep_running())
     try:
         yield

@@ -28,7 +28,7 @@ from penstock_common.metrics import SupervisorMetrics
 from penstock_common.notify import without_notify
 from penstock_common.settings import ServerSettings
 from penstock_common.watchdog import Watchdog
-from penstock_server.child import Child, Command
+from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
@@ -204,7 +204,7 @@ class Supervisor:
     def _child(
         self,
         name: str,
-        command: Command,
+        command: ProcessCommand,
         part: str,
         on_end: Callable[[int], None] | None = None,
     ) -> Child:
@@ -224,7 +224,7 @@ class Supervisor:
                 log=folder.logs / "redis.log",
             )
         )
-        command = Command([find_server(), str(path)], environ, folder.logs / "redis.log")
+        command = ProcessCommand([find_server(), str(path)], environ, folder.logs / "redis.log")
         self._queue.starting()
         return self._child("redis", command, "redis", self._queue.ended)
 
@@ -247,13 +247,13 @@ class Supervisor:
         *,
         arguments: list[str] | None = None,
         fds: tuple[int, ...] = (),
-    ) -> Command:
+    ) -> ProcessCommand:
         self._heard_on[name] = self._folder.socket(f"{name}.notify")
         own = {
             "PENSTOCK_METRICS_SOCKET": str(self._folder.socket(f"{name}.metrics")),
             "NOTIFY_SOCKET": str(self._heard_on[name]),
         }
-        return Command(
+        return ProcessCommand(
             [sys.executable, "-m", module, *(arguments or [])],
             {**environ, **own, **extra},
             self._folder.logs / f"{name}.log",

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, overload
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
 
-__all__ = ["KEYS", "Choice", "Distribution", "Spread", "bad_sweep", "read_distribution"]
+__all__ = ["KEYS", "Categorical", "Distribution", "Spread", "bad_sweep", "read_distribution"]
 
 KEYS = frozenset(
     {
@@ -53,7 +53,7 @@ def bad_sweep(message: str) -> NoReturn:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Categorical:
     """One of these values, all alike or with these probabilities."""
 
     values: tuple[Any, ...]
@@ -95,7 +95,7 @@ class Spread:
         return (first + behind) / 2
 
 
-Distribution = Choice | Spread
+Distribution = Categorical | Spread
 
 
 def _least(holds: Callable[[float], bool]) -> float:
@@ -112,7 +112,7 @@ def _least(holds: Callable[[float], bool]) -> float:
 
 def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:
     """What the entry of the parameter `name` says. Raises `Rejected`."""
-    return _Reader(name, entry).read()
+    return _DistributionReader(name, entry).read()
 
 
 class _Computed(Sequence[float]):
@@ -138,7 +138,7 @@ class _Computed(Sequence[float]):
         return self._value(self._of[index])
 
 
-class _Reader:
+class _DistributionReader:
     """One parameter's entry while it is read."""
 
     def __init__(self, name: str, entry: Mapping[str, Any]) -> None:
@@ -152,9 +152,9 @@ class _Reader:
         kind = self._kind()
         match kind:
             case "constant":
-                return Choice((self._entry.get("value"),))
+                return Categorical((self._entry.get("value"),))
             case "categorical" | "categorical_w_probabilities":
-                return self._choice()
+                return self._categorical()
             case "int_uniform":
                 return self._whole_numbers()
             case _:
@@ -194,19 +194,19 @@ class _Reader:
             return "beta"
         self._bad("it needs `value`, `values`, `min` and `max`, or a `distribution`")
 
-    def _choice(self) -> Choice:
+    def _categorical(self) -> Categorical:
         values = self._entry.get("values")
         if not isinstance(values, list | tuple) or not values:
             self._bad("`values` must be a list that is not empty")
         chances = self._entry.get("probabilities")
         if chances is None:
-            return Choice(tuple(values))
+            return Categorical(tuple(values))
         if not isinstance(chances, list | tuple) or len(chances) != len(values):
             self._bad("`probabilities` must be a list as long as `values`")
         numbers = tuple(self._as_number("probabilities", chance) for chance in chances)
         if min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
             self._bad("`probabilities` must not be negative and must add up to 1")
-        return Choice(tuple(values), numbers)
+        return Categorical(tuple(values), numbers)
 
     def _whole_numbers(self) -> Spread:
         low, high = (self._number(end) for end in ("min", "max"))

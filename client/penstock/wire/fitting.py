@@ -26,7 +26,7 @@ from penstock.wire.records import (
     Flag,
     Integer,
     Json,
-    Key,
+    KeyName,
     Map,
     Text,
     Texts,
@@ -218,7 +218,7 @@ class Fitter:
                 return whole
             case Flag():
                 return bool(value)
-            case Key():
+            case KeyName():
                 if type(value) is not str:
                     raise _Unfit(f"a key is text, not {_kind(value)}")
                 key = fit_key(value, self._limits)

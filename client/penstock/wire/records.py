@@ -35,7 +35,7 @@ __all__ = [
     "Flag",
     "Integer",
     "Json",
-    "Key",
+    "KeyName",
     "Map",
     "Text",
     "Texts",
@@ -123,7 +123,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Key:
+class KeyName:
     """What can name a metric."""
 
     words: str = "str of 1 to 512 bytes without control characters"
@@ -183,7 +183,7 @@ class Map:
         return type(value) is dict and is_plain(value)
 
 
-FieldType = Text | Texts | Integer | Flag | Choice | Key | Json | Map
+FieldType = Text | Texts | Integer | Flag | Choice | KeyName | Json | Map
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ RECORDS: dict[str, dict[str, Field]] = {
         "exit_code": Field(Integer(-_MAX_CODE, _MAX_CODE, "int from -2^32 to 2^32")),
     },
     "value": {
-        "key": Field(Key(), required=True),
+        "key": Field(KeyName(), required=True),
         "step": Field(_STEP, required=True),
         "time": Field(_TIME, required=True, fallback=0),
         "kind": Field(Text(MAX_NAME_CHARS), required=True, fallback="other"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock_common.keys import Keys
-from penstock_server.queue_file.parts import paths_of
+from penstock_server.queue_file.aof_files import paths_of
 from penstock_server.queue_file.repair import Repair, finish_repair, recent_repairs, repair
 from penstock_server.queue_file.rows import fresh_numbers
 

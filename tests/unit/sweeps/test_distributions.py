@@ -12,7 +12,7 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
-from penstock_sweeps.distributions import Choice, Spread, read_distribution
+from penstock_sweeps.distributions import Categorical, Spread, read_distribution
 from penstock_sweeps.space import read_space
 
 US = [0.0, 1e-9, *(n / 997 for n in range(1, 997)), 1 - 1e-9, 1.0]
@@ -107,18 +107,18 @@ def test_beta_quantiles() -> None:
 
 def test_choices_have_their_probabilities() -> None:
     choice = read_distribution("p", {"values": ["a", "b", "c"], "probabilities": [0.5, 0.3, 0.2]})
-    assert isinstance(choice, Choice)
+    assert isinstance(choice, Categorical)
     found = Counter(choice.values[choice.place(n / 10_000)] for n in range(10_000))
     assert [found[each] for each in "abc"] == pytest.approx([5_000, 3_000, 2_000], abs=2)
     never = read_distribution("p", {"values": [1, 2, 3], "probabilities": [0, 1, 0]})
-    assert isinstance(never, Choice)
+    assert isinstance(never, Categorical)
     assert {never.place(u) for u in US[:-1]} == {1}
 
 
 def test_values_may_be_anything() -> None:
     values = ["relu", None, True, [64, 64], {"a": 1}]
     choice = read_distribution("p", {"values": values})
-    assert isinstance(choice, Choice)
+    assert isinstance(choice, Categorical)
     assert [choice.values[choice.place(n / 5)] for n in range(5)] == values
 
 

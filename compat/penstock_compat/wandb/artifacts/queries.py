@@ -19,7 +19,7 @@ from penstock_storage.catalog.artifact_members import LATEST
 from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
 from penstock_storage.interface import ProjectRow, RunRow
 
-__all__ = ["ArtifactQueries", "ArtifactsOfProject", "ArtifactsOfRun"]
+__all__ = ["ArtifactQueries", "ArtifactsOfProject", "ArtifactsOfRunNode"]
 
 
 class ArtifactQueries(Node):
@@ -108,7 +108,7 @@ class ArtifactsOfProject(Node):
         return [TypeNode(self.context, self.row.number, each) for each in found]
 
 
-class ArtifactsOfRun(Node):
+class ArtifactsOfRunNode(Node):
     """The artifacts that a run logged and used."""
 
     context: RequestContext

@@ -7,7 +7,7 @@ from aiohttp import web
 from penstock_common.openapi import Operation, Raw
 from penstock_common.routes import Routes
 from penstock_compat.wandb.artifacts.addresses import BLOB_PATH, CONTENT_PATH, MANIFEST_PATH
-from penstock_compat.wandb.artifacts.transfers import Transfers
+from penstock_compat.wandb.artifacts.transfers import ArtifactTransfers
 from penstock_compat.wandb.dependencies import WandbDependencies
 
 __all__ = ["OPERATIONS", "add_artifact_routes"]
@@ -21,7 +21,7 @@ _ANSWERS = {200: Raw(_BYTES, "The bytes."), 206: Raw(_BYTES, "Those that `Range`
 
 def add_artifact_routes(app: web.Application, deps: WandbDependencies) -> None:
     """Add where artifacts' bytes are sent to and fetched from."""
-    transfers = Transfers(deps)
+    transfers = ArtifactTransfers(deps)
     md5, sha256 = "{md5:[0-9a-f]{32}}", "{sha256:[0-9a-f]{64}}"
     routes = Routes(app)
     routes.put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content, signed=True)

@@ -26,13 +26,13 @@ from penstock_compat.wandb.transfers import ANY_ORIGIN
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.uploads import Uploaded, receive
 
-__all__ = ["Transfers"]
+__all__ = ["ArtifactTransfers"]
 
 _LOG = logging.getLogger(__name__)
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 
-class Transfers:
+class ArtifactTransfers:
     """Handlers of the addresses that `Addresses` makes, and of those that a client makes itself."""
 
     def __init__(self, deps: WandbDependencies) -> None:

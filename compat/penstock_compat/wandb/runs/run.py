@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_common.payloads import mapping_of, text_of
-from penstock_compat.wandb.artifacts.queries import ArtifactsOfRun
+from penstock_compat.wandb.artifacts.queries import ArtifactsOfRunNode
 from penstock_compat.wandb.console import ConsoleOfRun
 from penstock_compat.wandb.files import FilesOfRun
 from penstock_compat.wandb.graphql.nodes import Node, field
@@ -128,7 +128,7 @@ class RunFacts(Node):
 
 
 class RunNode(
-    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRun
+    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
 ):
     """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
 

@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["Columns", "Piece", "Table", "read_events", "read_history"]
+__all__ = ["LineColumns", "Piece", "Table", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
 
 
 @dataclass(slots=True)
-class Columns:
+class LineColumns:
     """Rows that have the same keys."""
 
     keys: tuple[str, ...]
@@ -98,7 +98,7 @@ class Columns:
 class Table:
     """What some lines hold, and what is needed of the last one."""
 
-    columns: dict[tuple[str, ...], Columns] = field(default_factory=dict)
+    columns: dict[tuple[str, ...], LineColumns] = field(default_factory=dict)
     values: list[dict[str, Any]] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     refused: int = 0
@@ -113,7 +113,7 @@ class Table:
         keys = tuple(sorted(numbers))
         known = self.columns.get(keys)
         if known is None:
-            known = self.columns[keys] = Columns(keys)
+            known = self.columns[keys] = LineColumns(keys)
         known.rows.append((step, at, *map(numbers.__getitem__, keys)))
 
 
@@ -160,7 +160,7 @@ class _Layout(NamedTuple):
     """How to take lines apart that have certain keys, and where their rows go."""
 
     get: Callable[[dict[str, Any]], Row]
-    columns: Columns
+    columns: LineColumns
 
 
 class _Taker:

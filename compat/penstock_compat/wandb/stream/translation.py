@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstock.errors import Transient
 from penstock.wire import Limits
-from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
+from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.post import Post, parse_post
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRef
@@ -61,7 +61,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
     if seq > _MAX_SEQ:
         raise Transient("this run has been logged to for too long", code="overloaded")
-    writer = Writer(request.ref, writer_name(stream), stream.rank, seq, request.at)
+    writer = WriterIdentity(request.ref, writer_name(stream), stream.rank, seq, request.at)
     made = make_batches(post, writer, limits)
     missing = _advance(stream, post, made)
     stream.last_seq = max((each.seq for each in made.batches), default=stream.last_seq)
