@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock.errors import PenstockError, Rejected
 from penstock.link import Link
-from penstock.shipper.breaker import Breaker, Held
+from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.sender import SpoolSender
 
 __all__ = ["Heartbeats"]
@@ -39,9 +39,9 @@ class Heartbeats:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._servers: dict[tuple[Link, Breaker], _Server] = {}
+        self._servers: dict[tuple[Link, CircuitBreaker], _Server] = {}
 
-    def turn(self, now: float, held: Iterable[tuple[Link, Breaker, SpoolSender]]) -> None:
+    def turn(self, now: float, held: Iterable[tuple[Link, CircuitBreaker, SpoolSender]]) -> None:
         """Send what is due at `now`, on the monotonic clock, for these spools."""
         for server in self._servers.values():
             server.senders.clear()
@@ -61,7 +61,7 @@ class Heartbeats:
         wait((s.running for s in self._servers.values() if s.running is not None), timeout_s)
 
 
-def _send_heartbeats(link: Link, breaker: Breaker, senders: list[SpoolSender]) -> float:
+def _send_heartbeats(link: Link, breaker: CircuitBreaker, senders: list[SpoolSender]) -> float:
     """Send the heartbeats of these spools; returns how many seconds later the next are due."""
     try:
         for key, asked in _by_key(senders).items():
@@ -88,7 +88,7 @@ def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
     return asked
 
 
-def _exchange(link: Link, breaker: Breaker, key: str, senders: list[SpoolSender]) -> bool:
+def _exchange(link: Link, breaker: CircuitBreaker, key: str, senders: list[SpoolSender]) -> bool:
     """Whether the server knows heartbeats."""
     reply_counts = [sender.reply_count for sender in senders]
     writers = [_described(sender) for sender in senders]

@@ -24,7 +24,7 @@ from penstock.record import Position
 from penstock.root import folder_bytes
 from penstock.shipper.api_key import ApiKey
 from penstock.shipper.batches import BatchBuilder
-from penstock.shipper.breaker import Breaker, Held
+from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.folding import folded
@@ -57,7 +57,7 @@ _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 class SpoolSender:
     """Drives one spool. Call `turn` again and again; it says when."""
 
-    def __init__(self, folder: Path, link: Link, breaker: Breaker) -> None:
+    def __init__(self, folder: Path, link: Link, breaker: CircuitBreaker) -> None:
         """Raises OSError or ValueError if the spool cannot be read."""
         self.folder = folder
         self.meta = load_meta(folder)

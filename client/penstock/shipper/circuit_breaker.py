@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from penstock.errors import Rejected, Transient
 
-__all__ = ["Breaker", "Held"]
+__all__ = ["CircuitBreaker", "Held"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Held(Exception):
         self.wait_s = wait_s
 
 
-class Breaker:
+class CircuitBreaker:
     """Safe to use from several threads. `clock` is monotonic; `jitter(a, b)` is between the two."""
 
     def __init__(
