@@ -121,7 +121,7 @@ class _Agent:
             done += 1
             failures += has_failed
             if failures == done == _MAX_FIRST_FAILURES:
-                NOTICES.say(f"the first {failures} trials all failed: this agent ends")
+                NOTICES.say(f"the first {failures} trials all failed: stopping this agent")
                 break
         if ended:
             self._heartbeat(ended=ended, wants=False)
@@ -136,7 +136,7 @@ class _Agent:
                 with suppress(Transient):
                     answer = self._link.heartbeat(self._place, self._name, alive=[assignment.run])
                     if assignment.run in answer["stop"]:
-                        NOTICES.say(f"trial {assignment.run} is stopped")
+                        NOTICES.say(f"stopping trial {assignment.run}")
                         trial.stop()
         except BaseException:
             trial.stop()
@@ -286,6 +286,6 @@ def _patiently(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return ask()
         except Transient as error:
-            NOTICES.warn("agent", f"{error}; this agent tries again")
+            NOTICES.warn("agent", f"{error}; retrying")
             time.sleep(error.retry_after_s or wait_s * random.uniform(1, 1.25))  # noqa: S311
             wait_s = min(wait_s * 2, _MAX_WAIT_S)

@@ -49,17 +49,19 @@ def config_of(config: Any) -> Any:
         reason = error.strerror or error
         raise ValueError(f"config: the file {path} cannot be read: {reason}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"config: {path} is no UTF-8 text") from None
+        raise ValueError(f"config: {path} is not UTF-8 text") from None
     found = _parsed(path, text)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise ValueError(
-            f"config: {path} must hold names with values, not a {type(found).__name__}"
+            f"config: {path} must contain a mapping of names to values, not a {type(found).__name__}"
         )
     version = found.pop("wandb_version", None)
     if version not in (None, 1):
-        raise ValueError(f"config: {path} is of wandb_version {version!r}; only 1 is known")
+        raise ValueError(
+            f"config: {path} has wandb_version {version!r}; only version 1 is supported"
+        )
     return {name: _value(entry) for name, entry in found.items()}
 
 
@@ -78,4 +80,4 @@ def _parsed(path: Path, text: str) -> Any:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"config: {path} is no YAML: {reason}") from None
+        raise ValueError(f"config: {path} is not valid YAML: {reason}") from None

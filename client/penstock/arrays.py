@@ -53,7 +53,7 @@ def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
     zeros = 0
     if torch is not None and issubclass(type(value), torch.Tensor):
         if value.device.type == "meta":
-            raise ValueError("it has no data (meta)")
+            raise ValueError("it has no data (meta tensor)")
         value, zeros = _strided(torch, value)
         if value.numel() > _MAX_LIST_ENTRIES:
             as_list = False

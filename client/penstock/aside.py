@@ -134,7 +134,7 @@ class Aside:
                 try:
                     job.deliver(self._settled(mine, job.tree))
                 except Exception as error:  # the seam: what is behind it goes on
-                    NOTICES.warn("aside", f"a logged value could not be kept: {error!r}")
+                    NOTICES.warn("aside", f"a logged value could not be recorded: {error!r}")
                 with self._changed:
                     if self._worker is not mine:
                         return
@@ -158,7 +158,7 @@ class Aside:
                 if type(name) is Later:
                     key = str(self._settled(mine, name))
                     if key in settled or key in tree:
-                        name.walk.note(key, "left out: another key of the map has this name")
+                        name.walk.note(key, "left out: another key in the map has this name")
                         continue
                 if value is not LEFT_OUT:
                     settled[key] = value
@@ -171,7 +171,7 @@ class Aside:
             if mine.abandoned:
                 raise _Abandoned
             if not later.trusted and self._patience_s(later) <= 0:
-                refusal = f"left out: reading a {later.kind_name} never ends"
+                refusal = f"left out: reading a {later.kind_name} does not finish"
             else:
                 mine.since, mine.reading = time.monotonic(), later
                 if not later.trusted:
@@ -238,7 +238,7 @@ class Aside:
     def _replace(self, later: Later) -> None:
         """Give up a value, and let another worker go on behind it."""
         with contextlib.suppress(Exception):
-            later.fail(f"left out: reading it takes longer than {PATIENCE_S:.0f} s")
+            later.fail(f"left out: reading it took longer than {PATIENCE_S:.0f} s")
         with self._changed:
             self._worker = None
             try:

@@ -65,7 +65,7 @@ def _macro(found: re.Match[str], program: str, parameters: Mapping[str, Any], fo
         case "envvar":
             return os.environ.get(detail or "", "")
         case _:
-            raise Rejected(f"the command's macro {found[0]!r} is not known", code="bad_sweep")
+            raise Rejected(f"unknown macro {found[0]!r} in the command", code="bad_sweep")
 
 
 def _text(value: Any) -> str:

@@ -139,7 +139,7 @@ def _tags(name: str, value: Any) -> tuple[str, ...]:
 
 def _dir(name: str, value: Any) -> str:
     if "\0" in (text := _text(name, value)) or not text.strip():
-        raise ValueError(f"{name} cannot be {_preview(text)}: it names no folder")
+        raise ValueError(f"{name} cannot be {_preview(text)}: that is not a folder")
     return str(Path(_text(name, value)).expanduser().absolute())
 
 
@@ -150,7 +150,7 @@ def _file(name: str, value: Any) -> str:
     except TimeoutError:
         is_good = True  # its file server may be back by the time that it is read
     if not is_good:
-        raise ValueError(f"{path} is no file that can be read")
+        raise ValueError(f"{path} is not a readable file")
     return str(path)
 
 

@@ -96,7 +96,7 @@ def _load() -> dict[str, object]:
         path = credentials_path()
         return within(str(path), lambda: _read(path))
     except TimeoutError as error:
-        NOTICES.warn("login file", f"{error} and is not used; set PENSTOCK_API_KEY")
+        NOTICES.warn("login file", f"{error} and is ignored; set PENSTOCK_API_KEY")
     except RuntimeError:
         pass
     return {}

@@ -65,10 +65,12 @@ def not_from_here(stored: StoredWriter) -> Delivery:
         sent=stored.points_sent,
         stored=stored.points_stored,
     )
-    found.notes.append("not sent from here")
+    found.notes.append("not sent from this machine")
     _add_duplicates(found, stored)
     if stored.dead:
-        found.problems.append(f"{spans(stored.dead)} put aside by the server: penstock dead list")
+        found.problems.append(
+            f"{spans(stored.dead)} in the server's dead letters: penstock dead list"
+        )
     return found
 
 
@@ -97,7 +99,9 @@ def compare(
     found.stored = stored.points_stored
     found.sent = sum(receipt.points)
     if is_writing:
-        found.notes.append("it is still logging: batches compared, the data once it has ended")
+        found.notes.append(
+            "it is still logging: only batches were compared; the data is compared once it has ended"
+        )
         return found
     cuts: dict[int, Cut] = {}
     if folder is not None:
@@ -137,7 +141,7 @@ def _marked(stored: StoredWriter) -> int:
 def _add_duplicates(found: Delivery, stored: StoredWriter) -> None:
     found.duplicate = stored.points_duplicate
     if found.duplicate:
-        found.problems.append(f"{found.duplicate:,} points are read twice")
+        found.problems.append(f"{found.duplicate:,} points appear twice to readers")
 
 
 def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | None) -> None:
@@ -145,9 +149,11 @@ def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | Non
         where = f", kept in {folder / 'rejected'}" if folder else ""
         found.problems.append(f"{spans(receipt.refused)} refused by the server{where}")
     if divided := set(receipt.voided) - set(receipt.refused):
-        found.notes.append(f"{spans(divided)} divided into smaller ones")
+        found.notes.append(f"{spans(divided)} split into smaller ones")
     if receipt.dropped:
-        found.notes.append(f"{receipt.dropped:,} rows found no room and were dropped when logged")
+        found.notes.append(
+            f"{receipt.dropped:,} rows were dropped when logged because the spool was full"
+        )
     if receipt.damaged_bytes:
         found.notes.append(f"{receipt.damaged_bytes:,} bytes of the spool could not be read")
 
@@ -170,19 +176,17 @@ def _compare_batches(
     dead = set(stored.dead)
     low = stored.low or 0
     groups = {
-        "not marked as stored": [n for n in wanted if n > low and n not in marked],
-        "put aside by the server: penstock dead list": sorted(dead),
+        "not recorded as stored": [n for n in wanted if n > low and n not in marked],
+        "in the server's dead letters: penstock dead list": sorted(dead),
         "not in the store": [n for n in wanted if n not in known and n not in dead],
-        "in the store with another content": [
+        "in the store with different content": [
             n
             for n, batch in known.items()
             if n <= receipt.batches
             and receipt.digests[n - 1] != UNKNOWN
             and (batch.digest != receipt.digests[n - 1] or batch.points > receipt.points[n - 1])
         ],
-        "in the store, but never sent": [
-            n for n in known if n > receipt.batches and not is_writing
-        ],
+        "in the store but never sent": [n for n in known if n > receipt.batches and not is_writing],
     }
     for what, numbers in groups.items():
         if numbers:
@@ -191,13 +195,13 @@ def _compare_batches(
 
 def _compare_counts(found: Delivery) -> None:
     """All that can be said of points whose data is gone."""
-    found.notes.append("digests compared; the data itself has been freed")
+    found.notes.append("digests compared; the data itself has been deleted")
     if found.stored > found.sent:
         found.phantom = found.stored - found.sent
-        found.problems.append(f"{found.phantom:,} points more in the store than were sent")
+        found.problems.append(f"{found.phantom:,} more points in the store than were sent")
     elif found.stored < found.sent:
         left = found.sent - found.stored
-        found.notes.append(f"{left:,} of the sent points were logged again later, or are missing")
+        found.notes.append(f"{left:,} of the sent points were logged again later or are missing")
 
 
 class _Points:
@@ -226,7 +230,7 @@ class _Points:
         for key, sent, held in _unequal(sums.points, in_store):
             self._explain(key, sent, held)
         for key, sent, held in _unequal(sums.values, self._ledger.sums(writer, "values")):
-            how = "with another content" if sent.total == held.total else f"{held.total:,} stored"
+            how = "with different content" if sent.total == held.total else f"{held.total:,} stored"
             self._found.problems.append(f"{key}: {sent.total:,} values sent, {how}")
 
     def _explain(self, key: str, sent: KeySum, held: KeySum) -> None:

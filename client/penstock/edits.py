@@ -26,8 +26,10 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
     if not is_sure:
         what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
         if not sys.stdin.isatty():
-            raise Rejected("nobody is there to be asked", code="not_sure", hint="Add --yes.")
-        if input(f"Delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Rejected(
+                "cannot ask for confirmation without a terminal", code="not_sure", hint="Use --yes."
+            )
+        if input(f"Permanently delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
     for run in runs:
         _ask(api, "DELETE", run.path)
@@ -43,7 +45,7 @@ def move_run(place: str, project: str, say: Say) -> int:
     if moved.get("project") == project:
         say(f"moved to {run.entity}/{project}/{run.id}")
     else:
-        say(f"on its way to {run.entity}/{project}/{run.id}: the server is copying it")
+        say(f"moving to {run.entity}/{project}/{run.id}: the server is copying it")
     return 0
 
 

@@ -35,7 +35,7 @@ class Transient(PenstockError):
         code: str = "unavailable",
         status: int = 503,
         retry_after_s: float | None = None,
-        hint: str = "Nothing was stored; send the same request again later.",
+        hint: str = "Nothing was stored; retry the request later.",
     ) -> None:
         super().__init__(message)
         self.code = code

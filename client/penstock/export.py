@@ -44,7 +44,7 @@ def run_export(
     """
     names = [name for name in place.strip("/").split("/") if name]
     if not 1 <= len(names) <= 3:
-        raise Rejected(f"{place!r} is no ENTITY/PROJECT[/RUN]", code="bad_path")
+        raise Rejected(f"{place!r} is not ENTITY/PROJECT[/RUN]", code="bad_path")
     settings = Settings.resolve(None, {})
     reader = Reader(settings.base_url, settings.ca_file, settings.proxies)
     key = settings.key
@@ -54,9 +54,11 @@ def run_export(
         reader, key, folder, entity=names[0], project=names[1], options=options, say=say
     )
     fetched = exporter.export_run(names[2]) if len(names) == 3 else exporter.export_project()
-    say(f"{fetched} runs fetched, the others were there already; all is in {folder}")
+    say(f"{fetched} runs exported, the others were up to date; everything is in {folder}")
     if exporter.changed:
-        say(f"{exporter.changed} runs were being written to; export again for what came late")
+        say(
+            f"{exporter.changed} runs were still being written to; export again for their latest rows"
+        )
     return exporter.changed
 
 
@@ -129,13 +131,13 @@ class Exporter:
         path = self._folder / _ABOUT
         if not path.exists():
             if any(self._folder.iterdir()):
-                raise Rejected(f"{self._folder} holds other files", code="not_empty")
+                raise Rejected(f"{self._folder} contains other files", code="not_empty")
             _write(path, json.dumps(about, indent=2))
         elif _json(path) != about:
             raise Rejected(
-                f"{self._folder} holds another export",
+                f"{self._folder} contains another export",
                 code="other_export",
-                hint=f"{path} says which. Choose another folder.",
+                hint=f"{path} describes it. Choose another folder.",
             )
 
     def _export(self, run: Mapping[str, Any], place: str) -> int:

@@ -83,4 +83,4 @@ def _do(name: str, fault: str) -> None:
     elif what == "bug":
         raise RuntimeError(f"failpoint {name}")
     else:
-        raise ValueError(f"failpoint {name}: {fault!r} is not known")
+        raise ValueError(f"failpoint {name}: unknown fault {fault!r}")

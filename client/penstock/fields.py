@@ -32,7 +32,7 @@ class Selection:
 
     def __init__(self, exclude: Any = None, include: Any = None) -> None:
         if exclude and include:
-            raise ValueError("give config_exclude_keys or config_include_keys, not both")
+            raise ValueError("pass config_exclude_keys or config_include_keys, not both")
         self._exclude = _names(exclude)
         self._include = _names(include)
 

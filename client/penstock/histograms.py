@@ -74,14 +74,14 @@ class Histograms:
         if isinstance(array, np.ma.MaskedArray):
             left_out = int(np.ma.count_masked(array))
             if left_out:
-                self._note(f"without {left_out:,} elements that are masked")
+                self._note(f"without {left_out:,} masked elements")
             array = array.compressed()
         array = np.asarray(array)
         kind = array.dtype.kind
         if kind in "biuf":
             return array
         if kind == "c":
-            self._note("a histogram of absolute values, since they are complex")
+            self._note("a histogram of absolute values, since its values are complex")
             return np.abs(array)
         if kind in "Mm":
             whole = array.astype("M8[us]" if kind == "M" else "m8[us]")
@@ -89,7 +89,7 @@ class Histograms:
         if kind == "O":
             return self._of_objects(np, array)
         if kind in "US":
-            raise ValueError("an array of texts has no histogram")
+            raise ValueError("an array of strings has no histogram")
         return array.astype(np.float64)  # bfloat16, float8 and whatever else calls itself a number
 
     def _of_objects(self, np: Any, array: Any) -> Any:
@@ -103,7 +103,7 @@ class Histograms:
             or (issubclass(type(each), np.number) and type(each).__module__ == "numpy")
         ]
         if len(plain) < array.size:
-            self._note(f"without {array.size - len(plain):,} of its elements: they are no numbers")
+            self._note(f"without {array.size - len(plain):,} of its elements: not numbers")
         return np.array(plain, np.float64)
 
 

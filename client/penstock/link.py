@@ -197,7 +197,7 @@ def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None
     try:
         return urlsplit(repaired_proxy(url))
     except ValueError as error:
-        raise Rejected(f"the {base.scheme} proxy cannot be used: {error}", code="bad_url") from None
+        raise Rejected(f"cannot use the {base.scheme} proxy: {error}", code="bad_url") from None
 
 
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:

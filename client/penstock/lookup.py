@@ -25,13 +25,13 @@ def resumed_step(settings: Settings) -> int:
         return 0
     if settings.run_id is None or settings.mode in ("offline", "disabled"):
         if wanted == "must":
-            raise ValueError('resume="must" needs the id of the run, and a server')
+            raise ValueError('resume="must" needs a run id and a server')
         return 0
     found = look_up(settings)
     if found is None and wanted == "must":
         raise PenstockError(f"there is no run {settings.run_id} in {settings.project} to resume")
     if found and wanted == "never":
-        raise PenstockError(f"run {settings.run_id} exists already in {settings.project}")
+        raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
     last_step = (found or {}).get("last_step")
     return last_step + 1 if isinstance(last_step, int) else 0
 
@@ -59,16 +59,16 @@ def look_up(settings: Settings) -> dict[str, Any] | None:
     answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):
         return answer
-    NOTICES.warn("resume", f"the run to resume cannot be looked up: {answer}; {_so(settings)}")
+    NOTICES.warn("resume", f"cannot look up the run to resume: {answer}; {_so(settings)}")
     if settings.resume == "must":
-        raise PenstockError(f"the run to resume cannot be looked up: {answer}") from answer
+        raise PenstockError(f"cannot look up the run to resume: {answer}") from answer
     return {}
 
 
 def _so(settings: Settings) -> str:
     if settings.resume == "must":
-        return "start it again once the server is there"
-    return "it goes on as if the run were new, its steps from 0"
+        return "start the script again once the server is reachable"
+    return "continuing as a new run, with steps from 0"
 
 
 def _ask(settings: Settings) -> dict[str, Any] | None:

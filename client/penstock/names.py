@@ -51,7 +51,7 @@ def shared_id(settings: Settings) -> str | None:
                 return repaired_name("id", f"{variable.split('_')[0].lower()}-{job}").value
             except ValueError:
                 continue
-    NOTICES.warn("shared", 'mode="shared" needs an id that all processes pass: set PENSTOCK_RUN_ID')
+    NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     return None
 
 

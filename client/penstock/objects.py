@@ -144,7 +144,7 @@ def _of_array(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
         return [*islice(iter(value), MAX_ENTRIES + 1)]
     text = _text(value)
     if walk.tells and not _has_form(value):
-        note(f"kept as text: {type_name(type(value))} objects have no other form here")
+        note(f"kept as text: {type_name(type(value))} objects cannot be stored in any other form")
     return text
 
 

@@ -43,7 +43,7 @@ class NewWriter:
 
         spool = first_that_works(self.settings, make)
         if spool is None:
-            raise OSError("there is no place to keep data in")
+            raise OSError("there is no folder to keep data in")
         return spool
 
     def _meta(self, root: Path) -> Meta:
@@ -82,11 +82,11 @@ def say_what_is_missing(settings: Settings, root: Path) -> None:
     if settings.problem:
         NOTICES.warn(
             "bad_url",
-            f"{settings.problem}; data is kept in {root} and sent once the address is right, by: "
+            f"{settings.problem}; data is kept in {root}; once the address is correct, send it with: "
             f"{sync_command(root)}",
         )
     elif not settings.key:
         NOTICES.warn(
             f"no key {server}",
-            f"no API key for {server}; data is kept in {root} and sent once you run: penstock login",
+            f"no API key for {server}; data is kept in {root} and sent after you run: penstock login",
         )

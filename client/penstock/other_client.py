@@ -65,7 +65,7 @@ def _say(run: Run) -> None:
     place = f"WANDB_ENTITY={entity} " if entity else ""
     NOTICES.warn(
         "other client",
-        "this process also uses the official wandb client, which begins a run of its own: set "
+        "this process also uses the official wandb client, which starts a run of its own: set "
         f"WANDB_BASE_URL={run.settings.base_url} WANDB_API_KEY=(your Penstock key) {place}"
         f"WANDB_PROJECT={run.project} WANDB_RUN_ID={run.id} WANDB_RESUME=allow to have both log to run "
         f"{run.id}",

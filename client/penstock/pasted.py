@@ -55,10 +55,10 @@ def repaired_key(text: str) -> Repaired:
         return Repaired("", "it is empty" if text.strip() else "")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise ValueError(
-            "the API key has spaces or characters that no key has: copy it again, as one word"
+            "the API key contains spaces or invalid characters: copy it again, as one word"
         )
     return Repaired(
-        bare, "" if bare == text else "spaces, quotes or a line end around it were left out"
+        bare, "" if bare == text else "surrounding spaces, quotes or line breaks were removed"
     )
 
 
@@ -73,7 +73,7 @@ def repaired_url(text: str) -> Repaired:
         if rest.count(":") > 1 and not rest.startswith("["):
             rest = f"[{rest}]"
     elif scheme not in ("http", "https"):
-        raise ValueError(_no_url(text, f"{scheme}:// is not spoken"))
+        raise ValueError(_no_url(text, f"{scheme}:// is not supported"))
     parts = _split(text, f"{scheme or 'http'}://{rest}")
     host = _host(text, parts)
     port = _port(text, parts)
@@ -83,7 +83,7 @@ def repaired_url(text: str) -> Repaired:
     if url == text.rstrip("/"):
         return Repaired(url)
     if parts.username is not None or parts.password is not None:
-        return Repaired(url, "the user and password in it are not used")
+        return Repaired(url, "the user name and password in it are ignored")
     return Repaired(url, f"{url} is used")
 
 
@@ -124,9 +124,9 @@ def repaired_proxy(text: str) -> str:
         usable = False
         parts = urlsplit("")
     if not usable:
-        raise ValueError("it is no http://host:port")
+        raise ValueError("it is not http://host:port")
     if parts.scheme.lower() not in ("http", "https"):
-        raise ValueError(f"{parts.scheme}:// proxies are not spoken, only http://")
+        raise ValueError(f"{parts.scheme}:// proxies are not supported, only http://")
     return bare
 
 
@@ -153,7 +153,7 @@ def _host(text: str, parts: SplitResult) -> str:
     except UnicodeError:
         host = ""
     if not _HOST.fullmatch(host):
-        raise ValueError(_no_url(text, "it names no host"))
+        raise ValueError(_no_url(text, "it has no host"))
     return host
 
 
@@ -163,10 +163,10 @@ def _port(text: str, parts: SplitResult) -> int | None:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(_no_url(text, "its port is no number from 1 to 65535"))
+        raise ValueError(_no_url(text, "its port is not a number from 1 to 65535"))
     return port
 
 
 def _no_url(text: str, why: str) -> str:
     shown = re.sub(r"[^/\s]*@", "…@", text.strip())[:200]
-    return f"{shown!r} is no address of a server ({why}): write http://host:port"
+    return f"{shown!r} is not a server address ({why}): use http://host:port"

@@ -53,8 +53,8 @@ def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | 
         return made
     NOTICES.warn(
         "no place",
-        f"{reasons[0] if reasons else 'there is no folder'}, and no other place was found: nothing of "
-        "this run is kept; set PENSTOCK_DIR to a folder that can be written",
+        f"{reasons[0] if reasons else 'there is no folder'}, and no other folder was found: nothing of "
+        "this run is kept; set PENSTOCK_DIR to a writable folder",
     )
     return None
 

@@ -67,7 +67,7 @@ class Reader(Link):
         try:
             body = json.dumps(question, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
         return self._object(path, api_key, body)
 
     def _object(self, path: str, api_key: str, body: bytes | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Reader(Link):
         try:
             found = json.loads(reply.read())
         except (ValueError, OSError, http.client.HTTPException) as error:
-            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
         if not isinstance(found, dict):
@@ -101,7 +101,7 @@ class Reader(Link):
             if buffer:
                 raise http.client.IncompleteRead(buffer)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the history broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the history was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
 
@@ -116,7 +116,7 @@ class Reader(Link):
             if left:
                 raise http.client.IncompleteRead(b"", left)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
 

@@ -108,7 +108,7 @@ def keep_receipt(root: Path, folder: Path) -> None:
         store_receipt(root, receipt)
         _prune(root / _FOLDER)
     except Exception:  # the seam: what is stored needs no receipt
-        log.exception("%s: no receipt could be kept", folder.name)
+        log.exception("%s: the receipt could not be stored", folder.name)
 
 
 def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
@@ -173,7 +173,7 @@ def _load(data: bytes) -> Receipt:
     try:
         fields: dict[str, Any] = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
         if fields.pop("v") != _VERSION:
-            raise ValueError("a receipt of another version")
+            raise ValueError("the receipt has another version")
         digests = fields.pop("digests").hex()
         sums = fields.pop("sums", None)
         return Receipt(

@@ -45,7 +45,7 @@ def open_root(folder: Path) -> Path:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise PenstockError(
-                f"{folder} is not a folder of this user; set PENSTOCK_DIR to a private one"
+                f"{folder} is not owned by this user; set PENSTOCK_DIR to a private folder"
             )
         if stat.S_IMODE(found.st_mode) & 0o077:
             folder.chmod(0o700)

@@ -189,7 +189,7 @@ class Run:
             try:
                 self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
             except Exception as error:  # the seam: finish never raises
-                NOTICES.warn("finish", f"the run could not be ended as it should: {error!r}")
+                NOTICES.warn("finish", f"the run could not be finished properly: {error!r}")
         self._on_finish(self)
 
     def end_at_once(self, exit_code: int) -> None:
@@ -316,11 +316,11 @@ class Run:
     def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
         deadline = time.monotonic() + timeout_s
         if not self._slow_path.drain(timeout_s):
-            NOTICES.warn("drain", "some values that were waited for are not logged")
+            NOTICES.warn("drain", "some values were not ready in time and are not logged")
         self._slow_path.repairs.flush()
         spool = self._close(exit_code)
         if self._writer.dropped_rows:
-            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in all")
+            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
         if spool is None:
             return
         if self.settings.mode == "offline":

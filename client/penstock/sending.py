@@ -67,7 +67,7 @@ class Sending:
             self._failed_starts += 1
             NOTICES.warn(
                 "shipper",
-                f"the sending process cannot be started: {error}; data is kept in {root}",
+                f"cannot start the sending process: {error}; data is kept in {root}",
             )
 
     def look(self, folder: Path) -> None:
@@ -131,7 +131,7 @@ class Sending:
             return False
         NOTICES.warn(
             f"{self._run} gone",
-            f"{folder} was deleted while the run logs to it: what the server does not have yet is lost",
+            f"{folder} was deleted while the run was logging to it: data not on the server yet is lost",
         )
         return True
 
@@ -157,7 +157,7 @@ class Sending:
             self._failed_starts += 1
             NOTICES.warn(
                 "shipper died",
-                f"the sending process ended at once: {words or f'status {starter.returncode}'}; data "
+                f"the sending process exited immediately: {words or f'status {starter.returncode}'}; data "
                 f"is kept in {root}, see {root / 'shipper.err'}",
             )
 

@@ -93,7 +93,7 @@ def init(
         if resolved.reinit in (True, "finish_previous") or _is_next_cell(resolved):
             active.finish()
         elif resolved.reinit != "create_new":
-            NOTICES.warn("reinit", f"init(): {active!r} is still active and is returned")
+            NOTICES.warn("reinit", f"init(): {active!r} is still active; returning it")
             return active
     slow_path.strict = resolved.strict
     run = Run(
@@ -150,7 +150,7 @@ def run_of(described: dict[str, Any]) -> Run:
 
 def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
     for argument in others.keys() - _OTHER_ARGUMENTS:
-        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} is not used here")
+        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} has no effect in Penstock")
     known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
     return {
         name: (texts_of if name == "run_tags" else text_of)(

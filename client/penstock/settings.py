@@ -151,7 +151,7 @@ class Settings:
         if value is None:
             return
         if name not in _NAMES:
-            NOTICES.warn(f"setting {name}", f"the setting {name!r} is not used here")
+            NOTICES.warn(f"setting {name}", f"the setting {name!r} has no effect in Penstock")
             return
         taken = converted(name, value, is_mended=bool(variable))
         if taken.change:
@@ -183,7 +183,7 @@ class Settings:
                 self.problem = f"{variable}: {error}"
                 self.base_url = text.strip()
                 return
-            NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
+            NOTICES.warn(f"setting {variable}", f"{variable} is ignored: {error}")
 
     @property
     def proxies(self) -> dict[str, str]:
@@ -198,7 +198,7 @@ class Settings:
                 is_url = scheme == self.base_url.partition(":")[0]
                 found[scheme] = repaired_proxy(value) if is_url else value.strip()
             except ValueError as error:
-                NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
+                NOTICES.warn(f"setting {variable}", f"{variable} is ignored: {error}")
         return found
 
     @property

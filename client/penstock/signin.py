@@ -84,7 +84,7 @@ def _keep(settings: Settings, key: str, entity: str, *, is_chosen: bool) -> None
     try:
         store_key(settings.base_url, key, entity or None, is_chosen=is_given)
     except (OSError, RuntimeError) as error:
-        NOTICES.warn("login file", f"the login cannot be kept: {error}; set PENSTOCK_API_KEY")
+        NOTICES.warn("login file", f"the login cannot be saved: {error}; set PENSTOCK_API_KEY")
 
 
 def _overruled(base_url: str) -> str:
@@ -92,7 +92,7 @@ def _overruled(base_url: str) -> str:
     for variable in ("PENSTOCK_BASE_URL", "WANDB_BASE_URL"):
         if os.environ.get(variable, "").strip():
             if Settings.resolve(None, {}).base_url != base_url:
-                return f"; but {variable} is set, and runs go there"
+                return f"; but {variable} is set, so runs go there"
             break
     return ""
 

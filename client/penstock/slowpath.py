@@ -78,7 +78,7 @@ class SlowPath:
             return
         note.fix()
         if not self.aside.put(plain, append):
-            note(where, "left out in part: too many values wait to be read")
+            note(where, "partly left out: too many values are waiting to be read")
             append(
                 {n: kept for n, v in plain.items() if (kept := without_later(v)) is not LEFT_OUT}
             )
@@ -112,7 +112,7 @@ class SlowPath:
             note.fix()
             meant = _always if type(name) is Later else still
             if not self.aside.put({name: kept}, partial(self._append_if, append, meant)):
-                note(path, "left out: too many values wait to be read")
+                note(path, "left out: too many values are waiting to be read")
 
     def _append_if(
         self,
@@ -183,7 +183,10 @@ class SlowPath:
             later, lambda kept: self._append_later(kept, row_step, at_ns, note), copied
         ):
             for name in later:
-                note(name if type(name) is str else "a key", "left out: too many values wait")
+                note(
+                    name if type(name) is str else "a key",
+                    "left out: too many values are waiting to be read",
+                )
 
     def _tree(self, items: list[tuple[Any, Any]], note: Noter) -> tuple[dict[Any, Any], int]:
         """The row with plain values and `Later`, and the bytes of arrays that were copied for it; each
@@ -205,7 +208,7 @@ class SlowPath:
             name = walk.key("", key)
             shown = name if type(name) is str else "a key"
             if name in tree:
-                note(shown, "left out: another key of the row has this name")
+                note(shown, "left out: another key in the row has this name")
                 continue
             kept = walk.whole(shown, value)
             if kept is not LEFT_OUT:
@@ -227,7 +230,7 @@ class SlowPath:
             if name is None:
                 continue
             if name in row and name != key:
-                note(name, "left out: another key of the row has this name")
+                note(name, "left out: another key in the row has this name")
                 continue
             row[name] = value
         for name, value in row.items():
@@ -311,7 +314,7 @@ def _usable_key(key: str, note: Noter) -> str | None:
     if key in RESERVED_KEYS:
         return None
     mended = fit_key(key).strip() or "_"
-    note(mended, "renamed: its key cannot name a metric as it is")
+    note(mended, "renamed: this key is not a valid metric name")
     return mended
 
 

@@ -184,7 +184,7 @@ class Spool:
         try:
             self._look(self.folder)
         except Exception as error:  # the seam between training and everything around it
-            NOTICES.warn("look", f"looking after the spool failed: {error!r}")
+            NOTICES.warn("look", f"maintaining the spool failed: {error!r}")
 
     def _close_retired(self) -> None:
         while self._retired:

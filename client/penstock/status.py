@@ -101,12 +101,12 @@ def _lines(status: RootStatus) -> Iterator[str]:
         yield "sent by process {pid} (version {version})".format(**status.shipper)
     elif any(each.batches or each.size_bytes for each in status.spools):
         if words := last_words(Path(status.folder)):
-            yield f"the sending process ended at once: {words}"
-        yield "nothing sends it now; the next run does, or: penstock sync"
+            yield f"the sending process exited immediately: {words}"
+        yield "not being sent now; the next run sends it, or: penstock sync"
     for folder in status.elsewhere:
-        yield f"there is more in another place: penstock status --dir {folder}"
+        yield f"there is more data in another folder: penstock status --dir {folder}"
     if not status.spools:
-        yield "no data is kept here"
+        yield "no data is kept on this machine"
         return
     yield ""
     yield f"{'RUN':{_NAME_WIDTH}} {'STATE':10} {'NOT STORED YET':24} {'SINCE':>8}"
@@ -133,7 +133,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
             return None
         if is_writer_alive(folder):  # being made just now
             return None
-        problem = f"whose data this is cannot be read: {error}"
+        problem = f"cannot read which run this belongs to: {error}"
         return SpoolStatus(
             str(folder), "unreadable", problem=problem, problem_code="meta", remarks=[problem]
         )
@@ -148,7 +148,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     said = [progress.problem] if progress.problem else []
     said += [text for _, text in remarks(progress, folder)]
     if progress.dropped:
-        said.append(f"the training process dropped {progress.dropped} rows, and said why")
+        said.append(f"the training process dropped {progress.dropped} rows and reported why")
     lag_s = None if left.oldest_ns is None else max(0.0, time.time() - left.oldest_ns / 1e9)
     return SpoolStatus(
         folder=str(folder),

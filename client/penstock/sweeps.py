@@ -109,7 +109,7 @@ class SweepLink:
         try:
             body = json.dumps(payload, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
         return self._call("POST", path, body)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:

@@ -38,13 +38,13 @@ def run_sync(
         try:
             _prepare(each, load_meta(each), settings)
         except (OSError, ValueError) as error:
-            warn(f"{each}: whose data this is cannot be read: {error}")
+            warn(f"{each}: cannot read which run this belongs to: {error}")
             unreadable.append(each)
             continue
         if rejected and (asked := Rejects(each).ask_again()):
-            say(f"{each}: rejected batches to send again: {asked}")
+            say(f"{each}: rejected batches to retry: {asked}")
     if words := _start(root, settings):
-        warn(f"the sending process ended at once: {words}; see {root / 'shipper.err'}")
+        warn(f"the sending process exited immediately: {words}; see {root / 'shipper.err'}")
         return 1
     left = _wait(root, unreadable, timeout_s)
     for each, state in left.items():
@@ -52,7 +52,7 @@ def run_sync(
     if folder is None:
         for place in other_places():
             if place != root:
-                say(f"there is more in another place: penstock sync --dir {place}")
+                say(f"there is more data in another folder: penstock sync --dir {place}")
     if not left:
         say("everything is stored" if not unreadable else "everything else is stored")
     return 1 if left or unreadable else 0
@@ -77,7 +77,7 @@ def _start(root: Path, settings: Settings) -> str:
         starter = ensure_shipper(root, settings.spool_limit_bytes, is_bare=is_bare)
         if starter is None or starter.wait() == 0 or is_shipper_running(root):
             return ""
-    return last_words(root) or "it said nothing"
+    return last_words(root) or "no output"
 
 
 def _wait(root: Path, unreadable: list[Path], timeout_s: float) -> dict[Path, Progress]:

@@ -172,7 +172,7 @@ class Walk:
         if not text.isascii():
             kept = clean(text)
             if kept != text:
-                self.note(where, "repaired: half characters became question marks")
+                self.note(where, "repaired: lone surrogates became question marks")
                 text = kept
         self._spend(0, len(text) if text.isascii() else len(text.encode()))
         return text
@@ -199,7 +199,7 @@ class Walk:
 
     def _inside(self, where: str, value: Any, base: Any, depth: int) -> Any:
         if id(value) in self._path or depth >= _MAX_DEPTH:
-            why = "contains itself" if id(value) in self._path else "is nested too deep"
+            why = "contains itself" if id(value) in self._path else "is nested too deeply"
             self.note(where, f"cut: it {why}")
             return _DEEPER
         seen = self._seen.get(id(value))
@@ -259,7 +259,7 @@ class Walk:
             path = f"{where}.{shown}" if where else shown
             if name in taken:
                 is_better = type(key) is str and name not in plain
-                self.note(path, "left out: another key of the map has this name")
+                self.note(path, "left out: another key in the map has this name")
                 if not is_better:
                     continue
             if type(key) is str:
@@ -296,7 +296,7 @@ class Walk:
 
     def _object(self, where: str, value: Any, kind: type, depth: int) -> Any:
         if depth >= _MAX_DEPTH:
-            self.note(where, "cut: it is nested too deep")
+            self.note(where, "cut: it is nested too deeply")
             return _DEEPER
         home = _read_module(kind)
         if type(home) is str and home.partition(".")[0] in _ARRAY_HOMES:
@@ -360,7 +360,7 @@ def _is_flat(found: list[Any]) -> bool:
 
 
 def _refuse() -> Any:
-    raise TypeError("a key like this has no short text")
+    raise TypeError("this key has no short text form")
 
 
 def _nothing() -> Any:

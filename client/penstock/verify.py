@@ -64,7 +64,7 @@ class _Place(NamedTuple):
 def run_verify(
     place: str, *, root: Path | None, timeout_s: float, as_json: bool, say: Callable[[str], None]
 ) -> int:
-    """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from here. Returns 0 only if all
+    """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from this machine. Returns 0 only if all
     of it is stored exactly as it was sent. Raises PenstockError."""
     settings = Settings.resolve(None, {})
     root = open_root(root or settings.root)
@@ -91,7 +91,7 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
         raise Rejected(
             f"{place!r} does not name a run",
             code="bad_path",
-            hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from here.",
+            hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from this machine.",
         )
     run, project = names[-1], names[-2] if len(names) > 1 else None
     entity = names[0] if len(names) == 3 else None
@@ -107,9 +107,9 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
     if len({each._replace(entity=None) for each in found}) > 1:
         listed = ", ".join(sorted(f"{each.project}/{run} at {each.base_url}" for each in found))
         raise Rejected(
-            f"{place!r} could be several runs: {listed}",
+            f"{place!r} matches several runs: {listed}",
             code="ambiguous",
-            hint="Name the project, or set PENSTOCK_BASE_URL.",
+            hint="Give the project, or set PENSTOCK_BASE_URL.",
         )
     first = min(found, key=repr, default=None)
     return _Place(
@@ -218,6 +218,6 @@ def _print(report: dict[str, Any], deliveries: list[Delivery], say: Callable[[st
         for text in (*each.problems, *each.notes):
             say(f"    {text}")
     if not any(each.is_from_here for each in deliveries):
-        say("nothing of this run was sent from here, so there is nothing to compare with")
+        say("nothing of this run was sent from this machine, so there is nothing to compare")
     counts = ", ".join(f"{report[name]:,} {name}" for name in _COUNTS)
     say(f"{report['sent']:,} points sent, {report['stored']:,} stored: {counts}")

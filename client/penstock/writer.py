@@ -246,7 +246,7 @@ class Writer:
                 try:
                     self._append(_pack_payload_head(Kind.END, 0, self.dropped_rows, time_ns()))
                 except NoRoom:
-                    self.drop("no room for the last record")
+                    self.drop("no space for the last record")
                 self._spool.close(self._segment)
             self._closed = True
             self._spool, self._segment, self._keys = None, NO_SEGMENT, None
@@ -264,7 +264,7 @@ class Writer:
 
     def _given_step(self, step: int, commit: bool | None) -> int:
         if not -MAX_STEP < step < MAX_STEP:
-            raise Unusual(f"step {step} lies outside ±2^53")
+            raise Unusual(f"step {step} is outside ±2^53")
         if step >= self.step:
             self.step = step + 1 if commit else step
         return step
@@ -279,7 +279,7 @@ class Writer:
 
     def _new_shape(self, keys: list[str]) -> Shape:
         if not keys or len(keys) > MAX_KEYS or not all(map(is_key, keys)):
-            raise Unusual("these keys cannot be a row's as they are")
+            raise Unusual("these keys are not valid for a row")
         return self._shapes.add(keys)
 
     def _declare(self, shape: Shape) -> None:
@@ -291,7 +291,7 @@ class Writer:
         try:
             self._segment.write(payload)
         except OSError as error:
-            raise NoRoom(f"the spool cannot be written: {error.strerror}") from None
+            raise NoRoom(f"cannot write to the spool: {error.strerror}") from None
 
     def _make_room(self, payload_bytes: int) -> None:
         """See to it that the present segment takes a payload, and knows the present shape if it
@@ -307,7 +307,7 @@ class Writer:
             if segment is not None:
                 self._switch_to(segment)
             elif spool.options.on_full == "block":
-                NOTICES.warn("block", "the spool is full; waiting for the server to take data")
+                NOTICES.warn("block", "the spool is full; waiting for the server to receive data")
                 self._waits_for_room = True
                 try:
                     time.sleep(_ROOM_POLL_S)

@@ -29,7 +29,7 @@ def test_a_refused_batch_is_told_with_the_next(
     writer.log({"a": 2.0})
     drive(sender, lambda: bool(told(ledger)))
     assert told(ledger) == [
-        "1 batches were refused (as ordered); on node-7, penstock status says more"
+        "1 batches were refused (as ordered); for details run penstock status on node-7"
     ]
     writer.log({"a": 3.0})
     writer.close()

@@ -131,6 +131,6 @@ class BatchBuilder:
             return self._built[1]
         raw, digest = self.built(cut)
         if cut.digest and digest != cut.digest:
-            log.error("%s: batch %d is no longer what was cut", self._meta.run, cut.seq)
+            log.error("%s: batch %d no longer matches its cut", self._meta.run, cut.seq)
         self._built = (cut, raw)
         return raw

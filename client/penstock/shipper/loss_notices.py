@@ -61,7 +61,7 @@ class LossNotices:
             parts.append(f"{progress.damaged_bytes} bytes are damaged")
         if not parts:
             return ""
-        return f"{'; '.join(parts)}; on {self._host}, penstock status says more"
+        return f"{'; '.join(parts)}; for details run penstock status on {self._host}"
 
 
 def notice_records(cut: Cut) -> list[dict[str, Any]]:

@@ -68,5 +68,5 @@ def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
     try:
         cuts.append(*mended)
     except OSError as error:  # they are rebuilt the same way the next time
-        log.warning("%s: rebuilt cuts cannot be kept: %s", reader.folder.name, error)
+        log.warning("%s: rebuilt cuts cannot be stored: %s", reader.folder.name, error)
         cuts.put(*mended)

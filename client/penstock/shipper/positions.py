@@ -57,11 +57,13 @@ class PositionTracker:
             progress.committed = max(committed, progress.released)
             progress.store = store or progress.store
             if fallen and progress.committed < progress.queued:
-                log.warning("%s: the store has less, sending from %d", self._run, committed + 1)
+                log.warning(
+                    "%s: the store has less than before, sending from %d", self._run, committed + 1
+                )
                 self.send_again()
         queue = str(reply.get("queue") or "")
         if queue and progress.queue and queue != progress.queue:
-            log.warning("%s: another queue answers, sending again", self._run)
+            log.warning("%s: the queue was replaced, sending again", self._run)
             self.send_again()
         progress.queue = queue or progress.queue
         progress.queued = max(progress.queued, progress.committed)
@@ -71,7 +73,7 @@ class PositionTracker:
     def stalled(self, now: float, after_s: float) -> None:
         """Send again what the store has not taken although it was asked for so long."""
         if now - self.advanced_at > after_s:
-            log.warning("%s: no progress for long, sending again", self._run)
+            log.warning("%s: no progress for a long time, sending again", self._run)
             self.advanced_at = now
             self.send_again()
 
@@ -100,6 +102,6 @@ class PositionTracker:
         progress.lost_batches = max(progress.lost_batches, len(lost))
         progress.lost_points = max(progress.lost_points, points)
         log.error(
-            "%s: the store lacks %d batches with %d points that are no longer kept here",
+            "%s: the store lacks %d batches with %d points that are no longer kept on this machine",
             self._run, len(lost), points,
         )  # fmt: skip

@@ -93,7 +93,7 @@ class Fitter:
                 return record  # type: ignore[no-any-return]
         said = kind_of(record)
         if said is None:
-            self.note("record", "left out: it is no record")
+            self.note("record", "left out: not a record")
             return None
         kind = _clean(said)
         fields = RECORDS.get(kind, {})
@@ -110,7 +110,7 @@ class Fitter:
                 elif type(name) is str and len(name) <= MAX_FIELD_CHARS:
                     value = self._plain(_where(record, name), value, room, 2)
                 else:
-                    raise _Unfit("its name is too long, or no text")
+                    raise _Unfit("its name is too long or not text")
             except _Unfit as reason:
                 self.note(_where(record, name), f"left out: {reason}")
                 continue
@@ -138,9 +138,9 @@ class Fitter:
         kept: dict[str, int] = {}
         for index, (key, before) in enumerate(zip(keys, frame.keys, strict=True)):
             if key != before:
-                self.note(key, f"renamed: {_preview(before)} cannot name a metric")
+                self.note(key, f"renamed: {_preview(before)} is not a valid metric name")
             if key in kept:
-                self.note(key, "left out: another key of the row has this name")
+                self.note(key, "left out: another key in the row has this name")
             elif room.take(4 * len(key) + _ENTRY_BYTES + rows, 1):
                 kept[key] = index
             else:
@@ -200,7 +200,7 @@ class Fitter:
                 if isinstance(value, (bool, int, float)):
                     value = str(value)
                 if type(value) is not str:
-                    raise _Unfit(f"text is expected, not {_kind(value)}")
+                    raise _Unfit(f"expected text, not {_kind(value)}")
                 return self._text(where, value, most, room)
             case Texts(most):
                 entries = value if type(value) is list else [value]
@@ -214,31 +214,31 @@ class Fitter:
             case Integer():
                 whole = int(value) if type(value) is bool or _is_whole(value) else value
                 if not kind.fits(whole) or not room.take(_ENTRY_BYTES):
-                    raise _Unfit(f"{kind.words} is expected, not {_preview(value)}")
+                    raise _Unfit(f"expected {kind.words}, not {_preview(value)}")
                 return whole
             case Flag():
                 return bool(value)
             case KeyName():
                 if type(value) is not str:
-                    raise _Unfit(f"a key is text, not {_kind(value)}")
+                    raise _Unfit(f"expected a text key, not {_kind(value)}")
                 key = fit_key(value, self._limits)
                 if key != value:
-                    self.note(key, f"renamed: {_preview(value)} cannot name a metric")
+                    self.note(key, f"renamed: {_preview(value)} is not a valid metric name")
                 room.take(4 * len(key))
                 return key
             case Json():
                 if not kind.fits(value):
-                    raise _Unfit(f"{kind.words} is expected")
+                    raise _Unfit(f"expected {kind.words}")
                 if not room.take(_bytes(value)):
-                    raise _Unfit(f"{len(value):,} characters are too many here")
+                    raise _Unfit(f"{len(value):,} characters are too many")
                 return value
             case Map():
                 if type(value) is not dict:
-                    raise _Unfit(f"a map is expected, not {_kind(value)}")
+                    raise _Unfit(f"expected a map, not {_kind(value)}")
                 return self._map(where, value, room)
             case Choice():
                 if not kind.fits(value):
-                    raise _Unfit(f"{kind.words} is expected, not {_preview(value)}")
+                    raise _Unfit(f"expected {kind.words}, not {_preview(value)}")
                 return value
 
     def _map(self, where: str, entries: dict[Any, Any], room: Room) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class Fitter:
                 raise _Unfit("it is too large")
             return value
         if kind in (bytes, bytearray, memoryview):
-            raise _Unfit("bytes are no text")
+            raise _Unfit("bytes are not text")
         if kind not in (list, tuple, dict):
             return self._text(where, str(value), MAX_TEXT_CHARS, room)
         if depth >= _FITTED_DEPTH:
@@ -295,7 +295,7 @@ class Fitter:
             text = text[:most]
         text = _clean(text)
         if not room.take(_bytes(text) + _ENTRY_BYTES):
-            raise _Unfit(f"{len(text):,} characters are too many here")
+            raise _Unfit(f"{len(text):,} characters are too many")
         return text
 
 
@@ -322,7 +322,9 @@ def decode_stored(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
         if fitted is not None and fitted["t"] in RECORDS:
             records.append(fitted)
         elif fitted is not None:
-            fitter.note(f"record {fitted['t']}", "skipped: this server does not know such records")
+            fitter.note(
+                f"record {fitted['t']}", "skipped: this server does not know this kind of record"
+            )
     batch.records = [*records, *fitter.notices()]
     return batch
 

@@ -177,7 +177,7 @@ _HUGE = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{300}")
 
 @dataclass(frozen=True)
 class Map:
-    words: str = "map, plain"
+    words: str = "plain map"
 
     def fits(self, value: Any) -> bool:
         return type(value) is dict and is_plain(value)
