@@ -55,13 +55,15 @@ class DeadLetter:
 
 def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
     """Add `dead`."""
-    dead = subparsers.add_parser("dead", help="look at batches that could not be processed")
+    dead = subparsers.add_parser(
+        "dead", help="manage dead letters: batches that could not be processed"
+    )
     actions = dead.add_subparsers(metavar="ACTION", required=True)
     texts = {
-        "list": "list dead letters and parked writers, with the reason",
-        "show": "show what is in one",
+        "list": "list dead letters and parked writers with the reasons",
+        "show": "show the content of one",
         "replay": "put them back into the queue",
-        "drop": "delete them for good",
+        "drop": "delete them permanently",
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
@@ -69,23 +71,23 @@ def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
             parser,
             default_data,
             data="data folder of a running `penstock up`",
-            settings="the queue that PENSTOCK_REDIS_URL names",
+            settings="the queue in PENSTOCK_REDIS_URL",
         )
         if action == "show":
-            parser.add_argument("id", metavar="ID", help="as `penstock dead list` prints it")
+            parser.add_argument("id", metavar="ID", help="an id printed by `penstock dead list`")
         if action in ("replay", "drop"):
             which = parser.add_argument_group("which")
             which.add_argument("ids", metavar="ID", nargs="*")
             which.add_argument("--all", action="store_true", help="all of them")
         if action == "drop":
-            parser.add_argument("--yes", action="store_true", help="do not ask")
+            parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         parser.set_defaults(run=_run, action=action)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     action = arguments.action
     if action in ("replay", "drop") and bool(arguments.ids) == arguments.all:
-        raise Rejected(f"name what to {action}, or --all", code="bad_argument")
+        raise Rejected(f"give the ids to {action}, or --all", code="bad_argument")
     if action == "drop" and arguments.all and not arguments.yes and not _is_sure():
         _say("Nothing was dropped.")
         return 1
@@ -112,9 +114,9 @@ async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Ke
         folder = DataFolder(arguments.data)
         if not folder.state.exists():
             raise Rejected(
-                f"Penstock does not run on {folder.root}",
+                f"Penstock is not running on {folder.root}",
                 code="not_running",
-                hint="Start it with `penstock up`: the letters are in its queue.",
+                hint="Start it with `penstock up`: the dead letters are in its queue.",
             )
         url = f"unix://{folder.socket('redis.sock')}"
     redis = connect(url, timeout_s=10)
@@ -145,7 +147,7 @@ async def _list(redis: Redis, keys: Keys, _: argparse.Namespace) -> int:
         size = f"{parked.batches} batches, {parked.bytes} bytes"
         _say(f"{parked.name}  parked since {_time(parked.since_us)}  {size}  {_why(parked)}")
     if not count:
-        _say("There are none.")
+        _say("No dead letters or parked writers.")
     return 0
 
 
@@ -211,10 +213,10 @@ async def _drop(redis: Redis, keys: Keys, arguments: argparse.Namespace) -> int:
     letters, writers = await _named(redis, keys, arguments)
     for letter in letters:
         await redis.xdel(keys.dead(letter.shard), letter.id)
-        _say(f"{letter.name} is gone.")
+        _say(f"{letter.name} was deleted.")
     for parked in writers:
         count = await parked.unpark(redis, keys, drop=True)
-        _say(f"{parked.name}: the worker drops its {count} batches.")
+        _say(f"{parked.name}: the worker will drop its {count} batches.")
     return 0
 
 
@@ -263,9 +265,9 @@ async def _find(redis: Redis, keys: Keys, name: str) -> DeadLetter:
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
             return _dead_letter(int(shard), found_id, fields)
     raise Rejected(
-        f"there is no dead letter and no parked writer {name!r}",
+        f"there is no dead letter or parked writer {name!r}",
         code="no_letter",
-        hint="`penstock dead list` says which there are.",
+        hint="`penstock dead list` shows them.",
     )
 
 

@@ -47,7 +47,7 @@ def disk_problems(
         try:
             disk, room = look(folder)
         except OSError as error:
-            text = f"The folder {folder} ({what}) cannot be looked at: {error.strerror}."
+            text = f"The folder {folder} ({what}) cannot be read: {error.strerror}."
             unseen.append(Problem("disk_full", text, str(folder)))
             continue
         problem = _problem(what, folder, room, low_bytes)
@@ -60,6 +60,6 @@ def _problem(what: str, folder: Path, room: DiskSpace, low_bytes: int) -> Proble
     where = f"The disk of {folder} ({what})"
     size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
     if room.f_files and not room.f_favail:
-        text = f"{where} can hold no further file: its inodes are used up."
+        text = f"{where} cannot hold any more files: it has no free inodes."
         return Problem("disk_full", text, str(folder))
     return room_problem(where, str(folder), size=size, free=free, low_bytes=low_bytes)

@@ -187,7 +187,7 @@ async def build(
         wandb_metrics = WandbMetrics(metrics)
         metrics.counted(
             "auth_cache_hits_total",
-            "Requests whose key was checked within 30 s before.",
+            "Requests whose key was checked within the last 30 s.",
             lambda: authenticator.hits,
         )
         metrics.counted(

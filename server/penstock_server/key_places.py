@@ -75,7 +75,7 @@ async def catalog_of_folder(path: Path) -> AsyncIterator[KeyPlace]:
         raise Rejected(
             f"there is no Penstock in {folder.root}",
             code="no_data",
-            hint="Name its data folder with --data, or a server with --host.",
+            hint="Give its data folder with --data, or a server with --host.",
         )
     settings = load(ServerSettings, environ=os.environ)
     url = f"sqlite+aiosqlite:///{folder.catalog}"
@@ -114,9 +114,9 @@ class _ServerPlace:
     async def create(self, new: KeyRequest) -> str:
         if new.entity is not None or new.scopes is not None:
             raise Rejected(
-                "a key made over HTTP is of the entity, and has the scopes, of the key that makes it",
+                "a key created over HTTP gets the entity and scopes of the key that creates it",
                 code="bad_argument",
-                hint="Leave --entity and --scopes out, or run this beside the server, with --data.",
+                hint="Omit --entity and --scopes, or run this on the server with --data.",
             )
         body: dict[str, Any] = {"label": new.name}
         if new.expires_at:
@@ -135,7 +135,7 @@ class _ServerPlace:
                     raise from_reply(reply.status, answer, reply.headers.get("Retry-After"))
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Transient(f"{self._url} cannot be reached: {error}") from None
+            raise Transient(f"cannot reach {self._url}: {error}") from None
 
 
 @asynccontextmanager

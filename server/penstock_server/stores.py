@@ -100,8 +100,8 @@ async def _until_ready(points: ClickHouse, folder: DataFolder) -> None:
             return await points.ping()
         if time.monotonic() > deadline:
             raise Rejected(
-                f"the point store of {folder.root} does not answer",
+                f"the point store of {folder.root} does not respond",
                 code="not_ready",
-                hint=f"The logs in {folder.logs} say why.",
+                hint=f"See the logs in {folder.logs}.",
             )
         await asyncio.sleep(0.05)

@@ -75,7 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise Rejected(
             f"cannot listen on {host}:{port}: {error.strerror}",
             code="port_taken",
-            hint="Choose another port with --port, or stop what uses this one.",
+            hint="Choose another port with --port, or stop the process that uses this one.",
         ) from None
     listener.listen(4096)
     return listener
@@ -323,7 +323,7 @@ class Supervisor:
         self._metrics.queue_damages.inc()
 
     def _hint(self) -> str:
-        return f"The logs in {self._folder.logs} say why."
+        return f"See the logs in {self._folder.logs}."
 
     def _child_started(self) -> None:
         for child in self._children:

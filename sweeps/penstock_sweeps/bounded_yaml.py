@@ -63,7 +63,7 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):  # type: ignore[mis
         node = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and node not in self._sizes:
-            raise YamlTooLarge("an alias stands for what it is a part of")
+            raise YamlTooLarge("an alias refers to a node that contains it")
         self._count(self._sizes[node] if is_alias else 1)
         if not is_alias and node is not None:
             self._sizes[node] = self._parts - before
@@ -87,7 +87,7 @@ def _check_number(node: yaml.Node) -> None:
     """Numbers of any length, and of base 60, take time that grows with the square of it."""
     if node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER_CHARS:
         raise YamlTooLarge(
-            f"a number has more than {_MAX_NUMBER_CHARS} digits: write it in quotes, as text"
+            f"a number has more than {_MAX_NUMBER_CHARS} digits: quote it to make it text"
         )
 
 

@@ -28,7 +28,7 @@ KEYS = frozenset(
 )  # fmt: skip
 """What the entry of a parameter may have, besides nested `parameters`."""
 
-_HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
+_HINT = "docs/sweeps.md describes a sweep's configuration."
 _MAX_VALUES = 100_000
 _MAX_MESSAGE_CHARS = 1_000
 _EDGE = 2.0**-53
@@ -148,7 +148,7 @@ class _DistributionReader:
     def read(self) -> Distribution:
         unknown = sorted(set(map(str, self._entry)) - KEYS)
         if unknown:
-            self._bad(f"{unknown[0]!r} is not known here")
+            self._bad(f"unknown key {unknown[0]!r}")
         kind = self._kind()
         match kind:
             case "constant":
@@ -168,7 +168,7 @@ class _DistributionReader:
         elif plain in ("normal", "log_normal", "beta"):
             quantile, ends = self._bell(plain), None
         else:
-            self._bad(f"the distribution {kind!r} is not known")
+            self._bad(f"unknown distribution {kind!r}")
         if not quantised:
             return Spread(quantile)
         return self._quantised(quantile, ends)
@@ -197,7 +197,7 @@ class _DistributionReader:
     def _categorical(self) -> Categorical:
         values = self._entry.get("values")
         if not isinstance(values, list | tuple) or not values:
-            self._bad("`values` must be a list that is not empty")
+            self._bad("`values` must be a non-empty list")
         chances = self._entry.get("probabilities")
         if chances is None:
             return Categorical(tuple(values))
@@ -227,7 +227,7 @@ class _DistributionReader:
             return lambda u: min(low + u * (high - low), high), (low, high)
         if kind.endswith("_values"):
             if low <= 0:
-                self._bad("`min` must be above 0 where the logarithm is even")
+                self._bad("`min` must be above 0 for a log-uniform distribution")
             lowest, highest = math.log(low), math.log(high)
         elif kind == "inv_log_uniform":
             lowest, highest = -high, -low

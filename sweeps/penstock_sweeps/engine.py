@@ -55,7 +55,7 @@ ValueT = TypeVar("ValueT")
 
 def not_found(what: str = "sweep") -> Rejected:
     """The answer for what is missing and for what is none of the asker's business."""
-    return Rejected(f"there is no {what} here", code="not_found", status=404)
+    return Rejected(f"this {what} was not found", code="not_found", status=404)
 
 
 class SweepEngine:

@@ -131,7 +131,7 @@ def read_space(entries: Any) -> Space:
     parameters = tuple(_read(entries, ()))
     counts = Counter(each.name for each in parameters)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        bad_sweep(f"parameter {twice}: it is there twice, once nested and once with dots")
+        bad_sweep(f"parameter {twice}: it occurs twice, once nested and once with dots")
     return Space(parameters)
 
 

@@ -346,7 +346,7 @@ def test_bayes_learns_from_runs(up: Up) -> None:
         ({"project": "p", "config": "method: walk"}, 400, "`method` must be grid, random or bayes"),
         ({"project": "p", "config": {"method": "grid"}}, 400, "`parameters` must name"),
         ({"project": "p"}, 400, "config is missing"),
-        ({"project": "p", "config": "a: [", "entity": "someone"}, 400, "this is not YAML"),
+        ({"project": "p", "config": "a: [", "entity": "someone"}, 400, "invalid YAML"),
     ],
 )
 def test_what_is_wrong_is_said(up: Up, payload: Any, status: int, says: str) -> None:

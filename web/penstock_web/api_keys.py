@@ -70,7 +70,7 @@ class ApiKeysHandler:
             raise not_found("API key")
         if not ("admin" in owner.scopes or rows[0].scopes <= owner.scopes):
             raise _forbidden(
-                "this API key may do more than yours", "Use a key that may do as much."
+                "this API key has more rights than yours", "Use a key with the same rights."
             )
         await self._catalog.accounts.revoke([wanted])
         self._authenticator.forget(wanted)
@@ -82,7 +82,7 @@ class ApiKeysHandler:
         principal = await self._access.principal(request)
         if not principal.may_write(principal.entity):
             raise _forbidden(
-                "who may only read has nothing to do with API keys",
+                "managing API keys requires write access",
                 "Log in with a key first; `penstock up` prints one.",
             )
         return principal
@@ -94,7 +94,7 @@ class ApiKeysHandler:
     async def _expiry(self, owner: Principal, asked_s: float | None) -> int:
         """When a new key is to expire, in µs since 1970: not after the one that makes it. 0: never."""
         if asked_s is not None and asked_s <= time.time():
-            raise bad_field("expires_at lies in the past")
+            raise bad_field("expires_at is in the past")
         makers = await self._catalog.api_key(owner.key)
         ends = [int(asked_s * 1e6)] if asked_s is not None else []
         if makers is not None and makers.expires_at:

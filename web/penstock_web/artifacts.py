@@ -120,7 +120,7 @@ class ArtifactsHandler:
         sha256 = file.sha256
         if sha256 is None:
             raise Rejected(
-                f"the bytes of {path} lie elsewhere: {file.reference}",
+                f"the content of {path} is stored elsewhere: {file.reference}",
                 code="is_reference",
                 status=404,
             )

@@ -64,11 +64,10 @@ class ExportHandler:
         found = await self._open(row, asked)
         if len(found.parts) > 1 and asked.format == "parquet":
             raise Rejected(
-                f"this is too much for one Parquet file: it takes {len(found.parts)} parts",
+                f"this is too large for one Parquet file: it takes {len(found.parts)} parts",
                 code="export_too_large",
                 status=413,
-                hint=f"Ask for the parts that {request.path}/parts lists, or let"
-                " `penstock export` do it.",
+                hint=f"Export the parts listed by {request.path}/parts, or use `penstock export`.",
             )
         if not found.parts:
             return web.Response(status=204)
@@ -109,7 +108,7 @@ class ExportHandler:
             raise Rejected(
                 f"a table cannot have {len(found.columns)} columns, at most {MOST_COLUMNS}",
                 code="too_many_columns",
-                hint="Ask for layout=long, or for some of the keys.",
+                hint="Use layout=long, or select fewer keys.",
             )
         return found
 

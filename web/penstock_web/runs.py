@@ -109,7 +109,7 @@ class RunsHandler:
             row = rows.get(last.moved_to)
             text = f"run {'/'.join(ref)} was moved on {at}"
             if row is not None:
-                text += f": it is {row.entity}/{row.project}/{row.run} now"
+                text += f": it is now {row.entity}/{row.project}/{row.run}"
         raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
 
     async def project(self, request: web.Request) -> int:
@@ -162,7 +162,7 @@ class RunsHandler:
 
 def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
     if asked.after is not None and asked.offset is not None:
-        raise bad_field("after and offset exclude each other")
+        raise bad_field("after and offset cannot be combined")
     order = parse_order([asked.order] if isinstance(asked.order, str) else asked.order)
     return Question(
         filter=None if filter_ is None else parse_filter(filter_),

@@ -36,7 +36,7 @@ class AlertMutations(Node):
         )
         title, level = str(input.get("title") or ""), input.get("severity") or "INFO"
         if level not in _LEVELS:
-            raise Rejected(f"{level!r} is no severity of an alert", code="bad_alert")
+            raise Rejected(f"{level!r} is not an alert severity", code="bad_alert")
         if await self._is_due(ref, title, input.get("waitDuration")):
             await self._keep(ref, title[:_TITLE_CHARS], str(input.get("text") or ""), level)
         return {"__typename": "NotifyScriptableRunAlertPayload", "success": True}

@@ -66,9 +66,9 @@ def _warnings(wanted: dict[str, Any], chosen: Sequence[RunRow], total: int) -> l
     warnings: list[str] = []
     if missing := [name for name in named if name not in have]:
         some = ", ".join(map(repr, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
-        warnings.append(f"prior runs that the project does not have: {some}")
+        warnings.append(f"prior runs not found in the project: {some}")
     elif not chosen:
-        warnings.append("the project has no runs that the filter of prior runs finds")
+        warnings.append("no runs in the project match the prior runs' filter")
     if total > len(chosen):
         warnings.append(f"only {len(chosen):,} of {total:,} prior runs were added")
     return warnings

@@ -16,7 +16,7 @@ from penstock_compat.wandb.dependencies import WandbDependencies
 
 __all__ = ["RequestContext", "authenticate", "base_url"]
 
-_HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize says where to find it."
+_HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize shows where to find it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class RequestContext:
                 f"this key may not write to the entity {entity!r}",
                 code="forbidden",
                 status=403,
-                hint="Leave the entity out to write to the key's own.",
+                hint="Omit the entity to write to the key's own.",
             )
         return entity
 

@@ -132,7 +132,7 @@ class SweepMutations(Node):
             raise Rejected("a new sweep needs a `config`", code="bad_sweep")
         if "local" in str(input.get("controller") or ""):
             raise Rejected(
-                "local controllers are not supported: the server searches", code="bad_sweep"
+                "local controllers are not supported: the server runs the search", code="bad_sweep"
             )
         await prepare([source])
         own = read_configuration(source)
@@ -162,7 +162,7 @@ def _new_name(row: SweepRow, input: Mapping[str, Any]) -> str | None:
 def _warnings(row: SweepRow, input: Mapping[str, Any]) -> list[str]:
     found = list(stored_configuration(row.source).warnings)
     found += (
-        f"{name!r} has no effect here"
+        f"{name!r} has no effect in Penstock"
         for name in ("scheduler", "launchScheduler")
         if input.get(name)
     )

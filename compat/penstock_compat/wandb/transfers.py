@@ -46,7 +46,7 @@ class Transfers:
         """200 once the file is stored and named."""
         number, name = await self._checked(request, "PUT")
         if not await self._deps.catalog.run_rows([number]):
-            raise Rejected("this run is not there any more", code="not_found", status=404)
+            raise Rejected("this run no longer exists", code="not_found", status=404)
         started_us = time.time_ns() // 1000
         stored = await receive(
             body_chunks(request), self._deps.blobs, limit_bytes=self._deps.upload_bytes
@@ -67,7 +67,7 @@ class Transfers:
         number, name = await self._checked(request, "GET")
         file = await self._deps.files.get(number, name)
         if file is None:
-            raise Rejected(f"there is no file {name} here", code="not_found", status=404)
+            raise Rejected(f"file {name} was not found", code="not_found", status=404)
 
         async def read(start: int, end: int) -> AsyncIterator[bytes]:
             blob = await self._deps.blobs.get(file.sha256, (start, end))
@@ -86,7 +86,7 @@ class Transfers:
         """The run's number and the name, if the address was signed for this."""
         number, name = request.match_info["number"], file_name(request.match_info["name"])
         if not number.isdecimal():
-            raise Rejected("this is no address of a file", code="not_found", status=404)
+            raise Rejected("this is not a file's URL", code="not_found", status=404)
         wanted = purpose(int(number), name)
         await check_link(self._signer, self._deps.authenticator, method, wanted, request.query)
         return int(number), name

@@ -88,9 +88,9 @@ class QueueKeeper:
             with paths[-1].open("ab") as file:
                 file.write(fresh_numbers(self._keys))
         self._tell(
-            "This machine went down while Penstock ran: the last second of what was queued may be"
-            " lost. Clients send again what they hold; JSON rows that were accepted in that second"
-            " are held by nobody else"
+            "This machine went down while Penstock was running: the last second of queued data may be"
+            " lost. Clients send again what they still have; JSON rows accepted in that second"
+            " exist nowhere else"
         )
 
     def _mark_log(self) -> None:

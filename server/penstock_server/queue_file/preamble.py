@@ -102,7 +102,7 @@ class _RdbReader:
     def length(self) -> int:
         size, is_special = self._size()
         if is_special:
-            raise ValueError("a length is expected here")
+            raise ValueError("expected a length")
         return size
 
     def lengths(self, count: int) -> None:
@@ -121,7 +121,7 @@ class _RdbReader:
                 self.length()
                 self.skip(packed)
             else:
-                raise ValueError("unknown encoding of a string")
+                raise ValueError("unknown string encoding")
 
     def score(self, *, is_binary: bool) -> None:
         if is_binary:

@@ -48,8 +48,8 @@ class Repair:
         cut = self.file_bytes - self.kept_bytes
         return (
             f"The queue's file was damaged: {cut:,} of its {self.file_bytes:,} bytes were cut off, and"
-            f" {self.rows:,} requests of JSON rows in them saved. Clients send the rest again."
-            f" The damaged file is kept in {self.aside}"
+            f" {self.rows:,} requests with JSON rows in them were recovered. Clients send the rest"
+            f" again. The damaged file is kept in {self.aside}"
         )
 
 

@@ -116,12 +116,12 @@ class _Parser:
 
     def filter(self, found: object, place: str, depth: int) -> Filter:
         if depth > _MAX_DEPTH:
-            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} deep")
+            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} levels deep")
         if not isinstance(found, Mapping):
             raise bad_request(f"{place} must be an object")
         self._filters_seen += 1
         if self._filters_seen > _MAX_PARTS:
-            raise bad_request(f"{place}: a filter may have {_MAX_PARTS} parts at most")
+            raise bad_request(f"{place}: a filter may have at most {_MAX_PARTS} parts")
         parts: list[Filter] = []
         for key, value in found.items():
             inner = f"{place}.{key[:100]}"
@@ -135,7 +135,7 @@ class _Parser:
                 case "$not":
                     parts.append(Inverse(self.filter(value, inner, depth + 1)))
                 case _ if key.startswith("$"):
-                    raise bad_request(f"{inner} is not known here: $and, $or, $nor and $not are")
+                    raise bad_request(f"{inner} is unknown; known are $and, $or, $nor and $not")
                 case _:
                     path = parse_path(key, place)
                     parts.append(self._conditions_on(path, value, inner, depth))
@@ -164,9 +164,9 @@ class _Parser:
     ) -> Filter:
         self._conditions += 1
         if self._conditions > _MAX_CONDITIONS:
-            raise bad_request(f"{place}: a filter may have {_MAX_CONDITIONS} conditions at most")
+            raise bad_request(f"{place}: a filter may have at most {_MAX_CONDITIONS} conditions")
         if depth > _MAX_DEPTH:
-            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} deep")
+            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} levels deep")
         match operator:
             case "$eq":
                 if isinstance(found, list) and (found or path not in OPTIONAL):
@@ -194,9 +194,7 @@ class _Parser:
                     raise bad_request(f"{place} must be an object of operators")
                 return Inverse(self._conditions_on(path, found, place, depth + 1))
             case _:
-                raise bad_request(
-                    f"{place}: the operator is not known here", f"Known: {', '.join(_OPERATORS)}."
-                )
+                raise bad_request(f"{place}: unknown operator", f"Known: {', '.join(_OPERATORS)}.")
 
     def _values(self, path: Path, found: object, place: str) -> Values:
         if not isinstance(found, list):
@@ -211,7 +209,7 @@ class _Parser:
             raise bad_request(f"{place} must be a string")
         self._patterns += 1
         if self._patterns > _MAX_PATTERNS:
-            raise bad_request(f"{place}: a filter may have {_MAX_PATTERNS} patterns at most")
+            raise bad_request(f"{place}: a filter may have at most {_MAX_PATTERNS} patterns")
         try:
             return Pattern(found)
         except ValueError as error:

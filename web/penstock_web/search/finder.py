@@ -94,7 +94,7 @@ class Finder:
         asked = [path.name for path in paths if path.section == "summary"]
         keys = await self._names.keys(project, asked)
         if len(keys) > _MAX_LOGGED_KEYS:
-            raise bad_request(f"filter and order look at more than {_MAX_LOGGED_KEYS} logged keys")
+            raise bad_request(f"filter and order use more than {_MAX_LOGGED_KEYS} logged keys")
         found = await asyncio.gather(
             *(read_logged(self._store, key, self._ranks) for key in keys.values())
         )
@@ -134,7 +134,7 @@ def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]
 
 def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cells:
     if path.section and table.is_full(path.section) and path.name not in table.paths(path.section):
-        raise bad_request(f"{path}: the project has too many different paths to find it by")
+        raise bad_request(f"{path}: the project has too many different paths to search by this one")
     found = table.cells(path)
     if path.section == "summary" and path.name in logged:
         return found.over(_logged_cells(table, path.name, logged[path.name]))

@@ -81,9 +81,9 @@ class Cursor:
                 int(_within(number, 2**32)),
             )
         except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
-            raise bad_request("after: this is no `next` of a page") from None
+            raise bad_request("after: this is not the `next` of a page") from None
         if order_text != _order_text(order) or len(found.terms) != len(order):
-            raise bad_request("after: this is the `next` of a page in another order")
+            raise bad_request("after: this is the `next` of a page with another order")
         return found
 
 

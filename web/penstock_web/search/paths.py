@@ -67,5 +67,5 @@ def parse_path(text: str, place: str) -> Path:
     return Path("", name)
 
 
-def bad_request(message: str, hint: str = "docs/api.md lists what filters may hold.") -> Rejected:
+def bad_request(message: str, hint: str = "docs/api.md describes filters.") -> Rejected:
     return Rejected(message, code="bad_filter", hint=hint)

@@ -25,4 +25,4 @@ class Pattern:
             self.found_in = SchemaValidator(schema).isinstance_python
         except (SchemaError, UnicodeEncodeError) as error:
             reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
-            raise ValueError(f"is no pattern: {reason}") from None
+            raise ValueError(f"is not a valid pattern: {reason}") from None

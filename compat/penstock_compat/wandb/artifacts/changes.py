@@ -111,7 +111,7 @@ class ArtifactChanges(Node):
         entity = context.entity(input.get("entityName") or version.entity)
         if entity != version.entity:
             raise Rejected(
-                f"artifacts of {version.entity} can be linked within {version.entity} only",
+                f"artifacts of {version.entity} can only be linked within {version.entity}",
                 code="other_entity",
             )
         project = check_name("project", input.get("projectName") or version.project)
@@ -248,7 +248,7 @@ class ArtifactChanges(Node):
     async def _delete(self, id: str, kind: str) -> dict[str, Any]:
         row = await collection_to_write(self.context, id)
         if row.kind != kind:
-            raise Rejected(f"{row.name!r} is no {kind}", code="kind_conflict", status=409)
+            raise Rejected(f"{row.name!r} is not a {kind}", code="kind_conflict", status=409)
         await self.context.deps.artifacts.collections.delete(row.number)
         typename = collection_typename(kind)
         return {"artifactCollection": {"__typename": typename, "state": "DELETED"}}

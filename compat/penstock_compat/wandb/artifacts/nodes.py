@@ -314,7 +314,9 @@ def _is_ascending(order: str) -> bool:
     name = order.lstrip("+-").replace("_", "").lower()
     if name not in ("", "createdat", "versionindex", "updatedat"):
         raise Rejected(
-            f"artifacts cannot be sorted by {name!r}", code="bad_order", hint="createdAt works."
+            f"artifacts cannot be sorted by {name!r}",
+            code="bad_order",
+            hint="createdAt is supported.",
         )
     return bool(name) and not order.startswith("-")
 

@@ -56,7 +56,7 @@ class ArtifactTransfers:
         await self._check(request, "PUT", manifest_purpose(number))
         found = await self._deps.artifacts.files.manifest(number)
         if found is None:
-            raise Rejected("this manifest was never announced", code="not_found", status=404)
+            raise Rejected("this manifest was not created", code="not_found", status=404)
         uploaded = await self._receive(request, MAX_MANIFEST_BYTES)
         declared = found[1]
         if hex_of(declared) and hex_of(declared) != hex_of(uploaded.md5):
@@ -122,12 +122,12 @@ def _other_content(declared: str, uploaded: Uploaded) -> Rejected:
     return Rejected(
         f"the content's MD5 is {hex_of(uploaded.md5)} ({uploaded.md5}), not {declared}",
         code="digest_mismatch",
-        hint="It changed on its way, or while it was read. Upload it again.",
+        hint="It changed in transit or while it was read. Upload it again.",
     )
 
 
 def _no_content() -> Rejected:
-    return Rejected("there is no such artifact content here", code="not_found", status=404)
+    return Rejected("this artifact content was not found", code="not_found", status=404)
 
 
 def _now() -> int:

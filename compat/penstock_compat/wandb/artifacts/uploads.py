@@ -55,7 +55,7 @@ class ArtifactUploads(Node):
         check_region(input.get("storageRegion"))
         algorithm = input.get("digestAlgorithm") or _PLAIN_DIGEST
         if algorithm != _PLAIN_DIGEST:
-            raise Rejected(f"digests of the kind {algorithm} are not supported", code="bad_digest")
+            raise Rejected(f"{algorithm} digests are not supported", code="bad_digest")
         new = NewVersion(
             project=await context.deps.catalog.ensure_project(entity, project),
             type=input.get("artifactTypeName") or "",
@@ -171,7 +171,7 @@ class ArtifactUploads(Node):
         """What a manifest is to be merged with. Raises `Rejected`."""
         kind = input.get("type") or FULL
         if kind not in (FULL, INCREMENTAL, PATCH):
-            raise Rejected(f"manifests of the type {kind} are not supported", code="bad_manifest")
+            raise Rejected(f"{kind} manifests are not supported", code="bad_manifest")
         base = None
         if kind == INCREMENTAL and input.get("baseArtifactID"):
             before = await version_to_read(self.context, input["baseArtifactID"])

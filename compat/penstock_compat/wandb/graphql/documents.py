@@ -58,7 +58,7 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operat
     try:
         document = _parse_known(text) if len(text) <= _MAX_CACHED_CHARS else _parse(text)
     except (GraphQLError, RecursionError) as error:
-        raise Rejected(f"this is no GraphQL: {error}", code="bad_graphql") from None
+        raise Rejected(f"this is not valid GraphQL: {error}", code="bad_graphql") from None
     operations: list[OperationDefinitionNode] = []
     fragments: dict[str, FragmentDefinitionNode] = {}
     for definition in document.definitions:

@@ -61,7 +61,9 @@ class _Count:
         if name not in self._known:
             found: FragmentDefinitionNode | None = self._fragments.get(name)
             if found is None or name in self._inside or len(self._inside) > _MAX_DEPTH:
-                raise _bad(f"the fragment {name!r} is missing, spreads itself, or lies too deep")
+                raise _bad(
+                    f"the fragment {name!r} is missing, spreads itself or is nested too deeply"
+                )
             self._inside.add(name)
             self._known[name] = self.of(found.selection_set)
             self._inside.discard(name)

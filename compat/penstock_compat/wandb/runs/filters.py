@@ -84,7 +84,7 @@ class _Translator:
         """Whether the owner of these runs passes."""
         self._owners += 1
         if self._owners > _MAX_OWNERS:
-            raise bad_request(f"a filter may ask for the owner {_MAX_OWNERS} times at most")
+            raise bad_request(f"a filter may refer to the owner at most {_MAX_OWNERS} times")
         column = Column()
         column.put(np.array([0]), [self._entity])
         owner: Cells = column.cells(1)

@@ -60,7 +60,7 @@ class HistoryOfRun(Node):
         all of them; here the last step is meant too."""
         texts = [specs] if isinstance(specs, str) else specs
         if len(texts) > _MAX_SPECS:
-            raise Rejected(f"at most {_MAX_SPECS} specs may be asked for", code="bad_spec")
+            raise Rejected(f"at most {_MAX_SPECS} specs may be requested", code="bad_spec")
         return [await self._sampled(loads_map("spec", text)) for text in texts]
 
     @field

@@ -95,7 +95,7 @@ class RunMutations(Node):
         state = input.get("state") or ""
         if row.state not in _TRANSITIONS.get(state, ()):
             raise Rejected(
-                f"invalid state transition: a run that is {row.state} cannot be made {state!r}",
+                f"invalid state transition: a run that is {row.state} cannot become {state!r}",
                 code="bad_state",
             )
         await _change(self.context, row.number, "state", {"state": state})
@@ -152,7 +152,7 @@ def _refuse_unaddressable(ref: RunRef) -> None:
     of the file stream, where a `%` leads to another run or to none at all."""
     if any("%" in name for name in ref):
         raise Rejected(
-            f"the wandb client cannot log to {'/'.join(ref)!r}: a name has a '%'",
+            f"the wandb client cannot log to {'/'.join(ref)!r}: a name contains '%'",
             code="bad_name",
             hint="Choose an id and a project without '%'.",
         )

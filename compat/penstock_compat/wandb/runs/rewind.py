@@ -38,10 +38,10 @@ class RewindMutations(Node):
         """Let a run go on after the step `metricValue`."""
         context = self.context
         if (input.get("metricName") or "_step") != "_step":
-            raise Rejected("a run can be rewound to a _step only", code="bad_rewind")
+            raise Rejected("a run can only be rewound to a _step", code="bad_rewind")
         value = input.get("metricValue")
         if not isinstance(value, int | float) or value != int(value):
-            raise Rejected(f"{value!r} is no step to rewind to", code="bad_rewind")
+            raise Rejected(f"{value!r} is not a step to rewind to", code="bad_rewind")
         ref = RunRef(
             context.entity(input.get("entityName")),
             check_name("project", input.get("projectName") or DEFAULT_PROJECT),
