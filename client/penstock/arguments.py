@@ -1,4 +1,4 @@
-"""The arguments of `init` and what is assigned to a run: texts out of whatever was given."""
+"""Converts the arguments of `init`, and what is assigned to a run, to text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_FILE_BYTES = 16 << 20
 
 
 def text_of(slow_path: SlowPath, what: str, value: Any) -> str | None:
-    """One text; None for None and for what cannot be read."""
+    """One text; None for None and for unreadable values."""
     if value is None or type(value) is str:
         return value
     plain = slow_path.asked(what, value)
@@ -33,10 +33,10 @@ def texts_of(slow_path: SlowPath, what: str, value: Any) -> str | tuple[str, ...
 
 
 def config_of(config: Any) -> Any:
-    """The config that `init` was given; read from a YAML file where it is the path of one, as W&B
-    reads it: an entry may be `{desc: …, value: …}`, of which the value counts.
+    """The config passed to `init`; a path is read as a YAML file in W&B's format, where an entry may
+    be `{desc: …, value: …}`, of which the value counts.
 
-    Raises ValueError for a file that is not there or holds no config.
+    Raises ValueError for a missing file or one without a config.
     """
     if not issubclass(type(config), (str, Path)):
         return config

@@ -1,7 +1,7 @@
-"""Arrays and tensors: a scalar now, a histogram or a list later.
+"""Arrays and tensors: scalars are read at once, histograms and lists later.
 
-Nothing here imports a framework: who logs an array has loaded its own. What can change is copied
-while its owner waits, as far as a bounded copy goes; everything else is done aside. A CUDA scalar is
+Nothing here imports a framework: a script that logs an array has already loaded its own. Mutable
+data is copied at once, up to a limit; everything else happens on a side thread. A CUDA scalar is
 copied to pinned memory on its own stream and read after an event, so that logging a loss does not
 wait for the GPU.
 """
@@ -19,13 +19,13 @@ from penstock.values import LEFT_OUT, Walk
 __all__ = ["dense", "taken"]
 
 _MAX_COPY_BYTES = 32 << 20
-"""As much of one array is copied on the thread that logs; a larger one is read aside as it is then."""
+"""Larger arrays are not copied on the logging thread but read later, with their content of then."""
 _MAX_LIST_ENTRIES = 100_000
 
 
 def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
-    """What an array, tensor or scalar of a known type becomes: plain, or a `Later`; `LEFT_OUT` for
-    what is not known to be one, such as a subclass of a user's."""
+    """Convert an array, tensor or scalar of a known type to a plain value or a `Later`; `LEFT_OUT`
+    for anything else, such as a user's subclass."""
     kind = type(value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, numpy.generic):
@@ -48,7 +48,7 @@ def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
 
 
 def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
-    """An array of any library as a scalar, a list or a histogram; raises for what is none."""
+    """An array of any library as a scalar, a list or a histogram; raises for other objects."""
     torch: Any = sys.modules.get("torch")
     zeros = 0
     if torch is not None and issubclass(type(value), torch.Tensor):
@@ -85,7 +85,7 @@ def _read(value: Any, as_list: bool, note: Callable[[str], None], wait: Any) -> 
 
 def _numpy_scalar(walk: Walk, where: str, value: Any, depth: int) -> Any:
     found = value.item()
-    if type(found).__module__ == "numpy":  # longer than Python's own: longdouble, bfloat16 …
+    if type(found).__module__ == "numpy":  # wider than Python's own: longdouble, bfloat16 …
         found = float(value)
     if type(found) not in (bool, int, float, str, bytes, type(None)):
         return walk.later(where, type(value), partial(_text, found), depth, trusted=True)
@@ -128,7 +128,7 @@ def _from_cuda(walk: Walk, where: str, torch: Any, tensor: Any, depth: int) -> A
 
 
 def _strided(torch: Any, tensor: Any) -> tuple[Any, int]:
-    """A dense tensor with the elements, and how many zeros there are besides."""
+    """A dense tensor of the stored elements, and the number of implicit zeros."""
     tensor = torch.Tensor.detach(tensor)
     if tensor.is_nested:
         parts = [part.reshape(-1) for part in tensor.unbind()]
@@ -153,5 +153,5 @@ def _numpy_of(torch: Any, tensor: Any, note: Callable[[str], None]) -> Any:
     tensor = tensor.resolve_neg().cpu()
     try:
         return tensor.numpy()
-    except (TypeError, RuntimeError):  # bfloat16 and float8, which numpy does not know
+    except (TypeError, RuntimeError):  # bfloat16 and float8, which numpy lacks
         return tensor.float().numpy()

@@ -1,7 +1,7 @@
 """The `penstock` command: the client's commands here, the server's through entry points.
 
-The client never imports the server: functions `add_commands(subparsers)` are looked up in the entry
-point group `penstock.commands`. A parser sets `run` to a function that takes the parsed arguments and
+The client never imports the server: it finds functions `add_commands(subparsers)` in the entry point
+group `penstock.commands`. A parser sets `run` to a function that takes the parsed arguments and
 returns the exit status.
 """
 
@@ -187,7 +187,7 @@ def _add_sweeps(subparsers: Any) -> None:
 
 
 def _add_server_commands(subparsers: Any) -> str:
-    """Add what is installed; returns the name of a missing module, or nothing."""
+    """Add the installed commands; returns the name of a missing module, or an empty string."""
     missing = ""
     for entry in entry_points(group="penstock.commands"):
         try:

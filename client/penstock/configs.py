@@ -1,4 +1,4 @@
-"""Nested configs: their dotted names, and what a sweep changes of them."""
+"""Nested configs: their dotted names, and the changes a sweep makes to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ConfigPart", "nested_value", "swept"]
 
 
 class ConfigPart(dict[str, Any]):
-    """A nested part of a config that also takes attributes: `config.model.dim`."""
+    """A nested part of a config with attribute access: `config.model.dim`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -29,10 +29,10 @@ def nested_value(values: Mapping[str, Any], name: str) -> Any:
 
 
 def swept(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial's parameters change of a config: whole top-level entries, to be set over it.
+    """The top-level config entries that a trial's parameters change, complete with their new values.
 
-    A nested parameter changes its leaf alone. So does one that is called `model.dim`, where the
-    config has a `model`.
+    A nested parameter changes only its leaf; so does one called `model.dim` if the config has a
+    `model`.
     """
     changes: dict[str, Any] = {}
     for name, value in parameters.items():

@@ -1,6 +1,6 @@
-"""One setting from what was given for it: an argument of any type, or a variable's text.
+"""Converts one setting from an argument of any type or from an environment variable.
 
-What is clearly meant is put right. What cannot be meant raises ValueError with the choices there are.
+Clear intent is repaired; impossible values raise ValueError with the possible choices.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Conversion = Callable[[str, Any], Any]
 
 
 class Converted(NamedTuple):
-    """`value` is None where the setting stays as it is; `change` is what was put right, in words."""
+    """`value` is None if the setting is unchanged; `change` describes what was repaired."""
 
     value: Any
     change: str = ""
@@ -40,7 +40,7 @@ class Converted(NamedTuple):
 def converted(name: str, value: Any, *, is_mended: bool) -> Converted:
     """The value of a setting.
 
-    `is_mended`: names that no server takes are put right; otherwise they, too, are a ValueError.
+    `is_mended`: names that no server accepts are repaired; otherwise they raise ValueError too.
     """
     if name == "api_key":
         return Converted(*repaired_key(_text(name, value)))
@@ -118,7 +118,7 @@ def _rank(name: str, value: Any) -> int:
 
 
 def _size(name: str, value: Any) -> int:
-    """Bytes, also written as 512M or 2 GiB."""
+    """A number of bytes, possibly written as 512M or 2 GiB."""
     found = _BYTES.fullmatch(str(value).strip())
     if found is None or not (size := int(found[1]) << _POWERS[found[2].lower()]):
         raise ValueError(f"{name} must be a number of bytes, such as 2147483648 or 2G")
@@ -148,7 +148,7 @@ def _file(name: str, value: Any) -> str:
     try:
         is_good = within(str(path), lambda: path.is_file() and os.access(path, os.R_OK))
     except TimeoutError:
-        is_good = True  # its file server may be back by the time that it is read
+        is_good = True  # its file server may be back by the time it is read
     if not is_good:
         raise ValueError(f"{path} is not a readable file")
     return str(path)

@@ -1,8 +1,8 @@
-"""One writer: what was sent compared with what the store holds. Batch by batch, then point by point.
+"""Compares what one writer sent with what the store holds: batch by batch, then point by point.
 
-Nothing is taken on trust: batches are compared by number and digest with the store's own record of
-them, points by count and hash with the rows themselves. Where a key differs, its points are read as
-any reader of the run reads them, and compared one by one.
+Batches are compared by number and digest with the store's record of them, points by count and hash
+with the stored rows. If a key differs, its points are read as any reader would read them and
+compared one by one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NOWHERE = KeySum(0, 0)
 
 @dataclass
 class Delivery:
-    """What became of one writer's data. `problems` say why it is not clean, `notes` what else is to
-    be known. Counts are of points; a step that was logged again counts once where the data is still
-    there, or was summed up before it went."""
+    """The result for one writer. `problems` say why it is not clean, `notes` add information. Counts
+    are of points; a step logged again counts once if the data still exists or was summed up before
+    it was deleted."""
 
     writer: str
     rank: int
@@ -54,7 +54,7 @@ class Delivery:
 
 
 def not_from_here(stored: StoredWriter) -> Delivery:
-    """A writer of another host: only what the store says of itself can be compared."""
+    """A writer from another host: only the store's own records can be compared."""
     found = Delivery(
         stored.writer,
         stored.rank,
@@ -83,8 +83,8 @@ def compare(
     due: int,
     is_writing: bool = False,
 ) -> Delivery:
-    """Compare one writer. `folder` is its spool if that is still there; batches up to `due` must
-    have arrived; `is_writing`: more may come while this looks. Raises PenstockError."""
+    """Compare one writer. `folder` is its spool, if it still exists; batches up to `due` must have
+    arrived; `is_writing`: more may arrive meanwhile. Raises PenstockError."""
     found = Delivery(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
     _say_what_was_not_sent(found, receipt, folder)
     if not receipt.is_complete and not is_writing:
@@ -115,13 +115,13 @@ def compare(
             _compare_counts(found)
         else:
             _Points(found, ledger, stored, folder, cuts).compare(sums)
-    except FileNotFoundError:  # freed while this was reading
+    except FileNotFoundError:  # deleted while this was reading
         _compare_counts(found)
     return found
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Numbers of batches for people: "batch 3", "batches 1-4, 7"."""
+    """Batch numbers as text: "batch 3", "batches 1-4, 7"."""
     ordered = sorted(numbers)
     parts: list[list[int]] = []
     for number in ordered:
@@ -167,8 +167,8 @@ def _compare_batches(
     *,
     is_writing: bool,
 ) -> None:
-    """Every number arrived, is on record with the digest that was sent, and none came from
-    elsewhere."""
+    """Check that every number arrived and is recorded with the digest that was sent, and that there
+    are no others."""
     known = ledger.batches(receipt.writer)
     found.batches_stored = len(known)
     wanted = range(1, due + 1)
@@ -194,7 +194,7 @@ def _compare_batches(
 
 
 def _compare_counts(found: Delivery) -> None:
-    """All that can be said of points whose data is gone."""
+    """Compare the counts of points whose data is gone."""
     found.notes.append("digests compared; the data itself has been deleted")
     if found.stored > found.sent:
         found.phantom = found.stored - found.sent
@@ -242,7 +242,7 @@ class _Points:
             difference = _Difference()
             difference.compare(steps, values, self._ledger.points(self._stored.lane, key))
             if not difference.counts:
-                # A row that readers do not get, or bits that JSON does not carry.
+                # A row that readers do not see, or bits that JSON cannot represent.
                 difference = _Difference.of_counts(sent, held)
         self._found.missing += difference.missing
         self._found.altered += difference.altered
@@ -259,7 +259,7 @@ class _Difference:
 
     @classmethod
     def of_counts(cls, sent: KeySum, held: KeySum) -> _Difference:
-        """What must be so at least, where points cannot be compared one by one."""
+        """Lower bounds, if points cannot be compared one by one."""
         less = sent.total - held.total
         return cls(missing=max(less, 0), altered=int(less == 0), phantom=max(-less, 0))
 
@@ -268,7 +268,7 @@ class _Difference:
         return self.missing + self.altered + self.phantom
 
     def compare(self, steps: Any, values: Any, stored: Iterable[tuple[int, float]]) -> None:
-        """Take both sides in the order of their steps."""
+        """Walk both sides in step order."""
         place = 0
         for step, value in stored:
             reached = place + int(np.searchsorted(steps[place:], step))

@@ -1,4 +1,4 @@
-"""`penstock delete` and `penstock move`: runs on the server, changed by who may write there."""
+"""`penstock delete` and `penstock move`: change runs on the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
-    """Delete these runs, after a question unless one is sure; returns the exit status."""
+    """Delete these runs, after a confirmation unless it is waived; returns the exit status."""
     api = Api()
     runs = [api.run(place) for place in places]
     for run in runs:
@@ -38,7 +38,7 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
 
 
 def move_run(place: str, project: str, say: Say) -> int:
-    """Move a run into another project of its entity; returns the exit status."""
+    """Move a run to another project of its entity; returns the exit status."""
     api = Api()
     run = api.run(place)
     moved = _ask(api, "PATCH", run.path, {"project": project})

@@ -1,4 +1,4 @@
-"""Histograms of 64 bins, of any numpy array: in pieces, so that little memory is taken."""
+"""Histograms of 64 bins for any numpy array, built in pieces to save memory."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Histograms:
         return _as_value(counts, edges)
 
     def thinned(self, array: Any, size: int) -> Any:
-        """The array, or of a very large one a view of evenly spaced elements."""
+        """The array, or a view of evenly spaced elements if it is very large."""
         before = size
         while size > _MAX_VALUES:
             shape = [*array.shape]
@@ -90,10 +90,10 @@ class Histograms:
             return self._of_objects(np, array)
         if kind in "US":
             raise ValueError("an array of strings has no histogram")
-        return array.astype(np.float64)  # bfloat16, float8 and whatever else calls itself a number
+        return array.astype(np.float64)  # bfloat16, float8 and other numeric types
 
     def _of_objects(self, np: Any, array: Any) -> Any:
-        """The plain numbers among objects: anything else would have to be asked."""
+        """The plain numbers among objects; anything else would run users' code."""
         some = array.ravel()[:_MAX_OBJECTS].tolist()
         plain = [
             float(each)
@@ -108,7 +108,7 @@ class Histograms:
 
 
 def _pieces(np: Any, array: Any) -> Iterator[Any]:
-    """All elements as float64, some at a time."""
+    """All elements as float64, in chunks."""
     flags = ["external_loop", "buffered", "zerosize_ok"]
     pieces = np.nditer(array, flags=flags, op_flags=[["readonly"]], order="K", buffersize=_PIECE)
     for piece in pieces:
@@ -117,7 +117,7 @@ def _pieces(np: Any, array: Any) -> Iterator[Any]:
 
 
 def _edges(np: Any, low: float, high: float) -> Any:
-    """65 rising edges from `low` to `high`, a little wider where these are too close for that."""
+    """65 rising edges from `low` to `high`, slightly wider if these are too close."""
     least = 4 * HISTOGRAM_BINS * float(np.spacing(max(abs(low), abs(high), 1e-300)))
     if low == high:
         low, high = low - max(0.5, least), high + max(0.5, least)
@@ -129,7 +129,7 @@ def _edges(np: Any, low: float, high: float) -> Any:
 
 
 def _bins(np: Any, numbers: Any, edges: Any) -> Any:
-    """The bin of each number: from its edge up to the next, the last one with both."""
+    """The bin of each number; a bin includes its lower edge, the last one both."""
     places = np.searchsorted(edges, numbers, side="right") - 1
     return np.clip(places, 0, HISTOGRAM_BINS - 1)
 

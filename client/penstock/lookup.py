@@ -1,5 +1,5 @@
-"""What `init(resume=…)` asks the server: whether the run is there, and where it stopped. In bounded
-time, whatever the server or the network does."""
+"""Looks up a run for `init(resume=…)`: whether it exists and where it stopped, in bounded time
+whatever the server or the network does."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from penstock.settings import Settings
 __all__ = ["look_up", "resumed_step"]
 
 LOOK_UP_S = 4.0
-"""All of it together. A training waits for it, so it is short."""
+"""For the whole look-up. The training script waits for it, so it is short."""
 
 
 def resumed_step(settings: Settings) -> int:
-    """The first step of a run that goes on; 0 for a new one. Raises PenstockError if the run
-    contradicts `resume`, ValueError for `resume="must"` without an id."""
+    """The first step of a resumed run; 0 for a new one. Raises PenstockError if the run contradicts
+    `resume`, ValueError for `resume="must"` without an id."""
     wanted = settings.resume
     if wanted in (None, "never") and (wanted is None or settings.run_id is None):
         return 0
@@ -37,24 +37,24 @@ def resumed_step(settings: Settings) -> int:
 
 
 def look_up(settings: Settings) -> dict[str, Any] | None:
-    """The run as the server knows it; None if it has none, {} if nobody knows.
+    """The run on the server; None if there is none, {} if that is unknown.
 
-    Raises PenstockError if nobody knows and `resume` is "must".
+    Raises PenstockError if that is unknown and `resume` is "must".
     """
     answers: list[dict[str, Any] | Exception | None] = []
 
     def ask() -> None:
         try:
             answers.append(_ask(settings))
-        except Exception as error:  # handed to the other thread
+        except Exception as error:  # re-raised in the other thread
             answers.append(error)
 
-    # In a thread of its own: no time-out of a socket bounds looking a name up, or a trickle of bytes.
+    # In its own thread: socket timeouts do not limit name resolution or a trickle of bytes.
     thread = threading.Thread(target=ask, name="penstock-look-up", daemon=True)
     try:
         thread.start()
         thread.join(LOOK_UP_S)
-    except RuntimeError as error:  # there is no thread to be had
+    except RuntimeError as error:  # no thread could be started
         answers.append(error)
     answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):

@@ -1,8 +1,8 @@
-"""Repairs pasted settings where the intent is clear: keys, addresses, names.
+"""Repairs pasted keys, addresses and names if the intent is clear.
 
-Secrets are mounted with a newline at their end, addresses are pasted from a browser or from a shell's
-`export` line. Each function returns the value to use and, in words, what was changed; ValueError says
-what is wrong with a value that cannot be meant.
+Secrets are mounted with a trailing newline, addresses are pasted from a browser or a shell's `export`
+line. Each function returns the value to use and a description of the change; ValueError describes
+what is wrong with an impossible value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 UNSET = frozenset({"", "none", "null", "undefined"})
-"""What variables hold that were meant to be empty."""
+"""Values of variables that were meant to be empty."""
 _QUOTES = "\"'`‘’“”"
 _ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*\s*=\s*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -35,15 +35,15 @@ _MAX_NAME_BYTES = 128
 
 
 class Repaired(NamedTuple):
-    """A value as it is used, and what was changed about it: nothing, if `change` is empty."""
+    """The value to use and what was changed; `change` is empty if nothing was."""
 
     value: str
     change: str = ""
 
 
 def repaired_key(text: str) -> Repaired:
-    """An API key without what came along when it was copied. Neither the result's `change` nor the
-    error shows any of it."""
+    """An API key without characters that were copied along. Neither the result's `change` nor the
+    error shows any part of it."""
     bare = _unwrapped(text)
     bare = re.sub(r"^(?:authorization:\s*)?bearer\s+", "", bare, flags=re.IGNORECASE)
     bare = bare.strip().strip("﻿​")
@@ -63,7 +63,7 @@ def repaired_key(text: str) -> Repaired:
 
 
 def repaired_url(text: str) -> Repaired:
-    """The address of a server: `http(s)://host[:port][/path]`, without a slash at its end."""
+    """A server's address, `http(s)://host[:port][/path]`, without a trailing slash."""
     bare = "".join(_unwrapped(text).split("\n")[:1]).strip()
     schemes = list(_SCHEME.finditer(bare))
     scheme = schemes[-1].group(1).lower() if schemes else ""
@@ -88,8 +88,8 @@ def repaired_url(text: str) -> Repaired:
 
 
 def checked_name(what: str, text: str) -> str:
-    """A name that the server takes for an entity, a project or a run."""
-    # Imported here: the wire's checks load more than a script that only imports penstock needs.
+    """A name that the server accepts for an entity, a project or a run."""
+    # Imported here: the wire's checks load more than `import penstock` needs.
     from penstock.wire import check_name  # noqa: PLC0415
 
     try:
@@ -99,7 +99,7 @@ def checked_name(what: str, text: str) -> str:
 
 
 def repaired_name(what: str, text: str) -> Repaired:
-    """The same, with everything replaced that no name may have."""
+    """The name with invalid characters replaced."""
     try:
         return Repaired(checked_name(what, text))
     except ValueError as error:
@@ -114,7 +114,7 @@ def repaired_name(what: str, text: str) -> Repaired:
 
 
 def repaired_proxy(text: str) -> str:
-    """The URL of an HTTP proxy; errors do not show the password that may be in it."""
+    """An HTTP proxy's URL; errors do not show its password."""
     bare = _unwrapped(text)
     bare = bare if "://" in bare else f"http://{bare}"
     try:
@@ -131,7 +131,7 @@ def repaired_proxy(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Without an `export X=` before it, quotes around it and space at its ends."""
+    """The text without a leading `export X=`, surrounding quotes and spaces."""
     bare = text.strip()
     bare = _ASSIGNMENT.sub("", bare, count=1) if _ASSIGNMENT.match(bare) else bare
     return bare.strip().rstrip(";").strip().strip(_QUOTES).strip()

@@ -1,4 +1,4 @@
-"""What a person should know of a spool, in words: for the training's terminal and `penstock status`."""
+"""A spool's problems in words, for the training script's terminal and `penstock status`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _why(progress: Progress) -> str:
 
 
 def kept_back(folder: Path, progress: Progress) -> str:
-    """What of a run that is stored otherwise is not, and what to do; empty if there is nothing."""
+    """What is missing from an otherwise stored run, and what to do; empty if nothing is."""
     parts = []
     if progress.rejected:
         parts.append(f"{_counted(progress.rejected, 'batch', 'batches')} that the server refused")
@@ -69,7 +69,7 @@ def kept_back(folder: Path, progress: Progress) -> str:
 
 
 def left_text(folder: Path, progress: Progress) -> str:
-    """What of a finished run is not stored yet, why, and how it will be sent."""
+    """How much of a finished run is not stored yet, why, and how it will be sent."""
     try:
         left = str(backlog(folder, progress))
     except OSError as error:
