@@ -1,6 +1,7 @@
-"""Watches a run's data being sent: keeps a shipper running, reports problems, waits at the end.
+"""Supervises the sending of a run's data: keeps a shipper running, reports problems, waits at the end.
 
-What is wrong is said once when it arises and again at the end. Nothing here raises into the training.
+A problem is reported once when it arises and again at the end. Nothing here raises into the training
+loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["Sending"]
 
 _NOTHING_IS_TAKEN = frozenset({"deleted", "too_many_runs", "too_many_writers"})
 _NEEDS_A_PERSON = frozenset({"no_key", "bad_url", "unreadable"})
-"""Nothing is sent before somebody has changed something: no reason to wait."""
+"""Problems that only a person can fix: no reason to wait."""
 _MAY_PASS = frozenset({"unauthorized", "unknown_version", "bad_ca_file", "internal"})
 _MAY_PASS_S = 3.0
 _FINISH_POLL_S = 0.01
@@ -31,7 +32,7 @@ _MAX_FAILED_STARTS = 2
 
 
 class Sending:
-    """Watches over the sending of one run."""
+    """Supervises the sending of one run."""
 
     def __init__(self, settings: Settings, run: str) -> None:
         self._settings = settings
@@ -44,11 +45,11 @@ class Sending:
         self._starter = None
 
     def postpone(self) -> None:
-        """No other thread is to start a shipper in the next moments."""
+        """Keep other threads from starting a shipper for a moment."""
         self._check_at = time.monotonic() + _CHECK_S
 
     def ensure(self, root: Path) -> None:
-        """See to it that a shipper runs for `root`."""
+        """Make sure that a shipper is running for `root`."""
         if self._settings.mode == "offline":
             return
         self.postpone()
@@ -61,7 +62,7 @@ class Sending:
             self._starter = ensure_shipper(
                 root,
                 self._settings.spool_limit_bytes,
-                is_bare=self._failed_starts % 2 == 1,  # perhaps it is the PYTHON* variables
+                is_bare=self._failed_starts % 2 == 1,  # the PYTHON* variables may be the cause
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._failed_starts += 1
@@ -71,7 +72,7 @@ class Sending:
             )
 
     def look(self, folder: Path) -> None:
-        """Once a second, off the logging path: is a shipper there, and is it well?"""
+        """Once a second, off the logging path: check that a shipper is running and healthy."""
         if self._settings.mode == "offline":
             return
         if self._is_gone(folder):
@@ -80,7 +81,7 @@ class Sending:
         self.report(folder, load_progress(folder))
 
     def report(self, folder: Path, progress: Progress) -> None:
-        """Say what is wrong, each thing once."""
+        """Report each problem once."""
         if progress.problem:
             name = f"{self._run} {progress.problem_code}"
             if name not in NOTICES.counts:
@@ -93,8 +94,8 @@ class Sending:
                 NOTICES.warn(f"{self._run} {name}", text)
 
     def wait(self, folder: Path, begun: int, deadline: float) -> Progress:
-        """Wait until what was written from segment `begun` on is stored, or cannot be for now, or
-        until `deadline` on the monotonic clock."""
+        """Wait until everything from segment `begun` on is stored or cannot be stored for now, at most
+        until `deadline` (monotonic)."""
         ring(folder.parent)
         progress = load_progress(folder)
         since = time.monotonic()
@@ -114,19 +115,19 @@ class Sending:
                 time.sleep(_FINISH_POLL_S)
         except KeyboardInterrupt:
             NOTICES.say("not waiting any longer")
-        if self._starter is not None:  # it forked the shipper and is gone, or goes at once
+        if self._starter is not None:  # it has forked the shipper and exits
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._starter.wait(_STARTER_TIMEOUT_S)
         return progress
 
     def outcome(self, folder: Path, begun: int, progress: Progress) -> str:
-        """What became of the data, in words; empty if all of it is stored."""
+        """What happened to the data, in words; empty if everything is stored."""
         if not progress.is_stored(begun):
             return left_text(folder, load_progress(folder))
         return kept_back(folder, progress)
 
     def _is_gone(self, folder: Path) -> bool:
-        """Whether somebody deleted the data under the run that logs it."""
+        """Whether the data was deleted while the run was logging it."""
         if folder.is_dir() or _is_stored_and_freed(folder):
             return False
         NOTICES.warn(
@@ -147,7 +148,7 @@ class Sending:
             self.ensure(root)
 
     def _note_start(self, root: Path, starter: subprocess.Popen[bytes]) -> None:
-        """A starter is gone: did it leave a shipper?"""
+        """Check whether a starter that has exited left a shipper running."""
         self._starter = None
         if is_shipper_running(root):
             self._failed_starts = 0
@@ -163,7 +164,7 @@ class Sending:
 
 
 def _is_stored_and_freed(folder: Path) -> bool:
-    """Whether the shipper has deleted the spool since all of it is stored: where room is scarce, it
-    does so at once."""
+    """Whether the shipper has deleted the spool because everything is stored; if disk space is short
+    it does so at once."""
     receipt = folder.parent / "receipts" / f"{folder.name}.receipt"
     return not folder.exists() and receipt.exists()

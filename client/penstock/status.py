@@ -1,4 +1,4 @@
-"""`penstock status`: what lies on this machine, how much of it is not stored yet, and why."""
+"""`penstock status`: the data on this machine, how much of it is not stored yet, and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAME_WIDTH = 34
 @dataclass
 class SpoolStatus:
     """One spool. `state`: live, finished, crashed, preempted, offline (kept until `penstock sync`),
-    or unreadable (whose it is cannot be read)."""
+    or unreadable (its run cannot be read)."""
 
     folder: str
     state: str
@@ -39,7 +39,7 @@ class SpoolStatus:
     batches: int = 0
     size_bytes: int = 0
     lag_s: float | None = None
-    """How long ago the oldest row was logged that is not stored."""
+    """The age of the oldest row that is not stored."""
     problem: str = ""
     problem_code: str = ""
     rejected: int = 0
@@ -51,7 +51,7 @@ class SpoolStatus:
     lost_batches: int = 0
     lost_points: int = 0
     remarks: list[str] = field(default_factory=list)
-    """The same for people."""
+    """The same as text."""
 
     @property
     def name(self) -> str:
@@ -66,14 +66,14 @@ class RootStatus:
     used_bytes: int
     limit_bytes: int
     shipper: dict[str, Any] | None
-    """The process that sends: {pid, version}; None if none runs."""
+    """The sending process: {pid, version}; None if none is running."""
     spools: list[SpoolStatus]
     elsewhere: list[str] = field(default_factory=list)
-    """Folders in which data was kept because this one could not be used."""
+    """Folders used for data because this one was not usable."""
 
 
 def status_of(root: Path, limit_bytes: int) -> RootStatus:
-    """Looks at everything under `root` and changes nothing."""
+    """Reads everything under `root` without changing anything."""
     folders = list(folders_in(root))
     shipper = None
     if (root / "shipper.lock").exists() and is_shipper_running(root):
@@ -90,7 +90,7 @@ def as_json(status: RootStatus) -> str:
 
 
 def as_text(status: RootStatus) -> str:
-    """For people, at most 80 columns wide but for names of folders."""
+    """As text, at most 80 columns wide except for folder names."""
     return "\n".join(_lines(status))
 
 
@@ -129,9 +129,9 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     try:
         meta = load_meta(folder)
     except (OSError, ValueError) as error:
-        if not folder.is_dir():  # gone meanwhile
+        if not folder.is_dir():  # deleted meanwhile
             return None
-        if is_writer_alive(folder):  # being made just now
+        if is_writer_alive(folder):  # just being created
             return None
         problem = f"cannot read which run this belongs to: {error}"
         return SpoolStatus(

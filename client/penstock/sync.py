@@ -1,4 +1,4 @@
-"""`penstock sync`: send what lies on this machine and wait until the server has stored it."""
+"""`penstock sync`: sends the data on this machine and waits until the server has stored it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from penstock.shipper.rejects import Rejects
 __all__ = ["run_sync"]
 
 _POLL_S = 0.1
-_GRACE_S = 10.0  # a shipper that runs already tries again within this
+_GRACE_S = 10.0  # a running shipper retries within this time
 
 
 def run_sync(
@@ -30,7 +30,8 @@ def run_sync(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> int:
-    """Returns the exit status; `warn` takes what went wrong, `say` the rest. Raises PenstockError if the folder cannot be used."""
+    """Returns the exit status; `warn` receives problems, `say` everything else. Raises PenstockError
+    if the folder cannot be used."""
     settings = Settings.resolve(None, {})
     root = open_root(folder or settings.root)
     unreadable: list[Path] = []
@@ -59,8 +60,8 @@ def run_sync(
 
 
 def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
-    """Offline data is to be sent now; data with an address that cannot be meant goes to the server
-    that the settings name now."""
+    """Mark offline data for sending; data with an impossible address goes to the server in the
+    current settings."""
     changed = replace(meta, offline=False)
     try:
         repaired_url(meta.base_url)
@@ -72,7 +73,7 @@ def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
 
 
 def _start(root: Path, settings: Settings) -> str:
-    """See to it that a shipper runs; why there is none, if it ended at once."""
+    """Make sure that a shipper is running; returns its last output if it exited immediately."""
     for is_bare in (False, True):
         starter = ensure_shipper(root, settings.spool_limit_bytes, is_bare=is_bare)
         if starter is None or starter.wait() == 0 or is_shipper_running(root):
@@ -81,7 +82,7 @@ def _start(root: Path, settings: Settings) -> str:
 
 
 def _wait(root: Path, unreadable: list[Path], timeout_s: float) -> dict[Path, Progress]:
-    """What is not stored, once everything is or the time is over."""
+    """Wait for everything to be stored, in bounded time; returns what is not."""
     begun = time.monotonic()
     while True:
         states = {each: load_progress(each) for each in spools_in(root) if each not in unreadable}
