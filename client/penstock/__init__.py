@@ -1,4 +1,4 @@
-"""Penstock: self-hosted experiment tracking. Log as you log to wandb; nothing is lost.
+"""Penstock: self-hosted experiment tracking with the API of wandb; nothing is lost.
 
     import penstock
 
@@ -7,10 +7,10 @@
         penstock.log({"loss": train(batch)})
     penstock.finish()
 
-Importing this is light: what a run needs is loaded by `init`.
+Importing this is cheap: `init` loads what a run needs.
 """
 
-# What is imported inside functions is left out of `import penstock`, which must be light.
+# Imports inside functions keep `import penstock` cheap.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
 
 
 def define_metric(name: str, step_metric: Any = None, **options: Any) -> None:
-    """Say how a metric of the current run is meant."""
+    """Define how a metric of the current run is summarised and plotted."""
     _active("define_metric").define_metric(name, step_metric, **options)
 
 
@@ -83,7 +83,7 @@ def alert(title: str, text: str = "", level: Any = "INFO", **options: Any) -> No
 def login(
     key: str | None = None, host: str | None = None, relogin: bool | None = None, **others: Any
 ) -> bool:
-    """Check an API key with its server and keep it, with the server as the default; see
+    """Check an API key with its server and save both, the server as the default; see
     `penstock.signin.login`."""
     from penstock.signin import login as log_in
 
@@ -91,14 +91,14 @@ def login(
 
 
 def sweep(sweep: Any, *args: Any, **kwargs: Any) -> str:
-    """Make a sweep and return its id; see `penstock.sweeps.sweep` for the arguments."""
+    """Create a sweep and return its id; see `penstock.sweeps.sweep` for the arguments."""
     from penstock.sweeps import sweep as make
 
     return make(sweep, *args, **kwargs)
 
 
 def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
-    """Try trials of a sweep; see `penstock.agents.agent` for the arguments."""
+    """Run trials of a sweep; see `penstock.agents.agent` for the arguments."""
     from penstock import session
     from penstock.agents import agent as work
 
@@ -106,7 +106,7 @@ def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
     work(sweep_id, *args, **kwargs)
 
 
-# No module of this package may have the name of something here: importing it would replace that.
+# No module of this package may share a name with anything here: importing it would replace it.
 _LAZY = {"Settings": "penstock.settings", "Api": "penstock.api", "Run": "penstock.runs"}
 
 
@@ -134,7 +134,7 @@ _log_to_current = log
 
 
 def _follow(current: Run | None) -> None:
-    """Make the module's names those of the current run; `log` becomes its own, a call less."""
+    """Bind the module's names to the current run; `log` becomes the run's own, which saves a call."""
     global run, log
     run = current
     log = _log_to_current if current is None else current.log

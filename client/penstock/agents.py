@@ -1,7 +1,7 @@
-"""`penstock.agent` and `penstock agent`: processes that try one trial of a sweep after another.
+"""`penstock.agent` and `penstock agent`: processes that run one trial of a sweep after another.
 
-An agent says every few seconds which run it has alive. Whatever it says may be said again, so an
-answer that was lost, or a server that was away for a while, costs nothing but time.
+An agent reports its running run every few seconds. Every request can be repeated, so a lost answer
+or an unreachable server costs only time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from penstock.sweeps import SweepLink
 
 __all__ = ["StopTrial", "agent", "run_agent"]
 
-_MOST_FIRST_FAILURES = 5
-_LONGEST_WAIT_S = 30.0
+_MAX_FIRST_FAILURES = 5
+_MAX_WAIT_S = 30.0
 _GRACE_S = 10.0
 
 
@@ -46,13 +46,13 @@ def agent(
     count: int | None = None,
     **_: Any,
 ) -> None:
-    """Try trials of a sweep until there are no more, at most `count`.
+    """Run trials of a sweep until there are no more, at most `count`.
 
-    `sweep_id` is `entity/project/id`, `project/id` or `id`. Each trial calls `function`, in a thread
-    of its own; `penstock.init()` in there starts the trial's run, with the trial's parameters as its
-    config. Without a function the sweep's `command` is run. A function that raises fails its trial,
-    and the agent goes on, unless the first five trials all fail. Raises PenstockError if the server
-    refuses.
+    `sweep_id` is `entity/project/id`, `project/id` or `id`. Each trial calls `function` in a thread
+    of its own; `penstock.init()` inside it starts the trial's run with the trial's parameters as its
+    config. Without a function the sweep's `command` is run. A function that raises fails its trial
+    and the agent continues, unless the first five trials all fail. Raises PenstockError if the
+    server refuses.
     """
     settings = Settings.resolve(None, {"entity": entity, "project": project})
     run_agent(sweep_id, settings, function, count)
@@ -61,7 +61,7 @@ def agent(
 def run_agent(
     sweep_id: str, settings: Settings, function: Callable[[], Any] | None, count: int | None
 ) -> int:
-    """As `agent`; returns how many trials failed."""
+    """Like `agent`; returns the number of failed trials."""
     link = SweepLink(settings)
     try:
         place = link.place(sweep_id)
@@ -76,20 +76,20 @@ def run_agent(
 
 
 class _Trial(Protocol):
-    """A trial that goes on."""
+    """A running trial."""
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended, after so long at most."""
+        """Wait for its end for at most this long; returns whether it has ended."""
 
     def stop(self) -> None:
-        """End it; may be called again."""
+        """Stop it; may be called repeatedly."""
 
     @property
     def failed(self) -> bool: ...
 
 
 class _Agent:
-    """One agent at its work."""
+    """A running agent."""
 
     def __init__(
         self, link: SweepLink, place: list[str], name: str, make: Callable[[Assignment], _Trial]
@@ -103,7 +103,7 @@ class _Agent:
         done = failures = 0
         ended: list[str] = []
         while count is None or done < count:
-            answer = self._beat(ended=ended)
+            answer = self._heartbeat(ended=ended)
             ended = []
             if answer["exit"]:
                 break
@@ -120,23 +120,23 @@ class _Agent:
             ended = [run]
             done += 1
             failures += has_failed
-            if failures == done == _MOST_FIRST_FAILURES:
-                NOTICES.say(f"the first {failures} trials all failed: this agent ends")
+            if failures == done == _MAX_FIRST_FAILURES:
+                NOTICES.say(f"the first {failures} trials all failed: stopping this agent")
                 break
         if ended:
-            self._beat(ended=ended, wants=False)
+            self._heartbeat(ended=ended, wants=False)
         return failures
 
     def _try(self, assignment: Assignment, interval_s: float) -> bool:
-        """Run one trial to its end; whether it failed."""
+        """Run one trial to its end; returns whether it failed."""
         trial = self._make(assignment)
         try:
             while not trial.wait(interval_s):
-                # A server that is away now is told the next time.
+                # If the server is unreachable now, the next heartbeat reports it.
                 with suppress(Transient):
-                    answer = self._link.beat(self._place, self._name, alive=[assignment.run])
+                    answer = self._link.heartbeat(self._place, self._name, alive=[assignment.run])
                     if assignment.run in answer["stop"]:
-                        NOTICES.say(f"trial {assignment.run} is stopped")
+                        NOTICES.say(f"stopping trial {assignment.run}")
                         trial.stop()
         except BaseException:
             trial.stop()
@@ -144,14 +144,14 @@ class _Agent:
             raise
         return trial.failed
 
-    def _beat(self, *, ended: Collection[str], wants: bool = True) -> dict[str, Any]:
+    def _heartbeat(self, *, ended: Collection[str], wants: bool = True) -> dict[str, Any]:
         return _patiently(
-            lambda: self._link.beat(self._place, self._name, ended=ended, wants=wants)
+            lambda: self._link.heartbeat(self._place, self._name, ended=ended, wants=wants)
         )
 
 
 class _Call:
-    """A function in a thread of its own: so it can be told to stop."""
+    """Calls a function in its own thread, so that it can be stopped."""
 
     def __init__(self, function: Callable[[], Any], assignment: Assignment) -> None:
         self._function = function
@@ -193,7 +193,7 @@ class _Call:
                 session.finish(code)
 
     def _outcome(self) -> int:
-        """What the function ends with, as an exit code."""
+        """The function's outcome as an exit code."""
         with self._lock:
             self._is_in = True
         try:
@@ -202,13 +202,13 @@ class _Call:
             raise
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:  # the seam: one trial that fails is no end of the others
+        except BaseException:  # the seam: one failed trial does not end the others
             traceback.print_exc()
             return 1
         return 0
 
     def _leave(self) -> None:
-        """Once this is done nothing is raised in this thread any more."""
+        """After this, nothing is raised in this thread any more."""
         while True:
             try:
                 with self._lock:
@@ -219,7 +219,7 @@ class _Call:
 
 
 class _Command:
-    """A command of its own, in its own group of processes."""
+    """Runs a command in its own process group."""
 
     def __init__(self, told: dict[str, Any], assignment: Assignment) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="penstock-trial-")
@@ -244,7 +244,7 @@ class _Command:
         return True
 
     def stop(self) -> None:
-        """As a person at the keyboard would; harder when that has not helped for a while."""
+        """Interrupt it like Ctrl-C; kill it if that has not helped after a while."""
         now = time.monotonic()
         if self._stopped_at is None:
             self._stopped_at = now
@@ -266,7 +266,7 @@ class _Command:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """These variables while the block runs."""
+    """Set these environment variables while the block runs."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -280,12 +280,12 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _patiently(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Ask until there is an answer. What the server refuses for good is raised."""
+    """Retry until there is an answer. Raises what the server refuses permanently."""
     wait_s = 1.0
     while True:
         try:
             return ask()
         except Transient as error:
-            NOTICES.warn("agent", f"{error}; this agent tries again")
+            NOTICES.warn("agent", f"{error}; retrying")
             time.sleep(error.retry_after_s or wait_s * random.uniform(1, 1.25))  # noqa: S311
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            wait_s = min(wait_s * 2, _MAX_WAIT_S)

@@ -1,16 +1,16 @@
-"""`penstock.Api()`: runs and their history, read back. Shaped as W&B's.
+"""`penstock.Api()`: reads runs and their history, shaped like W&B's API.
 
     api = penstock.Api()
     run = api.run("mnist/a1b2c3d4")
-    run.history(samples=500)           # evenly thinned out, as a pandas DataFrame if there is one
+    run.history(samples=500)           # evenly sampled, a DataFrame if pandas is installed
     for row in run.scan_history():     # everything, streamed
         print(row["_step"], row["loss"])
 
-Nothing is cached behind your back: properties of a run are as of when it was read (`run.load()`
-reads it again), history is read when it is asked for.
+Nothing is cached implicitly: a run's properties are those of when it was read (`run.load()` reads
+it again), and history is read on each call.
 """
 
-# pandas is loaded only when a table is asked for.
+# pandas is loaded only if a table is requested.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _ALWAYS = ("_step", "_timestamp", "_runtime")
 class Api:
     """Reads from the server that `init` would log to.
 
-    `overrides` may set `base_url`, `entity` and `project`. Raises PenstockError where the server
-    cannot be reached or refuses.
+    `overrides` may set `base_url`, `entity` and `project`. Raises PenstockError if the server cannot
+    be reached or refuses.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Api:
 
     @property
     def default_entity(self) -> str:
-        """The entity of paths that name none: the one set, else the key's own."""
+        """The entity for paths without one: the one that is set, or the API key's."""
         if self._entity is None:
             self._entity = str(self.get("viewer")["entity"])
         return self._entity
@@ -89,7 +89,7 @@ class Api:
         return self._reader.get(_path(*segments), self._key)
 
     def post(self, *segments: str, question: dict[str, Any]) -> dict[str, Any]:
-        """The JSON answer of `/v1/a/b/c` to a question."""
+        """The JSON answer of `/v1/a/b/c` to a request body."""
         return self._reader.post(_path(*segments), self._key, question)
 
     def rows(self, *segments: str, **query: Any) -> Iterator[dict[str, Any]]:
@@ -98,9 +98,9 @@ class Api:
         return self._reader.rows(_path(*segments), self._key, given)
 
     def _place(self, path: str, parts: int) -> list[str]:
-        """Entity, project and so on of a path, the leading ones filled in from the settings."""
+        """Entity, project and so on from a path; missing leading ones come from the settings."""
         given = [part for part in path.strip("/").split("/") if part]
-        if len(given) == parts + 1 and given[-2] == "runs":  # as in the address of a page
+        if len(given) == parts + 1 and given[-2] == "runs":  # as in a page's URL
             del given[-2]
         if not given or len(given) > parts:
             raise Rejected(
@@ -129,7 +129,7 @@ class Project:
 
 
 class ApiRun:
-    """A run as it was when it was read."""
+    """A run, as of when it was read."""
 
     def __init__(self, api: Api, fields: Mapping[str, Any]) -> None:
         self._api = api
@@ -172,7 +172,7 @@ class ApiRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The last value of each key, or what the script set it to."""
+        """The last value of each key, or the value set by the script."""
         found = section_of(self._fields, "summary")
         if self.last_step is not None:
             found.setdefault("_step", self.last_step)
@@ -200,7 +200,7 @@ class ApiRun:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """host, program, python …"""
+        """Host, program, Python version and so on."""
         return dict(self._fields["info"])
 
     @property
@@ -210,7 +210,7 @@ class ApiRun:
 
     @property
     def last_step(self) -> int | None:
-        """The highest step logged; None before the first."""
+        """The highest step logged; None if there is none."""
         step = self._fields["last_step"]
         return None if step is None else int(step)
 
@@ -255,7 +255,7 @@ class ApiRun:
         rows that have all of these, and only these. `page_size` has no effect."""
         plain = [key for key in keys or () if key not in _ALWAYS]
         if any("," in key for key in plain):
-            plain = []  # the server would split them: look here
+            plain = []  # the server would split them: check here
         rows = self._api.rows(
             *("runs", *self.path, "history"), keys=plain, min_step=min_step, max_step=max_step
         )
@@ -270,8 +270,8 @@ class ApiRun:
 
 
 class Runs(Sequence[ApiRun]):
-    """The runs of a project that pass filters, read page by page as they are looked at. `len()` is
-    how many there were when the first page was read."""
+    """The runs of a project that match the filters, read page by page on demand. `len()` is their
+    number when the first page was read."""
 
     def __init__(self, api: Api, entity: str, project: str, question: dict[str, Any]) -> None:
         self._api = api
@@ -284,7 +284,7 @@ class Runs(Sequence[ApiRun]):
 
     @property
     def more(self) -> bool:
-        """Whether there are runs that were not read yet."""
+        """Whether some runs have not been read yet."""
         return self._total is None or self._next is not None
 
     def _read_page(self) -> None:
@@ -299,7 +299,7 @@ class Runs(Sequence[ApiRun]):
             self._total = int(page["total"])
 
     def _read_to(self, count: int | None) -> list[ApiRun]:
-        """At least the first `count` runs, or all."""
+        """Load at least the first `count` runs, or all."""
         while self.more and (count is None or len(self._found) < count):
             self._read_page()
         return self._found
@@ -341,7 +341,7 @@ def _iso(seconds: float) -> str:
 
 
 def _thinned(rows: Iterator[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
-    """At most `samples` rows at even distances, the last among them, in bounded memory."""
+    """At most `samples` evenly spaced rows, including the last, in bounded memory."""
     kept: list[dict[str, Any]] = []
     stride, last = 1, None
     for place, row in enumerate(rows):

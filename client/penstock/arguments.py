@@ -1,4 +1,4 @@
-"""The arguments of `init` and what is assigned to a run: texts out of whatever was given."""
+"""Converts the arguments of `init`, and what is assigned to a run, to text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_FILE_BYTES = 16 << 20
 
 
 def text_of(slow_path: SlowPath, what: str, value: Any) -> str | None:
-    """One text; None for None and for what cannot be read."""
+    """One text; None for None and for unreadable values."""
     if value is None or type(value) is str:
         return value
     plain = slow_path.asked(what, value)
@@ -33,10 +33,10 @@ def texts_of(slow_path: SlowPath, what: str, value: Any) -> str | tuple[str, ...
 
 
 def config_of(config: Any) -> Any:
-    """The config that `init` was given; read from a YAML file where it is the path of one, as W&B
-    reads it: an entry may be `{desc: …, value: …}`, of which the value counts.
+    """The config passed to `init`; a path is read as a YAML file in W&B's format, where an entry may
+    be `{desc: …, value: …}`, of which the value counts.
 
-    Raises ValueError for a file that is not there or holds no config.
+    Raises ValueError for a missing file or one without a config.
     """
     if not issubclass(type(config), (str, Path)):
         return config
@@ -49,17 +49,19 @@ def config_of(config: Any) -> Any:
         reason = error.strerror or error
         raise ValueError(f"config: the file {path} cannot be read: {reason}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"config: {path} is no UTF-8 text") from None
+        raise ValueError(f"config: {path} is not UTF-8 text") from None
     found = _parsed(path, text)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise ValueError(
-            f"config: {path} must hold names with values, not a {type(found).__name__}"
+            f"config: {path} must contain a mapping of names to values, not a {type(found).__name__}"
         )
     version = found.pop("wandb_version", None)
     if version not in (None, 1):
-        raise ValueError(f"config: {path} is of wandb_version {version!r}; only 1 is known")
+        raise ValueError(
+            f"config: {path} has wandb_version {version!r}; only version 1 is supported"
+        )
     return {name: _value(entry) for name, entry in found.items()}
 
 
@@ -78,4 +80,4 @@ def _parsed(path: Path, text: str) -> Any:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"config: {path} is no YAML: {reason}") from None
+        raise ValueError(f"config: {path} is not valid YAML: {reason}") from None

@@ -1,7 +1,7 @@
-"""Arrays and tensors: a scalar now, a histogram or a list later.
+"""Arrays and tensors: scalars are read at once, histograms and lists later.
 
-Nothing here imports a framework: who logs an array has loaded its own. What can change is copied
-while its owner waits, as far as a bounded copy goes; everything else is done aside. A CUDA scalar is
+Nothing here imports a framework: a script that logs an array has already loaded its own. Mutable
+data is copied at once, up to a limit; everything else happens on a side thread. A CUDA scalar is
 copied to pinned memory on its own stream and read after an event, so that logging a loss does not
 wait for the GPU.
 """
@@ -18,14 +18,14 @@ from penstock.values import LEFT_OUT, Walk
 
 __all__ = ["dense", "taken"]
 
-_COPY_BYTES = 32 << 20
-"""As much of one array is copied on the thread that logs; a larger one is read aside as it is then."""
-_MAX_LIST = 100_000
+_MAX_COPY_BYTES = 32 << 20
+"""Larger arrays are not copied on the logging thread but read later, with their content of then."""
+_MAX_LIST_ENTRIES = 100_000
 
 
 def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
-    """What an array, tensor or scalar of a known type becomes: plain, or a `Later`; `LEFT_OUT` for
-    what is not known to be one, such as a subclass of a user's."""
+    """Convert an array, tensor or scalar of a known type to a plain value or a `Later`; `LEFT_OUT`
+    for anything else, such as a user's subclass."""
     kind = type(value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, numpy.generic):
@@ -34,7 +34,7 @@ def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
         if value.size == 1 and value.dtype.kind in "biufMm":
             return _numpy_scalar(walk, where, value.reshape(())[()], depth)
         size = value.nbytes
-        kept = value.copy() if size <= _COPY_BYTES and walk.copies.take(size) else value
+        kept = value.copy() if size <= _MAX_COPY_BYTES and walk.copies.take(size) else value
         return _later(walk, where, kind, kept, depth)
     torch: Any = sys.modules.get("torch")
     if torch is not None and (kind is torch.Tensor or kind is torch.nn.Parameter):
@@ -48,14 +48,14 @@ def taken(walk: Walk, where: str, value: Any, depth: int) -> Any:
 
 
 def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
-    """An array of any library as a scalar, a list or a histogram; raises for what is none."""
+    """An array of any library as a scalar, a list or a histogram; raises for other objects."""
     torch: Any = sys.modules.get("torch")
     zeros = 0
     if torch is not None and issubclass(type(value), torch.Tensor):
         if value.device.type == "meta":
-            raise ValueError("it has no data (meta)")
+            raise ValueError("it has no data (meta tensor)")
         value, zeros = _strided(torch, value)
-        if value.numel() > _MAX_LIST:
+        if value.numel() > _MAX_LIST_ENTRIES:
             as_list = False
         value = _numpy_of(torch, value, note)
     import numpy as np  # noqa: PLC0415  (heavy, and only where there are arrays)
@@ -67,7 +67,7 @@ def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
         }
     if numpy_array.size == 1 and not zeros:
         return numpy_array.reshape(-1)[0].item()
-    if as_list and numpy_array.size <= _MAX_LIST and not zeros:
+    if as_list and numpy_array.size <= _MAX_LIST_ENTRIES and not zeros:
         return numpy_array.tolist()
     return Histograms(note).of(numpy_array, zeros)
 
@@ -85,7 +85,7 @@ def _read(value: Any, as_list: bool, note: Callable[[str], None], wait: Any) -> 
 
 def _numpy_scalar(walk: Walk, where: str, value: Any, depth: int) -> Any:
     found = value.item()
-    if type(found).__module__ == "numpy":  # longer than Python's own: longdouble, bfloat16 …
+    if type(found).__module__ == "numpy":  # wider than Python's own: longdouble, bfloat16 …
         found = float(value)
     if type(found) not in (bool, int, float, str, bytes, type(None)):
         return walk.later(where, type(value), partial(_text, found), depth, trusted=True)
@@ -108,7 +108,7 @@ def _tensor(walk: Walk, where: str, torch: Any, value: Any, depth: int) -> Any:
             return _from_cuda(walk, where, torch, tensor, depth)
         return walk.take(where, tensor.item(), depth) if not tensor.is_complex() else LEFT_OUT
     size = tensor.numel() * tensor.element_size()
-    if size <= _COPY_BYTES and walk.copies.take(size):
+    if size <= _MAX_COPY_BYTES and walk.copies.take(size):
         tensor = tensor.clone()
     wait = torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
     return _later(walk, where, kind, tensor, depth, wait)
@@ -128,7 +128,7 @@ def _from_cuda(walk: Walk, where: str, torch: Any, tensor: Any, depth: int) -> A
 
 
 def _strided(torch: Any, tensor: Any) -> tuple[Any, int]:
-    """A dense tensor with the elements, and how many zeros there are besides."""
+    """A dense tensor of the stored elements, and the number of implicit zeros."""
     tensor = torch.Tensor.detach(tensor)
     if tensor.is_nested:
         parts = [part.reshape(-1) for part in tensor.unbind()]
@@ -153,5 +153,5 @@ def _numpy_of(torch: Any, tensor: Any, note: Callable[[str], None]) -> Any:
     tensor = tensor.resolve_neg().cpu()
     try:
         return tensor.numpy()
-    except (TypeError, RuntimeError):  # bfloat16 and float8, which numpy does not know
+    except (TypeError, RuntimeError):  # bfloat16 and float8, which numpy lacks
         return tensor.float().numpy()

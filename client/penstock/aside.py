@@ -1,8 +1,8 @@
-"""A side thread that reads users' objects, and is abandoned if one of them hangs.
+"""A side thread that reads users' objects and is abandoned if one of them hangs.
 
-A worker reads one `Later` after another. A second thread watches it: if a read takes longer than
-`PATIENCE_S`, the worker is abandoned, the value is given up with a notice, and another worker goes on
-behind it. What is trusted (arrays of known types, copies from a device) may take as long as it takes.
+A worker reads one `Later` after another, watched by a second thread: if a read takes longer than
+`PATIENCE_S`, the worker is abandoned, the value is given up with a notice, and another worker
+continues with the next one. Trusted reads (arrays of known types, device copies) have no limit.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.notices import NOTICES
-from penstock.values import LEFT_OUT, Later, TooMuch
+from penstock.values import LEFT_OUT, Later, ValueTooLarge
 
 __all__ = ["PATIENCE_S", "Aside", "reason_of"]
 
 PATIENCE_S = 5.0
-"""How long one object may take to say what it is, and how long a drain waits for all that hang."""
-_AGAIN_S = (PATIENCE_S, 1.0, 0.0)  # for a type that hung before, that often
+"""How long reading one object may take, and how long a drain waits for all hanging reads."""
+_AGAIN_S = (PATIENCE_S, 1.0, 0.0)  # by how often the type has hung before
 _HURRIED_S = 0.05
 _MAX_WAITING = 10_000
 _MAX_STUCK = 8
 _GRACE_S = 0.5
 _IDLE_S = 10.0
-"""Threads with nothing to do end after a while: a process may have many runs, one after another."""
+"""Idle threads end after this time: a process may have many runs, one after another."""
 
 
 class _Abandoned(BaseException):
@@ -53,11 +53,11 @@ class _Worker:
 
 
 class Aside:
-    """Jobs in order: what waits in a job's tree is read, then the plain tree is delivered."""
+    """Jobs in order: pending values in a job's tree are read, then the plain tree is delivered."""
 
     def __init__(self) -> None:
         self.held = 0
-        """Bytes of the copies of arrays that wait."""
+        """Bytes of waiting array copies."""
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._worker: _Worker | None = None
@@ -74,7 +74,7 @@ class Aside:
             self._jobs.append(_Job(tree, deliver, size))
             try:
                 self._need_threads()
-            except RuntimeError:  # no thread can be started
+            except RuntimeError:  # no thread could be started
                 self._jobs.pop()
                 return False
             self.held += size
@@ -92,7 +92,7 @@ class Aside:
                 self._hurry_at = float("inf")
 
     def ask(self, tree: Any) -> Any:
-        """The plain tree, waited for; None if it takes too long. What hangs is given up in time."""
+        """Wait for the plain tree; None if that takes too long. Hanging reads are given up in time."""
         if threading.current_thread() in (self._watcher, self._worker and self._worker.thread):
             return None
         found: list[Any] = []
@@ -133,8 +133,8 @@ class Aside:
                     job = self._jobs[0]
                 try:
                     job.deliver(self._settled(mine, job.tree))
-                except Exception as error:  # the seam: what is behind it goes on
-                    NOTICES.warn("aside", f"a logged value could not be kept: {error!r}")
+                except Exception as error:  # the seam: the next jobs continue
+                    NOTICES.warn("aside", f"a logged value could not be recorded: {error!r}")
                 with self._changed:
                     if self._worker is not mine:
                         return
@@ -143,7 +143,7 @@ class Aside:
                     self._changed.notify_all()
 
     def _settled(self, mine: _Worker, tree: Any) -> Any:
-        """The tree with the results of all that waited in it."""
+        """The tree with its pending values replaced by their results."""
         if type(tree) is Later:
             if not tree.settled:
                 self._read(mine, tree)
@@ -158,7 +158,7 @@ class Aside:
                 if type(name) is Later:
                     key = str(self._settled(mine, name))
                     if key in settled or key in tree:
-                        name.walk.note(key, "left out: another key of the map has this name")
+                        name.walk.note(key, "left out: another key in the map has this name")
                         continue
                 if value is not LEFT_OUT:
                     settled[key] = value
@@ -171,7 +171,7 @@ class Aside:
             if mine.abandoned:
                 raise _Abandoned
             if not later.trusted and self._patience_s(later) <= 0:
-                refusal = f"left out: reading a {later.kind_name} never ends"
+                refusal = f"left out: reading a {later.kind_name} does not finish"
             else:
                 mine.since, mine.reading = time.monotonic(), later
                 if not later.trusted:
@@ -182,7 +182,7 @@ class Aside:
         found = failure = None
         try:
             found = later.read()
-        except BaseException as error:  # the seam to whatever object was logged
+        except BaseException as error:  # the seam to users' objects
             failure = reason_of(error)
         mine.reading = None
         if mine.abandoned:
@@ -197,7 +197,7 @@ class Aside:
             return
         try:
             later.settle(found)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             later.walk.note(later.where, f"left out: {reason}")
             later.finish(LEFT_OUT)
 
@@ -236,9 +236,9 @@ class Aside:
             _interrupt(worker)
 
     def _replace(self, later: Later) -> None:
-        """Give up a value, and let another worker go on behind it."""
+        """Give up a value and let another worker continue with the next one."""
         with contextlib.suppress(Exception):
-            later.fail(f"left out: reading it takes longer than {PATIENCE_S:.0f} s")
+            later.fail(f"left out: reading it took longer than {PATIENCE_S:.0f} s")
         with self._changed:
             self._worker = None
             try:
@@ -249,9 +249,9 @@ class Aside:
 
 
 def _interrupt(worker: _Worker) -> None:
-    """Raise in a thread that still runs its own Python, so that it takes no more of the processor.
+    """Raise in a thread that still runs Python code, so that it stops using the processor.
 
-    Not at once: a thread that was just about to return must have left our locks by then."""
+    Delayed, so that a thread that was about to return has released our locks by then."""
     thread = worker.thread
     if thread is None or thread.ident is None or not thread.is_alive():
         return
@@ -264,7 +264,7 @@ def _interrupt(worker: _Worker) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in words; its own text is its author's code, too."""
+    """An error as text; computing that text may run users' code too."""
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())[:200]

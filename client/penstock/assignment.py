@@ -1,5 +1,5 @@
-"""What a sweep's agent wants of a run: its id, its place and its parameters, in the environment, so
-that every process that the script starts has them too."""
+"""A trial's run id, project and parameters, which a sweep's agent puts into the environment so that
+every process of the script has them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Assignment(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it says of the run's place, as settings."""
+        """The run's entity, project and so on, as settings."""
         return {
             "run_id": self.run,
             "project": self.project or None,
@@ -34,7 +34,7 @@ class Assignment(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that say this."""
+        """The environment variables that hold this."""
         return {
             _SWEEP: self.sweep,
             _PARAMETERS: json.dumps(self.parameters),
@@ -45,7 +45,7 @@ class Assignment(NamedTuple):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Assignment | None:
-        """What these variables say; None outside of a sweep."""
+        """The assignment in the environment; None outside a sweep."""
         names = ("PENSTOCK_ENTITY", "PENSTOCK_PROJECT", _SWEEP, "PENSTOCK_RUN_ID")
         entity, project, sweep, run = (environment.get(name, "") for name in names)
         if not (sweep and run):

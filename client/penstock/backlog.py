@@ -1,6 +1,6 @@
-"""What of a spool is not stored yet: how many batches and bytes, and how old the oldest row is.
+"""A spool's backlog: batches and bytes not stored yet, and the age of the oldest row.
 
-Reads without changing anything, and without the shipper's help, which may not run.
+Only reads, and works without a running shipper.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 @dataclass
 class Backlog:
-    """`batches` are cut and not stored; `size_bytes` is all that is not stored, also what is not
-    cut yet. `oldest_ns` is when the oldest row of it was logged. `ended`: END is the last record."""
+    """`batches` are cut but not stored; `size_bytes` is everything not stored, cut or not.
+    `oldest_ns` is when its oldest row was logged. `ended`: END is the last record."""
 
     batches: int = 0
     size_bytes: int = 0
@@ -69,13 +69,13 @@ def backlog(folder: Path, progress: Progress) -> Backlog:
         found.size_bytes += end - offset
         found.oldest_ns = found.oldest_ns or first_ns or None
         if number == segments[-1]:
-            # Nothing behind the start: then END is what was cut last.
+            # Nothing after the start: then END was cut last.
             found.ended = last_kind == Kind.END or (last_kind is None and cuts.complete)
     return found
 
 
 def size_text(size_bytes: float) -> str:
-    """For people: 312 bytes, 1.2 MiB."""
+    """A size as text: 312 bytes, 1.2 MiB."""
     for unit in _UNITS[:-1]:
         if size_bytes < 1_024:
             return f"{size_bytes:.0f} {unit}" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
@@ -84,8 +84,8 @@ def size_text(size_bytes: float) -> str:
 
 
 def _walk(path: Path, offset: int) -> tuple[int, int, int | None]:
-    """Along the records from `offset` on: where they end, the first one's time, the last one's
-    kind. Checksums are not looked at: this only measures."""
+    """Scan the records from `offset` on: where they end, the time of the first and the kind of the
+    last. Ignores checksums, since this only measures."""
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read()

@@ -1,7 +1,7 @@
-"""Wakes the shipper at once: the training process writes a byte into a named pipe in the spool root.
+"""Wakes the shipper at once: the training process writes a byte to a named pipe in the spool root.
 
-Without it the shipper would look a moment later, as it does where a file system has no pipes. Nobody
-ever waits: a bell that no shipper listens to is not rung.
+Without it, as on file systems without pipes, the shipper notices new data a moment later. Writing
+never blocks: without a listening shipper nothing is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MUCH = 4_096
 
 
 def ring(root: Path) -> None:
-    """Wake the shipper of `root`, if one listens. Never waits, never raises."""
+    """Wake the shipper of `root`, if one is listening. Never blocks, never raises."""
     with contextlib.suppress(OSError):
         fd = os.open(root / _NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -47,7 +47,7 @@ class Bell:
                 os.close(fd)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is rung, but no longer than that; whether it was."""
+        """Wait at most this long for the bell; returns whether it rang."""
         if self._fd < 0:
             time.sleep(seconds)
             return False

@@ -1,5 +1,5 @@
-"""Calls that may never return, such as any look at the home of a file server that is gone, waited for
-a bounded time."""
+"""Bounded waits for calls that may never return, such as reading a home folder on a dead file
+server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 __all__ = ["ANSWER_S", "within"]
 
 ANSWER_S = 10.0
-"""More than a busy file server takes, little enough for a training to wait once."""
+"""Longer than a busy file server takes, short enough for a training script to wait once."""
 
 T = TypeVar("T")
 
@@ -18,11 +18,11 @@ _hanging: dict[str, threading.Thread] = {}
 
 
 def within(what: str, action: Callable[[], T], *, seconds: float | None = None) -> T:
-    """What `action` returns or raises, from a thread of its own. Raises TimeoutError, an OSError, if
-    that takes longer than `seconds` (`ANSWER_S`), and at once while an earlier call for the same
-    `what` still hangs: so each costs one wait and one thread.
+    """Run `action` in a thread of its own and return or raise what it does. Raises TimeoutError (an
+    OSError) if it takes longer than `seconds` (`ANSWER_S`), and at once while an earlier call for
+    the same `what` still hangs, so that each costs one wait and one thread.
 
-    The action may yet come to its end later.
+    The action may still finish later.
     """
     if (earlier := _hanging.get(what)) is not None:
         if earlier.is_alive():
@@ -34,13 +34,13 @@ def within(what: str, action: Callable[[], T], *, seconds: float | None = None) 
     def call() -> None:
         try:
             returned.append(action())
-        except BaseException as error:  # handed to the caller's thread
+        except BaseException as error:  # re-raised in the caller's thread
             raised.append(error)
 
     thread = threading.Thread(target=call, name="penstock-bounded", daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # there is no thread to be had
+    except RuntimeError:  # no thread could be started
         return action()
     limit_s = ANSWER_S if seconds is None else seconds
     thread.join(limit_s)

@@ -1,7 +1,7 @@
 """The `penstock` command: the client's commands here, the server's through entry points.
 
-The client never imports the server: functions `add_commands(subparsers)` are looked up in the entry
-point group `penstock.commands`. A parser sets `run` to a function that takes the parsed arguments and
+The client never imports the server: it finds functions `add_commands(subparsers)` in the entry point
+group `penstock.commands`. A parser sets `run` to a function that takes the parsed arguments and
 returns the exit status.
 """
 
@@ -35,9 +35,9 @@ _SERVER_COMMANDS = (
 
 _SWEEP_CHANGES = {
     "pause": "start no more trials for now",
-    "resume": "go on",
-    "stop": "start no more trials, let those that run end",
-    "cancel": "end the trials that run, too",
+    "resume": "resume the sweep",
+    "stop": "start no more trials; running ones finish",
+    "cancel": "stop running trials too",
 }
 _SWEEP_STATES = {"pause": "PAUSED", "resume": "RUNNING", "stop": "FINISHED", "cancel": "CANCELED"}
 
@@ -73,35 +73,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_client_commands(subparsers: Any) -> None:
-    login = subparsers.add_parser("login", help="check an API key and keep it for later runs")
-    login.add_argument("--host", metavar="URL", help="the server, the default from then on")
+    login = subparsers.add_parser("login", help="check an API key and save it for later runs")
+    login.add_argument("--host", metavar="URL", help="the server, which becomes the default")
     login.add_argument(
-        "--key", metavar="-", help="'-' reads the key from standard input; else it is asked for"
+        "--key",
+        metavar="-",
+        help="'-' reads the key from standard input; by default it is prompted for",
     )
     login.set_defaults(run=_login)
     sync = subparsers.add_parser(
-        "sync", help="send what is still on this machine, also offline runs"
+        "sync", help="send data still on this machine, including offline runs"
     )
-    sync.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    sync.add_argument("--dir", type=Path, help="folder that holds the data (default: PENSTOCK_DIR)")
     sync.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     sync.add_argument(
         "--rejected",
         action="store_true",
-        help="also send again what the server refused or could not process",
+        help="also retry batches that the server refused or could not process",
     )
     sync.set_defaults(run=_sync)
     _add_verify(subparsers)
     status = subparsers.add_parser(
-        "status", help="what is kept on this machine, what of it is not stored yet, and why"
+        "status", help="show the data on this machine, how much is not stored yet, and why"
     )
-    status.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
-    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument(
+        "--dir", type=Path, help="folder that holds the data (default: PENSTOCK_DIR)"
+    )
+    status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
     demo = subparsers.add_parser("demo", help="train a few small models and log them")
-    demo.add_argument("--runs", type=int, default=4, help="models trained at once (%(default)s)")
+    demo.add_argument("--runs", type=int, default=4, help="models to train at once (%(default)s)")
     demo.add_argument("--steps", type=int, default=1_500, help="batches per model (%(default)s)")
     demo.add_argument(
-        "--seconds", type=float, default=45.0, help="time that this is spread over (%(default)s)"
+        "--seconds",
+        type=float,
+        default=45.0,
+        help="time over which to spread the training (%(default)s)",
     )
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)
@@ -111,11 +118,11 @@ def _add_client_commands(subparsers: Any) -> None:
 
 
 def _add_edits(subparsers: Any) -> None:
-    delete = subparsers.add_parser("delete", help="delete runs on the server, for good")
+    delete = subparsers.add_parser("delete", help="delete runs on the server permanently")
     delete.add_argument("places", nargs="+", metavar="[ENTITY/]PROJECT/RUN")
-    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     delete.set_defaults(run=_delete)
-    move = subparsers.add_parser("move", help="move a run that has ended into another project")
+    move = subparsers.add_parser("move", help="move a run that has ended to another project")
     move.add_argument("place", metavar="[ENTITY/]PROJECT/RUN")
     move.add_argument("project", metavar="PROJECT")
     move.set_defaults(run=_move)
@@ -123,15 +130,19 @@ def _add_edits(subparsers: Any) -> None:
 
 def _add_verify(subparsers: Any) -> None:
     verify = subparsers.add_parser(
-        "verify", help="compare what was sent of a run with what the store holds, point by point"
+        "verify", help="compare a run's sent data with the store, point by point"
     )
     verify.add_argument(
-        "place", metavar="[[ENTITY/]PROJECT/]RUN", help="a run id alone: one sent from here"
+        "place",
+        metavar="[[ENTITY/]PROJECT/]RUN",
+        help="a run id alone names a run sent from this machine",
     )
-    verify.add_argument("--dir", type=Path, help="where the data is (default: PENSTOCK_DIR)")
+    verify.add_argument(
+        "--dir", type=Path, help="folder that holds the data (default: PENSTOCK_DIR)"
+    )
     verify.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
-        help="wait so long for what is still on its way (%(default)s)",
+        help="how long to wait for data still in transit (%(default)s)",
     )  # fmt: skip
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=_verify)
@@ -139,27 +150,29 @@ def _add_verify(subparsers: Any) -> None:
 
 def _add_export(subparsers: Any) -> None:
     export = subparsers.add_parser(
-        "export", help="write runs at full resolution into files; goes on where it stopped"
+        "export", help="export runs at full resolution to files; resumes where it stopped"
     )
     export.add_argument("place", metavar="ENTITY/PROJECT[/RUN]")
     export.add_argument("--to", type=Path, required=True, metavar="DIR")
     export.add_argument("--format", choices=("parquet", "csv"), default="parquet")
     export.add_argument(
         "--layout", choices=("wide", "long"), default="wide",
-        help="wide: a row per step, a column per key; long: a row per key and step (%(default)s)",
+        help="wide: one row per step, one column per key; long: one row per key and step (%(default)s)",
     )  # fmt: skip
     export.add_argument(
         "--lanes", choices=("latest", "all"), default="latest",
-        help="latest: ranks together, the latest attempt; all: every rank's and attempt's rows",
+        help="latest: rows of all ranks, each from its latest attempt; all: rows of every rank and attempt",
     )  # fmt: skip
-    export.add_argument("--keys", default="", metavar="A,B", help="only these keys")
+    export.add_argument("--keys", default="", metavar="A,B", help="export only these keys")
     export.set_defaults(run=_export)
 
 
 def _add_sweeps(subparsers: Any) -> None:
-    sweep = subparsers.add_parser("sweep", help="make a sweep of a YAML file, or change one")
+    sweep = subparsers.add_parser("sweep", help="create a sweep from a YAML file, or change one")
     sweep.add_argument("file", nargs="?", help="the configuration")
-    sweep.add_argument("--project", help="default: the file's, then PENSTOCK_PROJECT")
+    sweep.add_argument(
+        "--project", help="default: the configuration's project, then PENSTOCK_PROJECT"
+    )
     sweep.add_argument("--entity")
     sweep.add_argument("--name")
     for option, about in _SWEEP_CHANGES.items():
@@ -169,12 +182,12 @@ def _add_sweeps(subparsers: Any) -> None:
     agent.add_argument("sweep", metavar="[[ENTITY/]PROJECT/]SWEEP")
     agent.add_argument("--project")
     agent.add_argument("--entity")
-    agent.add_argument("--count", type=int, help="so many trials at most")
+    agent.add_argument("--count", type=int, help="maximum number of trials")
     agent.set_defaults(run=_agent)
 
 
 def _add_server_commands(subparsers: Any) -> str:
-    """Add what is installed; returns the name of a missing module, or nothing."""
+    """Add the installed commands; returns the name of a missing module, or an empty string."""
     missing = ""
     for entry in entry_points(group="penstock.commands"):
         try:
@@ -191,7 +204,10 @@ def _login(arguments: argparse.Namespace) -> int:
     if key == "-":
         key = sys.stdin.readline().strip()
     elif key:
-        print("penstock: a key on the command line is seen by others; use --key -", file=sys.stderr)
+        print(
+            "penstock: a key on the command line is visible to other users; use --key -",
+            file=sys.stderr,
+        )
     return 0 if login(key=key, host=arguments.host, relogin=True, must_answer=True) else 1
 
 
@@ -262,7 +278,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     changes = {option: getattr(arguments, option) for option in _SWEEP_CHANGES}
     wanted = [(option, place) for option, place in changes.items() if place]
     if len(wanted) + (arguments.file is not None) != 1:
-        print("penstock sweep: name a file, or one sweep to change", file=sys.stderr)
+        print("penstock sweep: give a file, or one sweep to change", file=sys.stderr)
         return 2
     if arguments.file is not None:
         print(sweep(Path(arguments.file), arguments.entity, arguments.project, name=arguments.name))

@@ -1,4 +1,4 @@
-"""The command line of a trial: a sweep's `command` with its macros filled in."""
+"""The command line of a trial: a sweep's `command` with its macros expanded."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MACRO = re.compile(r"\$\{(\w+)(?::(\w+))?\}")
 def command_line(
     command: Sequence[str], program: str, parameters: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    """The words of the command. A word that is one of the `args` macros becomes as many words as
-    there are parameters; other macros may stand anywhere in a word. `folder` takes the file of
-    `${args_json_file}`. Raises `Rejected` for a macro that is not known, or a missing program."""
+    """The words of the command. An `args` macro becomes one word per parameter; other macros may
+    occur anywhere in a word. The file of `${args_json_file}` is written to `folder`. Raises
+    `Rejected` for an unknown macro or a missing program."""
     return [
         word for part in command or DEFAULT for word in _words(part, program, parameters, folder)
     ]
@@ -65,7 +65,7 @@ def _macro(found: re.Match[str], program: str, parameters: Mapping[str, Any], fo
         case "envvar":
             return os.environ.get(detail or "", "")
         case _:
-            raise Rejected(f"the command's macro {found[0]!r} is not known", code="bad_sweep")
+            raise Rejected(f"unknown macro {found[0]!r} in the command", code="bad_sweep")
 
 
 def _text(value: Any) -> str:

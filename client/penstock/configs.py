@@ -1,15 +1,15 @@
-"""Nested configs: their dotted names, and what a sweep changes of them."""
+"""Nested configs: their dotted names, and the changes a sweep makes to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Part", "nested_value", "swept"]
+__all__ = ["ConfigPart", "nested_value", "swept"]
 
 
-class Part(dict[str, Any]):
-    """A nested part of a config that also takes attributes: `config.model.dim`."""
+class ConfigPart(dict[str, Any]):
+    """A nested part of a config with attribute access: `config.model.dim`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -29,10 +29,10 @@ def nested_value(values: Mapping[str, Any], name: str) -> Any:
 
 
 def swept(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial's parameters change of a config: whole top-level entries, to be set over it.
+    """The top-level config entries that a trial's parameters change, complete with their new values.
 
-    A nested parameter changes its leaf alone. So does one that is called `model.dim`, where the
-    config has a `model`.
+    A nested parameter changes only its leaf; so does one called `model.dim` if the config has a
+    `model`.
     """
     changes: dict[str, Any] = {}
     for name, value in parameters.items():
@@ -49,7 +49,7 @@ def _merged(old: Any, new: Any) -> Any:
     if not isinstance(new, Mapping):
         return new
     old = old if isinstance(old, Mapping) else {}
-    merged = Part(old)
+    merged = ConfigPart(old)
     for key, value in new.items():
         merged[key] = _merged(merged.get(key), value)
     return merged
@@ -57,5 +57,5 @@ def _merged(old: Any, new: Any) -> Any:
 
 def _nest(names: list[str], value: Any) -> Any:
     for name in reversed(names):
-        value = Part({name: value})
+        value = ConfigPart({name: value})
     return value

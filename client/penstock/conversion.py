@@ -1,6 +1,6 @@
-"""One setting from what was given for it: an argument of any type, or a variable's text.
+"""Converts one setting from an argument of any type or from an environment variable.
 
-What is clearly meant is put right. What cannot be meant raises ValueError with the choices there are.
+Clear intent is repaired; impossible values raise ValueError with the possible choices.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Conversion = Callable[[str, Any], Any]
 
 
 class Converted(NamedTuple):
-    """`value` is None where the setting stays as it is; `change` is what was put right, in words."""
+    """`value` is None if the setting is unchanged; `change` describes what was repaired."""
 
     value: Any
     change: str = ""
@@ -40,7 +40,7 @@ class Converted(NamedTuple):
 def converted(name: str, value: Any, *, is_mended: bool) -> Converted:
     """The value of a setting.
 
-    `is_mended`: names that no server takes are put right; otherwise they, too, are a ValueError.
+    `is_mended`: names that no server accepts are repaired; otherwise they raise ValueError too.
     """
     if name == "api_key":
         return Converted(*repaired_key(_text(name, value)))
@@ -52,7 +52,7 @@ def converted(name: str, value: Any, *, is_mended: bool) -> Converted:
         convert: _Conversion = _CONVERSIONS.get(name, _text)
         return Converted(convert(name, value))
     except (TypeError, OverflowError, OSError, RuntimeError) as error:
-        raise ValueError(f"{name} cannot be {_shown(value)}: {error}") from None
+        raise ValueError(f"{name} cannot be {_preview(value)}: {error}") from None
 
 
 def _named(name: str, text: str, *, is_mended: bool) -> Converted:
@@ -72,7 +72,7 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
     def choose(name: str, value: Any) -> str:
         text = str(value).strip().lower()
         if text not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {_shown(value)}")
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {_preview(value)}")
         return text
 
     return choose
@@ -106,19 +106,19 @@ def _bool(name: str, value: Any) -> bool:
         return bool(value)
     text = str(value).strip().lower()
     if text not in (*_YES, *_NO):
-        raise ValueError(f"{name} must be true or false, got {_shown(value)}")
+        raise ValueError(f"{name} must be true or false, got {_preview(value)}")
     return text in _YES
 
 
 def _rank(name: str, value: Any) -> int:
     rank = int(value)
     if not 0 <= rank < 1 << 31:
-        raise ValueError(f"{name} must be 0 or more, got {_shown(value)}")
+        raise ValueError(f"{name} must be 0 or more, got {_preview(value)}")
     return rank
 
 
 def _size(name: str, value: Any) -> int:
-    """Bytes, also written as 512M or 2 GiB."""
+    """A number of bytes, possibly written as 512M or 2 GiB."""
     found = _BYTES.fullmatch(str(value).strip())
     if found is None or not (size := int(found[1]) << _POWERS[found[2].lower()]):
         raise ValueError(f"{name} must be a number of bytes, such as 2147483648 or 2G")
@@ -128,7 +128,7 @@ def _size(name: str, value: Any) -> int:
 def _seconds(name: str, value: Any) -> float:
     seconds = float(value)
     if math.isnan(seconds):
-        raise ValueError(f"{name} must be a number of seconds, got {_shown(value)}")
+        raise ValueError(f"{name} must be a number of seconds, got {_preview(value)}")
     return min(max(seconds, 0.0), 1e9)
 
 
@@ -139,7 +139,7 @@ def _tags(name: str, value: Any) -> tuple[str, ...]:
 
 def _dir(name: str, value: Any) -> str:
     if "\0" in (text := _text(name, value)) or not text.strip():
-        raise ValueError(f"{name} cannot be {_shown(text)}: it names no folder")
+        raise ValueError(f"{name} cannot be {_preview(text)}: that is not a folder")
     return str(Path(_text(name, value)).expanduser().absolute())
 
 
@@ -148,13 +148,13 @@ def _file(name: str, value: Any) -> str:
     try:
         is_good = within(str(path), lambda: path.is_file() and os.access(path, os.R_OK))
     except TimeoutError:
-        is_good = True  # its file server may be back by the time that it is read
+        is_good = True  # its file server may be back by the time it is read
     if not is_good:
-        raise ValueError(f"{path} is no file that can be read")
+        raise ValueError(f"{path} is not a readable file")
     return str(path)
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     return repr(value)[:80]
 
 

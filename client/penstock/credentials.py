@@ -1,4 +1,4 @@
-"""The login file: API keys by server, readable by their owner only, and which server is the default."""
+"""The login file: API keys by server, and the default server; readable by its owner only."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = [
 DEFAULT_BASE_URL = "http://127.0.0.1:8080"
 _DEFAULT = "base_url"
 _CHOSEN = "chosen_by_hand"
-_LARGEST_FILE = 1 << 20
+_MAX_FILE_BYTES = 1 << 20
 
 
 def credentials_path() -> Path:
-    """Raises RuntimeError if this user has no home."""
+    """Raises RuntimeError if this user has no home folder."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "penstock" / "credentials.json"
 
 
 def stored_key(base_url: str) -> str | None:
-    """The key kept for this server, if there is one."""
+    """The key saved for this server, if any."""
     try:
         return repaired_key(_text(_entry(base_url), "api_key")).value or None
     except ValueError:
@@ -42,13 +42,13 @@ def stored_key(base_url: str) -> str | None:
 
 
 def stored_entity(base_url: str, key: str) -> str | None:
-    """The entity that this key belongs to there, if it was logged in with."""
+    """The entity of this key on that server, if it was used to log in."""
     entry = _entry(base_url)
     return _text(entry, "entity") or None if key and key == entry.get("api_key") else None
 
 
 def default_url() -> str:
-    """The server to use where none is named: the one logged in to last."""
+    """The default server: the one logged in to last."""
     try:
         found = _text(_load(), _DEFAULT)
         return repaired_url(found).value if found else DEFAULT_BASE_URL
@@ -59,11 +59,11 @@ def default_url() -> str:
 def store_key(
     base_url: str, key: str, entity: str | None = None, *, is_chosen: bool = False
 ) -> Path:
-    """Keep a key and make its server the default; returns the file. Raises OSError, or RuntimeError
-    if this user has no home.
+    """Save a key and make its server the default; returns the file. Raises OSError, or RuntimeError
+    if this user has no home folder.
 
-    `is_chosen`: a person named this server. A server that signs its own user in becomes the default
-    only if no other one was chosen.
+    `is_chosen`: a person chose this server. A server that logs in its own user becomes the default
+    only if no other server was chosen.
     """
     path = credentials_path()
     url = base_url.rstrip("/")
@@ -91,12 +91,12 @@ def _text(entry: dict[str, object], name: str) -> str:
 
 
 def _load() -> dict[str, object]:
-    """What the login file holds; nothing if it cannot be read, or its home does not answer."""
+    """The login file's content; empty if it cannot be read or its file server does not respond."""
     try:
         path = credentials_path()
         return within(str(path), lambda: _read(path))
     except TimeoutError as error:
-        NOTICES.warn("login file", f"{error} and is not used; set PENSTOCK_API_KEY")
+        NOTICES.warn("login file", f"{error} and is ignored; set PENSTOCK_API_KEY")
     except RuntimeError:
         pass
     return {}
@@ -105,8 +105,8 @@ def _load() -> dict[str, object]:
 def _read(path: Path) -> dict[str, object]:
     try:
         found = path.stat()
-        if not S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
-            return {}  # reading a pipe would never end
+        if not S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_BYTES:
+            return {}  # reading a pipe could block forever
         stored = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}

@@ -1,8 +1,8 @@
-"""One writer: what was sent compared with what the store holds. Batch by batch, then point by point.
+"""Compares what one writer sent with what the store holds: batch by batch, then point by point.
 
-Nothing is taken on trust: batches are compared by number and digest with the store's own record of
-them, points by count and hash with the rows themselves. Where a key differs, its points are read as
-any reader of the run reads them, and compared one by one.
+Batches are compared by number and digest with the store's record of them, points by count and hash
+with the stored rows. If a key differs, its points are read as any reader would read them and
+compared one by one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NOWHERE = KeySum(0, 0)
 
 @dataclass
 class Delivery:
-    """What became of one writer's data. `problems` say why it is not clean, `notes` what else is to
-    be known. Counts are of points; a step that was logged again counts once where the data is still
-    there, or was summed up before it went."""
+    """The result for one writer. `problems` say why it is not clean, `notes` add information. Counts
+    are of points; a step logged again counts once if the data still exists or was summed up before
+    it was deleted."""
 
     writer: str
     rank: int
@@ -54,7 +54,7 @@ class Delivery:
 
 
 def not_from_here(stored: StoredWriter) -> Delivery:
-    """A writer of another host: only what the store says of itself can be compared."""
+    """A writer from another host: only the store's own records can be compared."""
     found = Delivery(
         stored.writer,
         stored.rank,
@@ -65,10 +65,12 @@ def not_from_here(stored: StoredWriter) -> Delivery:
         sent=stored.points_sent,
         stored=stored.points_stored,
     )
-    found.notes.append("not sent from here")
+    found.notes.append("not sent from this machine")
     _add_duplicates(found, stored)
     if stored.dead:
-        found.problems.append(f"{spans(stored.dead)} put aside by the server: penstock dead list")
+        found.problems.append(
+            f"{spans(stored.dead)} in the server's dead letters: penstock dead list"
+        )
     return found
 
 
@@ -81,8 +83,8 @@ def compare(
     due: int,
     is_writing: bool = False,
 ) -> Delivery:
-    """Compare one writer. `folder` is its spool if that is still there; batches up to `due` must
-    have arrived; `is_writing`: more may come while this looks. Raises PenstockError."""
+    """Compare one writer. `folder` is its spool, if it still exists; batches up to `due` must have
+    arrived; `is_writing`: more may arrive meanwhile. Raises PenstockError."""
     found = Delivery(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
     _say_what_was_not_sent(found, receipt, folder)
     if not receipt.is_complete and not is_writing:
@@ -97,7 +99,9 @@ def compare(
     found.stored = stored.points_stored
     found.sent = sum(receipt.points)
     if is_writing:
-        found.notes.append("it is still logging: batches compared, the data once it has ended")
+        found.notes.append(
+            "it is still logging: only batches were compared; the data is compared once it has ended"
+        )
         return found
     cuts: dict[int, Cut] = {}
     if folder is not None:
@@ -111,13 +115,13 @@ def compare(
             _compare_counts(found)
         else:
             _Points(found, ledger, stored, folder, cuts).compare(sums)
-    except FileNotFoundError:  # freed while this was reading
+    except FileNotFoundError:  # deleted while this was reading
         _compare_counts(found)
     return found
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Numbers of batches for people: "batch 3", "batches 1-4, 7"."""
+    """Batch numbers as text: "batch 3", "batches 1-4, 7"."""
     ordered = sorted(numbers)
     parts: list[list[int]] = []
     for number in ordered:
@@ -137,7 +141,7 @@ def _marked(stored: StoredWriter) -> int:
 def _add_duplicates(found: Delivery, stored: StoredWriter) -> None:
     found.duplicate = stored.points_duplicate
     if found.duplicate:
-        found.problems.append(f"{found.duplicate:,} points are read twice")
+        found.problems.append(f"{found.duplicate:,} points appear twice to readers")
 
 
 def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | None) -> None:
@@ -145,9 +149,11 @@ def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | Non
         where = f", kept in {folder / 'rejected'}" if folder else ""
         found.problems.append(f"{spans(receipt.refused)} refused by the server{where}")
     if divided := set(receipt.voided) - set(receipt.refused):
-        found.notes.append(f"{spans(divided)} divided into smaller ones")
+        found.notes.append(f"{spans(divided)} split into smaller ones")
     if receipt.dropped:
-        found.notes.append(f"{receipt.dropped:,} rows found no room and were dropped when logged")
+        found.notes.append(
+            f"{receipt.dropped:,} rows were dropped when logged because the spool was full"
+        )
     if receipt.damaged_bytes:
         found.notes.append(f"{receipt.damaged_bytes:,} bytes of the spool could not be read")
 
@@ -161,8 +167,8 @@ def _compare_batches(
     *,
     is_writing: bool,
 ) -> None:
-    """Every number arrived, is on record with the digest that was sent, and none came from
-    elsewhere."""
+    """Check that every number arrived and is recorded with the digest that was sent, and that there
+    are no others."""
     known = ledger.batches(receipt.writer)
     found.batches_stored = len(known)
     wanted = range(1, due + 1)
@@ -170,19 +176,17 @@ def _compare_batches(
     dead = set(stored.dead)
     low = stored.low or 0
     groups = {
-        "not marked as stored": [n for n in wanted if n > low and n not in marked],
-        "put aside by the server: penstock dead list": sorted(dead),
+        "not recorded as stored": [n for n in wanted if n > low and n not in marked],
+        "in the server's dead letters: penstock dead list": sorted(dead),
         "not in the store": [n for n in wanted if n not in known and n not in dead],
-        "in the store with another content": [
+        "in the store with different content": [
             n
             for n, batch in known.items()
             if n <= receipt.batches
             and receipt.digests[n - 1] != UNKNOWN
             and (batch.digest != receipt.digests[n - 1] or batch.points > receipt.points[n - 1])
         ],
-        "in the store, but never sent": [
-            n for n in known if n > receipt.batches and not is_writing
-        ],
+        "in the store but never sent": [n for n in known if n > receipt.batches and not is_writing],
     }
     for what, numbers in groups.items():
         if numbers:
@@ -190,14 +194,14 @@ def _compare_batches(
 
 
 def _compare_counts(found: Delivery) -> None:
-    """All that can be said of points whose data is gone."""
-    found.notes.append("digests compared; the data itself has been freed")
+    """Compare the counts of points whose data is gone."""
+    found.notes.append("digests compared; the data itself has been deleted")
     if found.stored > found.sent:
         found.phantom = found.stored - found.sent
-        found.problems.append(f"{found.phantom:,} points more in the store than were sent")
+        found.problems.append(f"{found.phantom:,} more points in the store than were sent")
     elif found.stored < found.sent:
         left = found.sent - found.stored
-        found.notes.append(f"{left:,} of the sent points were logged again later, or are missing")
+        found.notes.append(f"{left:,} of the sent points were logged again later or are missing")
 
 
 class _Points:
@@ -226,7 +230,7 @@ class _Points:
         for key, sent, held in _unequal(sums.points, in_store):
             self._explain(key, sent, held)
         for key, sent, held in _unequal(sums.values, self._ledger.sums(writer, "values")):
-            how = "with another content" if sent.total == held.total else f"{held.total:,} stored"
+            how = "with different content" if sent.total == held.total else f"{held.total:,} stored"
             self._found.problems.append(f"{key}: {sent.total:,} values sent, {how}")
 
     def _explain(self, key: str, sent: KeySum, held: KeySum) -> None:
@@ -238,7 +242,7 @@ class _Points:
             difference = _Difference()
             difference.compare(steps, values, self._ledger.points(self._stored.lane, key))
             if not difference.counts:
-                # A row that readers do not get, or bits that JSON does not carry.
+                # A row that readers do not see, or bits that JSON cannot represent.
                 difference = _Difference.of_counts(sent, held)
         self._found.missing += difference.missing
         self._found.altered += difference.altered
@@ -255,7 +259,7 @@ class _Difference:
 
     @classmethod
     def of_counts(cls, sent: KeySum, held: KeySum) -> _Difference:
-        """What must be so at least, where points cannot be compared one by one."""
+        """Lower bounds, if points cannot be compared one by one."""
         less = sent.total - held.total
         return cls(missing=max(less, 0), altered=int(less == 0), phantom=max(-less, 0))
 
@@ -264,7 +268,7 @@ class _Difference:
         return self.missing + self.altered + self.phantom
 
     def compare(self, steps: Any, values: Any, stored: Iterable[tuple[int, float]]) -> None:
-        """Take both sides in the order of their steps."""
+        """Walk both sides in step order."""
         place = 0
         for step, value in stored:
             reached = place + int(np.searchsorted(steps[place:], step))

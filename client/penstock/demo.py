@@ -1,7 +1,7 @@
-"""`penstock demo`: a small sweep that really trains, so that there is something to look at.
+"""`penstock demo`: a small sweep of real training runs.
 
 Each run is a process of its own, as in a real sweep: a two-layer network in numpy on scikit-learn's
-handwritten digits, with another learning rate and width. Steps are paced, so that one can watch.
+handwritten digits, with its own learning rate and width. Steps are paced so that you can watch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _VALIDATE_EVERY = 25
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of the sweep. `seconds` is how long its steps are spread over."""
+    """One run of the sweep. `seconds` is the time over which its steps are spread."""
 
     project: str
     group: str
@@ -84,7 +84,7 @@ def train(trial: Trial) -> None:
 
 
 def _digits(rng: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """The images of the digits 0 to 9 and their labels: for training, and held out."""
+    """Images of the digits 0 to 9 and their labels: for training, and held out."""
     from sklearn.datasets import load_digits  # noqa: PLC0415  (heavy, and optional)
 
     inputs, labels = load_digits(return_X_y=True)
@@ -102,7 +102,7 @@ class _Network:
         self._second = rng.normal(0, (2 / width) ** 0.5, (width, classes))
 
     def learn(self, inputs: Any, labels: Any, rate: float) -> dict[str, float]:
-        """One step; returns what is worth logging of it."""
+        """One step; returns its metrics."""
         import numpy as np  # noqa: PLC0415
 
         hidden = np.maximum(inputs @ self._first, 0)

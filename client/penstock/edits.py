@@ -1,4 +1,4 @@
-"""`penstock delete` and `penstock move`: runs on the server, changed by who may write there."""
+"""`penstock delete` and `penstock move`: change runs on the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
-    """Delete these runs, after a question unless one is sure; returns the exit status."""
+    """Delete these runs, after a confirmation unless it is waived; returns the exit status."""
     api = Api()
     runs = [api.run(place) for place in places]
     for run in runs:
@@ -26,8 +26,10 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
     if not is_sure:
         what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
         if not sys.stdin.isatty():
-            raise Rejected("nobody is there to be asked", code="not_sure", hint="Add --yes.")
-        if input(f"Delete {what} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise Rejected(
+                "cannot ask for confirmation without a terminal", code="not_sure", hint="Use --yes."
+            )
+        if input(f"Permanently delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
     for run in runs:
         _ask(api, "DELETE", run.path)
@@ -36,14 +38,14 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
 
 
 def move_run(place: str, project: str, say: Say) -> int:
-    """Move a run into another project of its entity; returns the exit status."""
+    """Move a run to another project of its entity; returns the exit status."""
     api = Api()
     run = api.run(place)
     moved = _ask(api, "PATCH", run.path, {"project": project})
     if moved.get("project") == project:
         say(f"moved to {run.entity}/{project}/{run.id}")
     else:
-        say(f"on its way to {run.entity}/{project}/{run.id}: the server is copying it")
+        say(f"moving to {run.entity}/{project}/{run.id}: the server is copying it")
     return 0
 
 

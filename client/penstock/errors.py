@@ -1,9 +1,9 @@
-"""What can go wrong, sorted by what the caller should do about it.
+"""Penstock's errors, by what the caller should do about them.
 
     PenstockError
-    ├── Transient      try again later with the same bytes
-    ├── Rejected       never try again: the request itself is wrong; `code` says why, `hint` what to do
-    └── Broken         a bug or a damaged state: stop and say so
+    ├── Transient      retry later with the same bytes
+    ├── Rejected       do not retry: the request itself is wrong; `code` says why, `hint` what to do
+    └── Broken         a bug or a damaged state: stop and report it
 
 The gateway maps these to HTTP in one function, the client maps HTTP back in one function
 (`from_reply` here); the two are inverse.
@@ -19,13 +19,13 @@ __all__ = ["Broken", "PenstockError", "Rejected", "Transient"]
 
 
 class PenstockError(Exception):
-    """Base of every error that Penstock raises on purpose."""
+    """Base class of all errors that Penstock raises on purpose."""
 
 
 class Transient(PenstockError):
     """The other side cannot serve this now; the same bytes may succeed later.
 
-    `retry_after_s` is how long the server asks to wait, if it said so.
+    `retry_after_s` is how long the server asks to wait, if it does.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Transient(PenstockError):
         code: str = "unavailable",
         status: int = 503,
         retry_after_s: float | None = None,
-        hint: str = "Nothing was stored; send the same request again later.",
+        hint: str = "Nothing was stored; retry the request later.",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -48,7 +48,7 @@ class Rejected(PenstockError):
     """The request will never be accepted as it is.
 
     `code` is for programs, the message and `hint` for people, `status` is the HTTP status.
-    `supported` are the wire versions that the other side speaks, if that is what is wrong.
+    `supported` lists the other side's wire versions, if that is the problem.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class Rejected(PenstockError):
 
 
 class Broken(PenstockError):
-    """A promise that this program relies on does not hold: a bug, or damaged data."""
+    """An invariant does not hold: a bug, or damaged data."""
 
 
 def from_reply(
     status: int, payload: object, retry_after: str | None = None
 ) -> Transient | Rejected:
-    """The error that an HTTP reply with a status of 400 or more stands for.
+    """The error for an HTTP reply with a status of 400 or more.
 
     `payload` is the decoded JSON body, if there was one. 408, 429 and 5xx (except 501) are
     transient; every other status is final. 401 is final for the request, but a client keeps its
-    data: a key can be mended.
+    data: a key can be replaced.
     """
     error = payload.get("error") if isinstance(payload, dict) else None
     fields = error if isinstance(error, dict) else {}
@@ -103,7 +103,7 @@ def _versions(found: object) -> tuple[int, ...]:
 
 
 def _seconds(text: str | None) -> float | None:
-    """How long a Retry-After asks to wait: it is a number of seconds, or a date."""
+    """The wait in a Retry-After header, which is a number of seconds or a date."""
     if not text:
         return None
     from email.utils import parsedate_to_datetime  # noqa: PLC0415  (slow to import, rarely used)

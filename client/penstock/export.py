@@ -1,11 +1,11 @@
-"""`penstock export`: a run, or a whole project, as files that pandas, Polars and DuckDB read.
+"""`penstock export`: writes a run or a whole project to files that pandas, Polars and DuckDB read.
 
-    DIR/export.json                            what this folder is an export of
-    DIR/runs.jsonl                             every run with config and summary, a line each
+    DIR/export.json                            what this folder exports
+    DIR/runs.jsonl                             every run with config and summary, one per line
     DIR/history/run=a1b2c3d4/000000.parquet    its rows, in one or more parts
 
-A file gets its name only once it is whole and on the disk, so a folder can be exported into again
-after anything: what is there and unchanged on the server is left alone, the rest is fetched.
+A file gets its name only once it is complete and on disk, so an export can be repeated after any
+interruption: files unchanged on the server are kept, the rest is fetched.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _UNSAFE = re.compile(r'[%=:*?"<>|\x00-\x1f]')
 def run_export(
     place: str, folder: Path, options: Mapping[str, Any], say: Callable[[str], None]
 ) -> int:
-    """Export `project`, `entity/project` or `entity/project/run` from the server that is set.
+    """Export `project`, `entity/project` or `entity/project/run` from the configured server.
 
-    Returns how many runs changed meanwhile. Raises PenstockError.
+    Returns the number of runs that changed meanwhile. Raises PenstockError.
     """
     names = [name for name in place.strip("/").split("/") if name]
     if not 1 <= len(names) <= 3:
-        raise Rejected(f"{place!r} is no ENTITY/PROJECT[/RUN]", code="bad_path")
+        raise Rejected(f"{place!r} is not ENTITY/PROJECT[/RUN]", code="bad_path")
     settings = Settings.resolve(None, {})
     reader = Reader(settings.base_url, settings.ca_file, settings.proxies)
     key = settings.key
@@ -54,14 +54,16 @@ def run_export(
         reader, key, folder, entity=names[0], project=names[1], options=options, say=say
     )
     fetched = exporter.export_run(names[2]) if len(names) == 3 else exporter.export_project()
-    say(f"{fetched} runs fetched, the others were there already; all is in {folder}")
+    say(f"{fetched} runs exported, the others were up to date; everything is in {folder}")
     if exporter.changed:
-        say(f"{exporter.changed} runs were being written to; export again for what came late")
+        say(
+            f"{exporter.changed} runs were still being written to; export again for their latest rows"
+        )
     return exporter.changed
 
 
 def folder_of(run: str) -> str:
-    """The folder of a run, of which readers of partitioned tables make a column `run`."""
+    """A run's folder; readers of partitioned tables turn its name into a column `run`."""
     return "run=" + _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", run)
 
 
@@ -86,10 +88,10 @@ class Exporter:
         self._options = dict(options)
         self._say = say
         self.changed = 0
-        """Runs that were written to while they were exported: what came late is not in the files."""
+        """Runs that received data during the export, which lacks their latest rows."""
 
     def export_project(self) -> int:
-        """Export all runs; returns how many had to be fetched."""
+        """Export all runs; returns the number of runs fetched."""
         self._open()
         path = self._path("projects", "export")
         lines = self._folder / f".{_RUNS}.part"
@@ -100,7 +102,7 @@ class Exporter:
             file.seek(0)
             for number, line in enumerate(file, 1):
                 fetched += self._export(json.loads(line), f"{number}/{total}")
-        # Last: it says of which state of the runs the files are.
+        # Last: it records which state of the runs the files have.
         _keep(lines, self._folder / _RUNS)
         return fetched
 
@@ -117,7 +119,7 @@ class Exporter:
         return fetched
 
     def _open(self) -> None:
-        """Begin the folder, or make sure that it is of this export."""
+        """Start the folder, or check that it belongs to this export."""
         self._folder.mkdir(parents=True, exist_ok=True)
         about = {
             "format": _FORMAT,
@@ -129,17 +131,17 @@ class Exporter:
         path = self._folder / _ABOUT
         if not path.exists():
             if any(self._folder.iterdir()):
-                raise Rejected(f"{self._folder} holds other files", code="not_empty")
+                raise Rejected(f"{self._folder} contains other files", code="not_empty")
             _write(path, json.dumps(about, indent=2))
         elif _json(path) != about:
             raise Rejected(
-                f"{self._folder} holds another export",
+                f"{self._folder} contains another export",
                 code="other_export",
-                hint=f"{path} says which. Choose another folder.",
+                hint=f"{path} describes it. Choose another folder.",
             )
 
     def _export(self, run: Mapping[str, Any], place: str) -> int:
-        """Fetch what is missing of a run, or has changed."""
+        """Fetch a run's missing or changed parts."""
         folder = self._folder / _HISTORY / folder_of(run["run"])
         state = _json(folder / _STATE)
         if state.get("done") and state["version"] == run.get("version"):
@@ -147,7 +149,7 @@ class Exporter:
         listed = self._listed(run["run"])
         wanted = {"version": listed["version"], "parts": listed["parts"]}
         if {name: state.get(name) for name in wanted} != wanted:
-            # Files of two states of a run must never lie side by side.
+            # Files from two states of a run must never be mixed.
             _empty(folder)
             _write(folder / _STATE, json.dumps({**wanted, "done": False}))
         elif state["done"]:
@@ -196,7 +198,7 @@ def _query(options: Mapping[str, Any]) -> str:
 
 
 def _repeatedly(action: Callable[[], T]) -> T:
-    """What `action` returns, tried again when the server could not answer."""
+    """Call `action`, with retries while the server is unavailable."""
     for attempt in range(1, _TRIES):
         try:
             return action()
@@ -212,7 +214,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The object in a file; nothing if there is none."""
+    """The object in a file; empty if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -221,14 +223,14 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _empty(folder: Path) -> None:
-    """Make a folder, or remove what an earlier export has put into it."""
+    """Create a folder, or remove an earlier export's files from it."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -238,7 +240,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _keep(unfinished: Path, final: Path) -> None:
-    """Give a file that is on the disk its name."""
+    """Flush a file to disk and give it its final name."""
     unfinished.replace(final)
     descriptor = os.open(final.parent, os.O_RDONLY)
     try:

@@ -1,20 +1,20 @@
-"""Named places where a test may make a process fail: killed, stopped, slowed or erring, right there.
+"""Named places at which a test can make a process fail: killed, stopped, slowed down or erring.
 
 Off unless `PENSTOCK_FAILPOINTS` names a folder when the process starts; then `fail("worker.read")`
 looks for a file of that name in it, removes it, and does what it says, once:
 
     kill            end this process as `kill -9` does
     stop            freeze this process as SIGSTOP does
-    exit STATUS     leave at once with this status
-    sleep SECONDS   hold up this thread
+    exit STATUS     exit at once with this status
+    sleep SECONDS   block this thread
     error [TEXT]    raise OSError
-    bug             raise what nobody expects
+    bug             raise an unexpected error
 
-Several lines are done by as many calls, one each. A file that nobody reaches stays, so that a test
-sees that its fault did not happen.
+With several lines, each call takes one. A file that is never reached stays, so that a test sees that
+its fault did not happen.
 
-Calls that say what they are about, `fail("worker.batch", run, seq)`, obey lines that end in ` for WORDS`
-where it begins with these words: every time, and the lines stay.
+Calls with details, such as `fail("worker.batch", run, seq)`, obey lines that end in ` for WORDS` if
+the details start with these words: every time, and the lines stay.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FOLDER = os.environ.get("PENSTOCK_FAILPOINTS", "")
 
 
 def fail(name: str, *about: object) -> None:
-    """Fail here if a test asks for it; `about` is what is being processed."""
+    """Fail here if a test requests it; `about` is what is being processed."""
     if _FOLDER:
         _fail(Path(_FOLDER) / name, [str(each) for each in about])
 
@@ -42,7 +42,7 @@ def _fail(path: Path, about: list[str]) -> None:
 
 
 def _standing(path: Path, about: list[str]) -> str:
-    """What the file says about this, every time."""
+    """The file's standing instruction for this."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -55,10 +55,10 @@ def _standing(path: Path, about: list[str]) -> str:
 
 
 def _next(path: Path) -> str:
-    """The file's next line, which is taken out of it."""
+    """Remove and return the file's next line."""
     taken = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.rename(taken)  # of several processes that come here, one takes the fault
+        path.rename(taken)  # of several processes here, one takes the fault
     except FileNotFoundError:
         return ""
     first, _, rest = taken.read_text().strip().partition("\n")
@@ -83,4 +83,4 @@ def _do(name: str, fault: str) -> None:
     elif what == "bug":
         raise RuntimeError(f"failpoint {name}")
     else:
-        raise ValueError(f"failpoint {name}: {fault!r} is not known")
+        raise ValueError(f"failpoint {name}: unknown fault {fault!r}")

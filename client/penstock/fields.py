@@ -1,6 +1,6 @@
-"""A run's config and summary: mappings that also take attributes, and that send what is set.
+"""A run's config and summary: mappings with attribute access that send their changes.
 
-What was set is given back as it is; what is sent is its plain form (`penstock.slowpath`).
+They return the objects that were set and send their plain form (`penstock.slowpath`).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ __all__ = ["Config", "Selection", "Sender", "Summary"]
 
 
 class Sender(Protocol):
-    """Takes what was set."""
+    """Receives what was set."""
 
     def fields_of(self, where: str, value: Any) -> dict[Any, Any]:
         """The entries of a mapping or of an object with fields."""
 
     def send(self, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
-        """Keep these entries with the run; `still(name)` says whether one is still meant."""
+        """Store these entries with the run; `still(name)` says whether an entry is still current."""
 
 
 class Selection:
-    """Which entries of config are kept: all but some, or only some. A dotted name is a nested entry.
+    """Selects the config entries to keep: all but some, or only some. A dotted name is a nested entry.
 
     Raises ValueError if both are given.
     """
 
     def __init__(self, exclude: Any = None, include: Any = None) -> None:
         if exclude and include:
-            raise ValueError("give config_exclude_keys or config_include_keys, not both")
+            raise ValueError("pass config_exclude_keys or config_include_keys, not both")
         self._exclude = _names(exclude)
         self._include = _names(include)
 
@@ -42,8 +42,8 @@ class Selection:
     def of(
         self, values: Mapping[Any, Any], opened: Callable[[Any], dict[Any, Any]], prefix: str = ""
     ) -> dict[Any, Any]:
-        """The entries that are kept. `opened(value)` are those of a nested mapping or object, of which
-        only a part is kept."""
+        """The entries to keep. `opened(value)` returns those of a nested mapping or object that is kept
+        in part."""
         kept: dict[Any, Any] = {}
         for key, value in values.items():
             name = f"{prefix}{_text(key)}"
@@ -66,7 +66,7 @@ class Selection:
         return any(name == each or name.startswith(f"{each}.") for each in self._include)
 
     def _splits(self, name: str) -> bool:
-        """Whether something below this name is meant, and not all of it."""
+        """Whether a part of what is below this name is selected, but not all."""
         if self._include:
             return not self._is_included(name) and _is_above(name, self._include)
         return _is_above(name, self._exclude)
@@ -157,12 +157,12 @@ class Config(_Fields):
         """Set several at once, from a mapping, an object with fields (an argparse Namespace, a
         dataclass, a pydantic model …), or keyword arguments.
 
-        `allow_val_change` is W&B's; a value may always change here.
+        `allow_val_change` exists for W&B's API; values may always change.
         """
         self._set(self._mapping(values, named))
 
     def setdefaults(self, values: Any) -> None:
-        """Set what is not set yet."""
+        """Set the entries that are not set yet."""
         given = self._mapping(values, {})
         self._set({k: v for k, v in given.items() if _text(k) not in self._values})
 
@@ -173,8 +173,8 @@ class Config(_Fields):
 
 
 class Summary(_Fields):
-    """One value per key: what was last logged, unless it was set here explicitly. What is set inside
-    of a value, `summary["a"]["b"] = 1`, is sent too."""
+    """One value per key: the last one logged, unless one was set explicitly. Changes inside a value,
+    `summary["a"]["b"] = 1`, are sent too."""
 
     _where = "summary"
 
@@ -212,7 +212,7 @@ class Summary(_Fields):
 
 
 def _text(key: Any) -> str | None:
-    """The name of an entry; None for a key that only its owner knows the text of."""
+    """The name of an entry; None for a key whose text only users' code can produce."""
     kind = type(key)
     if issubclass(kind, str):
         return str.__str__(key)

@@ -1,7 +1,7 @@
-"""W&B's names for what runs are chosen and ordered by, in the server's words.
+"""Translates W&B's names in filters and orders to the server's.
 
-The server knows W&B's filters and most of its names (docs/api.md). One means something else there:
-W&B's `name` is a run's id, and its `display_name` the name.
+The server accepts W&B's filters and most of its names (docs/api.md). One differs: W&B's `name` is a
+run's id, and its `display_name` the name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pickling of runs: what is sent to another process, and how the run is joined there.
+"""Pickles runs for other processes, which then join them.
 
-What arrives is a handle to the same run, as a forked child has it: rows that it logs go to the run from
-a spool of its own. The API key stays behind; it lies where the data does.
+The other process gets a handle to the same run, like a forked child: its rows go to the run through
+a spool of its own. The API key is not pickled; it is stored with the data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _STAYS = frozenset({"api_key", "resume", "primary"})
 
 
 def sent(run: Run) -> dict[str, Any]:
-    """What another process must know of a run."""
+    """What another process must know about a run."""
     given = {name: value for name, value in run.settings.given.items() if name not in _STAYS}
     return {
         "settings": {**given, "base_url": run.settings.base_url, "project": run.project},
@@ -30,7 +30,7 @@ def sent(run: Run) -> dict[str, Any]:
 
 
 def received(described: dict[str, Any]) -> Run:
-    """The run here: this process's own, if it began or received it before."""
+    """The run in this process: the existing one, if the process started or received it before."""
     from penstock.session import run_of  # noqa: PLC0415  (sessions know of runs)
 
     return run_of(described)

@@ -1,4 +1,4 @@
-"""Histograms of 64 bins, of any numpy array: in pieces, so that little memory is taken."""
+"""Histograms of 64 bins for any numpy array, built in pieces to save memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 __all__ = ["HISTOGRAM_BINS", "Histograms"]
 
 HISTOGRAM_BINS = 64
-_MOST = 1 << 23
+_MAX_VALUES = 1 << 23
 """Larger arrays are sampled at evenly spaced elements, about this many."""
 _PIECE = 1 << 18
-_MOST_OBJECTS = 100_000
+_MAX_OBJECTS = 100_000
 
 
 class Histograms:
@@ -57,12 +57,12 @@ class Histograms:
         return _as_value(counts, edges)
 
     def thinned(self, array: Any, size: int) -> Any:
-        """The array, or of a very large one a view of evenly spaced elements."""
+        """The array, or a view of evenly spaced elements if it is very large."""
         before = size
-        while size > _MOST:
+        while size > _MAX_VALUES:
             shape = [*array.shape]
             axis = shape.index(max(shape))
-            step = min(-(-size // _MOST), shape[axis])
+            step = min(-(-size // _MAX_VALUES), shape[axis])
             array = array[(slice(None),) * axis + (slice(None, None, step),)]
             size = math.prod(array.shape)
         if size < before:
@@ -74,14 +74,14 @@ class Histograms:
         if isinstance(array, np.ma.MaskedArray):
             left_out = int(np.ma.count_masked(array))
             if left_out:
-                self._note(f"without {left_out:,} elements that are masked")
+                self._note(f"without {left_out:,} masked elements")
             array = array.compressed()
         array = np.asarray(array)
         kind = array.dtype.kind
         if kind in "biuf":
             return array
         if kind == "c":
-            self._note("a histogram of absolute values, since they are complex")
+            self._note("a histogram of absolute values, since its values are complex")
             return np.abs(array)
         if kind in "Mm":
             whole = array.astype("M8[us]" if kind == "M" else "m8[us]")
@@ -89,12 +89,12 @@ class Histograms:
         if kind == "O":
             return self._of_objects(np, array)
         if kind in "US":
-            raise ValueError("an array of texts has no histogram")
-        return array.astype(np.float64)  # bfloat16, float8 and whatever else calls itself a number
+            raise ValueError("an array of strings has no histogram")
+        return array.astype(np.float64)  # bfloat16, float8 and other numeric types
 
     def _of_objects(self, np: Any, array: Any) -> Any:
-        """The plain numbers among objects: anything else would have to be asked."""
-        some = array.ravel()[:_MOST_OBJECTS].tolist()
+        """The plain numbers among objects; anything else would run users' code."""
+        some = array.ravel()[:_MAX_OBJECTS].tolist()
         plain = [
             float(each)
             for each in some
@@ -103,12 +103,12 @@ class Histograms:
             or (issubclass(type(each), np.number) and type(each).__module__ == "numpy")
         ]
         if len(plain) < array.size:
-            self._note(f"without {array.size - len(plain):,} of its elements: they are no numbers")
+            self._note(f"without {array.size - len(plain):,} of its elements: not numbers")
         return np.array(plain, np.float64)
 
 
 def _pieces(np: Any, array: Any) -> Iterator[Any]:
-    """All elements as float64, some at a time."""
+    """All elements as float64, in chunks."""
     flags = ["external_loop", "buffered", "zerosize_ok"]
     pieces = np.nditer(array, flags=flags, op_flags=[["readonly"]], order="K", buffersize=_PIECE)
     for piece in pieces:
@@ -117,7 +117,7 @@ def _pieces(np: Any, array: Any) -> Iterator[Any]:
 
 
 def _edges(np: Any, low: float, high: float) -> Any:
-    """65 rising edges from `low` to `high`, a little wider where these are too close for that."""
+    """65 rising edges from `low` to `high`, slightly wider if these are too close."""
     least = 4 * HISTOGRAM_BINS * float(np.spacing(max(abs(low), abs(high), 1e-300)))
     if low == high:
         low, high = low - max(0.5, least), high + max(0.5, least)
@@ -129,7 +129,7 @@ def _edges(np: Any, low: float, high: float) -> Any:
 
 
 def _bins(np: Any, numbers: Any, edges: Any) -> Any:
-    """The bin of each number: from its edge up to the next, the last one with both."""
+    """The bin of each number; a bin includes its lower edge, the last one both."""
     places = np.searchsorted(edges, numbers, side="right") - 1
     return np.clip(places, 0, HISTOGRAM_BINS - 1)
 

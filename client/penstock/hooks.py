@@ -1,7 +1,7 @@
 """Hooks for the end of a process: exit, exception, `sys.exit`, SIGTERM, fork, multiprocessing.
 
-`atexit` does not run in forked children of `multiprocessing`, and nothing runs at `os._exit`: their
-runs would look crashed though they ended well.
+`atexit` does not run in forked children of `multiprocessing`, and nothing runs at `os._exit`:
+without these hooks such runs would appear crashed although they ended well.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["Hooks", "in_kernel"]
 
 
 class Hooks:
-    """Calls back at the ends of this process and, after a fork, of its children.
+    """Callbacks for the end of this process and, after a fork, of its children.
 
     `at_exit(code)` may wait; `at_once(code)` must not; `after_fork()` is called in the child;
-    `on_preempt(go_on)` as `signals.on_terminate` calls it.
+    `on_preempt(go_on)` is called as by `signals.on_terminate`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Hooks:
         self._code = 0
 
     def set(self) -> None:
-        """Once per process; what a child inherits is not set again there."""
+        """Install once per process; children inherit the hooks."""
         if not self._is_set:
             self._is_set = True
             atexit.register(self._leave)
@@ -75,18 +75,18 @@ class Hooks:
         sys.excepthook = note
 
     def _watch_exits(self) -> None:
-        """`sys.exit(3)` ends in no exception that could be seen at exit: its argument is noted."""
+        """Record the argument of `sys.exit`, which `atexit` functions cannot see."""
         leave, leave_at_once = sys.exit, os._exit
 
         def note_exit(status: Any = None, /) -> NoReturn:
-            # In a notebook it ends a cell, not the process.
+            # In a notebook this ends a cell, not the process.
             if threading.current_thread() is threading.main_thread() and not in_kernel():
                 self._code = exit_code(status)
             leave(status)
 
         def note_exit_at_once(status: int) -> NoReturn:
-            if self._process == os.getpid():  # not in a child that only inherits this
-                with contextlib.suppress(Exception):  # it ends now, whatever happens here
+            if self._process == os.getpid():  # not in a child that inherited this
+                with contextlib.suppress(Exception):  # the process ends now in any case
                     self._at_once(exit_code(status))
             leave_at_once(status)
 
@@ -102,7 +102,7 @@ class Hooks:
         Finalize(None, self._leave_child, exitpriority=0)
 
     def _leave_child(self) -> None:
-        """Runs in a `finally` around the child's work: what ended that is known there."""
+        """Runs in a `finally` around the child's work, where its outcome is known."""
         error = sys.exc_info()[1]
         if isinstance(error, SystemExit):
             self._code = exit_code(error.code)
@@ -112,7 +112,7 @@ class Hooks:
 
 
 def exit_code(status: Any) -> int:
-    """The exit code that a process gets of what was given to `sys.exit`."""
+    """The exit code for an argument of `sys.exit`."""
     return status if isinstance(status, int) else int(status is not None)
 
 
@@ -124,5 +124,5 @@ def in_kernel() -> bool:
     try:
         shell = ipython.get_ipython()
         return shell is not None and "terminal" not in type(shell).__module__
-    except Exception:  # the seam to whatever shell this is
+    except Exception:  # the seam to third-party shells
         return False

@@ -1,8 +1,8 @@
-"""Starts the shipper if none runs for a root: a check of two locks, and at most one process.
+"""Starts the shipper if none is running for a root: checks two locks and starts at most one process.
 
-`shipper.lock` is held by the shipper while it runs, `shipper.starting` from the decision to start
-one until it runs: a hundred runs that begin together start one process, not a hundred. One of an
-older version than this is asked to leave, and its successor waits until it has.
+The shipper holds `shipper.lock` while it runs; `shipper.starting` is held from the decision to start
+one until it runs, so that a hundred runs starting together start one process. A shipper of an older
+version is asked to exit, and its successor waits for that.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def is_shipper_running(root: Path) -> bool:
 def ensure_shipper(
     root: Path, limit_bytes: int = 2 << 30, *, is_bare: bool = False
 ) -> subprocess.Popen[bytes] | None:
-    """Start a shipper unless one runs; returns its short-lived starter, which the caller reaps.
+    """Start a shipper unless one is running; returns its short-lived starter, for the caller to reap.
 
-    `is_bare`: without the PYTHON* variables of this process, which may be what keeps it from starting.
-    Raises OSError.
+    `is_bare`: without this process's PYTHON* variables, which may prevent it from starting. Raises
+    OSError.
 
-    The shipper has a session, a log file and descriptors of its own, so that it outlives the
-    training and no pipe of the training waits for it.
+    The shipper has its own session, log file and descriptors, so that it outlives the training process
+    and holds none of its pipes open.
     """
     older = None
     if is_shipper_running(root):
@@ -51,14 +51,14 @@ def ensure_shipper(
     starting = root / "shipper.starting"
     starting_fd = _lock(starting)
     if starting_fd is None:
-        # Held for longer, it hangs, or a child that was forked just then has inherited the lock.
+        # If it is held longer, it hangs, or a child forked at that moment has inherited the lock.
         if time.time() - starting.stat().st_mtime < _START_S:
             return None
         starting_fd = os.open(starting, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.utime(starting_fd)
         if older is not None:
-            with contextlib.suppress(OSError):  # gone by itself, or another user's
+            with contextlib.suppress(OSError):  # it has exited, or belongs to another user
                 os.kill(older, signal.SIGTERM)
         return _start(root, limit_bytes, starting_fd, take_over=older is not None, is_bare=is_bare)
     finally:
@@ -66,8 +66,8 @@ def ensure_shipper(
 
 
 def shipper_of(root: Path) -> tuple[int, str]:
-    """The process number and the version of the shipper that holds `shipper.lock`; 0 and "" where
-    the file does not say."""
+    """The process id and version of the shipper that holds `shipper.lock`; 0 and "" if the file does
+    not say."""
     try:
         pid, version, *_ = [*(root / "shipper.lock").read_text().split(), "", ""]
     except OSError:
@@ -76,7 +76,7 @@ def shipper_of(root: Path) -> tuple[int, str]:
 
 
 def _older_shipper(root: Path) -> int | None:
-    """The process number of the running shipper if it is older than this version, and is one."""
+    """The process id of the running shipper if it is older than this version."""
     pid, version = shipper_of(root)
     if not pid or _numbers(version) >= _numbers(__version__):
         return None
@@ -86,7 +86,7 @@ def _older_shipper(root: Path) -> int | None:
         command = psutil.Process(pid).cmdline()
     except psutil.Error:
         return None
-    # The number may be of another container's processes, and somebody else's here.
+    # The id may be from another container, and name an unrelated process here.
     return pid if "penstock.shipper" in command else None
 
 
@@ -103,12 +103,12 @@ def _lock(path: Path) -> int | None:
         os.close(fd)
         return None
     except OSError:
-        pass  # a file system without locks: then more than one may start, and all but one leave
+        pass  # a file system without locks: several may start, and all but one exit
     return fd
 
 
 def last_words(root: Path) -> str:
-    """The last line that the shipper started last wrote before it had a log: why it is not there."""
+    """The last line that the latest shipper wrote before it had a log: why it failed to start."""
     try:
         lines = (root / "shipper.err").read_text(errors="replace").strip().splitlines()
     except OSError:
@@ -124,7 +124,7 @@ def _start(
     environment = {
         **inherited,
         "PYTHONPATH": os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")])),
-        # numpy's linear algebra is not used: no threads, no memory for it.
+        # The shipper uses no linear algebra: no threads or memory for it.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
@@ -139,7 +139,7 @@ def _start(
     try:
         return subprocess.Popen(
             command,
-            cwd=root,  # -m puts the working folder on the path: not the user's
+            cwd=root,  # -m adds the working folder to the path: not the user's
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log_fd,

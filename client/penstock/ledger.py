@@ -1,4 +1,4 @@
-"""The server's side of the delivery ledger: what its store holds of each writer of a run."""
+"""The server's side of the delivery ledger: what its store holds from each writer of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAUSE_S = 0.5
 
 @dataclass(frozen=True)
 class StoredWriter:
-    """A writer as the store knows it; see docs/api.md for the fields."""
+    """A writer in the store; docs/api.md describes the fields."""
 
     writer: str
     rank: int
@@ -44,8 +44,8 @@ class StoredBatch:
 
 
 class LedgerReader:
-    """Reads the ledger of one run; what the server cannot answer is asked again until `deadline`
-    (monotonic). Raises PenstockError."""
+    """Reads the ledger of one run; retries until `deadline` (monotonic) while the server is
+    unavailable. Raises PenstockError."""
 
     def __init__(
         self, reader: Reader, api_key: str, entity: str, project: str, run: str, deadline: float
@@ -79,9 +79,9 @@ class LedgerReader:
         }
 
     def points(self, lane: int, key: str) -> Iterator[tuple[int, float]]:
-        """Step and value of every point of a key, as any reader of the run gets them."""
+        """Step and value of every point of a key, as any reader of the run sees them."""
         query = {"lanes": "all"}
-        if "," not in key:  # a comma would make it two
+        if "," not in key:  # a comma would split it
             query["keys"] = key
         for row in self._reader.rows(f"{self._path}/history", self._key, query):
             value: Any = row.get(key)

@@ -1,7 +1,7 @@
-"""HTTP to one server: kept connections, proxies, and replies as values or typed errors.
+"""HTTP to one server: persistent connections, proxies, and replies as values or typed errors.
 
-Standard library only. Everything that may pass by itself (no connection, timeouts, 429, 5xx) is
-`Transient`; everything that will not is `Rejected`.
+Standard library only. Temporary failures (no connection, timeouts, 429, 5xx) are `Transient`;
+permanent ones are `Rejected`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from penstock.pasted import repaired_proxy, repaired_url
 __all__ = ["Link", "is_loopback"]
 
 _TIMEOUT_S = 30.0
-_LARGEST_REPLY = 16 << 20
+_MAX_REPLY_BYTES = 16 << 20
 _BAD_URL_HINT = "Set PENSTOCK_BASE_URL, or run: penstock login --host http://host:port"
 
 
 class Link:
-    """One server as one user sees it. Safe to use from several threads: each has a connection."""
+    """One server, for one user. Safe to use from several threads: each has its own connection."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Link:
         *,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
-        """`timeout_s` holds for connecting and for each wait for bytes. Raises Rejected (bad_url)."""
+        """`timeout_s` limits connecting and each wait for bytes. Raises Rejected (bad_url)."""
         try:
-            # Also what an earlier version wrote into a spool, or a person into a variable.
+            # It may come from an older version's spool or from an environment variable.
             self.base = urlsplit(repaired_url(base_url).value)
         except ValueError as error:
             raise Rejected(str(error), code="bad_url", hint=_BAD_URL_HINT) from None
@@ -57,7 +57,7 @@ class Link:
         """Send a body of batches. Raises Transient or Rejected."""
         return self._ask("POST", "/v1/batches", api_key, body)
 
-    def writer_mark(self, meta: Meta, api_key: str) -> dict[str, Any]:
+    def writer_position(self, meta: Meta, api_key: str) -> dict[str, Any]:
         """What is committed of one writer: {committed, queue, store}."""
         names = (meta.entity or "-", meta.project, meta.run, meta.writer)
         path = "/v1/writers/" + "/".join(quote(name, safe="") for name in names)
@@ -77,12 +77,12 @@ class Link:
     def _ask(
         self, method: str, path: str, api_key: str, body: bytes | None = None
     ) -> dict[str, Any]:
-        """`call`, but a refusal that Penstock did not word itself, such as a proxy's page, is no
-        refusal of the data: it is `Transient`."""
+        """Like `call`, but a refusal that is not Penstock's own, such as a proxy's page, does not refuse
+        the data: it is `Transient`."""
         try:
             return self.call(method, path, api_key, body)
         except Rejected as error:
-            # 401 asks for a key, 413 for smaller batches, whoever says it.
+            # 401 asks for a key, 413 for smaller batches, whatever their source.
             if not error.code.startswith("http_") or error.status in (401, 413):
                 raise
             raise Transient(
@@ -131,13 +131,13 @@ class Link:
                 connection = connection or self._connect()
                 connection.request(method, target, body, headers)
                 reply = connection.getresponse()
-                data = reply.read(_LARGEST_REPLY)
+                data = reply.read(_MAX_REPLY_BYTES)
                 if reply.will_close:
                     self.close()
                 return reply.status, reply.headers, data
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                # A kept connection may have been closed meanwhile; the same bytes may go again.
+                # A persistent connection may have been closed meanwhile; retry with the same bytes.
                 if connection is kept and kept is not None and not isinstance(error, TimeoutError):
                     continue
                 raise Transient(
@@ -155,7 +155,7 @@ class Link:
             connection.close()
 
     def close_all(self) -> None:
-        """Close the connections of all threads; none of them may be asking now."""
+        """Close the connections of all threads; none of them may have a request in progress."""
         for connection in list(self._made):
             connection.close()
 
@@ -179,7 +179,7 @@ class Link:
     def _context(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self._ca_file)
-        except OSError as error:  # an SSLError, too
+        except OSError as error:  # includes SSLError
             why = error.strerror or error
             raise Transient(
                 f"the certificates in {self._ca_file} cannot be read: {why}; set PENSTOCK_CA_FILE",
@@ -197,11 +197,11 @@ def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None
     try:
         return urlsplit(repaired_proxy(url))
     except ValueError as error:
-        raise Rejected(f"the {base.scheme} proxy cannot be used: {error}", code="bad_url") from None
+        raise Rejected(f"cannot use the {base.scheme} proxy: {error}", code="bad_url") from None
 
 
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    """The credentials that stand in a proxy's URL, as the proxy wants them."""
+    """The credentials in a proxy's URL as a request header."""
     if proxy.username is None:
         return {}
     pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"

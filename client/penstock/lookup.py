@@ -1,5 +1,5 @@
-"""What `init(resume=…)` asks the server: whether the run is there, and where it stopped. In bounded
-time, whatever the server or the network does."""
+"""Looks up a run for `init(resume=…)`: whether it exists and where it stopped, in bounded time
+whatever the server or the network does."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from penstock.settings import Settings
 __all__ = ["look_up", "resumed_step"]
 
 LOOK_UP_S = 4.0
-"""All of it together. A training waits for it, so it is short."""
+"""For the whole look-up. The training script waits for it, so it is short."""
 
 
 def resumed_step(settings: Settings) -> int:
-    """The first step of a run that goes on; 0 for a new one. Raises PenstockError if the run
-    contradicts `resume`, ValueError for `resume="must"` without an id."""
+    """The first step of a resumed run; 0 for a new one. Raises PenstockError if the run contradicts
+    `resume`, ValueError for `resume="must"` without an id."""
     wanted = settings.resume
     if wanted in (None, "never") and (wanted is None or settings.run_id is None):
         return 0
     if settings.run_id is None or settings.mode in ("offline", "disabled"):
         if wanted == "must":
-            raise ValueError('resume="must" needs the id of the run, and a server')
+            raise ValueError('resume="must" needs a run id and a server')
         return 0
     found = look_up(settings)
     if found is None and wanted == "must":
         raise PenstockError(f"there is no run {settings.run_id} in {settings.project} to resume")
     if found and wanted == "never":
-        raise PenstockError(f"run {settings.run_id} exists already in {settings.project}")
+        raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
     last_step = (found or {}).get("last_step")
     return last_step + 1 if isinstance(last_step, int) else 0
 
 
 def look_up(settings: Settings) -> dict[str, Any] | None:
-    """The run as the server knows it; None if it has none, {} if nobody knows.
+    """The run on the server; None if there is none, {} if that is unknown.
 
-    Raises PenstockError if nobody knows and `resume` is "must".
+    Raises PenstockError if that is unknown and `resume` is "must".
     """
     answers: list[dict[str, Any] | Exception | None] = []
 
     def ask() -> None:
         try:
             answers.append(_ask(settings))
-        except Exception as error:  # handed to the other thread
+        except Exception as error:  # re-raised in the other thread
             answers.append(error)
 
-    # In a thread of its own: no time-out of a socket bounds looking a name up, or a trickle of bytes.
+    # In its own thread: socket timeouts do not limit name resolution or a trickle of bytes.
     thread = threading.Thread(target=ask, name="penstock-look-up", daemon=True)
     try:
         thread.start()
         thread.join(LOOK_UP_S)
-    except RuntimeError as error:  # there is no thread to be had
+    except RuntimeError as error:  # no thread could be started
         answers.append(error)
     answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):
         return answer
-    NOTICES.warn("resume", f"the run to resume cannot be looked up: {answer}; {_so(settings)}")
+    NOTICES.warn("resume", f"cannot look up the run to resume: {answer}; {_so(settings)}")
     if settings.resume == "must":
-        raise PenstockError(f"the run to resume cannot be looked up: {answer}") from answer
+        raise PenstockError(f"cannot look up the run to resume: {answer}") from answer
     return {}
 
 
 def _so(settings: Settings) -> str:
     if settings.resume == "must":
-        return "start it again once the server is there"
-    return "it goes on as if the run were new, its steps from 0"
+        return "start the script again once the server is reachable"
+    return "continuing as a new run, with steps from 0"
 
 
 def _ask(settings: Settings) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Whose spool this is and where it goes: `meta.json`, written once, readable by its owner only."""
+"""A spool's `meta.json`: its run and its server; written once, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Meta", "boot_id", "load_meta", "replace_json", "store_meta"]
 
 @dataclass(frozen=True)
 class Meta:
-    """What the shipper must know of a writer.
+    """What the shipper must know about a writer.
 
-    `primary` is true for the writer that speaks for the run's state: a crash of another one does
-    not mean that the run crashed. An empty `api_key` is looked up in the login file. `parent` is the
-    writer of the process that this one was forked from: its other children may go on in this spool.
+    `primary` is true for the writer that determines the run's state: if another one crashes, the run
+    has not crashed. An empty `api_key` is looked up in the login file. `parent` is the writer of the
+    process that this one was forked from: its other children may continue this spool.
     """
 
     base_url: str
@@ -48,8 +48,7 @@ def store_meta(folder: Path, meta: Meta) -> None:
 
 
 def load_meta(folder: Path) -> Meta:
-    """Raises OSError or ValueError if there is no readable one. Fields of newer versions are
-    ignored."""
+    """Raises OSError or ValueError if there is no readable one. Ignores fields of newer versions."""
     stored = json.loads((folder / "meta.json").read_text())
     try:
         return Meta(**{name: value for name, value in stored.items() if name in _FIELDS})
@@ -58,9 +57,9 @@ def load_meta(folder: Path) -> Meta:
 
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a small private file so that a reader sees the old content or the new one.
+    """Write a small private file atomically: readers see the old content or the new.
 
-    Raises OSError, and then the old content stands.
+    Raises OSError; the old content then remains.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -75,7 +74,7 @@ def replace_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def boot_id() -> str:
-    """Changes when the host starts anew, so that a process number of an older boot is not trusted."""
+    """Changes when the host boots, so that process ids from an earlier boot are not trusted."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""

@@ -1,4 +1,4 @@
-"""Names for runs that were given none: an id of eight characters, and a name people can say."""
+"""Ids and readable names for runs that were not given any."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def friendly_name() -> str:
 
 
 def shared_id(settings: Settings) -> str | None:
-    """The id that processes of one job agree on without talking: from the launcher's job id."""
+    """The id that all processes of one job derive from the launcher's job id."""
     if settings.mode != "shared":
         return None
     for variable in _JOB_VARIABLES:
@@ -51,10 +51,10 @@ def shared_id(settings: Settings) -> str | None:
                 return repaired_name("id", f"{variable.split('_')[0].lower()}-{job}").value
             except ValueError:
                 continue
-    NOTICES.warn("shared", 'mode="shared" needs an id that all processes pass: set PENSTOCK_RUN_ID')
+    NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     return None
 
 
 def _chosen(choices: Sequence[T]) -> T:
-    # Not `random`: scripts seed that, and two runs with one seed must not share an id.
+    # Not `random`: scripts seed it, and two runs with the same seed must not share an id.
     return choices[int.from_bytes(os.urandom(8), "little") % len(choices)]

@@ -1,4 +1,4 @@
-"""A dict inside a run's summary that reports its changes, so that they are sent."""
+"""A dict inside a run's summary that reports changes so that they are sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Nested", "nested"]
 
 
 class Nested(dict[str, Any]):
-    """Calls `changed()` after each change, also of dicts in it. Has attributes, as W&B's has."""
+    """Calls `changed()` after each change, including in nested dicts. Has attribute access, like W&B's."""
 
     __slots__ = ("_changed",)
     _changed: Callable[[], None]

@@ -1,7 +1,7 @@
-"""What the client says to the person at the terminal: each thing once, on stderr, never an error.
+"""The client's messages on stderr: each once, never an error.
 
-After `init` nothing that goes wrong with a server, a network or a disk may raise into the training
-loop; it is said here instead, and counted.
+After `init`, problems with the server, the network or the disk must not raise into the training
+loop; they are reported here instead, and counted.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ __all__ = ["NOTICES", "Notices"]
 
 
 class Notices:
-    """Prints lines, and remembers what it has said by a short name."""
+    """Prints lines and remembers by a short name what has been said."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.quiet = False
-        self._lock = threading.RLock()  # a signal handler may log amid this
+        self._lock = threading.RLock()  # a signal handler may log during this
 
     def forget_after_fork(self) -> None:
-        """In a forked child: another thread of the parent may have held the lock."""
-        self._lock = threading.RLock()  # a signal handler may log amid this
+        """For a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()  # a signal handler may log during this
 
     def say(self, message: str) -> None:
         if not self.quiet:
-            # A closed or full stderr is no reason to stop a training run.
+            # A closed or full stderr must not stop a training run.
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stderr.write(f"penstock: {message}\n")
                 sys.stderr.flush()
 
     def warn(self, name: str, message: str) -> None:
-        """Count `name`; print the message the first time, then at every tenfold count."""
+        """Count `name`; print the message the first time and at every power of ten."""
         with self._lock:
             count = self.counts[name] = self.counts.get(name, 0) + 1
         if count == 1:

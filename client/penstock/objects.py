@@ -1,7 +1,7 @@
-"""Converts objects of unknown types to plain values, one level at a time, in the side thread only.
+"""Converts objects of unknown types to plain values, one level at a time, on the side thread only.
 
-`opened` gives plain values, or containers of further objects, each of which is looked into for
-itself: a field that raises or hangs costs only itself.
+`opened` returns plain values, or containers of further objects that are converted separately: a
+field that raises or hangs costs only itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numbers import Number
 from typing import Any
 
 from penstock.arrays import dense
-from penstock.values import MAX_ENTRIES, MAX_TEXT, Later, Walk, type_name
+from penstock.values import MAX_ENTRIES, MAX_TEXT_CHARS, Later, Walk, type_name
 
 __all__ = ["members", "opened"]
 
@@ -25,7 +25,7 @@ _NAMED = ("function", "builtin_function_or_method", "method", "method_descriptor
 
 
 def opened(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
-    """What stands for an object. Raises whatever its methods raise."""
+    """The representation of an object. Raises whatever its methods raise."""
     kind = type(value)
     home = str(kind.__module__).partition(".")[0]
     if kind is range:
@@ -45,7 +45,7 @@ def opened(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
         if found is not None:
             return found
     if hasattr(value, "__next__"):
-        return f"<{type_name(kind)}>"  # looking at it would use it up
+        return f"<{type_name(kind)}>"  # reading it would consume it
     found = members(walk, where, value)
     if found is not None:
         return found
@@ -53,7 +53,7 @@ def opened(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
 
 
 def members(walk: Walk, where: str, value: Any) -> dict[Any, Any] | None:
-    """The fields of what has some, by name; each is a `Later` where it takes a call to read it."""
+    """An object's fields by name; a `Later` for each that takes a call to read."""
     kind = type(value)
     if isinstance(value, Mapping):
         keys = islice(iter(value), MAX_ENTRIES + 1)
@@ -80,7 +80,7 @@ def members(walk: Walk, where: str, value: Any) -> dict[Any, Any] | None:
 
 
 def _has_form(value: Any) -> bool:
-    """Whether its text says all of it."""
+    """Whether its text represents it completely."""
     homes = ("uuid", "datetime", "torch", "builtins", "types", "functools", "decimal", "fractions")
     return type(value).__module__ in homes
 
@@ -116,7 +116,7 @@ def _has_numbers(array: Any) -> bool:
 
 
 def _of_array(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
-    """What an object is that has no fields: an array, a number, a sequence, or its text."""
+    """An object without fields as an array, a number, a sequence, or its text."""
     torch: Any = sys.modules.get("torch")
     numpy: Any = sys.modules.get("numpy")
     note = partial(walk.note, where)
@@ -144,7 +144,7 @@ def _of_array(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
         return [*islice(iter(value), MAX_ENTRIES + 1)]
     text = _text(value)
     if walk.tells and not _has_form(value):
-        note(f"kept as text: {type_name(type(value))} objects have no other form here")
+        note(f"kept as text: {type_name(type(value))} objects cannot be stored in any other form")
     return text
 
 
@@ -154,7 +154,7 @@ def _is_enum(value: Any) -> bool:
 
 
 def _converted(value: Any) -> Any:
-    """What its `item` or `tolist` gives; itself if it has none that works."""
+    """The result of its `item` or `tolist`; the object itself if neither works."""
     for name in ("item", "tolist"):
         method = getattr(value, name, None)
         if callable(method):
@@ -167,4 +167,4 @@ def _converted(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     text = str(value)
-    return str.__str__(text)[: MAX_TEXT + 1]
+    return str.__str__(text)[: MAX_TEXT_CHARS + 1]

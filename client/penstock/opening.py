@@ -22,8 +22,8 @@ __all__ = ["NewWriter", "say_what_is_missing"]
 
 @dataclass(frozen=True)
 class NewWriter:
-    """A writer that has no spool yet. `parent`: the writer of the process that this one was forked
-    from, or was handed the run by."""
+    """A writer without a spool yet. `parent`: the writer of the process that forked this one or
+    handed it the run."""
 
     settings: Settings
     run: str
@@ -31,7 +31,7 @@ class NewWriter:
     is_primary: bool
 
     def open(self, look: Callable[[Path], None]) -> Spool:
-        """Its spool, in the first place that works. Raises OSError if there is none."""
+        """Open its spool in the first folder that works. Raises OSError if none does."""
 
         def make(root: Path, limit_bytes: int) -> Spool:
             options = SpoolOptions(limit_bytes, self.settings.on_full)
@@ -43,7 +43,7 @@ class NewWriter:
 
         spool = first_that_works(self.settings, make)
         if spool is None:
-            raise OSError("there is no place to keep data in")
+            raise OSError("there is no folder to keep data in")
         return spool
 
     def _meta(self, root: Path) -> Meta:
@@ -69,7 +69,7 @@ class NewWriter:
         )
 
     def _parents_key(self, root: Path) -> str:
-        """A process that was handed a run was not handed its key: it lies where the data does."""
+        """A process that was handed a run gets the key from the folder with the data."""
         try:
             return load_meta(root / self.parent).api_key if self.parent else ""
         except (OSError, ValueError):
@@ -77,16 +77,16 @@ class NewWriter:
 
 
 def say_what_is_missing(settings: Settings, root: Path) -> None:
-    """An address or a key without which nothing can be sent."""
+    """Warn about a missing address or key without which nothing can be sent."""
     server = settings.base_url
     if settings.problem:
         NOTICES.warn(
             "bad_url",
-            f"{settings.problem}; data is kept in {root} and sent once the address is right, by: "
+            f"{settings.problem}; data is kept in {root}; once the address is correct, send it with: "
             f"{sync_command(root)}",
         )
     elif not settings.key:
         NOTICES.warn(
             f"no key {server}",
-            f"no API key for {server}; data is kept in {root} and sent once you run: penstock login",
+            f"no API key for {server}; data is kept in {root} and sent after you run: penstock login",
         )

@@ -1,8 +1,8 @@
 """Prints a hint when a framework imports the official client into a process that logs to Penstock.
 
-A trainer that is told to report to W&B imports that client by itself: it begins a run of its own, on
-whatever server it knows, and the run that the script began stays empty. Nothing is changed here: one
-line says what to set so that both log to the same run.
+A trainer configured to report to W&B imports that client by itself: it starts a run of its own on its
+own server, and the script's run stays empty. This only prints which variables make both log to the
+same run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PARTS = "wandb."
 
 
 class _Finder:
-    """Finds nothing; it only sees the name of what is imported first."""
+    """Finds nothing; it only sees the names of imports."""
 
     def __init__(self) -> None:
         self.run: Run | None = None
@@ -32,7 +32,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> Any:
-        # Only the package itself looks for its parts; who merely asks whether it is there does not.
+        # Only the package itself imports its submodules; a check for its presence does not.
         if self.run is not None and name.startswith(_PARTS):
             self._say()
         return None
@@ -50,13 +50,13 @@ _FINDER = _Finder()
 
 
 def watch_for_other_client(run: Run) -> None:
-    """Say it now if it is there already, else when it is imported."""
+    """Print the hint now if the client is already imported, otherwise when it is."""
     module = sys.modules.get(_NAME)
     if module is None:
         _FINDER.run = run
         if _FINDER not in sys.meta_path:
             sys.meta_path.insert(0, _FINDER)
-    elif getattr(module, "__name__", "") == _NAME:  # not this package under that name
+    elif getattr(module, "__name__", "") == _NAME:  # not Penstock imported under that name
         _say(run)
 
 
@@ -65,7 +65,7 @@ def _say(run: Run) -> None:
     place = f"WANDB_ENTITY={entity} " if entity else ""
     NOTICES.warn(
         "other client",
-        "this process also uses the official wandb client, which begins a run of its own: set "
+        "this process also uses the official wandb client, which starts a run of its own: set "
         f"WANDB_BASE_URL={run.settings.base_url} WANDB_API_KEY=(your Penstock key) {place}"
         f"WANDB_PROJECT={run.project} WANDB_RUN_ID={run.id} WANDB_RESUME=allow to have both log to run "
         f"{run.id}",

@@ -1,8 +1,8 @@
-"""Repairs pasted settings where the intent is clear: keys, addresses, names.
+"""Repairs pasted keys, addresses and names if the intent is clear.
 
-Secrets are mounted with a newline at their end, addresses are pasted from a browser or from a shell's
-`export` line. Each function returns the value to use and, in words, what was changed; ValueError says
-what is wrong with a value that cannot be meant.
+Secrets are mounted with a trailing newline, addresses are pasted from a browser or a shell's `export`
+line. Each function returns the value to use and a description of the change; ValueError describes
+what is wrong with an impossible value.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ __all__ = [
 ]
 
 UNSET = frozenset({"", "none", "null", "undefined"})
-"""What variables hold that were meant to be empty."""
+"""Values of variables that were meant to be empty."""
 _QUOTES = "\"'`‘’“”"
 _ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*\s*=\s*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PAGES = re.compile(r"/(?:v1(?:/.*)?|authorize|graphql|healthz|readyz)$")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")
 _HTTPS_PORT = 443
-_NAME_BYTES = 128
+_MAX_NAME_BYTES = 128
 
 
 class Repaired(NamedTuple):
-    """A value as it is used, and what was changed about it: nothing, if `change` is empty."""
+    """The value to use and what was changed; `change` is empty if nothing was."""
 
     value: str
     change: str = ""
 
 
 def repaired_key(text: str) -> Repaired:
-    """An API key without what came along when it was copied. Neither the result's `change` nor the
-    error shows any of it."""
+    """An API key without characters that were copied along. Neither the result's `change` nor the
+    error shows any part of it."""
     bare = _unwrapped(text)
     bare = re.sub(r"^(?:authorization:\s*)?bearer\s+", "", bare, flags=re.IGNORECASE)
     bare = bare.strip().strip("﻿​")
@@ -55,15 +55,15 @@ def repaired_key(text: str) -> Repaired:
         return Repaired("", "it is empty" if text.strip() else "")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise ValueError(
-            "the API key has spaces or characters that no key has: copy it again, as one word"
+            "the API key contains spaces or invalid characters: copy it again, as one word"
         )
     return Repaired(
-        bare, "" if bare == text else "spaces, quotes or a line end around it were left out"
+        bare, "" if bare == text else "surrounding spaces, quotes or line breaks were removed"
     )
 
 
 def repaired_url(text: str) -> Repaired:
-    """The address of a server: `http(s)://host[:port][/path]`, without a slash at its end."""
+    """A server's address, `http(s)://host[:port][/path]`, without a trailing slash."""
     bare = "".join(_unwrapped(text).split("\n")[:1]).strip()
     schemes = list(_SCHEME.finditer(bare))
     scheme = schemes[-1].group(1).lower() if schemes else ""
@@ -73,7 +73,7 @@ def repaired_url(text: str) -> Repaired:
         if rest.count(":") > 1 and not rest.startswith("["):
             rest = f"[{rest}]"
     elif scheme not in ("http", "https"):
-        raise ValueError(_no_url(text, f"{scheme}:// is not spoken"))
+        raise ValueError(_no_url(text, f"{scheme}:// is not supported"))
     parts = _split(text, f"{scheme or 'http'}://{rest}")
     host = _host(text, parts)
     port = _port(text, parts)
@@ -83,13 +83,13 @@ def repaired_url(text: str) -> Repaired:
     if url == text.rstrip("/"):
         return Repaired(url)
     if parts.username is not None or parts.password is not None:
-        return Repaired(url, "the user and password in it are not used")
+        return Repaired(url, "the user name and password in it are ignored")
     return Repaired(url, f"{url} is used")
 
 
 def checked_name(what: str, text: str) -> str:
-    """A name that the server takes for an entity, a project or a run."""
-    # Imported here: the wire's checks load more than a script that only imports penstock needs.
+    """A name that the server accepts for an entity, a project or a run."""
+    # Imported here: the wire's checks load more than `import penstock` needs.
     from penstock.wire import check_name  # noqa: PLC0415
 
     try:
@@ -99,7 +99,7 @@ def checked_name(what: str, text: str) -> str:
 
 
 def repaired_name(what: str, text: str) -> Repaired:
-    """The same, with everything replaced that no name may have."""
+    """The name with invalid characters replaced."""
     try:
         return Repaired(checked_name(what, text))
     except ValueError as error:
@@ -107,14 +107,14 @@ def repaired_name(what: str, text: str) -> Repaired:
         mended = "".join(
             "-" if c in "/\\" else " " if c < " " or c == "\x7f" else c for c in mended
         )
-        mended = mended.strip().encode()[:_NAME_BYTES].decode(errors="ignore").strip()
+        mended = mended.strip().encode()[:_MAX_NAME_BYTES].decode(errors="ignore").strip()
         if mended in ("", ".", ".."):
             raise
         return Repaired(checked_name(what, mended), f"{error} {mended!r} is used.")
 
 
 def repaired_proxy(text: str) -> str:
-    """The URL of an HTTP proxy; errors do not show the password that may be in it."""
+    """An HTTP proxy's URL; errors do not show its password."""
     bare = _unwrapped(text)
     bare = bare if "://" in bare else f"http://{bare}"
     try:
@@ -124,14 +124,14 @@ def repaired_proxy(text: str) -> str:
         usable = False
         parts = urlsplit("")
     if not usable:
-        raise ValueError("it is no http://host:port")
+        raise ValueError("it is not http://host:port")
     if parts.scheme.lower() not in ("http", "https"):
-        raise ValueError(f"{parts.scheme}:// proxies are not spoken, only http://")
+        raise ValueError(f"{parts.scheme}:// proxies are not supported, only http://")
     return bare
 
 
 def _unwrapped(text: str) -> str:
-    """Without an `export X=` before it, quotes around it and space at its ends."""
+    """The text without a leading `export X=`, surrounding quotes and spaces."""
     bare = text.strip()
     bare = _ASSIGNMENT.sub("", bare, count=1) if _ASSIGNMENT.match(bare) else bare
     return bare.strip().rstrip(";").strip().strip(_QUOTES).strip()
@@ -153,7 +153,7 @@ def _host(text: str, parts: SplitResult) -> str:
     except UnicodeError:
         host = ""
     if not _HOST.fullmatch(host):
-        raise ValueError(_no_url(text, "it names no host"))
+        raise ValueError(_no_url(text, "it has no host"))
     return host
 
 
@@ -163,10 +163,10 @@ def _port(text: str, parts: SplitResult) -> int | None:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(_no_url(text, "its port is no number from 1 to 65535"))
+        raise ValueError(_no_url(text, "its port is not a number from 1 to 65535"))
     return port
 
 
 def _no_url(text: str, why: str) -> str:
     shown = re.sub(r"[^/\s]*@", "…@", text.strip())[:200]
-    return f"{shown!r} is no address of a server ({why}): write http://host:port"
+    return f"{shown!r} is not a server address ({why}): use http://host:port"

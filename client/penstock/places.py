@@ -1,7 +1,7 @@
-"""Where a run's data can be kept: the folder that was asked for, else another private one.
+"""Chooses where to keep a run's data: the configured folder, or else another private one.
 
-A home that cannot be written, a full disk or a folder of somebody else's must not end a training.
-Memory (`/dev/shm`) comes last and holds little: the training may need it.
+An unwritable home, a full disk or another user's folder must not end a training run. Memory
+(`/dev/shm`) comes last and with a small limit: the training may need it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ T = TypeVar("T")
 
 
 def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | None:
-    """What `make(root, limit_bytes)` returns for the first folder in which it does not raise.
-
-    None if there is no place at all. Says where data is kept if that is not where it was asked for.
+    """The result of `make(root, limit_bytes)` for the first folder in which it does not raise; None if
+    there is none. Warns if data is not kept in the configured folder.
     """
     reasons: list[str] = []
     for folder in _folders(settings):
@@ -53,19 +52,19 @@ def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | 
         return made
     NOTICES.warn(
         "no place",
-        f"{reasons[0] if reasons else 'there is no folder'}, and no other place was found: nothing of "
-        "this run is kept; set PENSTOCK_DIR to a folder that can be written",
+        f"{reasons[0] if reasons else 'there is no folder'}, and no other folder was found: nothing of "
+        "this run is kept; set PENSTOCK_DIR to a writable folder",
     )
     return None
 
 
 def other_places() -> list[Path]:
-    """Folders that hold data of this user's because the one that was asked for did not work."""
+    """Folders with this user's data that were used because the configured one did not work."""
     return [folder for folder in _alternatives() if any(spools_in(folder))]
 
 
 def sync_command(root: Path) -> str:
-    """What sends the data under `root`."""
+    """The command that sends the data under `root`."""
     try:
         found = Settings.resolve(None, {}).root
         is_usual = root in (found, found / os.uname().nodename)
@@ -104,7 +103,7 @@ def _parents() -> Iterator[Path]:
 
 def _opened(folder: Path) -> Path:
     root = open_root(folder)
-    if is_network(root):  # what is remembered of a server that is gone may answer up to here
+    if is_network(root):  # cached entries of a dead file server may answer up to here
         tempfile.TemporaryFile(dir=root).close()
     return root
 

@@ -1,4 +1,4 @@
-"""Reading over HTTP: JSON answers of any size, and history line by line. Standard library only."""
+"""Reads JSON answers of any size and history line by line over HTTP. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBERS = {
 
 
 def revived(value: Any) -> Any:
-    """A value of an answer with NaN and ±Inf as floats again, which JSON carries as strings."""
+    """A value of an answer, with NaN and ±Inf, strings in JSON, as floats again."""
     if isinstance(value, str):
         return _NUMBERS.get(value, value)
     if isinstance(value, list):
@@ -32,8 +32,8 @@ def revived(value: Any) -> Any:
 
 
 def section_of(run: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """`config` or `summary` of an answer, with NaN and ±Inf as floats again where the answer says
-    that they were; a text of that name stays text. Older servers do not say where."""
+    """`config` or `summary` of an answer, with NaN and ±Inf as floats again where the answer says so;
+    the same text elsewhere stays text. Older servers do not say where."""
     found: dict[str, Any] = run[name]
     places = run.get("not_finite")
     if places is None:
@@ -51,23 +51,23 @@ def _revive(found: Any, path: list[Any]) -> None:
         for key in parents:
             found = found[key]
         found[last] = revived(found[last])
-    except (KeyError, IndexError, TypeError):  # not among the fields that were asked for
+    except (KeyError, IndexError, TypeError):  # not among the requested fields
         return
 
 
 class Reader(Link):
-    """Questions to one server. An empty key asks without one, as a loopback server allows."""
+    """Requests to one server. With an empty key they carry none, as a loopback server allows."""
 
     def get(self, path: str, api_key: str) -> dict[str, Any]:
         """The JSON object at `path`. Raises Transient or Rejected."""
         return self._object(path, api_key)
 
     def post(self, path: str, api_key: str, question: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that answers a question. Raises Transient or Rejected."""
+        """The JSON object that answers a request body. Raises Transient or Rejected."""
         try:
             body = json.dumps(question, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
         return self._object(path, api_key, body)
 
     def _object(self, path: str, api_key: str, body: bytes | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Reader(Link):
         try:
             found = json.loads(reply.read())
         except (ValueError, OSError, http.client.HTTPException) as error:
-            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
         if not isinstance(found, dict):
@@ -85,14 +85,14 @@ class Reader(Link):
         return found
 
     def rows(self, path: str, api_key: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The rows of a history as they arrive. Raises Transient if they break off: they never end
-        early in silence. Closing the iterator closes the connection."""
+        """The rows of a history as they arrive. Raises Transient if they are cut off, so they never end
+        early unnoticed. Closing the iterator closes the connection."""
         asked = urlencode({**query, "nan": "bare"}, doseq=True)
         connection, reply = self._open(f"{path}?{asked}", api_key)
-        # Older servers say NaN and ±Inf as texts, and do not tell them from texts.
+        # Older servers send NaN and ±Inf as strings, indistinguishable from text.
         read = _same if "nan=bare" in (reply.headers.get("Content-Type") or "") else revived
         try:
-            # Chunked: a stream that is cut raises, where readline() would just end.
+            # Chunked: a truncated stream raises, where readline() would just end.
             buffer = b""
             while data := reply.read1(1 << 16):
                 *whole, buffer = (buffer + data).split(b"\n")
@@ -101,12 +101,12 @@ class Reader(Link):
             if buffer:
                 raise http.client.IncompleteRead(buffer)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the history broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the history was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
 
     def pieces(self, path: str, api_key: str) -> Iterator[bytes]:
-        """The body at `path` as it arrives. Raises Transient if it breaks off."""
+        """The body at `path` as it arrives. Raises Transient if it is cut off."""
         connection, reply = self._open(path, api_key)
         left = reply.length
         try:
@@ -116,7 +116,7 @@ class Reader(Link):
             if left:
                 raise http.client.IncompleteRead(b"", left)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the answer broke off: {error}", code="broken_answer") from error
+            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
         finally:
             connection.close()
 

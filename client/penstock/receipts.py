@@ -1,8 +1,8 @@
-"""What is remembered of a spool that is gone: which batches were sent, with their digests.
+"""Receipts of deleted spools: which batches were sent, with their digests.
 
 `<root>/receipts/<writer>.receipt`, private, msgpack in zstd. Receipts let `penstock verify` compare
-what was sent with what is stored long after the data itself was freed. They are kept for 30 days, at
-most 10,000 of them, and do not count as spool.
+sent data with the store long after the data itself was deleted. They are kept for 30 days, at most
+10,000 of them, and do not count as spool.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = ["UNKNOWN", "Receipt", "cuts_of", "keep_receipt", "receipts_in", "stor
 log = logging.getLogger(__name__)
 
 UNKNOWN = "0" * 16
-"""Stands for the digest of a batch whose cut was damaged, and rebuilt in other bytes perhaps."""
+"""The digest of a batch whose cut was damaged and rebuilt, possibly with other bytes."""
 
 _FOLDER = "receipts"
 _SUFFIX = ".receipt"
 _VERSION = 1
-_KEEP_S = 30 * 86_400.0
-_MOST = 10_000
-_SUMMED_BYTES = 16 << 20
-"""The shipper reads a small spool once more before it goes, to remember what each key came to."""
+_MAX_AGE_S = 30 * 86_400.0
+_MAX_RECEIPTS = 10_000
+_MAX_SUMMED_BYTES = 16 << 20
+"""Before deleting a small spool, the shipper reads it once more to record each key's sums."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """One writer's sending. `digests` are 16 hexadecimal digits and `points` counts before repeats
-    within a batch were dropped; both by number, from 1 on. `voided`: numbers that hold nothing,
-    because their batch was refused (`refused`) or divided. `dropped`: rows that found no room."""
+    """What one writer sent. `digests` are 16 hexadecimal digits and `points` counts before repeats
+    within a batch were dropped; both by number, from 1. `voided`: numbers without data because
+    their batch was refused (`refused`) or split. `dropped`: rows for which there was no space."""
 
     base_url: str
     entity: str | None
@@ -63,7 +63,7 @@ class Receipt:
     dropped: int = 0
     damaged_bytes: int = 0
     is_complete: bool = False
-    """Whether all of it had been committed when this was written."""
+    """Whether everything was committed when this was written."""
     sums: Sums | None = None
 
     @property
@@ -72,7 +72,7 @@ class Receipt:
 
     @classmethod
     def of_spool(cls, folder: Path) -> Receipt:
-        """Of a spool as it is now. Raises OSError or ValueError if it cannot be read."""
+        """A spool's current receipt. Raises OSError or ValueError if the spool cannot be read."""
         meta, progress, cuts = load_meta(folder), load_progress(folder), cuts_of(folder)
         return cls._of(folder, meta, progress, cuts)
 
@@ -99,20 +99,20 @@ class Receipt:
 
 
 def keep_receipt(root: Path, folder: Path) -> None:
-    """Remember a spool that is about to be removed. Never fails: the spool goes in any case."""
+    """Write a receipt for a spool about to be deleted. Never fails: the spool is deleted anyway."""
     try:
         receipt = Receipt.of_spool(folder)
         cuts = cuts_of(folder)
-        if folder_bytes(folder) <= _SUMMED_BYTES and holds_all(folder, cuts):
+        if folder_bytes(folder) <= _MAX_SUMMED_BYTES and holds_all(folder, cuts):
             receipt = replace(receipt, sums=sums_of(folder, cuts))
         store_receipt(root, receipt)
         _prune(root / _FOLDER)
-    except Exception:  # the seam: what is stored needs no receipt
-        log.exception("%s: no receipt could be kept", folder.name)
+    except Exception:  # the seam: stored data needs no receipt
+        log.exception("%s: the receipt could not be stored", folder.name)
 
 
 def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
-    """Every receipt, and what would be the receipt of each spool that is still there, with it."""
+    """Every receipt, and for each existing spool the spool and its current receipt."""
     spooled = set()
     for folder in spools_in(root):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -126,12 +126,12 @@ def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
 
 
 def cuts_of(folder: Path) -> dict[int, Cut]:
-    """The cuts of a spool by number, for whoever is not its shipper: changes nothing."""
+    """The cuts of a spool by number, read without changing anything."""
     return CutLog(folder, SpoolReader(folder).first(), load_progress(folder).cut).cuts
 
 
 def _digest(meta: Meta, cut: Cut) -> str:
-    """The digest of a batch; that of a voided number is made again, from nothing."""
+    """The digest of a batch; for a voided number, that of an empty batch."""
     if cut.rebuilt:
         return UNKNOWN
     if cut.digest:
@@ -144,7 +144,7 @@ def _digest(meta: Meta, cut: Cut) -> str:
         writer_started=meta.writer_started,
         entity=meta.entity,
         rank=meta.rank,
-        acked=cut.acked,
+        acked=cut.released,
         sent_at=cut.sent_at,
         client=cut.client,
     )
@@ -152,7 +152,7 @@ def _digest(meta: Meta, cut: Cut) -> str:
 
 
 def store_receipt(root: Path, receipt: Receipt) -> None:
-    """Write a receipt, whole or not at all."""
+    """Write a receipt atomically."""
     folder = root / _FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     fields = {name: value for name, value in asdict(receipt).items() if name != "sums"}
@@ -169,11 +169,11 @@ def store_receipt(root: Path, receipt: Receipt) -> None:
 
 
 def _load(data: bytes) -> Receipt:
-    """Raises ValueError for what is no receipt, or one of a newer version."""
+    """Raises ValueError if this is not a receipt, or one of a newer version."""
     try:
         fields: dict[str, Any] = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
         if fields.pop("v") != _VERSION:
-            raise ValueError("a receipt of another version")
+            raise ValueError("the receipt has another version")
         digests = fields.pop("digests").hex()
         sums = fields.pop("sums", None)
         return Receipt(
@@ -195,7 +195,7 @@ def _prune(folder: Path) -> None:
         with contextlib.suppress(OSError):
             ages.append((path.stat().st_mtime, path))
     ages.sort(reverse=True)
-    oldest = time.time() - _KEEP_S
+    oldest = time.time() - _MAX_AGE_S
     for place, (changed_at, path) in enumerate(ages):
-        if place >= _MOST or changed_at < oldest:
+        if place >= _MAX_RECEIPTS or changed_at < oldest:
             path.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
-"""The bytes of a spool: what a writer appends and the shipper reads. Defined here and nowhere else.
+"""The spool's file format, written by the writer and read by the shipper; defined only here.
 
 A segment file is a header and then records, each at a multiple of 8 bytes:
 
     [u32 length][u32 crc32][payload: kind u8, 3 x 0, shape u32, step i64, time i64 ns, msgpack body]
 
-All little-endian. The length is written last and a reader trusts only the CRC, so a record is there
-wholly or not at all. A ROW holds values only; its keys stand in the SHAPE record of the same number,
-which is written before its first row in every segment, so that a segment can be read alone.
+All little-endian. The length is written last and a reader trusts only the CRC, so a record is either
+complete or absent. A ROW holds only values; its keys are in the SHAPE record with the same number,
+written before its first row in every segment, so that each segment can be read on its own.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ FIRST_OFFSET = _SEGMENT_HEADER.size
 
 
 class Kind(IntEnum):
-    """What a payload's body is."""
+    """The kind of a payload's body."""
 
     SHAPE = 1
-    """A list of keys; `shape` is the number that rows refer to."""
+    """A list of keys; rows refer to its number, `shape`."""
     ROW = 2
     """A list of values, one per key of its shape."""
     RECORD = 3
-    """A map that goes into a batch's `records` as it is."""
+    """A map that goes into a batch's `records` unchanged."""
     END = 4
-    """Nothing; the writer closed its spool in order, no record follows. The head's step is the
-    number of rows that were dropped."""
+    """Empty; the writer closed its spool properly and no record follows. The head's step is the
+    number of dropped rows."""
 
 
 class Position(NamedTuple):
-    """A place in a spool: the segment's number and the byte in it."""
+    """A position in a spool: the segment's number and the byte offset in it."""
 
     segment: int
     offset: int
 
 
 def aligned(offset: int) -> int:
-    """The first place for a record at or after `offset`."""
+    """The first aligned position for a record at or after `offset`."""
     return (offset + 7) & -8
 
 
@@ -70,7 +70,7 @@ def segment_header(sequence: int, created_ns: int) -> bytes:
 
 
 def read_segment_header(data: bytes) -> int | None:
-    """The segment's number, or None if these bytes do not begin a segment of a known version."""
+    """The segment's number, or None if these bytes do not start a segment of a known version."""
     if len(data) < FIRST_OFFSET:
         return None
     magic, version, sequence, _ = _SEGMENT_HEADER.unpack_from(data)

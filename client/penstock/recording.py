@@ -1,6 +1,6 @@
 """A run's records: config, summary, name, alerts and so on.
 
-Nothing here raises into the training: what cannot be recorded is said once.
+Nothing here raises into the training loop: what cannot be recorded is reported once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from penstock.writer import NoRoom, Writer
 
 __all__ = ["FieldSender", "Recorder"]
 
-_RECORD_BYTES = 4 << 20
-_RECORD_ENTRIES = 100_000
+_MAX_RECORD_BYTES = 4 << 20
+_MAX_RECORD_ENTRIES = 100_000
 
 
 class Recorder:
@@ -29,7 +29,7 @@ class Recorder:
         self.is_off = is_off
 
     def record(self, kind: str, **fields: Any) -> None:
-        """Append a record of plain values, at once."""
+        """Append a record of plain values immediately."""
         if self.is_off:
             return
         try:
@@ -39,11 +39,11 @@ class Recorder:
                 self._writer.learn(record)
         except NoRoom as reason:
             self._writer.drop(str(reason))
-        except Exception as error:  # the seam: the training goes on whatever becomes of this
+        except Exception as error:  # the seam: training continues in any case
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
 
     def say(self, kind: str, **fields: Any) -> None:
-        """Append a record of any values: now, or once those that must be read could be."""
+        """Append a record of any values: now, or after pending ones have been read."""
         if self.is_off:
             return
         try:
@@ -63,7 +63,7 @@ class Recorder:
             NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
 
     def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
-        """The fields with texts, as long as may be, where texts are meant."""
+        """The fields, with text of limited length where text is expected."""
         declared = RECORDS.get(kind, {})
         fitting = {}
         for name, value in plain.items():
@@ -82,7 +82,7 @@ class Recorder:
         size = entries = 0
         for name, value in update.items():
             cost, count = _cost(value)
-            if part and (size + cost > _RECORD_BYTES or entries + count > _RECORD_ENTRIES):
+            if part and (size + cost > _MAX_RECORD_BYTES or entries + count > _MAX_RECORD_ENTRIES):
                 self.record(kind, update=part)
                 part, size, entries = {}, 0, 0
             part[name] = value
@@ -92,7 +92,7 @@ class Recorder:
 
 
 class FieldSender:
-    """Sends what is set in config or summary (`kind`); see `penstock.fields.Sender`."""
+    """Sends changes of config or summary (`kind`); see `penstock.fields.Sender`."""
 
     def __init__(self, recorder: Recorder, kind: str) -> None:
         self._recorder = recorder
@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
 
 
 def _cost(value: Any) -> tuple[int, int]:
-    """About the bytes, and the entries, of a plain value."""
+    """The approximate bytes and entries of a plain value."""
     if type(value) is str:
         return (len(value) if value.isascii() else 4 * len(value)), 1
     if type(value) is dict:

@@ -1,4 +1,4 @@
-"""What a person should know of a spool, in words: for the training's terminal and `penstock status`."""
+"""A spool's problems in words, for the training script's terminal and `penstock status`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
         )
     if progress.damaged_cuts:
         lines = _counted(progress.damaged_cuts, "line", "lines")
-        yield "cuts", f"{lines} of {folder / 'cuts'} damaged and rebuilt; no rows are lost by that"
+        yield "cuts", f"{lines} of {folder / 'cuts'} damaged and rebuilt; no rows were lost"
     if progress.lost_batches:
         what = _counted(progress.lost_batches, "batch", "batches")
         yield (
             "lost",
             f"the server's store lacks {what} with {progress.lost_points} points "
-            "that are no longer kept here",
+            "that are no longer kept on this machine",
         )
 
 
@@ -52,7 +52,7 @@ def _why(progress: Progress) -> str:
 
 
 def kept_back(folder: Path, progress: Progress) -> str:
-    """What of a run that is stored otherwise is not, and what to do; empty if there is nothing."""
+    """What is missing from an otherwise stored run, and what to do; empty if nothing is."""
     parts = []
     if progress.rejected:
         parts.append(f"{_counted(progress.rejected, 'batch', 'batches')} that the server refused")
@@ -63,17 +63,17 @@ def kept_back(folder: Path, progress: Progress) -> str:
         return ""
     why = f" ({progress.refusal})" if progress.refusal else ""
     return (
-        f"everything is stored but {' and '.join(parts)}{why}; kept in {folder / 'rejected'}; once "
-        f"the cause is gone: {sync_command(folder.parent)} --rejected"
+        f"everything is stored except {' and '.join(parts)}{why}; kept in {folder / 'rejected'}; once "
+        f"the cause is fixed: {sync_command(folder.parent)} --rejected"
     )
 
 
 def left_text(folder: Path, progress: Progress) -> str:
-    """What of a finished run is not stored yet, why, and how it will be sent."""
+    """How much of a finished run is not stored yet, why, and how it will be sent."""
     try:
         left = str(backlog(folder, progress))
     except OSError as error:
-        left = f"an unknown rest ({error.strerror or error})"
+        left = f"an unknown amount ({error.strerror or error})"
     reason = progress.problem or "the server has not stored everything yet"
     command = sync_command(folder.parent)
     try:
@@ -83,11 +83,11 @@ def left_text(folder: Path, progress: Progress) -> str:
     if progress.problem_code in _KEY_PROBLEMS:
         how = "is sent once there is a key: penstock login"
     elif progress.problem_code == "bad_url":
-        how = f"is sent once the address is right, by: {command}"
+        how = f"can be sent once the address is correct, with: {command}"
     elif is_sending:
-        how = f"is sent in the background, or by: {command}"
+        how = f"is sent in the background, or with: {command}"
     else:
-        how = f"is sent by the next run here, or by: {command}"
+        how = f"is sent by the next run on this machine, or with: {command}"
     return f"{reason}; {left} not stored yet; it is kept in {folder} and {how}"
 
 

@@ -1,7 +1,7 @@
 """Notices about values that were repaired, cut or left out: printed once per key, counted on the run.
 
-The terminal gets one line per key, with the place in the user's code; the run gets a field
-`notice KEY`, as the sender's own cuts do (`penstock.wire.fitting`).
+The terminal gets one line per key with the location in the user's code; the run gets a field
+`notice KEY`, as for the sender's own cuts (`penstock.wire.fitting`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["Noter", "Repairs", "call_site"]
 _HERE = str(Path(__file__).parent)
 _MAX_KEYS = 100
 _MAX_FRAMES = 60
-_SHOWN_CHARS = 120
+_MAX_PREVIEW_CHARS = 120
 
 
 class Noter:
-    """Called with where and reason. `fix` finds out the place in the user's code, which is looked for
-    only when there is something to say: call it before another thread may call this."""
+    """Called with where and reason. `fix` determines the location in the user's code, which happens
+    only if there is a notice: call it before another thread may call this."""
 
     __slots__ = ("_repairs", "_site")
 
@@ -41,26 +41,26 @@ class Noter:
 
 
 class Repairs:
-    """One run's. `record(fields)` keeps fields of the run, and says whether it could."""
+    """One run's notices. `record(fields)` stores fields of the run and returns whether it could."""
 
     def __init__(self, record: Callable[[dict[str, str]], bool]) -> None:
         self.run = ""
         self._record = record
-        self._lock = threading.RLock()  # a signal handler may log amid this
+        self._lock = threading.RLock()  # a signal handler may log during this
         self._said: dict[str, tuple[str, int]] = {}
         self._unsaid: set[str] = set()
         self._more = 0
 
     def forget_after_fork(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may log amid this
+        self._lock = threading.RLock()  # a signal handler may log during this
 
     def noter(self) -> Noter:
-        """`note` for what came from the place in the user's code where the call is made."""
+        """A `note` that reports the calling line in the user's code."""
         return Noter(self)
 
     def note(self, where: str, reason: str, site: str) -> None:
-        """Say what became of a value, or count that it happened again."""
-        where = _shown(where) or "value"
+        """Report what happened to a value, or count it as a repeat."""
+        where = _preview(where) or "value"
         with self._lock:
             before = self._said.get(where)
             if before is None and len(self._said) >= _MAX_KEYS:
@@ -78,7 +78,7 @@ class Repairs:
             self._unsaid.add(where)
 
     def flush(self) -> None:
-        """Record the counts that were not recorded yet."""
+        """Record the counts not recorded yet."""
         with self._lock:
             left, self._unsaid = self._unsaid, set()
             fields = {f"notice {w}": _counted(*self._said[w]) for w in left if w in self._said}
@@ -89,7 +89,7 @@ class Repairs:
 
 
 def call_site() -> str:
-    """`file:line` of the user's code that called us."""
+    """`file:line` of the calling user code."""
     frame = sys._getframe(1)
     for _ in range(_MAX_FRAMES):
         file = frame.f_code.co_filename
@@ -105,7 +105,7 @@ def _counted(reason: str, count: int) -> str:
     return reason if count == 1 else f"{reason} ({count} times)"
 
 
-def _shown(where: str) -> str:
-    text = "".join(" " if c < " " or c == "\x7f" else c for c in where[: 2 * _SHOWN_CHARS])
-    text = text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+def _preview(where: str) -> str:
+    text = "".join(" " if c < " " or c == "\x7f" else c for c in where[: 2 * _MAX_PREVIEW_CHARS])
+    text = text if len(text) <= _MAX_PREVIEW_CHARS else f"{text[:_MAX_PREVIEW_CHARS]}…"
     return text.encode(errors="replace").decode()

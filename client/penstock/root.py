@@ -1,7 +1,7 @@
-"""The folder that holds all spools of one user on one host: where it lies, and that it is private.
+"""The private folder that holds all spools of one user on one host.
 
-Each writer has a subfolder of its own; one shipper process serves the whole root. On a network file
-system the root is a subfolder named after the host, because locks and maps are trusted per host only.
+Each writer has its own subfolder; one shipper process serves the whole root. On a network file system
+the root is a subfolder named after the host, because locks and memory maps are trusted only per host.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def default_root() -> Path:
 
 
 def open_root(folder: Path) -> Path:
-    """`folder`, made if need be, as one that only this user can read.
+    """Return `folder`, created if necessary, as one that only this user can read.
 
-    Raises PenstockError if it cannot be made or belongs to somebody else.
+    Raises PenstockError if it cannot be created or belongs to another user.
     """
     folder = folder.expanduser().absolute()
     try:
@@ -45,7 +45,7 @@ def open_root(folder: Path) -> Path:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise PenstockError(
-                f"{folder} is not a folder of this user; set PENSTOCK_DIR to a private one"
+                f"{folder} is not owned by this user; set PENSTOCK_DIR to a private folder"
             )
         if stat.S_IMODE(found.st_mode) & 0o077:
             folder.chmod(0o700)
@@ -60,7 +60,7 @@ def open_root(folder: Path) -> Path:
 
 
 def is_network(folder: Path) -> bool:
-    """Whether `folder` lies on a file system on which shared maps cannot be trusted."""
+    """Whether `folder` is on a file system without reliable shared memory maps."""
     try:
         mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
     except OSError:
@@ -76,14 +76,14 @@ def is_network(folder: Path) -> bool:
 
 
 def spools_in(root: Path) -> Iterator[Path]:
-    """The spools under `root`; one that is still being made has no meta file and is left out."""
+    """The spools under `root`, except those still being created, which have no meta file."""
     for folder in _subfolders(root):
         if (folder / "meta.json").exists():
             yield folder
 
 
 def folders_in(root: Path) -> Iterator[Path]:
-    """Every folder under `root` that holds, or held, data; also one whose meta file is lost."""
+    """Every folder under `root` that holds or held data, including those without their meta file."""
     for folder in _subfolders(root):
         if (folder / "lock").exists() or any(folder.glob("*.seg")):
             yield folder
@@ -101,14 +101,14 @@ def _subfolders(root: Path) -> Iterator[Path]:
 
 
 def used_bytes(root: Path) -> int:
-    """The disk space that all spools under `root` take."""
+    """The disk space used by all spools under `root`."""
     return sum(folder_bytes(folder) for folder in spools_in(root))
 
 
 def folder_bytes(folder: Path) -> int:
-    """The disk space that one spool takes."""
+    """The disk space used by one spool."""
     total = 0
-    # Files and whole folders may go while this looks at them.
+    # Files and folders may disappear meanwhile.
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):

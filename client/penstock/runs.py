@@ -1,7 +1,7 @@
 """A run: what `init` returns and what `log`, `config`, `summary` and `finish` act on.
 
-After `init` nothing here raises into the training for reasons of server, network or disk: it is said
-once on stderr, counted, and the data stays in the spool.
+After `init`, problems with server, network or disk never raise into the training loop: they are
+reported once on stderr and counted, and the data stays in the spool.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from penstock.writer import Writer
 __all__ = ["Run"]
 
 _UNKNOWN_ENTITY = "-"
-"""In an address: the entity of whoever looks at it."""
+"""In a URL: the viewer's own entity."""
 
 
 class Run:
-    """One run of an experiment. Made by `penstock.init`; usable as a context manager."""
+    """One run of an experiment, created by `penstock.init`; usable as a context manager."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Run:
         on_process: Callable[[], None] = lambda: None,
         on_finish: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        """Opens the spool, and leaves none behind if this raises.
+        """Opens the spool; leaves none behind if it raises.
 
-        `parent`: the writer of the process that began this run, if this one only joins it.
-        `on_process` is called whenever a process begins to log, `on_finish` at the end.
+        `parent`: the writer of the process that started this run, if this one only joins it.
+        `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
         self.id = settings.run_id or shared_id(settings) or run_id()
@@ -62,7 +62,7 @@ class Run:
         self.disabled = settings.mode == "disabled"
         self.finished = False
         self.is_kept = True
-        """Whether there is a place to keep its data in."""
+        """Whether there is a folder for its data."""
         self._name = settings.name or friendly_name()
         self._notes = settings.notes
         self._tags = settings.tags
@@ -81,7 +81,7 @@ class Run:
         if self.disabled:
             self.log = self._ignore  # type: ignore[method-assign]
         else:
-            # One call less for every row: the class's own `log` only carries the documentation.
+            # Saves a call per row: the class's own `log` only carries the documentation.
             self.log = self._writer.log  # type: ignore[method-assign]
         if parent is None:
             self._begin_whole(config)
@@ -91,13 +91,14 @@ class Run:
     ) -> None:
         """Log a row of values; when this returns, they survive `kill -9` of the process.
 
-        Without `step` the row gets the run's present step, which then goes up by one, unless
-        `commit=False` leaves it so that the next call adds to the same step. With `step` the present
-        step moves there (never back), and stays there unless `commit=True`. A row with a lower step
-        is stored like any other; the same key logged again at a step replaces the older value.
+        Without `step` the row gets the run's current step, which then increases by one; with
+        `commit=False` it does not, so that the next call adds to the same step. With `step` the
+        current step moves there (never back) and stays there unless `commit=True`. A row with a lower
+        step is stored like any other; a key logged again at a step replaces the older value.
 
         Numbers become points; strings, booleans, lists and histograms become values. Nested dicts
-        are flattened with dots. Tensors and arrays are read aside, without waiting for a device.
+        are flattened with dots. Tensors and arrays are read in the background, without waiting for a
+        device.
         """
         self._writer.log(data, step, commit)
 
@@ -131,12 +132,12 @@ class Run:
 
     @property
     def writer(self) -> str:
-        """The writer that this process logs with, as the server knows it; empty if there is none."""
+        """The id of this process's writer; empty if there is none."""
         return self._writer.id or self._parent
 
     @property
     def step(self) -> int:
-        """The step of the next `log` without one."""
+        """The step of the next `log` call without `step`."""
         return self._writer.step
 
     @property
@@ -155,11 +156,11 @@ class Run:
         return f"{self.settings.base_url}/?project={urllib.parse.quote(place, safe='/')}"
 
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
-        """Say how a metric, or every one that a pattern like `val/*` fits, is meant.
+        """Define how a metric, or every metric that matches a pattern like `val/*`, is treated.
 
-        summary: min, max, mean, best, first, last, none, or several; what the run's summary on the
-        server has of it, as `{"max": 0.9}`. goal: minimize or maximize, for best. step_metric: the
-        metric that is its axis. All of it is kept with the run.
+        summary: min, max, mean, best, first, last, none, or several; the metric's entry in the run's
+        summary on the server, such as `{"max": 0.9}`. goal: minimize or maximize, for best.
+        step_metric: the metric used as its x axis. All of it is stored with the run.
         """
         options = {"name": name, "step_metric": step_metric, **options}
         given = {name: value for name, value in options.items() if value is not None}
@@ -179,7 +180,7 @@ class Run:
     ) -> None:
         """End the run and wait until the server has stored everything, at most `timeout_s`.
 
-        What is left then stays on disk and is sent later by the shipper.
+        Anything left stays on disk and is sent later by the shipper.
         """
         if self.finished or self._writer.interrupted:
             return
@@ -189,11 +190,11 @@ class Run:
             try:
                 self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
             except Exception as error:  # the seam: finish never raises
-                NOTICES.warn("finish", f"the run could not be ended as it should: {error!r}")
+                NOTICES.warn("finish", f"the run could not be finished properly: {error!r}")
         self._on_finish(self)
 
     def end_at_once(self, exit_code: int) -> None:
-        """End the run without waiting for anything: this process is about to be gone."""
+        """End the run without waiting for anything, since this process is about to exit."""
         if self.finished or self.disabled:
             return
 
@@ -204,12 +205,12 @@ class Run:
         self.finished = True
 
     def mark_preempting(self) -> None:
-        """Say that this process is about to be stopped from outside."""
+        """Record that this process is about to be stopped from outside."""
         self._record("state", state="preempting")
 
     def interject(self, action: Callable[[], None]) -> bool:
-        """For a signal handler, `Writer.interject`; does nothing where this process does not speak
-        for the run's state."""
+        """`Writer.interject` for a signal handler; does nothing if this process does not determine
+        the run's state."""
         if self.disabled or self.finished or not self.is_primary:
             return True
         return self._writer.interject(action)
@@ -238,7 +239,7 @@ class Run:
         return self
 
     def forget_after_fork(self) -> None:
-        """In a forked child: this run goes on here with a spool of its own, once it is used."""
+        """In a forked child: continue this run with a spool of its own once it is used."""
         self._parent = self._writer.id or self._parent
         self._writer.forget_after_fork()
         self._slow_path.forget_after_fork()
@@ -246,19 +247,19 @@ class Run:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether it was begun here, and not in a process that this one was forked from."""
+        """Whether this process started it, rather than one that this process was forked from."""
         return self._process == os.getpid()
 
     @property
     def is_primary(self) -> bool:
-        """Whether this process speaks for the run's state."""
+        """Whether this process determines the run's state."""
         if self.settings.primary is not None:
             return self.settings.primary
         joined = self.settings.run_id is not None or self.settings.mode == "shared"
         return self.is_of_this_process and not (joined and self.settings.rank > 0)
 
     def _begin_whole(self, config: Any) -> None:
-        """Begin, or leave nothing behind."""
+        """Start, or leave nothing behind."""
         try:
             if not self.disabled:
                 self._begin()
@@ -282,7 +283,7 @@ class Run:
         speaks = self.is_primary
         about = {
             "name": self.settings.name,
-            # Worth less than any name that was given, now or when the run began.
+            # Yields to any given name, now or from when the run started.
             "default_name": self._name if speaks and not self.settings.name else None,
             "group": self.group,
             "job_type": self.job_type,
@@ -296,31 +297,31 @@ class Run:
         given = {key: value for key, value in about.items() if value is not None}
         self._recorder.say("run", **given)
         self._slow_path.repairs.flush()
-        if speaks:  # else a rank that starts late would revive a run that has crashed
+        if speaks:  # otherwise a rank that starts late would revive a crashed run
             self._record("state", state="running")
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if self.settings.mode != "offline":
             say_what_is_missing(self.settings, self._writer.spool().root)
 
     def _open_spool(self) -> Spool:
-        """Raises OSError if there is no place for one."""
+        """Raises OSError if no folder works."""
         self._on_process()
-        # The spool's thread must not start a shipper at the same time as this does.
+        # The spool's thread must not start a shipper at the same time.
         self._sending.postpone()
         writer = NewWriter(self.settings, self.id, self._parent, is_primary=self.is_primary)
         spool = writer.open(self._sending.look)
-        # After the spool is there: a shipper that is about to leave then sees it.
+        # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
         return spool
 
     def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
         deadline = time.monotonic() + timeout_s
         if not self._slow_path.drain(timeout_s):
-            NOTICES.warn("drain", "some values that were waited for are not logged")
+            NOTICES.warn("drain", "some values were not ready in time and are not logged")
         self._slow_path.repairs.flush()
         spool = self._close(exit_code)
         if self._writer.dropped_rows:
-            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in all")
+            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
         if spool is None:
             return
         if self.settings.mode == "offline":
@@ -335,10 +336,10 @@ class Run:
             NOTICES.say(f"run {self._name} is stored: {self.url}")
 
     def _close(self, exit_code: int) -> Spool | None:
-        """Write the last records and let the spool go; returns it."""
+        """Write the last records and release the spool; returns it."""
         try:
             if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
-                return None  # nothing is kept, or a forked child that logged nothing
+                return None  # nothing is stored, or a forked child logged nothing
             if self.is_primary:
                 state = "finished" if exit_code == 0 else "failed"
                 self._record("state", state=state, exit_code=exit_code)
@@ -353,7 +354,7 @@ class Run:
         """`log` of a disabled run."""
 
     def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
-        """`log` where nothing can be kept: counted, and the script sees the same step and summary."""
+        """`log` if nothing can be stored: rows are counted, and step and summary still work."""
         writer = self._writer
         if isinstance(step, int):
             writer.step = max(writer.step, step + bool(commit))

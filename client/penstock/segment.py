@@ -1,9 +1,9 @@
-"""A segment file while its writer fills it: disk space reserved first, then mapped, then prefaulted.
+"""A segment file being written: its disk space is allocated, then mapped, then prefaulted.
 
-The space is allocated before mapping because a full disk under a sparse map kills the process with
+Space is allocated before mapping because a full disk under a sparse map kills the process with
 SIGBUS. Pages are faulted in ahead by reading zeros into the map: one system call, off the logging
-path, without the GIL, and a page that the disk cannot back shows up there as an error. Where the
-file system does not keep maps coherent or local (NFS, Lustre, FUSE), records are written by pwrite.
+path and without the GIL; a page that the disk cannot back raises an error there. On file systems
+without coherent local maps (NFS, Lustre, FUSE), records are written with pwrite.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PREFAULT_STEP = 4 << 20
 
 
 class Segment:
-    """One file of a spool. `position` is where the next record goes; a record may be written
+    """One file of a spool. `position` is the offset of the next record; a record may be written
     through `buffer` if it ends at or before `limit` (0: never, use `write`)."""
 
     __slots__ = ("_fd", "buffer", "limit", "path", "position", "sequence", "size")
@@ -39,8 +39,8 @@ class Segment:
 
     @classmethod
     def create(cls, folder: Path, sequence: int, size: int, *, mapped: bool) -> Segment:
-        """A new file under a temporary name, so that a reader does not take it for the next
-        segment before `publish`. Raises OSError if the disk cannot hold it."""
+        """Create a file under a temporary name, so that readers do not see it as the next segment
+        before `publish`. Raises OSError if there is not enough disk space."""
         path = folder / f"{segment_name(sequence)}.tmp"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         segment = cls(path, sequence, size, fd)
@@ -61,7 +61,7 @@ class Segment:
         self.limit = self.size
 
     def publish(self) -> None:
-        """Give the file its name: from now on it is part of the spool."""
+        """Give the file its final name, which makes it part of the spool."""
         path = self.path.with_suffix("")
         self.path.rename(path)
         self.path = path
@@ -70,7 +70,7 @@ class Segment:
         return self.position + RECORD_HEAD.size + payload_bytes <= self.size
 
     def write(self, payload: bytes) -> None:
-        """Append a record that fits. Raises OSError where there is no map and the disk is full."""
+        """Append a record that fits. Raises OSError if there is no map and the disk is full."""
         head = RECORD_HEAD.pack(len(payload), zlib.crc32(payload))
         start = self.position + RECORD_HEAD.size
         end = start + len(payload)
@@ -82,16 +82,16 @@ class Segment:
                 _pwrite_all(self._fd, head + payload, self.position)
             self.position = aligned(end)
         except BaseException:
-            self.seal()  # written in part: nothing is written over it
+            self.seal()  # partly written: never overwrite it
             raise
 
     def seal(self) -> None:
-        """Take no more records."""
+        """Accept no more records."""
         self.limit = 0
         self.size = 0
 
     def close(self, *, trim: bool = False) -> None:
-        """Unmap and close; with `trim`, give back the space behind the last record."""
+        """Unmap and close; with `trim`, release the space after the last record."""
         self.limit = 0
         if isinstance(self.buffer, mmap.mmap):
             self.buffer.close()
@@ -104,7 +104,7 @@ class Segment:
             self._fd = -1
 
     def forget(self) -> None:
-        """Drop it after a fork: the file is the parent's, nothing of it may change."""
+        """Drop it after a fork: the file belongs to the parent and must not change."""
         self.limit = 0
         if self._fd >= 0:
             os.close(self._fd)
@@ -112,7 +112,7 @@ class Segment:
 
 
 NO_SEGMENT = Segment(Path(os.devnull), 0, 0, -1)
-"""Takes no record; stands in while a writer has no spool."""
+"""Accepts no records; a placeholder while a writer has no spool."""
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -1,6 +1,7 @@
-"""Watches a run's data being sent: keeps a shipper running, reports problems, waits at the end.
+"""Supervises the sending of a run's data: keeps a shipper running, reports problems, waits at the end.
 
-What is wrong is said once when it arises and again at the end. Nothing here raises into the training.
+A problem is reported once when it arises and again at the end. Nothing here raises into the training
+loop.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ __all__ = ["Sending"]
 
 _NOTHING_IS_TAKEN = frozenset({"deleted", "too_many_runs", "too_many_writers"})
 _NEEDS_A_PERSON = frozenset({"no_key", "bad_url", "unreadable"})
-"""Nothing is sent before somebody has changed something: no reason to wait."""
+"""Problems that only a person can fix: no reason to wait."""
 _MAY_PASS = frozenset({"unauthorized", "unknown_version", "bad_ca_file", "internal"})
 _MAY_PASS_S = 3.0
 _FINISH_POLL_S = 0.01
 _CHECK_S = 5.0
 _STARTER_TIMEOUT_S = 2.0
-_MOST_FAILED_STARTS = 2
+_MAX_FAILED_STARTS = 2
 
 
 class Sending:
-    """Watches over the sending of one run."""
+    """Supervises the sending of one run."""
 
     def __init__(self, settings: Settings, run: str) -> None:
         self._settings = settings
@@ -44,11 +45,11 @@ class Sending:
         self._starter = None
 
     def postpone(self) -> None:
-        """No other thread is to start a shipper in the next moments."""
+        """Keep other threads from starting a shipper for a moment."""
         self._check_at = time.monotonic() + _CHECK_S
 
     def ensure(self, root: Path) -> None:
-        """See to it that a shipper runs for `root`."""
+        """Make sure that a shipper is running for `root`."""
         if self._settings.mode == "offline":
             return
         self.postpone()
@@ -61,17 +62,17 @@ class Sending:
             self._starter = ensure_shipper(
                 root,
                 self._settings.spool_limit_bytes,
-                is_bare=self._failed_starts % 2 == 1,  # perhaps it is the PYTHON* variables
+                is_bare=self._failed_starts % 2 == 1,  # the PYTHON* variables may be the cause
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._failed_starts += 1
             NOTICES.warn(
                 "shipper",
-                f"the sending process cannot be started: {error}; data is kept in {root}",
+                f"cannot start the sending process: {error}; data is kept in {root}",
             )
 
     def look(self, folder: Path) -> None:
-        """Once a second, off the logging path: is a shipper there, and is it well?"""
+        """Once a second, off the logging path: check that a shipper is running and healthy."""
         if self._settings.mode == "offline":
             return
         if self._is_gone(folder):
@@ -80,7 +81,7 @@ class Sending:
         self.report(folder, load_progress(folder))
 
     def report(self, folder: Path, progress: Progress) -> None:
-        """Say what is wrong, each thing once."""
+        """Report each problem once."""
         if progress.problem:
             name = f"{self._run} {progress.problem_code}"
             if name not in NOTICES.counts:
@@ -93,8 +94,8 @@ class Sending:
                 NOTICES.warn(f"{self._run} {name}", text)
 
     def wait(self, folder: Path, begun: int, deadline: float) -> Progress:
-        """Wait until what was written from segment `begun` on is stored, or cannot be for now, or
-        until `deadline` on the monotonic clock."""
+        """Wait until everything from segment `begun` on is stored or cannot be stored for now, at most
+        until `deadline` (monotonic)."""
         ring(folder.parent)
         progress = load_progress(folder)
         since = time.monotonic()
@@ -114,29 +115,29 @@ class Sending:
                 time.sleep(_FINISH_POLL_S)
         except KeyboardInterrupt:
             NOTICES.say("not waiting any longer")
-        if self._starter is not None:  # it forked the shipper and is gone, or goes at once
+        if self._starter is not None:  # it has forked the shipper and exits
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._starter.wait(_STARTER_TIMEOUT_S)
         return progress
 
     def outcome(self, folder: Path, begun: int, progress: Progress) -> str:
-        """What became of the data, in words; empty if all of it is stored."""
+        """What happened to the data, in words; empty if everything is stored."""
         if not progress.is_stored(begun):
             return left_text(folder, load_progress(folder))
         return kept_back(folder, progress)
 
     def _is_gone(self, folder: Path) -> bool:
-        """Whether somebody deleted the data under the run that logs it."""
+        """Whether the data was deleted while the run was logging it."""
         if folder.is_dir() or _is_stored_and_freed(folder):
             return False
         NOTICES.warn(
             f"{self._run} gone",
-            f"{folder} was deleted while the run logs to it: what the server does not have yet is lost",
+            f"{folder} was deleted while the run was logging to it: data not on the server yet is lost",
         )
         return True
 
     def _is_hopeless(self, progress: Progress, since: float) -> bool:
-        if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MOST_FAILED_STARTS:
+        if progress.problem_code in _NEEDS_A_PERSON or self._failed_starts >= _MAX_FAILED_STARTS:
             return True
         return progress.problem_code in _MAY_PASS and time.monotonic() - since > _MAY_PASS_S
 
@@ -147,7 +148,7 @@ class Sending:
             self.ensure(root)
 
     def _note_start(self, root: Path, starter: subprocess.Popen[bytes]) -> None:
-        """A starter is gone: did it leave a shipper?"""
+        """Check whether a starter that has exited left a shipper running."""
         self._starter = None
         if is_shipper_running(root):
             self._failed_starts = 0
@@ -157,13 +158,13 @@ class Sending:
             self._failed_starts += 1
             NOTICES.warn(
                 "shipper died",
-                f"the sending process ended at once: {words or f'status {starter.returncode}'}; data "
+                f"the sending process exited immediately: {words or f'status {starter.returncode}'}; data "
                 f"is kept in {root}, see {root / 'shipper.err'}",
             )
 
 
 def _is_stored_and_freed(folder: Path) -> bool:
-    """Whether the shipper has deleted the spool since all of it is stored: where room is scarce, it
-    does so at once."""
+    """Whether the shipper has deleted the spool because everything is stored; if disk space is short
+    it does so at once."""
     receipt = folder.parent / "receipts" / f"{folder.name}.receipt"
     return not folder.exists() and receipt.exists()

@@ -26,7 +26,7 @@ _listeners: list[Callable[[Run | None], None]] = []
 _OTHER_ARGUMENTS = frozenset(
     {"run_name", "run_id", "run_group", "run_job_type", "run_tags", "run_notes"}
 )
-"""What earlier scripts for W&B call arguments that have another name."""
+"""Former W&B names of arguments."""
 
 
 def init(
@@ -50,20 +50,20 @@ def init(
 ) -> Run:
     """Start a run and return it; the module's `log`, `config`, `summary` and `finish` act on it.
 
-    Does not wait for the server (except some seconds at most, to look up a run that `resume` names).
-    Data goes to disk first and a process of its own sends it, so this works without a server and
-    without a key; if the folder for it cannot be written, it goes to another one, with a warning.
+    Does not wait for the server, except for a few seconds to look up the run to resume. Data goes to
+    disk first and a separate process sends it, so this works without a server or a key; if the data
+    folder is not writable, another one is used, with a warning.
 
     config: a mapping, an object with fields, or the path of a YAML file. config_exclude_keys,
-    config_include_keys: names, dotted ones for nested entries, that never or alone become config, now
-    or later. mode: "online", "offline" (keep data until `penstock sync`), "disabled" (do nothing), or
-    "shared" (several processes log to one run; pass the same `id` in each). reinit: what to do if a
-    run is active: "return_previous" (default), "finish_previous" (also True; default in notebooks),
-    "create_new". dir: data is kept in its subfolder `penstock`. Other arguments of W&B's `init` are
-    noted once and ignored.
+    config_include_keys: config entries (dotted names for nested ones) to leave out, or the only ones
+    to keep, now and later. mode: "online", "offline" (keep data until `penstock sync`), "disabled"
+    (do nothing), or "shared" (several processes log to one run; pass the same `id` in each). reinit:
+    what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
+    in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. Other arguments of
+    W&B's `init` are noted once and ignored.
 
-    Raises ValueError for impossible arguments and PenstockError if the run contradicts `resume`, and
-    then nothing has begun. What is wrong in the environment is said and not used.
+    Raises ValueError for impossible arguments and PenstockError if the run contradicts `resume`;
+    nothing has started then. Invalid environment variables are reported and ignored.
     """
     config = config_of(config)
     selection = Selection(config_exclude_keys, config_include_keys)
@@ -84,16 +84,16 @@ def init(
     }
     resolved = Settings.resolve(settings, {**_by_other_names(others, slow_path), **_stated(given)})
     assignment = Assignment.of(os.environ)
-    if assignment is not None:  # an agent started this, and what it says of the run counts
+    if assignment is not None:  # started by an agent, whose assignment takes precedence
         resolved.update(assignment.settings, source="the sweep's agent")
     NOTICES.quiet = resolved.silent
-    # A forked child that calls this begins a run of its own, whatever run its parent has.
+    # A forked child that calls this starts its own run, even if its parent has one.
     active = _current if _current is not None and _current.is_of_this_process else None
     if active is not None and not active.finished:
         if resolved.reinit in (True, "finish_previous") or _is_next_cell(resolved):
             active.finish()
         elif resolved.reinit != "create_new":
-            NOTICES.warn("reinit", f"init(): {active!r} is still active and is returned")
+            NOTICES.warn("reinit", f"init(): {active!r} is still active; returning it")
             return active
     slow_path.strict = resolved.strict
     run = Run(
@@ -123,13 +123,13 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
 
 
 def on_change(listener: Callable[[Run | None], None]) -> None:
-    """Call `listener` whenever another run becomes the current one."""
+    """Call `listener` whenever the current run changes."""
     if listener not in _listeners:
         _listeners.append(listener)
 
 
 def run_of(described: dict[str, Any]) -> Run:
-    """A run that another process began and handed over (`handover.sent`), or this one's own."""
+    """A run handed over by another process (`handover.sent`), or this process's own."""
     for known in _runs:
         is_same = known.id == described["run"] and known.project == described["settings"]["project"]
         if is_same and not known.finished:
@@ -143,14 +143,14 @@ def run_of(described: dict[str, Any]) -> Run:
         on_process=_hook,
         on_finish=_forget,
     )
-    run.config._values.update(described["config"])  # the server knows it already
+    run.config._values.update(described["config"])  # the server already has it
     _adopt(run, make_current=False)
     return run
 
 
 def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
     for argument in others.keys() - _OTHER_ARGUMENTS:
-        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} is not used here")
+        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} has no effect in Penstock")
     known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
     return {
         name: (texts_of if name == "run_tags" else text_of)(
@@ -165,8 +165,8 @@ def _stated(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_next_cell(settings: Settings) -> bool:
-    """In a notebook the process goes on though the experiment is over: as W&B has it, the next
-    `init` ends the run before it."""
+    """In a notebook the process outlives the experiment: as in W&B, the next `init` finishes the
+    previous run."""
     return settings.reinit is None and in_kernel()
 
 
@@ -188,7 +188,7 @@ def _set_current(run: Run | None) -> None:
 
 
 def _forget(run: Run) -> None:
-    """A run is finished: what is said to the module now is for no run."""
+    """A run has finished: the module's functions no longer act on it."""
     if run is _current:
         _set_current(None)
 
@@ -210,9 +210,9 @@ def _after_fork() -> None:
 
 
 def _note_preempting(go_on: Callable[[], None]) -> None:
-    """On SIGTERM: the runs of this process are about to be stopped from outside."""
+    """On SIGTERM: this process's runs are about to be stopped from outside."""
     interrupted = [run for run in list(_runs) if not run.interject(run.mark_preempting)]
-    if interrupted:  # the signal came amid a `log`, which is let finish
+    if interrupted:  # the signal interrupted a `log` call, which may finish
         interrupted[0].interject(go_on)
     else:
         go_on()

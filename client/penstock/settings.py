@@ -1,4 +1,4 @@
-"""What `init` goes by: arguments, then PENSTOCK_* variables, then W&B's, then the defaults."""
+"""The settings of `init`: arguments, then PENSTOCK_* variables, then W&B's, then the defaults."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OTHER_NAMES = {
     "id": "run_id",
     "sweep": "sweep_id",
 }
-"""What W&B, or an argument of `init`, calls what has another name here."""
+"""Settings that W&B or an argument of `init` calls by another name."""
 _NAMES_OF_THINGS = frozenset({"api_key", "base_url", "entity", "project", "run_id", "ca_file"})
 _RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 
@@ -60,7 +60,7 @@ class Settings:
     """
 
     base_url: str = DEFAULT_BASE_URL
-    """Where the server is; by default the one that was last logged in to."""
+    """The server's address; defaults to the server last logged in to."""
     api_key: str = ""
     entity: str | None = None
     project: str = "uncategorized"
@@ -71,21 +71,21 @@ class Settings:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     sweep_id: str | None = None
-    """The sweep that the run belongs to; an agent sets it."""
+    """The run's sweep, set by an agent."""
     mode: str = "online"
     """online, offline (keep data on disk until `penstock sync`), disabled, or shared (several
     processes log to one run)."""
     resume: str | None = None
-    """allow, must, never, auto: whether an existing run of this id goes on."""
+    """allow, must, never, auto: whether to resume an existing run with this id."""
     reinit: str | bool | None = None
     """What a second `init` does: return_previous (default), finish_previous (default in notebooks),
     create_new."""
     dir: str = ""
-    """The folder for data on its way to the server; default: /var/tmp/penstock-<uid>. If
-    it cannot be written, data is kept in another private folder."""
+    """The folder for data on its way to the server; default: /var/tmp/penstock-<uid>. If it is not
+    writable, another private folder is used."""
     spool_limit_bytes: int = 2 << 30
     on_full: str = "drop"
-    """When `spool_limit_bytes` is reached: drop (the newest rows, counted and reported) or block."""
+    """At `spool_limit_bytes`: drop (the newest rows, counted and reported) or block."""
     silent: bool = False
     strict: bool = False
     """Raise on misuse of `log` instead of dropping the row with a warning."""
@@ -93,18 +93,18 @@ class Settings:
     ca_file: str | None = None
     rank: int = 0
     primary: bool | None = None
-    """Whether this process speaks for the run's state; default: it does unless it joined another
+    """Whether this process determines the run's state; default: yes, unless it joined another
     process's run with a rank above 0."""
 
     def __init__(self, **given: Any) -> None:
         self.given: dict[str, Any] = {}
         self.problem = ""
-        """Why nothing can be sent with these settings, in words; empty if it can."""
+        """Why nothing can be sent with these settings; empty if it can."""
         self.update(given)
 
     def update(self, given: Mapping[str, Any], source: str = "") -> None:
-        """Set what is not None; it counts as given explicitly. Raises ValueError for a value that
-        cannot be meant. `source`: where in the environment this was said; names are mended then."""
+        """Set values other than None, which then count as explicit. Raises ValueError for impossible
+        values. `source`: their origin in the environment; names are then repaired."""
         for name, value in given.items():
             self._set(name, value, source)
 
@@ -119,10 +119,10 @@ class Settings:
     def resolve(
         cls, given: Settings | Mapping[str, Any] | None, arguments: Mapping[str, Any]
     ) -> Settings:
-        """The settings in force: `arguments` over `given` over the environment over the login file.
+        """The effective settings: `arguments` over `given` over the environment over the login file.
 
-        What is wrong in the environment is said and not used: it was set for many scripts, and none
-        of them should end because of it. Raises ValueError for what is wrong in the other two.
+        Invalid environment variables are reported and ignored, since they were set for many scripts,
+        none of which should end because of them. Raises ValueError for invalid values in the others.
         """
         settings = cls()
         settings._read_environment(os.environ)
@@ -135,23 +135,23 @@ class Settings:
 
     @property
     def key(self) -> str:
-        """The API key in force: the one given, else the one that was logged in with."""
+        """The effective API key: the given one, or else the one from the login."""
         return self.api_key or stored_key(self.base_url) or ""
 
     @property
     def known_entity(self) -> str | None:
-        """The entity that runs go to, if it was given or is known from the login."""
+        """The runs' entity, if it was given or is known from the login."""
         if self.entity:
             return self.entity
         return stored_entity(self.base_url, self.key)
 
     def _set(self, name: str, value: Any, variable: str = "") -> None:
-        """`variable`: the one of the environment that says so."""
+        """`variable`: the environment variable that set it."""
         name = _OTHER_NAMES.get(name, name)
         if value is None:
             return
         if name not in _NAMES:
-            NOTICES.warn(f"setting {name}", f"the setting {name!r} is not used here")
+            NOTICES.warn(f"setting {name}", f"the setting {name!r} has no effect in Penstock")
             return
         taken = converted(name, value, is_mended=bool(variable))
         if taken.change:
@@ -179,15 +179,15 @@ class Settings:
         try:
             self._set(name, text, variable)
         except ValueError as error:
-            if name == "base_url":  # to no other server than the one that was meant
+            if name == "base_url":  # to no server other than the intended one
                 self.problem = f"{variable}: {error}"
                 self.base_url = text.strip()
                 return
-            NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
+            NOTICES.warn(f"setting {variable}", f"{variable} is ignored: {error}")
 
     @property
     def proxies(self) -> dict[str, str]:
-        """The proxies of the environment, as urllib reads them (which is slow to import)."""
+        """The environment's proxies, read as urllib does (which is slow to import)."""
         found: dict[str, str] = {}
         for variable, value in sorted(os.environ.items()):  # lower case comes last and wins
             name = variable.lower()
@@ -198,7 +198,7 @@ class Settings:
                 is_url = scheme == self.base_url.partition(":")[0]
                 found[scheme] = repaired_proxy(value) if is_url else value.strip()
             except ValueError as error:
-                NOTICES.warn(f"setting {variable}", f"{variable} is not used: {error}")
+                NOTICES.warn(f"setting {variable}", f"{variable} is ignored: {error}")
         return found
 
     @property
@@ -210,14 +210,14 @@ _NAMES = frozenset(name for name in Settings.__annotations__)
 
 
 def launcher_rank(environment: Mapping[str, str]) -> int:
-    """This process's rank as its launcher tells it; 0 without one."""
+    """This process's rank from its launcher; 0 without one."""
     for variable in _RANK_VARIABLES:
         text = environment.get(variable, "")
-        if text.isascii() and text.isdigit() and len(text) < 10:  # more is no rank
+        if text.isascii() and text.isdigit() and len(text) < 10:  # anything larger is not a rank
             return int(text)
     return 0
 
 
 def program() -> str:
-    """The script that runs, as the user would name it."""
+    """The running script, as the user would name it."""
     return sys.argv[0] if sys.argv and sys.argv[0] else ""

@@ -1,4 +1,4 @@
-"""The tuples of keys that one writer logs together, and the values last seen under them."""
+"""The key tuples that one writer logs together, and the last values of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_SHAPES = 4_096
 
 
 class Shape:
-    """A tuple of keys that were logged together, and the values last seen under them."""
+    """A tuple of keys logged together, and their last values."""
 
     __slots__ = ("keys", "last", "nests", "number", "payload", "segment", "time_ns")
 
@@ -30,12 +30,12 @@ class Shape:
         self.last = []
         self.time_ns = 0
         self.nests: bool | None = None
-        """Whether its first row had lists or dicts: those of its rows are looked into. None: no row."""
+        """Whether its first row had lists or dicts, so that its rows must be inspected. None: no row."""
 
 
 class _SummedShape(Shape):
-    """One with metrics of which the summary has more than the last value: setting `last` notes the
-    values, so that rows of all other shapes pay nothing."""
+    """A shape with metrics whose summary needs more than the last value: setting `last` records the
+    values, so that rows of other shapes cost nothing."""
 
     __slots__ = ("_places", "_summaries", "_values")
 
@@ -59,7 +59,7 @@ class _SummedShape(Shape):
 
 
 class Shapes:
-    """All of them, and what a summary shows of what was logged under them."""
+    """All shapes, and the summary of what was logged under them."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, ...], Shape] = {}
@@ -68,7 +68,7 @@ class Shapes:
         self._summaries = Summaries(Rules())
 
     def add(self, keys: list[str]) -> Shape:
-        """A new one; the others are forgotten if there are too many."""
+        """Add a shape; the others are forgotten if there are too many."""
         if len(self.known) >= _MAX_SHAPES:
             self._forget()
         self._count += 1
@@ -80,22 +80,21 @@ class Shapes:
         return shape
 
     def learn(self, record: dict[str, Any]) -> None:
-        """Take in what a record of the wire format says of a metric's summary. Shapes known so far
-        are forgotten."""
+        """Apply a wire record's rule for a metric's summary. Forgets the shapes known so far."""
         self._summaries.rules.learn([record])
         self._forget()
 
     def note(self, values: dict[str, Any]) -> None:
-        """Values that were logged, but under no shape."""
+        """Record values that were logged without a shape."""
         self._older.update(values)
 
     def undeclare(self) -> None:
-        """No segment has them any more."""
+        """Record that no segment contains them any more."""
         for shape in self.known.values():
             shape.segment = UNDECLARED
 
     def summary(self) -> dict[str, Any]:
-        """The value last logged under each key, or the figures that were asked for instead."""
+        """The last value of each key, or the requested aggregates instead."""
         merged = self._last_values()
         for key in self._summaries.figures:
             if self._summaries.asks_for(key):

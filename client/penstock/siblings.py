@@ -1,10 +1,10 @@
 """Reuse of spools among forked children: a new child continues the spool of one that has ended.
 
-A data loader forks its workers anew for every epoch. If each that logs had a writer of its own, a
-long training would leave tens of thousands of writers, each a lane of the run. So a child looks for
-the spool of a sibling that has ended, holds its lock, and fills the segments after the last one.
-The batches' numbers belong to the spool, so the server sees one writer. Children that log at once
-have a spool each.
+A data loader forks new workers for every epoch. If each that logs had its own writer, a long training
+run would have tens of thousands of writers, each a lane of the run. So a child looks for the spool of
+a sibling that has ended, takes its lock, and fills the segments after the last one. Batch numbers
+belong to the spool, so the server sees one writer. Children that log at the same time have a spool
+each.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADS = RECORD_HEAD.size + PAYLOAD_HEAD.size
 @dataclass(frozen=True)
 class LeftSpool:
     """A spool whose lock this process now holds. `segment` is its last segment; `next_step` is above
-    every step in it, so that automatic steps overwrite no row."""
+    every step in it, so that automatic steps overwrite nothing."""
 
     folder: Path
     meta: Meta
@@ -44,7 +44,7 @@ class LeftSpool:
 
 
 def take_left(root: Path, meta: Meta) -> LeftSpool | None:
-    """The spool of an ended sibling of this writer, ready to go on in; None if there is none."""
+    """The spool of an ended sibling, ready to be continued; None if there is none."""
     if not meta.parent or meta.primary:
         return None
     for folder in spools_in(root):
@@ -59,13 +59,13 @@ def take_left(root: Path, meta: Meta) -> LeftSpool | None:
             if segments:
                 own = replace(theirs, pid=meta.pid, boot_id=meta.boot_id)
                 return LeftSpool(folder, own, lock_fd, segments[-1], _next_step(folder, segments))
-            os.close(lock_fd)  # emptied by a shipper: what is refused lies there for a person
+            os.close(lock_fd)  # emptied by a shipper except for refused batches
     return None
 
 
 def hold_left(folder: Path) -> int | None:
-    """The lock of a spool that no writer holds, as a file descriptor; None if one does, or if
-    nobody can tell here. While it is held, no writer begins and no shipper deletes the spool."""
+    """The lock of a spool without a writer, as a file descriptor; None if a writer holds it or that
+    cannot be determined. While it is held, no writer starts and no shipper deletes the spool."""
     path = folder / "lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -83,7 +83,7 @@ def hold_left(folder: Path) -> int | None:
 
 
 def _are_siblings(meta: Meta, other: Meta) -> bool:
-    """Whether two writers differ in nothing but their process."""
+    """Whether two writers differ only in their process."""
     same = replace(
         other,
         writer=meta.writer,

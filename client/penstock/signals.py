@@ -1,4 +1,4 @@
-"""SIGTERM: what a scheduler sends a while before it takes the machine away."""
+"""SIGTERM, which a scheduler sends shortly before it reclaims the machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["on_terminate"]
 
 
 def on_terminate(note: Callable[[Callable[[], None]], None]) -> None:
-    """Call `note` when SIGTERM comes, and then do what would have been done without it.
+    """Call `note` on SIGTERM and then do what would have happened without it.
 
-    `note` gets what ends the process, or runs the handler that was there before, and calls it as
-    soon as it has noted what it wants. Only the main thread may set handlers; elsewhere, and where
-    the signal is ignored, nothing is changed.
+    `note` receives a function that ends the process or runs the previous handler, and calls it once it
+    is done. Only the main thread may set handlers; in other threads, and if the signal is ignored,
+    nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -48,6 +48,6 @@ def on_terminate(note: Callable[[Callable[[], None]], None]) -> None:
             signal.signal(signal.SIGTERM, previous)
         release()
 
-    # A forked child has nothing to note and ends as it would without this. The signal is held back
-    # meanwhile: Python forgets one that comes in a child before its handlers are sorted out.
+    # A forked child has nothing to note and ends as it would without this. The signal is blocked
+    # meanwhile: Python loses one that arrives in a child before its handlers are restored.
     os.register_at_fork(before=hold, after_in_parent=release, after_in_child=go_back)

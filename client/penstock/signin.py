@@ -1,4 +1,4 @@
-"""`penstock login`: check an API key with its server and keep it for later runs."""
+"""`penstock login`: checks an API key with its server and saves it for later runs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ def login(
     must_answer: bool = False,
     **_: Any,
 ) -> bool:
-    """Check `key` with the server `host` and keep it; True if there is a key that works.
+    """Check `key` with the server `host` and save it; True if there is a working key.
 
-    The server is the default from then on, for this user's commands and runs. Without `key`: the one
-    from the environment or an earlier login, or, at a terminal, one that is asked for. A server that
-    does not answer is no reason to end a script: the key is kept unchecked then, unless `must_answer`.
-    Raises PenstockError if the server refuses the key, and ValueError if `host` is no address. The key
-    is never printed.
+    The server becomes the default for this user's commands and runs. Without `key`, the key comes from
+    the environment, an earlier login, or a prompt at a terminal. If the server does not answer, the key
+    is saved unchecked, unless `must_answer`. Raises PenstockError if the server refuses the key, and
+    ValueError if `host` is not an address. Never prints the key.
     """
     settings = Settings.resolve(None, {"base_url": host, "api_key": key})
     if settings.problem:
@@ -57,8 +56,8 @@ def login(
 
 
 def _checked(settings: Settings, key: str) -> str:
-    """As `check_key`, in bounded time: no time-out of a socket bounds looking a name up, a trickle of
-    bytes, or certificates on a file server that is gone."""
+    """Like `check_key`, in bounded time: socket timeouts do not limit name resolution, a trickle of
+    bytes, or certificates on a dead file server."""
     try:
         where = f"{settings.base_url} as a place to log in to"
         return within(where, lambda: check_key(settings, key), seconds=2 * _TIMEOUT_S)
@@ -67,7 +66,7 @@ def _checked(settings: Settings, key: str) -> str:
 
 
 def check_key(settings: Settings, key: str) -> str:
-    """The entity that a key belongs to. Raises PenstockError if the server does not accept it."""
+    """A key's entity. Raises PenstockError if the server does not accept the key."""
     link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=_TIMEOUT_S)
     try:
         return str(link.call("GET", "/v1/viewer", key).get("entity", ""))
@@ -84,15 +83,15 @@ def _keep(settings: Settings, key: str, entity: str, *, is_chosen: bool) -> None
     try:
         store_key(settings.base_url, key, entity or None, is_chosen=is_given)
     except (OSError, RuntimeError) as error:
-        NOTICES.warn("login file", f"the login cannot be kept: {error}; set PENSTOCK_API_KEY")
+        NOTICES.warn("login file", f"the login cannot be saved: {error}; set PENSTOCK_API_KEY")
 
 
 def _overruled(base_url: str) -> str:
-    """Said where the environment leads runs elsewhere all the same."""
+    """A warning if the environment still sends runs elsewhere."""
     for variable in ("PENSTOCK_BASE_URL", "WANDB_BASE_URL"):
         if os.environ.get(variable, "").strip():
             if Settings.resolve(None, {}).base_url != base_url:
-                return f"; but {variable} is set, and runs go there"
+                return f"; but {variable} is set, so runs go there"
             break
     return ""
 

@@ -1,8 +1,8 @@
-"""Rows that the fast path does not take: odd keys, odd values, and values that are not known yet.
+"""Handles rows that the fast path does not: odd keys, odd values, and values not available yet.
 
-Everything here is counted and said once; nothing raises into the training loop, unless the settings
-say `strict`. What needs a call into somebody's objects is read by a thread of its own, which then
-appends it under the step and time of its `log` call; the rest of the row is appended at once.
+Everything here is counted and reported once; nothing raises into the training loop, except with the
+setting `strict`. Values that require calls into users' objects are read by a separate thread, which
+appends them under the step and time of their `log` call; the rest of the row is appended at once.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from penstock.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
 __all__ = ["SlowPath"]
 
 _MAX_ROW_BYTES = 4 << 20
-_ROW_COPIES = 64 << 20
-_ALL_COPIES = 256 << 20
-"""Bytes of arrays that are copied for one row, and for all that wait: beyond, an array is read aside
-as it is then."""
+_MAX_ROW_COPY_BYTES = 64 << 20
+_MAX_COPY_BYTES = 256 << 20
+"""Bytes of arrays copied for one row, and for all waiting ones; further arrays are read later, with
+their content of then."""
 _WHOLE = ("numpy", "torch", "jax", "jaxlib", "tensorflow")
 
 
 class SlowPath:
-    """Takes any row, and any value of a record. `writer` is set right after construction: the two
-    know each other."""
+    """Handles any row and any value of a record. `writer` is set right after construction, since the
+    two refer to each other."""
 
     writer: Writer
 
@@ -46,13 +46,13 @@ class SlowPath:
             self._take(data, step, commit)
         except NoRoom as reason:
             self.writer.drop(str(reason))
-        except Exception as error:  # the seam: whatever is wrong with a row, the training goes on
+        except Exception as error:  # the seam: training continues whatever is wrong with a row
             if self.strict:
                 raise
             self.writer.drop(reason_of(error))
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until no value is waited for; False if that took too long."""
+        """Wait until no value is pending; False if that takes too long."""
         return self.aside.drain(timeout_s)
 
     def forget_after_fork(self) -> None:
@@ -62,8 +62,8 @@ class SlowPath:
     def record(
         self, fields: dict[str, Any], append: Callable[[dict[str, Any]], None], where: str
     ) -> None:
-        """Append the fields of a record as plain values, once all of them could be read. `where` is
-        what notices call the record."""
+        """Append the fields of a record as plain values, once all have been read. `where` names the
+        record in notices."""
         note = self.repairs.noter()
         plain: dict[str, Any] = {}
         pending = 0
@@ -78,7 +78,7 @@ class SlowPath:
             return
         note.fix()
         if not self.aside.put(plain, append):
-            note(where, "left out in part: too many values wait to be read")
+            note(where, "partly left out: too many values are waiting to be read")
             append(
                 {n: kept for n, v in plain.items() if (kept := without_later(v)) is not LEFT_OUT}
             )
@@ -87,8 +87,8 @@ class SlowPath:
         self, where: str, values: dict[Any, Any], append: Callable[[dict[str, Any]], None],
         still: Callable[[str], bool],
     ) -> None:  # fmt: skip
-        """Append entries of config or summary: at once what is plain, the others when they are read.
-        `still(name)` says then whether nobody has set that entry since."""
+        """Append entries of config or summary: plain ones at once, others when they have been read.
+        `still(name)` then says whether the entry has not been set again."""
         note = self.repairs.noter()
         now: dict[str, Any] = {}
         later: list[tuple[str, Any, Any]] = []
@@ -106,13 +106,13 @@ class SlowPath:
             if partly is not LEFT_OUT and partly:
                 now[name] = partly
             later.append((f"{where}.{shown}", name, kept))
-        if now:  # first: what is read later is more
+        if now:  # first, since later reads add to it
             append(now)
         for path, name, kept in later:
             note.fix()
             meant = _always if type(name) is Later else still
             if not self.aside.put({name: kept}, partial(self._append_if, append, meant)):
-                note(path, "left out: too many values wait to be read")
+                note(path, "left out: too many values are waiting to be read")
 
     def _append_if(
         self,
@@ -120,13 +120,13 @@ class SlowPath:
         meant: Callable[[str], bool],
         found: dict[str, Any],
     ) -> None:
-        with self.writer.lock:  # nobody sets it anew between the question and the record
+        with self.writer.lock:  # nothing sets it again between the check and the record
             kept = {name: value for name, value in found.items() if meant(name)}
             if kept:
                 append(kept)
 
     def asked(self, where: str, value: Any) -> Any:
-        """A plain value, waited for some seconds if need be; None if it cannot be read."""
+        """A plain value, after waiting some seconds if necessary; None if it cannot be read."""
         note = self.repairs.noter()
         walk = self._walk(note, as_list=True)
         kept = walk.whole(where, value)
@@ -136,8 +136,8 @@ class SlowPath:
         return None if kept is LEFT_OUT else kept
 
     def fields_of(self, where: str, value: Any) -> dict[Any, Any]:
-        """What a mapping, or an object with fields, holds: its own objects, not looked into. What
-        cannot be read in some seconds is left out with a notice."""
+        """The entries of a mapping or an object with fields, unconverted. Entries that cannot be read
+        within some seconds are left out with a notice."""
         if issubclass(type(value), dict):
             return dict([*dict.items(value)])
         note = self.repairs.noter()
@@ -149,7 +149,7 @@ class SlowPath:
             for name, part in _parts(walk, where, value).items():
                 try:
                     found[name] = part.read() if type(part) is Later else part
-                except Exception as error:  # one field that cannot be read
+                except Exception as error:  # an unreadable field
                     note(f"{where}.{name}", f"left out: {reason_of(error)}")
 
         self.aside.ask(walk.later(where, type(value), read, 0))
@@ -162,7 +162,7 @@ class SlowPath:
         return Walk(note, opened, as_list=as_list, copies=copies or self._copies(), tells=tells)
 
     def _copies(self) -> Copies:
-        return Copies(min(_ROW_COPIES, _ALL_COPIES - self.aside.held))
+        return Copies(min(_MAX_ROW_COPY_BYTES, _MAX_COPY_BYTES - self.aside.held))
 
     def _take(self, data: object, step: Any, commit: bool | None) -> None:
         note = self.repairs.noter()
@@ -183,11 +183,14 @@ class SlowPath:
             later, lambda kept: self._append_later(kept, row_step, at_ns, note), copied
         ):
             for name in later:
-                note(name if type(name) is str else "a key", "left out: too many values wait")
+                note(
+                    name if type(name) is str else "a key",
+                    "left out: too many values are waiting to be read",
+                )
 
     def _tree(self, items: list[tuple[Any, Any]], note: Noter) -> tuple[dict[Any, Any], int]:
-        """The row with plain values and `Later`, and the bytes of arrays that were copied for it; each
-        value has a room of its own."""
+        """The row with plain values and `Later`s, and the bytes of arrays copied for it; each value has
+        its own size limit."""
         tree: dict[Any, Any] = {}
         odd: list[tuple[Any, Any]] = []
         for key, value in items:
@@ -205,7 +208,7 @@ class SlowPath:
             name = walk.key("", key)
             shown = name if type(name) is str else "a key"
             if name in tree:
-                note(shown, "left out: another key of the row has this name")
+                note(shown, "left out: another key in the row has this name")
                 continue
             kept = walk.whole(shown, value)
             if kept is not LEFT_OUT:
@@ -227,7 +230,7 @@ class SlowPath:
             if name is None:
                 continue
             if name in row and name != key:
-                note(name, "left out: another key of the row has this name")
+                note(name, "left out: another key in the row has this name")
                 continue
             row[name] = value
         for name, value in row.items():
@@ -241,7 +244,7 @@ class SlowPath:
             self.writer.append_row(part, step, at_ns)
 
     def _integer(self, step: Any) -> int:
-        """Accepts what is a whole number in any guise: np.int64, a 0-d tensor, 3.0."""
+        """Accepts whole numbers of any type: np.int64, a 0-d tensor, 3.0."""
         kind = type(step)
         if issubclass(kind, int):
             return int.__int__(step)
@@ -258,13 +261,13 @@ class SlowPath:
     def _record_notice(self, fields: dict[str, str]) -> bool:
         try:
             self.writer.append_record({"t": "run", **fields})
-        except Exception:  # no run yet, it is finished, or the disk full: which is said elsewhere
+        except Exception:  # no run yet, a finished one, or a full disk: reported elsewhere
             return False
         return True
 
 
 def _quick(value: Any, depth: int = 0) -> Any:
-    """As `quick`, also for small dicts of such values."""
+    """Like `quick`, also for small dicts of such values."""
     if type(value) is not dict:
         return quick(value)
     if depth >= 4 or len(value) > 1_000:
@@ -279,7 +282,7 @@ def _quick(value: Any, depth: int = 0) -> Any:
 
 
 def _flat(tree: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """As `values.flatten`, but a name that is written out wins over one that is put together."""
+    """Like `values.flatten`, but a literal dotted name wins over a composed one."""
     flat: dict[str, Any] = {}
     nested: list[tuple[str, dict[str, Any]]] = []
     for key, value in tree.items():
@@ -295,7 +298,7 @@ def _flat(tree: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, A
 
 
 def _size(value: Any) -> int:
-    """About how many bytes it takes in a row."""
+    """Approximately how many bytes it takes in a row."""
     if type(value) is str:
         return len(value) if value.isascii() else 4 * len(value)
     if type(value) is list:
@@ -311,7 +314,7 @@ def _usable_key(key: str, note: Noter) -> str | None:
     if key in RESERVED_KEYS:
         return None
     mended = fit_key(key).strip() or "_"
-    note(mended, "renamed: its key cannot name a metric as it is")
+    note(mended, "renamed: this key is not a valid metric name")
     return mended
 
 

@@ -1,10 +1,10 @@
-"""A writer's folder of segments: its lock, the room it may take, and the next segment made ahead.
+"""A writer's folder of segments: its lock, its disk limit, and the next segment prepared ahead.
 
-One spool belongs to one writer, and one process at a time fills it: whoever else finds it only
-drains it. Only a forked child may go on where a sibling has ended (`siblings.py`), in segments of its
-own. While the process lives it holds a lock on the folder's `lock` file; the lock free and no END
-record means that it died. A thread keeps the next segment ready, so that the logging path
-only swaps, and looks after the spool once a second.
+One spool belongs to one writer, and one process at a time fills it; others only drain it. Only a
+forked child may continue where a sibling has ended (`siblings.py`), in segments of its own. A living
+process holds a lock on the folder's `lock` file; a free lock without an END record means that it
+died. A thread keeps the next segment ready, so that the logging path only swaps, and maintains the
+spool once a second.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from penstock.siblings import take_left
 __all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
 
 FIRST_SEGMENT_BYTES = 256 << 10
-LARGEST_SEGMENT_BYTES = 8 << 20
+MAX_SEGMENT_BYTES = 8 << 20
 _SEGMENTS_PER_ROOT = 64
 HEADROOM_BYTES = 1 << 20
-"""What writers leave free on a disk: the shipper needs a little to make room there at all."""
+"""Disk space that writers leave free: the shipper needs a little in order to release any."""
 _LOOK_INTERVAL_S = 1.0
 _ROOM_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True)
 class SpoolOptions:
-    """`limit_bytes` holds for all spools of the root together; when it is reached, `on_full`
-    decides: "drop" drops the newest rows, counted and reported, "block" waits for room."""
+    """`limit_bytes` applies to all spools of the root together; at the limit, `on_full` "drop" drops
+    the newest rows, counted and reported, and "block" waits for space."""
 
     limit_bytes: int = 2 << 30
     on_full: str = "drop"
@@ -49,7 +49,7 @@ class SpoolOptions:
 class Spool:
     """The folder `root/<writer>` while its writer fills it.
 
-    `next_step` is the lowest step that no row in it has yet, as far as it was filled by others.
+    `next_step` is the lowest step not used by rows from other processes in it.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Spool:
         options: SpoolOptions,
         look: Callable[[Path], None] = lambda folder: None,
     ) -> None:
-        """Makes the folder, or goes on in a sibling's, and makes the first segment of its own;
-        raises OSError if that cannot be done.
+        """Creates the folder, or continues a sibling's, and creates its own first segment; raises
+        OSError if that fails.
 
         `look` is called with the folder about once a second, by the spool's thread.
         """
@@ -69,9 +69,9 @@ class Spool:
         self._mapped = not is_network(root)
         self._look = look
         self._size = FIRST_SEGMENT_BYTES
-        # Small beside the limit: what writers fill just now cannot be freed to make room.
+        # Small compared to the limit: segments being filled cannot be released to make space.
         share = options.limit_bytes // _SEGMENTS_PER_ROOT
-        self._largest = min(LARGEST_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
+        self._largest = min(MAX_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
         self._ready: Segment | None = None
         self._retired: list[Segment] = []
         self._no_room_until = 0.0
@@ -88,18 +88,18 @@ class Spool:
             self._lock_fd, meta = left.lock_fd, left.meta
         self.writer = meta.writer
         self.first = self.next_segment(0) or NO_SEGMENT
-        # Last, because a folder with a meta file is a spool that a shipper may open.
+        # Last, because a shipper may open any folder with a meta file.
         store_meta(self.folder, meta)
         self._thread = threading.Thread(target=self._keep, name="penstock-spool", daemon=True)
-        # Where no thread can be had, segments are made when they are needed.
+        # Without a thread, segments are created when they are needed.
         with contextlib.suppress(RuntimeError):
             self._thread.start()
         self._wake.set()
 
     def next_segment(self, payload_bytes: int) -> Segment | None:
-        """The segment after the present one, with room for a payload; None if there is no room.
+        """The segment after the current one, with space for a payload; None if there is no space.
 
-        The segment before it must be complete: a reader may leave that one as soon as this exists.
+        The previous segment must be complete: a reader may leave it as soon as this one exists.
         """
         need = FIRST_OFFSET + RECORD_HEAD.size + payload_bytes
         with self._making:
@@ -110,7 +110,7 @@ class Spool:
             segment = segment or self._make(need)
             if segment is not None:
                 segment.publish()
-                # Under the lock: the thread numbers the next one after this.
+                # Under the lock, since the thread numbers the next segment.
                 self._sequence = segment.sequence
                 self._size = min(self._size * 2, self._largest)
                 self._wake.set()
@@ -122,7 +122,7 @@ class Spool:
             self._retired.append(segment)
 
     def close(self, segment: Segment) -> None:
-        """Let go of everything; the writer appended its last record. The lock becomes free."""
+        """Release everything, including the lock, after the writer's last record."""
         self._closed = True
         self._wake.set()
         with self._making:
@@ -136,7 +136,7 @@ class Spool:
         os.close(self._lock_fd)
 
     def discard(self) -> None:
-        """Let go of everything and delete it: nothing was written that is worth anything."""
+        """Release and delete everything: nothing of value was written."""
         self.close(NO_SEGMENT)
         self.delete()
 
@@ -145,12 +145,12 @@ class Spool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's files without changing any of them."""
+        """In a forked child: release the parent's files without changing them."""
         self._closed = True
         for segment in (self._ready, *self._retired):
             if segment is not None:
                 segment.forget()
-        # Held by the child, the lock would make a dead parent look alive.
+        # If the child held the lock, a dead parent would appear alive.
         os.close(self._lock_fd)
 
     def _make(self, need: int) -> Segment | None:
@@ -183,8 +183,8 @@ class Spool:
     def _look_after(self) -> None:
         try:
             self._look(self.folder)
-        except Exception as error:  # the seam between training and everything around it
-            NOTICES.warn("look", f"looking after the spool failed: {error!r}")
+        except Exception as error:  # the seam between training and its surroundings
+            NOTICES.warn("look", f"maintaining the spool failed: {error!r}")
 
     def _close_retired(self) -> None:
         while self._retired:
@@ -192,12 +192,12 @@ class Spool:
 
 
 def is_disk_full(root: Path) -> bool:
-    """Whether no segment finds room on the disk of `root`, whatever the limit is."""
+    """Whether the disk of `root` has no space for a segment, regardless of the limit."""
     return _free_bytes(root) < FIRST_SEGMENT_BYTES + HEADROOM_BYTES
 
 
 def _free_bytes(folder: Path) -> int:
-    """The disk space that is left to this user."""
+    """The disk space available to this user."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -207,14 +207,14 @@ def _free_bytes(folder: Path) -> int:
 
 def _hold_lock(path: Path) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # Where locks are not supported the shipper falls back on the process number in the meta file.
+    # Without lock support the shipper falls back on the process id in the meta file.
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return fd
 
 
 def is_writer_alive(folder: Path) -> bool:
-    """Whether the process that writes this spool still holds its lock."""
+    """Whether the spool's writer still holds its lock."""
     try:
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -231,7 +231,7 @@ def is_writer_alive(folder: Path) -> bool:
 
 
 def _is_process_there(folder: Path) -> bool:
-    """Whether the process that the meta file names runs, on the boot of this host that it names."""
+    """Whether the process in the meta file is running, on the host's boot recorded there."""
     try:
         meta = load_meta(folder)
     except (OSError, ValueError):

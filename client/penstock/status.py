@@ -1,4 +1,4 @@
-"""`penstock status`: what lies on this machine, how much of it is not stored yet, and why."""
+"""`penstock status`: the data on this machine, how much of it is not stored yet, and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAME_WIDTH = 34
 @dataclass
 class SpoolStatus:
     """One spool. `state`: live, finished, crashed, preempted, offline (kept until `penstock sync`),
-    or unreadable (whose it is cannot be read)."""
+    or unreadable (its run cannot be read)."""
 
     folder: str
     state: str
@@ -39,7 +39,7 @@ class SpoolStatus:
     batches: int = 0
     size_bytes: int = 0
     lag_s: float | None = None
-    """How long ago the oldest row was logged that is not stored."""
+    """The age of the oldest row that is not stored."""
     problem: str = ""
     problem_code: str = ""
     rejected: int = 0
@@ -51,7 +51,7 @@ class SpoolStatus:
     lost_batches: int = 0
     lost_points: int = 0
     remarks: list[str] = field(default_factory=list)
-    """The same for people."""
+    """The same as text."""
 
     @property
     def name(self) -> str:
@@ -66,14 +66,14 @@ class RootStatus:
     used_bytes: int
     limit_bytes: int
     shipper: dict[str, Any] | None
-    """The process that sends: {pid, version}; None if none runs."""
+    """The sending process: {pid, version}; None if none is running."""
     spools: list[SpoolStatus]
     elsewhere: list[str] = field(default_factory=list)
-    """Folders in which data was kept because this one could not be used."""
+    """Folders used for data because this one was not usable."""
 
 
 def status_of(root: Path, limit_bytes: int) -> RootStatus:
-    """Looks at everything under `root` and changes nothing."""
+    """Reads everything under `root` without changing anything."""
     folders = list(folders_in(root))
     shipper = None
     if (root / "shipper.lock").exists() and is_shipper_running(root):
@@ -90,7 +90,7 @@ def as_json(status: RootStatus) -> str:
 
 
 def as_text(status: RootStatus) -> str:
-    """For people, at most 80 columns wide but for names of folders."""
+    """As text, at most 80 columns wide except for folder names."""
     return "\n".join(_lines(status))
 
 
@@ -101,12 +101,12 @@ def _lines(status: RootStatus) -> Iterator[str]:
         yield "sent by process {pid} (version {version})".format(**status.shipper)
     elif any(each.batches or each.size_bytes for each in status.spools):
         if words := last_words(Path(status.folder)):
-            yield f"the sending process ended at once: {words}"
-        yield "nothing sends it now; the next run does, or: penstock sync"
+            yield f"the sending process exited immediately: {words}"
+        yield "not being sent now; the next run sends it, or: penstock sync"
     for folder in status.elsewhere:
-        yield f"there is more in another place: penstock status --dir {folder}"
+        yield f"there is more data in another folder: penstock status --dir {folder}"
     if not status.spools:
-        yield "no data is kept here"
+        yield "no data is kept on this machine"
         return
     yield ""
     yield f"{'RUN':{_NAME_WIDTH}} {'STATE':10} {'NOT STORED YET':24} {'SINCE':>8}"
@@ -129,11 +129,11 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     try:
         meta = load_meta(folder)
     except (OSError, ValueError) as error:
-        if not folder.is_dir():  # gone meanwhile
+        if not folder.is_dir():  # deleted meanwhile
             return None
-        if is_writer_alive(folder):  # being made just now
+        if is_writer_alive(folder):  # just being created
             return None
-        problem = f"whose data this is cannot be read: {error}"
+        problem = f"cannot read which run this belongs to: {error}"
         return SpoolStatus(
             str(folder), "unreadable", problem=problem, problem_code="meta", remarks=[problem]
         )
@@ -148,7 +148,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
     said = [progress.problem] if progress.problem else []
     said += [text for _, text in remarks(progress, folder)]
     if progress.dropped:
-        said.append(f"the training process dropped {progress.dropped} rows, and said why")
+        said.append(f"the training process dropped {progress.dropped} rows and reported why")
     lag_s = None if left.oldest_ns is None else max(0.0, time.time() - left.oldest_ns / 1e9)
     return SpoolStatus(
         folder=str(folder),

@@ -1,4 +1,4 @@
-"""What `define_metric(summary=…)` asks for: which metrics, and which figures of each."""
+"""The aggregates requested by `define_metric(summary=…)`, by metric."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["Figures", "Rules", "Summaries"]
 
 Figures = dict[str, float]
-"""Of one metric: `first`, `last`, and of its finite values `min`, `max`, `sum`, `count`."""
+"""A metric's `first` and `last`, and `min`, `max`, `sum` and `count` of its finite values."""
 
 Rule = dict[str, Any]
 
@@ -19,7 +19,7 @@ _MAX_KEYS = 10_000
 
 
 class Rules:
-    """Which figures the summary has of which metric. `kept`: those that `kept` gave."""
+    """The rules: which aggregates the summary has for which metric. `kept`: as returned by `kept`."""
 
     def __init__(self, kept: Mapping[str, Rule] | None = None) -> None:
         self.kept: dict[str, Rule] = {**(kept or {})}
@@ -28,7 +28,7 @@ class Rules:
         return bool(self.kept)
 
     def learn(self, records: Iterable[Any]) -> None:
-        """Take in the rules among these records of the wire format."""
+        """Apply the rules among these wire records."""
         for record in records:
             if isinstance(record, dict) and record.get("t") == "define_metric":
                 name, kinds = record.get("name"), _kinds(record.get("summary"))
@@ -36,7 +36,7 @@ class Rules:
                     self.kept[name] = {"kinds": kinds, "goal": str(record.get("goal") or "")}
 
     def of(self, key: str) -> Rule:
-        """The rule of a metric: its own, else that of the longest pattern that it matches."""
+        """A metric's rule: its own, or that of the longest pattern it matches."""
         if key in self.kept:
             return self.kept[key]
         fitting = [name for name in self.kept if name.endswith("*") and key.startswith(name[:-1])]
@@ -44,26 +44,26 @@ class Rules:
 
 
 class Summaries:
-    """The figures so far, and what a summary shows of them."""
+    """The aggregates so far, and their form in a summary."""
 
     def __init__(self, rules: Rules, figures: Mapping[str, Figures] | None = None) -> None:
         self.rules = rules
         self.figures: dict[str, Figures] = {k: {**each} for k, each in (figures or {}).items()}
 
     def asks_for(self, key: str) -> bool:
-        """Whether figures of this metric are kept; of some ten thousand at most."""
+        """Whether this metric is aggregated; at most ten thousand are."""
         has_room = key in self.figures or len(self.figures) < _MAX_KEYS
         return has_room and bool(self.rules.of(key)["kinds"])
 
     def add(self, key: str, first: float, last: float) -> Figures:
-        """Note the first and the last of some new values; returns the metric's figures."""
+        """Record the first and last of some new values; returns the metric's aggregates."""
         figures = self.figures.setdefault(key, {})
         figures.setdefault("first", first)
         figures["last"] = last
         return figures
 
     def add_finite(self, key: str, low: float, high: float, total: float, count: int) -> None:
-        """Note the finite ones among new values, of which there is at least one."""
+        """Record the finite ones among new values, of which there is at least one."""
         figures = self.figures[key]
         figures["min"] = min(low, figures.get("min", low))
         figures["max"] = max(high, figures.get("max", high))
@@ -71,14 +71,14 @@ class Summaries:
         figures["count"] = figures.get("count", 0) + count
 
     def add_one(self, key: str, value: float) -> None:
-        """Note one new value."""
+        """Record one new value."""
         self.add(key, value, value)
         if math.isfinite(value):
             self.add_finite(key, value, value, value, 1)
 
     def shown(self, key: str) -> tuple[dict[str, float] | None, dict[str, str]]:
-        """What the summary has of a metric with figures, None for nothing, and which parts of it are
-        put together how where there are several writers."""
+        """An aggregated metric's entry in the summary (None if it has none), and how its parts are
+        merged across writers."""
         rule, figures = self.rules.of(key), self.figures[key]
         kinds = [kind for kind in rule["kinds"] if kind != "none"]
         if not kinds:
@@ -99,6 +99,6 @@ class Summaries:
 
 
 def _kinds(summary: Any) -> list[str]:
-    """`copy`, like no rule at all, is what a summary has anyway."""
+    """`copy` is what a summary has without any rule."""
     several = summary if isinstance(summary, list) else str(summary or "").split(",")
     return [kind for each in several if (kind := str(each).strip().lower()) in _KINDS]

@@ -1,8 +1,8 @@
-"""What a store must hold of what a writer logged: count and hash of every key, from its spool.
+"""What a store must hold from a writer: count and hash of every key, computed from its spool.
 
-The hashes are those of the server's ledger, made here a second time, in numpy. A key whose steps only
-rise is added up in one pass over the spool; only keys with late or repeated steps need their points
-side by side, some keys at a time, so that memory stays bounded however long the run was.
+The hashes are the server ledger's, implemented again in numpy. Keys with rising steps are summed in
+one pass over the spool; only keys with late or repeated steps need their points held together, some
+keys at a time, so that memory stays bounded for runs of any length.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 ALERTS = "_alert"
-"""The key under which the store keeps alerts. It writes their text itself, so they are counted only."""
+"""The store's key for alerts. It writes their text itself, so they are only counted."""
 
 _UNLIMITED = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
-_MOST_POINTS = 8_000_000  # held at once: 16 bytes each, three times that while they are sorted
+_MAX_POINTS = 8_000_000  # in memory at once: 16 bytes each, three times that while sorting
 _SALT = np.uint64(0x4CF2D2BAAE6DA887)
 _FACTORS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _SHIFT = np.uint64(33)
 
 
 class KeySum(NamedTuple):
-    """How many points (or values) of a key, and the sum of their hashes modulo 2^64."""
+    """The number of a key's points (or values), and the sum of their hashes modulo 2^64."""
 
     total: int
     hash: int | None
@@ -48,14 +48,14 @@ class KeySum(NamedTuple):
 
 @dataclass(frozen=True)
 class Sums:
-    """Of every key: its points, and what is logged that is no number."""
+    """For every key: its points, and its values other than numbers."""
 
     points: dict[str, KeySum]
     values: dict[str, KeySum]
 
 
 class _Part(NamedTuple):
-    """What one batch has of one key in one table; it has no step twice."""
+    """One batch's entries for one key in one table, without repeated steps."""
 
     table: Table
     key: str
@@ -64,7 +64,7 @@ class _Part(NamedTuple):
 
 
 def holds_all(folder: Path, cuts: Mapping[int, Cut]) -> bool:
-    """Whether nothing that was cut has been freed."""
+    """Whether nothing that was cut has been deleted."""
     wanted = {
         segment
         for cut in cuts.values()
@@ -75,7 +75,7 @@ def holds_all(folder: Path, cuts: Mapping[int, Cut]) -> bool:
 
 
 def sums_of(folder: Path, cuts: Mapping[int, Cut]) -> Sums:
-    """The sums that these batches leave in a store. What later batches replace does not count."""
+    """The sums that these batches leave in a store, without entries replaced by later batches."""
     tallies: dict[tuple[Table, str], _Tally] = {}
     for number, parts in enumerate(_batches(folder, cuts), 1):
         for part in parts:
@@ -106,7 +106,7 @@ def sums_of(folder: Path, cuts: Mapping[int, Cut]) -> Sums:
 def last_points(
     folder: Path, cuts: Mapping[int, Cut], key: str
 ) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """The points that these batches leave of one key: steps, rising, and values."""
+    """One key's points after these batches: rising steps, and values."""
     steps, values = [np.empty(0, np.int64)], [np.empty(0)]
     for frames, _ in _gathered(folder, cuts):
         for frame in frames:
@@ -117,7 +117,7 @@ def last_points(
 
 
 class _Tally:
-    """One key, added up batch after batch as long as its steps rise from one to the next."""
+    """One key, summed batch by batch as long as its steps rise."""
 
     __slots__ = ("batch", "before", "count", "hash", "is_contested", "last")
 
@@ -143,15 +143,15 @@ class _Tally:
 def _passes(
     counts: Mapping[tuple[Table, str], int],
 ) -> Iterator[tuple[set[tuple[Table, str]], int, int]]:
-    """Which keys to hold at once, and which of their steps: those with this rest modulo that."""
+    """Which keys to hold at once, and which of their steps, by remainder and modulus."""
     names: set[tuple[Table, str]] = set()
     points = 0
     for name, count in counts.items():
-        if count > _MOST_POINTS:
-            modulus = -(-count // _MOST_POINTS)
+        if count > _MAX_POINTS:
+            modulus = -(-count // _MAX_POINTS)
             yield from (({name}, residue, modulus) for residue in range(modulus))
             continue
-        if names and points + count > _MOST_POINTS:
+        if names and points + count > _MAX_POINTS:
             yield names, 0, 1
             names, points = set(), 0
         names.add(name)
@@ -167,7 +167,7 @@ def _sorted_out(
     residue: int,
     modulus: int,
 ) -> dict[tuple[Table, str], KeySum]:
-    """The sums of these keys, of every step the newest point only."""
+    """The sums of these keys, counting only the newest point of each step."""
     kept: dict[tuple[Table, str], list[tuple[Ints, Hashes]]] = {name: [] for name in names}
     for parts in _batches(folder, cuts):
         for part in parts:
@@ -183,7 +183,7 @@ def _sorted_out(
 
 
 def _last_of_each(steps: Ints, values: Any) -> tuple[Ints, Any]:
-    """Steps in rising order, each once, with what came last for it."""
+    """Unique steps in rising order, each with its last entry."""
     order = np.argsort(steps, kind="stable")
     steps, values = steps[order], values[order]
     is_last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
@@ -193,7 +193,7 @@ def _last_of_each(steps: Ints, values: Any) -> tuple[Ints, Any]:
 def _gathered(
     folder: Path, cuts: Mapping[int, Cut]
 ) -> Iterator[tuple[list[Frame], list[dict[str, Any]]]]:
-    """Frames and records of each batch, by number: the newest comes last and wins."""
+    """Frames and records of each batch, by number; later batches win."""
     reader, rejects = SpoolReader(folder), Rejects(folder)
     try:
         for _, cut in sorted(cuts.items()):
@@ -237,7 +237,7 @@ def _of_records(records: Iterable[Mapping[str, Any]]) -> Iterator[_Part]:
 
 
 def _matrix(frame: Frame) -> Hashes:
-    """The bits of a frame's values, a row for each key."""
+    """The bits of a frame's values, one row per key."""
     return np.frombuffer(frame.values, "<u8").reshape(len(frame.keys), -1)
 
 

@@ -1,5 +1,5 @@
-"""Sweeps as the client sees them: made, changed, and asked for trials. What is tried next is decided
-by the server."""
+"""The client's side of sweeps: creating and changing them, and asking for trials, which the server
+chooses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def sweep(
     name: str | None = None,
     **_: Any,
 ) -> str:
-    """Make a sweep and return its id, for `penstock.agent`.
+    """Create a sweep and return its id, for `penstock.agent`.
 
-    `sweep` is the configuration: a mapping, the path of a YAML file, or YAML text. docs/sweeps.md
-    says what may be in it. Without `project` the configuration's own counts, then PENSTOCK_PROJECT.
-    Raises Rejected if the server finds something wrong with it.
+    `sweep` is the configuration: a mapping, the path of a YAML file, or YAML text; docs/sweeps.md
+    describes it. `project` defaults to the configuration's own, then to PENSTOCK_PROJECT. Raises
+    Rejected if the configuration is invalid.
     """
     source = _source(sweep)
     link = SweepLink(Settings.resolve(None, {"entity": entity, "project": project}))
@@ -64,7 +64,7 @@ class SweepLink:
     def place(self, sweep: str) -> list[str]:
         """Entity, project and id of `entity/project/id`, `project/id` or `id`."""
         parts = [part for part in sweep.strip("/").split("/") if part]
-        if len(parts) == 4 and parts[2] == "sweeps":  # as in the address of a page
+        if len(parts) == 4 and parts[2] == "sweeps":  # as in a page's URL
             del parts[2]
         if not 1 <= len(parts) <= 3:
             raise Rejected(
@@ -89,7 +89,7 @@ class SweepLink:
         """{agent, sweep}"""
         return self._post(f"{_path(place)}/agents", {"host": os.uname().nodename[:256]})
 
-    def beat(
+    def heartbeat(
         self,
         place: list[str],
         agent: str,
@@ -109,7 +109,7 @@ class SweepLink:
         try:
             body = json.dumps(payload, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"this cannot be said in JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
         return self._call("POST", path, body)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:

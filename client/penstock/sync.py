@@ -1,4 +1,4 @@
-"""`penstock sync`: send what lies on this machine and wait until the server has stored it."""
+"""`penstock sync`: sends the data on this machine and waits until the server has stored it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from penstock.shipper.rejects import Rejects
 __all__ = ["run_sync"]
 
 _POLL_S = 0.1
-_GRACE_S = 10.0  # a shipper that runs already tries again within this
+_GRACE_S = 10.0  # a running shipper retries within this time
 
 
 def run_sync(
@@ -30,7 +30,8 @@ def run_sync(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> int:
-    """Returns the exit status; `warn` takes what went wrong, `say` the rest. Raises PenstockError if the folder cannot be used."""
+    """Returns the exit status; `warn` receives problems, `say` everything else. Raises PenstockError
+    if the folder cannot be used."""
     settings = Settings.resolve(None, {})
     root = open_root(folder or settings.root)
     unreadable: list[Path] = []
@@ -38,13 +39,13 @@ def run_sync(
         try:
             _prepare(each, load_meta(each), settings)
         except (OSError, ValueError) as error:
-            warn(f"{each}: whose data this is cannot be read: {error}")
+            warn(f"{each}: cannot read which run this belongs to: {error}")
             unreadable.append(each)
             continue
         if rejected and (asked := Rejects(each).ask_again()):
-            say(f"{each}: rejected batches to send again: {asked}")
+            say(f"{each}: rejected batches to retry: {asked}")
     if words := _start(root, settings):
-        warn(f"the sending process ended at once: {words}; see {root / 'shipper.err'}")
+        warn(f"the sending process exited immediately: {words}; see {root / 'shipper.err'}")
         return 1
     left = _wait(root, unreadable, timeout_s)
     for each, state in left.items():
@@ -52,15 +53,15 @@ def run_sync(
     if folder is None:
         for place in other_places():
             if place != root:
-                say(f"there is more in another place: penstock sync --dir {place}")
+                say(f"there is more data in another folder: penstock sync --dir {place}")
     if not left:
         say("everything is stored" if not unreadable else "everything else is stored")
     return 1 if left or unreadable else 0
 
 
 def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
-    """Offline data is to be sent now; data with an address that cannot be meant goes to the server
-    that the settings name now."""
+    """Mark offline data for sending; data with an impossible address goes to the server in the
+    current settings."""
     changed = replace(meta, offline=False)
     try:
         repaired_url(meta.base_url)
@@ -72,16 +73,16 @@ def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
 
 
 def _start(root: Path, settings: Settings) -> str:
-    """See to it that a shipper runs; why there is none, if it ended at once."""
+    """Make sure that a shipper is running; returns its last output if it exited immediately."""
     for is_bare in (False, True):
         starter = ensure_shipper(root, settings.spool_limit_bytes, is_bare=is_bare)
         if starter is None or starter.wait() == 0 or is_shipper_running(root):
             return ""
-    return last_words(root) or "it said nothing"
+    return last_words(root) or "no output"
 
 
 def _wait(root: Path, unreadable: list[Path], timeout_s: float) -> dict[Path, Progress]:
-    """What is not stored, once everything is or the time is over."""
+    """Wait for everything to be stored, in bounded time; returns what is not."""
     begun = time.monotonic()
     while True:
         states = {each: load_progress(each) for each in spools_in(root) if each not in unreadable}

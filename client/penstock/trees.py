@@ -13,7 +13,7 @@ _MAX_DEPTH = 32
 
 
 def flatten(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
-    """Nested mappings as dotted keys, as W&B does: {"a": {"b": 1}} becomes {"a.b": 1}."""
+    """Flatten nested mappings to dotted keys like W&B: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         name = f"{prefix}{key}"
@@ -25,7 +25,7 @@ def flatten(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[s
 
 
 def split(tree: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """What of a map of maps is plain now, and what waits for a `Later`."""
+    """Split a map of maps into what is plain now and what waits for a `Later`."""
     now: dict[Any, Any] = {}
     later: dict[Any, Any] = {}
     for key, value in tree.items():
@@ -45,7 +45,7 @@ def split(tree: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
 
 
 def without_later(tree: Any) -> Any:
-    """A tree without what waits in it; `LEFT_OUT` if all of it does."""
+    """A tree without its pending values; `LEFT_OUT` if all of it is pending."""
     if type(tree) is dict:
         now = split(tree)[0]
         return now if now or not tree else LEFT_OUT

@@ -1,8 +1,8 @@
-"""What a value becomes: plain as it is now, or a `Later` for what may not be looked into here.
+"""Converts values: to plain ones now, or to a `Later` if they must not be inspected here.
 
-The thread that logs meets user's objects here, so this touches exact types only, and calls nothing of
-theirs: subclasses of str, int, dict and so on are read by the methods of their base. Whatever needs a
-call into somebody's code becomes a `Later`, which is read aside (`penstock.aside`).
+The logging thread handles users' objects here, so this touches only exact types and calls none of
+their code: subclasses of str, int, dict and so on are read with their base's methods. Anything that
+requires users' code becomes a `Later`, which is read on a side thread (`penstock.aside`).
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ __all__ = [
     "LEFT_OUT",
     "Copies",
     "Later",
-    "TooMuch",
+    "ValueTooLarge",
     "Walk",
     "clean",
     "quick",
     "type_name",
 ]
 
-MAX_TEXT = 1 << 20
-_MAX_LOGGED_TEXT = 7_000_000
+MAX_TEXT_CHARS = 1 << 20
+_MAX_LOGGED_TEXT_CHARS = 7_000_000
 MAX_ENTRIES = 400_000
-MAX_BYTES = 8 << 20
-"""Of one value: what is larger is left out, since no batch could carry it."""
-_DEEPEST = 100
-_MAX_KEY = 4_096
+MAX_VALUE_BYTES = 8 << 20
+"""Larger values are left out, since no batch could carry them."""
+_MAX_DEPTH = 100
+_MAX_KEY_CHARS = 4_096
 _INT64 = 2**63
 _DEEPER = "…"
-_MOST_BITS = 14_000  # Python writes no longer numbers than some 4,300 digits
+_MAX_INT_BITS = 14_000  # Python does not print numbers of more than about 4,300 digits
 
 LEFT_OUT: Any = object()
-"""Stands for a value that is not kept at all."""
+"""Marks a value that is not kept at all."""
 
 _read_name = cast("GetSetDescriptorType", type.__dict__["__name__"]).__get__
 _read_module = cast("GetSetDescriptorType", type.__dict__["__module__"]).__get__
@@ -46,8 +46,8 @@ Note = Callable[[str, str], None]
 
 
 class Later:
-    """A value, or the key of a map, that is read aside. `read()` gives plain values or objects that
-    are looked into again. `trusted`: it is no user's code, and may take as long as it takes."""
+    """A value, or a map's key, to be read on the side thread. `read()` returns plain values or
+    objects to convert further. `trusted`: no users' code is involved, so there is no time limit."""
 
     __slots__ = ("depth", "kind", "read", "result", "settled", "trusted", "walk", "where")
 
@@ -68,21 +68,21 @@ class Later:
         return type_name(self.kind)
 
     def settle(self, found: Any) -> None:
-        """Take in what `read` gave."""
+        """Receive the result of `read`."""
         self.finish(self.walk.take(self.where, found, self.depth + 1))
 
     def fail(self, reason: str) -> None:
-        """It cannot be read: its type's name stands for it, or nothing if that is not known."""
+        """It cannot be read: use its type's name instead, or nothing if that is unknown."""
         self.walk.note(self.where, reason)
         self.finish(LEFT_OUT if self.kind is object else f"<{type_name(self.kind)}>")
 
     def finish(self, result: Any) -> None:
         self.result, self.settled = result, True
-        self.read = _nothing  # lets go of the object
+        self.read = _nothing  # releases the object
 
 
 class Copies:
-    """How many bytes of arrays may still be copied for one row, and how many were."""
+    """How many bytes of arrays may still be copied for one row, and how many have been."""
 
     __slots__ = ("room", "taken")
 
@@ -91,7 +91,7 @@ class Copies:
         self.taken = 0
 
     def take(self, size: int) -> bool:
-        """Whether so much more may be copied; then it counts as copied."""
+        """Whether this much more may be copied; if so, it counts as copied."""
         if size > self.room:
             return False
         self.room -= size
@@ -100,9 +100,9 @@ class Copies:
 
 
 class Walk:
-    """Looks at one value. `note(where, reason)` is told what is cut, repaired or left out.
-    `odd(walk, where, value, as_list)` is what a `Later` of an unknown object calls; `as_list`: arrays
-    become lists, else histograms. `tells`: objects that are kept as text are noted, too."""
+    """Converts one value. `note(where, reason)` is called for what is cut, repaired or left out.
+    A `Later` of an unknown object calls `odd(walk, where, value, as_list)`; `as_list`: arrays become
+    lists instead of histograms. `tells`: also note objects kept as text."""
 
     __slots__ = (
         "_bytes", "_entries", "_path", "_seen", "as_list", "copies", "note", "odd", "pending", "tells",
@@ -118,22 +118,22 @@ class Walk:
         self.copies = copies
         self.tells = tells
         self.pending = 0
-        """How many `Later` there are in what was taken."""
+        """Number of `Later`s in the result."""
         self._seen: dict[int, tuple[Any, int, int, Any]] = {}
         self._entries = MAX_ENTRIES
-        self._bytes = MAX_BYTES
+        self._bytes = MAX_VALUE_BYTES
         self._path: set[int] = set()
 
     def whole(self, where: str, value: Any) -> Any:
-        """The value, plain but for any `Later` in it; `LEFT_OUT` if it is too large."""
+        """The value, plain except for any `Later`s in it; `LEFT_OUT` if it is too large."""
         try:
             return self.take(where, value, 0)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             self.note(where, f"left out: {reason}")
             return LEFT_OUT
 
     def take(self, where: str, value: Any, depth: int) -> Any:
-        """The same for a part of it. Raises `TooMuch`."""
+        """The same for a part of the value. Raises `ValueTooLarge`."""
         kind = type(value)
         if value is None or kind is bool or kind is float:
             return value
@@ -154,7 +154,7 @@ class Walk:
             return float.__float__(value)
         if base is bytes or base is bytearray:
             return self.text(
-                where, bytes(memoryview(value)[: 4 * MAX_TEXT]).decode(errors="replace")
+                where, bytes(memoryview(value)[: 4 * MAX_TEXT_CHARS]).decode(errors="replace")
             )
         return self._inside(where, value, base, depth)
 
@@ -165,14 +165,14 @@ class Walk:
         return Later(self, where, kind, read, depth, trusted)
 
     def text(self, where: str, text: str) -> str:
-        most = MAX_TEXT if self.as_list else _MAX_LOGGED_TEXT
+        most = MAX_TEXT_CHARS if self.as_list else _MAX_LOGGED_TEXT_CHARS
         if len(text) > most:
             self.note(where, f"cut to {most:,} of {len(text):,} characters")
             text = text[:most]
         if not text.isascii():
             kept = clean(text)
             if kept != text:
-                self.note(where, "repaired: half characters became question marks")
+                self.note(where, "repaired: lone surrogates became question marks")
                 text = kept
         self._spend(0, len(text) if text.isascii() else len(text.encode()))
         return text
@@ -181,9 +181,9 @@ class Walk:
         self._entries -= entries
         self._bytes -= size
         if self._entries < 0:
-            raise TooMuch(f"it has more than {MAX_ENTRIES:,} entries")
+            raise ValueTooLarge(f"it has more than {MAX_ENTRIES:,} entries")
         if self._bytes < 0:
-            raise TooMuch(f"it is larger than {MAX_BYTES:,} bytes")
+            raise ValueTooLarge(f"it is larger than {MAX_VALUE_BYTES:,} bytes")
 
     def _integer(self, where: str, value: int) -> Any:
         if -_INT64 <= value < 2 * _INT64:
@@ -195,15 +195,15 @@ class Walk:
                 self.note(where, f"rounded: a whole number of {bits:,} bits is kept as a float")
             return number
         self.note(where, f"kept as text: a whole number of {bits:,} bits")
-        return str(value) if bits < _MOST_BITS else f"<int of {bits:,} bits>"
+        return str(value) if bits < _MAX_INT_BITS else f"<int of {bits:,} bits>"
 
     def _inside(self, where: str, value: Any, base: Any, depth: int) -> Any:
-        if id(value) in self._path or depth >= _DEEPEST:
-            why = "contains itself" if id(value) in self._path else "is nested too deep"
+        if id(value) in self._path or depth >= _MAX_DEPTH:
+            why = "contains itself" if id(value) in self._path else "is nested too deeply"
             self.note(where, f"cut: it {why}")
             return _DEEPER
         seen = self._seen.get(id(value))
-        if seen is not None:  # the same again: it is not looked into, but takes its room
+        if seen is not None:  # seen before: not converted again, but counted
             self._spend(*seen[1:3])
             return seen[0]
         before = self._entries, self._bytes
@@ -231,13 +231,13 @@ class Walk:
             self.as_list = before
 
     def _entry(self, where: str, value: Any, depth: int) -> Any:
-        """The value of a map's entry; at the top, one that is too large is left out alone."""
+        """The value of a map's entry; at the top level, only a too large entry itself is left out."""
         if depth > 0:
             return self.take(where, value, depth + 1)
         before = self._entries, self._bytes
         try:
             return self.take(where, value, depth + 1)
-        except TooMuch as reason:
+        except ValueTooLarge as reason:
             self._entries, self._bytes = before
             self.note(where, f"left out: {reason}")
             return LEFT_OUT
@@ -259,7 +259,7 @@ class Walk:
             path = f"{where}.{shown}" if where else shown
             if name in taken:
                 is_better = type(key) is str and name not in plain
-                self.note(path, "left out: another key of the map has this name")
+                self.note(path, "left out: another key in the map has this name")
                 if not is_better:
                     continue
             if type(key) is str:
@@ -270,16 +270,16 @@ class Walk:
         return taken
 
     def key(self, where: str, key: Any, depth: int = 0) -> Any:
-        """The text of a map's key; a `Later` where only its owner can say."""
+        """The text of a map's key; a `Later` if that requires users' code."""
         kind = type(key)
         if issubclass(kind, str):
             text = str.__str__(key)
         elif issubclass(kind, bytes):
-            text = bytes(memoryview(key)[:_MAX_KEY]).decode(errors="replace")
+            text = bytes(memoryview(key)[:_MAX_KEY_CHARS]).decode(errors="replace")
         elif key is None or kind is bool or issubclass(kind, (int, float, tuple)):
             try:
                 found = self.take(where, key, depth + 1)
-            except TooMuch:
+            except ValueTooLarge:
                 return self.later(where, kind, _refuse, depth)
             if kind is not bool and issubclass(kind, tuple):
                 found = tuple(found) if _is_flat(found) else self.later(where, kind, _refuse, depth)
@@ -288,15 +288,15 @@ class Walk:
             text = str(found)
         else:
             return self.later(where, kind, lambda: str(key), depth)
-        if len(text) > _MAX_KEY:
-            self.note(f"{where}.{text[:40]}", f"its name was cut to {_MAX_KEY:,} characters")
-            text = text[:_MAX_KEY]
+        if len(text) > _MAX_KEY_CHARS:
+            self.note(f"{where}.{text[:40]}", f"its name was cut to {_MAX_KEY_CHARS:,} characters")
+            text = text[:_MAX_KEY_CHARS]
         self._spend(0, 4 * len(text))
         return clean(text)
 
     def _object(self, where: str, value: Any, kind: type, depth: int) -> Any:
-        if depth >= _DEEPEST:
-            self.note(where, "cut: it is nested too deep")
+        if depth >= _MAX_DEPTH:
+            self.note(where, "cut: it is nested too deeply")
             return _DEEPER
         home = _read_module(kind)
         if type(home) is str and home.partition(".")[0] in _ARRAY_HOMES:
@@ -304,9 +304,9 @@ class Walk:
 
             try:
                 found = taken(self, where, value, depth)
-            except TooMuch:
+            except ValueTooLarge:
                 raise
-            except Exception:  # such as a tensor without data: it is asked again, aside
+            except Exception:  # such as a tensor without data: try again on the side thread
                 found = LEFT_OUT
             if found is not LEFT_OUT:
                 return found
@@ -314,15 +314,15 @@ class Walk:
         return self.later(where, kind, lambda: self.odd(self, where, value, as_list), depth)
 
 
-class TooMuch(Exception):
-    """A value that is left out, with the reason."""
+class ValueTooLarge(Exception):
+    """Leave a value out, with the reason."""
 
 
 _ARRAY_HOMES = frozenset({"numpy", "torch", "jax", "jaxlib", "tensorflow"})
 
 
 def quick(value: Any) -> Any:
-    """A plain number as it is, or of numpy's or torch's types; `LEFT_OUT` for anything else."""
+    """A plain number, or one of numpy's or torch's types; `LEFT_OUT` for anything else."""
     kind = type(value)
     if kind is float or kind is bool or value is None:
         return value
@@ -340,18 +340,18 @@ def quick(value: Any) -> Any:
         if not is_plain or value.numel() != 1 or value.is_quantized:
             return LEFT_OUT
         found = value.item()
-    except Exception:  # such as a tensor inside of a transformation: it is asked again, aside
+    except Exception:  # such as a tensor inside a transformation: try again on the side thread
         return LEFT_OUT
     return found if type(found) is float or type(found) is int else LEFT_OUT
 
 
 def clean(text: str) -> str:
-    """Half a character, which UTF-8 cannot hold, becomes a question mark."""
+    """Replace lone surrogates, which UTF-8 cannot encode, with question marks."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def type_name(kind: type) -> str:
-    """A type's own name, whatever its metaclass says."""
+    """A type's own name, regardless of its metaclass."""
     return clean(str.__str__(_read_name(kind))[:200])
 
 
@@ -360,7 +360,7 @@ def _is_flat(found: list[Any]) -> bool:
 
 
 def _refuse() -> Any:
-    raise TypeError("a key like this has no short text")
+    raise TypeError("this key has no short text form")
 
 
 def _nothing() -> Any:

@@ -1,7 +1,7 @@
-"""`penstock verify`: everything that was sent of a run from this machine is stored, or what is not.
+"""`penstock verify`: checks that everything sent from this machine for a run is stored.
 
-Compares, for each writer, the spool (or the receipt that outlives it) with the server's ledger, which
-is read from the store.
+Compares each writer's spool, or the receipt that outlives it, with the server's ledger, which is read
+from the store.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COUNTS = ("missing", "duplicate", "altered", "phantom")
 
 
 class _Sent(NamedTuple):
-    """A writer that this machine knows; `folder` is its spool if it is still there."""
+    """A writer known on this machine; `folder` is its spool, if it still exists."""
 
     receipt: Receipt
     folder: Path | None
@@ -48,7 +48,7 @@ class _Sent(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A run and where it is."""
+    """A run and its server."""
 
     base_url: str
     entity: str | None
@@ -64,8 +64,8 @@ class _Place(NamedTuple):
 def run_verify(
     place: str, *, root: Path | None, timeout_s: float, as_json: bool, say: Callable[[str], None]
 ) -> int:
-    """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from here. Returns 0 only if all
-    of it is stored exactly as it was sent. Raises PenstockError."""
+    """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from this machine. Returns 0 only
+    if everything is stored exactly as sent. Raises PenstockError."""
     settings = Settings.resolve(None, {})
     root = open_root(root or settings.root)
     deadline = time.monotonic() + timeout_s
@@ -91,7 +91,7 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
         raise Rejected(
             f"{place!r} does not name a run",
             code="bad_path",
-            hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from here.",
+            hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from this machine.",
         )
     run, project = names[-1], names[-2] if len(names) > 1 else None
     entity = names[0] if len(names) == 3 else None
@@ -107,9 +107,9 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
     if len({each._replace(entity=None) for each in found}) > 1:
         listed = ", ".join(sorted(f"{each.project}/{run} at {each.base_url}" for each in found))
         raise Rejected(
-            f"{place!r} could be several runs: {listed}",
+            f"{place!r} matches several runs: {listed}",
             code="ambiguous",
-            hint="Name the project, or set PENSTOCK_BASE_URL.",
+            hint="Give the project, or set PENSTOCK_BASE_URL.",
         )
     first = min(found, key=repr, default=None)
     return _Place(
@@ -125,8 +125,8 @@ def _sent(root: Path, where: _Place) -> list[_Sent]:
 
 
 def _wait(root: Path, where: _Place, deadline: float) -> dict[str, int]:
-    """Wait for what is on its way: all of a writer that has ended, and of one that is logging what
-    had been cut when this began. Returns how many batches of each writer are due."""
+    """Wait for data in transit: everything of a writer that has ended, and for one still logging
+    whatever was cut when this started. Returns the number of due batches per writer."""
     sent = _sent(root, where)
     due = {each.receipt.writer: each.receipt.batches for each in sent}
     spools = {
@@ -160,7 +160,7 @@ def _compare(
 ) -> list[Delivery]:
     writing = {each.receipt.writer for each in _sent(root, where) if each.is_writing}
     stored = _stored(ledger)
-    # Again: whoever is logging may have sent more than it had when this began, not less.
+    # Again: a logging writer may have sent more since this started, never less.
     sent = {each.receipt.writer: each for each in _sent(root, where)}
     found = [
         compare(
@@ -187,7 +187,7 @@ def _stored(ledger: LedgerReader) -> dict[str, StoredWriter]:
 
 
 def _report(where: _Place, deliveries: list[Delivery]) -> dict[str, Any]:
-    """What `--json` prints. Totals are of what was sent from here."""
+    """The output of `--json`. Totals cover what was sent from this machine."""
     mine = [each for each in deliveries if each.is_from_here]
     totals = {
         name: sum(getattr(each, name) for each in mine) for name in ("sent", "stored", *_COUNTS)
@@ -218,6 +218,6 @@ def _print(report: dict[str, Any], deliveries: list[Delivery], say: Callable[[st
         for text in (*each.problems, *each.notes):
             say(f"    {text}")
     if not any(each.is_from_here for each in deliveries):
-        say("nothing of this run was sent from here, so there is nothing to compare with")
+        say("nothing of this run was sent from this machine, so there is nothing to compare")
     counts = ", ".join(f"{report[name]:,} {name}" for name in _COUNTS)
     say(f"{report['sent']:,} points sent, {report['stored']:,} stored: {counts}")

@@ -2,8 +2,8 @@
 
 When `log` has returned, the row is in the page cache and survives `kill -9` of this process. Rows of
 plain values (exactly float, int, bool, str, None, np.float64, and lists and dicts of them) take the
-fast path, a microsecond or two; everything else, and everything unusual, goes to the slow path,
-which never raises. Safe to call from threads, from signal handlers and after a fork.
+fast path, a microsecond or two; everything else goes to the slow path, which never raises. Safe to
+call from threads, from signal handlers and after a fork.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MAX_KEYS = 20_000
 MAX_KEY_BYTES = 512
 MAX_STEP = 2**53
 RESERVED_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
-_MAX_PAYLOAD = 6 << 20
-"""A larger row is cut by value, as no batch could carry it."""
+_MAX_PAYLOAD_BYTES = 6 << 20
+"""Larger rows are cut by value, as no batch could carry them."""
 _ROOM_POLL_S = 0.05
 _INTERJECT_S = 1.0
 
 _CONTAINERS = frozenset({list, dict})
 
-# Bound once: the hot path looks nothing up that it need not.
+# Bound once, to keep look-ups off the hot path.
 _ROW = int(Kind.ROW)
 _pack_payload_head = PAYLOAD_HEAD.pack
 _pack_record_head_into = RECORD_HEAD.pack_into
@@ -45,7 +45,7 @@ _crc32 = zlib.crc32
 
 
 class Unusual(Exception):
-    """A row that the fast path does not take."""
+    """A row that the fast path does not handle."""
 
 
 class NoRoom(Exception):
@@ -53,9 +53,9 @@ class NoRoom(Exception):
 
 
 class Writer:
-    """Appends one run's rows and records to a spool, which `open_spool` makes when it is needed.
+    """Appends one run's rows and records to a spool, which `open_spool` creates when it is needed.
 
-    `slow_path(data, step, commit)` takes the rows that the fast path refuses.
+    `slow_path(data, step, commit)` handles the rows that the fast path refuses.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Writer:
         slow_path: Callable[[object, Any, bool | None], None],
     ) -> None:
         self.step = 0
-        """The step of the next `log` without one."""
+        """The step of the next `log` call without `step`."""
         self.dropped_rows = 0
         self._open_spool = open_spool
         self._slow_path = slow_path
@@ -91,7 +91,7 @@ class Writer:
                 raise Unusual("not exactly a dict")
             values = [*data.values()]
             with self._lock:
-                if self._busy:  # a signal handler logs in the middle of its thread's own log
+                if self._busy:  # a signal handler logs during its thread's own `log`
                     row = dict(data)
                     self._deferred.append(lambda: self.log(row, step, commit))
                     return
@@ -120,10 +120,10 @@ class Writer:
                             _pack_record_head_into(segment.buffer, offset, size, _crc32(payload))
                             segment.position = (end + 7) & -8
                         except BaseException:
-                            segment.seal()  # interrupted midway: nothing is written over
+                            segment.seal()  # interrupted midway: nothing is overwritten
                             raise
                     else:
-                        if size > _MAX_PAYLOAD:
+                        if size > _MAX_PAYLOAD_BYTES:
                             raise Unusual("its values are looked at one by one")
                         self._append(payload)
                     if step is None and commit is not False:
@@ -136,11 +136,11 @@ class Writer:
                 self._run_deferred()
         except NoRoom as reason:
             self.drop(str(reason))
-        except Exception:  # the seam: whatever is wrong with a row, the training goes on
+        except Exception:  # the seam: training continues whatever is wrong with a row
             self._slow_path(data, step, commit)
 
     def append_row(self, row: dict[str, Any], step: int, at_ns: int) -> None:
-        """Append a row of plain values as it stands, whatever the step counter says.
+        """Append a row of plain values unchanged, regardless of the step counter.
 
         Raises `NoRoom`, `Unusual`, or msgpack's errors for values that are not plain.
         """
@@ -155,16 +155,16 @@ class Writer:
         self._alone(append)
 
     def append_record(self, record: dict[str, Any]) -> None:
-        """Append a record of the wire format, `{t: …}`. Raises `NoRoom`. What msgpack cannot say
-        becomes text, and half a character a question mark: it costs nothing else."""
+        """Append a wire record, `{t: …}`. Raises `NoRoom`. What msgpack cannot encode becomes text,
+        and lone surrogates become question marks; nothing else is lost."""
         body = msgpack.packb(record, default=str, unicode_errors="replace")
         payload = _pack_payload_head(Kind.RECORD, 0, 0, time_ns()) + body
         self._alone(lambda: self._append(payload))
 
     def take_step(self, step: int | None, commit: bool | None) -> int:
-        """The step that a row gets by the rules of `log`. Raises `Unusual` for an impossible one."""
+        """A row's step by the rules of `log`. Raises `Unusual` for an impossible one."""
         with self._lock:
-            if self._spool is None and not self._closed:  # after a fork: it says where to count on
+            if self._spool is None and not self._closed:  # after a fork: where to continue counting
                 self.spool()
             taken = self.step if step is None else self._given_step(step, commit)
             if step is None and commit is not False:
@@ -172,41 +172,41 @@ class Writer:
             return taken
 
     def drop(self, reason: str) -> None:
-        """Count a row that is not stored, and say so."""
+        """Count a row that is not stored, with a warning."""
         self.dropped_rows += 1
         NOTICES.warn(f"drop: {reason}", f"a logged row was dropped: {reason}")
 
     def summary(self) -> dict[str, Any]:
-        """The value last logged under each key, or what `define_metric` asked for instead."""
+        """The last value of each key, or the aggregates requested with `define_metric`."""
         with self._lock:
             return self._shapes.summary()
 
     def learn(self, record: dict[str, Any]) -> None:
-        """Take in what a record of the wire format says of a metric's summary."""
+        """Apply a wire record's rule for a metric's summary."""
         with self._lock:
             self._shapes.learn(record)
             self._keys = None
 
     def drop_row(self, data: Mapping[str, Any]) -> None:
-        """Count a row that nothing keeps; the summary has its values all the same."""
+        """Count a row that is not stored; the summary still has its values."""
         self.dropped_rows += 1
         self._shapes.note({**data})
 
     @property
     def lock(self) -> threading.RLock:
-        """Held while something is appended."""
+        """Held during an append."""
         return self._lock
 
     @property
     def interrupted(self) -> bool:
-        """Whether the caller is a signal handler in the middle of its thread's own `log`."""
+        """Whether the caller is a signal handler that interrupted its thread's own `log`."""
         with self._lock:
             return self._busy
 
     def interject(self, action: Callable[[], None]) -> bool:
-        """For a signal handler: do this now. Returns False if the signal came in the middle of its
-        thread's own `log`: then it is done right after that. While `log` waits for room it is not
-        done at all, because that may last."""
+        """For a signal handler: do this now. Returns False if the signal interrupted its thread's own
+        `log`: then it is done right afterwards, or not at all while `log` waits for space, since
+        that may take long."""
         if not self._lock.acquire(timeout=_INTERJECT_S):
             return True
         try:
@@ -226,11 +226,11 @@ class Writer:
 
     @property
     def id(self) -> str:
-        """The writer's, as the server knows it; empty as long as there is no spool."""
+        """The writer's id; empty while there is no spool."""
         return "" if self._spool is None else self._spool.writer
 
     def spool(self) -> Spool:
-        """The present spool, made now if there is none. Raises OSError if it cannot be made."""
+        """The current spool, created if there is none. Raises OSError if that fails."""
         with self._lock:
             if self._spool is None:
                 self._spool = self._open_spool()
@@ -246,7 +246,7 @@ class Writer:
                 try:
                     self._append(_pack_payload_head(Kind.END, 0, self.dropped_rows, time_ns()))
                 except NoRoom:
-                    self.drop("no room for the last record")
+                    self.drop("no space for the last record")
                 self._spool.close(self._segment)
             self._closed = True
             self._spool, self._segment, self._keys = None, NO_SEGMENT, None
@@ -264,7 +264,7 @@ class Writer:
 
     def _given_step(self, step: int, commit: bool | None) -> int:
         if not -MAX_STEP < step < MAX_STEP:
-            raise Unusual(f"step {step} lies outside ±2^53")
+            raise Unusual(f"step {step} is outside ±2^53")
         if step >= self.step:
             self.step = step + 1 if commit else step
         return step
@@ -279,7 +279,7 @@ class Writer:
 
     def _new_shape(self, keys: list[str]) -> Shape:
         if not keys or len(keys) > MAX_KEYS or not all(map(is_key, keys)):
-            raise Unusual("these keys cannot be a row's as they are")
+            raise Unusual("these keys are not valid for a row")
         return self._shapes.add(keys)
 
     def _declare(self, shape: Shape) -> None:
@@ -291,11 +291,11 @@ class Writer:
         try:
             self._segment.write(payload)
         except OSError as error:
-            raise NoRoom(f"the spool cannot be written: {error.strerror}") from None
+            raise NoRoom(f"cannot write to the spool: {error.strerror}") from None
 
     def _make_room(self, payload_bytes: int) -> None:
-        """See to it that the present segment takes a payload, and knows the present shape if it
-        is a new one. Raises `NoRoom`."""
+        """Make sure that the current segment has space for a payload and, if it is new, contains the
+        current shape. Raises `NoRoom`."""
         if self._segment.fits(payload_bytes):
             return
         if self._closed:
@@ -307,7 +307,7 @@ class Writer:
             if segment is not None:
                 self._switch_to(segment)
             elif spool.options.on_full == "block":
-                NOTICES.warn("block", "the spool is full; waiting for the server to take data")
+                NOTICES.warn("block", "the spool is full; waiting for the server to receive data")
                 self._waits_for_room = True
                 try:
                     time.sleep(_ROOM_POLL_S)
@@ -343,14 +343,14 @@ class Writer:
 
 
 def _is_shallow(value: Any) -> bool:
-    """Whether it holds no lists and dicts: of these a few can stand for billions of entries."""
+    """Whether it contains no lists or dicts: a few of them can represent billions of entries."""
     if type(value) is list:
         return _CONTAINERS.isdisjoint(map(type, value))
     return type(value) is not dict or _CONTAINERS.isdisjoint(map(type, value.values()))
 
 
 def is_key(key: object) -> bool:
-    """Whether `key` can name a metric as it is."""
+    """Whether `key` is a valid metric name unchanged."""
     return (
         type(key) is str
         and key not in RESERVED_KEYS
@@ -360,7 +360,7 @@ def is_key(key: object) -> bool:
 
 
 def _utf8_bytes(text: str) -> int:
-    """How long it is as UTF-8; 0 for what is no text, since it holds half a character."""
+    """Its length as UTF-8; 0 for invalid text with lone surrogates."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
@@ -368,7 +368,7 @@ def _utf8_bytes(text: str) -> int:
 
 
 def _plain_float(value: Any) -> float:
-    """msgpack's hook for what is not exactly plain: np.float64 is a float, nothing else is."""
+    """msgpack's hook for values that are not exactly plain: np.float64 is a float, nothing else is."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and type(value) is numpy.float64:
         return float(value)

@@ -132,5 +132,5 @@ def _locked(to: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Rejected(f"a backup into {to} is going on", code="already_running") from None
+            raise Rejected(f"a backup to {to} is already running", code="already_running") from None
         yield

@@ -17,10 +17,10 @@ from penstock_common.lifecycle import die_with_parent
 from penstock_common.notify import ALIVE, READY
 from penstock_common.watchdog import WatchedPart
 
-__all__ = ["Child", "Command"]
+__all__ = ["Child", "ProcessCommand"]
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 5.0
 _HEALTHY_AFTER_S = 10.0
 _START_S = 60.0
 """How long it may take from its start to its first sign of life."""
@@ -29,7 +29,7 @@ _DUMP_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ProcessCommand:
     """What to run. `fds` are inherited open files; output goes to `log`. `dumps`: on SIGQUIT it
     writes its stacks there."""
 
@@ -49,7 +49,7 @@ class Child:
     def __init__(
         self,
         name: str,
-        command: Command,
+        command: ProcessCommand,
         on_start: Callable[[], None],
         *,
         part: str = "",
@@ -90,7 +90,7 @@ class Child:
                 return
             failures = 0 if time.monotonic() - started > _HEALTHY_AFTER_S else failures + 1
             self.restarts += 1
-            pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
+            pause_s = min(_MAX_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
             _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
 

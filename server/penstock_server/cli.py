@@ -22,11 +22,11 @@ from penstock_common import logs
 from penstock_common.lifecycle import stop_on_signals
 from penstock_common.settings import ServerSettings, load
 from penstock_common.watchdog import watchdog_of
-from penstock_server.copies import add_copy_commands
+from penstock_server.backup_commands import add_backup_commands
 from penstock_server.datafolder import DataFolder
+from penstock_server.dead_letters import add_dead_letter_commands
 from penstock_server.key_command import add_key_command
 from penstock_server.leftovers import end_leftovers
-from penstock_server.letters import add_dead_command
 from penstock_server.supervisor import Supervisor, UpOptions, listen
 
 __all__ = ["add_commands"]
@@ -34,10 +34,14 @@ __all__ = ["add_commands"]
 _DOWN_TIMEOUT_S = 10.0
 _DETACH_TIMEOUT_S = 70.0
 _ROLES = {
-    "gateway": ("penstock_server.gateway", "accept batches (the write half of the port)", "write"),
+    "gateway": ("penstock_server.gateway", "accept batches (the write side of the API)", "write"),
     "web": ("penstock_server.gateway", "serve the read API and the page", "read"),
     "worker": ("penstock_workers.main", "move batches from the queue to the stores", ""),
-    "store": ("penstock_storage.store_process", "own an embedded point store (--help: flags)", ""),
+    "store": (
+        "penstock_storage.store_process",
+        "run an embedded point store (see --help for flags)",
+        "",
+    ),
 }
 
 
@@ -50,17 +54,17 @@ def add_commands(subparsers: Any) -> None:
     up.add_argument("--gateways", type=int, default=1, help="gateway processes (%(default)s)")
     up.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
     up.add_argument("--root-path", default="", help="path prefix behind a proxy, e.g. /penstock")
-    up.add_argument("--require-login", action="store_true", help="ask for a key even on loopback")
+    up.add_argument("--require-login", action="store_true", help="require a key even on loopback")
     up.add_argument("--detach", action="store_true", help="run in the background")
-    up.add_argument("--ready-file", type=Path, help="JSON file written when everything is ready")
+    up.add_argument("--ready-file", type=Path, help="JSON file to write when everything is ready")
     up.set_defaults(run=_up)
-    down = subparsers.add_parser("down", help="stop what `up --detach` started")
+    down = subparsers.add_parser("down", help="stop an installation started with `up --detach`")
     down.add_argument(
         "--data", type=Path, default=_default_data(), help="data folder (%(default)s)"
     )
     down.set_defaults(run=_down)
-    add_copy_commands(subparsers, _default_data())
-    add_dead_command(subparsers, _default_data())
+    add_backup_commands(subparsers, _default_data())
+    add_dead_letter_commands(subparsers, _default_data())
     add_key_command(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
         # No character begins an option here: all arguments are the role's own.
@@ -156,7 +160,7 @@ def _where_key_is(folder: DataFolder) -> str:
 
 def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: bool) -> None:
     login = f"penstock login --host {url}"
-    how = f"this user is logged in already; elsewhere: {login}" if is_default else f"after: {login}"
+    how = f"this user is already logged in; elsewhere: {login}" if is_default else f"after: {login}"
     print(
         f"""
   Penstock is up ({took_s:.1f} s)
@@ -165,7 +169,7 @@ def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: b
     API key   {api_key}
     Data      {data}
 
-  Log a first run from another terminal:
+  Log your first run from another terminal:
 
     penstock demo                     a small sweep on real data, live on the page
 
@@ -175,7 +179,7 @@ def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: b
     run = wandb.init(project="first", config={{"lr": 1e-3}})
     run.log({{"loss": 0.5}})
 
-  Ctrl-C stops everything; the data stays.
+  Ctrl-C stops everything; your data is kept.
 """,
         flush=True,
     )
@@ -194,14 +198,14 @@ def _detach(arguments: argparse.Namespace) -> int:
     deadline = time.monotonic() + _DETACH_TIMEOUT_S
     while time.monotonic() < deadline:
         text = log_path.read_text()
-        if "Penstock is up" in text and "the data stays." in text:
+        if "Penstock is up" in text and "your data is kept." in text:
             text = text.replace("Ctrl-C stops everything", "`penstock down` stops everything")
             if sys.stdout.isatty():
                 text = text.replace(_where_key_is(folder), folder.api_key.read_text())
             print(text)
             return 0
         if process.poll() is not None:
-            return _fail(text.strip() or f"it ended at once; see {log_path}")
+            return _fail(text.strip() or f"it exited immediately; see {log_path}")
         time.sleep(0.05)
     return _fail(f"not ready after {_DETACH_TIMEOUT_S:.0f} s; see {log_path}")
 
@@ -212,7 +216,7 @@ def _down(arguments: argparse.Namespace) -> int:
         pid = int(json.loads(folder.state.read_text())["pid"])
         process = psutil.Process(pid)
     except (OSError, ValueError, KeyError, psutil.Error):
-        print(f"Penstock does not run on {folder.root}.")
+        print(f"Penstock is not running on {folder.root}.")
         return 0
     process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_TIMEOUT_S
@@ -220,7 +224,7 @@ def _down(arguments: argparse.Namespace) -> int:
         if time.monotonic() > deadline:
             return _fail(f"process {pid} did not stop in {_DOWN_TIMEOUT_S:.0f} s")
         time.sleep(0.05)
-    print(f"Stopped. The data stays in {folder.root}.")
+    print(f"Stopped. Your data is kept in {folder.root}.")
     return 0
 
 

@@ -17,7 +17,7 @@ from penstock.errors import Rejected
 __all__ = ["FORMAT", "DataFolder"]
 
 FORMAT = 1
-_LONGEST_SOCKET_PATH = 100
+_MAX_SOCKET_PATH_BYTES = 100
 
 
 class DataFolder:
@@ -81,12 +81,12 @@ class DataFolder:
     def socket(self, name: str) -> Path:
         """A unix socket's path: in the folder, or in a private temporary one if that is too long."""
         path = self.run / name
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
             return path
         short = Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{self._folder_id()}"
         short.mkdir(mode=0o700, exist_ok=True)
         if short.stat().st_uid != os.getuid() or short.stat().st_mode & 0o077:
-            raise Rejected(f"{short} belongs to somebody else", code="unsafe_folder")
+            raise Rejected(f"{short} belongs to another user", code="unsafe_folder")
         return short / name
 
     def secret(self, name: str) -> str:
@@ -107,7 +107,7 @@ class DataFolder:
         except OSError:
             lock.close()
             raise Rejected(
-                f"Penstock already runs on {self.root}",
+                f"Penstock is already running on {self.root}",
                 code="already_running",
                 hint="Stop it with `penstock down`, or choose another folder with --data.",
             ) from None
@@ -121,9 +121,9 @@ class DataFolder:
         found = path.read_text().strip()
         if not found.isdigit() or int(found) > FORMAT:
             raise Rejected(
-                f"{self.root} has data format {found}, this Penstock knows up to {FORMAT}",
+                f"{self.root} has data format {found}; this version of Penstock supports up to {FORMAT}",
                 code="newer_data",
-                hint="Install the Penstock that wrote it, or a newer one.",
+                hint="Install the version of Penstock that wrote it, or a newer one.",
             )
 
 

@@ -13,7 +13,7 @@ from penstock_common.room import room_problem
 __all__ = ["disk_problems", "look_at"]
 
 
-class Room(Protocol):
+class DiskSpace(Protocol):
     """What `os.statvfs` says."""
 
     @property
@@ -28,7 +28,7 @@ class Room(Protocol):
     def f_favail(self) -> int: ...
 
 
-def look_at(folder: Path) -> tuple[int, Room]:
+def look_at(folder: Path) -> tuple[int, DiskSpace]:
     """Which disk this folder is on, and the room there."""
     return folder.stat().st_dev, os.statvfs(folder)
 
@@ -37,7 +37,7 @@ def disk_problems(
     folders: Mapping[str, Path],
     *,
     low_bytes: int,
-    look: Callable[[Path], tuple[int, Room]] = look_at,
+    look: Callable[[Path], tuple[int, DiskSpace]] = look_at,
 ) -> list[Problem]:
     """One problem per disk that has less than `low_bytes` left, or, if it is a small one, less than a
     tenth of it; a disk that holds several of these folders is said once."""
@@ -47,7 +47,7 @@ def disk_problems(
         try:
             disk, room = look(folder)
         except OSError as error:
-            text = f"The folder {folder} ({what}) cannot be looked at: {error.strerror}."
+            text = f"The folder {folder} ({what}) cannot be read: {error.strerror}."
             unseen.append(Problem("disk_full", text, str(folder)))
             continue
         problem = _problem(what, folder, room, low_bytes)
@@ -56,10 +56,10 @@ def disk_problems(
     return [*found.values(), *unseen]
 
 
-def _problem(what: str, folder: Path, room: Room, low_bytes: int) -> Problem | None:
+def _problem(what: str, folder: Path, room: DiskSpace, low_bytes: int) -> Problem | None:
     where = f"The disk of {folder} ({what})"
     size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
     if room.f_files and not room.f_favail:
-        text = f"{where} can hold no further file: its inodes are used up."
+        text = f"{where} cannot hold any more files: it has no free inodes."
         return Problem("disk_full", text, str(folder))
     return room_problem(where, str(folder), size=size, free=free, low_bytes=low_bytes)

@@ -35,8 +35,8 @@ from penstock_common.redis_keys import RedisKeys
 from penstock_common.routes import Routes
 from penstock_common.settings import GatewaySettings, load
 from penstock_common.watchdog import Watchdog, watchdog_of
+from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
-from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.append import Appender
 from penstock_ingest.bound_check import BoundCheck
@@ -49,19 +49,19 @@ from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
-from penstock_server.doors import Doors
+from penstock_server.connection_limits import ConnectionLimiter
 from penstock_server.health import Health
 from penstock_server.inspection import Inspector
-from penstock_server.sweeps import build_engine, sweep_parts
+from penstock_server.sweeps import build_engine, sweep_dependencies
 from penstock_storage.blobs import open_blobs
 from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
 from penstock_sweeps.routes import add_routes as add_sweep_routes
+from penstock_web.dependencies import WebDependencies
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
-from penstock_web.parts import WebParts
 from penstock_web.routes import add_routes as add_read_routes
 from penstock_web.search.finder import Finder
 
@@ -138,7 +138,7 @@ async def build(
             disk_low_bytes=settings.disk_low_bytes,
             takes_batches=settings.serves != "read",
         )
-        read = WebParts(
+        read = WebDependencies(
             points,
             catalog,
             authenticator,
@@ -158,8 +158,8 @@ async def build(
             problems=inspector.problems,
         )
         engine = build_engine(settings, catalog, read)
-        sweeps = sweep_parts(engine, read, bodies)
-        wandb = WandbParts(
+        sweeps = sweep_dependencies(engine, read, bodies)
+        wandb = WandbDependencies(
             store=points,
             catalog=catalog,
             blobs=blobs,
@@ -187,7 +187,7 @@ async def build(
         wandb_metrics = WandbMetrics(metrics)
         metrics.callback_counter(
             "auth_cache_hits_total",
-            "Requests whose key was checked within 30 s before.",
+            "Requests whose key was checked within the last 30 s.",
             lambda: authenticator.hits,
         )
         metrics.callback_counter(
@@ -277,10 +277,10 @@ async def serve(
         server = runner.server
         if server is None:
             raise Broken("the runner has no server after its setup")
-        doors = Doors(
+        limiter = ConnectionLimiter(
             server,
             metrics,
-            most=_most_connections(settings),
+            max_connections=_most_connections(settings),
             header_timeout_s=settings.header_timeout_s,
             keepalive_timeout=_KEEPALIVE_S,
             access_log=None,
@@ -292,7 +292,7 @@ async def serve(
             listen=settings.metrics_listen,
         ):
             loop = asyncio.get_running_loop()
-            listening = await loop.create_server(doors, sock=listener, backlog=_BACKLOG)
+            listening = await loop.create_server(limiter, sock=listener, backlog=_BACKLOG)
             spare_collector()
             watchdog.ready()
             await stop.wait()

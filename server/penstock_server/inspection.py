@@ -35,9 +35,9 @@ _EVERY_S = 5.0
 _RECENT_S = 1.0
 _NEARLY_FULL = 0.8
 _STATES = {
-    "down": ("part_down", "{} has ended and is being started again."),
+    "down": ("part_down", "{} has exited and is being restarted."),
     "starting": ("part_down", "{} is starting."),
-    "silent": ("part_silent", "{} has fallen silent."),
+    "silent": ("part_silent", "{} has stopped responding."),
 }
 
 
@@ -139,9 +139,9 @@ class Inspector:
         if status.queue_problem and not status.volatile_queue:
             yield Problem("queue_unsafe", f"The queue is not safe: {status.queue_problem}.")
         if status.is_queue_full:
-            yield Problem("queue_full", "The queue is full; no batch is taken.")
+            yield Problem("queue_full", "The queue is full; no batches are accepted.")
         elif status.queue_fill > _NEARLY_FULL:
-            text = f"The queue has used {min(status.queue_fill, 1):.0%} of its memory."
+            text = f"The queue uses {min(status.queue_fill, 1):.0%} of its memory."
             yield Problem("queue_nearly_full", text)
 
     async def _of_disk(self) -> list[Problem]:
@@ -175,11 +175,11 @@ class Inspector:
 
 def _stores(queue: bool, store: bool, catalog: bool) -> Iterable[Problem]:
     if not queue:
-        yield Problem("queue_unreachable", "The queue (Redis) does not answer.")
+        yield Problem("queue_unreachable", "The queue (Redis) does not respond.")
     if not store:
-        yield Problem("store_unreachable", "The point store does not answer.")
+        yield Problem("store_unreachable", "The point store does not respond.")
     if not catalog:
-        yield Problem("catalog_unreachable", "The catalog's database does not answer.")
+        yield Problem("catalog_unreachable", "The catalog's database does not respond.")
 
 
 def _of_workers(force: Workforce, stores_answer: bool) -> Iterable[Problem]:

@@ -30,7 +30,7 @@ _SCOPES = ("read", "write", "admin")
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.A)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _PREFIX = re.compile(r"penstock_[a-z]+_(\w{10})\w*", re.A)
-_MAX_NAME = 200
+_MAX_NAME_CHARS = 200
 
 
 def add_key_command(subparsers: Any, default_data: Path) -> None:
@@ -39,8 +39,8 @@ def add_key_command(subparsers: Any, default_data: Path) -> None:
     actions = key.add_subparsers(metavar="ACTION", required=True)
     texts = {
         "list": "list API keys, without their secrets",
-        "create": "make an API key and print it, once",
-        "revoke": "revoke API keys for good, with their sessions and signed addresses",
+        "create": "create an API key and print it once",
+        "revoke": "revoke API keys permanently, with their sessions and signed URLs",
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
@@ -48,10 +48,10 @@ def add_key_command(subparsers: Any, default_data: Path) -> None:
             parser,
             default_data,
             data="data folder of `penstock up` on this machine",
-            settings="the catalog that PENSTOCK_CATALOG_URL names",
+            settings="the catalog in PENSTOCK_CATALOG_URL",
         )
         place.add_argument(
-            "--host", metavar="URL", help="a server, with the key you logged in with"
+            "--host", metavar="URL", help="a server, using the key you logged in with"
         )
         _add_arguments(action, parser)
         parser.set_defaults(run=_run, action=action)
@@ -59,14 +59,16 @@ def add_key_command(subparsers: Any, default_data: Path) -> None:
 
 def _add_arguments(action: str, parser: argparse.ArgumentParser) -> None:
     if action == "list":
-        parser.add_argument("--json", action="store_true", help="for programs")
+        parser.add_argument("--json", action="store_true", help="print JSON")
     elif action == "create":
-        parser.add_argument("--name", required=True, help="what it is for, such as 'ci'")
-        parser.add_argument("--entity", help="whose runs it is for (default: the installation's)")
-        parser.add_argument("--scopes", help="of read, write, admin (default: read,write)")
-        parser.add_argument("--expires", metavar="WHEN", help="12h, 90d, 8w or a date, 2027-01-31")
+        parser.add_argument("--name", required=True, help="what the key is for, such as 'ci'")
+        parser.add_argument("--entity", help="the key's entity (default: the installation's)")
+        parser.add_argument("--scopes", help="any of read, write, admin (default: read,write)")
+        parser.add_argument(
+            "--expires", metavar="WHEN", help="12h, 90d, 8w or a date such as 2027-01-31"
+        )
     else:
-        parser.add_argument("ids", nargs="+", metavar="ID", help="the key's id or how it begins")
+        parser.add_argument("ids", nargs="+", metavar="ID", help="the key's id or its beginning")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -101,13 +103,15 @@ async def _list(place: KeyPlace, arguments: argparse.Namespace) -> int:
 
 
 async def _create(place: KeyPlace, arguments: argparse.Namespace) -> int:
-    from penstock_server.key_places import NewKey
+    from penstock_server.key_places import KeyRequest
 
     name = arguments.name.strip()
-    if not 0 < len(name) <= _MAX_NAME:
-        raise Rejected(f"--name has 1 to {_MAX_NAME} characters", code="bad_argument")
+    if not 0 < len(name) <= _MAX_NAME_CHARS:
+        raise Rejected(f"--name must have 1 to {_MAX_NAME_CHARS} characters", code="bad_argument")
     expires_at = parse_expiry(arguments.expires, time.time()) if arguments.expires else 0
-    text = await place.create(NewKey(name, arguments.entity, _scopes(arguments.scopes), expires_at))
+    text = await place.create(
+        KeyRequest(name, arguments.entity, _scopes(arguments.scopes), expires_at)
+    )
     sys.stderr.write("This key is shown only once:\n")
     _say(text)
     return 0
@@ -118,9 +122,9 @@ async def _revoke(place: KeyPlace, arguments: argparse.Namespace) -> int:
     found = {key.id: key for key in (matching(keys, given) for given in arguments.ids)}
     await place.revoke([key.id for key in found.values() if not key.revoked])
     for key in found.values():
-        done = "was revoked before" if key.revoked else "is revoked"
+        done = "was already revoked" if key.revoked else "was revoked"
         _say(f"{key.id} ({key.name}) {done}.")
-    _say("Servers refuse it, its sessions and its signed addresses within 30 seconds.")
+    _say("Servers will reject it, its sessions and its signed URLs within 30 seconds.")
     return 0
 
 
@@ -138,7 +142,9 @@ def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
         return found[0]
     # What was given may be a secret: it is not said again.
     raise Rejected(
-        "no API key has this id" if not found else "several API keys have ids that begin so",
+        "there is no API key with this id"
+        if not found
+        else "several API keys have ids with this prefix",
         code="not_found" if not found else "ambiguous",
         hint="`penstock key list` shows the ids.",
     )
@@ -147,7 +153,7 @@ def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
 def parse_expiry(text: str, now_s: float) -> int:
     """`12h`, `90d`, `8w` from now, or a date (its beginning, UTC), in µs since 1970.
 
-    Raises `Rejected` for what is none of these, or lies in the past.
+    Raises `Rejected` for what is none of these, or is in the past.
     """
     now = datetime.fromtimestamp(now_s, UTC)
     try:
@@ -158,12 +164,12 @@ def parse_expiry(text: str, now_s: float) -> int:
             ends = ends if ends.tzinfo is not None else ends.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise Rejected(
-            f"--expires {text!r} is neither a time from now nor a date",
+            f"--expires {text!r} is neither a duration nor a date",
             code="bad_argument",
             hint="Write 12h, 90d, 8w or a date such as 2027-01-31.",
         ) from None
     if ends <= now:
-        raise Rejected(f"--expires {text!r} lies in the past", code="bad_argument")
+        raise Rejected(f"--expires {text!r} is in the past", code="bad_argument")
     return int(ends.timestamp() * 1e6)
 
 
@@ -172,7 +178,7 @@ def _scopes(text: str | None) -> frozenset[str] | None:
         return None
     scopes = frozenset(each.strip() for each in text.split(","))
     if not scopes or not scopes <= set(_SCOPES):
-        raise Rejected(f"--scopes are of {', '.join(_SCOPES)}", code="bad_argument")
+        raise Rejected(f"--scopes must be any of {', '.join(_SCOPES)}", code="bad_argument")
     return scopes
 
 

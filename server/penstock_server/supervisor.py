@@ -28,7 +28,7 @@ from penstock_common.notify import without_notify
 from penstock_common.redis_keys import RedisKeys
 from penstock_common.settings import ServerSettings
 from penstock_common.watchdog import Watchdog
-from penstock_server.child import Child, Command
+from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
 _DRAIN_S = 2.5
 _END_S = 1.5
-_MOST_STARTS = 3
+_MAX_STARTS = 3
 """So often Redis may fail to start, for a reason that a restart does not mend, before we say so."""
 
 
@@ -75,7 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise Rejected(
             f"cannot listen on {host}:{port}: {error.strerror}",
             code="port_taken",
-            hint="Choose another port with --port, or stop what uses this one.",
+            hint="Choose another port with --port, or stop the process that uses this one.",
         ) from None
     listener.listen(4096)
     return listener
@@ -204,7 +204,7 @@ class Supervisor:
     def _child(
         self,
         name: str,
-        command: Command,
+        command: ProcessCommand,
         part: str,
         on_end: Callable[[int], None] | None = None,
     ) -> Child:
@@ -224,7 +224,7 @@ class Supervisor:
                 log=folder.logs / "redis.log",
             )
         )
-        command = Command([find_server(), str(path)], environ, folder.logs / "redis.log")
+        command = ProcessCommand([find_server(), str(path)], environ, folder.logs / "redis.log")
         self._queue.starting()
         return self._child("redis", command, "redis", self._queue.ended)
 
@@ -247,13 +247,13 @@ class Supervisor:
         *,
         arguments: list[str] | None = None,
         fds: tuple[int, ...] = (),
-    ) -> Command:
+    ) -> ProcessCommand:
         self._heard_on[name] = self._folder.socket(f"{name}.notify")
         own = {
             "PENSTOCK_METRICS_SOCKET": str(self._folder.socket(f"{name}.metrics")),
             "NOTIFY_SOCKET": str(self._heard_on[name]),
         }
-        return Command(
+        return ProcessCommand(
             [sys.executable, "-m", module, *(arguments or [])],
             {**environ, **own, **extra},
             self._folder.logs / f"{name}.log",
@@ -301,7 +301,7 @@ class Supervisor:
     def _require_queue(self) -> None:
         """Raises `Rejected` if Redis does not start, and never will."""
         restarts = sum(each.restarts for each in self._children if each.name == "redis")
-        if self._queue.trouble and restarts >= _MOST_STARTS:
+        if self._queue.trouble and restarts >= _MAX_STARTS:
             raise Rejected(
                 f"Redis does not start: {self._queue.trouble}",
                 code="queue_failed",
@@ -323,7 +323,7 @@ class Supervisor:
         self._metrics.queue_damages.inc()
 
     def _hint(self) -> str:
-        return f"The logs in {self._folder.logs} say why."
+        return f"See the logs in {self._folder.logs}."
 
     def _child_started(self) -> None:
         for child in self._children:
@@ -371,7 +371,7 @@ class Supervisor:
             self._options.ready_file.unlink(missing_ok=True)
 
     async def _stop(self, running: list[asyncio.Task[None]]) -> None:
-        """Doors and workers first, then what they drain into; nobody gets more than a few seconds."""
+        """Gateways and workers first, then what they drain into; nobody gets more than a few seconds."""
         last = {"redis", "store"}
         for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
             pairs = [

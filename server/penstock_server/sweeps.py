@@ -7,15 +7,17 @@ from penstock_common.settings import GatewaySettings
 from penstock_server.trial_metrics import StoredMetrics
 from penstock_storage.catalog import SqlCatalog, Sweeps
 from penstock_sweeps.engine import SweepEngine
-from penstock_sweeps.routes import SweepParts
+from penstock_sweeps.routes import SweepDependencies
 from penstock_web.access import Access
-from penstock_web.parts import WebParts
+from penstock_web.dependencies import WebDependencies
 from penstock_web.session import Sessions
 
-__all__ = ["build_engine", "sweep_parts"]
+__all__ = ["build_engine", "sweep_dependencies"]
 
 
-def build_engine(settings: GatewaySettings, catalog: SqlCatalog, read: WebParts) -> SweepEngine:
+def build_engine(
+    settings: GatewaySettings, catalog: SqlCatalog, read: WebDependencies
+) -> SweepEngine:
     """The engine that both doors share."""
     return SweepEngine(
         Sweeps(catalog.database),
@@ -24,7 +26,9 @@ def build_engine(settings: GatewaySettings, catalog: SqlCatalog, read: WebParts)
     )
 
 
-def sweep_parts(engine: SweepEngine, read: WebParts, bodies: BodyReader) -> SweepParts:
+def sweep_dependencies(
+    engine: SweepEngine, read: WebDependencies, bodies: BodyReader
+) -> SweepDependencies:
     """What the routes work with; who may read is as everywhere."""
     access = Access(
         read.authenticator,
@@ -32,4 +36,4 @@ def sweep_parts(engine: SweepEngine, read: WebParts, bodies: BodyReader) -> Swee
         default_entity=read.default_entity,
         open_reads=read.open_reads,
     )
-    return SweepParts(engine, read.authenticator, access, bodies)
+    return SweepDependencies(engine, read.authenticator, access, bodies)

@@ -81,7 +81,9 @@ def stalled(shards: Iterable[Shard], signs: Mapping[str, WorkerSign]) -> Problem
     waited_s = max(each.waited_s for each in late)
     reasons = sorted({_reason(each, signs) for each in late})
     numbers = ", ".join(str(each.number) for each in late)
-    text = f"Batches have waited for {waited_s:.0f} s and none was stored (shards {numbers}): "
+    text = (
+        f"Batches have been waiting for {waited_s:.0f} s and none was stored (shards {numbers}): "
+    )
     return Problem("shard_stalled", f"{text}{'; '.join(reasons)}.")
 
 
@@ -95,9 +97,9 @@ def _reason(shard: Shard, signs: Mapping[str, WorkerSign]) -> str:
     if not shard.owner:
         return "no worker owns them"
     if sign is None:
-        return f"worker {shard.owner} has fallen silent"
+        return f"worker {shard.owner} has stopped responding"
     if sign.retrying:
-        return f"worker {shard.owner} tries again and again ({sign.retrying})"
+        return f"worker {shard.owner} keeps retrying ({sign.retrying})"
     if sign.turned_s > _WAITED_S:
-        return f"the loop of worker {shard.owner} has not turned for {sign.turned_s:.0f} s"
+        return f"the loop of worker {shard.owner} has been stuck for {sign.turned_s:.0f} s"
     return f"worker {shard.owner} stores none of them"

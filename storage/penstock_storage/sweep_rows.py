@@ -9,8 +9,18 @@ from typing import Any, Protocol
 from penstock.errors import Rejected
 
 __all__ = [
-    "AgentRow", "Beat", "Draw", "Drawn", "Handed", "Lesson", "NewSweep", "PriorRun",
-    "SweepCatalog", "SweepCount", "SweepRow", "TrialRow",
+    "AgentHeartbeat",
+    "AgentRow",
+    "Draw",
+    "Drawn",
+    "Lesson",
+    "NewSweep",
+    "PriorRun",
+    "SweepCatalog",
+    "SweepCount",
+    "SweepRow",
+    "TrialAssignment",
+    "TrialRow",
 ]  # fmt: skip
 
 
@@ -109,7 +119,7 @@ transaction: it must be quick."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beat:
+class AgentHeartbeat:
     """What an agent says: which runs it has alive, which have ended, and whether it wants another.
 
     `lease_us`: how long a trial stays with an agent that is silent. `cap`: so many trials are drawn
@@ -125,7 +135,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class TrialAssignment:
     """What an agent gets: perhaps a trial, the runs that it must stop, whether it may leave."""
 
     state: str
@@ -193,9 +203,9 @@ class SweepCatalog(Protocol):
     async def trials_of(self, agent: int, sweep: int) -> list[TrialRow]:
         """The trials that are this agent's, in order."""
 
-    async def beat(
-        self, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
-    ) -> list[Handed | Rejected]:
+    async def heartbeat(
+        self, asked: Sequence[tuple[AgentHeartbeat, Draw]], clock: Callable[[], int]
+    ) -> list[TrialAssignment | Rejected]:
         """Take in what agents say, each once, and hand out what they get, in one transaction. An
         unknown agent gets a refusal (404). `clock` (µs) is read once nobody else can decide."""
 

@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from penstock_sweeps.distributions import Choice
+from penstock_sweeps.distributions import Categorical
 from penstock_sweeps.space import Space
 
 __all__ = ["BEST", "LATEST", "Known", "Tried", "propose"]
@@ -93,7 +93,7 @@ def _distributions(space: Space) -> Mapping[str, BaseDistribution]:
     for each in space.parameters:
         if each.is_constant:
             continue
-        if isinstance(each.distribution, Choice):
+        if isinstance(each.distribution, Categorical):
             found[each.name] = CategoricalDistribution(range(len(each.distribution.values)))
         else:
             found[each.name] = FloatDistribution(0.0, 1.0)

@@ -16,16 +16,16 @@ from yaml.resolver import Resolver
 
 from penstock.errors import Rejected
 
-__all__ = ["TooMuch", "load_yaml"]
+__all__ = ["YamlTooLarge", "load_yaml"]
 
-_MOST_BYTES = 256 << 10
-_MOST_PARTS = 100_000
-_DEEPEST = 100
-_LONGEST_NUMBER = 100
+_MAX_BYTES = 256 << 10
+_MAX_PARTS = 100_000
+_MAX_DEPTH = 100
+_MAX_NUMBER_CHARS = 100
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-class TooMuch(ValueError):
+class YamlTooLarge(ValueError):
     """The text stands for more than is taken."""
 
 
@@ -54,16 +54,16 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):  # type: ignore[mis
         self._sizes: dict[yaml.Node, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node. Raises `TooMuch` before it costs more than its text."""
+        """The next node. Raises `YamlTooLarge` before it costs more than its text."""
         is_alias = self.check_event(yaml.AliasEvent)
         before = self._parts
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise TooMuch(f"it is nested deeper than {_DEEPEST} levels")
+        if self._depth > _MAX_DEPTH:
+            raise YamlTooLarge(f"it is nested deeper than {_MAX_DEPTH} levels")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and node not in self._sizes:
-            raise TooMuch("an alias stands for what it is a part of")
+            raise YamlTooLarge("an alias refers to a node that contains it")
         self._count(self._sizes[node] if is_alias else 1)
         if not is_alias and node is not None:
             self._sizes[node] = self._parts - before
@@ -72,8 +72,8 @@ class _Loader(Composer, _Parser, SafeConstructor, Resolver):  # type: ignore[mis
 
     def _count(self, parts: int) -> None:
         self._parts += parts
-        if self._parts > _MOST_PARTS:
-            raise TooMuch(f"it has more than {_MOST_PARTS:,} parts")
+        if self._parts > _MAX_PARTS:
+            raise YamlTooLarge(f"it has more than {_MAX_PARTS:,} parts")
 
 
 _Loader.add_implicit_resolver(
@@ -85,15 +85,15 @@ _Loader.add_implicit_resolver(
 
 def _check_number(node: yaml.Node) -> None:
     """Numbers of any length, and of base 60, take time that grows with the square of it."""
-    if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
-        raise TooMuch(
-            f"a number has more than {_LONGEST_NUMBER} digits: write it in quotes, as text"
+    if node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER_CHARS:
+        raise YamlTooLarge(
+            f"a number has more than {_MAX_NUMBER_CHARS} digits: quote it to make it text"
         )
 
 
 def load_yaml(text: str) -> Any:
-    """What a YAML (or JSON) text says. Raises `Rejected` (413) and `ValueError`, `TooMuch` among them."""
-    if len(text) > _MOST_BYTES:
+    """What a YAML (or JSON) text says. Raises `Rejected` (413) and `ValueError`, `YamlTooLarge` among them."""
+    if len(text) > _MAX_BYTES:
         raise Rejected("the configuration is larger than 256 KiB", code="too_large", status=413)
     loader = _Loader(text)
     try:

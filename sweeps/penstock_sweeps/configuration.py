@@ -19,9 +19,9 @@ __all__ = ["SweepConfiguration", "prepare", "read_configuration", "stored_config
 
 METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
-_LARGEST = 2**53
-_MOST_NODES = 100_000
-_MOST_KNOWN = 256
+_MAX_INTEGER = 2**53
+_MAX_NODES = 100_000
+_MAX_CACHED = 256
 _KNOWN = frozenset(
     {
         "method", "parameters", "metric", "run_cap", "early_terminate", "program", "command", "name",
@@ -58,7 +58,7 @@ class SweepConfiguration:
         end of has 2^53."""
         size = self.space.grid_size if self.method == "grid" else None
         ends = [end for end in (size, self.run_cap) if end is not None]
-        return min(*ends, _LARGEST) if ends else None
+        return min(*ends, _MAX_INTEGER) if ends else None
 
 
 def read_configuration(text: str) -> SweepConfiguration:
@@ -96,7 +96,7 @@ def _learn(text: str) -> SweepConfiguration | Rejected:
     except Rejected as error:
         found = error.with_traceback(None)
     _known[text] = found
-    while len(_known) > _MOST_KNOWN:
+    while len(_known) > _MAX_CACHED:
         _known.popitem(last=False)
     return found
 
@@ -105,7 +105,7 @@ def _read_text(text: str) -> SweepConfiguration:
     try:
         given = load_yaml(text)
     except ValueError as error:
-        bad_sweep(f"this is not YAML that can be taken: {error}")
+        bad_sweep(f"invalid YAML: {error}")
     if not isinstance(given, dict):
         bad_sweep("the configuration must be an object with `method` and `parameters`")
     _check_nodes(given)
@@ -118,14 +118,14 @@ def _check_nodes(given: Any) -> None:
     while left:
         node = left.pop()
         seen += 1
-        if seen > _MOST_NODES:
-            bad_sweep(f"the configuration has more than {_MOST_NODES:,} parts")
+        if seen > _MAX_NODES:
+            bad_sweep(f"the configuration has more than {_MAX_NODES:,} parts")
         if isinstance(node, dict):
             left += node.values()
         elif isinstance(node, list):
             left += node
         elif node is not None and not isinstance(node, str | int | float):
-            bad_sweep(f"{node!r} is a {type(node).__name__}: write it in quotes, as text")
+            bad_sweep(f"{node!r} is a {type(node).__name__}: quote it to make it text")
 
 
 def _read(given: dict[str, Any]) -> SweepConfiguration:
@@ -154,7 +154,7 @@ def _read(given: dict[str, Any]) -> SweepConfiguration:
         command=_command(given.get("command")),
         project=_text("project", given.get("project")),
         entity=_text("entity", given.get("entity")),
-        warnings=tuple(f"{key!r} has no effect here" for key in given if key not in _KNOWN),
+        warnings=tuple(f"{key!r} has no effect in Penstock" for key in given if key not in _KNOWN),
     )
 
 
@@ -162,7 +162,7 @@ def _metric(given: Any) -> tuple[str, str]:
     if given is None:
         return "", ""
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        bad_sweep("`metric` must be an object with the `name` of what is logged")
+        bad_sweep("`metric` must be an object with the `name` of a logged metric")
     goal = given.get("goal", "minimize")
     if goal not in GOALS:
         bad_sweep(f"the `goal` of the metric must be minimize or maximize, not {goal!r}")
@@ -176,7 +176,7 @@ def _early_stopping(given: Any) -> Hyperband | None:
         bad_sweep("`early_terminate` must be an object with `type: hyperband`")
     unknown = sorted(set(map(str, given)) - {"type", "min_iter", "max_iter", "s", "eta", "strict"})
     if unknown:
-        bad_sweep(f"early_terminate: {unknown[0]!r} is not known here")
+        bad_sweep(f"early_terminate: unknown key {unknown[0]!r}")
     eta = given.get("eta", 3)
     if isinstance(eta, bool) or not isinstance(eta, int | float) or not 1 < eta < math.inf:
         bad_sweep("early_terminate: `eta` must be a number above 1")
@@ -191,8 +191,8 @@ def _early_stopping(given: Any) -> Hyperband | None:
 def _whole(name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-        bad_sweep(f"{name} must be a whole number from {least}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_INTEGER:
+        bad_sweep(f"{name} must be a whole number of at least {least}, not {value!r}")
     return value
 
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, overload
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
 
-__all__ = ["KEYS", "Choice", "Distribution", "Spread", "bad_sweep", "read_distribution"]
+__all__ = ["KEYS", "Categorical", "Distribution", "Spread", "bad_sweep", "read_distribution"]
 
 KEYS = frozenset(
     {
@@ -28,9 +28,9 @@ KEYS = frozenset(
 )  # fmt: skip
 """What the entry of a parameter may have, besides nested `parameters`."""
 
-_HINT = "docs/sweeps.md lists what a sweep's configuration may hold."
-_MOST_VALUES = 100_000
-_LONGEST_MESSAGE = 1_000
+_HINT = "docs/sweeps.md describes a sweep's configuration."
+_MAX_VALUES = 100_000
+_MAX_MESSAGE_CHARS = 1_000
 _EDGE = 2.0**-53
 _HALVINGS = 53
 _NORMAL = NormalDist()
@@ -46,14 +46,14 @@ _RANGES = (
 def bad_sweep(message: str) -> NoReturn:
     """Refuse a configuration."""
     raise Rejected(
-        message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…",
+        message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…",
         code="bad_sweep",
         hint=_HINT,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Categorical:
     """One of these values, all alike or with these probabilities."""
 
     values: tuple[Any, ...]
@@ -95,7 +95,7 @@ class Spread:
         return (first + behind) / 2
 
 
-Distribution = Choice | Spread
+Distribution = Categorical | Spread
 
 
 def _least(holds: Callable[[float], bool]) -> float:
@@ -112,7 +112,7 @@ def _least(holds: Callable[[float], bool]) -> float:
 
 def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:
     """What the entry of the parameter `name` says. Raises `Rejected`."""
-    return _Reader(name, entry).read()
+    return _DistributionReader(name, entry).read()
 
 
 class _Computed(Sequence[float]):
@@ -138,7 +138,7 @@ class _Computed(Sequence[float]):
         return self._value(self._of[index])
 
 
-class _Reader:
+class _DistributionReader:
     """One parameter's entry while it is read."""
 
     def __init__(self, name: str, entry: Mapping[str, Any]) -> None:
@@ -148,13 +148,13 @@ class _Reader:
     def read(self) -> Distribution:
         unknown = sorted(set(map(str, self._entry)) - KEYS)
         if unknown:
-            self._bad(f"{unknown[0]!r} is not known here")
+            self._bad(f"unknown key {unknown[0]!r}")
         kind = self._kind()
         match kind:
             case "constant":
-                return Choice((self._entry.get("value"),))
+                return Categorical((self._entry.get("value"),))
             case "categorical" | "categorical_w_probabilities":
-                return self._choice()
+                return self._categorical()
             case "int_uniform":
                 return self._whole_numbers()
             case _:
@@ -168,7 +168,7 @@ class _Reader:
         elif plain in ("normal", "log_normal", "beta"):
             quantile, ends = self._bell(plain), None
         else:
-            self._bad(f"the distribution {kind!r} is not known")
+            self._bad(f"unknown distribution {kind!r}")
         if not quantised:
             return Spread(quantile)
         return self._quantised(quantile, ends)
@@ -194,19 +194,19 @@ class _Reader:
             return "beta"
         self._bad("it needs `value`, `values`, `min` and `max`, or a `distribution`")
 
-    def _choice(self) -> Choice:
+    def _categorical(self) -> Categorical:
         values = self._entry.get("values")
         if not isinstance(values, list | tuple) or not values:
-            self._bad("`values` must be a list that is not empty")
+            self._bad("`values` must be a non-empty list")
         chances = self._entry.get("probabilities")
         if chances is None:
-            return Choice(tuple(values))
+            return Categorical(tuple(values))
         if not isinstance(chances, list | tuple) or len(chances) != len(values):
             self._bad("`probabilities` must be a list as long as `values`")
         numbers = tuple(self._as_number("probabilities", chance) for chance in chances)
         if min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
             self._bad("`probabilities` must not be negative and must add up to 1")
-        return Choice(tuple(values), numbers)
+        return Categorical(tuple(values), numbers)
 
     def _whole_numbers(self) -> Spread:
         low, high = (self._number(end) for end in ("min", "max"))
@@ -215,7 +215,7 @@ class _Reader:
         if low > high:
             self._bad("`min` must not be above `max`")
         first, count = int(low), int(high) - int(low) + 1
-        grid = range(first, first + count) if count <= _MOST_VALUES else None
+        grid = range(first, first + count) if count <= _MAX_VALUES else None
         return Spread(lambda u: first + min(int(u * count), count - 1), grid)
 
     def _range(self, kind: str) -> tuple[Callable[[float], float], tuple[float, float]]:
@@ -227,7 +227,7 @@ class _Reader:
             return lambda u: min(low + u * (high - low), high), (low, high)
         if kind.endswith("_values"):
             if low <= 0:
-                self._bad("`min` must be above 0 where the logarithm is even")
+                self._bad("`min` must be above 0 for a log-uniform distribution")
             lowest, highest = math.log(low), math.log(high)
         elif kind == "inv_log_uniform":
             lowest, highest = -high, -low
@@ -282,7 +282,7 @@ class _Reader:
             return int(times * q) if whole else float(f"{times * q:.12g}")
 
         grid = None
-        if ends is not None and most - least < _MOST_VALUES:
+        if ends is not None and most - least < _MAX_VALUES:
             grid = _Computed(multiple, range(int(least), int(most) + 1))
 
         def nearest(u: float) -> float:

@@ -17,21 +17,21 @@ from typing import TypeVar
 
 from penstock.errors import PenstockError, Rejected
 from penstock_storage.sweep_rows import (
+    AgentHeartbeat,
     AgentRow,
-    Beat,
     Draw,
     Drawn,
-    Handed,
     NewSweep,
     PriorRun,
     SweepCatalog,
     SweepCount,
     SweepRow,
+    TrialAssignment,
     TrialRow,
 )
 from penstock_sweeps.configuration import SweepConfiguration, prepare, read_configuration
-from penstock_sweeps.counter import Counter
 from penstock_sweeps.metrics import TrialMetrics
+from penstock_sweeps.trial_broker import TrialBroker
 from penstock_sweeps.watch import Watch
 
 __all__ = ["STATES", "SweepEngine", "not_found"]
@@ -41,12 +41,12 @@ _LOG = logging.getLogger(__name__)
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
 _LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
-_LOOK_FOR_ASKERS_S = 0.25
+_LOOK_FOR_CALLERS_S = 0.25
 """Whoever waits for what was learned wants it fresh."""
 _PATIENCE_S = 3.0
-_SWEEPS_KEPT = 1_000
-_MOST_KEPT = 10_000
-_MOST_PRIOR = 200
+_MAX_SWEEPS = 1_000
+_MAX_CACHED = 10_000
+_MAX_PRIOR_RUNS = 200
 """So many of a sweep's prior runs, the ones added last, are looked at by the Bayesian search."""
 _ROW_S = 1.0
 KeyT = TypeVar("KeyT")
@@ -55,7 +55,7 @@ ValueT = TypeVar("ValueT")
 
 def not_found(what: str = "sweep") -> Rejected:
     """The answer for what is missing and for what is none of the asker's business."""
-    return Rejected(f"there is no {what} here", code="not_found", status=404)
+    return Rejected(f"this {what} was not found", code="not_found", status=404)
 
 
 class SweepEngine:
@@ -67,7 +67,7 @@ class SweepEngine:
         self._catalog = catalog
         self._metrics = metrics
         self._watch = Watch(catalog, metrics)
-        self._counter = Counter(catalog)
+        self._broker = TrialBroker(catalog)
         self._agents: OrderedDict[str, AgentRow] = OrderedDict()
         self._rows: OrderedDict[int, tuple[float, SweepRow]] = OrderedDict()
         self._lease_us = int(lease_s * 1e6)
@@ -193,7 +193,7 @@ class SweepEngine:
         """Those with an index above `after`, in order."""
         return await self._catalog.trials(sweep.number, after, limit)
 
-    async def beat(
+    async def heartbeat(
         self,
         agent: AgentRow,
         sweep: SweepRow,
@@ -201,21 +201,21 @@ class SweepEngine:
         alive: Collection[str] = (),
         ended: Collection[str] = (),
         wants: bool = True,
-    ) -> Handed:
+    ) -> TrialAssignment:
         """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
         known, `Transient` while the catalog cannot be reached: then nothing has changed."""
         configuration = read_configuration(sweep.source)
         # Runs of trials have plain names; others could not even be asked for in every database.
         said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
-        beat = Beat(agent.agent, *said, wants, self._lease_us, configuration.cap)
+        heartbeat = AgentHeartbeat(agent.agent, *said, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):
             # One at a time: the next one is to know of this one.
             async with self._asking.setdefault(sweep.number, asyncio.Lock()):
                 draw = await self._proposal(sweep, configuration, agent)
-                return await self._counter.ask(beat, draw)
-        return await self._counter.ask(beat, _drawing(sweep, configuration))
+                return await self._broker.ask(heartbeat, draw)
+        return await self._broker.ask(heartbeat, _drawing(sweep, configuration))
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -251,7 +251,7 @@ class SweepEngine:
         """Prior runs that have a value of the sweep's metric, and these values by run number. None
         while the stores do not answer: that keeps no agent from its next trial."""
         try:
-            runs = (await self._catalog.prior_runs(sweep.number))[-_MOST_PRIOR:]
+            runs = (await self._catalog.prior_runs(sweep.number))[-_MAX_PRIOR_RUNS:]
             if not runs:
                 return [], {}
             values = await self._metrics.values(
@@ -269,7 +269,7 @@ class SweepEngine:
         """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A
         store that is slow or away keeps no agent from its next trial."""
         number, now = sweep.number, time.monotonic()
-        every_s = _LOOK_FOR_ASKERS_S if wait_s else _LOOK_EVERY_S
+        every_s = _LOOK_FOR_CALLERS_S if wait_s else _LOOK_EVERY_S
         task = self._looking.get(number)
         if task is None:
             if now - self._looked.get(number, -every_s) < every_s:
@@ -278,7 +278,7 @@ class SweepEngine:
             self._looking[number] = task
             self._looked[number] = now
             self._looked.move_to_end(number)
-            while len(self._looked) > _SWEEPS_KEPT:
+            while len(self._looked) > _MAX_SWEEPS:
                 self._asking.pop(self._looked.popitem(last=False)[0], None)
             task.add_done_callback(lambda _: self._looking.pop(number, None))
         if wait_s:
@@ -303,7 +303,7 @@ def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None
     """Keep this among the latest few thousand."""
     kept[key] = value
     kept.move_to_end(key)
-    while len(kept) > _MOST_KEPT:
+    while len(kept) > _MAX_CACHED:
         kept.popitem(last=False)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 __all__ = ["Hyperband", "rungs_of", "should_stop"]
 
-_MOST_BRACKETS = 64
-_FARTHEST = 10**9
+_MAX_BRACKETS = 64
+_MAX_ITERATION = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Hyperband:
     def brackets(self) -> list[int]:
         """In ascending order, without repeats, each at least 1."""
         if self.min_iter is not None:
-            farthest = self.max_iter or _FARTHEST
-            steps = (self.min_iter * self.eta**power for power in range(_MOST_BRACKETS))
+            farthest = self.max_iter or _MAX_ITERATION
+            steps = (self.min_iter * self.eta**power for power in range(_MAX_BRACKETS))
             found = {int(step) for step in steps if step <= farthest}
         else:
             assert self.max_iter is not None  # noqa: S101  (the configuration was checked)
-            count = min(self.s or 1, _MOST_BRACKETS)
+            count = min(self.s or 1, _MAX_BRACKETS)
             found = {int(self.max_iter / self.eta**power) for power in range(1, count + 1)}
         return sorted(bracket for bracket in found if bracket >= 1)
 

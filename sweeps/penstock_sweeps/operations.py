@@ -1,4 +1,4 @@
-"""The sweeps' operations, for the OpenAPI document."""
+"""Operations on sweeps, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from pydantic import Field
 from penstock_common.openapi import Answered, Asked, Operation
 
 __all__ = [
-    "OPERATIONS", "AgentBeat", "AskedState", "AskedSweep", "NewAgent", "TrialsQuery",
+    "OPERATIONS",
+    "AskedState",
+    "AskedSweep",
+    "HeartbeatBody",
+    "NewAgent",
+    "TrialsQuery",
 ]  # fmt: skip
 
 Json = dict[str, Any]
@@ -17,55 +22,55 @@ State = Literal["PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"]
 
 
 class AskedSweep(Asked):
-    """A sweep to be made."""
+    """A sweep to create."""
 
-    project: str | None = Field(None, description="The configuration's own if absent.")
-    default_project: str | None = Field(None, description="Where neither names one.")
+    project: str | None = Field(None, description="Defaults to the configuration's project.")
+    default_project: str | None = Field(
+        None, description="Used if neither this request nor the configuration names a project."
+    )
     entity: str | None = Field(
-        None, description="The configuration's own if absent, then the key's."
+        None, description="Defaults to the configuration's entity, then to the API key's."
     )
     name: str | None = Field(None, max_length=256)
-    config: str | Json = Field(description="The configuration: YAML text, or an object.")
+    config: str | Json = Field(description="The configuration, as YAML text or as an object.")
 
 
 class AskedState(Asked):
-    """What shall become of a sweep."""
+    """The new state of a sweep."""
 
     state: Literal["RUNNING", "PAUSED", "FINISHED", "CANCELED"] = Field(
-        description="PAUSED: hand nothing out for now. RUNNING: go on. FINISHED: hand nothing out "
-        "any more. CANCELED: stop what runs, too."
+        description="PAUSED: assign no trials for now. RUNNING: resume. FINISHED: assign no more trials. "
+        "CANCELED: also stop running trials."
     )
 
 
 class NewAgent(Asked):
-    """Who will ask for trials."""
+    """An agent that will ask for trials."""
 
     host: str = Field("", max_length=256)
 
 
-class AgentBeat(Asked):
-    """What an agent says. An answer that was lost is had again by saying the same once more."""
+class HeartbeatBody(Asked):
+    """An agent's heartbeat. Repeat it if its answer was lost: the answer will be the same."""
 
     alive: list[str] = Field(
         default_factory=list,
         max_length=1_000,
-        description="Runs that it has going. While there are any, it gets no other.",
+        description="The agent's running runs. It gets no new trial while it has any.",
     )
-    ended: list[str] = Field(
-        default_factory=list, max_length=1_000, description="Runs that have ended."
-    )
-    wants: bool = Field(True, description="Whether it takes another trial.")
+    ended: list[str] = Field(default_factory=list, max_length=1_000, description="Runs that ended.")
+    wants: bool = Field(True, description="Whether the agent can take another trial.")
 
 
 class TrialsQuery(Asked):
-    """Which trials."""
+    """Which trials to list."""
 
-    after: int = Field(-1, ge=-1, lt=2**62, description="Only those with an index above this one.")
+    after: int = Field(-1, ge=-1, lt=2**62, description="Only trials with an index above this one.")
     limit: int = Field(1_000, ge=1, le=10_000)
 
 
 class SweepShown(Answered):
-    """A sweep as it is now. Times are Unix seconds."""
+    """A sweep. Times are Unix seconds."""
 
     entity: str
     project: str
@@ -73,24 +78,26 @@ class SweepShown(Answered):
     name: str
     state: State
     method: str
-    config: str = Field(description="As it was given.")
+    config: str = Field(description="The configuration as submitted.")
     program: str
-    command: list[str] = Field(description="With its macros; empty: the default one.")
+    command: list[str] = Field(
+        description="The command with its macros; empty for the default command."
+    )
     metric: str
     goal: str
-    run_cap: int | None = Field(description="How many trials there are at most.")
-    runs: int = Field(description="Trials that were handed out.")
-    open: int = Field(description="Trials that go on.")
+    run_cap: int | None = Field(description="Maximum number of trials.")
+    runs: int = Field(description="Number of trials assigned so far.")
+    open: int = Field(description="Number of trials that have not ended.")
     best: float | None
     best_run: str | None
     created_at: float
     updated_at: float
     heartbeat_at: float | None
-    warnings: list[str] = Field(description="What of the configuration has no effect.")
+    warnings: list[str] = Field(description="Parts of the configuration that have no effect.")
 
 
 class SweepList(Answered):
-    """A project's sweeps, the newest first."""
+    """A project's sweeps, newest first."""
 
     sweeps: list[SweepShown]
 
@@ -101,9 +108,9 @@ class TrialShown(Answered):
     index: int
     run: str
     state: Literal["given", "running", "ended", "settled"]
-    run_state: str | None = Field(description="Null as long as its run has not begun.")
-    handed: int = Field(description="How often it was handed out.")
-    stop: bool = Field(description="It was told to stop.")
+    run_state: str | None = Field(description="Null until its run starts.")
+    handed: int = Field(description="How many times it was assigned.")
+    stop: bool = Field(description="Whether it has been asked to stop.")
     parameters: Json
     value: float | None
 
@@ -115,28 +122,28 @@ class TrialList(Answered):
 
 
 class AgentShown(Answered):
-    """An agent that is known from now on."""
+    """A newly registered agent."""
 
     agent: str
     sweep: SweepShown
 
 
 class TrialGiven(Answered):
-    """A trial to be run: its run's id, and its parameters."""
+    """A trial to run: its run id and its parameters."""
 
     run: str
     index: int
     parameters: Json
 
 
-class BeatAnswer(Answered):
-    """What the agent is to do."""
+class HeartbeatAnswer(Answered):
+    """What the agent should do next."""
 
     state: State
     trial: TrialGiven | None
-    stop: list[str] = Field(description="Runs that it must end.")
-    exit: bool = Field(description="There is nothing more to do.")
-    interval_s: float = Field(description="When to ask again.")
+    stop: list[str] = Field(description="Runs that the agent must stop.")
+    exit: bool = Field(description="True if there is nothing left to do.")
+    interval_s: float = Field(description="Seconds until the next heartbeat.")
 
 
 _SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
@@ -144,23 +151,23 @@ _WRITE_ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 503)
 
 OPERATIONS = [
     Operation(
-        "POST", "/v1/sweeps", "sweeps", "Make a sweep",
+        "POST", "/v1/sweeps", "sweeps", "Create a sweep",
         answers={201: SweepShown}, body=AskedSweep, errors=_WRITE_ERRORS,
     ),
     Operation(
-        "GET", "/v1/sweeps/{entity}/{project}", "sweeps", "A project's sweeps",
+        "GET", "/v1/sweeps/{entity}/{project}", "sweeps", "List a project's sweeps",
         answers={200: SweepList}, errors=(400, 401, 404, 503), needs_key=False,
     ),
     Operation(
-        "GET", _SWEEP, "sweeps", "A sweep",
+        "GET", _SWEEP, "sweeps", "Get a sweep",
         answers={200: SweepShown}, errors=(400, 401, 404, 503), needs_key=False,
     ),
     Operation(
-        "GET", f"{_SWEEP}/trials", "sweeps", "Its trials", query=TrialsQuery,
+        "GET", f"{_SWEEP}/trials", "sweeps", "List a sweep's trials", query=TrialsQuery,
         answers={200: TrialList}, errors=(400, 401, 404, 503), needs_key=False,
     ),
     Operation(
-        "POST", f"{_SWEEP}/state", "sweeps", "Pause it, go on, stop it",
+        "POST", f"{_SWEEP}/state", "sweeps", "Pause, resume or stop a sweep",
         answers={200: SweepShown}, body=AskedState, errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -168,7 +175,7 @@ OPERATIONS = [
         answers={201: AgentShown}, body=NewAgent, errors=_WRITE_ERRORS,
     ),
     Operation(
-        "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "What is alive, and what to do next",
-        answers={200: BeatAnswer}, body=AgentBeat, errors=_WRITE_ERRORS,
+        "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "Send an agent's heartbeat and get its next trial",
+        answers={200: HeartbeatAnswer}, body=HeartbeatBody, errors=_WRITE_ERRORS,
     ),
 ]  # fmt: skip

@@ -19,19 +19,19 @@ from penstock_common.http import json_response
 from penstock_common.openapi import add_operations
 from penstock_common.payloads import as_json
 from penstock_common.routes import Routes
-from penstock_storage.sweep_rows import Handed, SweepCount, SweepRow, TrialRow
+from penstock_storage.sweep_rows import SweepCount, SweepRow, TrialAssignment, TrialRow
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (
     OPERATIONS,
-    AgentBeat,
     AskedState,
     AskedSweep,
+    HeartbeatBody,
     NewAgent,
     TrialsQuery,
 )
 
-__all__ = ["SweepParts", "add_routes"]
+__all__ = ["SweepDependencies", "add_routes"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 DEFAULT_PROJECT = "uncategorized"
@@ -58,7 +58,7 @@ class Bodies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SweepParts:
+class SweepDependencies:
     """What the handlers work with."""
 
     engine: SweepEngine
@@ -67,9 +67,9 @@ class SweepParts:
     bodies: Bodies
 
 
-def add_routes(app: web.Application, parts: SweepParts) -> None:
+def add_routes(app: web.Application, deps: SweepDependencies) -> None:
     """Add sweeps, their trials, and what agents ask."""
-    handler = _Handler(parts)
+    handler = _Handler(deps)
     routes = Routes(app)
     routes.post("/v1/sweeps", handler.create)
     routes.get("/v1/sweeps/{entity}/{project}", handler.of_project)
@@ -77,17 +77,17 @@ def add_routes(app: web.Application, parts: SweepParts) -> None:
     routes.get(f"{_SWEEP}/trials", handler.trials)
     routes.post(f"{_SWEEP}/state", handler.state)
     routes.post(f"{_SWEEP}/agents", handler.add_agent)
-    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.beat)
+    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.heartbeat)
     add_operations(app, OPERATIONS)
 
 
 class _Handler:
-    def __init__(self, parts: SweepParts) -> None:
-        self._engine = parts.engine
-        self._parts = parts
+    def __init__(self, deps: SweepDependencies) -> None:
+        self._engine = deps.engine
+        self._deps = deps
 
     async def create(self, request: web.Request) -> web.Response:
-        principal = await self._parts.authenticator.authenticate(request.headers)
+        principal = await self._deps.authenticator.authenticate(request.headers)
         asked = await self._asked(request, AskedSweep)
         config = asked.config
         source = config if isinstance(config, str) else json.dumps(config)
@@ -99,21 +99,23 @@ class _Handler:
         named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
         project = check_name("project", named)
         sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
-        return json_response(_shown(sweep, SweepCount()), 201)
+        return json_response(_sweep_to_json(sweep, SweepCount()), 201)
 
     async def of_project(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "project")
+        await self._deps.readers.reader(request, "project")
         names = request.match_info
         sweeps = await self._engine.of_project(names["entity"], names["project"])
         counts = await self._engine.counts(sweeps)
-        return json_response({"sweeps": [_shown(each, counts[each.number]) for each in sweeps]})
+        return json_response(
+            {"sweeps": [_sweep_to_json(each, counts[each.number]) for each in sweeps]}
+        )
 
     async def sweep(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "sweep")
+        await self._deps.readers.reader(request, "sweep")
         return json_response(await self._now(await self._find(request)))
 
     async def trials(self, request: web.Request) -> web.Response:
-        await self._parts.readers.reader(request, "sweep")
+        await self._deps.readers.reader(request, "sweep")
         query = _query(request.query)
         sweep = await self._find(request)
         found = await self._engine.trials(sweep, query.after, query.limit)
@@ -130,14 +132,14 @@ class _Handler:
         agent = await self._engine.add_agent(sweep, asked.host)
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
-    async def beat(self, request: web.Request) -> web.Response:
+    async def heartbeat(self, request: web.Request) -> web.Response:
         await self._writer(request)
-        asked = await self._asked(request, AgentBeat)
+        asked = await self._asked(request, HeartbeatBody)
         agent, sweep = await self._engine.agent(request.match_info["agent"])
         names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
         if names != (sweep.entity, sweep.project, sweep.sweep):
             raise not_found("agent")
-        handed = await self._engine.beat(
+        handed = await self._engine.heartbeat(
             agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
         )
         return json_response(_answer(handed))
@@ -149,7 +151,7 @@ class _Handler:
 
     async def _writer(self, request: web.Request) -> None:
         """Raises `Rejected` for someone who may not write to the entity of the path."""
-        principal = await self._parts.authenticator.authenticate(request.headers)
+        principal = await self._deps.authenticator.authenticate(request.headers)
         entity = request.match_info["entity"]
         if not principal.may_write(entity):
             raise _forbidden(entity) if principal.may_read(entity) else not_found()
@@ -161,10 +163,10 @@ class _Handler:
     async def _now(self, sweep: SweepRow) -> dict[str, Any]:
         counts = await self._engine.counts([sweep])
         fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
-        return _shown(fresh, counts[sweep.number])
+        return _sweep_to_json(fresh, counts[sweep.number])
 
     async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
-        async with self._parts.bodies.body(request, MAX_JSON_BYTES) as body:
+        async with self._deps.bodies.body(request, MAX_JSON_BYTES) as body:
             return checked_json(body, model)
 
 
@@ -179,7 +181,7 @@ def _forbidden(entity: str) -> Rejected:
     return Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
 
 
-def _shown(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
+def _sweep_to_json(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:
     configuration = stored_configuration(sweep.source)
     return {
         "entity": sweep.entity,
@@ -218,7 +220,7 @@ def _trial(trial: TrialRow) -> dict[str, Any]:
     }
 
 
-def _answer(handed: Handed) -> dict[str, Any]:
+def _answer(handed: TrialAssignment) -> dict[str, Any]:
     trial = handed.trial
     given = None
     if trial is not None:

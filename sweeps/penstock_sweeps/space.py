@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from penstock_sweeps.distributions import KEYS, Choice, Distribution, bad_sweep, read_distribution
+from penstock_sweeps.distributions import (
+    KEYS,
+    Categorical,
+    Distribution,
+    bad_sweep,
+    read_distribution,
+)
 
 __all__ = ["Parameter", "Space", "read_space"]
 
@@ -32,11 +38,11 @@ class Parameter:
 
     @property
     def is_constant(self) -> bool:
-        return isinstance(self.distribution, Choice) and len(self.distribution.values) == 1
+        return isinstance(self.distribution, Categorical) and len(self.distribution.values) == 1
 
     def value(self, place: float) -> Any:
         """Its value at this place of a point."""
-        if isinstance(self.distribution, Choice):
+        if isinstance(self.distribution, Categorical):
             return self.distribution.values[int(place)]
         return self.distribution.at(place)
 
@@ -47,7 +53,7 @@ class Parameter:
     @property
     def grid(self) -> Sequence[Any] | None:
         """All its values in order; None if they cannot be counted."""
-        if isinstance(self.distribution, Choice):
+        if isinstance(self.distribution, Categorical):
             return self.distribution.values
         return self.distribution.grid
 
@@ -87,7 +93,7 @@ class Space:
             u = numbers.random()
             if not each.is_constant:
                 choice = each.distribution
-                point[each.name] = choice.place(u) if isinstance(choice, Choice) else u
+                point[each.name] = choice.place(u) if isinstance(choice, Categorical) else u
         return point
 
     @property
@@ -125,7 +131,7 @@ def read_space(entries: Any) -> Space:
     parameters = tuple(_read(entries, ()))
     counts = Counter(each.name for each in parameters)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        bad_sweep(f"parameter {twice}: it is there twice, once nested and once with dots")
+        bad_sweep(f"parameter {twice}: it occurs twice, once nested and once with dots")
     return Space(parameters)
 
 

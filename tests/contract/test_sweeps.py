@@ -13,7 +13,14 @@ from support.catalogs import opened
 from penstock.errors import Rejected
 from penstock_storage.catalog import SqlCatalog, Sweeps
 from penstock_storage.interface import RunChange, RunRef
-from penstock_storage.sweep_rows import Beat, Drawn, Handed, Lesson, NewSweep, SweepRow
+from penstock_storage.sweep_rows import (
+    AgentHeartbeat,
+    Drawn,
+    Lesson,
+    NewSweep,
+    SweepRow,
+    TrialAssignment,
+)
 
 LEASE = 1_000
 
@@ -33,7 +40,7 @@ class Bench:
     async def agent(self, name: str) -> str:
         return (await self.sweeps.add_agent(self.row.number, name, "host", 1)).agent
 
-    async def beat(
+    async def heartbeat(
         self,
         agent: str,
         *,
@@ -43,10 +50,10 @@ class Bench:
         wants: bool = True,
         end: int | None = None,
         cap: int | None = None,
-    ) -> Handed:
-        beat = Beat(agent, frozenset(alive), frozenset(ended), wants, LEASE, cap)
+    ) -> TrialAssignment:
+        heartbeat = AgentHeartbeat(agent, frozenset(alive), frozenset(ended), wants, LEASE, cap)
         draw = count_up if end is None else lambda n: count_up(n) if n < end else None
-        (handed,) = await self.sweeps.beat([(beat, draw)], lambda: now)
+        (handed,) = await self.sweeps.heartbeat([(heartbeat, draw)], lambda: now)
         if isinstance(handed, Rejected):
             raise handed
         return handed
@@ -72,7 +79,7 @@ async def bench(catalog: SqlCatalog) -> Bench:
     return Bench(catalog, sweeps, row)
 
 
-def run_of(handed: Handed) -> str:
+def run_of(handed: TrialAssignment) -> str:
     assert handed.trial is not None
     return handed.trial.run
 
@@ -91,10 +98,10 @@ async def test_a_sweep_is_found_again(bench: Bench) -> None:
 
 async def test_trials_come_in_order_once_each(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
-    assert run_of(await bench.beat(a)) == "s1-0"
-    assert run_of(await bench.beat(b)) == "s1-1"
+    assert run_of(await bench.heartbeat(a)) == "s1-0"
+    assert run_of(await bench.heartbeat(b)) == "s1-1"
     assert await bench.state() == "RUNNING"
-    handed = await bench.beat(a, ended=["s1-0"])
+    handed = await bench.heartbeat(a, ended=["s1-0"])
     assert handed.trial is not None
     assert (handed.trial.index, handed.trial.parameters) == (2, {"n": 2})
     assert (handed.trial.point, handed.trial.handed) == ({"n": 2e-6}, 1)
@@ -102,75 +109,75 @@ async def test_trials_come_in_order_once_each(bench: Bench) -> None:
 
 async def test_who_did_not_hear_the_answer_gets_the_same_again(bench: Bench) -> None:
     a = await bench.agent("a")
-    assert [run_of(await bench.beat(a)) for _ in range(3)] == ["s1-0"] * 3
+    assert [run_of(await bench.heartbeat(a)) for _ in range(3)] == ["s1-0"] * 3
     # Once its run was there it was heard of: it has ended if the agent does not have it.
     await bench.begin("s1-0")
-    assert run_of(await bench.beat(a)) == "s1-1"
+    assert run_of(await bench.heartbeat(a)) == "s1-1"
 
 
 async def test_a_trial_that_never_begins_is_given_up(bench: Bench) -> None:
     a = await bench.agent("a")
-    runs = [run_of(await bench.beat(a)) for _ in range(6)]
+    runs = [run_of(await bench.heartbeat(a)) for _ in range(6)]
     assert runs == ["s1-0"] * 5 + ["s1-1"]
 
 
 async def test_an_agent_with_a_run_gets_no_other(bench: Bench) -> None:
     a = await bench.agent("a")
-    await bench.beat(a)
+    await bench.heartbeat(a)
     for now in (100, 900, 1_800, 2_700):
-        handed = await bench.beat(a, now=now, alive=["s1-0"])
+        handed = await bench.heartbeat(a, now=now, alive=["s1-0"])
         assert (handed.trial, handed.stops, handed.exit) == (None, (), False)
     # Its lease was renewed each time.
     b = await bench.agent("b")
-    assert run_of(await bench.beat(b, now=3_600)) == "s1-1"
+    assert run_of(await bench.heartbeat(b, now=3_600)) == "s1-1"
 
 
 async def test_a_trial_of_a_dead_agent_goes_to_the_next_with_the_same_run(bench: Bench) -> None:
     a, b, c = [await bench.agent(name) for name in "abc"]
-    await bench.beat(a, now=0)
-    assert run_of(await bench.beat(b, now=LEASE)) == "s1-1"
-    again = await bench.beat(c, now=LEASE + 1)
+    await bench.heartbeat(a, now=0)
+    assert run_of(await bench.heartbeat(b, now=LEASE)) == "s1-1"
+    again = await bench.heartbeat(c, now=LEASE + 1)
     assert again.trial is not None
     assert (again.trial.run, again.trial.index, again.trial.handed) == ("s1-0", 0, 2)
     assert again.trial.parameters == {"n": 0}
     # Who had it before is told to leave it.
-    assert (await bench.beat(a, now=LEASE + 2, alive=["s1-0"])).stops == ("s1-0",)
+    assert (await bench.heartbeat(a, now=LEASE + 2, alive=["s1-0"])).stops == ("s1-0",)
 
 
 async def test_a_run_that_has_begun_stays_where_it_is(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
-    await bench.beat(a, now=0)
+    await bench.heartbeat(a, now=0)
     await bench.begin("s1-0")
-    assert run_of(await bench.beat(b, now=LEASE * 9)) == "s1-1"
+    assert run_of(await bench.heartbeat(b, now=LEASE * 9)) == "s1-1"
 
 
 async def test_an_agent_that_leaves_gives_back_what_it_has_not_begun(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
-    await bench.beat(a, now=1)
-    assert (await bench.beat(a, now=2, wants=False)).trial is None
-    assert run_of(await bench.beat(b, now=3)) == "s1-0"
+    await bench.heartbeat(a, now=1)
+    assert (await bench.heartbeat(a, now=2, wants=False)).trial is None
+    assert run_of(await bench.heartbeat(b, now=3)) == "s1-0"
 
 
 async def test_the_end_of_a_search(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
-    await bench.beat(a, end=2)
-    await bench.beat(b, end=2)
+    await bench.heartbeat(a, end=2)
+    await bench.heartbeat(b, end=2)
     await bench.begin("s1-0")
     # b may yet die before its run begins: a waits for that.
-    handed = await bench.beat(a, ended=["s1-0"], end=2)
+    handed = await bench.heartbeat(a, ended=["s1-0"], end=2)
     assert (handed.trial, handed.exit, await bench.state()) == (None, False, "RUNNING")
     await bench.begin("s1-1")
-    await bench.beat(b, alive=["s1-1"], end=2)
-    assert (await bench.beat(a, end=2)).exit
+    await bench.heartbeat(b, alive=["s1-1"], end=2)
+    assert (await bench.heartbeat(a, end=2)).exit
     assert await bench.state() == "RUNNING"
-    assert (await bench.beat(b, ended=["s1-1"], end=2)).exit
+    assert (await bench.heartbeat(b, ended=["s1-1"], end=2)).exit
     assert await bench.state() == "FINISHED"
 
 
 async def test_a_cap(bench: Bench) -> None:
     a = await bench.agent("a")
-    await bench.beat(a, cap=1)
-    handed = await bench.beat(a, ended=["s1-0"], cap=1)
+    await bench.heartbeat(a, cap=1)
+    handed = await bench.heartbeat(a, ended=["s1-0"], cap=1)
     assert (handed.trial, handed.exit, handed.state) == (None, True, "FINISHED")
 
 
@@ -179,38 +186,42 @@ async def test_many_agents_are_served_at_once(bench: Bench) -> None:
     names = [await bench.agent(f"a{n}") for n in range(5)]
 
     async def together(now: int, ended: dict[str, str], *names: str) -> list[str]:
-        beats = [
-            Beat(name, frozenset(), frozenset({ended[name]} if name in ended else ()), True, LEASE)
+        heartbeats = [
+            AgentHeartbeat(
+                name, frozenset(), frozenset({ended[name]} if name in ended else ()), True, LEASE
+            )
             for name in names
         ]
-        found = await bench.sweeps.beat([(beat, count_up) for beat in beats], lambda: now)
-        return [run_of(each) for each in found if isinstance(each, Handed)]
+        found = await bench.sweeps.heartbeat(
+            [(heartbeat, count_up) for heartbeat in heartbeats], lambda: now
+        )
+        return [run_of(each) for each in found if isinstance(each, TrialAssignment)]
 
     assert await together(0, {}, *names[:4]) == [f"s1-{n}" for n in range(4)]
     # Two were never heard of again; one is new.
     ended = {name: f"s1-{n}" for n, name in enumerate(names[:2])}
     found = await together(LEASE + 1, ended, names[0], names[1], names[4])
     assert found == ["s1-2", "s1-3", "s1-4"]
-    unknown = Beat("nobody", frozenset(), frozenset(), True, LEASE)
-    (refused,) = await bench.sweeps.beat([(unknown, count_up)], lambda: 0)
+    unknown = AgentHeartbeat("nobody", frozenset(), frozenset(), True, LEASE)
+    (refused,) = await bench.sweeps.heartbeat([(unknown, count_up)], lambda: 0)
     assert isinstance(refused, Rejected)
 
 
 async def test_paused_stopped_canceled(bench: Bench) -> None:
     a, b = await bench.agent("a"), await bench.agent("b")
     number = bench.row.number
-    await bench.beat(a)
+    await bench.heartbeat(a)
     await bench.sweeps.change(number, 8, state="PAUSED")
-    handed = await bench.beat(b)
+    handed = await bench.heartbeat(b)
     assert (handed.trial, handed.exit, handed.state) == (None, False, "PAUSED")
-    assert (await bench.beat(a, alive=["s1-0"])).stops == ()
+    assert (await bench.heartbeat(a, alive=["s1-0"])).stops == ()
     await bench.sweeps.change(number, 9, state="RUNNING")
-    assert run_of(await bench.beat(b)) == "s1-1"
+    assert run_of(await bench.heartbeat(b)) == "s1-1"
     await bench.sweeps.change(number, 10, state="FINISHED")
-    assert (await bench.beat(a, alive=["s1-0"])).stops == ()
-    assert (await bench.beat(b, ended=["s1-1"])).exit
+    assert (await bench.heartbeat(a, alive=["s1-0"])).stops == ()
+    assert (await bench.heartbeat(b, ended=["s1-1"])).exit
     await bench.sweeps.change(number, 11, state="CANCELED")
-    assert (await bench.beat(a, alive=["s1-0"])).stops == ("s1-0",)
+    assert (await bench.heartbeat(a, alive=["s1-0"])).stops == ("s1-0",)
     with pytest.raises(Rejected, match="it cannot go on"):
         await bench.sweeps.change(number, 12, state="RUNNING")
     assert await bench.state() == "CANCELED"
@@ -218,16 +229,16 @@ async def test_paused_stopped_canceled(bench: Bench) -> None:
 
 async def test_deleted_runs_and_projects(bench: Bench) -> None:
     a = await bench.agent("a")
-    await bench.beat(a)
+    await bench.heartbeat(a)
     run = await bench.begin("s1-0")
-    await bench.beat(a, alive=["s1-0"])
+    await bench.heartbeat(a, alive=["s1-0"])
     await bench.catalog.delete_runs([run], 9)
     # It has begun, and is not tried again.
-    assert run_of(await bench.beat(a)) == "s1-1"
+    assert run_of(await bench.heartbeat(a)) == "s1-1"
     await bench.catalog.delete_project(bench.row.project_number, 10)
     assert await bench.sweeps.by_number(bench.row.number) is None
     with pytest.raises(Rejected):
-        await bench.beat(a)
+        await bench.heartbeat(a)
     again = await bench.sweeps.create(NewSweep("ana", "mnist", "s9", "", "y", ""), 11)
     assert await bench.sweeps.of_project("ana", "mnist") == [again]
 
@@ -257,14 +268,14 @@ async def test_prior_runs_are_kept_in_order_and_go_with_run_and_project(bench: B
 
 async def test_unknown_agents(bench: Bench) -> None:
     with pytest.raises(Rejected) as refused:
-        await bench.beat("nobody")
+        await bench.heartbeat("nobody")
     assert refused.value.status == 404
 
 
 async def test_what_is_learned(bench: Bench) -> None:
     a = await bench.agent("a")
     for index in range(3):
-        await bench.beat(a, ended=[f"s1-{index - 1}"])
+        await bench.heartbeat(a, ended=[f"s1-{index - 1}"])
         await bench.begin(f"s1-{index}", "finished")
     number = bench.row.number
     (first, *_) = found = await bench.sweeps.unsettled(number)
@@ -279,7 +290,7 @@ async def test_what_is_learned(bench: Bench) -> None:
     assert await bench.sweeps.rungs(number) == [{"3": 0.7}]
     assert [trial.index for trial in await bench.sweeps.unsettled(number)] == [2]
     await bench.sweeps.learn(number, [Lesson(2, "running", 1.0, {}, True)], True, 9)
-    assert (await bench.beat(a, alive=["s1-2"])).stops == ("s1-2",)
+    assert (await bench.heartbeat(a, alive=["s1-2"])).stops == ("s1-2",)
     await bench.sweeps.learn(number, [Lesson(2, "settled", 1.0, {}, False)], True, 10)
     assert await bench.state() == "FINISHED"
     trials = await bench.sweeps.trials(number, 0, 10)
@@ -291,7 +302,7 @@ async def test_what_is_learned(bench: Bench) -> None:
 async def test_the_best_and_the_latest_are_known(bench: Bench) -> None:
     a, number = await bench.agent("a"), bench.row.number
     for index in range(20):
-        await bench.beat(a, ended=[f"s1-{index - 1}"])
+        await bench.heartbeat(a, ended=[f"s1-{index - 1}"])
     values = [Lesson(n, "settled", float(abs(n - 5)), {}, False) for n in range(19)]
     await bench.sweeps.learn(number, values, False, 9)
     known = await bench.sweeps.known(number, best=3, latest=4)
@@ -309,9 +320,9 @@ async def test_many_at_once_get_each_trial_once(bench: Bench, url: str) -> None:
         async def work(at: int) -> None:
             sweeps, had, rounds = others[at % 3], frozenset[str](), 0
             while True:
-                beat = Beat(names[at], frozenset(), had, True, LEASE, trials)
-                (handed,) = await sweeps.beat([(beat, count_up)], lambda: 0)
-                assert isinstance(handed, Handed)
+                heartbeat = AgentHeartbeat(names[at], frozenset(), had, True, LEASE, trials)
+                (handed,) = await sweeps.heartbeat([(heartbeat, count_up)], lambda: 0)
+                assert isinstance(handed, TrialAssignment)
                 if handed.trial is None:
                     return
                 given[handed.trial.run] += 1
@@ -327,7 +338,7 @@ async def test_many_at_once_get_each_trial_once(bench: Bench, url: str) -> None:
         late = await bench.agent("late")
         left = []
         had: list[str] = []
-        while trial := (await bench.beat(late, now=LEASE + 1, ended=had, end=trials)).trial:
+        while trial := (await bench.heartbeat(late, now=LEASE + 1, ended=had, end=trials)).trial:
             left.append(trial.run)
             had = [trial.run]
         assert dead

@@ -309,7 +309,7 @@ run.finish(timeout_s=0)
 """)
     assert len(host.noted()) == 20_000
     assert "a logged row was dropped" in said
-    dropped = int(re.findall(r"(\d+) logged rows were dropped in all", said)[0])
+    dropped = int(re.findall(r"(\d+) logged rows were dropped in total", said)[0])
     assert 0 < dropped < 20_000
     host.end_shipper()
     await front.open()

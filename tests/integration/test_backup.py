@@ -242,7 +242,7 @@ async def test_an_installation_by_url_moves_to_postgres_and_back(tmp_path: Path)
         restore = ("restore", "--settings", "--from", str(copies))
         done = await asyncio.to_thread(cli, *restore, **source)
         assert done.returncode == 1
-        assert "queue has data of another store" in done.stderr
+        assert "queue contains data of another store" in done.stderr
         done = await asyncio.to_thread(cli, *restore, **source, prefix="other")
         assert done.returncode == 1
         assert "not empty" in done.stderr
@@ -275,5 +275,5 @@ async def test_an_installation_by_url_moves_to_postgres_and_back(tmp_path: Path)
         assert rows[0][name]["rows"] == rows[1][name]["rows"] > 0, name
     done = await asyncio.to_thread(cli, "restore", "--from", str(again), "--data", str(new))
     assert done.returncode == 0, done.stderr
-    assert "holds no secrets" in done.stdout
+    assert "contains no secrets" in done.stdout
     assert (new / "blobs" / "sha256" / DIGEST[:2] / DIGEST).read_bytes() == BLOB

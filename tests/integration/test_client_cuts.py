@@ -235,5 +235,5 @@ def test_the_command_sends_rejected_batches(
         assert main(["sync", "--rejected", "--dir", os.fspath(root)]) == 0
     finally:
         os.kill(int((root / "shipper.lock").read_text().split()[0]), signal.SIGTERM)
-    assert "rejected batches to send again: 1" in capsys.readouterr().out
+    assert "rejected batches to retry: 1" in capsys.readouterr().out
     assert ledger.points() == {("a", 1): 1.0}

@@ -183,7 +183,7 @@ def test_lost_progress_of_a_spool_that_was_freed_in_part(
         writer.log(row)
         if writer.step % 10 == 0:
             drive(sender, lambda: sender.progress.committed == sender.progress.cut > 0)
-    drive(sender, lambda: sender.progress.freed > 0)
+    drive(sender, lambda: sender.progress.released > 0)
     sender.close()
     (folder / "progress.json").unlink()
     writer.close()

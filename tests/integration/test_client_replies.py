@@ -60,18 +60,18 @@ def test_what_a_rolled_back_store_lacks_and_is_held_no_more_is_reported(
     folder = writer.spool().folder
     sender = sender_of(folder)
     log_batches(writer, sender, 80, width=1_000)
-    drive(sender, lambda: sender.progress.freed > 4)
-    freed, cut = sender.progress.freed, sender.progress.cut
+    drive(sender, lambda: sender.progress.released > 4)
+    released, cut = sender.progress.released, sender.progress.cut
     ledger.roll_back(2)
     log_batches(writer, sender, 1)
     writer.close()
     drive(sender, lambda: sender.progress.done)
-    assert sender.progress.lost_batches == freed - 2
-    assert sender.progress.lost_points == (freed - 2) * 1_000
+    assert sender.progress.lost_batches == released - 2
+    assert sender.progress.lost_points == (released - 2) * 1_000
     # Told once: one empty batch let the server's mark pass the gap.
     assert sender.progress.cut == cut + 2
     (stored,) = ledger.committed.values()
-    assert sorted(stored) == [1, 2, *range(freed + 1, sender.progress.cut + 1)]
+    assert sorted(stored) == [1, 2, *range(released + 1, sender.progress.cut + 1)]
     assert ledger.mark(next(iter(ledger.committed))) == sender.progress.cut
 
 
@@ -228,7 +228,7 @@ class Daemons:
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemons]:
     monkeypatch.setattr(heartbeats_module, "INTERVAL_S", 0.1)
     monkeypatch.setattr(daemon_module, "_BEAT_S", 0.02)
-    monkeypatch.setattr(sender_module, "SLOWEST_POLL_S", 0.1)
+    monkeypatch.setattr(sender_module, "MAX_POLL_S", 0.1)
     running = Daemons(tmp_path)
     yield running
     running.end()
@@ -300,12 +300,16 @@ def test_a_heartbeats_old_news_is_not_taken_in(
     writer = new_writer(tmp_path, ledger.url)
     sender = sender_of(writer.spool().folder)
     log_batches(writer, sender, 1)
-    learned = sender.learned
+    reply_count = sender.reply_count
     log_batches(writer, sender, 1)
     before = ledger.requests
-    sender.hear(learned, {"committed": 0, "store": ledger.store, "queue": ledger.queue, "dead": []})
+    sender.acknowledge(
+        reply_count, {"committed": 0, "store": ledger.store, "queue": ledger.queue, "dead": []}
+    )
     sender.turn()
     assert sender.progress.committed == 2
-    sender.hear(sender.learned, {"committed": 1, "store": ledger.store, "queue": ledger.queue})
+    sender.acknowledge(
+        sender.reply_count, {"committed": 1, "store": ledger.store, "queue": ledger.queue}
+    )
     drive(sender, lambda: ledger.requests > before)
     writer.close()

@@ -57,7 +57,7 @@ def test_dropped_rows_are_counted_once(tmp_path: Path) -> None:
     with running_up(tmp_path, "--gateways", "2") as up:
         done = up.run_python(OVERFULL, PENSTOCK_SPOOL_LIMIT_BYTES=str(2**22))
         assert done.returncode == 0, done.stderr
-        dropped = int(done.stderr.split(" logged rows were dropped in all")[0].split()[-1])
+        dropped = int(done.stderr.split(" logged rows were dropped in total")[0].split()[-1])
         assert dropped > 0
         wait_until(lambda: total(up, "penstock_client_rows_dropped_total") > 0)
         assert total(up, "penstock_client_rows_dropped_total") == dropped

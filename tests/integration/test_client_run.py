@@ -278,4 +278,4 @@ with penstock.init(id="one", resume="allow") as run:
     said = scripts.run("import penstock; penstock.init(id='none', resume='must')", status=1)
     assert "no run" in said
     said = scripts.run("import penstock; penstock.init(id='one', resume='never')", status=1)
-    assert "exists already" in said
+    assert "already exists" in said

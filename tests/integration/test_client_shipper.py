@@ -157,7 +157,7 @@ def test_replaced_store_is_told_what_was_freed(
         writer.log(row, step=step)
         if step % 20 == 0:
             drive(sender, lambda: sender.progress.committed == sender.progress.cut > 0)
-    drive(sender, lambda: sender.progress.freed > 0)
+    drive(sender, lambda: sender.progress.released > 0)
     ledger.lose_store()
     ledger.lose_queue()
     writer.log({"last": 1.0}, step=200)

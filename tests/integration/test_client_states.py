@@ -182,7 +182,7 @@ run.finish(timeout_s=1.5)
     left = re.search(r"has not stored everything yet; (\d+) batch.*, .* not stored yet", said)
     assert left, said
     assert int(left[1]) >= 1
-    assert "is sent in the background, or by: penstock sync" in said
+    assert "is sent in the background, or with: penstock sync" in said
     ledger.commits = True
 
 

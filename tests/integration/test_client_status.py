@@ -63,7 +63,9 @@ def test_text_fits_a_terminal(scripts: Scripts, ledger: Ledger) -> None:
 
 
 def test_no_shipper_and_no_data(tmp_path: Path, scripts: Scripts) -> None:
-    assert "no data is kept here" in scripts.penstock("status", "--dir", str(tmp_path / "none"))
+    assert "no data is kept on this machine" in scripts.penstock(
+        "status", "--dir", str(tmp_path / "none")
+    )
     assert not (tmp_path / "none").exists()
     root = tmp_path / "other"
     root.mkdir()
@@ -71,7 +73,7 @@ def test_no_shipper_and_no_data(tmp_path: Path, scripts: Scripts) -> None:
     writer.log({"a": 1.0})
     status = status_of(root, LIMIT)
     assert status.shipper is None
-    assert "nothing sends it now" in as_text(status)
+    assert "not being sent now" in as_text(status)
     assert not (root / "shipper.lock").exists()
     assert status.used_bytes > 0
     writer.close()

@@ -101,7 +101,7 @@ async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
     await stack.drained()
     (line,) = await dead(stack, "list")
     assert await dead(stack, "drop", line.split()[0]) == [f"{line.split()[0]} is gone."]
-    assert await dead(stack, "list") == ["There are none."]
+    assert await dead(stack, "list") == ["No dead letters or parked writers."]
     # Its number stays dead: a repeat is not tried again, and what came later is stored.
     status, _ = await stack.post(batch_bytes(shape, WriterPlan(0, 0), 2, project=project))
     assert status == 202
@@ -186,4 +186,4 @@ async def test_all_letters_are_dropped_only_if_somebody_says_so(stack: Stack) ->
     assert "Nothing was dropped." in said
     assert len(await dead(stack, "list")) == 2
     await dead(stack, "drop", "--all", "--yes")
-    assert await dead(stack, "list") == ["There are none."]
+    assert await dead(stack, "list") == ["No dead letters or parked writers."]

@@ -115,7 +115,7 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
         path for path in before if "run=a" in path
     }
     status, said = await run(site, "team/demo", "--to", str(to), "--format", "csv")
-    assert (status, "holds another export" in said) == (1, True)
+    assert (status, "contains another export" in said) == (1, True)
     status, said = await run(site, "team/nothing", "--to", str(tmp_path / "none"))
     assert (status, "no project" in said) == (1, True)
 

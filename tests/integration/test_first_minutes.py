@@ -66,7 +66,7 @@ with penstock.init(project="p", settings=settings) as run: run.log({{"b": 1.0}})
 def test_a_login_elsewhere_than_the_environment_says_so(scripts: Scripts, ledger: Ledger) -> None:
     with serve_ledger() as other:
         said = scripts.penstock("login", "--host", other.url, "--key", "-", given="good\n")
-    assert "PENSTOCK_BASE_URL is set, and runs go there" in said
+    assert "PENSTOCK_BASE_URL is set, so runs go there" in said
     assert ledger.requests == 0
 
 
@@ -116,7 +116,7 @@ def test_python_m_penstock(scripts: Scripts) -> None:
         [sys.executable, "-m", "penstock", "status"],
         env=scripts.environment, capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
-    assert "no data is kept here" in done.stdout
+    assert "no data is kept on this machine" in done.stdout
 
 
 def test_after_the_end_there_is_no_run(scripts: Scripts, ledger: Ledger) -> None:
@@ -299,6 +299,6 @@ assert time.monotonic() - begun < 15
         )
     finally:
         server.close()
-    assert "cannot be looked up" in said
+    assert "cannot look up the run to resume" in said
     assert ("raised" in said) == (resume == "must")
-    assert ("as if the run were new" in said) == (resume != "must")
+    assert ("continuing as a new run" in said) == (resume != "must")

@@ -93,7 +93,7 @@ def test_nothing_but_memory_answers(
 def test_a_login_is_not_waited_for(scripts: Scripts, hung: Path) -> None:
     said = scripts.run(LOGIN, XDG_CONFIG_HOME=str(hung))
     assert "logged in: True" in said
-    assert "the login cannot be kept" in said
+    assert "the login cannot be saved" in said
     assert "Traceback" not in said
 
 

@@ -153,7 +153,7 @@ async def test_a_neighbour_on_the_same_shard_is_stored_promptly_and_the_rest_com
     await stack.drained()
     assert await is_stored(stack, shape, project, bad, 31)
     assert await is_stored(stack, shape, project, good, 12)
-    assert await dead(stack, "list") == ["There are none."]
+    assert await dead(stack, "list") == ["No dead letters or parked writers."]
     assert await dead_seqs(stack) == {}
     assert await worker.stop() == 0
 
@@ -227,13 +227,13 @@ async def test_a_bad_release_sets_nothing_aside_and_is_clean_after_the_fix(
 
         await eventually(has_ended, 120)
         assert set(kept.codes) == {AT_FAULT}
-        assert await dead(stack, "list") == ["There are none."]
+        assert await dead(stack, "list") == ["No dead letters or parked writers."]
         assert await stack.backlog() == 20
         poisoned.unlink()
         await stack.drained(60)
         for plan in plans(shape):
             assert await is_stored(stack, shape, project, plan, 4)
-        assert await dead(stack, "list") == ["There are none."]
+        assert await dead(stack, "list") == ["No dead letters or parked writers."]
 
 
 async def test_poison_of_one_tenant_in_many_runs_is_that_tenants_alone(

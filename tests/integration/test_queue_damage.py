@@ -21,9 +21,9 @@ from penstock.wire import Limits
 from penstock_common.redis_keys import RedisKeys, shard_of
 from penstock_common.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.rows import batches_from_json
+from penstock_server.queue_file.aof_files import paths_of
 from penstock_server.queue_file.commands import encode
 from penstock_server.queue_file.keeper import QueueKeeper
-from penstock_server.queue_file.parts import paths_of
 from penstock_server.redis_server import config, find_server
 
 KEYS = RedisKeys()

@@ -205,6 +205,6 @@ async def test_a_catalog_that_refuses_everything_is_no_batchs_fault(
     finally:
         in_catalog(stack, *(f"DROP TRIGGER refuse_{each}" for each in ("runs", "insert", "update")))
     await stack.drained(60)
-    assert await dead(stack, "list") == ["There are none."]
+    assert await dead(stack, "list") == ["No dead letters or parked writers."]
     assert await own_steps(stack, project) == list(range(10, 10 * LAST_SEQ + 10))
     assert await worker.stop() == 0

@@ -46,7 +46,7 @@ class Sweep:
     def agent(self) -> str:
         return str(self._up.post(f"{self.path}/agents", {"host": "h"})["agent"])
 
-    def beat(self, agent: str, **said: Any) -> Any:
+    def heartbeat(self, agent: str, **said: Any) -> Any:
         return self._up.post(f"{self.path}/agents/{agent}/heartbeat", said)
 
     def set_state(self, state: str) -> Any:
@@ -220,21 +220,23 @@ def test_hyperband_stops_who_is_behind(up: Up) -> None:
         "bands",
     )
     agents = [sweep.agent() for _ in range(4)]
-    runs = [sweep.beat(agent)["trial"]["run"] for agent in agents]
+    runs = [sweep.heartbeat(agent)["trial"]["run"] for agent in agents]
     for at, run in enumerate(runs):
         log(up, sweep, run, [1.0 + at, 0.5 + at])
     alive = dict(zip(agents, runs, strict=True))
 
     def stopped() -> list[str]:
         return [
-            run for agent, run in alive.items() if sweep.beat(agent, alive=[run])["stop"] == [run]
+            run
+            for agent, run in alive.items()
+            if sweep.heartbeat(agent, alive=[run])["stop"] == [run]
         ]
 
     # The best half of four goes on.
     wait_until(lambda: stopped() == runs[2:])
     wait_until(lambda: [trial["value"] for trial in sweep.trials()] == [0.5, 1.5, 2.5, 3.5])
     for agent in agents[2:]:
-        answer = sweep.beat(agent, ended=[alive.pop(agent)])
+        answer = sweep.heartbeat(agent, ended=[alive.pop(agent)])
         assert answer["trial"]["index"] in (4, 5)
     assert stopped() == []
 
@@ -295,16 +297,16 @@ def test_pause_resume_stop(up: Up) -> None:
     sweep = Sweep(up, {"method": "random", "parameters": {"x": {"value": 1}}}, "states")
     assert sweep.now()["state"] == "PENDING"
     agent = sweep.agent()
-    assert sweep.beat(agent)["trial"]["index"] == 0
+    assert sweep.heartbeat(agent)["trial"]["index"] == 0
     place = f"states/{sweep.id}"
     assert command(up, "sweep", "--pause", place).stdout == "PAUSED\n"
-    answer = sweep.beat(agent, ended=[f"{sweep.id}-0"])
+    answer = sweep.heartbeat(agent, ended=[f"{sweep.id}-0"])
     assert (answer["state"], answer["trial"], answer["exit"]) == ("PAUSED", None, False)
     assert command(up, "sweep", "--resume", place).stdout == "RUNNING\n"
-    assert sweep.beat(agent)["trial"]["index"] == 1
+    assert sweep.heartbeat(agent)["trial"]["index"] == 1
     assert command(up, "sweep", "--stop", place).stdout == "FINISHED\n"
-    assert sweep.beat(agent, alive=[f"{sweep.id}-1"])["stop"] == []
-    assert sweep.beat(agent, ended=[f"{sweep.id}-1"])["exit"]
+    assert sweep.heartbeat(agent, alive=[f"{sweep.id}-1"])["stop"] == []
+    assert sweep.heartbeat(agent, ended=[f"{sweep.id}-1"])["exit"]
     refused = command(up, "sweep", "--resume", place)
     assert refused.returncode == 1
     assert "it cannot go on" in refused.stderr
@@ -326,7 +328,7 @@ def test_bayes_learns_from_runs(up: Up) -> None:
     agent = sweep.agent()
     ended: list[str] = []
     drawn: list[float] = []
-    while trial := sweep.beat(agent, ended=ended)["trial"]:
+    while trial := sweep.heartbeat(agent, ended=ended)["trial"]:
         x, ended = trial["parameters"]["x"], [trial["run"]]
         drawn.append(x)
         log(up, sweep, trial["run"], [(x - 0.3) ** 2], state="finished")
@@ -344,7 +346,7 @@ def test_bayes_learns_from_runs(up: Up) -> None:
         ({"project": "p", "config": "method: walk"}, 400, "`method` must be grid, random or bayes"),
         ({"project": "p", "config": {"method": "grid"}}, 400, "`parameters` must name"),
         ({"project": "p"}, 400, "config is missing"),
-        ({"project": "p", "config": "a: [", "entity": "someone"}, 400, "this is not YAML"),
+        ({"project": "p", "config": "a: [", "entity": "someone"}, 400, "invalid YAML"),
     ],
 )
 def test_what_is_wrong_is_said(up: Up, payload: Any, status: int, says: str) -> None:

@@ -29,7 +29,7 @@ def test_a_refused_batch_is_told_with_the_next(
     writer.log({"a": 2.0})
     drive(sender, lambda: bool(told(ledger)))
     assert told(ledger) == [
-        "1 batches were refused (as ordered); on node-7, penstock status says more"
+        "1 batches were refused (as ordered); for details run penstock status on node-7"
     ]
     writer.log({"a": 3.0})
     writer.close()
@@ -75,7 +75,7 @@ def test_dropped_rows_are_told(tmp_path: Path, ledger: Ledger, sender_of: Sender
         writer.log(row)
     assert writer.dropped_rows
     sender = sender_of(folder)
-    drive(sender, lambda: sender.progress.heard >= 1)
+    drive(sender, lambda: sender.progress.acknowledged >= 1)
 
     def finds_room() -> bool:
         sender.turn(tight=True)

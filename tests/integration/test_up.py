@@ -162,7 +162,7 @@ def test_clear_messages_and_down(tmp_path: Path) -> None:
         data = str(tmp_path / "data")
         second = cli(up, "up", "--port", "0", "--data", data)
         assert second.returncode == 1
-        assert "already runs" in second.stderr
+        assert "already running" in second.stderr
         port = taken.getsockname()[1]
         refused = cli(up, "up", "--port", str(port), "--data", str(tmp_path / "other"))
         assert refused.returncode == 1

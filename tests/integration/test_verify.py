@@ -206,13 +206,13 @@ def test_repeats_late_steps_odd_values_and_several_writers(up: Up) -> None:
             "rewritten",
             "ALTER TABLE penstock.batches UPDATE digest = 1 WHERE run = {run} AND seq = 1",
             {},
-            "batch 1 in the store with another content",
+            "batch 1 in the store with different content",
         ),
         (
             "unmarked",
             "ALTER TABLE penstock.applied DELETE WHERE run = {run}",
             {},
-            "not marked as stored",
+            "not recorded as stored",
         ),
     ],
 )
@@ -264,7 +264,7 @@ def test_batches_that_were_put_aside_or_refused_are_named(up: Up) -> None:
     problems = report["writers"][0]["problems"]
     assert problems[:2] == [
         f"batch 2 refused by the server, kept in {folder}/rejected",
-        "batch 1 put aside by the server: penstock dead list",
+        "batch 1 in the server's dead letters: penstock dead list",
     ]
     # What it held is in this store all the same, so nobody is known to have sent it.
     assert report["phantom"] > 0
@@ -281,11 +281,11 @@ def test_writers_of_other_hosts_are_shown(up: Up) -> None:
     assert report["sent"] == 1_800
     (other,) = (each for each in report["writers"] if not each["is_from_here"])
     assert other["writer"].startswith("http")
-    assert other["notes"] == ["not sent from here"]
+    assert other["notes"] == ["not sent from this machine"]
     up.post("/v1/batches", {"project": "proof", "run": "byhand", "rows": [row]})
     status, said = verify(up, "proof/byhand")
     assert status == 1
-    assert "nothing of this run was sent from here" in said
+    assert "nothing of this run was sent from this machine" in said
 
 
 def test_a_run_that_is_still_logging(up: Up) -> None:
@@ -301,7 +301,7 @@ def test_a_run_that_is_still_logging(up: Up) -> None:
         report = verified(up, "writing")
         assert report["clean"], report
         assert report["writers"][0]["notes"] == [
-            "it is still logging: batches compared, the data once it has ended"
+            "it is still logging: only batches were compared; the data is compared once it has ended"
         ]
     finally:
         process.stdin.close()
@@ -351,7 +351,7 @@ def test_a_receipt_outlives_the_spool(up: Up) -> None:
     store_receipt(root, replace(receipts["other"], sums=None))
     report = verified(up, "other")
     assert report["clean"]
-    assert report["writers"][0]["notes"] == ["digests compared; the data itself has been freed"]
+    assert report["writers"][0]["notes"] == ["digests compared; the data itself has been deleted"]
 
 
 def spools_of(up: Up, run: str) -> list[Path]:

@@ -12,14 +12,14 @@ from aiohttp import web
 from aiohttp.web_urldispatcher import DynamicResource
 from yarl import URL
 
+from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
-from penstock_compat.wandb.parts import WandbParts
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
 from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.routes import add_routes as add_write_routes
-from penstock_sweeps.routes import SweepParts
+from penstock_sweeps.routes import SweepDependencies
 from penstock_sweeps.routes import add_routes as add_sweep_routes
-from penstock_web.parts import STATIC, WebParts
+from penstock_web.dependencies import STATIC, WebDependencies
 from penstock_web.routes import add_routes as add_read_routes
 
 __all__ = ["address", "application", "named_routes", "names_found"]
@@ -38,11 +38,11 @@ def application(root_path: str = "") -> web.Application:
 
 def _add_all(app: web.Application) -> None:
     add_write_routes(app, MagicMock(spec=IngestDependencies))
-    web_parts = MagicMock(spec=WebParts)
+    web_parts = MagicMock(spec=WebDependencies)
     web_parts.secret, web_parts.root_path, web_parts.static = "secret", "", STATIC
     add_read_routes(app, web_parts)
-    add_sweep_routes(app, MagicMock(spec=SweepParts))
-    wandb_parts = MagicMock(spec=WandbParts)
+    add_sweep_routes(app, MagicMock(spec=SweepDependencies))
+    wandb_parts = MagicMock(spec=WandbDependencies)
     wandb_parts.secret = "secret"
     add_wandb_routes(app, wandb_parts, MagicMock(spec=WandbMetrics))
 

@@ -25,8 +25,8 @@ from penstock_storage.catalog.run_files import RunFile, RunFiles
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import Catalog, RunRef, RunRow
+from penstock_web.dependencies import WebDependencies
 from penstock_web.names import Names
-from penstock_web.parts import WebParts
 from penstock_web.routes import add_routes
 from penstock_web.search.finder import Finder
 
@@ -112,7 +112,7 @@ async def running_site(
         artifacts = Artifacts(catalog.database)
         app = web.Application(middlewares=[middleware(GatewayMetrics())])
         names = Names(catalog)
-        parts = WebParts(
+        deps = WebDependencies(
             store=store,
             catalog=catalog,
             authenticator=KeyAuthenticator(catalog.api_key, SECRET),
@@ -130,7 +130,7 @@ async def running_site(
             root_path=root_path,
             static=path / "no-page" if static is None else static,
         )
-        add_routes(app, parts)
+        add_routes(app, deps)
         key, key_id = await _add_key(catalog, "team", ["read", "write"])
         stranger, _ = await _add_key(catalog, "strangers", ["read", "write"])
         admin, _ = await _add_key(catalog, "root", ["admin"])

@@ -13,7 +13,7 @@ from support.ledger import Ledger, cells
 from penstock.link import Link
 from penstock.meta import Meta
 from penstock.record import Kind
-from penstock.shipper.breaker import Breaker
+from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
@@ -118,7 +118,7 @@ class Senders:
         self._made: list[SpoolSender] = []
 
     def __call__(self, folder: Path) -> SpoolSender:
-        self._made.append(SpoolSender(folder, self._link, Breaker()))
+        self._made.append(SpoolSender(folder, self._link, CircuitBreaker()))
         return self._made[-1]
 
     def close(self) -> None:

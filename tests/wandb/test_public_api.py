@@ -162,7 +162,7 @@ def test_edits_are_kept(up: Up) -> None:
     assert notes == "described"
     assert summary == {"more": {"x": 1}, "text": "words"}
     assert states[:2] == ["running", True]
-    assert "cannot be made" in states[2]
+    assert "cannot become" in states[2]
     assert states[3] == "failed"
     assert states[4] is True
     page = up.get("/v1/runs/local/api/edited")

@@ -288,5 +288,5 @@ except Exception as error:
     print("SAID", error)
 """
     result = run_wandb(up, code).check()
-    assert "parameter x: `values` must be a list that is not empty" in result.stdout
+    assert "parameter x: `values` must be a non-empty list" in result.stdout
     assert up.get("/v1/sweeps/local/wrong")["sweeps"] == []

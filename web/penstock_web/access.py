@@ -21,10 +21,10 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-P
 def not_found(what: str) -> Rejected:
     """The answer for what is missing and for what is none of the asker's business."""
     return Rejected(
-        f"there is no {what} here",
+        f"{what} was not found",
         code="not_found",
         status=404,
-        hint="GET /v1/projects lists what this key can read.",
+        hint="GET /v1/projects lists the projects that this key can read.",
     )
 
 
@@ -54,7 +54,7 @@ class Access:
         if self.is_open(request):
             return self._visitor
         raise Rejected(
-            "this needs a login or an API key",
+            "this requires a login or an API key",
             code="no_key",
             status=401,
             hint="Send `Authorization: Bearer penstock_…`, or log in on the page.",
@@ -76,10 +76,10 @@ class Access:
         principal = await self.reader(request, f"entity {entity}")
         if not principal.may_write(entity):
             raise Rejected(
-                f"you may not change anything of {entity!r}",
+                f"you may not change data of {entity!r}",
                 code="forbidden",
                 status=403,
-                hint="Log in on the page, or send an API key that may write.",
+                hint="Log in on the page, or use an API key with write access.",
             )
         return principal
 

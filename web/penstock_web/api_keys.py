@@ -41,7 +41,7 @@ class ApiKeysHandler:
     async def all(self, request: web.Request) -> web.Response:
         """The keys, revoked and expired ones too, without their secrets."""
         owner = await self._owner(request)
-        return json_response({"api_keys": [_shown(row) for row in await self._of(owner)]})
+        return json_response({"api_keys": [_key_to_json(row) for row in await self._of(owner)]})
 
     async def post(self, request: web.Request) -> web.Response:
         owner = await self._owner(request)
@@ -70,19 +70,19 @@ class ApiKeysHandler:
             raise not_found("API key")
         if not ("admin" in owner.scopes or rows[0].scopes <= owner.scopes):
             raise _forbidden(
-                "this API key may do more than yours", "Use a key that may do as much."
+                "this API key has more rights than yours", "Use a key with the same rights."
             )
         await self._catalog.accounts.revoke([wanted])
         self._authenticator.forget(wanted)
         _LOG.info("api_key_revoked id=%s entity=%s", wanted, rows[0].entity)
-        return json_response({**_shown(rows[0]), "revoked": True})
+        return json_response({**_key_to_json(rows[0]), "revoked": True})
 
     async def _owner(self, request: web.Request) -> Principal:
         """Who sent this, if they may have to do with keys at all. Raises `Rejected` (401, 403)."""
         principal = await self._access.principal(request)
         if not principal.may_write(principal.entity):
             raise _forbidden(
-                "who may only read has nothing to do with API keys",
+                "managing API keys requires write access",
                 "Log in with a key first; `penstock up` prints one.",
             )
         return principal
@@ -94,7 +94,7 @@ class ApiKeysHandler:
     async def _expiry(self, owner: Principal, asked_s: float | None) -> int:
         """When a new key is to expire, in µs since 1970: not after the one that makes it. 0: never."""
         if asked_s is not None and asked_s <= time.time():
-            raise bad_field("expires_at lies in the past")
+            raise bad_field("expires_at is in the past")
         makers = await self._catalog.api_key(owner.key)
         ends = [int(asked_s * 1e6)] if asked_s is not None else []
         if makers is not None and makers.expires_at:
@@ -106,7 +106,7 @@ def _forbidden(message: str, hint: str) -> Rejected:
     return Rejected(message, code="forbidden", status=403, hint=hint)
 
 
-def _shown(row: KeyRow) -> dict[str, Any]:
+def _key_to_json(row: KeyRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "entity": row.entity,

@@ -14,6 +14,7 @@ from penstock_common.http import json_response
 from penstock_storage.catalog.artifact_rows import Collection, File, Member, Version
 from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
 from penstock_web.access import not_found
+from penstock_web.dependencies import WebDependencies
 from penstock_web.models.artifacts import (
     ArtifactsOfRunQuery,
     CollectionsQuery,
@@ -21,7 +22,6 @@ from penstock_web.models.artifacts import (
     FilesOfArtifactQuery,
     VersionsQuery,
 )
-from penstock_web.parts import WebParts
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
 
@@ -31,10 +31,10 @@ __all__ = ["ArtifactsHandler"]
 class ArtifactsHandler:
     """Lists artifacts and serves their files."""
 
-    def __init__(self, parts: WebParts, runs: RunsHandler) -> None:
-        self._artifacts = parts.artifacts
-        self._blobs = parts.blobs
-        self._catalog = parts.catalog
+    def __init__(self, deps: WebDependencies, runs: RunsHandler) -> None:
+        self._artifacts = deps.artifacts
+        self._blobs = deps.blobs
+        self._catalog = deps.catalog
         self._runs = runs
 
     async def collections(self, request: web.Request) -> web.Response:
@@ -88,7 +88,9 @@ class ArtifactsHandler:
             name: [each for each in found if each.entity == row.entity]
             for name, found in lists.items()
         }
-        return json_response({name: await self._shown(found) for name, found in own.items()})
+        return json_response(
+            {name: await self._versions_to_json(found) for name, found in own.items()}
+        )
 
     async def files(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files`"""
@@ -100,7 +102,7 @@ class ArtifactsHandler:
         page = found[: asked.limit]
         return json_response(
             {
-                "files": [_file_json(each) for each in page],
+                "files": [_file_to_json(each) for each in page],
                 "total": version.file_count,
                 "next": page[-1].path if len(found) > len(page) else None,
             }
@@ -118,7 +120,7 @@ class ArtifactsHandler:
         sha256 = file.sha256
         if sha256 is None:
             raise Rejected(
-                f"the bytes of {path} lie elsewhere: {file.reference}",
+                f"the content of {path} is stored elsewhere: {file.reference}",
                 code="is_reference",
                 status=404,
             )
@@ -159,8 +161,8 @@ class ArtifactsHandler:
         self, collection: Collection, members: Sequence[Member]
     ) -> list[dict[str, Any]]:
         """Versions as they are named in this collection."""
-        shown = await self._shown([each.version for each in members])
-        for fields, member in zip(shown, members, strict=True):
+        listed = await self._versions_to_json([each.version for each in members])
+        for fields, member in zip(listed, members, strict=True):
             fields |= {
                 "entity": collection.entity,
                 "project": collection.project,
@@ -168,17 +170,17 @@ class ArtifactsHandler:
                 "version": f"v{member.index}",
                 "aliases": list(member.aliases),
             }
-        return shown
+        return listed
 
-    async def _shown(self, versions: Sequence[Version]) -> list[dict[str, Any]]:
+    async def _versions_to_json(self, versions: Sequence[Version]) -> list[dict[str, Any]]:
         """Versions as they are named where they were logged."""
         numbers = {each.run for each in versions if each.run is not None}
         runs = await self._catalog.run_rows(sorted(numbers))
         names = {number: row.run for number, row in runs.items()}
-        return [_version_json(each, names) for each in versions]
+        return [_version_to_json(each, names) for each in versions]
 
 
-def _version_json(row: Version, runs: dict[int, str]) -> dict[str, Any]:
+def _version_to_json(row: Version, runs: dict[int, str]) -> dict[str, Any]:
     return {
         "entity": row.entity,
         "project": row.project,
@@ -207,7 +209,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _file_json(file: File) -> dict[str, Any]:
+def _file_to_json(file: File) -> dict[str, Any]:
     return {
         "path": file.path,
         "size_bytes": file.size_bytes,

@@ -15,12 +15,12 @@ from penstock_common.payloads import encode_json
 from penstock_storage.interface import RunChange, RunRef, RunRow
 from penstock_storage.removal import Removal
 from penstock_web.access import Access
+from penstock_web.dependencies import WebDependencies
 from penstock_web.models.edits import RunChanged, RunsDeleted
 from penstock_web.names import Names
-from penstock_web.parts import WebParts
 from penstock_web.requests import body_of
 from penstock_web.runs import RunsHandler
-from penstock_web.shown import run_json
+from penstock_web.serialize import run_to_json
 
 __all__ = ["EditHandler"]
 
@@ -32,11 +32,13 @@ _LOOK_S = 0.1
 class EditHandler:
     """Changes what is said of runs, moves them, deletes them."""
 
-    def __init__(self, parts: WebParts, access: Access, names: Names, runs: RunsHandler) -> None:
-        self._catalog = parts.catalog
-        self._redis = parts.redis
-        self._keys = parts.keys
-        self._removal = Removal(parts.catalog, parts.redis, parts.keys)
+    def __init__(
+        self, deps: WebDependencies, access: Access, names: Names, runs: RunsHandler
+    ) -> None:
+        self._catalog = deps.catalog
+        self._redis = deps.redis
+        self._keys = deps.keys
+        self._removal = Removal(deps.catalog, deps.redis, deps.keys)
         self._access = access
         self._names = names
         self._runs = runs
@@ -55,7 +57,7 @@ class EditHandler:
             await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
         if asked.project is not None and asked.project != row.project:
             return await self._move(row, check_name("project", asked.project), now)
-        return _shown(await self._runs.found(request), 200)
+        return _run_response(await self._runs.found(request), 200)
 
     async def delete_run(self, request: web.Request) -> web.Response:
         """`DELETE /v1/runs/{entity}/{project}/{run}`"""
@@ -93,13 +95,13 @@ class EditHandler:
             moved = (await self._catalog.run_rows([move.copy])).get(move.copy)
             if moved is not None:
                 self._names.forget([RunRef(row.entity, row.project, row.run)])
-                return _shown(moved, 200)
+                return _run_response(moved, 200)
             if await self._catalog.tombstones_by_run([move.copy]):
                 raise Rejected("the run was not moved", code="not_moved", status=409)
             await asyncio.sleep(_LOOK_S)
-        return _shown(row, 202)
+        return _run_response(row, 202)
 
 
-def _shown(row: RunRow, status: int) -> web.Response:
-    body = encode_json(run_json(row, None))
+def _run_response(row: RunRow, status: int) -> web.Response:
+    body = encode_json(run_to_json(row, None))
     return web.Response(body=body, status=status, content_type="application/json")

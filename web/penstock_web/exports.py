@@ -23,7 +23,7 @@ from penstock_web.models import export
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
-from penstock_web.shown import run_json
+from penstock_web.serialize import run_to_json
 from penstock_web.streams import send_stream
 
 __all__ = ["ExportHandler"]
@@ -64,11 +64,10 @@ class ExportHandler:
         found = await self._open(row, asked)
         if len(found.parts) > 1 and asked.format == "parquet":
             raise Rejected(
-                f"this is too much for one Parquet file: it takes {len(found.parts)} parts",
+                f"this is too large for one Parquet file: it takes {len(found.parts)} parts",
                 code="export_too_large",
                 status=413,
-                hint=f"Ask for the parts that {request.path}/parts lists, or let"
-                " `penstock export` do it.",
+                hint=f"Export the parts listed by {request.path}/parts, or use `penstock export`.",
             )
         if not found.parts:
             return web.Response(status=204)
@@ -109,7 +108,7 @@ class ExportHandler:
             raise Rejected(
                 f"a table cannot have {len(found.columns)} columns, at most {MAX_COLUMNS}",
                 code="too_many_columns",
-                hint="Ask for layout=long, or for some of the keys.",
+                hint="Use layout=long, or select fewer keys.",
             )
         return found
 
@@ -143,6 +142,6 @@ class ExportHandler:
             lines = []
             for number in numbers:
                 if row := rows.get(number):
-                    shown = run_json(row, summaries.get(number))
+                    shown = run_to_json(row, summaries.get(number))
                     lines.append(encode_json({**shown, "version": versions.get(number, "")}))
             yield b"".join(line + b"\n" for line in lines)

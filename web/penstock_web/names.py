@@ -22,9 +22,9 @@ __all__ = ["Names"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
-_RUNS = 100_000
-_PROJECTS = 1_000
-_KEYS = 500_000
+_MAX_RUNS = 100_000
+_MAX_PROJECTS = 1_000
+_MAX_KEYS = 500_000
 
 
 class Names:
@@ -45,7 +45,7 @@ class Names:
             number = await self._catalog.project_number(entity, project)
         if number is None:
             raise not_found(f"project {entity}/{project}")
-        _bound(self._projects, _PROJECTS)
+        _bound(self._projects, _MAX_PROJECTS)
         self._projects[entity, project] = number
         return number
 
@@ -60,14 +60,14 @@ class Names:
         if missing:
             number = await self.project(entity, project)
             found = await self._catalog.run_numbers(number, missing)
-            _bound(self._runs, _RUNS)
+            _bound(self._runs, _MAX_RUNS)
             self._runs |= {(entity, project, name): own for name, own in found.items()}
             known |= found
         return {name: known[name] for name in names if name in known}
 
     def remember(self, rows: Iterable[RunRow]) -> None:
         """Take over the numbers of runs that were read for another reason."""
-        _bound(self._runs, _RUNS)
+        _bound(self._runs, _MAX_RUNS)
         for row in rows:
             self._runs[row.entity, row.project, row.run] = row.number
 
@@ -123,8 +123,8 @@ class Names:
         return self._remember_keys(project, await self._catalog.keys(project))
 
     def _remember_keys(self, project: int, known: dict[str, int]) -> dict[str, int]:
-        _bound(self._keys, _PROJECTS)
-        if sum(map(len, self._keys.values())) + len(known) > _KEYS:
+        _bound(self._keys, _MAX_PROJECTS)
+        if sum(map(len, self._keys.values())) + len(known) > _MAX_KEYS:
             self._keys.clear()
         self._keys[project] = known
         return known

@@ -52,10 +52,10 @@ def _index(path: Path) -> Handler:
     async def get(_: web.Request) -> web.StreamResponse:
         if not path.is_file():
             raise Rejected(
-                "the page was not built into this installation; the API works",
+                "this installation does not include the page; the API works",
                 code="no_page",
                 status=404,
-                hint="`make setup` builds it; wheels carry it.",
+                hint="`make setup` builds it; wheels include it.",
             )
         return web.FileResponse(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 

@@ -16,7 +16,7 @@ __all__ = ["bad_field", "body_of", "query_of", "stranger_body_of"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_BODY_BYTES = 2**20
+_MAX_BODY_BYTES = 2**20
 
 
 def bad_field(message: str) -> Rejected:
@@ -37,7 +37,7 @@ def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
 
 async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
     """The JSON body of a known caller as a model, each value of the very type that the model names."""
-    async with request.config_dict[BODIES].body(request, _BODY_BYTES) as body:
+    async with request.config_dict[BODIES].body(request, _MAX_BODY_BYTES) as body:
         return checked_json(body, model)
 
 

@@ -22,7 +22,7 @@ from penstock_web.search.filters import parse_filter
 from penstock_web.search.finder import Finder, Found, Question
 from penstock_web.search.ordering import Cursor, parse_order
 from penstock_web.search.paths import Path, bad_request, parse_path
-from penstock_web.shown import encode_runs, run_json
+from penstock_web.serialize import run_to_json, runs_to_json
 
 __all__ = ["RunsHandler"]
 
@@ -82,7 +82,7 @@ class RunsHandler:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
         row = await self.found(request)
         summaries = await self._summaries([row], scalars_only=False)
-        body = encode_json(run_json(row, summaries.get(row.number)))
+        body = encode_json(run_to_json(row, summaries.get(row.number)))
         return web.Response(body=body, content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:
@@ -109,7 +109,7 @@ class RunsHandler:
             row = rows.get(last.moved_to)
             text = f"run {'/'.join(ref)} was moved on {at}"
             if row is not None:
-                text += f": it is {row.entity}/{row.project}/{row.run} now"
+                text += f": it is now {row.entity}/{row.project}/{row.run}"
         raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
 
     async def project(self, request: web.Request) -> int:
@@ -162,7 +162,7 @@ class RunsHandler:
 
 def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
     if asked.after is not None and asked.offset is not None:
-        raise bad_field("after and offset exclude each other")
+        raise bad_field("after and offset cannot be combined")
     order = parse_order([asked.order] if isinstance(asked.order, str) else asked.order)
     return Question(
         filter=None if filter_ is None else parse_filter(filter_),
@@ -188,5 +188,7 @@ def _encode(
     fields: Sequence[Path] | None,
     found: Found,
 ) -> bytes:
-    shown: list[dict[str, Any]] = [run_json(row, summaries.get(row.number), fields) for row in rows]
-    return encode_runs(shown, found.total, found.next)
+    shown: list[dict[str, Any]] = [
+        run_to_json(row, summaries.get(row.number), fields) for row in rows
+    ]
+    return runs_to_json(shown, found.total, found.next)

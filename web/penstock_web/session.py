@@ -31,7 +31,7 @@ __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 
 _LIFETIME_S = 7 * 24 * 3600
 _CACHE_S = 30.0
-_CACHE_ENTRIES = 10_000
+_MAX_CACHE_ENTRIES = 10_000
 _ID_BYTES = 32
 
 
@@ -67,7 +67,7 @@ class Sessions:
         if known is not None and known[0] > self._clock():
             return known[1]
         principal = await self._look_up(session)
-        if len(self._known) >= _CACHE_ENTRIES:
+        if len(self._known) >= _MAX_CACHE_ENTRIES:
             self._known.clear()
         self._known[session] = (self._clock() + _CACHE_S, principal)
         return principal

@@ -13,7 +13,7 @@ from penstock.shipper.election import ELECTION_S, hold_root
 
 _IDLE_EXIT_S = 11 * 60.0
 """Longer than finished spools are kept, so that it notices if their store is replaced meanwhile."""
-_LOG_BYTES = 256 << 10
+_MAX_LOG_BYTES = 256 << 10
 _NICENESS = 5  # the training goes first
 
 
@@ -22,10 +22,10 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     parser.add_argument("--limit-bytes", type=int, default=2 << 30)
-    parser.add_argument("--detach", action="store_true", help="go on in the background")
+    parser.add_argument("--detach", action="store_true", help="continue in the background")
     parser.add_argument(
         "--take-over", type=float, default=ELECTION_S, metavar="SECONDS",
-        help="wait so long for another shipper to leave",
+        help="how long to wait for another shipper to exit",
     )  # fmt: skip
     parser.add_argument("--starting-fd", type=int, help="holds a lock until this shipper runs")
     options = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
             signal.signal(signal.SIGTERM, lambda *_, leave=daemon.leave: leave())
             daemon.run()
             if daemon.asked_to_leave:
-                log.info("asked to leave, process %d", os.getpid())
+                log.info("asked to exit, process %d", os.getpid())
                 logging.shutdown()
                 os._exit(0)  # without waiting for a request that hangs
         if not daemon.has_new_spools():
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _log_to(path: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_MAX_LOG_BYTES, backupCount=1)
     logging.basicConfig(
         handlers=[handler],
         level=logging.INFO,

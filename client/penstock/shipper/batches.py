@@ -12,9 +12,9 @@ from penstock.meta import Meta
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import ALL_SEGMENTS, Gathered, gather
+from penstock.shipper.loss_notices import notice_records
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
-from penstock.shipper.telling import notice_records
 from penstock.wire import (
     DEFAULT_LIMITS,
     Batch,
@@ -88,7 +88,7 @@ class BatchBuilder:
             writer_started=self._meta.writer_started,
             entity=self._meta.entity,
             rank=self._meta.rank,
-            acked=cut.acked,
+            acked=cut.released,
             sent_at=cut.sent_at,
             client=cut.client,
         )
@@ -131,6 +131,6 @@ class BatchBuilder:
             return self._built[1]
         raw, digest = self.built(cut)
         if cut.digest and digest != cut.digest:
-            log.error("%s: batch %d is no longer what was cut", self._meta.run, cut.seq)
+            log.error("%s: batch %d no longer matches its cut", self._meta.run, cut.seq)
         self._built = (cut, raw)
         return raw

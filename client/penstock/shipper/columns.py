@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
-from penstock.shipper.reader import Cycle, Row, Run
+from penstock.shipper.reader import Cycle, Row, RowBlock
 from penstock.trees import flatten
 from penstock.wire import RULES, Frame
 
@@ -126,7 +126,7 @@ class Columns:
         values = msgpack.unpackb(row.body, strict_map_key=False)
         self._add_row(row.keys, row.step, row.time_ns // 1_000, values)
 
-    def add_run(self, run: Run) -> None:
+    def add_run(self, run: RowBlock) -> None:
         """Take all rows of a run."""
         values = _floats(run)
         if values is None:
@@ -165,7 +165,7 @@ class Columns:
             self._elements += len(keys) + 8
         return group
 
-    def _add_block(self, run: Run, values: Floats, first: int, turn: int) -> None:
+    def _add_block(self, run: RowBlock, values: Floats, first: int, turn: int) -> None:
         group = self._group(run.keys)
         _settle(group)
         order = np.arange(first, first + run.count * turn, turn)
@@ -199,14 +199,14 @@ class Columns:
         self._elements += 8
 
 
-def _rows(run: Run) -> Iterator[tuple[tuple[str, ...], int, int, list[Any]]]:
+def _rows(run: RowBlock) -> Iterator[tuple[tuple[str, ...], int, int, list[Any]]]:
     """The keys, step, time in µs and values of each row."""
     steps, times_us = run.steps.tolist(), (run.times_ns // 1_000).tolist()
     for step, time_us, body in zip(steps, times_us, run.bodies(), strict=True):
         yield run.keys, step, time_us, msgpack.unpackb(body, strict_map_key=False)
 
 
-def _floats(run: Run) -> Floats | None:
+def _floats(run: RowBlock) -> Floats | None:
     """The values of a run whose rows hold floats only; None for any other."""
     keys = len(run.keys)
     head = 1 if keys < 16 else 3 if keys < 65_536 else 5

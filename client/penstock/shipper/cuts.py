@@ -43,7 +43,8 @@ class Cut:
     end: Position
     kind: CutKind = "rows"
     sent_at: int = 0
-    acked: int = 0
+    released: int = 0
+    """`acked` in the file and in the batch: numbers up to here need not be waited for."""
     client: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     points: int = 0
@@ -170,7 +171,7 @@ class CutLog:
 
 
 def _line(cut: Cut) -> bytes:
-    fields = asdict(cut)
+    fields = {"acked" if name == "released" else name: value for name, value in asdict(cut).items()}
     if not cut.fold:  # which older versions do not know
         del fields["fold"]
     text = json.dumps(fields, separators=(",", ":")).encode()
@@ -187,6 +188,7 @@ def _parsed(line: bytes) -> Cut | None:
     try:
         fields = json.loads(text)
         fields["start"], fields["end"] = Position(*fields["start"]), Position(*fields["end"])
-        return Cut(**fields)
+        released = fields.pop("acked", 0)
+        return Cut(**fields, released=released)
     except (ValueError, TypeError, KeyError):
         return None

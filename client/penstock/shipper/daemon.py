@@ -19,7 +19,7 @@ from penstock.link import Link
 from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
-from penstock.shipper.breaker import Breaker
+from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.heartbeats import Heartbeats
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
@@ -54,7 +54,7 @@ class Daemon:
         self._senders: dict[Path, SpoolSender] = {}
         self._due: dict[Path, float] = {}
         self._running: dict[Path, Future[float]] = {}
-        self._links: dict[tuple[str, str | None, str], tuple[Link, Breaker]] = {}
+        self._links: dict[tuple[str, str | None, str], tuple[Link, CircuitBreaker]] = {}
         self._ignored: dict[Path, float] = {}
         self._tight = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
@@ -196,10 +196,10 @@ class Daemon:
         self._ignored[folder] = time.monotonic() + _UNREADABLE_RETRY_S
         state_problem(folder, error)
 
-    def _link_of(self, meta: Meta) -> tuple[Link, Breaker]:
+    def _link_of(self, meta: Meta) -> tuple[Link, CircuitBreaker]:
         name = (meta.base_url, meta.ca_file, repr(sorted(meta.proxies.items())))
         if name not in self._links:
-            self._links[name] = (Link.of(meta), Breaker())
+            self._links[name] = (Link.of(meta), CircuitBreaker())
         return self._links[name]
 
     def _is_old(self, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock.errors import PenstockError, Rejected
 from penstock.link import Link
-from penstock.shipper.breaker import Breaker, Held
+from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.sender import SpoolSender
 
 __all__ = ["Heartbeats"]
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 15.0
 UNKNOWN_RETRY_S = 3_600.0
 """How long a server that does not know heartbeats, an older one, is not asked."""
-_MOST_WRITERS = 1_000
+_MAX_WRITERS = 1_000
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Heartbeats:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._servers: dict[tuple[Link, Breaker], _Server] = {}
+        self._servers: dict[tuple[Link, CircuitBreaker], _Server] = {}
 
-    def turn(self, now: float, held: Iterable[tuple[Link, Breaker, SpoolSender]]) -> None:
+    def turn(self, now: float, held: Iterable[tuple[Link, CircuitBreaker, SpoolSender]]) -> None:
         """Send what is due at `now`, on the monotonic clock, for these spools."""
         for server in self._servers.values():
             server.senders.clear()
@@ -52,19 +52,21 @@ class Heartbeats:
                 server.due = now + server.running.result()
                 server.running = None
             if server.running is None and now >= server.due and server.senders:
-                server.running = self._pool.submit(_beat, link, breaker, list(server.senders))
+                server.running = self._pool.submit(
+                    _send_heartbeats, link, breaker, list(server.senders)
+                )
 
     def wait(self, timeout_s: float) -> None:
         """Until none is under way, but not for ever."""
         wait((s.running for s in self._servers.values() if s.running is not None), timeout_s)
 
 
-def _beat(link: Link, breaker: Breaker, senders: list[SpoolSender]) -> float:
+def _send_heartbeats(link: Link, breaker: CircuitBreaker, senders: list[SpoolSender]) -> float:
     """Send the heartbeats of these spools; returns how many seconds later the next are due."""
     try:
         for key, asked in _by_key(senders).items():
-            for start in range(0, len(asked), _MOST_WRITERS):
-                part = asked[start : start + _MOST_WRITERS]
+            for start in range(0, len(asked), _MAX_WRITERS):
+                part = asked[start : start + _MAX_WRITERS]
                 if not _exchange(link, breaker, key, part):
                     return UNKNOWN_RETRY_S
     except Held as held:
@@ -86,17 +88,17 @@ def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
     return asked
 
 
-def _exchange(link: Link, breaker: Breaker, key: str, senders: list[SpoolSender]) -> bool:
+def _exchange(link: Link, breaker: CircuitBreaker, key: str, senders: list[SpoolSender]) -> bool:
     """Whether the server knows heartbeats."""
-    learned = [sender.learned for sender in senders]
+    reply_counts = [sender.reply_count for sender in senders]
     writers = [_described(sender) for sender in senders]
     reply = breaker.call("heartbeats", lambda: link.heartbeats(writers, key))
     if reply is None:
         return False
-    store, marks = reply.get("store"), reply.get("marks")
-    for sender, count, mark in zip(senders, learned, marks or [], strict=False):
-        if isinstance(mark, dict) and mark.get("writer") == sender.meta.writer:
-            sender.hear(count, {"store": store, **mark})
+    store, positions = reply.get("store"), reply.get("marks")
+    for sender, count, position in zip(senders, reply_counts, positions or [], strict=False):
+        if isinstance(position, dict) and position.get("writer") == sender.meta.writer:
+            sender.acknowledge(count, {"store": store, **position})
     return True
 
 

@@ -39,8 +39,8 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     if not cuts.last and oldest is not None:
         reader.missing.update(range(1, oldest))
     progress.cut = cuts.last
-    progress.freed = max(progress.freed, gone)
-    progress.committed = max(progress.committed, progress.freed)
+    progress.released = max(progress.released, gone)
+    progress.committed = max(progress.committed, progress.released)
     progress.queued = max(progress.queued, progress.committed)
     # Where lines were lost, the end may have to be cut again.
     progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)
@@ -68,5 +68,5 @@ def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
     try:
         cuts.append(*mended)
     except OSError as error:  # they are rebuilt the same way the next time
-        log.warning("%s: rebuilt cuts cannot be kept: %s", reader.folder.name, error)
+        log.warning("%s: rebuilt cuts cannot be stored: %s", reader.folder.name, error)
         cuts.put(*mended)

@@ -9,7 +9,7 @@ __all__ = ["Polls"]
 
 POLL_S = 0.2
 HURRIED_POLL_S = 0.03
-SLOWEST_POLL_S = 2.0
+MAX_POLL_S = 2.0
 _GROWTH = 1.3
 _HURRY_S = 1.0
 
@@ -34,5 +34,5 @@ class Polls:
         if advanced:
             self._pause_s = min(self._pause_s, POLL_S)
         else:
-            self._pause_s = min(self._pause_s * _GROWTH, SLOWEST_POLL_S)
+            self._pause_s = min(self._pause_s * _GROWTH, MAX_POLL_S)
         self.due_at = now + self._pause_s

@@ -30,16 +30,16 @@ from penstock.record import (
     segment_name,
 )
 
-__all__ = ["Cycle", "Record", "Row", "Run", "SpoolReader"]
+__all__ = ["Cycle", "Record", "Row", "RowBlock", "SpoolReader"]
 
-_LEAST_READ = 64 << 10
-_MOST_READ = 4 << 20
-_LARGEST_RECORD = 256 << 20
+_MIN_READ_BYTES = 64 << 10
+_MAX_READ_BYTES = 4 << 20
+_MAX_RECORD_BYTES = 256 << 20
 _HEAD = RECORD_HEAD.size
 _BODY = _HEAD + PAYLOAD_HEAD.size
 _ALIKE = 4
 """So many rows of one shape, one after another, are read together."""
-_LONGEST_CYCLE = 2_000
+_MAX_CYCLE_ROWS = 2_000
 _peek = struct.Struct("<IxxxxBxxxI").unpack_from
 """The length, kind and shape of a record."""
 
@@ -56,7 +56,7 @@ class Record(NamedTuple):
 
 
 @dataclass(slots=True)
-class Run:
+class RowBlock:
     """Rows of one shape and one length, one after another: `rows` is u8[n, stride]."""
 
     keys: tuple[str, ...]
@@ -98,7 +98,7 @@ class Cycle(NamedTuple):
     """Rows of several shapes that take turns, as those of `log` once per metric: a run of each, all
     of one count. `end` is the offset of the next record."""
 
-    runs: list[Run]
+    runs: list[RowBlock]
     end: int
 
     @property
@@ -122,7 +122,7 @@ class SpoolReader:
         self.missing: set[int] = set()
         """Segments that should lie between others and do not."""
         self._damage: dict[Position, int] = {}
-        self._read_size = _LEAST_READ
+        self._read_size = _MIN_READ_BYTES
         self._fd = -1
         self._segment = 0
         self._shapes: dict[int, tuple[str, ...]] = {}
@@ -166,12 +166,12 @@ class SpoolReader:
             return b""
         head = os.pread(self._fd, _HEAD, position.offset)
         length = RECORD_HEAD.unpack(head)[0] if len(head) == _HEAD else 0
-        if length == 0 or length > _LARGEST_RECORD:
+        if length == 0 or length > _MAX_RECORD_BYTES:
             return b""
         wanted = max(self._read_size, _HEAD + length)
         data = os.pread(self._fd, wanted, position.offset)
         self._read_size = (
-            _MOST_READ if len(data) == wanted and data[-8:] != bytes(8) else _LEAST_READ
+            _MAX_READ_BYTES if len(data) == wanted and data[-8:] != bytes(8) else _MIN_READ_BYTES
         )
         if _is_right(memoryview(data), 0):
             return data
@@ -199,8 +199,8 @@ class SpoolReader:
 
     def records(
         self, data: bytes, position: Position, room_for: Callable[[int], int]
-    ) -> Iterator[Record | Row | Run | Cycle]:
-        """The records in `data`, which lies at `position`; rows that look alike come as one `Run`, those
+    ) -> Iterator[Record | Row | RowBlock | Cycle]:
+        """The records in `data`, which lies at `position`; rows that look alike come as one `RowBlock`, those
         whose shapes take turns as one `Cycle`.
 
         `room_for(keys)` says how many rows of so many keys are wanted; 0 stops. Also stops before a
@@ -228,14 +228,14 @@ class SpoolReader:
             room = room_for(len(keys))
             if room <= 0:
                 return
-            item: Row | Run | Cycle | None = None
+            item: Row | RowBlock | Cycle | None = None
             if _are_alike(view, offset, end - offset, length, shape):
                 item = self._run(view, offset, length, keys, room)
                 end = offset + item.count * (end - offset)
             elif shape in places:
                 item = self._cycle(view, offset, base, passed[places[shape] :], room)
                 end = end if item is None else item.end - base
-            if item is not None or len(passed) >= _LONGEST_CYCLE or shape in places:
+            if item is not None or len(passed) >= _MAX_CYCLE_ROWS or shape in places:
                 passed, places = [], {}
             if item is None:
                 places[shape] = len(passed)
@@ -266,14 +266,14 @@ class SpoolReader:
         rows = np.frombuffer(view, np.uint8, count * stride, offset).reshape(count, stride)
         ends = [*starts[1:], stride]
         runs = [
-            Run(names, rows[:, start:end], each.length)
+            RowBlock(names, rows[:, start:end], each.length)
             for names, start, end, each in zip(keys, starts, ends, turn, strict=True)
         ]
         return Cycle(runs, base + offset + count * stride)
 
     def _run(
         self, view: memoryview, offset: int, length: int, keys: tuple[str, ...], most_rows: int
-    ) -> Run:
+    ) -> RowBlock:
         stride = aligned(_HEAD + length)
         available = max(1, min(most_rows, (len(view) - offset) // stride))
         count = 1
@@ -290,7 +290,7 @@ class SpoolReader:
             rows = np.frombuffer(data, np.uint8, count * stride)
         else:
             rows = np.frombuffer(view, np.uint8, count * stride, offset)
-        return Run(keys, rows.reshape(count, stride), length)
+        return RowBlock(keys, rows.reshape(count, stride), length)
 
     def _open(self, segment: int) -> bool:
         """Whether there is this segment. Raises OSError if it is there and cannot be read."""

@@ -58,20 +58,20 @@ class Recuts:
         log.warning("batch %d was refused, cut by value as %d", cut.seq, new.seq)
         return True
 
-    def asked_for(self, at: Position, acked: int) -> bool:
+    def asked_for(self, at: Position, released: int) -> bool:
         """Cut the rejected batches that somebody asked to be sent again; whether there were any."""
         sources = self._rejects.asked_for()
         for source in sources:
             cuts = self._cuts.cuts.values()
             if not any(cut.kind == "again" and cut.source == source for cut in cuts):
                 try:
-                    self._again(source, at, acked)
+                    self._again(source, at, released)
                 except OSError as error:  # everything else continues
                     log.error("rejected batch %d is not sent again: %s", source, error)
                     self._rejects.put_back(source)
         return bool(sources)
 
-    def _again(self, source: int, at: Position, acked: int) -> None:
+    def _again(self, source: int, at: Position, released: int) -> None:
         state, points = self._builder.rejected(source)
         # The run's state of then is long past, unless nothing was said of it since.
         since = [cut for cut in self._cuts.cuts.values() if cut.seq > source]
@@ -83,7 +83,7 @@ class Recuts:
             end=at,
             kind="again",
             sent_at=time.time_ns() // 1_000,
-            acked=acked,
+            released=released,
             points=points,
             state=state,
             rules=RULES,

@@ -59,7 +59,7 @@ def problem_of(error: Rejected) -> tuple[str, str]:
     if error.code == "unknown_version":
         return error.code, version_problem(error)
     if error.status == 401 and error.code != "no_key":
-        return "unauthorized", f"the server does not take this API key: {error}"
+        return "unauthorized", f"the server rejects this API key: {error}"
     return error.code, str(error)
 
 
@@ -67,10 +67,10 @@ def version_problem(error: Rejected) -> str:
     """Who must be upgraded where two sides do not speak one version of the wire."""
     spoken = error.supported
     if not spoken:
-        return f"the server does not speak wire version {VERSION}: upgrade the older side"
+        return f"the server does not support wire version {VERSION}: upgrade the older side"
     older, what = ("server", max(spoken)) if max(spoken) < VERSION else ("client", min(spoken))
     return (
-        f"this client speaks version {VERSION} of the wire, the server {what}: upgrade the {older}"
+        f"this client uses wire version {VERSION}, the server supports {what}: upgrade the {older}"
     )
 
 

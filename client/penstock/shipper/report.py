@@ -43,7 +43,7 @@ def state_problem(folder: Path, error: Exception) -> None:
     try:
         store_progress(folder, progress)
     except OSError as failure:
-        log.warning("%s: why it is not sent cannot be kept: %s", folder.name, failure)
+        log.warning("%s: cannot record why it is not sent: %s", folder.name, failure)
 
 
 class Report:

@@ -1,9 +1,9 @@
-"""One spool on its way to the server: cut a batch, send it, learn what is committed, free the rest.
+"""Sends one spool: cut a batch, send it, read what is committed, release what is no longer needed.
 
-A batch is cut once and its cut kept on disk before it is first sent; what is sent again has the same
-bytes. Nothing is freed before the server says that the *store* has it, and then only after a while, in
-case the store is replaced by an older copy. Batches of a queue that is no more are sent again; so is
-everything not committed after 15 minutes without progress.
+A batch is cut once and its cut stored before it is first sent; a retry sends the same bytes. Segments
+are released some time after the server reports them committed to the *store*, in case the store is
+replaced by an older copy. If the queue is replaced, or after 15 minutes without progress, everything
+not committed is sent again.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress
 from penstock.record import Position
 from penstock.root import folder_bytes
+from penstock.shipper.api_key import ApiKey
 from penstock.shipper.batches import BatchBuilder
-from penstock.shipper.breaker import Breaker, Held
+from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut, CutKind
 from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
-from penstock.shipper.keeper import Keeper
-from penstock.shipper.keys import ApiKey
-from penstock.shipper.marks import Marks
+from penstock.shipper.loss_notices import LossNotices
 from penstock.shipper.mending import mend
-from penstock.shipper.polls import SLOWEST_POLL_S, Polls
+from penstock.shipper.polls import MAX_POLL_S, Polls
+from penstock.shipper.positions import PositionTracker
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
 from penstock.shipper.refusals import Refusal, problem_of, refusal_of
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
-from penstock.shipper.telling import Telling
+from penstock.shipper.retention import SegmentRetention
 from penstock.shipper.watch import WriterWatch
 from penstock.wire import RULES, join_batches
 
@@ -55,9 +55,9 @@ _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
 class SpoolSender:
-    """Drives one spool. Call `turn` again and again; it says when."""
+    """Drives one spool. Call `turn` repeatedly; it returns when to call it next."""
 
-    def __init__(self, folder: Path, link: Link, breaker: Breaker) -> None:
+    def __init__(self, folder: Path, link: Link, breaker: CircuitBreaker) -> None:
         """Raises OSError or ValueError if the spool cannot be read."""
         self.folder = folder
         self.meta = load_meta(folder)
@@ -68,14 +68,14 @@ class SpoolSender:
         self._reader = SpoolReader(folder)
         self._rejects = Rejects(folder)
         self._log = mend(self._reader, self.progress, self._rejects)
-        self._marks = Marks(self.meta.run, self.progress, self._log)
+        self._positions = PositionTracker(self.meta.run, self.progress, self._log)
         self._cursor = self._log.end or self._reader.first()
         self._limits = BatchLimits()
         self._builder = BatchBuilder(self.meta, self._reader)
         self._recuts = Recuts(self._log, self._builder, self._reader, self._rejects)
-        self._keeper = Keeper(folder, self._reader.first().segment)
+        self._retention = SegmentRetention(folder, self._reader.first().segment)
         self.writer = WriterWatch(folder, self.meta, self._reader)
-        if self.meta.parent:  # another may have gone on here since: it is looked at anew
+        if self.meta.parent:  # another process may have continued it: check again
             self.progress.go_on()
         self._more = self._is_flowing = False
         self._interval_s, self._cut_at = FIRST_INTERVAL_S, 0.0
@@ -83,8 +83,8 @@ class SpoolSender:
         self._paused_until = self._look_at = 0.0
         self._is_gone = False
         self._retries = 0
-        self._heard: tuple[int, dict[str, Any]] | None = None
-        self._telling = Telling(self.meta.host or "its machine", self._log.cuts.values())
+        self._heartbeat_answer: tuple[int, dict[str, Any]] | None = None
+        self._notices = LossNotices(self.meta.host or "its machine", self._log.cuts.values())
         self.report = Report(folder, self.meta.run, self.progress)
 
     @property
@@ -93,17 +93,21 @@ class SpoolSender:
         return self.writer.alive and not self.progress.ended
 
     @property
-    def learned(self) -> int:
-        return self._marks.count
+    def reply_count(self) -> int:
+        return self._positions.reply_count
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something that only time or a person can bring on: not work."""
+        """Whether only time or a person can bring progress; no work is left."""
         return self.progress.done or (not self.writer.alive and self._paused_until > 0)
 
     @property
+    def _all_acknowledged(self) -> bool:
+        return self.progress.acknowledged >= self._log.last
+
+    @property
     def goes_on(self) -> bool:
-        """Whether it had ended, and another child of the same parent has gone on in it."""
+        """Whether it had ended and another child of the same parent has continued it."""
         return self.progress.ended and self.writer.has_come(self._cursor)
 
     @property
@@ -112,45 +116,41 @@ class SpoolSender:
 
     @property
     def next_cut(self) -> float | None:
-        """When, on the monotonic clock, the next batch of a run that is logging is due; None if the
-        last look found nothing new."""
+        """When the next batch of a logging run is due (monotonic clock); None if nothing is new."""
         return self._cut_at if self._is_flowing and not self.progress.ended else None
 
     def turn(self, *, tight: bool = False) -> float:
-        """Do the next step; returns how many seconds later to come again.
-
-        `tight` says that the root is short of room, so that nothing committed is kept.
-        """
+        """Do the next step; returns after how many seconds to call again. If `tight`, the root is
+        short of space and nothing committed is kept."""
         now = time.monotonic()
         delay_s = self._attempt(now)
         keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
-            self._keeper.free(self.progress, self._log, self._cursor, now, keep_s)
+            self._retention.release(self.progress, self._log, self._cursor, now, keep_s)
         except OSError as error:
             self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
         self.report.keep(at_once=self.progress.ended)
-        return min(delay_s, SLOWEST_POLL_S)
+        return min(delay_s, MAX_POLL_S)
 
     @property
     def hurries(self) -> bool:
-        """Whether somebody is taken to wait for its end."""
+        """Whether somebody is assumed to wait for its end."""
         return time.monotonic() < self._polls.hurried_to and not self.progress.done
 
     def hurry(self) -> bool:
-        """Look for the writer's end at the next turn; whether there is one to come."""
+        """Look for the writer's end at the next turn; False if it has already ended."""
         if self.progress.ended or self.progress.done:
             return False
         self._cut_at = 0.0
         return True
 
-    def hear(self, learned: int, mark: dict[str, Any]) -> None:
-        """Take in, at the next turn, what a heartbeat was answered; `learned` is as it was when the
-        heartbeat left: after a later reply it is old news."""
-        self._heard = (learned, mark)
+    def acknowledge(self, reply_count: int, position: dict[str, Any]) -> None:
+        """Process a heartbeat's answer at the next turn, unless `reply_count` has changed since."""
+        self._heartbeat_answer = (reply_count, position)
 
     def keep_progress(self) -> None:
-        """Keep it on disk now, if it changed."""
+        """Store the progress now, if it changed."""
         self.report.keep(at_once=True)
 
     def close(self) -> None:
@@ -158,18 +158,18 @@ class SpoolSender:
 
     def _attempt(self, now: float) -> float:
         try:
-            heard, self._heard = self._heard, None
-            if heard is not None and heard[0] == self._marks.count:
-                self._learn(heard[1])
+            answer, self._heartbeat_answer = self._heartbeat_answer, None
+            if answer is not None and answer[0] == self._positions.reply_count:
+                self._acknowledge(answer[1])
             self._take_rejected(now)
             if self.goes_on:
                 self.progress.go_on()
                 self._cut_at = now
-            if self.progress.ended and not self._is_gone and self._telling.is_due(self.progress):
+            if self.progress.ended and not self._is_gone and self._notices.is_due(self.progress):
                 self.progress.done = False
                 self._keep_cut("mark", self._cursor, None)
             if self.progress.done:
-                return SLOWEST_POLL_S
+                return MAX_POLL_S
             if self._paused_until > now:
                 return self._paused_until - now
             delay_s = self._step(now)
@@ -204,15 +204,15 @@ class SpoolSender:
             self._cut_at = now + self._interval_s
             if self._cut():
                 return 0.0
-        if progress.heard < self._log.last and now >= self._polls.due_at and not self._is_gone:
+        if not self._all_acknowledged and now >= self._polls.due_at and not self._is_gone:
             self._poll(now)
-        if progress.ended and progress.heard >= self._log.last:
+        if progress.ended and self._all_acknowledged:
             progress.done = True
             progress.done_at = time.time()
         return HURRIED_TICK_S if self.hurries else TICK_S
 
     def _cut(self) -> bool:
-        """Cut the next batch, if there is anything for one."""
+        """Cut the next batch, if there is data for one."""
         found = gather(
             self._reader, self._cursor, self._limits, complete_to=self.writer.complete_to
         )
@@ -230,14 +230,14 @@ class SpoolSender:
         return True
 
     def _take_rejected(self, now: float) -> None:
-        """Cut what somebody asked to be sent again. Raises OSError."""
+        """Cut the rejected batches that a user asked to retry. Raises OSError."""
         if now < self._look_at or self._is_gone:
             return
         self._look_at = now + REJECTED_S
         progress = self.progress
-        if self._recuts.asked_for(self._cursor, progress.freed):
+        if self._recuts.asked_for(self._cursor, progress.released):
             progress.done, progress.cut = False, self._log.last
-            self.report.keep(at_once=True)  # before it looks as if nobody had asked
+            self.report.keep(at_once=True)  # before the request disappears
             self._rejects.take_all()
             progress.rejected = self._rejects.count()
 
@@ -251,7 +251,7 @@ class SpoolSender:
 
     def _keep_cut(self, kind: CutKind, end: Position, found: Gathered | None) -> None:
         dropped = found.dropped if found else 0
-        client = self._telling.client(self.progress, retries=self._retries, dropped=dropped)
+        client = self._notices.client(self.progress, retries=self._retries, dropped=dropped)
         fold = folded(self._log.fold, found.columns) if found else {}
         cut = Cut(
             seq=self._log.last + 1,
@@ -259,7 +259,7 @@ class SpoolSender:
             end=end,
             kind=kind,
             sent_at=time.time_ns() // 1_000,
-            acked=self.progress.freed,
+            released=self.progress.released,
             client={**client, "spool_bytes": folder_bytes(self.folder)},
             points=found.columns.points if found else 0,
             last=kind == "crashed" or (found is not None and found.ended),
@@ -279,7 +279,7 @@ class SpoolSender:
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
         self.progress.dropped += dropped
-        self._telling.told(cut)
+        self._notices.kept(cut)
 
     def _send(self, cut: Cut) -> None:
         raw = self._builder.bytes_of(cut)
@@ -288,7 +288,7 @@ class SpoolSender:
         reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
-        self._learn(reply)
+        self._acknowledge(reply)
         self.report.disk_works()
         self._builder.forget()
         interval_s = reply.get("interval_s")
@@ -300,34 +300,34 @@ class SpoolSender:
     def _poll(self, now: float) -> None:
         key = self.key.now()
         try:
-            reply = self._ask(lambda: self._link.writer_mark(self.meta, key))
+            reply = self._ask(lambda: self._link.writer_position(self.meta, key))
         except Rejected as error:
             if error.status != 404:  # 404: not known there yet
                 raise
             reply = {}
         before = self.progress.committed
-        self._learn(reply)
+        self._acknowledge(reply)
         self._polls.answered(now, advanced=self.progress.committed > before)
-        self._marks.stalled(now, STALLED_S)
+        self._positions.stalled(now, STALLED_S)
 
     def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self._breaker.call((self.meta.entity, self.meta.project), request)
 
-    def _learn(self, reply: dict[str, Any]) -> None:
-        """Take in what a reply says. Raises OSError, and then nothing of it is taken in."""
+    def _acknowledge(self, reply: dict[str, Any]) -> None:
+        """Process a reply. If it raises OSError, nothing of the reply has been processed."""
         self._keep_dead(reply.get("dead"))
-        if self._marks.needs_telling(reply):
-            self._keep_cut("mark", self._cursor, None)  # not to wait for what cannot be sent again
-        self._marks.learn(reply)
+        if self._positions.must_announce_release(reply):
+            self._keep_cut("mark", self._cursor, None)  # so that the server does not wait for them
+        self._positions.acknowledge(reply)
 
     def _keep_dead(self, numbers: object) -> None:
-        """Put aside what the server took but could not process, before it is freed."""
+        """Set aside dead letters, which the server accepted but cannot process, before releasing them."""
         progress = self.progress
         for seq in numbers if isinstance(numbers, list) else []:
             cut = self._log.cuts.get(seq)
             if cut is None or seq in progress.dead or cut.kind == "void":
                 continue
-            if seq > progress.freed:
+            if seq > progress.released:
                 self._rejects.keep(seq, self._builder.bytes_of(cut))
                 self.report.disk_works()
             log.error("%s: the server could not process batch %d", self.meta.run, seq)
@@ -350,29 +350,28 @@ class SpoolSender:
             return 0.0
         elif cut is not None and refusal in (Refusal.FINAL, Refusal.CONFLICT):
             return self._reject(cut, error)
-        else:  # the data stays here until somebody looks
+        else:  # the data stays here until a person acts
             self._paused_until = now + REFUSED_RETRY_S
         return self._paused_until - now
 
     def _lose_run(self, error: Rejected) -> float:
-        """The run was deleted on the server: nothing is sent any more, and what the store did not
-        have is put aside as it is cut."""
+        """The run was deleted on the server: stop sending, and set aside what the store lacked."""
         if not self._is_gone:
-            log.error("%s: %s; what is still logged is kept here", self.meta.run, error)
+            log.error("%s: %s; further data is kept on this machine", self.meta.run, error)
         self._is_gone = True
         self.progress.queued = self.progress.committed
         return 0.0
 
     def _put_aside(self, cut: Cut) -> None:
-        """Keep a batch that nobody takes where a person finds it. Raises OSError."""
+        """Keep a batch that the server does not take for a person to find. Raises OSError."""
         if cut.kind in ("rows", "again"):
             self._rejects.keep(cut.seq, self._builder.bytes_of(cut), instead_of=cut.source)
             self.progress.rejected += 1
         self._builder.forget()
-        self.progress.queued = self.progress.committed = self.progress.heard = cut.seq
+        self.progress.queued = self.progress.committed = self.progress.acknowledged = cut.seq
 
     def _reject(self, cut: Cut, error: Rejected) -> float:
-        """Put a refused batch aside and its number to rest."""
+        """Set a refused batch aside and void its number."""
         try:
             if error.status != 409 and self._cut_again(cut, smaller=False):
                 return 0.0
@@ -386,12 +385,12 @@ class SpoolSender:
         self.progress.rejected += 1
         self.progress.refusal = str(error)
         self._builder.forget()
-        if error.status == 409:  # the server has another batch of this number: it is not a hole
+        if error.status == 409:  # the server has another batch with this number: no gap
             self.progress.queued = cut.seq
         return 0.0
 
     def _cut_again(self, cut: Cut, *, smaller: bool) -> bool:
-        """Cut a refused batch another way, if there is one. Raises OSError."""
+        """Cut a refused batch in another way, if possible. Raises OSError."""
         if not (self._recuts.in_two(cut) if smaller else self._recuts.by_value(cut)):
             return False
         self._limits = self._limits.halved() if smaller else self._limits

@@ -127,10 +127,10 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
     version = fields.get("v")
     if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
         raise Rejected(
-            f"wire version {show(version)} is not known here",
+            f"wire version {show(version)} is not supported",
             code="unknown_version",
             status=415,
-            hint=f"This server speaks {list(SUPPORTED_VERSIONS)}; update the older side.",
+            hint=f"This server supports {list(SUPPORTED_VERSIONS)}; upgrade the older side.",
             supported=SUPPORTED_VERSIONS,
         )
     batch = Batch(
@@ -161,7 +161,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
             if problem is not None:
                 raise bad("bad_record", f"records[{index}]{problem}")
         if batch.client and not is_plain(batch.client):
-            raise bad("bad_field", "client must be plain: no bytes, not too deep")
+            raise bad("bad_field", "client must be plain data: no bytes, not nested too deeply")
     elements = 0
     for frame in batch.frames:
         elements += 6 + len(frame.keys)
@@ -281,7 +281,7 @@ def _check_steps(where: str, steps: bytes) -> None:
     # As a list: walking a memoryview twice makes every number twice.
     column = memoryview(steps).cast("q").tolist()
     if max(column) >= MAX_STEP or min(column) <= -MAX_STEP:
-        raise bad("bad_step", f"{where}.steps must lie strictly between -2^53 and 2^53")
+        raise bad("bad_step", f"{where}.steps must be strictly between -2^53 and 2^53")
 
 
 def _column(where: str, fields: Mapping[Any, Any], name: str) -> bytes:

@@ -26,7 +26,7 @@ from penstock.wire.records import (
     Flag,
     Integer,
     Json,
-    Key,
+    KeyName,
     Map,
     Text,
     Texts,
@@ -43,7 +43,7 @@ that were logged at the same steps share a frame."""
 _NOTICE = "notice "
 """What the field of a `run` record begins with that says what was cut."""
 _MAX_NOTICES = 20
-_SHOWN_CHARS = 120
+_MAX_PREVIEW_CHARS = 120
 _ENTRY_BYTES = 9  # the most that msgpack takes for a number, or for the head of a string or list
 _FITTED_DEPTH = MAX_DEPTH  # the record and its map are two of them
 
@@ -93,7 +93,7 @@ class Fitter:
                 return record  # type: ignore[no-any-return]
         said = kind_of(record)
         if said is None:
-            self.note("record", "left out: it is no record")
+            self.note("record", "left out: not a record")
             return None
         kind = _clean(said)
         fields = RECORDS.get(kind, {})
@@ -110,7 +110,7 @@ class Fitter:
                 elif type(name) is str and len(name) <= MAX_FIELD_CHARS:
                     value = self._plain(_where(record, name), value, room, 2)
                 else:
-                    raise _Unfit("its name is too long, or no text")
+                    raise _Unfit("its name is too long or not text")
             except _Unfit as reason:
                 self.note(_where(record, name), f"left out: {reason}")
                 continue
@@ -138,9 +138,9 @@ class Fitter:
         kept: dict[str, int] = {}
         for index, (key, before) in enumerate(zip(keys, frame.keys, strict=True)):
             if key != before:
-                self.note(key, f"renamed: {_shown(before)} cannot name a metric")
+                self.note(key, f"renamed: {_preview(before)} is not a valid metric name")
             if key in kept:
-                self.note(key, "left out: another key of the row has this name")
+                self.note(key, "left out: another key in the row has this name")
             elif room.take(4 * len(key) + _ENTRY_BYTES + rows, 1):
                 kept[key] = index
             else:
@@ -173,7 +173,7 @@ class Fitter:
 
     def note(self, where: str, reason: str) -> None:
         """Say of a value, once, what became of it."""
-        where = _shown(where)
+        where = _preview(where)
         if where in self._notices:
             said, count = self._notices[where]
             self._notices[where] = (said, count + 1)
@@ -200,7 +200,7 @@ class Fitter:
                 if isinstance(value, (bool, int, float)):
                     value = str(value)
                 if type(value) is not str:
-                    raise _Unfit(f"text is expected, not {_kind(value)}")
+                    raise _Unfit(f"expected text, not {_kind(value)}")
                 return self._text(where, value, most, room)
             case Texts(most):
                 entries = value if type(value) is list else [value]
@@ -214,38 +214,38 @@ class Fitter:
             case Integer():
                 whole = int(value) if type(value) is bool or _is_whole(value) else value
                 if not kind.fits(whole) or not room.take(_ENTRY_BYTES):
-                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                    raise _Unfit(f"expected {kind.words}, not {_preview(value)}")
                 return whole
             case Flag():
                 return bool(value)
-            case Key():
+            case KeyName():
                 if type(value) is not str:
-                    raise _Unfit(f"a key is text, not {_kind(value)}")
+                    raise _Unfit(f"expected a text key, not {_kind(value)}")
                 key = fit_key(value, self._limits)
                 if key != value:
-                    self.note(key, f"renamed: {_shown(value)} cannot name a metric")
+                    self.note(key, f"renamed: {_preview(value)} is not a valid metric name")
                 room.take(4 * len(key))
                 return key
             case Json():
                 if not kind.fits(value):
-                    raise _Unfit(f"{kind.words} is expected")
+                    raise _Unfit(f"expected {kind.words}")
                 if not room.take(_bytes(value)):
-                    raise _Unfit(f"{len(value):,} characters are too many here")
+                    raise _Unfit(f"{len(value):,} characters are too many")
                 return value
             case Map():
                 if type(value) is not dict:
-                    raise _Unfit(f"a map is expected, not {_kind(value)}")
+                    raise _Unfit(f"expected a map, not {_kind(value)}")
                 return self._map(where, value, room)
             case Choice():
                 if not kind.fits(value):
-                    raise _Unfit(f"{kind.words} is expected, not {_shown(value)}")
+                    raise _Unfit(f"expected {kind.words}, not {_preview(value)}")
                 return value
 
     def _map(self, where: str, entries: dict[Any, Any], room: Room) -> dict[str, Any]:
         """Entries one by one: those that do not fit are left out alone."""
         fitted = {}
         for name, value in entries.items():
-            label = where.partition(".")[0] + f".{_shown(name)}"
+            label = where.partition(".")[0] + f".{_preview(name)}"
             key = _clean(str(name))
             before = (room.bytes, room.elements)
             try:
@@ -272,7 +272,7 @@ class Fitter:
                 raise _Unfit("it is too large")
             return value
         if kind in (bytes, bytearray, memoryview):
-            raise _Unfit("bytes are no text")
+            raise _Unfit("bytes are not text")
         if kind not in (list, tuple, dict):
             return self._text(where, str(value), MAX_TEXT_CHARS, room)
         if depth >= _FITTED_DEPTH:
@@ -295,7 +295,7 @@ class Fitter:
             text = text[:most]
         text = _clean(text)
         if not room.take(_bytes(text) + _ENTRY_BYTES):
-            raise _Unfit(f"{len(text):,} characters are too many here")
+            raise _Unfit(f"{len(text):,} characters are too many")
         return text
 
 
@@ -322,7 +322,9 @@ def decode_stored(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
         if fitted is not None and fitted["t"] in RECORDS:
             records.append(fitted)
         elif fitted is not None:
-            fitter.note(f"record {fitted['t']}", "skipped: this server does not know such records")
+            fitter.note(
+                f"record {fitted['t']}", "skipped: this server does not know this kind of record"
+            )
     batch.records = [*records, *fitter.notices()]
     return batch
 
@@ -351,7 +353,7 @@ def _where(record: dict[Any, Any], name: Any) -> str:
     kind = record.get("t")
     if kind == "value" and type(record.get("key")) is str:
         return str(record["key"])
-    return f"{_shown(kind)}.{_shown(name)}"
+    return f"{_preview(kind)}.{_preview(name)}"
 
 
 def _kind(value: Any) -> str:
@@ -362,10 +364,10 @@ def _is_whole(value: Any) -> bool:
     return type(value) is float and value.is_integer()
 
 
-def _shown(value: Any) -> str:
+def _preview(value: Any) -> str:
     text = value if type(value) is str else str(value) if _is_small(value) else _kind(value)
-    clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _SHOWN_CHARS])
-    return _clean(clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]}…")
+    clean = "".join(" " if c < " " or c == "\x7f" else c for c in text[: 2 * _MAX_PREVIEW_CHARS])
+    return _clean(clean if len(clean) <= _MAX_PREVIEW_CHARS else f"{clean[:_MAX_PREVIEW_CHARS]}…")
 
 
 def _is_flat(record: Any) -> bool:

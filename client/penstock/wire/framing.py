@@ -27,7 +27,7 @@ _BELIEVED_BYTES = 2**20
 _decoders = threading.local()
 _PIECE_BYTES = 128 * 1024
 _FRAMING_HINT = (
-    "A body is batches one after another, each behind its length as a little-endian u32."
+    "A body is a sequence of batches, each preceded by its length as a little-endian u32."
 )
 
 
@@ -96,7 +96,7 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
             claimed = _counted(decoder, raw, allowed)
         return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        reason = f"the zstd frame is damaged, cut short or has bytes after it: {error}"
+        reason = f"the zstd frame is damaged, truncated or followed by other bytes: {error}"
         raise bad("bad_compression", reason) from None
 
 

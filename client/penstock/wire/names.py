@@ -29,7 +29,7 @@ def check_name(what: str, value: object, limits: Limits = DEFAULT_LIMITS) -> str
     if not _NAME_FORBIDDEN.isdisjoint(value) or value in (".", "..") or value != value.strip():
         raise bad(
             "bad_name",
-            f"{what} {show(value)} has a slash, a control character, or space at an end",
+            f"{what} {show(value)} contains a slash or a control character, or starts or ends with a space",
             "Use letters, digits, space, '.', '_' and '-'.",
         )
     return value
@@ -51,7 +51,7 @@ def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
     if "" in keys:
         raise bad("bad_key", f"{where}.keys has an empty key")
     if len(set(keys)) != len(keys):
-        raise bad("bad_key", f"{where}.keys names a key twice")
+        raise bad("bad_key", f"{where}.keys contains a key twice")
     if limits.key_bytes == DEFAULT_LIMITS.key_bytes and len(joined) <= _CHECKED_CHARS:
         if len(_checked) >= _CHECKED_SETS:
             _checked.clear()
@@ -65,7 +65,7 @@ def check_key(where: str, key: object, limits: Limits = DEFAULT_LIMITS) -> str:
     if _size("bad_key", key) > limits.key_bytes:
         raise bad("bad_key", f"{where}: a key is longer than {limits.key_bytes} bytes")
     if not key.isprintable() and any(c < " " or c == "\x7f" for c in key):
-        raise bad("bad_key", f"{where}: {show(key)} has a control character")
+        raise bad("bad_key", f"{where}: {show(key)} contains a control character")
     return key
 
 
@@ -78,6 +78,6 @@ def _size(code: str, name: str) -> int:
     except UnicodeEncodeError:
         raise bad(
             code,
-            f"{show(name)} has half of a surrogate pair, which is no Unicode text",
-            "Names that came from bytes need decoding with errors='replace'.",
+            f"{show(name)} contains a lone surrogate, which is not valid Unicode",
+            "Decode names that come from bytes with errors='replace'.",
         ) from None

@@ -13,11 +13,11 @@ from penstock.wire.limits import DEFAULT_LIMITS, Limits
 __all__ = ["Packed", "packed"]
 
 # With the largest frame or record on top, a batch still keeps the limits.
-_POINTS = 500_000
-_FRAMES = 2_000
-_RECORDS = 20_000
-_ELEMENTS = 400_000
-_BYTES = 16 * 2**20
+_MAX_POINTS = 500_000
+_MAX_FRAMES = 2_000
+_MAX_RECORDS = 20_000
+_MAX_ELEMENTS = 400_000
+_MAX_BYTES = 16 * 2**20
 
 
 class Packed(NamedTuple):
@@ -32,18 +32,18 @@ def packed(
 ) -> Iterator[Packed]:
     """Frames first, then records, in their order; at the end what the run is to be told."""
     fitter = Fitter(limits)
-    batch, room, points = Packed([], []), Room(_BYTES, _ELEMENTS), 0
+    batch, room, points = Packed([], []), Room(_MAX_BYTES, _MAX_ELEMENTS), 0
     for item, used, count in _items(frames, records, fitter):
         is_frame = isinstance(item, Frame)
         is_full = (
-            points + count > _POINTS
-            or len(batch.frames) >= _FRAMES
-            or len(batch.records) >= _RECORDS
+            points + count > _MAX_POINTS
+            or len(batch.frames) >= _MAX_FRAMES
+            or len(batch.records) >= _MAX_RECORDS
             or not room.holds(used)
         )
         if is_full and (batch.frames or batch.records):
             yield batch
-            batch, room, points = Packed([], []), Room(_BYTES, _ELEMENTS), 0
+            batch, room, points = Packed([], []), Room(_MAX_BYTES, _MAX_ELEMENTS), 0
         if is_frame:
             batch.frames.append(item)
         else:
@@ -75,7 +75,7 @@ def _items(
 
 def _slices(frame: Frame) -> Iterator[Frame]:
     """The frame, or some of its rows at a time where it has too many."""
-    height = max(1, _POINTS // len(frame.keys))
+    height = max(1, _MAX_POINTS // len(frame.keys))
     if frame.rows <= height:
         yield frame
         return

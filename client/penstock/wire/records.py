@@ -35,7 +35,7 @@ __all__ = [
     "Flag",
     "Integer",
     "Json",
-    "Key",
+    "KeyName",
     "Map",
     "Text",
     "Texts",
@@ -50,7 +50,7 @@ MAX_JSON_CHARS: Final = 8 * 2**20
 MAX_FIELD_CHARS: Final = 4_096
 """Of a key in a map, such as a name in config."""
 MAX_DEPTH: Final = 128
-_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
+_MAX_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
 _MAX_TAGS = 10_000
 _MAX_CODE = 2**32
 _INT64 = 2**63
@@ -123,7 +123,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Key:
+class KeyName:
     """What can name a metric."""
 
     words: str = "str of 1 to 512 bytes without control characters"
@@ -140,7 +140,7 @@ class Key:
 class Json:
     """JSON in a string, as readers parse it."""
 
-    words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_JSON_DEPTH} levels"
+    words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_MAX_JSON_DEPTH} levels"
 
     def fits(self, value: Any) -> bool:
         if type(value) is not str or len(value) > MAX_JSON_CHARS:
@@ -155,7 +155,10 @@ class Json:
                 json.JSONDecoder(parse_float=_finite, parse_int=_finite).decode(value)
         except (ValueError, RecursionError):
             return False
-        return value.count("[") + value.count("{") <= _JSON_DEPTH or _depth(parsed) <= _JSON_DEPTH
+        return (
+            value.count("[") + value.count("{") <= _MAX_JSON_DEPTH
+            or _depth(parsed) <= _MAX_JSON_DEPTH
+        )
 
 
 def _refuse(what: str) -> NoReturn:
@@ -174,13 +177,13 @@ _HUGE = re.compile(r"[eE]\+?\d{3}|(?<!\d)\d{300}")
 
 @dataclass(frozen=True)
 class Map:
-    words: str = "map, plain"
+    words: str = "plain map"
 
     def fits(self, value: Any) -> bool:
         return type(value) is dict and is_plain(value)
 
 
-FieldType = Text | Texts | Integer | Flag | Choice | Key | Json | Map
+FieldType = Text | Texts | Integer | Flag | Choice | KeyName | Json | Map
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,7 @@ RECORDS: dict[str, dict[str, Field]] = {
         "exit_code": Field(Integer(-_MAX_CODE, _MAX_CODE, "int from -2^32 to 2^32")),
     },
     "value": {
-        "key": Field(Key(), required=True),
+        "key": Field(KeyName(), required=True),
         "step": Field(_STEP, required=True),
         "time": Field(_TIME, required=True, fallback=0),
         "kind": Field(Text(MAX_NAME_CHARS), required=True, fallback="other"),

@@ -5,47 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import loads_map
 from penstock_storage.catalog.custom_charts import CustomCharts
 
 __all__ = ["ChartMutations", "ChartQueries"]
 
-_MOST_CHARS = 1_000_000
-_NAME_CHARS = 200
+_MAX_CHARS = 1_000_000
+_MAX_NAME_CHARS = 200
 
 
 class ChartQueries(Node):
     """The root field that shows presets."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def custom_chart(self, id: str) -> dict[str, Any] | None:
         """The preset of this id, `entity/name`."""
         entity, _, name = id.partition("/")
-        if self.asking.readable(entity) is None:
+        if self.context.readable(entity) is None:
             return None
-        chart = await CustomCharts(self.asking.parts.catalog.database).find(entity, name)
+        chart = await CustomCharts(self.context.deps.catalog.database).find(entity, name)
         return None if chart is None else {"__typename": "CustomChart", "id": id, **chart}
 
 
 class ChartMutations(Node):
     """The root field that makes presets."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def create_custom_chart(self, input: dict[str, Any]) -> dict[str, Any]:
         """Keep a preset, in place of an earlier one of its name."""
-        entity = self.asking.entity(input.get("entity"))
+        entity = self.context.entity(input.get("entity"))
         name, spec = input.get("name"), input.get("spec")
-        if not isinstance(name, str) or not 0 < len(name) <= _NAME_CHARS:
+        if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS:
             raise Rejected("a chart needs a name", code="bad_chart")
-        if not isinstance(spec, str) or len(spec) > _MOST_CHARS:
+        if not isinstance(spec, str) or len(spec) > _MAX_CHARS:
             raise Rejected(
-                f"spec must be JSON of at most {_MOST_CHARS} characters", code="bad_chart"
+                f"spec must be JSON of at most {_MAX_CHARS} characters", code="bad_chart"
             )
         loads_map("spec", spec)
         chart = {
@@ -55,6 +55,6 @@ class ChartMutations(Node):
             "access": str(input.get("access") or "PRIVATE"),
             "spec": spec,
         }
-        await CustomCharts(self.asking.parts.catalog.database).keep(entity, name, chart)
+        await CustomCharts(self.context.deps.catalog.database).keep(entity, name, chart)
         kept = {"__typename": "CustomChart", "id": f"{entity}/{name}", **chart}
         return {"__typename": "CreateCustomChartPayload", "chart": kept}

@@ -6,21 +6,21 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.console import ConsoleLine, ConsoleQuery, open_console, read_lines
 from penstock_storage.interface import RunRow
 
 __all__ = ["ConsoleOfRun"]
 
-_MOST_LINES = 10_000
+_MAX_LINES = 10_000
 _LABEL = re.compile(r"\[([^\]\s]{1,100})\] ")
 
 
 class ConsoleOfRun(Node):
     """A run's console lines. Lines of processes that share a run say which one printed them."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
 
     @field
@@ -28,11 +28,11 @@ class ConsoleOfRun(Node):
         self, first: int | None = None, after: str | None = None, last: int | None = None
     ) -> dict[str, Any]:
         """The `first` lines behind the cursor `after`, or the `last` ones."""
-        parts, number = self.asking.parts, self.row.number
+        deps, number = self.context.deps, self.row.number
         asked = last if last is not None else first if first is not None else 1_000
-        most = min(max(asked, 0), _MOST_LINES)
-        lanes = await parts.catalog.lanes([number])
-        console = await open_console(parts.store, number, lanes)
+        most = min(max(asked, 0), _MAX_LINES)
+        lanes = await deps.catalog.lanes([number])
+        console = await open_console(deps.store, number, lanes)
         query = ConsoleQuery(
             number,
             after=_place(after),
@@ -40,7 +40,7 @@ class ConsoleOfRun(Node):
             is_last=last is not None,
             limit=most + 1,
         )
-        found = await read_lines(parts.store, query)
+        found = await read_lines(deps.store, query)
         has_more = len(found) > most
         page = found[-most:] if last is not None and most else found[:most]
         shared = {lane.lane for lane in lanes if lane.writer.count("-") > 1}

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import find_run, run_number
 from penstock_storage.interface import Catalog, RunRef
 from penstock_storage.removal import Removal
@@ -22,7 +22,7 @@ __all__ = ["DeletionMutations", "is_deleted", "refuse_deleted"]
 class DeletionMutations(Node):
     """Root fields that delete."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -30,10 +30,10 @@ class DeletionMutations(Node):
 
         A run that is deleted already stays so: that is what was asked for.
         """
-        parts, id = self.asking.parts, str(input.get("id") or "")
+        deps, id = self.context.deps, str(input.get("id") or "")
         if not await self._is_gone(id):
-            row = await find_run(self.asking, id)
-            await Removal(parts.catalog, parts.redis, parts.keys).delete_runs([row.number])
+            row = await find_run(self.context, id)
+            await Removal(deps.catalog, deps.redis, deps.keys).delete_runs([row.number])
         return {
             "__typename": "DeleteRunPayload",
             "clientMutationId": input.get("clientMutationId"),
@@ -42,9 +42,10 @@ class DeletionMutations(Node):
 
     async def _is_gone(self, id: str) -> bool:
         """Whether this was a run, and was deleted, of an entity that the key may write to."""
-        found = await self.asking.parts.catalog.tombstones_by_run([run_number(id)])
+        found = await self.context.deps.catalog.tombstones_by_run([run_number(id)])
         return any(
-            not each.moved_to and self.asking.principal.may_write(each.ref.entity) for each in found
+            not each.moved_to and self.context.principal.may_write(each.ref.entity)
+            for each in found
         )
 
 

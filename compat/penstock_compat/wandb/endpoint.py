@@ -10,11 +10,11 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.http import count_refusal, json_response
-from penstock_compat.wandb.asking import Asking, authenticate, base_url
+from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.graphql.documents import Operation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution
 from penstock_compat.wandb.metrics import WandbMetrics
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.request_context import RequestContext, authenticate, base_url
 from penstock_compat.wandb.schema import Mutation, Query
 from penstock_compat.wandb.unanswered import Unanswered
 
@@ -28,30 +28,30 @@ _TOLD_BY_STATUS = frozenset({401, 403})
 class GraphqlEndpoint:
     """Answers operations; unknown ones are named in the error, and counted."""
 
-    def __init__(self, parts: WandbParts, metrics: WandbMetrics) -> None:
-        self._parts = parts
+    def __init__(self, deps: WandbDependencies, metrics: WandbMetrics) -> None:
+        self._deps = deps
         self._metrics = metrics
         self._unanswered = Unanswered(metrics)
 
     async def post(self, request: web.Request) -> web.Response:
         try:
-            principal = await authenticate(self._parts.authenticator, request.headers)
+            principal = await authenticate(self._deps.authenticator, request.headers)
         except Rejected as error:
-            count_refusal(error, self._parts.metrics)
+            count_refusal(error, self._deps.metrics)
             return _errors(error, error.status)
-        async with self._parts.bodies.body(request) as body:
+        async with self._deps.bodies.body(request) as body:
             operation = await _read(body)
-        asking = Asking(
-            self._parts, principal, base_url(request, self._parts.root_path), request.headers
+        context = RequestContext(
+            self._deps, principal, base_url(request, self._deps.root_path), request.headers
         )
-        root = Mutation(asking) if operation.is_mutation else Query(asking)
+        root = Mutation(context) if operation.is_mutation else Query(context)
         try:
             data = await Execution(operation, self._unanswered.field).run(root)
         except Rejected as error:
             self._count_refusal(error, operation)
             if error.status == 429:
                 raise  # with the time to wait
-            count_refusal(error, self._parts.metrics)
+            count_refusal(error, self._deps.metrics)
             return _errors(error, error.status if error.status in _TOLD_BY_STATUS else 200)
         self._metrics.operations.labels("answered").inc()
         return json_response({"data": data})

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from penstock.errors import Rejected
 from penstock_common.signing import Signer
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
 from penstock_storage.catalog.run_files import RunFile, file_name, is_file_name
 from penstock_storage.interface import RunRef, RunRow
@@ -24,7 +24,7 @@ FILE_PATH = "/wandb/files/{number}/{name:.+}"
 """Where files are put and got; the number is the run's."""
 
 _VALID_S = 24 * 3600
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 
 
 def purpose(number: int, name: str) -> str:
@@ -32,12 +32,12 @@ def purpose(number: int, name: str) -> str:
     return f"run {number}/{name}"
 
 
-def _address(asking: Asking, method: str, number: int, name: str) -> str:
-    signer, key = Signer(asking.parts.secret), asking.principal.key
+def _address(context: RequestContext, method: str, number: int, name: str) -> str:
+    signer, key = Signer(context.deps.secret), context.principal.key
     query = signer.sign(method, purpose(number, name), valid_s=_VALID_S, key=key)
     path = quote(name, safe="/")
     parameters = "&".join(f"{key}={value}" for key, value in query.items())
-    return f"{asking.base_url}/wandb/files/{number}/{path}?{parameters}"
+    return f"{context.base_url}/wandb/files/{number}/{path}?{parameters}"
 
 
 class FileNode(Node):
@@ -45,8 +45,8 @@ class FileNode(Node):
 
     typename = "File"
 
-    def __init__(self, asking: Asking, row: RunRow, file: RunFile) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: RunRow, file: RunFile) -> None:
+        self.context = context
         self.row = row
         self.file = file
 
@@ -61,8 +61,8 @@ class FileNode(Node):
     @field
     def url(self, upload: bool = False) -> str:
         if upload:
-            self.asking.entity(self.row.entity)
-        return _address(self.asking, "PUT" if upload else "GET", self.row.number, self.file.name)
+            self.context.entity(self.row.entity)
+        return _address(self.context, "PUT" if upload else "GET", self.row.number, self.file.name)
 
     @field
     def direct_url(self) -> str:
@@ -92,7 +92,7 @@ class FileNode(Node):
 class FilesOfRun(Node):
     """A run's files, by name."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
 
     _listed: Mapping[str, Any] = {}
@@ -104,7 +104,7 @@ class FilesOfRun(Node):
     async def file_count(self) -> int:
         """How many files the run has; beside `files`, of how many that one lists pages: clients take it
         for the length of the list."""
-        return await self.asking.parts.files.count(
+        return await self.context.deps.files.count(
             self.row.number,
             names=_possible(self._listed.get("names")),
             pattern=self._listed.get("pattern") or None,
@@ -119,8 +119,8 @@ class FilesOfRun(Node):
         pattern: str | None = None,
     ) -> dict[str, Any]:
         """At most `first` files behind the cursor `after`. No names: all of them."""
-        most = min(max(first if first is not None else 50, 0), _MOST_FILES)
-        found = await self.asking.parts.files.list(
+        most = min(max(first if first is not None else 50, 0), _MAX_FILES)
+        found = await self.context.deps.files.list(
             self.row.number,
             names=_possible(names),
             pattern=pattern or None,
@@ -130,7 +130,7 @@ class FilesOfRun(Node):
         page = found[:most]
         return connection(
             "File",
-            [FileNode(self.asking, self.row, file) for file in page],
+            [FileNode(self.context, self.row, file) for file in page],
             [file.name for file in page],
             has_next=len(found) > len(page),
         )
@@ -144,7 +144,7 @@ def _possible(names: Sequence[str] | None) -> list[str] | None:
 class FilesMutations(Node):
     """Root fields that write files."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def create_run_files(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -153,11 +153,11 @@ class FilesMutations(Node):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise Rejected("files must be a list of names", code="bad_field")
         ref = RunRef(
-            self.asking.entity(input.get("entityName")),
+            self.context.entity(input.get("entityName")),
             str(input.get("projectName") or ""),
             str(input.get("runName") or ""),
         )
-        row = await self.asking.parts.catalog.run(ref)
+        row = await self.context.deps.catalog.run(ref)
         if row is None:
             raise Rejected(f"could not find run {'/'.join(ref)}", code="not_found", status=404)
         return {
@@ -168,7 +168,7 @@ class FilesMutations(Node):
                 {
                     "__typename": "File",
                     "name": name,
-                    "uploadUrl": _address(self.asking, "PUT", row.number, file_name(name)),
+                    "uploadUrl": _address(self.context, "PUT", row.number, file_name(name)),
                 }
                 for name in names
             ],
@@ -181,11 +181,11 @@ class FilesMutations(Node):
         for id in input.get("files") or []:
             which, _, name = decode_id("File", id).partition("/")
             by_run.setdefault(int(which), []).append(name)
-        rows = await self.asking.parts.catalog.run_rows(list(by_run))
+        rows = await self.context.deps.catalog.run_rows(list(by_run))
         for number in by_run:
             row = rows.get(number)
-            if row is None or not self.asking.principal.may_write(row.entity):
+            if row is None or not self.context.principal.may_write(row.entity):
                 raise Rejected("could not find these files", code="not_found", status=404)
         for number, names in by_run.items():
-            await self.asking.parts.files.delete(number, names)
+            await self.context.deps.files.delete(number, names)
         return {"__typename": "DeleteFilesPayload", "success": True}

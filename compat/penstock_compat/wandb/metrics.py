@@ -19,13 +19,13 @@ class WandbMetrics:
         )
         self.unknown_operations = metrics.counters(
             "wandb_unknown_operations_total",
-            "GraphQL operations of wandb clients that are not known here, by their name.",
+            "Unknown GraphQL operations of wandb clients, by name.",
             "operation",
             ("other",),
         )
         self.missing_fields = metrics.counter(
             "wandb_graphql_missing_fields_total",
-            "Fields that wandb clients asked for and nothing defines; they were answered null.",
+            "Undefined fields that wandb clients asked for and that were answered with null.",
         )
         self.lines = metrics.counters(
             "wandb_stream_lines_total",
@@ -40,5 +40,5 @@ class WandbMetrics:
             ("stored", "refused", "not_committed", "unavailable"),
         )
         self.parse_seconds = metrics.histogram(
-            "wandb_stream_parse_seconds", "Time to make batches of one file stream request."
+            "wandb_stream_parse_seconds", "Time to build the batches of one file stream request."
         )

@@ -1,4 +1,4 @@
-"""The wandb door's operations, for the OpenAPI document; docs/wandb.md says what is behind them."""
+"""Operations for the wandb client, for the OpenAPI document; docs/wandb.md describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPERATIONS = (
         "POST",
         "/graphql",
         tag="wandb",
-        summary="GraphQL as the official wandb client speaks it.",
+        summary="GraphQL for the official wandb client.",
         body=Raw(_JSON, "An operation: query, operationName, variables.", {"type": "object"}),
         answers={200: Raw(_JSON, "`data`, or `errors`.", {"type": "object"})},
         errors=(400, 401, 403),
@@ -23,17 +23,17 @@ OPERATIONS = (
         "POST",
         "/files/{entity}/{project}/{run}/file_stream",
         tag="wandb",
-        summary="Lines of a run of the official wandb client; 200 once they are stored.",
-        body=Raw(_JSON, "Files with the index of their first line.", {"type": "object"}),
-        answers={200: Raw(_JSON, "`stopped`: the run should end.", {"type": "object"})},
+        summary="Receive a run's lines from the official wandb client; 200 once they are stored.",
+        body=Raw(_JSON, "Files, each with the index of its first line.", {"type": "object"}),
+        answers={200: Raw(_JSON, "`stopped` says whether the run should end.", {"type": "object"})},
         errors=(400, 401, 403, 413, 429, 503),
     ),
     Operation(
         "PUT",
         "/wandb/files/{number}/{name}",
         tag="wandb",
-        summary="The bytes of a run's file, at an address that createRunFiles gave out.",
-        body=Raw("application/octet-stream", "The file as it is, of any size."),
+        summary="Upload a run's file to a URL from createRunFiles.",
+        body=Raw("application/octet-stream", "The file's content, of any size."),
         answers={200: Raw(_JSON, "Stored.", {"type": "object"})},
         errors=(400, 403, 404, 408, 413, 503),
         needs_key=False,
@@ -42,8 +42,10 @@ OPERATIONS = (
         "GET",
         "/wandb/files/{number}/{name}",
         tag="wandb",
-        summary="The bytes of a run's file, at an address that a listing gave out.",
-        answers={200: Raw("application/octet-stream", "The file, or the part in `Range`.")},
+        summary="Download a run's file from a URL in a listing.",
+        answers={
+            200: Raw("application/octet-stream", "The file, or the part requested by `Range`.")
+        },
         errors=(400, 403, 404, 416),
         needs_key=False,
     ),

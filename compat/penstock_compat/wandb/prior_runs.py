@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import connection
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map
@@ -18,23 +18,23 @@ from penstock_web.search.finder import Question
 
 __all__ = ["add_prior_runs", "prior_runs"]
 
-_MOST = 1_000
+_MAX_RUNS = 1_000
 _NAMED = 10
 
 
-async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[str]:
+async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str) -> list[str]:
     """Add the runs of the sweep's project that a filter (JSON) finds to the sweep; a run that is of
     a sweep already stays of that one. Returns warnings. Raises `Rejected` for what is no filter."""
     wanted = loads_map("priorRunsFilters", filters)
-    parts = asking.parts
+    deps = context.deps
     question = Question(
-        filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MOST
+        filter=await asyncio.to_thread(parse_api_filter, wanted, sweep.entity), limit=_MAX_RUNS
     )
-    found = await parts.finder.find(sweep.project_number, question)
-    rows = await parts.catalog.run_rows(found.numbers)
+    found = await deps.finder.find(sweep.project_number, question)
+    rows = await deps.catalog.run_rows(found.numbers)
     # The search answers the newest first; they are added as they were made.
     chosen = [rows[number] for number in reversed(found.numbers) if number in rows]
-    await parts.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
+    await deps.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
     now = time.time_ns() // 1000
     changes = [
         RunChange(row.number, now, 0, 0, "run", {"sweep": sweep.sweep})
@@ -42,15 +42,15 @@ async def add_prior_runs(asking: Asking, sweep: SweepRow, filters: str) -> list[
         if not row.info.get("sweep")
     ]
     if changes:
-        await parts.catalog.apply_changes(changes, now)
+        await deps.catalog.apply_changes(changes, now)
     return _warnings(wanted, chosen, found.total)
 
 
-async def prior_runs(asking: Asking, sweep: SweepRow) -> dict[str, Any]:
+async def prior_runs(context: RequestContext, sweep: SweepRow) -> dict[str, Any]:
     """The sweep's prior runs as a connection, in the order in which they were added."""
-    added = await asking.parts.sweeps.prior_runs(sweep)
-    rows = await asking.parts.catalog.run_rows([run.number for run in added])
-    nodes = [RunNode(asking, rows[run.number]) for run in added if run.number in rows]
+    added = await context.deps.sweeps.prior_runs(sweep)
+    rows = await context.deps.catalog.run_rows([run.number for run in added])
+    nodes = [RunNode(context, rows[run.number]) for run in added if run.number in rows]
     return connection("Run", nodes, totalCount=len(nodes))
 
 
@@ -66,9 +66,9 @@ def _warnings(wanted: dict[str, Any], chosen: Sequence[RunRow], total: int) -> l
     warnings: list[str] = []
     if missing := [name for name in named if name not in have]:
         some = ", ".join(map(repr, missing[:_NAMED])) + (", …" if len(missing) > _NAMED else "")
-        warnings.append(f"prior runs that the project does not have: {some}")
+        warnings.append(f"prior runs not found in the project: {some}")
     elif not chosen:
-        warnings.append("the project has no runs that the filter of prior runs finds")
+        warnings.append("no runs in the project match the prior runs' filter")
     if total > len(chosen):
         warnings.append(f"only {len(chosen):,} of {total:,} prior runs were added")
     return warnings

@@ -6,9 +6,9 @@ from typing import Any
 
 from penstock.wire import check_name
 from penstock_compat.wandb.artifacts.queries import ArtifactsOfProject
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.listing import RunsOfProject
 from penstock_compat.wandb.sweeps import SweepsOfProject
 from penstock_compat.wandb.values import timestamp
@@ -23,8 +23,8 @@ class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
 
     typename = "Project"
 
-    def __init__(self, asking: Asking, row: ProjectRow) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: ProjectRow) -> None:
+        self.context = context
         self.row = row
 
     @field
@@ -73,42 +73,42 @@ class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
 
     @field
     def read_only(self) -> bool:
-        return not self.asking.principal.may_write(self.row.entity)
+        return not self.context.principal.may_write(self.row.entity)
 
 
-async def find_project(asking: Asking, entity: str | None, name: str) -> Project | None:
+async def find_project(context: RequestContext, entity: str | None, name: str) -> Project | None:
     """The project, if it exists and the asker may read it."""
-    readable = asking.readable(entity)
+    readable = context.readable(entity)
     if readable is None:
         return None
-    row = await asking.parts.catalog.project(readable, name)
-    return None if row is None else Project(asking, row)
+    row = await context.deps.catalog.project(readable, name)
+    return None if row is None else Project(context, row)
 
 
 class ProjectQueries(Node):
     """Root fields about projects; `model` is the protocol's older word for one."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def project(self, name: str = "", entity_name: str = "") -> Project | None:
-        return await find_project(self.asking, entity_name, name)
+        return await find_project(self.context, entity_name, name)
 
     @field
     async def model(self, name: str = "", entity_name: str = "") -> Project | None:
-        return await find_project(self.asking, entity_name, name)
+        return await find_project(self.context, entity_name, name)
 
     @field
     async def models(
         self, entity_name: str = "", after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
-        entity = self.asking.readable(entity_name)
-        rows = [] if entity is None else await self.asking.parts.catalog.projects(entity)
+        entity = self.context.readable(entity_name)
+        rows = [] if entity is None else await self.context.deps.catalog.projects(entity)
         start = int(after) + 1 if after.isdecimal() else 0
         page = rows[start : start + first]
         return connection(
             "Project",
-            [Project(self.asking, row) for row in page],
+            [Project(self.context, row) for row in page],
             [str(start + at) for at in range(len(page))],
             has_next=start + first < len(rows),
         )
@@ -117,15 +117,15 @@ class ProjectQueries(Node):
 class ProjectMutations(Node):
     """Making projects."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def upsert_model(self, input: dict[str, Any]) -> dict[str, Any]:
-        entity = self.asking.entity(input.get("entityName"))
+        entity = self.context.entity(input.get("entityName"))
         name = check_name("project", input.get("name") or input.get("id"))
-        project = await find_project(self.asking, entity, name)
+        project = await find_project(self.context, entity, name)
         inserted = project is None
         if project is None:
-            await self.asking.parts.catalog.ensure_project(entity, name)
-            project = await find_project(self.asking, entity, name)
+            await self.context.deps.catalog.ensure_project(entity, name)
+            project = await find_project(self.context, entity, name)
         return {"project": project, "model": project, "inserted": inserted}

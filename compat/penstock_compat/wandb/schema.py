@@ -6,11 +6,11 @@ from penstock_compat.wandb.alerts import AlertMutations
 from penstock_compat.wandb.artifacts.changes import ArtifactChanges
 from penstock_compat.wandb.artifacts.queries import ArtifactQueries
 from penstock_compat.wandb.artifacts.uploads import ArtifactUploads
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.charts import ChartMutations, ChartQueries
 from penstock_compat.wandb.deletion import DeletionMutations
 from penstock_compat.wandb.files import FilesMutations
 from penstock_compat.wandb.projects import ProjectMutations, ProjectQueries
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import RunMutations
 from penstock_compat.wandb.runs.rewind import RewindMutations
 from penstock_compat.wandb.sweeps import SweepMutations
@@ -24,8 +24,8 @@ class Query(ViewerQueries, ProjectQueries, ChartQueries, ArtifactQueries):
 
     typename = "Query"
 
-    def __init__(self, asking: Asking) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext) -> None:
+        self.context = context
 
 
 class Mutation(
@@ -44,5 +44,5 @@ class Mutation(
 
     typename = "Mutation"
 
-    def __init__(self, asking: Asking) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext) -> None:
+        self.context = context

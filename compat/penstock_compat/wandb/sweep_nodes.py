@@ -7,10 +7,10 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.artifacts.facts import project_info
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.prior_runs import prior_runs
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import STOP
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map, timestamp
@@ -21,7 +21,7 @@ from penstock_sweeps.engine import not_found
 
 __all__ = ["AgentNode", "SweepNode", "SweepRun", "known_agent"]
 
-_MOST_RUNS = 100
+_MAX_RUNS = 100
 """The latest ones. Who asks for a sweep with its runs wants to know how it goes on."""
 _PAGE = 1_000
 _ALIVE_US = 60_000_000
@@ -65,8 +65,8 @@ class SweepNode(Node):
 
     typename = "Sweep"
 
-    def __init__(self, asking: Asking, row: SweepRow, count: SweepCount) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: SweepRow, count: SweepCount) -> None:
+        self.context = context
         self.row = row
         self.count = count
 
@@ -144,25 +144,25 @@ class SweepNode(Node):
 
     @field
     async def runs(self) -> dict[str, Any]:
-        after = max(-1, self.count.runs - _MOST_RUNS - 1)
-        trials = await self.asking.parts.sweeps.trials(self.row, after, _MOST_RUNS)
-        return connection("Run", await _runs(self.asking, trials))
+        after = max(-1, self.count.runs - _MAX_RUNS - 1)
+        trials = await self.context.deps.sweeps.trials(self.row, after, _MAX_RUNS)
+        return connection("Run", await _runs(self.context, trials))
 
     @field
     async def prior_runs(self) -> dict[str, Any]:
-        return await prior_runs(self.asking, self.row)
+        return await prior_runs(self.context, self.row)
 
     @field
     async def agents(self) -> dict[str, Any]:
-        found = await self.asking.parts.sweeps.agents(self.row)
-        return connection("Agent", [AgentNode(self.asking, row, self.row) for row in found])
+        found = await self.context.deps.sweeps.agents(self.row)
+        return connection("Agent", [AgentNode(self.context, row, self.row) for row in found])
 
     @field
     async def agent(self, agent_name: str) -> AgentNode:
-        row, sweep = await self.asking.parts.sweeps.agent(known_agent(agent_name))
+        row, sweep = await self.context.deps.sweeps.agent(known_agent(agent_name))
         if sweep.number != self.row.number:
             raise not_found("agent")
-        return AgentNode(self.asking, row, sweep)
+        return AgentNode(self.context, row, sweep)
 
 
 class AgentNode(Node):
@@ -170,8 +170,8 @@ class AgentNode(Node):
 
     typename = "Agent"
 
-    def __init__(self, asking: Asking, row: AgentRow, sweep: SweepRow) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: AgentRow, sweep: SweepRow) -> None:
+        self.context = context
         self.row = row
         self.sweep = sweep
 
@@ -194,7 +194,7 @@ class AgentNode(Node):
 
     @field
     async def total_runs(self) -> int:
-        return len(await self.asking.parts.sweeps.trials_of(self.row))
+        return len(await self.context.deps.sweeps.trials_of(self.row))
 
     @field
     def created_at(self) -> str:
@@ -208,19 +208,19 @@ class AgentNode(Node):
     async def runs(
         self, after: str | None = None, first: int | None = None, order: str | None = None
     ) -> dict[str, Any]:
-        trials = await self.asking.parts.sweeps.trials_of(self.row)
+        trials = await self.context.deps.sweeps.trials_of(self.row)
         start = int(after) + 1 if after and after.isdecimal() else 0
         page = trials[start : start + (first or _PAGE)]
-        nodes = await _runs(self.asking, page)
+        nodes = await _runs(self.context, page)
         cursors = [str(start + at) for at in range(len(nodes))]
         return connection("Run", nodes, cursors, has_next=start + len(page) < len(trials))
 
 
-async def _runs(asking: Asking, trials: Sequence[TrialRow]) -> list[SweepRun]:
+async def _runs(context: RequestContext, trials: Sequence[TrialRow]) -> list[SweepRun]:
     """The runs of those trials that have begun."""
     numbers = [trial.run_number for trial in trials if trial.run_number is not None]
-    rows: Mapping[int, RunRow] = await asking.parts.catalog.run_rows(numbers)
-    return [SweepRun(asking, rows[number]) for number in numbers if number in rows]
+    rows: Mapping[int, RunRow] = await context.deps.catalog.run_rows(numbers)
+    return [SweepRun(context, rows[number]) for number in numbers if number in rows]
 
 
 def known_agent(text: str) -> str:

@@ -7,15 +7,15 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id
 from penstock_compat.wandb.prior_runs import add_prior_runs
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT
 from penstock_compat.wandb.sweep_nodes import AgentNode, SweepNode, known_agent
 from penstock_compat.wandb.values import json_text, loads_map
 from penstock_storage.interface import ProjectRow
-from penstock_storage.sweep_rows import Handed, SweepRow
+from penstock_storage.sweep_rows import SweepRow, TrialAssignment
 from penstock_sweeps.configuration import (
     SweepConfiguration,
     prepare,
@@ -30,12 +30,12 @@ __all__ = ["SweepMutations", "SweepsOfProject"]
 class SweepsOfProject(Node):
     """What a project knows of its sweeps."""
 
-    asking: Asking
+    context: RequestContext
     row: ProjectRow
 
     @field
     async def sweep(self, sweep_name: str) -> SweepNode | None:
-        engine = self.asking.parts.sweeps
+        engine = self.context.deps.sweeps
         try:
             row = await engine.find(self.row.entity, self.row.project, sweep_name)
         except Rejected as error:
@@ -45,37 +45,37 @@ class SweepsOfProject(Node):
         counts = await engine.counts([row])
         # What was learned meanwhile may have ended it.
         row = await engine.find(self.row.entity, self.row.project, sweep_name)
-        return SweepNode(self.asking, row, counts[row.number])
+        return SweepNode(self.context, row, counts[row.number])
 
     @field
     async def sweeps(self, after: str | None = None, first: int | None = None) -> dict[str, Any]:
-        engine = self.asking.parts.sweeps
+        engine = self.context.deps.sweeps
         rows = await engine.of_project(self.row.entity, self.row.project)
         start = int(after) + 1 if after and after.isdecimal() else 0
         page = rows[start : start + (first or 50)]
         counts = await engine.counts(page)
         return connection(
             "Sweep",
-            [SweepNode(self.asking, row, counts[row.number]) for row in page],
+            [SweepNode(self.context, row, counts[row.number]) for row in page],
             [str(start + at) for at in range(len(page))],
             has_next=start + len(page) < len(rows),
         )
 
     @field
     async def total_sweeps(self) -> int:
-        rows = await self.asking.parts.sweeps.of_project(self.row.entity, self.row.project)
+        rows = await self.context.deps.sweeps.of_project(self.row.entity, self.row.project)
         return len(rows)
 
 
 class SweepMutations(Node):
     """Making and changing sweeps, and the conversation with agents."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def upsert_sweep(self, input: dict[str, Any]) -> dict[str, Any]:
         """A sweep of a configuration; with `id`, another state or configuration for one."""
-        engine = self.asking.parts.sweeps
+        engine = self.context.deps.sweeps
         if input.get("id"):
             row = await self._own(input["id"])
             if isinstance(input.get("config"), str):
@@ -90,39 +90,39 @@ class SweepMutations(Node):
             row = await self._create(input)
         warnings = _warnings(row, input)
         if input.get("priorRunsFilters"):
-            warnings += await add_prior_runs(self.asking, row, str(input["priorRunsFilters"]))
+            warnings += await add_prior_runs(self.context, row, str(input["priorRunsFilters"]))
         counts = await engine.counts([row])
         return {
             "__typename": "UpsertSweepPayload",
-            "sweep": SweepNode(self.asking, row, counts[row.number]),
+            "sweep": SweepNode(self.context, row, counts[row.number]),
             "configValidationWarnings": warnings,
         }
 
     @field
     async def create_agent(self, input: dict[str, Any]) -> dict[str, Any]:
-        entity = self.asking.entity(input.get("entityName"))
+        entity = self.context.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName") or DEFAULT_PROJECT)
-        engine = self.asking.parts.sweeps
+        engine = self.context.deps.sweeps
         sweep = await engine.find(entity, project, str(input.get("sweep")))
         agent = await engine.add_agent(sweep, str(input.get("host") or ""))
         return {
             "__typename": "CreateAgentPayload",
-            "agent": AgentNode(self.asking, agent, sweep),
+            "agent": AgentNode(self.context, agent, sweep),
         }
 
     @field
     async def agent_heartbeat(self, input: dict[str, Any]) -> dict[str, Any]:
         """What the agent has alive, and what it is to do: `commands`, a list as JSON in a string."""
-        engine = self.asking.parts.sweeps
+        engine = self.context.deps.sweeps
         agent, sweep = await engine.agent(known_agent(str(input.get("id") or "")))
-        if not self.asking.principal.may_write(sweep.entity):
+        if not self.context.principal.may_write(sweep.entity):
             raise not_found("agent")
         states = loads_map("runState", input.get("runState") or "{}")
         alive = [run for run, is_alive in states.items() if is_alive]
-        handed = await engine.beat(agent, sweep, alive=alive)
+        handed = await engine.heartbeat(agent, sweep, alive=alive)
         return {
             "__typename": "AgentHeartbeatPayload",
-            "agent": AgentNode(self.asking, agent, sweep),
+            "agent": AgentNode(self.context, agent, sweep),
             "commands": json_text(_commands(handed, read_configuration(sweep.source))),
         }
 
@@ -132,20 +132,20 @@ class SweepMutations(Node):
             raise Rejected("a new sweep needs a `config`", code="bad_sweep")
         if "local" in str(input.get("controller") or ""):
             raise Rejected(
-                "local controllers are not supported: the server searches", code="bad_sweep"
+                "local controllers are not supported: the server runs the search", code="bad_sweep"
             )
         await prepare([source])
         own = read_configuration(source)
-        entity = self.asking.entity(input.get("entityName") or own.entity or None)
+        entity = self.context.entity(input.get("entityName") or own.entity or None)
         project = input.get("projectName") or own.project or DEFAULT_PROJECT
-        row, _ = await self.asking.parts.sweeps.create(
+        row, _ = await self.context.deps.sweeps.create(
             entity, check_name("project", project), source, input.get("displayName") or ""
         )
         return row
 
     async def _own(self, id: str) -> SweepRow:
-        row = await self.asking.parts.sweeps.by_number(int(decode_id("Sweep", id)))
-        if not self.asking.principal.may_write(row.entity):
+        row = await self.context.deps.sweeps.by_number(int(decode_id("Sweep", id)))
+        if not self.context.principal.may_write(row.entity):
             raise not_found()
         return row
 
@@ -162,14 +162,14 @@ def _new_name(row: SweepRow, input: Mapping[str, Any]) -> str | None:
 def _warnings(row: SweepRow, input: Mapping[str, Any]) -> list[str]:
     found = list(stored_configuration(row.source).warnings)
     found += (
-        f"{name!r} has no effect here"
+        f"{name!r} has no effect in Penstock"
         for name in ("scheduler", "launchScheduler")
         if input.get(name)
     )
     return found
 
 
-def _commands(handed: Handed, configuration: SweepConfiguration) -> list[dict[str, Any]]:
+def _commands(handed: TrialAssignment, configuration: SweepConfiguration) -> list[dict[str, Any]]:
     commands: list[dict[str, Any]] = [{"type": "stop", "run_id": run} for run in handed.stops]
     if handed.trial is not None:
         args = {name: {"value": value} for name, value in handed.trial.parameters.items()}

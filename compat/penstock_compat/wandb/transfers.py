@@ -16,8 +16,8 @@ from penstock_common.bodies import body_chunks
 from penstock_common.contents import Content, content_type_of, send_content
 from penstock_common.http import json_response
 from penstock_common.signing import Signer, check_link
+from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.files import purpose
-from penstock_compat.wandb.parts import WandbParts
 from penstock_storage.catalog.run_files import RunFile, file_name
 from penstock_storage.uploads import receive
 
@@ -38,18 +38,18 @@ _PREFLIGHT = {
 class Transfers:
     """Takes and gives the bytes of run files."""
 
-    def __init__(self, parts: WandbParts) -> None:
-        self._parts = parts
-        self._signer = Signer(parts.secret)
+    def __init__(self, deps: WandbDependencies) -> None:
+        self._deps = deps
+        self._signer = Signer(deps.secret)
 
     async def put(self, request: web.Request) -> web.Response:
         """200 once the file is stored and named."""
         number, name = await self._checked(request, "PUT")
-        if not await self._parts.catalog.run_rows([number]):
-            raise Rejected("this run is not there any more", code="not_found", status=404)
+        if not await self._deps.catalog.run_rows([number]):
+            raise Rejected("this run no longer exists", code="not_found", status=404)
         started_us = time.time_ns() // 1000
         stored = await receive(
-            body_chunks(request), self._parts.blobs, limit_bytes=self._parts.upload_bytes
+            body_chunks(request), self._deps.blobs, limit_bytes=self._deps.upload_bytes
         )
         file = RunFile(
             name,
@@ -59,18 +59,18 @@ class Transfers:
             content_type_of(name),
             started_us,
         )
-        await self._parts.files.put(number, file)
+        await self._deps.files.put(number, file)
         return json_response({}, headers={"ETag": f'"{stored.sha256}"', **ANY_ORIGIN})
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The file, or a part of it."""
         number, name = await self._checked(request, "GET")
-        file = await self._parts.files.get(number, name)
+        file = await self._deps.files.get(number, name)
         if file is None:
-            raise Rejected(f"there is no file {name} here", code="not_found", status=404)
+            raise Rejected(f"file {name} was not found", code="not_found", status=404)
 
         async def read(start: int, end: int) -> AsyncIterator[bytes]:
-            blob = await self._parts.blobs.get(file.sha256, (start, end))
+            blob = await self._deps.blobs.get(file.sha256, (start, end))
             if blob is None:
                 raise Broken(f"the content of file {name} is not in the blob store")
             return blob.chunks
@@ -86,7 +86,7 @@ class Transfers:
         """The run's number and the name, if the address was signed for this."""
         number, name = request.match_info["number"], file_name(request.match_info["name"])
         if not number.isdecimal():
-            raise Rejected("this is no address of a file", code="not_found", status=404)
+            raise Rejected("this is not a file's URL", code="not_found", status=404)
         wanted = purpose(int(number), name)
-        await check_link(self._signer, self._parts.authenticator, method, wanted, request.query)
+        await check_link(self._signer, self._deps.authenticator, method, wanted, request.query)
         return int(number), name

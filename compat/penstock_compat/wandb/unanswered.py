@@ -13,9 +13,9 @@ from penstock_compat.wandb.metrics import WandbMetrics
 __all__ = ["Unanswered"]
 
 _LOG = logging.getLogger(__name__)
-_MOST_OPERATIONS = 100
-_MOST_FIELDS = 200
-_LONGEST_NAME = 80
+_MAX_OPERATIONS = 100
+_MAX_FIELDS = 200
+_MAX_NAME_CHARS = 80
 _OTHER = "other"
 
 
@@ -29,9 +29,9 @@ class Unanswered:
 
     def operation(self, name: str, reason: str) -> None:
         """An operation of this name (empty: it has none) that was refused as unknown."""
-        name = name[:_LONGEST_NAME] or "unnamed"
+        name = name[:_MAX_NAME_CHARS] or "unnamed"
         if name not in self._operations:
-            if len(self._operations) >= _MOST_OPERATIONS:
+            if len(self._operations) >= _MAX_OPERATIONS:
                 self._metrics.unknown_operations.labels(_OTHER).inc()
                 return
             self._operations.add(name)
@@ -41,7 +41,7 @@ class Unanswered:
     def field(self, name: str) -> None:
         """A field (`Type.name`) that was answered null, as no node defines it."""
         self._metrics.missing_fields.inc()
-        name = name[:_LONGEST_NAME]
-        if name not in self._fields and len(self._fields) < _MOST_FIELDS:
+        name = name[:_MAX_NAME_CHARS]
+        if name not in self._fields and len(self._fields) < _MAX_FIELDS:
             self._fields.add(name)
             _LOG.info("graphql_field_without_answer field=%s", name)

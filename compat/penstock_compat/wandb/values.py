@@ -18,7 +18,7 @@ __all__ = ["integer", "json_text", "loads", "loads_exact", "loads_map", "timesta
 # something else, the slow parser comes to the same.
 _MANY_DIGITS = b"0" * 19
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
-_MOST_DIGITS = 1_000
+_MAX_DIGITS = 1_000
 
 
 def timestamp(at: int) -> str:
@@ -72,7 +72,7 @@ def integer(digits: str) -> int | float:
 
 def _whole(digits: str) -> int | float:
     """Python reads no whole number of more than some thousand digits."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 
 __all__ = ["Entity", "User", "ViewerQueries"]
 
@@ -152,11 +152,11 @@ class User(Node):
 class ViewerQueries(Node):
     """Root fields about the asker and the server."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     def viewer(self) -> User:
-        principal = self.asking.principal
+        principal = self.context.principal
         return User(principal.entity, is_admin="admin" in principal.scopes)
 
     @field
@@ -174,11 +174,11 @@ class ViewerQueries(Node):
     @field
     async def entity(self, name: str = "") -> Entity | None:
         """Null for a name that no key and no project has, as for one that the key may not read."""
-        readable = self.asking.readable(name)
+        readable = self.context.readable(name)
         if readable is None:
             return None
-        is_own = readable == self.asking.principal.entity
-        if not is_own and not await self.asking.parts.catalog.has_entity(readable):
+        is_own = readable == self.context.principal.entity
+        if not is_own and not await self.context.deps.catalog.has_entity(readable):
             return None
         return Entity(readable)
 
@@ -190,10 +190,10 @@ class ViewerQueries(Node):
     @field
     async def users(self, query: str = "") -> dict[str, Any]:
         """Those whose name holds the text, as far as the asker may know of them."""
-        principal = self.asking.principal
+        principal = self.context.principal
         names = {principal.entity}
         if "admin" in principal.scopes:
-            names |= {row.entity for row in await self.asking.parts.catalog.projects()}
+            names |= {row.entity for row in await self.context.deps.catalog.projects()}
         found = sorted(name for name in names if query.lower() in name.lower())
         # The exact one first: a client that wants one takes that.
         found.sort(key=lambda name: name != query)

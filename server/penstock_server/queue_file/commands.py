@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from mmap import mmap
 from typing import NamedTuple
 
-__all__ = ["Command", "encode", "readable_commands", "sound_end"]
+__all__ = ["RedisCommand", "encode", "readable_commands", "sound_end"]
 
 Data = bytes | mmap
 
@@ -18,7 +18,7 @@ _MAX_DIGITS = 12
 _MAX_ARGUMENTS = 2**24
 
 
-class Command(NamedTuple):
+class RedisCommand(NamedTuple):
     """One command, and the offset behind it."""
 
     arguments: list[bytes]
@@ -68,7 +68,7 @@ def encode(*arguments: str | bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)
 
 
-def _command_at(data: Data, at: int) -> Command | None:
+def _command_at(data: Data, at: int) -> RedisCommand | None:
     """The command that begins here, or None if no whole one does."""
     while data[at : at + 1] == b"#":  # Redis 7 may write the time between commands
         line = data.find(b"\n", at, at + 64)
@@ -89,7 +89,7 @@ def _command_at(data: Data, at: int) -> Command | None:
             return None
         arguments.append(data[at : at + size])
         at += size + 2
-    return Command(arguments, at)
+    return RedisCommand(arguments, at)
 
 
 def _number(data: Data, at: int, mark: bytes) -> tuple[int, int] | None:

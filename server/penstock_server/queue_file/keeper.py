@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock_common.redis_keys import RedisKeys
-from penstock_server.queue_file.parts import paths_of
+from penstock_server.queue_file.aof_files import paths_of
 from penstock_server.queue_file.repair import Repair, finish_repair, recent_repairs, repair
 from penstock_server.queue_file.rows import fresh_numbers
 
 __all__ = ["QueueKeeper"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LOG_BYTES = 2**16
-_WARNINGS = 3
+_MAX_LOG_BYTES = 2**16
+_MAX_WARNINGS = 3
 _DAMAGED = re.compile(
     r"(Bad file format|Unexpected end of file) reading the append only file"
     r"|Unknown command '(?P<unknown>[^']*)' reading the append only file"
@@ -90,9 +90,9 @@ class QueueKeeper:
             with paths[-1].open("ab") as file:
                 file.write(fresh_numbers(self._keys))
         self._tell(
-            "This machine went down while Penstock ran: the last second of what was queued may be"
-            " lost. Clients send again what they hold; JSON rows that were accepted in that second"
-            " are held by nobody else"
+            "This machine went down while Penstock was running: the last second of queued data may be"
+            " lost. Clients send again what they still have; JSON rows accepted in that second"
+            " exist nowhere else"
         )
 
     def _mark_log(self) -> None:
@@ -104,11 +104,11 @@ class QueueKeeper:
             return ""
         with self._log.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(self._log_from, size - _LOG_BYTES))
+            file.seek(max(self._log_from, size - _MAX_LOG_BYTES))
             return file.read().decode("utf-8", "surrogateescape")
 
 
 def _last_warnings(log: str) -> str:
     """Redis' last words, without process id and time."""
     warnings = [line.partition(" # ")[2].strip() for line in log.splitlines() if " # " in line]
-    return "; ".join(warnings[-_WARNINGS:]) or log.strip()[-500:]
+    return "; ".join(warnings[-_MAX_WARNINGS:]) or log.strip()[-500:]

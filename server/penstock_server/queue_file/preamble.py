@@ -25,7 +25,7 @@ _EOF = 0xFF
 
 def preamble_end(data: bytes | mmap) -> int | None:
     """The offset behind the snapshot; None if it ends too early or cannot be followed."""
-    reader = _Reader(data, _HEADER_BYTES)
+    reader = _RdbReader(data, _HEADER_BYTES)
     try:
         while (opcode := reader.byte()) != _EOF:
             _skip(reader, opcode)
@@ -35,7 +35,7 @@ def preamble_end(data: bytes | mmap) -> int | None:
     return end if end <= len(data) else None
 
 
-def _skip(reader: _Reader, opcode: int) -> None:
+def _skip(reader: _RdbReader, opcode: int) -> None:
     match opcode:
         case 0xFE | 0xF8:  # database; idle time
             reader.length()
@@ -58,7 +58,7 @@ def _skip(reader: _Reader, opcode: int) -> None:
             _skip_value(reader, opcode)
 
 
-def _skip_value(reader: _Reader, kind: int) -> None:
+def _skip_value(reader: _RdbReader, kind: int) -> None:
     if kind == _STRING or kind in _PACKED:
         reader.strings(1)
     elif kind in (_LIST, _SET, _QUICKLIST):
@@ -82,7 +82,7 @@ def _skip_value(reader: _Reader, kind: int) -> None:
         raise ValueError(f"unknown type {kind}")
 
 
-class _Reader:
+class _RdbReader:
     """Steps over what it reads. Raises `IndexError` at the end of the data."""
 
     def __init__(self, data: bytes | mmap, at: int) -> None:
@@ -102,7 +102,7 @@ class _Reader:
     def length(self) -> int:
         size, is_special = self._size()
         if is_special:
-            raise ValueError("a length is expected here")
+            raise ValueError("expected a length")
         return size
 
     def lengths(self, count: int) -> None:
@@ -121,7 +121,7 @@ class _Reader:
                 self.length()
                 self.skip(packed)
             else:
-                raise ValueError("unknown encoding of a string")
+                raise ValueError("unknown string encoding")
 
     def score(self, *, is_binary: bool) -> None:
         if is_binary:

@@ -16,8 +16,15 @@ from typing import BinaryIO
 
 from penstock_common.damaged import new_folder, recent_reports, write_report
 from penstock_common.redis_keys import RedisKeys
+from penstock_server.queue_file.aof_files import (
+    FILE,
+    FOLDER,
+    AofFile,
+    aof_files_of,
+    mapped,
+    paths_of,
+)
 from penstock_server.queue_file.commands import readable_commands
-from penstock_server.queue_file.parts import FILE, FOLDER, Part, mapped, parts_of, paths_of
 from penstock_server.queue_file.rows import fresh_numbers, rows_in
 
 __all__ = ["Repair", "finish_repair", "recent_repairs", "repair"]
@@ -41,8 +48,8 @@ class Repair:
         cut = self.file_bytes - self.kept_bytes
         return (
             f"The queue's file was damaged: {cut:,} of its {self.file_bytes:,} bytes were cut off, and"
-            f" {self.rows:,} requests of JSON rows in them saved. Clients send the rest again."
-            f" The damaged file is kept in {self.aside}"
+            f" {self.rows:,} requests with JSON rows in them were recovered. Clients send the rest"
+            f" again. The damaged file is kept in {self.aside}"
         )
 
 
@@ -55,7 +62,7 @@ def repair(
     does not load it, though it looks sound.
     """
     paths, is_listed = paths_of(folder)
-    parts = parts_of(paths, refused)
+    parts = aof_files_of(paths, refused)
     if whole:
         parts = [replace(part, end=0) for part in parts]
     cut = next((i for i, part in enumerate(parts) if not part.is_sound), len(parts))
@@ -87,7 +94,9 @@ def finish_repair(folder: Path) -> None:
             fresh.replace(folder / FILE)
 
 
-def _write(fresh: Path, kept: Sequence[Part], cut_off: Sequence[Part], keys: RedisKeys) -> int:
+def _write(
+    fresh: Path, kept: Sequence[AofFile], cut_off: Sequence[AofFile], keys: RedisKeys
+) -> int:
     """Write the new file; returns how many requests of JSON rows were taken over."""
     rows = rows_in(_readable(cut_off))
     with fresh.open("wb") as out:
@@ -101,13 +110,13 @@ def _write(fresh: Path, kept: Sequence[Part], cut_off: Sequence[Part], keys: Red
     return len(rows)
 
 
-def _readable(cut_off: Sequence[Part]) -> Iterator[list[bytes]]:
+def _readable(cut_off: Sequence[AofFile]) -> Iterator[list[bytes]]:
     for number, part in enumerate(cut_off):
         with mapped(part.path) as data:
             yield from readable_commands(data, 0 if number else part.end)
 
 
-def _copy(part: Part, out: BinaryIO) -> None:
+def _copy(part: AofFile, out: BinaryIO) -> None:
     if part.end <= 0:
         return
     with part.path.open("rb") as source:

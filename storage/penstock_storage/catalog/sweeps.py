@@ -35,15 +35,15 @@ from penstock_storage.catalog.trial_handout import (
     select_trials,
 )
 from penstock_storage.sweep_rows import (
+    AgentHeartbeat,
     AgentRow,
-    Beat,
     Draw,
-    Handed,
     Lesson,
     NewSweep,
     PriorRun,
     SweepCount,
     SweepRow,
+    TrialAssignment,
     TrialRow,
 )
 
@@ -177,9 +177,9 @@ class Sweeps:
         async with self._database.reading() as connection:
             return await read_trials(connection, query.order_by(trials.c.index))
 
-    async def beat(
-        self, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
-    ) -> list[Handed | Rejected]:
+    async def heartbeat(
+        self, asked: Sequence[tuple[AgentHeartbeat, Draw]], clock: Callable[[], int]
+    ) -> list[TrialAssignment | Rejected]:
         async with self._database.writing() as connection:
             return await hand_out(connection, asked, clock)
 

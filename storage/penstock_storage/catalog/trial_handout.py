@@ -1,11 +1,11 @@
 """Handing out trials, inside the caller's write transaction, under a lock on their sweeps.
 
 A trial is given to one agent, with a lease that the agent's heartbeats renew. Once its run is in the
-catalog it has begun, and stays where it is whatever becomes of the agent. One that has not begun
-when its lease has run out is given to the next agent that asks, with the same run id. An agent that
-asks again for want of an answer gets the same trial again.
+catalog it has started and stays with the agent, whatever happens to that agent. A trial whose lease
+expires before its run starts goes to the next agent that asks, with the same run id. An agent that
+repeats a request because it got no answer gets the same trial again.
 
-Many agents are served at once: what they have is read, decided upon and written together.
+The heartbeats of many agents are read, decided and written in one batch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from penstock.errors import Rejected
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.sweep_tables import agents, sweeps, trials
 from penstock_storage.catalog.tables import runs
-from penstock_storage.sweep_rows import Beat, Draw, Handed, TrialRow
+from penstock_storage.sweep_rows import AgentHeartbeat, Draw, TrialAssignment, TrialRow
 
 __all__ = ["OPEN", "OVER", "hand_out", "read_trials", "select_trials"]
 
 OPEN = ("given", "running")
 OVER = ("FINISHED", "CANCELED")
-MAX_HANDED = 5
-"""A trial that was handed out so often, and whose run never began, is given up."""
+MAX_HANDOUTS = 5
+"""A trial handed out this many times whose run never started is abandoned."""
 
 _SOME = 50
 _CHANGING = ("state", "agent", "handed", "lease_until", "ended_at")
@@ -52,28 +52,30 @@ async def read_trials(connection: AsyncConnection, query: Select[Any]) -> list[T
 
 
 async def hand_out(
-    connection: AsyncConnection, asked: Sequence[tuple[Beat, Draw]], clock: Callable[[], int]
-) -> list[Handed | Rejected]:
-    """As `SweepCatalog.beat`."""
-    known = await _lock(connection, sorted({beat.agent for beat, _ in asked}))
-    now = clock()  # only now: whoever waited for the lock has not lost any of its lease
-    desks: dict[int, _Desk] = {}
+    connection: AsyncConnection,
+    asked: Sequence[tuple[AgentHeartbeat, Draw]],
+    clock: Callable[[], int],
+) -> list[TrialAssignment | Rejected]:
+    """As `SweepCatalog.heartbeat`."""
+    known = await _lock(connection, sorted({heartbeat.agent for heartbeat, _ in asked}))
+    now = clock()  # only now, so that waiting for the lock shortens no lease
+    assigners: dict[int, TrialAssigner] = {}
     for row in known.values():
-        if row["number"] not in desks:
-            desks[row["number"]] = _Desk(connection, row, now)
-    for number, desk in desks.items():
-        here = [row["agent"] for row in known.values() if row["number"] == number]
-        beats = [
-            (beat, draw, known[beat.agent]["agent"])
-            for beat, draw in asked
-            if beat.agent in known and known[beat.agent]["number"] == number
+        if row["number"] not in assigners:
+            assigners[row["number"]] = TrialAssigner(connection, row, now)
+    for number, assigner in assigners.items():
+        present = [row["agent"] for row in known.values() if row["number"] == number]
+        heartbeats = [
+            (heartbeat, draw, known[heartbeat.agent]["agent"])
+            for heartbeat, draw in asked
+            if heartbeat.agent in known and known[heartbeat.agent]["number"] == number
         ]
-        await desk.serve(beats, here)
+        await assigner.assign(heartbeats, present)
     return [
-        desks[known[beat.agent]["number"]].answers[id(beat)]
-        if beat.agent in known
+        assigners[known[heartbeat.agent]["number"]].answers[id(heartbeat)]
+        if heartbeat.agent in known
         else Rejected("there is no such agent here", code="not_found", status=404)
-        for beat, _ in asked
+        for heartbeat, _ in asked
     ]
 
 
@@ -95,8 +97,8 @@ async def _lock(connection: AsyncConnection, names: Sequence[str]) -> dict[str, 
     return {row["name"]: row for row in (await connection.execute(query)).mappings()}
 
 
-class _Desk:
-    """The agents in front of one sweep, which nobody else touches meanwhile."""
+class TrialAssigner:
+    """Assigns one sweep's trials to its agents; the caller's transaction has locked the sweep."""
 
     def __init__(self, connection: AsyncConnection, sweep: RowMapping, now: int) -> None:
         self._connection = connection
@@ -109,83 +111,87 @@ class _Desk:
         self._trials: dict[int, TrialRow] = {}
         self._changed: set[int] = set()
         self._new: set[int] = set()
-        self.answers: dict[int, Handed] = {}
+        self.answers: dict[int, TrialAssignment] = {}
 
-    async def serve(self, beats: Sequence[tuple[Beat, Draw, int]], here: Sequence[int]) -> None:
-        """Answer each of these; `here` are their agents' numbers."""
-        await self._read(self._select.where(trials.c.agent.in_(here), trials.c.state.in_(OPEN)))
-        others = await self._others(beats)
-        idle: list[tuple[Beat, Draw, int, TrialRow | None, list[str]]] = []
-        for beat, draw, agent in beats:
-            unheard, stops = self._hear(beat, agent, others)
-            if beat.wants and not beat.alive:
-                idle.append((beat, draw, agent, unheard, stops))
+    async def assign(
+        self, heartbeats: Sequence[tuple[AgentHeartbeat, Draw, int]], present: Sequence[int]
+    ) -> None:
+        """Answer each of these; `present` are their agents' numbers."""
+        await self._read(self._select.where(trials.c.agent.in_(present), trials.c.state.in_(OPEN)))
+        owners = await self._owners(heartbeats)
+        idle: list[tuple[AgentHeartbeat, Draw, int, TrialRow | None, list[str]]] = []
+        for heartbeat, draw, agent in heartbeats:
+            undelivered, stops = self._record(heartbeat, agent, owners)
+            if heartbeat.wants and not heartbeat.alive:
+                idle.append((heartbeat, draw, agent, undelivered, stops))
             else:
-                self.answers[id(beat)] = Handed(self._state, None, tuple(stops))
+                self.answers[id(heartbeat)] = TrialAssignment(self._state, None, tuple(stops))
         if idle:
-            await self._serve_idle(idle)
-        await self._write(here)
+            await self._assign_idle(idle)
+        await self._write(present)
 
-    async def _serve_idle(
-        self, idle: Sequence[tuple[Beat, Draw, int, TrialRow | None, list[str]]]
+    async def _assign_idle(
+        self, idle: Sequence[tuple[AgentHeartbeat, Draw, int, TrialRow | None, list[str]]]
     ) -> None:
         if self._state == "PENDING":
             self._state = "RUNNING"
-        left_behind = await self._left_behind(len(idle)) if self._state == "RUNNING" else []
+        abandoned = await self._abandoned(len(idle)) if self._state == "RUNNING" else []
         given: dict[int, TrialRow | None] = {}
-        for beat, draw, agent, unheard, _ in idle:
+        for heartbeat, draw, agent, undelivered, _ in idle:
             trial = None
             if self._state == "RUNNING":
-                if unheard is not None and self._trials[unheard.index].agent == agent:
-                    trial = self._give(self._trials[unheard.index], agent, beat)
-                elif left_behind:
-                    trial = self._give(left_behind.pop(0), agent, beat)
+                if undelivered is not None and self._trials[undelivered.index].agent == agent:
+                    trial = self._assign(self._trials[undelivered.index], agent, heartbeat)
+                elif abandoned:
+                    trial = self._assign(abandoned.pop(0), agent, heartbeat)
                 else:
-                    trial = self._draw(draw, agent, beat)
-            given[id(beat)] = trial
+                    trial = self._draw(draw, agent, heartbeat)
+            given[id(heartbeat)] = trial
         may_leave = self._state in OVER
         if self._state == "RUNNING" and None in given.values():
             may_leave = await self._is_idle()
-        for beat, _, _, _, stops in idle:
-            trial = given[id(beat)]
+        for heartbeat, _, _, _, stops in idle:
+            trial = given[id(heartbeat)]
             leaves = may_leave and trial is None
-            self.answers[id(beat)] = Handed(self._state, trial, tuple(stops), leaves)
+            self.answers[id(heartbeat)] = TrialAssignment(self._state, trial, tuple(stops), leaves)
 
-    def _hear(
-        self, beat: Beat, agent: int, others: Mapping[str, tuple[int, bool]]
+    def _record(
+        self, heartbeat: AgentHeartbeat, agent: int, owners: Mapping[str, tuple[int, bool]]
     ) -> tuple[TrialRow | None, list[str]]:
-        """Take in what an agent says of its trials; returns the one that it never heard of, and the
-        runs that it must stop."""
-        unheard: TrialRow | None = None
+        """Record an agent's heartbeat; returns the trial that never reached it, and the runs that it
+        must stop."""
+        undelivered: TrialRow | None = None
         stops: list[str] = []
         mine = [
             trial for trial in self._trials.values() if trial.agent == agent and trial.state in OPEN
         ]
         for trial in mine:
-            # One that runs by its state, and has no run, had it deleted.
+            # State running without a run: the run was deleted.
             has_begun = trial.run_number is not None or trial.state == "running"
-            if trial.run in beat.alive and trial.run not in beat.ended:
+            if trial.run in heartbeat.alive and trial.run not in heartbeat.ended:
                 state = "running" if has_begun else "given"
-                self._change(trial, state=state, lease_until=self._now + beat.lease_us)
+                self._change(trial, state=state, lease_until=self._now + heartbeat.lease_us)
                 if trial.stop or self._state == "CANCELED":
                     stops.append(trial.run)
-            elif has_begun or trial.run in beat.ended or trial.handed >= MAX_HANDED:
+            elif has_begun or trial.run in heartbeat.ended or trial.handed >= MAX_HANDOUTS:
                 self._change(trial, state="ended", ended_at=self._now)
-            elif beat.wants and unheard is None:
-                unheard = trial
+            elif heartbeat.wants and undelivered is None:
+                undelivered = trial
             else:
                 self._change(trial, lease_until=0)
-        for run in beat.alive - {trial.run for trial in mine}:
-            owner, stop = others.get(run, (agent, False))
+        for run in heartbeat.alive - {trial.run for trial in mine}:
+            owner, stop = owners.get(run, (agent, False))
             if stop or owner != agent or self._state == "CANCELED":
                 stops.append(run)
-        return unheard, stops
+        return undelivered, stops
 
-    async def _others(self, beats: Sequence[tuple[Beat, Draw, int]]) -> dict[str, tuple[int, bool]]:
-        """Of the runs that are alive with agents whose open trials they are not: whose they are, and
-        whether they are to stop."""
+    async def _owners(
+        self, heartbeats: Sequence[tuple[AgentHeartbeat, Draw, int]]
+    ) -> dict[str, tuple[int, bool]]:
+        """The owner and the stop flag of each run that agents report alive, also of runs that are
+        not among their open trials."""
         known = {trial.run for trial in self._trials.values()}
-        alive = sorted({run for beat, _, _ in beats for run in beat.alive} - known)
+        alive = sorted({run for heartbeat, _, _ in heartbeats for run in heartbeat.alive} - known)
         found: dict[str, tuple[int, bool]] = {
             trial.run: (trial.agent, trial.stop) for trial in self._trials.values()
         }
@@ -197,8 +203,8 @@ class _Desk:
                 found[row.run] = (row.agent, row.stop)
         return found
 
-    async def _left_behind(self, wanted: int) -> list[TrialRow]:
-        """Trials whose lease has run out before their runs began."""
+    async def _abandoned(self, wanted: int) -> list[TrialRow]:
+        """Trials whose lease expired before their runs started."""
         query = self._select.where(trials.c.state == "given", trials.c.lease_until < self._now)
         await self._read(query.order_by(trials.c.lease_until).limit(wanted + _SOME))
         found: list[TrialRow] = []
@@ -207,18 +213,22 @@ class _Desk:
                 continue
             if trial.run_number is not None:
                 self._change(trial, state="running")
-            elif trial.handed >= MAX_HANDED:
+            elif trial.handed >= MAX_HANDOUTS:
                 self._change(trial, state="ended", ended_at=self._now)
             else:
                 found.append(trial)
         return sorted(found, key=lambda trial: trial.lease_until)
 
-    def _give(self, trial: TrialRow, agent: int, beat: Beat) -> TrialRow:
-        lease = self._now + beat.lease_us
+    def _assign(self, trial: TrialRow, agent: int, heartbeat: AgentHeartbeat) -> TrialRow:
+        lease = self._now + heartbeat.lease_us
         return self._change(trial, agent=agent, handed=trial.handed + 1, lease_until=lease)
 
-    def _draw(self, draw: Draw, agent: int, beat: Beat) -> TrialRow | None:
-        drawn = None if beat.cap is not None and self._drawn >= beat.cap else draw(self._drawn)
+    def _draw(self, draw: Draw, agent: int, heartbeat: AgentHeartbeat) -> TrialRow | None:
+        drawn = (
+            None
+            if heartbeat.cap is not None and self._drawn >= heartbeat.cap
+            else draw(self._drawn)
+        )
         if drawn is None:
             return None
         trial = TrialRow(
@@ -228,7 +238,7 @@ class _Desk:
             state="given",
             agent=agent,
             handed=1,
-            lease_until=self._now + beat.lease_us,
+            lease_until=self._now + heartbeat.lease_us,
             stop=False,
             parameters=drawn.parameters,
             point=drawn.point,
@@ -242,8 +252,8 @@ class _Desk:
         return trial
 
     async def _is_idle(self) -> bool:
-        """Whether an agent may leave now that there is nothing more to draw: not while a trial may
-        still come back. Where nothing goes on, the sweep is FINISHED."""
+        """Whether an agent may exit once nothing is left to draw: not while a trial may still come
+        back. If no trial is open, the sweep is FINISHED."""
         await self._flush()
         query = (
             select(trials.c.state, func.count())
@@ -256,7 +266,7 @@ class _Desk:
         return "given" not in open_
 
     async def _read(self, query: Select[Any]) -> None:
-        """What was decided here already wins over what is read."""
+        """Decisions already made here win over rows read."""
         for trial in await read_trials(self._connection, query):
             self._trials.setdefault(trial.index, trial)
 
@@ -286,10 +296,10 @@ class _Desk:
         self._new.clear()
         self._changed.clear()
 
-    async def _write(self, here: Sequence[int]) -> None:
+    async def _write(self, present: Sequence[int]) -> None:
         await self._flush()
         await self._connection.execute(
-            update(agents).where(agents.c.number.in_(here)).values(heartbeat_at=self._now)
+            update(agents).where(agents.c.number.in_(present)).values(heartbeat_at=self._now)
         )
         await self._connection.execute(
             update(sweeps)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.bell import Bell, ring
-from penstock.shipper.polls import HURRIED_POLL_S, POLL_S, SLOWEST_POLL_S, Polls
+from penstock.shipper.polls import HURRIED_POLL_S, MAX_POLL_S, POLL_S, Polls
 
 
 def test_a_ring_ends_the_wait(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_polls_come_quickly_at_the_end_and_rarely_later() -> None:
         now, asked = polls.due_at, asked + 1
         polls.answered(now, advanced=False)
     assert 35 < asked < 55
-    assert polls.due_at == now + SLOWEST_POLL_S
+    assert polls.due_at == now + MAX_POLL_S
     polls.answered(now, advanced=True)
     assert polls.due_at == now + POLL_S
     polls.sent(now, is_last=False)

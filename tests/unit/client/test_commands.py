@@ -41,7 +41,7 @@ def test_macros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("command", "program", "says"),
-    [(["${nothing}"], "a.py", "'${nothing}' is not known"), ([], "", "has no `program`")],
+    [(["${nothing}"], "a.py", "unknown macro '${nothing}'"), ([], "", "has no `program`")],
 )
 def test_what_cannot_be_run(command: list[str], program: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(Rejected) as refused:

@@ -208,9 +208,9 @@ def test_config_is_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- a\n- b\n", "names with values"),
-        ("a: [1", "no YAML"),
-        ("a: !!python/object:os.system {}", "no YAML"),
+        ("- a\n- b\n", "a mapping of names to values"),
+        ("a: [1", "not valid YAML"),
+        ("a: !!python/object:os.system {}", "not valid YAML"),
         ("wandb_version: 2", "wandb_version 2"),
         ("\udcff", "UTF-8"),
     ],

@@ -42,7 +42,7 @@ def test_no_key(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["two words", "schlüssel", "a\x00b", "one\ntwo", "\x1b[0m"])
 def test_what_no_header_can_carry_is_no_key_and_is_not_shown(text: str) -> None:
-    with pytest.raises(ValueError, match="spaces or characters") as refused:
+    with pytest.raises(ValueError, match="spaces or invalid characters") as refused:
         repaired_key(text)
     assert text not in str(refused.value)
 

@@ -69,7 +69,7 @@ def rows(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
 def test_the_sums_are_those_of_the_last_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, batch: int
 ) -> None:
-    monkeypatch.setattr(sums, "_MOST_POINTS", held)
+    monkeypatch.setattr(sums, "_MAX_POINTS", held)
     writer = new_writer(tmp_path)
     points: dict[str, dict[int, float]] = {}
     texts: dict[int, str] = {}

@@ -120,7 +120,7 @@ async def test_a_variable_that_was_not_sent_leaves_its_field_out() -> None:
 )
 async def test_arguments_of_another_shape_are_refused(value: str) -> None:
     text = f"{{ named(input: {value}) }}"
-    with pytest.raises(Rejected, match="named: its arguments are not what is expected"):
+    with pytest.raises(Rejected, match="named: its arguments are not as expected"):
         await run(text)
     assert (await run('{ named(input: {items: [{name: "a"}]}) }'))[0] == {"named": ["a"]}
 

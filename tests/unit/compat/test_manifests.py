@@ -116,7 +116,7 @@ def test_memory_is_that_of_the_files_alone(monkeypatch: pytest.MonkeyPatch) -> N
         tracemalloc.stop()
     assert len(files) == 5_000
     assert peak < len(content) + 4 * manifest_text._CHUNK_BYTES
-    monkeypatch.setattr(manifests, "MOST_FILES", 4_999)
+    monkeypatch.setattr(manifests, "MAX_FILES", 4_999)
     with pytest.raises(Rejected) as refused:
         read(content)
     assert refused.value.status == 413

@@ -1,4 +1,4 @@
-"""Room on disks: said before one is full, once per disk, on small disks as on large ones."""
+"""Free disk space: reported before a disk is full, once per disk, on small disks as on large ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_server.disks import Room, disk_problems
+from penstock_server.disks import DiskSpace, disk_problems
 
 GIB = 2**30
 
@@ -34,7 +34,7 @@ class Disk:
 def said(*disks: Disk | OSError) -> list[tuple[str, str]]:
     """(code, folder) for folders on these disks."""
 
-    def look(folder: Path) -> tuple[int, Room]:
+    def look(folder: Path) -> tuple[int, DiskSpace]:
         disk = disks[int(folder.name)]
         if isinstance(disk, OSError):
             raise disk

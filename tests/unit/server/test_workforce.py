@@ -28,19 +28,19 @@ def test_a_batch_that_came_just_now_is_no_problem() -> None:
     ("owner", "sign", "reason"),
     [
         ("", None, "no worker owns them"),
-        ("gone", None, "worker gone has fallen silent"),
+        ("gone", None, "worker gone has stopped responding"),
         ("w", WorkerSign(idle_s={3: 40}), "stores none of them"),
-        ("w", WorkerSign(turned_s=38, idle_s={3: 40}), "has not turned for 38 s"),
+        ("w", WorkerSign(turned_s=38, idle_s={3: 40}), "has been stuck for 38 s"),
         (
             "w",
             WorkerSign(retrying="Transient", idle_s={3: 40}),
-            "tries again and again (Transient)",
+            "keeps retrying (Transient)",
         ),
     ],
 )
 def test_why_a_shard_stands_still_is_said(owner: str, sign: WorkerSign | None, reason: str) -> None:
     text = text_of(Shard(3, 45.0, owner), **({"w": sign} if sign else {"w": WORKS}))
-    assert text.startswith("Batches have waited for 45 s and none was stored (shards 3): ")
+    assert text.startswith("Batches have been waiting for 45 s and none was stored (shards 3): ")
     assert reason in text
 
 

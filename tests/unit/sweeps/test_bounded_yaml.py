@@ -14,7 +14,7 @@ from support.fuzzing import or_refused, sized
 
 from penstock.errors import Rejected
 from penstock_common.payloads import as_json, encode_json
-from penstock_sweeps.bounded_yaml import TooMuch, load_yaml
+from penstock_sweeps.bounded_yaml import YamlTooLarge, load_yaml
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 
 WORK = 400_000
@@ -73,7 +73,7 @@ def calls_of(text: str) -> int:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_costs_more_than_its_text_is_refused_early(name: str) -> None:
-    with pytest.raises(TooMuch):
+    with pytest.raises(YamlTooLarge):
         load_yaml(HOSTILE[name])
     assert calls_of(HOSTILE[name]) < (4_000_000 if name == "many parts" else WORK)
     with pytest.raises(Rejected) as refused:

@@ -71,13 +71,13 @@ def test_everything_is_read() -> None:
     assert found.hyperband is not None
     assert found.hyperband.brackets[:4] == [3, 6, 12, 24]
     assert found.hyperband.strict
-    assert found.warnings == ("'schedule' has no effect here",)
+    assert found.warnings == ("'schedule' has no effect in Penstock",)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "this is not YAML"),
+        ("a: [", "invalid YAML"),
         ("hello", "must be an object with `method` and `parameters`"),
         ("method: anneal", "`method` must be grid, random or bayes, not 'anneal'"),
         ("method: random", "`parameters` must name at least one parameter"),
@@ -85,15 +85,15 @@ def test_everything_is_read() -> None:
         ("{method: random, parameters: {o: {parameters: {}}}}", "its `parameters` are empty"),
         ("{method: random, parameters: {o: {parameters: {lr: {min: 1}}}}}", "parameter o.lr:"),
         ("{method: random, parameters: {a.b: {value: 1}, a: {parameters: {b: {value: 2}}}}}",
-         "parameter a.b: it is there twice"),
-        ("{method: grid, parameters: {a: {values: [2024-01-31]}}}", "is a date: write it in quotes"),
-        ("{method: grid, parameters: {a: {values: &a [1, 2]}, b: &b {values: *a}, c: *c}}", "not YAML"),
+         "parameter a.b: it occurs twice"),
+        ("{method: grid, parameters: {a: {values: [2024-01-31]}}}", "is a date: quote it"),
+        ("{method: grid, parameters: {a: {values: &a [1, 2]}, b: &b {values: *a}, c: *c}}", "invalid YAML"),
         (BOMB, "has more than 100,000 parts"),
         (f"method: bayes\n{LR}", "the method bayes needs a `metric`"),
         (f"method: grid\n{LR}", "parameter lr: a grid needs `values`"),
         (f"method: random\nmetric: loss\n{LR}", "`metric` must be an object"),
         (f"method: random\nmetric: {{name: a, goal: best}}\n{LR}", "must be minimize or maximize"),
-        (f"method: random\nrun_cap: 0\n{LR}", "run_cap must be a whole number from 1, not 0"),
+        (f"method: random\nrun_cap: 0\n{LR}", "run_cap must be a whole number of at least 1, not 0"),
         (f"method: random\nearly_terminate: {{type: median}}\n{LR}", "`type: hyperband`"),
         (f"method: random\nmetric: {{name: a}}\nearly_terminate: {{type: hyperband}}\n{LR}",
          "it needs `min_iter`, or `max_iter` and `s`"),

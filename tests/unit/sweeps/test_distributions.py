@@ -12,7 +12,7 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
-from penstock_sweeps.distributions import Choice, Spread, read_distribution
+from penstock_sweeps.distributions import Categorical, Spread, read_distribution
 from penstock_sweeps.space import read_space
 
 US = [0.0, 1e-9, *(n / 997 for n in range(1, 997)), 1 - 1e-9, 1.0]
@@ -107,18 +107,18 @@ def test_beta_quantiles() -> None:
 
 def test_choices_have_their_probabilities() -> None:
     choice = read_distribution("p", {"values": ["a", "b", "c"], "probabilities": [0.5, 0.3, 0.2]})
-    assert isinstance(choice, Choice)
+    assert isinstance(choice, Categorical)
     found = Counter(choice.values[choice.place(n / 10_000)] for n in range(10_000))
     assert [found[each] for each in "abc"] == pytest.approx([5_000, 3_000, 2_000], abs=2)
     never = read_distribution("p", {"values": [1, 2, 3], "probabilities": [0, 1, 0]})
-    assert isinstance(never, Choice)
+    assert isinstance(never, Categorical)
     assert {never.place(u) for u in US[:-1]} == {1}
 
 
 def test_values_may_be_anything() -> None:
     values = ["relu", None, True, [64, 64], {"a": 1}]
     choice = read_distribution("p", {"values": values})
-    assert isinstance(choice, Choice)
+    assert isinstance(choice, Categorical)
     assert [choice.values[choice.place(n / 5)] for n in range(5)] == values
 
 
@@ -149,7 +149,7 @@ def test_nested_parameters_come_out_nested() -> None:
         ({"min": 2, "max": 1}, "parameter p: `min` must not be above `max`"),
         ({"min": 1.0, "max": 1.0}, "parameter p: `min` must be below `max`"),
         ({"distribution": "uniform", "max": 1}, "parameter p: `min` is missing"),
-        ({"distribution": "gauss"}, "parameter p: the distribution 'gauss' is not known"),
+        ({"distribution": "gauss"}, "parameter p: unknown distribution 'gauss'"),
         ({"distribution": "int_uniform", "min": 1, "max": 2.5}, "must be whole numbers"),
         ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "`min` must be above 0"),
         ({"distribution": "log_uniform", "min": 1, "max": 1_000}, "use log_uniform_values"),
@@ -159,12 +159,12 @@ def test_nested_parameters_come_out_nested() -> None:
         ({"distribution": "q_uniform", "min": 1, "max": 2, "q": 5}, "no multiple of `q`"),
         ({"min": "low", "max": 1}, "`min` must be a number, not 'low'"),
         ({"min": 0.0, "max": float("inf")}, "`max` must be a number"),
-        ({"values": []}, "`values` must be a list that is not empty"),
-        ({"values": 3}, "`values` must be a list"),
+        ({"values": []}, "`values` must be a non-empty list"),
+        ({"values": 3}, "`values` must be a non-empty list"),
         ({"values": [1, 2], "probabilities": [1]}, "as long as `values`"),
         ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "must add up to 1"),
         ({"values": [1, 2], "probabilities": [1.5, -0.5]}, "must not be negative"),
-        ({"min": 1, "max": 2, "mean": 0}, "parameter p: 'mean' is not known here"),
+        ({"min": 1, "max": 2, "mean": 0}, "parameter p: unknown key 'mean'"),
     ],
 )
 def test_what_is_wrong_is_said(entry: dict[str, Any], says: str) -> None:

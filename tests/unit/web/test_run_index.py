@@ -69,7 +69,7 @@ async def test_tables_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPa
     changes: Any = Changes()
     changes.rows = [run_text(1, 1)]
     runs = RunIndex(changes)
-    monkeypatch.setattr(index, "_MOST_TABLES", 2)
+    monkeypatch.setattr(index, "_MAX_TABLES", 2)
     for project in (1, 2, 1, 3, 1, 2):
         async with runs.table(project):
             pass

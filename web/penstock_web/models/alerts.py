@@ -1,4 +1,4 @@
-"""Alerts: what they can be asked for, and how they are answered."""
+"""Alerts: the query and the answer."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ __all__ = ["OPERATIONS", "AlertsQuery"]
 
 
 class AlertsQuery(Asked):
-    limit: int = Field(100, ge=1, le=1_000, description="At most so many alerts.")
+    limit: int = Field(100, ge=1, le=1_000, description="Maximum number of alerts to return.")
     before: str | None = Field(
         None,
         pattern=r"^\d{1,19}-\d{1,5}$",
-        description="The `next` of the page before: goes on behind its last alert.",
+        description="`next` of the previous page.",
     )
 
 
 class Alert(Answered):
-    time: float = Field(description="When it was raised, in Unix seconds.")
+    time: float = Field(description="When the alert was raised, in Unix seconds.")
     title: str
     text: str
-    level: str = Field(description="INFO, WARN or ERROR, as the script said.")
+    level: str = Field(description="INFO, WARN or ERROR, as set by the script.")
 
 
 class Alerts(Answered):
     alerts: list[Alert]
-    next: str | None = Field(description="`before` of the page that follows; null on the last one.")
+    next: str | None = Field(description="`before` for the next page; null on the last page.")
 
 
 OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/alerts", "runs",
-        "The alerts of a run, the newest first",
+        "List a run's alerts, newest first",
         answers={200: Alerts}, query=AlertsQuery, errors=(400, 401, 404), needs_key=False,
     ),
 ]  # fmt: skip

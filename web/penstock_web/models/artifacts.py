@@ -1,4 +1,4 @@
-"""Artifacts: collections of a project, their versions, the files of these."""
+"""Artifacts: a project's collections, their versions, and the versions' files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ __all__ = [
     "VersionsQuery",
 ]  # fmt: skip
 
-_LIMIT = Field(1_000, ge=1, le=10_000, description="At most so many in an answer.")
-_NUMBER = Field(
-    None, ge=0, lt=2**53, description="Only those behind this: `next` of the page before."
-)
-_NEXT = "`after` of the page that follows; null on the last one."
+_LIMIT = Field(1_000, ge=1, le=10_000, description="Maximum number of entries to return.")
+_NUMBER = Field(None, ge=0, lt=2**53, description="`next` of the previous page.")
+_NEXT = "`after` for the next page; null on the last page."
 
 
 class CollectionsQuery(Asked):
     type: str | None = Field(None, max_length=1_000, description="Only collections of this type.")
-    limit: int = Field(100, ge=1, le=1_000, description="At most so many in an answer.")
+    limit: int = Field(100, ge=1, le=1_000, description="Maximum number of entries to return.")
     after: int | None = _NUMBER
 
 
@@ -35,49 +33,51 @@ class VersionsQuery(Asked):
 
 class FilesOfArtifactQuery(Asked):
     limit: int = _LIMIT
-    after: str | None = Field(
-        None, max_length=2_000, description="Only paths behind this: the `next` of the page before."
-    )
+    after: str | None = Field(None, max_length=2_000, description="`next` of the previous page.")
 
 
 class FileOfArtifactQuery(Asked):
-    download: bool = Field(False, description="Browsers save the file in any case.")
+    download: bool = Field(False, description="No effect: browsers always save artifact files.")
 
 
 class ArtifactsOfRunQuery(Asked):
-    limit: int = Field(1_000, ge=1, le=10_000, description="At most so many in each list.")
+    limit: int = Field(
+        1_000, ge=1, le=10_000, description="Maximum number of entries in each list."
+    )
 
 
 class ArtifactVersion(Answered):
-    """A version of an artifact, named in the collection where it was found."""
+    """A version of an artifact, under its name in the collection that lists it."""
 
     entity: str
     project: str
-    name: str = Field(description="The collection's.")
+    name: str = Field(description="The collection's name.")
     type: str
     version: str = Field(description="v0, v1 …")
     aliases: list[str]
     tags: list[str]
     description: str
     metadata: dict[str, Any]
-    digest: str = Field(description="Equal for versions with equal files.")
+    digest: str = Field(description="Equal for versions with identical files.")
     size_bytes: int
-    files: int = Field(description="How many files it has.")
-    run: str | None = Field(description="The id of the run that logged it, if that is known.")
-    created_at: float = Field(description="Seconds since 1970 UTC.")
-    updated_at: float = Field(description="Seconds since 1970 UTC.")
+    files: int = Field(description="Number of files.")
+    run: str | None = Field(description="Id of the run that logged it, if known.")
+    created_at: float = Field(description="Unix seconds.")
+    updated_at: float = Field(description="Unix seconds.")
 
 
 class ArtifactCollection(Answered):
     name: str
     type: str
-    kind: str = Field(description="sequence: runs log into it; portfolio: it links versions.")
+    kind: str = Field(
+        description="sequence: runs log versions to it; portfolio: versions are linked to it."
+    )
     description: str
     tags: list[str]
-    versions: int = Field(description="How many versions it holds.")
+    versions: int = Field(description="Number of versions.")
     latest: ArtifactVersion | None
-    created_at: float = Field(description="Seconds since 1970 UTC.")
-    updated_at: float = Field(description="Seconds since 1970 UTC.")
+    created_at: float = Field(description="Unix seconds.")
+    updated_at: float = Field(description="Unix seconds.")
 
 
 class ArtifactCollections(Answered):
@@ -88,7 +88,7 @@ class ArtifactCollections(Answered):
 
 
 class ArtifactVersions(Answered):
-    versions: list[ArtifactVersion] = Field(description="The newest first.")
+    versions: list[ArtifactVersion] = Field(description="Newest first.")
     total: int
     next: int | None = Field(description=_NEXT)
 
@@ -96,9 +96,11 @@ class ArtifactVersions(Answered):
 class FileOfArtifact(Answered):
     path: str
     size_bytes: int
-    digest: str = Field(description="The MD5 in base64; of references whatever tells them apart.")
+    digest: str = Field(
+        description="The MD5 in base64; for references, any string that identifies the content."
+    )
     content_type: str
-    reference: str | None = Field(description="Where the bytes lie, if not here.")
+    reference: str | None = Field(description="Where the content is stored, if not on this server.")
 
 
 class ArtifactFiles(Answered):
@@ -116,30 +118,30 @@ _PROJECT = "/v1/projects/{entity}/{project}/artifacts"
 _FILES = f"{_PROJECT}/{{name}}/{{version}}/files"
 OPERATIONS = [
     Operation(
-        "GET", _PROJECT, "artifacts", "The artifact collections of a project",
+        "GET", _PROJECT, "artifacts", "List a project's artifact collections",
         answers={200: ArtifactCollections}, query=CollectionsQuery, needs_key=False,
     ),
     Operation(
-        "GET", f"{_PROJECT}/{{name}}", "artifacts", "The versions in a collection",
+        "GET", f"{_PROJECT}/{{name}}", "artifacts", "List the versions in a collection",
         answers={200: ArtifactVersions}, query=VersionsQuery, needs_key=False,
     ),
     Operation(
-        "GET", _FILES, "artifacts", "The files of a version; `version` is v3, or an alias",
+        "GET", _FILES, "artifacts", "List the files of a version; `version` is a number such as v3, or an alias",
         answers={200: ArtifactFiles}, query=FilesOfArtifactQuery, needs_key=False,
     ),
     Operation(
         "GET", f"{_FILES}/{{path}}", "artifacts",
-        "The bytes of a file; `path` may hold slashes. `Range` and `If-None-Match` are understood.",
+        "Download a file; `path` may contain slashes. `Range` and `If-None-Match` are supported.",
         answers={
-            200: Raw("application/octet-stream", "The file, with a content type by its name."),
-            206: Raw("application/octet-stream", "The part of it that `Range` asks for."),
+            200: Raw("application/octet-stream", "The file; its content type follows from its name."),
+            206: Raw("application/octet-stream", "The part requested by `Range`."),
             304: None,
         },
         query=FileOfArtifactQuery, errors=(400, 401, 404, 416), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/artifacts", "artifacts",
-        "The artifacts that a run logged and used",
+        "List the artifacts that a run logged and used",
         answers={200: ArtifactsOfRun}, query=ArtifactsOfRunQuery, needs_key=False,
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Charts: which curves, over which axis, in how many buckets; and what comes back."""
+"""Charts: the request (curves, x axis, buckets) and the answer."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Number = Annotated[float, Field(gt=-_LIMIT, lt=_LIMIT)]
 
 
 class ChartAsked(Asked):
-    """Either `runs` or `groups`."""
+    """A chart request, with either `runs` or `groups`."""
 
-    entity: str | None = Field(None, min_length=1, description="The asker's own if not given.")
+    entity: str | None = Field(None, min_length=1, description="Defaults to the API key's entity.")
     project: str = Field(min_length=1)
-    runs: Runs | None = Field(None, description="Run ids; unknown ones are left out.")
+    runs: Runs | None = Field(None, description="Run ids; unknown ones are ignored.")
     groups: dict[Name, Runs] | None = Field(
         None,
         min_length=1,
         max_length=MAX_RUNS,
-        description="Labels and the runs of each: one curve for each label and key, over its runs."
-        f" At most {MAX_RUNS:,} runs in all.",
+        description="Runs by group label; one curve per label and key, aggregated over its runs."
+        f" At most {MAX_RUNS:,} runs in total.",
     )
     keys: Annotated[list[Name], Field(max_length=1_000)]
     x: Axis = Field(
         "step",
-        description="_timestamp: Unix seconds; relative: seconds since the run began. The mean over"
-        " the members of an aggregated curve.",
+        description="_timestamp: Unix seconds; relative: seconds since the run started. For aggregated"
+        " curves, the mean over their members.",
     )
-    from_: Number | None = Field(None, alias="from", description="On the x axis, inclusive.")
-    to: Number | None = Field(None, description="On the x axis, inclusive.")
-    buckets: int = Field(500, ge=1, le=10_000, description="At most so many in each curve.")
+    from_: Number | None = Field(None, alias="from", description="Bound on the x axis, inclusive.")
+    to: Number | None = Field(None, description="Bound on the x axis, inclusive.")
+    buckets: int = Field(500, ge=1, le=10_000, description="Maximum number of buckets per curve.")
     lanes: LaneMode = Field(
         "latest",
-        description="latest: ranks together, each with its latest attempt; rank: a curve for each;"
-        " all: one for each lane.",
+        description="latest: one curve over all ranks, each with its latest attempt; rank: one curve per"
+        " rank; all: one curve per lane.",
     )
     aggregate: Literal["ranks"] | None = Field(
-        None, description="ranks: one curve for each run and key, over the run's ranks."
+        None, description="ranks: one curve per run and key, aggregated over the run's ranks."
     )
 
     @model_validator(mode="after")
@@ -55,11 +55,11 @@ class ChartAsked(Asked):
         if (self.runs is None) == (self.groups is None):
             raise ValueError("give either runs or groups")
         if self.groups is not None and self.aggregate is not None:
-            raise ValueError("aggregate goes with runs, not with groups")
+            raise ValueError("aggregate cannot be combined with groups")
         if self.lanes != "latest" and (self.groups is not None or self.aggregate is not None):
-            raise ValueError("lanes goes with curves that are not aggregated")
+            raise ValueError("lanes cannot be combined with groups or aggregate")
         if sum(map(len, (self.groups or {}).values())) > MAX_RUNS:
-            raise ValueError(f"groups have more than {MAX_RUNS} runs in all")
+            raise ValueError(f"groups contain more than {MAX_RUNS} runs in total")
         return self
 
 
@@ -68,33 +68,36 @@ Numbers = list[float | None]
 
 
 class ChartSeries(Answered):
-    """Columns with a number for each bucket that holds a point; null where there is none."""
+    """Columns with one entry per non-empty bucket; null where there is no number."""
 
-    group: str | None = Field(None, description="The label; absent or null without groups.")
+    group: str | None = Field(None, description="The group label; absent or null without groups.")
     run: str | None = Field(description="Null for a group.")
     key: str
-    lane: int | None = Field(None, description="Set where curves are by lane.")
-    rank: int | None = Field(None, description="Set where curves are by lane or rank.")
-    step: Places = Field(description="The last step of the bucket that holds a point.")
-    x: Numbers = Field(description="Its place on the axis asked for.")
-    min: Numbers = Field(description="Over all finite points.")
+    lane: int | None = Field(None, description="Set for curves by lane.")
+    rank: int | None = Field(None, description="Set for curves by lane or rank.")
+    step: Places = Field(description="The last step in the bucket that has a point.")
+    x: Numbers = Field(description="The position of that step on the requested axis.")
+    min: Numbers = Field(description="Over all finite points in the bucket.")
     max: Numbers
-    mean: Numbers = Field(description="Aggregated: the mean of the members' means.")
+    mean: Numbers = Field(description="For aggregated curves, the mean of the members' means.")
     std: Numbers | None = Field(
-        None, description="Of the members' means, with n - 1; null for fewer than two. Aggregated."
+        None,
+        description="Aggregated curves: sample standard deviation of the members' means; null below two.",
     )
-    stderr: Numbers | None = Field(None, description="std / sqrt(samples). Aggregated.")
+    stderr: Numbers | None = Field(None, description="Aggregated curves: std / sqrt(samples).")
     samples: Places | None = Field(
-        None, description="Members with a finite point in the bucket. Aggregated."
+        None, description="Aggregated curves: members with a finite point in the bucket."
     )
-    last: Numbers = Field(description="Aggregated: the mean of the members' last values.")
-    count: Places = Field(description="Finite points.")
-    non_finite: Places = Field(description="NaN and infinities.")
+    last: Numbers = Field(
+        description="For aggregated curves, the mean of the members' last values."
+    )
+    count: Places = Field(description="Number of finite points.")
+    non_finite: Places = Field(description="Number of NaN and infinite points.")
     first_step: Places
 
 
 class ChartAnswer(Answered):
-    width: int = Field(description="Steps in a bucket, a power of two; buckets are aligned at 0.")
+    width: int = Field(description="Steps per bucket, a power of two; buckets are aligned at 0.")
     series: list[ChartSeries]
 
 
@@ -102,13 +105,13 @@ _SCHEMA: dict[str, Any] = {"type": "string", "format": "binary"}
 
 OPERATIONS = [
     Operation(
-        "POST", "/v1/charts", "charts", "Curves of many points in few buckets, every spike kept",
+        "POST", "/v1/charts", "charts", "Downsampled curves that keep every spike",
         answers={
             200: (
                 ChartAnswer,
                 Raw(
                     "application/msgpack",
-                    "The same; each column is `bin` of little-endian f64, NaN stands for null.",
+                    "The same as MessagePack; each column is a `bin` of little-endian f64 with NaN for null.",
                     _SCHEMA,
                 ),
             )

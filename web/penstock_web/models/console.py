@@ -1,4 +1,4 @@
-"""What a run printed."""
+"""A run's console output."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ _PLACE = r"^-?\d{1,15}\.\d{1,5}$"
 
 class ConsoleAsked(Asked):
     after: str | None = Field(
-        None, pattern=_PLACE, description="Only lines behind this: the `next` of another answer."
+        None,
+        pattern=_PLACE,
+        description="Only lines after this position: `next` of another answer.",
     )
     before: str | None = Field(
         None,
         pattern=_PLACE,
-        description="Only lines before this: the `previous` of another answer.",
+        description="Only lines before this position: `previous` of another answer.",
     )
     end: Literal["first", "last"] = Field(
-        "first", description="first: the first lines of those asked for; last: the last of them."
+        "first", description="Which of the matching lines to return: the first or the last."
     )
-    limit: int = Field(1_000, ge=1, le=10_000, description="At most so many in an answer.")
+    limit: int = Field(1_000, ge=1, le=10_000, description="Maximum number of lines to return.")
     search: str = Field(
-        "", max_length=500, description="Only lines with this text; upper and lower case are alike."
+        "", max_length=500, description="Only lines that contain this text, ignoring case."
     )
     stream: str = Field(
-        "", max_length=100, description="Only lines of this stream: stdout, stderr."
+        "", max_length=100, description="Only lines of this stream: stdout or stderr."
     )
     lane: int | None = Field(None, ge=0, le=65_535, description="Only lines of this writer.")
 
 
 class ConsoleLineOfRun(Answered):
-    line: int = Field(description="Its number, from 0; each writer counts by itself.")
-    lane: int = Field(description="Whose it is: see `lanes`.")
+    line: int = Field(description="Line number, from 0; each writer counts separately.")
+    lane: int = Field(description="The writer's lane; see `lanes`.")
     stream: str
-    time: float | None = Field(description="Seconds since 1970 UTC; null if nobody said.")
-    text: str = Field(description="As it was printed, ANSI colours and all.")
+    time: float | None = Field(description="Unix seconds; null if unknown.")
+    text: str = Field(description="The line as printed, including ANSI colour codes.")
 
 
 class ConsoleLane(Answered):
@@ -51,23 +53,21 @@ class ConsoleLane(Answered):
 
 
 class Console(Answered):
-    lines: list[ConsoleLineOfRun] = Field(description="In order, the oldest first.")
-    total: int = Field(
-        description="Lines that match the search, stream and lane, wherever they are."
-    )
-    lanes: list[ConsoleLane] = Field(description="The writers that printed anything.")
+    lines: list[ConsoleLineOfRun] = Field(description="Oldest first.")
+    total: int = Field(description="Number of lines that match search, stream and lane.")
+    lanes: list[ConsoleLane] = Field(description="The writers that printed something.")
     previous: str | None = Field(
-        description="`before` of the lines in front of these; null if there are none here."
+        description="`before` for the preceding lines; null if there are no lines."
     )
     next: str | None = Field(
-        description="`after` of the lines behind these, those that are yet to come included; null"
-        " if there are none here."
+        description="`after` for the following lines, including those not printed yet; null if there are no"
+        " lines."
     )
 
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/console", "files", "What a run printed, by line",
+        "GET", "/v1/runs/{entity}/{project}/{run}/console", "files", "Get a run's console output by line",
         answers={200: Console}, query=ConsoleAsked, needs_key=False,
     ),
 ]  # fmt: skip

@@ -12,13 +12,13 @@ from penstock_web.models.runs import Run
 
 __all__ = ["OPERATIONS", "Deleted", "RunChanged", "RunsDeleted"]
 
-_MOST_RUNS = 1_000
+_MAX_RUNS = 1_000
 Text = Annotated[str, Field(max_length=65_536)]
 Tag = Annotated[str, Field(max_length=256)]
 
 
 class RunChanged(Asked):
-    """What is to be different; what is not named stays."""
+    """The fields to change; others stay as they are."""
 
     name: str | None = Field(None, max_length=1_000)
     tags: list[Tag] | None = Field(None, max_length=1_000)
@@ -26,35 +26,35 @@ class RunChanged(Asked):
     group: str | None = Field(None, max_length=1_000)
     job_type: str | None = Field(None, max_length=1_000)
     project: str | None = Field(
-        None, description="Move it into this project of the same entity, made if it is missing."
+        None, description="Move the run to this project of the same entity, created if necessary."
     )
 
 
 class RunsDeleted(Asked):
-    runs: list[str] = Field(min_length=1, max_length=_MOST_RUNS, description="Ids of runs.")
+    runs: list[str] = Field(min_length=1, max_length=_MAX_RUNS, description="Run ids.")
 
 
 class Deleted(Answered):
-    deleted: int = Field(description="How many runs were deleted.")
+    deleted: int = Field(description="Number of runs deleted.")
 
 
 _ERRORS = (400, 401, 403, 404, 410, 413)
 
 OPERATIONS = [
     Operation(
-        "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Change what is said of a run, or move it",
+        "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Edit a run or move it to another project",
         answers={200: Run, 202: Run}, body=RunChanged, errors=(*_ERRORS, 409),
     ),
     Operation(
-        "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run for good",
+        "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run permanently",
         answers={200: Deleted}, errors=(401, 403, 404, 410),
     ),
     Operation(
-        "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs for good",
+        "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs permanently",
         answers={200: Deleted}, body=RunsDeleted, errors=_ERRORS,
     ),
     Operation(
-        "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs",
+        "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs permanently",
         answers={200: Deleted}, errors=(401, 403, 404),
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Exports: a run's rows as a file, and what a project's runs are made of."""
+"""Exports: a run's rows as a file, and a project's runs as lines of JSON."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class PartsQuery(Asked):
         "wide",
         description="wide: one row per step, one column per key; long: one row per key and step.",
     )
-    keys: CommaList = Field([], max_length=10_000, description="Only these keys; all if not given.")
+    keys: CommaList = Field([], max_length=10_000, description="Keys to export. Defaults to all.")
     lanes: Literal["latest", "all"] = Field(
         "latest",
-        description="latest: as in history; all: rows of every lane, with _rank and _lane.",
+        description="latest: as in history; all: rows of every lane, with `_rank` and `_lane`.",
     )
-    min_step: int = Field(-_STEP, ge=-_STEP, le=_STEP, description="The first step.")
-    max_step: int = Field(_STEP, ge=-_STEP, le=_STEP, description="The step to stop before.")
+    min_step: int = Field(-_STEP, ge=-_STEP, le=_STEP, description="First step to export.")
+    max_step: int = Field(_STEP, ge=-_STEP, le=_STEP, description="Stop before this step.")
 
 
 class ExportParameters(PartsQuery):
@@ -46,40 +46,38 @@ class ExportPart(Answered):
 
 
 class ExportColumn(Answered):
-    name: str = Field(description="The key; in wide tables also the column, if that was free.")
+    name: str = Field(description="The key; also the column's name in wide tables, unless taken.")
     kind: Literal["float", "integer", "string", "bool", "json"]
 
 
 class ExportParts(Answered):
-    version: str = Field(description="Another one as soon as anything was committed to the run.")
+    version: str = Field(description="Changes with every commit to the run.")
     columns: list[ExportColumn]
-    parts: list[ExportPart] = Field(
-        description="Ranges for `min_step` and `max_step` of the files."
-    )
+    parts: list[ExportPart] = Field(description="`min_step` and `max_step` of each file to fetch.")
 
 
 class ExportedRun(Run):
-    version: str = Field(description="As in the run's own parts; empty if it logged nothing.")
+    version: str = Field(description="As in the run's export parts; empty if it logged nothing.")
 
 
 _FILE = (
     Raw("application/vnd.apache.parquet", "One Parquet file."),
-    Raw("text/csv", "CSV with a header line."),
+    Raw("text/csv", "CSV with a header row."),
 )
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "A run's rows as a file",
+        "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "Export a run's rows as a file",
         answers={200: _FILE, 204: None}, query=ExportParameters, errors=(400, 401, 404, 410, 413), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",
-        "How to fetch a run's rows part by part",
+        "List the parts in which to export a run's rows",
         answers={200: ExportParts}, query=PartsQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
     Operation(
         "GET", "/v1/projects/{entity}/{project}/export", "export",
-        "All runs of a project with config, summary and version, as lines of JSON",
+        "Export all runs of a project with config, summary and version as lines of JSON",
         answers={200: Raw("application/x-ndjson", "One `ExportedRun` per line.")},
         errors=(401, 404), needs_key=False,
     ),

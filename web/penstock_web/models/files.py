@@ -1,4 +1,4 @@
-"""The files of a run: listed, and their bytes."""
+"""A run's files: listing and content."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ __all__ = ["OPERATIONS", "FileQuery", "Files", "FilesQuery"]
 
 class FilesQuery(Asked):
     pattern: str | None = Field(
-        None, max_length=1_000, description="Only names like this: % is any text, _ any character."
+        None,
+        max_length=1_000,
+        description="Only names that match this pattern: % is any text, _ any character.",
     )
-    limit: int = Field(1_000, ge=1, le=10_000, description="At most so many in an answer.")
-    after: str | None = Field(
-        None, max_length=2_000, description="Only names behind this: the `next` of the page before."
-    )
+    limit: int = Field(1_000, ge=1, le=10_000, description="Maximum number of files to return.")
+    after: str | None = Field(None, max_length=2_000, description="`next` of the previous page.")
 
 
 class FileQuery(Asked):
-    download: bool = Field(False, description="Let browsers save the file instead of showing it.")
+    download: bool = Field(
+        False, description="Make browsers save the file instead of displaying it."
+    )
     sha256: str | None = Field(
         None,
         pattern="^[0-9a-f]{64}$",
-        description="If it is the file's, browsers may keep the answer for ever.",
+        description="If this is the file's hash, browsers may cache the answer forever.",
     )
 
 
@@ -34,28 +36,26 @@ class FileOfRun(Answered):
     size_bytes: int
     content_type: str
     sha256: str
-    updated_at: float = Field(description="Seconds since 1970 UTC.")
+    updated_at: float = Field(description="Unix seconds.")
 
 
 class Files(Answered):
     files: list[FileOfRun]
-    total: int = Field(
-        description="How many the run has, or of these how many the pattern lets pass."
-    )
-    next: str | None = Field(description="`after` of the page that follows; null on the last one.")
+    total: int = Field(description="Number of files, or of files that match the pattern.")
+    next: str | None = Field(description="`after` for the next page; null on the last page.")
 
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/files", "files", "The files of a run",
+        "GET", "/v1/runs/{entity}/{project}/{run}/files", "files", "List a run's files",
         answers={200: Files}, query=FilesQuery, needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/files/{name}", "files",
-        "The bytes of a file; `name` may hold slashes. `Range` and `If-None-Match` are understood.",
+        "Download a file; `name` may contain slashes. `Range` and `If-None-Match` are supported.",
         answers={
-            200: Raw("application/octet-stream", "The file, with a content type by its name."),
-            206: Raw("application/octet-stream", "The part of it that `Range` asks for."),
+            200: Raw("application/octet-stream", "The file; its content type follows from its name."),
+            206: Raw("application/octet-stream", "The part requested by `Range`."),
             304: None,
         },
         query=FileQuery, errors=(400, 401, 404, 416), needs_key=False,

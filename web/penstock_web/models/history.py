@@ -1,4 +1,4 @@
-"""Row history: what it can be asked for."""
+"""The query of a run's row history."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ _STEP = 2**60
 
 class RowsQuery(Asked):
     keys: CommaList = Field(
-        [], max_length=10_000, description="Only rows that have all of these; any if not given."
+        [],
+        max_length=10_000,
+        description="Only rows that have all of these keys. Defaults to every row.",
     )
-    min_step: int | None = Field(
-        None, gt=-_STEP, lt=_STEP, description="The first step; all if not given."
-    )
-    max_step: int | None = Field(
-        None, gt=-_STEP, lt=_STEP, description="The step before which to end; all if not given."
-    )
+    min_step: int | None = Field(None, gt=-_STEP, lt=_STEP, description="First step to return.")
+    max_step: int | None = Field(None, gt=-_STEP, lt=_STEP, description="Stop before this step.")
     lanes: Literal["latest", "all"] = Field(
         "latest",
-        description="latest: ranks together, each with its latest attempt; all: every lane's rows,"
+        description="latest: rows of all ranks, each from its latest attempt; all: every lane's rows,"
         " with `_rank` and `_lane`.",
     )
     nan: Literal["text", "bare"] = Field(
         "text",
-        description='How NaN and ±Inf are written: `"NaN"`, or `NaN`, which is no JSON, but tells them'
-        " from texts, and which Python's `json` reads. Then the answer's type says `nan=bare`.",
+        description='How to write NaN and ±Inf: as `"NaN"`, or as bare `NaN`, which is not valid JSON but'
+        " distinguishable from strings and read by Python's `json`. The content type then says"
+        " `nan=bare`.",
     )
 
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/history", "runs", "Every row of a run",
+        "GET", "/v1/runs/{entity}/{project}/{run}/history", "runs", "Get all rows of a run",
         answers={
-            200: Raw("application/x-ndjson", "One JSON object a line and step, in step order.")
+            200: Raw("application/x-ndjson", "One JSON object per step and line, in step order.")
         },
         query=RowsQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),

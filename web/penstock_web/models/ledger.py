@@ -1,4 +1,4 @@
-"""The delivery ledger: what the store holds of each writer of a run."""
+"""The delivery ledger: what the store holds from each writer of a run."""
 
 from __future__ import annotations
 
@@ -20,36 +20,40 @@ class LedgerWriter(Answered):
     lane: int
     started: int = Field(description="Microseconds since 1970 UTC.")
     low: int | None = Field(
-        description="Every batch up to this number is marked as stored; null if the store has no mark."
+        description="Every batch up to this number is recorded as stored; null if the store has no record."
     )
-    gaps: list[int] = Field(description="Numbers above `low` that are marked as stored too.")
-    dead: list[int] = Field(description="Numbers that were put aside instead of being stored.")
-    batches: int = Field(description="Batches that the store has a record of.")
-    points_sent: int = Field(description="Points in these batches, as they were received.")
+    gaps: list[int] = Field(
+        description="Batch numbers above `low` that are also recorded as stored."
+    )
+    dead: list[int] = Field(
+        description="Batch numbers moved to the dead letters instead of being stored."
+    )
+    batches: int = Field(description="Number of batches that the store has recorded.")
+    points_sent: int = Field(description="Number of points in these batches, as received.")
     points_stored: int = Field(
-        description="Points that readers see: a step logged again counts once."
+        description="Number of points that readers see; a step logged again counts once."
     )
-    points_duplicate: int = Field(description="Points that readers would see twice.")
-    values_stored: int = Field(description="Strings, lists, histograms … that readers see.")
+    points_duplicate: int = Field(description="Number of points that readers would see twice.")
+    values_stored: int = Field(
+        description="Number of strings, lists, histograms and so on that readers see."
+    )
 
 
 class Ledger(Answered):
-    writers: list[LedgerWriter] = Field(description="By rank and start.")
+    writers: list[LedgerWriter] = Field(description="Sorted by rank, then by start.")
 
 
 class LedgerPageQuery(Asked):
     part: Literal["batches", "points", "values"] = Field(
         "batches",
-        description="batches: their numbers and digests; points, values: count and hash of each key.",
+        description="batches: numbers and digests; points, values: count and hash of each key.",
     )
-    after: int = Field(
-        0, ge=0, lt=2**32, description="Go on behind this: the `next` of the page before."
-    )
-    limit: int = Field(50_000, ge=1, le=100_000, description="At most so many in an answer.")
+    after: int = Field(0, ge=0, lt=2**32, description="`next` of the previous page.")
+    limit: int = Field(50_000, ge=1, le=100_000, description="Maximum number of entries to return.")
 
 
 class LedgerBatches(Answered):
-    """Columns, by number."""
+    """Columns, sorted by batch number."""
 
     seq: list[int]
     digest: list[str] = Field(
@@ -66,28 +70,29 @@ class LedgerKey(Answered):
     hash: str = Field(
         pattern=_HEX,
         description="The sum modulo 2^64 of the hash of each point, intHash64(bits(v) ^"
-        " intHash64(step)), or value, the first 8 bytes of MD5 of `step kind json`, little-endian.",
+        " intHash64(step)), or of each value, the first 8 bytes of the MD5 of `step kind json`,"
+        " little-endian.",
     )
 
 
 class LedgerPage(Answered):
-    """One part of one writer's ledger; the other is null."""
+    """One part of a writer's ledger; the other part is null."""
 
     writer: str
     batches: LedgerBatches | None = None
     keys: list[LedgerKey] | None = None
-    next: int | None = Field(description="`after` of the page that follows; null on the last one.")
+    next: int | None = Field(description="`after` for the next page; null on the last page.")
 
 
 OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/ledger", "ledger",
-        "What the store holds of each writer of a run",
+        "Get what the store holds from each writer of a run",
         answers={200: Ledger}, errors=(401, 404, 410), needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/ledger/{writer}", "ledger",
-        "A writer's batches, or its keys, as the store holds them, page by page",
+        "Get a writer's batches or keys as the store holds them",
         answers={200: LedgerPage}, query=LedgerPageQuery, errors=(400, 401, 404, 410), needs_key=False,
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Logged values that are no scalars: images, tables, histograms and so on."""
+"""Logged values other than numbers: images, tables, histograms and so on."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _STEP = 2**60
 
 class MediaKeysQuery(Asked):
     runs: CommaList | None = Field(
-        None, max_length=10_000, description="Only keys of these runs; of all runs if not given."
+        None, max_length=10_000, description="Only keys of these runs. Defaults to all runs."
     )
 
 
 class MediaKeyOfProject(Answered):
     key: str
     kinds: list[str] = Field(description="image-file, table-file, histogram …")
-    runs: int = Field(description="How many runs have values of it.")
+    runs: int = Field(description="Number of runs that have values for this key.")
 
 
 class MediaKeys(Answered):
-    keys: list[MediaKeyOfProject] = Field(description="By name.")
+    keys: list[MediaKeyOfProject] = Field(description="Sorted by name.")
 
 
 class MediaQuery(Asked):
     key: str = Field(min_length=1, max_length=512)
     step: int | None = Field(
         None, gt=-_STEP, lt=_STEP,
-        description="Values logged at this step or before; up to the last if not given.",
+        description="Values logged at or before this step. Defaults to the last step.",
     )  # fmt: skip
     most: int = Field(
         1,
         ge=1,
         le=500,
-        description="At most so many values of a run, spread evenly, the last included.",
+        description="Maximum number of values per run, evenly spread and including the last.",
     )
 
 
@@ -53,35 +53,35 @@ class MediaAsked(MediaQuery):
 class MediaValueAtStep(Answered):
     step: int
     kind: str
-    value: Any = Field(description="As it was logged; files that it names are files of the run.")
+    value: Any = Field(description="The value as logged; files it names are files of the run.")
 
 
 class MediaOfRun(Answered):
     run: str
-    steps: list[int] = Field(description="Every step at which the run has a value.")
+    steps: list[int] = Field(description="All steps at which the run has a value.")
     values: list[MediaValueAtStep]
 
 
 class Media(Answered):
     key: str
     runs: list[MediaOfRun] = Field(
-        description="In the order asked for; without those that have none."
+        description="In the requested order, without runs that have no value."
     )
 
 
 OPERATIONS = [
     Operation(
         "GET", "/v1/projects/{entity}/{project}/media", "media",
-        "Keys with values that are no scalars",
+        "List keys with values other than numbers",
         answers={200: MediaKeys}, query=MediaKeysQuery, needs_key=False,
     ),
     Operation(
-        "POST", "/v1/media", "media", "What a key holds at a step, in several runs",
+        "POST", "/v1/media", "media", "Get a key's values at a step in several runs",
         answers={200: Media}, body=MediaAsked, needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/media", "media",
-        "What a key holds at a step in a run",
+        "Get a key's values at a step in a run",
         answers={200: Media}, query=MediaQuery, needs_key=False,
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs: found by filter, order and page; shown with config and summary."""
+"""Runs: filtered, sorted and paged, with their config and summary."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from penstock_web.models import Answered, Asked, CommaList
 
 __all__ = ["OPERATIONS", "Run", "Runs", "RunsQuery", "RunsSearch"]
 
-_LIMIT = Field(100, ge=1, le=1_000, description="At most so many runs in an answer.")
-_OFFSET = Field(None, ge=0, lt=2**53, description="Leave out so many runs first; not with `after`.")
-_AFTER = Field(None, max_length=8_192, description="The `next` of the page before.")
+_LIMIT = Field(100, ge=1, le=1_000, description="Maximum number of runs to return.")
+_OFFSET = Field(
+    None, ge=0, lt=2**53, description="Number of runs to skip. Cannot be combined with `after`."
+)
+_AFTER = Field(None, max_length=8_192, description="`next` of the previous page.")
 _SEARCH = Field(
     None,
     max_length=1_000,
-    description="Only runs with this text, in any case, in their name, id, group, job type, tags"
-    " or notes.",
+    description="Only runs whose name, id, group, job type, tags or notes contain this text, ignoring"
+    " case.",
 )
 _FIELDS = (
-    "Only these paths of config and summary are in the answer, `config.lr,summary.loss`; `none`:"
-    " neither config nor summary; not given: all."
+    "Return only these paths of config and summary, such as `config.lr,summary.loss`; `none` for"
+    " neither. Defaults to all."
 )
 _ORDER = (
-    "Paths to sort by, `-` first for descending. Runs that lack a path come last, ties newest"
-    " first. The newest first if not given."
+    "Paths to sort by; prefix one with `-` for descending order. Runs without the path come last;"
+    " ties are sorted newest first. Defaults to newest first."
 )
 Path = Annotated[str, Field(max_length=1_000)]
 
 
 class RunsQuery(Asked):
     filter: str | None = Field(
-        None, max_length=65_536, description="JSON; see docs/api.md for what it may hold."
+        None, max_length=65_536, description="A filter as JSON; docs/api.md describes it."
     )
     order: CommaList = Field([], max_length=8, description=_ORDER)
     search: str | None = _SEARCH
@@ -44,9 +46,9 @@ class RunsQuery(Asked):
 
 
 class RunsSearch(Asked):
-    """As the query of `GET …/runs`, for what does not fit into an address."""
+    """The parameters of `GET …/runs` as a body, for queries too long for a URL."""
 
-    filter: dict[str, Any] | None = Field(None, description="See docs/api.md for what it may hold.")
+    filter: dict[str, Any] | None = Field(None, description="docs/api.md describes filters.")
     order: Path | Annotated[list[Path], Field(max_length=8)] = Field([], description=_ORDER)
     search: str | None = _SEARCH
     limit: int = _LIMIT
@@ -56,11 +58,11 @@ class RunsSearch(Asked):
 
 
 class Run(Answered):
-    """A run. NaN and ±Inf in config and summary are the strings NaN, Infinity, -Infinity."""
+    """A run. In config and summary, NaN and ±Inf are the strings NaN, Infinity and -Infinity."""
 
     entity: str
     project: str
-    run: str = Field(description="Its id, unique in its project.")
+    run: str = Field(description="The run's id, unique within its project.")
     name: str
     state: str = Field(description="running, finished, failed, crashed or preempting")
     group: str
@@ -69,36 +71,38 @@ class Run(Answered):
     notes: str
     config: dict[str, Any]
     summary: dict[str, Any] = Field(
-        description="The last logged value of each key, overlaid by what was set explicitly."
+        description="The last logged value of each key; explicitly set values take precedence."
     )
-    info: dict[str, Any] = Field(description="host, program, python …; define_metric rules.")
+    info: dict[str, Any] = Field(
+        description="Host, program, Python version and so on; define_metric rules."
+    )
     created_at: float = Field(description="Unix seconds.")
     updated_at: float = Field(description="Unix seconds.")
-    last_step: int | None = Field(description="The highest step logged; null before the first.")
+    last_step: int | None = Field(description="The highest step logged; null if none.")
     not_finite: list[list[str | int]] = Field(
-        description="Where in config and summary NaN and ±Inf stand as text: the keys and indexes that"
-        " lead there. The same text elsewhere was logged as text."
+        description="Paths (keys and indexes) in config and summary where a string stands for NaN or ±Inf."
+        " The same text elsewhere was logged as text."
     )
 
 
 class Runs(Answered):
     runs: list[Run]
-    total: int = Field(description="How many runs pass filter and search, on all pages.")
-    next: str | None = Field(description="`after` of the page that follows; null on the last one.")
+    total: int = Field(description="Number of runs that match filter and search, over all pages.")
+    next: str | None = Field(description="`after` for the next page; null on the last page.")
 
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/projects/{entity}/{project}/runs", "runs", "Runs of a project, page by page",
+        "GET", "/v1/projects/{entity}/{project}/runs", "runs", "List a project's runs",
         answers={200: Runs}, query=RunsQuery, needs_key=False,
     ),
     Operation(
         "POST", "/v1/projects/{entity}/{project}/runs/search", "runs",
-        "Runs of a project, with a filter of any size",
+        "Search a project's runs with a filter of any size",
         answers={200: Runs}, body=RunsSearch, errors=(400, 401, 404, 413), needs_key=False,
     ),
     Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "One run",
+        "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "Get a run",
         answers={200: Run}, errors=(401, 404, 410), needs_key=False,
     ),
 ]  # fmt: skip

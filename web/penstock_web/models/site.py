@@ -1,4 +1,4 @@
-"""Who asks, their projects, the page's session, and what happens live."""
+"""The caller, their projects and API keys, the page's session, and live events."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = [
 
 
 class Viewer(Answered):
-    entity: str = Field(description="The asker's own entity.")
+    entity: str = Field(description="The caller's entity.")
     version: str = Field(description="The server's version.")
-    may_write: bool = Field(description="Whether the asker may change runs of that entity.")
-    login_required: bool = Field(description="Whether reading needs a login or a key here.")
+    may_write: bool = Field(description="Whether the caller may change that entity's runs.")
+    login_required: bool = Field(description="Whether reading requires a login or an API key.")
 
 
 class StatedProblem(Answered):
-    code: str = Field(description="What kind of problem; docs/operations.md lists them.")
-    text: str = Field(description="What is wrong, in plain words.")
-    subject: str = Field(description="Which part, disk or run it is about, if any.")
+    code: str = Field(description="The kind of problem; docs/operations.md lists them.")
+    text: str = Field(description="The problem in plain words.")
+    subject: str = Field(description="The component, disk or run concerned, if any.")
     since: float = Field(description="Unix seconds.")
-    hint: str = Field(description="What to do about it.")
-    stops: bool = Field(description="Whether it keeps what clients send from being stored.")
+    hint: str = Field(description="How to fix it.")
+    stops: bool = Field(description="Whether it prevents clients' data from being stored.")
 
 
 class Status(Answered):
-    problems: list[StatedProblem] = Field(description="What is wrong now, the gravest first.")
+    problems: list[StatedProblem] = Field(description="Current problems, most serious first.")
 
 
 class Project(Answered):
     entity: str
     project: str
-    runs: int = Field(description="How many runs it has.")
+    runs: int = Field(description="Number of runs.")
     created_at: float = Field(description="Unix seconds.")
-    updated_at: float = Field(description="When a run of it last got data; Unix seconds.")
+    updated_at: float = Field(description="When a run last received data; Unix seconds.")
 
 
 class Projects(Answered):
@@ -59,16 +59,14 @@ class Login(Asked):
 
 
 class Logout(Asked):
-    everywhere: bool = Field(
-        False, description="End all sessions of the API key that this one stands for."
-    )
+    everywhere: bool = Field(False, description="End every session of this session's API key.")
 
 
 class NewKey(Asked):
-    label: str = Field("", description="What it is for, for its owner.", max_length=200)
+    label: str = Field("", description="What the key is for; shown to its owner.", max_length=200)
     expires_at: float | None = Field(
         None,
-        description="When it stops working, in Unix seconds; never, or with the asker's, if absent.",
+        description="When the key expires, in Unix seconds. Defaults to never, or to the caller's own expiry.",
         gt=0,
         lt=1e11,
         allow_inf_nan=False,
@@ -76,10 +74,10 @@ class NewKey(Asked):
 
 
 class KnownKey(Answered):
-    id: str = Field(description="The part of the key that is no secret.")
+    id: str = Field(description="The public part of the key.")
     entity: str
     scopes: list[str]
-    label: str = Field(description="What it is for.")
+    label: str = Field(description="What the key is for.")
     created_at: float = Field(description="Unix seconds.")
     last_used_at: float | None = Field(description="Unix seconds, to the minute.")
     expires_at: float | None = Field(description="Unix seconds.")
@@ -87,55 +85,55 @@ class KnownKey(Answered):
 
 
 class KnownKeys(Answered):
-    api_keys: list[KnownKey] = Field(description="The oldest first.")
+    api_keys: list[KnownKey] = Field(description="Oldest first.")
 
 
 class MadeKey(Answered):
-    id: str = Field(description="The part of the key that is no secret.")
+    id: str = Field(description="The public part of the key.")
     entity: str
     scopes: list[str]
     expires_at: float | None = Field(description="Unix seconds.")
-    api_key: str = Field(description="penstock_…; it is shown this once.")
+    api_key: str = Field(description="penstock_…; this key is shown only once.")
 
 
 OPERATIONS = [
     Operation(
-        "GET", "/v1/viewer", "site", "Who asks",
+        "GET", "/v1/viewer", "site", "The caller",
         answers={200: Viewer}, errors=(401,), needs_key=False,
     ),
     Operation(
-        "GET", "/v1/status", "site", "What is wrong with the server now",
+        "GET", "/v1/status", "site", "The server's current problems",
         answers={200: Status}, errors=(401,), needs_key=False,
     ),
     Operation(
-        "GET", "/v1/projects", "site", "The projects that the asker may read",
+        "GET", "/v1/projects", "site", "Projects that the caller may read",
         answers={200: Projects}, errors=(401,), needs_key=False,
     ),
     Operation(
-        "GET", "/v1/projects/{entity}/{project}/events", "site", "What advances, as it happens",
+        "GET", "/v1/projects/{entity}/{project}/events", "site", "Live events of a project",
         answers={
             200: Raw("text/event-stream", "Server-sent events, at most four times a second.")
         },
         errors=(401, 404), needs_key=False,
     ),
     Operation(
-        "POST", "/v1/session", "site", "Log the page in with an API key; sets a cookie",
+        "POST", "/v1/session", "site", "Log in to the page with an API key; sets a cookie",
         answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415, 429), needs_key=False,
     ),
     Operation(
-        "DELETE", "/v1/session", "site", "Log the page out, here or everywhere",
+        "DELETE", "/v1/session", "site", "Log out, here or everywhere",
         answers={204: None}, query=Logout, errors=(400, 403), needs_key=False,
     ),
     Operation(
-        "POST", "/v1/api-keys", "site", "A new API key of the asker's entity",
+        "POST", "/v1/api-keys", "site", "Create an API key for the caller's entity",
         answers={201: MadeKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
     ),
     Operation(
-        "GET", "/v1/api-keys", "site", "The API keys of the asker's entity, without their secrets",
+        "GET", "/v1/api-keys", "site", "List the API keys of the caller's entity, without their secrets",
         answers={200: KnownKeys}, errors=(401, 403),
     ),
     Operation(
-        "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key for good",
+        "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key permanently",
         answers={200: KnownKey}, errors=(401, 403, 404),
     ),
 ]  # fmt: skip

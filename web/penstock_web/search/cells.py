@@ -2,7 +2,7 @@
 
 A cell has a kind and a number: a NUMBER itself, a BOOL as 0 or 1, a TEXT or LIST as the place of
 its entry. Every different text is there once, so what a test says about it is found out once. Of a
-long text only the first `LONGEST_TEXT` characters count. Whole numbers that no 64-bit float holds are
+long text only the first `MAX_TEXT_CHARS` characters count. Whole numbers that no 64-bit float holds are
 kept beside it, exactly. Memory follows the cells that are set:
 runs without a path cost nothing where all their neighbours lack it too.
 """
@@ -20,7 +20,7 @@ import numpy.typing as npt
 __all__ = [
     "BOOL",
     "LIST",
-    "LONGEST_TEXT",
+    "MAX_TEXT_CHARS",
     "MISSING",
     "NULL",
     "NUMBER",
@@ -47,9 +47,9 @@ Kinds = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float64]
 
 MISSING, NUMBER, BOOL, TEXT, LIST, NULL, OBJECT = range(7)
-LONGEST_TEXT = 1_024
+MAX_TEXT_CHARS = 1_024
 
-_LONGEST_LIST = 100
+_MAX_LIST_ENTRIES = 100
 _TESTS_AT_ONCE = 2_000
 _SHIFT = 10
 _BLOCK = 1 << _SHIFT
@@ -216,7 +216,7 @@ class Column:
     def _coded(self, entries: Iterable[Any]) -> Numbers:
         # Lists of 1, 1.0 and True are equal to Python and thus one entry; they compare alike.
         codes, known = self._codes, len(self._codes)
-        found = [codes.setdefault(entry[:LONGEST_TEXT], len(codes)) for entry in entries]
+        found = [codes.setdefault(entry[:MAX_TEXT_CHARS], len(codes)) for entry in entries]
         self._entries.items.extend(islice(codes, known, None))
         return np.array(found, np.float64)
 
@@ -230,7 +230,7 @@ class Column:
                 return TEXT, float(self._coded([value])[0])
             case None:
                 return NULL, 0.0
-            case list() if len(value) <= _LONGEST_LIST and all(
+            case list() if len(value) <= _MAX_LIST_ENTRIES and all(
                 isinstance(each, _SCALARS) for each in value
             ):
                 return LIST, float(self._coded([tuple(map(typed, value))])[0])

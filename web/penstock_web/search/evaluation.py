@@ -64,7 +64,7 @@ class Deadline:
     def check(self) -> None:
         if self._clock() > self._end:
             raise Rejected(
-                f"finding these runs takes longer than {self._seconds:g} s",
+                f"finding these runs took longer than {self._seconds:g} s",
                 code="filter_too_slow",
                 hint="Use fewer conditions, or simpler patterns.",
             )

@@ -14,8 +14,8 @@ from penstock_web.search.table import RunTable
 
 __all__ = ["Field", "catalog_fields", "logged_field", "merged"]
 
-_MOST_VALUES = 20
-_SAMPLE = 1_000
+_MAX_VALUES = 20
+_SAMPLE_ROWS = 1_000
 _INEXACT = 2.0**53
 """From here on a float may stand for several whole numbers: it is no value to offer."""
 _KINDS = {NUMBER: "number", TEXT: "string", BOOL: "boolean", LIST: "list", NULL: "null"}
@@ -56,14 +56,14 @@ def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
     found: list[str | bool | float] = []
     if len(codes):
         counts = np.bincount(codes)
-        most = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+        most = np.argsort(-counts, kind="stable")[:_MAX_VALUES]
         found += [str(cells.entries.items[code]) for code in most.tolist() if counts[code]]
     found += map(bool, np.unique(cells.number[cells.kind == BOOL]).tolist())
-    room = _MOST_VALUES - len(found)
+    room = _MAX_VALUES - len(found)
     # Most columns show at once that they have more values than are listed.
-    if len(np.unique(finite[:_SAMPLE])) <= room and len(numbers := np.unique(finite)) <= room:
+    if len(np.unique(finite[:_SAMPLE_ROWS])) <= room and len(numbers := np.unique(finite)) <= room:
         found += numbers.tolist()
-    return found[:_MOST_VALUES]
+    return found[:_MAX_VALUES]
 
 
 def logged_field(path: str, logged: LoggedField) -> Field:
@@ -96,6 +96,6 @@ def merged(fields: Iterable[Field]) -> list[Field]:
             "runs": max(known["runs"], field["runs"]),
             "min": min(bounds, default=None),
             "max": max(tops, default=None),
-            "values": list(dict.fromkeys(known["values"] + field["values"]))[:_MOST_VALUES],
+            "values": list(dict.fromkeys(known["values"] + field["values"]))[:_MAX_VALUES],
         }
     return [found[path] for path in sorted(found)]

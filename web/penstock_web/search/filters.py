@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from penstock_web.search.cells import LONGEST_TEXT, Scalar, nearest
+from penstock_web.search.cells import MAX_TEXT_CHARS, Scalar, nearest
 from penstock_web.search.paths import OPTIONAL, Path, bad_request, parse_path
 from penstock_web.search.patterns import Pattern
 
@@ -19,12 +19,12 @@ __all__ = [
     "parse_filter", "paths_of",
 ]  # fmt: skip
 
-_DEEPEST = 20
-_MOST_CONDITIONS = 500
-_MOST_PARTS = 2_000
-_MOST_VALUES = 10_000
-_MOST_VALUES_IN_ALL = 50_000
-_MOST_PATTERNS = 20  # one may take 0.2 s and 10 MB to compile
+_MAX_DEPTH = 20
+_MAX_CONDITIONS = 500
+_MAX_PARTS = 2_000
+_MAX_VALUES = 10_000
+_MAX_TOTAL_VALUES = 50_000
+_MAX_PATTERNS = 20  # one may take 0.2 s and 10 MB to compile
 _OPERATORS = (
     "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$regex", "$not",
 )  # fmt: skip
@@ -115,13 +115,13 @@ class _Parser:
         self._patterns = 0
 
     def filter(self, found: object, place: str, depth: int) -> Filter:
-        if depth > _DEEPEST:
-            raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
+        if depth > _MAX_DEPTH:
+            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} levels deep")
         if not isinstance(found, Mapping):
             raise bad_request(f"{place} must be an object")
         self._filters_seen += 1
-        if self._filters_seen > _MOST_PARTS:
-            raise bad_request(f"{place}: a filter may have {_MOST_PARTS} parts at most")
+        if self._filters_seen > _MAX_PARTS:
+            raise bad_request(f"{place}: a filter may have at most {_MAX_PARTS} parts")
         parts: list[Filter] = []
         for key, value in found.items():
             inner = f"{place}.{key[:100]}"
@@ -135,7 +135,7 @@ class _Parser:
                 case "$not":
                     parts.append(Inverse(self.filter(value, inner, depth + 1)))
                 case _ if key.startswith("$"):
-                    raise bad_request(f"{inner} is not known here: $and, $or, $nor and $not are")
+                    raise bad_request(f"{inner} is unknown; known are $and, $or, $nor and $not")
                 case _:
                     path = parse_path(key, place)
                     parts.append(self._conditions_on(path, value, inner, depth))
@@ -163,10 +163,10 @@ class _Parser:
         self, path: Path, operator: str, found: object, place: str, depth: int
     ) -> Filter:
         self._conditions += 1
-        if self._conditions > _MOST_CONDITIONS:
-            raise bad_request(f"{place}: a filter may have {_MOST_CONDITIONS} conditions at most")
-        if depth > _DEEPEST:
-            raise bad_request(f"{place}: filters are nested more than {_DEEPEST} deep")
+        if self._conditions > _MAX_CONDITIONS:
+            raise bad_request(f"{place}: a filter may have at most {_MAX_CONDITIONS} conditions")
+        if depth > _MAX_DEPTH:
+            raise bad_request(f"{place}: filters are nested more than {_MAX_DEPTH} levels deep")
         match operator:
             case "$eq":
                 if isinstance(found, list) and (found or path not in OPTIONAL):
@@ -194,24 +194,22 @@ class _Parser:
                     raise bad_request(f"{place} must be an object of operators")
                 return Inverse(self._conditions_on(path, found, place, depth + 1))
             case _:
-                raise bad_request(
-                    f"{place}: the operator is not known here", f"Known: {', '.join(_OPERATORS)}."
-                )
+                raise bad_request(f"{place}: unknown operator", f"Known: {', '.join(_OPERATORS)}.")
 
     def _values(self, path: Path, found: object, place: str) -> Values:
         if not isinstance(found, list):
             raise bad_request(f"{place} must be a list")
         self._values_seen += len(found)
-        if len(found) > _MOST_VALUES or self._values_seen > _MOST_VALUES_IN_ALL:
-            raise bad_request(f"{place} has more than {_MOST_VALUES} values")
+        if len(found) > _MAX_VALUES or self._values_seen > _MAX_TOTAL_VALUES:
+            raise bad_request(f"{place} has more than {_MAX_VALUES} values")
         return tuple(_scalar(path, each, f"{place}[{at}]") for at, each in enumerate(found))
 
     def _pattern(self, found: object, place: str) -> Pattern:
         if not isinstance(found, str):
             raise bad_request(f"{place} must be a string")
         self._patterns += 1
-        if self._patterns > _MOST_PATTERNS:
-            raise bad_request(f"{place}: a filter may have {_MOST_PATTERNS} patterns at most")
+        if self._patterns > _MAX_PATTERNS:
+            raise bad_request(f"{place}: a filter may have at most {_MAX_PATTERNS} patterns")
         try:
             return Pattern(found)
         except ValueError as error:
@@ -235,7 +233,7 @@ def _scalar(path: Path, found: object, place: str) -> Scalar:
         case str() if path in _TIMES:
             return _seconds(found, place)
         case str():
-            return found[:LONGEST_TEXT]
+            return found[:MAX_TEXT_CHARS]
         case _:
             raise bad_request(f"{place} must be a number, a string, a boolean or null")
 

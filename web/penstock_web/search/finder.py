@@ -19,8 +19,8 @@ from penstock_web.search.table import RunTable
 
 __all__ = ["Finder", "Found", "Question"]
 
-_LONGEST_S = 5.0
-_MOST_LOGGED = 20
+_MAX_S = 5.0
+_MAX_LOGGED_KEYS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Finder:
     async def _logged(self, project: int, paths: Iterable[Path]) -> Mapping[str, LoggedKey]:
         asked = [path.name for path in paths if path.section == "summary"]
         keys = await self._names.keys(project, asked)
-        if len(keys) > _MOST_LOGGED:
-            raise bad_request(f"filter and order look at more than {_MOST_LOGGED} logged keys")
+        if len(keys) > _MAX_LOGGED_KEYS:
+            raise bad_request(f"filter and order use more than {_MAX_LOGGED_KEYS} logged keys")
         found = await asyncio.gather(
             *(read_logged(self._store, key, self._ranks) for key in keys.values())
         )
@@ -109,7 +109,7 @@ def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]
             known[path] = _cells(table, path, logged)
         return known[path]
 
-    deadline = Deadline(_LONGEST_S)
+    deadline = Deadline(_MAX_S)
     rows = table.newest_first()
     if question.filter is not None:
         rows = rows[passing(question.filter, cells_of, len(table), deadline)[rows]]
@@ -134,7 +134,7 @@ def _answer(table: RunTable, question: Question, logged: Mapping[str, LoggedKey]
 
 def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cells:
     if path.section and table.is_full(path.section) and path.name not in table.paths(path.section):
-        raise bad_request(f"{path}: the project has too many different paths to find it by")
+        raise bad_request(f"{path}: the project has too many different paths to search by this one")
     found = table.cells(path)
     if path.section == "summary" and path.name in logged:
         return found.over(_logged_cells(table, path.name, logged[path.name]))

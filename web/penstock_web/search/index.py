@@ -16,8 +16,8 @@ from penstock_web.search.table import RunTable
 
 __all__ = ["RunIndex", "uninterrupted"]
 
-_MOST_BLOCKS = 50_000  # of about 9 KB
-_MOST_TABLES = 200
+_MAX_BLOCKS = 50_000  # of about 9 KB
+_MAX_TABLES = 200
 _REFRESHES = 2
 
 P = ParamSpec("P")
@@ -75,7 +75,7 @@ class RunIndex:
         sizes = {number: table.blocks for number, (_, table) in self._tables.items()}
         total = sum(sizes.values())
         for number, (lock, _) in list(self._tables.items()):
-            if total <= _MOST_BLOCKS and len(self._tables) <= _MOST_TABLES:
+            if total <= _MAX_BLOCKS and len(self._tables) <= _MAX_TABLES:
                 break
             if number != project and not lock.locked():
                 del self._tables[number]

@@ -25,7 +25,7 @@ from penstock_web.search.paths import Path, bad_request, parse_path
 __all__ = ["Cursor", "Order", "Sorted", "Term", "parse_order", "sorted_rows"]
 
 _UNORDERED, _LACKING = 3, 4
-_MOST_SECONDS = 1e12
+_MAX_SECONDS = 1e12
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -77,13 +77,13 @@ class Cursor:
             found = cls(
                 order,
                 tuple((_within(kind, _LACKING), _sort_value(value)) for kind, value in terms),
-                float(_within(created_at, _MOST_SECONDS)),
+                float(_within(created_at, _MAX_SECONDS)),
                 int(_within(number, 2**32)),
             )
         except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
-            raise bad_request("after: this is no `next` of a page") from None
+            raise bad_request("after: this is not the `next` of a page") from None
         if order_text != _order_text(order) or len(found.terms) != len(order):
-            raise bad_request("after: this is the `next` of a page in another order")
+            raise bad_request("after: this is the `next` of a page with another order")
         return found
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from penstock.errors import Rejected
 
-__all__ = ["ABOUT", "DEEPEST", "OPTIONAL", "Path", "bad_request", "parse_path"]
+__all__ = ["ABOUT", "MAX_DEPTH", "OPTIONAL", "Path", "bad_request", "parse_path"]
 
-DEEPEST = 8
+MAX_DEPTH = 8
 """So many levels of objects inside config and summary have paths of their own."""
 
 ABOUT = (
@@ -67,5 +67,5 @@ def parse_path(text: str, place: str) -> Path:
     return Path("", name)
 
 
-def bad_request(message: str, hint: str = "docs/api.md lists what filters may hold.") -> Rejected:
+def bad_request(message: str, hint: str = "docs/api.md describes filters.") -> Rejected:
     return Rejected(message, code="bad_filter", hint=hint)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-__all__ = ["LONGEST_PATTERN", "Pattern"]
+__all__ = ["MAX_PATTERN_CHARS", "Pattern"]
 
-LONGEST_PATTERN = 500
+MAX_PATTERN_CHARS = 500
 
 
 class Pattern:
     """A compiled pattern. Raises `ValueError`, which says why, for what is none."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > LONGEST_PATTERN:
-            raise ValueError(f"has more than {LONGEST_PATTERN} characters")
+        if len(text) > MAX_PATTERN_CHARS:
+            raise ValueError(f"has more than {MAX_PATTERN_CHARS} characters")
         schema = core_schema.str_schema(pattern=text, regex_engine="rust-regex", strict=True)
         try:
             self.found_in = SchemaValidator(schema).isinstance_python
         except (SchemaError, UnicodeEncodeError) as error:
             reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
-            raise ValueError(f"is no pattern: {reason}") from None
+            raise ValueError(f"is not a valid pattern: {reason}") from None

@@ -18,14 +18,14 @@ from penstock_common.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
 from penstock_web.search.cells import Cells, Column
-from penstock_web.search.paths import DEEPEST, Path
+from penstock_web.search.paths import MAX_DEPTH, Path
 
 __all__ = ["RunTable"]
 
-_MOST_PATHS = 10_000
-_LONGEST_PATH = 500
+_MAX_PATHS = 10_000
+_MAX_PATH_CHARS = 500
 _SPARE_SHAPES = 100
-_LONGEST_NOTES = 4_096
+_MAX_NOTES_CHARS = 4_096
 _FACTS = ("sweep", "host")
 """Of a run's info; a text each."""
 
@@ -202,7 +202,7 @@ class _Section:
         for path, column_values in zip(shape, zip(*values, strict=True), strict=True):
             column = self.columns.get(path)
             if column is None:
-                if len(self.columns) >= _MOST_PATHS or len(path) > _LONGEST_PATH:
+                if len(self.columns) >= _MAX_PATHS or len(path) > _MAX_PATH_CHARS:
                     self.is_full = True
                     continue
                 column = self.columns[path] = Column()
@@ -226,7 +226,7 @@ class _Section:
 def _flattened(found: dict[str, Any]) -> dict[str, Any]:
     """The values inside by their dotted paths; of equal paths the one that is less deep."""
     flat, level = dict(found), [("", found)]
-    for _ in range(DEEPEST - 1):
+    for _ in range(MAX_DEPTH - 1):
         level = [
             (f"{prefix}{key}.", value)
             for prefix, each in level
@@ -258,5 +258,5 @@ def _leniently(text: str) -> Any:
 
 
 def _searched(run: RunText, tags: Sequence[str]) -> str:
-    notes = run.notes[:_LONGEST_NOTES]
+    notes = run.notes[:_MAX_NOTES_CHARS]
     return "\n".join((run.name, run.run, run.group, run.job_type, *tags, notes)).casefold()

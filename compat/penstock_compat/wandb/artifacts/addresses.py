@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from penstock_common.signing import Signer
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.artifact_rows import File
 
 __all__ = [
@@ -51,10 +51,10 @@ def hex_of(md5: str) -> str | None:
 class Addresses:
     """Makes addresses for the client that asks, below the address at which it knows this server."""
 
-    def __init__(self, asking: Asking) -> None:
-        self._signer = Signer(asking.parts.secret)
-        self._key = asking.principal.key
-        self._base_url = asking.base_url
+    def __init__(self, context: RequestContext) -> None:
+        self._signer = Signer(context.deps.secret)
+        self._key = context.principal.key
+        self._base_url = context.base_url
 
     def of_content(self, entity: str, md5: str) -> str:
         """Where to PUT content; `md5`: hex digits."""

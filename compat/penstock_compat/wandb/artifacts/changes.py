@@ -17,8 +17,8 @@ from penstock_compat.wandb.artifacts.facts import (
 )
 from penstock_compat.wandb.artifacts.nodes import ArtifactNode, CollectionNode, MemberNode
 from penstock_compat.wandb.artifacts.uploads import run_number, ttl_of
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.artifact_rows import Collection, Version
 from penstock_storage.catalog.artifact_tables import PORTFOLIO, SEQUENCE
 
@@ -30,24 +30,24 @@ _DONE = {"success": True}
 class ArtifactChanges(Node):
     """Root fields that change artifacts."""
 
-    asking: Asking
+    context: RequestContext
 
     # -- versions
 
     @field
     async def use_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Note that a run uses a version, of any project that the asker may read."""
-        asking = self.asking
-        version = await version_to_read(asking, input.get("artifactID") or "")
+        context = self.context
+        version = await version_to_read(context, input.get("artifactID") or "")
         if version is None:
             raise Rejected("could not find this artifact", code="not_found", status=404)
-        entity = asking.entity(input.get("entityName"))
+        entity = context.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName"))
-        run = await run_number(asking, entity, project, input.get("runName"))
+        run = await run_number(context, entity, project, input.get("runName"))
         if run is None:
             raise Rejected("could not find the run that uses it", code="not_found", status=404)
-        await asking.parts.artifacts.versions.use(run, version.number, _now())
-        return {"artifact": ArtifactNode(asking, version)}
+        await context.deps.artifacts.versions.use(run, version.number, _now())
+        return {"artifact": ArtifactNode(context, version)}
 
     @field
     async def update_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class ArtifactChanges(Node):
                 values[name] = input[name].replace("\0", "")
         if input.get("ttlDurationSeconds") is not None:
             values["ttl_s"] = ttl_of(input["ttlDurationSeconds"])
-        await self.asking.parts.artifacts.versions.change(
+        await self.context.deps.artifacts.versions.change(
             version.number,
             _now(),
             values,
@@ -68,20 +68,20 @@ class ArtifactChanges(Node):
         )
         if input.get("aliases") is not None:
             await self._replace_aliases(version, [each["alias"] for each in input["aliases"]])
-        return {"artifact": ArtifactNode(self.asking, await self._version(input))}
+        return {"artifact": ArtifactNode(self.context, await self._version(input))}
 
     @field
     async def delete_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Delete a version; one that is deleted already stays so."""
-        gone = await deleted_version(self.asking, input.get("artifactID") or "")
+        gone = await deleted_version(self.context, input.get("artifactID") or "")
         if gone is not None:
-            return {"artifact": ArtifactNode(self.asking, gone)}
+            return {"artifact": ArtifactNode(self.context, gone)}
         version = await self._version(input)
         with_aliases = bool(input.get("deleteAliases"))
-        await self.asking.parts.artifacts.versions.delete(
+        await self.context.deps.artifacts.versions.delete(
             version.number, _now(), with_aliases=with_aliases
         )
-        return {"artifact": ArtifactNode(self.asking, version)}
+        return {"artifact": ArtifactNode(self.context, version)}
 
     # -- aliases and links
 
@@ -89,7 +89,7 @@ class ArtifactChanges(Node):
     async def add_aliases(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
         for collection, names in await self._by_collection(input.get("aliases") or ()):
-            await self.asking.parts.artifacts.members.add_aliases(
+            await self.context.deps.artifacts.members.add_aliases(
                 version.number, collection.number, names, _now()
             )
         return _DONE
@@ -98,7 +98,7 @@ class ArtifactChanges(Node):
     async def delete_aliases(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
         for collection, names in await self._by_collection(input.get("aliases") or ()):
-            await self.asking.parts.artifacts.members.remove_aliases(
+            await self.context.deps.artifacts.members.remove_aliases(
                 version.number, collection.number, names, _now()
             )
         return _DONE
@@ -106,34 +106,34 @@ class ArtifactChanges(Node):
     @field
     async def link_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Link a version into a portfolio of its own entity, which is made if it is missing."""
-        asking = self.asking
+        context = self.context
         version = await self._meant(input)
-        entity = asking.entity(input.get("entityName") or version.entity)
+        entity = context.entity(input.get("entityName") or version.entity)
         if entity != version.entity:
             raise Rejected(
-                f"artifacts of {version.entity} can be linked within {version.entity} only",
+                f"artifacts of {version.entity} can only be linked within {version.entity}",
                 code="other_entity",
             )
         project = check_name("project", input.get("projectName") or version.project)
-        number = await asking.parts.catalog.ensure_project(entity, project)
-        members = asking.parts.artifacts.members
+        number = await context.deps.catalog.ensure_project(entity, project)
+        members = context.deps.artifacts.members
         name = input.get("artifactPortfolioName")
         if not name:
-            portfolio = await collection_to_write(asking, input.get("artifactPortfolioID") or "")
+            portfolio = await collection_to_write(context, input.get("artifactPortfolioID") or "")
             name, number = portfolio.name, portfolio.project_number
         aliases = [each["alias"] for each in input.get("aliases") or ()]
         index = await members.link(version, number, name, aliases, _now())
         member = await members.find(number, name, f"v{index}")
         return {
             "versionIndex": index,
-            "artifactMembership": None if member is None else MemberNode(asking, member),
+            "artifactMembership": None if member is None else MemberNode(context, member),
         }
 
     @field
     async def unlink_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         version = await self._version(input)
-        portfolio = await collection_to_write(self.asking, input.get("artifactPortfolioID") or "")
-        await self.asking.parts.artifacts.members.unlink(version.number, portfolio.number, _now())
+        portfolio = await collection_to_write(self.context, input.get("artifactPortfolioID") or "")
+        await self.context.deps.artifacts.members.unlink(version.number, portfolio.number, _now())
         return _DONE
 
     # -- collections
@@ -148,11 +148,11 @@ class ArtifactChanges(Node):
 
     @field
     async def move_artifact_sequence(self, input: dict[str, Any]) -> dict[str, Any]:
-        row = await collection_to_write(self.asking, input.get("artifactSequenceID") or "")
-        await self.asking.parts.artifacts.collections.set_type(
+        row = await collection_to_write(self.context, input.get("artifactSequenceID") or "")
+        await self.context.deps.artifacts.collections.set_type(
             row.number, input.get("destinationArtifactTypeName") or "", _now()
         )
-        return await self._shown(row)
+        return await self._changed_collection(row)
 
     @field
     async def delete_artifact_sequence(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class ArtifactChanges(Node):
     ) -> dict[str, Any]:
         row = await self._named(input)
         tags = _tags(input.get("tags"))
-        await self.asking.parts.artifacts.collections.tag(row.number, tags, [], _now())
+        await self.context.deps.artifacts.collections.tag(row.number, tags, [], _now())
         changed = await self._named(input)
         return {"tags": [{"__typename": "Tag", "id": name, "name": name} for name in changed.tags]}
 
@@ -178,22 +178,22 @@ class ArtifactChanges(Node):
     ) -> dict[str, Any]:
         row = await self._named(input)
         tags = _tags(input.get("tags"))
-        await self.asking.parts.artifacts.collections.tag(row.number, [], tags, _now())
+        await self.context.deps.artifacts.collections.tag(row.number, [], tags, _now())
         return _DONE
 
     # -- what is meant
 
     async def _version(self, input: dict[str, Any]) -> Version:
-        return await version_to_write(self.asking, input.get("artifactID") or "")
+        return await version_to_write(self.context, input.get("artifactID") or "")
 
     async def _meant(self, input: dict[str, Any]) -> Version:
         """The version of the id, or of the client's own name for it."""
         if input.get("artifactID"):
             return await self._version(input)
-        versions = self.asking.parts.artifacts.versions
+        versions = self.context.deps.artifacts.versions
         _, number = await versions.of_client(input.get("clientID") or "")
         version = None if number is None else await versions.get(number)
-        if version is None or not self.asking.principal.may_write(version.entity):
+        if version is None or not self.context.principal.may_write(version.entity):
             raise Rejected("could not find this artifact", code="not_found", status=404)
         return version
 
@@ -218,9 +218,9 @@ class ArtifactChanges(Node):
         )
 
     async def _find(self, entity: str, project: str, name: str) -> Collection:
-        parts = self.asking.parts
-        number = await parts.catalog.project_number(self.asking.entity(entity), project)
-        row = None if number is None else await parts.artifacts.collections.find(number, name)
+        deps = self.context.deps
+        number = await deps.catalog.project_number(self.context.entity(entity), project)
+        row = None if number is None else await deps.artifacts.collections.find(number, name)
         if row is None:
             raise Rejected(
                 f"could not find the artifact collection {name!r}", code="not_found", status=404
@@ -228,28 +228,28 @@ class ArtifactChanges(Node):
         return row
 
     async def _replace_aliases(self, version: Version, names: list[str]) -> None:
-        members = self.asking.parts.artifacts.members
+        members = self.context.deps.artifacts.members
         had = [each.alias for each in version.aliases if each.collection == version.collection]
         gone = [name for name in had if name not in names]
         await members.remove_aliases(version.number, version.collection, gone, _now())
         await members.add_aliases(version.number, version.collection, names, _now())
 
     async def _change(self, input: dict[str, Any], key: str) -> dict[str, Any]:
-        row = await collection_to_write(self.asking, input.get(key) or "")
-        await self.asking.parts.artifacts.collections.change(
+        row = await collection_to_write(self.context, input.get(key) or "")
+        await self.context.deps.artifacts.collections.change(
             row.number, _now(), name=input.get("name"), description=input.get("description")
         )
-        return await self._shown(row)
+        return await self._changed_collection(row)
 
-    async def _shown(self, row: Collection) -> dict[str, Any]:
-        found = await self.asking.parts.artifacts.collections.get(row.number)
-        return {"artifactCollection": CollectionNode(self.asking, found or row)}
+    async def _changed_collection(self, row: Collection) -> dict[str, Any]:
+        found = await self.context.deps.artifacts.collections.get(row.number)
+        return {"artifactCollection": CollectionNode(self.context, found or row)}
 
     async def _delete(self, id: str, kind: str) -> dict[str, Any]:
-        row = await collection_to_write(self.asking, id)
+        row = await collection_to_write(self.context, id)
         if row.kind != kind:
-            raise Rejected(f"{row.name!r} is no {kind}", code="kind_conflict", status=409)
-        await self.asking.parts.artifacts.collections.delete(row.number)
+            raise Rejected(f"{row.name!r} is not a {kind}", code="kind_conflict", status=409)
+        await self.context.deps.artifacts.collections.delete(row.number)
         typename = collection_typename(kind)
         return {"artifactCollection": {"__typename": typename, "state": "DELETED"}}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.artifact_rows import DELETED, Collection, Version
 from penstock_storage.catalog.artifact_tables import SEQUENCE
 from penstock_storage.interface import RunRow
@@ -50,34 +50,34 @@ def collection_typename(kind: str) -> str:
     return "ArtifactSequence" if kind == SEQUENCE else "ArtifactPortfolio"
 
 
-async def version_to_read(asking: Asking, id: str) -> Version | None:
+async def version_to_read(context: RequestContext, id: str) -> Version | None:
     """The version of this opaque id, if the asker may read it and it was not deleted."""
-    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    version = await context.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state == DELETED:
         return None
-    return version if asking.principal.may_read(version.entity) else None
+    return version if context.principal.may_read(version.entity) else None
 
 
-async def deleted_version(asking: Asking, id: str) -> Version | None:
+async def deleted_version(context: RequestContext, id: str) -> Version | None:
     """The version of this opaque id, if it was deleted and the asker may write there."""
-    version = await asking.parts.artifacts.versions.get(_number("Artifact", id))
+    version = await context.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state != DELETED:
         return None
-    return version if asking.principal.may_write(version.entity) else None
+    return version if context.principal.may_write(version.entity) else None
 
 
-async def version_to_write(asking: Asking, id: str) -> Version:
+async def version_to_write(context: RequestContext, id: str) -> Version:
     """The version of this opaque id. Raises `Rejected` (404)."""
-    version = await version_to_read(asking, id)
-    if version is None or not asking.principal.may_write(version.entity):
+    version = await version_to_read(context, id)
+    if version is None or not context.principal.may_write(version.entity):
         raise Rejected("could not find this artifact", code="not_found", status=404)
     return version
 
 
-async def collection_to_write(asking: Asking, id: str) -> Collection:
+async def collection_to_write(context: RequestContext, id: str) -> Collection:
     """The collection of this opaque id. Raises `Rejected` (404)."""
-    row = await asking.parts.artifacts.collections.get(_number("ArtifactCollection", id))
-    if row is None or not asking.principal.may_write(row.entity):
+    row = await context.deps.artifacts.collections.get(_number("ArtifactCollection", id))
+    if row is None or not context.principal.may_write(row.entity):
         raise Rejected("could not find this artifact collection", code="not_found", status=404)
     return row
 

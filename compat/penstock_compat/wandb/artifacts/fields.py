@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_compat.wandb.artifacts.facts import tag_infos
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
 from penstock_storage.catalog.artifact_rows import Version
 
@@ -20,7 +20,7 @@ NO_TTL = -2
 class VersionFields(Node):
     """Fields that need nothing but the row."""
 
-    asking: Asking
+    context: RequestContext
     row: Version
 
     @field

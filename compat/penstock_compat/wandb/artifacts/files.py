@@ -6,9 +6,9 @@ from typing import Any
 
 from penstock_common.contents import content_type_of
 from penstock_compat.wandb.artifacts.addresses import Addresses
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import connection
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
 from penstock_storage.catalog.artifact_rows import File, Version
 
@@ -16,16 +16,16 @@ __all__ = ["file_connection", "files_of_entries"]
 
 
 async def file_connection(
-    asking: Asking, version: Version, names: list[str] | None, after: str, first: int
+    context: RequestContext, version: Version, names: list[str] | None, after: str, first: int
 ) -> dict[str, Any]:
     """A page of files. `names` chooses; `after` is the path before the page."""
-    files = asking.parts.artifacts.files
+    files = context.deps.artifacts.files
     found = await files.page(version.number, names=names, after=after or None, limit=first + 1)
     page = found[:first]
     total = version.file_count if names is None else await files.count(version.number, names=names)
     return connection(
         "File",
-        _nodes(asking, version, page),
+        _nodes(context, version, page),
         [each.path for each in page],
         has_next=len(found) > len(page),
         totalCount=total,
@@ -33,20 +33,20 @@ async def file_connection(
 
 
 async def files_of_entries(
-    asking: Asking, version: Version, entries: list[dict[str, Any]]
+    context: RequestContext, version: Version, entries: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The files of these entries of the manifest, in their order."""
     names = [str(each.get("name") or each.get("path")) for each in entries]
-    found = await asking.parts.artifacts.files.page(
+    found = await context.deps.artifacts.files.page(
         version.number, names=names, limit=len(names) + 1
     )
     by_path = {each.path: each for each in found}
     listed = [by_path[name] for name in names if name in by_path]
-    return connection("File", _nodes(asking, version, listed))
+    return connection("File", _nodes(context, version, listed))
 
 
-def _nodes(asking: Asking, version: Version, files: list[File]) -> list[dict[str, Any]]:
-    addresses = Addresses(asking)
+def _nodes(context: RequestContext, version: Version, files: list[File]) -> list[dict[str, Any]]:
+    addresses = Addresses(context)
     return [_node(addresses, version, each) for each in files]
 
 

@@ -18,8 +18,8 @@ from penstock_compat.wandb.values import integer
 __all__ = ["ManifestText", "bad_manifest"]
 
 _CHUNK_BYTES = 1 << 20
-_LONGEST_ENTRY = 64 * 1024
-_LONGEST_FIELD = 1 << 20
+_MAX_ENTRY_CHARS = 64 * 1024
+_MAX_FIELD_CHARS = 1 << 20
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder(parse_int=integer).raw_decode
 
@@ -48,7 +48,7 @@ class ManifestText:
                 has_contents = True
                 yield from self._contents()
             else:
-                self.fields[name] = self._value(_LONGEST_FIELD)[0]
+                self.fields[name] = self._value(_MAX_FIELD_CHARS)[0]
         if self._peek():
             bad_manifest("is not valid JSON")
         if self.fields.get("version") != 1:
@@ -60,7 +60,7 @@ class ManifestText:
         if self._peek() != "{":
             bad_manifest("has no contents")
         for path in self._names("{"):
-            entry, text = self._value(_LONGEST_ENTRY)
+            entry, text = self._value(_MAX_ENTRY_CHARS)
             yield path, entry, text
 
     def _names(self, opening: str) -> Iterator[str]:
@@ -72,7 +72,7 @@ class ManifestText:
         while True:
             if self._peek() != '"':
                 bad_manifest("is not valid JSON")
-            name, _ = self._value(_LONGEST_ENTRY)
+            name, _ = self._value(_MAX_ENTRY_CHARS)
             self._take(":")
             yield name
             following = self._peek()

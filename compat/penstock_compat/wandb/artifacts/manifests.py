@@ -14,12 +14,12 @@ from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.catalog.artifact_rows import File
 
 __all__ = [
-    "MOST_FILES", "MOST_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",
+    "MAX_FILES", "MAX_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",
 ]  # fmt: skip
 
-MOST_MANIFEST_BYTES = 256 * 2**20
-MOST_FILES = 500_000
-_LONGEST_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+MAX_MANIFEST_BYTES = 256 * 2**20
+MAX_FILES = 500_000
+_MAX_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
 _REGION = "default"
 _SHOWN = 5
 _PIECE = 1_000
@@ -44,7 +44,7 @@ def check_region(region: object) -> None:
         raise Rejected(
             f"invalid storageRegion: {str(region)[:200]}",
             code="bad_region",
-            hint="Leave storage_region out: artifacts are kept in one place here.",
+            hint="Omit storage_region: Penstock keeps all artifacts in one place.",
         )
 
 
@@ -84,7 +84,7 @@ def located(files: Sequence[File], known: Mapping[str, KnownContent]) -> list[Fi
         names = ", ".join(missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
         raise Rejected(
             f"the artifact is not complete: {len(missing)} of its {len(files)} files were not"
-            f" uploaded, or not with the content that its manifest says: {names}",
+            f" uploaded, or their content differs from the manifest: {names}",
             code="artifact_incomplete",
             status=409,
             hint="Log it again.",
@@ -100,15 +100,15 @@ def _placed(file: File, known: Mapping[str, KnownContent]) -> File:
 def _file(path: str, entry: Any) -> File:
     path = _plain(path)
     if not isinstance(entry, dict):
-        bad_manifest(f"says nothing of {path[:200]!r}")
+        bad_manifest(f"has no entry for {path[:200]!r}")
     parts = path.split("/")
     if not path or "\0" in path or ".." in parts or parts[0] == "":
-        bad_manifest(f"lists {path[:200]!r}, which is not a path inside of an artifact")
-    if len(path.encode()) > _LONGEST_PATH_BYTES:
-        bad_manifest(f"lists a path longer than {_LONGEST_PATH_BYTES} bytes: {path[:200]!r}")
+        bad_manifest(f"lists {path[:200]!r}, which is not a path inside an artifact")
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        bad_manifest(f"lists a path longer than {_MAX_PATH_BYTES} bytes: {path[:200]!r}")
     digest, reference, size = entry.get("digest"), entry.get("ref"), entry.get("size")
     if not isinstance(digest, str) or not isinstance(reference, str | None):
-        bad_manifest(f"has no valid digest or reference of {path[:200]!r}")
+        bad_manifest(f"has no valid digest or reference for {path[:200]!r}")
     size_bytes = size if isinstance(size, int) and 0 <= size < 2**62 else 0
     where = None if reference is None else _plain(reference)
     return File(path, _plain(digest).replace("\0", ""), size_bytes, None, where)
@@ -120,9 +120,9 @@ def _plain(text: str) -> str:
 
 
 def _check_count(found: Mapping[str, object]) -> None:
-    if len(found) > MOST_FILES:
+    if len(found) > MAX_FILES:
         raise Rejected(
-            f"an artifact may have {MOST_FILES:,} files at most",
+            f"an artifact may have at most {MAX_FILES:,} files",
             code="too_many_files",
             status=413,
             hint="Log them as several artifacts, or in an archive.",

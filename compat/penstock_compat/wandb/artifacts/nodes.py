@@ -14,9 +14,9 @@ from penstock_compat.wandb.artifacts.facts import (
 )
 from penstock_compat.wandb.artifacts.fields import VersionFields
 from penstock_compat.wandb.artifacts.files import file_connection, files_of_entries
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import loads_map, timestamp
 from penstock_storage.catalog.artifact_members import LATEST
 from penstock_storage.catalog.artifact_rows import (
@@ -28,14 +28,14 @@ from penstock_storage.catalog.artifact_rows import (
 )
 from penstock_storage.catalog.artifact_tables import SEQUENCE
 
-__all__ = ["ArtifactNode", "CollectionNode", "MemberNode", "most"]
+__all__ = ["ArtifactNode", "CollectionNode", "MemberNode", "page_size"]
 
-_MOST = 10_000
+_MAX_PAGE_SIZE = 10_000
 
 
-def most(first: int) -> int:
-    """How many nodes a page may have of which so many were asked for."""
-    return max(0, min(first, _MOST))
+def page_size(first: int) -> int:
+    """The number of nodes on a page for which `first` were requested."""
+    return max(0, min(first, _MAX_PAGE_SIZE))
 
 
 class ArtifactNode(VersionFields):
@@ -43,13 +43,13 @@ class ArtifactNode(VersionFields):
 
     typename = "Artifact"
 
-    def __init__(self, asking: Asking, row: Version) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: Version) -> None:
+        self.context = context
         self.row = row
 
     @field
     def artifact_sequence(self) -> SequenceNode:
-        return SequenceNode(self.asking, self.row)
+        return SequenceNode(self.context, self.row)
 
     @field
     async def aliases(self) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class ArtifactNode(VersionFields):
     def current_manifest(self) -> dict[str, Any] | None:
         if self.row.manifest is None:
             return None
-        url = ManifestAddress(self.asking, self.row.manifest)
+        url = ManifestAddress(self.context, self.row.manifest)
         return {"__typename": "ArtifactManifest", "file": url}
 
     @field
@@ -72,38 +72,38 @@ class ArtifactNode(VersionFields):
 
     @field
     async def used_by(self) -> dict[str, Any]:
-        numbers = await self.asking.parts.artifacts.versions.used_by(self.row.number)
+        numbers = await self.context.deps.artifacts.versions.used_by(self.row.number)
         return connection("Run", await self._runs(numbers))
 
     @field
     async def artifact_memberships(self) -> dict[str, Any]:
-        found = await self.asking.parts.artifacts.members.of_version(self.row.number)
+        found = await self.context.deps.artifacts.members.of_version(self.row.number)
         return connection(
-            "ArtifactCollectionMembership", [MemberNode(self.asking, each) for each in found]
+            "ArtifactCollectionMembership", [MemberNode(self.context, each) for each in found]
         )
 
     @field
     async def files(
         self, names: list[str] | None = None, after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
-        return await file_connection(self.asking, self.row, names, after, most(first))
+        return await file_connection(self.context, self.row, names, after, page_size(first))
 
     @field
     async def files_by_manifest_entries(
         self, entries: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        return await files_of_entries(self.asking, self.row, entries or [])
+        return await files_of_entries(self.context, self.row, entries or [])
 
     async def _collection(self, number: int) -> Node | None:
         if number == self.row.collection:
-            return SequenceNode(self.asking, self.row)
-        found = await self.asking.parts.artifacts.collections.get(number)
-        return None if found is None else CollectionNode(self.asking, found)
+            return SequenceNode(self.context, self.row)
+        found = await self.context.deps.artifacts.collections.get(number)
+        return None if found is None else CollectionNode(self.context, found)
 
     async def _runs(self, numbers: list[int]) -> list[dict[str, Any]]:
-        rows = await self.asking.parts.catalog.run_rows(numbers)
+        rows = await self.context.deps.catalog.run_rows(numbers)
         found = [rows[number] for number in numbers if number in rows]
-        return [run_info(row) for row in found if self.asking.principal.may_read(row.entity)]
+        return [run_info(row) for row in found if self.context.principal.may_read(row.entity)]
 
 
 class ManifestAddress(Node):
@@ -111,8 +111,8 @@ class ManifestAddress(Node):
 
     typename = "File"
 
-    def __init__(self, asking: Asking, sha256: str) -> None:
-        self._asking = asking
+    def __init__(self, context: RequestContext, sha256: str) -> None:
+        self._context = context
         self._sha256 = sha256
 
     @field
@@ -121,10 +121,10 @@ class ManifestAddress(Node):
 
     @field
     async def direct_url(self) -> str | None:
-        blob = await self._asking.parts.blobs.get(self._sha256)
+        blob = await self._context.deps.blobs.get(self._sha256)
         if blob is None:
             return None
-        addresses = Addresses(self._asking)
+        addresses = Addresses(self._context)
         return addresses.of_blob(self._sha256, blob.size_bytes, "wandb_manifest.json")
 
 
@@ -133,8 +133,8 @@ class SequenceNode(Node):
 
     typename = "ArtifactSequence"
 
-    def __init__(self, asking: Asking, row: Version) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: Version) -> None:
+        self.context = context
         self.row = row
 
     @field
@@ -151,15 +151,15 @@ class SequenceNode(Node):
 
     @field
     async def latest_artifact(self) -> ArtifactNode | None:
-        members = await self.asking.parts.artifacts.members.page(self.row.collection, limit=1)
-        return ArtifactNode(self.asking, members[0].version) if members else None
+        members = await self.context.deps.artifacts.members.page(self.row.collection, limit=1)
+        return ArtifactNode(self.context, members[0].version) if members else None
 
 
 class CollectionNode(Node):
     """A collection: a sequence, or a portfolio."""
 
-    def __init__(self, asking: Asking, row: Collection) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: Collection) -> None:
+        self.context = context
         self.row = row
 
     async def get(self, name: str, arguments: Any) -> Any:
@@ -210,33 +210,33 @@ class CollectionNode(Node):
 
     @field
     async def aliases(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        names = await self.asking.parts.artifacts.collections.aliases(self.row.number)
+        names = await self.context.deps.artifacts.collections.aliases(self.row.number)
         rest = [name for name in names if name > after] if after else names
-        page = rest[: most(first)]
+        page = rest[: page_size(first)]
         nodes = [alias_info(Alias(self.row.number, name, 0)) for name in page]
         return connection("ArtifactAlias", nodes, page, has_next=len(rest) > len(page))
 
     @field
     async def artifact_membership(self, alias_name: str = LATEST) -> MemberNode | None:
-        found = await self.asking.parts.artifacts.members.find(
+        found = await self.context.deps.artifacts.members.find(
             self.row.project_number, self.row.name, alias_name
         )
-        return None if found is None else MemberNode(self.asking, found)
+        return None if found is None else MemberNode(self.context, found)
 
     @field
     async def latest_artifact(self) -> ArtifactNode | None:
-        members = await self.asking.parts.artifacts.members.page(self.row.number, limit=1)
-        return ArtifactNode(self.asking, members[0].version) if members else None
+        members = await self.context.deps.artifacts.members.page(self.row.number, limit=1)
+        return ArtifactNode(self.context, members[0].version) if members else None
 
     @field
     async def artifacts(
         self, after: str = "", first: int = 50, order: str = "", filters: str = ""
     ) -> dict[str, Any]:
         """The members, the newest first unless `order` says otherwise."""
-        members = self.asking.parts.artifacts.members
+        members = self.context.deps.artifacts.members
         total, found = 0, []
         if _lists_committed(filters):
-            limit = most(first)
+            limit = page_size(first)
             found = await members.page(
                 self.row.number,
                 ascending=_is_ascending(order),
@@ -246,7 +246,7 @@ class CollectionNode(Node):
             total, page = await members.count(self.row.number), found[:limit]
         else:
             page = []
-        nodes = [ArtifactNode(self.asking, each.version) for each in page]
+        nodes = [ArtifactNode(self.context, each.version) for each in page]
         answer = connection(
             "VersionedArtifact",
             nodes,
@@ -264,8 +264,8 @@ class MemberNode(Node):
 
     typename = "ArtifactCollectionMembership"
 
-    def __init__(self, asking: Asking, row: Member) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: Member) -> None:
+        self.context = context
         self.row = row
 
     @field
@@ -290,18 +290,18 @@ class MemberNode(Node):
 
     @field
     async def artifact_collection(self) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.get(self.row.collection)
-        return None if found is None else CollectionNode(self.asking, found)
+        found = await self.context.deps.artifacts.collections.get(self.row.collection)
+        return None if found is None else CollectionNode(self.context, found)
 
     @field
     def artifact(self) -> ArtifactNode:
-        return ArtifactNode(self.asking, self.row.version)
+        return ArtifactNode(self.context, self.row.version)
 
     @field
     async def files(
         self, names: list[str] | None = None, after: str = "", first: int = 1_000
     ) -> dict[str, Any]:
-        return await file_connection(self.asking, self.row.version, names, after, most(first))
+        return await file_connection(self.context, self.row.version, names, after, page_size(first))
 
 
 def alias_info(alias: Alias) -> dict[str, Any]:
@@ -314,7 +314,9 @@ def _is_ascending(order: str) -> bool:
     name = order.lstrip("+-").replace("_", "").lower()
     if name not in ("", "createdat", "versionindex", "updatedat"):
         raise Rejected(
-            f"artifacts cannot be sorted by {name!r}", code="bad_order", hint="createdAt works."
+            f"artifacts cannot be sorted by {name!r}",
+            code="bad_order",
+            hint="createdAt is supported.",
         )
     return bool(name) and not order.startswith("-")
 

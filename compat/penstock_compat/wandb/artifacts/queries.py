@@ -9,46 +9,46 @@ from penstock_compat.wandb.artifacts.nodes import (
     ArtifactNode,
     CollectionNode,
     MemberNode,
-    most,
+    page_size,
 )
 from penstock_compat.wandb.artifacts.types import TypeNode, collection_connection
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.artifact_members import LATEST
 from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
 from penstock_storage.interface import ProjectRow, RunRow
 
-__all__ = ["ArtifactQueries", "ArtifactsOfProject", "ArtifactsOfRun"]
+__all__ = ["ArtifactQueries", "ArtifactsOfProject", "ArtifactsOfRunNode"]
 
 
 class ArtifactQueries(Node):
     """Root fields about artifacts."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def artifact(self, id: str = "") -> ArtifactNode | None:
-        version = await version_to_read(self.asking, id)
-        return None if version is None else ArtifactNode(self.asking, version)
+        version = await version_to_read(self.context, id)
+        return None if version is None else ArtifactNode(self.context, version)
 
     @field
     async def artifact_collection(self, id: str = "") -> CollectionNode | None:
         number = decode_id("ArtifactCollection", id)
         if not number.isdecimal() or len(number) > 18:
             return None
-        row = await self.asking.parts.artifacts.collections.get(int(number))
-        if row is None or not self.asking.principal.may_read(row.entity):
+        row = await self.context.deps.artifacts.collections.get(int(number))
+        if row is None or not self.context.principal.may_read(row.entity):
             return None
-        return CollectionNode(self.asking, row)
+        return CollectionNode(self.context, row)
 
     @field
     async def client_id_mapping(self, client_id: str = "") -> dict[str, Any] | None:
         """The id of what a client has called by a name of its own."""
-        artifacts = self.asking.parts.artifacts
+        artifacts = self.context.deps.artifacts
         collection, version = await artifacts.versions.of_client(client_id)
         row = None if collection is None else await artifacts.collections.get(collection)
-        if row is None or not self.asking.principal.may_read(row.entity):
+        if row is None or not self.context.principal.may_read(row.entity):
             return None
         if version is not None:
             id = encode_id("Artifact", version)
@@ -60,7 +60,7 @@ class ArtifactQueries(Node):
 class ArtifactsOfProject(Node):
     """The artifacts of a project. Names are `name`, `name:alias` or `name:v3`."""
 
-    asking: Asking
+    context: RequestContext
     row: ProjectRow
 
     @field
@@ -71,19 +71,21 @@ class ArtifactsOfProject(Node):
     @field
     async def artifact_collection_membership(self, name: str) -> MemberNode | None:
         collection, _, alias = name.partition(":")
-        found = await self.asking.parts.artifacts.members.find(
+        found = await self.context.deps.artifacts.members.find(
             self.row.number, collection, alias or LATEST
         )
-        return None if found is None else MemberNode(self.asking, found)
+        return None if found is None else MemberNode(self.context, found)
 
     @field
     async def artifact_collection(self, name: str) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.find(self.row.number, name)
-        return None if found is None else CollectionNode(self.asking, found)
+        found = await self.context.deps.artifacts.collections.find(self.row.number, name)
+        return None if found is None else CollectionNode(self.context, found)
 
     @field
     async def artifact_collections(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await collection_connection(self.asking, self.row.number, None, after, most(first))
+        return await collection_connection(
+            self.context, self.row.number, None, after, page_size(first)
+        )
 
     @field
     async def artifact_type(self, name: str) -> TypeNode | None:
@@ -93,7 +95,7 @@ class ArtifactsOfProject(Node):
     @field
     async def artifact_types(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
         found = [each for each in await self._types() if each.row.name > after]
-        page = found[: most(first)]
+        page = found[: page_size(first)]
         return connection(
             "ArtifactType",
             page,
@@ -102,33 +104,33 @@ class ArtifactsOfProject(Node):
         )
 
     async def _types(self) -> list[TypeNode]:
-        found = await self.asking.parts.artifacts.collections.types(self.row.number)
-        return [TypeNode(self.asking, self.row.number, each) for each in found]
+        found = await self.context.deps.artifacts.collections.types(self.row.number)
+        return [TypeNode(self.context, self.row.number, each) for each in found]
 
 
-class ArtifactsOfRun(Node):
+class ArtifactsOfRunNode(Node):
     """The artifacts that a run logged and used."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
 
     @field
     async def output_artifacts(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await self._artifacts(OUTPUT, after, most(first))
+        return await self._artifacts(OUTPUT, after, page_size(first))
 
     @field
     async def input_artifacts(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
-        return await self._artifacts(INPUT, after, most(first))
+        return await self._artifacts(INPUT, after, page_size(first))
 
     async def _artifacts(self, kind: str, after: str, first: int) -> dict[str, Any]:
-        versions = self.asking.parts.artifacts.versions
+        versions = self.context.deps.artifacts.versions
         start = int(after) if after.isdecimal() else None
         found = await versions.of_run(self.row.number, kind, after=start, limit=first + 1)
         page = found[:first]
-        readable = [each for each in page if self.asking.principal.may_read(each.entity)]
+        readable = [each for each in page if self.context.principal.may_read(each.entity)]
         return connection(
             "Artifact",
-            [ArtifactNode(self.asking, each) for each in readable],
+            [ArtifactNode(self.context, each) for each in readable],
             [str(each.number) for each in readable],
             has_next=len(found) > len(page),
             totalCount=await versions.count_of_run(self.row.number, kind),

@@ -1,4 +1,4 @@
-"""The routes of artifacts' bytes."""
+"""Routes that upload and download artifact files."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from aiohttp import web
 from penstock_common.openapi import Operation, Raw
 from penstock_common.routes import Routes
 from penstock_compat.wandb.artifacts.addresses import BLOB_PATH, CONTENT_PATH, MANIFEST_PATH
-from penstock_compat.wandb.artifacts.transfers import Transfers
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.artifacts.transfers import ArtifactTransfers
+from penstock_compat.wandb.dependencies import WandbDependencies
 
 __all__ = ["OPERATIONS", "add_artifact_routes"]
 
 _V1_PATH = "/artifacts/{entity}/{md5}"
 _V2_PATH = "/artifactsV2/{region}/{entity}/{project}/{collection}/{birth}/{md5}/{name}"
 _BYTES = "application/octet-stream"
-_BODY = Raw(_BYTES, "The bytes.")
-_ANSWERS = {200: Raw(_BYTES, "The bytes."), 206: Raw(_BYTES, "Those that `Range` asks for.")}
+_BODY = Raw(_BYTES, "The file's content.")
+_ANSWERS = {
+    200: Raw(_BYTES, "The file's content."),
+    206: Raw(_BYTES, "The part requested by `Range`."),
+}
 
 
-def add_artifact_routes(app: web.Application, parts: WandbParts) -> None:
-    """Add where artifacts' bytes are sent to and fetched from."""
-    transfers = Transfers(parts)
+def add_artifact_routes(app: web.Application, deps: WandbDependencies) -> None:
+    """Add the routes that upload and download artifact files."""
+    transfers = ArtifactTransfers(deps)
     md5, sha256 = "{md5:[0-9a-f]{32}}", "{sha256:[0-9a-f]{64}}"
     routes = Routes(app)
     routes.put(CONTENT_PATH.replace("{md5}", md5), transfers.put_content, signed=True)
@@ -38,27 +41,27 @@ def add_artifact_routes(app: web.Application, parts: WandbParts) -> None:
 OPERATIONS = (
     Operation(
         "PUT", CONTENT_PATH, tag="wandb",
-        summary="A file of an artifact, at an address that GraphQL gave out and signed.",
+        summary="Upload an artifact file to a signed URL from GraphQL.",
         body=_BODY, answers={200: None}, errors=(400, 403, 408, 413, 503), needs_key=False,
     ),
     Operation(
         "PUT", MANIFEST_PATH, tag="wandb",
-        summary="The list of an artifact's files, at an address that GraphQL gave out and signed.",
+        summary="Upload an artifact's manifest to a signed URL from GraphQL.",
         body=_BODY, answers={200: None}, errors=(400, 403, 404, 408, 413, 503), needs_key=False,
     ),
     Operation(
         "GET", BLOB_PATH, tag="wandb",
-        summary="A file of an artifact, at an address that GraphQL gave out and signed.",
+        summary="Download an artifact file from a signed URL from GraphQL.",
         answers=_ANSWERS, errors=(403, 416), needs_key=False,
     ),
     Operation(
         "GET", _V1_PATH, tag="wandb",
-        summary="A file of an entity's artifacts by its MD5.",
+        summary="Download an artifact file of an entity by its MD5.",
         answers=_ANSWERS, errors=(401, 404, 416),
     ),
     Operation(
         "GET", _V2_PATH, tag="wandb",
-        summary="A file of an entity's artifacts by its MD5; the rest of the path may be anything.",
+        summary="Download an artifact file of an entity by its MD5; the rest of the path is ignored.",
         answers=_ANSWERS, errors=(401, 404, 416),
     ),
 )  # fmt: skip

@@ -19,49 +19,49 @@ from penstock_compat.wandb.artifacts.addresses import (
     hex_of,
     manifest_purpose,
 )
-from penstock_compat.wandb.artifacts.manifests import MOST_MANIFEST_BYTES
-from penstock_compat.wandb.asking import authenticate
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.artifacts.manifests import MAX_MANIFEST_BYTES
+from penstock_compat.wandb.dependencies import WandbDependencies
+from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.transfers import ANY_ORIGIN
 from penstock_storage.catalog.artifact_files import KnownContent
 from penstock_storage.uploads import Uploaded, receive
 
-__all__ = ["Transfers"]
+__all__ = ["ArtifactTransfers"]
 
 _LOG = logging.getLogger(__name__)
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 
-class Transfers:
+class ArtifactTransfers:
     """Handlers of the addresses that `Addresses` makes, and of those that a client makes itself."""
 
-    def __init__(self, parts: WandbParts) -> None:
-        self._parts = parts
-        self._signer = Signer(parts.secret)
+    def __init__(self, deps: WandbDependencies) -> None:
+        self._deps = deps
+        self._signer = Signer(deps.secret)
 
     async def put_content(self, request: web.Request) -> web.Response:
         """`PUT /wandb/artifacts/contents/{entity}/{md5}`: a file of an artifact."""
         entity, digits = request.match_info["entity"], request.match_info["md5"]
         await self._check(request, "PUT", content_purpose(entity, digits))
-        uploaded = await self._receive(request, self._parts.upload_bytes)
+        uploaded = await self._receive(request, self._deps.upload_bytes)
         if hex_of(uploaded.md5) != digits:
             raise _other_content(digits, uploaded)
         content = KnownContent(uploaded.sha256, uploaded.size_bytes)
-        await self._parts.artifacts.files.keep(entity, uploaded.md5, content, _now())
+        await self._deps.artifacts.files.keep(entity, uploaded.md5, content, _now())
         return web.Response(headers={"ETag": f'"{digits}"', **ANY_ORIGIN})
 
     async def put_manifest(self, request: web.Request) -> web.Response:
         """`PUT /wandb/artifacts/manifests/{number}`"""
         number = int(request.match_info["number"])
         await self._check(request, "PUT", manifest_purpose(number))
-        found = await self._parts.artifacts.files.manifest(number)
+        found = await self._deps.artifacts.files.manifest(number)
         if found is None:
-            raise Rejected("this manifest was never announced", code="not_found", status=404)
-        uploaded = await self._receive(request, MOST_MANIFEST_BYTES)
+            raise Rejected("this manifest was not created", code="not_found", status=404)
+        uploaded = await self._receive(request, MAX_MANIFEST_BYTES)
         declared = found[1]
         if hex_of(declared) and hex_of(declared) != hex_of(uploaded.md5):
             raise _other_content(declared, uploaded)
-        await self._parts.artifacts.files.fill_manifest(number, uploaded.sha256)
+        await self._deps.artifacts.files.fill_manifest(number, uploaded.sha256)
         return web.Response(headers={"ETag": f'"{hex_of(uploaded.md5)}"', **ANY_ORIGIN})
 
     async def get_blob(self, request: web.Request) -> web.StreamResponse:
@@ -74,21 +74,21 @@ class Transfers:
     async def get_content(self, request: web.Request) -> web.StreamResponse:
         """`GET /artifacts/{entity}/{md5}` and `GET /artifactsV2/…`: with a key, by the content's
         MD5, for clients that have a manifest and asked for no address."""
-        principal = await authenticate(self._parts.authenticator, request.headers)
+        principal = await authenticate(self._deps.authenticator, request.headers)
         entity, digits = request.match_info["entity"], request.match_info["md5"]
         if not principal.may_read(entity):
             raise _no_content()
         md5 = base64.b64encode(bytes.fromhex(digits)).decode()
-        found = (await self._parts.artifacts.files.known(entity, [md5])).get(md5)
+        found = (await self._deps.artifacts.files.known(entity, [md5])).get(md5)
         if found is None:
             raise _no_content()
         return await self._send(request, found, request.match_info.get("name", digits))
 
     async def _check(self, request: web.Request, method: str, purpose: str) -> None:
-        await check_link(self._signer, self._parts.authenticator, method, purpose, request.query)
+        await check_link(self._signer, self._deps.authenticator, method, purpose, request.query)
 
     async def _receive(self, request: web.Request, limit_bytes: int) -> Uploaded:
-        return await receive(body_chunks(request), self._parts.blobs, limit_bytes=limit_bytes)
+        return await receive(body_chunks(request), self._deps.blobs, limit_bytes=limit_bytes)
 
     async def _send(
         self, request: web.Request, content: KnownContent, name: str
@@ -109,7 +109,7 @@ class Transfers:
 
     def _reading(self, sha256: str) -> Callable[[int, int], Awaitable[AsyncIterator[bytes]]]:
         async def read(start: int, end: int) -> AsyncIterator[bytes]:
-            blob = await self._parts.blobs.get(sha256, (start, end))
+            blob = await self._deps.blobs.get(sha256, (start, end))
             if blob is None:
                 raise Broken(f"the artifact content {sha256} is not in the blob store")
             return blob.chunks
@@ -122,12 +122,12 @@ def _other_content(declared: str, uploaded: Uploaded) -> Rejected:
     return Rejected(
         f"the content's MD5 is {hex_of(uploaded.md5)} ({uploaded.md5}), not {declared}",
         code="digest_mismatch",
-        hint="It changed on its way, or while it was read. Upload it again.",
+        hint="It changed in transit or while it was read. Upload it again.",
     )
 
 
 def _no_content() -> Rejected:
-    return Rejected("there is no such artifact content here", code="not_found", status=404)
+    return Rejected("this artifact content was not found", code="not_found", status=404)
 
 
 def _now() -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_compat.wandb.artifacts.nodes import CollectionNode, most
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.artifacts.nodes import CollectionNode, page_size
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
 from penstock_storage.catalog.artifact_rows import ArtifactType
 
@@ -19,8 +19,8 @@ class TypeNode(Node):
 
     typename = "ArtifactType"
 
-    def __init__(self, asking: Asking, project: int, row: ArtifactType) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, project: int, row: ArtifactType) -> None:
+        self.context = context
         self.project = project
         self.row = row
 
@@ -42,29 +42,29 @@ class TypeNode(Node):
 
     @field
     async def artifact_collection(self, name: str) -> CollectionNode | None:
-        found = await self.asking.parts.artifacts.collections.find(self.project, name)
+        found = await self.context.deps.artifacts.collections.find(self.project, name)
         if found is None or found.type != self.row.name:
             return None
-        return CollectionNode(self.asking, found)
+        return CollectionNode(self.context, found)
 
     @field
     async def artifact_collections(self, after: str = "", first: int = 1_000) -> dict[str, Any]:
         return await collection_connection(
-            self.asking, self.project, self.row.name, after, most(first)
+            self.context, self.project, self.row.name, after, page_size(first)
         )
 
 
 async def collection_connection(
-    asking: Asking, project: int, type: str | None, after: str, first: int
+    context: RequestContext, project: int, type: str | None, after: str, first: int
 ) -> dict[str, Any]:
     """A page of collections."""
-    collections = asking.parts.artifacts.collections
+    collections = context.deps.artifacts.collections
     start = int(after) if after.isdecimal() else None
     found = await collections.page(project, type=type, after=start, limit=first + 1)
     page = found[:first]
     return connection(
         "ArtifactCollection",
-        [CollectionNode(asking, each) for each in page],
+        [CollectionNode(context, each) for each in page],
         [str(each.number) for each in page],
         has_next=len(found) > len(page),
         totalCount=await collections.count(project, type=type),

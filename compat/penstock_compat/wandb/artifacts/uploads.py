@@ -15,7 +15,7 @@ from penstock_compat.wandb.artifacts.addresses import Addresses, hex_of
 from penstock_compat.wandb.artifacts.facts import version_to_read, version_to_write
 from penstock_compat.wandb.artifacts.fields import NO_TTL
 from penstock_compat.wandb.artifacts.manifests import (
-    MOST_MANIFEST_BYTES,
+    MAX_MANIFEST_BYTES,
     check_region,
     digest_of,
     located,
@@ -23,9 +23,9 @@ from penstock_compat.wandb.artifacts.manifests import (
     read_manifest,
 )
 from penstock_compat.wandb.artifacts.nodes import ArtifactNode
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id, encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.artifact_files import FULL, INCREMENTAL, PATCH, KnownContent
 from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, File, Version
 from penstock_storage.catalog.artifact_versions import NewVersion
@@ -42,22 +42,22 @@ _MD5S = 2_000
 class ArtifactUploads(Node):
     """Root fields with which artifacts are uploaded."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def create_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Begin a version; COMMITTED means that one with this content is there already."""
-        asking = self.asking
-        entity = asking.entity(input.get("entityName"))
+        context = self.context
+        entity = context.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName"))
         names = [input.get("artifactCollectionName"), *(input.get("artifactCollectionNames") or [])]
         name = next((each for each in names if each), "")
         check_region(input.get("storageRegion"))
         algorithm = input.get("digestAlgorithm") or _PLAIN_DIGEST
         if algorithm != _PLAIN_DIGEST:
-            raise Rejected(f"digests of the kind {algorithm} are not supported", code="bad_digest")
+            raise Rejected(f"{algorithm} digests are not supported", code="bad_digest")
         new = NewVersion(
-            project=await asking.parts.catalog.ensure_project(entity, project),
+            project=await context.deps.catalog.ensure_project(entity, project),
             type=input.get("artifactTypeName") or "",
             name=name,
             digest=input.get("digest") or "",
@@ -72,17 +72,17 @@ class ArtifactUploads(Node):
             deduplicates=bool(input.get("enableDigestDeduplication")),
             ttl_s=ttl_of(input.get("ttlDurationSeconds")),
             history_step=input.get("historyStep"),
-            run=await run_number(asking, entity, project, input.get("runName")),
+            run=await run_number(context, entity, project, input.get("runName")),
         )
-        version = await asking.parts.artifacts.versions.begin(new, _now())
-        return {"artifact": ArtifactNode(asking, version)}
+        version = await context.deps.artifacts.versions.begin(new, _now())
+        return {"artifact": ArtifactNode(context, version)}
 
     @field
     async def create_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
         """Announce a manifest; the last one of a version is the one that counts."""
         version = await self._pending(input.get("artifactID") or "")
         digest = input.get("digest") or ""
-        number = await self.asking.parts.artifacts.files.add_manifest(
+        number = await self.context.deps.artifacts.files.add_manifest(
             version.number, digest, _now(), **await self._manner(version, input)
         )
         return {"artifactManifest": self._manifest(number)}
@@ -90,7 +90,7 @@ class ArtifactUploads(Node):
     @field
     async def update_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
         """A manifest that was announced has this content after all."""
-        files = self.asking.parts.artifacts.files
+        files = self.context.deps.artifacts.files
         text = decode_id("ArtifactManifest", input.get("artifactManifestID") or "")
         number = int(text) if text.isdecimal() and len(text) < 19 else -1
         found = await files.manifest(number)
@@ -113,12 +113,12 @@ class ArtifactUploads(Node):
         for each in wanted:
             version = versions[each.get("artifactID") or ""]
             by_entity.setdefault(version.entity, set()).add(each.get("md5") or "")
-        files = self.asking.parts.artifacts.files
+        files = self.context.deps.artifacts.files
         known = {
             entity: await files.known(entity, sorted(md5s), used_at=_now())
             for entity, md5s in by_entity.items()
         }
-        addresses = Addresses(self.asking)
+        addresses = Addresses(self.context)
         edges = []
         for each in wanted:
             id, md5 = each.get("artifactID") or "", each.get("md5") or ""
@@ -145,8 +145,8 @@ class ArtifactUploads(Node):
     @field
     async def commit_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
         """Make a version visible: all that its manifest lists must be here. Again does no harm."""
-        parts = self.asking.parts
-        version = await version_to_write(self.asking, input.get("artifactID") or "")
+        deps = self.context.deps
+        version = await version_to_write(self.context, input.get("artifactID") or "")
         if version.state == PENDING:
             manifest, is_merged = await self._manifest_of(version)
             async with self._on_disk([manifest]) as (content,):
@@ -154,15 +154,15 @@ class ArtifactUploads(Node):
             now = _now()
             files = await self._located(version.entity, listed, now)
             digest = await asyncio.to_thread(digest_of, listed) if is_merged else None
-            await parts.artifacts.versions.commit(
+            await deps.artifacts.versions.commit(
                 version.number, manifest, files, now, digest=digest
             )
-            version = await version_to_write(self.asking, input.get("artifactID") or "")
-        return {"artifact": ArtifactNode(self.asking, version)}
+            version = await version_to_write(self.context, input.get("artifactID") or "")
+        return {"artifact": ArtifactNode(self.context, version)}
 
     async def _pending(self, id: str) -> Version:
         """The version of this id, which takes files. Raises `Rejected`."""
-        version = await version_to_write(self.asking, id)
+        version = await version_to_write(self.context, id)
         if version.state == COMMITTED:
             raise Rejected("a committed artifact cannot be changed", code="committed", status=409)
         return version
@@ -171,10 +171,10 @@ class ArtifactUploads(Node):
         """What a manifest is to be merged with. Raises `Rejected`."""
         kind = input.get("type") or FULL
         if kind not in (FULL, INCREMENTAL, PATCH):
-            raise Rejected(f"manifests of the type {kind} are not supported", code="bad_manifest")
+            raise Rejected(f"{kind} manifests are not supported", code="bad_manifest")
         base = None
         if kind == INCREMENTAL and input.get("baseArtifactID"):
-            before = await version_to_read(self.asking, input["baseArtifactID"])
+            before = await version_to_read(self.context, input["baseArtifactID"])
             if before is None or before.entity != version.entity:
                 raise Rejected("could not find the base artifact", code="not_found", status=404)
             base = before.number
@@ -183,22 +183,22 @@ class ArtifactUploads(Node):
     async def _manifest_of(self, version: Version) -> tuple[str, bool]:
         """The manifest of all files of a version that is about to be committed, and whether it was
         merged here. Raises `Rejected`."""
-        parts = self.asking.parts
-        found = await parts.artifacts.files.manifests(version.number)
+        deps = self.context.deps
+        found = await deps.artifacts.files.manifests(version.number)
         digests = [each.sha256 for each in found if each.sha256 is not None]
         if not digests:
             raise Rejected(
                 "the artifact's manifest was not uploaded", code="no_manifest", status=409
             )
         base = found[-1].base
-        before = None if base is None else await parts.artifacts.versions.get(base)
+        before = None if base is None else await deps.artifacts.versions.get(base)
         if before is not None and before.manifest is not None:
             digests.insert(0, before.manifest)
         if len(digests) == 1:
             return digests[0], found[-1].kind != FULL
         async with self._on_disk(digests) as contents:
             pieces = _pieces(merged_manifest(contents))
-            stored = await receive(pieces, parts.blobs, limit_bytes=MOST_MANIFEST_BYTES)
+            stored = await receive(pieces, deps.blobs, limit_bytes=MAX_MANIFEST_BYTES)
         return stored.sha256, True
 
     async def _located(self, entity: str, listed: Sequence[File], now: int) -> list[File]:
@@ -207,7 +207,7 @@ class ArtifactUploads(Node):
         known: dict[str, KnownContent] = {}
         for start in range(0, len(md5s), _MD5S):
             some = md5s[start : start + _MD5S]
-            known |= await self.asking.parts.artifacts.files.known(entity, some, used_at=now)
+            known |= await self.context.deps.artifacts.files.known(entity, some, used_at=now)
         return await asyncio.to_thread(located, listed, known)
 
     @asynccontextmanager
@@ -216,7 +216,7 @@ class ArtifactUploads(Node):
         with ExitStack() as files:
             opened: list[BinaryIO] = []
             for digest in digests:
-                blob = await self.asking.parts.blobs.get(digest)
+                blob = await self.context.deps.blobs.get(digest)
                 if blob is None:
                     raise Rejected(
                         "the artifact's manifest is lost", code="no_manifest", status=409
@@ -233,17 +233,19 @@ class ArtifactUploads(Node):
         file = {
             "__typename": "File",
             "id": id,
-            "uploadUrl": Addresses(self.asking).of_manifest(number),
+            "uploadUrl": Addresses(self.context).of_manifest(number),
             "uploadHeaders": [],
         }
         return {"__typename": "ArtifactManifest", "id": id, "file": file}
 
 
-async def run_number(asking: Asking, entity: str, project: str, run: str | None) -> int | None:
+async def run_number(
+    context: RequestContext, entity: str, project: str, run: str | None
+) -> int | None:
     """The number of the run that is meant, None if there is none."""
     if not run:
         return None
-    row = await asking.parts.catalog.run(RunRef(entity, project, run))
+    row = await context.deps.catalog.run(RunRef(entity, project, run))
     return None if row is None else row.number
 
 

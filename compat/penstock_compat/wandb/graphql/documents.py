@@ -26,10 +26,10 @@ from penstock.errors import Rejected
 
 __all__ = ["Operation", "find_operation", "value_of"]
 
-_MOST_TOKENS = 10_000
-_LONGEST = 100_000
-_CACHED = 512
-_CACHED_CHARS = 50_000
+_MAX_TOKENS = 10_000
+_MAX_DOCUMENT_CHARS = 100_000
+_MAX_CACHED = 512
+_MAX_CACHED_CHARS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,14 @@ class Operation:
 
 def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
     """The operation of this name in a document, or its only one. Raises `Rejected`."""
-    if len(text) > _LONGEST:
-        raise Rejected(f"the document is longer than {_LONGEST} characters", code="bad_graphql")
+    if len(text) > _MAX_DOCUMENT_CHARS:
+        raise Rejected(
+            f"the document is longer than {_MAX_DOCUMENT_CHARS} characters", code="bad_graphql"
+        )
     try:
-        document = _parse_known(text) if len(text) <= _CACHED_CHARS else _parse(text)
+        document = _parse_known(text) if len(text) <= _MAX_CACHED_CHARS else _parse(text)
     except (GraphQLError, RecursionError) as error:
-        raise Rejected(f"this is no GraphQL: {error}", code="bad_graphql") from None
+        raise Rejected(f"this is not valid GraphQL: {error}", code="bad_graphql") from None
     operations: list[OperationDefinitionNode] = []
     fragments: dict[str, FragmentDefinitionNode] = {}
     for definition in document.definitions:
@@ -101,7 +103,7 @@ def _value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
 
 
 def _parse(text: str) -> DocumentNode:
-    return parse(text, no_location=True, max_tokens=_MOST_TOKENS)
+    return parse(text, no_location=True, max_tokens=_MAX_TOKENS)
 
 
-_parse_known = lru_cache(_CACHED)(_parse)
+_parse_known = lru_cache(_MAX_CACHED)(_parse)

@@ -114,9 +114,9 @@ class Execution:
             if not is_root:
                 return None
             raise Rejected(
-                f"{name}: its arguments are not what is expected here",
+                f"{name}: its arguments are not as expected",
                 code="bad_graphql",
-                hint="The gateway's log says where they differ.",
+                hint="The gateway's log shows where they differ.",
             ) from error
 
     def _grouped(self, selections: SelectionSetNode) -> dict[str, list[FieldNode]]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from penstock.errors import Rejected
 
-__all__ = ["MISSING", "Field", "Node", "camel", "connection", "field", "snake"]
+__all__ = ["MISSING", "Node", "NodeField", "camel", "connection", "field", "snake"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ class _Missing:
 MISSING = _Missing()
 
 
-class Field(NamedTuple):
+class NodeField(NamedTuple):
     """A method of a node, the arguments (snake case) that it takes, and those that it must have."""
 
     method: Callable[..., Any]
@@ -65,11 +65,11 @@ class Node:
     """An object with fields. Subclasses set `typename` and mark methods with `@field`."""
 
     typename: ClassVar[str] = ""
-    _fields: ClassVar[dict[str, Field]] = {}
+    _fields: ClassVar[dict[str, NodeField]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        found: dict[str, Field] = {}
+        found: dict[str, NodeField] = {}
         for base in reversed(cls.__mro__):
             for name, method in vars(base).items():
                 if getattr(method, _MARK, False):
@@ -101,10 +101,10 @@ class Node:
         return await value if inspect.isawaitable(value) else value
 
 
-def _field_of(method: Callable[..., Any]) -> Field:
+def _field_of(method: Callable[..., Any]) -> NodeField:
     parameters = list(inspect.signature(method).parameters.values())[1:]
     required = [each.name for each in parameters if each.default is each.empty]
-    return Field(method, frozenset(each.name for each in parameters), frozenset(required))
+    return NodeField(method, frozenset(each.name for each in parameters), frozenset(required))
 
 
 def connection(

@@ -19,18 +19,18 @@ from penstock_compat.wandb.graphql.documents import Operation
 
 __all__ = ["check_size"]
 
-_DEEPEST = 40
-_MOST_FIELDS = 5_000
+_MAX_DEPTH = 40
+_MAX_FIELDS = 5_000
 
 
 def check_size(operation: Operation) -> None:
     """Raises `Rejected` for an operation that selects too many fields, once its fragments are opened,
     or nests them too deep."""
     count, depth = _Count(operation).of(operation.definition.selection_set)
-    if count > _MOST_FIELDS:
+    if count > _MAX_FIELDS:
         raise _bad("the query selects too many fields")
-    if depth > _DEEPEST:
-        raise _bad(f"the query is nested deeper than {_DEEPEST} levels")
+    if depth > _MAX_DEPTH:
+        raise _bad(f"the query is nested deeper than {_MAX_DEPTH} levels")
 
 
 class _Count:
@@ -60,8 +60,10 @@ class _Count:
     def _fragment(self, name: str) -> tuple[int, int]:
         if name not in self._known:
             found: FragmentDefinitionNode | None = self._fragments.get(name)
-            if found is None or name in self._inside or len(self._inside) > _DEEPEST:
-                raise _bad(f"the fragment {name!r} is missing, spreads itself, or lies too deep")
+            if found is None or name in self._inside or len(self._inside) > _MAX_DEPTH:
+                raise _bad(
+                    f"the fragment {name!r} is missing, spreads itself or is nested too deeply"
+                )
             self._inside.add(name)
             self._known[name] = self.of(found.selection_set)
             self._inside.discard(name)

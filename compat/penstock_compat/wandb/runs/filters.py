@@ -30,8 +30,8 @@ _NAMES = {
 }
 _OWNERS = frozenset({"username", "user", "user.username", "entity", "entity_name", "entityname"})
 _LISTS = frozenset({"$and", "$or", "$nor"})
-_DEEPEST = 30
-_MOST_OWNERS = 20
+_MAX_DEPTH = 30
+_MAX_OWNERS = 20
 
 
 def parse_api_filter(found: object, entity: str) -> Filter | None:
@@ -56,7 +56,7 @@ def _name(name: str) -> str:
 
 
 class _Translator:
-    """Puts one filter into the words of the search. Asking for owners is counted: each such condition
+    """Puts one filter into the words of the search. RequestContext for owners is counted: each such condition
     is looked at here and now."""
 
     def __init__(self, entity: str) -> None:
@@ -64,7 +64,7 @@ class _Translator:
         self._owners = 0
 
     def filter(self, found: object, depth: int) -> object:
-        if not isinstance(found, Mapping) or depth > _DEEPEST:
+        if not isinstance(found, Mapping) or depth > _MAX_DEPTH:
             return found  # the parser says what is wrong with it
         parts: list[dict[str, Any]] = []
         for key, value in found.items():
@@ -83,8 +83,8 @@ class _Translator:
     def _holds(self, condition: object) -> bool:
         """Whether the owner of these runs passes."""
         self._owners += 1
-        if self._owners > _MOST_OWNERS:
-            raise bad_request(f"a filter may ask for the owner {_MOST_OWNERS} times at most")
+        if self._owners > _MAX_OWNERS:
+            raise bad_request(f"a filter may refer to the owner at most {_MAX_OWNERS} times")
         column = Column()
         column.put(np.array([0]), [self._entity])
         owner: Cells = column.cells(1)

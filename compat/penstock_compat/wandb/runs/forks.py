@@ -12,8 +12,8 @@ from contextlib import aclosing
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
-from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
+from penstock_compat.wandb.request_context import RequestContext
+from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_ingest.positions import WriterName
@@ -25,7 +25,7 @@ __all__ = ["FORKED", "branch_point", "copy_history"]
 FORKED = "forked_from"
 """In `info` of a fork, once its history is whole: the run and the step that it goes on from."""
 
-_LINES = 20_000
+_MAX_LINES = 20_000
 _FILES = 500
 _MEDIA = "media/%"
 _TIMEOUT_S = 300.0
@@ -42,13 +42,13 @@ def branch_point(rest: dict[str, Any]) -> tuple[str, int] | None:
     return run, int(step)
 
 
-async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> None:
+async def copy_history(context: RequestContext, child: RunRow, run: str, step: int) -> None:
     """Give `child` the history of another run of its project, up to and with this step.
 
     Raises `Rejected` if there is no such run, `Transient` if the copy is not stored in time.
     """
-    parts = asking.parts
-    parent = await parts.catalog.run(RunRef(child.entity, child.project, run))
+    deps = context.deps
+    parent = await deps.catalog.run(RunRef(child.entity, child.project, run))
     if parent is None:
         raise Rejected(
             f"could not find run {child.entity}/{child.project}/{run} to fork from",
@@ -57,35 +57,35 @@ async def copy_history(asking: Asking, child: RunRow, run: str, step: int) -> No
         )
     ref = RunRef(child.entity, child.project, child.run)
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
-    [position] = await parts.positions.fetch([name])
+    [position] = await deps.positions.fetch([name])
     seq = 0
-    async for lines in _lines(asking, parent, step):
+    async for lines in _lines(context, parent, step):
         post = Post(history=Lines(0, lines))
-        writer = Writer(ref, name.writer, 0, seq + 1, child.created_at)
-        made: Made = await asyncio.to_thread(make_batches, post, writer, parts.limits)
+        writer = WriterIdentity(ref, name.writer, 0, seq + 1, child.created_at)
+        made: Made = await asyncio.to_thread(make_batches, post, writer, deps.limits)
         for each in made.batches:
             seq = each.seq
             if seq > (position.committed or 0):
-                await parts.appender.append(*name, seq, each.raw, each.decoded)
+                await deps.appender.append(*name, seq, each.raw, each.decoded)
     if seq:
-        await Commits(parts.positions).wait([(name, seq)], _TIMEOUT_S)
-    await _copy_media(asking, parent, child)
+        await Commits(deps.positions).wait([(name, seq)], _TIMEOUT_S)
+    await _copy_media(context, parent, child)
 
 
-async def _copy_media(asking: Asking, parent: RunRow, child: RunRow) -> None:
+async def _copy_media(context: RequestContext, parent: RunRow, child: RunRow) -> None:
     """Let the fork have the files that its history names; their contents are there once."""
-    files, last = asking.parts.files, None
+    files, last = context.deps.files, None
     while page := await files.list(parent.number, pattern=_MEDIA, after=last, limit=_FILES):
         for file in page:
             await files.put(child.number, file)
         last = page[-1].name
 
 
-async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
+async def _lines(context: RequestContext, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
     """The history of a run as lines, some at a time; `_runtime` only where it was logged."""
-    parts = asking.parts
-    names = await parts.catalog.keys(parent.project_number)
-    lanes = await parts.catalog.lanes([parent.number])
+    deps = context.deps
+    names = await deps.catalog.keys(parent.project_number)
+    lanes = await deps.catalog.lanes([parent.number])
     query = HistoryQuery(
         run=parent.number,
         lanes=lanes,
@@ -95,12 +95,12 @@ async def _lines(asking: Asking, parent: RunRow, step: int) -> AsyncIterator[lis
         is_bare=True,
     )
     rest, waiting = b"", list[str]()
-    async with aclosing(read_history(parts.store, query)) as chunks:
+    async with aclosing(read_history(deps.store, query)) as chunks:
         async for chunk in chunks:
             *whole, rest = (rest + chunk).split(b"\n")
             waiting += [line.decode() for line in whole if line]
-            while len(waiting) >= _LINES:
-                yield waiting[:_LINES]
-                waiting = waiting[_LINES:]
+            while len(waiting) >= _MAX_LINES:
+                yield waiting[:_MAX_LINES]
+                waiting = waiting[_MAX_LINES:]
     if waiting:
         yield waiting

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.summaries import SYSTEM_RUNTIME
 from penstock_compat.wandb.values import json_text, loads, loads_map
@@ -27,8 +27,8 @@ from penstock_storage.sampling import read_sampled
 __all__ = ["HistoryOfRun"]
 
 _SAMPLES = 500
-_MOST_SPECS = 100
-_MOST_BYTES = 128 * 2**20
+_MAX_SPECS = 100
+_MAX_BYTES = 128 * 2**20
 _STEP, _TIME, _RUNTIME = "_step", "_timestamp", "_runtime"
 _ALWAYS = frozenset({_STEP, _TIME, _RUNTIME})
 
@@ -36,7 +36,7 @@ _ALWAYS = frozenset({_STEP, _TIME, _RUNTIME})
 class HistoryOfRun(Node):
     """What a run logged, step by step."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
     page: RunPage
 
@@ -59,8 +59,8 @@ class HistoryOfRun(Node):
         """For each spec, `{"keys", "samples", "minStep", "maxStep"}`, rows of those keys that have
         all of them; here the last step is meant too."""
         texts = [specs] if isinstance(specs, str) else specs
-        if len(texts) > _MOST_SPECS:
-            raise Rejected(f"at most {_MOST_SPECS} specs may be asked for", code="bad_spec")
+        if len(texts) > _MAX_SPECS:
+            raise Rejected(f"at most {_MAX_SPECS} specs may be requested", code="bad_spec")
         return [await self._sampled(loads_map("spec", text)) for text in texts]
 
     @field
@@ -119,11 +119,11 @@ class HistoryOfRun(Node):
             return []
         chunks: list[bytes] = []
         size = 0
-        async for chunk in _chunks(self.asking, query, samples):
+        async for chunk in _chunks(self.context, query, samples):
             size += len(chunk)
-            if size > _MOST_BYTES:
+            if size > _MAX_BYTES:
                 raise Rejected(
-                    f"these rows take more than {_MOST_BYTES >> 20} MiB",
+                    f"these rows take more than {_MAX_BYTES >> 20} MiB",
                     code="too_large",
                     hint="Ask for fewer samples, a smaller page_size, or fewer keys.",
                 )
@@ -131,8 +131,8 @@ class HistoryOfRun(Node):
         return b"".join(chunks).decode().split("\n")[:-1]
 
 
-def _chunks(asking: Asking, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
-    return read_sampled(asking.parts.store, query, samples)
+def _chunks(context: RequestContext, query: HistoryQuery, samples: int) -> AsyncIterator[bytes]:
+    return read_sampled(context.deps.store, query, samples)
 
 
 def _event(text: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
@@ -20,23 +20,23 @@ from penstock_web.search.ordering import Cursor
 __all__ = ["RunsOfProject"]
 
 _FIRST = 50
-_MOST = 1_000
+_MAX_PAGE_SIZE = 1_000
 _OLDEST_FIRST = "+created_at"
-_LONGEST_FILTER = 2**20
+_MAX_FILTER_CHARS = 2**20
 _SHORT_FILTER = 4 * 1024
 
 
 class RunsOfProject(Node):
     """One run by its id, or those that a filter finds."""
 
-    asking: Asking
+    context: RequestContext
     row: ProjectRow
 
     @field
     async def run(self, name: str) -> RunNode | None:
         ref = RunRef(self.row.entity, self.row.project, name)
-        row = await self.asking.parts.catalog.run(ref)
-        return None if row is None else RunNode(self.asking, row)
+        row = await self.context.deps.catalog.run(ref)
+        return None if row is None else RunNode(self.context, row)
 
     @field
     async def bucket(self, name: str) -> RunNode | None:
@@ -45,7 +45,7 @@ class RunsOfProject(Node):
     @field
     async def run_count(self, filters: str = "") -> int:
         question = Question(filter=await self._filter(filters), limit=0)
-        return (await self.asking.parts.finder.find(self.row.number, question)).total
+        return (await self.context.deps.finder.find(self.row.number, question)).total
 
     @field
     async def runs(
@@ -61,28 +61,28 @@ class RunsOfProject(Node):
         question = Question(
             filter=await self._filter(filters, names),
             order=terms,
-            limit=max(1, min(first, _MOST)),
+            limit=max(1, min(first, _MAX_PAGE_SIZE)),
             after=Cursor.decode(after, terms) if after else None,
             has_cursors=True,
         )
-        parts = self.asking.parts
-        found = await parts.finder.find(self.row.number, question)
-        rows = await parts.catalog.run_rows(found.numbers)
+        deps = self.context.deps
+        found = await deps.finder.find(self.row.number, question)
+        rows = await deps.catalog.run_rows(found.numbers)
         shown = [number for number in found.numbers if number in rows]
-        page = RunPage(self.asking, [rows[number] for number in shown])
+        page = RunPage(self.context, [rows[number] for number in shown])
         cursors = dict(zip(found.numbers, found.cursors, strict=True))
         return connection(
             "Run",
-            [RunNode(self.asking, rows[number], page) for number in shown],
+            [RunNode(self.context, rows[number], page) for number in shown],
             [cursors[number] for number in shown],
             has_next=found.next is not None,
             totalCount=found.total,
         )
 
     async def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
-        if len(text) > _LONGEST_FILTER:
+        if len(text) > _MAX_FILTER_CHARS:
             raise Rejected(
-                f"filters is longer than {_LONGEST_FILTER} characters", code="bad_filter"
+                f"filters is longer than {_MAX_FILTER_CHARS} characters", code="bad_filter"
             )
         if len(text) <= _SHORT_FILTER and "$regex" not in text:
             return self._read_filter(text, names)

@@ -10,9 +10,9 @@ from penstock.errors import Rejected
 from penstock.names import friendly_name
 from penstock.wire import check_name
 from penstock_common.payloads import mapping_of
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.configs import metric_rules, unwrapped_config
 from penstock_compat.wandb.runs.forks import FORKED, branch_point, copy_history
 from penstock_compat.wandb.runs.pages import RunPage
@@ -47,7 +47,7 @@ _FACTS = {
 class RunMutations(Node):
     """Root fields that write runs."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def upsert_bucket(self, input: dict[str, Any]) -> dict[str, Any]:
@@ -56,49 +56,49 @@ class RunMutations(Node):
         A client that begins to log says its host. If it does so for a run that has lines already,
         without resuming it (then it gives the run's id), its lines begin anew: a new generation.
         """
-        asking = self.asking
+        context = self.context
         ref = await self._ref(input)
-        existed = await asking.parts.catalog.run(ref)
+        existed = await context.deps.catalog.run(ref)
         begins = input.get("host") is not None
         if begins:
             _refuse_unaddressable(ref)
-        if existed is None and not begins and await asking.parts.catalog.tombstones_of([ref]):
+        if existed is None and not begins and await context.deps.catalog.tombstones_of([ref]):
             # A client that logs on to a run that was deleted must not bring it back.
             raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
         now = time.time_ns() // 1000
-        made = await ensure_run(asking.parts.catalog, ref)
+        made = await ensure_run(context.deps.catalog, ref)
         given = await self._completed(made, input)
         changes = list(_changes(made, given, now, begins=begins, is_new=existed is None))
         if changes:
-            await asking.parts.catalog.apply_changes(changes, now)
-        row = await own_run(asking, ref)
+            await context.deps.catalog.apply_changes(changes, now)
+        row = await own_run(context, ref)
         if begins:
             await self._fork(row)
             await self._begin(row, now, resumes=bool(input.get("id")))
         return {
             "__typename": "UpsertBucketPayload",
-            "bucket": RunNode(asking, row),
+            "bucket": RunNode(context, row),
             "inserted": existed is None,
         }
 
     @field
     async def stop_run(self, input: dict[str, Any]) -> dict[str, Any]:
         """Ask the process that logs a run to end; it learns of it with its next lines."""
-        row = await find_run(self.asking, str(input.get("id")))
-        await _change(self.asking, row.number, "run", {STOP: True})
+        row = await find_run(self.context, str(input.get("id")))
+        await _change(self.context, row.number, "run", {STOP: True})
         return {"__typename": "StopRunPayload", "clientMutationId": None, "success": True}
 
     @field
     async def update_run_state(self, input: dict[str, Any]) -> dict[str, Any]:
         """Say that a run waits to be started again, or that it was lost."""
-        row = await find_run(self.asking, input.get("id") or "")
+        row = await find_run(self.context, input.get("id") or "")
         state = input.get("state") or ""
         if row.state not in _TRANSITIONS.get(state, ()):
             raise Rejected(
-                f"invalid state transition: a run that is {row.state} cannot be made {state!r}",
+                f"invalid state transition: a run that is {row.state} cannot become {state!r}",
                 code="bad_state",
             )
-        await _change(self.asking, row.number, "state", {"state": state})
+        await _change(self.context, row.number, "state", {"state": state})
         return {"__typename": "UpdateRunStatePayload", "success": True}
 
     async def _completed(self, row: RunRow, input: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class RunMutations(Node):
         Clients send back the whole summary that they were shown. Where it was completed by logged
         values, those would stay as they are for ever.
         """
-        page = RunPage(self.asking, [row])
+        page = RunPage(self.context, [row])
         if input.get("summaryMetrics") is None or not await page.is_native(row.number):
             return input
         logged = await page.logged(row.number)
@@ -120,10 +120,10 @@ class RunMutations(Node):
 
     async def _ref(self, input: dict[str, Any]) -> RunRef:
         if input.get("id") and not input.get("name"):
-            row = await find_run(self.asking, input["id"])
+            row = await find_run(self.context, input["id"])
             return RunRef(row.entity, row.project, row.run)
         return RunRef(
-            self.asking.entity(input.get("entityName")),
+            self.context.entity(input.get("entityName")),
             check_name("project", input.get("modelName") or DEFAULT_PROJECT),
             check_name("run", input.get("name") or new_run_id()),
         )
@@ -134,14 +134,14 @@ class RunMutations(Node):
         if point is None or FORKED in row.info or point[0] == row.run:
             return
         run, step = point
-        await copy_history(self.asking, row, run, step)
-        await _change(self.asking, row.number, "run", {FORKED: {"run": run, "step": step}})
+        await copy_history(self.context, row, run, step)
+        await _change(self.context, row.number, "run", {FORKED: {"run": run, "step": step}})
 
     async def _begin(self, row: RunRow, now: int, *, resumes: bool) -> None:
-        is_shared = self.asking.headers.get(_SHARED, "").lower() == "true"
+        is_shared = self.context.headers.get(_SHARED, "").lower() == "true"
         if is_shared:  # each client's stream begins with its first lines
             return
-        streams = self.asking.parts.streams
+        streams = self.context.deps.streams
         own = await streams.of_client(row.number, "")
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
@@ -152,15 +152,15 @@ def _refuse_unaddressable(ref: RunRef) -> None:
     of the file stream, where a `%` leads to another run or to none at all."""
     if any("%" in name for name in ref):
         raise Rejected(
-            f"the wandb client cannot log to {'/'.join(ref)!r}: a name has a '%'",
+            f"the wandb client cannot log to {'/'.join(ref)!r}: a name contains '%'",
             code="bad_name",
             hint="Choose an id and a project without '%'.",
         )
 
 
-async def own_run(asking: Asking, ref: RunRef) -> RunRow:
+async def own_run(context: RequestContext, ref: RunRef) -> RunRow:
     """A run that must be there. Raises `Rejected`."""
-    row = await asking.parts.catalog.run(ref)
+    row = await context.deps.catalog.run(ref)
     if row is None:
         raise Rejected(
             f"could not find run {ref.entity}/{ref.project}/{ref.run}", code="not_found", status=404
@@ -176,18 +176,18 @@ def run_number(id: str) -> int:
     return int(text)
 
 
-async def find_run(asking: Asking, id: str) -> RunRow:
+async def find_run(context: RequestContext, id: str) -> RunRow:
     """The run of this opaque id, for writing. Raises `Rejected`."""
     number = run_number(id)
-    row = (await asking.parts.catalog.run_rows([number])).get(number)
-    if row is None or not asking.principal.may_write(row.entity):
+    row = (await context.deps.catalog.run_rows([number])).get(number)
+    if row is None or not context.principal.may_write(row.entity):
         raise Rejected("could not find this run", code="not_found", status=404)
     return row
 
 
-async def _change(asking: Asking, run: int, kind: str, update: dict[str, Any]) -> None:
+async def _change(context: RequestContext, run: int, kind: str, update: dict[str, Any]) -> None:
     now = time.time_ns() // 1000
-    await asking.parts.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
+    await context.deps.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
 
 
 def _changes(

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from penstock_common.payloads import encode_json
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import LaneRow, RunRow
 from penstock_storage.key_facts import RunKeyFacts, read_key_facts
@@ -26,8 +26,8 @@ _QUEUE_WRITERS = "http-"
 class RunPage:
     """Runs of one project."""
 
-    def __init__(self, asking: Asking, rows: Sequence[RunRow]) -> None:
-        self._parts = asking.parts
+    def __init__(self, context: RequestContext, rows: Sequence[RunRow]) -> None:
+        self._deps = context.deps
         self._rows = {row.number: row for row in rows}
         self._lanes: list[LaneRow] | None = None
         self._names: dict[int, str] | None = None
@@ -40,14 +40,14 @@ class RunPage:
         """The project's keys by number."""
         if self._names is None:
             project = next(iter(self._rows.values())).project_number
-            keys = await self._parts.names.all_keys(project)
+            keys = await self._deps.names.all_keys(project)
             self._names = {number: name for name, number in keys.items()}
         return self._names
 
     async def lanes(self, run: int | None = None) -> list[LaneRow]:
         """The lanes of all runs, or of one."""
         if self._lanes is None:
-            self._lanes = await self._parts.names.lanes(list(self._rows))
+            self._lanes = await self._deps.names.lanes(list(self._rows))
         return [lane for lane in self._lanes if run is None or lane.run == run]
 
     async def is_native(self, run: int) -> bool:
@@ -62,13 +62,13 @@ class RunPage:
         if not others:
             return False
         # Alerts come that way too, and are nothing that was logged.
-        logged = await read_first_steps(self._parts.store, [run])
+        logged = await read_first_steps(self._deps.store, [run])
         return any((run, lane.lane) in logged for lane in others)
 
     async def streams(self, run: int) -> list[LineStream]:
         """How far the run's lines have come, the newest generation first."""
         if self._streams is None:
-            self._streams = await self._parts.streams.of_runs(list(self._rows))
+            self._streams = await self._deps.streams.of_runs(list(self._rows))
         return self._streams.get(run, [])
 
     async def logged(self, run: int) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class RunPage:
         """What the run's keys hold."""
         if self._facts is None:
             self._facts = await read_key_facts(
-                self._parts.store, await self.lanes(), await self.names()
+                self._deps.store, await self.lanes(), await self.names()
             )
         return self._facts.get(run, RunKeyFacts())
 
@@ -106,7 +106,7 @@ class RunPage:
         if not any(lane.is_system is is_system for lane in lanes):
             return {}
         return await read_summaries(
-            self._parts.store,
+            self._deps.store,
             sorted({lane.run for lane in lanes}),
             lanes,
             await self.names(),

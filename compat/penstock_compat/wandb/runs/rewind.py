@@ -12,8 +12,8 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock.wire import SYSTEM_RANK, check_name
-from penstock_compat.wandb.asking import Asking
 from penstock_compat.wandb.graphql.nodes import Node, field
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT, own_run
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_storage.catalog.line_streams import LineStream
@@ -28,7 +28,7 @@ _ROWS = "run = {run:UInt32} AND has({lanes:Array(UInt16)}, lane) AND step <= {st
 class RewindMutations(Node):
     """The root field that rewinds."""
 
-    asking: Asking
+    context: RequestContext
 
     @field
     async def rewind_run(
@@ -36,49 +36,49 @@ class RewindMutations(Node):
         input: dict[str, Any],
     ) -> dict[str, Any]:
         """Let a run go on after the step `metricValue`."""
-        asking = self.asking
+        context = self.context
         if (input.get("metricName") or "_step") != "_step":
-            raise Rejected("a run can be rewound to a _step only", code="bad_rewind")
+            raise Rejected("a run can only be rewound to a _step", code="bad_rewind")
         value = input.get("metricValue")
         if not isinstance(value, int | float) or value != int(value):
-            raise Rejected(f"{value!r} is no step to rewind to", code="bad_rewind")
+            raise Rejected(f"{value!r} is not a step to rewind to", code="bad_rewind")
         ref = RunRef(
-            asking.entity(input.get("entityName")),
+            context.entity(input.get("entityName")),
             check_name("project", input.get("projectName") or DEFAULT_PROJECT),
             check_name("run", input.get("runName")),
         )
-        row = await own_run(asking, ref)
+        row = await own_run(context, ref)
         step = int(value)
         lines, tail = await self._lines(row, step)
-        known = await asking.parts.streams.of_client(row.number, "")
+        known = await context.deps.streams.of_client(row.number, "")
         start = LineStream(row.number, "", 0, 0, history=lines)
         if known:
             start.events, start.console = known[0].events, known[0].console
             start.events_tail = known[0].events_tail
         start.tail = tail
         now = time.time_ns() // 1000
-        await asking.parts.streams.begin(row.number, "", now, start=start)
+        await context.deps.streams.begin(row.number, "", now, start=start)
         return {
             "__typename": "RewindRunPayload",
-            "rewoundRun": RunNode(asking, await own_run(asking, ref)),
+            "rewoundRun": RunNode(context, await own_run(context, ref)),
         }
 
     async def _lines(self, row: RunRow, step: int) -> tuple[int, dict[str, Any]]:
         """How many steps up to this one were logged, and what a client must know of the last."""
-        parts = self.asking.parts
-        found = await parts.catalog.lanes([row.number])
+        deps = self.context.deps
+        found = await deps.catalog.lanes([row.number])
         lanes = [lane.lane for lane in found if lane.rank < SYSTEM_RANK]
         if not lanes:
             return 0, {}
-        keys = await parts.catalog.key_numbers(row.project_number, ["_runtime"])
+        keys = await deps.catalog.key_numbers(row.project_number, ["_runtime"])
         names = {"run": row.number, "lanes": lanes, "step": step, "key": keys.get("_runtime", 0)}
         times, runtimes = await asyncio.gather(
-            parts.store.query(
+            deps.store.query(
                 "SELECT uniqExact(step) AS lines, argMax(t, (step, seq)) AS at"
                 f" FROM {DATABASE}.times WHERE {_ROWS}",
                 names,
             ),
-            parts.store.query(
+            deps.store.query(
                 "SELECT argMax(v, (step, seq)) AS runtime"
                 f" FROM {DATABASE}.points WHERE key = {{key:UInt32}} AND {_ROWS}",
                 names,

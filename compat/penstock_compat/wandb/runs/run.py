@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_common.payloads import mapping_of, text_of
-from penstock_compat.wandb.artifacts.queries import ArtifactsOfRun
-from penstock_compat.wandb.asking import Asking
+from penstock_compat.wandb.artifacts.queries import ArtifactsOfRunNode
 from penstock_compat.wandb.console import ConsoleOfRun
 from penstock_compat.wandb.files import FilesOfRun
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import encode_id
+from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.configs import wrapped_config
 from penstock_compat.wandb.runs.history import HistoryOfRun
 from penstock_compat.wandb.runs.pages import RunPage
@@ -26,7 +26,7 @@ __all__ = ["RunNode"]
 class RunFacts(Node):
     """What the catalog says of a run."""
 
-    asking: Asking
+    context: RequestContext
     row: RunRow
 
     @field
@@ -91,7 +91,7 @@ class RunFacts(Node):
 
     @field
     def read_only(self) -> bool:
-        return not self.asking.principal.may_write(self.row.entity)
+        return not self.context.principal.may_write(self.row.entity)
 
     @field
     def user(self) -> User:
@@ -128,13 +128,13 @@ class RunFacts(Node):
 
 
 class RunNode(
-    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRun
+    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
 ):
     """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
 
     typename = "Run"
 
-    def __init__(self, asking: Asking, row: RunRow, page: RunPage | None = None) -> None:
-        self.asking = asking
+    def __init__(self, context: RequestContext, row: RunRow, page: RunPage | None = None) -> None:
+        self.context = context
         self.row = row
-        self.page = page or RunPage(asking, [row])
+        self.page = page or RunPage(context, [row])

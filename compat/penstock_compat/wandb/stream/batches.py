@@ -22,7 +22,7 @@ from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import RunRef
 
-__all__ = ["Made", "Numbered", "Writer", "make_batches"]
+__all__ = ["Made", "Numbered", "WriterIdentity", "make_batches"]
 
 _POINTS = 500_000
 _COMPRESSED_FROM_BYTES = 32 * 1024
@@ -30,7 +30,7 @@ _ERROR = "ERROR "
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class WriterIdentity:
     """In whose name the batches are: `seq` is the number of the first one, all before it are done,
     `at` the server's time (µs)."""
 
@@ -66,14 +66,14 @@ class Made:
     refused: int = 0
 
 
-def make_batches(post: Post, writer: Writer, limits: Limits) -> Made:
+def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Made:
     """All of a request, in the order in which it is to be queued. Pure, and slow for large ones."""
     history = read_history(post.history, limits)
     events = read_events(post.events, limits)
     made = Made(
         tail=history.tail, events_tail=events.tail, refused=history.refused + events.refused
     )
-    system = Writer(
+    system = WriterIdentity(
         writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at
     )
     _add(made, system, events.frames(limits, _POINTS), events.values, limits)
@@ -83,7 +83,11 @@ def make_batches(post: Post, writer: Writer, limits: Limits) -> Made:
 
 
 def _add(
-    made: Made, writer: Writer, frames: Iterable[Frame], records: Iterable[Any], limits: Limits
+    made: Made,
+    writer: WriterIdentity,
+    frames: Iterable[Frame],
+    records: Iterable[Any],
+    limits: Limits,
 ) -> None:
     """Add a writer's batches, each checked as the worker will read it."""
     for seq, part in enumerate(packed(frames, records, limits), writer.seq):
@@ -97,7 +101,7 @@ def _add(
         made.points += checked.points
 
 
-def _empty(writer: Writer, seq: int) -> Batch:
+def _empty(writer: WriterIdentity, seq: int) -> Batch:
     return Batch(
         project=writer.ref.project,
         run=writer.ref.run,

@@ -18,10 +18,10 @@ from penstock.wire import check_name
 from penstock_common.bodies import BodyReader
 from penstock_common.http import json_response
 from penstock_common.redis_keys import run_path, shard_of
-from penstock_compat.wandb.asking import authenticate
 from penstock_compat.wandb.deletion import refuse_deleted
+from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.runs.mutations import STOP
 from penstock_compat.wandb.stream.batches import Made
 from penstock_compat.wandb.stream.commits import Commits
@@ -42,8 +42,8 @@ __all__ = ["STREAM_PATH", "StreamHandler"]
 _LOG = logging.getLogger(__name__)
 
 STREAM_PATH = "/files/{entity}/{project}/{run}/file_stream"
-_MOST_BODY_BYTES = 64 * 2**20
-_IN_FLIGHT_BYTES = 256 * 2**20
+_MAX_BODY_BYTES = 64 * 2**20
+_MAX_IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
 _LOOKS = 20
@@ -54,17 +54,17 @@ _CLIENT = "X-Wandb-Async-Client-Id"
 class StreamHandler:
     """Takes lines, queues them as batches, and answers when they are stored."""
 
-    def __init__(self, parts: WandbParts, metrics: WandbMetrics) -> None:
-        self._parts = parts
+    def __init__(self, deps: WandbDependencies, metrics: WandbMetrics) -> None:
+        self._deps = deps
         self._metrics = metrics
-        self._commits = Commits(parts.positions)
+        self._commits = Commits(deps.positions)
         self._bodies = BodyReader(
-            max_bytes=_MOST_BODY_BYTES,
-            in_flight_bytes=_IN_FLIGHT_BYTES,
+            max_bytes=_MAX_BODY_BYTES,
+            in_flight_bytes=_MAX_IN_FLIGHT_BYTES,
             timeout_s=_BODY_TIMEOUT_S,
             encodings=("identity", "gzip"),
         )
-        self._translator = Translator(parts.limits)
+        self._translator = Translator(deps.limits)
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Ends what this started together with the application."""
@@ -82,8 +82,8 @@ class StreamHandler:
         return json_response(answer)
 
     async def _take(self, request: web.Request) -> dict[str, object]:
-        parts = self._parts
-        principal = await authenticate(parts.authenticator, request.headers)
+        deps = self._deps
+        principal = await authenticate(deps.authenticator, request.headers)
         names = request.match_info
         ref = RunRef(
             checked_entity(names["entity"], principal),
@@ -93,7 +93,7 @@ class StreamHandler:
         client = request.headers.get(_CLIENT, "")
         if client:
             check_name("client id", client)
-        parts.status.check()
+        deps.status.check()
         async with self._bodies.body(request) as body:
             row = await self._run(ref)
             now = time.time_ns() // 1000
@@ -108,10 +108,10 @@ class StreamHandler:
 
     async def _run(self, ref: RunRef) -> RunRow:
         """The run, made if it was never there. Raises `Rejected` (410) if it was deleted."""
-        row = await self._parts.catalog.run(ref)
+        row = await self._deps.catalog.run(ref)
         if row is None:
-            await refuse_deleted(self._parts.catalog, ref)
-            row = await ensure_run(self._parts.catalog, ref)
+            await refuse_deleted(self._deps.catalog, ref)
+            row = await ensure_run(self._deps.catalog, ref)
         return row
 
     async def _wait(self, ref: RunRef, last: list[tuple[WriterName, int]]) -> set[int]:
@@ -122,19 +122,19 @@ class StreamHandler:
             except Transient as error:
                 if error.code != "not_committed":
                     raise
-                await refuse_deleted(self._parts.catalog, ref)
+                await refuse_deleted(self._deps.catalog, ref)
         return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
 
     async def _candidates(self, row: RunRow, client: str, now: int) -> list[Candidate]:
         """The client's generations; its run is noted as alive."""
-        streams = self._parts.streams
+        streams = self._deps.streams
         own = await streams.of_client(row.number, client)
         if not own:
             own = [await streams.begin(row.number, client, now)]
         names = [
             WriterName(row.entity, row.project, row.run, writer_name(stream)) for stream in own
         ]
-        positions = await self._parts.positions.fetch(names, alive=names[:1])
+        positions = await self._deps.positions.fetch(names, alive=names[:1])
         return [
             Candidate(stream, position.committed or 0)
             for stream, position in zip(own, positions, strict=True)
@@ -142,20 +142,20 @@ class StreamHandler:
 
     def _admit(self, ref: RunRef, made: Made) -> None:
         """Raises `Transient`: 429 over the project's quota, 503 if the run's shard is full."""
-        self._parts.status.check_shard(shard_of(run_path(*ref)))
-        if self._parts.quota.is_limited:
-            self._parts.quota.take((ref.entity, ref.project), made.points)
+        self._deps.status.check_shard(shard_of(run_path(*ref)))
+        if self._deps.quota.is_limited:
+            self._deps.quota.take((ref.entity, ref.project), made.points)
 
     async def _store(self, ref: RunRef, translated: Translated) -> None:
         """Queue the batches, wait until they are stored, keep how far the lines have come."""
         made, stream = translated.made, translated.stream
         for writer in {each.writer for each in made.batches}:
-            await self._parts.room.check(ref, writer)
+            await self._deps.room.check(ref, writer)
         self._admit(ref, made)
         for each in made.batches:
-            await self._parts.appender.append(*ref, each.writer, each.seq, each.raw, each.decoded)
-            self._parts.metrics.batches.labels("queued").inc()
-        self._parts.metrics.points.inc(made.points)
+            await self._deps.appender.append(*ref, each.writer, each.seq, each.raw, each.decoded)
+            self._deps.metrics.batches.labels("queued").inc()
+        self._deps.metrics.points.inc(made.points)
         last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]
         if dead := await self._wait(ref, last):
             # They wait in the dead letters for somebody to look: the client could only repeat them.
@@ -165,7 +165,7 @@ class StreamHandler:
                 "lines_missing run=%s missing=%d unreadable=%d",
                 "/".join(ref), translated.missing, made.refused,
             )  # fmt: skip
-        await self._parts.streams.advance(stream)
+        await self._deps.streams.advance(stream)
         for file, count in zip(("history", "events", "console"), translated.lines, strict=True):
             self._metrics.lines.labels(file).inc(count)
 

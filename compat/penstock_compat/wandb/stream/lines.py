@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["Columns", "Piece", "Table", "read_events", "read_history"]
+__all__ = ["LineColumns", "Piece", "Table", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
@@ -28,7 +28,7 @@ Column = npt.NDArray[Any]
 _CHUNK = 1_000  # lines taken apart together
 _NUMBERS = frozenset({int, float})
 _INT64 = 2**63
-_MOST_SECONDS = 1e12
+_MAX_SECONDS = 1e12
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
 
 
 @dataclass(slots=True)
-class Columns:
+class LineColumns:
     """Rows that have the same keys."""
 
     keys: tuple[str, ...]
@@ -98,7 +98,7 @@ class Columns:
 class Table:
     """What some lines hold, and what is needed of the last one."""
 
-    columns: dict[tuple[str, ...], Columns] = field(default_factory=dict)
+    columns: dict[tuple[str, ...], LineColumns] = field(default_factory=dict)
     values: list[dict[str, Any]] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     refused: int = 0
@@ -113,7 +113,7 @@ class Table:
         keys = tuple(sorted(numbers))
         known = self.columns.get(keys)
         if known is None:
-            known = self.columns[keys] = Columns(keys)
+            known = self.columns[keys] = LineColumns(keys)
         known.rows.append((step, at, *map(numbers.__getitem__, keys)))
 
 
@@ -160,7 +160,7 @@ class _Layout(NamedTuple):
     """How to take lines apart that have certain keys, and where their rows go."""
 
     get: Callable[[dict[str, Any]], Row]
-    columns: Columns
+    columns: LineColumns
 
 
 class _Taker:
@@ -207,7 +207,7 @@ class _Taker:
             return False
         if max(steps) >= MAX_STEP or min(steps) <= -MAX_STEP:
             return False
-        if not (min(times) >= 0 and max(times) < _MOST_SECONDS):
+        if not (min(times) >= 0 and max(times) < _MAX_SECONDS):
             return False
         kinds = [{*map(type, column)} for column in values]
         if not all(_NUMBERS.issuperset(kind) for kind in kinds):
@@ -240,7 +240,7 @@ class _Taker:
             )
 
     def _time(self, seconds: Any) -> int:
-        usual = type(seconds) in _NUMBERS and 0 <= seconds < _MOST_SECONDS
+        usual = type(seconds) in _NUMBERS and 0 <= seconds < _MAX_SECONDS
         return int(seconds * 1e6 + 0.5) if usual else self._now
 
     def _name(self, key: str) -> str:

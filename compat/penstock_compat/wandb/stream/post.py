@@ -13,8 +13,8 @@ __all__ = ["Lines", "Post", "parse_post"]
 _HISTORY = "wandb-history.jsonl"
 _EVENTS = "wandb-events.jsonl"
 _SUMMARY = "wandb-summary.json"
-_MOST_LINES = 2**52
-_MOST_CODE = 2**31
+_MAX_LINES = 2**52
+_MAX_EXIT_CODE = 2**31
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def parse_post(body: bytes) -> Post:
         code = fields.get("exitcode")
         # No code is a good one.
         post.exit_code = (
-            code if isinstance(code, int) and abs(code) < _MOST_CODE else int(bool(code))
+            code if isinstance(code, int) and abs(code) < _MAX_EXIT_CODE else int(bool(code))
         )
     for name, entry in (files or {}).items():
         lines = _lines(name, entry)
@@ -84,6 +84,6 @@ def parse_post(body: bytes) -> Post:
 def _lines(name: str, entry: Any) -> Lines:
     if isinstance(entry, dict):
         offset, content = entry.get("offset", 0), entry.get("content") or []
-        if isinstance(offset, int) and 0 <= offset < _MOST_LINES and isinstance(content, list):
+        if isinstance(offset, int) and 0 <= offset < _MAX_LINES and isinstance(content, list):
             return Lines(offset, [line if isinstance(line, str) else "" for line in content])
     raise Rejected(f"files[{name!r}] must be {{offset, content: [lines]}}", code="bad_json")

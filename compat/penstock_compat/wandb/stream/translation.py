@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstock.errors import Transient
 from penstock.wire import Limits
-from penstock_compat.wandb.stream.batches import Made, Writer, make_batches
+from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.post import Post, parse_post
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRef
@@ -15,7 +15,7 @@ from penstock_storage.interface import RunRef
 __all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
 
 _SEQ_US = 10_000  # numbers count hundredths of a second: 497 days of them fit into 32 bits
-_MOST_SEQ = 2**32 - 100_000
+_MAX_SEQ = 2**32 - 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
         return Translated(Made(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
-    if seq > _MOST_SEQ:
+    if seq > _MAX_SEQ:
         raise Transient("this run has been logged to for too long", code="overloaded")
-    writer = Writer(request.ref, writer_name(stream), stream.rank, seq, request.at)
+    writer = WriterIdentity(request.ref, writer_name(stream), stream.rank, seq, request.at)
     made = make_batches(post, writer, limits)
     missing = _advance(stream, post, made)
     stream.last_seq = max((each.seq for each in made.batches), default=stream.last_seq)

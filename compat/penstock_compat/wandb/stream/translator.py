@@ -47,7 +47,9 @@ class Translator:
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = None
-            raise Transient("the lines could not be read now", code="overloaded") from None
+            raise Transient(
+                "the lines could not be read at the moment", code="overloaded"
+            ) from None
 
     def close(self) -> None:
         if self._pool is not None:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from penstock_server.parked_writers import ParkedWriter
 
-__all__ = ["add_dead_command"]
+__all__ = ["add_dead_letter_commands"]
 
-_AT_ONCE = 100
+_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class DeadLetter:
     shard: int
     id: bytes
     writer: str
@@ -53,15 +53,17 @@ class _Letter:
         return _time(self.received_us)
 
 
-def add_dead_command(subparsers: Any, default_data: Path) -> None:
+def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
     """Add `dead`."""
-    dead = subparsers.add_parser("dead", help="look at batches that could not be processed")
+    dead = subparsers.add_parser(
+        "dead", help="manage dead letters: batches that could not be processed"
+    )
     actions = dead.add_subparsers(metavar="ACTION", required=True)
     texts = {
-        "list": "list dead letters and parked writers, with the reason",
-        "show": "show what is in one",
+        "list": "list dead letters and parked writers with the reasons",
+        "show": "show the content of one",
         "replay": "put them back into the queue",
-        "drop": "delete them for good",
+        "drop": "delete them permanently",
     }
     for action, text in texts.items():
         parser = actions.add_parser(action, help=text)
@@ -69,23 +71,23 @@ def add_dead_command(subparsers: Any, default_data: Path) -> None:
             parser,
             default_data,
             data="data folder of a running `penstock up`",
-            settings="the queue that PENSTOCK_REDIS_URL names",
+            settings="the queue in PENSTOCK_REDIS_URL",
         )
         if action == "show":
-            parser.add_argument("id", metavar="ID", help="as `penstock dead list` prints it")
+            parser.add_argument("id", metavar="ID", help="an id printed by `penstock dead list`")
         if action in ("replay", "drop"):
             which = parser.add_argument_group("which")
             which.add_argument("ids", metavar="ID", nargs="*")
             which.add_argument("--all", action="store_true", help="all of them")
         if action == "drop":
-            parser.add_argument("--yes", action="store_true", help="do not ask")
+            parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         parser.set_defaults(run=_run, action=action)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     action = arguments.action
     if action in ("replay", "drop") and bool(arguments.ids) == arguments.all:
-        raise Rejected(f"name what to {action}, or --all", code="bad_argument")
+        raise Rejected(f"give the ids to {action}, or --all", code="bad_argument")
     if action == "drop" and arguments.all and not arguments.yes and not _is_sure():
         _say("Nothing was dropped.")
         return 1
@@ -112,9 +114,9 @@ async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Re
         folder = DataFolder(arguments.data)
         if not folder.state.exists():
             raise Rejected(
-                f"Penstock does not run on {folder.root}",
+                f"Penstock is not running on {folder.root}",
                 code="not_running",
-                hint="Start it with `penstock up`: the letters are in its queue.",
+                hint="Start it with `penstock up`: the dead letters are in its queue.",
             )
         url = f"unix://{folder.socket('redis.sock')}"
     redis = connect(url, timeout_s=10)
@@ -136,7 +138,7 @@ def _is_sure() -> bool:
 
 async def _list(redis: Redis, keys: RedisKeys, _: argparse.Namespace) -> int:
     count = 0
-    async for letter in _letters(redis, keys):
+    async for letter in _dead_letters(redis, keys):
         count += 1
         run, writer = letter.writer.rsplit("/", 1)
         _say(f"{letter.name}  {letter.received}  {run}  {writer} #{letter.seq}  {letter.reason}")
@@ -145,7 +147,7 @@ async def _list(redis: Redis, keys: RedisKeys, _: argparse.Namespace) -> int:
         size = f"{parked.batches} batches, {parked.bytes} bytes"
         _say(f"{parked.name}  parked since {_time(parked.since_us)}  {size}  {_why(parked)}")
     if not count:
-        _say("There are none.")
+        _say("No dead letters or parked writers.")
     return 0
 
 
@@ -211,19 +213,19 @@ async def _drop(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) ->
     letters, writers = await _named(redis, keys, arguments)
     for letter in letters:
         await redis.xdel(keys.dead(letter.shard), letter.id)
-        _say(f"{letter.name} is gone.")
+        _say(f"{letter.name} was deleted.")
     for parked in writers:
         count = await parked.unpark(redis, keys, drop=True)
-        _say(f"{parked.name}: the worker drops its {count} batches.")
+        _say(f"{parked.name}: the worker will drop its {count} batches.")
     return 0
 
 
 async def _named(
     redis: Redis, keys: RedisKeys, arguments: argparse.Namespace
-) -> tuple[list[_Letter], list[ParkedWriter]]:
+) -> tuple[list[DeadLetter], list[ParkedWriter]]:
     """What to act on, known before the first is moved: one that fails again is not taken twice."""
     if arguments.all:
-        letters = [letter async for letter in _letters(redis, keys)]
+        letters = [letter async for letter in _dead_letters(redis, keys)]
         return letters, await _parked(redis, keys)
     letters, writers = [], []
     for name in arguments.ids:
@@ -243,34 +245,34 @@ async def _parked(redis: Redis, keys: RedisKeys, name: str = "") -> list[ParkedW
     return [each for each in await parked_writers(redis, keys) if name in ("", each.name)]
 
 
-async def _letters(redis: Redis, keys: RedisKeys) -> AsyncIterator[_Letter]:
+async def _dead_letters(redis: Redis, keys: RedisKeys) -> AsyncIterator[DeadLetter]:
     for shard in range(SHARDS):
         start = "-"
         while found := await _range(redis, keys.dead(shard), start, "+"):
             for entry_id, fields in found:
-                yield _letter(shard, entry_id, fields)
+                yield _dead_letter(shard, entry_id, fields)
             start = f"({found[-1][0].decode()}"
 
 
 async def _range(redis: Redis, name: str, start: str, end: str) -> list[Any]:
-    return list(await redis.xrange(name, start, end, count=_AT_ONCE) or [])
+    return list(await redis.xrange(name, start, end, count=_PAGE_SIZE) or [])
 
 
-async def _find(redis: Redis, keys: RedisKeys, name: str) -> _Letter:
+async def _find(redis: Redis, keys: RedisKeys, name: str) -> DeadLetter:
     shard, _, entry_id = name.partition(":")
     parts = entry_id.split("-")
     if shard.isdecimal() and int(shard) < SHARDS and len(parts) == 2 and "".join(parts).isdecimal():
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
-            return _letter(int(shard), found_id, fields)
+            return _dead_letter(int(shard), found_id, fields)
     raise Rejected(
-        f"there is no dead letter and no parked writer {name!r}",
+        f"there is no dead letter or parked writer {name!r}",
         code="no_letter",
-        hint="`penstock dead list` says which there are.",
+        hint="`penstock dead list` shows them.",
     )
 
 
-def _letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> _Letter:
-    return _Letter(
+def _dead_letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+    return DeadLetter(
         shard,
         entry_id,
         fields[b"w"].decode(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from penstock_server.queue_file.commands import sound_end
 from penstock_server.queue_file.preamble import MAGIC, preamble_end
 
-__all__ = ["FILE", "FOLDER", "Part", "mapped", "parts_of", "paths_of"]
+__all__ = ["FILE", "FOLDER", "AofFile", "aof_files_of", "mapped", "paths_of"]
 
 FILE = "appendonly.aof"
 FOLDER = "appendonlydir"
@@ -23,7 +23,7 @@ _NAMED = re.compile(re.escape(FILE) + r"\.(\d+)\.(base|incr)\.(?:aof|rdb)")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AofFile:
     """A file of the queue, and up to which offset it is sound. One that is missing has size -1."""
 
     path: Path
@@ -44,7 +44,7 @@ def paths_of(folder: Path) -> tuple[list[Path], bool]:
     return (listed, True) if listed else (_named(folder / FOLDER), False)
 
 
-def parts_of(paths: Collection[Path], refused: Collection[bytes]) -> list[Part]:
+def aof_files_of(paths: Collection[Path], refused: Collection[bytes]) -> list[AofFile]:
     """How far each of these files is sound."""
     return [_part(path, refused) for path in paths]
 
@@ -59,15 +59,15 @@ def mapped(path: Path) -> Iterator[bytes | mmap]:
         yield data
 
 
-def _part(path: Path, refused: Collection[bytes]) -> Part:
+def _part(path: Path, refused: Collection[bytes]) -> AofFile:
     if not path.exists():
-        return Part(path, -1, 0)
+        return AofFile(path, -1, 0)
     with mapped(path) as data:
         start: int | None = 0
         if data[: len(MAGIC)] == MAGIC:
             start = preamble_end(data)
         end = 0 if start is None else sound_end(data, start, refused)
-        return Part(path, len(data), end)
+        return AofFile(path, len(data), end)
 
 
 def _listed(manifest: Path) -> list[Path]:

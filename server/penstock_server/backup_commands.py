@@ -18,29 +18,33 @@ from penstock.errors import Rejected
 from penstock_common.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
 
-__all__ = ["add_copy_commands"]
+__all__ = ["add_backup_commands"]
 
-_SETTINGS_HELP = "the stores that PENSTOCK_STORE_URL, _CATALOG_URL and _BLOBS_URL name"
+_SETTINGS_HELP = "the stores in PENSTOCK_STORE_URL, _CATALOG_URL and _BLOBS_URL"
 
 
-def add_copy_commands(subparsers: Any, default_data: Path) -> None:
+def add_backup_commands(subparsers: Any, default_data: Path) -> None:
     """Add `backup` and `restore`."""
     backup = subparsers.add_parser(
-        "backup", help="copy points, catalog and blobs, also while Penstock runs"
+        "backup", help="back up points, catalog and blobs, even while Penstock runs"
     )
     _add_place(backup, default_data, "data folder (%(default)s)")
     backup.add_argument(
-        "--to", type=Path, required=True, help="folder that gets one more generation"
+        "--to", type=Path, required=True, help="folder to which a new generation is added"
     )
     backup.add_argument(
-        "--keep", type=int, default=0, metavar="N", help="then remove all but the newest N"
+        "--keep",
+        type=int,
+        default=0,
+        metavar="N",
+        help="afterwards remove all but the newest N generations",
     )
     backup.set_defaults(run=_backup)
-    restore = subparsers.add_parser("restore", help="make a new data folder of a backup")
+    restore = subparsers.add_parser("restore", help="restore a backup into a new data folder")
     _add_place(restore, None, "the new data folder")
     restore.add_argument(
         "--from", dest="source", type=Path, required=True,
-        help="a backup's folder (its newest generation) or one generation in it",
+        help="a backup folder (its newest generation is used) or one generation in it",
     )  # fmt: skip
     restore.set_defaults(run=_restore)
 
@@ -94,14 +98,16 @@ async def _restore_from(arguments: argparse.Namespace) -> None:
         _say("Restored.\n")
         if has_secrets:
             _say(
-                "API keys of this backup are known only to a server whose PENSTOCK_SECRET is the"
+                "API keys in this backup work only if PENSTOCK_SECRET is the"
                 f" `pepper` in {archive.path / 'secrets.zst'}.\n"
             )
         return
     await restore_into_folder(archive, arguments.data, progress)
     _say(f"Restored. Start it with: penstock up --data {arguments.data}\n")
     if not has_secrets:
-        _say("This backup holds no secrets: its API keys are unknown here, a new one is made.\n")
+        _say(
+            "This backup contains no secrets: its API keys no longer work; a new one will be created.\n"
+        )
 
 
 class _Progress:

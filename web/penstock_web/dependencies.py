@@ -1,4 +1,4 @@
-"""What the read side's handlers work with; built once per process."""
+"""Dependencies of the read side's handlers, built once per process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from penstock_storage.interface import Catalog, PointStore
 from penstock_web.names import Names
 from penstock_web.search.finder import Finder
 
-__all__ = ["STATIC", "WebParts"]
+__all__ = ["STATIC", "WebDependencies"]
 
 STATIC = Path(__file__).parent / "static"
 """The built page, as the wheel carries it."""
@@ -32,7 +32,7 @@ async def no_problems() -> Sequence[Problem]:
 
 
 @dataclass(frozen=True, slots=True)
-class WebParts:
+class WebDependencies:
     """`open_reads`: whoever comes from this machine itself may read `default_entity`'s data."""
 
     store: PointStore

@@ -16,13 +16,13 @@ from typing import TypeVar
 
 from penstock.errors import Rejected, Transient
 
-__all__ = ["Breaker", "Held"]
+__all__ = ["CircuitBreaker", "Held"]
 
 T = TypeVar("T")
 
-_FIRST_S = 0.5
-_MOST_S = 60.0
-_LONGEST_RETRY_AFTER_S = 3_600.0
+_MIN_WAIT_S = 0.5
+_MAX_WAIT_S = 60.0
+_MAX_RETRY_AFTER_S = 3_600.0
 _QUOTA_S = 1.0
 _PROBED_S = 0.2
 """How soon those come again who wait for another's probe."""
@@ -36,7 +36,7 @@ class Held(Exception):
         self.wait_s = wait_s
 
 
-class Breaker:
+class CircuitBreaker:
     """Safe to use from several threads. `clock` is monotonic; `jitter(a, b)` is between the two."""
 
     def __init__(
@@ -108,12 +108,12 @@ class Breaker:
     def failed(self, era: int, retry_after_s: float | None) -> None:
         """The request that began in this era failed, and may pass if it is sent again."""
         with self._lock:
-            at_least_s = min(retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
+            at_least_s = min(retry_after_s or 0.0, _MAX_RETRY_AFTER_S)
             now = self._clock()
             if era != self._era:  # many that were under way fail together: that is one failure
                 self._ready_at = max(self._ready_at, now + at_least_s)
                 return
-            ceiling_s = min(_MOST_S, _FIRST_S * 2.0 ** min(self.failures, 16))
+            ceiling_s = min(_MAX_WAIT_S, _MIN_WAIT_S * 2.0 ** min(self.failures, 16))
             self.failures += 1
             self._era += 1
             self._probing = False
@@ -127,7 +127,7 @@ class Breaker:
                 self._probing = False
 
     def _pause(self, group: object, retry_after_s: float | None) -> None:
-        wait_s = min(retry_after_s or _QUOTA_S, _LONGEST_RETRY_AFTER_S)
+        wait_s = min(retry_after_s or _QUOTA_S, _MAX_RETRY_AFTER_S)
         with self._lock:
             # Jitter here too, so that the writers of a project do not come back together.
             self._paused[group] = self._clock() + wait_s + self._jitter(0.0, wait_s / 2)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Rejected, Transient
-from penstock.shipper.breaker import Breaker, Held
+from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 
 WEEK_S = 7 * 86_400.0
 
@@ -29,7 +29,7 @@ def failing(code: str = "unavailable", retry_after_s: float | None = None) -> Tr
     return Transient("no", code=code, retry_after_s=retry_after_s)
 
 
-def fail_once(breaker: Breaker, error: Exception, group: object = "g") -> None:
+def fail_once(breaker: CircuitBreaker, error: Exception, group: object = "g") -> None:
     def request() -> None:
         raise error
 
@@ -43,7 +43,7 @@ def latest(low: float, high: float) -> float:
 
 def test_after_a_failure_everybody_waits_longer_each_time() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     waits = []
     for _ in range(9):
         fail_once(breaker, failing())
@@ -57,7 +57,7 @@ def test_after_a_failure_everybody_waits_longer_each_time() -> None:
 
 def test_one_probes_while_the_others_wait_and_its_success_lets_all_in() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     fail_once(breaker, failing())
     clock.now += 0.5
 
@@ -74,7 +74,7 @@ def test_one_probes_while_the_others_wait_and_its_success_lets_all_in() -> None:
 
 def test_a_probe_that_fails_for_another_reason_is_given_back() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     fail_once(breaker, failing())
     clock.now += 0.5
     fail_once(breaker, RuntimeError("a bug"))
@@ -83,7 +83,7 @@ def test_a_probe_that_fails_for_another_reason_is_given_back() -> None:
 
 def test_a_refusal_shows_that_the_server_is_well() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     fail_once(breaker, failing())
     clock.now += 0.5
     fail_once(breaker, Rejected("no", code="bad"))
@@ -92,7 +92,7 @@ def test_a_refusal_shows_that_the_server_is_well() -> None:
 
 def test_retry_after_is_kept_also_by_requests_that_were_under_way() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
 
     def slow() -> None:
         fail_once(breaker, failing())
@@ -106,7 +106,7 @@ def test_retry_after_is_kept_also_by_requests_that_were_under_way() -> None:
 
 def test_an_answer_to_an_older_question_lets_nobody_in() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     breaker.call("g", lambda: fail_once(breaker, failing(retry_after_s=40)))
     assert breaker.failures == 1
     assert breaker.wait_s == 40.5
@@ -114,7 +114,7 @@ def test_an_answer_to_an_older_question_lets_nobody_in() -> None:
 
 def test_a_quota_pauses_its_project_only() -> None:
     clock = Clock()
-    breaker = Breaker(clock, latest)
+    breaker = CircuitBreaker(clock, latest)
     fail_once(breaker, failing("quota", 10), "greedy")
     assert breaker.failures == 0
     assert breaker.call("modest", lambda: 1) == 1
@@ -147,7 +147,7 @@ def test_a_week_of_outages(outages: list[tuple[float, float]], spools: int, seed
     """Spools that always have something to send, each request taking a while on a virtual clock:
     the threads of the shipper are played by an agenda of events."""
     luck, clock = random.Random(seed), Clock()
-    breaker = Breaker(clock, luck.uniform)
+    breaker = CircuitBreaker(clock, luck.uniform)
     server = Server([(start, start + size) for start, size in outages])
     numbers = itertools.count()
     agenda: list[tuple[float, int, int, tuple[int, bool, bool, float] | None]] = [

@@ -14,36 +14,36 @@ from penstock import __version__
 from penstock.progress import Progress
 from penstock.shipper.cuts import Cut
 
-__all__ = ["Telling", "notice_records"]
+__all__ = ["LossNotices", "notice_records"]
 
 _NOTICE = "notice"
 _FIELD = "notice delivery"
-_MOST_TOLD = 20
-"""Telling may itself be refused: that is not told for ever."""
+_MAX_NOTICES = 20
+"""LossNotices may itself be refused: that is not told for ever."""
 
 
-class Telling:
+class LossNotices:
     """What one spool's run has been told."""
 
     def __init__(self, host: str, cuts: Iterable[Cut]) -> None:
-        told = [str(cut.client[_NOTICE]) for cut in cuts if cut.client.get(_NOTICE)]
+        sent = [str(cut.client[_NOTICE]) for cut in cuts if cut.client.get(_NOTICE)]
         self._host = host
-        self._last = told[-1] if told else ""
-        self._count = len(told)
+        self._last = sent[-1] if sent else ""
+        self._count = len(sent)
 
     def is_due(self, progress: Progress) -> bool:
         """Whether something is not told yet."""
-        return self._count < _MOST_TOLD and self._text(progress) not in ("", self._last)
+        return self._count < _MAX_NOTICES and self._text(progress) not in ("", self._last)
 
     def client(self, progress: Progress, *, retries: int, dropped: int) -> dict[str, Any]:
         """The `client` field of the next batch, with what is not told yet."""
-        said: dict[str, Any] = {"version": __version__, "retries": retries, "dropped": dropped}
+        fields: dict[str, Any] = {"version": __version__, "retries": retries, "dropped": dropped}
         after = replace(progress, dropped=progress.dropped + dropped)
         if self.is_due(after):
-            said[_NOTICE] = self._text(after)
-        return said
+            fields[_NOTICE] = self._text(after)
+        return fields
 
-    def told(self, cut: Cut) -> None:
+    def kept(self, cut: Cut) -> None:
         """This cut is kept, with what it says."""
         if text := cut.client.get(_NOTICE):
             self._last, self._count = str(text), self._count + 1
@@ -61,7 +61,7 @@ class Telling:
             parts.append(f"{progress.damaged_bytes} bytes are damaged")
         if not parts:
             return ""
-        return f"{'; '.join(parts)}; on {self._host}, penstock status says more"
+        return f"{'; '.join(parts)}; for details run penstock status on {self._host}"
 
 
 def notice_records(cut: Cut) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from penstock_storage.interface import PointStore
 from penstock_storage.logged import read_logged_fields, read_run_keys
 from penstock_storage.rows import json_number
 from penstock_storage.series import count_runs
-from penstock_web.models.keys import FieldsQuery, KeysQuery, NamesQuery
+from penstock_web.models.metric_keys import FieldsQuery, KeysQuery, NamesQuery
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, query_of
 from penstock_web.runs import RunsHandler
@@ -23,14 +23,14 @@ from penstock_web.search.finder import Finder
 from penstock_web.search.index import uninterrupted
 from penstock_web.search.patterns import Pattern
 
-__all__ = ["KeysHandler"]
+__all__ = ["MetricKeysHandler"]
 
 EntryT = TypeVar("EntryT")
 
-_MOST_RUNS = 10_000
+_MAX_RUNS = 10_000
 
 
-class KeysHandler:
+class MetricKeysHandler:
     """Lists names, a page at a time, sorted."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names, finder: Finder) -> None:
@@ -45,8 +45,8 @@ class KeysHandler:
         asked = query_of(request, KeysQuery)
         runs = None
         if asked.runs is not None:
-            if len(asked.runs) > _MOST_RUNS:
-                raise bad_field(f"runs names more than {_MOST_RUNS} runs")
+            if len(asked.runs) > _MAX_RUNS:
+                raise bad_field(f"runs names more than {_MAX_RUNS} runs")
             entity, name = request.match_info["entity"], request.match_info["project"]
             runs = (await self._names.runs(entity, name, asked.runs)).values()
         every = await self._names.all_keys(project)

@@ -1,4 +1,4 @@
-"""What a run looks like in answers."""
+"""Serializers: runs as the JSON of the API."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from penstock_storage.metric_rules import hidden_keys
 from penstock_storage.summaries import Summary
 from penstock_web.search.paths import Path
 
-__all__ = ["encode_runs", "picked", "run_json"]
+__all__ = ["picked", "run_to_json", "runs_to_json"]
 
 
-def run_json(
+def run_to_json(
     row: RunRow, logged: Summary | None, fields: Sequence[Path] | None = None
 ) -> dict[str, Any]:
     """A run as the API shows it: what was set explicitly lies over what was logged, but for what the
@@ -69,7 +69,7 @@ def _place(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
     return []
 
 
-def encode_runs(runs: Iterable[dict[str, Any]], total: int, following: str | None) -> bytes:
+def runs_to_json(runs: Iterable[dict[str, Any]], total: int, following: str | None) -> bytes:
     """A page of runs as JSON."""
     # Run by run, because one long dumps() would hold every other thread up.
     parts = b",".join(map(encode_json, runs))

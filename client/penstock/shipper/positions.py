@@ -14,64 +14,66 @@ from typing import Any
 from penstock.progress import Progress
 from penstock.shipper.cuts import CutLog
 
-__all__ = ["Marks"]
+__all__ = ["PositionTracker"]
 
 log = logging.getLogger(__name__)
 
 
-class Marks:
+class PositionTracker:
     """Keeps one spool's `progress` in step with the replies."""
 
     def __init__(self, run: str, progress: Progress, cuts: CutLog) -> None:
-        self.count = 0
+        self.reply_count = 0
         """How many replies were taken in."""
         self.advanced_at = time.monotonic()
         """When the store was last seen to have taken something."""
         self._run = run
         self._progress = progress
         self._cuts = cuts
-        self._told: tuple[str, str, int] | None = None
+        self._announced: tuple[str, str, int] | None = None
 
-    def needs_telling(self, reply: dict[str, Any]) -> bool:
+    def must_announce_release(self, reply: dict[str, Any]) -> bool:
         """Whether the server waits for freed numbers and was not told so yet."""
         committed = self._committed(reply)
-        if committed is None or committed >= self._progress.freed:
+        if committed is None or committed >= self._progress.released:
             return False
-        return self._told != self._place(reply)
+        return self._announced != self._place(reply)
 
-    def learn(self, reply: dict[str, Any]) -> None:
+    def acknowledge(self, reply: dict[str, Any]) -> None:
         """Take in what a reply says of queue, store and committed."""
-        self.count += 1
+        self.reply_count += 1
         progress = self._progress
         committed = self._committed(reply)
         if committed is not None:
             store = str(reply.get("store") or "")
             replaced = bool(store and progress.store and store != progress.store)
-            fallen = replaced or committed < progress.heard
-            if committed < progress.freed and self._told != self._place(reply):
+            fallen = replaced or committed < progress.acknowledged
+            if committed < progress.released and self._announced != self._place(reply):
                 self._count_lost(committed)
-                self._told = self._place(reply)
-            if committed > progress.heard:
+                self._announced = self._place(reply)
+            if committed > progress.acknowledged:
                 self.advanced_at = time.monotonic()
-            progress.heard = committed
-            progress.committed = max(committed, progress.freed)
+            progress.acknowledged = committed
+            progress.committed = max(committed, progress.released)
             progress.store = store or progress.store
             if fallen and progress.committed < progress.queued:
-                log.warning("%s: the store has less, sending from %d", self._run, committed + 1)
+                log.warning(
+                    "%s: the store has less than before, sending from %d", self._run, committed + 1
+                )
                 self.send_again()
         queue = str(reply.get("queue") or "")
         if queue and progress.queue and queue != progress.queue:
-            log.warning("%s: another queue answers, sending again", self._run)
+            log.warning("%s: the queue was replaced, sending again", self._run)
             self.send_again()
         progress.queue = queue or progress.queue
         progress.queued = max(progress.queued, progress.committed)
-        if progress.heard < self._cuts.last:
+        if progress.acknowledged < self._cuts.last:
             progress.done = False
 
     def stalled(self, now: float, after_s: float) -> None:
         """Send again what the store has not taken although it was asked for so long."""
         if now - self.advanced_at > after_s:
-            log.warning("%s: no progress for long, sending again", self._run)
+            log.warning("%s: no progress for a long time, sending again", self._run)
             self.advanced_at = now
             self.send_again()
 
@@ -91,15 +93,15 @@ class Marks:
     def _place(self, reply: dict[str, Any]) -> tuple[str, str, int]:
         progress = self._progress
         store, queue = str(reply.get("store") or ""), str(reply.get("queue") or "")
-        return store or progress.store, queue or progress.queue, progress.freed
+        return store or progress.store, queue or progress.queue, progress.released
 
     def _count_lost(self, committed: int) -> None:
         progress = self._progress
-        lost = range(committed + 1, progress.freed + 1)
+        lost = range(committed + 1, progress.released + 1)
         points = sum(self._cuts.cuts[seq].points for seq in lost)
         progress.lost_batches = max(progress.lost_batches, len(lost))
         progress.lost_points = max(progress.lost_points, points)
         log.error(
-            "%s: the store lacks %d batches with %d points that are no longer kept here",
+            "%s: the store lacks %d batches with %d points that are no longer kept on this machine",
             self._run, len(lost), points,
         )  # fmt: skip

@@ -9,25 +9,25 @@ from penstock.progress import Progress
 from penstock.record import Position, segment_name
 from penstock.shipper.cuts import CutLog
 
-__all__ = ["Keeper"]
+__all__ = ["SegmentRetention"]
 
 
-class Keeper:
+class SegmentRetention:
     """Deletes the segments of one spool, oldest first."""
 
     def __init__(self, folder: Path, first_segment: int) -> None:
         self._folder = folder
-        self._freed_to = first_segment - 1
+        self._released_to = first_segment - 1
         self._committed_at: dict[int, float] = {}
 
-    def free(
+    def release(
         self, progress: Progress, cuts: CutLog, cursor: Position, now: float, keep_s: float
     ) -> None:
         """Delete segments that hold nothing uncommitted, and have not for `keep_s`."""
         # The cuts made of a divided one may lie before the ones with lower numbers.
         uncommitted = range(progress.committed + 1, cuts.last + 1)
         needed = min([cursor.segment, *(cuts.cuts[seq].start.segment for seq in uncommitted)])
-        for number in range(self._freed_to + 1, needed):
+        for number in range(self._released_to + 1, needed):
             self._committed_at.setdefault(number, now)
         for number, since in sorted(self._committed_at.items()):
             if number >= needed:  # committed once, but by a store that is no more
@@ -38,9 +38,9 @@ class Keeper:
             fail("shipper.before_free")
             (self._folder / segment_name(number)).unlink(missing_ok=True)
             del self._committed_at[number]
-            self._freed_to = number
+            self._released_to = number
             while (
-                progress.freed < progress.committed
-                and cuts.cuts[progress.freed + 1].start.segment <= number
+                progress.released < progress.committed
+                and cuts.cuts[progress.released + 1].start.segment <= number
             ):
-                progress.freed += 1
+                progress.released += 1

@@ -12,19 +12,19 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.auth import Authenticator, Principal
-from penstock_compat.wandb.parts import WandbParts
+from penstock_compat.wandb.dependencies import WandbDependencies
 
-__all__ = ["Asking", "authenticate", "base_url"]
+__all__ = ["RequestContext", "authenticate", "base_url"]
 
-_HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize says where to find it."
+_HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize shows where to find it."
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class RequestContext:
     """One request. `base_url` is this server's address as the client knows it, without a slash at
     the end."""
 
-    parts: WandbParts
+    deps: WandbDependencies
     principal: Principal
     base_url: str
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class Asking:
                 f"this key may not write to the entity {entity!r}",
                 code="forbidden",
                 status=403,
-                hint="Leave the entity out to write to the key's own.",
+                hint="Omit the entity to write to the key's own.",
             )
         return entity
 

@@ -26,11 +26,11 @@ from penstock_sweeps.engine import SweepEngine
 from penstock_web.names import Names
 from penstock_web.search.finder import Finder
 
-__all__ = ["WandbParts"]
+__all__ = ["WandbDependencies"]
 
 
 @dataclass(frozen=True, slots=True)
-class WandbParts:
+class WandbDependencies:
     """Stores, queue and limits; `secret` signs the addresses of uploads and downloads, and a file
     may have `upload_bytes`."""
 
