@@ -63,7 +63,7 @@ fault: setup ## break every part once, under load; ends with a table and a ledge
 fault-soak: setup ## random faults, two at a time, for MINUTES=30 (SEED=… REPORT=file.md)
 	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
-demo-faults: setup ## watch a training log on while everything around it is killed (a minute)
+demo-faults: setup ## watch training keep logging while everything around it is killed (a minute)
 	$(BIN)/python -m loadtests.unbreakable
 
 fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)

@@ -109,7 +109,7 @@ def _training(
 
 
 def _end_shipper(root: Path) -> None:
-    """It would outlive the training, as it should."""
+    """End the shipper, which would outlive the training process, as it should."""
     if text := (root / "shipper.lock").read_text():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(text.split()[0]), signal.SIGTERM)

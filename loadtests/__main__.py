@@ -90,7 +90,7 @@ def _run(name: str, seconds: float, target: Target) -> bool:
         points += sum(sent.values()) * kind.batch.points
         is_clean &= result.is_clean
         print(f"  ledger, {kind.name}: {result}")
-    print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests told to wait")
+    print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests asked to wait")
     if not found["writers"]:
         print("  nothing was sent")
     return is_clean and not failures and bool(found["writers"])

@@ -88,7 +88,7 @@ class Training:
         deadline = time.monotonic() + _START_S
         while not board.returned.all():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the training did not start")
+                raise RuntimeError("the training script did not start")
             time.sleep(0.01)
         attempt.writers = json.loads(path.with_suffix(".writers").read_text())
 
@@ -99,7 +99,7 @@ class Training:
         self.now.was_killed = True
 
     def restart(self, *, back: int) -> None:
-        """The next attempt, from a checkpoint so many steps before where the last one was."""
+        """The next attempt, from a checkpoint a number of steps before the end of the last one."""
         last = self.now.plan.first_step + int(self.now.board.returned.min())
         self.start(max(0, last - back))
 

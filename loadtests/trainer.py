@@ -1,6 +1,6 @@
 """A training process that logs through the real client, and what it must have logged.
 
-`python -m loadtests.trainer BOARD PLAN` logs until it is told to stop, or is killed. Every value
+`python -m loadtests.trainer BOARD PLAN` logs until it is stopped or killed. Every value
 follows from the plan (seed, run, attempt, step), so that what the store must hold can be computed
 again. The board is a small mapped file: how many calls of each run have returned, and how long each
 call took, survive a `kill -9` of this process.
@@ -28,7 +28,7 @@ _MOST_CALLS = 1 << 18
 class TrainerPlan:
     """`runs` runs in one process, each logging `keys` values per call, `calls_per_s` calls in all.
 
-    `first_step` is where this attempt begins: a training that goes on from a checkpoint logs steps
+    `first_step` is where this attempt begins: a script that continues from a checkpoint logs steps
     again that an earlier attempt has logged.
     """
 

@@ -1,5 +1,5 @@
-"""`python -m loadtests.unbreakable`: a training logs 100,000 points a second while everything around it,
-and at last the training itself, is killed; then the ledger.
+"""`python -m loadtests.unbreakable`: a training script logs 100,000 points a second while everything
+around it, and at last the script itself, is killed; then the ledger.
 
 Starts a `penstock up` of its own in a temporary folder and leaves nothing behind.
 """
@@ -64,7 +64,7 @@ class Demo:
         reached = int(self._training.now.board.returned[0])
         self._training.restart(back=500)
         first = self._training.now.plan.first_step
-        self.say(f"kill -9 the training at step {reached:,}; a new attempt goes on from {first:,}")
+        self.say(f"kill -9 the script at step {reached:,}; a new attempt continues from {first:,}")
         time.sleep(pause_s)
 
     def _pids(self, role: str) -> list[int]:
@@ -143,11 +143,13 @@ def main() -> int:
         demo = Demo(stack, training)
         try:
             training.start()
-            demo.say(f"a training logs {_KEYS * _CALLS_PER_S:,.0f} points a second to {stack.url}")
+            demo.say(
+                f"a training script logs {_KEYS * _CALLS_PER_S:,.0f} points a second to {stack.url}"
+            )
             demo.play(options.pause)
             training.stop()
             training.wait_stored()
-            demo.say(f"the training is finished: {training.points:,} points, all of them stored")
+            demo.say(f"the script is finished: {training.points:,} points, all of them stored")
             print(f"\n{_latencies(training)}")
             found = asyncio.run(check_attempts(stack.store_url, stack.store_token, [training]))
             print(f"ledger: {found}")
