@@ -36,7 +36,7 @@ _BACK_S = 60.0
 
 
 class Demo:
-    """The story, with its clock."""
+    """The demo, with its clock."""
 
     def __init__(self, stack: Stack, training: Training) -> None:
         self._stack = stack
@@ -47,7 +47,7 @@ class Demo:
         print(f"{time.monotonic() - self._started:6.1f} s  {text}", flush=True)
 
     def play(self, pause_s: float) -> None:
-        """Every fault, with some calm before each."""
+        """Every fault, with a pause before each."""
         acts: list[tuple[str, Callable[[], None]]] = [
             ("kill -9 the gateway", lambda: self._kill("gateway")),
             ("kill -9 the worker", lambda: self._kill("worker")),
@@ -85,7 +85,7 @@ class Demo:
             os.kill(pid, signal.SIGKILL)
 
     def _wait_stored(self) -> float:
-        """How long it takes until something that is logged from now on is in the store."""
+        """Seconds until data logged from now on is in the store."""
         started = time.monotonic()
         attempt = self._training.now
         step = attempt.plan.first_step + int(attempt.board.returned[0])
@@ -112,7 +112,7 @@ def _latencies(training: Training) -> str:
 
 
 def _verify(stack: Stack, root: Path, run: str) -> bool | None:
-    """What `penstock verify` says; None if this Penstock has no such command."""
+    """The output of `penstock verify`; None if this Penstock has no such command."""
     command = [sys.executable, "-m", "penstock.cli", "verify"]
     asked = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60)
     if asked.returncode:
@@ -128,7 +128,7 @@ def _verify(stack: Stack, root: Path, run: str) -> bool | None:
 
 
 def main() -> int:
-    """Play it once. Returns 0 if nothing is missing, doubled or altered."""
+    """Run the demo once. Returns 0 if nothing is missing, duplicated or altered."""
     parser = argparse.ArgumentParser(prog="loadtests.unbreakable", description=__doc__)
     parser.add_argument(
         "--pause", type=float, default=8.0, help="seconds of calm before each fault"

@@ -21,6 +21,8 @@ WORDS = Path(__file__).with_name("words.txt")
 CHECKED: tuple[str, ...] = (
     "*.md",
     "docs/*.md",
+    "benchmarks/*.py",
+    "loadtests/*.py",
 )
 """Files to check, as glob patterns below the root. Code is added here: "client/**/*.py", "web/ui/src/**/*.tsx"."""
 
