@@ -1,7 +1,8 @@
 """Stilted words in product text: `python tests/packaging/words.py` lists them, and fails if it finds any.
 
-The words are in `words.txt` beside this file, the files in `CHECKED`. Checked are the prose of Markdown
-(no code), the strings and docstrings of Python, and TypeScript without comments and imports.
+The words are in `words.txt` beside this file, the files in `CHECKED`; files and folders given as
+arguments are checked instead. Checked are the prose of Markdown (no code), the strings and docstrings of
+Python, and TypeScript without comments and imports.
 """
 
 from __future__ import annotations
@@ -93,12 +94,20 @@ def checked_files() -> list[Path]:
     return sorted({path for pattern in CHECKED for path in ROOT.glob(pattern)})
 
 
-def main() -> int:
-    found = check(checked_files())
+def _files_in(place: Path) -> list[Path]:
+    kinds = ("*.md", "*.py", "*.ts", "*.tsx")
+    return (
+        sorted(path for kind in kinds for path in place.rglob(kind)) if place.is_dir() else [place]
+    )
+
+
+def main(places: list[str]) -> int:
+    given = [path for place in places for path in _files_in(Path(place).resolve())]
+    found = check(given if places else checked_files())
     for each in found:
         sys.stderr.write(f"{each}\n")
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
