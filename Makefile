@@ -45,9 +45,10 @@ down: setup ## stop what `penstock up --detach` started
 dev: setup ## the same, with the page rebuilt whenever a source changes
 	$(BIN)/python web/build_ui.py --watch & exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
 
-lint: setup ## format check, lint, types
+lint: setup ## format check, lint, words, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python tests/packaging/words.py
 	$(BIN)/mypy
 	$(BIN)/python web/build_ui.py --check
 
@@ -63,7 +64,7 @@ fault: setup ## break every part once, under load; ends with a table and a ledge
 fault-soak: setup ## random faults, two at a time, for MINUTES=30 (SEED=… REPORT=file.md)
 	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
-demo-faults: setup ## watch a training log on while everything around it is killed (a minute)
+demo-faults: setup ## watch training keep logging while everything around it is killed (a minute)
 	$(BIN)/python -m loadtests.unbreakable
 
 fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)

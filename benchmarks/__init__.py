@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m benchmarks` prints the table of docs/performance.md, measured here."""
+"""Benchmarks: `python -m benchmarks` prints the table of docs/performance.md, measured on this machine."""

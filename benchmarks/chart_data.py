@@ -1,4 +1,4 @@
-"""Points for P7, brought in the way all points come: over HTTP, queue and worker into a real store.
+"""Points for P7, sent as all points are: over HTTP, queue and worker into a real store.
 
 Every run is a random walk in which one spike is planted, at a step that follows from its name."""
 
@@ -46,7 +46,7 @@ class Case:
 
 
 async def fill(stack: Stack, cases: list[Case]) -> None:
-    """Log all of it, and return when it is committed and its tiers are built."""
+    """Log everything, and return when it is committed and its tiers are built."""
     headers = {"Authorization": f"Bearer {stack.api_key}", "Content-Type": "application/msgpack"}
     async with aiohttp.ClientSession(headers=headers) as session:
         for case in cases:
@@ -105,7 +105,7 @@ async def _send(session: aiohttp.ClientSession, url: str, body: bytes) -> None:
 
 
 async def _settled(store: ClickHouse, points: int) -> None:
-    """Wait until the points are in the store, and long series tiered to their end."""
+    """Wait until the points are in the store, and long series have tiers to their end."""
     async with asyncio.timeout(_WAIT_S):
         while True:
             found = await store.query(

@@ -1,9 +1,9 @@
 """P7: how long a chart takes at the HTTP API, and whether every spike is in it.
 
-One real installation is filled over HTTP; then each chart is asked for a hundred times, warm, over
-its full range and over random stretches of any length, as msgpack; and once right after the
-server's restart. Stretches are widened to whole buckets, as the page does, or cut anywhere. With
-`--busy`, a million points per second come in meanwhile.
+One real installation is filled over HTTP; then each chart is requested a hundred times, warm, over
+its full range and over random ranges of any length, as msgpack; and once right after the
+server's restart. Ranges are widened to whole buckets, as the page does, or cut anywhere. With
+`--busy`, a million points per second arrive meanwhile.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SEVERAL = [
 
 def rows(seconds: float) -> Iterator[Row]:
     """As `python -m benchmarks --only P7` shows them: up to 1e7 points, if there is time up to 1e8 and
-    while points come in."""
+    while points arrive."""
     has_time = seconds >= 20
     yield from measured(["1e4", "1e5", "1e6", "1e7", *(["1e8"] if has_time else [])], busy=has_time)
 
@@ -131,7 +131,7 @@ _Stretch = Callable[[Case, random.Random], tuple[int, int]]
 
 
 def _zoom(case: Case, rng: random.Random) -> tuple[int, int]:
-    """A stretch in whole buckets of the width that it will have."""
+    """A range in whole buckets of the width that it will have."""
     low, high = _cut(case, rng)
     width = 1
     while high // width - low // width >= _BUCKETS:
@@ -140,7 +140,7 @@ def _zoom(case: Case, rng: random.Random) -> tuple[int, int]:
 
 
 def _cut(case: Case, rng: random.Random) -> tuple[int, int]:
-    """A stretch of any length; every other one around the first run's spike."""
+    """A range of any length; every other one around the first run's spike."""
     size = math.ceil(math.exp(rng.uniform(math.log(100), math.log(case.points))))
     spike = case.spike_at(case.run_names[0])
     low = rng.randint(spike - size + 1, spike) if rng.random() < 0.5 else rng.randrange(case.points)
@@ -151,7 +151,7 @@ def _cut(case: Case, rng: random.Random) -> tuple[int, int]:
 async def _ask(
     session: aiohttp.ClientSession, stack: Stack, case: Case, span: tuple[int, int] | None
 ) -> float:
-    """Seconds from the request to the last byte; raises if a spike is not in the answer."""
+    """Seconds from the request to the last byte; raises if a spike is not in the response."""
     body: dict[str, object] = {"project": PROJECT, "runs": case.run_names, "keys": [KEY]}
     body["buckets"] = _BUCKETS
     low, high = span or (0, case.points - 1)
@@ -171,7 +171,7 @@ async def _ask(
 
 
 async def _ask_nothing(session: aiohttp.ClientSession, stack: Stack) -> float:
-    """Seconds for an answer that asks queue, store and catalog whether they are there."""
+    """Seconds for a response that checks queue, store and catalog."""
     started = time.perf_counter()
     async with session.get(f"{stack.url}/readyz") as reply:
         await reply.read()
@@ -186,7 +186,7 @@ def _session(stack: Stack) -> aiohttp.ClientSession:
 
 
 async def _first_after_restart(stack: Stack, case: Case) -> float:
-    """Kill what serves charts, wait until it is back, ask once."""
+    """Kill the process that serves charts, wait until it is back, send one request."""
     for child in psutil.Process(stack.pid).children():
         if "penstock_server.gateway" in child.cmdline():
             child.kill()

@@ -3,7 +3,7 @@
     python benchmarks/client_log.py [--quick] [--json FILE]
 
 A server that only accepts, the shipper and the training process share this machine. Every figure of
-log() is measured in turn with its floor, a dict copy appended to a list, in one loop, so that the
+log() alternates with its floor, a dict copy appended to a list, in one loop, so that the
 ratio means something on a noisy machine.
 """
 
@@ -179,7 +179,7 @@ print((imported - begun) * 1e3, (ready - imported) * 1e3, (time.perf_counter() -
 
 
 def measure_start(scale: int) -> list[dict[str, Any]]:
-    """P11: import, init, finish, each in processes of their own."""
+    """P11: import, init and finish, each in separate processes."""
     times = []
     for _ in range(max(3, 10 // scale)):
         run = subprocess.run(
@@ -198,7 +198,7 @@ def measure_start(scale: int) -> list[dict[str, Any]]:
 
 
 def measure_memory() -> dict[str, Any]:
-    """P10: what the client adds to a bare Python, after a million points."""
+    """P10: memory that the client adds to a bare Python, after a million points."""
     code = "import psutil\n{}full = psutil.Process().memory_full_info()\nprint(full.rss, full.uss)"
     use = (
         "import penstock\n"
@@ -221,7 +221,7 @@ def measure_memory() -> dict[str, Any]:
 
 
 def measure_shipper(scale: int) -> dict[str, Any]:
-    """How fast a spool becomes batches: rows to columns, encoded."""
+    """How fast a spool is turned into batches: rows to columns, encoded."""
     import penstock
     from penstock.shipper.columns import BatchLimits
     from penstock.shipper.gather import gather
@@ -250,7 +250,7 @@ def measure_shipper(scale: int) -> dict[str, Any]:
 
 
 def accept(port: Any) -> None:
-    """A server that takes every batch and says at once that it is stored."""
+    """A server that accepts every batch and reports it as stored at once."""
     asyncio.run(_serve(port))
 
 

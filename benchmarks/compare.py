@@ -1,9 +1,9 @@
-"""Two checkouts, measured in turn: whether this one is slower than another.
+"""Two checkouts, measured alternately: whether this one is slower than another.
 
     python -m benchmarks.compare ../before --only P1,P3,P4,P6 --pairs 10 --seconds 5
 
-Each pair runs the suites in both, one after the other, in alternating order: what slows the machine
-slows both. A figure is slower only if the 95 % interval of its ratio lies below 0.97.
+Each pair runs the suites in both, one after the other, in alternating order, so that noise
+affects both. A figure is slower only if the 95 % interval of its ratio lies below 0.97.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _measure(checkout: Path, suites: str, seconds: float) -> dict[str, float]:
 
 
 def _speed(text: str) -> float | None:
-    """The first figure of a row, as something of which more is better."""
+    """The first figure of a row, turned so that more is better."""
     match = re.search(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", text)
     if match is None:
         return None

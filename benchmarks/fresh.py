@@ -1,8 +1,8 @@
 """P8: how long after `log()` the API shows a point, while 100 runs log through the native client.
 
 Each run logs the time beside its metrics. A reader asks for the last value of that key over HTTP
-five times a second: every point that it sees for the first time counts with its age then, which
-includes the wait for the next look.
+five times a second: each new point counts with its age at that time, which
+includes the wait for the next poll.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ for run in runs:
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """The age at three rates; the target is for the highest."""
+    """The age at three rates; the target applies to the highest."""
     for points_per_s in (5_000, 50_000, 500_000):
         with (
             running() as stack,
@@ -109,7 +109,7 @@ def _training(
 
 
 def _end_shipper(root: Path) -> None:
-    """It would outlive the training, as it should."""
+    """End the shipper, which would outlive the training process, as it should."""
     if text := (root / "shipper.lock").read_text():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(text.split()[0]), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""P6: batches per second that one gateway process accepts, beside what aiohttp alone answers."""
+"""P6: batches per second that one gateway process accepts, compared with aiohttp alone."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def _rate(url: str, key: str, shape: Shape, seconds: float) -> float:
 
 
 def _gateway_rate(shape: Shape, seconds: float) -> float:
-    """The worker is held still: this is about the gateway and Redis."""
+    """The worker is paused: this measures the gateway and Redis."""
     with running() as stack:
         worker = stack.children["worker"][0]
         os.kill(worker, signal.SIGSTOP)
@@ -106,7 +106,7 @@ def _gateway_rate(shape: Shape, seconds: float) -> float:
 
 
 def _aiohttp_rate(shape: Shape, seconds: float) -> float:
-    """The limit: a server of the same kind that reads the body and answers, nothing more."""
+    """The limit: a server of the same kind that only reads the body and answers."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.gateway"], stdout=subprocess.PIPE, text=True
     )
@@ -135,8 +135,8 @@ async def _serve_nothing() -> None:
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """P6 at three sizes of batches; the target is judged at 8 KB. The median of three rounds, each so
-    short that Redis, which nobody empties meanwhile, does not begin to rewrite its file."""
+    """P6 at three sizes of batches; the target is judged at 8 KB. The median of three rounds, each
+    short enough that Redis, which is not drained meanwhile, does not start to rewrite its file."""
     seconds = min(seconds, 3.0)
     for size, shape in _SIZES:
         limit = statistics.median(_aiohttp_rate(shape, seconds) for _ in range(3))

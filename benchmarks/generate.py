@@ -1,9 +1,9 @@
-"""Made-up batches that can be made again: every value follows from (seed, run, writer, seq).
+"""Generated batches that can be reproduced: every value follows from (seed, run, writer, seq).
 
-The mix is what training logs: 70 % of the keys float32-born noise, 10 % smooth curves, 10 % counters,
-10 % constants, wall times with jitter. On top come the awkward things: repeated steps, late steps,
-NaN and infinities, two writers per run. A `constant` shape logs one value over and over and is
-compressed, as a metric that never changes is: such batches shrink more than a hundredfold.
+The mix resembles training metrics: 70 % of the keys float32-born noise, 10 % smooth curves, 10 % counters,
+10 % constants, wall times with jitter. Awkward cases are added: repeated steps, late steps,
+NaN and infinities, two writers per run. A `constant` shape logs the same value repeatedly, like a
+metric that never changes, and is compressed: such batches shrink more than a hundredfold.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _KEYS_MIXED = 10
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large the load is: `keys` x `rows` points per batch, of `runs` x `writers` writers; runs are
-    named by their number, from `first_run` on."""
+    """The size of the load: `keys` x `rows` points per batch, from `runs` x `writers` writers; runs are
+    named by their number, starting with `first_run`."""
 
     runs: int
     keys: int
@@ -115,8 +115,8 @@ def batch_bytes(shape: Shape, plan: WriterPlan, seq: int, *, project: str, acked
 def expected(
     shape: Shape, plan: WriterPlan, batches: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """What the store must hold of a writer: its distinct steps in order, and keys x steps values,
-    the last logged of each."""
+    """The data that the store must have for a writer: its distinct steps in order, and keys x steps values,
+    the last one logged for each."""
     parts = [columns(shape, plan, seq) for seq in range(1, batches + 1)]
     steps = np.concatenate([part[0] for part in parts])
     values = np.concatenate([part[2] for part in parts], axis=1)

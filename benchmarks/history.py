@@ -1,6 +1,6 @@
-"""P14: a run read back whole: history as JSON lines, export as Parquet, the first difference of two.
+"""P14: reading back a whole run: history as JSON lines, export as Parquet, the first difference of two.
 
-Points are put into the store directly, as a worker's commits would: what is measured is reading.
+Points are inserted into the store directly, as by a worker's commits: only reading is measured.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Reading:
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """P14 for a long run and a wide one; shorter ones if little time is given."""
+    """P14 for a long and a wide run; shorter ones if there is little time."""
     long = _Shape(1_000_000 if seconds >= _LONG_SECONDS else 100_000, 100)
     for shape in (long, _Shape(1_000, 10_000)):
         with running() as stack:
@@ -101,7 +101,7 @@ def _connect(stack: Stack) -> http.client.HTTPConnection:
 
 
 def _read(stack: Stack, path: str) -> _Reading:
-    """Read an answer and throw it away, watching the gateway's memory."""
+    """Read a response and discard it, watching the gateway's memory."""
     gateways = [psutil.Process(pid) for pid in stack.children["gateway"]]
     connection = _connect(stack)
     begun = time.monotonic()
@@ -118,7 +118,7 @@ def _read(stack: Stack, path: str) -> _Reading:
 
 
 async def _fill(stack: Stack, shape: _Shape, runs: tuple[str, ...]) -> None:
-    """Equal runs but for one point near the end."""
+    """Two runs that are equal except for one point near the end."""
     store = open_points(stack.store_url, stack.store_token)
     catalog = open_catalog(f"sqlite+aiosqlite:///{stack.data / 'catalog.db'}")
     try:

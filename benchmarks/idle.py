@@ -1,4 +1,4 @@
-"""P10, P11: what `penstock up` costs while nobody uses it, and how long it takes to be ready."""
+"""P10, P11: what an idle `penstock up` costs, and how long it takes to be ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTLE_S = 5.0
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """Memory of all processes after they have settled, their processor time at rest, and starts."""
+    """Memory of all processes after they have settled, their idle CPU time, and startup times."""
     took_s = []
     for _ in range(_STARTS):
         begun = time.perf_counter()

@@ -32,7 +32,7 @@ _SHAPES = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a load process did: rate in points committed per second."""
+    """The result of a load process: its rate in points committed per second."""
 
     rate: float
     took_s: float
@@ -47,7 +47,7 @@ def generate_load(
     *arguments: str,
     started: threading.Event | None = None,
 ) -> Result:
-    """Run the load generator in a process of its own until all it sent is committed; sets `started`
+    """Run the load generator in a separate process until everything it sent is committed; sets `started`
     when the first batch goes out."""
     command = [
         sys.executable, "-m", "benchmarks.load", stack.url, "--seconds", str(seconds),
@@ -93,7 +93,7 @@ def check(stack: Stack, shape: Shape, result: Result) -> str:
 
 
 def worker_alone(shape: Shape, seconds: float) -> float:
-    """Points per second of a worker that finds its streams full and shares the cores with nobody."""
+    """Points per second of a worker with full streams and the cores to itself."""
     with running() as stack:
         worker = stack.children["worker"][0]
         os.kill(worker, signal.SIGSTOP)

@@ -1,5 +1,5 @@
-"""The ledger: what was sent, made again from its seed, against what the store holds. Marks and
-counters are not asked; only the points themselves count."""
+"""The ledger: the data sent, generated again from its seed, compared with the contents of the store.
+Positions and counters are not used; only the points themselves count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POINTS_AT_ONCE = 2_000_000
 
 @dataclass(slots=True)
 class Ledger:
-    """Points by what became of them; all but `points` must be 0."""
+    """Points by outcome; all but `points` must be 0."""
 
     points: int = 0
     missing: int = 0
@@ -41,7 +41,7 @@ class Ledger:
 async def check(
     store_url: str, token: str, shape: Shape, sent: Mapping[WriterPlan, int], project: str
 ) -> Ledger:
-    """Compare every point of every writer; `sent` is how many batches each one sent."""
+    """Compare every point of every writer; `sent` is the number of batches that each one sent."""
     store = open_points(store_url, token)
     ledger = Ledger()
     try:
@@ -61,7 +61,7 @@ async def check(
 
 
 def _groups(shape: Shape, sent: Mapping[WriterPlan, int]) -> Iterator[list[WriterPlan]]:
-    """The writers in groups, so that not everything is held at once; those of a run together."""
+    """The writers in groups, so that not everything is in memory at once; those of a run together."""
     group: list[WriterPlan] = []
     points = 0
     for plan in sorted((plan for plan in sent if sent[plan]), key=lambda p: (p.run, p.writer)):
@@ -75,7 +75,7 @@ def _groups(shape: Shape, sent: Mapping[WriterPlan, int]) -> Iterator[list[Write
 
 
 async def numbers_of(store: PointStore, project: str) -> tuple[dict[str, int], dict[str, int]]:
-    """The project's keys and runs by name. Its entity is not asked: no two have it in these tests."""
+    """The project's keys and runs by name. Its entity is ignored: it is unambiguous in these tests."""
     found = await store.query(
         "SELECT toString(kind) AS k, id, name FROM penstock.names FINAL WHERE project IN ("
         "SELECT id FROM penstock.names FINAL WHERE kind = 'project' AND endsWith(name, {p:String}))",

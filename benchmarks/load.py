@@ -1,8 +1,8 @@
 """A load generator over HTTP: many writers, one request in flight each, in one process.
 
-It speaks just enough HTTP/1.1 over raw sockets that it takes a small part of the machine it shares
-with what it measures; what goes out on a schedule is made before the clock starts. Without a schedule
-it holds back when commits fall behind, so the rate it reports is sustained.
+It implements just enough HTTP/1.1 over raw sockets to use only a small part of the machine that it
+shares with the servers; scheduled batches are generated before the clock starts. Without a schedule
+it slows down when commits fall behind, so the rate it reports is sustained.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _BEHIND_POINTS = 6_000_000
 
 @dataclass
 class Load:
-    """Sends batches of this shape for a while; then waits until all of it is committed.
+    """Sends batches of this shape for a while; then waits until everything is committed.
 
-    `first` is the number that writers begin with, `rate` the batches per second in all (0: as many
-    as go), `waits` whether to hold back and wait for commits.
+    `first` is the first number of each writer, `rate` the total batches per second (0: as fast
+    as possible), `waits` whether to slow down and wait for commits.
     """
 
     url: str
@@ -53,7 +53,7 @@ class Load:
     _ready: dict[WriterPlan, Iterator[bytes]] = field(default_factory=dict)
 
     def prepare(self, seconds: float) -> None:
-        """Make everything that the schedule asks for."""
+        """Generate everything that the schedule requires."""
         everyone = plans(self.shape)
         rounds = math.ceil(seconds * self.rate / len(everyone)) + 1
         seqs = range(self.first, self.first + rounds)
@@ -90,7 +90,7 @@ class Load:
             connection.close()
 
     async def _pace(self) -> None:
-        """Wait for the next place in the schedule: late ones are made up for, not dropped."""
+        """Wait for the next slot in the schedule: late batches are caught up on, not dropped."""
         if self.rate:
             due = self._started + self._scheduled / self.rate
             self._scheduled += 1
@@ -198,7 +198,7 @@ class _Connection(asyncio.Protocol):
 
 
 def main() -> None:
-    """Entry of the generator's process: says when it starts, then prints what it sent as JSON."""
+    """Entry of the generator's process: reports when it starts, then prints its result as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=10)

@@ -1,4 +1,4 @@
-"""What machine the figures are from: a figure without it says nothing."""
+"""The machine that the figures are from: without it they mean nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project of very many runs, made through the catalog's and the store's own insert paths: each run
+"""A project with very many runs, created through the catalog's and the store's own insert paths: each run
 with 20 keys of config, 2 of explicit summary and 20 logged ones."""
 
 from __future__ import annotations

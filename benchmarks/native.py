@@ -38,7 +38,7 @@ print(calls, logged, took, run.id)
 
 
 def log_rows(seconds: float) -> Iterator[Row]:
-    """P1: log() beside a dict copy appended to a list, in turn in one loop."""
+    """P1: log(), alternating in one loop with a dict copy appended to a list."""
     for each in _measured(seconds):
         name = str(each["what"])
         if not name.startswith("log "):
@@ -59,7 +59,7 @@ def log_rows(seconds: float) -> Iterator[Row]:
 
 
 def cpu_rows(seconds: float) -> Iterator[Row]:
-    """P2, and what else a client costs: start, end, memory."""
+    """P2, and the client's other costs: start, end, memory."""
     for each in _measured(seconds):
         name = str(each["what"])
         if name.startswith("cpu"):

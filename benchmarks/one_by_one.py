@@ -1,4 +1,4 @@
-"""P18: what `log` once per metric costs the sending side, beside `log` of whole rows."""
+"""P18: the cost to the sending side of one `log` call per metric, compared with whole rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_US = 1.0
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """The shipper's processor time per point, from the spool to the bytes of batches."""
+    """The shipper's CPU time per point, from the spool to the bytes of batches."""
     steps = max(200, int(400 * min(seconds, 20)))
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         singly = _cost_us(_spool(Path(folder) / "singly", steps, 1))

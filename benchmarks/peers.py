@@ -1,7 +1,7 @@
-"""What other trackers do on the same work, measured once on a machine of this kind (2 cores, 24 GiB).
+"""Figures of other trackers for the same work, measured once on a similar machine (2 cores, 24 GiB).
 
-wandb 0.31, TensorBoard 2.21, MLflow 3.17, Trackio 0.43, Aim 3.29, SwanLab 0.10, each in its quickest
-supported way. Medians; they are not measured again by `make bench`.
+wandb 0.31, TensorBoard 2.21, MLflow 3.17, Trackio 0.43, Aim 3.29, SwanLab 0.10, each in its fastest
+supported way. Medians; `make bench` does not repeat them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PEERS: list[tuple[str, str, str]] = [
 
 
 def beside_peers(row: Row) -> Row:
-    """The row with what peers do, where that was measured."""
+    """The row with the peers' figures, where they were measured."""
     for number, words, text in _PEERS:
         if row.number == number and words in row.what:
             return replace(row, peer=text)

@@ -1,4 +1,4 @@
-"""One row per figure: ours beside target, the limit measured in the same run, and the best peer."""
+"""One row per figure: ours, the target, the limit measured in the same run, and the best peer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
 
 
 def print_table(rows: Iterable[Row], machine: Mapping[str, str]) -> None:
-    """Print the rows as a Markdown table under a line that says where they are from."""
+    """Print the rows as a Markdown table below a line that names the machine."""
     print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
     print("| | what | ours | target | | limit or floor, same run | peers |")
     print("|---|---|---|---|---|---|---|")
@@ -38,7 +38,7 @@ def print_table(rows: Iterable[Row], machine: Mapping[str, str]) -> None:
 
 
 def save(path: Path, rows: Iterable[Row], machine: Mapping[str, str]) -> None:
-    """Write the same as JSON, for a later run to be compared with."""
+    """Write the same as JSON, to compare later runs with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": dict(machine), "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1))

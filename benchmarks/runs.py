@@ -1,8 +1,8 @@
-"""`python -m benchmarks.runs`: how long a project's runs take to be found, over HTTP.
+"""`python -m benchmarks.runs`: how long it takes to find a project's runs, over HTTP.
 
 One project grows to 1,000, 10,000 and 100,000 runs with 20 keys of config and 22 of summary each.
-Every question is asked once before it is timed, but for the first that needs the columns in memory,
-which has a row of its own. A rewritten run between two questions is what a live sweep costs.
+Every query is sent once before it is timed, except the first one that loads the columns into memory,
+which has a row of its own. Rewriting a run between two queries shows the cost of a live sweep.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def _change(stack: Stack, entity: str, n: int) -> None:
 
 
 class _Server:
-    """Questions over one kept connection."""
+    """Queries over one keep-alive connection."""
 
     def __init__(self, stack: Stack) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(stack.url).netloc)
@@ -113,7 +113,7 @@ class _Server:
         return orjson.loads(reply.read())
 
     def time(self, path: str, question: Question | None = None) -> float:
-        """How many milliseconds the answer takes."""
+        """Milliseconds until the response."""
         began = time.perf_counter()
         self.ask(path, question)
         return (time.perf_counter() - began) * 1e3

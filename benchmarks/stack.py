@@ -43,7 +43,7 @@ class Stack:
         return f"unix://{self.data / 'run' / 'redis.sock'}"
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Processor time of each role so far."""
+        """CPU time of each role so far."""
         return {
             role: sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
             for role, pids in self.children.items()

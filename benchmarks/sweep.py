@@ -1,4 +1,4 @@
-"""P5: a sweep's shape. Many runs, 20 keys at 10 Hz, one batch per run and second."""
+"""P5: the load of a sweep. Many runs, 20 keys at 10 Hz, one batch per run and second."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """P12: file stream posts as official wandb clients send them at full speed, until they are stored.
 
-The posts are made before the clock starts, in the client's own form: about 10 MiB of lines each, the
-keys of a line in any order, one post in flight per run. What is stored is compared with what was sent,
-number by number. The gateway's loop is watched by its own metric.
+The posts are generated before the clock starts, in the client's own format: about 10 MiB of lines each,
+the keys of a line in any order, one post in flight per run. Stored numbers are compared with the sent
+ones, one by one. The gateway's loop is watched by its own metric.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _keys(plan: _Plan) -> list[str]:
 
 
 def _send(stack: Stack, posts: list[list[Path]]) -> float:
-    """Seconds until every post of every run was answered 200."""
+    """Seconds until every post of every run was answered with 200."""
     failed: list[str] = []
     threads = [
         threading.Thread(target=_send_run, args=(stack, run, paths, failed))
@@ -144,7 +144,7 @@ def _send_run(stack: Stack, run: int, paths: list[Path], failed: list[str]) -> N
 
 
 def _stored(stack: Stack, plan: _Plan, values: np.ndarray) -> int:
-    """How many posts are in the store, value by value as they were sent."""
+    """The number of posts that are in the store, every value as it was sent."""
     return asyncio.run(_compare(stack, plan, values))
 
 

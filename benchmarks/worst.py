@@ -1,8 +1,8 @@
 """P17: the memory that gateway and worker take for the worst batches that the limits allow.
 
-Each kind is as large as a limit lets it be, sent by many at once to an installation whose worker stands
-still, so that the queue is full of them when it goes on. What is shown is the most that each process
-ever held.
+Each kind is as large as a limit allows, sent by many senders at once to an installation whose worker is
+paused, so that the queue is full of them when it resumes. The figures are the peak memory of each
+process.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def _wide(run: int) -> bytes:
 
 
 def _elements(run: int) -> bytes:
-    """As many list entries as a batch may have, each a list of its own: costly objects."""
+    """As many list entries as a batch may have, each itself a list: expensive objects."""
     count = DEFAULT_LIMITS.elements // 3 - 1_000
     return _batch(run, records=[{"t": "config", "update": {"nested": [[0]] * count}}])
 
 
 def _text(run: int) -> bytes:
-    """Printed lines that compress well, as rows of dots do."""
+    """Console lines that compress well, such as rows of dots."""
     text = "." * MAX_TEXT_CHARS
     count = DEFAULT_LIMITS.decoded_bytes // MAX_TEXT_CHARS - 1
     return _batch(run, records=[
@@ -108,7 +108,7 @@ def rows(_: float) -> Iterator[Row]:
 
 
 async def _send(stack: Stack, raws: list[bytes]) -> None:
-    """All of them, by several senders that try again when told "later"."""
+    """Send all of them, with several senders that retry when asked to wait."""
     waiting = list(raws)
     headers = {"Authorization": f"Bearer {stack.api_key}", "Content-Type": CONTENT_TYPE}
 
@@ -140,7 +140,7 @@ async def _drained(stack: Stack) -> None:
 
 
 def _most_mib(pid: int) -> float:
-    """The most memory that this process held at any time."""
+    """The peak memory of this process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

@@ -1,7 +1,7 @@
 """`python -m loadtests`: one shape of load, headless, and then its ledger.
 
-Without `--host` on a fresh `penstock up` of its own. Ends with 1 if an acknowledged batch is missing,
-doubled or altered, or if a request failed.
+Without `--host` it starts a fresh `penstock up`. Exits with 1 if an acknowledged batch is missing,
+duplicated or altered, or if a request failed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOP_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the load goes; `stack` is what was started for it."""
+    """Where the load goes; `stack` is the server started for it, if any."""
 
     url: str
     api_key: str
@@ -90,14 +90,14 @@ def _run(name: str, seconds: float, target: Target) -> bool:
         points += sum(sent.values()) * kind.batch.points
         is_clean &= result.is_clean
         print(f"  ledger, {kind.name}: {result}")
-    print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests told to wait")
+    print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests asked to wait")
     if not found["writers"]:
         print("  nothing was sent")
     return is_clean and not failures and bool(found["writers"])
 
 
 def _locust(name: str, suffix: str, seconds: float, target: Target) -> dict[str, Any]:
-    """Run locust in a process of its own: it patches the standard library."""
+    """Run locust in a separate process: it patches the standard library."""
     with tempfile.TemporaryDirectory(prefix="penstock-load-") as folder:
         environ = {
             **os.environ,
@@ -127,8 +127,8 @@ def _locust(name: str, suffix: str, seconds: float, target: Target) -> dict[str,
 async def _settled(
     kind: Kind, writers: list[dict[str, Any]], target: Target
 ) -> dict[WriterPlan, int]:
-    """What each writer of this kind has sent, once all of it is committed. A batch whose answer never
-    came is sent again here: it may or may not have been queued, and afterwards it was, once."""
+    """The batches that each writer of this kind has sent, once all are committed. A batch that was never
+    answered is sent again here: it may or may not have been queued before; now it is, once."""
     sent = {
         WriterPlan(each["run"], 0): each["attempted"]
         for each in writers

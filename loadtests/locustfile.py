@@ -1,8 +1,8 @@
 """The users, for locust: `locust -f loadtests/locustfile.py --host URL`, or `make load`.
 
 `LOAD_SHAPE` chooses the shape, `LOAD_SECONDS` its length, `LOAD_API_KEY` the key; `LOAD_LEDGER` is a
-folder for what was acknowledged, `LOAD_SUFFIX` ends the names of projects. Batches are made before the first is sent, so that making them is
-not what limits the load.
+folder for what was acknowledged, `LOAD_SUFFIX` ends the names of projects. Batches are generated before the first is sent, so that generating
+them does not limit the load.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ globals().update({user.__name__: user for user in _USERS})
 
 
 class Load(LoadTestShape):
-    """How many users there are when."""
+    """The number of users over time."""
 
     step = 0
 

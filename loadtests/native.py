@@ -1,8 +1,8 @@
-"""Trainings in processes of their own, as a load; and the ledger of what they logged.
+"""Training scripts in separate processes, as a load; and the ledger of the data that they logged.
 
-A `Training` is one or several attempts at the same runs: it can be killed and started again from a
-step that it had passed. Nothing that `log()` returned for may be missing from the store, whatever
-became of the process that logged it.
+A `Training` is one or several attempts at the same runs: it can be killed and restarted from a
+step that it had passed. No row that `log()` returned for may be missing from the store, whatever
+happened to the process that logged it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FINISH_S = 90.0
 
 @dataclass(slots=True)
 class Attempt:
-    """One process: what it set out to log, as which writers, and how far it came."""
+    """One process: its plan, its writers, and its progress."""
 
     plan: TrainerPlan
     board: Board
@@ -75,7 +75,7 @@ class Training:
         return sum(attempt.points for attempt in self.attempts)
 
     def start(self, first_step: int = 0) -> None:
-        """Start the next attempt, and wait until it logs."""
+        """Start the next attempt and wait until it logs."""
         number = len(self.attempts)
         plan = replace(self._plan, attempt=number, first_step=first_step)
         path = self._folder / f"{plan.project}-{number}.board"
@@ -88,23 +88,23 @@ class Training:
         deadline = time.monotonic() + _START_S
         while not board.returned.all():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the training did not start")
+                raise RuntimeError("the training script did not start")
             time.sleep(0.01)
         attempt.writers = json.loads(path.with_suffix(".writers").read_text())
 
     def kill(self) -> None:
-        """`kill -9` of the present attempt."""
+        """`kill -9` of the current attempt."""
         self.now.process.kill()
         self.now.process.wait()
         self.now.was_killed = True
 
     def restart(self, *, back: int) -> None:
-        """The next attempt, from a checkpoint so many steps before where the last one was."""
+        """The next attempt, from a checkpoint a number of steps before the end of the last one."""
         last = self.now.plan.first_step + int(self.now.board.returned.min())
         self.start(max(0, last - back))
 
     def stop(self, timeout_s: float = _FINISH_S) -> None:
-        """Let the present attempt finish its runs."""
+        """Let the current attempt finish its runs."""
         self.now.board.stop()
         self.now.process.wait(timeout_s)
 
@@ -120,7 +120,7 @@ class Training:
             time.sleep(0.05)
 
     def left(self) -> str:
-        """Which spools are not done, and why."""
+        """The spools that are not done, and why."""
         found = {folder.name[:8]: load_progress(folder) for folder in spools_in(self.root)}
         return "; ".join(f"{name}: {each}" for name, each in found.items() if not each.done)
 
@@ -136,7 +136,7 @@ class Training:
 
 
 def shipper_of(root: Path) -> int | None:
-    """The process that ships this root's spools now."""
+    """The process that currently ships this root's spools."""
     pid, _ = launch.shipper_of(root)
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -146,7 +146,7 @@ def shipper_of(root: Path) -> int | None:
 
 
 async def check_attempts(store_url: str, token: str, trainings: list[Training]) -> Ledger:
-    """Compare every value that was logged with what the store holds under its writer."""
+    """Compare every logged value with the store's data under its writer."""
     store = open_points(store_url, token)
     ledger = Ledger()
     try:

@@ -1,8 +1,8 @@
 """Generated batches, sent as a client sends them: again and again until the store has them.
 
 Each writer has one request in flight, learns from every reply what is committed and by which queue
-and store, and sends again what was queued in a queue, or committed to a store, that is no more. What
-was sent can be made again from its seed, so nothing need be kept.
+and store, and resends batches that were queued in a queue, or committed to a store, that no longer
+exists. Batches can be generated again from their seed, so none need be kept.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class _Writer:
 
 @dataclass
 class PatientLoad:
-    """Writers of `shape`, a batch each every `interval_s` until `stop`, then until all is committed.
+    """Writers of `shape`, a batch each every `interval_s` until `stop`, then until everything is committed.
 
     `stalled_s` is the time without progress after which everything that is not committed is sent
-    again: what brings back entries that vanished from a queue which kept its name.
+    again: this brings back entries that vanished from a queue that kept its name.
     """
 
     url: str
@@ -65,7 +65,7 @@ class PatientLoad:
 
     @property
     def sent(self) -> dict[WriterPlan, int]:
-        """How many batches of each writer exist; the ledger asks."""
+        """The number of batches of each writer, for the ledger."""
         return {writer.plan: writer.made for writer in self._writers}
 
     @property
@@ -77,7 +77,7 @@ class PatientLoad:
         return sum(writer.committed for writer in self._writers)
 
     def stop(self) -> None:
-        """Make no more batches."""
+        """Generate no more batches."""
         self._stopped = True
 
     async def run(self) -> None:

@@ -1,5 +1,5 @@
-"""A server over its public API: sending a batch once more, waiting for commits, reading back what the
-ledger compares where the store itself is out of reach."""
+"""A server over its public API: resending a batch, waiting for commits, reading data back for the
+ledger where the store itself is out of reach."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Server:
 
 
 async def check(url: str, api_key: str, kind: Kind, sent: Mapping[WriterPlan, int]) -> Ledger:
-    """Compare every point that was sent with the rows that the read API gives."""
+    """Compare every point that was sent with the rows that the read API returns."""
     ledger = Ledger()
     async with Server(url, api_key) as server:
         entity = await server.entity()

@@ -1,4 +1,4 @@
-"""The shapes of load: who sends what, and how many of them when. Plain numbers, no locust here."""
+"""The shapes of load: kinds of senders, and their number over time. Plain numbers, no locust."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["SHAPES", "Kind", "LoadShape", "load_shape"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of user: every user is one writer of a run of its own.
+    """One kind of user: every user is the only writer of its own run.
 
-    `period_s` is the time from batch to batch, 0 = as fast as answers come; `creates` whether the run
-    is made with `POST /v1/runs` first. `share` is of the users of a shape; `first_run` keeps the runs
+    `period_s` is the time between batches, 0 = as fast as responses arrive; `creates` whether the run
+    is created with `POST /v1/runs` first. `share` is its share of the users; `first_run` keeps the runs
     of two kinds apart.
     """
 
@@ -29,8 +29,8 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class LoadShape:
-    """What a load looks like. `steps` are (part of the time until which, users, users per second to
-    start or stop); `kinds_from` says from which step on each kind is there."""
+    """The course of a load. `steps` are (fraction of the time at which the step ends, users, users per second
+    to start or stop); `kinds_from` is the step from which each kind takes part."""
 
     text: str
     kinds: tuple[Kind, ...]
@@ -38,7 +38,7 @@ class LoadShape:
     kinds_from: tuple[int, ...] = (0,)
 
     def at(self, part: float) -> int | None:
-        """The number of the step at this part of the time; None after the last one."""
+        """The index of the step at this fraction of the time; None after the last one."""
         return next((i for i, (until, *_) in enumerate(self.steps) if part < until), None)
 
 
@@ -74,7 +74,7 @@ SHAPES = {
 
 
 def load_shape(name: str, suffix: str = "") -> LoadShape:
-    """The shape of this name, its projects' names with a suffix: a second load of one server is new
+    """The shape of this name, its projects' names with a suffix: a second load on one server is new
     data, not a repetition of the first."""
     shape = SHAPES[name]
     kinds = tuple(replace(kind, project=kind.project + suffix) for kind in shape.kinds)

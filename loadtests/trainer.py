@@ -1,9 +1,9 @@
-"""A training process that logs through the real client, and what it must have logged.
+"""A training process that logs through the real client, and the data that it must have logged.
 
-`python -m loadtests.trainer BOARD PLAN` logs until it is told to stop, or is killed. Every value
-follows from the plan (seed, run, attempt, step), so that what the store must hold can be computed
-again. The board is a small mapped file: how many calls of each run have returned, and how long each
-call took, survive a `kill -9` of this process.
+`python -m loadtests.trainer BOARD PLAN` logs until it is stopped or killed. Every value
+follows from the plan (seed, run, attempt, step), so the expected contents of the store can be computed
+again. The board is a small mapped file: the number of calls of each run that have returned, and the
+time of each call, survive a `kill -9` of this process.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _MOST_CALLS = 1 << 18
 class TrainerPlan:
     """`runs` runs in one process, each logging `keys` values per call, `calls_per_s` calls in all.
 
-    `first_step` is where this attempt begins: a training that goes on from a checkpoint logs steps
-    again that an earlier attempt has logged.
+    `first_step` is where this attempt starts: a script that continues from a checkpoint repeats steps
+    of an earlier attempt.
     """
 
     project: str
@@ -50,7 +50,7 @@ class TrainerPlan:
 
 
 def values(plan: TrainerPlan, run: int, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Steps x keys: what this attempt logs."""
+    """The values that this attempt logs, steps x keys."""
     key = [plan.seed << 32 | run, plan.attempt]
     base = np.random.Generator(np.random.Philox(key=key)).random((_CYCLE, plan.keys))
     base[7, 0], base[11, -1] = np.nan, np.inf  # trainings diverge
@@ -58,10 +58,10 @@ def values(plan: TrainerPlan, run: int, steps: npt.NDArray[np.int64]) -> npt.NDA
 
 
 class Board:
-    """What a trainer and its starter share."""
+    """The memory that a trainer shares with the process that started it."""
 
     def __init__(self, path: Path, runs: int = 0) -> None:
-        """Open a board; make it if `runs` is given."""
+        """Open a board; create it if `runs` is given."""
         if runs:
             shape = (2 + runs + _MOST_CALLS,)
             self._cells = np.memmap(path, np.int64, "w+", shape=shape)
@@ -75,7 +75,7 @@ class Board:
         """How long each call took, in the order of calls; 0 for those that were not made."""
 
     def stop(self) -> None:
-        """Ask the trainer to finish its runs and leave."""
+        """Ask the trainer to finish its runs and exit."""
         self._cells[1] = 1
 
     @property
@@ -124,7 +124,7 @@ def _rows(plan: TrainerPlan, run: int) -> Iterator[tuple[int, dict[str, float]]]
 
 
 def describe(plan: TrainerPlan) -> str:
-    """The plan as this module's process takes it."""
+    """The plan as arguments of this module's process."""
     return json.dumps(asdict(plan))
 
 

@@ -1,5 +1,5 @@
-"""`python -m loadtests.unbreakable`: a training logs 100,000 points a second while everything around it,
-and at last the training itself, is killed; then the ledger.
+"""`python -m loadtests.unbreakable`: a training script logs 100,000 points a second while everything
+around it, and at last the script itself, is killed; then the ledger.
 
 Starts a `penstock up` of its own in a temporary folder and leaves nothing behind.
 """
@@ -36,7 +36,7 @@ _BACK_S = 60.0
 
 
 class Demo:
-    """The story, with its clock."""
+    """The demo, with its clock."""
 
     def __init__(self, stack: Stack, training: Training) -> None:
         self._stack = stack
@@ -47,7 +47,7 @@ class Demo:
         print(f"{time.monotonic() - self._started:6.1f} s  {text}", flush=True)
 
     def play(self, pause_s: float) -> None:
-        """Every fault, with some calm before each."""
+        """Every fault, with a pause before each."""
         acts: list[tuple[str, Callable[[], None]]] = [
             ("kill -9 the gateway", lambda: self._kill("gateway")),
             ("kill -9 the worker", lambda: self._kill("worker")),
@@ -64,7 +64,7 @@ class Demo:
         reached = int(self._training.now.board.returned[0])
         self._training.restart(back=500)
         first = self._training.now.plan.first_step
-        self.say(f"kill -9 the training at step {reached:,}; a new attempt goes on from {first:,}")
+        self.say(f"kill -9 the script at step {reached:,}; a new attempt continues from {first:,}")
         time.sleep(pause_s)
 
     def _pids(self, role: str) -> list[int]:
@@ -85,7 +85,7 @@ class Demo:
             os.kill(pid, signal.SIGKILL)
 
     def _wait_stored(self) -> float:
-        """How long it takes until something that is logged from now on is in the store."""
+        """Seconds until data logged from now on is in the store."""
         started = time.monotonic()
         attempt = self._training.now
         step = attempt.plan.first_step + int(attempt.board.returned[0])
@@ -112,7 +112,7 @@ def _latencies(training: Training) -> str:
 
 
 def _verify(stack: Stack, root: Path, run: str) -> bool | None:
-    """What `penstock verify` says; None if this Penstock has no such command."""
+    """The output of `penstock verify`; None if this Penstock has no such command."""
     command = [sys.executable, "-m", "penstock.cli", "verify"]
     asked = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60)
     if asked.returncode:
@@ -128,7 +128,7 @@ def _verify(stack: Stack, root: Path, run: str) -> bool | None:
 
 
 def main() -> int:
-    """Play it once. Returns 0 if nothing is missing, doubled or altered."""
+    """Run the demo once. Returns 0 if nothing is missing, duplicated or altered."""
     parser = argparse.ArgumentParser(prog="loadtests.unbreakable", description=__doc__)
     parser.add_argument(
         "--pause", type=float, default=8.0, help="seconds of calm before each fault"
@@ -143,11 +143,13 @@ def main() -> int:
         demo = Demo(stack, training)
         try:
             training.start()
-            demo.say(f"a training logs {_KEYS * _CALLS_PER_S:,.0f} points a second to {stack.url}")
+            demo.say(
+                f"a training script logs {_KEYS * _CALLS_PER_S:,.0f} points a second to {stack.url}"
+            )
             demo.play(options.pause)
             training.stop()
             training.wait_stored()
-            demo.say(f"the training is finished: {training.points:,} points, all of them stored")
+            demo.say(f"the script is finished: {training.points:,} points, all of them stored")
             print(f"\n{_latencies(training)}")
             found = asyncio.run(check_attempts(stack.store_url, stack.store_token, [training]))
             print(f"ledger: {found}")

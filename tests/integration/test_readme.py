@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.up import Up, running_up
+from support.gateways import free_port
+from support.up import Up, end_shipper, running_up
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SWEEP = """
@@ -22,13 +24,56 @@ project: gpt-3
 parameters: {lr: {values: [0.1, 0.01]}}
 """
 TRAIN = """
-import penstock
-with penstock.init() as run: run.log({"train/loss": run.config.lr})
+import os
+if "WANDB_API_KEY" in os.environ:
+    import wandb
+    run = wandb.init(project="official", config={"lr": 1.0})
+else:
+    import penstock
+    run = penstock.init()
+run.log({"train/loss": run.config["lr"]})
+run.finish()
 """
+RUN_ID = """
+import penstock
+(run,) = penstock.Api().runs("gpt-3", filters={"config.lr": 1e-3})
+print(run.id)
+"""
+# The words of README that the reader replaces, or that would take too long or go too far here, and what
+# stands in for them.
+STAND_INS = {
+    "git clone <this repository> penstock && cd": "mkdir penstock && cp *.* penstock && cd",
+    "make up": "ln -s ENVIRONMENT .venv && .venv/bin/penstock up --port PORT_1 --data data --detach",
+    "penstock demo": "penstock demo --runs 1 --steps 20 --seconds 1",
+    "http://127.0.0.1:8080": "http://127.0.0.1:PORT_1",
+    "penstock_…": "$(cat data/api_key)",
+    "gpt-3/RUN": "gpt-3/$(python run_id.py)",
+    "/backups/penstock": "backups",
+    "--port 8081 --data /srv/penstock --detach": "--port PORT_2 --data second --detach",
+    "# and: penstock down --data /srv/penstock": "&& penstock down --data second",
+    "--host 0.0.0.0": "--host 0.0.0.0 --port PORT_2 --data open --detach",
+    "--gateways 2 --workers 2": "--gateways 2 --workers 2 --port PORT_3 --data proxied --detach",
+    "login --host http://tracker:8080": "login --key - --host http://127.0.0.1:PORT_2 <open/api_key",
+}  # fmt: skip
 
 
-def snippets(language: str) -> list[str]:
+def snippets(language: str = r"\w+") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def script(ports: list[int]) -> str:
+    """All snippets in their order, for one shell; those in Python go to an interpreter in it."""
+    text = ""
+    for language, snippet in re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL):
+        assert language in ("sh", "python")
+        text += snippet if language == "sh" else f"python -q -i <<'END'\n{snippet}\nEND\n"
+    for words, stand_in in STAND_INS.items():
+        assert words in text, words
+        text = text.replace(words, stand_in)
+    text = text.replace("ENVIRONMENT", shlex.quote(sys.prefix))
+    for number, port in enumerate(ports, 1):
+        text = text.replace(f"PORT_{number}", str(port))
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +102,35 @@ def paste(command: list[str], text: str, environment: dict[str, str], folder: Pa
     return done.stdout + done.stderr
 
 
-def test_pasted_in_their_order(up: Up, new_user: dict[str, str], tmp_path: Path) -> None:
+def test_all_in_their_order_in_one_shell(tmp_path: Path) -> None:
+    for name, content in {"sweep.yaml": SWEEP, "train.py": TRAIN, "run_id.py": RUN_ID}.items():
+        (tmp_path / name).write_text(content)
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))}
+    environment = {
+        **inherited,
+        "HOME": str(tmp_path / "home"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "PENSTOCK_DIR": str(tmp_path / "spool"),
+    }
+    pasted = tmp_path / "pasted.sh"
+    pasted.write_text("set -e -o pipefail\n" + script([free_port() for _ in range(3)]))
+    folder = tmp_path / "penstock"
+    try:
+        said = paste(["bash", str(pasted)], "", environment, tmp_path)
+        assert said.count("is stored") >= 1
+        assert "0 missing, 0 duplicate, 0 altered, 0 phantom" in said
+        assert "logged in to http://127.0.0.1:" in said
+        assert list((folder / "gpt-3").rglob("*.parquet"))
+        assert list((folder / "backups").glob("*/manifest.json"))
+    finally:
+        for data in ("data", "open", "proxied", "second"):
+            if (folder / data).exists():
+                down = [sys.executable, "-m", "penstock", "down", "--data", str(folder / data)]
+                subprocess.run(down, env=environment, check=False, capture_output=True)
+        end_shipper(tmp_path)
+
+
+def test_what_they_leave_behind(up: Up, new_user: dict[str, str], tmp_path: Path) -> None:
     python = snippets("python")
     assert len(python) == 2
     said = paste([sys.executable, "-i", "-q"], "\n".join(python), new_user, tmp_path)

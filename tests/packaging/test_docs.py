@@ -77,3 +77,50 @@ def test_the_examples_of_export_and_backup_work_as_written(tmp_path: Path) -> No
         run_in(up, tmp_path, backup)
         run_in(up, tmp_path, restore)
         assert (tmp_path / "restored" / "catalog.db").exists()
+
+
+def glossary() -> list[str]:
+    """The terms of docs/glossary.md."""
+    return re.findall(r"^\| \*\*(.+?)\*\* \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+
+
+def test_every_word_of_the_glossary_is_in_use() -> None:
+    """In the code, its file names or the other docs; several words may be written as one name."""
+    terms = glossary()
+    assert len(terms) > 40
+    assert len(terms) == len(set(terms))
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py", "*.ts", "*.tsx", "*.md"],
+        cwd=DOCS.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = [name for name in listed.stdout.splitlines() if not name.startswith("tests/")]
+    texts = [
+        f"{name}\n{(DOCS.parent / name).read_text()}".lower()
+        for name in names
+        if name != "docs/glossary.md" and (DOCS.parent / name).exists()
+    ]
+    for term in terms:
+        written = re.compile(r"[ _-]?".join(re.escape(part) for part in term.lower().split()))
+        assert any(written.search(text) for text in texts), term
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    root = DOCS.parent
+    for page in [*root.glob("*.md"), *DOCS.glob("*.md")]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            if "://" in link or path.endswith(".png"):
+                continue
+            target = (page.parent / path) if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+                assert anchor in slugs, f"{page.name}: {link}"
+
+
+def test_every_path_in_contributing_exists() -> None:
+    text = (DOCS.parent / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`([\w.-]+/[\w./-]*)`", text)
+    assert len(paths) > 20
+    assert not [path for path in paths if not (DOCS.parent / path).exists()]
