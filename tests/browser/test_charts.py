@@ -126,10 +126,10 @@ def test_pointing_at_a_curve_marks_its_run_everywhere(sweep_url: str, open_page:
     page = open_page(sweep_url)
     settle(page)
     point_at(page, 0.2, 0.9)
-    lit = page.locator(".run.is-lit")
-    expect(lit).to_have_count(1)
-    name = lit.locator(".run-name").inner_text()
-    expect(page.locator(".tooltip .is-lit .tooltip-name")).to_have_text(name)
+    highlighted = page.locator(".run.is-highlighted")
+    expect(highlighted).to_have_count(1)
+    name = highlighted.locator(".run-name").inner_text()
+    expect(page.locator(".tooltip .is-highlighted .tooltip-name")).to_have_text(name)
     values = [float(text) for text in page.locator(".tooltip .tooltip-value").all_inner_texts()]
     assert values == sorted(values, reverse=True)
     # Other panels show the value of the same run.

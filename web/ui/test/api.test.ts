@@ -78,20 +78,29 @@ describe("charts", () => {
   it("asks for runs, groups and ranks", () => {
     const ask: ChartsRequest = {
       project: { entity: "lab", project: "p" },
-      manner: { x: "step", ranks: "together", isGrouped: false },
-      members: [{ id: "a", runs: ["a"] }],
+      chartOptions: { x: "step", ranks: "together", isGrouped: false },
+      series: [{ id: "a", runs: ["a"] }],
       keys: ["loss"],
       range: null,
       buckets: 100,
     };
     const plain = { entity: "lab", project: "p", runs: ["a"], keys: ["loss"], buckets: 100 };
     expect(chartsBody(ask)).toEqual(plain);
-    const time = chartsBody({ ...ask, manner: { x: "time", ranks: "mean", isGrouped: false } });
+    const time = chartsBody({
+      ...ask,
+      chartOptions: { x: "time", ranks: "mean", isGrouped: false },
+    });
     expect(time).toEqual({ ...plain, x: "_timestamp", aggregate: "ranks" });
-    const each = chartsBody({ ...ask, manner: { x: "step", ranks: "each", isGrouped: false } });
+    const each = chartsBody({
+      ...ask,
+      chartOptions: { x: "step", ranks: "each", isGrouped: false },
+    });
     expect(each).toEqual({ ...plain, lanes: "rank" });
     const { runs: _, ...rest } = plain;
-    const grouped = chartsBody({ ...ask, manner: { x: "step", ranks: "mean", isGrouped: true } });
+    const grouped = chartsBody({
+      ...ask,
+      chartOptions: { x: "step", ranks: "mean", isGrouped: true },
+    });
     expect(grouped).toEqual({ ...rest, groups: { a: ["a"] } });
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Look } from "../src/charts/paint";
-import { nearestMember, readAt, snap } from "../src/charts/readout";
+import type { CurveStyle } from "../src/charts/paint";
+import { nearestSeries, readAt, snap } from "../src/charts/readout";
 import {
   bucketsFor,
   domain,
@@ -23,7 +23,7 @@ const frame: Frame = {
   ratio: 1,
 };
 
-const look: Look = { smoothing: 0, band: "std" };
+const style: CurveStyle = { smoothing: 0, band: "std" };
 
 describe("projection", () => {
   it("is linear in x and y, from the bottom", () => {
@@ -84,23 +84,23 @@ describe("readout", () => {
   ];
 
   it("lists the highest first, NaN last, and no curve that has ended", () => {
-    expect(readAt(curves, frame, look, 51).map(({ id }) => id)).toEqual(["high", "low", "broken"]);
+    expect(readAt(curves, frame, style, 51).map(({ id }) => id)).toEqual(["high", "low", "broken"]);
   });
 
   it("snaps to the nearest step", () => {
-    expect(snap(readAt(curves, frame, look, 51), 51)).toBe(50);
+    expect(snap(readAt(curves, frame, style, 51), 51)).toBe(50);
     expect(snap([], 51)).toBe(51);
   });
 
   it("finds the line under the pointer between its points, within reach", () => {
-    expect(nearestMember(curves, frame, look, { left: 60, top: 88 })).toBe("low");
-    expect(nearestMember(curves, frame, look, { left: 60, top: 12 })).toBe("high");
+    expect(nearestSeries(curves, frame, style, { left: 60, top: 88 })).toBe("low");
+    expect(nearestSeries(curves, frame, style, { left: 60, top: 12 })).toBe("high");
     const steep = [curveOf("steep", [0, 100], [0, 10])];
-    expect(nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 500 })).toBe(
+    expect(nearestSeries(steep, { ...frame, height: 1000 }, style, { left: 100, top: 500 })).toBe(
       "steep",
     );
     expect(
-      nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 100 }),
+      nearestSeries(steep, { ...frame, height: 1000 }, style, { left: 100, top: 100 }),
     ).toBeNull();
   });
 

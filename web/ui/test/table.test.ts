@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Field } from "../src/api/types";
 import { branches } from "../src/run/branches";
-import { compare, partings } from "../src/run/compare";
+import { compare, curveDifferences } from "../src/run/compare";
 import {
   column,
   fieldsOf,
@@ -117,7 +117,7 @@ describe("a comparison", () => {
 
   it("tells where the curves of two runs part", () => {
     const keys = [{ key: "loss", step: 1_200, rank: 0, a: 0.5, b: "NaN" }];
-    const { rows } = partings({ step: 1_200, keys, compared: 1, only_a: [], only_b: [] });
+    const { rows } = curveDifferences({ step: 1_200, keys, compared: 1, only_a: [], only_b: [] });
     expect(rows).toEqual([{ path: "loss at step 1,200", texts: ["0.5000", "NaN"], isSame: false }]);
   });
 });

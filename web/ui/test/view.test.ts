@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { splitKey, toRows, toSections } from "../src/charts/keySections";
 import { leaves, valueAt } from "../src/path";
-import { chooseRuns, NO_VALUE, toMembers } from "../src/runs/choose";
+import { chooseRuns, NO_VALUE, toSeries } from "../src/runs/choose";
 import { Colours, colourOf, PALETTE_SIZE } from "../src/runs/palette";
 import { matcher } from "../src/state/search";
 import {
@@ -55,7 +55,7 @@ describe("the address", () => {
       x: "relative",
       range: { from: 1.5, to: 2000.25 },
       smoothing: 0.6,
-      isCalm: true,
+      ignoreOutliers: true,
       group: "config.optimizer.name",
       band: "range",
       ranks: "mean",
@@ -149,14 +149,14 @@ describe("runs", () => {
     expect(ids(2)).toEqual(["z", "c"]);
   });
 
-  it("are members each, the oldest first", () => {
+  it("are a series each, the oldest first", () => {
     const runs = [runOf("new", { created_at: 2 }), runOf("old", { created_at: 1 })];
-    expect(toMembers(runs, null).map(({ id }) => id)).toEqual(["old", "new"]);
+    expect(toSeries(runs, null).map(({ id }) => id)).toEqual(["old", "new"]);
   });
 
   it("are grouped by value, in the order of numbers", () => {
     const runs = [10, 9, 1e-5, undefined, 9].map((lr, i) => runOf(`r${i}`, { config: { lr } }));
-    const groups = toMembers(runs, "config.lr");
+    const groups = toSeries(runs, "config.lr");
     expect(groups.find(({ id }) => id === "9")?.runs).toEqual(["r1", "r4"]);
     expect(groups.map(({ id }) => id)).toEqual(["0.00001", "9", "10", NO_VALUE]);
   });

@@ -16,7 +16,7 @@ interface FilesPage {
   total: number;
 }
 
-const ofVersion = ({ entity, project, name, version }: ArtifactVersion) =>
+const versionPath = ({ entity, project, name, version }: ArtifactVersion) =>
   `projects/${segments(entity, project)}/artifacts/${segments(name, version)}/files`;
 
 export const artifactsQuery = ({ entity, project }: ProjectRef, run: string) =>
@@ -31,10 +31,10 @@ export const artifactFilesQuery = (version: ArtifactVersion) =>
   queryOptions({
     queryKey: ["artifact-files", version.entity, version.project, version.name, version.version],
     queryFn: ({ signal }) =>
-      getJson<FilesPage>(`${ofVersion(version)}?limit=${PAGE_FILES}`, signal),
+      getJson<FilesPage>(`${versionPath(version)}?limit=${PAGE_FILES}`, signal),
     staleTime: Number.POSITIVE_INFINITY,
   });
 
 /** Where a file of a version is, for saving it. */
 export const artifactFileUrl = (version: ArtifactVersion, path: string) =>
-  apiUrl(`${ofVersion(version)}/${segments(...path.split("/"))}?download=true`);
+  apiUrl(`${versionPath(version)}/${segments(...path.split("/"))}?download=true`);

@@ -3,17 +3,17 @@
 import { decode } from "@msgpack/msgpack";
 import type { Ranks, XAxis } from "../state/url";
 import { request } from "./http";
-import type { ChartsAsked, Curve, ProjectRef, Range } from "./types";
+import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
 
-/** What a curve is of: a run, or a group of runs. */
-export interface Member {
+/** A run, or a group of runs, that has a curve in each chart. */
+export interface Series {
   /** The run's id, or the group's label. */
   id: string;
   runs: readonly string[];
 }
 
-/** How members become curves. */
-export interface Manner {
+/** How curves are made of series. */
+export interface ChartOptions {
   x: XAxis;
   ranks: Ranks;
   isGrouped: boolean;
@@ -21,8 +21,8 @@ export interface Manner {
 
 export interface ChartsRequest {
   project: ProjectRef;
-  manner: Manner;
-  members: readonly Member[];
+  chartOptions: ChartOptions;
+  series: readonly Series[];
   keys: readonly string[];
   range: Range | null;
   buckets: number;
@@ -95,33 +95,33 @@ export function decodeCharts(body: ArrayBuffer, axis: XAxis): Map<string, Curve[
 }
 
 /** The request's body. */
-export function chartsBody(ask: ChartsRequest): ChartsAsked {
-  const { project, manner, members, keys, range, buckets } = ask;
-  const what = manner.isGrouped
-    ? { groups: Object.fromEntries(members.map(({ id, runs }) => [id, [...runs]])) }
-    : { runs: members.map(({ id }) => id) };
+export function chartsBody(chartsRequest: ChartsRequest): ChartsBody {
+  const { project, chartOptions, series, keys, range, buckets } = chartsRequest;
+  const what = chartOptions.isGrouped
+    ? { groups: Object.fromEntries(series.map(({ id, runs }) => [id, [...runs]])) }
+    : { runs: series.map(({ id }) => id) };
   return {
     ...project,
     ...what,
     keys: [...keys],
     buckets,
-    ...(manner.x !== "step" && { x: WIRE_X[manner.x] }),
-    ...(!manner.isGrouped && manner.ranks === "mean" && { aggregate: "ranks" }),
-    ...(!manner.isGrouped && manner.ranks === "each" && { lanes: "rank" }),
+    ...(chartOptions.x !== "step" && { x: WIRE_X[chartOptions.x] }),
+    ...(!chartOptions.isGrouped && chartOptions.ranks === "mean" && { aggregate: "ranks" }),
+    ...(!chartOptions.isGrouped && chartOptions.ranks === "each" && { lanes: "rank" }),
     ...(range ?? {}),
   };
 }
 
 /** Curves by key. Members and keys without points are absent. */
 export async function fetchCharts(
-  ask: ChartsRequest,
+  chartsRequest: ChartsRequest,
   signal: AbortSignal,
 ): Promise<Map<string, Curve[]>> {
   const response = await request("charts", {
     method: "POST",
     signal,
     headers: { "Content-Type": "application/json", Accept: "application/msgpack" },
-    body: JSON.stringify(chartsBody(ask)),
+    body: JSON.stringify(chartsBody(chartsRequest)),
   });
-  return decodeCharts(await response.arrayBuffer(), ask.manner.x);
+  return decodeCharts(await response.arrayBuffer(), chartsRequest.chartOptions.x);
 }

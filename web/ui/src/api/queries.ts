@@ -30,14 +30,14 @@ export interface RunQuery {
   order: string;
 }
 
-export interface RunsAsk extends RunQuery {
+export interface RunsRequest extends RunQuery {
   limit: number;
   offset?: number;
   /** Paths of config and summary that the runs come with; all if not given. */
   fields?: readonly string[];
 }
 
-const at = ({ entity, project }: ProjectRef) => `projects/${segments(entity, project)}`;
+const projectPath = ({ entity, project }: ProjectRef) => `projects/${segments(entity, project)}`;
 
 export const viewerQuery = queryOptions({
   queryKey: ["viewer"],
@@ -69,21 +69,21 @@ export const projectsQuery = queryOptions({
 export const runsKey = ({ entity, project }: ProjectRef) => ["runs", entity, project] as const;
 
 /** A part of the query's runs; what was there stays on screen until the next has come. */
-export const runsQuery = (project: ProjectRef, ask: RunsAsk) =>
+export const runsQuery = (project: ProjectRef, wanted: RunsRequest) =>
   queryOptions({
-    queryKey: [...runsKey(project), ask] as const,
+    queryKey: [...runsKey(project), wanted] as const,
     queryFn: ({ signal }) => {
-      const { search, filter, fields, ...rest } = ask;
+      const { search, filter, fields, ...rest } = wanted;
       const body: RunsSearch = {
         ...rest,
         ...(search && { search }),
         ...(filter && { filter }),
         ...(fields && { fields: [...fields] }),
       };
-      return postJson<RunsPage>(`${at(project)}/runs/search`, body, signal);
+      return postJson<RunsPage>(`${projectPath(project)}/runs/search`, body, signal);
     },
     placeholderData: (previous, before) =>
-      (before?.queryKey.at(-1) as RunsAsk | undefined)?.offset === ask.offset
+      (before?.queryKey.at(-1) as RunsRequest | undefined)?.offset === wanted.offset
         ? previous
         : undefined,
     gcTime: 60_000,
@@ -100,7 +100,7 @@ export const fieldsQuery = (project: ProjectRef) =>
   queryOptions({
     queryKey: ["fields", project.entity, project.project],
     queryFn: async ({ signal }) =>
-      (await getJson<{ fields: Field[] }>(`${at(project)}/fields`, signal)).fields,
+      (await getJson<{ fields: Field[] }>(`${projectPath(project)}/fields`, signal)).fields,
     staleTime: 30_000,
   });
 
@@ -110,7 +110,8 @@ export const keysQuery = (project: ProjectRef, runs: readonly string[] | null = 
     queryKey: ["keys", project.entity, project.project, runs],
     queryFn: async ({ signal }) => {
       const query = runs ? `?runs=${nameList(runs)}` : "";
-      return (await getJson<{ keys: KeyInfo[] }>(`${at(project)}/keys${query}`, signal)).keys;
+      return (await getJson<{ keys: KeyInfo[] }>(`${projectPath(project)}/keys${query}`, signal))
+        .keys;
     },
   });
 
@@ -120,7 +121,7 @@ export const diffQuery = (project: ProjectRef, runs: readonly string[]) =>
     queryKey: ["diff", project.entity, project.project, runs],
     queryFn: ({ signal }) => {
       const pair = nameList(runs);
-      return getJson<RunsDiff>(`${at(project)}/diff?runs=${pair}`, signal);
+      return getJson<RunsDiff>(`${projectPath(project)}/diff?runs=${pair}`, signal);
     },
     enabled: runs.length === 2,
   });

@@ -18,7 +18,7 @@ export type Run = Schemas["Run"];
 export type RunChanged = Partial<Schemas["RunChanged"]>;
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
-export type ChartsAsked = Schemas["ChartAsked"];
+export type ChartsBody = Schemas["ChartAsked"];
 export type RunsDiff = Schemas["RunsDiff"];
 export type KeyInfo = Schemas["Key"];
 
@@ -36,7 +36,7 @@ export interface Range {
 
 /** One curve's buckets in ascending `x`; NaN in min, max and mean where a bucket holds no finite value. */
 export interface Curve {
-  /** Of the member drawn: a run's id or a group's label. */
+  /** The series' id: a run's id or a group's label. */
   id: string;
   /** The process, where each is drawn by itself. */
   rank: number | null;
@@ -51,7 +51,7 @@ export interface Curve {
   min: Float64Array;
   max: Float64Array;
   mean: Float64Array;
-  /** Between the members of a group or the ranks of a run; else null. */
+  /** Between the runs of a group or the ranks of a run; else null. */
   std: Float64Array | null;
   nonFinite: Float64Array;
 }

@@ -39,7 +39,7 @@ export default function AuthorizePage({ viewer }: { viewer: Viewer }) {
         {viewer.may_write ? (
           <NewKey entity={viewer.entity} />
         ) : (
-          <Finding onHasKey={() => setLoggingIn(true)} />
+          <FindKey onHasKey={() => setLoggingIn(true)} />
         )}
       </main>
     </div>
@@ -47,7 +47,7 @@ export default function AuthorizePage({ viewer }: { viewer: Viewer }) {
 }
 
 /** Whoever reads without a login is told where a key is found, and shown none. */
-function Finding({ onHasKey }: { onHasKey(): void }) {
+function FindKey({ onHasKey }: { onHasKey(): void }) {
   return (
     <>
       <p>

@@ -66,7 +66,7 @@ const RANK_NAMES: Record<Ranks, [name: string, title: string]> = {
 };
 
 export function ChartSettings() {
-  const isCalm = useView((shown) => shown.isCalm);
+  const ignoreOutliers = useView((shown) => shown.ignoreOutliers);
   const ranks = useView((shown) => shown.ranks);
   const band = useView((shown) => shown.band);
   return (
@@ -83,8 +83,8 @@ export function ChartSettings() {
           <span>Ignore outliers</span>
           <input
             type="checkbox"
-            checked={isCalm}
-            onChange={(event) => view.setCalm(event.target.checked)}
+            checked={ignoreOutliers}
+            onChange={(event) => view.setIgnoreOutliers(event.target.checked)}
           />
         </label>
         <div className="settings-row">

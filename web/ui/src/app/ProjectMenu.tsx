@@ -6,7 +6,7 @@ import { projectsQuery } from "../api/queries";
 import type { Project, ProjectRef } from "../api/types";
 import { formatAge } from "../format";
 import { matcher } from "../state/search";
-import { places } from "../state/view";
+import { routes } from "../state/view";
 import { CheckIcon, UpDownIcon } from "./icons";
 import { Link } from "./Link";
 import { Popover } from "./Popover";
@@ -58,7 +58,7 @@ function ProjectList({ current, onDone }: { current: ProjectRef; onDone(): void 
           <li key={`${one.entity}/${one.project}`}>
             <Link
               className="menu-item"
-              to={places.project({ entity: one.entity, project: one.project })}
+              to={routes.project({ entity: one.entity, project: one.project })}
               aria-current={isCurrent(one)}
               onClick={onDone}
             >
@@ -71,7 +71,7 @@ function ProjectList({ current, onDone }: { current: ProjectRef; onDone(): void 
           </li>
         ))}
       </ul>
-      <Link className="menu-item menu-foot" to={places.list()}>
+      <Link className="menu-item menu-foot" to={routes.list()}>
         All projects
       </Link>
     </>

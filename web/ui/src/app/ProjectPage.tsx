@@ -10,7 +10,7 @@ import { Sections } from "../charts/Sections";
 import { Tooltip } from "../charts/Tooltip";
 import { useMediaKeys } from "../media/useMediaKeys";
 import { RunList } from "../runs/RunList";
-import { places, useView, view } from "../state/view";
+import { routes, useView, view } from "../state/view";
 import { Link } from "./Link";
 import { Loading } from "./Loading";
 import { Onboarding } from "./Onboarding";
@@ -60,7 +60,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
       <div className={isDrawerOpen ? "page is-drawer-open" : "page"} inert={full !== null}>
         <aside className="sidebar">
           <div className="sidebar-head">
-            <Link to={places.list()} aria-label="Penstock: all projects" title="All projects">
+            <Link to={routes.list()} aria-label="Penstock: all projects" title="All projects">
               <Wordmark />
             </Link>
           </div>
@@ -84,7 +84,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
                 void known.refetch();
               }}
             >
-              <Link className="link" to={places.list()}>
+              <Link className="link" to={routes.list()}>
                 All projects
               </Link>
             </Problem>

@@ -6,7 +6,7 @@ import { projectsQuery } from "../api/queries";
 import type { Project } from "../api/types";
 import { formatAge, formatStep } from "../format";
 import { matcher } from "../state/search";
-import { places } from "../state/view";
+import { routes } from "../state/view";
 import { LogOutButton, ThemeButton } from "./CornerButtons";
 import { Link } from "./Link";
 import { Loading } from "./Loading";
@@ -29,7 +29,7 @@ export default function ProjectsPage() {
   return (
     <div className="projects-page">
       <header className="toolbar">
-        <Link to={places.list()}>
+        <Link to={routes.list()}>
           <Wordmark />
         </Link>
         <span className="toolbar-space" />
@@ -102,7 +102,7 @@ function ProjectRow({ project, hasEntity, now }: RowProps) {
   const isLive = now - updated_at < LIVE_S;
   return (
     <li>
-      <Link className="project-row" to={places.project({ entity, project: name })}>
+      <Link className="project-row" to={routes.project({ entity, project: name })}>
         <span className={isLive ? "live-dot is-live" : "live-dot"} aria-hidden="true" />
         <span className="project-row-name">
           {hasEntity && <span className="project-row-entity">{entity} / </span>}

@@ -10,8 +10,8 @@ import { ChevronIcon, WarningIcon } from "./icons";
 import { useNow } from "./useNow";
 
 /** What only the page can see. */
-const SILENT: StatedProblem = {
-  code: "server_silent",
+const UNREACHABLE: StatedProblem = {
+  code: "server_unreachable",
   text: "The server does not answer.",
   subject: "",
   since: 0,
@@ -21,12 +21,12 @@ const SILENT: StatedProblem = {
 
 export function StatusBanner() {
   const status = useQuery(statusQuery);
-  const problems = isSilence(status.error) ? [SILENT] : (status.data ?? []);
+  const problems = isUnreachable(status.error) ? [UNREACHABLE] : (status.data ?? []);
   return problems.length > 0 ? <Banner problems={problems} /> : null;
 }
 
 /** Whether nobody answered, at once or in time. Other errors the page itself will meet. */
-function isSilence(error: Error | null): boolean {
+function isUnreachable(error: Error | null): boolean {
   return error instanceof ApiError ? error.status === 0 : error?.name === "TimeoutError";
 }
 
@@ -36,7 +36,7 @@ function withCode(text: string) {
   return text.split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part));
 }
 
-function lasting(sinceS: number, nowS: number): string {
+function sinceText(sinceS: number, nowS: number): string {
   const age = formatAge(sinceS, nowS);
   return age === "now" ? "just now" : `for ${age}`;
 }
@@ -57,7 +57,7 @@ function Banner({ problems }: { problems: readonly StatedProblem[] }) {
             <strong>{problem.text}</strong> <span>{withCode(problem.hint)}</span>
             {problem.since > 0 && (
               <time dateTime={new Date(problem.since * 1000).toISOString()}>
-                {lasting(problem.since, now)}
+                {sinceText(problem.since, now)}
               </time>
             )}
           </li>

@@ -1,7 +1,7 @@
 /** Above the charts or the table: what is searched and how it is shown, the stream's state, the theme. */
 
 import { formatX } from "../charts/axis";
-import { places, useView, view } from "../state/view";
+import { routes, useView, view } from "../state/view";
 import { ChartSettings, SmoothingSlider, XAxisSegments } from "./ChartSettings";
 import { CornerButtons } from "./CornerButtons";
 import { ChartIcon, CloseIcon, CompareIcon, MenuIcon, TableIcon } from "./icons";
@@ -76,17 +76,17 @@ export function LayoutSegments() {
 }
 
 /** Side by side, more columns than these help nobody. */
-const MOST_COMPARED = 24;
+const MAX_COMPARED = 24;
 
 export function CompareLink() {
   const { drawn } = usePage();
   const from = useView((shown) => shown);
   if (drawn.length < 2) return null;
-  const runs = drawn.slice(0, MOST_COMPARED).map(({ run }) => run);
+  const runs = drawn.slice(0, MAX_COMPARED).map(({ run }) => run);
   return (
     <Link
       className="icon-button"
-      to={places.compare(from, runs)}
+      to={routes.compare(from, runs)}
       aria-label={`Compare the ${runs.length} runs drawn`}
       title={`Compare the ${runs.length} runs drawn`}
     >

@@ -1,16 +1,16 @@
 /** What all parts of a project's page share. */
 
 import { createContext, useContext } from "react";
-import type { Manner, Member } from "../api/curves";
+import type { ChartOptions, Series } from "../api/curves";
 import type { ProjectRef, Range, Run } from "../api/types";
-import type { Shelf } from "../charts/shelf";
+import type { FeedCache } from "../charts/feedCache";
 import type { Query } from "../runs/useRuns";
 import type { Live } from "../state/live";
 
 export interface Page {
   project: ProjectRef;
   live: Live;
-  shelf: Shelf;
+  feedCache: FeedCache;
   query: Query;
   /** The runs drawn, in the order of the query. */
   drawn: readonly Run[];
@@ -18,13 +18,13 @@ export interface Page {
   total: number | null;
   isLoading: boolean;
   /** What a curve is of, in drawing order. */
-  members: readonly Member[];
-  manner: Manner;
-  /** By member. */
+  series: readonly Series[];
+  chartOptions: ChartOptions;
+  /** By series. */
   names: ReadonlyMap<string, string>;
   colours: ReadonlyMap<string, string>;
-  /** Which member a drawn run belongs to. */
-  memberOf: ReadonlyMap<string, string>;
+  /** Which series a drawn run belongs to. */
+  seriesOf: ReadonlyMap<string, string>;
   /** Steps over all drawn runs. */
   domain: Range | null;
 }

@@ -1,4 +1,4 @@
-/** The page's event stream, and what it makes the page ask again: runs, keys, fields, projects. */
+/** The page's event stream, and the queries that its events invalidate: runs, keys, fields, projects. */
 
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
@@ -30,14 +30,14 @@ export function useLive({ entity, project }: ProjectRef): Live {
 
 function makeLive(client: QueryClient, ref: ProjectRef): Live {
   const runs = runsKey(ref);
-  const ask = (queryKey: readonly string[]) => void client.invalidateQueries({ queryKey });
-  const seen = new Set<string>();
+  const invalidate = (queryKey: readonly string[]) => void client.invalidateQueries({ queryKey });
+  const knownRuns = new Set<string>();
   const isNew = (ids: readonly string[]) => {
     for (const [, page] of client.getQueriesData<RunsPage>({ queryKey: runs })) {
-      for (const { run } of page?.runs ?? []) seen.add(run);
+      for (const { run } of page?.runs ?? []) knownRuns.add(run);
     }
-    const news = ids.filter((id) => !seen.has(id));
-    for (const id of news) seen.add(id);
+    const news = ids.filter((id) => !knownRuns.has(id));
+    for (const id of news) knownRuns.add(id);
     return news.length > 0;
   };
   const keys = keysQuery(ref).queryKey.slice(0, 3) as string[];
@@ -45,48 +45,48 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
     const known = client.getQueryData(keysQuery(ref).queryKey)?.length ?? 0;
     return KEYS_DELAY_MS + DELAY_PER_KEY_MS * known;
   };
-  const askRuns = atMostEvery(
+  const refreshRuns = throttled(
     () => RUNS_DELAY_MS,
     () => {
-      ask(runs);
-      ask(["run", ref.entity, ref.project]);
+      invalidate(runs);
+      invalidate(["run", ref.entity, ref.project]);
     },
   );
-  const askNewRuns = atMostEvery(
+  const refreshNewRuns = throttled(
     () => NEW_RUNS_DELAY_MS,
     () => {
-      ask(runs);
-      ask(projectsQuery.queryKey);
+      invalidate(runs);
+      invalidate(projectsQuery.queryKey);
     },
   );
   const mediaKeys = mediaKeysQuery(ref).queryKey.slice(0, 3) as string[];
-  const askKeys = atMostEvery(keysDelay, () => {
-    ask(keys);
-    ask(mediaKeys);
+  const refreshKeys = throttled(keysDelay, () => {
+    invalidate(keys);
+    invalidate(mediaKeys);
   });
-  const askFields = atMostEvery(
+  const refreshFields = throttled(
     () => FIELDS_DELAY_MS,
-    () => ask(fieldsQuery(ref).queryKey),
+    () => invalidate(fieldsQuery(ref).queryKey),
   );
   return new Live(ref, {
     changed(ids) {
-      if (ids === null || isNew(ids)) askNewRuns();
-      else askRuns();
-      askKeys();
-      askFields();
+      if (ids === null || isNew(ids)) refreshNewRuns();
+      else refreshRuns();
+      refreshKeys();
+      refreshFields();
     },
     deleted(ids) {
-      for (const id of ids) seen.delete(id);
+      for (const id of ids) knownRuns.delete(id);
       forgetRuns(client, ref, ids);
     },
     advanced(lastSteps) {
-      if (isNew(Object.keys(lastSteps))) askNewRuns();
+      if (isNew(Object.keys(lastSteps))) refreshNewRuns();
       const update = (run: Run) => advance(run, lastSteps);
       client.setQueriesData<RunsPage>({ queryKey: runs }, (old) => old && mapRuns(old, update));
       for (const run of Object.keys(lastSteps)) {
         client.setQueryData<Run>(runQuery(ref, run).queryKey, (old) => old && update(old));
       }
-      askKeys();
+      refreshKeys();
     },
   });
 }
@@ -104,7 +104,7 @@ function advance(run: Run, lastSteps: Record<string, number>): Run {
 }
 
 /** Calls after the delay, however often it was asked for meanwhile. */
-function atMostEvery(delayMs: () => number, call: () => void): () => void {
+function throttled(delayMs: () => number, call: () => void): () => void {
   let isWaiting = false;
   return () => {
     if (isWaiting) return;

@@ -1,12 +1,12 @@
 /** Puts together what a project's page shares, each part as stable as what it is made of. */
 
 import { useMemo, useRef } from "react";
-import { fetchCharts, type Manner, type Member } from "../api/curves";
+import { type ChartOptions, fetchCharts, type Series } from "../api/curves";
 import type { ProjectRef, Run } from "../api/types";
 import { Coalescer } from "../charts/coalesce";
-import { Shelf } from "../charts/shelf";
+import { FeedCache } from "../charts/feedCache";
 import { toJson } from "../json";
-import { stepsOf, toMembers } from "../runs/choose";
+import { stepsOf, toSeries } from "../runs/choose";
 import { Colours, colourOf } from "../runs/palette";
 import { type Drawn, type Query, useDrawn, useRunQuery } from "../runs/useRuns";
 import type { Live } from "../state/live";
@@ -16,27 +16,27 @@ import type { Page } from "./page";
 import { useLive } from "./useLive";
 
 /** The same value for as long as it says the same, so that panels can tell at a glance. */
-function useSame<T>(value: T): T {
+function useStable<T>(value: T): T {
   const held = useRef({ text: toJson(value), value });
   const text = toJson(value);
   if (text !== held.current.text) held.current = { text, value };
   return held.current.value;
 }
 
-function useShelf(project: ProjectRef, live: Live): Shelf {
-  return useMemo(() => new Shelf(project, new Coalescer(fetchCharts), live), [project, live]);
+function useFeedCache(project: ProjectRef, live: Live): FeedCache {
+  return useMemo(() => new FeedCache(project, new Coalescer(fetchCharts), live), [project, live]);
 }
 
-function useColours(members: readonly Member[]): ReadonlyMap<string, string> {
+function useColours(series: readonly Series[]): ReadonlyMap<string, string> {
   const isDark = useDark();
   const colours = useRef(new Colours());
   return useMemo(() => {
-    const indices = colours.current.assign(members.map(({ id }) => id));
+    const indices = colours.current.assign(series.map(({ id }) => id));
     return new Map([...indices].map(([id, index]) => [id, colourOf(index, isDark)]));
-  }, [members, isDark]);
+  }, [series, isDark]);
 }
 
-function useManner(isGrouped: boolean): Manner {
+function useChartOptions(isGrouped: boolean): ChartOptions {
   const x = useView((shown) => shown.x);
   const ranks = useView((shown) => shown.ranks);
   return useMemo(() => ({ x, ranks, isGrouped }), [x, ranks, isGrouped]);
@@ -47,54 +47,54 @@ const nameOf = ({ run, name }: Run) => name || run;
 /** `drawn` need not be what the query says: a run's page draws just that run. */
 function usePageOf(project: ProjectRef, query: Query, drawn: Drawn, group: string | null): Page {
   const live = useLive(project);
-  const shelf = useShelf(project, live);
+  const feedCache = useFeedCache(project, live);
   const { runs, total, isLoading } = drawn;
-  const members = useSame(toMembers(runs, group));
-  const manner = useManner(group !== null);
-  const colours = useColours(members);
+  const series = useStable(toSeries(runs, group));
+  const chartOptions = useChartOptions(group !== null);
+  const colours = useColours(series);
   const names = useMemo(
     () =>
       new Map(
         group === null
           ? runs.map((run) => [run.run, nameOf(run)])
-          : members.map(({ id }) => [id, id]),
+          : series.map(({ id }) => [id, id]),
       ),
-    [runs, members, group],
+    [runs, series, group],
   );
-  const memberOf = useMemo(
-    () => new Map(members.flatMap(({ id, runs: ofGroup }) => ofGroup.map((run) => [run, id]))),
-    [members],
+  const seriesOf = useMemo(
+    () => new Map(series.flatMap(({ id, runs: ofGroup }) => ofGroup.map((run) => [run, id]))),
+    [series],
   );
-  const domain = useSame(stepsOf(runs));
+  const domain = useStable(stepsOf(runs));
   return useMemo(
     () => ({
       project,
       live,
-      shelf,
+      feedCache,
       query,
       drawn: runs,
       total,
       isLoading,
-      members,
-      manner,
+      series,
+      chartOptions,
       names,
       colours,
-      memberOf,
+      seriesOf,
       domain,
     }),
     [
       project,
       live,
-      shelf,
+      feedCache,
       query,
       runs,
       total,
       isLoading,
-      members,
-      manner,
+      series,
+      chartOptions,
       names,
       colours,
-      memberOf,
+      seriesOf,
       domain,
     ],
   );

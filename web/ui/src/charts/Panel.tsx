@@ -77,9 +77,9 @@ export function Panel({ name, isFull = false }: Props) {
 
 function PanelNote({ state }: { state: PlotState }) {
   const isZoomed = useView((shown) => shown.range !== null);
-  const { members, isLoading } = usePage();
+  const { series, isLoading } = usePage();
   const { status, error, isEmpty, retry } = state;
-  if (members.length === 0 && !isLoading) {
+  if (series.length === 0 && !isLoading) {
     return <p className="panel-note">No run is shown. Turn one on in the list.</p>;
   }
   if (status === "error") return <PanelProblem error={error} isEmpty={isEmpty} onRetry={retry} />;

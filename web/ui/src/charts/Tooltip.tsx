@@ -14,8 +14,8 @@ const ROWS = 12;
 const GAP_PX = 16;
 
 export function Tooltip() {
-  const { panel, x, member, readings, left, top } = useStore(hover);
-  const { manner } = usePage();
+  const { panel, x, seriesId, readings, left, top } = useStore(hover);
+  const { chartOptions } = usePage();
   const box = useRef<HTMLDivElement>(null);
   const isShown = panel !== null && x !== null && readings.length > 0;
 
@@ -30,11 +30,11 @@ export function Tooltip() {
   });
 
   if (!isShown) return null;
-  const { start, shown } = windowAround(readings, member, ROWS);
+  const { start, shown } = windowAround(readings, seriesId, ROWS);
   const after = readings.length - start - shown.length;
   return (
     <div ref={box} className="tooltip" aria-hidden="true">
-      <div className="tooltip-head">{placeOf(readings, x, member, manner.x)}</div>
+      <div className="tooltip-head">{placeOf(readings, x, seriesId, chartOptions.x)}</div>
       {start > 0 && <div className="tooltip-more">{start} higher</div>}
       <table>
         <tbody>
@@ -42,7 +42,7 @@ export function Tooltip() {
             <Row
               key={`${reading.id} ${reading.rank}`}
               reading={reading}
-              isLit={reading.id === member}
+              isHighlighted={reading.id === seriesId}
             />
           ))}
         </tbody>
@@ -55,11 +55,11 @@ export function Tooltip() {
 function placeOf(
   readings: readonly Reading[],
   x: number,
-  member: string | null,
+  seriesId: string | null,
   axis: XAxis,
 ): string {
   const there =
-    readings.find(({ id }) => id === member) ?? readings.find((reading) => reading.x === x);
+    readings.find(({ id }) => id === seriesId) ?? readings.find((reading) => reading.x === x);
   const steps = there && stepsOf(there);
   if (axis === "step") return steps ?? `Step ${formatStep(x)}`;
   return steps ? `${formatX(axis, x)} · ${steps.toLowerCase()}` : formatX(axis, x);
@@ -70,12 +70,12 @@ function stepsOf({ firstStep, step }: Reading): string {
   return `Steps ${formatStep(firstStep)} – ${formatStep(step)}`;
 }
 
-function Row({ reading, isLit }: { reading: Reading; isLit: boolean }) {
+function Row({ reading, isHighlighted }: { reading: Reading; isHighlighted: boolean }) {
   const { names, colours } = usePage();
   const { id, rank, mean, line, std, min, max, nonFinite } = reading;
   const name = names.get(id) ?? id;
   return (
-    <tr className={isLit ? "is-lit" : undefined}>
+    <tr className={isHighlighted ? "is-highlighted" : undefined}>
       <td>
         <svg className="dot" viewBox="0 0 8 8" aria-hidden="true">
           <circle cx="4" cy="4" r="4" fill={colours.get(id)} />

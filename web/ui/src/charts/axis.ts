@@ -1,4 +1,4 @@
-/** The x axis in each of its units: which ticks it has, and how places on it are written; pure. */
+/** The x axis in each of its units: which ticks it has, and how values on it are written; pure. */
 
 import { formatStep, tickLabels } from "../format";
 import type { XAxis } from "../state/url";

@@ -127,7 +127,7 @@ export function extent(curves: Iterable<Curve>, range: Range, positive: boolean)
 const QUANTILES = [0.05, 0.95] as const;
 
 /** Where nearly all means within `range` lie; for those who ask not to see the wildest. */
-export function calmExtent(
+export function extentWithoutOutliers(
   curves: Iterable<Curve>,
   range: Range,
   positive: boolean,

@@ -44,7 +44,7 @@ export const HIGHLIGHT: Omit<Stroke, "colour"> = {
 };
 
 /** How lines and bands are derived from the curves. */
-export interface Look {
+export interface CurveStyle {
   /** 0: not at all. */
   smoothing: number;
   band: Band;
@@ -63,15 +63,15 @@ interface Part {
   py: Project;
 }
 
-export function lineOf(curve: Curve, { smoothing }: Look): Float64Array {
+export function lineOf(curve: Curve, { smoothing }: CurveStyle): Float64Array {
   return smoothing > 0 ? smoothed(curve, smoothing) : curve.mean;
 }
 
-function visible(curve: Curve, frame: Frame, look: Look): Part {
+function visible(curve: Curve, frame: Frame, style: CurveStyle): Part {
   return {
     curve,
-    line: lineOf(curve, look),
-    isStd: look.band === "std" && curve.std !== null,
+    line: lineOf(curve, style),
+    isStd: style.band === "std" && curve.std !== null,
     from: Math.max(0, lowerBound(curve.x, frame.x.from) - 1),
     to: Math.min(curve.x.length, lowerBound(curve.x, frame.x.to) + 1),
     px: projectX(frame),
@@ -290,11 +290,11 @@ export function paintCurves(
   ctx: CanvasRenderingContext2D,
   frame: Frame,
   curves: readonly Curve[],
-  look: Look,
+  style: CurveStyle,
   strokeOf: (curve: Curve) => Stroke,
 ): void {
   const drawn = curves.map((curve) => {
-    const part = visible(curve, frame, look);
+    const part = visible(curve, frame, style);
     return { part, stroke: strokeOf(curve), height: bandHeight(part) };
   });
   const bands = drawn.filter(({ height }) => height > 0);

@@ -1,7 +1,7 @@
 /**
  * One line panel on canvases. uPlot owns axes, scales, pointer and drag; the curves lie on a canvas of
  * their own, since every run has its own steps, and the highlight on a third above it. Pointing at a
- * member repaints only that third one; the rest fades by CSS.
+ * series repaints only that third one; the rest fades by CSS.
  */
 
 import uPlot from "uplot";
@@ -10,8 +10,8 @@ import { logTickLabel, tickLabels } from "../format";
 import { cssColour } from "../state/theme";
 import type { XAxis } from "../state/url";
 import { increments, ticks } from "./axis";
-import { calmExtent, type Extent, extent, indexNear } from "./curve";
-import { HIGHLIGHT, type Look, lineOf, paintCurves, strokeFor } from "./paint";
+import { type Extent, extent, extentWithoutOutliers, indexNear } from "./curve";
+import { type CurveStyle, HIGHLIGHT, lineOf, paintCurves, strokeFor } from "./paint";
 import { type Frame, padded, projectX, projectY } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
@@ -28,9 +28,9 @@ export interface PlotView {
   x: Range;
   log: boolean;
   /** The y axis leaves outliers out. */
-  isCalm: boolean;
-  look: Look;
-  /** By member. */
+  ignoreOutliers: boolean;
+  style: CurveStyle;
+  /** By series. */
   colours: ReadonlyMap<string, string>;
 }
 
@@ -47,7 +47,7 @@ export class LinePlot {
   private base = document.createElement("canvas");
   private overlay = document.createElement("canvas");
   private ink = { crosshair: "", surface: "" };
-  private lit: { member: string | null; x: number | null } = { member: null, x: null };
+  private highlighted: { seriesId: string | null; x: number | null } = { seriesId: null, x: null };
 
   constructor(host: HTMLElement, view: PlotView, events: PlotEvents) {
     this.host = host;
@@ -102,16 +102,16 @@ export class LinePlot {
     return { x, y: this.y, log, width: clientWidth * ratio, height: clientHeight * ratio, ratio };
   }
 
-  /** Highlights a member and draws the crosshair at `x`. */
-  light(member: string | null, x: number | null): void {
-    if (member === this.lit.member && x === this.lit.x) return;
-    this.lit = { member, x };
+  /** Highlights a series and draws the crosshair at `x`. */
+  highlight(seriesId: string | null, x: number | null): void {
+    if (seriesId === this.highlighted.seriesId && x === this.highlighted.x) return;
+    this.highlighted = { seriesId, x };
     schedule(this.paintOverlay);
   }
 
   private fitY(): void {
-    const { curves, x, log, isCalm } = this.view;
-    const found = isCalm ? calmExtent(curves, x, log) : extent(curves, x, log);
+    const { curves, x, log, ignoreOutliers } = this.view;
+    const found = ignoreOutliers ? extentWithoutOutliers(curves, x, log) : extent(curves, x, log);
     if (found) this.y = padded(found, log);
     else if (log && this.y.low <= 0) this.y = { low: 0.1, high: 10 };
   }
@@ -218,8 +218,8 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.base, frame);
     if (!ctx) return;
-    const { curves, look, colours } = this.view;
-    paintCurves(ctx, frame, curves, look, ({ id }) =>
+    const { curves, style, colours } = this.view;
+    paintCurves(ctx, frame, curves, style, ({ id }) =>
       strokeFor(colours.get(id) ?? "#888", curves.length),
     );
     this.paintOverlay();
@@ -229,17 +229,20 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.overlay, frame);
     if (!ctx) return;
-    const { member, x } = this.lit;
-    const { curves, look, colours } = this.view;
-    const lit = member === null ? [] : curves.filter(({ id }) => id === member);
-    this.base.classList.toggle("is-faded", lit.length > 0 && curves.length > lit.length);
+    const { seriesId, x } = this.highlighted;
+    const { curves, style, colours } = this.view;
+    const highlighted = seriesId === null ? [] : curves.filter(({ id }) => id === seriesId);
+    this.base.classList.toggle(
+      "is-faded",
+      highlighted.length > 0 && curves.length > highlighted.length,
+    );
     if (x !== null) paintCrosshair(ctx, frame, x, this.ink.crosshair);
-    if (lit.length === 0) return;
-    const colour = colours.get(lit[0].id) ?? "#888";
-    paintCurves(ctx, frame, lit, look, () => ({ colour, ...HIGHLIGHT }));
+    if (highlighted.length === 0) return;
+    const colour = colours.get(highlighted[0].id) ?? "#888";
+    paintCurves(ctx, frame, highlighted, style, () => ({ colour, ...HIGHLIGHT }));
     if (x === null) return;
-    for (const curve of lit) {
-      const line = lineOf(curve, look);
+    for (const curve of highlighted) {
+      const line = lineOf(curve, style);
       paintDot(ctx, frame, { x: curve.x, y: line }, x, { fill: colour, ring: this.ink.surface });
     }
   };

@@ -9,9 +9,9 @@ import { useDark } from "../state/theme";
 import { useView, view } from "../state/view";
 import { span } from "./curve";
 import type { Feed, FeedStatus } from "./feed";
-import type { Look } from "./paint";
+import type { CurveStyle } from "./paint";
 import { LinePlot } from "./plot";
-import { nearestMember, readAt, snap } from "./readout";
+import { nearestSeries, readAt, snap } from "./readout";
 import { bucketsFor, domain, wholeBuckets, zoomOf } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
@@ -24,7 +24,7 @@ export interface PlotState {
 
 interface Refs {
   host: RefObject<HTMLDivElement | null>;
-  /** Shows the highlighted member's value. */
+  /** Shows the highlighted series' value. */
   value: RefObject<HTMLElement | null>;
 }
 
@@ -32,12 +32,12 @@ interface Inputs {
   page: Page;
   range: Range | null;
   isLog: boolean;
-  isCalm: boolean;
-  look: Look;
+  ignoreOutliers: boolean;
+  style: CurveStyle;
 }
 
 /** A mounted panel, outside of React's rendering. */
-class Mounted {
+class MountedPanel {
   private readonly plot: LinePlot;
   private readonly feed: Feed;
   private readonly key: string;
@@ -62,7 +62,7 @@ class Mounted {
     this.inputs = inputs;
     this.onState = onState;
     this.plot = new LinePlot(host, this.plotView(), {
-      onZoom: (from, to) => view.zoom(zoomOf(this.inputs.page.manner.x, from, to)),
+      onZoom: (from, to) => view.zoom(zoomOf(this.inputs.page.chartOptions.x, from, to)),
       onReset: () => view.zoom(null),
       onPointer: (at) => {
         this.pointer = at;
@@ -72,28 +72,28 @@ class Mounted {
     feed.onChange = () => schedule(this.draw);
     const resized = new ResizeObserver(() => {
       this.plot.resize();
-      this.ask();
+      this.requestCurves();
     });
     resized.observe(host);
     this.stops = [
       () => resized.disconnect(),
       inputs.page.live.tick.subscribe(() => feed.sync()),
-      hover.subscribe(this.light),
+      hover.subscribe(this.highlight),
     ];
   }
 
   /** Only what the panel shows makes it fetch and draw; that a run advanced, its feed tells. */
   update(inputs: Inputs): void {
-    const { page, range, isLog, isCalm, look } = this.inputs;
+    const { page, range, isLog, ignoreOutliers, style } = this.inputs;
     const isSameData =
       inputs.range === range &&
-      inputs.page.members === page.members &&
-      inputs.page.manner === page.manner;
+      inputs.page.series === page.series &&
+      inputs.page.chartOptions === page.chartOptions;
     const isSame =
       isSameData &&
       inputs.isLog === isLog &&
-      inputs.isCalm === isCalm &&
-      inputs.look === look &&
+      inputs.ignoreOutliers === ignoreOutliers &&
+      inputs.style === style &&
       inputs.page.colours === page.colours;
     this.inputs = inputs;
     if (!isSameData) this.start();
@@ -101,7 +101,7 @@ class Mounted {
   }
 
   start(): void {
-    this.ask();
+    this.requestCurves();
     schedule(this.draw);
   }
 
@@ -118,25 +118,38 @@ class Mounted {
     if (hover.get().panel === this.key) hover.set(NOTHING);
   }
 
-  private ask(): void {
+  private requestCurves(): void {
     const { page, range } = this.inputs;
     const buckets = bucketsFor(this.plot.plotWidth, devicePixelRatio);
-    const whole = range && page.manner.x === "step" ? wholeBuckets(range, buckets) : range;
-    this.feed.request({ manner: page.manner, members: page.members, range: whole, buckets });
+    const whole = range && page.chartOptions.x === "step" ? wholeBuckets(range, buckets) : range;
+    this.feed.request({
+      chartOptions: page.chartOptions,
+      series: page.series,
+      range: whole,
+      buckets,
+    });
   }
 
   private plotView() {
-    const { page, range, isLog, isCalm, look } = this.inputs;
-    const { manner, colours } = page;
-    const x = range ?? domain(span(this.curves), manner.x === "step" ? page.domain : null);
-    return { curves: this.curves, axis: manner.x, x, log: isLog, isCalm, look, colours };
+    const { page, range, isLog, ignoreOutliers, style } = this.inputs;
+    const { chartOptions, colours } = page;
+    const x = range ?? domain(span(this.curves), chartOptions.x === "step" ? page.domain : null);
+    return {
+      curves: this.curves,
+      axis: chartOptions.x,
+      x,
+      log: isLog,
+      ignoreOutliers,
+      style,
+      colours,
+    };
   }
 
   private readonly draw = (): void => {
     const { status, error } = this.feed;
     this.curves = this.feed.curves();
     this.plot.show(this.plotView());
-    this.light();
+    this.highlight();
     this.onState({ status, error, isEmpty: this.curves.length === 0 });
   };
 
@@ -150,30 +163,30 @@ class Mounted {
     const frame = this.plot.frame();
     const under =
       frame.x.from + ((at.left * frame.ratio) / frame.width) * (frame.x.to - frame.x.from);
-    const { look } = this.inputs;
-    const readings = readAt(this.curves, frame, look, under);
+    const { style } = this.inputs;
+    const readings = readAt(this.curves, frame, style, under);
     const box = this.plot.box();
-    const member = nearestMember(this.curves, frame, look, at);
+    const seriesId = nearestSeries(this.curves, frame, style, at);
     hover.set({
       panel: this.key,
-      x: readings.find(({ id }) => id === member)?.x ?? snap(readings, under),
-      member,
+      x: readings.find(({ id }) => id === seriesId)?.x ?? snap(readings, under),
+      seriesId,
       readings,
       left: box.left + at.left,
       top: box.top + at.top,
     });
   };
 
-  private readonly light = (): void => {
-    const { member, x } = hover.get();
-    this.plot.light(member, x);
+  private readonly highlight = (): void => {
+    const { seriesId, x } = hover.get();
+    this.plot.highlight(seriesId, x);
     if (!this.value) return;
     // With a single curve there is no question whose value.
     const only = this.curves.length === 1 ? this.curves[0] : undefined;
-    const curve = only ?? this.curves.find(({ id }) => id === member);
+    const curve = only ?? this.curves.find(({ id }) => id === seriesId);
     const at = x ?? curve?.x.at(-1);
     const reading =
-      curve && at !== undefined && readAt([curve], this.plot.frame(), this.inputs.look, at)[0];
+      curve && at !== undefined && readAt([curve], this.plot.frame(), this.inputs.style, at)[0];
     this.value.textContent = reading ? formatMeasured(reading.line) : "";
   };
 }
@@ -182,20 +195,20 @@ export function usePlot(key: string, place: string, refs: Refs): PlotState {
   const page = usePage();
   const range = useView((shown) => shown.range);
   const isLog = useView((shown) => shown.log.has(key));
-  const isCalm = useView((shown) => shown.isCalm);
+  const ignoreOutliers = useView((shown) => shown.ignoreOutliers);
   const smoothing = useView((shown) => shown.smoothing);
   const band = useView((shown) => shown.band);
-  const look = useMemo(() => ({ smoothing, band }), [smoothing, band]);
+  const style = useMemo(() => ({ smoothing, band }), [smoothing, band]);
   const isDark = useDark();
-  const mounted = useRef<Mounted | null>(null);
+  const mounted = useRef<MountedPanel | null>(null);
   const [state, setState] = useState<Omit<PlotState, "retry">>({
     status: "loading",
     error: null,
     isEmpty: true,
   });
-  const inputs = useRef<Inputs>({ page, range, isLog, isCalm, look });
-  inputs.current = { page, range, isLog, isCalm, look };
-  const { shelf } = page;
+  const inputs = useRef<Inputs>({ page, range, isLog, ignoreOutliers, style });
+  inputs.current = { page, range, isLog, ignoreOutliers, style };
+  const { feedCache } = page;
   const { host, value } = refs;
 
   useEffect(() => {
@@ -206,21 +219,24 @@ export function usePlot(key: string, place: string, refs: Refs): PlotState {
           ? old
           : next,
       );
-    const feed = shelf.take(key, place);
-    const panel = new Mounted(key, feed, host.current, value.current, inputs.current, onState);
+    const feed = feedCache.get(key, place);
+    const panel = new MountedPanel(key, feed, host.current, value.current, inputs.current, onState);
     mounted.current = panel;
     panel.start();
     return () => {
       mounted.current = null;
       panel.destroy();
     };
-  }, [shelf, key, place, host, value]);
+  }, [feedCache, key, place, host, value]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: these are what `inputs` is made of
-  useEffect(() => mounted.current?.update(inputs.current), [page, range, isLog, isCalm, look]);
+  useEffect(
+    () => mounted.current?.update(inputs.current),
+    [page, range, isLog, ignoreOutliers, style],
+  );
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read from the document anew
   useEffect(() => mounted.current?.retheme(), [isDark]);
 
-  return { ...state, retry: () => shelf.take(key, place).retry() };
+  return { ...state, retry: () => feedCache.get(key, place).retry() };
 }

@@ -65,7 +65,7 @@ export default function Logs({ project, run, state }: Props) {
       {lines === null ? (
         <Loading />
       ) : lines.length === 0 ? (
-        <Nothing isSearched={wanted !== ""} isLive={state === "running"} />
+        <NoLines isSearched={wanted !== ""} isLive={state === "running"} />
       ) : (
         <Lines
           key={`${wanted} ${lane}`}
@@ -81,10 +81,10 @@ export default function Logs({ project, run, state }: Props) {
   );
 }
 
-function Nothing({ isSearched, isLive }: { isSearched: boolean; isLive: boolean }) {
+function NoLines({ isSearched, isLive }: { isSearched: boolean; isLive: boolean }) {
   return (
     <div className="note">
-      <h2>{isSearched ? "No line holds this text" : "Nothing was printed"}</h2>
+      <h2>{isSearched ? "No line holds this text" : "NoLines was printed"}</h2>
       <p>
         {isSearched
           ? "Upper and lower case are alike; the search looks at every line of the run."

@@ -10,7 +10,7 @@ const PAGE = 1_000;
 const TAIL = 400;
 const POLL_MS = 1_500;
 
-export interface LinesAsk {
+export interface LinesRequest {
   search: string;
   lane: number | null;
   isLive: boolean;
@@ -34,13 +34,13 @@ const EMPTY: Known = { lines: null, total: 0, lanes: [], hasEarlier: false, erro
 export function useLines(
   project: ProjectRef,
   run: string,
-  { search, lane, isLive }: LinesAsk,
+  { search, lane, isLive }: LinesRequest,
 ): LinesState {
   const [known, setKnown] = useState<Known>(EMPTY);
   const [attempt, setAttempt] = useState(0);
   const loading = useRef(false);
   const { entity, project: name } = project;
-  const ask = useCallback(
+  const fetchPage = useCallback(
     (more: { end: "first" | "last"; limit: number; before?: string; after?: string }) =>
       fetchConsole({ entity, project: name }, run, { ...more, search, lane: lane ?? undefined }),
     [entity, name, run, search, lane],
@@ -50,9 +50,9 @@ export function useLines(
     let isOver = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isFirst = true;
-    const look = async () => {
+    const poll = async () => {
       try {
-        const page = await ask({ end: "last", limit: isFirst ? PAGE : TAIL });
+        const page = await fetchPage({ end: "last", limit: isFirst ? PAGE : TAIL });
         if (isOver) return;
         const wasFirst = isFirst;
         setKnown((before) => (wasFirst ? begun(page) : grown(before, page)));
@@ -60,19 +60,19 @@ export function useLines(
       } catch (error) {
         if (!isOver) setKnown((before) => ({ ...before, error }));
       }
-      if (!isOver && isLive) timer = setTimeout(look, POLL_MS);
+      if (!isOver && isLive) timer = setTimeout(poll, POLL_MS);
     };
-    void look();
+    void poll();
     return () => {
       isOver = true;
       clearTimeout(timer);
     };
-  }, [ask, isLive, attempt]);
+  }, [fetchPage, isLive, attempt]);
   const first = known.lines?.[0];
   const loadEarlier = useCallback(() => {
     if (!first || loading.current) return;
     loading.current = true;
-    ask({ end: "last", limit: PAGE, before: `${first.line}.${first.lane}` })
+    fetchPage({ end: "last", limit: PAGE, before: `${first.line}.${first.lane}` })
       .then((page) =>
         setKnown((before) => ({
           ...before,
@@ -84,7 +84,7 @@ export function useLines(
       .finally(() => {
         loading.current = false;
       });
-  }, [ask, first]);
+  }, [fetchPage, first]);
   return { ...known, loadEarlier, retry: () => setAttempt((before) => before + 1) };
 }
 

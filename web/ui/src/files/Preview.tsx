@@ -10,7 +10,7 @@ import { parseJson, toJson } from "../json";
 import { baseName, formatBytes } from "./tree";
 
 /** More text than this is not read by anybody here. */
-const MOST_TEXT = 512 * 1024;
+const MAX_TEXT_BYTES = 512 * 1024;
 
 interface Props {
   project: ProjectRef;
@@ -71,8 +71,8 @@ function Content({ project, run, file }: Omit<Props, "onClose">) {
 }
 
 function Text({ project, run, file }: Omit<Props, "onClose">) {
-  const found = useQuery(textQuery(project, run, file.name, file.sha256, MOST_TEXT));
-  const isCut = file.size_bytes > MOST_TEXT;
+  const found = useQuery(textQuery(project, run, file.name, file.sha256, MAX_TEXT_BYTES));
+  const isCut = file.size_bytes > MAX_TEXT_BYTES;
   const isJson = file.content_type === "application/json" && !isCut;
   const text = useMemo(
     () => (isJson && found.data ? indented(found.data) : found.data),

@@ -18,7 +18,7 @@ export interface Completion {
   options: Option[];
 }
 
-const MOST = 50;
+const MAX_OPTIONS = 50;
 
 /** `caret`: only what lies before it counts. */
 export function complete(text: string, caret: number, fields: readonly Field[]): Completion {
@@ -31,7 +31,7 @@ export function complete(text: string, caret: number, fields: readonly Field[]):
   const options = expected(before, fields)
     .filter(({ text: option, label }) => matches(option, label, typed))
     .sort((a, b) => rank(a, typed) - rank(b, typed))
-    .slice(0, MOST);
+    .slice(0, MAX_OPTIONS);
   return { from: partial?.at ?? caret, to: caret, options };
 }
 

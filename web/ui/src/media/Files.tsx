@@ -6,7 +6,7 @@ import { DownloadIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { baseName, formatBytes } from "../files/tree";
 import { toJson } from "../json";
-import { useArrival } from "./Picture";
+import { useFileRetry } from "./Picture";
 import { More, RunHead } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
 import { filesOf, type MediaFile, type Shape } from "./values";
@@ -79,7 +79,7 @@ function Page({ run, file }: { run: string; file: MediaFile }) {
 
 function Player({ run, isVideo, file }: { run: string; isVideo: boolean; file: MediaFile }) {
   const { project } = usePage();
-  const { attempt, isMissing, onError } = useArrival();
+  const { attempt, isMissing, onError } = useFileRetry();
   const src = fileUrl(project, run, file.path, { sha256: file.sha256 });
   if (isMissing) return <p className="media-missing">not here yet</p>;
   if (isVideo && /\.(gif|webp)$/i.test(file.path)) {

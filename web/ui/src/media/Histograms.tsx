@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { MediaOfRun } from "../api/types";
 import { formatStep, formatValue } from "../format";
 import { type Bounds, boundsOf, type Column, columnAt, densities, paintHeat } from "./heat";
-import { More, RunHead, useRunLook } from "./RunHead";
+import { More, RunHead, useRunStyle } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
 import { histogramOf } from "./values";
 
@@ -44,8 +44,8 @@ interface HeatProps {
 
 function Heat({ of, columns, bounds }: HeatProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [lit, setLit] = useState<number | null>(null);
-  const colour = useRunLook()(of.run).colour ?? "currentColor";
+  const [highlighted, setHighlighted] = useState<number | null>(null);
+  const colour = useRunStyle()(of.run).colour ?? "currentColor";
   useEffect(() => {
     const element = canvas.current;
     if (!element) return;
@@ -61,7 +61,7 @@ function Heat({ of, columns, bounds }: HeatProps) {
     observer.observe(element);
     return () => observer.disconnect();
   }, [columns, bounds, colour]);
-  const shown = lit === null ? null : columns[lit];
+  const shown = highlighted === null ? null : columns[highlighted];
   const [first, last] = [columns[0].step, columns[columns.length - 1].step];
   return (
     <figure className="heat">
@@ -75,23 +75,23 @@ function Heat({ of, columns, bounds }: HeatProps) {
           className="heat-area"
           onPointerMove={({ clientX, currentTarget }) => {
             const { left, width } = currentTarget.getBoundingClientRect();
-            setLit(columnAt(columns, (clientX - left) / width));
+            setHighlighted(columnAt(columns, (clientX - left) / width));
           }}
-          onPointerLeave={() => setLit(null)}
+          onPointerLeave={() => setHighlighted(null)}
         >
           <canvas
             ref={canvas}
             role="img"
             aria-label={`Histograms of ${columns.length} steps, ${formatStep(first)} to ${formatStep(last)}`}
           />
-          {lit !== null && (
+          {highlighted !== null && (
             <span
               className="heat-cursor"
-              style={{ left: `${((lit + 0.5) / columns.length) * 100}%` }}
+              style={{ left: `${((highlighted + 0.5) / columns.length) * 100}%` }}
             />
           )}
-          {shown && lit !== null && (
-            <Bars column={shown} colour={colour} isLeft={lit > columns.length / 2} />
+          {shown && highlighted !== null && (
+            <Bars column={shown} colour={colour} isLeft={highlighted > columns.length / 2} />
           )}
         </div>
       </div>

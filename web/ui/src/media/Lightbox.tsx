@@ -7,7 +7,7 @@ import { BackIcon, CloseIcon, DownloadIcon, LayersIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { formatStep } from "../format";
 import { Picture } from "./Picture";
-import { useRunLook } from "./RunHead";
+import { useRunStyle } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
 import type { MediaFile } from "./values";
 
@@ -27,7 +27,7 @@ interface Props {
 
 export function Lightbox({ name, all, at, media, onMove }: Props) {
   const { project } = usePage();
-  const look = useRunLook();
+  const styleOf = useRunStyle();
   const root = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<readonly [number, number] | null>(null);
   const [hasLayers, setLayers] = useState(true);
@@ -61,7 +61,7 @@ export function Lightbox({ name, all, at, media, onMove }: Props) {
     acts[key]();
   };
   const isLayered = file.boxes.length + file.masks.length > 0;
-  const { name: runName, colour } = look(run);
+  const { name: runName, colour } = styleOf(run);
   return createPortal(
     <div
       ref={root}

@@ -20,7 +20,7 @@ interface Props {
 }
 
 /** How many runs one panel shows, small and large. */
-const MOST_RUNS: Record<Shape, readonly [number, number]> = {
+const MAX_RUNS: Record<Shape, readonly [number, number]> = {
   images: [24, 100],
   histogram: [8, 24],
   table: [50, 50],
@@ -34,7 +34,7 @@ const STEPS_OF_HISTOGRAM = 120;
 export function MediaPanel({ name, kinds, isFull = false }: Props) {
   const shape = shapeOfKinds(kinds);
   const mostValues = shape === "histogram" ? STEPS_OF_HISTOGRAM : 1;
-  const media = useMediaOf(name, MOST_RUNS[shape][isFull ? 1 : 0], mostValues);
+  const media = useMediaOf(name, MAX_RUNS[shape][isFull ? 1 : 0], mostValues);
   return (
     <article
       className={isFull ? "panel media-panel is-full" : "panel media-panel"}

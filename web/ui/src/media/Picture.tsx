@@ -21,7 +21,7 @@ interface Props {
 }
 
 /** How often a file that was not there is asked for again: it may come after the line that names it. */
-export function useArrival(): { attempt: number; isMissing: boolean; onError(): void } {
+export function useFileRetry(): { attempt: number; isMissing: boolean; onError(): void } {
   const [attempt, setAttempt] = useState(0);
   const [isMissing, setMissing] = useState(false);
   useEffect(() => {
@@ -38,7 +38,7 @@ export function useArrival(): { attempt: number; isMissing: boolean; onError(): 
 export function Picture({ run, file, hasLayers = true, onSize }: Props) {
   const { project } = usePage();
   const [size, setSize] = useState({ width: file.width, height: file.height });
-  const { attempt, isMissing, onError } = useArrival();
+  const { attempt, isMissing, onError } = useFileRetry();
   const isSmall = size.width > 0 && Math.max(size.width, size.height) <= SMALL_PX;
   const ratio = size.width > 0 && size.height > 0 ? size.width / size.height : 1;
   return (

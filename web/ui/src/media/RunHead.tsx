@@ -5,11 +5,11 @@ import { usePage } from "../app/page";
 import { formatStep } from "../format";
 
 /** A run's colour and name. Runs of a group have its colour, and names of their own. */
-export function useRunLook(): (run: string) => { name: string; colour: string | undefined } {
-  const { drawn, colours, memberOf } = usePage();
+export function useRunStyle(): (run: string) => { name: string; colour: string | undefined } {
+  const { drawn, colours, seriesOf } = usePage();
   return (run) => ({
     name: drawn.find((each) => each.run === run)?.name || run,
-    colour: colours.get(memberOf.get(run) ?? run),
+    colour: colours.get(seriesOf.get(run) ?? run),
   });
 }
 
@@ -21,13 +21,13 @@ interface Props {
 
 export function RunHead({ of, step }: Props) {
   const { drawn } = usePage();
-  const look = useRunLook();
+  const styleOf = useRunStyle();
   const own = of.values.at(-1)?.step;
   const isOther = own !== undefined && own !== step;
   if (drawn.length < 2) {
     return isOther ? <p className="media-run-head">from step {formatStep(own)}</p> : null;
   }
-  const { name, colour } = look(of.run);
+  const { name, colour } = styleOf(of.run);
   return (
     <p className="media-run-head" title={name}>
       <svg className="dot" viewBox="0 0 8 8" aria-hidden="true">

@@ -9,7 +9,7 @@ import { ArrowIcon, DownloadIcon } from "../app/icons";
 import { usePage } from "../app/page";
 import { formatAny, formatMeasured, formatStep } from "../format";
 import { Picture } from "./Picture";
-import { useRunLook } from "./RunHead";
+import { useRunStyle } from "./RunHead";
 import type { MediaState } from "./useMediaOf";
 import { filesOf, isFields, type MediaFile, sortedRows, type TableData, tableOf } from "./values";
 
@@ -17,7 +17,7 @@ const ROW_PX = 30;
 const PICTURE_ROW_PX = 62;
 
 export function Table({ media }: { media: MediaState }) {
-  const look = useRunLook();
+  const styleOf = useRunStyle();
   const tables = useMemo(
     () =>
       media.runs.flatMap(({ run, values }) => {
@@ -34,7 +34,7 @@ export function Table({ media }: { media: MediaState }) {
       {tables.length > 1 && (
         <div className="chooser" role="tablist" aria-label="Run">
           {tables.map(({ run }) => {
-            const { name, colour } = look(run);
+            const { name, colour } = styleOf(run);
             return (
               <button
                 key={run}

@@ -14,11 +14,11 @@ import { useKeys } from "../app/useKeys";
 import { useTitle } from "../app/useTitle";
 import { StateIcon } from "../runs/StateIcon";
 import { matcher } from "../state/search";
-import { places, useView, view } from "../state/view";
-import { type Comparison, compare, partings } from "./compare";
+import { routes, useView, view } from "../state/view";
+import { type Comparison, compare, curveDifferences } from "./compare";
 
 const NO_KEYS: readonly string[] = [];
-const MOST = 100;
+const MAX_RUNS = 100;
 
 export default function ComparePage({ project }: { project: ProjectRef }) {
   const ids = useView((shown) => shown.compare);
@@ -28,7 +28,7 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
       search: "",
       filter: { run: { $in: ids } },
       order: "-created_at",
-      limit: MOST,
+      limit: MAX_RUNS,
     }),
   );
   const [isOnlyDifferent, setOnlyDifferent] = useState(true);
@@ -43,7 +43,7 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
     <main className="compare-page">
       <h1 className="unseen">Runs compared</h1>
       <header className="toolbar">
-        <Link className="back" to={places.back(from)}>
+        <Link className="back" to={routes.back(from)}>
           <BackIcon />
           {project.project}
         </Link>
@@ -88,7 +88,7 @@ function Table({ project, runs, search, isOnlyDifferent }: TableProps) {
   const pair = useMemo(() => runs.map(({ run }) => run), [runs]);
   const { data: diff } = useQuery(diffQuery(project, pair));
   const all = useMemo(
-    () => [...compare(runs), ...(diff && runs.length === 2 ? [partings(diff)] : [])],
+    () => [...compare(runs), ...(diff && runs.length === 2 ? [curveDifferences(diff)] : [])],
     [runs, diff],
   );
   const isMatch = matcher(search);
@@ -126,7 +126,7 @@ function RunHead({ run, canLeave }: { run: Run; canLeave: boolean }) {
     <th scope="col">
       <div className="compare-run">
         <StateIcon state={run.state} />
-        <Link to={places.run(from, run.run)} title={name}>
+        <Link to={routes.run(from, run.run)} title={name}>
           {name}
         </Link>
         {canLeave && (

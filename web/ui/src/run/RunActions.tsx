@@ -7,7 +7,7 @@ import { askForLogin } from "../api/http";
 import type { ProjectRef, Run, RunChanged } from "../api/types";
 import { EditIcon, TrashIcon } from "../app/icons";
 import { DeleteRuns } from "../runs/DeleteRuns";
-import { places, view } from "../state/view";
+import { routes, view } from "../state/view";
 
 interface Props {
   project: ProjectRef;
@@ -46,7 +46,7 @@ export function RunActions({ project, run, children }: Props) {
         <DeleteRuns
           project={project}
           runs={[run]}
-          onDeleted={() => view.go(places.back({ ...view.get(), project }))}
+          onDeleted={() => view.go(routes.back({ ...view.get(), project }))}
           onClose={() => setDeleting(false)}
         />
       )}

@@ -23,7 +23,7 @@ import { Tooltip } from "../charts/Tooltip";
 import { useMediaKeys } from "../media/useMediaKeys";
 import { StateIcon } from "../runs/StateIcon";
 import type { Tab } from "../state/url";
-import { places, useView, view } from "../state/view";
+import { routes, useView, view } from "../state/view";
 import { Facts } from "./Facts";
 import { RunActions } from "./RunActions";
 import { Tree } from "./Tree";
@@ -56,7 +56,7 @@ export default function RunPage({ project, run }: { project: ProjectRef; run: st
 function BackLink({ project }: { project: ProjectRef }) {
   const from = useView((shown) => shown);
   return (
-    <Link className="back" to={places.back({ ...from, project })}>
+    <Link className="back" to={routes.back({ ...from, project })}>
       <BackIcon />
       {project.project}
     </Link>

@@ -41,7 +41,7 @@ export function compare(runs: readonly Run[]): Comparison[] {
 }
 
 /** Where the curves of two runs part: what each logged at the first step that differs. */
-export function partings({ keys }: RunsDiff): Comparison {
+export function curveDifferences({ keys }: RunsDiff): Comparison {
   const rows = keys.map(({ key, step, a, b }) => ({
     path: `${key} at step ${formatStep(step)}`,
     texts: [a, b].map(measured),

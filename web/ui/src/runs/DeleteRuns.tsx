@@ -6,7 +6,7 @@ import type { ProjectRef, Run } from "../api/types";
 import { Confirm } from "../app/Confirm";
 import { formatStep } from "../format";
 
-const MOST_NAMED = 8;
+const MAX_NAMED = 8;
 
 interface Props {
   project: ProjectRef;
@@ -19,7 +19,7 @@ export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
   const client = useQueryClient();
   const what = runs.length === 1 ? "this run" : `${formatStep(runs.length)} runs`;
   const goesOn = runs.filter(({ state }) => state === "running").length;
-  const more = runs.length - MOST_NAMED;
+  const more = runs.length - MAX_NAMED;
   return (
     <Confirm
       title={`Delete ${what}?`}
@@ -32,7 +32,7 @@ export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
       onClose={onClose}
     >
       <ul className="confirm-runs">
-        {runs.slice(0, MOST_NAMED).map(({ run, name, last_step }) => (
+        {runs.slice(0, MAX_NAMED).map(({ run, name, last_step }) => (
           <li key={run}>
             <strong>{name || run}</strong>
             <span>

@@ -15,7 +15,7 @@ interface Props {
   onPick(path: string): void;
 }
 
-const MOST = 200;
+const MAX_FIELDS = 200;
 
 export function FieldMenu({ label, chosen, none, isOffered = () => true, onPick }: Props) {
   const { query } = usePage();
@@ -23,7 +23,7 @@ export function FieldMenu({ label, chosen, none, isOffered = () => true, onPick 
   const isMatch = matcher(search);
   const paths = [...RUN_FIELDS, ...query.fields].map(({ path }) => path);
   const found = paths.filter((path) => isOffered(path) && isMatch(path));
-  const shown = found.slice(0, MOST);
+  const shown = found.slice(0, MAX_FIELDS);
   return (
     <>
       <input
@@ -53,8 +53,8 @@ export function FieldMenu({ label, chosen, none, isOffered = () => true, onPick 
         ))}
       </ul>
       {found.length === 0 && <p className="menu-none">Nothing is called so.</p>}
-      {found.length > MOST && (
-        <p className="menu-none">{found.length - MOST} more; type to find them.</p>
+      {found.length > MAX_FIELDS && (
+        <p className="menu-none">{found.length - MAX_FIELDS} more; type to find them.</p>
       )}
     </>
   );

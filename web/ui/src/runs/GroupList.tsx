@@ -1,28 +1,28 @@
 /** The groups drawn: the legend while runs are grouped. */
 
 import { useRef } from "react";
-import type { Member } from "../api/curves";
+import type { Series } from "../api/curves";
 import { Segments } from "../app/Segments";
 import { shortPath } from "../path";
 import { pointAt } from "../state/hover";
 import { BANDS, type Band } from "../state/url";
 import { useView, view } from "../state/view";
 import { Dot } from "./RunRow";
-import { useLitRows } from "./useLitRows";
+import { useHighlightedRows } from "./useHighlightedRows";
 
 interface Props {
-  members: readonly Member[];
+  series: readonly Series[];
   names: ReadonlyMap<string, string>;
   colours: ReadonlyMap<string, string>;
 }
 
 const BAND_NAMES: Record<Band, string> = { range: "min–max", std: "± std" };
 
-export function GroupList({ members, names, colours }: Props) {
+export function GroupList({ series, names, colours }: Props) {
   const root = useRef<HTMLElement>(null);
   const group = useView((shown) => shown.group);
   const band = useView((shown) => shown.band);
-  useLitRows(root);
+  useHighlightedRows(root);
   return (
     <section ref={root} className="groups" aria-label="Groups">
       <header className="groups-head">
@@ -37,11 +37,11 @@ export function GroupList({ members, names, colours }: Props) {
         />
       </header>
       <ul onMouseLeave={() => pointAt(null)}>
-        {members.map(({ id, runs }) => (
+        {series.map(({ id, runs }) => (
           <li
             key={id}
             className="group"
-            data-member={id}
+            data-series={id}
             title={names.get(id)}
             onMouseEnter={() => pointAt(id)}
           >

@@ -10,14 +10,14 @@ import { pointAt } from "../state/hover";
 import { GroupList } from "./GroupList";
 import { RunRow } from "./RunRow";
 import { RunSearch, RunsBar } from "./RunsHead";
-import { useLitRows } from "./useLitRows";
+import { useHighlightedRows } from "./useHighlightedRows";
 import { useIsShown, useRunWindow } from "./useRuns";
 
 const ROW_PX = 30;
 const NO_FIELDS: readonly string[] = [];
 
 export function RunList() {
-  const { query, members, manner, names, colours } = usePage();
+  const { query, series, chartOptions, names, colours } = usePage();
   return (
     <section className="runs" aria-label="Runs">
       <div className="runs-head">
@@ -25,18 +25,18 @@ export function RunList() {
         <FilterBox fields={query.fields} isNarrow />
         <RunsBar />
       </div>
-      {manner.isGrouped && <GroupList members={members} names={names} colours={colours} />}
+      {chartOptions.isGrouped && <GroupList series={series} names={names} colours={colours} />}
       <Rows />
     </section>
   );
 }
 
 function Rows() {
-  const { project, query, colours, memberOf, total } = usePage();
+  const { project, query, colours, seriesOf, total } = usePage();
   const isShown = useIsShown();
   const scroller = useRef<HTMLDivElement>(null);
   const now = useNow(10_000);
-  useLitRows(scroller);
+  useHighlightedRows(scroller);
   const rows = useVirtualizer({
     count: total ?? 0,
     getScrollElement: () => scroller.current,
@@ -54,13 +54,13 @@ function Rows() {
         {inView.map(({ index, start }) => {
           const run = at(index);
           if (!run) return null;
-          const member = memberOf.get(run.run) ?? null;
+          const seriesId = seriesOf.get(run.run) ?? null;
           return (
             <RunRow
               key={run.run}
               run={run}
-              member={member}
-              colour={member === null ? undefined : colours.get(member)}
+              seriesId={seriesId}
+              colour={seriesId === null ? undefined : colours.get(seriesId)}
               isShown={isShown(run.run, index)}
               now={now}
               top={start}

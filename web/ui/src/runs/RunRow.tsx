@@ -5,13 +5,13 @@ import { Link } from "../app/Link";
 import { formatAge, formatStep } from "../format";
 import { pointAt } from "../state/hover";
 import { onlyRuns, withRun } from "../state/url";
-import { places, view } from "../state/view";
+import { routes, view } from "../state/view";
 import { StateIcon } from "./StateIcon";
 
 interface Props {
   run: Run;
-  /** Of the member that draws it; null: it is not drawn. */
-  member: string | null;
+  /** The series that it belongs to; null: it is not drawn. */
+  seriesId: string | null;
   colour: string | undefined;
   isShown: boolean;
   now: number;
@@ -29,20 +29,20 @@ function describe({ run, name, state, last_step, group, tags }: Run): string {
   return facts.filter(Boolean).join(" · ");
 }
 
-export const RunRow = memo(function RunRow({ run, member, colour, isShown, now, top }: Props) {
+export const RunRow = memo(function RunRow({ run, seriesId, colour, isShown, now, top }: Props) {
   const name = run.name || run.run;
   return (
     <li
       className={isShown ? "run" : "run is-hidden"}
       data-run={run.run}
-      data-member={member ?? undefined}
+      data-series={seriesId ?? undefined}
       title={describe(run)}
       style={{ transform: `translateY(${top}px)` }}
-      onMouseEnter={() => pointAt(member)}
+      onMouseEnter={() => pointAt(seriesId)}
     >
       <EyeButton run={run} isShown={isShown} />
       <Dot colour={colour} />
-      <Link className="run-name" to={places.run(view.get(), run.run)}>
+      <Link className="run-name" to={routes.run(view.get(), run.run)}>
         {name}
       </Link>
       <button

@@ -9,7 +9,7 @@ import { usePage } from "../app/page";
 import { SearchBox } from "../app/SearchBox";
 import { formatStep } from "../format";
 import { shortPath } from "../path";
-import { DEFAULT_MOST, firstRuns, MAX_DRAWN, MAX_GROUPED, NEWEST, onlyRuns } from "../state/url";
+import { DEFAULT_DRAWN, firstRuns, MAX_DRAWN, MAX_GROUPED, NEWEST, onlyRuns } from "../state/url";
 import { useView, view } from "../state/view";
 import { DeleteRuns } from "./DeleteRuns";
 import { FieldMenu } from "./FieldMenu";
@@ -40,12 +40,12 @@ export function RunsBar() {
 
 /** "20 of 1,234 drawn", and how many may be. */
 export function DrawnMenu() {
-  const { project, drawn, total, manner } = usePage();
+  const { project, drawn, total, chartOptions } = usePage();
   const mayWrite = useMayWrite(project);
   const [deleting, setDeleting] = useState<readonly Run[] | null>(null);
   const selection = useView((shown) => shown.selection);
-  const limit = manner.isGrouped ? MAX_GROUPED : MAX_DRAWN;
-  const choices = [5, DEFAULT_MOST, 50, 100, MAX_DRAWN, MAX_GROUPED].filter((n) => n <= limit);
+  const limit = chartOptions.isGrouped ? MAX_GROUPED : MAX_DRAWN;
+  const choices = [5, DEFAULT_DRAWN, 50, 100, MAX_DRAWN, MAX_GROUPED].filter((n) => n <= limit);
   const shownTotal = total === null ? "…" : formatStep(total);
   const text = (
     <>

@@ -1,6 +1,6 @@
 /** From the runs of the query to those drawn, and from these to what a curve is of; pure. */
 
-import type { Member } from "../api/curves";
+import type { Series } from "../api/curves";
 import type { Range, Run } from "../api/types";
 import { formatAny } from "../format";
 import { groupBy } from "../group";
@@ -29,7 +29,7 @@ function groupLabel(run: Run, path: string): string {
 }
 
 /** Members in drawing order: of runs the oldest first, so that newer curves lie on top. */
-export function toMembers(drawn: readonly Run[], group: string | null): Member[] {
+export function toSeries(drawn: readonly Run[], group: string | null): Series[] {
   if (group === null) {
     return drawn
       .toSorted((a, b) => a.created_at - b.created_at)

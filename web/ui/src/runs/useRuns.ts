@@ -2,7 +2,7 @@
 
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useDeferredValue, useMemo } from "react";
-import { fieldsQuery, type RunQuery, type RunsAsk, runsQuery } from "../api/queries";
+import { fieldsQuery, type RunQuery, type RunsRequest, runsQuery } from "../api/queries";
 import type { Field, ProjectRef, Run } from "../api/types";
 import { compileFilter } from "../filter/compile";
 import { isShown, MAX_DRAWN, MAX_GROUPED } from "../state/url";
@@ -40,7 +40,7 @@ export function useRunQuery(project: ProjectRef): Query {
   );
 }
 
-const asked = ({ search, filter, order }: RunQuery) => ({ search, filter, order });
+const pickQuery = ({ search, filter, order }: RunQuery) => ({ search, filter, order });
 
 export interface RunWindow {
   total: number | null;
@@ -49,7 +49,7 @@ export interface RunWindow {
   retry(): void;
 }
 
-/** The runs at places `first` … `last`, fetched as pages; the first page always. */
+/** The runs at positions `first` … `last`, fetched as pages; the first page always. */
 export function useRunWindow(
   project: ProjectRef,
   query: Query,
@@ -63,7 +63,7 @@ export function useRunWindow(
   const numbers = [...pages];
   return useQueries({
     queries: numbers.map((page) => ({
-      ...runsQuery(project, { ...asked(query), limit: PAGE, offset: page * PAGE, fields }),
+      ...runsQuery(project, { ...pickQuery(query), limit: PAGE, offset: page * PAGE, fields }),
       enabled: query.isReady,
     })),
     combine: (results) => ({
@@ -95,7 +95,7 @@ export function useDrawn(project: ProjectRef, query: Query): Drawn {
   const fields = group === null ? [] : [group];
   const most = Math.min(limit, selection.most);
   const first = useQuery({
-    ...runsQuery(project, { ...asked(query), limit: most, fields }),
+    ...runsQuery(project, { ...pickQuery(query), limit: most, fields }),
     enabled: query.isReady,
   });
   const wanted = [...selection.shown].slice(0, limit).sort();
@@ -120,10 +120,13 @@ export function useDrawn(project: ProjectRef, query: Query): Drawn {
   };
 }
 
-function handPicked(query: RunQuery, runs: readonly string[]): Omit<RunsAsk, "limit" | "fields"> {
+function handPicked(
+  query: RunQuery,
+  runs: readonly string[],
+): Omit<RunsRequest, "limit" | "fields"> {
   const among = { run: { $in: runs } };
   const filter = query.filter ? { $and: [query.filter, among] } : among;
-  return { ...asked(query), filter };
+  return { ...pickQuery(query), filter };
 }
 
 /** Whether a run of the list is drawn, by its place there. */

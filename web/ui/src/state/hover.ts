@@ -11,8 +11,8 @@ export interface Hover {
   panel: string | null;
   /** Where on the x axis. */
   x: number | null;
-  /** The highlighted member: the one nearest to the pointer, or the one pointed at in the list. */
-  member: string | null;
+  /** The highlighted series: the one nearest to the pointer, or the one pointed at in the list. */
+  seriesId: string | null;
   /** What the curves of that panel say there, highest first. */
   readings: readonly Reading[];
   /** Pointer, in the window's CSS pixels. */
@@ -20,11 +20,18 @@ export interface Hover {
   top: number;
 }
 
-export const NOTHING: Hover = { panel: null, x: null, member: null, readings: [], left: 0, top: 0 };
+export const NOTHING: Hover = {
+  panel: null,
+  x: null,
+  seriesId: null,
+  readings: [],
+  left: 0,
+  top: 0,
+};
 
 export const hover = createStore<Hover>(NOTHING);
 
 /** Points at a run or group from outside of the charts; null: no longer. */
-export function pointAt(member: string | null): void {
-  hover.set({ ...NOTHING, member });
+export function pointAt(seriesId: string | null): void {
+  hover.set({ ...NOTHING, seriesId });
 }

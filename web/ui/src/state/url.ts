@@ -59,7 +59,7 @@ export interface View {
   range: Range | null;
   /** 0 … 0.999; 0: off. */
   smoothing: number;
-  isCalm: boolean;
+  ignoreOutliers: boolean;
   group: string | null;
   band: Band;
   ranks: Ranks;
@@ -72,7 +72,7 @@ export interface View {
   full: string | null;
 }
 
-export const DEFAULT_MOST = 20;
+export const DEFAULT_DRAWN = 20;
 /** Curves in one panel; more would be neither readable nor quick. */
 export const MAX_DRAWN = 200;
 /** Members of all groups together: a curve each only for the server. */
@@ -82,7 +82,7 @@ export const NEWEST = "-created_at";
 
 const NONE: ReadonlySet<string> = new Set();
 export const FIRST_RUNS: Selection = {
-  most: DEFAULT_MOST,
+  most: DEFAULT_DRAWN,
   only: false,
   shown: NONE,
   hidden: NONE,
@@ -103,7 +103,7 @@ export const EMPTY_VIEW: View = {
   x: "step",
   range: null,
   smoothing: 0,
-  isCalm: false,
+  ignoreOutliers: false,
   group: null,
   band: BANDS[0],
   ranks: "together",
@@ -190,7 +190,7 @@ function parseSelection(params: URLSearchParams): Selection {
   const set = (name: string) => new Set(params.getAll(name).filter(Boolean));
   const only = params.has("only");
   return {
-    most: Math.round(numberIn(params.get("most"), DEFAULT_MOST, 1, MAX_GROUPED)),
+    most: Math.round(numberIn(params.get("most"), DEFAULT_DRAWN, 1, MAX_GROUPED)),
     only,
     shown: set(only ? "only" : "show"),
     hidden: set("hide"),
@@ -216,7 +216,7 @@ export function parseView(query: string): View {
     x: oneOf(X_AXES, params.get("x")),
     range: parseRange(params.get("zoom")),
     smoothing: numberIn(params.get("smooth"), 0, 0, MAX_SMOOTHING),
-    isCalm: params.has("calm"),
+    ignoreOutliers: params.has("calm"),
     group: params.get("group") || null,
     band: oneOf(BANDS, params.get("band")),
     ranks: oneOf(RANKS, params.get("ranks")),
@@ -229,7 +229,7 @@ export function parseView(query: string): View {
 
 function addSelection(params: URLSearchParams, selection: Selection): void {
   const { most, only, shown, hidden } = selection;
-  if (most !== DEFAULT_MOST) params.set("most", String(most));
+  if (most !== DEFAULT_DRAWN) params.set("most", String(most));
   for (const run of shown) params.append(only ? "only" : "show", run);
   if (only && shown.size === 0) params.append("only", "");
   for (const run of hidden) params.append("hide", run);
@@ -258,7 +258,7 @@ export function formatView(view: View): string {
   set("x", view.x, X_AXES[0]);
   if (range) params.set("zoom", `${range.from}-${range.to}`);
   set("smooth", String(view.smoothing), "0");
-  if (view.isCalm) params.set("calm", "");
+  if (view.ignoreOutliers) params.set("calm", "");
   set("group", view.group ?? "");
   set("band", view.band, BANDS[0]);
   set("ranks", view.ranks, RANKS[0]);

@@ -51,7 +51,7 @@ export function followHistory(): () => void {
 }
 
 /** Views that links lead to, from the one shown. */
-export const places = {
+export const routes = {
   list: (): View => ({ ...EMPTY_VIEW, isList: true }),
   project: (project: ProjectRef): View => ({ ...EMPTY_VIEW, project }),
   /** The project's charts and table keep what was set while one looks at a run. */
@@ -100,7 +100,7 @@ export const view = {
   setX: (x: XAxis) => change({ x, range: null }, true),
   smooth: (smoothing: number) =>
     change({ smoothing: Math.min(MAX_SMOOTHING, Math.max(0, smoothing)) }),
-  setCalm: (isCalm: boolean) => change({ isCalm }),
+  setIgnoreOutliers: (ignoreOutliers: boolean) => change({ ignoreOutliers }),
   groupBy: (group: string | null) => change({ group }, true),
   setBand: (band: Band) => change({ band }),
   setRanks: (ranks: Ranks) => change({ ranks }),

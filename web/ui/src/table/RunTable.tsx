@@ -20,7 +20,7 @@ import { FilterBox } from "../filter/FilterBox";
 import { DrawnMenu, GroupMenu, RunSearch } from "../runs/RunsHead";
 import { useIsShown, useRunWindow } from "../runs/useRuns";
 import type { Column } from "../state/url";
-import { places, useView } from "../state/view";
+import { routes, useView } from "../state/view";
 import { ColumnMenu } from "./ColumnMenu";
 import { fieldsOf, NAME_WIDTH, PHONE_NAME_WIDTH, place, usualColumns } from "./columns";
 import { TableHead } from "./TableHead";
@@ -39,7 +39,7 @@ export default function RunTable() {
     <main className="table-page">
       <h1 className="unseen">Runs of {project.project}</h1>
       <header className="toolbar table-toolbar">
-        <Link to={places.list()} aria-label="All projects" title="All projects">
+        <Link to={routes.list()} aria-label="All projects" title="All projects">
           <Mark />
         </Link>
         <ProjectMenu current={project} />
@@ -62,7 +62,7 @@ export default function RunTable() {
 }
 
 function Table({ columns }: { columns: readonly Column[] }) {
-  const { project, query, total, colours, memberOf } = usePage();
+  const { project, query, total, colours, seriesOf } = usePage();
   const scroller = useRef<HTMLDivElement>(null);
   const isShown = useIsShown();
   const now = useNow(10_000);
@@ -98,7 +98,7 @@ function Table({ columns }: { columns: readonly Column[] }) {
         <TableHead columns={columns} placed={placed} nameWidth={nameWidth} />
         {inView.map(({ index, start }) => {
           const run = at(index);
-          const member = run ? memberOf.get(run.run) : undefined;
+          const seriesId = run ? seriesOf.get(run.run) : undefined;
           return (
             <TableRow
               key={run?.run ?? `at ${index}`}
@@ -107,7 +107,7 @@ function Table({ columns }: { columns: readonly Column[] }) {
               top={HEAD_PX + start}
               columns={placed}
               nameWidth={nameWidth}
-              colour={member === undefined ? undefined : colours.get(member)}
+              colour={seriesId === undefined ? undefined : colours.get(seriesId)}
               isShown={run !== undefined && isShown(run.run, index)}
               now={now}
             />

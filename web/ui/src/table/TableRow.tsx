@@ -6,7 +6,7 @@ import { formatAge, formatAny, formatCell, formatMeasured } from "../format";
 import { valueAt } from "../path";
 import { Dot, EyeButton } from "../runs/RunRow";
 import { StateIcon } from "../runs/StateIcon";
-import { places, view } from "../state/view";
+import { routes, view } from "../state/view";
 import { isNumeric, type Placed } from "./columns";
 
 interface Props {
@@ -25,7 +25,7 @@ export const TableRow = memo(function TableRow(props: Props) {
   const { run, index, top, columns, nameWidth, colour, isShown, now } = props;
   const open = (event: MouseEvent) => {
     const isAction = (event.target as Element).closest("a, button") !== null;
-    if (run && !isAction && getSelection()?.isCollapsed) view.go(places.run(view.get(), run.run));
+    if (run && !isAction && getSelection()?.isCollapsed) view.go(routes.run(view.get(), run.run));
   };
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the name is a link for the keyboard
@@ -45,7 +45,7 @@ export const TableRow = memo(function TableRow(props: Props) {
             <Dot colour={colour} />
             <Link
               className="table-name"
-              to={places.run(view.get(), run.run)}
+              to={routes.run(view.get(), run.run)}
               title={run.name ?? run.run}
             >
               {run.name || run.run}

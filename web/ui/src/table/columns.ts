@@ -10,8 +10,8 @@ export const PHONE_NAME_WIDTH = 172;
 export const MIN_WIDTH = 48;
 export const MAX_WIDTH = 800;
 
-const MOST_CONFIG = 6;
-const MOST_SUMMARY = 5;
+const MAX_CONFIG_COLUMNS = 6;
+const MAX_SUMMARY_COLUMNS = 5;
 const WIDTHS: Record<string, number> = {
   state: 96,
   created_at: 132,
@@ -23,7 +23,7 @@ const WIDTHS: Record<string, number> = {
   job_type: 110,
 };
 const USUAL_WIDTH = 116;
-const MOST_DIGITS = 20;
+const MAX_DIGITS = 20;
 
 export const column = (path: string): Column => ({ path, width: null, isPinned: false });
 
@@ -35,12 +35,12 @@ export function usualColumns(fields: readonly Field[]): Column[] {
   const config = fields
     .filter((field) => field.path.startsWith("config.") && isTelling(field))
     .sort(widest)
-    .slice(0, MOST_CONFIG);
+    .slice(0, MAX_CONFIG_COLUMNS);
   const summary = fields
     .filter(({ path, kinds }) => path.startsWith("summary.") && kinds.includes("number"))
     .filter(({ path }) => !path.startsWith("summary._") && !path.startsWith("summary.system/"))
     .sort(widest)
-    .slice(0, MOST_SUMMARY);
+    .slice(0, MAX_SUMMARY_COLUMNS);
   return [
     column("state"),
     column("created_at"),
@@ -52,7 +52,7 @@ export function usualColumns(fields: readonly Field[]): Column[] {
 function widthOf({ path, width }: Column, fields: readonly Field[]): number {
   const field = fields.find((each) => each.path === path);
   const most = Math.max(Math.abs(field?.min ?? 0), Math.abs(field?.max ?? 0));
-  const digits = most >= 1e12 ? Math.min(MOST_DIGITS, Math.log10(most)) : 0;
+  const digits = most >= 1e12 ? Math.min(MAX_DIGITS, Math.log10(most)) : 0;
   return width ?? WIDTHS[path] ?? Math.max(USUAL_WIDTH, Math.ceil(digits) * 8 + 28);
 }
 

@@ -4,9 +4,9 @@ import type { ProjectRef } from "../api/types";
 import type { Coalescer } from "./coalesce";
 import { Feed, type Revisioned } from "./feed";
 
-const KEPT = 60;
+const MAX_FEEDS = 60;
 
-export class Shelf {
+export class FeedCache {
   private readonly project: ProjectRef;
   private readonly source: Coalescer;
   private readonly live: Revisioned;
@@ -19,13 +19,13 @@ export class Shelf {
   }
 
   /** The feed of a panel; `place` tells panels of one key apart. The least recently taken goes first. */
-  take(key: string, place: string): Feed {
+  get(key: string, place: string): Feed {
     const name = `${place} ${key}`;
     const feed = this.feeds.get(name) ?? new Feed(key, this.project, this.source, this.live);
     this.feeds.delete(name);
     this.feeds.set(name, feed);
     for (const oldest of this.feeds.keys()) {
-      if (this.feeds.size <= KEPT) break;
+      if (this.feeds.size <= MAX_FEEDS) break;
       this.feeds.delete(oldest);
     }
     return feed;
