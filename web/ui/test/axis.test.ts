@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatDuration, formatX, ticks } from "../src/charts/axis";
+import { formatX, ticks } from "../src/charts/axis";
+import { formatDuration } from "../src/util/time";
 
 describe("the x axis", () => {
   it("writes durations as its ticks need them", () => {

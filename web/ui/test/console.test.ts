@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ConsoleLine } from "../src/api/types";
-import { toPieces, toPlain } from "../src/console/ansi";
-import { mergeLines } from "../src/console/merge";
+import { toPieces, toPlain } from "../src/pages/logs/ansi";
+import { mergeLines } from "../src/pages/logs/merge";
 
 const ESC = "\u001b";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatStep, formatValue, logTickLabel, tickLabels } from "../src/format";
+import { formatAge, formatStep, formatValue, logTickLabel, tickLabels } from "../src/util/format";
 
 describe("values", () => {
   it.each([

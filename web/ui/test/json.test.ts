@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatAny, formatCell, formatMeasured } from "../src/format";
-import { parseJson, toJson, toNumber } from "../src/json";
+import { formatAny, formatCell, formatMeasured } from "../src/util/format";
+import { parseJson, toJson, toNumber } from "../src/util/json";
 
 describe("whole numbers of any size", () => {
   it.each([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { toRows, toSections } from "../src/charts/keySections";
-import { baseName, formatBytes, toTree } from "../src/files/tree";
-import { boundsOf, columnAt, densities } from "../src/media/heat";
+import { toTree } from "../src/pages/files/tree";
+import { boundsOf, columnAt, densities } from "../src/panels/media/heat";
 import {
   boxesOf,
   filesOf,
@@ -11,7 +11,8 @@ import {
   sortedRows,
   tableOf,
   unionOfSteps,
-} from "../src/media/values";
+} from "../src/panels/media/values";
+import { baseName, formatBytes } from "../src/util/files";
 
 describe("logged media", () => {
   it("takes the shape that its kinds have in common", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Field } from "../src/api/types";
-import { branches } from "../src/run/branches";
-import { compare, curveDifferences } from "../src/run/compare";
+import { compare, curveDifferences } from "../src/pages/compare/compare";
+import { branches } from "../src/pages/run/branches";
 import {
   column,
   fieldsOf,
@@ -13,7 +13,7 @@ import {
   resized,
   toggledColumn,
   usualColumns,
-} from "../src/table/columns";
+} from "../src/pages/table/columns";
 import { runOf } from "./runs";
 
 const paths = (columns: readonly { path: string }[]) => columns.map(({ path }) => path);

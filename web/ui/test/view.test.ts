@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { leaves, valueAt } from "../src/api/paths";
 import { splitKey, toRows, toSections } from "../src/charts/keySections";
-import { leaves, valueAt } from "../src/path";
-import { chooseRuns, NO_VALUE, toSeries } from "../src/runs/choose";
-import { Colours, colourOf, PALETTE_SIZE } from "../src/runs/palette";
+import { chooseRuns, NO_VALUE, toSeries } from "../src/state/choose";
+import { Colours, colourOf, PALETTE_SIZE } from "../src/state/palette";
 import { matcher } from "../src/state/search";
 import {
   EMPTY_VIEW,

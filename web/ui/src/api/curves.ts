@@ -1,9 +1,15 @@
 /** `POST /v1/charts`: the request, and its msgpack columns as Float64Arrays. */
 
 import { decode } from "@msgpack/msgpack";
-import type { Ranks, XAxis } from "../state/url";
 import { request } from "./http";
 import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
+
+export const X_AXES = ["step", "relative", "time"] as const;
+export type XAxis = (typeof X_AXES)[number];
+
+/** How a run's processes are drawn: as one, as their mean with a band, or each by itself. */
+export const RANKS = ["together", "mean", "each"] as const;
+export type Ranks = (typeof RANKS)[number];
 
 /** A run, or a group of runs, that has a curve in each chart. */
 export interface Series {

@@ -3,7 +3,7 @@
  * to the document. A 401 is told to whoever listens (the login view), besides being thrown.
  */
 
-import { parseJson, toJson } from "../json";
+import { parseJson, toJson } from "../util/json";
 
 export class ApiError extends Error {
   /** 0: no answer at all. */

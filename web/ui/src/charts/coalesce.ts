@@ -6,7 +6,7 @@
 
 import type { ChartsRequest } from "../api/curves";
 import type { Curve } from "../api/types";
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 
 export type PanelRequest = Omit<ChartsRequest, "keys"> & { key: string };
 type Fetch = (request: ChartsRequest, signal: AbortSignal) => Promise<Map<string, Curve[]>>;

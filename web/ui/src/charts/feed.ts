@@ -9,7 +9,7 @@
 
 import type { ChartOptions, Series } from "../api/curves";
 import type { Curve, ProjectRef, Range } from "../api/types";
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 import type { Coalescer } from "./coalesce";
 import { coarseSpan, splice } from "./curve";
 

@@ -1,6 +1,6 @@
 /** Keys by the part before their first "/", and the rows in which they are laid out; pure. */
 
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 
 export interface Section {
   /** Tells it from a section that only looks the same. */

@@ -5,10 +5,13 @@
  */
 
 import type { Curve } from "../api/types";
-import type { Band } from "../state/url";
 import { lowerBound } from "./curve";
 import { type Frame, type Project, projectX, projectY } from "./scale";
 import { smoothed } from "./smooth";
+
+/** What a group's band shows: one standard deviation, or its lowest and highest point. */
+export const BANDS = ["std", "range"] as const;
+export type Band = (typeof BANDS)[number];
 
 export interface Stroke {
   colour: string;

@@ -5,11 +5,11 @@
  */
 
 import uPlot from "uplot";
+import type { XAxis } from "../api/curves";
 import type { Curve, Range } from "../api/types";
-import { logTickLabel, tickLabels } from "../format";
-import { cssColour } from "../state/theme";
-import type { XAxis } from "../state/url";
+import { logTickLabel, tickLabels } from "../util/format";
 import { increments, ticks } from "./axis";
+import { cssColour } from "./cssColour";
 import { type Extent, extent, extentWithoutOutliers, indexNear } from "./curve";
 import { type CurveStyle, HIGHLIGHT, lineOf, paintCurves, strokeFor } from "./paint";
 import { type Frame, padded, projectX, projectY } from "./scale";

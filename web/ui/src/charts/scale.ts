@@ -1,7 +1,7 @@
 /** Value to pixel, and which values a panel's axes show. */
 
+import type { XAxis } from "../api/curves";
 import type { Range } from "../api/types";
-import type { XAxis } from "../state/url";
 import type { Extent } from "./curve";
 
 /** Where a plot's values lie on its canvas, in device pixels. */

@@ -7,7 +7,7 @@
 
 import type { Filter } from "../api/queries";
 import type { Field } from "../api/types";
-import { toNumber } from "../json";
+import { toNumber } from "../util/json";
 import { isKeyword, type Token, tokenize } from "./tokens";
 
 export interface Problem {

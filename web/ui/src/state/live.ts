@@ -6,7 +6,7 @@
 
 import { apiUrl, segments } from "../api/http";
 import type { ProjectRef } from "../api/types";
-import { parseJson } from "../json";
+import { parseJson } from "../util/json";
 import { createStore } from "./store";
 
 const TICK_MS = 250;

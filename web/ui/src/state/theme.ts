@@ -44,14 +44,3 @@ export function chooseTheme(next: Choice): void {
 
 export const useThemeChoice = () => useStore(choice);
 export const useDark = () => useStore(dark);
-
-/** A CSS variable's colour as canvases take it, light-dark() resolved. */
-export function cssColour(variable: string): string {
-  const probe = document.createElement("span");
-  probe.style.color = `var(${variable})`;
-  probe.hidden = true;
-  document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-}

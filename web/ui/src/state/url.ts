@@ -1,6 +1,8 @@
 /** The view as a query string, so that an address shows exactly this view; pure. */
 
+import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
 import type { ProjectRef, Range } from "../api/types";
+import { BANDS, type Band } from "../charts/paint";
 
 /**
  * Which runs of the query are drawn: its first `most` but the hidden ones, and those shown by hand;
@@ -19,17 +21,6 @@ export interface Column {
   width: number | null;
   isPinned: boolean;
 }
-
-export const X_AXES = ["step", "relative", "time"] as const;
-export type XAxis = (typeof X_AXES)[number];
-
-/** How a run's processes are drawn: as one, as their mean with a band, or each by itself. */
-export const RANKS = ["together", "mean", "each"] as const;
-export type Ranks = (typeof RANKS)[number];
-
-/** What a group's band shows: one standard deviation, or its lowest and highest point. */
-export const BANDS = ["std", "range"] as const;
-export type Band = (typeof BANDS)[number];
 
 /** What a run's page shows beside its facts. */
 export const TABS = ["charts", "logs", "files", "artifacts"] as const;

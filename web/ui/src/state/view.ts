@@ -1,19 +1,18 @@
 /** The view that the page shows, kept in step with the address bar. */
 
+import type { Ranks, XAxis } from "../api/curves";
 import type { ProjectRef, Range } from "../api/types";
+import type { Band } from "../charts/paint";
 import { createStore, useStore } from "./store";
 import {
-  type Band,
   type Column,
   EMPTY_VIEW,
   formatView,
   MAX_SMOOTHING,
   parseView,
-  type Ranks,
   type Selection,
   type Tab,
   type View,
-  type XAxis,
 } from "./url";
 
 /** Browsers refuse more than some hundred history changes in half a minute; typing waits a little. */

@@ -1,0 +1,10 @@
+/** A CSS variable's colour as canvases take it, light-dark() resolved. */
+export function cssColour(variable: string): string {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${variable})`;
+  probe.hidden = true;
+  document.body.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}

@@ -1,0 +1,109 @@
+/**
+ * Keyboard: `/` search panels, `r` search runs, `t` table, `g` group, `s` smoothing; on a panel `f` full
+ * screen, `l` log axis, `p` pin, arrows to its neighbours; Esc.
+ */
+
+import { useEffect } from "react";
+import { hover } from "../../state/hover";
+import { view } from "../../state/view";
+
+/** What `s` turns on. */
+const USUAL_SMOOTHING = 0.6;
+
+function isTyping(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement &&
+    target.matches("input:not([type=range], [type=checkbox]), textarea, select")
+  );
+}
+
+/** The arrows move what has the focus. */
+function isSlider(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches("input[type=range], [role=separator]");
+}
+
+const focused = () => document.activeElement?.closest<HTMLElement>("[data-panel]") ?? null;
+
+function currentPanel(): string | null {
+  return view.get().full ?? hover.get().panel ?? focused()?.dataset.panel ?? null;
+}
+
+function focusSearch(name: string): boolean {
+  const input = document.querySelector<HTMLInputElement>(`input[data-search="${name}"]`);
+  input?.select();
+  return input !== null;
+}
+
+/** In full screen to the next panel, else the focus to the neighbour. */
+function walk(keys: readonly string[], by: number): boolean {
+  const { full } = view.get();
+  if (full !== null) {
+    const next = keys[keys.indexOf(full) + by];
+    if (next !== undefined) view.open(next);
+    return true;
+  }
+  const from = focused();
+  if (!from) return false;
+  const panels = [...document.querySelectorAll<HTMLElement>("[data-panel]")];
+  panels[panels.indexOf(from) + by]?.focus();
+  return true;
+}
+
+/** How many panels stand side by side. */
+function columns(): number {
+  const row = focused()?.parentElement;
+  return row?.childElementCount ?? 1;
+}
+
+function withPanel(act: (panel: string) => void): boolean {
+  const panel = currentPanel();
+  if (panel !== null) act(panel);
+  return panel !== null;
+}
+
+function openGroups(): boolean {
+  const button = document.querySelector<HTMLElement>(".group-button");
+  button?.click();
+  return button !== null;
+}
+
+function leave(target: EventTarget | null): void {
+  if (isTyping(target)) (target as HTMLElement).blur();
+  else if (view.get().full !== null) view.open(null);
+}
+
+const ACTIONS: Record<string, (keys: readonly string[]) => boolean> = {
+  "/": () => ["panels", "lines", "files"].some(focusSearch),
+  r: () => focusSearch("runs"),
+  g: openGroups,
+  t: () => {
+    view.showTable(!view.get().isTable);
+    return true;
+  },
+  s: () => {
+    view.smooth(view.get().smoothing > 0 ? 0 : USUAL_SMOOTHING);
+    return true;
+  },
+  f: () => withPanel((panel) => view.open(view.get().full === null ? panel : null)),
+  l: () => withPanel(view.toggleLog),
+  p: () => withPanel(view.togglePin),
+  ArrowLeft: (keys) => walk(keys, -1),
+  ArrowRight: (keys) => walk(keys, 1),
+  ArrowUp: (keys) => walk(keys, -columns()),
+  ArrowDown: (keys) => walk(keys, columns()),
+};
+
+/** `keys`: those of the panels, in order. */
+export function useKeys(keys: readonly string[]): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      const { key, target } = event;
+      const isTheirs = isTyping(target) || (isSlider(target) && key.startsWith("Arrow"));
+      if (key === "Escape") leave(target);
+      else if (!isTheirs && ACTIONS[key]?.(keys)) event.preventDefault();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, [keys]);
+}
