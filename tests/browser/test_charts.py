@@ -67,7 +67,7 @@ def test_smoothing_is_drawn_over_the_curve_as_it_is(sweep_url: str, open_page: O
     page = open_page(f"{sweep_url}&only=run-149")
     settle(page)
     raw = drawing(page)
-    page.get_by_label("Smoothing as a number").fill("0.9")
+    page.get_by_label("Smoothing value").fill("0.9")
     page.wait_for_function(
         "before => document.querySelector('[data-panel=\"train/loss\"] .plot-curves').toDataURL()"
         " !== before",
@@ -111,8 +111,11 @@ def test_processes_are_drawn_as_one_as_a_mean_or_each(sweep_url: str, open_page:
     settle(page)
     asked = watch_charts(page)
     page.get_by_role("button", name="Chart settings").click()
-    choice = page.get_by_role("group", name="Processes of a run")
-    for name, field, value in (("Mean ± band", "aggregate", "ranks"), ("Each", "lanes", "rank")):
+    choice = page.get_by_role("group", name="Ranks")
+    for name, field, value in (
+        ("Mean ± band", "aggregate", "ranks"),
+        ("Separate", "lanes", "rank"),
+    ):
         with page.expect_response("**/v1/charts"):
             choice.get_by_text(name).click()
         settle(page)
@@ -187,10 +190,10 @@ def test_the_keyboard_drives_the_panels(sweep_url: str, open_page: Open) -> None
     page.keyboard.press("ArrowRight")
     expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("s")
-    expect(full.get_by_label("Smoothing as a number")).to_have_value("0.6")
+    expect(full.get_by_label("Smoothing value")).to_have_value("0.6")
     # On the slider the arrows are the slider's.
     full.get_by_label("Smoothing", exact=True).press("ArrowRight")
-    expect(full.get_by_label("Smoothing as a number")).not_to_have_value("0.6")
+    expect(full.get_by_label("Smoothing value")).not_to_have_value("0.6")
     expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("Escape")
     expect(full).to_have_count(0)

@@ -41,7 +41,7 @@ def test_runs_are_compared_where_they_differ(sweep_url: str, open_page: Open) ->
     expect(momentum).to_have_count(0)
     page.get_by_label("Differences only").uncheck()
     expect(momentum.get_by_role("cell")).to_have_text(["0.9", "0.9", "0.9"])
-    page.get_by_role("button", name="Leave out trial 2").click()
+    page.get_by_role("button", name="Remove trial 2").click()
     # Of the two that are left the rate is the same; the page says where their curves part.
     expect(table.get_by_role("row", name="train/loss at step 0")).to_be_visible()
     expect(lr.get_by_role("cell")).to_have_text(["0.001", "0.001"])

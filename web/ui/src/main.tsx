@@ -29,9 +29,9 @@ const client = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
-      // Filters in keys may hold whole numbers of any size.
+      // Filters in query keys may contain bigints.
       queryKeyHashFn: toJson,
-      // What the server refused it refuses again.
+      // Retrying does not help after a 4xx.
       retry: (failures, error) =>
         failures < RETRIES &&
         !(error instanceof ApiError && error.status >= 400 && error.status < 500),

@@ -13,7 +13,7 @@ describe("addresses", () => {
     );
   });
 
-  it("escape what names may hold", () => {
+  it("escape names", () => {
     expect(segments("team a", "x/y?")).toBe("team%20a/x%2Fy%3F");
   });
 });
@@ -54,7 +54,7 @@ describe("charts", () => {
     expect(a.mean[1]).toBeNaN();
   });
 
-  it("names groups by their label, and knows where buckets begin over time", () => {
+  it("names groups by label, and knows where buckets start on a time axis", () => {
     const one = {
       group: "lr=0.1",
       run: null,

@@ -11,7 +11,7 @@ const chartOptions: ChartOptions = { x: "step", ranks: "together", isGrouped: fa
 const seriesOf = (...runs: string[]): Series[] => runs.map((run) => ({ id: run, runs: [run] }));
 const ids = ({ series }: ChartsRequest) => series.map(({ id }) => id);
 
-/** A server that remembers what it was asked, and answers when told (or at once). */
+/** A server that records requests, and responds on `answer()` or at once. */
 function fakeServer(isHeld = false) {
   const asks: ChartsRequest[] = [];
   const held: (() => void)[] = [];
@@ -58,7 +58,7 @@ describe("coalescing", () => {
     expect(curves[1].map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
-  it("parts other runs and too many keys, three requests at a time", async () => {
+  it("splits by runs and by number of keys, three requests at a time", async () => {
     const { asks, fetch, answer } = fakeServer(true);
     const source = new Coalescer(fetch);
     const { signal } = new AbortController();
@@ -78,13 +78,13 @@ describe("coalescing", () => {
     expect(asks.map((one) => one.keys.length)).toEqual([8, 8, 8, 6, 1]);
   });
 
-  it("bounds what one request may bring", () => {
+  it("limits the size of a request", () => {
     expect(keysPerRequest(1, 500)).toBe(8);
     expect(keysPerRequest(100, 500)).toBe(4);
     expect(keysPerRequest(200, 10_000)).toBe(1);
   });
 
-  it("never sends what nobody waits for any more", async () => {
+  it("does not send cancelled requests", async () => {
     const { asks, fetch } = fakeServer();
     const abort = new AbortController();
     const loading = new Coalescer(fetch).load(ask("x"), abort.signal);
@@ -106,7 +106,7 @@ describe("a feed", () => {
   }
   const want = { chartOptions, series: seriesOf("a", "b"), range: null, buckets: 100 };
 
-  it("fetches once, and hiding and showing runs fetches only what is new", async () => {
+  it("fetches once; hiding and showing runs fetches only new ones", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
@@ -119,7 +119,7 @@ describe("a feed", () => {
     expect(feed.curves()).toHaveLength(3);
   });
 
-  it("refetches the runs that advanced, with the old curves in place meanwhile", async () => {
+  it("refetches runs that advanced, and keeps the old curves meanwhile", async () => {
     const { feed, asks, live, settle, answer } = makeFeed(true);
     feed.request(want);
     await settle();
@@ -136,7 +136,7 @@ describe("a feed", () => {
     expect(live.nudges).toBe(1);
   });
 
-  it("zoomed, asks for finer buckets, and comes back without asking", async () => {
+  it("fetches finer buckets when zoomed, and nothing when zooming out", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
@@ -148,7 +148,7 @@ describe("a feed", () => {
     expect(asks).toHaveLength(2);
   });
 
-  it("asks for a group again when one of its runs advances, comes or goes", async () => {
+  it("refetches a group when one of its runs advances, is added or removed", async () => {
     const { feed, asks, live, settle } = makeFeed();
     const grouped = { ...want, chartOptions: { ...chartOptions, isGrouped: true } };
     const series = [
@@ -165,7 +165,7 @@ describe("a feed", () => {
     expect(asks.map(ids)).toEqual([["x", "y"], ["x"], ["y"]]);
   });
 
-  it("forgets curves that were drawn with other options", async () => {
+  it("drops curves with other chart options", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
@@ -176,7 +176,7 @@ describe("a feed", () => {
     expect(feed.curves()).toHaveLength(2);
   });
 
-  it("out of view, fetches nothing", async () => {
+  it("fetches nothing while out of view", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     feed.pause();

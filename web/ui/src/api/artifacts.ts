@@ -1,4 +1,4 @@
-/** Artifacts: what runs logged and used, and their files. */
+/** Artifacts that runs logged and used, and the files in them. */
 
 import { queryOptions } from "@tanstack/react-query";
 import { apiUrl, getJson, segments } from "./http";
@@ -26,7 +26,7 @@ export const artifactsQuery = ({ entity, project }: ProjectRef, run: string) =>
       getJson<ArtifactsOfRun>(`runs/${segments(entity, project, run)}/artifacts`, signal),
   });
 
-/** The first files of a version, which never changes. */
+/** The first files of a version. Versions never change. */
 export const artifactFilesQuery = (version: ArtifactVersion) =>
   queryOptions({
     queryKey: ["artifact-files", version.entity, version.project, version.name, version.version],
@@ -35,6 +35,6 @@ export const artifactFilesQuery = (version: ArtifactVersion) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-/** Where a file of a version is, for saving it. */
+/** Download address of a file in a version. */
 export const artifactFileUrl = (version: ArtifactVersion, path: string) =>
   apiUrl(`${versionPath(version)}/${segments(...path.split("/"))}?download=true`);

@@ -1,4 +1,4 @@
-/** `POST /v1/charts`: the request, and its msgpack columns as Float64Arrays. */
+/** `POST /v1/charts`: the request, and the response with msgpack columns as Float64Arrays. */
 
 import { decode } from "@msgpack/msgpack";
 import { request } from "./http";
@@ -7,7 +7,7 @@ import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
 export const X_AXES = ["step", "relative", "time"] as const;
 export type XAxis = (typeof X_AXES)[number];
 
-/** How a run's processes are drawn: as one, as their mean with a band, or each by itself. */
+/** How the ranks of a run are drawn: combined, as their mean with a band, or one curve each. */
 export const RANKS = ["together", "mean", "each"] as const;
 export type Ranks = (typeof RANKS)[number];
 
@@ -56,13 +56,13 @@ interface WireCharts {
 
 const WIRE_X = { step: "step", relative: "relative", time: "_timestamp" } as const;
 
-/** Copies: msgpack hands out views at any offset, and a Float64Array needs one divisible by 8. */
+/** Copies the bytes: msgpack returns views at any offset, but a Float64Array needs one divisible by 8. */
 export function column(bytes: Uint8Array): Float64Array {
   return new Float64Array(bytes.slice().buffer);
 }
 
-/** Over time only the ends of buckets are known: each begins no earlier than the one before ended. */
-function beginnings(x: Float64Array): Float64Array {
+/** On a time axis only bucket ends are known: a bucket starts no earlier than the previous one ends. */
+function bucketStarts(x: Float64Array): Float64Array {
   const first = new Float64Array(x.length);
   first.set(x.subarray(0, -1), 1);
   if (x.length > 0) first[0] = x[0];
@@ -77,7 +77,7 @@ function toCurve(one: WireSeries, width: number, axis: XAxis): Curve {
     rank: one.rank ?? null,
     width,
     x,
-    firstX: axis === "step" ? firstStep : beginnings(x),
+    firstX: axis === "step" ? firstStep : bucketStarts(x),
     step: column(one.step),
     firstStep,
     min: column(one.min),
@@ -118,7 +118,7 @@ export function chartsBody(chartsRequest: ChartsRequest): ChartsBody {
   };
 }
 
-/** Curves by key. Members and keys without points are absent. */
+/** Curves by key. Series and keys without points are absent. */
 export async function fetchCharts(
   chartsRequest: ChartsRequest,
   signal: AbortSignal,

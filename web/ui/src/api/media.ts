@@ -7,7 +7,7 @@ import type { ConsolePage, FileOfRun, FilesPage, Media, MediaKey, ProjectRef } f
 const runPath = ({ entity, project }: ProjectRef, run: string) =>
   `runs/${segments(entity, project, run)}`;
 
-/** The keys that hold images, tables, histograms …: of all runs of the project, or of these. */
+/** Keys of media (images, tables, histograms …) in all runs of the project, or in `runs`. */
 export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | null = null) =>
   queryOptions({
     queryKey: ["media-keys", project.entity, project.project, runs],
@@ -21,13 +21,13 @@ export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | nu
 export interface MediaRequest {
   key: string;
   runs: readonly string[];
-  /** Values at this step or before; null: the last. */
+  /** The latest values at or before this step; null: the last ones. */
   step: number | null;
-  /** Of each run. */
+  /** Maximum number of values per run. */
   most: number;
 }
 
-/** What a key holds; what was there stays on screen until the next has come. */
+/** Values of a media key. The previous values stay on screen while new ones load. */
 export const mediaQuery = (project: ProjectRef, wanted: MediaRequest) =>
   queryOptions({
     queryKey: ["media", project.entity, project.project, wanted.key, wanted] as const,
@@ -42,7 +42,7 @@ export const mediaQuery = (project: ProjectRef, wanted: MediaRequest) =>
     gcTime: 60_000,
   });
 
-/** Where a run's file is. With its hash, browsers need to fetch it only once. */
+/** Address of a run's file. With its hash, browsers can cache it. */
 export function fileUrl(
   project: ProjectRef,
   run: string,
@@ -76,7 +76,7 @@ export const filesQuery = (project: ProjectRef, run: string) =>
     },
   });
 
-/** The text of a file, at most so many bytes of it; null: it is not there (yet). */
+/** The text of a file, at most its first `mostBytes` bytes. */
 export const textQuery = (
   project: ProjectRef,
   run: string,

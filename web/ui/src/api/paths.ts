@@ -1,8 +1,8 @@
-/** Values of runs by path, as filters, columns and groups name them; pure. */
+/** Values of runs by path, for filters, columns and groups; pure. */
 
 import type { Run } from "./types";
 
-/** `config.a.b`: nested, or a key that holds dots itself; `summary.<key>`: always one key. */
+/** `config.a.b`: nested keys, or one key with dots; `summary.<key>`: always one key. */
 export function valueAt(run: Run, path: string): unknown {
   if (path.startsWith("summary.")) return run.summary?.[path.slice("summary.".length)];
   if (path.startsWith("config.")) return within(run.config, path.slice("config.".length));
@@ -23,7 +23,7 @@ function within(value: unknown, path: string): unknown {
 const TITLES: Record<string, string> = {
   name: "Name",
   state: "State",
-  run: "Id",
+  run: "ID",
   group: "Group",
   job_type: "Job type",
   tags: "Tags",
@@ -32,7 +32,7 @@ const TITLES: Record<string, string> = {
   updated_at: "Updated",
 };
 
-/** A path as a heading: in words, or without `config.` and `summary.`. */
+/** A path as a heading: a title if it has one, otherwise without `config.` or `summary.`. */
 export function shortPath(path: string): string {
   return TITLES[path] ?? path.replace(/^(config|summary)\./, "");
 }

@@ -1,4 +1,4 @@
-/** The x axis in each of its units: which ticks it has, and how values on it are written; pure. */
+/** Ticks and labels of the x axis in each of its units; pure. */
 
 import type { XAxis } from "../api/curves";
 import { formatStep, tickLabels } from "../util/format";
@@ -9,7 +9,7 @@ const powersOfTen = (from: number, count: number) =>
     [1, 2, 5].map((digit) => Number(`${digit}e${from + power}`)),
   ).flat();
 
-/** Steps are whole numbers, and so are their ticks. */
+/** Steps are integers, and so are their ticks. */
 const STEPS = powersOfTen(0, 16);
 const SECONDS = [
   ...powersOfTen(-3, 3),
@@ -19,7 +19,7 @@ const SECONDS = [
   ...powersOfTen(0, 5).map((n) => n * DAY),
 ];
 
-/** Distances that ticks may have; undefined: the calendar decides. */
+/** Possible tick distances; undefined: calendar units. */
 export function increments(axis: XAxis): number[] | undefined {
   if (axis === "time") return undefined;
   return axis === "step" ? STEPS : SECONDS;
@@ -54,7 +54,7 @@ function clockOf(incrementS: number): Intl.DateTimeFormat {
   });
 }
 
-/** A place on the axis, in words. */
+/** A value on the axis as text. */
 export function formatX(axis: XAxis, x: number): string {
   if (axis === "step") return formatStep(x);
   return axis === "relative" ? formatDuration(x) : formatDate(x);

@@ -1,7 +1,7 @@
 /**
- * Curves for many panels with few requests. Panels that ask in the same tick for the same series, range
- * and resolution share one request, cut so that none grows too large. Few are in flight at once:
- * HTTP/1.1 gives a page six connections, and the event stream holds one.
+ * Fetches curves for many panels with few requests. Panels that ask in the same tick for the same series,
+ * range and resolution share a request, split so that none grows too large. Few requests are in flight
+ * at once: with HTTP/1.1 a page has six connections, and the event stream uses one.
  */
 
 import type { ChartsRequest } from "../api/curves";

@@ -1,4 +1,4 @@
-/** A CSS variable's colour as canvases take it, light-dark() resolved. */
+/** The colour of a CSS variable for use in a canvas, with light-dark() resolved. */
 export function cssColour(variable: string): string {
   const probe = document.createElement("span");
   probe.style.color = `var(${variable})`;

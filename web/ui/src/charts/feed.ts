@@ -1,10 +1,10 @@
 /**
- * The curves of one panel: fetches what is missing or stale and keeps the rest. Hiding a run costs
- * nothing, showing it again fetches at most that run, and old data stays until new has arrived.
+ * The curves of one panel. Fetches what is missing or stale and keeps the rest: hiding a run costs
+ * nothing, showing it again fetches at most that run, and old data stays until new data arrives.
  * A series is a run or a group of runs, which is stale as soon as one of its runs is.
  *
- * Zoomed, a feed holds finer buckets of the range beside the whole curve, which fills the edges and
- * makes the way back instant.
+ * While zoomed, a feed holds finer buckets of the range beside the whole curve, which fills the edges
+ * and makes zooming out instant.
  */
 
 import type { ChartOptions, Series } from "../api/curves";
@@ -80,7 +80,7 @@ export class Feed {
     this.live = live;
   }
 
-  /** What to show from now on; fetches unless paused. */
+  /** Sets what to show and fetches it. */
   request(wanted: FeedRequest): void {
     const isOther = !sameOptions(wanted.chartOptions, this.wanted.chartOptions);
     if (
@@ -100,7 +100,7 @@ export class Feed {
     this.sync();
   }
 
-  /** Out of view: keep the data, fetch nothing. */
+  /** Stops fetching while out of view; keeps the data. */
   pause(): void {
     this.isPaused = true;
     this.flight?.abort();
@@ -108,7 +108,7 @@ export class Feed {
     this.onChange = () => {};
   }
 
-  /** The curves wanted, in the order of the series; fewer while loading. */
+  /** The requested curves in the order of the series; fewer while loading. */
   curves(): Curve[] {
     const curves: Curve[] = [];
     const range = this.detail?.range;
@@ -166,7 +166,7 @@ export class Feed {
   private missing(): Load[] {
     const { series, range } = this.wanted;
     const loads: Load[] = [];
-    // While zoomed, an older whole will do.
+    // While zoomed, a stale whole curve is good enough.
     const whole = series.filter((one) =>
       range ? !this.whole.loaded.has(one.id) : this.isStale(this.whole, one),
     );
@@ -185,7 +185,7 @@ export class Feed {
       if (this.flight !== flight) return;
       this.flight = null;
       this.setStatus("ready");
-      // What advanced meanwhile waits for the next tick; a run that was just shown does not.
+      // New points wait for the next tick; a run that was just shown does not.
       const next = this.missing();
       if (next.some(({ layer, series }) => series.some(({ id }) => !layer.loaded.has(id)))) {
         this.sync();

@@ -1,4 +1,4 @@
-/** Keeps the feeds of panels that were scrolled away, so that coming back fetches only what is stale. */
+/** Keeps the feeds of panels that were scrolled away, so that scrolling back fetches only stale data. */
 
 import type { ProjectRef } from "../api/types";
 import type { Coalescer } from "./coalesce";
@@ -18,7 +18,7 @@ export class FeedCache {
     this.live = live;
   }
 
-  /** The feed of a panel; `place` tells panels of one key apart. The least recently taken goes first. */
+  /** The feed of a panel; `place` distinguishes panels of the same key. Evicts the least recently used. */
   get(key: string, place: string): Feed {
     const name = `${place} ${key}`;
     const feed = this.feeds.get(name) ?? new Feed(key, this.project, this.source, this.live);

@@ -1,7 +1,7 @@
 /**
- * One line panel on canvases. uPlot owns axes, scales, pointer and drag; the curves lie on a canvas of
- * their own, since every run has its own steps, and the highlight on a third above it. Pointing at a
- * series repaints only that third one; the rest fades by CSS.
+ * A line chart on three canvases. uPlot draws the axes and handles scales, pointer and drag. The curves
+ * have their own canvas, since every run has its own steps, and so has the highlight above them:
+ * pointing at a series repaints only that one, and CSS fades the rest.
  */
 
 import uPlot from "uplot";
@@ -18,7 +18,7 @@ import { schedule, unschedule } from "./schedule";
 export interface PlotEvents {
   onZoom(from: number, to: number): void;
   onReset(): void;
-  /** The pointer, in CSS pixels of the plot area; null when it left. */
+  /** Pointer position in CSS pixels of the plot area; null when it leaves. */
   onPointer(at: { left: number; top: number } | null): void;
 }
 
@@ -27,14 +27,14 @@ export interface PlotView {
   axis: XAxis;
   x: Range;
   log: boolean;
-  /** The y axis leaves outliers out. */
+  /** Exclude outliers from the y axis. */
   ignoreOutliers: boolean;
   style: CurveStyle;
   /** By series. */
   colours: ReadonlyMap<string, string>;
 }
 
-/** The canvases reach this far beyond the plot area (so does the style sheet), for dots on its edge. */
+/** The canvases extend this far beyond the plot area, for dots on its edge; keep in step with the CSS. */
 const MARGIN_PX = 6;
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
@@ -71,7 +71,7 @@ export class LinePlot {
     else this.u.setData(this.corners());
   }
 
-  /** Colours changed with the theme: axes too. */
+  /** After a theme change: the axes have new colours too. */
   rebuild(): void {
     this.u.destroy();
     this.u = this.build();
@@ -95,7 +95,7 @@ export class LinePlot {
     return this.u.over.getBoundingClientRect();
   }
 
-  /** How values lie on the plot area. */
+  /** Maps values to the plot area. */
   frame(ratio = devicePixelRatio): Frame {
     const { clientWidth, clientHeight } = this.u.over;
     const { x, log } = this.view;

@@ -1,4 +1,4 @@
-/** What the curves say at one place: the tooltip's rows, and which curve the pointer means. */
+/** Values of the curves at one x: the rows of the tooltip, and the curve nearest to the pointer. */
 
 import type { Curve } from "../api/types";
 import { indexNear } from "./curve";
@@ -6,15 +6,15 @@ import { type CurveStyle, lineOf } from "./paint";
 import { type Frame, projectX, projectY } from "./scale";
 
 export interface Reading {
-  /** Of the series, and of its process where each is drawn by itself. */
+  /** Id of the series, and the rank if each rank has its own curve. */
   id: string;
   rank: number | null;
   x: number;
   step: number;
-  /** First step of the bucket; differs from `step` where it holds several. */
+  /** First step of the bucket; differs from `step` if the bucket has several. */
   firstStep: number;
   mean: number;
-  /** What the line shows: the mean, or smoothed. */
+  /** Value of the line: the mean, smoothed or not. */
   line: number;
   std: number | null;
   min: number;
@@ -22,9 +22,9 @@ export interface Reading {
   nonFinite: number;
 }
 
-/** Curves end where their points do; this near to an end still counts, in CSS pixels. */
+/** The pointer may be this far beyond the end of a curve, in CSS pixels. */
 const SLACK_PX = 12;
-/** A curve further than this from the pointer is not meant. */
+/** Curves further than this from the pointer are not highlighted. */
 const REACH_PX = 48;
 
 export function readAt(
@@ -61,7 +61,7 @@ function compareValues(a: number, b: number): number {
   return Number.isNaN(b) ? -1 : b - a;
 }
 
-/** The x that the pointer snaps to: that of the nearest reading. */
+/** The x of the nearest reading, to which the pointer snaps. */
 export function snap(readings: readonly Reading[], x: number): number {
   let best = x;
   let distance = Number.POSITIVE_INFINITY;
@@ -74,7 +74,7 @@ export function snap(readings: readonly Reading[], x: number): number {
   return best;
 }
 
-/** The series whose line is nearest to the pointer on the screen, measured between buckets too. */
+/** The series whose line is nearest to the pointer on screen, interpolated between buckets. */
 export function nearestSeries(
   curves: readonly Curve[],
   frame: Frame,

@@ -1,16 +1,16 @@
 /**
- * Smoothing as an exponential moving average: debiased, so that it starts at the curve and not at
- * zero, and weighted by the distance between points, so that a curve of uneven steps is smoothed the
- * same everywhere and zooming in does not change its shape. Pure.
+ * Smoothing with an exponential moving average. It is debiased, so that it starts at the curve and not
+ * at zero, and weighted by the distance between points, so that uneven steps are smoothed evenly and
+ * zooming does not change the shape. Pure.
  */
 
 import type { Curve } from "../api/types";
 
-/** The weight holds for points this fraction of the curve's length apart. */
+/** The weight applies to points 1/PARTS of the curve's length apart. */
 const PARTS = 1_000;
 const known = new WeakMap<Curve, { weight: number; line: Float64Array }>();
 
-/** The smoothed means of a curve; NaN where it has none. The last result per curve is kept. */
+/** The smoothed means of a curve; NaN where it has no value. Caches the last result per curve. */
 export function smoothed(curve: Curve, weight: number): Float64Array {
   const held = known.get(curve);
   if (held?.weight === weight) return held.line;

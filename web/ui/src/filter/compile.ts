@@ -1,8 +1,8 @@
 /**
  * The filter language: `lr > 1e-3 and (state = running or tags = best)`, compiled to the MongoDB-style
- * filter that the API takes. Comparisons are joined by and, or, not and parentheses; side by side they
- * mean and. `~` matches a regular expression, `in [a, b]` one of several, `exists` and `missing` whether
- * there is a value. `config.` and `summary.` may be left out where only one of them fits. Pure.
+ * filter of the API. Comparisons are joined by and, or, not and parentheses; without an operator they
+ * are joined by and. `~` matches a regular expression, `in [a, b]` one of several values, `exists` and
+ * `missing` test for a value. `config.` and `summary.` can be omitted if unambiguous. Pure.
  */
 
 import type { Filter } from "../api/queries";
@@ -18,7 +18,7 @@ export interface Problem {
 
 export type Compiled = { filter: Filter | null } | { problem: Problem };
 
-/** What every run has. */
+/** Fields of every run. */
 export const RUN_FIELDS: readonly Field[] = [
   { path: "name", kinds: ["string"], runs: 0 },
   {
@@ -72,7 +72,7 @@ export function compileFilter(text: string, fields: readonly Field[], nowS = now
 
 const now = () => Math.floor(Date.now() / 60_000) * 60;
 
-/** The field that a path as typed means; undefined if there is none, or more than one. */
+/** The field for a path as typed; undefined if there is none, or more than one. */
 export function resolve(typed: string, fields: readonly Field[]): Field | undefined {
   const known = [...RUN_FIELDS, ...fields];
   const exact = known.find(({ path }) => path === typed);
@@ -102,7 +102,7 @@ class Parser {
   parse(): Filter {
     const filter = this.any();
     const left = this.peek();
-    if (left) throw new Refused(`“${left.text}” is one too many here`, left.at, left.end);
+    if (left) throw new Refused(`Unexpected “${left.text}”`, left.at, left.end);
     return filter;
   }
 
@@ -113,7 +113,7 @@ class Parser {
   private take(expected: string): Token {
     const token = this.tokens[this.place];
     if (!token)
-      throw new Refused(`${expected} is missing at the end`, this.text.length, this.text.length);
+      throw new Refused(`Expected ${expected} at the end`, this.text.length, this.text.length);
     this.place += 1;
     return token;
   }
@@ -148,14 +148,14 @@ class Parser {
     if (!this.skip((token) => token?.kind === "(")) return this.comparison();
     const inner = this.any();
     const close = this.take("“)”");
-    if (close.kind !== ")") throw new Refused("“)” is missing", open?.at ?? 0, close.at);
+    if (close.kind !== ")") throw new Refused("Missing “)”", open?.at ?? 0, close.at);
     return inner;
   }
 
   private comparison(): Filter {
     const name = this.take("a field");
     if (name.kind !== "word" && name.kind !== "text") {
-      throw new Refused(`a field is missing before “${name.text}”`, name.at, name.end);
+      throw new Refused(`Expected a field before “${name.text}”`, name.at, name.end);
     }
     const field = this.field(name);
     if (this.skip((token) => isKeyword(token, "exists")))
@@ -180,15 +180,15 @@ class Parser {
     if (!token || !operator) {
       const end = token?.end ?? name.end;
       throw new Refused(
-        `what about ${name.text}? Try ${name.text} = …, > …, ~ … or exists`,
+        `Expected an operator after ${name.text}: = …, > …, ~ … or exists`,
         name.at,
         end,
       );
     }
     this.place += 1;
-    const value = this.take(`the value of ${name.text}`);
+    const value = this.take(`a value for ${name.text}`);
     if (value.kind !== "word" && value.kind !== "text") {
-      throw new Refused(`a value is missing after “${token.text}”`, token.at, value.end);
+      throw new Refused(`Expected a value after “${token.text}”`, token.at, value.end);
     }
     if (operator === "$regex") {
       const match = { [field.path]: { $regex: value.text } };
@@ -201,17 +201,17 @@ class Parser {
   private field(token: Token): Field {
     const found = resolve(token.text, this.fields);
     if (found) return found;
-    // A path in full may be ahead of what has been logged.
+    // A full path is allowed even if nothing has been logged there yet.
     if (/^(config|summary)\../.test(token.text)) {
       return { path: token.text, kinds: [], runs: 0 };
     }
-    throw new Refused(`there is no field “${token.text}”`, token.at, token.end);
+    throw new Refused(`Unknown field “${token.text}”`, token.at, token.end);
   }
 
   private list(field: Field): unknown[] {
     const open = this.take("a list such as [a, b]");
     if (open.kind !== "[" && open.kind !== "(") {
-      throw new Refused("in takes a list such as [a, b]", open.at, open.end);
+      throw new Refused("“in” needs a list such as [a, b]", open.at, open.end);
     }
     const values: unknown[] = [];
     for (;;) {
@@ -219,7 +219,7 @@ class Parser {
       if (token.kind === "]" || token.kind === ")") return values;
       if (token.kind === ",") continue;
       if (token.kind !== "word" && token.kind !== "text") {
-        throw new Refused(`“${token.text}” is no value`, token.at, token.end);
+        throw new Refused(`“${token.text}” is not a value`, token.at, token.end);
       }
       values.push(this.value(token, field));
     }
@@ -235,21 +235,21 @@ class Parser {
     return toNumber(text) ?? text;
   }
 
-  /** `2026-11-23`, `2026-11-23T08:00`, `-7d` before now, or Unix seconds. */
+  /** `2026-11-23`, `2026-11-23T08:00`, `-7d` (before now), or Unix seconds. */
   private time({ text, at, end }: Token): number {
     const ago = /^-?(\d+(?:\.\d+)?)([mhdw])$/.exec(text);
     if (ago) return this.nowS - Number(ago[1]) * SECONDS[ago[2]];
     const number = Number(text);
     const parsed = Number.isNaN(number) ? Date.parse(localDate(text)) / 1000 : number;
     if (Number.isNaN(parsed))
-      throw new Refused(`“${text}” is no time; try 2026-11-23 or -7d`, at, end);
+      throw new Refused(`“${text}” is not a date; try 2026-11-23 or -7d`, at, end);
     return parsed;
   }
 }
 
 const SECONDS: Record<string, number> = { m: 60, h: 3_600, d: 86_400, w: 604_800 };
 
-/** A date alone means midnight here, not in Greenwich. */
+/** A date without a time means midnight local time, not UTC. */
 const localDate = (text: string) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00` : text);
 
 function isOperator(token: Token | undefined, text: string): boolean {

@@ -1,4 +1,4 @@
-/** Login, then the page of the address. Each kind of page is a chunk of its own. */
+/** The login, then the page for the address. Each page is a chunk of its own. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useMemo, useState } from "react";
@@ -18,7 +18,7 @@ const RunPage = lazy(() => import("./run/RunPage"));
 const ComparePage = lazy(() => import("./compare/ComparePage"));
 const AuthorizePage = lazy(() => import("./AuthorizePage"));
 
-/** Where other clients send people for their key; the rest of the page has one address. */
+/** The `wandb` client sends users here for an API key; all other pages share one path. */
 const isAuthorize = /\/authorize$/.test(window.location.pathname);
 
 export function App() {
@@ -55,7 +55,7 @@ export function App() {
   );
 }
 
-/** The project asked for, or the only one there is; null: the list of them; undefined: not yet known.
+/** The project in the address, or the only one; null: the list of projects; undefined: not known yet.
  * `own` is the viewer's entity. */
 function useProject(own: string): ProjectRef | null | undefined {
   const asked = useView((shown) => shown.project);

@@ -1,4 +1,4 @@
-/** `/authorize`: where the `wandb` client sends people for their API key. */
+/** `/authorize`: the page to which the `wandb` client sends users for an API key. */
 
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -11,7 +11,7 @@ import { Wordmark } from "../widgets/Wordmark";
 import { Login } from "./Login";
 import { LogOutButton, ThemeButton } from "./shared/CornerButtons";
 
-const LABEL = "made on the page";
+const LABEL = "created on the web page";
 
 export default function AuthorizePage({ viewer }: { viewer: Viewer }) {
   const client = useQueryClient();
@@ -46,18 +46,18 @@ export default function AuthorizePage({ viewer }: { viewer: Viewer }) {
   );
 }
 
-/** Whoever reads without a login is told where a key is found, and shown none. */
+/** Visitors without a login see where to find a key, but no key. */
 function FindKey({ onHasKey }: { onHasKey(): void }) {
   return (
     <>
       <p>
-        <code>penstock up</code> prints a key when it starts, and keeps it in the file{" "}
-        <code>api_key</code> of its data folder. Take it to the machine that trains:
+        <code>penstock up</code> prints an API key when it starts and saves it in the file{" "}
+        <code>api_key</code> in its data folder. To log in on your training machine, run:
       </p>
       <Snippet text={loginCommand("penstock_…")} label="Shell" />
-      <p>Who has a key can make further ones here, for other machines or people.</p>
+      <p>With a key you can log in here and create more, for other machines or people.</p>
       <button type="button" className="button is-primary" onClick={onHasKey}>
-        Log in with a key
+        Log in with an API key
       </button>
     </>
   );
@@ -82,19 +82,19 @@ function NewKey({ entity }: { entity: string }) {
     return (
       <>
         <p>
-          A new key reads and writes what belongs to <b>{entity}</b>. Keys made before stay valid.
+          A new key can read and write all data of <b>{entity}</b>. Existing keys stay valid.
         </p>
         <button type="button" className="button is-primary" disabled={isBusy} onClick={make}>
-          {isBusy ? "Making a key…" : "Make a key"}
+          {isBusy ? "Creating key…" : "Create key"}
         </button>
       </>
     );
   }
   return (
     <>
-      <p role="status">This is the one time that it is shown. Copy it now.</p>
+      <p role="status">This key is shown only once. Copy it now.</p>
       <Snippet text={made} label="API key" />
-      <p>Log a machine in with it:</p>
+      <p>To log in on a machine, run:</p>
       <Snippet text={loginCommand(made)} label="Shell" />
     </>
   );

@@ -1,4 +1,4 @@
-/** Asks for an API key; the server keeps the session in a cookie that scripts cannot read. */
+/** Asks for an API key; the session is in a cookie that scripts cannot read. */
 
 import { type FormEvent, useState } from "react";
 import { ApiError } from "../api/http";
@@ -18,7 +18,7 @@ export function Login({ onDone }: { onDone(): void }) {
       onDone();
     } catch (error) {
       const isWrong = error instanceof ApiError && error.status === 401;
-      setProblem(isWrong ? "The server does not know this key." : String((error as Error).message));
+      setProblem(isWrong ? "Invalid API key." : String((error as Error).message));
       setBusy(false);
     }
   };
@@ -45,7 +45,7 @@ export function Login({ onDone }: { onDone(): void }) {
           {isBusy ? "Logging in…" : "Log in"}
         </button>
         <p id="login-note" className={problem ? "login-note bad" : "login-note"} role="status">
-          {problem || "penstock up prints one when it starts."}
+          {problem || "penstock up prints a key when it starts."}
         </p>
       </form>
     </main>

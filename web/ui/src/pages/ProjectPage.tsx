@@ -1,4 +1,4 @@
-/** A project: its runs beside its panels, or as a table. */
+/** A project: its runs beside its charts, or as a table. */
 
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useRef, useState } from "react";
@@ -70,7 +70,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
         <button
           type="button"
           className="scrim"
-          aria-label="Hide the runs"
+          aria-label="Hide runs"
           onClick={() => setDrawerOpen(false)}
         />
         <main ref={main} className="main">
@@ -125,8 +125,8 @@ function Content({ keys, media, scroller }: ContentProps) {
 function NoRuns() {
   return (
     <div className="note">
-      <h2>No run matches</h2>
-      <p>Neither the search nor the filter leaves any.</p>
+      <h2>No matches</h2>
+      <p>No runs match your search and filter.</p>
       <button
         type="button"
         className="button"
@@ -141,8 +141,8 @@ function NoRuns() {
 function NoneDrawn() {
   return (
     <div className="note">
-      <h2>No run is drawn</h2>
-      <p>Turn one on with the eye beside its name.</p>
+      <h2>No runs selected</h2>
+      <p>Use the eye icon to show a run.</p>
     </div>
   );
 }
@@ -150,8 +150,8 @@ function NoneDrawn() {
 function NoCurves() {
   return (
     <div className="note">
-      <h2>No curves yet</h2>
-      <p>The runs of this project have logged no numbers so far. Panels appear with the first.</p>
+      <h2>No metrics yet</h2>
+      <p>The runs in this project have not logged any metrics. Charts appear when they do.</p>
     </div>
   );
 }

@@ -1,4 +1,4 @@
-/** All projects, the last written to first. */
+/** All projects, most recently active first. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
@@ -8,7 +8,7 @@ import { matcher } from "../state/search";
 import { useNow } from "../state/useNow";
 import { useTitle } from "../state/useTitle";
 import { routes } from "../state/view";
-import { formatAge, formatStep } from "../util/format";
+import { formatAgo, formatStep } from "../util/format";
 import { Link } from "../widgets/Link";
 import { Loading } from "../widgets/Loading";
 import { Problem } from "../widgets/Problem";
@@ -18,7 +18,7 @@ import { LogOutButton, ThemeButton } from "./shared/CornerButtons";
 import { Onboarding } from "./shared/Onboarding";
 import { useKeys } from "./shared/useKeys";
 
-/** A project written to this recently is at work. */
+/** A project with data this recent is active. */
 const LIVE_S = 30;
 const NO_KEYS: readonly string[] = [];
 
@@ -76,7 +76,7 @@ function ProjectList({ projects }: { projects: readonly Project[] }) {
           onChange={setSearch}
         />
       </div>
-      {found.length === 0 && <p className="projects-none">No project is called so.</p>}
+      {found.length === 0 && <p className="projects-none">No matching projects.</p>}
       <ul className="project-list">
         {found.map((each) => (
           <ProjectRow
@@ -112,9 +112,9 @@ function ProjectRow({ project, hasEntity, now }: RowProps) {
           {formatStep(runs)} {runs === 1 ? "run" : "runs"}
         </span>
         <time className="project-row-age" title={new Date(updated_at * 1000).toLocaleString()}>
-          {isLive ? "active now" : `active ${formatAge(updated_at, now)} ago`}
+          {isLive ? "active now" : `active ${formatAgo(updated_at, now)}`}
         </time>
-        <time className="project-row-made">created {formatAge(created_at, now)} ago</time>
+        <time className="project-row-made">created {formatAgo(created_at, now)}</time>
       </Link>
     </li>
   );

@@ -1,4 +1,4 @@
-/** What is wrong with the server, above every page; nothing while nothing is. */
+/** Problems of the server, above every page. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useId, useState } from "react";
@@ -9,13 +9,13 @@ import { useNow } from "../state/useNow";
 import { formatAge } from "../util/format";
 import { ChevronIcon, WarningIcon } from "../widgets/icons";
 
-/** What only the page can see. */
+/** Detected by the page itself. */
 const UNREACHABLE: StatedProblem = {
   code: "server_unreachable",
-  text: "The server does not answer.",
+  text: "The server is not responding.",
   subject: "",
   since: 0,
-  hint: "The page goes on by itself when it does. Clients keep what they log until then.",
+  hint: "This page reconnects automatically. Clients keep their data until the server is back.",
   stops: true,
 };
 
@@ -25,12 +25,12 @@ export function StatusBanner() {
   return problems.length > 0 ? <Banner problems={problems} /> : null;
 }
 
-/** Whether nobody answered, at once or in time. Other errors the page itself will meet. */
+/** Whether there was no response, or none in time. Other errors show up on the page. */
 function isUnreachable(error: Error | null): boolean {
   return error instanceof ApiError ? error.status === 0 : error?.name === "TimeoutError";
 }
 
-/** What stands between backticks is to be typed. */
+/** Formats text between backticks as code. */
 function withCode(text: string) {
   // biome-ignore lint/suspicious/noArrayIndexKey: parts of one text do not move.
   return text.split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part));
@@ -70,7 +70,7 @@ function Banner({ problems }: { problems: readonly StatedProblem[] }) {
           aria-controls={listId}
           onClick={() => setOpen(!isOpen)}
         >
-          {isOpen ? "Less" : `${more} more`}
+          {isOpen ? "Show less" : `${more} more`}
           <ChevronIcon />
         </button>
       )}

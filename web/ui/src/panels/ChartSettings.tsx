@@ -1,4 +1,4 @@
-/** How curves are drawn, for all panels at once. */
+/** Chart settings, shared by all panels. */
 
 import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
 import { BANDS } from "../charts/paint";
@@ -9,9 +9,9 @@ import { Popover } from "../widgets/Popover";
 import { Segments } from "../widgets/Segments";
 
 const X_NAMES: Record<XAxis, [name: string, title: string]> = {
-  step: ["Step", "Over steps"],
-  relative: ["Relative", "Over the time since each run began"],
-  time: ["Wall", "Over the time of day"],
+  step: ["Step", "Training steps"],
+  relative: ["Relative", "Time since the start of each run"],
+  time: ["Wall", "Wall-clock time"],
 };
 
 export function XAxisSegments() {
@@ -26,7 +26,7 @@ export function XAxisSegments() {
   );
 }
 
-/** The slider's ends are where it matters: 0.9 and 0.99 are as far apart as 0 and 0.9. */
+/** Logarithmic slider: 0.9 and 0.99 are as far apart as 0 and 0.9. */
 const POSITIONS = 100;
 const toPosition = (smoothing: number) =>
   Math.round((POSITIONS * Math.log10(1 - smoothing)) / Math.log10(1 - MAX_SMOOTHING));
@@ -36,8 +36,8 @@ const toSmoothing = (position: number) =>
 export function SmoothingSlider() {
   const smoothing = useView((shown) => shown.smoothing);
   return (
-    <label className="slider" title="Smoothing (s): the curve as it is stays faint behind">
-      <span className="slider-name">Smooth</span>
+    <label className="slider" title="Smoothing (s). The original curve stays faintly visible.">
+      <span className="slider-name">Smoothing</span>
       <input
         type="range"
         min={0}
@@ -54,7 +54,7 @@ export function SmoothingSlider() {
         max={MAX_SMOOTHING}
         step={0.05}
         value={smoothing}
-        aria-label="Smoothing as a number"
+        aria-label="Smoothing value"
         onChange={(event) => view.smooth(Number(event.target.value))}
       />
     </label>
@@ -62,9 +62,9 @@ export function SmoothingSlider() {
 }
 
 const RANK_NAMES: Record<Ranks, [name: string, title: string]> = {
-  together: ["Together", "All processes of a run in one curve"],
-  mean: ["Mean ± band", "The mean over a run's processes, with a band"],
-  each: ["Each", "Every process of a run by itself"],
+  together: ["Combined", "One curve per run, from all of its ranks"],
+  mean: ["Mean ± band", "Mean over the ranks of a run, with a band"],
+  each: ["Separate", "One curve per rank"],
 };
 
 export function ChartSettings() {
@@ -90,18 +90,18 @@ export function ChartSettings() {
           />
         </label>
         <div className="settings-row">
-          <span>Processes of a run</span>
+          <span>Ranks</span>
           <Segments
-            label="Processes of a run"
+            label="Ranks"
             options={RANKS.map((each) => [each, ...RANK_NAMES[each]] as const)}
             value={ranks}
             onChange={view.setRanks}
           />
         </div>
         <div className="settings-row">
-          <span>Band of groups</span>
+          <span>Group band</span>
           <Segments
-            label="Band of groups"
+            label="Group band"
             options={BANDS.map((each) => [each, each === "range" ? "Min–max" : "± Std"] as const)}
             value={band}
             onChange={view.setBand}
@@ -128,13 +128,13 @@ export function ChartControls() {
 const SHORTCUTS: readonly [string, string][] = [
   ["/", "search panels"],
   ["r", "search runs"],
-  ["t", "table"],
-  ["g", "group"],
-  ["s", "smoothing"],
+  ["t", "toggle table"],
+  ["g", "group runs"],
+  ["s", "toggle smoothing"],
   ["f", "full screen"],
-  ["l", "log axis"],
-  ["p", "pin"],
-  ["← →", "next panel"],
+  ["l", "log scale"],
+  ["p", "pin panel"],
+  ["← →", "previous, next panel"],
 ];
 
 function Shortcuts() {

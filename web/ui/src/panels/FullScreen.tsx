@@ -1,4 +1,4 @@
-/** One panel over the whole page. Esc or f closes it, the arrow keys walk on. */
+/** One panel in full screen. Esc or f closes it, arrow keys show the next. */
 
 import { useEffect, useRef } from "react";
 import { MediaPanel } from "./media/MediaPanel";
@@ -6,7 +6,7 @@ import { Panel } from "./Panel";
 
 interface Props {
   name: string;
-  /** Of what it holds, if that is no numbers. */
+  /** Kinds of media, if it is not a metric. */
   kinds: readonly string[] | undefined;
 }
 

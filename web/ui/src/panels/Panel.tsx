@@ -1,4 +1,4 @@
-/** One metric: title, actions and the chart. */
+/** The panel of one metric: title, actions and chart. */
 
 import { useRef } from "react";
 import { ApiError } from "../api/http";
@@ -26,7 +26,7 @@ export function Panel({ name, isFull = false }: Props) {
       className={isFull ? "panel is-full" : "panel"}
       data-panel={name}
       aria-label={name}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels take the keys f and l
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels handle the keys f and l
       tabIndex={0}
     >
       <header className="panel-head">
@@ -80,7 +80,7 @@ function PanelNote({ state }: { state: PlotState }) {
   const { series, isLoading } = usePage();
   const { status, error, isEmpty, retry } = state;
   if (series.length === 0 && !isLoading) {
-    return <p className="panel-note">No run is shown. Turn one on in the list.</p>;
+    return <p className="panel-note">No runs selected. Use the eye icon to show a run.</p>;
   }
   if (status === "error") return <PanelProblem error={error} isEmpty={isEmpty} onRetry={retry} />;
   if (!isEmpty) return null;
@@ -89,10 +89,10 @@ function PanelNote({ state }: { state: PlotState }) {
   }
   return (
     <div className="panel-note">
-      <p>{isZoomed ? "No points in this range." : "No points in the runs shown."}</p>
+      <p>{isZoomed ? "No data in this range." : "No data in the selected runs."}</p>
       {isZoomed && (
         <button type="button" className="button" onClick={() => view.zoom(null)}>
-          Show everything
+          Reset zoom
         </button>
       )}
     </div>
@@ -107,11 +107,11 @@ interface ProblemProps {
 
 function PanelProblem({ error, isEmpty, onRetry }: ProblemProps) {
   const isUnreachable = error instanceof ApiError && error.status === 0;
-  // The live badge says so once for the page, and all is fetched again when the server is back.
+  // The live badge already says so; everything is fetched again when the server is back.
   if (isUnreachable && !isEmpty) return null;
   return (
     <div className={isEmpty ? "panel-note" : "panel-note is-corner"} role="alert">
-      <p>{error instanceof Error ? error.message : "The curves did not load."}</p>
+      <p>{error instanceof Error ? error.message : "The chart failed to load."}</p>
       {isEmpty && error instanceof ApiError && error.hint && <p>{error.hint}</p>}
       <button type="button" className="button" onClick={onRetry}>
         Try again

@@ -1,6 +1,6 @@
 /**
- * The page's panels, in one collapsible section per prefix. All lie in one list of rows, of which only
- * those near the window exist: ten thousand panels cost no more than ten.
+ * The page's panels, in one collapsible section per prefix. The rows are virtualized: only those near
+ * the viewport are rendered, so that ten thousand panels cost no more than ten.
  */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -17,7 +17,7 @@ const HEAD_PX = 40;
 const PANEL_PX = 264;
 const MEDIA_PX = 392;
 const HEIGHTS: Record<Row["kind"], number> = { head: HEAD_PX, panels: PANEL_PX, media: MEDIA_PX };
-/** Widths of the list from which on there is one more column. */
+/** Widths of the list at which another column is added. */
 const COLUMNS_FROM_PX = [620, 980, 1_640];
 
 function useCollapsed(): [ReadonlySet<string>, (name: string) => void] {
@@ -37,7 +37,7 @@ function useCollapsed(): [ReadonlySet<string>, (name: string) => void] {
     try {
       localStorage.setItem(storageKey, JSON.stringify([...next]));
     } catch {
-      // Without storage the sections are open again next time.
+      // Without storage, sections are expanded again next time.
     }
   };
   return [collapsed, toggle];
@@ -57,9 +57,9 @@ function useColumns(host: RefObject<HTMLElement | null>): number {
 }
 
 interface Props {
-  /** Those with numbers. */
+  /** Keys of metrics. */
   keys: readonly string[];
-  /** Those with images, tables, histograms …, and their kinds. */
+  /** Keys of media (images, tables, histograms …) and their kinds. */
   media: ReadonlyMap<string, readonly string[]>;
   scroller: RefObject<HTMLElement | null>;
 }
@@ -87,7 +87,7 @@ export function Sections({ keys, media, scroller }: Props) {
     scrollMargin: host.current?.offsetTop ?? 0,
     overscan: 2,
   });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: rows of other heights
+  // biome-ignore lint/correctness/useExhaustiveDependencies: row heights changed
   useEffect(() => list.measure(), [rows, list]);
   const isNone = sections.length === 0;
   return (
@@ -149,10 +149,10 @@ function RowView({ row, media, top, onToggle }: RowProps) {
 function NoMatch({ search }: { search: string }) {
   return (
     <div className="note">
-      <h2>No panel matches “{search}”</h2>
-      <p>The search takes part of a name or a regular expression, such as loss|acc.</p>
+      <h2>No panels match “{search}”</h2>
+      <p>Search by name or regular expression, for example loss|acc.</p>
       <button type="button" className="button" onClick={() => view.searchPanels("")}>
-        Clear the search
+        Clear search
       </button>
     </div>
   );

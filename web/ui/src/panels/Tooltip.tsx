@@ -1,4 +1,4 @@
-/** The values under the pointer, highest first, beside it. */
+/** The values at the pointer, highest first. */
 
 import { useLayoutEffect, useRef } from "react";
 import type { XAxis } from "../api/curves";

@@ -1,4 +1,4 @@
-/** Joins a feed, a plot, the shared view and the pointer for as long as a panel is on screen. */
+/** Connects feed, plot, view and pointer of a panel while it is on screen. */
 
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import type { Curve, Range } from "../api/types";
@@ -24,7 +24,7 @@ export interface PlotState {
 
 interface Refs {
   host: RefObject<HTMLDivElement | null>;
-  /** Shows the highlighted series' value. */
+  /** Shows the value of the highlighted series. */
   value: RefObject<HTMLElement | null>;
 }
 
@@ -36,7 +36,7 @@ interface Inputs {
   style: CurveStyle;
 }
 
-/** A mounted panel, outside of React's rendering. */
+/** A mounted panel, outside of React rendering. */
 class MountedPanel {
   private readonly plot: LinePlot;
   private readonly feed: Feed;
@@ -82,7 +82,7 @@ class MountedPanel {
     ];
   }
 
-  /** Only what the panel shows makes it fetch and draw; that a run advanced, its feed tells. */
+  /** Fetches and draws only if what the panel shows has changed. The feed reports new points. */
   update(inputs: Inputs): void {
     const { page, range, isLog, ignoreOutliers, style } = this.inputs;
     const isSameData =
@@ -153,7 +153,7 @@ class MountedPanel {
     this.onState({ status, error, isEmpty: this.curves.length === 0 });
   };
 
-  /** Once a frame, however often the pointer reports. */
+  /** Once per frame, however often the pointer moves. */
   private readonly point = (): void => {
     const at = this.pointer;
     if (!at) {
@@ -181,7 +181,7 @@ class MountedPanel {
     const { seriesId, x } = hover.get();
     this.plot.highlight(seriesId, x);
     if (!this.value) return;
-    // With a single curve there is no question whose value.
+    // A single curve always shows its value.
     const only = this.curves.length === 1 ? this.curves[0] : undefined;
     const curve = only ?? this.curves.find(({ id }) => id === seriesId);
     const at = x ?? curve?.x.at(-1);
@@ -229,13 +229,13 @@ export function usePlot(key: string, place: string, refs: Refs): PlotState {
     };
   }, [feedCache, key, place, host, value]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: these are what `inputs` is made of
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `inputs` consists of these
   useEffect(
     () => mounted.current?.update(inputs.current),
     [page, range, isLog, ignoreOutliers, style],
   );
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read from the document anew
+  // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read from the document again
   useEffect(() => mounted.current?.retheme(), [isDark]);
 
   return { ...state, retry: () => feedCache.get(key, place).retry() };

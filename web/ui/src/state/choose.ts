@@ -1,4 +1,4 @@
-/** From the runs of the query to those drawn, and from these to what a curve is of; pure. */
+/** Chooses the runs to draw, and groups them into series; pure. */
 
 import type { Series } from "../api/curves";
 import { valueAt } from "../api/paths";
@@ -7,7 +7,7 @@ import { formatAny } from "../util/format";
 import { groupBy } from "../util/groupBy";
 import { isShown, type Selection } from "./url";
 
-/** `first`: the query's first runs, in order. `extra`: those shown by hand, wherever they stand. */
+/** `first`: the first runs of the query, in order. `extra`: runs selected by hand. */
 export function chooseRuns(
   first: readonly Run[],
   extra: readonly Run[],
@@ -20,7 +20,7 @@ export function chooseRuns(
   return [...added, ...chosen].slice(0, limit);
 }
 
-/** What runs without a value are grouped under. */
+/** Label of the group of runs without a value. */
 export const NO_VALUE = "(none)";
 
 function groupLabel(run: Run, path: string): string {
@@ -28,7 +28,7 @@ function groupLabel(run: Run, path: string): string {
   return formatAny(value) || NO_VALUE;
 }
 
-/** Members in drawing order: of runs the oldest first, so that newer curves lie on top. */
+/** Series in drawing order: runs oldest first, so that newer curves are on top. */
 export function toSeries(drawn: readonly Run[], group: string | null): Series[] {
   if (group === null) {
     return drawn
@@ -43,13 +43,13 @@ export function toSeries(drawn: readonly Run[], group: string | null): Series[] 
 const order = new Intl.Collator("en", { numeric: true });
 const numberOf = (label: string) => Number(label.replace("−", "-"));
 
-/** Numbers by size, then texts, then what has no value. */
+/** Numbers by size, then text, then missing values. */
 function compareLabels(a: string, b: string): number {
   if (a === NO_VALUE || b === NO_VALUE) return Number(a === NO_VALUE) - Number(b === NO_VALUE);
   return numberOf(a) - numberOf(b) || order.compare(a, b);
 }
 
-/** Steps over all these runs. */
+/** The range of steps of these runs. */
 export function stepsOf(runs: readonly Run[]): Range | null {
   const last = runs.reduce((most, run) => Math.max(most, run.last_step ?? -1), -1);
   return last > 0 ? { from: 0, to: last } : null;

@@ -1,4 +1,4 @@
-/** What all parts of a project's page share. */
+/** State shared by all parts of a project or run page, as a React context. */
 
 import { createContext, useContext } from "react";
 import type { ChartOptions, Series } from "../api/curves";
@@ -12,20 +12,20 @@ export interface Page {
   live: Live;
   feedCache: FeedCache;
   query: Query;
-  /** The runs drawn, in the order of the query. */
+  /** The selected runs, in the order of the query. */
   drawn: readonly Run[];
-  /** How many runs the query has; null: not known yet. */
+  /** Number of runs in the query; null: not known yet. */
   total: number | null;
   isLoading: boolean;
-  /** What a curve is of, in drawing order. */
+  /** In drawing order. */
   series: readonly Series[];
   chartOptions: ChartOptions;
   /** By series. */
   names: ReadonlyMap<string, string>;
   colours: ReadonlyMap<string, string>;
-  /** Which series a drawn run belongs to. */
+  /** The series of each selected run. */
   seriesOf: ReadonlyMap<string, string>;
-  /** Steps over all drawn runs. */
+  /** Range of steps of the selected runs. */
   domain: Range | null;
 }
 
@@ -34,6 +34,6 @@ export const PageProvider = PageContext.Provider;
 
 export function usePage(): Page {
   const page = useContext(PageContext);
-  if (!page) throw new Error("usePage outside of a project's page");
+  if (!page) throw new Error("usePage needs a PageProvider");
   return page;
 }

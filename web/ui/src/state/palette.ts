@@ -1,7 +1,6 @@
 /**
- * Colours of runs: 24, chosen greedily in OKLCH so that each next one is as far as can be from all
- * before it, as seen with normal, deuteranope and protanope sight; first those that look best.
- * The same index is the same hue in both themes.
+ * 24 colours of runs, chosen greedily in OKLCH so that each is as distant as possible from all previous
+ * ones in normal, deuteranopic and protanopic vision. An index has the same hue in both themes.
  */
 
 const LIGHT = [
@@ -64,8 +63,8 @@ export function colourOf(index: number, dark: boolean): string {
 }
 
 /**
- * Colours for what is drawn. Who has one keeps it for as long as the page is open, whatever comes, is
- * hidden or filtered away; who is new gets the one that the fewest of those drawn have.
+ * Assigns colours to series. A series keeps its colour while the page is open, even if it is hidden or
+ * filtered out in between; a new one gets the least used colour.
  */
 export class Colours {
   private readonly indices = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** Light or dark: the system's wish unless the reader chose, which is remembered in this browser. */
+/** Light or dark: the system preference, unless the user chose one, which this browser remembers. */
 
 import { createStore, useStore } from "./store";
 
@@ -37,7 +37,7 @@ export function chooseTheme(next: Choice): void {
   try {
     localStorage.setItem(KEY, next);
   } catch {
-    // A browser that forbids storage forgets the choice, no more.
+    // Without storage the choice is not remembered.
   }
   choice.set(next);
 }

@@ -1,12 +1,12 @@
-/** The view as a query string, so that an address shows exactly this view; pure. */
+/** The view as a query string, so that a link shows exactly the same view; pure. */
 
 import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
 import type { ProjectRef, Range } from "../api/types";
 import { BANDS, type Band } from "../charts/paint";
 
 /**
- * Which runs of the query are drawn: its first `most` but the hidden ones, and those shown by hand;
- * with `only`, none but the latter.
+ * Which runs of the query are drawn: its first `most` except hidden ones, and those selected by hand;
+ * with `only`, just the latter.
  */
 export interface Selection {
   most: number;
@@ -17,36 +17,36 @@ export interface Selection {
 
 export interface Column {
   path: string;
-  /** CSS pixels; null: as wide as its kind likes. */
+  /** CSS pixels; null: the default for its kind. */
   width: number | null;
   isPinned: boolean;
 }
 
-/** What a run's page shows beside its facts. */
+/** Tabs of the run page. */
 export const TABS = ["charts", "logs", "files", "artifacts"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface View {
-  /** null: the list of projects, or the one project there is. */
+  /** null: the list of projects, or the only project. */
   project: ProjectRef | null;
-  /** The list of projects, even where there is but one. */
+  /** The list of projects, even if there is only one. */
   isList: boolean;
-  /** The run whose own page is shown. */
+  /** The run whose page is shown. */
   run: string | null;
   tab: Tab;
-  /** The runs compared side by side. */
+  /** The runs in the comparison. */
   compare: readonly string[];
   isTable: boolean;
   search: string;
-  /** As typed; `filter/compile.ts` knows the language. */
+  /** As typed; see `filter/compile.ts` for the language. */
   filter: string;
-  /** A path, `-` first for descending. */
+  /** A path, prefixed with `-` for descending order. */
   sort: string;
-  /** null: those that suit the project. */
+  /** null: defaults for the project. */
   columns: readonly Column[] | null;
   selection: Selection;
   x: XAxis;
-  /** The zoom, shared by all panels: steps or seconds, as `x` says. */
+  /** The zoom, shared by all panels: steps or seconds, depending on `x`. */
   range: Range | null;
   /** 0 … 0.999; 0: off. */
   smoothing: number;
@@ -55,18 +55,18 @@ export interface View {
   band: Band;
   ranks: Ranks;
   panelSearch: string;
-  /** Keys on top. */
+  /** Pinned keys. */
   pinned: readonly string[];
   /** Keys with a logarithmic y axis. */
   log: ReadonlySet<string>;
-  /** The key shown full-screen. */
+  /** The key shown in full screen. */
   full: string | null;
 }
 
 export const DEFAULT_DRAWN = 20;
-/** Curves in one panel; more would be neither readable nor quick. */
+/** Curves in one panel; more would be slow and unreadable. */
 export const MAX_DRAWN = 200;
-/** Members of all groups together: a curve each only for the server. */
+/** Runs in all groups together. */
 export const MAX_GROUPED = 1_000;
 export const MAX_SMOOTHING = 0.999;
 export const NEWEST = "-created_at";
@@ -104,7 +104,7 @@ export const EMPTY_VIEW: View = {
   full: null,
 };
 
-/** `place`: where the run stands in the query, from 0; null if not known. */
+/** `place`: index of the run in the query; null if unknown. */
 export function isShown(selection: Selection, run: string, place: number | null): boolean {
   if (selection.shown.has(run)) return true;
   if (selection.only || selection.hidden.has(run)) return false;
@@ -133,12 +133,12 @@ function parseProject(text: string | null): ProjectRef | null {
   return { entity: text.slice(0, slash), project: text.slice(slash + 1) };
 }
 
-/** Whether an address leaves the entity open: clients print such ones where they know none. */
+/** Whether the address has no entity: clients print such links if they do not know theirs. */
 export function isOfAnyEntity(asked: ProjectRef): boolean {
   return asked.entity === "-";
 }
 
-/** The project that an address means: the viewer's own one of that name, or else anybody's. */
+/** The project of an address without an entity: the viewer's own of that name, or else any other. */
 export function withEntity(
   asked: ProjectRef,
   projects: readonly ProjectRef[],
@@ -158,7 +158,7 @@ function parseRange(text: string | null): Range | null {
   return from < to && to <= Number.MAX_SAFE_INTEGER ? { from, to } : null;
 }
 
-/** `config.lr@120!`: the path, its width, and whether it is pinned. */
+/** `config.lr@120!`: path, width and pin. */
 function parseColumn(text: string): Column {
   const [, path = text, width, pin] = /^(.+?)(?:@(\d+))?(!)?$/.exec(text) ?? [];
   return { path, width: width ? Number(width) : null, isPinned: pin !== undefined };
@@ -188,7 +188,7 @@ function parseSelection(params: URLSearchParams): Selection {
   };
 }
 
-/** Repeated parameters, since keys and run ids may hold any separator. */
+/** Uses repeated parameters, since keys and run ids may contain any separator. */
 export function parseView(query: string): View {
   const params = new URLSearchParams(query);
   const columns = params.getAll("col").filter(Boolean);

@@ -1,4 +1,4 @@
-/** The page's event stream, and the queries that its events invalidate: runs, keys, fields, projects. */
+/** The page's event stream, which invalidates queries of runs, keys, fields and projects. */
 
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
@@ -8,13 +8,13 @@ import { fieldsQuery, keysQuery, projectsQuery, runQuery, runsKey } from "../api
 import type { ProjectRef, Run, RunsPage } from "../api/types";
 import { Live } from "./live";
 
-/** Runs that the page does not know yet appear soon. */
+/** New runs appear quickly. */
 const NEW_RUNS_DELAY_MS = 300;
-/** Every commit changes summaries. */
+/** Known runs are refetched less often: every commit changes summaries. */
 const RUNS_DELAY_MS = 2_000;
-/** New keys of a run that goes on are not announced; advancing projects are asked this often. */
+/** New keys of a known run are not announced, so keys are refetched this often while runs advance. */
 const KEYS_DELAY_MS = 3_000;
-/** The more keys there are, the less often all of them are asked again. */
+/** The more keys there are, the less often they are refetched. */
 const DELAY_PER_KEY_MS = 2;
 const FIELDS_DELAY_MS = 15_000;
 
@@ -91,7 +91,7 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
   });
 }
 
-/** The same page if nothing of it changed. */
+/** Returns the same page if nothing changed. */
 function mapRuns(page: RunsPage, update: (run: Run) => Run): RunsPage {
   const runs = page.runs.map(update);
   return runs.some((run, i) => run !== page.runs[i]) ? { ...page, runs } : page;
@@ -103,7 +103,7 @@ function advance(run: Run, lastSteps: Record<string, number>): Run {
   return { ...run, last_step: step, updated_at: Date.now() / 1000 };
 }
 
-/** Calls after the delay, however often it was asked for meanwhile. */
+/** Calls once after the delay, no matter how often it was requested. */
 function throttled(delayMs: () => number, call: () => void): () => void {
   let isWaiting = false;
   return () => {

@@ -1,4 +1,4 @@
-/** Whether a media query matches, now and from now on. */
+/** Whether a CSS media query matches. */
 
 import { useSyncExternalStore } from "react";
 

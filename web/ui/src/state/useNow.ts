@@ -1,4 +1,4 @@
-/** The time, in Unix seconds, now and then. */
+/** The current Unix time in seconds, updated at an interval. */
 
 import { useEffect, useState } from "react";
 

@@ -1,4 +1,4 @@
-/** Puts together what a project's page shares, each part as stable as what it is made of. */
+/** Builds the shared state of a page; each part changes only if its inputs do. */
 
 import { useMemo, useRef } from "react";
 import { type ChartOptions, fetchCharts, type Series } from "../api/curves";
@@ -15,7 +15,7 @@ import { useLive } from "./useLive";
 import { type Drawn, type Query, useDrawn, useRunQuery } from "./useRuns";
 import { useView } from "./view";
 
-/** The same value for as long as it says the same, so that panels can tell at a glance. */
+/** Returns the previous value while the content is equal, so that panels can compare by identity. */
 function useStable<T>(value: T): T {
   const held = useRef({ text: toJson(value), value });
   const text = toJson(value);
@@ -44,7 +44,7 @@ function useChartOptions(isGrouped: boolean): ChartOptions {
 
 const nameOf = ({ run, name }: Run) => name || run;
 
-/** `drawn` need not be what the query says: a run's page draws just that run. */
+/** `drawn` may differ from the query: the run page draws a single run. */
 function usePageOf(project: ProjectRef, query: Query, drawn: Drawn, group: string | null): Page {
   const live = useLive(project);
   const feedCache = useFeedCache(project, live);
@@ -107,7 +107,7 @@ export function useProjectPage(project: ProjectRef): { page: Page; drawn: Drawn 
   return { page: usePageOf(project, query, drawn, group), drawn };
 }
 
-/** A page of a single run. */
+/** The page of a single run. */
 export function useRunPageOf(project: ProjectRef, run: Run | undefined): Page {
   const query = useRunQuery(project);
   const drawn = useMemo<Drawn>(

@@ -1,4 +1,4 @@
-/** The runs that the view's query names: a window of them for lists, and those drawn. */
+/** Runs of the current query: a window for lists, and the selected ones. */
 
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useDeferredValue, useMemo } from "react";
@@ -15,13 +15,13 @@ const PAGE = 100;
 
 export interface Query extends RunQuery {
   fields: readonly Field[];
-  /** What is wrong with the filter; it is then left out. */
+  /** Error in the filter, which is then not applied. */
   problem: string | null;
-  /** A filter can be read only once it is known which fields there are. */
+  /** False until the fields are known, if there is a filter to compile. */
   isReady: boolean;
 }
 
-/** The query of the view. */
+/** The query of the current view. */
 export function useRunQuery(project: ProjectRef): Query {
   const search = useDeferredValue(useView((shown) => shown.search)).trim();
   const text = useView((shown) => shown.filter);
@@ -49,7 +49,7 @@ export interface RunWindow {
   retry(): void;
 }
 
-/** The runs at positions `first` … `last`, fetched as pages; the first page always. */
+/** The runs at positions `first` … `last`, fetched in pages; always includes the first page. */
 export function useRunWindow(
   project: ProjectRef,
   query: Query,
@@ -80,14 +80,14 @@ export function useRunWindow(
 
 export interface Drawn {
   runs: readonly Run[];
-  /** How many the query has. */
+  /** Number of runs in the query. */
   total: number | null;
   isLoading: boolean;
   error: unknown;
   retry(): void;
 }
 
-/** The runs drawn: the query's first, and those shown by hand as far as the query has them. */
+/** The selected runs: the first of the query, and those selected by hand if they match it. */
 export function useDrawn(project: ProjectRef, query: Query): Drawn {
   const selection = useView((shown) => shown.selection);
   const group = useView((shown) => shown.group);
@@ -129,7 +129,7 @@ function handPicked(
   return { ...pickQuery(query), filter };
 }
 
-/** Whether a run of the list is drawn, by its place there. */
+/** Whether a run is selected, by its place in the list. */
 export function useIsShown(): (run: string, place: number) => boolean {
   const selection = useView((shown) => shown.selection);
   const isGrouped = useView((shown) => shown.group !== null);

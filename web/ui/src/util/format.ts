@@ -4,7 +4,7 @@ import { toJson } from "./json";
 
 const SUFFIX = ["", "k", "M", "G", "T", "P"];
 
-/** A value to read: four significant digits, exponents only where they help. */
+/** A value with four significant digits; exponents only where they help. */
 export function formatValue(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -28,7 +28,7 @@ function minus(text: string): string {
   return text.replace("-", "−").replace("e-", "e−");
 }
 
-/** Labels for a linear axis: as short as they can be while still saying exactly where each tick is. */
+/** Labels for a linear axis: as short as possible while still exact. */
 export function tickLabels(ticks: readonly number[]): string[] {
   const largest = ticks.reduce((most, tick) => Math.max(most, Math.abs(tick)), 0);
   const exponential = largest >= 1e18 || (largest > 0 && largest < 1e-3);
@@ -45,7 +45,7 @@ export function tickLabels(ticks: readonly number[]): string[] {
   );
 }
 
-/** A label for a logarithmic axis, where each tick has a size of its own; none for crooked ones. */
+/** A label for a logarithmic axis; empty for ticks that are not round. */
 export function logTickLabel(tick: number): string {
   const size = Math.abs(tick);
   const digit = size / 10 ** Math.floor(Math.log10(size) + 1e-9);
@@ -74,7 +74,13 @@ export function formatAge(atS: number, nowS: number): string {
   return age < 10 ? "now" : `${Math.floor(age)}s`;
 }
 
-/** Any value of config or summary as text; of a number all its digits. */
+/** "just now", "3m ago". */
+export function formatAgo(atS: number, nowS: number): string {
+  const age = formatAge(atS, nowS);
+  return age === "now" ? "just now" : `${age} ago`;
+}
+
+/** Any value of config or summary as text; numbers with all digits. */
 export function formatAny(value: unknown): string {
   if (value === undefined || value === null) return "";
   if (typeof value === "number") return formatExact(value);
@@ -82,20 +88,20 @@ export function formatAny(value: unknown): string {
   return typeof value === "object" ? toJson(value) : String(value);
 }
 
-/** The same for a narrow place: fractions with eight digits. */
+/** The same for table cells: fractions with eight digits. */
 export function formatCell(value: unknown): string {
   const isFraction = typeof value === "number" && !Number.isInteger(value);
   return formatAny(isFraction ? Number(value.toPrecision(8)) : value);
 }
 
-/** A value of summary, or of a chart, as text: of a whole number all its digits. */
+/** A value of summary or of a chart as text; integers with all digits. */
 export function formatMeasured(value: unknown): string {
   if (typeof value !== "number") return formatAny(value);
   const isLong = Number.isSafeInteger(value) && Math.abs(value) >= 1e6;
   return isLong ? formatExact(value) : formatValue(value);
 }
 
-/** A number that was chosen rather than measured. */
+/** All digits of a number. */
 function formatExact(value: number): string {
   if (Object.is(value, -0)) return "−0";
   return minus(String(value).replace("e+", "e"));

@@ -1,13 +1,13 @@
 /**
- * JSON with whole numbers of any size: those that a JavaScript number cannot hold exactly are bigints,
- * when read and when written. Pure.
+ * JSON with integers of any size: those that a JavaScript number cannot represent exactly are bigints,
+ * both when parsed and when written. Pure.
  */
 
-/** A string, or a whole number of 16 digits and more. */
+/** A string, or an integer of 16 or more digits. */
 const LONG = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
-/** What this does not find holds no such number. */
+/** Quick test: text without a match has no such number. */
 const MAYBE = /\d{16}/;
-/** Stands for such a number on its way; new for each page that is opened, so that no text holds it. */
+/** Placeholder for such a number; random for each page load, so that no text contains it. */
 const NAME = `int ${Math.random().toString(36).slice(2)}`;
 const WRITTEN = new RegExp(`"${NAME}:(-?\\d+)"`, "g");
 
@@ -35,11 +35,11 @@ export function toJson(value: unknown, indent?: number): string {
   const mark = (_: string, inner: unknown) =>
     typeof inner === "bigint" ? `${NAME}:${inner}` : inner;
   const text = JSON.stringify(value, mark, indent);
-  // Undefined has no JSON.
+  // JSON.stringify(undefined) is undefined.
   return text?.replace(WRITTEN, "$1");
 }
 
-/** The number that a text says, exactly; undefined if it says none. */
+/** The exact number that a text spells; undefined if it is not a number. */
 export function toNumber(text: string): number | bigint | undefined {
   const number = text.trim() === "" ? Number.NaN : Number(text);
   if (Number.isNaN(number)) return undefined;

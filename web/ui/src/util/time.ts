@@ -4,7 +4,7 @@ export const MINUTE = 60;
 export const HOUR = 3_600;
 export const DAY = 86_400;
 
-/** As exact as ticks this far apart need. */
+/** As precise as ticks `incrementS` apart need. */
 export function shortDuration(seconds: number, incrementS: number): string {
   if (seconds === 0) return "0";
   if (seconds < 0) return `−${shortDuration(-seconds, incrementS)}`;
@@ -21,7 +21,7 @@ export function shortDuration(seconds: number, incrementS: number): string {
   return said.map(([count, name]) => `${count}${name}`).join(" ") || "0";
 }
 
-/** "1h 5m", "42s", "3d 4h", for reading. */
+/** "1h 5m", "42s", "3d 4h". */
 export function formatDuration(seconds: number): string {
   const size = Math.max(0, seconds);
   if (size < 10) return `${Number(size.toPrecision(2))}s`;

@@ -1,10 +1,10 @@
-/** Asks before what cannot be undone. Escape and a click beside it mean no. */
+/** Asks for confirmation before an action that cannot be undone. Escape or a click outside cancels. */
 
 import { type ReactNode, useEffect, useRef, useState } from "react";
 
 interface Props {
   title: string;
-  /** What the button that does it says. */
+  /** Label of the confirm button. */
   action: string;
   onConfirm(): Promise<void>;
   onClose(): void;
@@ -23,7 +23,7 @@ export function Confirm({ title, action, onConfirm, onClose, children }: Props) 
       await onConfirm();
       onClose();
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "It did not work.");
+      setProblem(error instanceof Error ? error.message : "Something went wrong.");
       setBusy(false);
     }
   };

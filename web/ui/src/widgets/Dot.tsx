@@ -1,4 +1,4 @@
-/** The colour of a curve; a ring for what is not drawn. */
+/** The colour of a series; an empty ring if it is not drawn. */
 export function Dot({ colour }: { colour: string | undefined }) {
   return (
     <svg className={colour ? "dot" : "dot is-empty"} viewBox="0 0 8 8" aria-hidden="true">

@@ -1,4 +1,4 @@
-/** A searchable list of what runs can be sorted and grouped by, or shown with. */
+/** A searchable list of fields, for sorting, grouping and columns. */
 
 import { useState } from "react";
 import { RUN_FIELDS } from "../filter/compile";
@@ -9,7 +9,7 @@ import { CheckIcon } from "./icons";
 interface Props {
   label: string;
   chosen: readonly string[];
-  /** Offered above the others, picked as "". */
+  /** Label of a first option with the value "". */
   none?: string;
   isOffered?(path: string): boolean;
   onPick(path: string): void;
@@ -52,9 +52,9 @@ export function FieldMenu({ label, chosen, none, isOffered = () => true, onPick 
           />
         ))}
       </ul>
-      {found.length === 0 && <p className="menu-none">Nothing is called so.</p>}
+      {found.length === 0 && <p className="menu-none">No matches.</p>}
       {found.length > MAX_FIELDS && (
-        <p className="menu-none">{found.length - MAX_FIELDS} more; type to find them.</p>
+        <p className="menu-none">{found.length - MAX_FIELDS} more. Type to narrow the list.</p>
       )}
     </>
   );

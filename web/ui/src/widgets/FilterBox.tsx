@@ -1,4 +1,4 @@
-/** Where a filter is typed: options below, applied as soon as it makes sense, errors in place. */
+/** Input for a filter, with completion; applied as soon as it is valid, with errors in place. */
 
 import {
   type KeyboardEvent,
@@ -57,7 +57,7 @@ export function FilterBox({ fields, isNarrow = false }: Props) {
           <button
             type="button"
             className="search-clear"
-            aria-label="Clear the filter"
+            aria-label="Clear filter"
             onMouseDown={(event) => event.preventDefault()}
             onClick={box.clear}
           >
@@ -70,7 +70,7 @@ export function FilterBox({ fields, isNarrow = false }: Props) {
           id={`${id}-options`}
           className="menu filter-options"
           role="listbox"
-          aria-label="Options"
+          aria-label="Suggestions"
         >
           {options.map((option, index) => (
             <OptionRow
@@ -103,7 +103,7 @@ function OptionRow({ id, option, isActive, onPick }: RowProps) {
     if (isActive) row.current?.scrollIntoView({ block: "nearest" });
   }, [isActive]);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox takes the keys
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox handles the keys
     // biome-ignore lint/a11y/useFocusableInteractive: the combobox keeps the focus
     <div
       ref={row}
@@ -132,7 +132,7 @@ function useFilterBox(fields: readonly Field[]) {
   const completion = useMemo(() => complete(text, caret, fields), [text, caret, fields]);
   const compiled = useMemo(() => compileFilter(text, fields), [text, fields]);
   const isGood = "filter" in compiled;
-  // Back and forward, or another way to set the filter.
+  // Changed by back, forward or another control.
   useEffect(() => setText(applied), [applied]);
   useEffect(() => {
     if (!isGood || text === applied) return;
@@ -152,7 +152,7 @@ function useFilterBox(fields: readonly Field[]) {
     type(next, at);
     place.current = at;
   };
-  // Before the next key is taken: a frame later it would move the caret under what is being typed.
+  // In a layout effect: a frame later it would move the caret while the user types.
   useLayoutEffect(() => {
     if (place.current === null) return;
     input.current?.setSelectionRange(place.current, place.current);
@@ -180,7 +180,7 @@ function useFilterBox(fields: readonly Field[]) {
     } else return;
     event.preventDefault();
   };
-  // While one is still typing the last word, what is missing is not yet an error.
+  // While the user is still typing, a missing end is not an error yet.
   const isAtEnd = !isGood && compiled.problem.at >= text.length && isFocused;
   const problem = isGood || isAtEnd ? null : compiled.problem.message;
   const leave = () => {

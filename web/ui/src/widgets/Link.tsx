@@ -1,4 +1,4 @@
-/** A link to a view: a real address, so that it opens in a tab of its own too. */
+/** A link to a view, with a real address, so that it can be opened in a new tab. */
 
 import type { ComponentProps, MouseEvent } from "react";
 import { formatView, type View } from "../state/url";

@@ -1,4 +1,4 @@
-/** A button that opens a panel below it; Escape and a click elsewhere close it. */
+/** A button that opens a panel below it; Escape or a click outside closes it. */
 
 import { type ReactNode, useEffect, useRef, useState } from "react";
 
@@ -7,7 +7,7 @@ interface Props {
   title?: string;
   className?: string;
   button: ReactNode;
-  /** On which side the panel is in line with the button. */
+  /** Which edge of the panel is aligned with the button. */
   align?: "left" | "right";
   children: ReactNode | ((close: () => void) => ReactNode);
 }

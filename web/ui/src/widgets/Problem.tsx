@@ -4,13 +4,13 @@ import { ApiError } from "../api/http";
 interface Props {
   error: unknown;
   onRetry(): void;
-  /** Another way on. */
+  /** Further actions. */
   children?: ReactNode;
 }
 
-/** Says what went wrong and what to do. */
+/** Shows an error and what to do about it. */
 export function Problem({ error, onRetry, children }: Props) {
-  // What is not there will not be there the next time either.
+  // Retrying does not help if the resource does not exist.
   const isMissing = error instanceof ApiError && (error.status === 404 || error.status === 410);
   return (
     <div className="note" role="alert">

@@ -1,7 +1,7 @@
 import { SearchIcon } from "./icons";
 
 interface Props {
-  /** What the keyboard shortcut finds it by. */
+  /** Used by the keyboard shortcut to find it. */
   name: string;
   label: string;
   placeholder: string;

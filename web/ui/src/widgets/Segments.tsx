@@ -1,4 +1,4 @@
-/** One of a few choices, all in view. */
+/** A choice of one of a few options, all visible. */
 
 interface Props<T extends string> {
   label: string;

@@ -1,4 +1,4 @@
-/** A few lines to take away. */
+/** A code snippet with a copy button. */
 
 import { useState } from "react";
 import { CheckIcon, CopyIcon } from "./icons";
@@ -11,7 +11,7 @@ export function Snippet({ text, label }: { text: string; label: string }) {
       setCopied(true);
       setTimeout(() => setCopied(false), 1500);
     } catch {
-      // No clipboard outside of HTTPS and localhost; the text can still be selected.
+      // No clipboard without HTTPS or localhost; the text can still be selected.
     }
   };
   return (

@@ -1,4 +1,4 @@
-/** A run's state as a shape as well as a colour. */
+/** The state of a run, as a shape and a colour. */
 
 const SHAPES: Record<string, string> = {
   finished: "m3 6.2 2.1 2.1L9.2 3.8",

@@ -1,4 +1,4 @@
-/** The mark: a pipe that falls to a turbine, which is what a penstock is. */
+/** The logo: a pipe that leads down to a turbine, which is what a penstock is. */
 
 export function Mark() {
   return (

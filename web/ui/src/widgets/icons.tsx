@@ -1,4 +1,4 @@
-/** Icons on a 16 px grid, drawn with the colour of the text around them. */
+/** Icons on a 16 px grid in the current text colour. */
 
 import type { ReactNode } from "react";
 

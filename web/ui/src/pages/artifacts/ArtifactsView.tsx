@@ -1,4 +1,4 @@
-/** The artifacts that a run logged and used, and the files in them. */
+/** The artifacts that a run logged and used, with their files. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -32,7 +32,7 @@ export default function ArtifactsView({ project, run, state }: Props) {
     return (
       <div className="note">
         <h2>No artifacts</h2>
-        <p>This run has logged and used none{state === "running" ? " so far" : ""}.</p>
+        <p>This run has not logged or used any artifacts{state === "running" ? " yet" : ""}.</p>
       </div>
     );
   }

@@ -1,4 +1,4 @@
-/** Runs side by side: what they were told and what they reached, only where they differ if one likes. */
+/** Runs side by side: config, summary and details, optionally only the differences. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
@@ -41,7 +41,7 @@ export default function ComparePage({ project }: { project: ProjectRef }) {
   }, [found.data, ids]);
   return (
     <main className="compare-page">
-      <h1 className="unseen">Runs compared</h1>
+      <h1 className="unseen">Compare runs</h1>
       <header className="toolbar">
         <Link className="back" to={routes.back(from)}>
           <BackIcon />
@@ -133,8 +133,8 @@ function RunHead({ run, canLeave }: { run: Run; canLeave: boolean }) {
           <button
             type="button"
             className="icon-button"
-            aria-label={`Leave out ${name}`}
-            title="Leave out"
+            aria-label={`Remove ${name}`}
+            title="Remove from comparison"
             onClick={() =>
               view.go({ ...from, compare: from.compare.filter((id) => id !== run.run) })
             }
@@ -158,7 +158,8 @@ function Part({ title, rows, columns }: PartProps) {
     <tbody>
       <tr className="compare-part">
         <th scope="rowgroup" colSpan={columns + 1}>
-          {title} <span className="count">{rows.length === 0 ? "no difference" : rows.length}</span>
+          {title}{" "}
+          <span className="count">{rows.length === 0 ? "no differences" : rows.length}</span>
         </th>
       </tr>
       {rows.map(({ path, texts, isSame }) => (
@@ -167,7 +168,7 @@ function Part({ title, rows, columns }: PartProps) {
             {path}
           </th>
           {texts.map((text, i) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: a column is its place
+            // biome-ignore lint/suspicious/noArrayIndexKey: columns have no other id
             <td key={i} title={text}>
               {text || <span className="compare-none">–</span>}
             </td>

@@ -1,4 +1,4 @@
-/** Runs side by side, path by path; pure. */
+/** A comparison of runs, one row per path; pure. */
 
 import { leaves } from "../../api/paths";
 import type { Run, RunsDiff } from "../../api/types";
@@ -8,7 +8,7 @@ import { formatDate, formatDuration } from "../../util/time";
 
 export interface ComparedRow {
   path: string;
-  /** A text per run, empty where it has no value. */
+  /** One text per run; empty if the run has no value. */
   texts: string[];
   isSame: boolean;
 }
@@ -40,14 +40,14 @@ export function compare(runs: readonly Run[]): Comparison[] {
   ];
 }
 
-/** Where the curves of two runs part: what each logged at the first step that differs. */
+/** For each metric, the first step at which two runs differ, and the values they logged there. */
 export function curveDifferences({ keys }: RunsDiff): Comparison {
   const rows = keys.map(({ key, step, a, b }) => ({
     path: `${key} at step ${formatStep(step)}`,
     texts: [a, b].map(measured),
     isSame: false,
   }));
-  return { title: "Where the curves part", rows };
+  return { title: "First difference in each metric", rows };
 }
 
 function measured(value: unknown): string {

@@ -1,4 +1,4 @@
-/** The files of a run: a tree of them, and what is in the one chosen. */
+/** The files of a run as a tree, and a preview of the selected one. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
@@ -15,7 +15,7 @@ import { Preview } from "./Preview";
 import { type Folder, toTree } from "./tree";
 
 const POLL_MS = 5_000;
-/** Folders with more than this begin closed. */
+/** Folders with more files start collapsed. */
 const MANY_FILES = 30;
 
 interface Props {
@@ -49,8 +49,8 @@ export default function FilesView({ project, run, state }: Props) {
         <div className="files-bar">
           <SearchBox
             name="files"
-            label="Search the files"
-            placeholder="Search the files"
+            label="Search files"
+            placeholder="Search files"
             shortcut="/"
             value={search}
             onChange={setSearch}
@@ -60,7 +60,7 @@ export default function FilesView({ project, run, state }: Props) {
           </span>
         </div>
         {found.length === 0 ? (
-          <p className="files-none">No file has such a name.</p>
+          <p className="files-none">No matches.</p>
         ) : (
           <div className="files-tree">
             <FolderView
@@ -93,8 +93,8 @@ function NoFiles({ isLive }: { isLive: boolean }) {
       <h2>No files</h2>
       <p>
         {isLive
-          ? "Files of the run appear here as they are uploaded."
-          : "Nothing was uploaded for this run."}
+          ? "Files appear here as they are uploaded."
+          : "No files were uploaded for this run."}
       </p>
     </div>
   );
@@ -106,7 +106,7 @@ interface FolderProps {
   onChoose(name: string): void;
   project: ProjectRef;
   run: string;
-  /** While one searches, everything is open. */
+  /** While searching, all folders are open. */
   isOpen: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What is in a file, as far as a browser can show it without trusting it. */
+/** Preview of a file, without trusting its content. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
@@ -9,7 +9,7 @@ import { parseJson, toJson } from "../../util/json";
 import { formatDate } from "../../util/time";
 import { CloseIcon, DownloadIcon } from "../../widgets/icons";
 
-/** More text than this is not read by anybody here. */
+/** Longer text is cut. */
 const MAX_TEXT_BYTES = 512 * 1024;
 
 interface Props {
@@ -57,17 +57,17 @@ export function Preview({ project, run, file, onClose }: Props) {
 function Content({ project, run, file }: Omit<Props, "onClose">) {
   const src = fileUrl(project, run, file.name, { sha256: file.sha256 });
   const type = file.content_type;
-  if (file.size_bytes === 0) return <p className="preview-note">The file is empty.</p>;
+  if (file.size_bytes === 0) return <p className="preview-note">This file is empty.</p>;
   if (type.startsWith("image/")) return <img className="preview-image" src={src} alt={file.name} />;
-  // biome-ignore lint/a11y/useMediaCaption: nobody wrote any
+  // biome-ignore lint/a11y/useMediaCaption: there are none
   if (type.startsWith("video/")) return <video controls src={src} />;
-  // biome-ignore lint/a11y/useMediaCaption: nobody wrote any
+  // biome-ignore lint/a11y/useMediaCaption: there are none
   if (type.startsWith("audio/")) return <audio controls src={src} />;
   if (type === "text/html") return <iframe sandbox="" title={file.name} src={src} />;
   if (type.startsWith("text/") || type === "application/json") {
     return <Text project={project} run={run} file={file} />;
   }
-  return <p className="preview-note">There is no preview of this kind of file.</p>;
+  return <p className="preview-note">No preview available for this file type.</p>;
 }
 
 function Text({ project, run, file }: Omit<Props, "onClose">) {
@@ -84,7 +84,11 @@ function Text({ project, run, file }: Omit<Props, "onClose">) {
   return (
     <>
       <pre className="preview-text">{text}</pre>
-      {isCut && <p className="preview-note">This is the beginning; the download has it all.</p>}
+      {isCut && (
+        <p className="preview-note">
+          Only the beginning is shown. Download the file to see the rest.
+        </p>
+      )}
     </>
   );
 }

@@ -1,4 +1,4 @@
-/** File names as a tree of folders; pure. */
+/** Builds a tree of folders from file names; pure. */
 
 import type { FileOfRun } from "../../api/types";
 
@@ -7,7 +7,7 @@ export interface Folder {
   path: string;
   folders: Folder[];
   files: FileOfRun[];
-  /** Of all that is in it. */
+  /** Of all files in it. */
   bytes: number;
   count: number;
 }

@@ -1,4 +1,4 @@
-/** One line of console output: number, time, and its text in its colours. */
+/** One line of console output: number, time and coloured text. */
 
 import { memo } from "react";
 import type { ConsoleLine } from "../../api/types";
@@ -25,7 +25,7 @@ export const Line = memo(function Line({ line, search, rank }: Props) {
       {rank !== null && <span className="log-rank">{rank}</span>}
       <span className="log-text">
         {toPieces(text).map((piece, at) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: pieces of one text have no other name
+          // biome-ignore lint/suspicious/noArrayIndexKey: pieces have no other id
           <Styled key={at} piece={piece} search={search} />
         ))}
       </span>

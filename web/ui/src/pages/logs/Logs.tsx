@@ -1,4 +1,4 @@
-/** What the run printed: the end of it, followed while the run goes on; earlier lines as one scrolls. */
+/** Console output of a run: follows the end while it is running, loads earlier lines on scrolling. */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useDeferredValue, useEffect, useLayoutEffect, useRef, useState } from "react";
@@ -12,7 +12,7 @@ import { Line } from "./Line";
 import { useLines } from "./useLines";
 
 const LINE_PX = 20;
-/** This near to the end, new lines are followed. */
+/** Within this distance of the end, new lines are followed. */
 const FOLLOW_PX = 60;
 const NEAR_TOP_LINES = 40;
 
@@ -35,8 +35,8 @@ export default function Logs({ project, run, state }: Props) {
       <div className="logs-bar">
         <SearchBox
           name="lines"
-          label="Search the lines"
-          placeholder="Search the lines"
+          label="Search logs"
+          placeholder="Search logs"
           shortcut="/"
           value={search}
           onChange={setSearch}
@@ -58,8 +58,7 @@ export default function Logs({ project, run, state }: Props) {
         )}
         <span className="toolbar-space" />
         <span className="count" role="status">
-          {lines !== null &&
-            `${formatStep(total)} ${wanted ? "found" : total === 1 ? "line" : "lines"}`}
+          {lines !== null && `${formatStep(total)} ${countName(total, wanted !== "")}`}
         </span>
       </div>
       {lines === null ? (
@@ -81,16 +80,21 @@ export default function Logs({ project, run, state }: Props) {
   );
 }
 
+function countName(total: number, isSearched: boolean): string {
+  if (isSearched) return total === 1 ? "match" : "matches";
+  return total === 1 ? "line" : "lines";
+}
+
 function NoLines({ isSearched, isLive }: { isSearched: boolean; isLive: boolean }) {
   return (
     <div className="note">
-      <h2>{isSearched ? "No line holds this text" : "NoLines was printed"}</h2>
+      <h2>{isSearched ? "No matching lines" : "No output"}</h2>
       <p>
         {isSearched
-          ? "Upper and lower case are alike; the search looks at every line of the run."
+          ? "The search ignores case and covers every line of the run."
           : isLive
-            ? "What the run prints appears here within seconds."
-            : "This run kept no console output."}
+            ? "Output appears here within seconds."
+            : "This run has no console output."}
       </p>
     </div>
   );
@@ -122,7 +126,7 @@ function Lines({ lines, search, hasEarlier, onEarlier, isRanked, rankOf }: Lines
     if (!element) return;
     const before = held.current;
     held.current = { first, count: lines.length };
-    // Lines that came in front must not move what one is reading.
+    // Lines inserted at the top must not move the visible ones.
     if (first !== before.first) element.scrollTop += (lines.length - before.count) * LINE_PX;
     else if (isFollowing) element.scrollTop = element.scrollHeight;
   }, [first, lines, isFollowing]);
@@ -165,7 +169,7 @@ function Lines({ lines, search, hasEarlier, onEarlier, isRanked, rankOf }: Lines
           }}
         >
           <ArrowIcon />
-          To the end
+          Jump to end
         </button>
       )}
     </div>

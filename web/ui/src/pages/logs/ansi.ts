@@ -1,4 +1,4 @@
-/** Console text with ANSI escapes as pieces of styled text; pure. */
+/** Splits console text with ANSI escapes into styled pieces; pure. */
 
 export interface Piece {
   text: string;
@@ -24,12 +24,12 @@ const PLAIN: Style = {
 
 const NAMES = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 
-/** Colour sequences, all other control sequences, titles and links, and what nobody can see. */
+/** Colour sequences, all other control sequences, titles, links, and invisible characters. */
 const ESCAPES =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escapes are what this is about
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escapes
   /\u001b\[([0-9;:]*)m|\u001b\[[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b.|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f]/g;
 
-/** A line as a terminal would show it in the end: what follows a carriage return overwrites. */
+/** A line as a terminal shows it: text after a carriage return overwrites the text before. */
 export function lastState(line: string): string {
   const text = line.replace(/\r+$/, "");
   return text.slice(text.lastIndexOf("\r") + 1);
@@ -93,7 +93,7 @@ function simple(style: Style, code: number): Style {
   return style;
 }
 
-/** `5;n` of 256 colours, `2;r;g;b` of all; takes its numbers off the front. */
+/** `5;n` of 256 colours, or `2;r;g;b`; consumes its numbers. */
 function extended(numbers: number[]): string | null {
   const kind = numbers.shift();
   if (kind === 2) {

@@ -1,4 +1,4 @@
-/** Two stretches of console lines as one, in order; a line in both counts as in the second. Pure. */
+/** Merges two sorted lists of console lines; on conflict the second wins. Pure. */
 
 import type { ConsoleLine } from "../../api/types";
 

@@ -1,4 +1,4 @@
-/** The lines that are known of a run's console: its end, kept new, and pages in front of it on demand. */
+/** The loaded console lines of a run: the end, kept up to date, and earlier pages on demand. */
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import { fetchConsole } from "../../api/media";
@@ -6,7 +6,7 @@ import type { ConsoleLine, ConsolePage, ProjectRef } from "../../api/types";
 import { mergeLines } from "./merge";
 
 const PAGE = 1_000;
-/** Lines at the end that may be written again, as progress bars do. */
+/** Lines at the end that may still change, as with progress bars. */
 const TAIL = 400;
 const POLL_MS = 1_500;
 
@@ -45,7 +45,7 @@ export function useLines(
       fetchConsole({ entity, project: name }, run, { ...more, search, lane: lane ?? undefined }),
     [entity, name, run, search, lane],
   );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `attempt` asks once more
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `attempt` retries
   useEffect(() => {
     let isOver = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -92,7 +92,7 @@ function begun({ lines, total, lanes }: ConsolePage): Known {
   return { lines, total, lanes, hasEarlier: lines.length < total, error: null };
 }
 
-/** More was printed. What is too far from what was known to be joined begins the lines anew. */
+/** Appends new lines, or starts over if there is a gap. */
 function grown(before: Known, page: ConsolePage): Known {
   const last = before.lines?.at(-1);
   const isJoined =

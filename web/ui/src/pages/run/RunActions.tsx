@@ -1,4 +1,4 @@
-/** What can be done with a run: its name, tags and notes changed in place, the run deleted. */
+/** Edits name, tags and notes of a run in place, and deletes it. */
 
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
@@ -12,7 +12,7 @@ import { DeleteRuns } from "../runs/DeleteRuns";
 interface Props {
   project: ProjectRef;
   run: Run;
-  /** What is shown while nothing is being edited. */
+  /** Shown while not editing. */
   children: ReactNode;
 }
 
@@ -28,7 +28,7 @@ export function RunActions({ project, run, children }: Props) {
         <p className="about-actions">
           <button type="button" className="text-button" onClick={() => setEditing(true)}>
             <EditIcon />
-            Rename
+            Edit
           </button>
           <button type="button" className="text-button is-danger" onClick={() => setDeleting(true)}>
             <TrashIcon />
@@ -38,7 +38,7 @@ export function RunActions({ project, run, children }: Props) {
       ) : (
         <p className="about-actions">
           <button type="button" className="text-button" onClick={askForLogin}>
-            Log in to rename or delete
+            Log in to edit or delete
           </button>
         </p>
       )}
@@ -74,13 +74,13 @@ function EditForm({ project, run, onDone }: Omit<Props, "children"> & { onDone()
       await changeRun(client, project, run.run, change);
       onDone();
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "It was not saved.");
+      setProblem(error instanceof Error ? error.message : "The changes were not saved.");
     }
   };
   return (
     <form
       className="about-edit"
-      aria-label="Edit the run"
+      aria-label="Edit run"
       onSubmit={save}
       onKeyDown={(event) => {
         if (event.key === "Escape") onDone();
@@ -92,7 +92,7 @@ function EditForm({ project, run, onDone }: Omit<Props, "children"> & { onDone()
           className="field"
           value={name}
           maxLength={1_000}
-          // biome-ignore lint/a11y/noAutofocus: it was just asked for
+          // biome-ignore lint/a11y/noAutofocus: the user just opened the form
           autoFocus
           onFocus={(event) => event.target.select()}
           onChange={(event) => setName(event.target.value)}

@@ -1,4 +1,4 @@
-/** What is known about a run besides what it logged: times, place, code. */
+/** Details of a run: times, host, command, code. */
 
 import type { ReactNode } from "react";
 import type { Run } from "../../api/types";
@@ -6,7 +6,7 @@ import { useNow } from "../../state/useNow";
 import { formatAny, formatStep } from "../../util/format";
 import { formatDate, formatDuration } from "../../util/time";
 
-/** Told elsewhere, or of no use to people. */
+/** Shown elsewhere, or of no interest. */
 const HIDDEN = new Set([
   "wandb",
   "exit_code",
@@ -25,9 +25,9 @@ export function Facts({ run }: { run: Run }) {
   const git = info.git as { commit?: string; remote?: string; branch?: string } | undefined;
   const facts: [string, unknown][] = [
     ["Created", formatDate(run.created_at)],
-    [run.state === "running" ? "Running for" : "Took", formatDuration(end - run.created_at)],
+    [run.state === "running" ? "Running for" : "Duration", formatDuration(end - run.created_at)],
     ["Steps", run.last_step === null ? null : formatStep(run.last_step)],
-    ["Id", run.run],
+    ["ID", run.run],
     ["Group", run.group],
     ["Job type", run.job_type],
     ["Host", info.host],

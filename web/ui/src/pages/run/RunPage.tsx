@@ -1,4 +1,4 @@
-/** One run: what it is and was told beside what it measured. */
+/** One run: its details and config beside its charts, logs, files and artifacts. */
 
 import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useMemo, useRef, useState } from "react";
@@ -90,7 +90,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
         className={isDrawerOpen ? "page is-run is-drawer-open" : "page is-run"}
         inert={full !== null}
       >
-        <aside className="sidebar" aria-label="About the run">
+        <aside className="sidebar" aria-label="Run details">
           <div className="sidebar-head">
             <BackLink project={project} />
           </div>
@@ -99,7 +99,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
         <button
           type="button"
           className="scrim"
-          aria-label="Hide the run's facts"
+          aria-label="Hide run details"
           onClick={() => setDrawerOpen(false)}
         />
         <main ref={main} className={tab === "charts" ? "main" : "main is-filled"}>
@@ -107,7 +107,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
             <button
               type="button"
               className="icon-button menu-button"
-              aria-label="Show the run's facts"
+              aria-label="Show run details"
               onClick={() => setDrawerOpen(true)}
             >
               <MenuIcon />
@@ -137,8 +137,8 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
               <Loading />
             ) : keys.length === 0 && media.size === 0 ? (
               <div className="note">
-                <h2>No curves yet</h2>
-                <p>This run has logged no numbers so far.</p>
+                <h2>No metrics yet</h2>
+                <p>This run has not logged any metrics.</p>
               </div>
             ) : (
               <Sections keys={keys} media={media} scroller={main} />
@@ -162,15 +162,15 @@ function TabSegments() {
   const tab = useView((shown) => shown.tab);
   return (
     <Segments<Tab>
-      label="What is shown"
+      label="Run views"
       options={[
         ["charts", <TabName key="charts" icon={<ChartIcon />} name="Charts" />, "Charts and media"],
-        ["logs", <TabName key="logs" icon={<LinesIcon />} name="Logs" />, "What the run printed"],
-        ["files", <TabName key="files" icon={<FileIcon />} name="Files" />, "Files of the run"],
+        ["logs", <TabName key="logs" icon={<LinesIcon />} name="Logs" />, "Console output"],
+        ["files", <TabName key="files" icon={<FileIcon />} name="Files" />, "Files of this run"],
         [
           "artifacts",
           <TabName key="artifacts" icon={<LayersIcon />} name="Artifacts" />,
-          "Logged and used",
+          "Artifacts logged and used",
         ],
       ]}
       value={tab}
@@ -190,7 +190,7 @@ function TabName({ icon, name }: { icon: ReactNode; name: string }) {
 
 function About({ project, run }: { project: ProjectRef; run: Run }) {
   const [search, setSearch] = useState("");
-  // What clients note for themselves is found, not shown.
+  // Internal keys are shown only in search results.
   const summary = useMemo(
     () =>
       search

@@ -1,4 +1,4 @@
-/** Nested values as a tree, searched by path and value. */
+/** Nested values as a tree, searchable by path and value. */
 
 import { useMemo } from "react";
 import { leaves } from "../../api/paths";
@@ -10,7 +10,7 @@ interface Props {
   title: string;
   value: Record<string, unknown>;
   search: string;
-  /** Keys are names as they are; numbers were measured. */
+  /** Keys are not nested, and numbers are measurements. */
   isFlat?: boolean;
 }
 
@@ -30,7 +30,7 @@ export function Tree({ title, value, search, isFlat = false }: Props) {
         {title} <span className="count">{found.length}</span>
       </h2>
       {all.length === 0 && <p className="tree-none">Empty</p>}
-      {all.length > 0 && found.length === 0 && <p className="tree-none">Nothing matches.</p>}
+      {all.length > 0 && found.length === 0 && <p className="tree-none">No matches.</p>}
       <Branches of={tree} isMeasured={isFlat} />
     </section>
   );

@@ -1,4 +1,4 @@
-/** Flat paths as a tree; a path with nothing beside it stays in one piece. Pure. */
+/** Builds a tree of paths; branches with a single leaf stay in one piece. Pure. */
 
 import { groupBy } from "../../util/groupBy";
 

@@ -1,4 +1,4 @@
-/** The question before runs are deleted: it names them. */
+/** The confirmation dialog for deleting runs; it lists them. */
 
 import { useQueryClient } from "@tanstack/react-query";
 import { deleteRuns } from "../../api/edits";
@@ -17,13 +17,14 @@ interface Props {
 
 export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
   const client = useQueryClient();
-  const what = runs.length === 1 ? "this run" : `${formatStep(runs.length)} runs`;
+  const isOne = runs.length === 1;
+  const what = isOne ? "this run" : `${formatStep(runs.length)} runs`;
   const goesOn = runs.filter(({ state }) => state === "running").length;
   const more = runs.length - MAX_NAMED;
   return (
     <Confirm
       title={`Delete ${what}?`}
-      action={runs.length === 1 ? "Delete run" : `Delete ${formatStep(runs.length)} runs`}
+      action={isOne ? "Delete run" : `Delete ${formatStep(runs.length)} runs`}
       onConfirm={async () => {
         const ids = runs.map(({ run }) => run);
         await deleteRuns(client, project, ids);
@@ -37,20 +38,23 @@ export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
             <strong>{name || run}</strong>
             <span>
               {name && name !== run && `${run} · `}
-              {last_step === null ? "no points" : `step ${formatStep(last_step)}`}
+              {last_step === null ? "no data" : `step ${formatStep(last_step)}`}
             </span>
           </li>
         ))}
         {more > 0 && <li className="confirm-more">and {formatStep(more)} more</li>}
       </ul>
       <p>
-        Everything logged in {runs.length === 1 ? "it" : "them"} is deleted from{" "}
-        <strong>{project.project}</strong>, for everyone and for good.
-        {goesOn > 0 &&
-          (runs.length === 1
-            ? " It is still running: what it logs from now on is not stored."
-            : ` ${formatStep(goesOn)} of them still running: what they log is not stored any more.`)}
+        This permanently deletes {isOne ? "the run" : "the runs"} and all logged data from{" "}
+        <strong>{project.project}</strong> for all users.{goesOn > 0 && stillRunning(goesOn, isOne)}
       </p>
     </Confirm>
   );
+}
+
+function stillRunning(count: number, isOne: boolean): string {
+  const what = isOne
+    ? "The run is still running"
+    : `${formatStep(count)} ${count === 1 ? "run is" : "runs are"} still running`;
+  return ` ${what}; anything logged from now on is discarded.`;
 }

@@ -1,4 +1,4 @@
-/** The groups drawn: the legend while runs are grouped. */
+/** The groups, which are the legend while runs are grouped. */
 
 import { useRef } from "react";
 import type { Series } from "../../api/curves";
@@ -30,7 +30,7 @@ export function GroupList({ series, names, colours }: Props) {
           {shortPath(group ?? "")}
         </span>
         <Segments
-          label="What the band shows"
+          label="Group band"
           options={BANDS.map((each) => [each, BAND_NAMES[each]])}
           value={band}
           onChange={view.setBand}

@@ -1,4 +1,4 @@
-/** The runs of the query, which are the charts' legend too. Only rows in view exist. */
+/** The runs of the query, which are also the legend of the charts. Only visible rows are rendered. */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useRef } from "react";
@@ -49,7 +49,7 @@ function Rows() {
   if (error && !at(0)) return <Problem error={error} onRetry={retry} />;
   return (
     <div ref={scroller} className="runs-scroll">
-      {total === 0 && <p className="runs-none">No run matches.</p>}
+      {total === 0 && <p className="runs-none">No matches.</p>}
       <ul onMouseLeave={() => pointAt(null)} style={{ height: rows.getTotalSize() }}>
         {inView.map(({ index, start }) => {
           const run = at(index);

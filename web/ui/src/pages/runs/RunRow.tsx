@@ -11,7 +11,7 @@ import { StateIcon } from "../../widgets/StateIcon";
 
 interface Props {
   run: Run;
-  /** The series that it belongs to; null: it is not drawn. */
+  /** The series of the run; null: not selected. */
   seriesId: string | null;
   colour: string | undefined;
   isShown: boolean;

@@ -1,4 +1,4 @@
-/** Above the runs: their search, how many are drawn, sorting and grouping. */
+/** Above the list of runs: search, selection, sorting and grouping. */
 
 import { type ReactNode, useState } from "react";
 import { useMayWrite } from "../../api/edits";
@@ -45,7 +45,7 @@ export function RunsBar() {
   );
 }
 
-/** "20 of 1,234 drawn", and how many may be. */
+/** "20 of 1,234 selected", and a menu to change the number. */
 export function DrawnMenu() {
   const { project, drawn, total, chartOptions } = usePage();
   const mayWrite = useMayWrite(project);
@@ -56,14 +56,14 @@ export function DrawnMenu() {
   const shownTotal = total === null ? "…" : formatStep(total);
   const text = (
     <>
-      <strong>{drawn.length}</strong> of {shownTotal} drawn
+      <strong>{drawn.length}</strong> of {shownTotal} selected
     </>
   );
   return (
     <>
       <Popover
-        label={`${drawn.length} of ${shownTotal} drawn: how many runs are drawn`}
-        title="How many runs are drawn"
+        label={`${drawn.length} of ${shownTotal} selected: number of selected runs`}
+        title="Number of selected runs"
         className="runs-count"
         button={text}
       >
@@ -84,7 +84,7 @@ export function DrawnMenu() {
             <ul>
               {choices.map((most) =>
                 item(
-                  `The first ${formatStep(most)}`,
+                  `First ${formatStep(most)}`,
                   !selection.only && selection.most === most && selection.hidden.size === 0,
                   () => view.select(firstRuns(most)),
                 ),
@@ -99,7 +99,8 @@ export function DrawnMenu() {
                       close();
                     }}
                   >
-                    Delete the {formatStep(drawn.length)} drawn…
+                    Delete {formatStep(drawn.length)} selected {drawn.length === 1 ? "run" : "runs"}
+                    …
                   </button>
                 </li>
               )}
@@ -177,7 +178,7 @@ function SortMenu() {
   );
 }
 
-/** Only what many runs share makes groups. */
+/** Fields whose values several runs may share. */
 const isGroupable = (path: string) =>
   path.startsWith("config.") || ["group", "job_type", "state", "tags"].includes(path);
 
@@ -202,7 +203,7 @@ export function GroupMenu() {
           label="Group by"
           chosen={group === null ? [] : [group]}
           isOffered={isGroupable}
-          none="No groups"
+          none="No grouping"
           onPick={(field) => {
             view.groupBy(field || null);
             close();

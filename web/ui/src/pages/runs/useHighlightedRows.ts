@@ -1,4 +1,4 @@
-/** Marks the rows of the series that the pointer is at in a chart, at the pointer's pace. */
+/** Marks the rows of the highlighted series, without a React render. */
 
 import { type RefObject, useEffect } from "react";
 import { hover } from "../../state/hover";

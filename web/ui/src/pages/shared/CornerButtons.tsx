@@ -1,4 +1,4 @@
-/** What stands in the corner of every page: the stream's state, the theme, and the way out. */
+/** Top right of every page: connection state, theme and logout. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { logOut, viewerQuery } from "../../api/queries";
@@ -53,14 +53,14 @@ export function ThemeButton() {
   );
 }
 
-/** Only where there was a login. */
+/** Shown only after a login. */
 export function LogOutButton() {
   const client = useQueryClient();
   const viewer = useQuery(viewerQuery);
   if (!viewer.data?.login_required && !viewer.data?.may_write) return null;
   const leave = async () => {
     await logOut();
-    // Asking who one is, without the cookie, brings the login back.
+    // Refetching the viewer without the cookie shows the login again.
     await client.resetQueries();
   };
   return (

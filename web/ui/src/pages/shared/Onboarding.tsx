@@ -1,4 +1,4 @@
-/** What a fresh server shows: how the first run gets here. */
+/** Shown while there are no runs: how to log the first one. */
 
 import { Snippet } from "../../widgets/Snippet";
 
@@ -13,13 +13,13 @@ export function Onboarding() {
   return (
     <div className="onboarding">
       <h1>No runs yet</h1>
-      <p>Log from a training script; its curves appear here by themselves.</p>
+      <p>Log metrics from a training script, and charts appear here automatically:</p>
       <Snippet text={SCRIPT} label="Python" />
-      <p>Or look at something that moves first:</p>
+      <p>Or start with a live demo:</p>
       <Snippet text="penstock demo" label="Shell" />
       <p className="waiting">
         <span className="pulse" aria-hidden="true" />
-        Waiting for the first run
+        Waiting for the first run…
       </p>
     </div>
   );

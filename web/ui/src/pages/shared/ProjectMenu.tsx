@@ -1,4 +1,4 @@
-/** The project shown, and the way to the others. */
+/** The current project, with a menu of all projects. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -23,8 +23,8 @@ export function ProjectMenu({ current }: { current: ProjectRef }) {
   return (
     <div className="project-menu">
       <Popover
-        label={`${current.entity} ${current.project}: switch to another project`}
-        title="Switch to another project"
+        label={`${current.entity} ${current.project}: switch project`}
+        title="Switch project"
         className="project-button"
         button={button}
       >

@@ -1,4 +1,4 @@
-/** Above the charts or the table: what is searched and how it is shown, the stream's state, the theme. */
+/** Toolbar of the charts and the table: search, layout, chart settings, connection state, theme. */
 
 import { formatX } from "../../charts/axis";
 import { ChartControls } from "../../panels/ChartSettings";
@@ -17,7 +17,7 @@ export function ChartsToolbar({ onMenu }: { onMenu(): void }) {
       <button
         type="button"
         className="icon-button menu-button"
-        aria-label="Show the runs"
+        aria-label="Show runs"
         onClick={onMenu}
       >
         <MenuIcon />
@@ -63,7 +63,7 @@ export function LayoutSegments() {
   );
 }
 
-/** Side by side, more columns than these help nobody. */
+/** Maximum number of runs in a comparison. */
 const MAX_COMPARED = 24;
 
 export function CompareLink() {
@@ -75,8 +75,8 @@ export function CompareLink() {
     <Link
       className="icon-button"
       to={routes.compare(from, runs)}
-      aria-label={`Compare the ${runs.length} runs drawn`}
-      title={`Compare the ${runs.length} runs drawn`}
+      aria-label={`Compare ${runs.length} selected runs`}
+      title={`Compare ${runs.length} selected runs`}
     >
       <CompareIcon />
     </Link>
@@ -91,7 +91,7 @@ export function ZoomChip() {
     <button
       type="button"
       className="chip"
-      title="Show everything (or double-click a panel)"
+      title="Reset zoom (or double-click a chart)"
       onClick={() => view.zoom(null)}
     >
       {x === "step" && "steps "}

@@ -1,13 +1,13 @@
 /**
- * Keyboard: `/` search panels, `r` search runs, `t` table, `g` group, `s` smoothing; on a panel `f` full
- * screen, `l` log axis, `p` pin, arrows to its neighbours; Esc.
+ * Keyboard shortcuts: `/` search panels, `r` search runs, `t` table, `g` group, `s` smoothing; on a panel
+ * `f` full screen, `l` log axis, `p` pin, arrow keys for its neighbours; Esc.
  */
 
 import { useEffect } from "react";
 import { hover } from "../../state/hover";
 import { view } from "../../state/view";
 
-/** What `s` turns on. */
+/** Smoothing that `s` turns on. */
 const USUAL_SMOOTHING = 0.6;
 
 function isTyping(target: EventTarget | null): boolean {
@@ -17,7 +17,7 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
-/** The arrows move what has the focus. */
+/** Arrow keys belong to the focused slider. */
 function isSlider(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.matches("input[type=range], [role=separator]");
 }
@@ -34,7 +34,7 @@ function focusSearch(name: string): boolean {
   return input !== null;
 }
 
-/** In full screen to the next panel, else the focus to the neighbour. */
+/** In full screen shows the next panel, otherwise focuses the neighbour. */
 function walk(keys: readonly string[], by: number): boolean {
   const { full } = view.get();
   if (full !== null) {
@@ -49,7 +49,7 @@ function walk(keys: readonly string[], by: number): boolean {
   return true;
 }
 
-/** How many panels stand side by side. */
+/** Number of panels per row. */
 function columns(): number {
   const row = focused()?.parentElement;
   return row?.childElementCount ?? 1;
@@ -93,7 +93,7 @@ const ACTIONS: Record<string, (keys: readonly string[]) => boolean> = {
   ArrowDown: (keys) => walk(keys, columns()),
 };
 
-/** `keys`: those of the panels, in order. */
+/** `keys`: the keys of the panels, in order. */
 export function useKeys(keys: readonly string[]): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {

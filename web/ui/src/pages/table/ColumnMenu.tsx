@@ -12,7 +12,7 @@ export function ColumnMenu({ columns }: { columns: readonly Column[] }) {
       {(close) => (
         <>
           <FieldMenu
-            label="Columns"
+            label="Search columns"
             chosen={columns.map(({ path }) => path)}
             isOffered={(path) => path !== "name"}
             onPick={(path) => view.setColumns(toggledColumn(columns, path))}
@@ -26,7 +26,7 @@ export function ColumnMenu({ columns }: { columns: readonly Column[] }) {
                 close();
               }}
             >
-              The usual columns
+              Reset to default columns
             </button>
           )}
         </>

@@ -1,6 +1,6 @@
 /**
- * Every run of the query as a table. Only what is in view is there: rows are asked of the server page by
- * page as one scrolls, with no more of config and summary than the columns show.
+ * All runs of the query as a table. Only visible rows are rendered; while scrolling, rows are fetched in
+ * pages, with just the fields of config and summary that the columns show.
  */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -37,7 +37,7 @@ export default function RunTable() {
   useKeys(NO_KEYS);
   return (
     <main className="table-page">
-      <h1 className="unseen">Runs of {project.project}</h1>
+      <h1 className="unseen">Runs in {project.project}</h1>
       <header className="toolbar table-toolbar">
         <Link to={routes.list()} aria-label="All projects" title="All projects">
           <Mark />
@@ -114,7 +114,7 @@ function Table({ columns }: { columns: readonly Column[] }) {
           );
         })}
       </div>
-      {total === 0 && <p className="table-none">No run matches.</p>}
+      {total === 0 && <p className="table-none">No matches.</p>}
     </div>
   );
 }

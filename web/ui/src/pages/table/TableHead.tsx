@@ -1,4 +1,4 @@
-/** The table's head: a click sorts, the edge resizes, dragging moves, the pin keeps a column in view. */
+/** Column headers: click to sort, drag to reorder, drag the edge to resize, pin to keep in view. */
 
 import { type PointerEvent, useRef, useState } from "react";
 import { shortPath } from "../../api/paths";
@@ -67,7 +67,7 @@ function Head({ path, title, width, className, left, children }: HeadProps) {
   );
 }
 
-/** Text from A, times and numbers from the highest. */
+/** Text sorts ascending first, times and numbers descending. */
 const firstSort = (path: string) => (path === "name" || path === "state" ? path : `-${path}`);
 
 function ColumnHead({ column, columns }: { column: Placed; columns: readonly Column[] }) {
@@ -79,7 +79,7 @@ function ColumnHead({ column, columns }: { column: Placed; columns: readonly Col
   if (isTarget) classes.push("is-target");
   if (isNumeric(path, query.fields)) classes.push("is-number");
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: moving columns is also in the menu's order
+    // biome-ignore lint/a11y/noStaticElementInteractions: columns can also be ordered in the menu
     <div
       className="table-drag"
       style={isPinned ? { width: px, left, position: "sticky", zIndex: 3 } : { width: px }}
@@ -110,7 +110,7 @@ function ColumnHead({ column, columns }: { column: Placed; columns: readonly Col
           <button
             type="button"
             aria-label={`Remove column ${path}`}
-            title="Remove the column"
+            title="Remove column"
             onClick={() => view.setColumns(toggledColumn(columns, path))}
           >
             <CloseIcon />
@@ -122,7 +122,7 @@ function ColumnHead({ column, columns }: { column: Placed; columns: readonly Col
   );
 }
 
-/** Keys move the edge this far. */
+/** How far an arrow key moves the edge. */
 const STEP_PX = 16;
 
 function Edge({ column, columns }: { column: Placed; columns: readonly Column[] }) {

@@ -3,7 +3,7 @@ import { valueAt } from "../../api/paths";
 import type { Run } from "../../api/types";
 import { usePage } from "../../state/page";
 import { routes, view } from "../../state/view";
-import { formatAge, formatAny, formatCell, formatMeasured } from "../../util/format";
+import { formatAgo, formatAny, formatCell, formatMeasured } from "../../util/format";
 import { Dot } from "../../widgets/Dot";
 import { Link } from "../../widgets/Link";
 import { StateIcon } from "../../widgets/StateIcon";
@@ -11,7 +11,7 @@ import { EyeButton } from "../runs/RunRow";
 import { isNumeric, type Placed } from "./columns";
 
 interface Props {
-  /** undefined: still on its way. */
+  /** undefined: still loading. */
   run: Run | undefined;
   index: number;
   top: number;
@@ -104,7 +104,7 @@ function content(path: string, value: unknown, now: number): ReactNode {
       </>
     );
   }
-  if (isTime(path)) return `${formatAge(value as number, now)} ago`;
+  if (isTime(path)) return formatAgo(value as number, now);
   if (path === "tags") {
     return (value as string[]).map((tag) => (
       <span key={tag} className="tag">

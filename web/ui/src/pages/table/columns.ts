@@ -1,10 +1,10 @@
-/** Which columns the table has, and how wide; pure. */
+/** Columns of the table and their widths; pure. */
 
 import type { Field } from "../../api/types";
 import { RUN_FIELDS } from "../../filter/compile";
 import type { Column } from "../../state/url";
 
-/** Each row's own: eye, colour, name; always there, always first. */
+/** The column of eye, colour and name, which is always first. */
 export const NAME_WIDTH = 280;
 export const PHONE_NAME_WIDTH = 172;
 export const MIN_WIDTH = 48;
@@ -27,7 +27,7 @@ const MAX_DIGITS = 20;
 
 export const column = (path: string): Column => ({ path, width: null, isPinned: false });
 
-/** What tells runs apart: config that differs, most widely set first; then what most of them measured. */
+/** Default columns: config that differs between runs, then summary; most common fields first. */
 export function usualColumns(fields: readonly Field[]): Column[] {
   const isTelling = ({ values, min, max }: Field) =>
     (values?.length ?? 0) > 1 || (typeof min === "number" && min !== max);
@@ -48,7 +48,7 @@ export function usualColumns(fields: readonly Field[]): Column[] {
   ];
 }
 
-/** All digits of a whole number are to be seen. */
+/** Wide enough for all digits of an integer. */
 function widthOf({ path, width }: Column, fields: readonly Field[]): number {
   const field = fields.find((each) => each.path === path);
   const most = Math.max(Math.abs(field?.min ?? 0), Math.abs(field?.max ?? 0));
@@ -58,11 +58,11 @@ function widthOf({ path, width }: Column, fields: readonly Field[]): number {
 
 export interface Placed extends Column {
   px: number;
-  /** Distance from the table's left edge, where a pinned column stays. */
+  /** Distance from the left edge of the table, for pinned columns. */
   left: number;
 }
 
-/** Pinned ones first, each beside the one before. */
+/** Positions of the columns, pinned ones first. */
 export function place(
   columns: readonly Column[],
   nameWidth: number,
@@ -81,7 +81,7 @@ export function place(
   });
 }
 
-/** What of config and summary the columns need. */
+/** Fields of config and summary that the columns need. */
 export function fieldsOf(columns: readonly Column[]): string[] {
   return columns
     .map(({ path }) => path)
@@ -91,7 +91,7 @@ export function fieldsOf(columns: readonly Column[]): string[] {
 
 const isRunField = (path: string) => RUN_FIELDS.some((field) => field.path === path);
 
-/** Numbers stand at the right, so that their digits line up. */
+/** Numbers are aligned right. */
 export function isNumeric(path: string, fields: readonly Field[]): boolean {
   const kinds = fields.find((field) => field.path === path)?.kinds ?? [];
   return !isRunField(path) && kinds.length === 1 && kinds[0] === "number";
@@ -111,7 +111,7 @@ export function toggledColumn(columns: readonly Column[], path: string): Column[
   return without.length < columns.length ? without : [...columns, column(path)];
 }
 
-/** `path` moved to where `to` stands. */
+/** Moves `path` to the position of `to`. */
 export function moved(columns: readonly Column[], path: string, to: string): Column[] {
   const from = columns.findIndex((each) => each.path === path);
   const at = columns.findIndex((each) => each.path === to);

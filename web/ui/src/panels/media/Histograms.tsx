@@ -1,4 +1,4 @@
-/** Histograms over steps, a heat map for each run; the bars of a step under the pointer. */
+/** Histograms over steps: a heat map per run, and the bars of the step at the pointer. */
 
 import { useEffect, useMemo, useRef, useState } from "react";
 import type { MediaOfRun } from "../../api/types";
@@ -14,7 +14,7 @@ export function Histograms({ media, isFull }: { media: MediaState; isFull: boole
     [media.runs],
   );
   const bounds = useMemo(() => boundsOf(groups.flatMap(({ columns }) => columns)), [groups]);
-  if (groups.length === 0) return <p className="panel-note">These histograms cannot be read.</p>;
+  if (groups.length === 0) return <p className="panel-note">These histograms could not be read.</p>;
   return (
     <>
       <div className={isFull ? "heats is-full" : "heats"}>

@@ -1,4 +1,4 @@
-/** Images of the runs drawn, side by side; a click shows one over the whole page. */
+/** Images of the selected runs side by side; a click opens one in a lightbox. */
 
 import { useMemo, useState } from "react";
 import { Lightbox, type Shown } from "./Lightbox";

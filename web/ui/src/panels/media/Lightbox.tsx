@@ -1,4 +1,4 @@
-/** One image over the whole page: arrows to its neighbours, up and down to other steps, Esc. */
+/** One image in full screen: left and right for other images, up and down for other steps, Esc to close. */
 
 import { useEffect, useRef, useState } from "react";
 import { createPortal } from "react-dom";
@@ -162,7 +162,7 @@ function Arrow({ by, at, count, onMove }: ArrowProps) {
     <button
       type="button"
       className={by < 0 ? "lightbox-arrow" : "lightbox-arrow is-next"}
-      aria-label={by < 0 ? "The image before" : "The next image"}
+      aria-label={by < 0 ? "Previous image" : "Next image"}
       onClick={() => onMove(next)}
     >
       <BackIcon />

@@ -1,4 +1,4 @@
-/** A logged table of one run: sorted by a click, of any length, with images in its cells. */
+/** A logged table of one run, of any length: sortable, with images in cells. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -28,7 +28,7 @@ export function Table({ media }: { media: MediaState }) {
   );
   const [chosen, choose] = useState<string | null>(null);
   const shown = tables.find(({ run }) => run === chosen) ?? tables[0];
-  if (!shown) return <p className="panel-note">This table cannot be read.</p>;
+  if (!shown) return <p className="panel-note">This table could not be read.</p>;
   return (
     <div className="logged-table">
       {tables.length > 1 && (
@@ -68,14 +68,14 @@ function TableFile({ run, file }: { run: string; file: MediaFile }) {
     try {
       return found.data === undefined ? null : tableOf(found.data);
     } catch (error) {
-      return error instanceof Error ? error : new Error("This table cannot be read.");
+      return error instanceof Error ? error : new Error("This table could not be read.");
     }
   }, [found.data]);
-  if (isMissing(found.error)) return <p className="panel-note">The table is not here yet.</p>;
+  if (isMissing(found.error)) return <p className="panel-note">Table not uploaded yet.</p>;
   if (found.error) return <p className="panel-note">{found.error.message}</p>;
   if (table === null) return <div className="panel-loading" role="status" aria-label="Loading" />;
   if (table instanceof Error) return <p className="panel-note">{table.message}</p>;
-  if (table.rows.length === 0) return <p className="panel-note">This table has no rows.</p>;
+  if (table.rows.length === 0) return <p className="panel-note">This table is empty.</p>;
   return <Grid run={run} file={file} table={table} />;
 }
 
@@ -160,7 +160,7 @@ function Grid({ run, file, table }: GridProps) {
         <a
           className="icon-button"
           href={fileUrl(project, run, file.path, { isDownload: true })}
-          aria-label="Download the table"
+          aria-label="Download table"
           title="Download"
         >
           <DownloadIcon />
@@ -180,7 +180,7 @@ function Cell({ run, value }: { run: string; value: unknown }) {
           href={fileUrl(project, run, file.path)}
           target="_blank"
           rel="noreferrer"
-          title={file.caption || "Open the image"}
+          title={file.caption || "Open image"}
         >
           <Picture run={run} file={file} />
         </a>

@@ -1,4 +1,4 @@
-/** Pages, sounds, films, and whatever else a run logged as a file. */
+/** HTML, audio, video and all other media that a run logged as files. */
 
 import { useQuery } from "@tanstack/react-query";
 import { fileUrl, textQuery } from "../../api/media";
@@ -58,7 +58,7 @@ function One({ run, shape, kind, file }: OneProps) {
   );
 }
 
-/** Shown without any rights: no scripts, no origin, no network. */
+/** Sandboxed without scripts, origin or network. */
 function Page({ run, file }: { run: string; file: MediaFile }) {
   const { project } = usePage();
   const found = useQuery({
@@ -66,7 +66,7 @@ function Page({ run, file }: { run: string; file: MediaFile }) {
     refetchInterval: (query) => (query.state.error ? 4_000 : false),
     retry: false,
   });
-  if (found.error) return <p className="media-missing">not here yet</p>;
+  if (found.error) return <p className="media-missing">not uploaded yet</p>;
   return (
     <iframe
       sandbox=""
@@ -81,13 +81,13 @@ function Player({ run, isVideo, file }: { run: string; isVideo: boolean; file: M
   const { project } = usePage();
   const { attempt, isMissing, onError } = useFileRetry();
   const src = fileUrl(project, run, file.path, { sha256: file.sha256 });
-  if (isMissing) return <p className="media-missing">not here yet</p>;
+  if (isMissing) return <p className="media-missing">not uploaded yet</p>;
   if (isVideo && /\.(gif|webp)$/i.test(file.path)) {
     return <img key={attempt} src={src} alt={file.caption} onError={onError} />;
   }
   if (isVideo) {
     return (
-      // biome-ignore lint/a11y/useMediaCaption: nobody wrote any
+      // biome-ignore lint/a11y/useMediaCaption: none were logged
       <video
         key={attempt}
         controls
@@ -99,7 +99,7 @@ function Player({ run, isVideo, file }: { run: string; isVideo: boolean; file: M
       />
     );
   }
-  // biome-ignore lint/a11y/useMediaCaption: nobody wrote any
+  // biome-ignore lint/a11y/useMediaCaption: none were logged
   return <audio key={attempt} controls preload="metadata" src={src} onError={onError} />;
 }
 

@@ -1,4 +1,4 @@
-/** One key with images, tables, histograms …: title, actions, what it holds, and the step. */
+/** The panel of a media key (images, tables, histograms …): title, actions, content and step slider. */
 
 import { ApiError } from "../../api/http";
 import { splitKey } from "../../charts/keySections";
@@ -19,7 +19,7 @@ interface Props {
   isFull?: boolean;
 }
 
-/** How many runs one panel shows, small and large. */
+/** Number of runs in a panel, normal and full screen. */
 const MAX_RUNS: Record<Shape, readonly [number, number]> = {
   images: [24, 100],
   histogram: [8, 24],
@@ -40,7 +40,7 @@ export function MediaPanel({ name, kinds, isFull = false }: Props) {
       className={isFull ? "panel media-panel is-full" : "panel media-panel"}
       data-panel={name}
       aria-label={name}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels take the keys f and p
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels handle the keys f and p
       tabIndex={0}
     >
       <Head name={name} isFull={isFull} />
@@ -105,13 +105,13 @@ function Body({ name, shape, media, isFull }: BodyProps) {
     return (
       <p className="panel-note">
         {drawn.length === 0
-          ? "No run is shown. Turn one on in the list."
-          : "Nothing was logged here in the runs shown."}
+          ? "No runs selected. Use the eye icon to show a run."
+          : "No data in the selected runs."}
       </p>
     );
   }
   if (runs.every(({ values }) => values.length === 0)) {
-    return <p className="panel-note">Nothing was logged here up to this step.</p>;
+    return <p className="panel-note">No data up to this step.</p>;
   }
   if (shape === "images") return <Images name={name} media={media} />;
   if (shape === "histogram") return <Histograms media={media} isFull={isFull} />;
@@ -122,7 +122,7 @@ function Body({ name, shape, media, isFull }: BodyProps) {
 function MediaProblem({ error, onRetry }: { error: unknown; onRetry(): void }) {
   return (
     <div className="panel-note" role="alert">
-      <p>{error instanceof Error ? error.message : "This did not load."}</p>
+      <p>{error instanceof Error ? error.message : "The panel failed to load."}</p>
       {error instanceof ApiError && error.hint && <p>{error.hint}</p>}
       <button type="button" className="button" onClick={onRetry}>
         Try again

@@ -1,4 +1,4 @@
-/** An image file with the boxes and masks that were logged with it. */
+/** An image with its logged boxes and masks. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
@@ -8,7 +8,7 @@ import { colourOf } from "../../state/palette";
 import { useDark } from "../../state/theme";
 import { type Box, boxesOf, type Layer, type MediaFile } from "./values";
 
-/** Up to here, pixels are what one wants to see. */
+/** Images up to this size are scaled with sharp pixels. */
 const SMALL_PX = 128;
 const RETRY_MS = 4_000;
 
@@ -16,11 +16,11 @@ interface Props {
   run: string;
   file: MediaFile;
   hasLayers?: boolean;
-  /** Told the picture's own size, once it is known. */
+  /** Called with the natural size of the image once it is loaded. */
   onSize?(width: number, height: number): void;
 }
 
-/** How often a file that was not there is asked for again: it may come after the line that names it. */
+/** Retries a file that is missing: it may be uploaded after the value that names it. */
 export function useFileRetry(): { attempt: number; isMissing: boolean; onError(): void } {
   const [attempt, setAttempt] = useState(0);
   const [isMissing, setMissing] = useState(false);
@@ -47,7 +47,7 @@ export function Picture({ run, file, hasLayers = true, onSize }: Props) {
       style={{ aspectRatio: ratio, "--ratio": ratio } as React.CSSProperties}
     >
       {isMissing ? (
-        <span className="picture-missing">not here yet</span>
+        <span className="picture-missing">not uploaded yet</span>
       ) : (
         <img
           key={`${file.path} ${attempt}`}
@@ -112,7 +112,7 @@ function Boxes({ run, layer, size }: LayerProps & { size: { width: number; heigh
   ));
 }
 
-/** Pixels of a mask are numbers of classes; 0, which mostly is the background, stays clear. */
+/** Pixel values of a mask are class ids; 0, usually the background, is transparent. */
 function Mask({ run, layer }: LayerProps) {
   const { project } = usePage();
   const canvas = useRef<HTMLCanvasElement>(null);

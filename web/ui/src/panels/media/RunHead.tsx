@@ -1,10 +1,10 @@
-/** Whose media follow, where a panel shows several runs. */
+/** Header with the run of the media below it, if a panel shows several runs. */
 
 import type { MediaOfRun } from "../../api/types";
 import { usePage } from "../../state/page";
 import { formatStep } from "../../util/format";
 
-/** A run's colour and name. Runs of a group have its colour, and names of their own. */
+/** Name and colour of a run. Runs in a group share its colour. */
 export function useRunStyle(): (run: string) => { name: string; colour: string | undefined } {
   const { drawn, colours, seriesOf } = usePage();
   return (run) => ({
@@ -15,7 +15,7 @@ export function useRunStyle(): (run: string) => { name: string; colour: string |
 
 interface Props {
   of: MediaOfRun;
-  /** The step that the panel shows; the run's may be an earlier one. */
+  /** The step of the panel; the value of the run may be from an earlier one. */
   step: number | null;
 }
 
@@ -39,8 +39,8 @@ export function RunHead({ of, step }: Props) {
   );
 }
 
-/** Said below, where runs are drawn that a panel has no room for. */
+/** Note below a panel that has no room for all selected runs. */
 export function More({ left }: { left: number }) {
   if (left === 0) return null;
-  return <p className="media-more">{left} more runs are drawn. Full screen shows more of them.</p>;
+  return <p className="media-more">{left} more selected runs. Open full screen to see more.</p>;
 }

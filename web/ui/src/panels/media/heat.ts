@@ -1,4 +1,4 @@
-/** Histograms over steps as a heat map: where each lies, and how dark; pure but for the canvas. */
+/** Histograms over steps as a heat map; pure except for the canvas. */
 
 import type { Histogram } from "./values";
 
@@ -12,7 +12,7 @@ export interface Bounds {
   high: number;
 }
 
-/** What all columns lie between. */
+/** The range of all columns. */
 export function boundsOf(columns: readonly Column[]): Bounds {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
@@ -24,19 +24,19 @@ export function boundsOf(columns: readonly Column[]): Bounds {
   return { low, high };
 }
 
-/** Shares of each bin by its width, so that bins of other widths compare. */
+/** Density of each bin, so that bins of different widths are comparable. */
 export function densities({ counts, edges }: Histogram): number[] {
   const total = counts.reduce((sum, count) => sum + count, 0) || 1;
   return counts.map((count, at) => count / total / (edges[at + 1] - edges[at] || 1));
 }
 
-/** The column that lies under a share of the width, 0 … 1. */
+/** The column at a fraction of the width, 0 … 1. */
 export function columnAt(columns: readonly Column[], share: number): number {
   const at = Math.floor(share * columns.length);
   return Math.max(0, Math.min(columns.length - 1, at));
 }
 
-/** Draws columns side by side, each as wide as the others. */
+/** Draws columns of equal width side by side. */
 export function paintHeat(
   context: CanvasRenderingContext2D,
   columns: readonly Column[],

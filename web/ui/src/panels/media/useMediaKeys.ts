@@ -1,11 +1,11 @@
-/** Which keys of the project, or of these runs, hold images, tables, histograms …. */
+/** Media keys (images, tables, histograms …) of the project, or of `runs`. */
 
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { mediaKeysQuery } from "../../api/media";
 import type { ProjectRef } from "../../api/types";
 
-/** Kinds by key; null: not known yet. Who cannot be asked is taken to have none: charts do not wait. */
+/** Kinds by key; null: not known yet. Empty after an error, so that charts do not have to wait. */
 export function useMediaKeys(
   project: ProjectRef,
   runs: readonly string[] | null = null,

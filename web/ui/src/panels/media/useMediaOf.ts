@@ -1,4 +1,4 @@
-/** What a key holds in the runs drawn, at the step chosen, as it is now. */
+/** Values of a media key in the selected runs at the chosen step, kept up to date. */
 
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState } from "react";
@@ -8,18 +8,18 @@ import { usePage } from "../../state/page";
 import { useStore } from "../../state/store";
 import { unionOfSteps } from "./values";
 
-/** Values are larger than points: they are asked again less often. */
+/** Media are larger than points and refetched less often. */
 const REFRESH_MS = 2_000;
 const NO_RUNS: readonly MediaOfRun[] = [];
 
 export interface MediaState {
   runs: readonly MediaOfRun[];
-  /** Runs that are drawn, but for which there is no room. */
+  /** Number of selected runs that do not fit. */
   left: number;
   steps: readonly number[];
-  /** The step chosen, or the last; null: there is none. */
+  /** The chosen step, or the last; null: there are none. */
   step: number | null;
-  /** null: follow the last. */
+  /** null: follow the last step. */
   choose(step: number | null): void;
   isLoading: boolean;
   error: unknown;
@@ -55,7 +55,7 @@ export function useMediaOf(key: string, mostRuns: number, mostValues = 1): Media
   };
 }
 
-/** Calls when the revision grew, at most every so often. */
+/** Calls `refresh` when the revision grows, with a delay. */
 function useRefresh(revision: number, refresh: () => void): void {
   const seen = useRef(revision);
   const call = useRef(refresh);

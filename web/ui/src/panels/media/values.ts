@@ -1,4 +1,4 @@
-/** Logged media as they lie in the store, read with care: anybody may have written them. Pure. */
+/** Parses logged media values, which are untrusted. Pure. */
 
 import { parseJson } from "../../util/json";
 
@@ -17,12 +17,12 @@ const SHAPES: Record<string, Shape> = {
   "html/separated": "html",
 };
 
-/** How values of this kind are shown. */
+/** How values of a kind are shown. */
 export function shapeOf(kind: string): Shape {
   return SHAPES[kind] ?? "other";
 }
 
-/** The shape of a key: of its kinds, that which says most. */
+/** The most specific shape of the kinds of a key. */
 export function shapeOfKinds(kinds: readonly string[]): Shape {
   return kinds.map(shapeOf).find((shape) => shape !== "other") ?? "other";
 }
@@ -36,16 +36,16 @@ const textOf = (value: unknown): string => (typeof value === "string" ? value : 
 const sizeOf = (value: unknown): number =>
   typeof value === "number" && value > 0 && Number.isFinite(value) ? value : 0;
 
-/** A file that a value names. */
+/** A file of a value. */
 export interface MediaFile {
   path: string;
   sha256?: string;
   caption: string;
-  /** Pixels; 0: not known. */
+  /** Pixels; 0: unknown. */
   width: number;
   height: number;
   bytes: number;
-  /** Files of boxes and of masks, by the name of their group. */
+  /** Files of boxes and masks, by group name. */
   boxes: readonly Layer[];
   masks: readonly Layer[];
 }
@@ -80,7 +80,7 @@ function fileOf(value: Fields): MediaFile {
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-/** The files of a value: one, or all of a list that was logged at once. */
+/** The files of a value: one, or all of a list. */
 export function filesOf(value: unknown): MediaFile[] {
   if (!isFields(value)) return [];
   if (textOf(value.path) !== "") return [fileOf(value)];
@@ -115,7 +115,7 @@ export interface Histogram {
 const numbersOf = (value: unknown): number[] | null =>
   Array.isArray(value) && value.every((each) => typeof each === "number") ? value : null;
 
-/** Counts and edges; the edges may be packed as their least, their distance and their number. */
+/** Counts and edges; edges may be packed as minimum, size and count. */
 export function histogramOf(value: unknown): Histogram | null {
   if (!isFields(value)) return null;
   const counts = numbersOf(value.values);
@@ -133,7 +133,7 @@ export interface TableData {
   rows: readonly (readonly unknown[])[];
 }
 
-/** Bare NaN and infinities, which Python writes, become texts. */
+/** Accepts bare NaN and Infinity, as written by Python, as strings. */
 export function parseLoosely(text: string): unknown {
   try {
     return parseJson(text);
@@ -145,16 +145,16 @@ export function parseLoosely(text: string): unknown {
   }
 }
 
-/** `{"columns": […], "data": [[…]]}`. Throws where there is no table. */
+/** Parses `{"columns": […], "data": [[…]]}`. Throws if it is not a table. */
 export function tableOf(text: string): TableData {
   const found = parseLoosely(text);
   if (!isFields(found) || !Array.isArray(found.columns) || !Array.isArray(found.data)) {
-    throw new Error("This file holds no table.");
+    throw new Error("This file does not contain a table.");
   }
   return { columns: found.columns.map(String), rows: found.data.filter(Array.isArray) };
 }
 
-/** The order of rows by a column: numbers by size, then texts; what is empty last. */
+/** Rows sort by number, then text; empty cells come last. */
 const isNumber = (value: unknown): value is number | bigint =>
   typeof value === "number" || typeof value === "bigint";
 
@@ -176,13 +176,13 @@ export function sortedRows(
   });
 }
 
-/** All steps of several runs, rising. */
+/** All steps of several runs in ascending order. */
 export function unionOfSteps(runs: readonly { steps: readonly number[] }[]): number[] {
   return [...new Set(runs.flatMap(({ steps }) => steps))].sort((a, b) => a - b);
 }
 
 export interface Box {
-  /** Shares of the picture, 0 … 1. */
+  /** Fractions of the image, 0 … 1. */
   left: number;
   top: number;
   width: number;
@@ -191,7 +191,7 @@ export interface Box {
   klass: number;
 }
 
-/** The boxes of a `boxes2D` file. `width`, `height`: the picture's, for boxes in pixels. */
+/** The boxes of a `boxes2D` file. `width`, `height`: of the image, for boxes in pixels. */
 export function boxesOf(text: string, width: number, height: number): Box[] {
   const found = parseLoosely(text);
   const data = isFields(found) ? listOf(found.box_data) : [];
