@@ -1,4 +1,4 @@
-"""`/authorize`, where the `wandb` client sends people for a key, and the addresses that it prints."""
+"""`/authorize`, where the `wandb` client sends users for a key, and the links that it prints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_visitor_is_shown_no_key(up: Up, open_page: Open) -> None:
     assert up.api_key not in page.content()
 
 
-def test_who_has_a_key_makes_another_one(up: Up, open_page: Open) -> None:
+def test_a_key_is_created_after_login(up: Up, open_page: Open) -> None:
     page = open_page(f"{up.url}/authorize")
     log_in(page, up.api_key)
     page.get_by_role("button", name="Create key").click()

@@ -1,4 +1,4 @@
-"""Runs renamed and deleted on the page, while another page looks on."""
+"""Runs are edited and deleted on one page, and another page follows."""
 
 from __future__ import annotations
 

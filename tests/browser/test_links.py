@@ -1,4 +1,4 @@
-"""An address shows the same view in another browser."""
+"""A link shows the same view in another browser."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 def settle(page: Page) -> None:
     page.locator("canvas").first.wait_for()
     expect(page.locator(".panel-loading")).to_have_count(0)
-    # Nothing is pointed at.
+    # Nothing is highlighted.
     page.mouse.move(0, 0)
 
 
 def sights(page: Page) -> dict[str, object]:
-    """What of the view can be seen."""
+    """The visible parts of the view."""
     return {
         "panels": [
             panel.get_attribute("data-panel") for panel in page.locator("[data-panel]").all()

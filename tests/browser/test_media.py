@@ -12,7 +12,7 @@ from support.up import Up, running_up
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 NOT_FOUND = "404"
-"""What the browser says of files that were named but did not come yet."""
+"""In the browser's error for files that are not uploaded yet."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_one_image_fills_the_page(url: str, open_page: Open) -> None:
     expect(box).to_have_count(0)
 
 
-def test_what_did_not_come_yet_is_said(url: str, open_page: Open) -> None:
+def test_missing_files_are_reported(url: str, open_page: Open) -> None:
     page = open_page(f"{url}&panels=images/late", expected=NOT_FOUND)
     expect(panel(page, "images/late").get_by_text("not uploaded yet")).to_have_count(2)
 
@@ -126,7 +126,7 @@ def test_logs_begin_at_the_end_and_go_on(gallery: Up, url: str, open_page: Open)
     expect(logs.get_by_text("one more")).to_be_visible()
     expect(logs.get_by_text("3,001 lines")).to_be_visible()
     logs.locator(".logs-scroll").evaluate("box => box.scrollTo(0, 0)")
-    # Each time the top is near, a page of earlier lines comes in front, and nothing jumps.
+    # Near the top, a page of earlier lines is inserted, and nothing jumps.
     first = logs.get_by_text("line number 0", exact=True)
     for _ in range(10):
         logs.locator(".logs-scroll").evaluate("box => box.scrollTo(0, 0)")

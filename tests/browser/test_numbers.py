@@ -1,4 +1,4 @@
-"""Whole numbers of any size on the page, digit by digit, in a real browser."""
+"""Integers of any size are exact on the page."""
 
 from __future__ import annotations
 

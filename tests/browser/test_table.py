@@ -23,7 +23,7 @@ def expect_total(page: Page, total: int) -> None:
 
 
 def watch_searches(page: Page) -> list[dict[str, Any]]:
-    """The bodies of all requests for runs from now on."""
+    """Bodies of all requests for runs from now on."""
     asked: list[dict[str, Any]] = []
 
     def note(request: Request) -> None:
@@ -42,7 +42,7 @@ def test_runs_are_fetched_page_by_page(sweep_url: str, open_page: Open) -> None:
     page.get_by_role("link", name="trial 0", exact=True).wait_for()
     assert 100 in [body.get("offset") for body in asked]
     assert all(body["limit"] <= 100 for body in asked)
-    # Only rows near the window exist.
+    # Only rows near the viewport are rendered.
     assert page.locator("[role=row]").count() < 80
 
 
@@ -59,7 +59,7 @@ def test_search_and_filter_narrow_table_and_charts(sweep_url: str, open_page: Op
     expect_total(page, 4)
 
 
-def test_a_wrong_filter_says_so_in_place_and_changes_nothing(
+def test_an_invalid_filter_shows_an_error_and_changes_nothing(
     sweep_url: str, open_page: Open
 ) -> None:
     page = open_page(f"{sweep_url}&view=table")
@@ -119,7 +119,7 @@ def test_columns_are_chosen_pinned_and_resized(sweep_url: str, open_page: Open) 
     page.wait_for_url("**col=config.optimizer.momentum%40*")
 
 
-def test_eyes_choose_what_is_drawn(sweep_url: str, open_page: Open) -> None:
+def test_eye_icons_select_runs(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&view=table")
     count = page.get_by_role("button", name="number of selected runs")
     expect(count).to_contain_text("20 of")

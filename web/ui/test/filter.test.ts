@@ -90,7 +90,7 @@ describe("a filter", () => {
     expect(problemOf("lr >")).toEqual(["Expected a value for lr at the end", 4, 4]);
     expect(problemOf("(lr > 1")[0]).toContain("Expected “)”");
     expect(problemOf("lr > 1 )")).toEqual(["Unexpected “)”", 7, 8]);
-    expect(problemOf("created_at > soon")[0]).toContain("is not a date");
+    expect(problemOf("created_at > soon")[0]).toContain("is not a date or time");
     for (const text of [
       "lr",
       "and",

@@ -88,7 +88,7 @@ describe("logged media", () => {
     const box = (fields: object) => boxesOf(JSON.stringify({ box_data: [fields] }), 100, 50);
     const position = { minX: 10, maxX: 30, minY: 5, maxY: 25 };
     expect(box({ position, domain: "pixel", class_id: 3, box_caption: "cat" })).toEqual([
-      { left: 0.1, top: 0.1, width: 0.2, height: 0.4, label: "cat", klass: 3 },
+      { left: 0.1, top: 0.1, width: 0.2, height: 0.4, label: "cat", classId: 3 },
     ]);
     const middle = { middle: [0.5, 0.5], width: 0.5, height: 1 };
     expect(box({ position: middle })[0]).toMatchObject({ left: 0.25, top: 0, width: 0.5 });

@@ -4,6 +4,7 @@ import { compare, curveDifferences } from "../src/pages/compare/compare";
 import { branches } from "../src/pages/run/branches";
 import {
   column,
+  defaultColumns,
   fieldsOf,
   MAX_WIDTH,
   MIN_WIDTH,
@@ -12,7 +13,6 @@ import {
   place,
   resized,
   toggledColumn,
-  usualColumns,
 } from "../src/pages/table/columns";
 import { runOf } from "./runs";
 
@@ -31,8 +31,8 @@ describe("columns", () => {
       { path: "summary.note", kinds: ["string"], runs: 9 },
     ];
     const usual = ["state", "created_at", "config.opt", "config.lr", "summary.loss"];
-    expect(paths(usualColumns(fields))).toEqual(usual);
-    expect(fieldsOf(usualColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
+    expect(paths(defaultColumns(fields))).toEqual(usual);
+    expect(fieldsOf(defaultColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
   });
 
   it("are wide enough for all digits of whole numbers", () => {

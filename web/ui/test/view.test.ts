@@ -9,8 +9,8 @@ import {
   FIRST_RUNS,
   firstRuns,
   formatView,
-  isOfAnyEntity,
   isShown,
+  lacksEntity,
   onlyRuns,
   parseView,
   type View,
@@ -28,7 +28,7 @@ describe("the address", () => {
   it("may omit the entity", () => {
     const asked = parseView("?project=-/p&run=r").project;
     if (asked === null) throw new Error("no project");
-    expect(isOfAnyEntity(asked)).toBe(true);
+    expect(lacksEntity(asked)).toBe(true);
     const of = (entity: string, project = "p") => ({ entity, project });
     expect(withEntity(asked, [of("a"), of("me"), of("b")], "me")).toEqual(of("me"));
     expect(withEntity(asked, [of("a"), of("me", "q")], "me")).toEqual(of("a"));

@@ -17,16 +17,16 @@ export type Row =
   | { kind: "media"; id: string; keys: string[]; columns: number };
 
 /** Prefix of system metrics in some clients: `system.gpu.0.temp`. */
-const MACHINE = "system.";
+const SYSTEM = "system.";
 
 /** Added to each row by clients; not useful as charts. */
 const HIDDEN = new Set(["_runtime", "_timestamp", "_step", "system._runtime", "system._timestamp"]);
 
-export const isOfInterest = (key: string): boolean => !HIDDEN.has(key);
+export const isChartKey = (key: string): boolean => !HIDDEN.has(key);
 
 /** `["train", "loss/a"]` of `train/loss/a`, `["", "loss"]` of `loss`. */
 export function splitKey(key: string): [string, string] {
-  if (key.startsWith(MACHINE)) return ["system", key.slice(MACHINE.length)];
+  if (key.startsWith(SYSTEM)) return ["system", key.slice(SYSTEM.length)];
   const slash = key.indexOf("/");
   return slash > 0 ? [key.slice(0, slash), key.slice(slash + 1)] : ["", key];
 }

@@ -186,18 +186,18 @@ function paintCrowd(
 ): void {
   const width = Math.ceil(frame.width);
   const height = Math.ceil(frame.height);
-  const apart = scratchOf(width, height);
-  if (!apart) return;
+  const layer = scratchOf(width, height);
+  if (!layer) return;
   for (const { part, stroke } of bands) {
-    apart.fillStyle = stroke.colour;
-    traceBand(apart, part);
-    apart.fill();
+    layer.fillStyle = stroke.colour;
+    traceBand(layer, part);
+    layer.fill();
     if (stroke.edgeAlpha === 0) continue;
     ctx.strokeStyle = stroke.colour;
     paintEdges(ctx, part, stroke, frame.ratio);
   }
   ctx.globalAlpha = CROWD_ALPHA;
-  ctx.drawImage(apart.canvas, 0, 0, width, height, 0, 0, width, height);
+  ctx.drawImage(layer.canvas, 0, 0, width, height, 0, 0, width, height);
 }
 
 /** A bucket this many times as high as the average bucket has an outlier. */

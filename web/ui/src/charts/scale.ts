@@ -37,11 +37,11 @@ export function padded({ low, high }: Extent, log: boolean): Extent {
   if (log) {
     const bottom = Math.log10(low);
     const top = Math.log10(high);
-    const air = top > bottom ? (top - bottom) * 0.06 : 0.5;
-    return { low: 10 ** (bottom - air), high: 10 ** (top + air) };
+    const padding = top > bottom ? (top - bottom) * 0.06 : 0.5;
+    return { low: 10 ** (bottom - padding), high: 10 ** (top + padding) };
   }
-  const air = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
-  return { low: low - air, high: high + air };
+  const padding = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
+  return { low: low - padding, high: high + padding };
 }
 
 /**

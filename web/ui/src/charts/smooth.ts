@@ -6,8 +6,8 @@
 
 import type { Curve } from "../api/types";
 
-/** The weight applies to points 1/PARTS of the curve's length apart. */
-const PARTS = 1_000;
+/** The weight applies to points 1/UNITS_PER_CURVE of the curve's length apart. */
+const UNITS_PER_CURVE = 1_000;
 const known = new WeakMap<Curve, { weight: number; line: Float64Array }>();
 
 /** The smoothed means of a curve; NaN where it has no value. Caches the last result per curve. */
@@ -22,10 +22,10 @@ export function smoothed(curve: Curve, weight: number): Float64Array {
 function average(x: Float64Array, y: Float64Array, smoothing: number): Float64Array {
   const weight = Math.sqrt(smoothing);
   const length = x.length > 1 ? x[x.length - 1] - x[0] : 0;
-  const scale = length > 0 ? PARTS / length : 0;
+  const scale = length > 0 ? UNITS_PER_CURVE / length : 0;
   const line = new Float64Array(y.length);
   let sum = 0;
-  let share = 0;
+  let weights = 0;
   let before = Number.NaN;
   for (let i = 0; i < y.length; i++) {
     if (Number.isNaN(y[i])) {
@@ -34,9 +34,9 @@ function average(x: Float64Array, y: Float64Array, smoothing: number): Float64Ar
     }
     const kept = Number.isNaN(before) ? 0 : weight ** Math.max((x[i] - before) * scale, 0);
     sum = sum * kept + y[i];
-    share = share * kept + 1;
+    weights = weights * kept + 1;
     before = x[i];
-    line[i] = sum / share;
+    line[i] = sum / weights;
   }
   return line;
 }

@@ -5,7 +5,7 @@ import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { onUnauthorized } from "../api/http";
 import { projectsQuery, viewerQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
-import { isOfAnyEntity, withEntity } from "../state/url";
+import { lacksEntity, withEntity } from "../state/url";
 import { followHistory, useView } from "../state/view";
 import { Loading } from "../widgets/Loading";
 import { Problem } from "../widgets/Problem";
@@ -60,7 +60,7 @@ export function App() {
 function useProject(own: string): ProjectRef | null | undefined {
   const asked = useView((shown) => shown.project);
   const isList = useView((shown) => shown.isList);
-  const needsAll = asked === null || isOfAnyEntity(asked);
+  const needsAll = asked === null || lacksEntity(asked);
   const projects = useQuery({ ...projectsQuery, enabled: needsAll });
   const only = projects.data?.length === 1 && !isList ? projects.data[0] : undefined;
   const named = asked && projects.data ? withEntity(asked, projects.data, own) : asked;

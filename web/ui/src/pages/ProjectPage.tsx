@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useRef, useState } from "react";
 import { keysQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
-import { isOfInterest } from "../charts/keySections";
+import { isChartKey } from "../charts/keySections";
 import { FullScreen } from "../panels/FullScreen";
 import { useMediaKeys } from "../panels/media/useMediaKeys";
 import { Sections } from "../panels/Sections";
@@ -49,7 +49,7 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
   const main = useRef<HTMLElement>(null);
   const known = useQuery(keysQuery(project));
   const keys = useMemo(
-    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    () => known.data?.map(({ key }) => key).filter(isChartKey) ?? null,
     [known.data],
   );
   const media = useMediaKeys(project);
@@ -113,12 +113,12 @@ interface ContentProps {
 
 function Content({ keys, media, scroller }: ContentProps) {
   const { total, drawn, isLoading, query } = usePage();
-  const isAsked = query.search !== "" || query.filter !== null;
+  const isFiltered = query.search !== "" || query.filter !== null;
   if (keys === null || media === null || total === null) return <Loading />;
-  if (total === 0 && isAsked) return <NoRuns />;
+  if (total === 0 && isFiltered) return <NoRuns />;
   if (total === 0) return <Onboarding />;
-  if (keys.length === 0 && media.size === 0) return <NoCurves />;
-  if (drawn.length === 0 && !isLoading) return <NoneDrawn />;
+  if (keys.length === 0 && media.size === 0) return <NoMetrics />;
+  if (drawn.length === 0 && !isLoading) return <NoneSelected />;
   return <Sections keys={keys} media={media} scroller={scroller} />;
 }
 
@@ -138,7 +138,7 @@ function NoRuns() {
   );
 }
 
-function NoneDrawn() {
+function NoneSelected() {
   return (
     <div className="note">
       <h2>No runs selected</h2>
@@ -147,7 +147,7 @@ function NoneDrawn() {
   );
 }
 
-function NoCurves() {
+function NoMetrics() {
   return (
     <div className="note">
       <h2>No metrics yet</h2>

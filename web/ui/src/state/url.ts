@@ -134,7 +134,7 @@ function parseProject(text: string | null): ProjectRef | null {
 }
 
 /** Whether the address has no entity: clients print such links if they do not know theirs. */
-export function isOfAnyEntity(asked: ProjectRef): boolean {
+export function lacksEntity(asked: ProjectRef): boolean {
   return asked.entity === "-";
 }
 
@@ -144,7 +144,7 @@ export function withEntity(
   projects: readonly ProjectRef[],
   own: string,
 ): ProjectRef {
-  if (!isOfAnyEntity(asked)) return asked;
+  if (!lacksEntity(asked)) return asked;
   const same = projects.filter((each) => each.project === asked.project);
   const found = same.find((each) => each.entity === own) ?? same[0];
   return { entity: found?.entity ?? own, project: asked.project };

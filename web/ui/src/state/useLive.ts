@@ -36,9 +36,9 @@ function makeLive(client: QueryClient, ref: ProjectRef): Live {
     for (const [, page] of client.getQueriesData<RunsPage>({ queryKey: runs })) {
       for (const { run } of page?.runs ?? []) knownRuns.add(run);
     }
-    const news = ids.filter((id) => !knownRuns.has(id));
-    for (const id of news) knownRuns.add(id);
-    return news.length > 0;
+    const unknown = ids.filter((id) => !knownRuns.has(id));
+    for (const id of unknown) knownRuns.add(id);
+    return unknown.length > 0;
   };
   const keys = keysQuery(ref).queryKey.slice(0, 3) as string[];
   const keysDelay = () => {

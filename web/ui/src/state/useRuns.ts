@@ -102,7 +102,7 @@ export function useDrawn(project: ProjectRef, query: Query): Drawn {
   const known = new Set(first.data?.runs.map(({ run }) => run));
   const isMissing = wanted.some((run) => !known.has(run));
   const extra = useQuery({
-    ...runsQuery(project, { ...handPicked(query, wanted), limit, fields }),
+    ...runsQuery(project, { ...restrictedTo(query, wanted), limit, fields }),
     enabled: query.isReady && isMissing && first.isSuccess,
   });
   const firstRuns = first.data?.runs ?? NO_RUNS;
@@ -120,12 +120,12 @@ export function useDrawn(project: ProjectRef, query: Query): Drawn {
   };
 }
 
-function handPicked(
+function restrictedTo(
   query: RunQuery,
   runs: readonly string[],
 ): Omit<RunsRequest, "limit" | "fields"> {
-  const among = { run: { $in: runs } };
-  const filter = query.filter ? { $and: [query.filter, among] } : among;
+  const isOneOf = { run: { $in: runs } };
+  const filter = query.filter ? { $and: [query.filter, isOneOf] } : isOneOf;
   return { ...pickQuery(query), filter };
 }
 

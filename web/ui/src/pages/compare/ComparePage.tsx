@@ -107,19 +107,19 @@ function Table({ project, runs, search, isOnlyDifferent }: TableProps) {
               <span className="unseen">Field</span>
             </th>
             {runs.map((run) => (
-              <RunHead key={run.run} run={run} canLeave={runs.length > 1} />
+              <RunHeader key={run.run} run={run} canRemove={runs.length > 1} />
             ))}
           </tr>
         </thead>
         {shown.map(({ title, rows }) => (
-          <Part key={title} title={title} rows={rows} columns={runs.length} />
+          <Section key={title} title={title} rows={rows} columns={runs.length} />
         ))}
       </table>
     </div>
   );
 }
 
-function RunHead({ run, canLeave }: { run: Run; canLeave: boolean }) {
+function RunHeader({ run, canRemove }: { run: Run; canRemove: boolean }) {
   const from = useView((shown) => shown);
   const name = run.name || run.run;
   return (
@@ -129,7 +129,7 @@ function RunHead({ run, canLeave }: { run: Run; canLeave: boolean }) {
         <Link to={routes.run(from, run.run)} title={name}>
           {name}
         </Link>
-        {canLeave && (
+        {canRemove && (
           <button
             type="button"
             className="icon-button"
@@ -147,13 +147,13 @@ function RunHead({ run, canLeave }: { run: Run; canLeave: boolean }) {
   );
 }
 
-interface PartProps {
+interface SectionProps {
   title: string;
   rows: Comparison["rows"];
   columns: number;
 }
 
-function Part({ title, rows, columns }: PartProps) {
+function Section({ title, rows, columns }: SectionProps) {
   return (
     <tbody>
       <tr className="compare-part">

@@ -47,24 +47,24 @@ export function useLines(
   );
   // biome-ignore lint/correctness/useExhaustiveDependencies: `attempt` retries
   useEffect(() => {
-    let isOver = false;
+    let isCancelled = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isFirst = true;
     const poll = async () => {
       try {
         const page = await fetchPage({ end: "last", limit: isFirst ? PAGE : TAIL });
-        if (isOver) return;
+        if (isCancelled) return;
         const wasFirst = isFirst;
-        setKnown((before) => (wasFirst ? begun(page) : grown(before, page)));
+        setKnown((before) => (wasFirst ? fromFirstPage(page) : withNewLines(before, page)));
         isFirst = false;
       } catch (error) {
-        if (!isOver) setKnown((before) => ({ ...before, error }));
+        if (!isCancelled) setKnown((before) => ({ ...before, error }));
       }
-      if (!isOver && isLive) timer = setTimeout(poll, POLL_MS);
+      if (!isCancelled && isLive) timer = setTimeout(poll, POLL_MS);
     };
     void poll();
     return () => {
-      isOver = true;
+      isCancelled = true;
       clearTimeout(timer);
     };
   }, [fetchPage, isLive, attempt]);
@@ -88,16 +88,16 @@ export function useLines(
   return { ...known, loadEarlier, retry: () => setAttempt((before) => before + 1) };
 }
 
-function begun({ lines, total, lanes }: ConsolePage): Known {
+function fromFirstPage({ lines, total, lanes }: ConsolePage): Known {
   return { lines, total, lanes, hasEarlier: lines.length < total, error: null };
 }
 
 /** Appends new lines, or starts over if there is a gap. */
-function grown(before: Known, page: ConsolePage): Known {
+function withNewLines(before: Known, page: ConsolePage): Known {
   const last = before.lines?.at(-1);
   const isJoined =
     page.lines.length < TAIL || (last && place(page.lines[0]) <= place(last) && before.lines);
-  if (!before.lines || !isJoined) return begun(page);
+  if (!before.lines || !isJoined) return fromFirstPage(page);
   const { total, lanes } = page;
   return { ...before, lines: mergeLines(before.lines, page.lines), total, lanes, error: null };
 }

@@ -5,7 +5,7 @@ import { lazy, type ReactNode, Suspense, useMemo, useRef, useState } from "react
 import { ApiError } from "../../api/http";
 import { keysQuery, runQuery } from "../../api/queries";
 import type { ProjectRef, Run } from "../../api/types";
-import { isOfInterest } from "../../charts/keySections";
+import { isChartKey } from "../../charts/keySections";
 import { ChartControls } from "../../panels/ChartSettings";
 import { FullScreen } from "../../panels/FullScreen";
 import { useMediaKeys } from "../../panels/media/useMediaKeys";
@@ -78,7 +78,7 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
   const runs = useMemo(() => [id], [id]);
   const known = useQuery(keysQuery(project, runs));
   const keys = useMemo(
-    () => known.data?.map(({ key }) => key).filter(isOfInterest) ?? null,
+    () => known.data?.map(({ key }) => key).filter(isChartKey) ?? null,
     [known.data],
   );
   const media = useMediaKeys(project, runs);

@@ -19,7 +19,7 @@ export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
   const client = useQueryClient();
   const isOne = runs.length === 1;
   const what = isOne ? "this run" : `${formatStep(runs.length)} runs`;
-  const goesOn = runs.filter(({ state }) => state === "running").length;
+  const runningCount = runs.filter(({ state }) => state === "running").length;
   const more = runs.length - MAX_NAMED;
   return (
     <Confirm
@@ -46,7 +46,8 @@ export function DeleteRuns({ project, runs, onDeleted, onClose }: Props) {
       </ul>
       <p>
         This permanently deletes {isOne ? "the run" : "the runs"} and all logged data from{" "}
-        <strong>{project.project}</strong> for all users.{goesOn > 0 && stillRunning(goesOn, isOne)}
+        <strong>{project.project}</strong> for all users.
+        {runningCount > 0 && stillRunning(runningCount, isOne)}
       </p>
     </Confirm>
   );

@@ -58,7 +58,7 @@ export function LogOutButton() {
   const client = useQueryClient();
   const viewer = useQuery(viewerQuery);
   if (!viewer.data?.login_required && !viewer.data?.may_write) return null;
-  const leave = async () => {
+  const leaveSession = async () => {
     await logOut();
     // Refetching the viewer without the cookie shows the login again.
     await client.resetQueries();
@@ -69,7 +69,7 @@ export function LogOutButton() {
       className="icon-button"
       aria-label="Log out"
       title="Log out"
-      onClick={leave}
+      onClick={leaveSession}
     >
       <LogOutIcon />
     </button>

@@ -8,7 +8,7 @@ import { hover } from "../../state/hover";
 import { view } from "../../state/view";
 
 /** Smoothing that `s` turns on. */
-const USUAL_SMOOTHING = 0.6;
+const DEFAULT_SMOOTHING = 0.6;
 
 function isTyping(target: EventTarget | null): boolean {
   return (
@@ -35,7 +35,7 @@ function focusSearch(name: string): boolean {
 }
 
 /** In full screen shows the next panel, otherwise focuses the neighbour. */
-function walk(keys: readonly string[], by: number): boolean {
+function move(keys: readonly string[], by: number): boolean {
   const { full } = view.get();
   if (full !== null) {
     const next = keys[keys.indexOf(full) + by];
@@ -67,7 +67,7 @@ function openGroups(): boolean {
   return button !== null;
 }
 
-function leave(target: EventTarget | null): void {
+function handleEscape(target: EventTarget | null): void {
   if (isTyping(target)) (target as HTMLElement).blur();
   else if (view.get().full !== null) view.open(null);
 }
@@ -81,16 +81,16 @@ const ACTIONS: Record<string, (keys: readonly string[]) => boolean> = {
     return true;
   },
   s: () => {
-    view.smooth(view.get().smoothing > 0 ? 0 : USUAL_SMOOTHING);
+    view.smooth(view.get().smoothing > 0 ? 0 : DEFAULT_SMOOTHING);
     return true;
   },
   f: () => withPanel((panel) => view.open(view.get().full === null ? panel : null)),
   l: () => withPanel(view.toggleLog),
   p: () => withPanel(view.togglePin),
-  ArrowLeft: (keys) => walk(keys, -1),
-  ArrowRight: (keys) => walk(keys, 1),
-  ArrowUp: (keys) => walk(keys, -columns()),
-  ArrowDown: (keys) => walk(keys, columns()),
+  ArrowLeft: (keys) => move(keys, -1),
+  ArrowRight: (keys) => move(keys, 1),
+  ArrowUp: (keys) => move(keys, -columns()),
+  ArrowDown: (keys) => move(keys, columns()),
 };
 
 /** `keys`: the keys of the panels, in order. */
@@ -99,9 +99,9 @@ export function useKeys(keys: readonly string[]): void {
     const onKey = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       const { key, target } = event;
-      const isTheirs = isTyping(target) || (isSlider(target) && key.startsWith("Arrow"));
-      if (key === "Escape") leave(target);
-      else if (!isTheirs && ACTIONS[key]?.(keys)) event.preventDefault();
+      const isForInput = isTyping(target) || (isSlider(target) && key.startsWith("Arrow"));
+      if (key === "Escape") handleEscape(target);
+      else if (!isForInput && ACTIONS[key]?.(keys)) event.preventDefault();
     };
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);

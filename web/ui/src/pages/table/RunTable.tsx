@@ -22,7 +22,7 @@ import { ProjectMenu } from "../shared/ProjectMenu";
 import { CompareLink, LayoutSegments } from "../shared/Toolbar";
 import { useKeys } from "../shared/useKeys";
 import { ColumnMenu } from "./ColumnMenu";
-import { fieldsOf, NAME_WIDTH, PHONE_NAME_WIDTH, place, usualColumns } from "./columns";
+import { defaultColumns, fieldsOf, NAME_WIDTH, PHONE_NAME_WIDTH, place } from "./columns";
 import { TableHead } from "./TableHead";
 import { TableRow } from "./TableRow";
 
@@ -33,7 +33,7 @@ const NO_KEYS: readonly string[] = [];
 export default function RunTable() {
   const { project, query } = usePage();
   const chosen = useView((shown) => shown.columns);
-  const columns = useMemo(() => chosen ?? usualColumns(query.fields), [chosen, query.fields]);
+  const columns = useMemo(() => chosen ?? defaultColumns(query.fields), [chosen, query.fields]);
   useKeys(NO_KEYS);
   return (
     <main className="table-page">

@@ -116,7 +116,7 @@ function ColumnHead({ column, columns }: { column: Placed; columns: readonly Col
             <CloseIcon />
           </button>
         </span>
-        <Edge column={column} columns={columns} />
+        <ResizeHandle column={column} columns={columns} />
       </Head>
     </div>
   );
@@ -125,7 +125,7 @@ function ColumnHead({ column, columns }: { column: Placed; columns: readonly Col
 /** How far an arrow key moves the edge. */
 const STEP_PX = 16;
 
-function Edge({ column, columns }: { column: Placed; columns: readonly Column[] }) {
+function ResizeHandle({ column, columns }: { column: Placed; columns: readonly Column[] }) {
   const { path, px } = column;
   const start = useRef<{ x: number; px: number } | null>(null);
   const set = (width: number) => view.setColumns(resized(columns, path, width));

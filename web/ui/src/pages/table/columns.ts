@@ -22,24 +22,24 @@ const WIDTHS: Record<string, number> = {
   group: 140,
   job_type: 110,
 };
-const USUAL_WIDTH = 116;
+const DEFAULT_WIDTH = 116;
 const MAX_DIGITS = 20;
 
 export const column = (path: string): Column => ({ path, width: null, isPinned: false });
 
 /** Default columns: config that differs between runs, then summary; most common fields first. */
-export function usualColumns(fields: readonly Field[]): Column[] {
-  const isTelling = ({ values, min, max }: Field) =>
+export function defaultColumns(fields: readonly Field[]): Column[] {
+  const isVarying = ({ values, min, max }: Field) =>
     (values?.length ?? 0) > 1 || (typeof min === "number" && min !== max);
-  const widest = (a: Field, b: Field) => b.runs - a.runs;
+  const mostCommon = (a: Field, b: Field) => b.runs - a.runs;
   const config = fields
-    .filter((field) => field.path.startsWith("config.") && isTelling(field))
-    .sort(widest)
+    .filter((field) => field.path.startsWith("config.") && isVarying(field))
+    .sort(mostCommon)
     .slice(0, MAX_CONFIG_COLUMNS);
   const summary = fields
     .filter(({ path, kinds }) => path.startsWith("summary.") && kinds.includes("number"))
     .filter(({ path }) => !path.startsWith("summary._") && !path.startsWith("summary.system/"))
-    .sort(widest)
+    .sort(mostCommon)
     .slice(0, MAX_SUMMARY_COLUMNS);
   return [
     column("state"),
@@ -53,7 +53,7 @@ function widthOf({ path, width }: Column, fields: readonly Field[]): number {
   const field = fields.find((each) => each.path === path);
   const most = Math.max(Math.abs(field?.min ?? 0), Math.abs(field?.max ?? 0));
   const digits = most >= 1e12 ? Math.min(MAX_DIGITS, Math.log10(most)) : 0;
-  return width ?? WIDTHS[path] ?? Math.max(USUAL_WIDTH, Math.ceil(digits) * 8 + 28);
+  return width ?? WIDTHS[path] ?? Math.max(DEFAULT_WIDTH, Math.ceil(digits) * 8 + 28);
 }
 
 export interface Placed extends Column {

@@ -26,7 +26,7 @@ export function Files({ shape, media }: Props) {
             const files = filesOf(value);
             if (files.length === 0) return [<Unknown key="value" kind={kind} value={value} />];
             return files.map((file) => (
-              <One key={file.path} run={of.run} shape={shape} kind={kind} file={file} />
+              <Item key={file.path} run={of.run} shape={shape} kind={kind} file={file} />
             ));
           })}
         </figure>
@@ -36,18 +36,18 @@ export function Files({ shape, media }: Props) {
   );
 }
 
-interface OneProps {
+interface ItemProps {
   run: string;
   shape: Shape;
   kind: string;
   file: MediaFile;
 }
 
-function One({ run, shape, kind, file }: OneProps) {
+function Item({ run, shape, kind, file }: ItemProps) {
   return (
     <div className={`media-one is-${shape}`}>
       {shape === "html" ? (
-        <Page run={run} file={file} />
+        <HtmlFrame run={run} file={file} />
       ) : shape === "audio" || shape === "video" ? (
         <Player run={run} isVideo={shape === "video"} file={file} />
       ) : (
@@ -59,7 +59,7 @@ function One({ run, shape, kind, file }: OneProps) {
 }
 
 /** Sandboxed without scripts, origin or network. */
-function Page({ run, file }: { run: string; file: MediaFile }) {
+function HtmlFrame({ run, file }: { run: string; file: MediaFile }) {
   const { project } = usePage();
   const found = useQuery({
     ...textQuery(project, run, file.path, file.sha256, 1),

@@ -104,7 +104,7 @@ function Boxes({ run, layer, size }: LayerProps & { size: { width: number; heigh
         top: `${box.top * 100}%`,
         width: `${box.width * 100}%`,
         height: `${box.height * 100}%`,
-        color: colourOf(box.klass, true),
+        color: colourOf(box.classId, true),
       }}
     >
       {box.label && <span className="picture-label">{box.label}</span>}
@@ -140,12 +140,12 @@ function paintMask(canvas: HTMLCanvasElement, image: HTMLImageElement, isDark: b
   context.drawImage(image, 0, 0);
   const pixels = context.getImageData(0, 0, width, height);
   for (let at = 0; at < pixels.data.length; at += 4) {
-    const klass = pixels.data[at];
-    const colour = Number.parseInt(colourOf(klass, isDark).slice(1), 16);
+    const classId = pixels.data[at];
+    const colour = Number.parseInt(colourOf(classId, isDark).slice(1), 16);
     pixels.data[at] = colour >> 16;
     pixels.data[at + 1] = (colour >> 8) & 255;
     pixels.data[at + 2] = colour & 255;
-    pixels.data[at + 3] = klass === 0 ? 0 : 150;
+    pixels.data[at + 3] = classId === 0 ? 0 : 150;
   }
   context.putImageData(pixels, 0, 0);
 }

@@ -188,7 +188,7 @@ export interface Box {
   width: number;
   height: number;
   label: string;
-  klass: number;
+  classId: number;
 }
 
 /** The boxes of a `boxes2D` file. `width`, `height`: of the image, for boxes in pixels. */
@@ -213,7 +213,7 @@ export function boxesOf(text: string, width: number, height: number): Box[] {
         width: sizes[2],
         height: sizes[3],
         label: textOf(box.box_caption),
-        klass: Number(box.class_id) || 0,
+        classId: Number(box.class_id) || 0,
       },
     ];
   });
