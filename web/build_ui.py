@@ -1,7 +1,7 @@
-"""Builds the page into `penstock_web/static`, with the machine's node or the one in a wheel.
+"""Builds the page into `penstock_web/static`, with the system's node or the one from a wheel.
 
-The types of the API come from the OpenAPI document that the server would serve, made anew each time,
-so the page cannot be built against an API that is not there.
+The types of the API are generated from the server's OpenAPI document each time, so that the page always
+matches the API.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _install() -> None:
 
 
 def _write_types() -> None:
-    """Left alone where nothing changed, so that watchers stay calm."""
+    """Does not touch an unchanged file, so that watchers do not rebuild."""
     document = subprocess.run(
         [sys.executable, "-m", "penstock_web.openapi"], capture_output=True, check=True
     ).stdout
@@ -56,7 +56,7 @@ def _write_types() -> None:
 
 
 def _npm(*arguments: str, feed: bytes | None = None) -> bytes:
-    """With `feed` on its standard input it is quiet, and what it prints is the result."""
+    """Runs npm. With `feed` as standard input, returns the output instead of printing it."""
     npm, environ = _tools()
     output = None if feed is None else subprocess.PIPE
     result = subprocess.run([*npm, *arguments], cwd=UI, env=environ, input=feed, stdout=output)
@@ -66,7 +66,7 @@ def _npm(*arguments: str, feed: bytes | None = None) -> bytes:
 
 
 def _tools() -> tuple[list[str], dict[str, str]]:
-    """npm, and an environment in which `node` is found."""
+    """npm, and an environment with `node` on its path."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is not None and npm is not None and _version(node) >= OLDEST_NODE:
         return [npm], dict(os.environ)

@@ -1,4 +1,4 @@
-"""A real Chromium, and a sweep for it to look at, served by a real `penstock up`."""
+"""A real Chromium, and a sweep of runs, served by a real `penstock up`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """After the test, nothing may have been complained of on any page but what was `expected`."""
+    """Opens pages. After the test, no page may have logged an error other than `expected`."""
     complaints: list[str] = []
 
     def open_page(
@@ -63,7 +63,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A project `sweep` of `RUNS` runs, `run-000` the oldest, each better than the one before."""
+    """A project `sweep` of `RUNS` runs, oldest first, each with a lower loss than the one before."""
     with running_up(tmp_path_factory.mktemp("sweep")) as up:
         for number in range(RUNS):
             up.post("/v1/batches", run_body(number))
@@ -73,7 +73,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture
 def sweep_url(sweep: Up) -> str:
-    """Where the sweep's page is; further parameters can be appended with `&`."""
+    """Address of the sweep's page; append further parameters with `&`."""
     return f"{sweep.url}/?project=local/sweep"
 
 

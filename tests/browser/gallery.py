@@ -1,4 +1,4 @@
-"""Runs with media, console lines and files, for the page to be looked at."""
+"""Runs with media, console lines and files, for tests of the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = "<b>A page</b><script>document.body.textContent = 'taken over'</script>"
 
 
 def send_records(up: Up, run: str, seq: int, records: list[dict[str, Any]]) -> None:
-    """One batch of a run, as any client sends it."""
+    """Sends one batch of a run."""
     batch = Batch("gallery", run, "writer", seq, writer_started=1, records=records)
     request = Request(f"{up.url}/v1/batches", join_batches([encode_batch(batch)]), method="POST")
     request.add_header("Content-Type", CONTENT_TYPE)
@@ -36,7 +36,7 @@ def send_records(up: Up, run: str, seq: int, records: list[dict[str, Any]]) -> N
 
 
 def fill_gallery(up: Up) -> None:
-    """Two runs in the project `gallery`, of which the second still runs, and their files."""
+    """Two runs in the project `gallery` with files; the second is still running."""
     for run in RUNS:
         up.post("/v1/runs", {"project": "gallery", "run": run, "name": f"run {run}"})
         send_records(up, run, 1, [*_values(run), *_lines()])

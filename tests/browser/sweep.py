@@ -1,4 +1,4 @@
-"""The sweep that the page is shown in tests, and how a test opens the page."""
+"""The sweep that the tests of the page use, and the type of the function that opens a page."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STEPS = 60
 
 
 def run_body(number: int) -> dict[str, Any]:
-    """A run by number: its rate and optimizer go round, its loss falls faster than its
-    predecessors'."""
+    """A run by number: rates and optimizers alternate, and each loss is lower than the one
+    before."""
 
     def loss(step: int) -> float:
         if number == RUNS - 1 and step == 30:

@@ -1,4 +1,4 @@
-"""`/authorize`, where the `wandb` client sends people for a key, and the addresses that it prints."""
+"""`/authorize`, where the `wandb` client sends users for a key, and the links that it prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def log_in(page: Page, key: str) -> None:
-    page.get_by_role("button", name="Log in with a key").click()
+    page.get_by_role("button", name="Log in with an API key").click()
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Log in", exact=True).click()
 
@@ -35,22 +35,22 @@ def entity_of(up: Up, key: str) -> str:
 
 def test_a_visitor_is_shown_no_key(up: Up, open_page: Open) -> None:
     page = open_page(f"{up.url}/authorize?ref=models")
-    expect(page.get_by_text("prints a key when it starts")).to_be_visible()
-    expect(page.get_by_role("button", name="Make a key")).to_have_count(0)
+    expect(page.get_by_text("prints an API key when it starts")).to_be_visible()
+    expect(page.get_by_role("button", name="Create key")).to_have_count(0)
     assert up.api_key not in page.content()
 
 
-def test_who_has_a_key_makes_another_one(up: Up, open_page: Open) -> None:
+def test_a_key_is_created_after_login(up: Up, open_page: Open) -> None:
     page = open_page(f"{up.url}/authorize")
     log_in(page, up.api_key)
-    page.get_by_role("button", name="Make a key").click()
-    expect(page.get_by_text("the one time that it is shown")).to_be_visible()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("This key is shown only once")).to_be_visible()
     made = page.locator(".snippet pre").first.inner_text()
     assert made != up.api_key
     assert '"local"' in entity_of(up, made)
     expect(page.get_by_text(f"wandb login --host {up.url} {made}")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("button", name="Make a key")).to_be_visible()
+    expect(page.get_by_role("button", name="Create key")).to_be_visible()
     assert made not in page.content()
 
 
@@ -59,8 +59,8 @@ def test_who_has_a_key_makes_another_one(up: Up, open_page: Open) -> None:
 def test_it_fits(up: Up, open_page: Open, width: int, scheme: str, tmp_path: Path) -> None:
     page = open_page(f"{up.url}/authorize", width=width, scheme=scheme)
     log_in(page, up.api_key)
-    page.get_by_role("button", name="Make a key").click()
-    expect(page.get_by_text("the one time that it is shown")).to_be_visible()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("This key is shown only once")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.screenshot(path=tmp_path / "authorize.png")
 

@@ -15,7 +15,7 @@ PANEL = "[data-panel='train/loss']"
 
 
 def watch_charts(page: Page) -> list[dict[str, Any]]:
-    """The bodies of all requests for curves from now on."""
+    """Bodies of all requests for curves from now on."""
     asked: list[dict[str, Any]] = []
 
     def note(request: Request) -> None:
@@ -27,19 +27,19 @@ def watch_charts(page: Page) -> list[dict[str, Any]]:
 
 
 def settle(page: Page) -> None:
-    """Until no panel is loading."""
+    """Wait until no panel is loading."""
     page.locator(f"{PANEL} canvas").first.wait_for()
     expect(page.locator(".panel-loading")).to_have_count(0)
 
 
 def drawing(page: Page) -> str:
-    """What the panel's curves look like, as a data address."""
+    """The curves of the panel, as a data URL."""
     found: str = page.locator(f"{PANEL} .plot-curves").evaluate("canvas => canvas.toDataURL()")
     return found
 
 
 def point_at(page: Page, x: float, y: float) -> None:
-    """The pointer to a place of the panel's plot, in fractions of it."""
+    """Move the pointer within the plot of the panel, in fractions of its size."""
     box = page.locator(f"{PANEL} .u-over").bounding_box()
     assert box
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
@@ -63,24 +63,24 @@ def test_the_x_axis_is_switched_for_all_panels(sweep_url: str, open_page: Open) 
     )
 
 
-def test_smoothing_is_drawn_over_the_curve_as_it_is(sweep_url: str, open_page: Open) -> None:
+def test_smoothing_is_drawn_over_the_original_curve(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&only=run-149")
     settle(page)
     raw = drawing(page)
-    page.get_by_label("Smoothing as a number").fill("0.9")
+    page.get_by_label("Smoothing value").fill("0.9")
     page.wait_for_function(
         "before => document.querySelector('[data-panel=\"train/loss\"] .plot-curves').toDataURL()"
         " !== before",
         arg=raw,
     )
-    # The spike of one point is a third of the axis still: smoothing never hides it.
+    # Smoothing never hides the spike of a single point.
     expect(page.locator(PANEL)).to_be_visible()
     point_at(page, 30 / 59, 0.1)
     expect(page.locator(".tooltip")).to_contain_text("(9)")
     page.wait_for_url("**smooth=0.9*")
 
 
-def test_runs_are_grouped_by_what_they_were_told(sweep_url: str, open_page: Open) -> None:
+def test_runs_are_grouped_by_config(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&most=200")
     settle(page)
     asked = watch_charts(page)
@@ -106,13 +106,16 @@ def test_a_hidden_run_leaves_its_group(sweep_url: str, open_page: Open) -> None:
     expect(groups.first).to_contain_text("1 run")
 
 
-def test_processes_are_drawn_as_one_as_a_mean_or_each(sweep_url: str, open_page: Open) -> None:
+def test_ranks_are_drawn_combined_as_a_mean_or_separately(sweep_url: str, open_page: Open) -> None:
     page = open_page(sweep_url)
     settle(page)
     asked = watch_charts(page)
     page.get_by_role("button", name="Chart settings").click()
-    choice = page.get_by_role("group", name="Processes of a run")
-    for name, field, value in (("Mean ± band", "aggregate", "ranks"), ("Each", "lanes", "rank")):
+    choice = page.get_by_role("group", name="Ranks")
+    for name, field, value in (
+        ("Mean ± band", "aggregate", "ranks"),
+        ("Separate", "lanes", "rank"),
+    ):
         with page.expect_response("**/v1/charts"):
             choice.get_by_text(name).click()
         settle(page)
@@ -122,14 +125,14 @@ def test_processes_are_drawn_as_one_as_a_mean_or_each(sweep_url: str, open_page:
     expect(page.locator(".tooltip-name").first).to_contain_text("rank 0")
 
 
-def test_pointing_at_a_curve_marks_its_run_everywhere(sweep_url: str, open_page: Open) -> None:
+def test_pointing_at_a_curve_highlights_its_run_everywhere(sweep_url: str, open_page: Open) -> None:
     page = open_page(sweep_url)
     settle(page)
     point_at(page, 0.2, 0.9)
-    lit = page.locator(".run.is-lit")
-    expect(lit).to_have_count(1)
-    name = lit.locator(".run-name").inner_text()
-    expect(page.locator(".tooltip .is-lit .tooltip-name")).to_have_text(name)
+    highlighted = page.locator(".run.is-highlighted")
+    expect(highlighted).to_have_count(1)
+    name = highlighted.locator(".run-name").inner_text()
+    expect(page.locator(".tooltip .is-highlighted .tooltip-name")).to_have_text(name)
     values = [float(text) for text in page.locator(".tooltip .tooltip-value").all_inner_texts()]
     assert values == sorted(values, reverse=True)
     # Other panels show the value of the same run.
@@ -187,10 +190,10 @@ def test_the_keyboard_drives_the_panels(sweep_url: str, open_page: Open) -> None
     page.keyboard.press("ArrowRight")
     expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("s")
-    expect(full.get_by_label("Smoothing as a number")).to_have_value("0.6")
-    # On the slider the arrows are the slider's.
+    expect(full.get_by_label("Smoothing value")).to_have_value("0.6")
+    # On the slider, arrow keys move the slider.
     full.get_by_label("Smoothing", exact=True).press("ArrowRight")
-    expect(full.get_by_label("Smoothing as a number")).not_to_have_value("0.6")
+    expect(full.get_by_label("Smoothing value")).not_to_have_value("0.6")
     expect(full).to_have_attribute("aria-label", "train/loss")
     page.keyboard.press("Escape")
     expect(full).to_have_count(0)

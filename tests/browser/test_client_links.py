@@ -1,4 +1,4 @@
-"""The link that our client prints, as a person opens it: it leads to the run, whoever knows the entity."""
+"""The link that our client prints opens the run, with or without a known entity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs renamed and deleted on the page, while another page looks on."""
+"""Runs are edited and deleted on one page, and another page follows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def log_in(page: Page, up: Up) -> None:
-    page.get_by_role("button", name="Log in to rename or delete").click()
+    page.get_by_role("button", name="Log in to edit or delete").click()
     page.get_by_label("API key").fill(up.api_key)
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("button", name="Rename").wait_for()
+    page.get_by_role("button", name="Edit").wait_for()
 
 
 @pytest.mark.smoke
@@ -39,7 +39,7 @@ def test_a_run_is_renamed_and_deleted_for_every_page(site: Up, open_page: Open) 
     expect(row).to_be_visible()
     page = open_page(f"{url}&run=run-002", expected="410")
     log_in(page, site)
-    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("button", name="Edit").click()
     page.get_by_label("Name").fill("the best of them")
     page.get_by_label("Tags").fill("kept, final")
     page.get_by_role("button", name="Save").click()
@@ -57,9 +57,9 @@ def test_a_run_is_renamed_and_deleted_for_every_page(site: Up, open_page: Open) 
     expect(page.locator("li[data-run]")).to_have_count(3)
     expect(row).to_have_count(0)
     assert site.get(f"{PROJECT}/runs")["total"] == 3
-    # Those drawn can go together.
-    page.get_by_role("button", name="drawn: how many").click()
-    page.get_by_role("button", name="Delete the 3 drawn").click()
+    # The selected runs can be deleted together.
+    page.get_by_role("button", name="number of selected runs").click()
+    page.get_by_role("button", name="Delete 3 selected runs").click()
     expect(dialog.get_by_role("listitem")).to_have_count(3)
     dialog.get_by_role("button", name="Delete 3 runs").click()
     expect(page.locator("li[data-run]")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""An address shows the same view in another browser."""
+"""A link shows the same view in another browser."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 def settle(page: Page) -> None:
     page.locator("canvas").first.wait_for()
     expect(page.locator(".panel-loading")).to_have_count(0)
-    # Nothing is pointed at.
+    # Nothing is highlighted.
     page.mouse.move(0, 0)
 
 
 def sights(page: Page) -> dict[str, object]:
-    """What of the view can be seen."""
+    """The visible parts of the view."""
     return {
         "panels": [
             panel.get_attribute("data-panel") for panel in page.locator("[data-panel]").all()
@@ -27,7 +27,7 @@ def sights(page: Page) -> dict[str, object]:
         "zoom": page.locator(".chip").all_inner_texts(),
         "filter": page.get_by_role("combobox", name="Filter runs").input_value(),
         "search": page.get_by_label("Search runs").input_value(),
-        "smoothing": page.get_by_label("Smoothing as a number").input_value(),
+        "smoothing": page.get_by_label("Smoothing value").input_value(),
         "x": page.get_by_role("group", name="X axis").locator("[aria-pressed=true]").inner_text(),
     }
 
@@ -45,7 +45,7 @@ def test_a_view_made_by_hand_is_the_same_in_a_fresh_browser(
     page.keyboard.press("Enter")
     page.get_by_role("link", name="trial 148").wait_for()
     page.get_by_role("group", name="X axis").get_by_text("Relative").click()
-    page.get_by_label("Smoothing as a number").fill("0.5")
+    page.get_by_label("Smoothing value").fill("0.5")
     page.get_by_label("Search panels").fill("loss")
     expect(page.locator("[data-panel]")).to_have_count(2)
     page.locator(".run .run-eye").nth(1).click()

@@ -12,7 +12,7 @@ from support.up import Up, running_up
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 NOT_FOUND = "404"
-"""What the browser says of files that were named but did not come yet."""
+"""In the browser's error for files that are not uploaded yet."""
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def test_one_image_fills_the_page(url: str, open_page: Open) -> None:
     expect(box).to_have_count(0)
 
 
-def test_what_did_not_come_yet_is_said(url: str, open_page: Open) -> None:
+def test_missing_files_are_reported(url: str, open_page: Open) -> None:
     page = open_page(f"{url}&panels=images/late", expected=NOT_FOUND)
-    expect(panel(page, "images/late").get_by_text("not here yet")).to_have_count(2)
+    expect(panel(page, "images/late").get_by_text("not uploaded yet")).to_have_count(2)
 
 
 def test_histograms_show_the_bars_of_a_step(url: str, open_page: Open) -> None:
@@ -108,7 +108,7 @@ def test_opened_by_itself_an_uploaded_page_runs_no_script(gallery: Up, open_page
 
 def test_media_come_live(gallery: Up, url: str, open_page: Open) -> None:
     page = open_page(f"{url}&panels=images/news")
-    page.get_by_text("No panel matches").wait_for()
+    page.get_by_text("No panels match").wait_for()
     value = '{"_type": "image-file", "path": "media/0.png", "caption": "breaking"}'
     record = {"t": "value", "key": "images/news", "step": 20, "time": 1, "kind": "image-file"}
     send_records(gallery, "two", 2, [{**record, "json": value}])
@@ -126,7 +126,7 @@ def test_logs_begin_at_the_end_and_go_on(gallery: Up, url: str, open_page: Open)
     expect(logs.get_by_text("one more")).to_be_visible()
     expect(logs.get_by_text("3,001 lines")).to_be_visible()
     logs.locator(".logs-scroll").evaluate("box => box.scrollTo(0, 0)")
-    # Each time the top is near, a page of earlier lines comes in front, and nothing jumps.
+    # Near the top, a page of earlier lines is inserted, and nothing jumps.
     first = logs.get_by_text("line number 0", exact=True)
     for _ in range(10):
         logs.locator(".logs-scroll").evaluate("box => box.scrollTo(0, 0)")
@@ -134,7 +134,7 @@ def test_logs_begin_at_the_end_and_go_on(gallery: Up, url: str, open_page: Open)
             break
         page.wait_for_timeout(300)
     expect(first).to_be_visible()
-    logs.get_by_role("button", name="To the end").click()
+    logs.get_by_role("button", name="Jump to end").click()
     expect(logs.get_by_text("one more")).to_be_visible()
 
 
@@ -146,9 +146,9 @@ def test_logs_are_searched(url: str, open_page: Open) -> None:
     page.keyboard.type("NUMBER 12")
     expect(logs.locator(".log-line").first).to_contain_text("line number 12")
     expect(logs.locator("mark").first).to_have_text("number 12")
-    expect(logs.get_by_text("111 found")).to_be_visible()
-    logs.get_by_label("Search the lines").fill("nowhere")
-    page.get_by_text("No line holds this text").wait_for()
+    expect(logs.get_by_text("111 matches")).to_be_visible()
+    logs.get_by_label("Search logs").fill("nowhere")
+    page.get_by_text("No matching lines").wait_for()
 
 
 def test_files_are_a_tree_with_previews(url: str, open_page: Open) -> None:
@@ -164,7 +164,7 @@ def test_files_are_a_tree_with_previews(url: str, open_page: Open) -> None:
     with page.expect_download() as download:
         files.get_by_role("link", name="Download notes 100%.txt").click()
     assert download.value.suggested_filename == "notes 100%.txt"
-    files.get_by_label("Search the files").fill("settings")
+    files.get_by_label("Search files").fill("settings")
     expect(files.locator(".file-row.is-file")).to_have_count(1)
     page.go_back()
     page.locator("[data-panel='loss']").wait_for()
@@ -173,7 +173,7 @@ def test_files_are_a_tree_with_previews(url: str, open_page: Open) -> None:
 def test_a_run_without_files_and_lines_says_so(gallery: Up, url: str, open_page: Open) -> None:
     gallery.post("/v1/runs", {"project": "gallery", "run": "bare"})
     page = open_page(f"{url}&run=bare&tab=logs")
-    page.get_by_text("Nothing was printed").wait_for()
+    page.get_by_text("No output").wait_for()
     page.get_by_role("button", name="Files").click()
     page.get_by_role("heading", name="No files").wait_for()
 

@@ -1,4 +1,4 @@
-"""Whole numbers of any size on the page, digit by digit, in a real browser."""
+"""Integers of any size are exact on the page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_api_says_numbers_as_they_are(up: Up) -> None:
 def test_a_run_s_page_shows_all_digits(up: Up, open_page: Open, width: int, scheme: str) -> None:
     page = open_page(f"{up.url}/?project=local/numbers&run=a", width=width, scheme=scheme)
     if width < 600:
-        page.get_by_role("button", name="Show the run's facts").click()
+        page.get_by_role("button", name="Show run details").click()
     config = page.get_by_label("Config", exact=True)
     for name, text in TEXTS.items():
         leaf = config.locator(".leaf").filter(has=page.get_by_text(name, exact=True))

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: a sweep's curves are seen growing while it trains."""
+"""The page in a real Chromium: curves grow while a sweep is running."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def training(up: Up, seconds: int) -> Iterator[None]:
 def test_curves_grow_while_a_sweep_trains(tmp_path: Path, open_page: Open) -> None:
     with running_up(tmp_path) as up:
         page = open_page(up.url)
-        # A page that is open before the first run finds it by itself.
+        # A page that is open before the first run shows it automatically.
         page.get_by_text("penstock demo").first.wait_for()
         with training(up, seconds=20):
             panel = page.locator("[data-panel='train/loss']")

@@ -1,4 +1,4 @@
-"""The list of projects: the way in and the way back."""
+"""The list of projects, and the way back to it."""
 
 from __future__ import annotations
 

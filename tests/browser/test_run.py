@@ -1,4 +1,4 @@
-"""The page of one run, and runs side by side."""
+"""The run page, and the comparison of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
 
-def test_a_run_shows_what_it_was_told_and_what_it_measured(sweep_url: str, open_page: Open) -> None:
+def test_a_run_shows_its_config_and_its_metrics(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&run=run-010")
     page.get_by_role("heading", name="trial 10").wait_for()
     config = page.get_by_role("region", name="Config")
@@ -41,8 +41,8 @@ def test_runs_are_compared_where_they_differ(sweep_url: str, open_page: Open) ->
     expect(momentum).to_have_count(0)
     page.get_by_label("Differences only").uncheck()
     expect(momentum.get_by_role("cell")).to_have_text(["0.9", "0.9", "0.9"])
-    page.get_by_role("button", name="Leave out trial 2").click()
-    # Of the two that are left the rate is the same; the page says where their curves part.
+    page.get_by_role("button", name="Remove trial 2").click()
+    # The remaining two have the same rate; the page shows the first difference of their curves.
     expect(table.get_by_role("row", name="train/loss at step 0")).to_be_visible()
     expect(lr.get_by_role("cell")).to_have_text(["0.001", "0.001"])
     page.go_back()

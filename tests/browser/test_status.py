@@ -1,4 +1,4 @@
-"""The banner that says what is wrong with the server: on every page, and only while something is."""
+"""The banner with problems of the server, on every page, and only while there are any."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tell(up: Up, code: str, text: str, ttl_s: float = 60) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
-def test_what_is_wrong_is_said_on_every_page(
+def test_problems_are_shown_on_every_page(
     open_page: Open, tmp_path: Path, scheme: str, width: int
 ) -> None:
     with running_up(tmp_path) as up:
@@ -55,15 +55,15 @@ def test_what_is_wrong_is_said_on_every_page(
         banner.get_by_role("button", name="1 more").click()
         expect(banner).to_contain_text("2 writers of run a are parked.")
         expect(banner.locator("code")).to_have_text("penstock dead list")
-        # Nothing sticks out of a narrow screen.
+        # Nothing overflows a narrow screen.
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         expect(banner).to_have_count(0, timeout=60_000)
 
 
-def test_a_server_that_does_not_answer_is_said(open_page: Open, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(open_page: Open, tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         page = open_page(f"{up.url}/?list", expected="ERR_")
         banner = page.get_by_role("region", name="Server status")
         expect(page.get_by_text("Penstock").first).to_be_visible()
         up.stop()
-        expect(banner).to_contain_text("The server does not answer.", timeout=60_000)
+        expect(banner).to_contain_text("The server is not responding.", timeout=60_000)

@@ -17,13 +17,13 @@ def expect_first(page: Page, name: str) -> None:
 
 
 def expect_total(page: Page, total: int) -> None:
-    expect(page.get_by_role("button", name="How many runs are drawn")).to_contain_text(
-        f"of {total} drawn"
+    expect(page.get_by_role("button", name="number of selected runs")).to_contain_text(
+        f"of {total} selected"
     )
 
 
 def watch_searches(page: Page) -> list[dict[str, Any]]:
-    """The bodies of all requests for runs from now on."""
+    """Bodies of all requests for runs from now on."""
     asked: list[dict[str, Any]] = []
 
     def note(request: Request) -> None:
@@ -42,7 +42,7 @@ def test_runs_are_fetched_page_by_page(sweep_url: str, open_page: Open) -> None:
     page.get_by_role("link", name="trial 0", exact=True).wait_for()
     assert 100 in [body.get("offset") for body in asked]
     assert all(body["limit"] <= 100 for body in asked)
-    # Only rows near the window exist.
+    # Only rows near the viewport are rendered.
     assert page.locator("[role=row]").count() < 80
 
 
@@ -59,14 +59,14 @@ def test_search_and_filter_narrow_table_and_charts(sweep_url: str, open_page: Op
     expect_total(page, 4)
 
 
-def test_a_wrong_filter_says_so_in_place_and_changes_nothing(
+def test_an_invalid_filter_shows_an_error_and_changes_nothing(
     sweep_url: str, open_page: Open
 ) -> None:
     page = open_page(f"{sweep_url}&view=table")
     expect_total(page, RUNS)
     box = page.get_by_role("combobox", name="Filter runs")
     box.fill("nonsense > 3")
-    expect(page.get_by_text("there is no field “nonsense”")).to_be_visible()
+    expect(page.get_by_text("Unknown field “nonsense”")).to_be_visible()
     expect_total(page, RUNS)
 
 
@@ -101,7 +101,7 @@ def test_a_header_sorts_both_ways(sweep_url: str, open_page: Open) -> None:
 def test_columns_are_chosen_pinned_and_resized(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&view=table&col=config.seed")
     page.get_by_role("button", name="Choose columns").click()
-    page.get_by_role("textbox", name="Columns").fill("momentum")
+    page.get_by_role("textbox", name="Search columns").fill("momentum")
     page.get_by_role("button", name="config.optimizer.momentum", exact=True).click()
     page.keyboard.press("Escape")
     header = page.get_by_role("columnheader", name="optimizer.momentum")
@@ -119,9 +119,9 @@ def test_columns_are_chosen_pinned_and_resized(sweep_url: str, open_page: Open) 
     page.wait_for_url("**col=config.optimizer.momentum%40*")
 
 
-def test_eyes_choose_what_is_drawn(sweep_url: str, open_page: Open) -> None:
+def test_eye_icons_select_runs(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&view=table")
-    count = page.get_by_role("button", name="How many runs are drawn")
+    count = page.get_by_role("button", name="number of selected runs")
     expect(count).to_contain_text("20 of")
     page.get_by_role("button", name=f"Show trial {RUNS - 1}").click()
     expect(count).to_contain_text("19 of")

@@ -138,14 +138,23 @@ def test_nothing_in_the_repository_names_a_download_address() -> None:
     assert "://" not in (ROOT / "constraints.txt").read_text()
 
 
+def tracked(*patterns: str) -> list[Path]:
+    command = ["git", "ls-files", "-z", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [Path(name) for name in listed.stdout.split("\0") if name]
+
+
 def test_no_two_modules_differ_in_case_or_extension_only() -> None:
     """`./sections` would mean either of two on a disk that does not tell cases apart."""
-    listed = subprocess.run(
-        ["git", "ls-files", "*.py", "*.ts", "*.tsx"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    stems = Counter(str(Path(name).with_suffix("")).lower() for name in listed.stdout.splitlines())
+    modules = tracked("*.py", "*.ts", "*.tsx", "*.css")
+    stems = Counter(str(path.with_suffix("")).lower() for path in modules)
     assert not [stem for stem, count in stems.items() if count > 1]
+
+
+def test_no_two_files_or_folders_differ_in_case_only() -> None:
+    """Extensions aside. Such a pair could not be checked out on a disk that ignores case."""
+    spellings: dict[str, set[str]] = {}
+    for path in tracked():
+        for each in (path.with_suffix(""), *path.parents):
+            spellings.setdefault(str(each).lower(), set()).add(str(each))
+    assert not [sorted(names) for names in spellings.values() if len(names) > 1]

@@ -2,9 +2,9 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/http";
-import { App } from "./app/App";
-import { toJson } from "./json";
+import { App } from "./pages/App";
 import { startTheme } from "./state/theme";
+import { toJson } from "./util/json";
 import "uplot/dist/uPlot.min.css";
 import "./styles/tokens.css";
 import "./styles/base.css";
@@ -29,9 +29,9 @@ const client = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 10_000,
-      // Filters in keys may hold whole numbers of any size.
+      // Filters in query keys may contain bigints.
       queryKeyHashFn: toJson,
-      // What the server refused it refuses again.
+      // Retrying does not help after a 4xx.
       retry: (failures, error) =>
         failures < RETRIES &&
         !(error instanceof ApiError && error.status >= 400 && error.status < 500),

@@ -13,7 +13,7 @@ describe("addresses", () => {
     );
   });
 
-  it("escape what names may hold", () => {
+  it("escape names", () => {
     expect(segments("team a", "x/y?")).toBe("team%20a/x%2Fy%3F");
   });
 });
@@ -54,7 +54,7 @@ describe("charts", () => {
     expect(a.mean[1]).toBeNaN();
   });
 
-  it("names groups by their label, and knows where buckets begin over time", () => {
+  it("names groups by label, and knows where buckets start on a time axis", () => {
     const one = {
       group: "lr=0.1",
       run: null,
@@ -78,20 +78,29 @@ describe("charts", () => {
   it("asks for runs, groups and ranks", () => {
     const ask: ChartsRequest = {
       project: { entity: "lab", project: "p" },
-      manner: { x: "step", ranks: "together", isGrouped: false },
-      members: [{ id: "a", runs: ["a"] }],
+      chartOptions: { x: "step", ranks: "together", isGrouped: false },
+      series: [{ id: "a", runs: ["a"] }],
       keys: ["loss"],
       range: null,
       buckets: 100,
     };
     const plain = { entity: "lab", project: "p", runs: ["a"], keys: ["loss"], buckets: 100 };
     expect(chartsBody(ask)).toEqual(plain);
-    const time = chartsBody({ ...ask, manner: { x: "time", ranks: "mean", isGrouped: false } });
+    const time = chartsBody({
+      ...ask,
+      chartOptions: { x: "time", ranks: "mean", isGrouped: false },
+    });
     expect(time).toEqual({ ...plain, x: "_timestamp", aggregate: "ranks" });
-    const each = chartsBody({ ...ask, manner: { x: "step", ranks: "each", isGrouped: false } });
+    const each = chartsBody({
+      ...ask,
+      chartOptions: { x: "step", ranks: "each", isGrouped: false },
+    });
     expect(each).toEqual({ ...plain, lanes: "rank" });
     const { runs: _, ...rest } = plain;
-    const grouped = chartsBody({ ...ask, manner: { x: "step", ranks: "mean", isGrouped: true } });
+    const grouped = chartsBody({
+      ...ask,
+      chartOptions: { x: "step", ranks: "mean", isGrouped: true },
+    });
     expect(grouped).toEqual({ ...rest, groups: { a: ["a"] } });
   });
 });

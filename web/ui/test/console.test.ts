@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { ConsoleLine } from "../src/api/types";
-import { toPieces, toPlain } from "../src/console/ansi";
-import { mergeLines } from "../src/console/merge";
+import { toPieces, toPlain } from "../src/pages/logs/ansi";
+import { mergeLines } from "../src/pages/logs/merge";
 
 const ESC = "\u001b";
 
 describe("console text", () => {
-  it("is cut where its colours change", () => {
+  it("is split where colours change", () => {
     const pieces = toPieces(`a${ESC}[31mred${ESC}[1;4m bold${ESC}[0m end`);
     expect(
       pieces.map(({ text, colour, isBold, isUnderlined }) => [text, colour, isBold, isUnderlined]),
@@ -18,7 +18,7 @@ describe("console text", () => {
     ]);
   });
 
-  it("knows all ways to name a colour", () => {
+  it("supports all colour sequences", () => {
     const colour = (codes: string) => toPieces(`${ESC}[${codes}mx`)[0].colour;
     expect(["92", "38;5;2", "38;5;9", "38;5;196", "38;5;244", "38;2;1;2;3"].map(colour)).toEqual([
       "bright-green",
@@ -33,7 +33,7 @@ describe("console text", () => {
     expect(colour("38")).toBeNull();
   });
 
-  it("shows no other escapes, nor what cannot be seen", () => {
+  it("drops other escapes and invisible characters", () => {
     expect(toPlain(`${ESC}[2K${ESC}[1Ga${ESC}]0;title\u0007b${ESC}[?25lc\u0008\u0000`)).toBe("abc");
     expect(toPlain("50%\r100%\r")).toBe("100%");
     expect(toPieces("")).toEqual([]);
@@ -49,7 +49,7 @@ describe("console lines", () => {
     text,
   });
 
-  it("are merged in order, and the newer text of a line counts", () => {
+  it("are merged in order, with the newer text of a line", () => {
     const known = [line(1, "a"), line(2, "b"), line(4, "d")];
     const merged = mergeLines(known, [line(2, "B"), line(3, "c"), line(4, "d", 1), line(5, "e")]);
     expect(merged.map(({ line: number, lane, text }) => [number, lane, text])).toEqual([
@@ -62,7 +62,7 @@ describe("console lines", () => {
     ]);
   });
 
-  it("stay what they were if nothing is new", () => {
+  it("stay the same array if nothing is new", () => {
     const known = [line(1, "a"), line(2, "b")];
     expect(mergeLines(known, [line(2, "b")])).toBe(known);
     expect(mergeLines(known, [])).toBe(known);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import {
-  calmExtent,
   coarseSpan,
   extent,
+  extentWithoutOutliers,
   indexNear,
   lowerBound,
   span,
@@ -26,14 +26,14 @@ describe("lookup", () => {
 describe("splice", () => {
   const whole = curveOf("a", [63, 127, 191, 255], [1, 2, 3, 4], 64);
 
-  it("keeps coarse buckets only wholly outside of the range", () => {
+  it("keeps coarse buckets only if entirely outside the range", () => {
     const detail = curveOf("a", [103, 111, 119, 127, 135, 143], [2, 2, 2, 2, 3, 3], 8);
     const curve = splice(whole, detail, { from: 96, to: 143 });
     expect([...(curve?.x ?? [])]).toEqual([63, 103, 111, 119, 127, 135, 143, 255]);
     expect(curve?.width).toBe(8);
   });
 
-  it("joins what lies on both sides where a range holds no point", () => {
+  it("joins both sides if the range has no points", () => {
     const sparse = curveOf("a", [0, 500, 1000], [1, 2, 3]);
     expect([...(splice(sparse, null, { from: 600, to: 900 })?.x ?? [])]).toEqual([0, 500, 1000]);
     expect(splice(null, null, { from: 0, to: 1 })).toBeNull();
@@ -45,32 +45,35 @@ describe("extent", () => {
   wild.max = Float64Array.of(1, 50, Number.NaN, 3);
   wild.min = Float64Array.of(1, -5, Number.NaN, 3);
 
-  it("spans the extremes within the range, whatever the means", () => {
+  it("spans the extremes within the range", () => {
     expect(extent([wild], { from: 0, to: 3 }, false)).toEqual({ low: -5, high: 50 });
     expect(extent([wild], { from: 2, to: 3 }, false)).toEqual({ low: 3, high: 3 });
     expect(extent([wild], { from: 2, to: 2 }, false)).toBeNull();
   });
 
-  it("leaves outliers out where one asks for calm", () => {
+  it("can exclude outliers", () => {
     const steps = Array.from({ length: 101 }, (_, i) => i);
     const spiky = curveOf("a", steps, steps.with(50, 1e6));
-    expect(calmExtent([spiky], { from: 0, to: 100 }, false)).toEqual({ low: 5, high: 96 });
-    expect(calmExtent([], { from: 0, to: 1 }, false)).toBeNull();
+    expect(extentWithoutOutliers([spiky], { from: 0, to: 100 }, false)).toEqual({
+      low: 5,
+      high: 96,
+    });
+    expect(extentWithoutOutliers([], { from: 0, to: 1 }, false)).toBeNull();
   });
 
-  it("keeps to positive values for a logarithmic axis", () => {
+  it("uses only positive values for a logarithmic axis", () => {
     expect(extent([wild], { from: 0, to: 3 }, true)).toEqual({ low: 1, high: 50 });
     expect(extent([curveOf("a", [0, 1], [-1, 0])], { from: 0, to: 1 }, true)).toBeNull();
   });
 });
 
 describe("span", () => {
-  it("covers all curves and forgets empty ones", () => {
+  it("covers all curves except empty ones", () => {
     expect(span([curveOf("a", [5, 9], [0, 0]), curveOf("b", [], [])])).toEqual({ from: 5, to: 9 });
     expect(span([])).toBeNull();
   });
 
-  it("notices curves that share a request with much longer ones", () => {
+  it("detects curves that are much shorter than others in a request", () => {
     expect(coarseSpan([curveOf("a", [127], [1], 128)], 200)).toEqual({ from: 0, to: 127 });
     expect(coarseSpan([curveOf("a", [127, 99_999], [1, 1], 128)], 200)).toBeNull();
     expect(coarseSpan([curveOf("a", [1, 2], [1, 1])], 200)).toBeNull();

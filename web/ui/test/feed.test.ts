@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ChartsRequest, Manner, Member } from "../src/api/curves";
+import type { ChartOptions, ChartsRequest, Series } from "../src/api/curves";
 import type { Curve } from "../src/api/types";
 import { Coalescer, keysPerRequest } from "../src/charts/coalesce";
 import { Feed } from "../src/charts/feed";
@@ -7,11 +7,11 @@ import { Revisions } from "../src/state/live";
 import { curveOf, tick } from "./curves";
 
 const project = { entity: "lab", project: "p" };
-const manner: Manner = { x: "step", ranks: "together", isGrouped: false };
-const membersOf = (...runs: string[]): Member[] => runs.map((run) => ({ id: run, runs: [run] }));
-const ids = ({ members }: ChartsRequest) => members.map(({ id }) => id);
+const chartOptions: ChartOptions = { x: "step", ranks: "together", isGrouped: false };
+const seriesOf = (...runs: string[]): Series[] => runs.map((run) => ({ id: run, runs: [run] }));
+const ids = ({ series }: ChartsRequest) => series.map(({ id }) => id);
 
-/** A server that remembers what it was asked, and answers when told (or at once). */
+/** A server that records requests, and responds on `answer()` or at once. */
 function fakeServer(isHeld = false) {
   const asks: ChartsRequest[] = [];
   const held: (() => void)[] = [];
@@ -19,7 +19,7 @@ function fakeServer(isHeld = false) {
     asks.push(ask);
     if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
     signal.throwIfAborted();
-    const curves = ask.members.map(({ id }) => curveOf(id, [1, 2, 3], [1, 2, 3]));
+    const curves = ask.series.map(({ id }) => curveOf(id, [1, 2, 3], [1, 2, 3]));
     return new Map<string, Curve[]>(ask.keys.map((key) => [key, curves]));
   };
   return { asks, fetch, answer: () => held.splice(0).forEach((resolve) => void resolve()) };
@@ -37,11 +37,11 @@ class FakeLive {
 }
 
 describe("coalescing", () => {
-  const ask = (key: string, members = membersOf("a", "b")) => ({
+  const ask = (key: string, series = seriesOf("a", "b")) => ({
     project,
-    manner,
+    chartOptions,
     key,
-    members,
+    series,
     range: null,
     buckets: 100,
   });
@@ -58,14 +58,14 @@ describe("coalescing", () => {
     expect(curves[1].map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
-  it("parts other runs and too many keys, three requests at a time", async () => {
+  it("splits by runs and by number of keys, three requests at a time", async () => {
     const { asks, fetch, answer } = fakeServer(true);
     const source = new Coalescer(fetch);
     const { signal } = new AbortController();
     const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
     const all = [
       ...keys.map((key) => source.load(ask(key), signal)),
-      source.load(ask("x", membersOf("c")), signal),
+      source.load(ask("x", seriesOf("c")), signal),
     ];
     await tick();
     expect(asks).toHaveLength(3);
@@ -78,13 +78,13 @@ describe("coalescing", () => {
     expect(asks.map((one) => one.keys.length)).toEqual([8, 8, 8, 6, 1]);
   });
 
-  it("bounds what one request may bring", () => {
+  it("limits the size of a request", () => {
     expect(keysPerRequest(1, 500)).toBe(8);
     expect(keysPerRequest(100, 500)).toBe(4);
     expect(keysPerRequest(200, 10_000)).toBe(1);
   });
 
-  it("never sends what nobody waits for any more", async () => {
+  it("does not send cancelled requests", async () => {
     const { asks, fetch } = fakeServer();
     const abort = new AbortController();
     const loading = new Coalescer(fetch).load(ask("x"), abort.signal);
@@ -104,22 +104,22 @@ describe("a feed", () => {
     };
     return { ...server, live, feed, settle };
   }
-  const want = { manner, members: membersOf("a", "b"), range: null, buckets: 100 };
+  const want = { chartOptions, series: seriesOf("a", "b"), range: null, buckets: 100 };
 
-  it("fetches once, and hiding and showing runs fetches only what is new", async () => {
+  it("fetches once; hiding and showing runs fetches only new ones", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
     expect(feed.status).toBe("ready");
-    feed.request({ ...want, members: membersOf("a") });
+    feed.request({ ...want, series: seriesOf("a") });
     expect(feed.curves().map(({ id }) => id)).toEqual(["a"]);
-    feed.request({ ...want, members: membersOf("a", "b", "c") });
+    feed.request({ ...want, series: seriesOf("a", "b", "c") });
     await settle();
     expect(asks.map(ids)).toEqual([["a", "b"], ["c"]]);
     expect(feed.curves()).toHaveLength(3);
   });
 
-  it("refetches the runs that advanced, with the old curves in place meanwhile", async () => {
+  it("refetches runs that advanced, and keeps the old curves meanwhile", async () => {
     const { feed, asks, live, settle, answer } = makeFeed(true);
     feed.request(want);
     await settle();
@@ -128,7 +128,7 @@ describe("a feed", () => {
     live.revisions.set("b", 1);
     feed.sync();
     await settle();
-    expect(asks.at(-1)?.members).toEqual(membersOf("b"));
+    expect(asks.at(-1)?.series).toEqual(seriesOf("b"));
     expect(feed.curves()).toHaveLength(2);
     live.revisions.set("b", 2);
     answer();
@@ -136,7 +136,7 @@ describe("a feed", () => {
     expect(live.nudges).toBe(1);
   });
 
-  it("zoomed, asks for finer buckets, and comes back without asking", async () => {
+  it("fetches finer buckets when zoomed, and nothing when zooming out", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
@@ -148,35 +148,35 @@ describe("a feed", () => {
     expect(asks).toHaveLength(2);
   });
 
-  it("asks for a group again when one of its runs advances, comes or goes", async () => {
+  it("refetches a group when one of its runs advances, is added or removed", async () => {
     const { feed, asks, live, settle } = makeFeed();
-    const grouped = { ...want, manner: { ...manner, isGrouped: true } };
-    const members = [
+    const grouped = { ...want, chartOptions: { ...chartOptions, isGrouped: true } };
+    const series = [
       { id: "x", runs: ["a", "b"] },
       { id: "y", runs: ["c"] },
     ];
-    feed.request({ ...grouped, members });
+    feed.request({ ...grouped, series });
     await settle();
     live.revisions.set("b", 1);
     feed.sync();
     await settle();
-    feed.request({ ...grouped, members: [members[0], { id: "y", runs: ["c", "d"] }] });
+    feed.request({ ...grouped, series: [series[0], { id: "y", runs: ["c", "d"] }] });
     await settle();
     expect(asks.map(ids)).toEqual([["x", "y"], ["x"], ["y"]]);
   });
 
-  it("forgets what was drawn in another manner", async () => {
+  it("drops curves with other chart options", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     await settle();
-    feed.request({ ...want, manner: { ...manner, x: "time" } });
+    feed.request({ ...want, chartOptions: { ...chartOptions, x: "time" } });
     expect(feed.curves()).toEqual([]);
     await settle();
-    expect(asks.at(-1)?.manner.x).toBe("time");
+    expect(asks.at(-1)?.chartOptions.x).toBe("time");
     expect(feed.curves()).toHaveLength(2);
   });
 
-  it("out of view, fetches nothing", async () => {
+  it("fetches nothing while out of view", async () => {
     const { feed, asks, settle } = makeFeed();
     feed.request(want);
     feed.pause();

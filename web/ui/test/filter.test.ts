@@ -27,7 +27,7 @@ function problemOf(text: string): [string, number, number] {
 }
 
 describe("a filter", () => {
-  it("of nothing is none", () => {
+  it("is empty without text", () => {
     expect(filterOf("  ")).toBeNull();
   });
 
@@ -55,7 +55,7 @@ describe("a filter", () => {
     expect(filterOf("lr missing")).toEqual({ "config.lr": { $exists: false } });
   });
 
-  it("joins, and binds tighter the as usual", () => {
+  it("joins; and binds tighter than or", () => {
     const [a, b, c] = [{ "config.lr": 1 }, { state: "x" }, { group: "g" }];
     expect(filterOf("lr=1 and state=x or group=g")).toEqual({ $or: [{ $and: [a, b] }, c] });
     expect(filterOf("lr=1 && (state=x || group=g)")).toEqual({ $and: [a, { $or: [b, c] }] });
@@ -71,26 +71,26 @@ describe("a filter", () => {
     expect(filterOf("name = adam")).toEqual({ name: "adam" });
   });
 
-  it("takes values for what their field holds", () => {
+  it("converts values to the type of the field", () => {
     expect(filterOf("amp = true")).toEqual({ "config.amp": true });
     expect(filterOf("version = 12")).toEqual({ "config.version": "12" });
     expect(filterOf("lr = '1'")).toEqual({ "config.lr": "1" });
     expect(filterOf('optimizer.name = "sgd mom"')).toEqual({ "config.optimizer.name": "sgd mom" });
   });
 
-  it("knows times", () => {
+  it("reads times", () => {
     expect(filterOf("created_at > -2h")).toEqual({ created_at: { $gt: NOW - 7_200 } });
     expect(filterOf("created_at > 2026-11-01T00:00Z")).toEqual({
       created_at: { $gt: Date.UTC(2026, 10, 1) / 1000 },
     });
   });
 
-  it("says what is wrong, and where", () => {
-    expect(problemOf("lrr > 1")).toEqual(["there is no field “lrr”", 0, 3]);
-    expect(problemOf("lr >")).toEqual(["the value of lr is missing at the end", 4, 4]);
-    expect(problemOf("(lr > 1")[0]).toContain("“)” is missing");
-    expect(problemOf("lr > 1 )")).toEqual(["“)” is one too many here", 7, 8]);
-    expect(problemOf("created_at > soon")[0]).toContain("is no time");
+  it("reports errors with their position", () => {
+    expect(problemOf("lrr > 1")).toEqual(["Unknown field “lrr”", 0, 3]);
+    expect(problemOf("lr >")).toEqual(["Expected a value for lr at the end", 4, 4]);
+    expect(problemOf("(lr > 1")[0]).toContain("Expected “)”");
+    expect(problemOf("lr > 1 )")).toEqual(["Unexpected “)”", 7, 8]);
+    expect(problemOf("created_at > soon")[0]).toContain("is not a date or time");
     for (const text of [
       "lr",
       "and",
@@ -115,7 +115,7 @@ describe("completion", () => {
     return text.slice(0, from) + option?.text + text.slice(to);
   };
 
-  it("offers fields, operators, values and joiners, each in its place", () => {
+  it("offers fields, operators, values and joiners in context", () => {
     expect(labels("l")[0]).toBe("config.lr");
     expect(labels("")).toContain("state");
     expect(labels("lr ")[0]).toBe(">");
@@ -126,12 +126,12 @@ describe("completion", () => {
     expect(labels("state in [running, f")).toEqual(["finished", "failed"]);
   });
 
-  it("puts what was picked in the place of what was typed", () => {
+  it("replaces the typed text by the picked option", () => {
     expect(picked("opt", "config.optimizer.name")).toBe("config.optimizer.name ");
     expect(picked("optimizer.name = s", "sgd mom")).toBe('optimizer.name = "sgd mom" ');
   });
 
-  it("quotes what would be read as something else", () => {
+  it("quotes ambiguous text", () => {
     expect(["a-b", "a b", "and", 'q"'].map(quoted)).toEqual(["a-b", '"a b"', '"and"', '"q\\""']);
   });
 });

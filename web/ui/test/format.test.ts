@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatStep, formatValue, logTickLabel, tickLabels } from "../src/format";
+import { formatAge, formatStep, formatValue, logTickLabel, tickLabels } from "../src/util/format";
 
 describe("values", () => {
   it.each([
@@ -52,7 +52,7 @@ describe("ticks", () => {
     ],
   ])("%j are %j", (ticks, labels) => expect(tickLabels(ticks)).toEqual(labels));
 
-  it("of a logarithmic axis stand for themselves", () => {
+  it("of a logarithmic axis are formatted one by one", () => {
     expect([1e-5, 0.01, 1, 20, 1e5].map(logTickLabel)).toEqual(["1e−5", "0.01", "1", "20", "1e5"]);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatAny, formatCell, formatMeasured } from "../src/format";
-import { parseJson, toJson, toNumber } from "../src/json";
+import { formatAny, formatCell, formatMeasured } from "../src/util/format";
+import { parseJson, toJson, toNumber } from "../src/util/json";
 
 describe("whole numbers of any size", () => {
   it.each([
@@ -18,7 +18,7 @@ describe("whole numbers of any size", () => {
     expect(toJson(parseJson(text))).toBe(text);
   });
 
-  it("are bigints only where a number would not do", () => {
+  it("are bigints only if a number is not exact", () => {
     expect(parseJson("[9007199254740991,9007199254740992,1e21,0.1234567890123456,-0.0]")).toEqual([
       9007199254740991,
       9007199254740992n,

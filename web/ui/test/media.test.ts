@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { toRows, toSections } from "../src/charts/keySections";
-import { baseName, formatBytes, toTree } from "../src/files/tree";
-import { boundsOf, columnAt, densities } from "../src/media/heat";
+import { toTree } from "../src/pages/files/tree";
+import { boundsOf, columnAt, densities } from "../src/panels/media/heat";
 import {
   boxesOf,
   filesOf,
@@ -11,17 +11,18 @@ import {
   sortedRows,
   tableOf,
   unionOfSteps,
-} from "../src/media/values";
+} from "../src/panels/media/values";
+import { baseName, formatBytes } from "../src/util/files";
 
 describe("logged media", () => {
-  it("takes the shape that its kinds have in common", () => {
+  it("has the most specific shape of its kinds", () => {
     expect(shapeOfKinds(["image-file"])).toBe("images");
     expect(shapeOfKinds(["graph-file", "table-file"])).toBe("table");
     expect(shapeOfKinds(["molecule-file"])).toBe("other");
     expect(shapeOfKinds([])).toBe("other");
   });
 
-  it("names one file, or several that were logged at once", () => {
+  it("has one file, or several of a list", () => {
     const mask = { pred: { _type: "mask", path: "m.png" } };
     const [one] = filesOf({ path: "a.png", width: 4, height: 2, caption: "hi", masks: mask });
     expect(one).toMatchObject({ path: "a.png", width: 4, height: 2, caption: "hi" });
@@ -36,7 +37,7 @@ describe("logged media", () => {
     }
   });
 
-  it("reads histograms whichever way their edges are written", () => {
+  it("reads histograms with edges or packed bins", () => {
     const edges = [0, 0.5, 1];
     expect(histogramOf({ values: [1, 3], bins: edges })).toEqual({ counts: [1, 3], edges });
     const packedBins = { min: 0, size: 0.5, count: 2 };
@@ -47,7 +48,7 @@ describe("logged media", () => {
     expect(histogramOf({ values: [], bins: [0] })).toBeNull();
   });
 
-  it("draws bins by their density", () => {
+  it("draws bins by density", () => {
     const histogram = { counts: [2, 2], edges: [0, 1, 3] };
     expect(densities(histogram)).toEqual([0.5, 0.25]);
     expect(boundsOf([{ step: 0, histogram }])).toEqual({ low: 0, high: 3 });
@@ -57,7 +58,7 @@ describe("logged media", () => {
     expect([0, 0.49, 0.5, 1].map((share) => columnAt(columns, share))).toEqual([0, 1, 2, 3]);
   });
 
-  it("reads tables that hold NaN", () => {
+  it("reads tables with NaN", () => {
     const text = '{"columns": ["a", 1], "data": [[NaN, "NaN, -Infinity"], [-Infinity, "\\"NaN"]]}';
     expect(tableOf(text)).toEqual({
       columns: ["a", "1"],
@@ -66,11 +67,11 @@ describe("logged media", () => {
         ["-Infinity", '"NaN'],
       ],
     });
-    expect(() => tableOf("[]")).toThrow("no table");
+    expect(() => tableOf("[]")).toThrow("not contain a table");
     expect(() => parseLoosely("{")).toThrow();
   });
 
-  it("sorts rows: numbers by size, then texts, and what is empty last", () => {
+  it("sorts rows: numbers, then text, then empty cells", () => {
     const rows = [[null], ["b10"], [2], ["b9"], [10]];
     const table = { columns: ["x"], rows };
     const column = (isDescending: boolean) => sortedRows(table, 0, isDescending).map(([x]) => x);
@@ -79,15 +80,15 @@ describe("logged media", () => {
     expect(rows[0]).toEqual([null]);
   });
 
-  it("knows all steps of several runs", () => {
+  it("merges the steps of several runs", () => {
     expect(unionOfSteps([{ steps: [0, 10] }, { steps: [-1, 10, 2] }])).toEqual([-1, 0, 2, 10]);
   });
 
-  it("places boxes by shares of the picture", () => {
+  it("places boxes by fractions of the image", () => {
     const box = (fields: object) => boxesOf(JSON.stringify({ box_data: [fields] }), 100, 50);
     const position = { minX: 10, maxX: 30, minY: 5, maxY: 25 };
     expect(box({ position, domain: "pixel", class_id: 3, box_caption: "cat" })).toEqual([
-      { left: 0.1, top: 0.1, width: 0.2, height: 0.4, label: "cat", klass: 3 },
+      { left: 0.1, top: 0.1, width: 0.2, height: 0.4, label: "cat", classId: 3 },
     ]);
     const middle = { middle: [0.5, 0.5], width: 0.5, height: 1 };
     expect(box({ position: middle })[0]).toMatchObject({ left: 0.25, top: 0, width: 0.5 });
@@ -95,7 +96,7 @@ describe("logged media", () => {
     expect(box({})).toEqual([]);
   });
 
-  it("stands below the charts of its section", () => {
+  it("comes after the charts of its section", () => {
     const keys = ["a/loss", "a/image", "a/table", "a/both"];
     const media = new Set(["a/image", "a/table", "a/both"]);
     const rows = toRows(toSections(keys), 3, new Set(), media, new Set(["a/loss", "a/both"]));
@@ -109,7 +110,7 @@ describe("logged media", () => {
 });
 
 describe("files", () => {
-  it("lie in a tree, folders first, with sizes", () => {
+  it("form a tree, folders first, with sizes", () => {
     const file = (name: string, size_bytes: number) => ({
       name,
       size_bytes,
@@ -126,7 +127,7 @@ describe("files", () => {
     expect(c.files.map(({ name }) => baseName(name))).toEqual(["2.txt", "10.txt"]);
   });
 
-  it("have sizes that one can read", () => {
+  it("have readable sizes", () => {
     const sizes = [0, 999, 1_000, 44_144, 999_600, 1_234_567, 5e12];
     expect(sizes.map(formatBytes)).toEqual([
       "0 B",

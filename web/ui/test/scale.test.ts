@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Look } from "../src/charts/paint";
-import { nearestMember, readAt, snap } from "../src/charts/readout";
+import type { CurveStyle } from "../src/charts/paint";
+import { nearestSeries, readAt, snap } from "../src/charts/readout";
 import {
   bucketsFor,
   domain,
@@ -23,7 +23,7 @@ const frame: Frame = {
   ratio: 1,
 };
 
-const look: Look = { smoothing: 0, band: "std" };
+const style: CurveStyle = { smoothing: 0, band: "std" };
 
 describe("projection", () => {
   it("is linear in x and y, from the bottom", () => {
@@ -31,7 +31,7 @@ describe("projection", () => {
     expect([0, 5, 10].map(projectY(frame))).toEqual([100, 50, 0]);
   });
 
-  it("is logarithmic where asked, with what has no logarithm below the axis", () => {
+  it("is logarithmic, with values ≤ 0 below the axis", () => {
     const py = projectY({ ...frame, log: true, y: { low: 0.01, high: 1 } });
     expect(py(0.1)).toBeCloseTo(50);
     expect(py(0)).toBe(200);
@@ -43,7 +43,7 @@ describe("projection", () => {
 });
 
 describe("axes", () => {
-  it("have air, even around a constant", () => {
+  it("have padding, even around a constant", () => {
     expect(padded({ low: 0, high: 100 }, false)).toEqual({ low: -6, high: 106 });
     expect(padded({ low: 0, high: 0 }, false)).toEqual({ low: -1, high: 1 });
     const log = padded({ low: 1, high: 1 }, true);
@@ -51,7 +51,7 @@ describe("axes", () => {
     expect(log.high).toBeGreaterThan(1);
   });
 
-  it("of a panel are the page's unless its curves are much shorter", () => {
+  it("of a panel match the page unless its curves are much shorter", () => {
     const page = { from: 0, to: 1000 };
     expect(domain({ from: 100, to: 990 }, page)).toEqual(page);
     expect(domain({ from: 0, to: 50 }, page)).toEqual({ from: 0, to: 50 });
@@ -67,7 +67,7 @@ describe("axes", () => {
     expect(zoomOf("relative", 1.23456, 9)).toEqual({ from: 1.234, to: 9 });
   });
 
-  it("take a bucket per two device pixels, within the server's limits", () => {
+  it("use a bucket per two device pixels, within the limits of the server", () => {
     expect(bucketsFor(330, 1)).toBe(150);
     expect(bucketsFor(330, 2)).toBe(300);
     expect(bucketsFor(10, 1)).toBe(50);
@@ -83,24 +83,24 @@ describe("readout", () => {
     curveOf("broken", [50], [Number.NaN]),
   ];
 
-  it("lists the highest first, NaN last, and no curve that has ended", () => {
-    expect(readAt(curves, frame, look, 51).map(({ id }) => id)).toEqual(["high", "low", "broken"]);
+  it("lists the highest first, NaN last, without curves that have ended", () => {
+    expect(readAt(curves, frame, style, 51).map(({ id }) => id)).toEqual(["high", "low", "broken"]);
   });
 
   it("snaps to the nearest step", () => {
-    expect(snap(readAt(curves, frame, look, 51), 51)).toBe(50);
+    expect(snap(readAt(curves, frame, style, 51), 51)).toBe(50);
     expect(snap([], 51)).toBe(51);
   });
 
-  it("finds the line under the pointer between its points, within reach", () => {
-    expect(nearestMember(curves, frame, look, { left: 60, top: 88 })).toBe("low");
-    expect(nearestMember(curves, frame, look, { left: 60, top: 12 })).toBe("high");
+  it("finds the nearest line, also between points", () => {
+    expect(nearestSeries(curves, frame, style, { left: 60, top: 88 })).toBe("low");
+    expect(nearestSeries(curves, frame, style, { left: 60, top: 12 })).toBe("high");
     const steep = [curveOf("steep", [0, 100], [0, 10])];
-    expect(nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 500 })).toBe(
+    expect(nearestSeries(steep, { ...frame, height: 1000 }, style, { left: 100, top: 500 })).toBe(
       "steep",
     );
     expect(
-      nearestMember(steep, { ...frame, height: 1000 }, look, { left: 100, top: 100 }),
+      nearestSeries(steep, { ...frame, height: 1000 }, style, { left: 100, top: 100 }),
     ).toBeNull();
   });
 
@@ -114,13 +114,13 @@ describe("readout", () => {
 });
 
 describe("whole buckets", () => {
-  it("widen a range of steps to a power of two, and no further than it takes", () => {
+  it("widen a range to buckets of the smallest sufficient power of two", () => {
     expect(wholeBuckets({ from: 10, to: 20 }, 100)).toEqual({ from: 10, to: 20 });
     expect(wholeBuckets({ from: 1_000, to: 9_000 }, 100)).toEqual({ from: 896, to: 9_087 });
     expect(wholeBuckets({ from: -5, to: 3 }, 2)).toEqual({ from: -8, to: 7 });
   });
 
-  it("hold the range in as many buckets as were asked for", () => {
+  it("cover the range with at most the requested number", () => {
     const range = { from: 123_456, to: 98_765_432 };
     const { from, to } = wholeBuckets(range, 500);
     expect(from <= range.from && to >= range.to).toBe(true);

@@ -5,12 +5,12 @@ import { curveOf } from "./curves";
 describe("smoothing", () => {
   const steps = Array.from({ length: 1_001 }, (_, i) => i);
 
-  it("leaves a constant as it is, from the first point on", () => {
+  it("does not change a constant, from the first point on", () => {
     const line = smoothed(curveOf("a", [0, 5, 9], [3, 3, 3]), 0.9);
     for (const value of line) expect(value).toBeCloseTo(3);
   });
 
-  it("is the average that the weight says, debiased", () => {
+  it("is a debiased average", () => {
     const line = smoothed(
       curveOf(
         "a",
@@ -25,7 +25,7 @@ describe("smoothing", () => {
     );
   });
 
-  it("counts distance, not points: half of the points say the same", () => {
+  it("depends on distance, not on the number of points", () => {
     const wave = (i: number) => Math.sin(i / 150);
     const all = smoothed(curveOf("a", steps, steps.map(wave)), 0.9);
     const even = steps.filter((i) => i % 2 === 0);
@@ -33,7 +33,7 @@ describe("smoothing", () => {
     expect(half[250]).toBeCloseTo(all[500], 2);
   });
 
-  it("has a gap where there is no number, and goes on after it", () => {
+  it("continues after a gap", () => {
     const line = smoothed(curveOf("a", [0, 1, 2], [1, Number.NaN, 1]), 0.5);
     expect([...line]).toEqual([1, Number.NaN, 1]);
   });

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Field } from "../src/api/types";
-import { branches } from "../src/run/branches";
-import { compare, partings } from "../src/run/compare";
+import { compare, curveDifferences } from "../src/pages/compare/compare";
+import { branches } from "../src/pages/run/branches";
 import {
   column,
+  defaultColumns,
   fieldsOf,
   MAX_WIDTH,
   MIN_WIDTH,
@@ -12,8 +13,7 @@ import {
   place,
   resized,
   toggledColumn,
-  usualColumns,
-} from "../src/table/columns";
+} from "../src/pages/table/columns";
 import { runOf } from "./runs";
 
 const paths = (columns: readonly { path: string }[]) => columns.map(({ path }) => path);
@@ -21,7 +21,7 @@ const paths = (columns: readonly { path: string }[]) => columns.map(({ path }) =
 describe("columns", () => {
   const columns = ["a", "b", "c"].map(column);
 
-  it("are by default what tells runs apart", () => {
+  it("are by default the fields that differ", () => {
     const fields: Field[] = [
       { path: "config.same", kinds: ["number"], runs: 9, min: 1, max: 1, values: [1] },
       { path: "config.lr", kinds: ["number"], runs: 5, min: 1, max: 2 },
@@ -31,8 +31,8 @@ describe("columns", () => {
       { path: "summary.note", kinds: ["string"], runs: 9 },
     ];
     const usual = ["state", "created_at", "config.opt", "config.lr", "summary.loss"];
-    expect(paths(usualColumns(fields))).toEqual(usual);
-    expect(fieldsOf(usualColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
+    expect(paths(defaultColumns(fields))).toEqual(usual);
+    expect(fieldsOf(defaultColumns(fields))).toEqual(["config.lr", "config.opt", "summary.loss"]);
   });
 
   it("are wide enough for all digits of whole numbers", () => {
@@ -47,7 +47,7 @@ describe("columns", () => {
     expect(place([{ ...seed[0], width: 60 }], 200, field(4.6e18))[0].px).toBe(60);
   });
 
-  it("lie beside each other, pinned ones first", () => {
+  it("are placed side by side, pinned ones first", () => {
     const placed = place(resized(pinned(columns, "c"), "c", 50), 200);
     expect(placed.map(({ path, left }) => [path, left])).toEqual([
       ["c", 200],
@@ -68,7 +68,7 @@ describe("columns", () => {
 });
 
 describe("a tree", () => {
-  it("keeps together what has nothing beside it", () => {
+  it("does not split paths with a single leaf", () => {
     const tree = branches(
       [
         ["a.b", 1],
@@ -84,7 +84,7 @@ describe("a tree", () => {
     ]);
   });
 
-  it("shows a key that is another's beginning too", () => {
+  it("shows keys that are prefixes of others", () => {
     const tree = branches(
       [
         ["loss", 1],
@@ -106,7 +106,7 @@ describe("a comparison", () => {
     runOf("b", { config: { lr: 0.2, opt: { name: "adam" }, extra: null }, summary: { loss: 1 } }),
   ];
 
-  it("goes path by path and knows what is the same", () => {
+  it("has a row per path and marks equal values", () => {
     const [config, summary] = compare(runs);
     expect(config.rows.map(({ path, texts, isSame }) => [path, texts, isSame])).toEqual([
       ["lr", ["0.1", "0.2"], false],
@@ -115,9 +115,9 @@ describe("a comparison", () => {
     expect(summary.rows.map(({ path, isSame }) => [path, isSame])).toEqual([["loss", true]]);
   });
 
-  it("tells where the curves of two runs part", () => {
+  it("lists the first difference of each metric", () => {
     const keys = [{ key: "loss", step: 1_200, rank: 0, a: 0.5, b: "NaN" }];
-    const { rows } = partings({ step: 1_200, keys, compared: 1, only_a: [], only_b: [] });
+    const { rows } = curveDifferences({ step: 1_200, keys, compared: 1, only_a: [], only_b: [] });
     expect(rows).toEqual([{ path: "loss at step 1,200", texts: ["0.5000", "NaN"], isSame: false }]);
   });
 });

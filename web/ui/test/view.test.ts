@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
+import { leaves, valueAt } from "../src/api/paths";
 import { splitKey, toRows, toSections } from "../src/charts/keySections";
-import { leaves, valueAt } from "../src/path";
-import { chooseRuns, NO_VALUE, toMembers } from "../src/runs/choose";
-import { Colours, colourOf, PALETTE_SIZE } from "../src/runs/palette";
+import { chooseRuns, NO_VALUE, toSeries } from "../src/state/choose";
+import { Colours, colourOf, PALETTE_SIZE } from "../src/state/palette";
 import { matcher } from "../src/state/search";
 import {
   EMPTY_VIEW,
   FIRST_RUNS,
   firstRuns,
   formatView,
-  isOfAnyEntity,
   isShown,
+  lacksEntity,
   onlyRuns,
   parseView,
   type View,
@@ -20,15 +20,15 @@ import {
 import { runOf } from "./runs";
 
 describe("the address", () => {
-  it("of the plain view is empty", () => {
+  it("of the default view is empty", () => {
     expect(formatView(EMPTY_VIEW)).toBe("");
     expect(parseView("")).toEqual(EMPTY_VIEW);
   });
 
-  it("may leave the entity open", () => {
+  it("may omit the entity", () => {
     const asked = parseView("?project=-/p&run=r").project;
     if (asked === null) throw new Error("no project");
-    expect(isOfAnyEntity(asked)).toBe(true);
+    expect(lacksEntity(asked)).toBe(true);
     const of = (entity: string, project = "p") => ({ entity, project });
     expect(withEntity(asked, [of("a"), of("me"), of("b")], "me")).toEqual(of("me"));
     expect(withEntity(asked, [of("a"), of("me", "q")], "me")).toEqual(of("a"));
@@ -55,7 +55,7 @@ describe("the address", () => {
       x: "relative",
       range: { from: 1.5, to: 2000.25 },
       smoothing: 0.6,
-      isCalm: true,
+      ignoreOutliers: true,
       group: "config.optimizer.name",
       band: "range",
       ranks: "mean",
@@ -68,7 +68,7 @@ describe("the address", () => {
     expect(Object.keys(view)).toEqual(Object.keys(EMPTY_VIEW));
   });
 
-  it("holds a selection of some runs, even of none", () => {
+  it("holds a selection of runs, even an empty one", () => {
     const none = { ...EMPTY_VIEW, selection: onlyRuns(FIRST_RUNS, []) };
     expect(parseView(formatView(none)).selection).toEqual(none.selection);
     const only = { ...EMPTY_VIEW, selection: onlyRuns(FIRST_RUNS, ["a"]) };
@@ -86,7 +86,7 @@ describe("the address", () => {
 });
 
 describe("selection", () => {
-  it("is of the first runs, unless one is shown or hidden by hand", () => {
+  it("has the first runs, unless one is shown or hidden by hand", () => {
     expect([0, 19, 20, null].map((place) => isShown(FIRST_RUNS, "a", place))).toEqual([
       true,
       true,
@@ -100,7 +100,7 @@ describe("selection", () => {
     expect(isShown(withRun(hidden, "a", true), "a", 0)).toBe(true);
   });
 
-  it("of a few runs leaves out the others", () => {
+  it("of a few runs excludes the others", () => {
     const only = onlyRuns(FIRST_RUNS, ["a"]);
     expect([isShown(only, "a", 7), isShown(only, "b", 0)]).toEqual([true, false]);
     expect(isShown(withRun(only, "a", false), "a", 0)).toBe(false);
@@ -109,7 +109,7 @@ describe("selection", () => {
 });
 
 describe("search", () => {
-  it("takes plain text, expressions, and what is not yet one", () => {
+  it("accepts plain text, expressions and incomplete ones", () => {
     expect(matcher("")("anything")).toBe(true);
     expect(matcher("LOSS")("train/loss")).toBe(true);
     expect(matcher("loss|acc")("eval/acc")).toBe(true);
@@ -125,7 +125,7 @@ describe("values", () => {
     summary: { "train/loss": 2, "x.y": 3 },
   });
 
-  it("are found by path, whatever dots their keys hold", () => {
+  it("are found by path, also with dots in keys", () => {
     const paths = ["config.lr", "config.opt.name", "config.opt.a.b.c", "summary.x.y", "state"];
     expect(paths.map((path) => valueAt(run, path))).toEqual([0.1, "adam", 1, 3, "finished"]);
     expect(valueAt(run, "config.opt.none")).toBeUndefined();
@@ -140,7 +140,7 @@ describe("values", () => {
 });
 
 describe("runs", () => {
-  it("are drawn by selection: the first of the query, and those shown by hand", () => {
+  it("are selected: the first of the query, and those shown by hand", () => {
     const first = [runOf("c"), runOf("b"), runOf("a")];
     const selection = withRun(withRun(FIRST_RUNS, "b", false), "z", true);
     const ids = (limit: number) =>
@@ -149,19 +149,19 @@ describe("runs", () => {
     expect(ids(2)).toEqual(["z", "c"]);
   });
 
-  it("are members each, the oldest first", () => {
+  it("are a series each, the oldest first", () => {
     const runs = [runOf("new", { created_at: 2 }), runOf("old", { created_at: 1 })];
-    expect(toMembers(runs, null).map(({ id }) => id)).toEqual(["old", "new"]);
+    expect(toSeries(runs, null).map(({ id }) => id)).toEqual(["old", "new"]);
   });
 
   it("are grouped by value, in the order of numbers", () => {
     const runs = [10, 9, 1e-5, undefined, 9].map((lr, i) => runOf(`r${i}`, { config: { lr } }));
-    const groups = toMembers(runs, "config.lr");
+    const groups = toSeries(runs, "config.lr");
     expect(groups.find(({ id }) => id === "9")?.runs).toEqual(["r1", "r4"]);
     expect(groups.map(({ id }) => id)).toEqual(["0.00001", "9", "10", NO_VALUE]);
   });
 
-  it("keep their colours while others come, and differ among neighbours", () => {
+  it("keep their colours when others are added, and differ from neighbours", () => {
     const colours = new Colours();
     const ids = Array.from({ length: PALETTE_SIZE }, (_, i) => `r${i}`);
     const before = colours.assign(ids);
@@ -178,7 +178,7 @@ describe("runs", () => {
 });
 
 describe("sections", () => {
-  it("group by the first part, in natural order, the machine last", () => {
+  it("group by the first part, in natural order, system metrics last", () => {
     const sections = toSections(["train/l10", "system/gpu", "loss", "train/l9", "zeta/a/b"]);
     expect(sections.map(({ name }) => name)).toEqual(["", "train", "zeta", "system"]);
     expect(sections[1].keys).toEqual(["train/l9", "train/l10"]);
@@ -190,7 +190,7 @@ describe("sections", () => {
     expect(rest.map(({ keys }) => keys)).toEqual([["a/x"]]);
   });
 
-  it("are laid out in rows, closed ones without their panels", () => {
+  it("are laid out in rows, collapsed ones without panels", () => {
     const sections = toSections(["a/1", "a/2", "a/3", "b/1"]);
     const kinds = (closed: string[]) =>
       toRows(sections, 2, new Set(closed)).map((row) =>

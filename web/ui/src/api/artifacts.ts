@@ -1,4 +1,4 @@
-/** Artifacts: what runs logged and used, and their files. */
+/** Artifacts that runs logged and used, and the files in them. */
 
 import { queryOptions } from "@tanstack/react-query";
 import { apiUrl, getJson, segments } from "./http";
@@ -16,7 +16,7 @@ interface FilesPage {
   total: number;
 }
 
-const ofVersion = ({ entity, project, name, version }: ArtifactVersion) =>
+const versionPath = ({ entity, project, name, version }: ArtifactVersion) =>
   `projects/${segments(entity, project)}/artifacts/${segments(name, version)}/files`;
 
 export const artifactsQuery = ({ entity, project }: ProjectRef, run: string) =>
@@ -26,15 +26,15 @@ export const artifactsQuery = ({ entity, project }: ProjectRef, run: string) =>
       getJson<ArtifactsOfRun>(`runs/${segments(entity, project, run)}/artifacts`, signal),
   });
 
-/** The first files of a version, which never changes. */
+/** The first files of a version. Versions never change. */
 export const artifactFilesQuery = (version: ArtifactVersion) =>
   queryOptions({
     queryKey: ["artifact-files", version.entity, version.project, version.name, version.version],
     queryFn: ({ signal }) =>
-      getJson<FilesPage>(`${ofVersion(version)}?limit=${PAGE_FILES}`, signal),
+      getJson<FilesPage>(`${versionPath(version)}?limit=${PAGE_FILES}`, signal),
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-/** Where a file of a version is, for saving it. */
+/** Download address of a file in a version. */
 export const artifactFileUrl = (version: ArtifactVersion, path: string) =>
-  apiUrl(`${ofVersion(version)}/${segments(...path.split("/"))}?download=true`);
+  apiUrl(`${versionPath(version)}/${segments(...path.split("/"))}?download=true`);

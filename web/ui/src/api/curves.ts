@@ -1,19 +1,25 @@
-/** `POST /v1/charts`: the request, and its msgpack columns as Float64Arrays. */
+/** `POST /v1/charts`: the request, and the response with msgpack columns as Float64Arrays. */
 
 import { decode } from "@msgpack/msgpack";
-import type { Ranks, XAxis } from "../state/url";
 import { request } from "./http";
-import type { ChartsAsked, Curve, ProjectRef, Range } from "./types";
+import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
 
-/** What a curve is of: a run, or a group of runs. */
-export interface Member {
+export const X_AXES = ["step", "relative", "time"] as const;
+export type XAxis = (typeof X_AXES)[number];
+
+/** How the ranks of a run are drawn: combined, as their mean with a band, or one curve each. */
+export const RANKS = ["together", "mean", "each"] as const;
+export type Ranks = (typeof RANKS)[number];
+
+/** A run, or a group of runs, that has a curve in each chart. */
+export interface Series {
   /** The run's id, or the group's label. */
   id: string;
   runs: readonly string[];
 }
 
-/** How members become curves. */
-export interface Manner {
+/** How curves are made of series. */
+export interface ChartOptions {
   x: XAxis;
   ranks: Ranks;
   isGrouped: boolean;
@@ -21,8 +27,8 @@ export interface Manner {
 
 export interface ChartsRequest {
   project: ProjectRef;
-  manner: Manner;
-  members: readonly Member[];
+  chartOptions: ChartOptions;
+  series: readonly Series[];
   keys: readonly string[];
   range: Range | null;
   buckets: number;
@@ -50,13 +56,13 @@ interface WireCharts {
 
 const WIRE_X = { step: "step", relative: "relative", time: "_timestamp" } as const;
 
-/** Copies: msgpack hands out views at any offset, and a Float64Array needs one divisible by 8. */
+/** Copies the bytes: msgpack returns views at any offset, but a Float64Array needs one divisible by 8. */
 export function column(bytes: Uint8Array): Float64Array {
   return new Float64Array(bytes.slice().buffer);
 }
 
-/** Over time only the ends of buckets are known: each begins no earlier than the one before ended. */
-function beginnings(x: Float64Array): Float64Array {
+/** On a time axis only bucket ends are known: a bucket starts no earlier than the previous one ends. */
+function bucketStarts(x: Float64Array): Float64Array {
   const first = new Float64Array(x.length);
   first.set(x.subarray(0, -1), 1);
   if (x.length > 0) first[0] = x[0];
@@ -71,7 +77,7 @@ function toCurve(one: WireSeries, width: number, axis: XAxis): Curve {
     rank: one.rank ?? null,
     width,
     x,
-    firstX: axis === "step" ? firstStep : beginnings(x),
+    firstX: axis === "step" ? firstStep : bucketStarts(x),
     step: column(one.step),
     firstStep,
     min: column(one.min),
@@ -95,33 +101,33 @@ export function decodeCharts(body: ArrayBuffer, axis: XAxis): Map<string, Curve[
 }
 
 /** The request's body. */
-export function chartsBody(ask: ChartsRequest): ChartsAsked {
-  const { project, manner, members, keys, range, buckets } = ask;
-  const what = manner.isGrouped
-    ? { groups: Object.fromEntries(members.map(({ id, runs }) => [id, [...runs]])) }
-    : { runs: members.map(({ id }) => id) };
+export function chartsBody(chartsRequest: ChartsRequest): ChartsBody {
+  const { project, chartOptions, series, keys, range, buckets } = chartsRequest;
+  const what = chartOptions.isGrouped
+    ? { groups: Object.fromEntries(series.map(({ id, runs }) => [id, [...runs]])) }
+    : { runs: series.map(({ id }) => id) };
   return {
     ...project,
     ...what,
     keys: [...keys],
     buckets,
-    ...(manner.x !== "step" && { x: WIRE_X[manner.x] }),
-    ...(!manner.isGrouped && manner.ranks === "mean" && { aggregate: "ranks" }),
-    ...(!manner.isGrouped && manner.ranks === "each" && { lanes: "rank" }),
+    ...(chartOptions.x !== "step" && { x: WIRE_X[chartOptions.x] }),
+    ...(!chartOptions.isGrouped && chartOptions.ranks === "mean" && { aggregate: "ranks" }),
+    ...(!chartOptions.isGrouped && chartOptions.ranks === "each" && { lanes: "rank" }),
     ...(range ?? {}),
   };
 }
 
-/** Curves by key. Members and keys without points are absent. */
+/** Curves by key. Series and keys without points are absent. */
 export async function fetchCharts(
-  ask: ChartsRequest,
+  chartsRequest: ChartsRequest,
   signal: AbortSignal,
 ): Promise<Map<string, Curve[]>> {
   const response = await request("charts", {
     method: "POST",
     signal,
     headers: { "Content-Type": "application/json", Accept: "application/msgpack" },
-    body: JSON.stringify(chartsBody(ask)),
+    body: JSON.stringify(chartsBody(chartsRequest)),
   });
-  return decodeCharts(await response.arrayBuffer(), ask.manner.x);
+  return decodeCharts(await response.arrayBuffer(), chartsRequest.chartOptions.x);
 }

@@ -1,11 +1,11 @@
-/** Changing and deleting runs. The server refuses it to those who may not; the page does not offer it. */
+/** Edits and deletes runs. The page hides these actions from users without permission; the server enforces it. */
 
 import { type QueryClient, useQuery } from "@tanstack/react-query";
 import { segments, sendJson } from "./http";
 import { projectsQuery, runQuery, runsKey, viewerQuery } from "./queries";
 import type { ProjectRef, Run, RunChanged, RunsPage } from "./types";
 
-/** Whether the visitor may change this project's runs. */
+/** Whether the user may edit runs in this project. */
 export function useMayWrite({ entity }: ProjectRef): boolean {
   const viewer = useQuery(viewerQuery).data;
   return viewer?.may_write === true && viewer.entity === entity;
@@ -32,7 +32,7 @@ export async function deleteRuns(
   forgetRuns(client, { entity, project }, runs);
 }
 
-/** Takes runs that are gone off the page at once, and asks for what has moved up. */
+/** Removes deleted runs from the page at once and refetches the rest. */
 export function forgetRuns(client: QueryClient, ref: ProjectRef, runs: readonly string[]): void {
   const gone = new Set(runs);
   client.setQueriesData<RunsPage>({ queryKey: runsKey(ref) }, (old) => {

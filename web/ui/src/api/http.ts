@@ -1,12 +1,12 @@
 /**
- * Requests to the server that served this page, wherever a proxy has put it: addresses are relative
- * to the document. A 401 is told to whoever listens (the login view), besides being thrown.
+ * Requests to the server that served this page. Addresses are relative to the document, so any proxy
+ * prefix works. A 401 is thrown and also notifies listeners (the login view).
  */
 
-import { parseJson, toJson } from "../json";
+import { parseJson, toJson } from "../util/json";
 
 export class ApiError extends Error {
-  /** 0: no answer at all. */
+  /** 0: no response. */
   readonly status: number;
   readonly code: string;
   readonly hint: string;
@@ -23,12 +23,12 @@ export function apiUrl(path: string, base: string = document.baseURI): string {
   return new URL(`v1/${path}`, base).href;
 }
 
-/** `a/b` of path segments, each escaped. */
+/** Joins path segments as `a/b`, each escaped. */
 export function segments(...parts: string[]): string {
   return parts.map(encodeURIComponent).join("/");
 }
 
-/** Names as one query parameter, `a,b`: a comma or a backslash of a name has a backslash before it. */
+/** Names as one query parameter, `a,b`; commas and backslashes in names are escaped with a backslash. */
 export function nameList(names: readonly string[]): string {
   return encodeURIComponent(names.map((name) => name.replace(/[\\,]/g, "\\$&")).join(","));
 }
@@ -41,7 +41,7 @@ export function onUnauthorized(listener: Listener): () => void {
   return () => unauthorized.delete(listener);
 }
 
-/** As if the server had asked for a login: what the visitor wants to do needs one. */
+/** Shows the login view, for an action that needs a login. */
 export function askForLogin(): void {
   for (const listener of unauthorized) listener();
 }
@@ -56,19 +56,19 @@ async function toError(response: Response): Promise<ApiError> {
   return new ApiError(
     response.status,
     code,
-    message ?? `The server answered ${response.status}.`,
+    message ?? `The server responded with status ${response.status}.`,
     hint,
   );
 }
 
-/** What fetch throws tells people nothing; except that the page itself aborted. */
+/** Replaces the TypeError of fetch by a readable error; an abort by the page passes through. */
 function toUnreachable(error: unknown): never {
   if (!(error instanceof TypeError)) throw error;
   throw new ApiError(
     0,
     "unreachable",
-    "The server does not answer.",
-    "Check that penstock up is running, and the network between.",
+    "The server is not responding.",
+    "Check that penstock up is running and that the network connection works.",
   );
 }
 

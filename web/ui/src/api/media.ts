@@ -4,10 +4,10 @@ import { queryOptions } from "@tanstack/react-query";
 import { apiUrl, getJson, nameList, postJson, request, segments } from "./http";
 import type { ConsolePage, FileOfRun, FilesPage, Media, MediaKey, ProjectRef } from "./types";
 
-const ofRun = ({ entity, project }: ProjectRef, run: string) =>
+const runPath = ({ entity, project }: ProjectRef, run: string) =>
   `runs/${segments(entity, project, run)}`;
 
-/** The keys that hold images, tables, histograms …: of all runs of the project, or of these. */
+/** Keys of media (images, tables, histograms …) in all runs of the project, or in `runs`. */
 export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | null = null) =>
   queryOptions({
     queryKey: ["media-keys", project.entity, project.project, runs],
@@ -18,30 +18,31 @@ export const mediaKeysQuery = (project: ProjectRef, runs: readonly string[] | nu
     },
   });
 
-export interface MediaAsk {
+export interface MediaRequest {
   key: string;
   runs: readonly string[];
-  /** Values at this step or before; null: the last. */
+  /** The latest values at or before this step; null: the last ones. */
   step: number | null;
-  /** Of each run. */
+  /** Maximum number of values per run. */
   most: number;
 }
 
-/** What a key holds; what was there stays on screen until the next has come. */
-export const mediaQuery = (project: ProjectRef, ask: MediaAsk) =>
+/** Values of a media key. The previous values stay on screen while new ones load. */
+export const mediaQuery = (project: ProjectRef, wanted: MediaRequest) =>
   queryOptions({
-    queryKey: ["media", project.entity, project.project, ask.key, ask] as const,
+    queryKey: ["media", project.entity, project.project, wanted.key, wanted] as const,
     queryFn: ({ signal }) =>
       postJson<Media>(
         "media",
-        { ...project, key: ask.key, runs: ask.runs, step: ask.step, most: ask.most },
+        { ...project, key: wanted.key, runs: wanted.runs, step: wanted.step, most: wanted.most },
         signal,
       ),
-    placeholderData: (previous, before) => (before?.queryKey[3] === ask.key ? previous : undefined),
+    placeholderData: (previous, before) =>
+      before?.queryKey[3] === wanted.key ? previous : undefined,
     gcTime: 60_000,
   });
 
-/** Where a run's file is. With its hash, browsers need to fetch it only once. */
+/** Address of a run's file. With its hash, browsers can cache it. */
 export function fileUrl(
   project: ProjectRef,
   run: string,
@@ -51,12 +52,12 @@ export function fileUrl(
   const query = new URLSearchParams();
   if (sha256) query.set("sha256", sha256);
   if (isDownload) query.set("download", "true");
-  const path = `${ofRun(project, run)}/files/${segments(...name.split("/"))}`;
+  const path = `${runPath(project, run)}/files/${segments(...name.split("/"))}`;
   return apiUrl(query.size > 0 ? `${path}?${query}` : path);
 }
 
 const PAGE_FILES = 5_000;
-const MOST_FILES = 50_000;
+const MAX_FILES = 50_000;
 
 export const filesQuery = (project: ProjectRef, run: string) =>
   queryOptions({
@@ -66,16 +67,16 @@ export const filesQuery = (project: ProjectRef, run: string) =>
       let after: string | null = null;
       do {
         const more: string = after === null ? "" : `&after=${encodeURIComponent(after)}`;
-        const path = `${ofRun(project, run)}/files?limit=${PAGE_FILES}${more}`;
+        const path = `${runPath(project, run)}/files?limit=${PAGE_FILES}${more}`;
         const page: FilesPage = await getJson<FilesPage>(path, signal);
         files.push(...page.files);
         after = page.next;
-      } while (after !== null && files.length < MOST_FILES);
+      } while (after !== null && files.length < MAX_FILES);
       return files;
     },
   });
 
-/** The text of a file, at most so many bytes of it; null: it is not there (yet). */
+/** The text of a file, at most its first `mostBytes` bytes. */
 export const textQuery = (
   project: ProjectRef,
   run: string,
@@ -86,7 +87,7 @@ export const textQuery = (
   queryOptions({
     queryKey: ["text", project.entity, project.project, run, name, sha256, mostBytes],
     queryFn: async ({ signal }) => {
-      const path = `${ofRun(project, run)}/files/${segments(...name.split("/"))}`;
+      const path = `${runPath(project, run)}/files/${segments(...name.split("/"))}`;
       const headers: Record<string, string> =
         mostBytes === null ? {} : { Range: `bytes=0-${mostBytes - 1}` };
       const response = await request(path, { signal, headers });
@@ -95,7 +96,7 @@ export const textQuery = (
     staleTime: sha256 ? Number.POSITIVE_INFINITY : 5_000,
   });
 
-export interface ConsoleAsk {
+export interface ConsoleRequest {
   end: "first" | "last";
   limit: number;
   before?: string;
@@ -107,12 +108,12 @@ export interface ConsoleAsk {
 export function fetchConsole(
   project: ProjectRef,
   run: string,
-  ask: ConsoleAsk,
+  wanted: ConsoleRequest,
   signal?: AbortSignal,
 ): Promise<ConsolePage> {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(ask)) {
+  for (const [name, value] of Object.entries(wanted)) {
     if (value !== undefined && value !== "") query.set(name, String(value));
   }
-  return getJson<ConsolePage>(`${ofRun(project, run)}/console?${query}`, signal);
+  return getJson<ConsolePage>(`${runPath(project, run)}/console?${query}`, signal);
 }

@@ -1,4 +1,4 @@
-/** What the page asks for besides curves, as TanStack Query options. */
+/** All queries except curves, as TanStack Query options. */
 
 import { queryOptions } from "@tanstack/react-query";
 import { getJson, nameList, postJson, request, segments } from "./http";
@@ -23,21 +23,21 @@ const STATUS_RETRIES = 1;
 
 export type Filter = Record<string, unknown>;
 
-/** Which runs, in which order. */
+/** Which runs, and in which order. */
 export interface RunQuery {
   search: string;
   filter: Filter | null;
   order: string;
 }
 
-export interface RunsAsk extends RunQuery {
+export interface RunsRequest extends RunQuery {
   limit: number;
   offset?: number;
-  /** Paths of config and summary that the runs come with; all if not given. */
+  /** Paths of config and summary to return; all if omitted. */
   fields?: readonly string[];
 }
 
-const at = ({ entity, project }: ProjectRef) => `projects/${segments(entity, project)}`;
+const projectPath = ({ entity, project }: ProjectRef) => `projects/${segments(entity, project)}`;
 
 export const viewerQuery = queryOptions({
   queryKey: ["viewer"],
@@ -45,7 +45,7 @@ export const viewerQuery = queryOptions({
   staleTime: Number.POSITIVE_INFINITY,
 });
 
-/** Asked seldom, and more often while something is wrong; a server that hangs is not waited for. */
+/** Polled slowly, and faster while there are problems. Times out if the server hangs. */
 export const statusQuery = queryOptions({
   queryKey: ["status"],
   queryFn: async ({ signal }) => {
@@ -57,7 +57,7 @@ export const statusQuery = queryOptions({
     query.state.data?.length || query.state.error ? STATUS_WRONG_MS : STATUS_EVERY_MS,
 });
 
-/** Polled gently while there is nothing yet, so that the first run opens the page by itself. */
+/** Polled faster while there are no projects, so that the page opens when the first run starts. */
 export const projectsQuery = queryOptions({
   queryKey: ["projects"],
   queryFn: async ({ signal }) =>
@@ -65,25 +65,25 @@ export const projectsQuery = queryOptions({
   refetchInterval: (query) => (query.state.data?.length ? 10_000 : 2_000),
 });
 
-/** Under this key lies all that changes when runs do. */
+/** Prefix of all query keys that depend on runs. */
 export const runsKey = ({ entity, project }: ProjectRef) => ["runs", entity, project] as const;
 
-/** A part of the query's runs; what was there stays on screen until the next has come. */
-export const runsQuery = (project: ProjectRef, ask: RunsAsk) =>
+/** One page of the query's runs. The previous page stays on screen while it loads. */
+export const runsQuery = (project: ProjectRef, wanted: RunsRequest) =>
   queryOptions({
-    queryKey: [...runsKey(project), ask] as const,
+    queryKey: [...runsKey(project), wanted] as const,
     queryFn: ({ signal }) => {
-      const { search, filter, fields, ...rest } = ask;
+      const { search, filter, fields, ...rest } = wanted;
       const body: RunsSearch = {
         ...rest,
         ...(search && { search }),
         ...(filter && { filter }),
         ...(fields && { fields: [...fields] }),
       };
-      return postJson<RunsPage>(`${at(project)}/runs/search`, body, signal);
+      return postJson<RunsPage>(`${projectPath(project)}/runs/search`, body, signal);
     },
     placeholderData: (previous, before) =>
-      (before?.queryKey.at(-1) as RunsAsk | undefined)?.offset === ask.offset
+      (before?.queryKey.at(-1) as RunsRequest | undefined)?.offset === wanted.offset
         ? previous
         : undefined,
     gcTime: 60_000,
@@ -100,27 +100,28 @@ export const fieldsQuery = (project: ProjectRef) =>
   queryOptions({
     queryKey: ["fields", project.entity, project.project],
     queryFn: async ({ signal }) =>
-      (await getJson<{ fields: Field[] }>(`${at(project)}/fields`, signal)).fields,
+      (await getJson<{ fields: Field[] }>(`${projectPath(project)}/fields`, signal)).fields,
     staleTime: 30_000,
   });
 
-/** The keys that have points: in all runs of the project, or in these. */
+/** Keys with points, in all runs of the project or in `runs`. */
 export const keysQuery = (project: ProjectRef, runs: readonly string[] | null = null) =>
   queryOptions({
     queryKey: ["keys", project.entity, project.project, runs],
     queryFn: async ({ signal }) => {
       const query = runs ? `?runs=${nameList(runs)}` : "";
-      return (await getJson<{ keys: KeyInfo[] }>(`${at(project)}/keys${query}`, signal)).keys;
+      return (await getJson<{ keys: KeyInfo[] }>(`${projectPath(project)}/keys${query}`, signal))
+        .keys;
     },
   });
 
-/** Where the curves of two runs part. */
+/** The first difference of each metric between two runs. */
 export const diffQuery = (project: ProjectRef, runs: readonly string[]) =>
   queryOptions({
     queryKey: ["diff", project.entity, project.project, runs],
     queryFn: ({ signal }) => {
       const pair = nameList(runs);
-      return getJson<RunsDiff>(`${at(project)}/diff?runs=${pair}`, signal);
+      return getJson<RunsDiff>(`${projectPath(project)}/diff?runs=${pair}`, signal);
     },
     enabled: runs.length === 2,
   });
@@ -133,7 +134,7 @@ export async function logIn(apiKey: string): Promise<void> {
   });
 }
 
-/** A new key, which the server shows this once. */
+/** Creates an API key. The server returns it only once. */
 export const makeKey = async (label: string): Promise<string> =>
   (await postJson<MadeKey>("api-keys", { label })).api_key;
 

@@ -1,4 +1,4 @@
-/** The read API's shapes, as its OpenAPI document has them, under the names that the page uses. */
+/** Types of the read API, from its OpenAPI document, under the names that the page uses. */
 
 import type { components } from "./schema";
 
@@ -18,13 +18,13 @@ export type Run = Schemas["Run"];
 export type RunChanged = Partial<Schemas["RunChanged"]>;
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
-export type ChartsAsked = Schemas["ChartAsked"];
+export type ChartsBody = Schemas["ChartAsked"];
 export type RunsDiff = Schemas["RunsDiff"];
 export type KeyInfo = Schemas["Key"];
 
 export type FieldKind = Schemas["FieldOfRuns"]["kinds"][number] | "time";
 
-/** Something that runs can be filtered, sorted and grouped by, and shown as a column. */
+/** A field for filters, sorting, grouping and table columns. */
 export type Field = Pick<Schemas["FieldOfRuns"], "path" | "runs"> &
   Partial<Pick<Schemas["FieldOfRuns"], "min" | "max" | "values">> & { kinds: FieldKind[] };
 
@@ -34,24 +34,24 @@ export interface Range {
   to: number;
 }
 
-/** One curve's buckets in ascending `x`; NaN in min, max and mean where a bucket holds no finite value. */
+/** A curve's buckets in ascending `x`. Min, max and mean are NaN in buckets without finite values. */
 export interface Curve {
-  /** Of the member drawn: a run's id or a group's label. */
+  /** The series' id: a run's id or a group's label. */
   id: string;
-  /** The process, where each is drawn by itself. */
+  /** The rank, if each rank has its own curve. */
   rank: number | null;
   /** Steps in a bucket. */
   width: number;
-  /** Where each bucket lies: its last point. */
+  /** Position of each bucket: its last point. */
   x: Float64Array;
-  /** Where each bucket begins, as far as is known. */
+  /** Start of each bucket, as far as known. */
   firstX: Float64Array;
   step: Float64Array;
   firstStep: Float64Array;
   min: Float64Array;
   max: Float64Array;
   mean: Float64Array;
-  /** Between the members of a group or the ranks of a run; else null. */
+  /** Between the runs of a group or the ranks of a run; else null. */
   std: Float64Array | null;
   nonFinite: Float64Array;
 }

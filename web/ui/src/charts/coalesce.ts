@@ -1,18 +1,18 @@
 /**
- * Curves for many panels with few requests. Panels that ask in the same tick for the same members, range
- * and resolution share one request, cut so that none grows too large. Few are in flight at once:
- * HTTP/1.1 gives a page six connections, and the event stream holds one.
+ * Fetches curves for many panels with few requests. Panels that ask in the same tick for the same series,
+ * range and resolution share a request, split so that none grows too large. Few requests are in flight
+ * at once: with HTTP/1.1 a page has six connections, and the event stream uses one.
  */
 
 import type { ChartsRequest } from "../api/curves";
 import type { Curve } from "../api/types";
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 
-export type Ask = Omit<ChartsRequest, "keys"> & { key: string };
-type Fetch = (ask: ChartsRequest, signal: AbortSignal) => Promise<Map<string, Curve[]>>;
+export type PanelRequest = Omit<ChartsRequest, "keys"> & { key: string };
+type Fetch = (request: ChartsRequest, signal: AbortSignal) => Promise<Map<string, Curve[]>>;
 
 interface Waiter {
-  ask: Ask;
+  request: PanelRequest;
   signal: AbortSignal;
   resolve(curves: Curve[]): void;
   reject(error: unknown): void;
@@ -27,13 +27,13 @@ export function keysPerRequest(runs: number, buckets: number): number {
   return Math.max(1, Math.min(MAX_KEYS, fitting));
 }
 
-function groupOf({ project, manner, members, range, buckets }: Ask): string {
-  return JSON.stringify([project.entity, project.project, manner, members, range, buckets]);
+function groupOf({ project, chartOptions, series, range, buckets }: PanelRequest): string {
+  return JSON.stringify([project.entity, project.project, chartOptions, series, range, buckets]);
 }
 
 export class Coalescer {
   private readonly fetch: Fetch;
-  private asked: Waiter[] = [];
+  private waiting: Waiter[] = [];
   private ready: Waiter[][] = [];
   private inFlight = 0;
 
@@ -41,19 +41,19 @@ export class Coalescer {
     this.fetch = fetch;
   }
 
-  load(ask: Ask, signal: AbortSignal): Promise<Curve[]> {
+  load(request: PanelRequest, signal: AbortSignal): Promise<Curve[]> {
     return new Promise((resolve, reject) => {
-      if (this.asked.length === 0) setTimeout(() => this.gather());
-      this.asked.push({ ask, signal, resolve, reject });
+      if (this.waiting.length === 0) setTimeout(() => this.gather());
+      this.waiting.push({ request, signal, resolve, reject });
     });
   }
 
   private gather(): void {
-    for (const group of groupBy(this.asked, ({ ask }) => groupOf(ask)).values()) {
-      const size = keysPerRequest(group[0].ask.members.length, group[0].ask.buckets);
+    for (const group of groupBy(this.waiting, ({ request }) => groupOf(request)).values()) {
+      const size = keysPerRequest(group[0].request.series.length, group[0].request.buckets);
       for (let at = 0; at < group.length; at += size) this.ready.push(group.slice(at, at + size));
     }
-    this.asked = [];
+    this.waiting = [];
     this.pump();
   }
 
@@ -73,10 +73,10 @@ export class Coalescer {
     for (const { signal } of waiters) signal.addEventListener("abort", onAbort);
     this.inFlight += 1;
     try {
-      const { key: _, ...shared } = waiters[0].ask;
-      const keys = [...new Set(waiters.map(({ ask }) => ask.key))];
+      const { key: _, ...shared } = waiters[0].request;
+      const keys = [...new Set(waiters.map(({ request }) => request.key))];
       const curves = await this.fetch({ ...shared, keys }, abort.signal);
-      for (const { ask, resolve } of waiters) resolve(curves.get(ask.key) ?? []);
+      for (const { request, resolve } of waiters) resolve(curves.get(request.key) ?? []);
     } catch (error) {
       for (const { reject } of waiters) reject(error);
     } finally {

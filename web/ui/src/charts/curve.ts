@@ -1,4 +1,4 @@
-/** Pure questions to curves: where is x, what lies in a range, how a zoomed part joins the whole. */
+/** Lookups in curves: the index at x, the extent of a range, a zoomed part joined with the whole; pure. */
 
 import type { Curve, Range } from "../api/types";
 
@@ -20,7 +20,7 @@ function upperBound(xs: Float64Array, x: number): number {
   return xs[at] === x ? at + 1 : at;
 }
 
-/** The index nearest to `x`, or -1 if the curve has ended (or not begun) more than `slack` away. */
+/** The index nearest to `x`, or -1 if the curve ends (or starts) more than `slack` away. */
 export function indexNear(xs: Float64Array, x: number, slack: number): number {
   const at = lowerBound(xs, x);
   if (at === xs.length) return xs.length > 0 && x - xs[at - 1] <= slack ? at - 1 : -1;
@@ -30,7 +30,7 @@ export function indexNear(xs: Float64Array, x: number, slack: number): number {
 
 type Column = "x" | "firstX" | "step" | "firstStep" | "min" | "max" | "mean" | "nonFinite";
 
-/** The same operation on every column. */
+/** Applies `of` to every column. */
 function mapColumns(curve: Curve, of: (values: Float64Array, name: Column) => Float64Array): Curve {
   return {
     ...curve,
@@ -67,8 +67,8 @@ function join(parts: readonly Curve[]): Curve {
 }
 
 /**
- * `detail` (finer buckets of `range`) set into `whole`, whose buckets are kept only where they lie
- * wholly outside `range`: so lines run on to the edges of a zoomed panel, and no point counts twice.
+ * Replaces `range` in `whole` by `detail` (finer buckets). Buckets of `whole` are kept only if entirely
+ * outside `range`, so that lines reach the edges of a zoomed panel and no point counts twice.
  */
 export function splice(whole: Curve | null, detail: Curve | null, range: Range): Curve | null {
   if (whole === null) return detail;
@@ -91,8 +91,8 @@ export function span(curves: Iterable<Curve>): Range | null {
 }
 
 /**
- * Where curves lie if they came too coarse: a request for several keys gets one bucket width, chosen
- * for the longest, and a key that was logged for a short while deserves its own. Null if all is well.
+ * The span of curves whose buckets are too coarse, otherwise null. A request for several keys gets one
+ * bucket width, chosen for the longest; a key that was logged only briefly needs a request of its own.
  */
 export function coarseSpan(curves: readonly Curve[], buckets: number): Range | null {
   const whole = span(curves);
@@ -126,8 +126,8 @@ export function extent(curves: Iterable<Curve>, range: Range, positive: boolean)
 /** Values outside of these quantiles count as outliers. */
 const QUANTILES = [0.05, 0.95] as const;
 
-/** Where nearly all means within `range` lie; for those who ask not to see the wildest. */
-export function calmExtent(
+/** The extent of the means within `range`, without outliers. */
+export function extentWithoutOutliers(
   curves: Iterable<Curve>,
   range: Range,
   positive: boolean,

@@ -1,29 +1,29 @@
 /**
- * The curves of one panel: fetches what is missing or stale and keeps the rest. Hiding a run costs
- * nothing, showing it again fetches at most that run, and old data stays until new has arrived.
- * What is drawn are members: runs, or groups of runs, which are stale as soon as one of their runs is.
+ * The curves of one panel. Fetches what is missing or stale and keeps the rest: hiding a run costs
+ * nothing, showing it again fetches at most that run, and old data stays until new data arrives.
+ * A series is a run or a group of runs, which is stale as soon as one of its runs is.
  *
- * Zoomed, a feed holds finer buckets of the range beside the whole curve, which fills the edges and
- * makes the way back instant.
+ * While zoomed, a feed holds finer buckets of the range beside the whole curve, which fills the edges
+ * and makes zooming out instant.
  */
 
-import type { Manner, Member } from "../api/curves";
+import type { ChartOptions, Series } from "../api/curves";
 import type { Curve, ProjectRef, Range } from "../api/types";
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 import type { Coalescer } from "./coalesce";
 import { coarseSpan, splice } from "./curve";
 
-export interface Want {
-  manner: Manner;
-  members: readonly Member[];
+export interface FeedRequest {
+  chartOptions: ChartOptions;
+  series: readonly Series[];
   range: Range | null;
   buckets: number;
 }
 
 export type FeedStatus = "loading" | "ready" | "error";
 
-/** What came for one member: a curve, or one per rank. */
-interface Held {
+/** What was loaded for one series: a curve, or one per rank. */
+interface Loaded {
   curves: readonly Curve[];
   runs: readonly string[];
   revision: number;
@@ -32,12 +32,12 @@ interface Held {
 interface Layer {
   range: Range | null;
   buckets: number;
-  held: Map<string, Held>;
+  loaded: Map<string, Loaded>;
 }
 
-interface Round {
+interface Load {
   layer: Layer;
-  members: Member[];
+  series: Series[];
 }
 
 export interface Revisioned {
@@ -46,15 +46,15 @@ export interface Revisioned {
 }
 
 const sameRange = (a: Range | null, b: Range | null) => a?.from === b?.from && a?.to === b?.to;
-const sameManner = (a: Manner, b: Manner) =>
+const sameOptions = (a: ChartOptions, b: ChartOptions) =>
   a.x === b.x && a.ranks === b.ranks && a.isGrouped === b.isGrouped;
 const sameRuns = (a: readonly string[], b: readonly string[]) =>
   a === b || (a.length === b.length && a.every((run, i) => run === b[i]));
-const newLayer = (range: Range | null): Layer => ({ range, buckets: 0, held: new Map() });
+const newLayer = (range: Range | null): Layer => ({ range, buckets: 0, loaded: new Map() });
 
-const NOTHING: Want = {
-  manner: { x: "step", ranks: "together", isGrouped: false },
-  members: [],
+const NOTHING: FeedRequest = {
+  chartOptions: { x: "step", ranks: "together", isGrouped: false },
+  series: [],
   range: null,
   buckets: 0,
 };
@@ -67,7 +67,7 @@ export class Feed {
   private readonly project: ProjectRef;
   private readonly source: Coalescer;
   private readonly live: Revisioned;
-  private want = NOTHING;
+  private wanted = NOTHING;
   private whole = newLayer(null);
   private detail: Layer | null = null;
   private flight: AbortController | null = null;
@@ -80,23 +80,27 @@ export class Feed {
     this.live = live;
   }
 
-  /** What to show from now on; fetches unless paused. */
-  request(want: Want): void {
-    const isOther = !sameManner(want.manner, this.want.manner);
-    if (isOther || !sameRange(want.range, this.want.range) || want.buckets !== this.want.buckets) {
+  /** Sets what to show and fetches it. */
+  request(wanted: FeedRequest): void {
+    const isOther = !sameOptions(wanted.chartOptions, this.wanted.chartOptions);
+    if (
+      isOther ||
+      !sameRange(wanted.range, this.wanted.range) ||
+      wanted.buckets !== this.wanted.buckets
+    ) {
       this.flight?.abort();
       this.flight = null;
     }
     if (isOther) this.forget();
-    this.want = want;
-    if (!sameRange(want.range, this.detail?.range ?? null)) {
-      this.detail = want.range && newLayer(want.range);
+    this.wanted = wanted;
+    if (!sameRange(wanted.range, this.detail?.range ?? null)) {
+      this.detail = wanted.range && newLayer(wanted.range);
     }
     this.isPaused = false;
     this.sync();
   }
 
-  /** Out of view: keep the data, fetch nothing. */
+  /** Stops fetching while out of view; keeps the data. */
   pause(): void {
     this.isPaused = true;
     this.flight?.abort();
@@ -104,34 +108,34 @@ export class Feed {
     this.onChange = () => {};
   }
 
-  /** The curves wanted, in the order of the members; fewer while loading. */
+  /** The requested curves in the order of the series; fewer while loading. */
   curves(): Curve[] {
     const curves: Curve[] = [];
     const range = this.detail?.range;
-    for (const { id } of this.want.members) {
-      const whole = this.whole.held.get(id)?.curves ?? [];
-      const detail = range && this.detail?.held.get(id)?.curves;
+    for (const { id } of this.wanted.series) {
+      const whole = this.whole.loaded.get(id)?.curves ?? [];
+      const detail = range && this.detail?.loaded.get(id)?.curves;
       const shown = detail ? spliceAll(whole, detail, range) : whole;
       for (const curve of shown) if (curve.x.length > 0) curves.push(curve);
     }
     return curves;
   }
 
-  /** Fetches what the wanted view lacks, one round at a time. */
+  /** Fetches what is missing, one batch of loads at a time. */
   sync(): void {
     if (this.isPaused || this.flight) return;
-    const rounds = this.lacking();
-    if (rounds.length === 0) {
-      this.settle("ready");
+    const loads = this.missing();
+    if (loads.length === 0) {
+      this.setStatus("ready");
       return;
     }
-    const isFresh = rounds.some(({ layer, members }) =>
-      members.some(({ id }) => !layer.held.has(id)),
+    const isFresh = loads.some(({ layer, series }) =>
+      series.some(({ id }) => !layer.loaded.has(id)),
     );
-    if (isFresh && this.status === "ready" && this.curves().length === 0) this.settle("loading");
+    if (isFresh && this.status === "ready" && this.curves().length === 0) this.setStatus("loading");
     const flight = new AbortController();
     this.flight = flight;
-    void this.fetch(rounds, flight);
+    void this.fetch(loads, flight);
   }
 
   retry(): void {
@@ -145,45 +149,45 @@ export class Feed {
     this.status = "loading";
   }
 
-  private revision({ runs }: Member): number {
+  private revision({ runs }: Series): number {
     return runs.reduce((most, run) => Math.max(most, this.live.revision(run)), 0);
   }
 
-  private isStale(layer: Layer, member: Member): boolean {
-    const held = layer.held.get(member.id);
+  private isStale(layer: Layer, one: Series): boolean {
+    const loaded = layer.loaded.get(one.id);
     return (
-      held === undefined ||
-      layer.buckets !== this.want.buckets ||
-      held.revision !== this.revision(member) ||
-      !sameRuns(held.runs, member.runs)
+      loaded === undefined ||
+      layer.buckets !== this.wanted.buckets ||
+      loaded.revision !== this.revision(one) ||
+      !sameRuns(loaded.runs, one.runs)
     );
   }
 
-  private lacking(): Round[] {
-    const { members, range } = this.want;
-    const rounds: Round[] = [];
-    // While zoomed, an older whole will do.
-    const whole = members.filter((member) =>
-      range ? !this.whole.held.has(member.id) : this.isStale(this.whole, member),
+  private missing(): Load[] {
+    const { series, range } = this.wanted;
+    const loads: Load[] = [];
+    // While zoomed, a stale whole curve is good enough.
+    const whole = series.filter((one) =>
+      range ? !this.whole.loaded.has(one.id) : this.isStale(this.whole, one),
     );
-    if (whole.length > 0) rounds.push({ layer: this.whole, members: whole });
+    if (whole.length > 0) loads.push({ layer: this.whole, series: whole });
     const layer = this.detail;
     if (layer) {
-      const detail = members.filter((member) => this.isStale(layer, member));
-      if (detail.length > 0) rounds.push({ layer, members: detail });
+      const detail = series.filter((one) => this.isStale(layer, one));
+      if (detail.length > 0) loads.push({ layer, series: detail });
     }
-    return rounds;
+    return loads;
   }
 
-  private async fetch(rounds: Round[], flight: AbortController): Promise<void> {
+  private async fetch(loads: Load[], flight: AbortController): Promise<void> {
     try {
-      await Promise.all(rounds.map((round) => this.fill(round, flight.signal)));
+      await Promise.all(loads.map((load) => this.fill(load, flight.signal)));
       if (this.flight !== flight) return;
       this.flight = null;
-      this.settle("ready");
-      // What advanced meanwhile waits for the next tick; a run that was just shown does not.
-      const next = this.lacking();
-      if (next.some(({ layer, members }) => members.some(({ id }) => !layer.held.has(id)))) {
+      this.setStatus("ready");
+      // New points wait for the next tick; a run that was just shown does not.
+      const next = this.missing();
+      if (next.some(({ layer, series }) => series.some(({ id }) => !layer.loaded.has(id)))) {
         this.sync();
       } else if (next.length > 0) this.live.nudge();
     } catch (error) {
@@ -191,28 +195,28 @@ export class Feed {
       this.flight = null;
       if (flight.signal.aborted) return;
       this.error = error;
-      this.settle("error");
+      this.setStatus("error");
     }
   }
 
-  private async fill({ layer, members }: Round, signal: AbortSignal): Promise<void> {
-    const { buckets, manner } = this.want;
-    const revisions = members.map((member) => this.revision(member));
-    const ask = { project: this.project, manner, members, key: this.key, buckets };
-    const load = (range: Range | null) => this.source.load({ ...ask, range }, signal);
+  private async fill({ layer, series }: Load, signal: AbortSignal): Promise<void> {
+    const { buckets, chartOptions } = this.wanted;
+    const revisions = series.map((one) => this.revision(one));
+    const request = { project: this.project, chartOptions, series, key: this.key, buckets };
+    const load = (range: Range | null) => this.source.load({ ...request, range }, signal);
     let curves = await load(layer.range);
-    const narrow = manner.x === "step" ? coarseSpan(curves, buckets) : null;
+    const narrow = chartOptions.x === "step" ? coarseSpan(curves, buckets) : null;
     if (narrow) curves = await load(narrow);
     if (signal.aborted) return;
     const arrived = groupBy(curves, ({ id }) => id);
-    for (const [i, { id, runs }] of members.entries()) {
-      layer.held.set(id, { curves: arrived.get(id) ?? [], runs, revision: revisions[i] });
+    for (const [i, { id, runs }] of series.entries()) {
+      layer.loaded.set(id, { curves: arrived.get(id) ?? [], runs, revision: revisions[i] });
     }
     layer.buckets = buckets;
-    this.settle(this.status === "error" ? "ready" : this.status);
+    this.setStatus(this.status === "error" ? "ready" : this.status);
   }
 
-  private settle(status: FeedStatus): void {
+  private setStatus(status: FeedStatus): void {
     this.status = status;
     this.onChange();
   }

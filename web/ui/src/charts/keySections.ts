@@ -1,9 +1,9 @@
-/** Keys by the part before their first "/", and the rows in which they are laid out; pure. */
+/** Groups keys by the part before their first "/" and lays them out in rows; pure. */
 
-import { groupBy } from "../group";
+import { groupBy } from "../util/groupBy";
 
 export interface Section {
-  /** Tells it from a section that only looks the same. */
+  /** Unique, unlike the name. */
   id: string;
   /** Empty for keys without a prefix. */
   name: string;
@@ -13,30 +13,30 @@ export interface Section {
 export type Row =
   | { kind: "head"; id: string; section: Section; isOpen: boolean }
   | { kind: "panels"; id: string; keys: string[]; columns: number }
-  /** Panels of media, which are taller, and wider where there is room. */
+  /** Media panels: taller, and wider if there is room. */
   | { kind: "media"; id: string; keys: string[]; columns: number };
 
-/** Machine metrics as some clients name them: `system.gpu.0.temp`. */
-const MACHINE = "system.";
+/** Prefix of system metrics in some clients: `system.gpu.0.temp`. */
+const SYSTEM = "system.";
 
-/** What clients log beside a row's own values: of no interest as curves. */
+/** Added to each row by clients; not useful as charts. */
 const HIDDEN = new Set(["_runtime", "_timestamp", "_step", "system._runtime", "system._timestamp"]);
 
-export const isOfInterest = (key: string): boolean => !HIDDEN.has(key);
+export const isChartKey = (key: string): boolean => !HIDDEN.has(key);
 
 /** `["train", "loss/a"]` of `train/loss/a`, `["", "loss"]` of `loss`. */
 export function splitKey(key: string): [string, string] {
-  if (key.startsWith(MACHINE)) return ["system", key.slice(MACHINE.length)];
+  if (key.startsWith(SYSTEM)) return ["system", key.slice(SYSTEM.length)];
   const slash = key.indexOf("/");
   return slash > 0 ? [key.slice(0, slash), key.slice(slash + 1)] : ["", key];
 }
 
-/** Machine metrics are the last that one looks at. */
+/** Sections that come last: system metrics. */
 const LAST = new Set(["system"]);
 
 /**
- * The pinned keys in the order in which they were pinned, keys without a prefix, then sections by name;
- * natural order, so that layer 2 is before 10.
+ * Pinned keys in the order of pinning, then keys without a prefix, then sections by name in natural
+ * order (layer 2 before 10).
  */
 export function toSections(keys: readonly string[], pinned: readonly string[] = []): Section[] {
   const order = new Intl.Collator("en", { numeric: true });
@@ -52,10 +52,10 @@ export function toSections(keys: readonly string[], pinned: readonly string[] = 
   return top.length > 0 ? [{ id: "\0pinned", name: "Pinned", keys: top }, ...sections] : sections;
 }
 
-/** How many panels of media stand side by side. */
+/** Number of media panels per row. */
 const mediaColumns = (columns: number) => (columns > 2 ? columns - 1 : columns);
 
-/** In each section charts come first, then media; a key that has both is in both. */
+/** Each section has charts first, then media; a key with both appears in both. */
 export function toRows(
   sections: readonly Section[],
   columns: number,

@@ -1,31 +1,34 @@
 /**
- * Draws curves on a canvas: a translucent band from min to max with a hairline around it, so that one
- * wild point among millions shows even where its bucket is a pixel wide, also when smoothed or
- * grouped; the mean as a line; marks for NaN and Inf on the bottom edge.
+ * Draws curves on a canvas: a translucent band from min to max with a hairline around it, so that a
+ * single outlier among millions of points is visible at any zoom, also when smoothed or grouped; the
+ * mean as a line; marks for NaN and Inf at the bottom edge.
  */
 
 import type { Curve } from "../api/types";
-import type { Band } from "../state/url";
 import { lowerBound } from "./curve";
 import { type Frame, type Project, projectX, projectY } from "./scale";
 import { smoothed } from "./smooth";
+
+/** The band of a group: one standard deviation, or minimum to maximum. */
+export const BANDS = ["std", "range"] as const;
+export type Band = (typeof BANDS)[number];
 
 export interface Stroke {
   colour: string;
   lineWidth: number;
   bandAlpha: number;
   edgeAlpha: number;
-  /** Of the curve as it is, behind its smoothed line. */
+  /** Opacity of the original curve behind its smoothed line. */
   rawAlpha: number;
 }
 
-/** Up to here bands are laid over each other; more would add up to mud, see `paintCrowd`. */
+/** Up to this many bands overlap with transparency; more would blur, see `paintCrowd`. */
 const FEW = 4;
 const CROWD_ALPHA = 0.16;
-/** How much of a raw curve shows behind the smoothed one. */
+/** Opacity of the original curve behind the smoothed one. */
 const RAW_ALPHA = 0.3;
 
-/** Fainter and finer the more runs share the panel. */
+/** The more runs in the panel, the fainter and thinner. */
 export function strokeFor(colour: string, runs: number): Stroke {
   return {
     colour,
@@ -43,8 +46,8 @@ export const HIGHLIGHT: Omit<Stroke, "colour"> = {
   rawAlpha: 0.5,
 };
 
-/** How lines and bands are derived from the curves. */
-export interface Look {
+/** Smoothing and band of the curves. */
+export interface CurveStyle {
   /** 0: not at all. */
   smoothing: number;
   band: Band;
@@ -52,26 +55,26 @@ export interface Look {
 
 interface Part {
   curve: Curve;
-  /** What the line follows: the means, or these smoothed. */
+  /** Values of the line: the means, smoothed or not. */
   line: Float64Array;
-  /** The band is one standard deviation about the mean, the extremes are its hairlines. */
+  /** The band is one standard deviation around the mean; hairlines mark the extremes. */
   isStd: boolean;
-  /** One bucket beyond either edge, so that lines leave the panel. */
+  /** Includes one bucket beyond either edge, so that lines leave the panel. */
   from: number;
   to: number;
   px: Project;
   py: Project;
 }
 
-export function lineOf(curve: Curve, { smoothing }: Look): Float64Array {
+export function lineOf(curve: Curve, { smoothing }: CurveStyle): Float64Array {
   return smoothing > 0 ? smoothed(curve, smoothing) : curve.mean;
 }
 
-function visible(curve: Curve, frame: Frame, look: Look): Part {
+function visible(curve: Curve, frame: Frame, style: CurveStyle): Part {
   return {
     curve,
-    line: lineOf(curve, look),
-    isStd: look.band === "std" && curve.std !== null,
+    line: lineOf(curve, style),
+    isStd: style.band === "std" && curve.std !== null,
     from: Math.max(0, lowerBound(curve.x, frame.x.from) - 1),
     to: Math.min(curve.x.length, lowerBound(curve.x, frame.x.to) + 1),
     px: projectX(frame),
@@ -79,7 +82,7 @@ function visible(curve: Curve, frame: Frame, look: Look): Part {
   };
 }
 
-/** Calls `draw(start, end)` for each stretch of buckets that hold finite values. */
+/** Calls `draw(start, end)` for each contiguous stretch of buckets with finite values. */
 function stretches({ curve, from, to }: Part, draw: (start: number, end: number) => void): void {
   const { mean } = curve;
   let start = -1;
@@ -93,7 +96,7 @@ function stretches({ curve, from, to }: Part, draw: (start: number, end: number)
   }
 }
 
-/** The mean of max - min; 0 where every bucket holds one value. */
+/** The mean of max - min; 0 if every bucket has one value. */
 function bandHeight({ curve, from, to }: Part): number {
   let sum = 0;
   let count = 0;
@@ -122,7 +125,7 @@ function traceBetween(
   });
 }
 
-/** What the band covers: all points, or one standard deviation; a single sample has none. */
+/** The band covers all points, or one standard deviation; a single sample has none. */
 function traceBand(ctx: CanvasRenderingContext2D, part: Part): void {
   const { mean, std, max, min } = part.curve;
   const isStd = part.isStd && std !== null;
@@ -160,7 +163,7 @@ function paintEdges(
 
 let scratch: CanvasRenderingContext2D | null = null;
 
-/** A clean canvas of this size, shared by all panels. */
+/** A cleared canvas of at least this size, shared by all panels. */
 function scratchOf(width: number, height: number): CanvasRenderingContext2D | null {
   scratch ??= document.createElement("canvas").getContext("2d");
   if (!scratch) return null;
@@ -173,8 +176,8 @@ function scratchOf(width: number, height: number): CanvasRenderingContext2D | nu
 }
 
 /**
- * Bands of many runs: solid on a canvas apart, which is then laid over the panel once. So a place is
- * tinted the same whether two or two hundred bands pass it.
+ * Bands of many runs are drawn solid on a separate canvas, which is then laid over the panel once, so
+ * that the tint does not depend on the number of overlapping bands.
  */
 function paintCrowd(
   ctx: CanvasRenderingContext2D,
@@ -183,24 +186,24 @@ function paintCrowd(
 ): void {
   const width = Math.ceil(frame.width);
   const height = Math.ceil(frame.height);
-  const apart = scratchOf(width, height);
-  if (!apart) return;
+  const layer = scratchOf(width, height);
+  if (!layer) return;
   for (const { part, stroke } of bands) {
-    apart.fillStyle = stroke.colour;
-    traceBand(apart, part);
-    apart.fill();
+    layer.fillStyle = stroke.colour;
+    traceBand(layer, part);
+    layer.fill();
     if (stroke.edgeAlpha === 0) continue;
     ctx.strokeStyle = stroke.colour;
     paintEdges(ctx, part, stroke, frame.ratio);
   }
   ctx.globalAlpha = CROWD_ALPHA;
-  ctx.drawImage(apart.canvas, 0, 0, width, height, 0, 0, width, height);
+  ctx.drawImage(layer.canvas, 0, 0, width, height, 0, 0, width, height);
 }
 
-/** A bucket this many times as high as the mean one holds a wild point. */
+/** A bucket this many times as high as the average bucket has an outlier. */
 const SPIKE = 4;
 
-/** However faint the bands of many runs have to be, wild points stay crisp: a line from min to max. */
+/** Keeps outliers crisp however faint the bands are: a line from min to max. */
 function paintSpikes(
   ctx: CanvasRenderingContext2D,
   part: Part,
@@ -243,10 +246,10 @@ function paintLine(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, ra
   ctx.stroke();
 }
 
-/** Buckets further apart than this on average are seen as points, not as a line. */
+/** Buckets further apart than this on average get dots. */
 const SPARSE_PX = 14;
 
-/** Dots where buckets are far apart, and where one stands alone and has no line. */
+/** Dots if buckets are far apart, and for single buckets, which have no line. */
 function paintDots(ctx: CanvasRenderingContext2D, part: Part, stroke: Stroke, frame: Frame): void {
   const { curve, line, px, py } = part;
   const radius = (stroke.lineWidth + 0.75) * frame.ratio;
@@ -285,16 +288,16 @@ function paintMarks(ctx: CanvasRenderingContext2D, part: Part, frame: Frame): vo
   ctx.fill();
 }
 
-/** Draws curves in order: all bands lie under all lines. */
+/** Draws curves in order, all bands below all lines. */
 export function paintCurves(
   ctx: CanvasRenderingContext2D,
   frame: Frame,
   curves: readonly Curve[],
-  look: Look,
+  style: CurveStyle,
   strokeOf: (curve: Curve) => Stroke,
 ): void {
   const drawn = curves.map((curve) => {
-    const part = visible(curve, frame, look);
+    const part = visible(curve, frame, style);
     return { part, stroke: strokeOf(curve), height: bandHeight(part) };
   });
   const bands = drawn.filter(({ height }) => height > 0);

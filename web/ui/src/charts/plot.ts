@@ -1,24 +1,24 @@
 /**
- * One line panel on canvases. uPlot owns axes, scales, pointer and drag; the curves lie on a canvas of
- * their own, since every run has its own steps, and the highlight on a third above it. Pointing at a
- * member repaints only that third one; the rest fades by CSS.
+ * A line chart on three canvases. uPlot draws the axes and handles scales, pointer and drag. The curves
+ * have their own canvas, since every run has its own steps, and so has the highlight above them:
+ * pointing at a series repaints only that one, and CSS fades the rest.
  */
 
 import uPlot from "uplot";
+import type { XAxis } from "../api/curves";
 import type { Curve, Range } from "../api/types";
-import { logTickLabel, tickLabels } from "../format";
-import { cssColour } from "../state/theme";
-import type { XAxis } from "../state/url";
+import { logTickLabel, tickLabels } from "../util/format";
 import { increments, ticks } from "./axis";
-import { calmExtent, type Extent, extent, indexNear } from "./curve";
-import { HIGHLIGHT, type Look, lineOf, paintCurves, strokeFor } from "./paint";
+import { cssColour } from "./cssColour";
+import { type Extent, extent, extentWithoutOutliers, indexNear } from "./curve";
+import { type CurveStyle, HIGHLIGHT, lineOf, paintCurves, strokeFor } from "./paint";
 import { type Frame, padded, projectX, projectY } from "./scale";
 import { schedule, unschedule } from "./schedule";
 
 export interface PlotEvents {
   onZoom(from: number, to: number): void;
   onReset(): void;
-  /** The pointer, in CSS pixels of the plot area; null when it left. */
+  /** Pointer position in CSS pixels of the plot area; null when it leaves. */
   onPointer(at: { left: number; top: number } | null): void;
 }
 
@@ -27,14 +27,14 @@ export interface PlotView {
   axis: XAxis;
   x: Range;
   log: boolean;
-  /** The y axis leaves outliers out. */
-  isCalm: boolean;
-  look: Look;
-  /** By member. */
+  /** Exclude outliers from the y axis. */
+  ignoreOutliers: boolean;
+  style: CurveStyle;
+  /** By series. */
   colours: ReadonlyMap<string, string>;
 }
 
-/** The canvases reach this far beyond the plot area (so does the style sheet), for dots on its edge. */
+/** The canvases extend this far beyond the plot area, for dots on its edge; keep in step with the CSS. */
 const MARGIN_PX = 6;
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
@@ -47,7 +47,7 @@ export class LinePlot {
   private base = document.createElement("canvas");
   private overlay = document.createElement("canvas");
   private ink = { crosshair: "", surface: "" };
-  private lit: { member: string | null; x: number | null } = { member: null, x: null };
+  private highlighted: { seriesId: string | null; x: number | null } = { seriesId: null, x: null };
 
   constructor(host: HTMLElement, view: PlotView, events: PlotEvents) {
     this.host = host;
@@ -71,7 +71,7 @@ export class LinePlot {
     else this.u.setData(this.corners());
   }
 
-  /** Colours changed with the theme: axes too. */
+  /** After a theme change: the axes have new colours too. */
   rebuild(): void {
     this.u.destroy();
     this.u = this.build();
@@ -95,23 +95,23 @@ export class LinePlot {
     return this.u.over.getBoundingClientRect();
   }
 
-  /** How values lie on the plot area. */
+  /** Maps values to the plot area. */
   frame(ratio = devicePixelRatio): Frame {
     const { clientWidth, clientHeight } = this.u.over;
     const { x, log } = this.view;
     return { x, y: this.y, log, width: clientWidth * ratio, height: clientHeight * ratio, ratio };
   }
 
-  /** Highlights a member and draws the crosshair at `x`. */
-  light(member: string | null, x: number | null): void {
-    if (member === this.lit.member && x === this.lit.x) return;
-    this.lit = { member, x };
+  /** Highlights a series and draws the crosshair at `x`. */
+  highlight(seriesId: string | null, x: number | null): void {
+    if (seriesId === this.highlighted.seriesId && x === this.highlighted.x) return;
+    this.highlighted = { seriesId, x };
     schedule(this.paintOverlay);
   }
 
   private fitY(): void {
-    const { curves, x, log, isCalm } = this.view;
-    const found = isCalm ? calmExtent(curves, x, log) : extent(curves, x, log);
+    const { curves, x, log, ignoreOutliers } = this.view;
+    const found = ignoreOutliers ? extentWithoutOutliers(curves, x, log) : extent(curves, x, log);
     if (found) this.y = padded(found, log);
     else if (log && this.y.low <= 0) this.y = { low: 0.1, high: 10 };
   }
@@ -218,8 +218,8 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.base, frame);
     if (!ctx) return;
-    const { curves, look, colours } = this.view;
-    paintCurves(ctx, frame, curves, look, ({ id }) =>
+    const { curves, style, colours } = this.view;
+    paintCurves(ctx, frame, curves, style, ({ id }) =>
       strokeFor(colours.get(id) ?? "#888", curves.length),
     );
     this.paintOverlay();
@@ -229,17 +229,20 @@ export class LinePlot {
     const frame = this.frame();
     const ctx = this.clear(this.overlay, frame);
     if (!ctx) return;
-    const { member, x } = this.lit;
-    const { curves, look, colours } = this.view;
-    const lit = member === null ? [] : curves.filter(({ id }) => id === member);
-    this.base.classList.toggle("is-faded", lit.length > 0 && curves.length > lit.length);
+    const { seriesId, x } = this.highlighted;
+    const { curves, style, colours } = this.view;
+    const highlighted = seriesId === null ? [] : curves.filter(({ id }) => id === seriesId);
+    this.base.classList.toggle(
+      "is-faded",
+      highlighted.length > 0 && curves.length > highlighted.length,
+    );
     if (x !== null) paintCrosshair(ctx, frame, x, this.ink.crosshair);
-    if (lit.length === 0) return;
-    const colour = colours.get(lit[0].id) ?? "#888";
-    paintCurves(ctx, frame, lit, look, () => ({ colour, ...HIGHLIGHT }));
+    if (highlighted.length === 0) return;
+    const colour = colours.get(highlighted[0].id) ?? "#888";
+    paintCurves(ctx, frame, highlighted, style, () => ({ colour, ...HIGHLIGHT }));
     if (x === null) return;
-    for (const curve of lit) {
-      const line = lineOf(curve, look);
+    for (const curve of highlighted) {
+      const line = lineOf(curve, style);
       paintDot(ctx, frame, { x: curve.x, y: line }, x, { fill: colour, ring: this.ink.surface });
     }
   };

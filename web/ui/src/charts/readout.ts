@@ -1,20 +1,20 @@
-/** What the curves say at one place: the tooltip's rows, and which curve the pointer means. */
+/** Values of the curves at one x: the rows of the tooltip, and the curve nearest to the pointer. */
 
 import type { Curve } from "../api/types";
 import { indexNear } from "./curve";
-import { type Look, lineOf } from "./paint";
+import { type CurveStyle, lineOf } from "./paint";
 import { type Frame, projectX, projectY } from "./scale";
 
 export interface Reading {
-  /** Of the member, and of its process where each is drawn by itself. */
+  /** Id of the series, and the rank if each rank has its own curve. */
   id: string;
   rank: number | null;
   x: number;
   step: number;
-  /** First step of the bucket; differs from `step` where it holds several. */
+  /** First step of the bucket; differs from `step` if the bucket has several. */
   firstStep: number;
   mean: number;
-  /** What the line shows: the mean, or smoothed. */
+  /** Value of the line: the mean, smoothed or not. */
   line: number;
   std: number | null;
   min: number;
@@ -22,12 +22,17 @@ export interface Reading {
   nonFinite: number;
 }
 
-/** Curves end where their points do; this near to an end still counts, in CSS pixels. */
+/** The pointer may be this far beyond the end of a curve, in CSS pixels. */
 const SLACK_PX = 12;
-/** A curve further than this from the pointer is not meant. */
+/** Curves further than this from the pointer are not highlighted. */
 const REACH_PX = 48;
 
-export function readAt(curves: readonly Curve[], frame: Frame, look: Look, x: number): Reading[] {
+export function readAt(
+  curves: readonly Curve[],
+  frame: Frame,
+  style: CurveStyle,
+  x: number,
+): Reading[] {
   const slack = ((frame.x.to - frame.x.from) / frame.width) * SLACK_PX * frame.ratio;
   const readings: Reading[] = [];
   for (const curve of curves) {
@@ -40,7 +45,7 @@ export function readAt(curves: readonly Curve[], frame: Frame, look: Look, x: nu
       step: curve.step[i],
       firstStep: curve.firstStep[i],
       mean: curve.mean[i],
-      line: lineOf(curve, look)[i],
+      line: lineOf(curve, style)[i],
       std: curve.std?.[i] ?? null,
       min: curve.min[i],
       max: curve.max[i],
@@ -56,7 +61,7 @@ function compareValues(a: number, b: number): number {
   return Number.isNaN(b) ? -1 : b - a;
 }
 
-/** The x that the pointer snaps to: that of the nearest reading. */
+/** The x of the nearest reading, to which the pointer snaps. */
 export function snap(readings: readonly Reading[], x: number): number {
   let best = x;
   let distance = Number.POSITIVE_INFINITY;
@@ -69,11 +74,11 @@ export function snap(readings: readonly Reading[], x: number): number {
   return best;
 }
 
-/** The member whose line is nearest to the pointer on the screen, measured between buckets too. */
-export function nearestMember(
+/** The series whose line is nearest to the pointer on screen, interpolated between buckets. */
+export function nearestSeries(
   curves: readonly Curve[],
   frame: Frame,
-  look: Look,
+  style: CurveStyle,
   at: { left: number; top: number },
 ): string | null {
   const px = projectX(frame);
@@ -93,7 +98,7 @@ export function nearestMember(
     const j = Math.max(0, Math.min(curve.x.length - 1, curve.x[i] < x ? i + 1 : i - 1));
     const gap = px(curve.x[j]) - px(curve.x[i]);
     const along = gap === 0 ? 0 : (left - px(curve.x[i])) / gap;
-    const line = lineOf(curve, look);
+    const line = lineOf(curve, style);
     const here = py(line[i]);
     const there = py(line[j]);
     const passes = Number.isNaN(there) ? here : here + (there - here) * along;

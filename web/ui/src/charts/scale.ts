@@ -1,10 +1,10 @@
-/** Value to pixel, and which values a panel's axes show. */
+/** Values to pixels, and the ranges of the axes. */
 
+import type { XAxis } from "../api/curves";
 import type { Range } from "../api/types";
-import type { XAxis } from "../state/url";
 import type { Extent } from "./curve";
 
-/** Where a plot's values lie on its canvas, in device pixels. */
+/** Maps a plot's values to its canvas, in device pixels. */
 export interface Frame {
   x: Range;
   y: Extent;
@@ -22,7 +22,7 @@ export function projectX({ x, width }: Frame): Project {
   return (value) => (value - x.from) * factor;
 }
 
-/** Clamped a little outside of the plot: canvases dislike coordinates in the millions. */
+/** Clamped just outside the plot: canvases cannot handle huge coordinates. */
 export function projectY({ y, log, height }: Frame): Project {
   const low = log ? Math.log10(y.low) : y.low;
   const high = log ? Math.log10(y.high) : y.high;
@@ -32,21 +32,21 @@ export function projectY({ y, log, height }: Frame): Project {
   return (value) => (value > 0 ? clamp(height - (Math.log10(value) - low) * factor) : 2 * height);
 }
 
-/** The y axis around the data: 6 % of air, and never of zero height. */
+/** The y axis around the data: 6 % padding, never zero height. */
 export function padded({ low, high }: Extent, log: boolean): Extent {
   if (log) {
     const bottom = Math.log10(low);
     const top = Math.log10(high);
-    const air = top > bottom ? (top - bottom) * 0.06 : 0.5;
-    return { low: 10 ** (bottom - air), high: 10 ** (top + air) };
+    const padding = top > bottom ? (top - bottom) * 0.06 : 0.5;
+    return { low: 10 ** (bottom - padding), high: 10 ** (top + padding) };
   }
-  const air = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
-  return { low: low - air, high: high + air };
+  const padding = high > low ? (high - low) * 0.06 : Math.abs(high) * 0.1 || 1;
+  return { low: low - padding, high: high + padding };
 }
 
 /**
- * The x axis of a panel: that of the whole page if its own curves span most of it, so that crosshairs
- * of neighbours stand in line; else its own.
+ * The x range of a panel: the one of the page if its curves span most of it, so that crosshairs of
+ * neighbouring panels align; otherwise its own.
  */
 export function domain(own: Range | null, page: Range | null): Range {
   const chosen =
@@ -57,7 +57,7 @@ export function domain(own: Range | null, page: Range | null): Range {
   return { from: Math.max(0, chosen.from - 1), to: chosen.to + 1 };
 }
 
-/** A zoom dragged out: whole steps, at least two of them; seconds to the millisecond. */
+/** The range of a zoom: at least two whole steps, or seconds rounded to milliseconds. */
 export function zoomOf(axis: XAxis, from: number, to: number): Range {
   const low = Math.max(0, Math.min(from, to));
   const high = Math.max(from, to);
@@ -70,8 +70,8 @@ export function zoomOf(axis: XAxis, from: number, to: number): Range {
 }
 
 /**
- * A range of steps widened to whole buckets of the width that the server will choose: it then cuts no
- * bucket in two, which would cost it a look at the points of each.
+ * Widens a range of steps to whole buckets of the width that the server will choose. Otherwise the
+ * server would have to read the points of the buckets at the edges.
  */
 export function wholeBuckets({ from, to }: Range, buckets: number): Range {
   let width = 1;
@@ -79,7 +79,7 @@ export function wholeBuckets({ from, to }: Range, buckets: number): Range {
   return { from: Math.floor(from / width) * width, to: (Math.floor(to / width) + 1) * width - 1 };
 }
 
-/** At most one bucket per two device pixels; in steps of 50, so that panels of one grid ask alike. */
+/** At most one bucket per two device pixels, in steps of 50, so that panels in a grid can share requests. */
 export function bucketsFor(widthPx: number, ratio: number): number {
   return Math.max(50, Math.min(10_000, Math.floor((widthPx * ratio) / 2 / 50) * 50));
 }

@@ -1,6 +1,6 @@
 /**
- * Spreads painting over frames: many panels may ask in one tick, and the pointer must not stutter.
- * Each painter runs once however often it asked; a frame starts no new one after 10 ms.
+ * Spreads painting over frames, so that many panels can repaint without making the pointer stutter.
+ * A painter that is scheduled several times runs once; a frame starts no new one after 10 ms.
  */
 
 const BUDGET_MS = 10;

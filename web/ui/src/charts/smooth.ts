@@ -1,16 +1,16 @@
 /**
- * Smoothing as an exponential moving average: debiased, so that it starts at the curve and not at
- * zero, and weighted by the distance between points, so that a curve of uneven steps is smoothed the
- * same everywhere and zooming in does not change its shape. Pure.
+ * Smoothing with an exponential moving average. It is debiased, so that it starts at the curve and not
+ * at zero, and weighted by the distance between points, so that uneven steps are smoothed evenly and
+ * zooming does not change the shape. Pure.
  */
 
 import type { Curve } from "../api/types";
 
-/** The weight holds for points this fraction of the curve's length apart. */
-const PARTS = 1_000;
+/** The weight applies to points 1/UNITS_PER_CURVE of the curve's length apart. */
+const UNITS_PER_CURVE = 1_000;
 const known = new WeakMap<Curve, { weight: number; line: Float64Array }>();
 
-/** The smoothed means of a curve; NaN where it has none. The last result per curve is kept. */
+/** The smoothed means of a curve; NaN where it has no value. Caches the last result per curve. */
 export function smoothed(curve: Curve, weight: number): Float64Array {
   const held = known.get(curve);
   if (held?.weight === weight) return held.line;
@@ -22,10 +22,10 @@ export function smoothed(curve: Curve, weight: number): Float64Array {
 function average(x: Float64Array, y: Float64Array, smoothing: number): Float64Array {
   const weight = Math.sqrt(smoothing);
   const length = x.length > 1 ? x[x.length - 1] - x[0] : 0;
-  const scale = length > 0 ? PARTS / length : 0;
+  const scale = length > 0 ? UNITS_PER_CURVE / length : 0;
   const line = new Float64Array(y.length);
   let sum = 0;
-  let share = 0;
+  let weights = 0;
   let before = Number.NaN;
   for (let i = 0; i < y.length; i++) {
     if (Number.isNaN(y[i])) {
@@ -34,9 +34,9 @@ function average(x: Float64Array, y: Float64Array, smoothing: number): Float64Ar
     }
     const kept = Number.isNaN(before) ? 0 : weight ** Math.max((x[i] - before) * scale, 0);
     sum = sum * kept + y[i];
-    share = share * kept + 1;
+    weights = weights * kept + 1;
     before = x[i];
-    line[i] = sum / share;
+    line[i] = sum / weights;
   }
   return line;
 }

@@ -1,4 +1,4 @@
-/** The rows around the highlighted one, where there are too many; pure. */
+/** At most `most` rows around the highlighted one; pure. */
 export function windowAround<T extends { id: string }>(
   rows: readonly T[],
   id: string | null,

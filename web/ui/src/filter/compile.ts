@@ -1,13 +1,13 @@
 /**
  * The filter language: `lr > 1e-3 and (state = running or tags = best)`, compiled to the MongoDB-style
- * filter that the API takes. Comparisons are joined by and, or, not and parentheses; side by side they
- * mean and. `~` matches a regular expression, `in [a, b]` one of several, `exists` and `missing` whether
- * there is a value. `config.` and `summary.` may be left out where only one of them fits. Pure.
+ * filter of the API. Comparisons are joined by and, or, not and parentheses; without an operator they
+ * are joined by and. `~` matches a regular expression, `in [a, b]` one of several values, `exists` and
+ * `missing` test for a value. `config.` and `summary.` can be omitted if unambiguous. Pure.
  */
 
 import type { Filter } from "../api/queries";
 import type { Field } from "../api/types";
-import { toNumber } from "../json";
+import { toNumber } from "../util/json";
 import { isKeyword, type Token, tokenize } from "./tokens";
 
 export interface Problem {
@@ -18,7 +18,7 @@ export interface Problem {
 
 export type Compiled = { filter: Filter | null } | { problem: Problem };
 
-/** What every run has. */
+/** Fields of every run. */
 export const RUN_FIELDS: readonly Field[] = [
   { path: "name", kinds: ["string"], runs: 0 },
   {
@@ -51,7 +51,7 @@ const OPERATORS: Record<string, string> = {
   "!~": "$regex",
 };
 
-class Refused extends Error {
+class FilterError extends Error {
   readonly problem: Problem;
 
   constructor(message: string, at: number, end: number) {
@@ -65,14 +65,14 @@ export function compileFilter(text: string, fields: readonly Field[], nowS = now
   try {
     return { filter: new Parser(text, fields, nowS).parse() };
   } catch (error) {
-    if (error instanceof Refused) return { problem: error.problem };
+    if (error instanceof FilterError) return { problem: error.problem };
     throw error;
   }
 }
 
 const now = () => Math.floor(Date.now() / 60_000) * 60;
 
-/** The field that a path as typed means; undefined if there is none, or more than one. */
+/** The field for a path as typed; undefined if there is none, or more than one. */
 export function resolve(typed: string, fields: readonly Field[]): Field | undefined {
   const known = [...RUN_FIELDS, ...fields];
   const exact = known.find(({ path }) => path === typed);
@@ -90,7 +90,7 @@ class Parser {
   private readonly text: string;
   private readonly fields: readonly Field[];
   private readonly nowS: number;
-  private place = 0;
+  private position = 0;
 
   constructor(text: string, fields: readonly Field[], nowS: number) {
     this.text = text;
@@ -100,118 +100,118 @@ class Parser {
   }
 
   parse(): Filter {
-    const filter = this.any();
+    const filter = this.parseOr();
     const left = this.peek();
-    if (left) throw new Refused(`“${left.text}” is one too many here`, left.at, left.end);
+    if (left) throw new FilterError(`Unexpected “${left.text}”`, left.at, left.end);
     return filter;
   }
 
   private peek(): Token | undefined {
-    return this.tokens[this.place];
+    return this.tokens[this.position];
   }
 
   private take(expected: string): Token {
-    const token = this.tokens[this.place];
+    const token = this.tokens[this.position];
     if (!token)
-      throw new Refused(`${expected} is missing at the end`, this.text.length, this.text.length);
-    this.place += 1;
+      throw new FilterError(`Expected ${expected} at the end`, this.text.length, this.text.length);
+    this.position += 1;
     return token;
   }
 
   private skip(isMatch: (token: Token | undefined) => boolean): boolean {
     if (!isMatch(this.peek())) return false;
-    this.place += 1;
+    this.position += 1;
     return true;
   }
 
-  private any(): Filter {
-    const parts = [this.all()];
+  private parseOr(): Filter {
+    const parts = [this.parseAnd()];
     while (this.skip((token) => isKeyword(token, "or") || isOperator(token, "||"))) {
-      parts.push(this.all());
+      parts.push(this.parseAnd());
     }
     return parts.length === 1 ? parts[0] : { $or: parts };
   }
 
-  private all(): Filter {
-    const parts = [this.one()];
+  private parseAnd(): Filter {
+    const parts = [this.parseTerm()];
     for (;;) {
       const isJoined = this.skip((token) => isKeyword(token, "and") || isOperator(token, "&&"));
       if (!isJoined && !startsComparison(this.peek())) break;
-      parts.push(this.one());
+      parts.push(this.parseTerm());
     }
     return parts.length === 1 ? parts[0] : { $and: parts };
   }
 
-  private one(): Filter {
-    if (this.skip((token) => isKeyword(token, "not"))) return { $nor: [this.one()] };
+  private parseTerm(): Filter {
+    if (this.skip((token) => isKeyword(token, "not"))) return { $nor: [this.parseTerm()] };
     const open = this.peek();
-    if (!this.skip((token) => token?.kind === "(")) return this.comparison();
-    const inner = this.any();
+    if (!this.skip((token) => token?.kind === "(")) return this.parseComparison();
+    const inner = this.parseOr();
     const close = this.take("“)”");
-    if (close.kind !== ")") throw new Refused("“)” is missing", open?.at ?? 0, close.at);
+    if (close.kind !== ")") throw new FilterError("Missing “)”", open?.at ?? 0, close.at);
     return inner;
   }
 
-  private comparison(): Filter {
+  private parseComparison(): Filter {
     const name = this.take("a field");
     if (name.kind !== "word" && name.kind !== "text") {
-      throw new Refused(`a field is missing before “${name.text}”`, name.at, name.end);
+      throw new FilterError(`Expected a field before “${name.text}”`, name.at, name.end);
     }
-    const field = this.field(name);
+    const field = this.parseField(name);
     if (this.skip((token) => isKeyword(token, "exists")))
       return { [field.path]: { $exists: true } };
     if (this.skip((token) => isKeyword(token, "missing"))) {
       return { [field.path]: { $exists: false } };
     }
     if (this.skip((token) => isKeyword(token, "in"))) {
-      return { [field.path]: { $in: this.list(field) } };
+      return { [field.path]: { $in: this.parseList(field) } };
     }
-    const after = this.tokens[this.place + 1];
+    const after = this.tokens[this.position + 1];
     if (isKeyword(this.peek(), "not") && isKeyword(after, "in")) {
-      this.place += 2;
-      return { [field.path]: { $nin: this.list(field) } };
+      this.position += 2;
+      return { [field.path]: { $nin: this.parseList(field) } };
     }
-    return this.operation(name, field);
+    return this.parseOperation(name, field);
   }
 
-  private operation(name: Token, field: Field): Filter {
+  private parseOperation(name: Token, field: Field): Filter {
     const token = this.peek();
     const operator = token?.kind === "op" ? OPERATORS[token.text] : undefined;
     if (!token || !operator) {
       const end = token?.end ?? name.end;
-      throw new Refused(
-        `what about ${name.text}? Try ${name.text} = …, > …, ~ … or exists`,
+      throw new FilterError(
+        `Expected an operator after ${name.text}: = …, > …, ~ … or exists`,
         name.at,
         end,
       );
     }
-    this.place += 1;
-    const value = this.take(`the value of ${name.text}`);
+    this.position += 1;
+    const value = this.take(`a value for ${name.text}`);
     if (value.kind !== "word" && value.kind !== "text") {
-      throw new Refused(`a value is missing after “${token.text}”`, token.at, value.end);
+      throw new FilterError(`Expected a value after “${token.text}”`, token.at, value.end);
     }
     if (operator === "$regex") {
       const match = { [field.path]: { $regex: value.text } };
       return token.text === "!~" ? { $nor: [match] } : match;
     }
-    const operand = this.value(value, field);
+    const operand = this.parseValue(value, field);
     return { [field.path]: operator === "$eq" ? operand : { [operator]: operand } };
   }
 
-  private field(token: Token): Field {
+  private parseField(token: Token): Field {
     const found = resolve(token.text, this.fields);
     if (found) return found;
-    // A path in full may be ahead of what has been logged.
+    // A full path is allowed even if nothing has been logged there yet.
     if (/^(config|summary)\../.test(token.text)) {
       return { path: token.text, kinds: [], runs: 0 };
     }
-    throw new Refused(`there is no field “${token.text}”`, token.at, token.end);
+    throw new FilterError(`Unknown field “${token.text}”`, token.at, token.end);
   }
 
-  private list(field: Field): unknown[] {
+  private parseList(field: Field): unknown[] {
     const open = this.take("a list such as [a, b]");
     if (open.kind !== "[" && open.kind !== "(") {
-      throw new Refused("in takes a list such as [a, b]", open.at, open.end);
+      throw new FilterError("“in” needs a list such as [a, b]", open.at, open.end);
     }
     const values: unknown[] = [];
     for (;;) {
@@ -219,15 +219,15 @@ class Parser {
       if (token.kind === "]" || token.kind === ")") return values;
       if (token.kind === ",") continue;
       if (token.kind !== "word" && token.kind !== "text") {
-        throw new Refused(`“${token.text}” is no value`, token.at, token.end);
+        throw new FilterError(`“${token.text}” is not a value`, token.at, token.end);
       }
-      values.push(this.value(token, field));
+      values.push(this.parseValue(token, field));
     }
   }
 
-  private value(token: Token, field: Field): unknown {
+  private parseValue(token: Token, field: Field): unknown {
     const { text, kind } = token;
-    if (field.kinds.includes("time")) return this.time(token);
+    if (field.kinds.includes("time")) return this.parseTime(token);
     if (kind === "word" && /^null$/i.test(text)) return null;
     const isText = field.kinds.length > 0 && field.kinds.every((each) => each === "string");
     if (kind === "text" || isText) return text;
@@ -235,21 +235,21 @@ class Parser {
     return toNumber(text) ?? text;
   }
 
-  /** `2026-11-23`, `2026-11-23T08:00`, `-7d` before now, or Unix seconds. */
-  private time({ text, at, end }: Token): number {
+  /** `2026-11-23`, `2026-11-23T08:00`, `-7d` (before now), or Unix seconds. */
+  private parseTime({ text, at, end }: Token): number {
     const ago = /^-?(\d+(?:\.\d+)?)([mhdw])$/.exec(text);
     if (ago) return this.nowS - Number(ago[1]) * SECONDS[ago[2]];
     const number = Number(text);
     const parsed = Number.isNaN(number) ? Date.parse(localDate(text)) / 1000 : number;
     if (Number.isNaN(parsed))
-      throw new Refused(`“${text}” is no time; try 2026-11-23 or -7d`, at, end);
+      throw new FilterError(`“${text}” is not a date or time; try 2026-11-23 or -7d`, at, end);
     return parsed;
   }
 }
 
 const SECONDS: Record<string, number> = { m: 60, h: 3_600, d: 86_400, w: 604_800 };
 
-/** A date alone means midnight here, not in Greenwich. */
+/** A date without a time means midnight local time, not UTC. */
 const localDate = (text: string) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00` : text);
 
 function isOperator(token: Token | undefined, text: string): boolean {

@@ -1,11 +1,11 @@
-/** What may come next in a filter that is being typed; pure. */
+/** Completion for the filter box; pure. */
 
 import type { Field } from "../api/types";
 import { RUN_FIELDS, resolve } from "./compile";
 import { isKeyword, quoted, type Token, tokenize } from "./tokens";
 
 export interface Option {
-  /** What is put in. */
+  /** The text to insert. */
   text: string;
   label: string;
   hint: string;
@@ -18,9 +18,9 @@ export interface Completion {
   options: Option[];
 }
 
-const MOST = 50;
+const MAX_OPTIONS = 50;
 
-/** `caret`: only what lies before it counts. */
+/** Looks only at the text before `caret`. */
 export function complete(text: string, caret: number, fields: readonly Field[]): Completion {
   const tokens = tokenize(text.slice(0, caret));
   const last = tokens.at(-1);
@@ -31,7 +31,7 @@ export function complete(text: string, caret: number, fields: readonly Field[]):
   const options = expected(before, fields)
     .filter(({ text: option, label }) => matches(option, label, typed))
     .sort((a, b) => rank(a, typed) - rank(b, typed))
-    .slice(0, MOST);
+    .slice(0, MAX_OPTIONS);
   return { from: partial?.at ?? caret, to: caret, options };
 }
 
@@ -42,7 +42,7 @@ function matches(text: string, label: string, typed: string): boolean {
   return text !== typed && (label.toLowerCase().includes(plain) || text.toLowerCase() === plain);
 }
 
-/** What begins as typed, with or without its prefix, comes first. */
+/** Matches at the start come first, then after the prefix. */
 function rank({ label }: Option, typed: string): number {
   const name = label.toLowerCase();
   const plain = typed.toLowerCase();
@@ -66,7 +66,7 @@ function expected(before: readonly Token[], fields: readonly Field[]): Option[] 
   return JOINERS;
 }
 
-/** Whether the last token is a field that awaits its operator. */
+/** Whether the last token is a field without an operator. */
 function isField(before: readonly Token[]): boolean {
   const last = before.at(-1);
   if (last?.kind !== "word" && last?.kind !== "text") return false;
@@ -97,15 +97,18 @@ function fieldOptions(fields: readonly Field[]): Option[] {
   }));
 }
 
+const AGES = [
+  ["-1h", "1 hour ago"],
+  ["-1d", "1 day ago"],
+  ["-7d", "7 days ago"],
+  ["-30d", "30 days ago"],
+] as const;
+
 const short = (value: number) => String(Number(value.toPrecision(3)));
 
 function valueOptions(field: Field | undefined): Option[] {
   if (field?.kinds.includes("time")) {
-    return ["-1h", "-1d", "-7d", "-30d"].map((text) => ({
-      text: `${text} `,
-      label: text,
-      hint: "ago",
-    }));
+    return AGES.map(([text, hint]) => option(text, hint));
   }
   const values = field?.values ?? (field?.kinds.includes("boolean") ? [true, false] : []);
   return values.map((value) => {
@@ -116,19 +119,19 @@ function valueOptions(field: Field | undefined): Option[] {
 
 const option = (text: string, hint: string): Option => ({ text: `${text} `, label: text, hint });
 
-const JOINERS = [option("and", "both"), option("or", "either")];
+const JOINERS = [option("and", "both conditions"), option("or", "either condition")];
 const EQUALS = [option("=", "is"), option("!=", "is not")];
 const SIZES = [
-  option(">", "more than"),
+  option(">", "greater than"),
   option("<", "less than"),
   option(">=", "at least"),
   option("<=", "at most"),
 ];
-const TEXTS = [option("~", "matches, as a regular expression"), option("!~", "matches not")];
+const TEXTS = [option("~", "matches a regular expression"), option("!~", "does not match")];
 const SETS = [
   option("in [", "one of"),
   option("exists", "has a value"),
-  option("missing", "has none"),
+  option("missing", "has no value"),
 ];
 
 function operatorOptions(field: Field | undefined): Option[] {

@@ -1,4 +1,4 @@
-/** Words of the filter language; pure. */
+/** Tokens of the filter language; pure. */
 
 export type TokenKind = "word" | "text" | "op" | "(" | ")" | "[" | "]" | ",";
 
@@ -8,7 +8,7 @@ export interface Token {
   text: string;
   at: number;
   end: number;
-  /** A quote was opened and not closed. */
+  /** The closing quote is missing. */
   isOpen?: boolean;
 }
 
@@ -16,7 +16,7 @@ const OPERATORS = /^(?:==|!=|>=|<=|!~|=~|=|>|<|~|&&|\|\|)/;
 const WORD = /^[^\s()[\],=<>!~&|"'`]+/;
 const QUOTED = /^(["'`])((?:\\.|(?!\1)[^\\])*)(\1)?/;
 
-/** Characters that mean nothing become words of their own, so that the parser can point at them. */
+/** Unknown characters become words, so that the parser can point at them. */
 export function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
   for (let at = 0; at < text.length; ) {
@@ -54,7 +54,7 @@ export function isKeyword(token: Token | undefined, ...words: string[]): boolean
   return token?.kind === "word" && words.includes(token.text.toLowerCase());
 }
 
-/** A value or path as it must be typed to be read as one. */
+/** Quotes a value or path if necessary. */
 export function quoted(text: string): string {
   const isPlain =
     WORD.exec(text)?.[0] === text && !/^(and|or|not|in|exists|missing|null)$/i.test(text);

@@ -1,6 +1,6 @@
 /**
- * What the pointer is at, over all panels and the run list. Changed at the pointer's pace, so charts
- * watch it and repaint their overlays without a React render.
+ * What the pointer points at, across all panels and the run list. It changes with every pointer move,
+ * so charts subscribe to it and repaint their overlays without a React render.
  */
 
 import type { Reading } from "../charts/readout";
@@ -9,22 +9,29 @@ import { createStore } from "./store";
 export interface Hover {
   /** Key of the panel under the pointer. */
   panel: string | null;
-  /** Where on the x axis. */
+  /** Position on the x axis. */
   x: number | null;
-  /** The highlighted member: the one nearest to the pointer, or the one pointed at in the list. */
-  member: string | null;
-  /** What the curves of that panel say there, highest first. */
+  /** The highlighted series: the one nearest to the pointer, or under it in the list. */
+  seriesId: string | null;
+  /** Values of the curves in that panel at `x`, highest first. */
   readings: readonly Reading[];
-  /** Pointer, in the window's CSS pixels. */
+  /** Pointer position in the window, in CSS pixels. */
   left: number;
   top: number;
 }
 
-export const NOTHING: Hover = { panel: null, x: null, member: null, readings: [], left: 0, top: 0 };
+export const NOTHING: Hover = {
+  panel: null,
+  x: null,
+  seriesId: null,
+  readings: [],
+  left: 0,
+  top: 0,
+};
 
 export const hover = createStore<Hover>(NOTHING);
 
-/** Points at a run or group from outside of the charts; null: no longer. */
-export function pointAt(member: string | null): void {
-  hover.set({ ...NOTHING, member });
+/** Highlights a run or group from outside the charts; null: none. */
+export function pointAt(seriesId: string | null): void {
+  hover.set({ ...NOTHING, seriesId });
 }

@@ -1,12 +1,12 @@
 /**
- * One event stream per page: which runs advanced. Every run has a revision that grows when it has new
- * points; who holds older data refetches at the next tick, and ticks are at least 250 ms apart.
- * Promise: after a gap in the numbering or a reconnection every revision grows, so nothing stays stale.
+ * One event stream per page, which reports runs with new points. Each run has a revision that grows with
+ * new points; panels with older data refetch at the next tick. Ticks are at least 250 ms apart. After a
+ * gap in the numbering or a reconnection all revisions grow, so that nothing stays stale.
  */
 
 import { apiUrl, segments } from "../api/http";
 import type { ProjectRef } from "../api/types";
-import { parseJson } from "../json";
+import { parseJson } from "../util/json";
 import { createStore } from "./store";
 
 const TICK_MS = 250;
@@ -21,7 +21,7 @@ export interface LiveEvent {
   deleted?: string[];
 }
 
-/** Revisions, apart from the connection so that they can be tested. */
+/** Revisions of runs, separate from the connection for testing. */
 export class Revisions {
   private counter = 0;
   private epoch = 0;
@@ -38,7 +38,7 @@ export class Revisions {
     this.expected = null;
   }
 
-  /** False if events were missed; everything then counts as advanced. */
+  /** Returns false if events were missed; then all revisions have grown. */
   take({ n, runs = {} }: LiveEvent): boolean {
     const inOrder = this.expected === null || n === this.expected;
     if (!inOrder) this.advanceAll();
@@ -50,11 +50,11 @@ export class Revisions {
 }
 
 export interface LiveListener {
-  /** Runs got points (with their last steps). */
+  /** Runs have new points; their last steps. */
   advanced(lastSteps: Record<string, number>): void;
-  /** Runs changed or are new; null: anything may have. */
+  /** Runs changed or are new; null: possibly all of them. */
   changed(runs: string[] | null): void;
-  /** Runs are gone. */
+  /** Runs were deleted. */
   deleted(runs: string[]): void;
 }
 
@@ -83,7 +83,7 @@ export class Live {
     const source = new EventSource(this.url);
     this.source = source;
     source.onopen = () => {
-      // Also the first time: what was asked before the stream began may have missed something.
+      // Also on the first connection: data fetched before it may be outdated.
       this.missed();
       this.status.set("live");
     };
@@ -91,7 +91,7 @@ export class Live {
     source.onerror = () => {
       this.status.set("reconnecting");
       if (source.readyState !== EventSource.CLOSED) return;
-      // The browser gave up (an error status); it is ours to try again.
+      // The browser gave up (an error status), so reconnect here.
       clearTimeout(this.retryTimer);
       this.retryTimer = setTimeout(() => this.open(), RETRY_MS);
     };
@@ -103,7 +103,7 @@ export class Live {
     clearTimeout(this.retryTimer);
   }
 
-  /** Asks for a tick, at once if the last is long enough ago. */
+  /** Schedules a tick, at once if the last is long enough ago. */
   nudge = (): void => {
     if (this.tickTimer !== undefined) return;
     const wait = Math.max(0, this.lastTickAt + TICK_MS - performance.now());

@@ -1,8 +1,8 @@
-/** What a search box means: a regular expression if it is one, plain text too, never an error. */
+/** Search boxes accept plain text and regular expressions; invalid expressions are not errors. */
 
 export type Matcher = (text: string) => boolean;
 
-/** Case is ignored. Text that is no valid expression (yet) is looked for as it stands. */
+/** Ignores case. Text that is not a valid expression (yet) is matched literally. */
 export function matcher(query: string): Matcher {
   const plain = query.trim().toLowerCase();
   if (plain === "") return () => true;

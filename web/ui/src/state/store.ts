@@ -1,4 +1,4 @@
-/** A value that can be watched, in and outside of React. */
+/** An observable value, for use inside and outside of React. */
 
 import { useSyncExternalStore } from "react";
 

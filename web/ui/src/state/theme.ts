@@ -1,4 +1,4 @@
-/** Light or dark: the system's wish unless the reader chose, which is remembered in this browser. */
+/** Light or dark: the system preference, unless the user chose one, which this browser remembers. */
 
 import { createStore, useStore } from "./store";
 
@@ -37,21 +37,10 @@ export function chooseTheme(next: Choice): void {
   try {
     localStorage.setItem(KEY, next);
   } catch {
-    // A browser that forbids storage forgets the choice, no more.
+    // Without storage the choice is not remembered.
   }
   choice.set(next);
 }
 
 export const useThemeChoice = () => useStore(choice);
 export const useDark = () => useStore(dark);
-
-/** A CSS variable's colour as canvases take it, light-dark() resolved. */
-export function cssColour(variable: string): string {
-  const probe = document.createElement("span");
-  probe.style.color = `var(${variable})`;
-  probe.hidden = true;
-  document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-}

@@ -1,10 +1,12 @@
-/** The view as a query string, so that an address shows exactly this view; pure. */
+/** The view as a query string, so that a link shows exactly the same view; pure. */
 
+import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
 import type { ProjectRef, Range } from "../api/types";
+import { BANDS, type Band } from "../charts/paint";
 
 /**
- * Which runs of the query are drawn: its first `most` but the hidden ones, and those shown by hand;
- * with `only`, none but the latter.
+ * Which runs of the query are drawn: its first `most` except hidden ones, and those selected by hand;
+ * with `only`, just the latter.
  */
 export interface Selection {
   most: number;
@@ -15,74 +17,63 @@ export interface Selection {
 
 export interface Column {
   path: string;
-  /** CSS pixels; null: as wide as its kind likes. */
+  /** CSS pixels; null: the default for its kind. */
   width: number | null;
   isPinned: boolean;
 }
 
-export const X_AXES = ["step", "relative", "time"] as const;
-export type XAxis = (typeof X_AXES)[number];
-
-/** How a run's processes are drawn: as one, as their mean with a band, or each by itself. */
-export const RANKS = ["together", "mean", "each"] as const;
-export type Ranks = (typeof RANKS)[number];
-
-/** What a group's band shows: one standard deviation, or its lowest and highest point. */
-export const BANDS = ["std", "range"] as const;
-export type Band = (typeof BANDS)[number];
-
-/** What a run's page shows beside its facts. */
+/** Tabs of the run page. */
 export const TABS = ["charts", "logs", "files", "artifacts"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface View {
-  /** null: the list of projects, or the one project there is. */
+  /** null: the list of projects, or the only project. */
   project: ProjectRef | null;
-  /** The list of projects, even where there is but one. */
+  /** The list of projects, even if there is only one. */
   isList: boolean;
-  /** The run whose own page is shown. */
+  /** The run whose page is shown. */
   run: string | null;
   tab: Tab;
-  /** The runs compared side by side. */
+  /** The runs in the comparison. */
   compare: readonly string[];
   isTable: boolean;
   search: string;
-  /** As typed; `filter/compile.ts` knows the language. */
+  /** As typed; see `filter/compile.ts` for the language. */
   filter: string;
-  /** A path, `-` first for descending. */
+  /** A path, prefixed with `-` for descending order. */
   sort: string;
-  /** null: those that suit the project. */
+  /** null: defaults for the project. */
   columns: readonly Column[] | null;
   selection: Selection;
   x: XAxis;
-  /** The zoom, shared by all panels: steps or seconds, as `x` says. */
+  /** The zoom, shared by all panels: steps or seconds, depending on `x`. */
   range: Range | null;
   /** 0 … 0.999; 0: off. */
   smoothing: number;
-  isCalm: boolean;
+  ignoreOutliers: boolean;
   group: string | null;
   band: Band;
   ranks: Ranks;
   panelSearch: string;
-  /** Keys on top. */
+  /** Pinned keys. */
   pinned: readonly string[];
   /** Keys with a logarithmic y axis. */
   log: ReadonlySet<string>;
-  /** The key shown full-screen. */
+  /** The key shown in full screen. */
   full: string | null;
 }
 
-export const DEFAULT_MOST = 20;
-/** Curves in one panel; more would be neither readable nor quick. */
+export const DEFAULT_DRAWN = 20;
+/** Curves in one panel; more would be slow and unreadable. */
 export const MAX_DRAWN = 200;
-/** Members of all groups together: a curve each only for the server. */
+/** Runs in all groups together. */
 export const MAX_GROUPED = 1_000;
 export const MAX_SMOOTHING = 0.999;
 export const NEWEST = "-created_at";
 
 const NONE: ReadonlySet<string> = new Set();
 export const FIRST_RUNS: Selection = {
-  most: DEFAULT_MOST,
+  most: DEFAULT_DRAWN,
   only: false,
   shown: NONE,
   hidden: NONE,
@@ -103,7 +94,7 @@ export const EMPTY_VIEW: View = {
   x: "step",
   range: null,
   smoothing: 0,
-  isCalm: false,
+  ignoreOutliers: false,
   group: null,
   band: BANDS[0],
   ranks: "together",
@@ -113,7 +104,7 @@ export const EMPTY_VIEW: View = {
   full: null,
 };
 
-/** `place`: where the run stands in the query, from 0; null if not known. */
+/** `place`: index of the run in the query; null if unknown. */
 export function isShown(selection: Selection, run: string, place: number | null): boolean {
   if (selection.shown.has(run)) return true;
   if (selection.only || selection.hidden.has(run)) return false;
@@ -142,18 +133,18 @@ function parseProject(text: string | null): ProjectRef | null {
   return { entity: text.slice(0, slash), project: text.slice(slash + 1) };
 }
 
-/** Whether an address leaves the entity open: clients print such ones where they know none. */
-export function isOfAnyEntity(asked: ProjectRef): boolean {
+/** Whether the address has no entity: clients print such links if they do not know theirs. */
+export function lacksEntity(asked: ProjectRef): boolean {
   return asked.entity === "-";
 }
 
-/** The project that an address means: the viewer's own one of that name, or else anybody's. */
+/** The project of an address without an entity: the viewer's own of that name, or else any other. */
 export function withEntity(
   asked: ProjectRef,
   projects: readonly ProjectRef[],
   own: string,
 ): ProjectRef {
-  if (!isOfAnyEntity(asked)) return asked;
+  if (!lacksEntity(asked)) return asked;
   const same = projects.filter((each) => each.project === asked.project);
   const found = same.find((each) => each.entity === own) ?? same[0];
   return { entity: found?.entity ?? own, project: asked.project };
@@ -167,7 +158,7 @@ function parseRange(text: string | null): Range | null {
   return from < to && to <= Number.MAX_SAFE_INTEGER ? { from, to } : null;
 }
 
-/** `config.lr@120!`: the path, its width, and whether it is pinned. */
+/** `config.lr@120!`: path, width and pin. */
 function parseColumn(text: string): Column {
   const [, path = text, width, pin] = /^(.+?)(?:@(\d+))?(!)?$/.exec(text) ?? [];
   return { path, width: width ? Number(width) : null, isPinned: pin !== undefined };
@@ -190,14 +181,14 @@ function parseSelection(params: URLSearchParams): Selection {
   const set = (name: string) => new Set(params.getAll(name).filter(Boolean));
   const only = params.has("only");
   return {
-    most: Math.round(numberIn(params.get("most"), DEFAULT_MOST, 1, MAX_GROUPED)),
+    most: Math.round(numberIn(params.get("most"), DEFAULT_DRAWN, 1, MAX_GROUPED)),
     only,
     shown: set(only ? "only" : "show"),
     hidden: set("hide"),
   };
 }
 
-/** Repeated parameters, since keys and run ids may hold any separator. */
+/** Uses repeated parameters, since keys and run ids may contain any separator. */
 export function parseView(query: string): View {
   const params = new URLSearchParams(query);
   const columns = params.getAll("col").filter(Boolean);
@@ -216,7 +207,7 @@ export function parseView(query: string): View {
     x: oneOf(X_AXES, params.get("x")),
     range: parseRange(params.get("zoom")),
     smoothing: numberIn(params.get("smooth"), 0, 0, MAX_SMOOTHING),
-    isCalm: params.has("calm"),
+    ignoreOutliers: params.has("calm"),
     group: params.get("group") || null,
     band: oneOf(BANDS, params.get("band")),
     ranks: oneOf(RANKS, params.get("ranks")),
@@ -229,7 +220,7 @@ export function parseView(query: string): View {
 
 function addSelection(params: URLSearchParams, selection: Selection): void {
   const { most, only, shown, hidden } = selection;
-  if (most !== DEFAULT_MOST) params.set("most", String(most));
+  if (most !== DEFAULT_DRAWN) params.set("most", String(most));
   for (const run of shown) params.append(only ? "only" : "show", run);
   if (only && shown.size === 0) params.append("only", "");
   for (const run of hidden) params.append("hide", run);
@@ -258,7 +249,7 @@ export function formatView(view: View): string {
   set("x", view.x, X_AXES[0]);
   if (range) params.set("zoom", `${range.from}-${range.to}`);
   set("smooth", String(view.smoothing), "0");
-  if (view.isCalm) params.set("calm", "");
+  if (view.ignoreOutliers) params.set("calm", "");
   set("group", view.group ?? "");
   set("band", view.band, BANDS[0]);
   set("ranks", view.ranks, RANKS[0]);

@@ -1,22 +1,21 @@
-/** The view that the page shows, kept in step with the address bar. */
+/** The current view, in sync with the address bar. */
 
+import type { Ranks, XAxis } from "../api/curves";
 import type { ProjectRef, Range } from "../api/types";
+import type { Band } from "../charts/paint";
 import { createStore, useStore } from "./store";
 import {
-  type Band,
   type Column,
   EMPTY_VIEW,
   formatView,
   MAX_SMOOTHING,
   parseView,
-  type Ranks,
   type Selection,
   type Tab,
   type View,
-  type XAxis,
 } from "./url";
 
-/** Browsers refuse more than some hundred history changes in half a minute; typing waits a little. */
+/** Delay while typing: browsers allow only some hundred history changes in half a minute. */
 const WRITE_DELAY_MS = 200;
 
 const store = createStore<View>(
@@ -28,7 +27,7 @@ function address(view: View): string {
   return formatView(view) || location.pathname;
 }
 
-/** Changes the view. `push`: as a step that the browser's back button undoes. */
+/** Changes the view. `push`: adds a history entry, so that the back button undoes it. */
 function change(part: Partial<View>, push = false): void {
   clearTimeout(timer);
   const view = { ...store.get(), ...part };
@@ -50,11 +49,11 @@ export function followHistory(): () => void {
   return () => removeEventListener("popstate", onPop);
 }
 
-/** Views that links lead to, from the one shown. */
-export const places = {
+/** Views that links lead to, from the current one. */
+export const routes = {
   list: (): View => ({ ...EMPTY_VIEW, isList: true }),
   project: (project: ProjectRef): View => ({ ...EMPTY_VIEW, project }),
-  /** The project's charts and table keep what was set while one looks at a run. */
+  /** Back to the project, with the settings of its charts and table. */
   back: (from: View): View => ({
     ...from,
     run: null,
@@ -100,7 +99,7 @@ export const view = {
   setX: (x: XAxis) => change({ x, range: null }, true),
   smooth: (smoothing: number) =>
     change({ smoothing: Math.min(MAX_SMOOTHING, Math.max(0, smoothing)) }),
-  setCalm: (isCalm: boolean) => change({ isCalm }),
+  setIgnoreOutliers: (ignoreOutliers: boolean) => change({ ignoreOutliers }),
   groupBy: (group: string | null) => change({ group }, true),
   setBand: (band: Band) => change({ band }),
   setRanks: (ranks: Ranks) => change({ ranks }),
