@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,55 @@ async def postgres() -> AsyncIterator[Postgres]:
         yield server
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_template(postgres: Postgres) -> str:
+    """The URL of a catalog that is set up and has no rows."""
+    url = await postgres.new_database()
+    async with opened(url):
+        pass
+    return url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a catalog that is set up and has no rows."""
+    path = tmp_path_factory.mktemp("template") / "catalog.db"
+    async with opened(f"sqlite+aiosqlite:///{path}"):
+        pass
+    return path
+
+
+def numbered_files(folder: Path) -> Iterator[Path]:
+    return (folder / f"catalog{number}.db" for number in itertools.count())
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+def new_empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    """Databases without a table."""
     if request.param == "postgres":
         server: Postgres = request.getfixturevalue("postgres")
         return server.new_database
-    numbers = itertools.count()
+    files = numbered_files(tmp_path)
 
     async def new_file() -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/catalog{next(numbers)}.db"
+        return f"sqlite+aiosqlite:///{next(files)}"
+
+    return new_file
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    """Databases with the catalog's tables and no rows: copies of one that was set up."""
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        like: str = request.getfixturevalue("postgres_template")
+        return partial(server.new_database, like=like)
+    template: Path = request.getfixturevalue("sqlite_template")
+    files = numbered_files(tmp_path)
+
+    async def new_file() -> str:
+        path = shutil.copy(template, next(files))
+        return f"sqlite+aiosqlite:///{path}"
 
     return new_file
 
