@@ -1,18 +1,22 @@
-"""Catalogs on SQLite and PostgreSQL: a test that asks for one runs on both."""
+"""Catalogs on SQLite and PostgreSQL, queues on Redis and in memory: a test that asks for one runs on both."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 from support.catalogs import NewUrl, opened
 from support.postgres import Postgres, running_postgres, why_no_postgres
+from support.redis import memory_redis, running_redis
 
+from penstock_common.keys import Keys
 from penstock_storage.catalog import SqlCatalog
 
 
@@ -86,3 +90,17 @@ async def url(new_url: NewUrl) -> str:
 async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
     async with opened(url) as catalog:
         yield catalog
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def redis(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Redis]:
+    """A queue whose shard 0 belongs to `me:7`."""
+    async with AsyncExitStack() as stack:
+        if request.param == "memory":
+            client = await stack.enter_async_context(memory_redis())
+        else:
+            server = await stack.enter_async_context(running_redis(tmp_path))
+            client = server.client()
+            stack.push_async_callback(client.aclose)
+        await client.set(Keys().lease(0), "me:7")
+        yield client
