@@ -9,12 +9,16 @@ SHAPE ?= all
 SCALE ?= 1
 SEED ?= $(shell date +%s)
 DATA ?= data
+PROCESSES ?= 2
 UI := web/ui
 STATIC := web/penstock_web/static/index.html
+PYTEST := $(BIN)/pytest
+# Each process takes whole files: the tests of a file share its servers.
+PARALLEL := -n $(PROCESSES) --dist loadfile
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev test test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
+.PHONY: help setup up down dev check test test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +49,18 @@ down: setup ## stop what `penstock up --detach` started
 dev: setup ## the same, with the page rebuilt whenever a source changes
 	$(BIN)/python web/build_ui.py --watch & exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
 
+check: setup $(VENV)/.page-checked ## after every edit, in seconds: lint, types, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python tests/packaging/words.py
+	$(BIN)/mypy
+	$(PYTEST) tests/unit -m "not heavy" -q $(PARALLEL)
+
+# The page's types, lint and tests, again only after its sources or the API that they use changed.
+$(VENV)/.page-checked: $(VENV)/.ready $(UI_SOURCES) $(shell find web/penstock_web -name '*.py')
+	$(BIN)/python web/build_ui.py --check
+	@touch $@
+
 lint: setup ## format check, lint, words, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,8 +68,8 @@ lint: setup ## format check, lint, words, types
 	$(BIN)/mypy
 	$(BIN)/python web/build_ui.py --check
 
-test: setup ## everything that runs in a few minutes
-	$(BIN)/pytest -m "not heavy"
+test: setup ## everything that runs in a few minutes (PROCESSES=2)
+	$(PYTEST) -m "not heavy" $(PARALLEL)
 
 test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones
 	$(BIN)/pytest
@@ -69,7 +85,8 @@ demo-faults: setup ## watch training keep logging while everything around it is 
 
 fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)
 	@echo "FUZZ_SEED=$(SEED)"
-	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz
+	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) tests/fuzz
+	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) tests/unit -m hypothesis --timeout 600
 
 wandb-versions: setup ## tests/wandb with the newest allowed wandb and the two series before (FILES=… VERSIONS="0.31.0 …" REPORT=file.md)
 	$(BIN)/python tests/wandb/versions.py $(FILES) $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(REPORT),--report $(REPORT))

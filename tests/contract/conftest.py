@@ -1,16 +1,22 @@
-"""Catalogs on SQLite and PostgreSQL: a test that asks for one runs on both."""
+"""Catalogs on SQLite and PostgreSQL, queues on Redis and in memory: a test that asks for one runs on both."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 from support.catalogs import NewUrl, opened
 from support.postgres import Postgres, running_postgres, why_no_postgres
+from support.redis import memory_redis, running_redis
 
+from penstock_common.redis_keys import RedisKeys
 from penstock_storage.catalog import SqlCatalog
 
 
@@ -22,15 +28,55 @@ async def postgres() -> AsyncIterator[Postgres]:
         yield server
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_template(postgres: Postgres) -> str:
+    """The URL of a catalog that is set up and has no rows."""
+    url = await postgres.new_database()
+    async with opened(url):
+        pass
+    return url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a catalog that is set up and has no rows."""
+    path = tmp_path_factory.mktemp("template") / "catalog.db"
+    async with opened(f"sqlite+aiosqlite:///{path}"):
+        pass
+    return path
+
+
+def numbered_files(folder: Path) -> Iterator[Path]:
+    return (folder / f"catalog{number}.db" for number in itertools.count())
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+def new_empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    """Databases without a table."""
     if request.param == "postgres":
         server: Postgres = request.getfixturevalue("postgres")
         return server.new_database
-    numbers = itertools.count()
+    files = numbered_files(tmp_path)
 
     async def new_file() -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/catalog{next(numbers)}.db"
+        return f"sqlite+aiosqlite:///{next(files)}"
+
+    return new_file
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
+    """Databases with the catalog's tables and no rows: copies of one that was set up."""
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        like: str = request.getfixturevalue("postgres_template")
+        return partial(server.new_database, like=like)
+    template: Path = request.getfixturevalue("sqlite_template")
+    files = numbered_files(tmp_path)
+
+    async def new_file() -> str:
+        path = shutil.copy(template, next(files))
+        return f"sqlite+aiosqlite:///{path}"
 
     return new_file
 
@@ -44,3 +90,17 @@ async def url(new_url: NewUrl) -> str:
 async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
     async with opened(url) as catalog:
         yield catalog
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def redis(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Redis]:
+    """A queue whose shard 0 belongs to `me:7`."""
+    async with AsyncExitStack() as stack:
+        if request.param == "memory":
+            client = await stack.enter_async_context(memory_redis())
+        else:
+            server = await stack.enter_async_context(running_redis(tmp_path))
+            client = server.client()
+            stack.push_async_callback(client.aclose)
+        await client.set(RedisKeys().lease(0), "me:7")
+        yield client

@@ -23,6 +23,11 @@ ResultT = TypeVar("ResultT")
 REF = RunRef("ana", "mnist", "r1")
 
 
+@pytest.fixture
+def new_url(new_empty_url: NewUrl) -> NewUrl:
+    return new_empty_url
+
+
 async def in_database(url: str, work: Callable[[Connection], ResultT]) -> ResultT:
     """Do this in one transaction."""
     database = Database(url)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
-from support.redis import running_redis
 
 from penstock_common.problems import Problems
 from penstock_common.redis_keys import RedisKeys
@@ -20,15 +16,6 @@ from penstock_workers.queue import Budget, Entry, Queue, Selection
 KEYS = RedisKeys()
 BUDGET = Budget(1_000, 2**20, 2**20, 2**20)
 ODD = ("e/p/r/w", "e/p/r/w*", "e/p/r/[w]?", "e/p/r\\*/w", "e/p/*/w")
-
-
-@pytest_asyncio.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
-    async with running_redis(tmp_path) as handle:
-        client = handle.client()
-        await client.set(KEYS.lease(0), "me:7")
-        yield client
-        await client.aclose()
 
 
 @pytest.fixture

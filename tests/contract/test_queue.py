@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import zstandard
 from redis.asyncio import Redis
-from support.redis import running_redis
 
 from penstock_common.redis_keys import RedisKeys
 from penstock_common.scripts import ADVANCE, REPLAY
@@ -27,15 +23,6 @@ from penstock_workers.queue import (
 KEYS = RedisKeys()
 WRITER = "e/p/r/w"
 OWNER = "me:7"
-
-
-@pytest_asyncio.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[Redis]:
-    async with running_redis(tmp_path) as handle:
-        client = handle.client()
-        await client.set(KEYS.lease(0), OWNER)
-        yield client
-        await client.aclose()
 
 
 async def add(redis: Redis, queue: Queue, first: int, count: int) -> list[Entry]:

@@ -280,6 +280,8 @@ async def test_a_run_moves_with_every_point(stack: Stack) -> None:
     assert set(await sums(stack, "target", "m")) == {"wa", "wb"}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.parametrize("place", ["move", "before_switch"])
 async def test_a_move_survives_its_worker(tmp_path: Path, faults: Path, place: str) -> None:
     async with (

@@ -31,20 +31,24 @@ from penstock_storage import export
 ODD = [math.nan, math.inf, -math.inf, -0.0, 0.1, 1 / 3]
 
 
-@pytest_asyncio.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with running_site(tmp_path) as running:
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with running_site(tmp_path_factory.mktemp("site")) as running:
         yield running
 
 
-async def commit(site: Site, run: str, low: int, **add: Any) -> None:
-    """Add points to a run, and the mark that says so."""
+async def commit(site: Site, run: str, low: int, **add: Any) -> int:
+    """Add points to a run, and the mark that says so; returns the run's number."""
     row = await site.add_run(run, **add)
     columns: dict[str, Any] = {
         name: np.array([value])
         for name, value in {"run": row.number, "lane": 0, "low": low, "ver": low}.items()
     }
     await site.store.insert("applied", {**columns, "writer": ["w"], "gaps": [[]], "dead": [[]]})
+    return row.number
 
 
 async def start(site: Site, *arguments: str) -> asyncio.subprocess.Process:
@@ -73,6 +77,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
+@in_one_loop
 async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) -> None:
     to = tmp_path / "out"
     curve = dict(enumerate(ODD))
@@ -120,6 +125,7 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
     assert (status, "no project" in said) == (1, True)
 
 
+@in_one_loop
 async def test_it_goes_on_after_kill_9(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +136,7 @@ async def test_it_goes_on_after_kill_9(
         key: dict(enumerate(rng.choice([*ODD, *rng.standard_normal(50)], 3_000).tolist()))
         for key in ("a", "b")
     }
-    await commit(site, "long", 1, curves=curves)
+    await commit(site, "long", 1, project="killed", curves=curves)
     read = export.Export.read
 
     async def stalling(found: Any, store: Any, form: Any, lo: int, hi: int, **options: Any) -> Any:
@@ -142,7 +148,7 @@ async def test_it_goes_on_after_kill_9(
         yield whole[len(whole) // 2 :]
 
     monkeypatch.setattr(export.Export, "read", stalling)
-    process = await start(site, "team/demo/long", "--to", str(to))
+    process = await start(site, "team/killed/long", "--to", str(to))
 
     async def has_begun() -> bool:
         return (folder / ".000005.part").exists()
@@ -155,7 +161,7 @@ async def test_it_goes_on_after_kill_9(
     monkeypatch.setattr(export.Export, "read", read)
     for path in before:
         pq.read_table(path, partitioning=None)  # what has its name is whole
-    status, said = await run(site, "team/demo/long", "--to", str(to))
+    status, said = await run(site, "team/killed/long", "--to", str(to))
     assert status == 0, said
     after = stamps(to)
     assert len(after) == 30
@@ -167,20 +173,24 @@ async def test_it_goes_on_after_kill_9(
         assert bits(table[key].to_pylist()) == bits(list(curve.values()))
     # Data that came in between makes the parts of before worthless.
     (folder / "000007.parquet").unlink()
-    await commit(site, "long", 2, curves={"a": {5: 123.0}})
+    number = await commit(site, "long", 2, project="killed", curves={"a": {5: 123.0}})
     await site.store.execute(
         "INSERT INTO penstock.points SELECT key, run, lane, step, 123., 9 FROM penstock.points"
-        " WHERE step = 5 LIMIT 1"
+        " WHERE run = {run:UInt32} AND step = 5 LIMIT 1",
+        {"run": number},
     )
-    assert (await run(site, "team/demo/long", "--to", str(to)))[0] == 0
+    assert (await run(site, "team/killed/long", "--to", str(to)))[0] == 0
     assert pq.read_table(folder, partitioning=None)["a"].to_pylist()[5] == 123.0
 
 
+@in_one_loop
 async def test_over_http(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_MAX_CELLS", 40)
-    await commit(site, "a", 1, curves={"x": {step: float(step) for step in range(100)}})
-    await site.add_run("empty", {})
-    base = "/v1/runs/team/demo/a/export"
+    await commit(
+        site, "a", 1, project="http", curves={"x": {step: float(step) for step in range(100)}}
+    )
+    await site.add_run("empty", {}, project="http")
+    base = "/v1/runs/team/http/a/export"
 
     async def ask(path: str, expected: int, **query: str) -> tuple[bytes, Any]:
         async with site.client.get(path, params=query, headers=site.auth) as reply:
@@ -199,22 +209,25 @@ async def test_over_http(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(body)["error"]["code"] == "export_too_large"
     body, _ = await ask(base, 200, min_step="20", max_step="25", keys="x")
     assert pq.read_table(io.BytesIO(body))["x"].to_pylist() == [20, 21, 22, 23, 24]
-    await ask("/v1/runs/team/demo/empty/export", 204)
+    await ask("/v1/runs/team/http/empty/export", 204)
     await ask(base, 204, keys="unheard")
-    await ask("/v1/runs/team/demo/nobody/export", 404)
+    await ask("/v1/runs/team/http/nobody/export", 404)
     for query in ({"format": "xlsx"}, {"layout": "tall"}, {"lanes": "some"}, {"min_step": "x"}):
         await ask(base, 400, **query)
     stranger = {"Authorization": f"Bearer {site.stranger}"}
-    for path in (base, f"{base}/parts", "/v1/projects/team/demo/export"):
+    for path in (base, f"{base}/parts", "/v1/projects/team/http/export"):
         async with site.client.get(path, headers=stranger) as reply:
             assert reply.status == 404
 
 
+@in_one_loop
 async def test_what_breaks_off_is_not_taken_for_a_file(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "_MAX_CELLS", 40)
-    await commit(site, "a", 1, curves={"x": {step: float(step) for step in range(100)}})
+    await commit(
+        site, "a", 1, project="broken", curves={"x": {step: float(step) for step in range(100)}}
+    )
     read = export.Export.read
 
     def broken(found: Any, store: Any, form: Any, lo: int, hi: int, **options: Any) -> Any:
@@ -222,17 +235,17 @@ async def test_what_breaks_off_is_not_taken_for_a_file(
         return statement if lo < 50 else store.download("SELECT throwIf(1) FORMAT CSV")
 
     monkeypatch.setattr(export.Export, "read", broken)
-    url = "/v1/runs/team/demo/a/export?format=csv"
+    url = "/v1/runs/team/broken/a/export?format=csv"
     async with site.client.get(url, headers=site.auth) as reply:
         assert reply.status == 200
         with pytest.raises(ClientError):
             await reply.read()
     to = tmp_path / "out"
-    status, said = await run(site, "team/demo/a", "--to", str(to))
+    status, said = await run(site, "team/broken/a", "--to", str(to))
     assert status == 1, said
     assert len(stamps(to)) < 10
     monkeypatch.setattr(export.Export, "read", read)
-    assert (await run(site, "team/demo/a", "--to", str(to)))[0] == 0
+    assert (await run(site, "team/broken/a", "--to", str(to)))[0] == 0
     assert pq.read_table(to / "history" / "run=a", partitioning=None)["x"].to_pylist() == list(
         range(100)
     )

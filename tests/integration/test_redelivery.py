@@ -79,6 +79,8 @@ async def export(stack: Stack) -> dict[tuple[str, str, str], tuple[bytes, bytes]
     }
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(180)
 async def test_redelivery_with_workers_killed_changes_nothing(tmp_path: Path) -> None:
     rng = random.Random(3)

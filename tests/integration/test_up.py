@@ -78,6 +78,8 @@ def test_a_run_is_logged_and_survives_a_restart(tmp_path: Path) -> None:
         assert up.get("/v1/runs/local/spine/train") == run
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_every_logged_row_of_a_killed_training_process_arrives(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
@@ -89,6 +91,8 @@ def test_every_logged_row_of_a_killed_training_process_arrives(tmp_path: Path) -
         wait_until(lambda: up.get("/v1/runs/local/spine/killed")["state"] == "crashed", 30)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(180)
 def test_whatever_is_killed_comes_back(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
@@ -101,6 +105,8 @@ def test_whatever_is_killed_comes_back(tmp_path: Path) -> None:
         assert len(history(up, "train", "loss")[0]) == 500
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_the_worker_itself_outlives_its_store_and_queue(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
@@ -123,6 +129,8 @@ def sent(up: Up, body: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_up_works_again_after_the_supervisor_was_killed(tmp_path: Path) -> None:
     up = start_up(tmp_path)
@@ -141,6 +149,8 @@ def test_up_works_again_after_the_supervisor_was_killed(tmp_path: Path) -> None:
         end_shipper(tmp_path)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_two_installations_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
@@ -156,6 +166,8 @@ def test_two_installations_do_not_meet(tmp_path: Path) -> None:
         assert caught.value.code == 401
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_clear_messages_and_down(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, running_up(tmp_path) as up:
@@ -178,6 +190,8 @@ def test_clear_messages_and_down(tmp_path: Path) -> None:
         assert "format 99" in newer.stderr
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_it_runs_below_a_path(tmp_path: Path) -> None:
     with running_up(tmp_path, "--root-path", "/team/penstock") as up:
@@ -194,6 +208,8 @@ def metrics(up: Up) -> str:
     return text
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_metrics_cover_every_process(tmp_path: Path) -> None:
     with running_up(tmp_path, "--gateways", "2") as up:

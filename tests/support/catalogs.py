@@ -11,7 +11,7 @@ from penstock_storage.catalog import SqlCatalog
 __all__ = ["NewUrl", "opened"]
 
 NewUrl = Callable[[], Awaitable[str]]
-"""Makes the URL of a new, empty database."""
+"""Makes the URL of a new database."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""How much the fuzzers try, and how what they find is kept: one place for all of tests/fuzz.
+"""How much the fuzzers and the property tests try, and how what they find is kept.
 
 `FUZZ_SCALE` multiplies the sizes that a pull request is checked with: `make fuzz` sets 1, the tests
 alone run a fiftieth. Without `FUZZ_SEED` every run tries the same cases.

@@ -62,15 +62,16 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://tester@/{database}?host={self.folder}"
 
-    async def new_database(self, *, encoding: str = "UTF8") -> str:
-        """The URL of a new, empty database."""
+    async def new_database(self, *, encoding: str = "UTF8", like: str | None = None) -> str:
+        """The URL of a new database, empty or a copy of the one at the URL `like`."""
         name = f"test{next(self._names)}"
-        await self._say(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
+        template = "template0" if like is None else _name_of(like)
+        await self._say(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE {template}")
         return self.url(name)
 
     async def set_read_only(self, url: str, is_read_only: bool) -> None:
         """Whether new connections to a database may only read, as those to a standby."""
-        name = url.partition("@/")[2].partition("?")[0]
+        name = _name_of(url)
         value = "on" if is_read_only else "off"
         await self._say(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
 
@@ -81,6 +82,10 @@ class Postgres:
                 await connection.execute(text(statement))
         finally:
             await engine.dispose()
+
+
+def _name_of(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
 
 
 @asynccontextmanager

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_common.redis import connect
 from penstock_server.redis_server import config, find_server
 
-__all__ = ["RedisHandle", "follow", "populate", "running_redis"]
+__all__ = ["RedisHandle", "follow", "memory_redis", "populate", "running_redis"]
 
 _START_S = 10.0
 
@@ -83,6 +84,15 @@ async def running_redis(path: Path, *, maxmemory_bytes: int = 2**30) -> AsyncIte
             yield handle
         finally:
             await handle.stop()
+
+
+@asynccontextmanager
+async def memory_redis() -> AsyncIterator[Redis]:
+    """A Redis in this process, empty, that runs the same scripts: for tests of one process and of
+    nothing that takes time."""
+    client = FakeAsyncRedis()
+    yield client
+    await client.aclose()
 
 
 async def follow(redis: Redis, port: int | None) -> None:

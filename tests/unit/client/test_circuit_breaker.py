@@ -8,8 +8,9 @@ import random
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.errors import Rejected, Transient
 from penstock.shipper.circuit_breaker import CircuitBreaker, Held
@@ -141,7 +142,7 @@ outages = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@sized(500)
 @given(outages=outages, spools=st.integers(1, 6), seed=st.integers(0, 2**32))
 def test_a_week_of_outages(outages: list[tuple[float, float]], spools: int, seed: int) -> None:
     """Spools that always have something to send, each request taking a while on a virtual clock:

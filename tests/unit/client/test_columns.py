@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 from support.spools import UNLIMITED, new_writer, points_in, read_batch
 
 from penstock.shipper.columns import BatchLimits
@@ -34,9 +35,7 @@ ROWS = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@sized(2_500)
 @given(rows=ROWS)
 def test_equals_the_rows_one_by_one(
     tmp_path_factory: Any, rows: list[tuple[int, dict[str, Any]]]
@@ -177,9 +176,7 @@ def test_rows_of_one_step_that_were_logged_long_apart_keep_their_times(tmp_path:
     assert [frame.keys for frame in read_batch(folder).frames] == [["train", "test"], ["later"]]
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@sized(2_000)
 @given(draw=st.randoms(use_true_random=False), turns=st.integers(1, 40), keys=st.integers(1, 6))
 def test_turns_with_interruptions_equal_the_rows_one_by_one(
     tmp_path_factory: Any, draw: Any, turns: int, keys: int

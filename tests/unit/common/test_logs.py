@@ -29,6 +29,7 @@ SECRET = TEXT.split("_")[3]
         ('{"api_key": "anything at all"}', "anything"),
         ("the pepper is sesame-sesame", "sesame"),
     ],
+    ids=range(11),
 )
 def test_secrets_are_hidden(line: str, secret: str) -> None:
     shown = redacted(line, ["sesame-sesame"])

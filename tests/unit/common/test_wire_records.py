@@ -10,8 +10,9 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock.wire import (
@@ -123,7 +124,7 @@ def odd_records(draw: st.DrawFn) -> Any:
     return record
 
 
-@settings(max_examples=400, deadline=None)
+@sized(5_000)
 @given(odd_records())
 def test_what_is_cut_passes_the_check_and_what_passes_is_not_cut(record: Any) -> None:
     fitter = Fitter()
@@ -149,7 +150,7 @@ def _has_surrogates(record: Any) -> bool:
     return "\\ud" in repr(record)
 
 
-@settings(max_examples=300, deadline=None)
+@sized(5_000)
 @given(odd_records())
 def test_what_was_queued_before_is_mended(record: Any) -> None:
     """A worker never meets a field of another type than it expects, whatever an older door took."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.wire import DEFAULT_LIMITS, Limits
 from penstock_compat.wandb.stream.lines import Table, read_events, read_history
@@ -137,7 +138,7 @@ numbers = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@sized(5_000)
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), numbers, max_size=4), max_size=40))
 def test_every_number_of_any_lines_is_there(rows: list[dict[str, Any]]) -> None:
     given_lines = [{"_step": n, "_timestamp": 1.5, **row} for n, row in enumerate(rows)]

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
@@ -167,7 +168,7 @@ entries = anything | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@sized(5_000)
 @given(
     st.fixed_dictionaries(
         {"files": anything | st.dictionaries(names, entries, max_size=4)},

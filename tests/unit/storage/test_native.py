@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.fuzzing import sized
 
 from penstock.errors import Broken
 from penstock_storage.interface import Column, Columns
@@ -64,7 +65,7 @@ def plain(column: Column) -> list[Any]:
     return list(column)
 
 
-@settings(deadline=None)
+@sized(2_500)
 @given(st.lists(blocks(), max_size=4), st.data())
 def test_a_stream_cut_anywhere_gives_the_blocks_that_were_written(
     written: list[tuple[dict[str, str], Columns]], data: st.DataObject
@@ -81,7 +82,7 @@ def test_a_stream_cut_anywhere_gives_the_blocks_that_were_written(
     ]
 
 
-@settings(deadline=None)
+@sized(2_500)
 @given(blocks(), st.data())
 def test_a_stream_that_ends_inside_a_block_is_an_error(
     written: tuple[dict[str, str], Columns], data: st.DataObject
@@ -105,7 +106,7 @@ def test_large_blocks_in_small_pieces() -> None:
     assert len(concatenate([block["s"] for block in read])) == 80_000
 
 
-@settings(deadline=None)
+@sized(2_500)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_blocks_raise_only_broken(noise: bytes) -> None:
     decoder = BlockDecoder()

@@ -7,8 +7,9 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock_storage.catalog.changes import apply_change
 from penstock_storage.interface import RunChange
@@ -69,7 +70,7 @@ def lists_of_changes(draw: st.DrawFn) -> list[RunChange]:
     return changes
 
 
-@settings(deadline=None)
+@sized(5_000)
 @given(lists_of_changes(), st.randoms(use_true_random=False))
 def test_order_and_repeats_do_not_matter(changes: list[RunChange], rng: random.Random) -> None:
     in_order = applied(sorted(changes, key=lambda c: (c.started, c.seq, c.index)))
@@ -78,7 +79,7 @@ def test_order_and_repeats_do_not_matter(changes: list[RunChange], rng: random.R
     assert applied(delivered) == in_order
 
 
-@settings(deadline=None)
+@sized(5_000)
 @given(lists_of_changes())
 def test_applying_again_changes_nothing(changes: list[RunChange]) -> None:
     row = applied(changes)

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from penstock_storage.catalog.salvage import Salvage, damage_of, recent_salvages, salvage
 from penstock_storage.connect import open_catalog
@@ -16,9 +17,10 @@ RUNS = 2_000
 PAGE = 4_096
 
 
-async def made(folder: Path) -> Path:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A catalog with many runs, all of it in its file."""
-    path = folder / "catalog.db"
+    path = tmp_path_factory.mktemp("whole") / "catalog.db"
     catalog = open_catalog(f"sqlite+aiosqlite:///{path}")
     await catalog.setup()
     await catalog.ensure_runs([RunRef("e", "p", f"run{n:05d}") for n in range(RUNS)])
@@ -26,6 +28,13 @@ async def made(folder: Path) -> Path:
     await catalog.close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def catalog_file(whole: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.db"
+    path.write_bytes(whole)
     return path
 
 
@@ -48,14 +57,16 @@ def runs(path: Path) -> set[str]:
         return {row[0] for row in database.execute("SELECT run FROM runs")}
 
 
-async def test_a_sound_catalog_is_sound(tmp_path: Path) -> None:
-    assert damage_of(await made(tmp_path)) == ""
+def test_a_sound_catalog_is_sound(catalog_file: Path, tmp_path: Path) -> None:
+    assert damage_of(catalog_file) == ""
     assert damage_of(tmp_path / "none") == ""
 
 
 @pytest.mark.parametrize("with_bytes", [b"\0", b"\xff", b"garbage "])
-async def test_what_lies_on_other_pages_is_taken_over(tmp_path: Path, with_bytes: bytes) -> None:
-    path = await made(tmp_path)
+async def test_what_lies_on_other_pages_is_taken_over(
+    catalog_file: Path, tmp_path: Path, with_bytes: bytes
+) -> None:
+    path = catalog_file
     pages = pages_of(path, "run0")
     damage(path, pages[len(pages) // 3], with_bytes=with_bytes)
     before = path.read_bytes()
@@ -79,9 +90,9 @@ async def test_what_lies_on_other_pages_is_taken_over(tmp_path: Path, with_bytes
 
 @pytest.mark.parametrize("bytes_left", [0, 100, 10 * PAGE + 17])
 async def test_what_is_left_of_a_file_that_was_cut_is_taken_over(
-    tmp_path: Path, bytes_left: int
+    catalog_file: Path, bytes_left: int
 ) -> None:
-    path = await made(tmp_path)
+    path = catalog_file
     with path.open("r+b") as file:
         file.truncate(bytes_left)
     if found := damage_of(path):
@@ -93,8 +104,8 @@ async def test_what_is_left_of_a_file_that_was_cut_is_taken_over(
     assert damage_of(path) == ""
 
 
-async def test_without_its_first_page_it_starts_empty(tmp_path: Path) -> None:
-    path = await made(tmp_path)
+async def test_without_its_first_page_it_starts_empty(catalog_file: Path) -> None:
+    path = catalog_file
     damage(path, 0, with_bytes=b"\xff")
     done: Salvage = salvage(path, damage_of(path))
     assert (done.rows, done.incomplete) == (0, ["all tables"])
@@ -103,8 +114,7 @@ async def test_without_its_first_page_it_starts_empty(tmp_path: Path) -> None:
     await catalog.close()
 
 
-async def test_every_page_may_be_damaged(tmp_path: Path) -> None:
-    whole = (await made(tmp_path)).read_bytes()
+async def test_every_page_may_be_damaged(whole: bytes, tmp_path: Path) -> None:
     for page in range(1, len(whole) // PAGE, 7):
         path = tmp_path / f"{page}.db"
         path.write_bytes(whole)

@@ -71,7 +71,13 @@ def calls_of(text: str) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.heavy if name == "many parts" else ())
+        for name in HOSTILE
+    ],
+)
 def test_what_costs_more_than_its_text_is_refused_early(name: str) -> None:
     with pytest.raises(YamlTooLarge):
         load_yaml(HOSTILE[name])

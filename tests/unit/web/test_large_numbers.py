@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock_storage.interface import RunText
 from penstock_web.search.cells import nearest
@@ -67,7 +68,7 @@ def test_a_number_finds_itself_and_no_neighbour(wanted: int) -> None:
         assert found(table, {"config.seed": {name: wanted}}) == right, name
 
 
-@settings(max_examples=100, deadline=None)
+@sized(2_500)
 @given(
     st.lists(
         st.one_of(

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock_storage.interface import RunText
@@ -166,14 +167,14 @@ filters = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@sized(5_000)
 @given(configs, filters)
 def test_filters_pass_what_they_say(configs: list[Config], filter_: Config) -> None:
     expected = [n for n, config in enumerate(configs) if passes(config, filter_)]
     assert found(table_of(configs), filter_) == expected
 
 
-@settings(deadline=None, max_examples=200)
+@sized(5_000)
 @given(st.lists(st.tuples(st.integers(0, 5), st.dictionaries(st.sampled_from("ab"), values))))
 def test_a_table_that_was_changed_is_as_if_made_anew(changes: list[tuple[int, Config]]) -> None:
     changed, newest = RunTable(), {}
@@ -234,7 +235,7 @@ orderable = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@sized(5_000)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["a", "b"]), orderable), max_size=15),
     st.lists(st.sampled_from(["config.a", "-config.a", "config.b", "-config.b"]), max_size=2),
@@ -391,9 +392,9 @@ def test_very_deep_very_many_and_very_long() -> None:
 
 def test_texts_that_no_run_has_any_more_are_forgotten() -> None:
     table = RunTable()
-    for n in range(10_000):
+    for n in range(6_000):
         table.apply([run_text(0, {"status": f"epoch {n}"}), run_text(1, {"status": "same"})])
     cells = table.cells(Path("config", "status"))
     assert len(cells.entries.items) < 3_000
-    assert found(table, {"config.status": "epoch 9999"}) == [0]
+    assert found(table, {"config.status": "epoch 5999"}) == [0]
     assert found(table, {"config.status": "same"}) == [1]

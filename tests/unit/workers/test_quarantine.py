@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock_workers.quarantine import Quarantine, Read, Verdict
 from penstock_workers.quarantine_records import ShardRecord, TriedEntry, Tries
@@ -201,7 +202,7 @@ def run_of(entry: Entry) -> str:
     return entry.writer.split("/")[2]
 
 
-@settings(deadline=None)
+@sized(5_000)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 1)), min_size=1, max_size=60),
     st.integers(0, 59),
@@ -364,7 +365,7 @@ def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
         assert len(bench.dead) == 9
 
 
-@settings(deadline=None, max_examples=30)
+@sized(1_000)
 @given(st.data())
 def test_every_batch_is_stored_dead_or_parked(data: st.DataObject) -> None:
     bad = data.draw(st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))))

@@ -1,0 +1,214 @@
+"""What workers ask of a point store, of the real one and of the one in memory that unit tests use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from support.memory_store import MemoryPointStore
+from support.store import running_store
+
+from penstock.errors import Broken
+from penstock_storage.interface import Columns, PointStore
+from penstock_storage.names import record
+from penstock_workers import resolver, run_keys
+from penstock_workers.digests import BatchId, Digests
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+U16, U32, U64 = np.uint16, np.uint32, np.uint64
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["real", "memory"])
+async def points(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[PointStore]:
+    if request.param == "memory":
+        memory = MemoryPointStore()
+        await memory.setup()
+        yield memory
+        await memory.close()
+        return
+    async with running_store(tmp_path_factory.mktemp("store")) as process:
+        client = process.client()
+        await client.setup()
+        yield client
+        await client.close()
+
+
+def rows(found: Columns) -> list[tuple[Any, ...]]:
+    """The answer as sorted rows of plain values."""
+    columns = [
+        column.tolist() if isinstance(column, np.ndarray) else list(column)
+        for column in found.values()
+    ]
+    return sorted(zip(*columns, strict=True))
+
+
+async def test_it_has_an_id_a_clock_and_notes(points: PointStore) -> None:
+    before = await points.store_id()
+    assert len(before) >= 16
+    await points.setup()
+    assert await points.store_id() == before
+    assert points.connections >= 1
+    assert await points.clock() == 0
+    for at in (5, 10**16, 7):
+        await points.set_clock(at)
+    assert await points.clock() == 10**16
+    assert await points.noted("upkeep") is None
+    for text in ("a", "é'\"\\"):
+        await points.note("upkeep", text)
+        assert await points.noted("upkeep") == text
+    renewed = await points.renew_id()
+    assert renewed != before
+    assert await points.store_id() == renewed
+
+
+async def committed(points: PointStore, run: int, **columns: Any) -> None:
+    rows = len(columns["writer"])
+    ids: Columns = {"run": np.full(rows, run, U32), "lane": np.full(rows, 2, U16)}
+    numbers: Columns = {name: np.array(columns[name], U32) for name in ("low", "ver")}
+    await points.insert("applied", {**ids, **columns, **numbers})
+
+
+async def test_the_newest_committed_numbers_of_each_writer(points: PointStore) -> None:
+    odd = "w'\\é\n\""
+    await committed(
+        points, 10, writer=["a", odd], low=[7, 5], ver=[3, 1], gaps=[[9, 11], []], dead=[[], [4]]
+    )
+    await committed(
+        points, 10, writer=["a", odd], low=[6, 6], ver=[2, 1], gaps=[[], [8]], dead=[[1], []]
+    )
+    await committed(points, 11, writer=["a"], low=[1], ver=[1], gaps=[[]], dead=[[]])
+    known = resolver.Resolver(cast("Any", None), points)
+    assert await known._stored_positions([10]) == {
+        (10, "a"): (7, [9, 11], []),
+        (10, odd): (6, [8], []),
+    }
+    assert (await known._stored_positions([10, 11])).keys() == {(10, "a"), (10, odd), (11, "a")}
+    assert await known._stored_positions([12]) == {}
+    sql = (
+        "SELECT lane, low, gaps, dead FROM penstock.applied FINAL "
+        "WHERE run = {run:UInt32} AND writer = {writer:String}"
+    )
+    assert rows(await points.query(sql, {"run": 10, "writer": odd})) == [(2, 6, [8], [])]
+    assert [*await points.query(sql, {"run": 9, "writer": odd})] == ["lane", "low", "gaps", "dead"]
+
+
+async def series(points: PointStore, run: int, *each: tuple[int, int, int, int, int]) -> None:
+    """(key, lane, first step, last step, tiered below)"""
+    keys, lanes, first, last, tiered = (np.array(column) for column in zip(*each, strict=True))
+    await points.insert(
+        "series",
+        {
+            "run": np.full(len(keys), run, U32), "key": keys, "lane": lanes, "first_step": first,
+            "last_step": last, "last": (last.astype(U64), last / 2), "kinds": np.ones(len(keys)),
+            "tiered": tiered,
+        },
+    )  # fmt: skip
+
+
+async def dirty(points: PointStore, run: int, *each: tuple[int, int, int]) -> None:
+    """(bucket, whether it is dirty, version)"""
+    buckets, marks, versions = zip(*each, strict=True)
+    n = len(each)
+    await points.insert(
+        "dirty",
+        {
+            "key": np.full(n, 1, U32), "run": np.full(n, run, U32), "lane": np.zeros(n, U16),
+            "shift": np.full(n, 8), "bucket": np.array(buckets), "dirty": np.array(marks),
+            "ver": np.array(versions, U64),
+        },
+    )  # fmt: skip
+
+
+async def test_series_that_are_long_and_buckets_that_are_dirty(points: PointStore) -> None:
+    never = -(2**63)
+    await series(points, 20, (1, 0, 0, 4_000, never), (2, 1, 5, 4_100, never))
+    await series(points, 20, (1, 0, 3_000, 5_000, 2_048), (2, 1, 6, 7, never))
+    await dirty(points, 20, (3, 1, 5), (4, 1, 5), (-5, 1, 1))
+    await dirty(points, 20, (3, 0, 6), (4, 0, 4))
+    known = resolver.Resolver(cast("Any", None), points)
+    await known._learn_series({20: 7})
+    table = known.table
+    assert len(table) == 1  # the other one is too short to have tiers
+    learned = (table.key[0], table.run[0], table.lane[0], table.shard[0], table.last_step[0])
+    assert tuple(map(int, learned)) == (1, 20, 0, 7, 5_000)
+    (_, buckets), = known.late  # fmt: skip
+    assert sorted(buckets.tolist()) == [-5, 4]
+    nothing = resolver.Resolver(cast("Any", None), points)
+    await nothing._learn_series({21: 7})
+    assert (len(nothing.table), nothing.late) == (0, [])
+
+
+async def test_runs_that_were_left_unfinished(points: PointStore) -> None:
+    await record(
+        points,
+        [
+            ("project", 3, 0, "e/p"), ("run", 30, 3, "dirty"), ("run", 31, 3, "long"),
+            ("run", 32, 3, "tiered"), ("run", 33, 3, "short"), ("lane", 30, 3, "0:0:w"),
+        ],
+    )  # fmt: skip
+    await dirty(points, 30, (1, 1, 1))
+    await series(points, 31, (1, 0, 0, 9_000, 8_960))
+    await series(points, 32, (1, 0, 0, 9_000, 8_960))
+    await series(points, 32, (1, 0, 0, 9_000, 9_216))
+    await series(points, 33, (1, 0, 0, 8_000, 0))
+    found = await points.query(resolver._UNFINISHED)
+    assert [*found] == ["run", "name", "project"]
+    assert [row for row in rows(found) if row[0] >= 30] == [
+        (30, "dirty", "e/p"),
+        (31, "long", "e/p"),
+    ]
+
+
+async def test_the_keys_of_runs(points: PointStore) -> None:
+    await series(points, 40, (1, 0, 0, 1, 0), (2, 0, 0, 1, 0), (2, 1, 0, 1, 0))
+    await series(points, 41, (7, 0, 0, 1, 0))
+    one = {"run": [40], "lane": [0], "step": [0], "key": [9], "seq": [1]}
+    numbers: Columns = {name: np.array(value) for name, value in one.items()}
+    await points.insert("values", {**numbers, "kind": ["string"], "json": ['"é"']})
+    counts = await points.query(run_keys._COUNTS, {"runs": [40, 41, 42]})
+    assert rows(counts) == [(40, 2), (41, 1)]
+    listed = await points.query(run_keys._LISTED, {"run": 40})
+    assert rows(listed) == [(1,), (2,), (9,)]
+
+
+async def test_digests_of_batches(points: PointStore) -> None:
+    great = 2**64 - 3
+    for digest in (1, great):
+        await points.insert(
+            "batches",
+            {
+                "run": np.array([50, 50, 51]), "lane": np.array([0, 1, 0]), "seq": np.array([7, 7, 8]),
+                "digest": np.array([digest, 5, 6], U64), "points": np.ones(3), "records": np.ones(3),
+            },
+        )  # fmt: skip
+    asked = [BatchId(50, 0, 7), BatchId(51, 0, 8), BatchId(51, 0, 7), BatchId(50, 2, 7)]
+    assert await Digests(points).stored(asked) == {asked[0]: great, asked[1]: 6}
+
+
+async def test_points_are_kept_once_each_by_the_newest_number(points: PointStore) -> None:
+    for seq, values in ((9, [0.5, 1.5]), (8, [7.0, 8.0]), (9, [0.5, 1.5])):
+        await points.insert(
+            "points",
+            {
+                "key": np.array([1, 1]), "run": np.array([60, 60]), "lane": np.array([0, 0]),
+                "step": np.array([-1, 2**53]), "v": np.array(values), "seq": np.array([seq, seq]),
+            },
+        )  # fmt: skip
+    sql = "SELECT step, v, seq FROM penstock.points FINAL WHERE run = {run:UInt32}"
+    assert rows(await points.query(sql, {"run": 60})) == [(-1, 0.5, 9), (2**53, 1.5, 9)]
+    blocks = [block async for block in points.stream(sql, {"run": 60})]
+    assert [row for block in blocks for row in rows(block)] == [(-1, 0.5, 9), (2**53, 1.5, 9)]
+
+
+async def test_what_it_refuses(points: PointStore) -> None:
+    with pytest.raises(Broken):
+        await points.query("SELECT * FROM penstock.nope")
+    many = np.ones(1_048_450)
+    names: Columns = {"kind": [""] * len(many), "name": [""] * len(many)}
+    with pytest.raises(ValueError, match="1048449"):
+        await points.insert("names", {**names, "id": many, "project": many, "ver": many})

@@ -1,0 +1,139 @@
+"""A gateway's appender and a worker's steps over a queue, a store and a catalog in this process, for
+tests of what a commit does: nothing runs by itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from hiredis import ReplyError
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
+from support.memory_store import MemoryPointStore
+from support.redis import memory_redis
+
+from penstock.wire import Batch, encode_batch
+from penstock_common.metrics import GatewayMetrics, WorkerMetrics
+from penstock_common.problems import Problems
+from penstock_common.redis_keys import RedisKeys
+from penstock_ingest.append import Appended, Appender
+from penstock_storage.catalog import SqlCatalog
+from penstock_workers.bound_notices import BoundNotices
+from penstock_workers.commit import Committer
+from penstock_workers.leases import Leases
+from penstock_workers.liveness import Liveness
+from penstock_workers.prepare import Prepared, prepare
+from penstock_workers.queue import Budget, Queue, Selection
+from penstock_workers.resolver import Resolver
+from penstock_workers.store_clock import StoreClock
+
+__all__ = ["Bench", "MemoryPipe", "running_bench"]
+
+KEYS = RedisKeys()
+BUDGET = Budget(1_000, 2**26, 2**28, 10**6)
+SHARDS = range(16)
+
+
+class MemoryPipe:
+    """What the appender asks of its connection."""
+
+    server = "memory"
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def execute(self, command: tuple[Any, ...]) -> Any:
+        try:
+            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except NoScriptError as error:
+            return ReplyError(f"NOSCRIPT {error}")
+        except ResponseError as error:
+            return ReplyError(str(error))
+
+
+@dataclass
+class Worker:
+    """What one worker process knows. All of them share the stores."""
+
+    queue: Queue
+    leases: Leases
+    resolver: Resolver
+    committer: Committer
+    clock: StoreClock
+
+    async def read(self) -> Prepared:
+        """What there is to commit, from the start of the queue."""
+        for shard in SHARDS:
+            self.queue.rewind(shard)
+        epochs = dict(self.leases.epochs)
+        entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
+        prepared = await prepare(entries, epochs, self.resolver, self.queue, timeout_s=30)
+        prepared.store = self.clock.store
+        return prepared
+
+    async def commit(self) -> Prepared:
+        prepared = await self.read()
+        assert await self.committer.commit(prepared) == set()
+        return prepared
+
+
+@dataclass
+class Bench:
+    redis: Redis
+    points: MemoryPointStore
+    catalog: SqlCatalog
+    appender: Appender
+
+    async def append(
+        self, seq: int, *, run: str = "r", writer: str = "w", **batch: Any
+    ) -> Appended:
+        """Queue a batch of the project e/p, as a gateway does."""
+        raw = encode_batch(Batch(project="p", run=run, writer=writer, seq=seq, **batch))
+        return await self.appender.append("e", "p", run, writer, seq, raw)
+
+    async def new_worker(self, name: str = "me") -> Worker:
+        """A worker that has just started and holds every shard: whoever did has lost them."""
+        await self.redis.delete(KEYS.workers(), *(KEYS.lease(shard) for shard in SHARDS))
+        leases = Leases(self.redis, KEYS, lease_s=60, worker=name)
+        await leases.tend()
+        clock = StoreClock(self.redis, KEYS, self.points, self.catalog, WorkerMetrics())
+        await clock.check()
+        queue, resolver = Queue(self.redis, KEYS), Resolver(self.catalog, self.points)
+        presence = Liveness(self.redis, KEYS, self.catalog, leases.epochs, silent_after_s=60)
+        notices = BoundNotices(self.redis, KEYS, self.catalog, Problems(self.redis, KEYS))
+        committer = Committer(
+            self.redis, KEYS, queue, leases, self.points, self.catalog, resolver, presence, clock,
+            notices,
+        )  # fmt: skip
+        return Worker(queue, leases, resolver, committer, clock)
+
+    async def queued(self) -> int:
+        return sum([int(await self.redis.xlen(KEYS.stream(shard))) for shard in SHARDS])
+
+    async def committed(self, writer: str) -> int | None:
+        """What a gateway tells the writer of this key, such as e/p/r/w."""
+        found = [await self.redis.hget(KEYS.committed(shard), writer) for shard in SHARDS]
+        marks = [int(each) for each in found if each is not None]
+        return marks[0] if marks else None
+
+    async def stored(self) -> list[tuple[int, float, int]]:
+        """(step, value, number of the batch) of every point."""
+        found = await self.points.query("SELECT step, v, seq FROM penstock.points FINAL")
+        columns = (found[name] for name in ("step", "v", "seq"))
+        rows = zip(*columns, strict=True)
+        return sorted((int(step), float(v), int(seq)) for step, v, seq in rows)
+
+
+@asynccontextmanager
+async def running_bench(catalog_url: str) -> AsyncIterator[Bench]:
+    """Empty stores; the catalog is a new one at this URL."""
+    points, catalog = MemoryPointStore(), SqlCatalog(catalog_url)
+    async with memory_redis() as redis:
+        await points.setup()
+        await catalog.setup()
+        pipe = cast("Any", MemoryPipe(redis))
+        yield Bench(redis, points, catalog, Appender(pipe, KEYS, GatewayMetrics()))
+        await catalog.close()
+        await points.close()
