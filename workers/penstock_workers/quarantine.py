@@ -6,7 +6,8 @@ Chooses which entries are read next, and what happens to those that fail. Its in
 - A failing batch is searched for shard by shard, since a failure, or a crash of the process, may not
   name its writer. Verdicts are about one batch or one writer. No shard is ever stopped.
 - Once a batch has failed alone, its writer is isolated: it is read apart, and all other writers go
-  on. So do the writer's other batches, as long as only a few of them are held back.
+  on. So do the writer's other batches, as long as only a few of them are held back. It stays isolated
+  until nothing of it has failed for a while, so that its next bad batch need not be searched for.
 - A batch becomes a dead letter after `max_deliveries` tries; a writer with three dead letters in a
   row is parked, and is parked again at its next failure until a batch of it is stored.
 - Failures in three or more runs, with nothing stored since the first of them, mean that the worker
@@ -47,6 +48,8 @@ stored meanwhile."""
 _MIN_RETRY_S = 0.05
 _MAX_RETRY_S = 2.0
 _LOOK_EVERY_S = 0.2
+_PROBATION_S = 60.0
+"""How long nothing of a writer must have failed before it is read with the others again."""
 _QUIET_S = 5.0
 """How long nothing must have been stored before the worker considers itself at fault."""
 
@@ -97,6 +100,7 @@ class _IsolatedWriter:
     start: str = ""
     """No entry of it lies before this one."""
     look_at: float = 0.0
+    failed_at: float = float("-inf")
     held: dict[str, _HeldBatch] = field(default_factory=dict)
 
 
@@ -217,6 +221,9 @@ class Quarantine:
             isolated.held.pop(read.entry_id, None)
         elif isolated and isolated.held:
             isolated.look_at = self._clock() + _LOOK_EVERY_S
+        elif isolated and isolated.failed_at + _PROBATION_S > self._clock():
+            # However many are on probation, looking for their batches costs the others no more.
+            isolated.look_at = self._clock() + _LOOK_EVERY_S * len(self._isolated)
         elif isolated:
             del self._isolated[shard, read.writer]
         elif read.is_isolated:
@@ -283,7 +290,7 @@ class Quarantine:
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()
         known = self._known.setdefault(shard, ShardRecord())
         isolated = self._isolated.setdefault((shard, writer), _IsolatedWriter(start=entry_id))
-        isolated.limit = 1
+        isolated.limit, isolated.failed_at = 1, self._clock()
         held = isolated.held.setdefault(entry_id, _HeldBatch(0.0, self._successes))
         held.due = self._clock() + held.pause_s
         held.pause_s = min(_MAX_RETRY_S, 2 * held.pause_s)

@@ -144,6 +144,7 @@ class Bench:
         self.stored: list[tuple[str, int]] = []
         self.stored_at: dict[tuple[str, int], int] = {}
         self.turns = 0
+        self.narrowed = 0
         self.is_at_fault = False
         self.restart()
 
@@ -154,7 +155,10 @@ class Bench:
         )
         self.shards: set[int] = set()
 
-    async def turn(self) -> None:
+    def turn_now(self) -> Read:
+        return asyncio.run(self.turn())
+
+    async def turn(self) -> Read:
         self.turns += 1
         self.now_s += 0.05
         for shard in {0, 1} - self.shards:
@@ -164,15 +168,17 @@ class Bench:
         entries = self.queue.select(self.quarantine, read)
         if not entries:
             self.quarantine.found_nothing(read)
-            return
+            return read
         verdict = await self.quarantine.begin(read, entries) if read.is_counted else None
         if verdict is None:
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
             if not bad:
                 await self._store(read, entries)
-                return
+                return read
             verdict = await self.quarantine.failed(read, entries, ValueError("no good"))
+            self.narrowed += verdict is Verdict.NARROWED and not read.writer
         self.is_at_fault = verdict is Verdict.WORKER_AT_FAULT
+        return read
 
     async def _store(self, read: Read, entries: list[Entry]) -> None:
         for each in entries:
@@ -239,6 +245,37 @@ def test_a_writer_that_keeps_failing_is_parked_and_nobody_waits_for_it() -> None
     bench.queue.add("bad", 31)
     assert not bench.queue.entries
     assert len(held) == 28
+
+
+def test_a_writer_that_fails_now_and_then_is_searched_for_once() -> None:
+    """Everybody's reads fail together with its first bad batch, and with none of those after it."""
+    bench = Bench(lambda run, seq: run == "some" and seq % 10 == 0)
+    before = 0
+    for seq in range(1, 101):
+        for run in ("some", "good", "fine"):
+            bench.queue.add(run, seq)
+        bench.run()  # until all is out of the queue
+        if seq == 15:
+            before = bench.narrowed
+    assert len(bench.dead) == 10
+    assert 0 < before == bench.narrowed
+    # A minute without a failure, and it is one of many again.
+    for _ in range(2_000):
+        bench.turn_now()
+    assert not bench.quarantine.passed_over(0)
+
+
+def test_looking_for_many_on_probation_costs_no_more_than_for_one() -> None:
+    bench = Bench(lambda run, seq: seq == 1)
+    for number in range(20):
+        bench.queue.add(f"run{number}", 1)
+        bench.queue.add(f"run{number}", 2)
+        bench.run()
+        bench.queue.add("good", number + 100)
+        bench.run()
+    assert len(bench.dead) == 20
+    looks = [bench.turn_now().writer for _ in range(400)]  # 20 s
+    assert 50 <= sum(map(bool, looks)) <= 110
 
 
 def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
