@@ -255,6 +255,8 @@ def test_a_writer_that_fails_now_and_then_is_searched_for_once() -> None:
         for run in ("some", "good", "fine"):
             bench.queue.add(run, seq)
         bench.run()  # until all is out of the queue
+        for _ in range(4):  # and nothing is left to read
+            bench.turn_now()
         if seq == 15:
             before = bench.narrowed
     assert len(bench.dead) == 10
