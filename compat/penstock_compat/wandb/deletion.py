@@ -1,4 +1,4 @@
-"""Deleting runs, and what a client is told that still logs to one.
+"""Deleting runs.
 
 `run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})`, where `id` is the
 run's opaque id; there is no mutation for several runs, none that moves a run, and none that deletes
@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import find_run, run_number
-from penstock_storage.interface import Catalog, RunRef
 from penstock_storage.removal import Removal
 
-__all__ = ["DeletionMutations", "is_deleted", "refuse_deleted"]
+__all__ = ["DeletionMutations"]
 
 
 class DeletionMutations(Node):
@@ -46,19 +44,4 @@ class DeletionMutations(Node):
         return any(
             not each.moved_to and self.context.principal.may_write(each.ref.entity)
             for each in found
-        )
-
-
-async def is_deleted(catalog: Catalog, ref: RunRef) -> bool:
-    """Whether a run of this name was deleted or moved, and there is no later one. To be asked only
-    of a run that is not there: it costs a look into the catalog."""
-    return bool(await catalog.tombstones_of([ref])) and not await catalog.numbers_of([ref])
-
-
-async def refuse_deleted(catalog: Catalog, ref: RunRef) -> None:
-    """Raises `Rejected` (410) for a run that was deleted: its client then gives it up, and its script
-    goes on."""
-    if await is_deleted(catalog, ref):
-        raise Rejected(
-            f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code="deleted", status=410
         )

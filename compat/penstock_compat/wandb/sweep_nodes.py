@@ -11,7 +11,7 @@ from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.prior_runs import prior_runs
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_compat.wandb.runs.mutations import STOP
+from penstock_compat.wandb.run_state import STOP
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map, timestamp
 from penstock_storage.interface import RunRow

@@ -13,6 +13,7 @@ from penstock_common.payloads import mapping_of
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
 from penstock_compat.wandb.request_context import RequestContext
+from penstock_compat.wandb.run_state import STOP
 from penstock_compat.wandb.runs.configs import metric_rules, unwrapped_config
 from penstock_compat.wandb.runs.forks import FORKED, branch_point, copy_history
 from penstock_compat.wandb.runs.pages import RunPage
@@ -22,13 +23,11 @@ from penstock_ingest.creations import ensure_run
 from penstock_ingest.names import new_run_id
 from penstock_storage.interface import RunChange, RunRef, RunRow
 
-__all__ = ["DEFAULT_PROJECT", "STOP", "RunMutations", "find_run", "own_run", "run_number"]
+__all__ = ["DEFAULT_PROJECT", "RunMutations", "find_run", "own_run", "run_number"]
 
 DEFAULT_PROJECT = "uncategorized"
 """Where runs go whose script names no project."""
 
-STOP = "stop_requested"
-"""In `info` of a run that its owner has asked to stop."""
 
 _SHARED = "X-Wandb-Use-Async-Filestream"
 _STATES = frozenset({"running", "finished", "failed", "crashed", "preempting", "pending"})

@@ -18,11 +18,10 @@ from penstock.wire import check_name
 from penstock_common.bodies import BodyReader
 from penstock_common.http import json_response
 from penstock_common.redis_keys import run_path, shard_of
-from penstock_compat.wandb.deletion import refuse_deleted
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import authenticate
-from penstock_compat.wandb.runs.mutations import STOP
+from penstock_compat.wandb.run_state import STOP, refuse_deleted
 from penstock_compat.wandb.stream.batches import Made
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.translation import (

@@ -1,0 +1,25 @@
+"""Facts about a run that its client is told while it logs: that it was deleted, or is to stop."""
+
+from __future__ import annotations
+
+from penstock.errors import Rejected
+from penstock_storage.interface import Catalog, RunRef
+
+__all__ = ["STOP", "refuse_deleted"]
+
+STOP = "stop_requested"
+"""In a run's info: a user asked it to stop."""
+
+
+async def _is_deleted(catalog: Catalog, ref: RunRef) -> bool:
+    """Whether a run of this name was deleted or moved, and there is no later one. Ask only for a run
+    that does not exist: it costs a query of the catalog."""
+    return bool(await catalog.tombstones_of([ref])) and not await catalog.numbers_of([ref])
+
+
+async def refuse_deleted(catalog: Catalog, ref: RunRef) -> None:
+    """Raises `Rejected` (410) for a deleted run: its client then gives it up, and its script goes on."""
+    if await _is_deleted(catalog, ref):
+        raise Rejected(
+            f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code="deleted", status=410
+        )
