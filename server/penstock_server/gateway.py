@@ -58,12 +58,12 @@ from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
+from penstock_storage.search.finder import Finder
 from penstock_sweeps.routes import add_routes as add_sweep_routes
 from penstock_web.dependencies import WebDependencies
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.names import Names
 from penstock_web.routes import add_routes as add_read_routes
-from penstock_web.search.finder import Finder
 
 __all__ = ["build", "main"]
 

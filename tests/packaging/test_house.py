@@ -40,7 +40,7 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
         "compat",
         {
             "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.names", "penstock_common",
-            "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.search", "penstock_web.names",
+            "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.names",
         },
     ),
     "penstock_server": (

@@ -25,10 +25,10 @@ from penstock_storage.catalog.run_files import RunFile, RunFiles
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.connect import open_catalog
 from penstock_storage.interface import Catalog, RunRef, RunRow
+from penstock_storage.search.finder import Finder
 from penstock_web.dependencies import WebDependencies
 from penstock_web.names import Names
 from penstock_web.routes import add_routes
-from penstock_web.search.finder import Finder
 
 __all__ = ["Site", "running_site"]
 

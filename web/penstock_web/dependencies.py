@@ -17,8 +17,8 @@ from penstock_storage.blobs import BlobStore
 from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.search.finder import Finder
 from penstock_web.names import Names
-from penstock_web.search.finder import Finder
 
 __all__ = ["STATIC", "WebDependencies"]
 

@@ -13,15 +13,15 @@ from penstock_common.http import json_response
 from penstock_storage.interface import PointStore
 from penstock_storage.logged import read_logged_fields, read_run_keys
 from penstock_storage.rows import json_number
+from penstock_storage.search.fields import catalog_fields, logged_field, merged
+from penstock_storage.search.finder import Finder
+from penstock_storage.search.index import uninterrupted
+from penstock_storage.search.patterns import Pattern
 from penstock_storage.series import count_runs
 from penstock_web.models.metric_keys import FieldsQuery, KeysQuery, NamesQuery
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, query_of
 from penstock_web.runs import RunsHandler
-from penstock_web.search.fields import catalog_fields, logged_field, merged
-from penstock_web.search.finder import Finder
-from penstock_web.search.index import uninterrupted
-from penstock_web.search.patterns import Pattern
 
 __all__ = ["MetricKeysHandler"]
 

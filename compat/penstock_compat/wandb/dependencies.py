@@ -22,9 +22,9 @@ from penstock_storage.catalog.artifacts import Artifacts
 from penstock_storage.catalog.line_streams import LineStreams
 from penstock_storage.catalog.run_files import RunFiles
 from penstock_storage.interface import PointStore
+from penstock_storage.search.finder import Finder
 from penstock_sweeps.engine import SweepEngine
 from penstock_web.names import Names
-from penstock_web.search.finder import Finder
 
 __all__ = ["WandbDependencies"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.runs.filters import parse_api_filter
-from penstock_web.search.filters import parse_filter
+from penstock_storage.search.filters import parse_filter
 
 SLOW = r"\w{100}"
 

@@ -8,9 +8,9 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
-from penstock_web.search.filters import AllOf, Exists, Inverse, parse_filter
-from penstock_web.search.ordering import parse_order
-from penstock_web.search.paths import Path
+from penstock_storage.search.filters import AllOf, Exists, Inverse, parse_filter
+from penstock_storage.search.ordering import parse_order
+from penstock_storage.search.paths import Path
 
 _NOBODY = Inverse(Exists(Path("", "run")))
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 
 from penstock_storage.interface import RunText
-from penstock_web.search.cells import nearest
-from penstock_web.search.evaluation import Deadline, passing
-from penstock_web.search.fields import catalog_fields
-from penstock_web.search.filters import parse_filter
-from penstock_web.search.ordering import Cursor, parse_order, sorted_rows
-from penstock_web.search.table import RunTable
+from penstock_storage.search.cells import nearest
+from penstock_storage.search.evaluation import Deadline, passing
+from penstock_storage.search.fields import catalog_fields
+from penstock_storage.search.filters import parse_filter
+from penstock_storage.search.ordering import Cursor, parse_order, sorted_rows
+from penstock_storage.search.table import RunTable
 
 SEED = 4611686018427387905
 LARGE = (

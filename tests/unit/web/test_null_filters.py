@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from penstock_storage.interface import RunText
-from penstock_web.search.evaluation import Deadline, passing
-from penstock_web.search.filters import parse_filter
-from penstock_web.search.table import RunTable
+from penstock_storage.search.evaluation import Deadline, passing
+from penstock_storage.search.filters import parse_filter
+from penstock_storage.search.table import RunTable
 
 
 def run_text(number: int, **about: Any) -> RunText:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from penstock_storage.interface import RunText
-from penstock_web.search import index
-from penstock_web.search.index import RunIndex, uninterrupted
+from penstock_storage.search import index
+from penstock_storage.search.index import RunIndex, uninterrupted
 
 
 def run_text(number: int, tick: int) -> RunText:

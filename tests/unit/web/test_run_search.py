@@ -18,11 +18,11 @@ from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock_storage.interface import RunText
-from penstock_web.search.evaluation import Deadline, passing
-from penstock_web.search.filters import parse_filter
-from penstock_web.search.ordering import Cursor, parse_order, sorted_rows
-from penstock_web.search.paths import Path
-from penstock_web.search.table import RunTable
+from penstock_storage.search.evaluation import Deadline, passing
+from penstock_storage.search.filters import parse_filter
+from penstock_storage.search.ordering import Cursor, parse_order, sorted_rows
+from penstock_storage.search.paths import Path
+from penstock_storage.search.table import RunTable
 
 MISSING = object()
 Config = dict[str, Any]

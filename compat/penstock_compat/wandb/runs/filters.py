@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from penstock_web.search.cells import Cells, Column
-from penstock_web.search.evaluation import Deadline, passing
-from penstock_web.search.filters import Filter, parse_filter
-from penstock_web.search.ordering import Order, parse_order
-from penstock_web.search.paths import bad_request
+from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.evaluation import Deadline, passing
+from penstock_storage.search.filters import Filter, parse_filter
+from penstock_storage.search.ordering import Order, parse_order
+from penstock_storage.search.paths import bad_request
 
 __all__ = ["parse_api_filter", "parse_api_order"]
 

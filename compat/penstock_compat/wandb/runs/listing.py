@@ -13,9 +13,9 @@ from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import ProjectRow, RunRef
-from penstock_web.search.filters import Filter
-from penstock_web.search.finder import Question
-from penstock_web.search.ordering import Cursor
+from penstock_storage.search.filters import Filter
+from penstock_storage.search.finder import Question
+from penstock_storage.search.ordering import Cursor
 
 __all__ = ["RunsOfProject"]
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from penstock_web.search.cells import BOOL, MISSING, NULL, NUMBER, TEXT, Cells, Mask, nearest
-from penstock_web.search.paths import Path, bad_request, parse_path
+from penstock_storage.search.cells import BOOL, MISSING, NULL, NUMBER, TEXT, Cells, Mask, nearest
+from penstock_storage.search.paths import Path, bad_request, parse_path
 
 __all__ = ["Cursor", "Order", "Sorted", "Term", "parse_order", "sorted_rows"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from penstock_storage.logged import LoggedField
-from penstock_web.search.cells import BOOL, LIST, MISSING, NULL, NUMBER, OBJECT, TEXT, Cells
-from penstock_web.search.paths import Path
-from penstock_web.search.table import RunTable
+from penstock_storage.search.cells import BOOL, LIST, MISSING, NULL, NUMBER, OBJECT, TEXT, Cells
+from penstock_storage.search.paths import Path
+from penstock_storage.search.table import RunTable
 
 __all__ = ["Field", "catalog_fields", "logged_field", "merged"]
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.interface import Catalog, LaneRow, PointStore
 from penstock_storage.logged import LaneRanks, LoggedKey, read_logged
-from penstock_web.names import Names
-from penstock_web.search.cells import Cells, Column
-from penstock_web.search.evaluation import Deadline, passing
-from penstock_web.search.filters import Filter, paths_of
-from penstock_web.search.index import RunIndex, uninterrupted
-from penstock_web.search.ordering import Cursor, Order, sorted_rows
-from penstock_web.search.paths import Path, bad_request
-from penstock_web.search.table import RunTable
+from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.evaluation import Deadline, passing
+from penstock_storage.search.filters import Filter, paths_of
+from penstock_storage.search.index import RunIndex, uninterrupted
+from penstock_storage.search.ordering import Cursor, Order, sorted_rows
+from penstock_storage.search.paths import Path, bad_request
+from penstock_storage.search.table import RunTable
 
-__all__ = ["Finder", "Found", "Question"]
+__all__ = ["Finder", "Found", "KnownNames", "Question"]
 
 _MAX_S = 5.0
 _MAX_LOGGED_KEYS = 20
@@ -57,10 +57,18 @@ class Found:
     cursors: tuple[str, ...] = ()
 
 
+class KnownNames(Protocol):
+    """Looks up numbers that the catalog has given to names."""
+
+    async def keys(self, project: int, names: Iterable[str]) -> dict[str, int]: ...
+
+    async def lanes(self, runs: Sequence[int]) -> list[LaneRow]: ...
+
+
 class Finder:
     """Answers questions about whole projects."""
 
-    def __init__(self, store: PointStore, catalog: Catalog, names: Names) -> None:
+    def __init__(self, store: PointStore, catalog: Catalog, names: KnownNames) -> None:
         self.index = RunIndex(catalog)
         self._store = store
         self._catalog = catalog

@@ -10,9 +10,9 @@ import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from penstock_web.search.cells import MAX_TEXT_CHARS, Scalar, nearest
-from penstock_web.search.paths import OPTIONAL, Path, bad_request, parse_path
-from penstock_web.search.patterns import Pattern
+from penstock_storage.search.cells import MAX_TEXT_CHARS, Scalar, nearest
+from penstock_storage.search.paths import OPTIONAL, Path, bad_request, parse_path
+from penstock_storage.search.patterns import Pattern
 
 __all__ = [
     "AllOf", "AnyOf", "Compares", "Exists", "Filter", "Inverse", "IsList", "Matches", "OneOf",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Rejected
-from penstock_web.search.cells import (
+from penstock_storage.search.cells import (
     BOOL,
     MISSING,
     NULL,
@@ -27,7 +27,7 @@ from penstock_web.search.cells import (
     nearest,
     typed,
 )
-from penstock_web.search.filters import (
+from penstock_storage.search.filters import (
     AllOf,
     AnyOf,
     Compares,
@@ -38,8 +38,8 @@ from penstock_web.search.filters import (
     Matches,
     OneOf,
 )
-from penstock_web.search.paths import Path
-from penstock_web.search.patterns import Pattern
+from penstock_storage.search.paths import Path
+from penstock_storage.search.patterns import Pattern
 
 __all__ = ["Deadline", "passing"]
 

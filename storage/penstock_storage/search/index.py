@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from penstock_storage.interface import Catalog
-from penstock_web.search.table import RunTable
+from penstock_storage.search.table import RunTable
 
 __all__ = ["RunIndex", "uninterrupted"]
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from penstock_common.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
-from penstock_web.search.cells import Cells, Column
-from penstock_web.search.paths import MAX_DEPTH, Path
+from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.paths import MAX_DEPTH, Path
 
 __all__ = ["RunTable"]
 
