@@ -3,12 +3,17 @@ several widths. Every row always equals a rebuild from the points."""
 
 from __future__ import annotations
 
+import itertools
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from support.compactor import Bench
+from support.tiers import wrong_tiers
 
 from penstock_storage.clickhouse import ClickHouse
 from penstock_storage.tiers import TIER_SHIFTS
+from penstock_workers import compactor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -116,6 +121,86 @@ async def test_late_points_reach_every_width(store: ClickHouse, seed: int) -> No
     await bench.settle()
     assert await bench.count(_WRONG.format(run=run)) == 0
     assert await bench.count(_DIRTY) == 0
+
+
+class InterruptingStore:
+    """Passes everything on; before the n-th statement the pass is interrupted."""
+
+    def __init__(self, store: ClickHouse, bench: Bench, n: int) -> None:
+        self._store, self._bench, self._left = store, bench, n
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._bench.compactor.interrupt()
+
+    async def query(self, sql: str) -> Any:
+        self._count()
+        return await self._store.query(sql)
+
+    async def insert(self, table: str, columns: Any) -> None:
+        self._count()
+        await self._store.insert(table, columns)
+
+
+@pytest.mark.parametrize("few", [1, 3])
+async def test_a_pass_may_be_interrupted_anywhere(
+    store: ClickHouse, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """What it has done counts, and the rest is done later."""
+    monkeypatch.setattr(compactor, "_WINDOWS_PER_STATEMENT", few)  # parts of few series
+    bench, run = Bench(store), 30 + few
+    rng = np.random.default_rng(few)
+    for key in range(6):
+        await bench.log(key, run, 0, np.arange(20_000), rng.normal(size=20_000))
+    await bench.compact(6)
+    for key in range(6):
+        late = np.unique(rng.integers(-500, 15_000, 20))
+        await bench.log(key, run, 0, late, rng.normal(size=len(late)) * 100)
+        await bench.log(key, run, 0, np.arange(20_000, 30_000), rng.normal(size=10_000))
+    points, interrupted, dirty = bench.compactor._points, 0, []
+    for n in itertools.count(1):
+        bench.compactor._points = cast("Any", InterruptingStore(store, bench, n))
+        try:
+            await bench.compact()
+            break
+        except compactor.Interrupted:
+            assert bench.parts.is_stale
+            interrupted += 1
+            await bench.resume()
+        dirty.append(await bench.count(_DIRTY))
+    bench.compactor._points = points
+    assert interrupted > 3
+    assert dirty[-1] < dirty[0]
+    await bench.settle()
+    assert (await wrong_tiers(store))[1] == 0
+    assert await bench.count(_DIRTY) == 0
+
+
+async def test_of_many_dirty_series_all_get_their_turn(
+    store: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compactor, "_SERIES_PER_PASS", 4)
+    bench, run = Bench(store), 40
+    for key in range(10):
+        await bench.log(key, run, 0, np.arange(10_000), np.full(10_000, float(key)))
+    await bench.compact(5)
+    steps = np.arange(100, 140)
+    for key in range(10):
+        await bench.log(key, run, 0, steps, np.full(40, 50.0))
+    for _ in range(3):  # the first ones get new points all the time
+        for key in range(4):
+            await bench.log(key, run, 0, steps, np.full(40, 60.0))
+        await bench.compact()
+    dirty = "SELECT groupUniqArray(key) FROM penstock.dirty FINAL WHERE dirty = 1 AND run = 40"
+    found = await store.query(f"SELECT arraySort(({dirty})) AS keys")
+    assert set(np.asarray(found["keys"][0]).tolist()) <= {0, 1, 2, 3}
+    await bench.compact(3)
+    assert await bench.count(f"{_DIRTY} AND run = 40") == 0
+    assert (await wrong_tiers(store))[1] == 0
 
 
 async def test_a_store_with_one_width_gets_the_others_at_setup(store: ClickHouse) -> None:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from benchmarks import ledger
 from benchmarks.generate import Shape, batch_bytes, plans
@@ -21,7 +22,8 @@ from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
 from penstock_common.keys import Keys
 from penstock_common.problems import Problem, Problems
-from penstock_storage.damage.parts import lost_parts, read_inventory
+from penstock_storage.damage.losses import find_lost_ends
+from penstock_storage.damage.parts import Inventory, lost_parts, read_inventory
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
@@ -109,8 +111,14 @@ async def loaded(stack: Stack) -> dict[str, int]:
     async def is_tiered() -> bool:
         return await count(stack, "tiers") > 0
 
+    async def is_noted() -> bool:
+        noted = await stack.points.noted("parts")
+        now = await read_inventory(stack.points)
+        return bool(noted) and not lost_parts(now, Inventory.from_text(noted or ""))
+
     await eventually(is_tiered, 60)
     await tiers_settled(stack.points)
+    await eventually(is_noted, 60)
     assert (await check(stack)).is_clean
     return {
         table: await count(stack, table)
@@ -362,6 +370,47 @@ async def test_a_part_that_was_never_noted_is_missed_too(tmp_path: Path) -> None
             return (await check(stack)).is_clean
 
         await eventually(is_back, 60)
+
+
+class BusyStore:
+    """A store in which, before each statement, something is written and everything merged."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.batches = 2
+
+    async def query(self, sql: str, params: Any = None) -> Any:
+        self.batches += 1
+        await send(self._stack, self.batches, self.batches)
+        await self._stack.drained()
+        for table in ("batches", "points", "times", "applied"):
+            await self._stack.points.execute(f"OPTIMIZE TABLE penstock.{table} FINAL")
+        return await self._stack.points.query(sql, params)
+
+
+async def test_what_is_written_and_merged_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    """A merged part is new and holds old runs: the mender once took all of them for lost."""
+    async with running_stack(tmp_path) as stack:
+        await send(stack, 1, 2)
+        await stack.drained()
+        store = BusyStore(stack)
+        for since_s in (0, int(time.time())):
+            for table in ("points", "times"):
+                lost = await find_lost_ends(cast("Any", store), table, since_s)
+                assert {name: len(column) for name, column in lost.items()} == dict.fromkeys(
+                    ("run", "lane", "seq", "points", "records"), 0
+                )
+        assert store.batches >= 10
+        # It does see what is gone.
+        runs = len(plans(SHAPE))
+        await stack.points.execute(
+            "DELETE FROM penstock.times WHERE seq > 4 SETTINGS lightweight_deletes_sync = 2"
+        )
+        lost = await find_lost_ends(stack.points, "times", 0)
+        assert sorted(np.asarray(lost["seq"]).tolist()) == sorted(
+            [*range(5, store.batches + 1)] * runs
+        )
+        assert len(lost["points"]) == len(lost["seq"])
 
 
 async def test_a_store_whose_files_vanish_ends_and_is_restarted(tmp_path: Path) -> None:

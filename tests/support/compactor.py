@@ -74,6 +74,30 @@ class Bench:
         for _ in range(passes):
             await self.compactor.run_once(asyncio.Lock())
 
+    async def resume(self) -> None:
+        """After a pass that did not end: know of watermarks and dirty buckets what the store knows."""
+        table = self.parts.table
+        places = zip(
+            *(column.tolist() for column in (table.run, table.key, table.lane)), strict=True
+        )
+        place = {name: at for at, name in enumerate(places)}
+        found = await self.store.query(
+            "SELECT run, key, lane, max(tiered) AS tiered FROM penstock.series GROUP BY run, key, lane"
+        )
+        for *name, tiered in zip(
+            *(np.asarray(each).tolist() for each in found.values()), strict=True
+        ):
+            if tuple(name) in place:
+                table.tiered[place[tuple(name)]] = tiered
+        found = await self.store.query(
+            "SELECT run, key, lane, bucket FROM penstock.dirty FINAL WHERE dirty = 1"
+        )
+        *names, buckets = (np.asarray(each).tolist() for each in found.values())
+        at = [place.get(name, -1) for name in zip(*names, strict=True)]
+        late = np.array([at, buckets], np.int64).reshape(2, -1)[:, np.array(at, np.int64) >= 0]
+        self.parts.late = [(late[0], late[1])] if late.size else []
+        self.parts.is_stale = False
+
     async def settle(self) -> None:
         """Let everything become idle, and build all of it."""
         self.now_s += 10_000.0

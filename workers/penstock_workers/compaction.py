@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.metrics import WorkerMetrics
-from penstock_workers.compactor import Compactor
+from penstock_workers.compactor import Compactor, Interrupted
 from penstock_workers.resolver import Resolver
 
 __all__ = ["Compaction"]
@@ -35,9 +35,11 @@ class Compaction:
         """Make the resolver know nothing.
 
         Not while tiers are being built: that pass may still raise watermarks in the store, and what
-        is learnt next must not be older than they are. Stale until `resume` has found the unfinished
-        tiers again: a series that gets no new point would otherwise stay dirty for ever.
+        is learnt next must not be older than they are. So the pass, which may take minutes, is
+        interrupted. Stale until `resume` has found the unfinished tiers again: a series that gets no
+        new point would otherwise stay dirty for ever.
         """
+        self._compactor.interrupt()
         async with self.building:
             self._resolver.forget()
         self._resolver.is_stale = True
@@ -51,6 +53,8 @@ class Compaction:
             try:
                 async with self.building:
                     built = await self._compactor.run_once(self.commit_in_hand)
+            except Interrupted:
+                continue
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("compaction_failed error=%s detail=%s", type(error).__name__, error)
                 continue

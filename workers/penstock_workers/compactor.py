@@ -8,6 +8,9 @@ read: a point that comes later is late, and marks its bucket.
 A series that goes on gets its whole buckets; one that is idle its last, partial bucket as well, so
 that charts of it need no points. When it goes on after all, that bucket is dirty and left open
 until it is full, or the series idle again.
+
+A pass is done part by part, each with all that is new of its series. What a part has made counts at once,
+so a pass that is interrupted was not for nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
+from penstock_storage.interface import Columns as StoreColumns
 from penstock_storage.interface import PointStore
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_workers.commit import Committer
@@ -42,7 +46,7 @@ from penstock_workers.tiers import (
     windows,
 )
 
-__all__ = ["SHORTEST", "Compactor"]
+__all__ = ["SHORTEST", "Compactor", "Interrupted"]
 
 Versions = npt.NDArray[np.uint64]
 
@@ -61,6 +65,10 @@ _WINDOWS_PER_STATEMENT = 512
 _BUCKETS_PER_STATEMENT = 200_000
 
 
+class Interrupted(Exception):
+    """A pass was asked to end."""
+
+
 class Compactor:
     """Advances the tiers of the series in the resolver's table."""
 
@@ -71,9 +79,17 @@ class Compactor:
         self._resolver = resolver
         self._committer = committer
         self._leases = leases
+        self._mended_to = -1
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """Have the pass that is running end before its next statement, by raising `Interrupted`. What
+        the store was already asked to do is waited for."""
+        self._is_interrupted = True
 
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
-        """One pass: new buckets of many series, and the dirty ones. Returns series built."""
+        """One pass: new buckets of many series, and dirty ones of many. Returns series built."""
+        self._is_interrupted = False
         table = self._resolver.table
         series, low, high = await self._ready(table)
         late = self._take_late(table)
@@ -127,7 +143,7 @@ class Compactor:
             return series
         first, last = table.first_step[series], table.last_step[series]
         statement = count_statement(windows(table, series, first, last + 1))
-        counts = await self._points.query(statement)
+        counts = await self._query(statement)
         names = (counts[name] for name in ("key", "run", "lane", "points"))
         by_name = {tuple(map(int, row[:3])): int(row[3]) for row in zip(*names, strict=True)}
         columns = (table.key[series], table.run[series], table.lane[series])
@@ -154,9 +170,17 @@ class Compactor:
         table.set_open(series[is_open], buckets[is_open])
         place = np.arange(len(series)) - np.searchsorted(series, series)
         now = ~is_open & (place < _LATE_PER_SERIES)
+        now &= np.isin(series, self._next_late(np.unique(series[now])))
         if not now.all():
             self._resolver.late.append((series[~now], buckets[~now]))
         return series[now], buckets[now]
+
+    def _next_late(self, series: Ints) -> Ints:
+        """Those of these, ascending, whose turn it is: after those of the last pass, in a circle."""
+        begin = int(np.searchsorted(series, self._mended_to, side="right"))
+        turn = np.roll(series, -begin)[:_SERIES_PER_PASS]
+        self._mended_to = int(turn[-1]) if len(turn) else -1
+        return turn
 
     async def _build(
         self,
@@ -176,12 +200,14 @@ class Compactor:
         for part in work.parts(table):
             levels = await self._levels(table, part, whole_from)
             if len(levels[TIER_SHIFT]["series"]):
-                await self._points.insert("tiers", tier_columns(table, levels, ver))
-        if len(series):
-            await self._points.insert("series", _watermarks(table, series, high))
-        if len(late_series):
-            clean = dirty_columns(table, late_series, buckets, is_dirty=False)
-            await self._points.insert("dirty", {**clean, "ver": ver[late_series]})
+                await self._insert("tiers", tier_columns(table, levels, ver))
+            done = np.isin(series, part.series)
+            if done.any():
+                await self._insert("series", _watermarks(table, series[done], high[done]))
+            done = np.isin(late_series, part.series)
+            if done.any():
+                clean = dirty_columns(table, late_series[done], buckets[done], is_dirty=False)
+                await self._insert("dirty", {**clean, "ver": ver[late_series[done]]})
 
     async def _levels(
         self, table: SeriesTable, part: _Work, whole_from: Ints
@@ -197,7 +223,7 @@ class Compactor:
 
     async def _narrowest(self, table: SeriesTable, part: _Work) -> Columns:
         where = points_condition(windows(table, *part))
-        rows = select_rows(table, await self._points.query(fine_statement(where, final=False)))
+        rows = select_rows(table, await self._query(fine_statement(where, final=False)))
         repeated = np.flatnonzero(rows["repeats"])
         if not len(repeated):
             return rows
@@ -206,7 +232,7 @@ class Compactor:
         series, first, end = join_buckets(pairs[0], pairs[1])
         for again in _Work(series, first << TIER_SHIFT, end << TIER_SHIFT).parts(table):
             where = points_condition(windows(table, *again))
-            answer = await self._points.query(fine_statement(where, final=True))
+            answer = await self._query(fine_statement(where, final=True))
             found.append(select_rows(table, answer))
         return fold_up([*found, rows], 0)
 
@@ -227,12 +253,26 @@ class Compactor:
         found[0]["shift"] = np.empty(0, np.uint8)
         for start in range(0, len(conditions), 2 * _WINDOWS_PER_STATEMENT):
             some = conditions[start : start + 2 * _WINDOWS_PER_STATEMENT]
-            found.append(select_rows(table, await self._points.query(stored_statement(some))))
+            found.append(select_rows(table, await self._query(stored_statement(some))))
         rows = {name: np.concatenate([each[name] for each in found]) for name in found[-1]}
         return {
             shift: {name: column[rows["shift"] == shift] for name, column in rows.items()}
             for shift in TIER_SHIFTS
         }
+
+    # What the store is asked for in a pass: from here on it can be interrupted.
+
+    async def _query(self, statement: str) -> StoreColumns:
+        self._check()
+        return await self._points.query(statement)
+
+    async def _insert(self, name: str, columns: StoreColumns) -> None:
+        self._check()
+        await self._points.insert(name, columns)
+
+    def _check(self) -> None:
+        if self._is_interrupted:
+            raise Interrupted
 
 
 class _Work(NamedTuple):

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock_storage.interface import Columns, PointStore
 from penstock_storage.names import GONE
 from penstock_storage.schema import DATABASE
+from penstock_storage.series import int_list
 
 __all__ = [
     "Loss", "find_lost_batches", "find_lost_ends", "find_unrecorded", "lower_marks", "mark_of", "note_found",
@@ -27,9 +29,9 @@ _RUNS_PER_STATEMENT = 1_000
 _BATCH = ("run", "lane", "seq")
 _MARK = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
 _WRITTEN_SINCE = (
-    f"SELECT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
+    f"SELECT DISTINCT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
     f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
-    " AND toUnixTimestamp(modification_time) >= {})"
+    " AND toUnixTimestamp(modification_time) >= {})"  # merges make parts anew, of any age
 )
 # What was deleted, or moved away, is no loss.
 _STORED = (
@@ -70,38 +72,79 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
     """
     whole, some, missing = _MISSING[table]
     points, records = missing.split(", ")
-    return await store.query(
+    return await _confirmed(
+        store,
         f"SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32({points}) AS points,"
         f" toUInt32({records}) AS records FROM {_STORED}"
         f" LEFT JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.{table}"
         " GROUP BY run, lane, seq) AS s"
         " ON s.run = b.run AND s.lane = b.lane AND s.seq = b.seq"
-        f" WHERE {_IS_MARKED} AND ({some if in_part else whole}) {_SETTINGS}"
+        f" WHERE {_IS_MARKED} AND ({some if in_part else whole}) {_SETTINGS}",
     )
 
 
 async def find_lost_ends(store: PointStore, table: str, since_s: int) -> Columns:
     """The batches that are marked as stored though the table's rows of their writer end before them,
-    among runs that were written to since this time. Nothing can have replaced them."""
-    among = _WRITTEN_SINCE.format(since_s)
-    return await store.query(
-        "SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32(b.points) AS points,"
-        f" toUInt32(0) AS records FROM {_STORED}"
-        f" LEFT JOIN (SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table}"
-        f" WHERE run IN ({among}) GROUP BY run, lane) AS s ON s.run = b.run AND s.lane = b.lane"
-        f" WHERE b.run IN ({among}) AND {_IS_MARKED} AND b.points > 0 AND b.seq > s.top {_SETTINGS}"
+    among runs that were written to since this time. Nothing can have replaced them.
+
+    Others write meanwhile, and a batch is marked after its rows are there. So the marks are read
+    first, and each statement sees the runs that the first one saw.
+    """
+    written = await store.query(_WRITTEN_SINCE.format(since_s))
+    runs = np.unique(np.asarray(written["run"], np.int64)).tolist()
+    parts = [
+        await _lost_ends_of(store, table, int_list(runs[start : start + _RUNS_PER_STATEMENT]))
+        for start in range(0, len(runs), _RUNS_PER_STATEMENT)
+    ]
+    return {
+        name: np.concatenate([np.empty(0, np.int64), *(part[name] for part in parts)])
+        for name in (*_BATCH, "points", "records")
+    }
+
+
+async def _lost_ends_of(
+    store: PointStore, table: str, runs: str
+) -> dict[str, npt.NDArray[np.int64]]:
+    marked = await store.query(
+        "SELECT b.run AS run, b.lane AS lane, b.seq AS seq, b.points AS points, toInt64(0) AS records"
+        f" FROM {_STORED} WHERE b.run IN ({runs}) AND {_IS_MARKED} AND b.points > 0 {_SETTINGS}"
     )
+    there = await store.query(
+        f"SELECT run, lane, max(seq) AS top FROM {DATABASE}.{table} WHERE run IN ({runs})"
+        " GROUP BY run, lane"
+    )
+    names = zip(*(np.asarray(there[name]).tolist() for name in ("run", "lane")), strict=True)
+    tops = dict(zip(names, np.asarray(there["top"]).tolist(), strict=True))
+    batches = {name: np.asarray(column, np.int64) for name, column in marked.items()}
+    lanes = zip(batches["run"].tolist(), batches["lane"].tolist(), strict=True)
+    top = np.array([tops.get(lane, 0) for lane in lanes], np.int64)
+    return {name: column[batches["seq"] > top] for name, column in batches.items()}
 
 
 async def find_unrecorded(store: PointStore) -> Columns:
     """Numbers that `applied` has and `batches` has not."""
-    return await store.query(
+    return await _confirmed(
+        store,
         "SELECT a.run AS run, a.lane AS lane, toUInt32(seq) AS seq, toUInt32(0) AS points,"
         " toUInt32(0) AS records FROM ("
         " SELECT run, lane, arrayJoin(arrayConcat(arrayMap(x -> toUInt32(x), range(1, low + 1)), gaps))"
         f" AS seq FROM {DATABASE}.applied FINAL) AS a"
-        f" LEFT ANTI JOIN {DATABASE}.batches AS b USING (run, lane, seq) {_SETTINGS}"
+        f" LEFT ANTI JOIN {DATABASE}.batches AS b USING (run, lane, seq) {_SETTINGS}",
     )
+
+
+async def _confirmed(store: PointStore, statement: str) -> Columns:
+    """The batches that a statement finds twice. It may read a mark that is newer than the rows that it
+    has read, where other workers write; when it reads again, those rows are there."""
+    first, again = await store.query(statement), {}
+    if len(first["run"]):
+        again = await store.query(statement)
+    if not again or not len(again["run"]):
+        return {name: np.asarray(column)[:0] for name, column in first.items()}
+    known = set(zip(*(np.asarray(first[name]).tolist() for name in _BATCH), strict=True))
+    names = zip(*(np.asarray(again[name]).tolist() for name in _BATCH), strict=True)
+    is_known = np.array([name in known for name in names], np.bool_)
+    return {name: np.asarray(column)[is_known] for name, column in again.items()}
 
 
 async def note_lost(store: PointStore, batches: Columns) -> None:
