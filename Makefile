@@ -45,7 +45,7 @@ down: setup ## stop what `penstock up --detach` started
 dev: setup ## the same, with the page rebuilt whenever a source changes
 	$(BIN)/python web/build_ui.py --watch & exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
 
-lint: setup ## format check, lint, types
+lint: setup ## format check, lint, words, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python tests/packaging/words.py
