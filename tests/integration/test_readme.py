@@ -14,7 +14,7 @@ import pytest
 from support.gateways import free_port
 from support.up import Up, end_shipper, running_up
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SWEEP = """
@@ -91,10 +91,12 @@ def new_user(up: Up) -> dict[str, str]:
     return {**environment, "PATH": f"{commands}{os.pathsep}{environment['PATH']}"}
 
 
-def paste(command: list[str], text: str, environment: dict[str, str], folder: Path) -> str:
+def paste(
+    command: list[str], text: str, environment: dict[str, str], folder: Path, timeout_s: float = 120
+) -> str:
     done = subprocess.run(
         command, input=text, env=environment, cwd=folder, capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=timeout_s, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -102,6 +104,7 @@ def paste(command: list[str], text: str, environment: dict[str, str], folder: Pa
     return done.stdout + done.stderr
 
 
+@pytest.mark.timeout(400)
 def test_all_in_their_order_in_one_shell(tmp_path: Path) -> None:
     for name, content in {"sweep.yaml": SWEEP, "train.py": TRAIN, "run_id.py": RUN_ID}.items():
         (tmp_path / name).write_text(content)
@@ -116,7 +119,7 @@ def test_all_in_their_order_in_one_shell(tmp_path: Path) -> None:
     pasted.write_text("set -e -o pipefail\n" + script([free_port() for _ in range(3)]))
     folder = tmp_path / "penstock"
     try:
-        said = paste(["bash", str(pasted)], "", environment, tmp_path)
+        said = paste(["bash", str(pasted)], "", environment, tmp_path, timeout_s=300)
         assert said.count("is stored") >= 1
         assert "0 missing, 0 duplicate, 0 altered, 0 phantom" in said
         assert "logged in to http://127.0.0.1:" in said
