@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class WatchedPart:
-    """Something that must keep turning. Only time in which somebody looked counts as silence: after a
+    """Something that must keep turning. Only time in which somebody checked counts as silence: after a
     suspend, or on a machine that is too busy to look, nobody is late."""
 
     def __init__(self, name: str, patience_s: float) -> None:
@@ -133,7 +133,7 @@ class Watchdog:
         if self._end is not None:
             self._end(EXIT_FAILED)
 
-    def look(self, passed_s: float) -> bool:
+    def check(self, passed_s: float) -> bool:
         """Whether all parts are live, after so much time; if not, the process ends."""
         for part in self._parts.values():
             part.wait(passed_s)
@@ -146,11 +146,11 @@ class Watchdog:
         return not hung
 
     async def _watch(self) -> None:
-        looked = time.monotonic()
+        checked = time.monotonic()
         while True:
-            if self.look(min(time.monotonic() - looked, 2 * self._every_s)):
+            if self.check(min(time.monotonic() - checked, 2 * self._every_s)):
                 self._notifier.tell(ALIVE)
-            looked = time.monotonic()
+            checked = time.monotonic()
             await asyncio.sleep(self._every_s)
 
     def _is_hung(self, part: WatchedPart) -> bool:
