@@ -1,4 +1,4 @@
-"""Which runs have not ended by their state, and were not heard of for a while."""
+"""Liveness of runs: those that have not ended, but without a recent sign of life."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GOES_ON = runs.c.state.in_([literal_column(f"'{state}'") for state in GOING_ON]
 
 
 async def silent_runs(connection: AsyncConnection, before: int) -> dict[RunRef, int]:
-    """The runs that go on, but were not heard of since `before`, with their numbers."""
+    """The running runs without a sign of life since `before`, with their numbers."""
     query = _names.where(_GOES_ON, runs.c.updated_at < before)
     return {RunRef(*name): number for number, *name in await connection.execute(query)}
 

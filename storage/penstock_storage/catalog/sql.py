@@ -1,7 +1,7 @@
 """The catalog in a SQL database: the `Catalog` protocol over SQLAlchemy Core.
 
-A name gets its number once, for ever, whichever of several processes asks first. Looking up what
-exists takes no lock; only what is missing is written, in one transaction.
+A name gets its number once and for ever, whichever process asks first. Looking up existing names takes
+no lock; only missing ones are written, in one transaction.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SqlCatalog:
 
     @property
     def database(self) -> Database:
-        """For the tables that other classes keep beside it."""
+        """The database, for other classes with tables in it."""
         return self._database
 
     @property
@@ -72,7 +72,7 @@ class SqlCatalog:
         return SqlAccounts(self._database)
 
     async def setup(self) -> None:
-        # Only who sets a catalog up needs Alembic.
+        # Only setting up a catalog needs Alembic.
         from penstock_storage.catalog import schema  # noqa: PLC0415
 
         async with self._database.writing() as connection:
@@ -355,7 +355,7 @@ class SqlCatalog:
             await connection.execute(tables.api_keys.insert(), row)
 
     async def has_entity(self, name: str) -> bool:
-        """Whether a key speaks for this entity, or a project was ever its own."""
+        """Whether this entity has an API key, or ever had a project."""
         key = select(tables.api_keys.c.id).where(tables.api_keys.c.entity == name)
         own = select(tables.entities.c.name).where(tables.entities.c.name == name)
         async with self._database.reading() as connection:
@@ -383,7 +383,7 @@ class SqlCatalog:
 
 
 def _select_projects() -> Select[Any]:
-    """Rows for `ProjectRow`, of projects that were not deleted."""
+    """Rows for `ProjectRow`, of projects that are not deleted."""
     projects, runs = tables.projects, tables.runs
     count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
     return select(
