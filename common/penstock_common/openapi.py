@@ -207,7 +207,7 @@ def _query_parameters(
 
 def _answer(answer: Content | Sequence[Content] | None) -> dict[str, Any]:
     if answer is None:
-        return {"description": "Done; nothing to say."}
+        return {"description": "No content."}
     about = [each.about for each in _contents(answer) if isinstance(each, Raw)]
     return {"description": " ".join(about) or "The answer.", "content": _content(answer)}
 

@@ -32,7 +32,7 @@ class ServerStatus:
     bounds are reached, and the lag of the event loop.
 
     Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one shard
-    stalls, the others continue. `stop` is set when this process is told to shut down.
+    stalls, the others continue. `stop` is set when this process has to shut down.
     """
 
     def __init__(

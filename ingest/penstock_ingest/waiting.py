@@ -36,7 +36,7 @@ class CommitWait:
     async def until_stored(
         self, queued: Sequence[WriterPosition], timeout_s: float
     ) -> list[WriterPosition]:
-        """The positions once all batches are stored or dead, the time is over, or this process is told to
+        """The positions once all batches are stored or dead, the time is over, or this process has to
         shut down.
 
         Raises `Transient` if Redis does not answer: then the outcome is unknown.
