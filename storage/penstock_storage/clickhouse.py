@@ -21,7 +21,7 @@ import numpy as np
 
 from penstock.errors import Broken, Transient
 from penstock_storage import native
-from penstock_storage.interface import Column, Columns
+from penstock_storage.interface import Column, Columns, Micros
 from penstock_storage.schema import (
     COLUMNS,
     DATABASE,
@@ -117,8 +117,8 @@ class ClickHouse:
         await self._add_meta("store_id", renewed, 2**63 + time.time_ns())
         return renewed
 
-    async def clock(self) -> int:
-        return int(await self._meta("clock") or 0)
+    async def clock(self) -> Micros:
+        return Micros(int(await self._meta("clock") or 0))
 
     async def set_clock(self, at: int) -> None:
         await self._add_meta("clock", str(at), at)

@@ -13,10 +13,12 @@ from penstock.wire import SYSTEM_RANK
 from penstock_common.auth import ApiKey
 from penstock_common.bounds import Owner
 from penstock_storage.account_rows import Accounts
+from penstock_storage.ids import KeyNumber, Lane, Micros, RunNumber, SeriesId
 
 __all__ = [
-    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "LaneRow", "Move", "PointStore", "ProjectRow",
-    "RunChange", "RunRef", "RunRow", "RunText", "Tombstone",
+    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "KeyNumber", "Lane", "LaneRow", "Micros", "Move",
+    "PointStore", "ProjectRow", "RunChange", "RunNumber", "RunRef", "RunRow", "RunText", "SeriesId",
+    "Tombstone",
 ]  # fmt: skip
 
 Column: TypeAlias = "npt.NDArray[Any] | list[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
@@ -41,7 +43,7 @@ class PointStore(Protocol):
     async def renew_id(self) -> str:
         """Give the store a new id: clients then send again what they still hold."""
 
-    async def clock(self) -> int:
+    async def clock(self) -> Micros:
         """The highest time (µs) given to `set_clock`; 0 before the first."""
 
     async def set_clock(self, at: int) -> None:
@@ -95,15 +97,15 @@ class RunRow:
     explicitly; last logged values come from the point store.
     """
 
-    number: int
+    number: RunNumber
     entity: str
     project: str
     project_number: int
     run: str
     name: str
     state: str
-    created_at: int
-    updated_at: int
+    created_at: Micros
+    updated_at: Micros
     group: str = ""
     job_type: str = ""
     tags: tuple[str, ...] = ()
@@ -139,8 +141,8 @@ class ProjectRow:
     entity: str
     project: str
     runs: int
-    created_at: int
-    updated_at: int
+    created_at: Micros
+    updated_at: Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +188,15 @@ class Tombstone:
     """
 
     number: int
-    run: int
+    run: RunNumber
     ref: RunRef
     project_number: int
     writers: frozenset[str]
     """The known writers of the run."""
-    deleted_at: int
-    purged_at: int
+    deleted_at: Micros
+    purged_at: Micros
     """When the store was last found without its rows; 0: not yet."""
-    moved_to: int
+    moved_to: RunNumber
     """The run's number in its new project; 0 if it was deleted."""
     digests: tuple[str, ...] = ()
     """SHA-256 of the contents of its files; other runs may have files of the same content."""
@@ -219,8 +221,8 @@ class Move:
 
     run: RunRow
     project_number: int
-    copy: int
-    asked_at: int
+    copy: RunNumber
+    asked_at: Micros
 
 
 class Catalog(Protocol):
@@ -239,13 +241,13 @@ class Catalog(Protocol):
 
     async def ensure_keys(
         self, project: int, names: Sequence[str], *, bounded: bool = True
-    ) -> dict[str, int]:
+    ) -> dict[str, KeyNumber]:
         """The 32-bit number of each key name in the project, assigned if missing. If `bounded`, keys beyond
         a bound are not in the result."""
 
     async def ensure_lanes(
         self, writers: Sequence[tuple[int, str, int, int]]
-    ) -> dict[tuple[int, str], int]:
+    ) -> dict[tuple[int, str], Lane]:
         """(run, writer, rank, started) -> lane by (run, writer), assigned if missing. Writers beyond a bound
         are not in the result."""
 
@@ -254,7 +256,7 @@ class Catalog(Protocol):
 
     async def known_writers(
         self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], int]:
+    ) -> dict[tuple[int, str], Lane]:
         """The lanes of the writers (run, writer) among these that have one."""
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
@@ -266,7 +268,7 @@ class Catalog(Protocol):
         """Record a sign of life of these runs at `now` (µs); with `ended=False`, only of those that have not
         ended. Runs that `mark_crashed` had marked are revived and returned."""
 
-    async def silent_runs(self, before: int) -> dict[RunRef, int]:
+    async def silent_runs(self, before: int) -> dict[RunRef, RunNumber]:
         """The runs whose state is running or preempting, but without a sign of life since `before` (µs),
         with their numbers."""
 
@@ -274,10 +276,10 @@ class Catalog(Protocol):
         """Mark the runs among these crashed that `silent_runs` would still list, with `silent` in their
         info; returns them."""
 
-    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, int]:
+    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, RunNumber]:
         """The numbers of the runs among these that exist."""
 
-    async def clock(self) -> int:
+    async def clock(self) -> Micros:
         """As `PointStore.clock`."""
 
     async def set_clock(self, at: int) -> None:
@@ -302,18 +304,18 @@ class Catalog(Protocol):
     async def run_rows(self, numbers: Sequence[int]) -> dict[int, RunRow]:
         """The runs among these that exist, by number."""
 
-    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, RunNumber]:
         """The numbers of the runs among these that exist in a project, by id."""
 
     async def project_number(self, entity: str, project: str) -> int | None: ...
 
-    async def keys(self, project: int) -> dict[str, int]:
+    async def keys(self, project: int) -> dict[str, KeyNumber]:
         """Every key name of the project and its number."""
 
     async def key_names(self, numbers: Sequence[int]) -> dict[int, str]:
         """The names of the keys with these numbers, in any project."""
 
-    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, KeyNumber]:
         """The numbers of the keys among these that exist in a project, by name."""
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:

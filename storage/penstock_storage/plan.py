@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.attempts import LaneId
+from penstock_storage.ids import SeriesId
 from penstock_storage.series import NEVER, Dirty, SeriesTable
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
@@ -49,6 +50,10 @@ class Window(NamedTuple):
     lo: int
     hi: int
 
+    @property
+    def series(self) -> SeriesId:
+        return SeriesId(self.key, self.run, self.lane)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -70,7 +75,7 @@ class _Part(NamedTuple):
     """One series within the visible `span`: its steps there are first … last, inclusive. `is_cut`: whether
     it has steps before, and after."""
 
-    id: tuple[int, int, int]
+    id: SeriesId
     first: int
     last: int
     span: Range
@@ -149,7 +154,7 @@ def _parts(
         is_cut = (first < span.lo, last >= span.hi)
         first, last = max(first, span.lo), min(last, span.hi - 1)
         if first <= last:
-            yield _Part((key, run, lane), first, last, span, is_cut, tiered)
+            yield _Part(SeriesId(key, run, lane), first, last, span, is_cut, tiered)
 
 
 def _cover(plan: Plan, part: _Part, levels: Sequence[int], dirty: I64, lo: int, hi: int) -> None:
@@ -185,14 +190,14 @@ def _clean(dirty: I64, low: int, high: int) -> Iterator[tuple[int, int]]:
         yield at, high
 
 
-def _dirty_by_series(dirty: Dirty) -> dict[tuple[int, int, int], I64]:
+def _dirty_by_series(dirty: Dirty) -> dict[SeriesId, I64]:
     """Dirty buckets of the narrowest tier, sorted, by series."""
     change = np.diff(dirty.key) != 0
     change |= (np.diff(dirty.run) != 0) | (np.diff(dirty.lane) != 0)
     heads = np.flatnonzero(np.append(True, change))[: len(dirty.key)]
     names = (column[heads].tolist() for column in (dirty.key, dirty.run, dirty.lane))
     buckets = np.split(dirty.bucket, heads[1:])
-    return dict(zip(zip(*names, strict=True), buckets, strict=False))
+    return dict(zip(map(SeriesId, *names), buckets, strict=False))
 
 
 def _ranges(buckets: I64) -> list[tuple[int, int]]:
@@ -209,12 +214,12 @@ def _ranges(buckets: I64) -> list[tuple[int, int]]:
 
 
 def _spans(
-    windows: Iterable[Window], visible: Mapping[tuple[int, int, int], tuple[int, int]]
+    windows: Iterable[Window], visible: Mapping[SeriesId, tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """The first and the last step of each window that may contain a point."""
     spans = []
     for window in windows:
-        first, last = visible[window[:3]]
+        first, last = visible[window.series]
         low, high = max(window.lo, first), min(window.hi - 1, last)
         if low <= high:
             spans.append((low, high))

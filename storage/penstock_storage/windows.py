@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock_storage.ids import SeriesId
 from penstock_storage.plan import Window
 from penstock_storage.series import SeriesTable, among, int_list
 
@@ -18,8 +19,6 @@ __all__ = ["conditions"]
 _MAX_GROUPS = 8
 _MAX_WINDOWS = 2_000
 """Per statement: keeps its text below ClickHouse's max_query_size of 256 KiB."""
-
-SeriesId = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -66,9 +65,10 @@ def _groups(windows: Iterable[Window]) -> list[_Group]:
     """Groups of overlapping windows; never two of one series in a group."""
     groups: list[_Group] = []
     for window in sorted(windows, key=lambda window: (window.lo, window.hi)):
-        new = _Group([window], {window[:3]}, window.lo, window.hi)
+        series = window.series
+        new = _Group([window], {series}, window.lo, window.hi)
         for group in groups:
-            if window.lo <= group.hi and window[:3] not in group.ids:
+            if window.lo <= group.hi and series not in group.ids:
                 group.join(new)
                 break
         else:

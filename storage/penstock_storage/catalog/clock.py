@@ -7,16 +7,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.tables import meta
+from penstock_storage.ids import Micros
 
 __all__ = ["advance", "read"]
 
 _NAME = "clock"
 
 
-async def read(connection: AsyncConnection) -> int:
+async def read(connection: AsyncConnection) -> Micros:
     """The last value; 0 if it was never set."""
     value = await connection.scalar(select(meta.c.value).where(meta.c.name == _NAME))
-    return int(value or 0)
+    return Micros(int(value or 0))
 
 
 async def advance(database: Database, connection: AsyncConnection, at: int) -> None:

@@ -26,6 +26,7 @@ from penstock_storage.catalog.tables import (
     runs,
 )
 from penstock_storage.catalog.updates import deleted_among, stamp_new_runs
+from penstock_storage.ids import Lane
 from penstock_storage.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
@@ -125,7 +126,7 @@ async def add_lanes(
     connection: AsyncConnection,
     census: Census,
     wanted: Mapping[tuple[int, str], tuple[int, int]],
-) -> dict[tuple[int, str], int]:
+) -> dict[tuple[int, str], Lane]:
     """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds.
 
     Raises `Transient` if a run was deleted since its number was looked up.
@@ -144,7 +145,7 @@ async def add_lanes(
     rows = []
     for run, writer in missing:
         rank, started = wanted[run, writer]
-        lane = following.get(run, 0)
+        lane = Lane(following.get(run, 0))
         following[run] = lane + 1
         given[run, writer] = lane
         rows.append({"run": run, "lane": lane, "writer": writer, "rank": rank, "started": started})

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.catalog.tables import keys, projects, runs
+from penstock_storage.ids import KeyNumber, Lane, RunNumber
 from penstock_storage.interface import RunRef, RunRow, RunText
 
 __all__ = [
@@ -99,8 +100,8 @@ async def find_runs(connection: AsyncConnection, wanted: Iterable[RunRef]) -> di
 
 async def find_run_numbers(
     connection: AsyncConnection, project: int, wanted: Iterable[str]
-) -> dict[str, int]:
-    found: dict[str, int] = {}
+) -> dict[str, RunNumber]:
+    found: dict[str, RunNumber] = {}
     for chunk in chunks(list(wanted)):
         query = select(runs.c.run, runs.c.number).where(
             runs.c.project == project, runs.c.run.in_(chunk)
@@ -153,8 +154,8 @@ def run_row(row: RowMapping) -> RunRow:
 
 async def find_keys(
     connection: AsyncConnection, project: int, wanted: Iterable[str]
-) -> dict[str, int]:
-    found: dict[str, int] = {}
+) -> dict[str, KeyNumber]:
+    found: dict[str, KeyNumber] = {}
     for chunk in chunks(list(wanted)):
         query = select(keys.c.name, keys.c.number).where(
             keys.c.project == project, keys.c.name.in_(chunk)
@@ -165,9 +166,9 @@ async def find_keys(
 
 async def find_lanes(
     connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
-) -> dict[tuple[int, str], int]:
+) -> dict[tuple[int, str], Lane]:
     query = _LANES_OF[connection.dialect.name]
-    found: dict[tuple[int, str], int] = {}
+    found: dict[tuple[int, str], Lane] = {}
     for chunk in chunks(sorted(set(wanted))):
         rows = await connection.execute(query, {"asked": json.dumps(chunk)})
         found |= {(run, writer): lane for run, writer, lane in rows}
