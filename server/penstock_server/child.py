@@ -20,7 +20,8 @@ from penstock_common.watchdog import WatchedPart
 __all__ = ["Child", "Command"]
 
 _LOG = logging.getLogger(__name__)
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S, _LONGEST_READY_PAUSE_S = 5.0, 1.0
+"""One that was ready did some work: a worker that a bad batch ends isolates it step by step."""
 _HEALTHY_AFTER_S = 10.0
 _START_S = 60.0
 """How long it may take from its start to its first sign of life."""
@@ -90,7 +91,8 @@ class Child:
                 return
             failures = 0 if time.monotonic() - started > _HEALTHY_AFTER_S else failures + 1
             self.restarts += 1
-            pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2 ** (failures - 1)) if failures else 0.0
+            longest_s = _LONGEST_READY_PAUSE_S if self._is_ready else _LONGEST_PAUSE_S
+            pause_s = min(longest_s, 0.1 * 2 ** (failures - 1)) if failures else 0.0
             _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
 

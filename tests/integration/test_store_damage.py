@@ -23,7 +23,7 @@ from penstock.wire import Batch, encode_batch
 from penstock_common.problems import Problem, Problems
 from penstock_common.redis_keys import RedisKeys
 from penstock_storage.damage.losses import find_lost_ends
-from penstock_storage.damage.parts import lost_parts, read_inventory
+from penstock_storage.damage.parts import Inventory, lost_parts, read_inventory
 from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
@@ -111,8 +111,14 @@ async def loaded(stack: Stack) -> dict[str, int]:
     async def is_tiered() -> bool:
         return await count(stack, "tiers") > 0
 
+    async def is_noted() -> bool:
+        noted = await stack.points.noted("parts")
+        now = await read_inventory(stack.points)
+        return bool(noted) and not lost_parts(now, Inventory.from_text(noted or ""))
+
     await eventually(is_tiered, 60)
     await tiers_settled(stack.points)
+    await eventually(is_noted, 60)
     assert (await check(stack)).is_clean
     return {
         table: await count(stack, table)

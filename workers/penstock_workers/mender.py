@@ -48,6 +48,7 @@ __all__ = ["Mender"]
 
 _LOG = logging.getLogger(__name__)
 
+_ELECTION_S = 0.5
 _MIN_TURN_S, _TURN_REST = 10.0, 100.0
 """The pause between two checks: at least this long, and this many times as long as a check."""
 _REST = 20.0
@@ -93,16 +94,17 @@ class Mender:
         """Run until cancelled. While the locks `quiet` are held, nothing else writes."""
         while True:
             started = time.monotonic()
-            if ELECTED in self._owned:
+            if ELECTED not in self._owned:
+                self._inventory = None
+                await asyncio.sleep(_ELECTION_S)
+            else:
                 try:
                     await self._turn(quiet)
                 except (PenstockError, RedisError, OSError, TimeoutError) as error:
                     _LOG.warning("mending_failed error=%s detail=%s", type(error).__name__, error)
                     self._inventory = None
-            else:
-                self._inventory = None
-            took_s = time.monotonic() - started
-            await asyncio.sleep(max(_MIN_TURN_S, _TURN_REST * took_s))
+                took_s = time.monotonic() - started
+                await asyncio.sleep(max(_MIN_TURN_S, _TURN_REST * took_s))
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""

@@ -81,13 +81,14 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
     """
     whole, some, missing = _MISSING[table]
     points, records = missing.split(", ")
-    return await store.query(
+    return await _confirmed(
+        store,
         f"SELECT b.run AS run, b.lane AS lane, b.seq AS seq, toUInt32({points}) AS points,"
         f" toUInt32({records}) AS records FROM {_STORED}"
         f" LEFT JOIN (SELECT run, lane, seq, toInt64(count()) AS n FROM {DATABASE}.{table}"
         " GROUP BY run, lane, seq) AS s"
         " ON s.run = b.run AND s.lane = b.lane AND s.seq = b.seq"
-        f" WHERE {_IS_COMMITTED} AND ({some if in_part else whole}) {_SETTINGS}"
+        f" WHERE {_IS_COMMITTED} AND ({some if in_part else whole}) {_SETTINGS}",
     )
 
 
@@ -131,13 +132,28 @@ async def _lost_ends_of(
 
 async def find_unrecorded(store: PointStore) -> Columns:
     """Numbers that are in `applied`, but not in `batches`."""
-    return await store.query(
+    return await _confirmed(
+        store,
         "SELECT a.run AS run, a.lane AS lane, toUInt32(seq) AS seq, toUInt32(0) AS points,"
         " toUInt32(0) AS records FROM ("
         " SELECT run, lane, arrayJoin(arrayConcat(arrayMap(x -> toUInt32(x), range(1, low + 1)), gaps))"
         f" AS seq FROM {DATABASE}.applied FINAL) AS a"
-        f" LEFT ANTI JOIN {DATABASE}.batches AS b USING (run, lane, seq) {_SETTINGS}"
+        f" LEFT ANTI JOIN {DATABASE}.batches AS b USING (run, lane, seq) {_SETTINGS}",
     )
+
+
+async def _confirmed(store: PointStore, statement: str) -> Columns:
+    """The batches that a statement finds twice. While other workers write, it may read a position that is
+    newer than the rows that it has read; when it reads again, those rows are there."""
+    first, again = await store.query(statement), {}
+    if len(first["run"]):
+        again = await store.query(statement)
+    if not again or not len(again["run"]):
+        return {name: np.asarray(column)[:0] for name, column in first.items()}
+    known = set(zip(*(np.asarray(first[name]).tolist() for name in _BATCH), strict=True))
+    names = zip(*(np.asarray(again[name]).tolist() for name in _BATCH), strict=True)
+    is_known = np.array([name in known for name in names], np.bool_)
+    return {name: np.asarray(column)[is_known] for name, column in again.items()}
 
 
 async def note_lost(store: PointStore, batches: Columns) -> None:

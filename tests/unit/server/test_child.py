@@ -1,0 +1,34 @@
+"""How long `penstock up` waits before it starts a child again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from penstock_common.notify import READY
+from penstock_server import child
+from penstock_server.child import Child, Command
+
+
+@pytest.mark.parametrize(
+    ("is_ready", "longest_s"), [(False, 5.0), (True, 1.0)], ids=["never ready", "ready"]
+)
+async def test_the_pause_grows_less_for_one_that_was_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ready: bool, longest_s: float
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            made.stop()
+
+    monkeypatch.setattr(child, "asyncio", SimpleNamespace(**(vars(asyncio) | {"sleep": sleep})))
+    command = Command(["/bin/false"], {}, tmp_path / "log")
+    made = Child("worker", command, lambda: made.heard([READY]) if is_ready else None)
+    await asyncio.wait_for(made.keep_running(), 20)
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[-1] == max(pauses) == longest_s
