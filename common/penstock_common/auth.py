@@ -1,7 +1,7 @@
-"""API keys: made, read, hashed, checked. The secret part is never stored and never printed again.
+"""API keys: created, parsed, hashed, checked. The secret part is never stored and never shown again.
 
 A key is `penstock_<kind>_<id>_<secret><check>`: 10 characters of public id, 43 of secret (256 bits),
-6 of checksum, so that scanners can find leaked ones and typing errors are told apart from strangers.
+6 of checksum, so that scanners can find leaked keys and typing errors differ from unknown keys.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HINT = "Send `Authorization: Bearer penstock_…`; `penstock up` prints the key
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A stored key: who it speaks for and what it may do. The secret itself is never stored."""
+    """A stored key: its entity and what it may do. The secret itself is never stored."""
 
     id: str
     entity: str
@@ -49,7 +49,7 @@ class ApiKey:
     expires_at: int = 0
     """Microseconds since 1970; 0: never."""
     last_used_at: int = field(default=0, compare=False)
-    """The same, to the minute; 0: not yet."""
+    """The same, to the minute; 0: never."""
 
     def is_good(self, now_s: float) -> bool:
         return not self.revoked and not self.has_expired(now_s)
@@ -60,8 +60,8 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking. Scopes: `read`, `write`, `admin` (which includes both, for every entity). `key` is
-    the public id of the API key that says so; '' for a visitor without one."""
+    """The caller. Scopes: `read`, `write`, `admin` (which includes both, for every entity). `key` is the
+    public id of the caller's API key; '' for a visitor without one."""
 
     entity: str
     scopes: frozenset[str]
@@ -79,7 +79,7 @@ class Authenticator(Protocol):
         """Who sent these headers. Raises `Rejected` (401)."""
 
     async def is_good(self, key_id: str) -> bool:
-        """Whether the key of this public id still counts."""
+        """Whether the key with this public id is still valid."""
 
     def forget(self, key_id: str) -> None:
         """Look this key up again the next time."""
@@ -96,7 +96,7 @@ def mint_key(
 
 
 def known_key(text: str, entity: str, scopes: frozenset[str], pepper: str) -> ApiKey | None:
-    """What to store of a key whose text is known; None if it is no key."""
+    """What to store of a key whose text is known; None if it is not a key."""
     match = _KEY.fullmatch(text)
     if match is None:
         return None
@@ -110,10 +110,10 @@ def key_id_of(text: str) -> str:
 
 
 class KeyAuthenticator:
-    """Checks bearer keys against the catalog; what it found is good for 30 seconds.
+    """Checks bearer keys against the catalog; results are cached for 30 seconds.
 
-    `used` is told, once a minute at most, of the id of a key and the time (µs since 1970) at which it
-    was used.
+    `used` is called, at most once a minute, with the id of a key and the time (µs since 1970) at which
+    it was used.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class KeyAuthenticator:
         return self._remember(header, key)
 
     async def is_good(self, key_id: str) -> bool:
-        """Whether the key of this public id still counts; a revocation is heard of in 30 seconds."""
+        """Whether the key with this public id is still valid; a revocation takes effect within 30 s."""
         known = self._good.get(key_id)
         if known is not None and known[0] > time.monotonic():
             return known[1]
@@ -172,7 +172,7 @@ class KeyAuthenticator:
                 "malformed_key", "this is not a Penstock API key, or it is cut short"
             )
         key = await self._lookup(match["id"])
-        # Hash even for an unknown id, so that the time taken does not tell ids apart.
+        # Hash even for an unknown id, so that the time taken reveals nothing about ids.
         given = _hash(self._pepper, match["secret"])
         if not hmac.compare_digest(given, key.secret_hash if key else bytes(32)) or key is None:
             raise _unauthorized("unknown_key", "this API key is not known here")
@@ -200,7 +200,7 @@ class KeyAuthenticator:
     async def _note(self, noting: Awaitable[None]) -> None:
         try:
             await noting
-        except PenstockError as error:  # a full disk must not keep anybody out
+        except PenstockError as error:  # a full disk must not lock anybody out
             _LOG.warning("key_use_not_noted error=%s", error)
 
 
@@ -212,7 +212,7 @@ def _bounded(cache: dict[str, _T]) -> dict[str, _T]:
 
 
 def _cache_s(key: ApiKey | None) -> float:
-    """How long what was found is good for."""
+    """How long a result may be cached."""
     if key is None or not key.expires_at:
         return _CACHE_S
     return min(_CACHE_S, max(0.0, key.expires_at / 1e6 - time.time()))

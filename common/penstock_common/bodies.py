@@ -1,5 +1,5 @@
-"""Reading requests' bodies: bounded in bytes and in time, and refused before anything is read if too
-large. Nothing else in the servers may touch a request's body, and handlers check the caller's key
+"""Reads request bodies, with limits on bytes and time; too large ones are refused before anything is
+read. Nothing else in the servers may touch a request's body, and handlers check the caller's key
 before they read one.
 """
 
@@ -28,7 +28,7 @@ _PROGRESS_S = 60.0
 class BodyReader:
     """Reads bodies of at most `max_bytes`, holding at most `in_flight_bytes` at once.
 
-    `encodings` are those of `Content-Encoding` that are accepted; aiohttp undoes them.
+    `encodings`: the accepted values of `Content-Encoding`; aiohttp decodes them.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class BodyReader:
 
 
 BODIES = web.AppKey("bodies", BodyReader)
-"""What an application reads the bodies of callers with, once it knows them."""
+"""An application's reader for bodies of authenticated callers."""
 
 STRANGERS = web.AppKey("strangers", BodyReader)
-"""What an application reads a body with that itself says who is calling, such as a login."""
+"""An application's reader for bodies that authenticate the caller, such as a login."""
 
 
 def strangers() -> BodyReader:
-    """A reader for those who are not known yet: small bodies, little time, and a budget of their own,
-    so that they cannot use up that of the others."""
+    """A reader for callers that are not authenticated yet: small bodies, little time, and a separate
+    budget, so that they cannot use up that of the others."""
     return BodyReader(
         max_bytes=_MAX_ANONYMOUS_BYTES,
         in_flight_bytes=_MAX_ANONYMOUS_IN_FLIGHT_BYTES,
@@ -86,7 +86,7 @@ def strangers() -> BodyReader:
 
 
 class _Body:
-    """One request's body while it is worked with."""
+    """One request's body while it is held."""
 
     __slots__ = ("_held", "_most", "_reader", "_request")
 
@@ -101,7 +101,7 @@ class _Body:
         try:
             self._hold(claimed)
             if self._request.content.is_eof():
-                return await self._read()  # it came with the head: nothing to wait for
+                return await self._read()  # it arrived with the head: nothing to wait for
             async with asyncio.timeout(self._deadline_s(claimed or self._most)):
                 return await self._read()
         except TimeoutError:
@@ -124,7 +124,7 @@ class _Body:
         self._release()
 
     def _claim(self) -> int:
-        """What the head says the body has; 0 if it does not say."""
+        """The size of the body according to the head; 0 if it is not given."""
         encoding = self._request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in self._reader.encodings:
             raise Rejected(
@@ -139,7 +139,7 @@ class _Body:
         return claimed
 
     async def _read(self) -> bytes:
-        """All of it. What was not claimed, or is more once it is decompressed, is held as it comes."""
+        """The whole body. Bytes beyond the claimed size count as held as they arrive."""
         content = self._request.content
         chunks: list[bytes] = []
         size = 0
@@ -165,7 +165,7 @@ class _Body:
 
 
 async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
-    """A body of any size as it comes, for as long as it goes on: 64 KiB for each minute waited."""
+    """A body of any size as it arrives, as long as it makes progress: at least 64 KiB a minute."""
     clock = asyncio.get_running_loop().time
     arrived, patience_s = 0, _PROGRESS_S
     while True:
@@ -176,10 +176,10 @@ async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
         except TimeoutError:
             _close_soon(request)
             raise Rejected(
-                "the file did not come on", code="body_timeout", status=408, hint="Send it again."
+                "the upload stalled", code="body_timeout", status=408, hint="Send it again."
             ) from None
         except web.RequestPayloadError as error:
-            raise Rejected(f"the file broke off: {error}", code="bad_body") from None
+            raise Rejected(f"the upload broke off: {error}", code="bad_body") from None
         if not chunk:
             return
         patience_s -= clock() - started
@@ -190,5 +190,5 @@ async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
 
 
 def _close_soon(request: web.Request) -> None:
-    """End the connection once the answer has left: aiohttp would wait on for the rest of the body."""
+    """Close the connection once the reply is sent: aiohttp would wait for the rest of the body."""
     asyncio.get_running_loop().call_later(_ANSWER_LEAVES_S, request.protocol.force_close)

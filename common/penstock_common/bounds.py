@@ -1,7 +1,7 @@
-"""How many runs, writers and keys there may be: what one tenant makes takes memory in processes that
-all share. Honest sweeps stay far below.
+"""Bounds on the number of runs, writers and keys: what one tenant creates takes memory in processes that
+all tenants share. Ordinary sweeps stay far below.
 
-`penstock.wire.Limits` is about one request, this is about what all requests together leave behind.
+`penstock.wire.Limits` is about one request; bounds are about what all requests together create.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from penstock.errors import Rejected
 __all__ = ["DEFAULT_BOUNDS", "MAX_LANES", "Bounds", "Owner", "refusal"]
 
 MAX_LANES = 2**16
-"""Writers of a run that the point store can tell apart."""
+"""The number of writers of a run that the point store can distinguish."""
 
 _LEVELS = ("entity", "project", "run")
 _HINTS = {
@@ -24,7 +24,7 @@ _HINTS = {
 
 
 class Owner(NamedTuple):
-    """The runs, writers or keys of one entity, project or run: what a bound is put on."""
+    """What a bound applies to: the runs, writers or keys of one entity, project or run."""
 
     what: str
     """runs | writers | keys"""
@@ -38,7 +38,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that there may be of each."""
+    """The largest number of each."""
 
     runs_per_entity: int = 5_000_000
     runs_per_project: int = 1_000_000

@@ -1,4 +1,4 @@
-"""What came in, checked with pydantic: refused with the name of the field at fault."""
+"""Checks input with pydantic; refusals name the field at fault."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from penstock.errors import Rejected
 __all__ = ["MAX_JSON_BYTES", "checked_json", "refusal"]
 
 MAX_JSON_BYTES = 4 * 2**20
-"""The largest body that is checked this way: a larger one would hold up all other requests."""
+"""The largest body that is checked this way: a larger one would hold up other requests."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def checked_json(body: bytes, model: type[ModelT]) -> ModelT:
-    """A JSON body as a model, each value of the very type that the model names.
+    """A JSON body as a model, strictly typed.
 
     Raises `Rejected` (400).
     """
@@ -28,7 +28,7 @@ def checked_json(body: bytes, model: type[ModelT]) -> ModelT:
 
 
 def refusal(error: ValidationError, what: str) -> Rejected:
-    """The first thing that is wrong, and where."""
+    """The first error, and where it is."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(each) for each in first["loc"])
     match first["type"]:

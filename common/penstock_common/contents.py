@@ -1,7 +1,7 @@
-"""Files that users uploaded, as HTTP answers: whole or in part, and harmless.
+"""Sends files that users uploaded: whole or in part, and harmless.
 
-Whoever uploads a page or a drawing must not get to run scripts as the server's own: every answer is
-put into a sandbox of its own by its headers, wherever it is opened.
+An uploaded page or drawing must not run scripts with the server's origin: the headers of every reply
+put it into a sandbox of its own, wherever it is opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEXTS = (
     "log", "md", "ndjson", "out", "patch", "py", "r", "rs", "rst", "sh", "sql", "toml", "tsv", "txt",
     "yaml", "yml",
 )  # fmt: skip
-# All of them are code or markup that a browser might run: shown as the text that they are.
+# All of these are code or markup that a browser might run: shown as plain text.
 _ACTIVE = (
     "cjs", "css", "ecma", "es", "hta", "htc", "htaccess", "js", "jsx", "less", "mhtml", "mht", "mjs",
     "mml", "rdf", "rss", "sass", "scss", "shtml", "ts", "tsx", "vbs", "vtt", "vue", "webmanifest",
@@ -43,15 +43,15 @@ _OTHERS = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "glb": "model/gltf-binary",
     "pdf": "application/pdf",
 }  # fmt: skip
-# Pages and drawings too, since no script runs in them: see the sandbox.
+# Pages and drawings too, since the sandbox runs no scripts.
 _HARMLESS = frozenset({*_OTHERS.values(), "text/plain", "image/tiff", "image/x-icon"})
 _BYTES = "application/octet-stream"
 _SHOWN = ("image/", "audio/", "video/", "text/", "application/json", "application/pdf")
 
 
 def content_type_of(name: str) -> str:
-    """The type of a file by its name's ending: never one that lets it be taken for a script, a style,
-    a module or a manifest, whatever the file is."""
+    """The content type by the file name's extension: never that of a script, a style, a module or a
+    manifest."""
     ending = name.rpartition(".")[2].lower()
     if ending in _TEXTS or ending in _ACTIVE:
         return "text/plain"
@@ -60,8 +60,7 @@ def content_type_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file to be sent. `digest` is its SHA-256; `read` gives the bytes from one place up to before
-    another."""
+    """A file to send. `digest` is its SHA-256; `read` returns the bytes from a start to an end."""
 
     name: str
     size_bytes: int
@@ -71,7 +70,7 @@ class Content:
 
 
 def attachment(name: str) -> dict[str, str]:
-    """The header that has browsers save an answer under this name."""
+    """The header with which browsers save a reply under this name."""
     return {"Content-Disposition": f"attachment; {_file_name(name)}"}
 
 
@@ -83,7 +82,7 @@ async def send_content(
     cache_control: str = "private, no-cache",
     headers: dict[str, str] | None = None,
 ) -> web.StreamResponse:
-    """The content, or the part that `Range` asks for; 304 if the asker has it.
+    """The content, or the part that `Range` asks for; 304 if the caller has it.
 
     Raises `Rejected` (416) for a part that lies outside of it.
     """
@@ -119,14 +118,14 @@ async def send_content(
             await response.write(chunk)
     except PenstockError as error:
         _LOG.warning("content_broke_off error=%s", error)
-        # Cut the connection: an answer that ended early in order would look complete.
+        # Abort the connection: a reply that ended early in an orderly way would look complete.
         if request.transport is not None:
             request.transport.abort()
     return response
 
 
 def _span(request: web.Request, content: Content, tag: str) -> tuple[int, int] | None:
-    """The part asked for; None: all of it. Several parts at once are answered with all of it."""
+    """The requested part; None: all of it. Several parts at once are answered with all of it."""
     match = _RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
     if match is None or request.headers.get("If-Range", tag) != tag:
         return None
@@ -148,7 +147,7 @@ def _span(request: web.Request, content: Content, tag: str) -> tuple[int, int] |
 
 
 def _harmless(content: Content) -> str:
-    """The content's type, or, of one that was stored when other types were given, by its name."""
+    """The stored content type; by the name, if an older version stored one that is not harmless."""
     if content.content_type in _HARMLESS:
         return content.content_type
     return content_type_of(content.name)

@@ -1,4 +1,4 @@
-"""Where damaged files are kept after a repair: in folders beside what replaced them, each with a report.
+"""Keeps damaged files after a repair: in folders next to their replacements, each with a report.
 
 Only the newest few are kept.
 """
@@ -22,7 +22,7 @@ _REPORT = "about.json"
 
 
 def new_folder(beside: Path, prefix: str) -> Path:
-    """A new private folder in `beside` for what is damaged, named after the time."""
+    """A new private folder in `beside` for damaged files, named after the time."""
     known = sorted(beside.glob(f"{prefix}*"))
     folder = beside / f"{prefix}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     while folder.exists():
@@ -34,7 +34,7 @@ def new_folder(beside: Path, prefix: str) -> Path:
 
 
 def write_report(folder: Path, report: Any) -> None:
-    """Say in `folder` what was done; `report` is a dataclass of what JSON can hold."""
+    """Write the report into `folder`; it is a dataclass that JSON can hold."""
     (folder / _REPORT).write_text(json.dumps(asdict(report)))
 
 

@@ -1,8 +1,8 @@
-"""Serving a process' metrics and its health on a socket of its own, and putting the metrics of many on
-one page.
+"""Serves a process's metrics and health on a socket of its own, and merges the metrics of many processes
+into one page.
 
-On one machine several gateways share a port, so a scrape reaches any one of them; each process also
-listens on a unix socket in a folder, and whoever is scraped asks all of them. A role that runs alone
+Several gateways on a machine share a port, so a scrape reaches any one of them. Each process also
+listens on a unix socket in a folder, and the scraped one asks all of them. A role that runs alone
 listens on an address of its own.
 """
 
@@ -78,7 +78,7 @@ async def metrics_server(
 
 
 def live_response(problem: str) -> web.Response:
-    """What `/healthz` answers: whether this process does its work, whatever it may wait for."""
+    """The reply of `/healthz`: whether this process is working, even if it is waiting for something."""
     body = {"status": "failing", "problem": problem} if problem else {"status": "ok"}
     return json_response(body, status=503 if problem else 200)
 
@@ -91,7 +91,7 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 async def gather(folder: Path) -> bytes:
-    """The metrics of every process with a socket in `folder`, told apart by the label `process`."""
+    """The metrics of every process with a socket in `folder`, distinguished by the label `process`."""
     sockets = sorted(folder.glob("*.metrics"))
     texts = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
     return merged({socket.stem: text for socket, text in zip(sockets, texts, strict=True)}).encode()
@@ -108,15 +108,15 @@ async def ask(socket: Path, page: str) -> str:
         ):
             return await reply.text() if reply.status == 200 else ""
     except (ClientError, OSError, TimeoutError):
-        # It was killed or is being restarted; its absence shows as missing series.
+        # It was killed or is restarting; its series are missing meanwhile.
         return ""
 
 
 def merged(texts: Mapping[str, str]) -> str:
-    """Pages of several processes as one: each metric described once, each sample with its process.
+    """The pages of several processes as one: each metric described once, each sample with its process.
 
-    Line by line, since reading and writing thousands of samples as objects would hold up the event
-    loop that serves this. The pages are our own: names and labels need no check.
+    Line by line, since parsing thousands of samples into objects would hold up the event loop. The
+    pages are our own, so names and labels need no check.
     """
     families: dict[str, list[str]] = {}
     for process, text in texts.items():

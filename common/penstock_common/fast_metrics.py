@@ -1,8 +1,8 @@
-"""Counters and histograms for one event loop: counting is a plain addition.
+"""Fast Prometheus counters and histograms for one event loop: counting is a plain addition.
 
-prometheus_client takes a lock for every count, several times what a request's other bookkeeping
-costs. Here only the scrape pays: families hand over what was counted when they are collected. Count
-from the event loop only, never from two threads.
+prometheus_client takes a lock for every count, which costs several times a request's other
+bookkeeping. Here only the scrape pays, when it collects the families. Count from the event loop only,
+never from two threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["CallbackCounter", "CounterFamily", "FastCounter", "FastHistogram", "
 
 
 class FastCounter:
-    """A number that only grows."""
+    """A counter: a number that only grows."""
 
     __slots__ = ("value",)
 
@@ -29,7 +29,7 @@ class FastCounter:
 
 
 class FastHistogram:
-    """How many observations were at most each of `bounds`, or more than all of them."""
+    """A histogram: observations up to each of `bounds`, and above all of them."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -43,7 +43,7 @@ class FastHistogram:
         self.sum += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, observations up to it), as Prometheus has them: each counts those below."""
+        """(upper bound, observations up to it), cumulative as in Prometheus."""
         total, pairs = 0, []
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             total += count
@@ -58,7 +58,7 @@ ChildT = TypeVar("ChildT", bound=_Child)
 
 
 class _Family(Generic[ChildT]):
-    """One metric: a child for each label set that was asked for."""
+    """One metric: a child for each label set in use."""
 
     def __init__(
         self, name: str, text: str, labels: Iterable[str], new: Callable[[], ChildT]
@@ -70,8 +70,8 @@ class _Family(Generic[ChildT]):
         self._new = new
 
     def labels(self, *values: str) -> ChildT:
-        """The child of these label values, in the order of the names. Look it up once where it is
-        counted often."""
+        """The child with these label values, in the order of the names. Look it up once where it is used
+        often."""
         child = self.children.get(values)
         if child is None:
             if len(values) != len(self.label_names):
@@ -81,7 +81,7 @@ class _Family(Generic[ChildT]):
 
 
 class CounterFamily(_Family[FastCounter]):
-    """A counter by its labels."""
+    """A counter with labels."""
 
     def __init__(self, name: str, text: str, labels: Iterable[str] = ()) -> None:
         super().__init__(name, text, labels, FastCounter)
@@ -94,7 +94,7 @@ class CounterFamily(_Family[FastCounter]):
 
 
 class HistogramFamily(_Family[FastHistogram]):
-    """A histogram by its labels."""
+    """A histogram with labels."""
 
     def __init__(
         self, name: str, text: str, labels: Iterable[str], bounds: Sequence[float]
@@ -109,7 +109,7 @@ class HistogramFamily(_Family[FastHistogram]):
 
 
 class CallbackCounter:
-    """A counter that something else keeps, asked for its value when scraped."""
+    """A counter whose value is read from elsewhere at each scrape."""
 
     def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
         self.name = name

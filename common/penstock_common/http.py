@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP answers, for every route of every server process."""
+"""Turns errors into HTTP replies, for every route of every server process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SERVER = "Penstock"
-"""What the `Server` header says: no name and no version of what answers."""
+"""The `Server` header: without the version."""
 
 _HARDENED = {
     "X-Content-Type-Options": "nosniff",
@@ -38,7 +38,7 @@ _HARDENED = {
 }
 
 POINTS = "points"
-"""Where a handler says how many points or buckets its answer holds."""
+"""The request key under which a handler reports how many points or buckets its reply holds."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ _HINTS = {
 
 
 async def harden(_: web.Request, response: web.StreamResponse) -> None:
-    """For an application's `on_response_prepare`: no answer may be taken for another type, run, be
-    framed or be used by another site, and data stays out of caches, unless its route says otherwise."""
+    """For an application's `on_response_prepare`: no sniffing, scripts, framing, use by other sites or
+    caching of a reply, unless its route sets other headers."""
     for name, value in _HARDENED.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = SERVER
@@ -62,7 +62,7 @@ def json_response(
     payload: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
-    # The type as a plain header: aiohttp's own argument for it is parsed at every answer.
+    # The type as a plain header: aiohttp would parse its own argument for every reply.
     return web.Response(
         body=encode_json(payload),
         status=status,
@@ -71,10 +71,10 @@ def json_response(
 
 
 def error_response(error: Rejected | Transient) -> web.Response:
-    """The answer that stands for this error; `penstock.errors.from_reply` reads it back."""
+    """The reply for this error; `penstock.errors.from_reply` is the inverse."""
     headers = {}
     if isinstance(error, Transient):
-        # Jitter, so that those who were sent away do not come back together.
+        # Jitter, so that rejected clients do not retry all at once.
         wait_s = error.retry_after_s if error.retry_after_s is not None else 1.0
         jitter_s = random.uniform(0, min(wait_s, _MAX_JITTER_S))  # noqa: S311
         headers["Retry-After"] = str(max(1, round(wait_s + jitter_s)))
@@ -87,20 +87,20 @@ def error_response(error: Rejected | Transient) -> web.Response:
 
 
 def expectation_refused() -> web.Response:
-    """The answer to an `Expect` that nobody here can meet."""
+    """The reply to an unsupported `Expect` header."""
     return error_response(
         Rejected(
-            "the only expectation that is known here is 100-continue",
+            "the only supported Expect header is 100-continue",
             code="http_417",
             status=417,
-            hint="Leave the Expect header out.",
+            hint="Omit the Expect header.",
         )
     )
 
 
 async def answer_expectation(request: web.Request) -> web.Response | None:
-    """Tells a client that waits with its body to go on. For routes that take one, in place of
-    aiohttp's own, which fails on an `Expect` that is not ASCII."""
+    """Tell a client that waits to send its body to continue. For routes with a body; replaces aiohttp's
+    own, which fails on an `Expect` that is not ASCII."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         return expectation_refused()
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -109,10 +109,10 @@ async def answer_expectation(request: web.Request) -> web.Response | None:
 
 
 def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Middleware:
-    """Counts and times every request, and turns what it raises into an answer.
+    """Counts and times every request, and turns exceptions into replies.
 
-    Once `stop` is set every answer also ends its connection, so that clients go to another process
-    before this one leaves.
+    Once `stop` is set every reply also closes its connection, so that clients move to another process
+    before this one exits.
     """
 
     open_requests: set[int] = set()
@@ -146,14 +146,14 @@ def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Mi
 
 
 def count_refusal(error: Exception, metrics: GatewayMetrics) -> None:
-    """Count who was turned away for want of a key or of leave."""
+    """Count refusals for a missing key or missing rights."""
     if isinstance(error, Rejected) and error.status in (401, 403):
         reason = error.code if error.code in AUTH_FAILURES else "other"
         metrics.auth_failures.labels(reason).inc()
 
 
 def _answer_to(error: Exception) -> web.StreamResponse:
-    """The answer to a request whose handler raised this."""
+    """The reply to a request whose handler raised this."""
     if isinstance(error, Rejected | Transient):
         return error_response(error)
     if isinstance(error, ConnectionResetError):
@@ -169,7 +169,7 @@ def _answer_to(error: Exception) -> web.StreamResponse:
                 hint=_HINTS.get(error.status, ""),
             )
         )
-    # The seam: a bug in one handler must not end the process, and must be seen.
+    # The seam: a bug in one handler must not crash the process, and must be logged.
     _LOG.error("request_failed", exc_info=error)
     return error_response(
         Rejected(

@@ -1,5 +1,4 @@
-"""How a process starts and stops: it waits for what it needs; a signal sets one event, it drains,
-then leaves with 0."""
+"""Start and stop of a process: it waits for what it needs; on a signal it drains, then exits with 0."""
 
 from __future__ import annotations
 
@@ -39,28 +38,26 @@ def stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies (Linux; elsewhere nothing).
+    """Ask the kernel to end this process when its parent dies (Linux only).
 
-    This is what lets `penstock up` start again at once after a `kill -9` of the supervisor.
+    So `penstock up` can start again at once after a `kill -9` of the supervisor.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as the system lets it; returns how many those are."""
+    """Raise the limit of open files to the system's maximum; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(
-            ValueError, OSError
-        ):  # macOS says "unlimited" and does not mean it
+        with contextlib.suppress(ValueError, OSError):  # macOS reports "unlimited", but refuses it
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def spare_collector() -> None:
-    """Call the cycle collector less often once everything is loaded: a request makes thousands of
+    """Run the garbage collector less often once everything is loaded: a request creates thousands of
     short-lived objects and hardly a cycle."""
     gc.collect()
     gc.freeze()
@@ -68,17 +65,17 @@ def spare_collector() -> None:
 
 
 async def patiently(step: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-    """Do `step` as soon as what it needs is there: parts of Penstock start in any order.
+    """Retry `step` until what it needs is there: the parts of Penstock start in any order.
 
     Gives up only when told to stop.
     """
-    told = False
+    is_logged = False
     while not stop.is_set():
         try:
             await step()
             return
         except (Transient, RedisError, OSError, TimeoutError) as error:
-            if not told:
+            if not is_logged:
                 _LOG.info("waiting_for error=%s", error)
-                told = True
+                is_logged = True
             await asyncio.sleep(_PAUSE_S)

@@ -1,7 +1,7 @@
 """Structured logs: one line per event, its name first, then key=value. Never values, keys or bodies
 that a user sent.
 
-Secrets that get into a line all the same, by an exception's text for one, are taken out of it here.
+Secrets that get into a line nevertheless, for example by an exception's text, are removed here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PATTERNS = [
 
 
 def redacted(text: str, secrets: Collection[str] = ()) -> str:
-    """The text without API keys, cookies, signatures, passwords of URLs, and these very secrets."""
+    """The text without API keys, cookies, signatures, passwords in URLs, and these secrets."""
     for secret in secrets:
         if len(secret) >= _MIN_SECRET_CHARS:
             text = text.replace(secret, _HIDDEN)
@@ -56,7 +56,7 @@ class _Formatter(logging.Formatter):
 
 
 def setup(role: str, level: str = "INFO", *, secrets: Collection[str] = ()) -> None:
-    """Send this process' logs, and what ends it, to standard error, without these secrets."""
+    """Send this process's logs, and a fatal exception, to standard error, without these secrets."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(role, secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,8 +1,7 @@
-"""Every Prometheus metric of the servers, declared once with its meaning; docs/operations.md lists
-them.
+"""All Prometheus metrics of the servers, declared once with their meaning; docs/operations.md lists them.
 
-A process makes one `Metrics` over a registry of its own. Labels take values from closed sets only:
-never a project, run, key or user. Label sets are initialised to 0, so that a rate is never missing.
+A process creates one `Metrics` with a registry of its own. Labels take values from closed sets only:
+never a project, run, key or user. Label sets start at 0, so that a rate is never missing.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ CHILDREN = ("redis", "store", "worker", "gateway")
 
 
 class Metrics:
-    """What every process reports: its build, and itself."""
+    """The metrics of every process: its build and its resources."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -121,7 +120,7 @@ class Metrics:
         return family.labels()
 
     def callback_counter(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """A counter that something else keeps."""
+        """A counter whose value is read from elsewhere."""
         self.registry.register(CallbackCounter(f"penstock_{name}", text, value))
 
     def gauge(
@@ -160,7 +159,7 @@ class Metrics:
 
 
 class _Collections:
-    """What Python's garbage collector did, under the names that Python's own client gives it."""
+    """Python's garbage collector, under the names of the official Prometheus client."""
 
     def collect(self) -> Iterable[Metric]:
         texts = {
@@ -197,7 +196,7 @@ class _OldName:
 
 
 class GatewayMetrics(Metrics):
-    """What a gateway reports, beside HTTP as a whole. It also serves the read API and the page."""
+    """The metrics of a gateway, which also serves the read API and the page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,32 +206,32 @@ class GatewayMetrics(Metrics):
             "http_requests_total", "Requests answered.", "route,method,code"
         )
         self.request_seconds = self.histograms(
-            "http_request_duration_seconds", "Time from request to answer.", "route"
+            "http_request_duration_seconds", "Time from request to reply.", "route"
         )
-        self.in_flight = self.gauge("http_requests_in_flight", "Requests being answered.")
+        self.in_flight = self.gauge("http_requests_in_flight", "Requests in progress.")
         self.connections = self.gauge("http_connections", "Open connections.")
         self.connections_refused = self.counters(
             "http_connections_refused_total", "Connections closed without a request.", "reason",
             DOOR_REFUSALS,
         )  # fmt: skip
         self.auth_failures = self.counters(
-            "auth_failures_total", "Requests refused for their key.", "reason", AUTH_FAILURES
+            "auth_failures_total", "Requests refused because of their key.", "reason", AUTH_FAILURES
         )
         self.loop_lag = self.histogram(
-            "event_loop_lag_seconds", "How late the event loop woke a timer."
+            "event_loop_lag_seconds", "How late the event loop fired a timer."
         )
-        self.problems = self.gauge("problems", "Problems that are stated now, by code.", ["code"])
+        self.problems = self.gauge("problems", "Current problems, by code.", ["code"])
         for code in PROBLEMS:
             self.problems.labels(code).set(0)
         self.draining = self.gauge("draining", "1 while the process is shutting down.")
-        self.live_streams = self.gauge("web_live_streams", "Browsers that listen for news.")
+        self.live_streams = self.gauge("web_live_streams", "Browsers subscribed to live updates.")
         self.query_points = self.histogram(
-            "web_query_points_returned", "Points or buckets in one answer of the chart API.", SIZES
+            "web_query_points_returned", "Points or buckets in one reply of the chart API.", SIZES
         )
 
     def _ingest(self) -> None:
         self.batches = self.counters(
-            "ingest_batches_total", "Batches by what became of them.", "outcome", INGEST_OUTCOMES
+            "ingest_batches_total", "Batches by outcome.", "outcome", INGEST_OUTCOMES
         )
         self.rejections = self.counters(
             "ingest_rejections_total", "Requests with batches refused, by error code.", "reason",
@@ -248,7 +247,7 @@ class GatewayMetrics(Metrics):
         )
         self.batch_points = self.histogram("ingest_batch_points", "Points per batch.", SIZES)
         self.append_seconds = self.histogram(
-            "queue_append_duration_seconds", "Time from handing a batch to the queue to its answer."
+            "queue_append_duration_seconds", "Time from handing a batch to Redis to its reply."
         )
         self.append_errors = self.counters(
             "queue_append_errors_total", "Appends that failed.", "kind", QUEUE_ERRORS
@@ -259,10 +258,10 @@ class GatewayMetrics(Metrics):
             "client_rows_dropped_total", "Logged rows that clients had no room for."
         )
         self.client_retries = self.counter(
-            "client_retries_total", "Requests that clients had to repeat."
+            "client_retries_total", "Requests that clients had to send again."
         )
         self.client_spool_bytes = self.gauge(
-            "client_spool_bytes", "Bytes in the spools of writers heard of in the last minute."
+            "client_spool_bytes", "Bytes in the spools of writers active in the last minute."
         )
         self.client_batches = self.counters(
             "client_version_batches_total", "Batches by the client that sent them.", "version",
@@ -271,29 +270,29 @@ class GatewayMetrics(Metrics):
 
 
 class WorkerMetrics(Metrics):
-    """What a worker reports. One worker, the owner of shard 0, also reports on queue and store as a
-    whole: see `penstock_workers.gauges`."""
+    """The metrics of a worker. One worker, the owner of shard 0, also reports on the queue and the store
+    as a whole: see `penstock_workers.gauges`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.entries_read = self.counters(
-            "worker_entries_read_total", "Queue entries read, again after a restart.", "shard",
+            "worker_entries_read_total", "Queue entries read, including repeated reads.", "shard",
             map(str, range(SHARDS)),
         )  # fmt: skip
         self.rewinds = self.counter(
-            "worker_rewinds_total", "Times the worker began again at the start of its shards."
+            "worker_rewinds_total", "Times the worker started over at the beginning of its shards."
         )
         self.batches = self.counters(
-            "worker_batches_total", "Batches by what became of them.", "outcome", WORKER_OUTCOMES
+            "worker_batches_total", "Batches by outcome.", "outcome", WORKER_OUTCOMES
         )
         self.points = self.counter(
-            "worker_points_committed_total", "Points committed, repeats within a commit dropped."
+            "worker_points_committed_total", "Points committed, without repeats in a commit."
         )
         self.fold_seconds = self.histogram(
             "worker_fold_duration_seconds", "Time to decode, sort and fold one commit."
         )
         self.commit_seconds = self.histogram(
-            "worker_commit_duration_seconds", "Time to store one commit and free its entries."
+            "worker_commit_duration_seconds", "Time to store one commit and delete its entries."
         )
         self.commit_batches = self.histogram("worker_commit_batches", "Batches per commit.", SIZES)
         self.delay_seconds = self.histogram(
@@ -303,30 +302,30 @@ class WorkerMetrics(Metrics):
             "worker_last_commit_timestamp_seconds", "When the last commit ended."
         )
         self.last_loop = self.gauge(
-            "worker_last_loop_timestamp_seconds", "When the loop last turned."
+            "worker_last_loop_timestamp_seconds", "When the main loop last ran."
         )
         self.stopped = self.gauge(
             "worker_shard_stopped",
-            "Always 0, and gone in the next release: no shard is stopped any more.",
+            "Always 0, removed in the next release: shards are no longer stopped.",
             ["shard"],
         )
         for shard in range(SHARDS):
             self.stopped.labels(str(shard)).set(0)
         self.at_fault = self.gauge(
             "worker_at_fault",
-            "1 if whatever this worker read failed: it is about to start again.",
+            "1 if everything this worker read failed: it is about to restart.",
         )
         self.at_fault.set(0)
         self.rollbacks = self.counter(
-            "worker_rollbacks_total", "Times a store or catalog was found to be an older copy."
+            "worker_rollbacks_total", "Times a store or catalog turned out to be an older copy."
         )
         self.marked_crashed = self.counter(
-            "worker_silent_runs_total", "Runs marked crashed because nothing was heard of them."
+            "worker_silent_runs_total", "Runs marked crashed for lack of data and heartbeats."
         )
         self.shards = self.gauge("worker_shards", "Shards that this worker owns.")
         self.missing = self.gauge(
             "worker_missing_batches",
-            "Numbers below ones that came, of batches that did not come (yet).",
+            "Batches missing (so far) below numbers that were received.",
         )
         self.errors = self.counters(
             "worker_errors_total", "Failures, each retried.", "kind", WORKER_ERRORS
@@ -338,7 +337,7 @@ class WorkerMetrics(Metrics):
             "worker_compact_duration_seconds", "Time of one pass over tiers."
         )
         self.unpurged = self.gauge(
-            "worker_unpurged_runs", "Deleted runs whose rows the store may not have removed yet.",
+            "worker_unpurged_runs", "Deleted runs whose rows the store may not have deleted yet.",
             old_name="worker_unswept_runs",
         )  # fmt: skip
         self.lost_parts = self.counters(
@@ -346,26 +345,27 @@ class WorkerMetrics(Metrics):
             "table", STORE_TABLES,
         )  # fmt: skip
         self.lost_points = self.gauge(
-            "store_points_lost", "Points that a damaged store has lost and that did not come again."
+            "store_points_lost",
+            "Points that a damaged store has lost and that were not sent again.",
         )
         self.purged_rows = self.counter(
-            "worker_purged_rows_total", "Rows of deleted runs that the store was told to remove.",
+            "worker_purged_rows_total", "Rows of deleted runs that the store was asked to delete.",
             old_name="worker_swept_rows_total",
         )  # fmt: skip
         self.purge_seconds = self.histogram(
-            "worker_purge_duration_seconds", "Time until the store had removed what it was told to.",
+            "worker_purge_duration_seconds", "Time until the store had deleted them.",
             old_name="worker_sweep_duration_seconds",
         )  # fmt: skip
 
 
 class StoreMetrics(Metrics):
-    """What the embedded store's process reports."""
+    """The metrics of the embedded store's process."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operation_seconds = self.histograms(
             "store_operation_duration_seconds",
-            "Time of one statement, its answer sent.",
+            "Time of one statement, until its reply is sent.",
             "operation",
             STORE_OPERATIONS,
         )
@@ -378,19 +378,19 @@ class StoreMetrics(Metrics):
 
 
 class SupervisorMetrics(Metrics):
-    """What `penstock up` itself reports."""
+    """The metrics of `penstock up` itself."""
 
     def __init__(self) -> None:
         super().__init__()
         self.restarts = self.counters(
-            "up_child_restarts_total", "Children that died and were started again.", "child",
+            "up_child_restarts_total", "Children that died and were restarted.", "child",
             CHILDREN,
         )  # fmt: skip
         self.hangs = self.counters(
-            "up_child_hangs_total", "Children that were silent for too long and were replaced.",
+            "up_child_hangs_total", "Children that sent no heartbeat for too long and were replaced.",
             "child", CHILDREN,
         )  # fmt: skip
         self.queue_damages = self.counter(
             "up_queue_damages_total",
-            "Times that the queue's file was repaired, or may have lost its end.",
+            "Times the queue's file was repaired, or may have lost its end.",
         )

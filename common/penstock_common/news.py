@@ -1,5 +1,4 @@
-"""What happened to runs, said to every web process through Redis pub/sub. Best effort: pages also ask
-anew by themselves."""
+"""Announces changes of runs to every web process through Redis pub/sub. Best effort: pages also poll."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ async def publish(
     changed: Iterable[Run] = (),
     deleted: Iterable[Run] = (),
 ) -> None:
-    """One message per project: runs with the step to which they advanced, runs that changed or are
-    new, runs that are gone."""
+    """One message per project: runs with the step to which they advanced, changed or new runs, deleted
+    runs."""
     news: dict[tuple[str, str], dict[str, Any]] = {}
 
     def of(run: Run) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The protocol in which a process reports its state to its parent: systemd's `sd_notify`.
 
-`penstock up` listens to its children the way systemd listens to services, so a role says the same
-under either, and says nothing where nobody listens.
+`penstock up` listens to its children the way systemd listens to services, so a role reports the same
+to either, and reports nothing if neither listens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Notifier:
-    """Sends datagrams to `address`; to nobody if that is empty."""
+    """Sends datagrams to `address`; sends none if that is empty."""
 
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -27,14 +27,14 @@ class Notifier:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Notifier:
-        """What this environment asks for."""
+        """The notifier that this environment asks for."""
         microseconds = environ.get("WATCHDOG_USEC", "")
         is_ours = environ.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
         watchdog_s = int(microseconds) / 1e6 if microseconds.isdigit() and is_ours else 0.0
         return cls(environ.get("NOTIFY_SOCKET", ""), watchdog_s)
 
     def tell(self, *lines: str) -> None:
-        """Say this. A listener that is gone or does not keep up loses it; nobody waits for it."""
+        """Send these lines without waiting. A listener that is gone or does not keep up loses them."""
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
@@ -43,5 +43,5 @@ class Notifier:
 
 
 def without_notify(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a child that is not to answer for this process."""
+    """The environment for a child that does not report for this process."""
     return {name: value for name, value in environ.items() if name not in _NAMES}

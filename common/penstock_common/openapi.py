@@ -1,6 +1,6 @@
-"""The HTTP API described once: operations beside their handlers, and the OpenAPI document of them.
+"""Describes the HTTP API: operations next to their handlers, and the OpenAPI document made of them.
 
-An operation names the pydantic models of its query, body and answers; handlers check requests with
+An operation names the pydantic models of its query, body and replies; handlers check requests with
 the same models, so that the document cannot promise what the code refuses. Applications collect
 operations while their routes are added, and serve the document at `/v1/openapi.json`.
 """
@@ -26,20 +26,20 @@ _PATH_NAME = re.compile(r"{(\w+)[^}]*}")
 
 
 class Asked(BaseModel):
-    """A query or a body: unknown fields are refused, NaN and infinities are no numbers."""
+    """A query or a body: unknown fields are refused, and so are NaN and infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, title=None)
 
 
 class Answered(BaseModel):
-    """An answer. Handlers write JSON themselves; the model describes it, and tests hold it to it."""
+    """A reply. Handlers write the JSON themselves; the model describes it, and tests compare the two."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A body or an answer that no model describes: its content type, and what is in it."""
+    """A body or reply without a model: its content type, and a description."""
 
     content_type: str
     about: str
@@ -51,11 +51,11 @@ Content = type[BaseModel] | Raw
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one method of one path takes and gives.
+    """Request and replies of one method of one path.
 
-    `path` is aiohttp's and OpenAPI's alike, `/v1/runs/{entity}`. `answers` maps a status to what
-    comes with it: a model, raw content, several of them (one is chosen by `Accept`), or None for
-    an empty answer. `errors` are the other statuses, each with an error object.
+    `path` has the syntax of both aiohttp and OpenAPI, `/v1/runs/{entity}`. `answers` maps a status to
+    its content: a model, raw content, several of them (`Accept` selects one), or None for an empty
+    reply. `errors` are the other statuses, each with an error object.
     """
 
     method: str
@@ -70,18 +70,18 @@ class Operation:
 
 
 class ErrorDetail(Answered):
-    """What went wrong, in a word for programs and a sentence for people."""
+    """An error: a code for programs and a message for people."""
 
     code: str
     message: str
     hint: str
     supported: list[int] | None = Field(
-        None, description="The wire versions that this server speaks, where that is what is wrong."
+        None, description="For an unknown wire version: the versions that this server supports."
     )
 
 
 class Error(Answered):
-    """Every answer of 400 and above."""
+    """The body of every reply with status 400 and above."""
 
     error: ErrorDetail
 
@@ -176,7 +176,7 @@ def _operation_id(operation: Operation) -> str:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    # No path can carry a slash, and "." and ".." are resolved before they are sent.
+    # A path segment cannot contain a slash, and clients resolve "." and ".." before sending.
     schema = {
         "type": "string",
         "minLength": 1,
@@ -214,7 +214,7 @@ def _answer(answer: Content | Sequence[Content] | None) -> dict[str, Any]:
 
 def _error(status: int) -> dict[str, Any]:
     return {
-        "description": f"Refused with {status}; the error says why.",
+        "description": f"Refused with {status}; see the error.",
         "content": _content(Error),
     }
 

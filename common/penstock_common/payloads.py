@@ -1,6 +1,6 @@
-"""What the server says, as JSON that every reader takes: config and summaries hold what Python could
-log, and stores what old or hostile clients sent, which is more than JSON knows. No value makes an answer
-fail: what JSON cannot say is said as text.
+"""The JSON serializer of all replies. Config and summaries hold anything that Python could log, and the
+stores what old or hostile clients sent, which is more than JSON can express. No value makes a reply
+fail: what JSON cannot express becomes text.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def encode_json(payload: Any) -> bytes:
     """`payload` as JSON; numpy arrays become lists, whole numbers may have any length."""
     try:
         return orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError:  # what Python's JSON can hold and other JSON cannot
+    except TypeError:  # a value that Python's JSON can hold and orjson cannot
         repaired = _repaired(payload, _fragment, 0)
         return orjson.dumps(repaired, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def decode_json(text: str) -> Any:
-    """What JSON says, whole numbers of any length as they are: orjson makes floats of the longest.
+    """Parsed JSON, with integers of any length: orjson would turn the longest into floats.
 
     Raises `ValueError`.
     """
@@ -72,8 +72,8 @@ def as_json(found: Any, depth: int = 0) -> Any:
 
 
 def not_finite(found: Any, place: list[str | int]) -> Iterator[list[str | int]]:
-    """Where `as_json` says a number as text: the keys and indexes that lead there. `place` leads to
-    `found` itself."""
+    """The places where `as_json` turns a number into text, as keys and indexes. `place` leads to `found`
+    itself."""
     match found:
         case float() if not math.isfinite(found):
             yield place
@@ -85,30 +85,30 @@ def not_finite(found: Any, place: list[str | int]) -> Iterator[list[str | int]]:
 
 
 def readable(found: Any) -> Any:
-    """Values that Python's own JSON can say: half characters replaced, other types and what is too deep
-    as text."""
+    """A value that Python's own JSON can express: half characters replaced, other types and values nested
+    too deeply as text."""
     return _repaired(found, _sayable, 0)
 
 
 def mapping_of(found: object) -> dict[str, Any]:
-    """An object that is expected to be there; none if it is something else."""
+    """The value if it is an object, else an empty one."""
     return found if isinstance(found, dict) else {}
 
 
 def text_of(found: object) -> str:
-    """A text that is expected to be there; other values as text."""
+    """The value if it is a text; other values as text."""
     return found if isinstance(found, str) else "" if found is None else _other(found)
 
 
 def texts_of(found: object) -> tuple[str, ...]:
-    """Texts that are expected to be there; one other value is a list of one."""
+    """The value as texts; a single value becomes a list of one."""
     if isinstance(found, list | tuple):
         return tuple(map(text_of, found))
     return () if found is None or found == "" else (text_of(found),)
 
 
 def _repaired(found: Any, whole: Callable[[int], Any], depth: int) -> Any:
-    """Whole numbers of any length as `whole` says them, half characters replaced."""
+    """The value with integers converted by `whole` and half characters replaced."""
     match found:
         case dict() | list() | tuple() if depth > _MAX_DEPTH:
             return _TOO_DEEP
@@ -137,7 +137,7 @@ def _fragment(number: int) -> Any:
 
 
 def _sayable(number: int) -> int | str:
-    """Python writes no number of more than some thousand digits."""
+    """Python formats no number with more than a few thousand digits."""
     try:
         str(number)
     except ValueError:

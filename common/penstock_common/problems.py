@@ -1,8 +1,8 @@
-"""Stated problems: what is wrong with an installation now, in plain words, with what to do about it.
+"""Problems of an installation, in plain words, with what to do about them.
 
-Any part can report one. It is listed by `/readyz`, counted in the metrics and shown on the page
-until it is cleared, or until nobody has told it again for its time to live. So a problem goes away by
-itself when its cause does, or when the process that knew of it is gone.
+Any part can report one. It is listed by `/readyz`, counted in the metrics and shown on the page until
+it is cleared, or has not been reported again within its time to live. So a problem disappears by
+itself when its cause does, or when the process that reported it is gone.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ _MAX_TEXT_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """A kind of problem: what to do about it, and whether it stops what clients send from being
-    taken and stored."""
+    """A kind of problem: what to do about it, and whether it stops data from being accepted and stored."""
 
     hint: str
     stops: bool = False
@@ -37,59 +36,57 @@ class ProblemKind:
 
 PROBLEMS = {
     "queue_unreachable": ProblemKind(
-        "Start Redis, or see why it does not answer. Clients keep what they log until it does.", True
+        "Start Redis, or find out why it does not answer. Clients keep their data until it does.", True
     ),
     "queue_unsafe": ProblemKind(
-        "Correct Redis' settings. Clients keep what they log until then.", True
+        "Correct the settings of Redis. Clients keep their data until then.", True
     ),
     "queue_full": ProblemKind(
-        "It empties as workers catch up; if it does not, see what holds them up. Clients keep what "
-        "they log and send it later.", True
+        "It empties as workers catch up; if it does not, check the workers. Clients keep their "
+        "data and send it later.", True
     ),
     "store_unreachable": ProblemKind(
-        "Start the point store, or see its log. What is logged waits in the queue.", True
+        "Start the point store, or check its log. New data waits in the queue.", True
     ),
     "catalog_unreachable": ProblemKind(
-        "Start the database of the catalog, or see why it does not answer.", True
+        "Start the catalog's database, or find out why it does not answer.", True
     ),
     "queue_nearly_full": ProblemKind(
-        "It empties as workers catch up; if it does not, see what holds them up, or give Redis more "
-        "memory."
+        "It empties as workers catch up; if it does not, check the workers, or give Redis more memory."
     ),
-    "no_workers": ProblemKind("Start a worker: what is logged is queued, but not stored.", True),
-    "part_down": ProblemKind("It is started again by itself; if it keeps ending, its log says why.", True),
-    "part_silent": ProblemKind("It is replaced by itself if it stays silent; its log may say why.", True),
+    "no_workers": ProblemKind("Start a worker: new data is queued, but not stored.", True),
+    "part_down": ProblemKind("It restarts automatically; if it keeps failing, see its log.", True),
+    "part_silent": ProblemKind("It is replaced automatically if it stays silent; see its log.", True),
     "worker_at_fault": ProblemKind(
         "Nothing is discarded: batches stay queued, and clients keep their copies. See the worker's "
         "log; you may have to roll back the last release.", True
     ),
     "shard_stalled": ProblemKind(
-        "Batches wait, but none of them is stored. See the workers' logs.", True
+        "Batches wait, but none is stored. See the workers' logs.", True
     ),
     "writers_parked": ProblemKind(
-        "Their batches cannot be processed and are kept. `penstock dead list` says why."
+        "Their batches cannot be processed and are kept. `penstock dead list` shows the reasons."
     ),
     "disk_low": ProblemKind("Free some space or enlarge the disk before it is full."),
     "disk_full": ProblemKind(
-        "Free some space or enlarge the disk. Clients keep what they log until then.", True
+        "Free some space or enlarge the disk. Clients keep their data until then.", True
     ),
     "store_damaged": ProblemKind(
-        "What clients still hold is sent again by itself; a backup has the rest. See to the disk."
+        "Clients automatically send again what they still hold; a backup has the rest. Check the disk."
     ),
-    "queue_damaged": ProblemKind("A damaged end of the queue's file was cut off and kept beside it."),
+    "queue_damaged": ProblemKind("A damaged end of the queue's file was cut off and kept next to it."),
     "catalog_damaged": ProblemKind(
-        "A restart of `penstock up` takes over what can be read; a backup has the rest."
+        "A restart of `penstock up` saves what is readable; a backup has the rest."
     ),
     "bound_reached": ProblemKind("Log fewer keys, writers or runs, or split them over several runs."),
 }  # fmt: skip
-"""The closed set of kinds, by code."""
+"""All kinds, by code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. `subject` tells apart what several parts may tell of one kind: a part,
-    a run, a folder. `since` is in seconds of the epoch. Only those who may read `entity`, if there is
-    one, may know what it says."""
+    """One problem. `subject` distinguishes problems of one kind: a part, a run, a folder. `since` is in
+    seconds of the epoch. If there is an `entity`, only callers who may read it may see the text."""
 
     code: str
     text: str
@@ -102,10 +99,10 @@ class Problem:
         return PROBLEMS[self.code].stops
 
     def redacted(self) -> Problem:
-        """The same without anything that names what belongs to an entity."""
+        """The same without anything that belongs to an entity."""
         if not self.entity:
             return self
-        return replace(self, text="Somebody's project or run is concerned.", subject="")
+        return replace(self, text="This concerns a project or run that you cannot see.", subject="")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -129,12 +126,12 @@ class Problems:
     async def tell(
         self, code: str, text: str, *, subject: str = "", entity: str = "", ttl_s: float = _TTL_S
     ) -> None:
-        """This is wrong now. To be told again within `ttl_s` while it lasts.
+        """Report a problem; report it again within `ttl_s` while it lasts.
 
-        Best effort: where Redis cannot take it, that is a problem of its own, which others see.
+        Best effort: if Redis cannot take it, that is a problem of its own, which others see.
         """
         if code not in PROBLEMS:
-            raise ValueError(f"{code!r} is no kind of problem")
+            raise ValueError(f"{code!r} is not a kind of problem")
         arguments = (
             f"{code}/{subject}",
             text[:_MAX_TEXT_CHARS],
@@ -148,14 +145,14 @@ class Problems:
             _LOG.warning("problem_not_told code=%s error=%s", code, type(error).__name__)
 
     async def clear(self, code: str, *, subject: str = "") -> None:
-        """This is no longer wrong. Best effort: what is not told again goes away anyway."""
+        """The problem is solved. Best effort: one that is not reported again expires anyway."""
         try:
             await self._redis.hdel(self._key, f"{code}/{subject}")
         except (RedisError, OSError, TimeoutError) as error:
             _LOG.warning("problem_not_cleared code=%s error=%s", code, type(error).__name__)
 
     async def all(self) -> list[Problem]:
-        """What is wrong now, the gravest first. Raises what Redis does."""
+        """The current problems, the gravest first. Raises what Redis does."""
         seconds, _ = await self._redis.time()
         return ordered(read_problems(await self._redis.hgetall(self._key), seconds))
 
@@ -166,20 +163,20 @@ def ordered(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def read_problems(fields: Mapping[Any, Any], now: float) -> Iterable[Problem]:
-    """What the hash holds; `now` is Redis' time in seconds."""
+    """The problems in the hash; `now` is Redis' time in seconds."""
     for field, value in fields.items():
         code, _, subject = field.decode(errors="replace").partition("/")
         try:
             since, until, text, entity = orjson.loads(value)
         except (ValueError, TypeError):
             continue
-        # Another release may tell of kinds that this one does not know.
+        # Another release may report kinds that this one does not know.
         if until > now and code in PROBLEMS:
             yield Problem(code, str(text), subject, float(since), str(entity))
 
 
-# KEYS: problems   ARGV: code/subject, text, time to live (s), most that are kept, entity
-# Redis' own clock: those that tell run on many machines.
+# KEYS: problems   ARGV: code/subject, text, time to live (s), maximal number, entity
+# Redis' own clock: processes on many machines report.
 _TELL = """
 local now = tonumber(redis.call('TIME')[1])
 local since = now

@@ -1,6 +1,6 @@
-"""`X-Forwarded-*` headers, believed only from the proxies that a setting names.
+"""`X-Forwarded-*` headers, trusted only from the proxies named in a setting.
 
-Anybody can send `X-Forwarded-*`: without the setting, what counts is the connection itself.
+Any client can send `X-Forwarded-*`: without the setting, only the connection itself counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Proxies:
     """The trusted proxies: addresses or networks, comma-separated, such as `127.0.0.1,10.0.0.0/8`.
 
-    `unix` stands for whoever connects to a unix socket. Raises `Rejected` for what is no network.
+    `unix` stands for all clients of a unix socket. Raises `Rejected` for an invalid network.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -29,7 +29,7 @@ class Proxies:
         self._networks = [_network(name) for name in sorted(names - {"unix"})]
 
     def trusts(self, address: str) -> bool:
-        """Whether what comes from this address is a trusted proxy's."""
+        """Whether this address is a trusted proxy's."""
         if not address:
             return self._trusts_unix
         try:
@@ -39,7 +39,7 @@ class Proxies:
         return any(ip in network for network in self._networks)
 
     def client(self, request: web.Request) -> str:
-        """The address that the request came from first, as far as trusted proxies tell."""
+        """The original client's address, according to trusted proxies."""
         address = request.remote or ""
         told = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
         for each in reversed(told):
@@ -52,34 +52,34 @@ class Proxies:
         return address
 
     def scheme(self, request: web.Request) -> str:
-        """`http` or `https`: what the browser speaks."""
+        """`http` or `https`: the browser's scheme."""
         return self._told(request, "X-Forwarded-Proto") or request.scheme
 
     def host(self, request: web.Request) -> str:
-        """Host and perhaps port, as the browser asked for them; '' if it does not say or says two."""
+        """Host and optional port of the browser's request; '' if there is none or more than one."""
         hosts = request.headers.getall("Host", ())
         return self._told(request, "X-Forwarded-Host") or (hosts[0] if len(hosts) == 1 else "")
 
     def _told(self, request: web.Request, header: str) -> str:
         if not self.trusts(request.remote or ""):
             return ""
-        # Each proxy appends what it saw: the first is the browser's.
+        # Each proxy appends its own value: the first is the browser's.
         return request.headers.get(header, "").partition(",")[0].strip()
 
 
 PROXIES = web.AppKey("proxies", Proxies)
-"""The trusted proxies of an application; none if it does not say."""
+"""The trusted proxies of an application; none by default."""
 
 _NONE = Proxies()
 
 
 def proxies_of(request: web.Request) -> Proxies:
-    """The trusted proxies of the application that answers this request."""
+    """The trusted proxies of the application that handles this request."""
     return request.config_dict.get(PROXIES, _NONE)
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address; one of IPv4 that is written as IPv6 is the former. Raises `ValueError`."""
+    """An address; an IPv4-mapped IPv6 address becomes IPv4. Raises `ValueError`."""
     ip = ipaddress.ip_address(text.strip("[]").partition("%")[0])
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return mapped or ip
@@ -90,7 +90,7 @@ def _network(text: str) -> _Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise Rejected(
-            f"PENSTOCK_TRUSTED_PROXIES names {text!r}, which is no address or network",
+            f"PENSTOCK_TRUSTED_PROXIES names {text!r}, which is not an address or network",
             code="bad_settings",
             hint="List addresses or networks, such as 127.0.0.1,10.0.0.0/8, or unix.",
         ) from None

@@ -1,6 +1,6 @@
-"""How every process connects to Redis: bounded waits, and no retries behind its back.
+"""Connections to Redis, for every process: with timeouts, and without automatic retry.
 
-A command that timed out may have happened. Only the caller knows whether it may be repeated.
+A command that timed out may have run. Only the caller knows whether it may be repeated.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def connect(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
 
 
 class _BrokenIsAnError(AbstractConnection):
-    """Writing to a connection that broke an instant ago is a `ConnectionError` like any other.
+    """Writing to a connection that just broke raises a `ConnectionError` like any other.
 
-    uvloop raises a RuntimeError then, which nobody who is ready for a lost Redis expects.
+    uvloop raises a RuntimeError then, which callers prepared for a lost Redis do not expect.
     """
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:

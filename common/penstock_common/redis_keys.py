@@ -1,4 +1,5 @@
-"""Every Redis key that Penstock uses, and which shard a run belongs to. No key is spelled elsewhere.
+"""All Redis keys of Penstock, and the shard of a run. Keys are spelled here only; the method names are
+the current words, the keys keep the ones of the first release.
 
 A shard's keys share a hash tag, so that one script may touch all of them on a Redis Cluster.
 """
@@ -54,11 +55,11 @@ class RedisKeys:
         return self._shard(shard, "seen")
 
     def committed(self, shard: int) -> str:
-        """Hash writer key -> highest number below which everything is in the store (a cache)."""
+        """Hash writer key -> committed position (offset): everything up to it is in the store (a cache)."""
         return self._shard(shard, "committed")
 
     def incarnation(self, shard: int) -> str:
-        """Random string, set when first needed: gone if this Redis lost its data."""
+        """Random string, set when first needed: missing if this Redis lost its data."""
         return self._shard(shard, "incarnation")
 
     def lease(self, shard: int) -> str:
@@ -69,7 +70,7 @@ class RedisKeys:
         return self._shard(shard, "epoch")
 
     def failures(self, shard: int) -> str:
-        """Hash entry id -> how often its processing failed."""
+        """Hash entry id -> how often it was tried."""
         return self._shard(shard, "failures")
 
     def dead(self, shard: int) -> str:
@@ -89,8 +90,8 @@ class RedisKeys:
         return self._shard(shard, "parked")
 
     def parked_bytes(self, shard: int) -> str:
-        """Hash writer key -> bytes of its parked batches, and '' -> of all. A writer that is in it is
-        parked, even if it has none."""
+        """Hash writer key -> bytes of its parked batches, and '' -> of all. Writers in it are parked, even
+        without batches."""
         return self._shard(shard, "parked-bytes")
 
     def parked_why(self, shard: int) -> str:
@@ -106,28 +107,28 @@ class RedisKeys:
         return self._shard(shard, "failing")
 
     def obsolete(self, shard: int) -> tuple[str, ...]:
-        """What earlier versions kept and nobody reads any more."""
+        """Keys of earlier versions that are no longer read."""
         return self._shard(shard, "settled"), self._shard(shard, "dead-at")
 
     def tried(self, shard: int) -> str:
-        """Owners in a row that neither committed anything nor gave the shard up: they died."""
+        """Number of owners in a row that died: they neither committed anything nor released the shard."""
         return self._shard(shard, "tried")
 
     def heartbeats(self, shard: int) -> str:
-        """Hash run path -> when a client last said that the run's process lives, in µs."""
+        """Hash run path -> time of the last heartbeat of the run's process, in µs."""
         return self._shard(shard, "heartbeats")
 
     def http_seq(self, shard: int) -> str:
-        """Hash run path -> last number given to a JSON request of that run."""
+        """Hash run path -> last number assigned to a JSON request of that run."""
         return self._shard(shard, "http")
 
     def idempotency(self, shard: int, path: str, key: str) -> str:
-        """What an `Idempotency-Key` of a run was answered with."""
+        """The number and digest recorded for an `Idempotency-Key` of a run."""
         digest = hashlib.sha256(f"{path}\n{key}".encode()).hexdigest()[:32]
         return self._shard(shard, f"idempotency:{digest}")
 
     def alert_pause(self, path: str, title: str) -> str:
-        """Set while alerts of this title of a run are dropped."""
+        """Exists while a run's alerts with this title are dropped."""
         digest = hashlib.sha256(f"{path}\n{title}".encode()).hexdigest()[:32]
         return f"{self.prefix}:alert-pause:{digest}"
 
@@ -136,15 +137,15 @@ class RedisKeys:
         return f"{self.prefix}:workers"
 
     def worker(self, name: str) -> str:
-        """What a worker last said of its work, with a time to live."""
+        """A worker's last sign of life, with a time to live."""
         return f"{self.prefix}:worker:{name}"
 
     def problems(self) -> str:
-        """Hash `code/subject` -> JSON [since, until, text] of what is wrong with the installation."""
+        """Hash `code/subject` -> JSON [since, until, text, entity] of a problem."""
         return f"{self.prefix}:problems"
 
     def worker_faults(self) -> str:
-        """How often in a row workers ended because whatever they read failed."""
+        """How often in a row workers exited because everything they read failed."""
         return f"{self.prefix}:worker-faults"
 
     def store(self) -> str:
@@ -152,15 +153,15 @@ class RedisKeys:
         return f"{self.prefix}:store"
 
     def clock(self) -> str:
-        """A time in µs that store and catalog know as well: a copy of theirs that is older than
-        this was put in their place."""
+        """A time in µs that store and catalog know as well: if theirs is older, they were replaced by an
+        older copy."""
         return f"{self.prefix}:clock"
 
     def at_bound(self) -> str:
-        """Sorted set of `runs|writers entity[/project[/run]]` that have as many as they may have, each
-        with the time (s) until which that holds unless it is said again."""
+        """Sorted set of bounds that are reached, `runs|writers entity[/project[/run]]`, each with the time
+        (s) until which that holds unless it is renewed."""
         return f"{self.prefix}:at-bound"
 
     def live_channel(self) -> str:
-        """Pub/sub channel on which workers say what they committed."""
+        """Pub/sub channel on which workers announce what they committed."""
         return f"{self.prefix}:live"

@@ -1,4 +1,4 @@
-"""When a disk has too little room left: said before it is full, on small disks as on large ones."""
+"""Problems with free disk space: reported before a disk is full, on small and large disks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FULL_OF_LOW = 16
 def room_problem(
     where: str, subject: str, *, size: float, free: float, low_bytes: int
 ) -> Problem | None:
-    """What is to be said of a disk of this size with so much of it free; `where` begins the sentence."""
+    """The problem of a disk with this size and free space, if any; `where` begins the sentence."""
     if free <= min(low_bytes / _FULL_OF_LOW, size * _FULL_SHARE):
         return Problem("disk_full", f"{where} is full: {_amount(free)} left.", subject)
     if free <= min(low_bytes, size * _LOW_SHARE):

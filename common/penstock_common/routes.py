@@ -1,9 +1,9 @@
-"""Routes of an application: the one place that says how a name is written in a path and read from it,
-and that lets only this server's own pages change anything in their visitor's name.
+"""Routes of an application: how names in paths are matched, and protection of changes against cross-site
+requests.
 
-A name is one segment of the path, percent-encoded as UTF-8, and may hold whatever a name may hold
-(`penstock.wire.check_name`). aiohttp's own `{name}` matches no braces and its `.` no line break, so
-that a name which every door takes would be found by no route.
+A name is one segment of the path, percent-encoded as UTF-8, with any character that names may have
+(`penstock.wire.check_name`). aiohttp's own `{name}` does not match braces, and its `.` no line breaks,
+so some valid names would match no route.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ _REST = re.compile(r"{(\w+):\.\+}")
 class Routes:
     """Adds routes to one application.
 
-    In a path `{name}` is one segment, `{name:.+}` all that is left of the path, slashes included;
-    any other pattern stands as it is. Whatever a route may change, no other site's page can: only
-    addresses that are `signed` are open to all, since they carry their own permission and no cookie
-    counts there.
+    In a path `{name}` is one segment, `{name:.+}` the rest of the path, slashes included; any other
+    pattern is left as it is. Pages of other sites cannot use routes that change something, except
+    `signed` addresses, which carry their own permission and ignore cookies.
     """
 
     def __init__(self, app: web.Application) -> None:
@@ -60,7 +59,7 @@ class Routes:
         self._add("PATCH", path, handler)
 
     def _add(self, method: str, path: str, handler: Handler, *, signed: bool = False) -> None:
-        """A route whose request may have a body, which a client may hold back until it is asked."""
+        """A route with a body, which the client may hold back until the server asks for it."""
         self._router.add_route(
             method,
             _pattern(path),
@@ -79,12 +78,14 @@ def _guarded(handler: Handler) -> Handler:
 
 
 def _no_service_worker(handler: Handler) -> Handler:
-    """The page has no service worker; one that comes from here would see all that the page asks."""
+    """The page has no service worker; one from this server would see all requests of the page."""
 
     @functools.wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
         if "Service-Worker" in request.headers:
-            raise Rejected("there is no service worker here", code="no_service_worker", status=403)
+            raise Rejected(
+                "this server has no service worker", code="no_service_worker", status=403
+            )
         return await handler(request)
 
     return guarded

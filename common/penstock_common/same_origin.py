@@ -1,11 +1,11 @@
 """Cross-site request forgery: with a browser's credentials, only this server's own pages may change anything.
 
-A browser adds its cookies, and the name and password of Basic authentication, to requests that other
-sites' pages make, too. It says where a request comes from: in `Sec-Fetch-Site`, which over plain HTTP
-it leaves out, and in `Origin`. A request without either is no page's; as a body from one has to be
-`application/json`, a browser would have asked for leave first (CORS), which is never given.
+A browser adds its cookies, and Basic authentication, also to requests from other sites' pages. It
+states the origin of a request: in `Sec-Fetch-Site`, which it omits over plain HTTP, and in `Origin`. A
+request without either comes from no page. Since a body must be `application/json`, a browser would
+have to ask for permission first (CORS), which is never granted.
 
-A bearer key is exempt: no browser sends it by itself. So are signed addresses: no cookie counts there.
+Bearer keys are exempt: no browser sends them by itself. So are signed addresses, which ignore cookies.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class _Origin(NamedTuple):
 
 
 def session_cookies(request: web.Request) -> list[str]:
-    """The values of the session cookie, a few at most: pages of other ports and paths of this host
-    can set one of the same name, and any other cookie may hold anything."""
+    """The values of the session cookie, a few at most: pages on other ports and paths of this host can set
+    a cookie of the same name, and other cookies may contain anything."""
     found: list[str] = []
     for header in request.headers.getall("Cookie", ()):
         found += _COOKIE.findall(header)
@@ -47,8 +47,8 @@ def session_cookies(request: web.Request) -> list[str]:
 
 
 def refuse_other_origins(request: web.Request) -> None:
-    """Raises `Rejected` (403) if a page of another origin may have sent this, (415) if it comes with
-    a session and a body that is not JSON."""
+    """Raises `Rejected` (403) if a page of another origin may have sent this, (415) if it has a session
+    and a body that is not JSON."""
     scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
     if scheme == "bearer":
         return
@@ -65,7 +65,7 @@ def refuse_other_origins(request: web.Request) -> None:
 
 
 def require_json(request: web.Request) -> None:
-    """Raises `Rejected` (415) unless the body is said to be JSON. Browsers send other types anywhere
+    """Raises `Rejected` (415) unless the body is declared as JSON. Browsers send other types to any site
     without asking first."""
     types = request.headers.getall("Content-Type", ())
     if len(types) != 1 or not _JSON.fullmatch(types[0].strip()):
@@ -93,7 +93,7 @@ def _is_own(request: web.Request) -> bool:
 
 
 def _origin(text: str) -> _Origin | None:
-    """Scheme, host and port, written in one way; None for `null` and whatever else is no origin."""
+    """Scheme, host and port, normalized; None for `null` and anything else that is not an origin."""
     match = _ORIGIN.fullmatch(text)
     if match is None:
         return None

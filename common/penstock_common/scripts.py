@@ -1,7 +1,8 @@
-"""The Lua scripts: each is one atomic step on one shard's keys. Redis 6.2 and Valkey run them.
+"""The Lua scripts of the queue: each is one atomic step on one shard's keys. Redis 6.2 and Valkey run
+them. Deduping repeats, dead letters, parking and leases are done here.
 
-`queue id` in replies is made of the shard's incarnation: it changes when Redis loses its data, and
-tells clients to send again what was queued but not committed.
+The `queue` id in replies contains the shard's incarnation: it changes when Redis loses its data, and
+makes clients send again what was queued but not committed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ __all__ = [
     "RELEASE", "RENEW", "REPLAY", "SIGN", "UNPARK", "WAITING",
 ]  # fmt: skip
 
-# A full Redis refuses a script whose first write could take memory. Workers are what empties it, so
-# their scripts begin with a write that takes none.
+# A full Redis refuses a script whose first write could take memory. Workers empty it, so their
+# scripts begin with a write that takes none.
 
 _INCARNATION = """
 local incarnation = redis.call('GET', KEYS[4])
@@ -23,8 +24,8 @@ end
 """
 
 # Where a new batch of this writer goes. A parked writer's batches go to the shard's parked stream, as
-# long as they fit. An entry's place in `pending` is its id, with a `p` before it if it is parked. The
-# overhead that each parked entry is charged with is what makes 0 bytes mean that there is none.
+# long as they fit. An entry's place in `pending` is its id, prefixed with `p` if it is parked. Each
+# parked entry is charged an overhead, so that 0 bytes means that there is none.
 _PLACE = """
 local function place(stream, parked, sizes, writer, batch)
   local size = redis.call('HGET', sizes, writer)
@@ -45,9 +46,9 @@ local function add(stream, writer, seq, batch, received, bytes, elements)
 end
 """
 
-# A number that comes again must bring the same bytes. What the script cannot compare by itself, it
-# hands to the gateway: the queued batch if its bytes differ (perhaps only in how they are
-# compressed), the digests of what is committed. A dead number is known, and is not tried again.
+# Dedupe: a repeated number must have the same bytes. What the script cannot compare itself, it returns
+# to the gateway: the queued batch if its bytes differ (perhaps only by compression), or the digests of
+# committed batches. A dead number counts as repeated, and is not retried.
 # KEYS: stream, pending, committed, incarnation, dead seqs, digests, parked, parked bytes
 # ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs), decoded bytes or
 #       '', elements
@@ -88,7 +89,7 @@ return {1, committed, incarnation, dead, false}
 )
 
 # JSON rows have no writer of their own: the queue numbers them. Their writer is named after the
-# incarnation, so numbers that start again after a loss of Redis cannot meet old ones.
+# incarnation, so that numbers that start over after Redis lost its data cannot collide with old ones.
 # KEYS: stream, pending, committed, incarnation, dead seqs, http numbers, idempotency key, parked,
 #       parked bytes
 # ARGV: incarnation, run path, batch, received (µs), digest of the request ('' = no key), ttl (s),
@@ -122,9 +123,9 @@ return {1, committed, incarnation, dead, seq}
 """
 )
 
-# Entries behind a place in the stream, until one would go past a bound; at least one, if asked for.
-# Decoded sizes that are not said are taken to be the size of the entry. Entries are walked in small
-# steps: a step of thousands could be gigabytes.
+# Entries after a place in the stream, until one would exceed a limit; at least one, if asked for. If
+# the decoded size is not given, the size of the entry is used. Entries are walked in small steps: a
+# step of thousands could be gigabytes.
 # KEYS: stream
 # ARGV: start, at least (0 or 1), and at most: entries, their bytes, decoded bytes, elements;
 #       the only writer to read or '', and what is passed over: writers and ids…
@@ -171,7 +172,7 @@ while true do
 end
 """
 
-# The number of a parked entry, and what it is charged with: see `place`.
+# The number and the charge of a parked entry: see `place`.
 _CHARGE = """
 local function charge(fields)
   local seq, size = '', 256
@@ -183,7 +184,7 @@ local function charge(fields)
 end
 """
 
-# A writer's entries out of the way, into the parked stream; its next batches follow them there.
+# Moves a writer's entries to the parked stream; its next batches follow them there.
 # KEYS: lease, stream, pending, failures, parked, parked bytes, parked why
 # ARGV: owner, writer key, when (µs), why, ids…
 # -> 1, or 0 if the lease has gone to another worker
@@ -212,10 +213,10 @@ return 1
 """
 )
 
-# Some of a parked writer's entries back into the stream, perhaps only to be dropped there (`d`): the
-# worker has to note their numbers. The writer is parked until the last one is back.
+# Moves some of a parked writer's entries back into the stream, perhaps only to be dropped there (`d`):
+# the worker has to record their numbers. The writer is parked until the last one is back.
 # KEYS: stream, pending, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
-# -> 1 if the writer is not parked any more
+# -> 1 if the writer is no longer parked
 UNPARK = (
     _CHARGE
     + """
@@ -243,16 +244,16 @@ return 1
 """
 )
 
-# KEYS: workers    ARGV: worker, now (s), time after which the others count as gone (s)
-# -> how many are alive
+# KEYS: workers    ARGV: worker, now (s), time before which others count as gone (s)
+# -> number of live workers
 SIGN = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 return redis.call('ZCARD', KEYS[1])
 """
 
-# Epochs never repeat, even if Redis forgot them: they are at least the time in seconds. A worker that
-# was started again under its old name takes its shards back at once, under a new epoch.
+# Epochs (fencing tokens) never repeat, even if Redis lost them: they are at least the time in seconds.
+# A worker that restarted under its old name takes its shards back at once, under a new epoch.
 # KEYS: lease, epoch, tried    ARGV: worker, time to live (ms), now (s)
 # -> {epoch, or 0 if owned; owners in a row before this one that died without a commit}
 ACQUIRE = """
@@ -278,8 +279,9 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]
 return 1
 """
 
-# Positions up, entries out, dead letters kept: all or nothing, and only by the owner. Digests are kept of
-# a writer's last 64 batches. An empty position stays as it is: of a writer that the store does not know.
+# Acknowledges a commit: publishes positions, deletes entries, adds dead letters; all or nothing, and
+# only by the owner. Digests are kept of
+# a writer's last 64 batches. An empty position is left unchanged: the store does not know the writer.
 # KEYS: lease, stream, pending, committed, failures, dead, digests, dead seqs, tried
 # ARGV: owner, number of writers, (writer key, position, its dead numbers, new digests)…,
 #       number of entries, (id, pending field)…, number of dead letters, (id, reason)…
@@ -334,7 +336,8 @@ end
 return 1
 """
 
-# A dead letter back into its stream, marked so that the worker takes it though its number is dead.
+# Replay: moves a dead letter back into its stream, flagged so that the worker retries it though its
+# number is dead.
 # KEYS: dead, stream    ARGV: id    -> id of the new entry, or false if there is no such letter
 REPLAY = """
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
@@ -364,7 +367,7 @@ redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
 
-# What a shard's queue looks like, without moving any batch.
+# The state of a shard's queue, without transferring any batch.
 # KEYS: stream, lease
 # -> {id of the oldest entry or false, owner or false}
 WAITING = """

@@ -1,4 +1,4 @@
-"""Settings of the server processes: one frozen dataclass each, built once where a process starts.
+"""Settings of the server processes: one frozen dataclass each, created once when a process starts.
 
 Every field can come from a TOML file, the environment (`PENSTOCK_` and the field's name in capitals)
 or a flag; the later wins. Unknown names in a file are errors; a setting's old name works for one
@@ -32,7 +32,7 @@ def option(default: Any, help_text: str, *, secret: bool = False, old_name: str 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Where the stores are, and the secrets that all processes share."""
+    """Addresses of the stores, and secrets that all processes share."""
 
     redis_url: str = option("redis://127.0.0.1:6379/0", "queue: redis:// or unix:// URL")
     store_url: str = option("http://127.0.0.1:8123", "points: ClickHouse HTTP or unix:// URL")
@@ -46,7 +46,7 @@ class ServerSettings:
         15.0, "silence after which a part counts as hung and is replaced; 0: never"
     )
     disk_low_bytes: int = option(
-        2**30, "room on a disk below which that is said; a tenth of it, if that is less"
+        2**30, "free disk space below which a problem is reported; a tenth of the disk, if less"
     )
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
     metrics_socket: str = option("", "unix socket on which this process serves its metrics")
@@ -67,12 +67,12 @@ class ServerSettings:
 
     @property
     def secrets(self) -> list[str]:
-        """What must be in no log: the settings that are secret."""
+        """The values of secret settings, which must not appear in logs."""
         return [getattr(self, each.name) for each in fields(self) if each.metadata["secret"]]
 
     @property
     def bounds(self) -> Bounds:
-        """The most that entities, projects and runs may have."""
+        """The bounds on runs, writers and keys."""
         return Bounds(**{each.name: getattr(self, each.name) for each in fields(Bounds)})
 
 
@@ -101,14 +101,14 @@ class GatewaySettings(ServerSettings):
     backlog_bytes: int = option(
         2 * 2**30, "Redis memory above which batches are answered 503; one shard may take half"
     )
-    volatile_queue: bool = option(False, "accept a Redis that may lose or evict what is queued")
+    volatile_queue: bool = option(False, "accept a Redis that may lose or evict queued batches")
     project_points_per_s: float = option(
         0.0, "points per second that one project may send to one gateway; 0: no limit"
     )
     sweep_lease_s: float = option(
         60.0, "silence after which a trial whose run has not begun goes to another agent"
     )
-    pre_stop_s: float = option(0.0, "how long to go on serving after SIGTERM while not ready")
+    pre_stop_s: float = option(0.0, "how long to keep serving after SIGTERM while not ready")
     drain_s: float = option(3.0, "how long open requests may take at shutdown")
 
 
@@ -120,16 +120,14 @@ class WorkerSettings(ServerSettings):
     commit_points: int = option(1_000_000, "points per commit at most")
     commit_bytes: int = option(32 * 2**20, "bytes of queue entries per commit at most")
     commit_interval_s: float = option(0.25, "how long a commit may gather when batches trickle in")
-    lease_s: float = option(10.0, "how long a shard stays with a worker that has fallen silent")
-    poll_s: float = option(0.02, "pause between looks at empty streams")
-    max_deliveries: int = option(5, "failures after which a batch goes to the dead letters")
+    lease_s: float = option(10.0, "how long a shard stays with a worker that has gone silent")
+    poll_s: float = option(0.02, "pause between reads of empty streams")
+    max_deliveries: int = option(5, "failures after which a batch becomes a dead letter")
     batch_timeout_s: float = option(
         20.0,
-        "time for batches to be folded, at most 10 s for a single one; then the worker ends itself",
+        "time for folding batches, at most 10 s for a single one; then the worker exits",
     )
-    silent_after_s: float = option(
-        300.0, "silence after which a run that goes on counts as crashed"
-    )
+    silent_after_s: float = option(300.0, "silence after which a running run counts as crashed")
     purge_until_s: float = option(
         86_400.0, "how long to keep checking for late rows of a deleted run",
         old_name="sweep_until_s",

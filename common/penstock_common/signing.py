@@ -1,7 +1,7 @@
-"""URLs that carry their own permission: who holds one may do what it was signed for, until it expires.
+"""Signed URLs, which carry their own permission: the holder may do what was signed, until it expires.
 
-For clients that send no key with uploads and downloads. No process keeps state: every gateway with
-the same secret takes what another has signed.
+For clients that send no key with uploads and downloads. Stateless: every gateway with the same secret
+accepts what another has signed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ async def check_link(
     purpose: str,
     query: Mapping[str, str],
 ) -> None:
-    """Raises `Rejected` (403) unless the parameters were signed for this, still hold, and the key
-    that asked for them does, too."""
+    """Raises `Rejected` (403) unless the parameters were signed for this and are still valid, and so is
+    the key for which they were signed."""
     key = signer.check(method, purpose, query)
     if key and not await authenticator.is_good(key):
         raise Rejected(
-            "the API key that this link was made with was revoked, or has expired",
+            "the API key for which this link was created was revoked or has expired",
             code="link_expired",
             status=403,
             hint="Ask for a new link.",
@@ -45,16 +45,16 @@ class Signer:
         self._clock = clock
 
     def sign(self, method: str, purpose: str, *, valid_s: int, key: str = "") -> dict[str, str]:
-        """The query parameters that let a `method` request do `purpose`, any text, for that long, and
-        no longer than the API key with the id `key` is good."""
+        """Query parameters that allow a `method` request for `purpose` (any text) for `valid_s` seconds, but
+        no longer than the API key with the id `key` is valid."""
         expires = str(int(self._clock()) + valid_s)
         signature = self._signature(method, _bound(purpose, key), expires)
         return {"expires": expires, **({"key": key} if key else {}), "signature": signature}
 
     def check(self, method: str, purpose: str, query: Mapping[str, str]) -> str:
-        """The id of the key that the parameters depend on; '' if on none.
+        """The id of the key that the parameters depend on; '' for none.
 
-        Raises `Rejected` (403) unless they were signed for this and still hold.
+        Raises `Rejected` (403) unless they were signed for this and are still valid.
         """
         expires, given = query.get("expires", ""), query.get("signature", "")
         key = query.get("key", "")
@@ -64,7 +64,7 @@ class Signer:
                 "this link's signature is wrong",
                 code="bad_signature",
                 status=403,
-                hint="Ask for a new link; one works only as it was given out.",
+                hint="Ask for a new link, and use it unchanged.",
             )
         if int(expires) <= self._clock():
             raise Rejected(
@@ -73,12 +73,12 @@ class Signer:
         return key
 
     def _signature(self, method: str, purpose: str, expires: str) -> str:
-        # Neither a method nor a time holds a line break, so no two askings sign the same text.
+        # Methods and times contain no line breaks, so no two requests sign the same text.
         text = f"{method}\n{expires}\n{purpose}".encode(errors="surrogatepass")
         digest = hmac.digest(self._key, text, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _bound(purpose: str, key: str) -> str:
-    # Links that were given out by an older server depend on no key.
+    # Links from an older server depend on no key.
     return f"{purpose}\nkey {key}" if key else purpose

@@ -1,9 +1,9 @@
-"""One watchdog per process: it notices what fails, hangs or falls silent, and ends the process.
+"""The watchdog of a process: it detects parts that fail, hang or go silent, and ends the process.
 
-A process that ends is started again, by `penstock up`, systemd or Kubernetes; one that lingers half
-dead is not. So an unexpected exception in a background task ends the process, and so does a part that
-makes no turn for longer than its patience. An event loop that stands still cannot notice that itself:
-its heartbeat stops, and its supervisor replaces it.
+A process that exits is restarted by `penstock up`, systemd or Kubernetes; one that is half dead is
+not. So an unexpected exception in a background task ends the process, and so does a part that makes no
+turn for longer than its patience. A blocked event loop cannot notice that itself: its heartbeat stops,
+and its supervisor replaces the process.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _LOG = logging.getLogger(__name__)
 
 
 class WatchedPart:
-    """Something that must keep turning. Only time in which somebody looked counts as silence: after a
-    suspend, or on a machine that is too busy to look, nobody is late."""
+    """A part that must keep turning. Only time in which the watchdog ran counts as silence: after a
+    suspend, or on an overloaded machine, no part is late."""
 
     def __init__(self, name: str, patience_s: float) -> None:
         self.name = name
@@ -42,12 +42,12 @@ class WatchedPart:
         self._patience_s = self._allowed_s = patience_s
 
     def beat(self, allow_s: float = 0.0) -> None:
-        """It made a turn; the next one may take `allow_s` if that is longer than its patience."""
+        """The part made a turn; the next one may take `allow_s` if that is longer than its patience."""
         self.silent_s = 0.0
         self._allowed_s = max(self._patience_s, allow_s)
 
     def wait(self, seconds: float) -> None:
-        """So much time has passed."""
+        """Add this much time of silence."""
         self.silent_s += seconds
 
     @property
@@ -58,8 +58,8 @@ class WatchedPart:
 class Watchdog:
     """Watches the parts and background tasks of this process.
 
-    `end` is called with an exit status when one of them failed or hangs; without it that is only
-    logged and shown by `problem`. With a patience of 0 nothing is ever taken for hung.
+    `end` is called with an exit status when one of them fails or hangs; without it the failure is only
+    logged and shown by `problem`. With a patience of 0 nothing ever counts as hung.
     """
 
     def __init__(
@@ -84,35 +84,35 @@ class Watchdog:
         return self._failure or (f"{', '.join(hung)} hung" if hung else "")
 
     def part(self, name: str, patience_s: float | None = None) -> WatchedPart:
-        """Watch one more part, which from now on has to beat."""
+        """Watch one more part, which must beat from now on."""
         part = WatchedPart(name, self.patience_s if patience_s is None else patience_s)
         self._parts[name] = part
         return part
 
     def leave(self, part: WatchedPart) -> None:
-        """This part has ended as it should."""
+        """This part has ended normally."""
         self._parts.pop(part.name, None)
 
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str, *, ends: bool = False
     ) -> asyncio.Task[None]:
-        """A background task: if it fails, the process ends. Unless it is one that `ends` by itself, it
-        has to go on until it is cancelled."""
+        """Start a background task: if it fails, the process ends. It must run until it is cancelled, unless
+        it `ends` by itself."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._done if ends else self._ended)
         return task
 
     def ready(self) -> None:
-        """This process does what it was started for."""
+        """This process is ready for work."""
         self._notifier.tell(READY)
 
     def stopping(self) -> None:
-        """This process was told to end, and is at it."""
+        """This process is shutting down."""
         self._notifier.tell(STOPPING)
 
     async def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run a process' main work with its heart beating; whatever it raises ends the process, but
-        for a `Rejected`, with which it says what it was started with will not do."""
+        """Run the process's main task with its heartbeat; an exception ends the process, except `Rejected`,
+        which means that the settings or arguments are wrong."""
         with suppress(ValueError, OSError):  # where standard error is no file
             faulthandler.register(signal.SIGQUIT, all_threads=True)
         heart = self.spawn(self._watch(), "watchdog")
@@ -127,14 +127,14 @@ class Watchdog:
             heart.cancel()
 
     def fail(self, name: str, error: BaseException | None) -> None:
-        """This went wrong in a way that nobody expected: say so and end the process."""
+        """Log an unexpected failure and end the process."""
         self._failure = f"{name} failed: {type(error).__name__}" if error else f"{name} ended"
         _LOG.critical("part_failed name=%s", name, exc_info=error)
         if self._end is not None:
             self._end(EXIT_FAILED)
 
-    def look(self, passed_s: float) -> bool:
-        """Whether all parts are live, after so much time; if not, the process ends."""
+    def check(self, passed_s: float) -> bool:
+        """Whether all parts are live after this much more time; if not, the process ends."""
         for part in self._parts.values():
             part.wait(passed_s)
         hung = [part for part in self._parts.values() if self._is_hung(part)]
@@ -146,11 +146,11 @@ class Watchdog:
         return not hung
 
     async def _watch(self) -> None:
-        looked = time.monotonic()
+        checked = time.monotonic()
         while True:
-            if self.look(min(time.monotonic() - looked, 2 * self._every_s)):
+            if self.check(min(time.monotonic() - checked, 2 * self._every_s)):
                 self._notifier.tell(ALIVE)
-            looked = time.monotonic()
+            checked = time.monotonic()
             await asyncio.sleep(self._every_s)
 
     def _is_hung(self, part: WatchedPart) -> bool:
@@ -173,13 +173,13 @@ def watchdog_of(patience_s: float) -> Watchdog:
 
 
 def end_process(status: int) -> None:
-    """Leave at once: nothing that hangs, or swallows its cancellation, is waited for."""
+    """Exit at once, without waiting for tasks that hang or ignore their cancellation."""
     logging.shutdown()
     os._exit(status)
 
 
 def _show_stacks() -> None:
-    """Log where every thread and task stands, to help find the cause."""
+    """Log the stacks of all threads and tasks."""
     with suppress(ValueError, OSError, RuntimeError):
         faulthandler.dump_traceback(all_threads=True)
         for task in list(asyncio.all_tasks())[:_MAX_TASKS_SHOWN]:

@@ -1,4 +1,4 @@
-"""What a worker says of its work every few seconds, in Redis, and what gateways read there."""
+"""The sign of life that a worker writes to Redis every few seconds, and gateways read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SIGN_TTL_S = 15
 
 @dataclass(frozen=True, slots=True)
 class WorkerSign:
-    """Durations are as of when it was said: no two machines' clocks are compared.
+    """Durations as of the time of writing: no two machines' clocks are compared.
 
-    `retrying` is what the worker waits for, if it does; `turned_s` how long ago its loop last turned;
-    `idle_s` how long ago each of its shards last had something committed, or was taken.
+    `retrying`: the error that the worker is retrying, if any; `turned_s`: how long ago its loop last
+    turned; `idle_s`: how long ago each of its shards last had a commit, or was acquired.
     """
 
     retrying: str = ""
@@ -31,7 +31,7 @@ class WorkerSign:
 
     @classmethod
     def load(cls, text: bytes) -> WorkerSign | None:
-        """None for what cannot be read."""
+        """None if it cannot be parsed."""
         try:
             fields = orjson.loads(text)
             idle = {int(shard): float(seconds) for shard, seconds in fields["idle"].items()}

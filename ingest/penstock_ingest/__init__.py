@@ -1,1 +1,1 @@
-"""The gateway: HTTP in, Redis out. It checks, it numbers nothing, it stores nothing itself."""
+"""The gateway's write side: HTTP in, Redis out. It checks batches and queues them; it stores nothing."""

@@ -1,4 +1,4 @@
-"""Whose runs a key may write."""
+"""Which entities' runs an API key may write."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["checked_entity"]
 def checked_entity(
     entity: str | None, principal: Principal, limits: Limits = DEFAULT_LIMITS
 ) -> str:
-    """The entity that is meant; the key's own if none is named.
+    """The entity; by default the API key's own.
 
-    Raises `Rejected`: 400 for what is no name, 403 if the key may not write there.
+    Raises `Rejected`: 400 for an invalid name, 403 if the key may not write there.
     """
     entity = check_name("entity", principal.entity if entity is None else entity, limits)
     if not principal.may_write(entity):
@@ -22,6 +22,6 @@ def checked_entity(
             f"this key may not write to {entity!r}",
             code="forbidden",
             status=403,
-            hint="Leave entity out to write to the key's own, or use a key of that entity.",
+            hint="Omit entity to write to the key's own, or use a key of that entity.",
         )
     return entity

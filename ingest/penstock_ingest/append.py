@@ -1,8 +1,8 @@
-"""Appending batches to the queue: the line after which a 2xx is allowed.
+"""Appends batches to the queue: only after this may a reply be 2xx. The script dedupes by number.
 
-Batches of requests that run at the same time go to Redis in one write (group commit), one script per
-batch. There are no retries here: a failed append may have happened, and only the client, who
-has the number, can repeat it safely.
+Batches of concurrent requests go to Redis in one write (group commit), one script call per batch.
+There is no retry here: a failed append may have happened, and only the client, which has the number,
+can repeat it safely.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from penstock_ingest.queue_errors import unavailable
 __all__ = ["Appended", "Appender"]
 
 _APPEND, _APPEND_ROWS = (
-    hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  (Redis names scripts so)
+    hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  (how Redis names scripts)
     for script in (APPEND, APPEND_ROWS)
 )
 _SCRIPTS = {_APPEND: APPEND, _APPEND_ROWS: APPEND_ROWS}
 _IDEMPOTENCY_S = 24 * 3600
-# What the scripts answer first.
+# The first item of the scripts' replies.
 _ADDED, _QUEUED, _KEY_USED, _NO_ROOM = 1, 2, 2, 4
 _PARKED_RETRY_S = 60.0
 
@@ -88,10 +88,10 @@ class Appender:
         raw: bytes,
         decoded: DecodedSize | None = None,
     ) -> Appended:
-        """Queue one batch under its number; `decoded` is what it costs to decode, if that is known.
+        """Queue one batch under its number; `decoded`: its size once decoded, if known.
 
-        Raises `Transient` if Redis did not answer well, or if the writer is parked and has no room
-        left; `Rejected` (409) if the number has another batch already.
+        Raises `Transient` if Redis fails, or if the writer is parked and has no room left; `Rejected`
+        (409) if the number has another batch already.
         """
         path = run_path(entity, project, run)
         shard = shard_of(path)
@@ -190,7 +190,7 @@ class Appender:
         return WriterPosition(*name, seq, reached(committed, gone), queue, gone)
 
     def _new_incarnation(self) -> str:
-        """A name that no queue ever had, for the case that this one has just lost its own."""
+        """A name that no queue ever had, in case this one has just lost its own."""
         return f"{self._process}{next(self._calls):x}"
 
     async def _run(self, sha: str, key_count: int, *args: str | bytes | int) -> list[Any]:
@@ -199,7 +199,7 @@ class Appender:
         try:
             reply = await self._pipe.execute(("EVALSHA", sha, key_count, *args))
             if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-                # A Redis that was restarted has forgotten the scripts; the command did not run.
+                # A restarted Redis has lost the scripts; the command did not run.
                 reply = await self._pipe.execute(("EVAL", _SCRIPTS[sha], key_count, *args))
         except RedisError as error:
             raise unavailable(error, self._metrics) from error

@@ -1,4 +1,4 @@
-"""`POST /v1/batches`: check the key, check the batch, append it, say where the writer stands."""
+"""`POST /v1/batches`: check the key, check the batch, append it, reply with the writer's position."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class BatchHandler:
             raise
         self._pace.count(len(appended))
         positions = [each.position for each in appended]
-        # Nobody else holds JSON rows: a queue that may lose them is no place to leave them.
+        # No client keeps a copy of JSON rows: do not leave them in a queue that may lose them.
         is_at_risk = kind != CONTENT_TYPE and bool(self._status.queue_problem)
         if asked.wait or is_at_risk:
             positions = await self._wait.until_stored(_latest(positions), asked.timeout_s)
@@ -98,7 +98,7 @@ class BatchHandler:
         return self._reply(positions, status=200 if asked.wait and is_stored(positions) else 202)
 
     async def writer(self, request: web.Request) -> web.Response:
-        """Where a writer stands, for a client that has nothing to send but waits for commits."""
+        """A writer's position, for a client that has nothing to send but waits for commits."""
         principal = await self._authenticator.authenticate(request.headers)
         names = request.match_info
         asked = None if names["entity"] == "-" else names["entity"]
@@ -138,12 +138,12 @@ class BatchHandler:
                     RunRef(entity, batch.project, batch.run), batch.writer
                 )
         self._admit(entities, batches)
-        if len(batches) == 1:  # the common case, which needs no task of its own
+        if len(batches) == 1:  # the common case needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]
         appended = await asyncio.gather(
             *map(self._append, entities, batches, raws), return_exceptions=True
         )
-        # Each was queued and counted, or not: the answer is that of the first that was not.
+        # Each was queued and counted, or not: the reply is that of the first that was not.
         for each in appended:
             if isinstance(each, BaseException):
                 raise each
@@ -158,7 +158,7 @@ class BatchHandler:
     async def _counted(
         self, entity: str, batch: Batch, size: int, append: Awaitable[Appended]
     ) -> Appended:
-        """Append an admitted batch, and count it if it was."""
+        """Append an admitted batch, and count it."""
         is_new = False
         try:
             appended = await append
@@ -187,7 +187,7 @@ class BatchHandler:
         appended: list[Appended] = []
         try:
             for number, (batch, raw) in enumerate(made):
-                # Each has a key of its own, so that a request that broke off is completed.
+                # Each batch has a key of its own, so that a repeat completes a request that broke off.
                 own_key = f"{key}\n{number}" if key and number else key
                 append = self._appender.append_rows(
                     entity, batch.project, batch.run, raw, batch.decoded,
@@ -208,7 +208,7 @@ class BatchHandler:
             await self._deletions.check_batch(ref, writer, batch.writer_started, now)
 
     def _admit(self, entities: list[str], batches: list[Batch]) -> None:
-        """Take all batches of a body into account, or none.
+        """Charge all batches of a body to their quotas, or none.
 
         Raises `Transient`: 429 over a project's quota, 503 if a shard is full.
         """
@@ -272,7 +272,7 @@ def _latest(positions: list[WriterPosition]) -> list[WriterPosition]:
 
 
 def _weight(batch: Batch) -> int:
-    """What a batch costs of its project's quota: its points and its records."""
+    """What a batch costs of its project's quota: its points plus its records."""
     return max(1, batch.points + len(batch.records))
 
 

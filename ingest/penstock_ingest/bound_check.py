@@ -1,7 +1,7 @@
-"""Whose bound is reached, as workers say it: what would need more is refused at the door, for good.
+"""Refuses runs and writers beyond a bound that workers reported as reached.
 
-Costs nothing while nobody is at a bound. A batch that comes before a gateway has heard is set aside by
-the worker.
+Costs nothing while no bound is reached. Batches that arrive before the gateway knows are dead-lettered
+by the worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_KNOWN = 100_000
 
 
 class BoundCheck:
-    """Refuses new runs and writers of those that have as many as they may have. What exists goes on."""
+    """Refuses new runs and writers of owners at their bound. Existing ones continue."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class BoundCheck:
 
     @property
     def is_scarce(self) -> bool:
-        """Whether anybody is at a bound."""
+        """Whether any bound is reached."""
         return bool(self._at_bound())
 
     async def check(self, ref: RunRef, writer: str = "") -> None:
-        """Raises `Rejected` (422) for a run, or a writer of it, for which there is no room; without a
-        writer, for the one whose batches the queue numbers."""
+        """Raises `Rejected` (422) if this run or writer is new and beyond a bound; without a writer, for
+        the one whose batches the queue numbers."""
         full = self._at_bound()
         if not full:
             self._known.clear()

@@ -1,7 +1,7 @@
-"""Two batches under one number: the first stays, another one is a conflict and is never merged.
+"""Dedupe with another content: of two batches under one number the first stays, the other conflicts.
 
-Only repeats come here. The same batch may be compressed differently, so what counts is the bytes
-inside: those of a queued batch are compared themselves, those of a committed one by their digest.
+Only repeats come here. The same batch may be compressed differently, so the decompressed bytes count:
+those of a queued batch are compared directly, those of a committed one by their digest.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ async def differs_from_queued(raw: bytes, queued: bytes, limits: Limits) -> bool
 
 
 async def differs_from_committed(seq: int, raw: bytes, digests: bytes, limits: Limits) -> bool:
-    """Whether a batch is another one than the committed one of its number.
+    """Whether a batch differs from the committed one of its number.
 
-    `digests` is `seq=hex16;seq=hex16;…`; of a number that is not in it nothing can be said.
+    `digests` is `seq=hex16;seq=hex16;…`; a number that is not in it counts as equal.
     """
     known = dict(pair.split("=", 1) for pair in digests.decode().split(";") if "=" in pair)
     digest = known.get(str(seq))
@@ -43,5 +43,5 @@ async def differs_from_committed(seq: int, raw: bytes, digests: bytes, limits: L
 
 
 async def _answer(question: Callable[[], bool], size: int) -> bool:
-    """In a thread if it would hold up other requests."""
+    """The answer; computed in a thread if it would hold up other requests."""
     return await asyncio.to_thread(question) if size > _MIN_THREAD_BYTES else question()

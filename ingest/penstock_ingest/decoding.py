@@ -1,4 +1,4 @@
-"""Decoding bodies: bounded in what is decoded at once, off the event loop where it takes long."""
+"""Decoding bodies: with a limit on what is decoded at once, and in a thread where it takes long."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 _MAX_INLINE_BYTES = 256 * 1024
 _MAX_THREADS = 4
 _ELEMENT_BYTES = 100
-"""What an entry of a list or map takes as a Python object, about."""
+"""The approximate size of a list or map entry as a Python object."""
 
 
 class Decoding:
-    """What the requests of one process hold decoded: at most `in_flight_bytes`, and what those
-    being decoded now turn out to take.
+    """The decoded data of all requests of one process: at most `in_flight_bytes`, plus what the ones
+    being decoded turn out to take.
 
-    Each request has a `Share`, from which it decodes and which it gives back when it ends.
+    Each request decodes through a `Share`, which it returns when it ends.
     """
 
     def __init__(self, limits: Limits, in_flight_bytes: int) -> None:
@@ -46,7 +46,7 @@ class Decoding:
 
 
 class Share:
-    """What one request holds: nothing at first, nothing after its `with` block."""
+    """The decoded data of one request: nothing at first, nothing after its `with` block."""
 
     __slots__ = ("_all", "_held")
 
@@ -67,12 +67,12 @@ class Share:
         """
         limits = self._all.limits
         if len(raws) == 1 and len(raws[0]) <= _MAX_INLINE_BYTES and not is_compressed(raws[0]):
-            # Nearly all are such, and take no longer to decode than to tell how to.
+            # The common case: decoding it takes no longer than finding out its size.
             batch = decode_batch(raws[0], limits)
             self._take(_weight(batch.decoded))
             return [batch]
         claims = [claimed_bytes(raw) for raw in raws]
-        # One that does not say how long it is may be as long as any.
+        # A batch that does not state its size counts with the largest size.
         size = sum(limits.decoded_bytes if claim is None else claim for claim in claims)
         self._take(min(size, limits.decoded_bytes))
         if size > _MAX_INLINE_BYTES:
@@ -83,11 +83,11 @@ class Share:
         return batches
 
     def reserve(self, size: DecodedSize) -> None:
-        """Set room aside for what will be made. Raises `Transient` (503) while too much is held."""
+        """Reserve memory for data to be decoded. Raises `Transient` (503) while too much is held."""
         self._take(_weight(size))
 
     def holds(self, *sizes: DecodedSize) -> None:
-        """This is what the request holds from now on, whatever was set aside for it."""
+        """What the request holds from now on, instead of what was reserved."""
         weight = sum(map(_weight, sizes))
         self._all.held_bytes += weight - self._held
         self._held = weight
@@ -98,7 +98,7 @@ class Share:
             return await asyncio.to_thread(work, *args, **kwargs)
 
     def _take(self, size: int) -> None:
-        # The largest request is let in where nothing else is held, however little is allowed.
+        # While nothing else is held, any request is admitted, however little is allowed.
         if self._all.held_bytes and self._all.held_bytes + size > self._all.allowed:
             raise Transient("too much is being decoded", code="overloaded")
         self._held += size

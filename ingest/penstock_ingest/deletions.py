@@ -1,7 +1,7 @@
-"""Deleted runs, as a gateway knows them: a batch of one is refused, so that its sender stops.
+"""Deleted runs: batches of these are refused, so that their senders stop.
 
-Looked up in the background, so that no batch waits for it; what comes before a gateway has heard is
-freed by the worker instead.
+Tombstones are read in the background, so that no batch waits for them. Batches that arrive before the
+gateway knows of a deletion are dropped by the worker.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["DeletedRuns"]
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _MAX_TOMBSTONES = 200_000
-"""Tombstones that are kept here, the newest: writers of older ones are left to the worker."""
+"""Kept here, the newest ones: writers of older ones are left to the worker."""
 
 
 class DeletedRuns:
-    """The tombstones of deleted runs. Those of moved ones refuse nothing: the worker knows where
-    their batches belong."""
+    """The tombstones of deleted runs. Moved runs are not refused: the worker knows where their batches
+    belong."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -34,13 +34,13 @@ class DeletedRuns:
         """Refresh until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.refresh()
             except (PenstockError, OSError, TimeoutError) as error:
                 _LOG.warning("deletions_not_read error=%s", type(error).__name__)
             await asyncio.sleep(_EVERY_S)
 
-    async def look(self) -> None:
-        """Learn of what was deleted since the last time."""
+    async def refresh(self) -> None:
+        """Read the tombstones that are new since the last time."""
         if self._last is None:
             self._last = max(0, await self._catalog.last_tombstone() - _MAX_TOMBSTONES)
         while new := await self._catalog.tombstones(self._last):
@@ -52,7 +52,7 @@ class DeletedRuns:
             del self._by_ref[next(iter(self._by_ref))]
 
     def knows(self, ref: RunRef) -> bool:
-        """Whether a run of this name was ever deleted: only then is anything else to be asked."""
+        """Whether a run of this name was ever deleted: only then the other checks are needed."""
         return ref in self._by_ref
 
     async def is_deleted(self, ref: RunRef) -> bool:
@@ -82,5 +82,5 @@ def _refusal(tombstone: Tombstone) -> Rejected:
         f"run {'/'.join(tombstone.ref)} was deleted on {at:%Y-%m-%d at %H:%M:%S} UTC",
         code="deleted",
         status=410,
-        hint="Nothing of it is taken any more. A new run may have its id.",
+        hint="The server accepts no more data of it. A new run may use its id.",
     )

@@ -1,4 +1,4 @@
-"""`POST /v1/heartbeats`: which runs are alive, and where all writers of a host stand, at once."""
+"""`POST /v1/heartbeats`: which runs are alive, and the positions of all writers of a host, in one request."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["HeartbeatHandler"]
 
 
 class HeartbeatHandler:
-    """What clients ask between batches. It goes on while batches are refused: a full queue must not
-    make live runs look dead, nor keep spools from being freed."""
+    """The clients' request between batches. It is answered even while batches are refused: a full queue
+    must not make live runs look dead, or keep spools from being released."""
 
     def __init__(
         self,

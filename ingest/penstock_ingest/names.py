@@ -1,4 +1,4 @@
-"""Ids of runs that nobody named."""
+"""Generated run ids."""
 
 from __future__ import annotations
 

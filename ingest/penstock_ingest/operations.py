@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class Row(Asked):
-    """What was logged at one step: numbers become points, everything else a value."""
+    """The values logged at one step: numbers become points, everything else becomes a value."""
 
     model_config = ConfigDict(extra="allow")
     step: int = Field(gt=-MAX_STEP, lt=MAX_STEP)
@@ -25,16 +25,16 @@ class Row(Asked):
         alias="_timestamp",
         ge=0,
         lt=1e12,
-        description="Unix seconds; the time of arrival if absent.",
+        description="Unix seconds; defaults to the time of arrival.",
     )
 
 
 class Rows(Asked):
-    """Rows by hand, as with curl."""
+    """Rows sent by hand, for example with curl."""
 
     project: str = Name
     run: str = Name
-    entity: str | None = Field(None, description="The key's own if absent.")
+    entity: str | None = Field(None, description="Defaults to the API key's entity.")
     rows: list[Row] = Field(default_factory=list)
     config: Json | None = None
     summary: Json | None = None
@@ -44,30 +44,28 @@ class Rows(Asked):
 
 
 class Wait(Asked):
-    """When to answer."""
+    """When to reply."""
 
     wait: Literal["committed"] | None = Field(
         None,
-        description="`committed`: answer 200 once the store has everything, or 202 with what is "
-        "known when the time is over.",
+        description="`committed`: reply with 200 once everything is stored, or with 202 and the "
+        "current positions after `timeout_s`.",
     )
     timeout_s: float = Field(30.0, gt=0, le=30)
 
 
-_COMMITTED = Field(
-    description="This number and all before it are in the store; null while nobody knows."
-)
+_COMMITTED = Field(description="This number and all before it are stored; null while unknown.")
 
 _STORE = Field(description="Changes when the store was replaced.")
-_INTERVAL = Field(description="How long the server asks this client to collect.")
+_INTERVAL = Field(description="How long the client should collect rows between requests.")
 _DEAD = Field(
-    description="Numbers that were put aside because they cannot be processed, in order: the "
-    "sender keeps its copies."
+    description="Numbers of batches that became dead letters because they cannot be processed, in "
+    "order: the client keeps its copies."
 )
 
 
 class PositionReply(Answered):
-    """Where one writer stands."""
+    """The position of one writer."""
 
     entity: str
     project: str
@@ -80,24 +78,24 @@ class PositionReply(Answered):
 
 
 class Accepted(Answered):
-    """Everything in the body is in the queue, or was before."""
+    """All batches in the body are queued, or were already."""
 
     queued: int
     committed: int | None = _COMMITTED
     queue: str = Field(
-        description="Changes when the queue was lost: send what is not committed again."
+        description="Changes when the queue lost data: send uncommitted batches again."
     )
     store: str = _STORE
     interval_s: float = _INTERVAL
     commands: list[Any]
-    marks: list[PositionReply] = Field(description="One for each writer in the body.")
+    marks: list[PositionReply] = Field(description="One position for each writer in the body.")
     dead: list[int] = _DEAD
 
 
 class Heartbeat(Asked):
     """One writer of a client."""
 
-    entity: str | None = Field(None, description="The key's own if absent.")
+    entity: str | None = Field(None, description="Defaults to the API key's entity.")
     project: str = Name
     run: str = Name
     writer: str = Name
@@ -105,25 +103,27 @@ class Heartbeat(Asked):
 
 
 class Heartbeats(Asked):
-    """All writers of a client that are of interest to it."""
+    """The writers of a client."""
 
     writers: list[Heartbeat] = Field(max_length=1_000)
 
 
 class HeartbeatReply(Answered):
-    """Where these writers stand; `queued` is 0, since nothing was sent."""
+    """The positions of these writers; `queued` is 0, since nothing was sent."""
 
     store: str = _STORE
     interval_s: float = _INTERVAL
     commands: list[Any]
-    marks: list[PositionReply] = Field(description="One for each writer, in the order asked.")
+    marks: list[PositionReply] = Field(
+        description="One for each writer, in the order of the request."
+    )
 
 
 class NewRun(Asked):
-    """A run to be made before its first batch."""
+    """A run to create before its first batch."""
 
     project: str
-    run: str | None = Field(None, description="An id of its own if absent.")
+    run: str | None = Field(None, description="Defaults to a generated id.")
     entity: str | None = None
     name: str | None = None
     group: str | None = None
@@ -133,7 +133,7 @@ class NewRun(Asked):
     config: Json | None = None
 
 
-_RUN = Raw("application/json", "The run, as `GET /v1/runs/…` shows it.", {"type": "object"})
+_RUN = Raw("application/json", "The run, as in `GET /v1/runs/…`.", {"type": "object"})
 
 OPERATIONS = [
     Operation(
@@ -144,15 +144,15 @@ OPERATIONS = [
         errors=(400, 401, 403, 408, 409, 410, 413, 415, 429, 503),
     ),
     Operation(
-        "POST", "/v1/heartbeats", "write", "Say which runs are alive, learn where writers stand",
+        "POST", "/v1/heartbeats", "write", "Report live runs, get writers' positions",
         answers={200: HeartbeatReply}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
     ),
     Operation(
-        "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Where a writer stands",
+        "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Get a writer's position",
         answers={200: Accepted}, errors=(400, 401, 403, 410, 503),
     ),
     Operation(
-        "POST", "/v1/runs", "write", "Make a run",
+        "POST", "/v1/runs", "write", "Create a run",
         answers={201: _RUN, 200: _RUN}, body=NewRun, errors=(400, 401, 403, 408, 413, 415, 503),
     ),
 ]  # fmt: skip

@@ -1,5 +1,5 @@
-"""How often clients should send: the server's one lever to stay cheap with many clients, and to slow
-them before it must refuse them."""
+"""Backpressure: how often clients should send. This keeps many clients cheap, and slows them down before
+the server has to refuse them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILL_FROM = 0.1
 
 
 class Pace:
-    """Counts batches, and turns their rate and the queue's fill into the `interval_s` of replies.
+    """Turns the rate of batches and the fill level of the queue into the `interval_s` of replies.
 
-    0.3 s while idle, 1 s at 1,000 batches per second in this process, in proportion above; while the
-    queue fills up from 10 % on to where batches are refused, up to 10 s.
+    0.3 s while idle, 1 s at 1,000 batches per second in this process, proportionally more above; up to
+    10 s while the queue fills from 10 % to the level at which batches are refused.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Pace:
 
     @property
     def interval_s(self) -> float:
-        """How long a client should collect; computed once a second."""
+        """How long a client should collect rows; computed once a second."""
         now = self._clock()
         if now - self._since >= 1.0:
             by_rate = self._count / (now - self._since) / _BUSY_RATE

@@ -1,9 +1,9 @@
 """One pipelined connection to Redis, for the few commands that batches and positions need.
 
-redis-py spends several times what the command itself costs; here a command is packed in C, written,
-and its reply parsed in C. Replies come in the order of commands. There are no retries: when the
-connection breaks or a reply is overdue, the connection is dropped and everything that waits fails,
-since it may have happened; the next command connects again.
+redis-py costs several times as much as the command itself; here a command is packed in C, written,
+and its reply parsed in C. Replies come in the order of commands. There is no retry: when the
+connection breaks or a reply is overdue, the connection is dropped and all pending commands fail,
+since they may have run; the next command reconnects.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Command = tuple[str | bytes | int, ...]
 
 
 class Pipe:
-    """Commands out, replies in. `timeout_s` bounds connecting, and the wait for each reply (which is
-    measured in eighths of it)."""
+    """Commands out, replies in. `timeout_s` limits connecting, and the wait for each reply (measured in
+    eighths of it)."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         self._options: dict[str, Any] = dict(parse_url(url))
@@ -36,13 +36,13 @@ class Pipe:
 
     @property
     def server(self) -> str:
-        """Which Redis process answers: another one may lack what the one before it had queued."""
+        """Which Redis process answers: another one may lack what the previous one had queued."""
         return self._connection.server if self._connection is not None else ""
 
     async def execute(self, command: Command) -> Reply:
         """The reply; an error reply is returned, as a `ReplyError`, not raised.
 
-        Raises redis-py's `ConnectionError` or `TimeoutError`; then the command may have happened.
+        Raises redis-py's `ConnectionError` or `TimeoutError`; then the command may have run.
         """
         connection = self._connection
         if connection is None or connection.is_closed:
@@ -50,15 +50,15 @@ class Pipe:
         return await connection.send(command)
 
     def close(self) -> None:
-        """Drop the connection; what waits fails."""
+        """Drop the connection; pending commands fail."""
         if self._attempt is not None:
             self._attempt.cancel()
         if self._connection is not None:
             self._connection.abort(ConnectionError("closed"))
 
     async def _connected(self) -> _Connection:
-        """One attempt for all that wait: it fails them together, however many they are, and is not
-        given up because one of them leaves."""
+        """One attempt to connect for all waiting commands: it fails them together, and continues if one of
+        them is cancelled."""
         if self._attempt is None:
             self._attempt = asyncio.create_task(self._connect(), name="connect to Redis")
             self._attempt.add_done_callback(self._attempted)
@@ -96,7 +96,7 @@ class Pipe:
                 if isinstance(reply, ReplyError):
                     raise ConnectionError(str(reply))
             reply = await connection.send(("INFO", "server"))
-            # A user who may not ask does without: then the slow timer finds what was lost.
+            # A Redis user may lack this permission: then the slow timer finds what was lost.
             found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
             connection.server = found[1].decode() if found else ""
         except BaseException:
@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
         return future
 
     def abort(self, error: Exception) -> None:
-        """Fail everything that waits."""
+        """Fail all pending commands."""
         self.is_closed = True
         if self._watch is not None:
             self._watch.cancel()
@@ -185,13 +185,13 @@ class _Connection(asyncio.Protocol):
 
     def _watch_replies(self) -> None:
         self._sent_before.clear()
-        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._look)
+        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._check_overdue)
 
-    def _look(self) -> None:
-        """Give up once a command has waited for `timeout_s`, whatever others were answered.
+    def _check_overdue(self) -> None:
+        """Give up once a command has waited for `timeout_s`, even if others were answered.
 
-        Counted in ticks: no command pays for a timer, and a loop that was held up itself does not
-        take Redis for late.
+        Counted in ticks: commands need no timers of their own, and a delay of the event loop itself
+        is not taken for a slow Redis.
         """
         self._watch = None
         if not self._waiting:
@@ -201,4 +201,4 @@ class _Connection(asyncio.Protocol):
             self.abort(TimeoutError("Redis did not answer in time"))
             return
         before.append(self._sent)
-        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._look)
+        self._watch = self._loop.call_later(self._timeout_s / _TICKS, self._check_overdue)

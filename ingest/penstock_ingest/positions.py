@@ -1,4 +1,4 @@
-"""Writers' positions: what every reply says is queued, committed and dead, and how it is looked up."""
+"""Writers' positions (offsets): up to which number batches are queued and committed, and which are dead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["WriterName", "WriterPosition", "WriterPositions", "dead_numbers", "q
 
 
 class WriterName(NamedTuple):
-    """Who is asked about."""
+    """A writer's full name."""
 
     entity: str
     project: str
@@ -31,9 +31,9 @@ class WriterName(NamedTuple):
 
 @dataclass(slots=True)
 class WriterPosition:
-    """Where a writer stands: `queued` = this number was accepted; `committed` = every number up to
-    this one is in the store (None: the queue does not know); `queue` changes when Redis loses data,
-    or may have, since another one answers; `dead` are its numbers that were put aside because they cannot be processed."""
+    """A writer's position. `queued`: this number was accepted. `committed`: every number up to this one
+    is stored (None: the queue does not know). `queue` changes when Redis loses data, or may have,
+    since another process answers. `dead`: numbers of batches that became dead letters."""
 
     entity: str
     project: str
@@ -46,7 +46,7 @@ class WriterPosition:
 
 
 class WriterPositions:
-    """Looks up positions; nothing is sent, so `queued` is 0."""
+    """Looks up positions; `queued` is 0 in these, since nothing was sent."""
 
     def __init__(self, pipe: Pipe, keys: RedisKeys, metrics: GatewayMetrics) -> None:
         self._pipe = pipe
@@ -56,9 +56,9 @@ class WriterPositions:
     async def fetch(
         self, writers: Sequence[WriterName], alive: Sequence[WriterName] = ()
     ) -> list[WriterPosition]:
-        """The positions of `writers`, in their order; the runs of those `alive` are noted as such.
+        """The positions of `writers`, in their order; heartbeats are recorded for the runs of `alive`.
 
-        Raises `Transient` if Redis does not answer well.
+        Raises `Transient` if Redis fails.
         """
         shards: dict[int, list[WriterName]] = {}
         for name in writers:
@@ -104,7 +104,7 @@ class WriterPositions:
         for reply in known:
             if isinstance(reply, ReplyError):
                 raise unavailable(reply, self._metrics) from reply
-        # A full Redis takes no sign of life, but says where writers stand: that frees their spools.
+        # A full Redis takes no heartbeats, but still answers with positions: these release spools.
         for reply in noted:
             if isinstance(reply, ReplyError):
                 self._metrics.append_errors.labels(kind_of(reply)).inc()
@@ -112,14 +112,14 @@ class WriterPositions:
 
 
 def queue_id(shard: int, incarnation: bytes, server: str) -> str:
-    """What tells clients to send again: another incarnation has lost everything, and another server,
+    """When this changes, clients send again: another incarnation has lost everything, and another server,
     such as a promoted replica, may have lost the newest entries."""
     return f"{shard}-{incarnation.decode()}-{server}"
 
 
 def reached(committed: bytes | None, dead: Sequence[int]) -> int | None:
-    """How far everything is in the store or dead. The first batches of a writer that the store has
-    never heard of may be dead: nobody should wait for them."""
+    """Up to which number everything is stored or dead. The first batches of a writer unknown to the
+    store may be dead: no client should wait for them."""
     low = 0 if committed is None else int(committed)
     numbers = set(dead)
     while low + 1 in numbers:

@@ -1,4 +1,4 @@
-"""What Redis says when it cannot take a batch, in the words of the metrics and of the answer."""
+"""Errors of Redis on appending, as metrics labels and as the 503 of the reply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kind_of(error: Exception) -> str:
 
 
 def unavailable(error: Exception, metrics: GatewayMetrics) -> Transient:
-    """The 503 that stands for an error of Redis, counted."""
+    """The 503 for an error of Redis; also counts it."""
     kind = kind_of(error)
     metrics.append_errors.labels(kind).inc()
     return Transient(f"the queue cannot take batches now ({kind})", code=f"queue_{kind}")

@@ -1,7 +1,7 @@
-"""How much one project may send: a token bucket each, so that one flood leaves room for the others.
+"""Rate limit per project: a token bucket each, so that one project's flood leaves room for the others.
 
-A batch is let in while the bucket is not in debt, whatever its size: a batch larger than the bucket
-would never be let in otherwise, and the next ones pay for it by waiting.
+A batch of any size is admitted while the bucket is not in debt: otherwise a batch larger than the
+bucket would never be admitted. The next ones pay for it by waiting.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Quota:
         self._buckets[project] = (tokens - points, now)
 
     def give_back(self, project: Project, points: int) -> None:
-        """Return what was taken for a batch that was not queued, or was before."""
+        """Return the points of a batch that was not queued, or was already."""
         now = self._clock()
         self._buckets[project] = (self._tokens(project, now) + points, now)
 
@@ -63,8 +63,8 @@ class Quota:
         return min(self._burst, tokens + (now - since) * self._rate)
 
     def _forget(self, now: float) -> None:
-        """Drop the buckets that are full again: a new one is full too. If there are none, the longest
-        unused half goes."""
+        """Drop the buckets that are full again: a new one is full too. If there are none, drop the half
+        unused for longest."""
         full = [each for each in self._buckets if self._tokens(each, now) >= self._burst]
         if not full:
             full = sorted(self._buckets, key=lambda each: self._buckets[each][1])

@@ -1,7 +1,7 @@
-"""What clients say of themselves in the header of each batch, added up.
+"""Client reports in the header of each batch, summed up in metrics.
 
-A report tells what happened since the writer's batch before, and is counted with the batch: once,
-however often the batch comes. Nothing in it is trusted: what is no sensible number counts as 0.
+A report covers the time since the writer's previous batch and is counted with the batch: once, however
+often the batch is sent. Reports are not trusted: anything but a sensible number counts as 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORGET_S = 60.0
 
 
 class ClientReports:
-    """Counts of one gateway process. The sizes of spools are those of writers heard of lately."""
+    """The sums of one gateway process. Spool sizes are those of recently active writers."""
 
     def __init__(
         self, metrics: GatewayMetrics, clock: Callable[[], float] = time.monotonic
@@ -35,7 +35,7 @@ class ClientReports:
         metrics.client_spool_bytes.set_function(self.spool_bytes)
 
     def note(self, batch: Batch) -> None:
-        """Add the report of a batch that was new."""
+        """Add the report of a new batch."""
         client = batch.client
         (self._ours if client.get("version") == VERSION else self._others).inc()
         if client:
@@ -45,7 +45,7 @@ class ClientReports:
                 self._note_spool(batch, _number(client["spool_bytes"]))
 
     def spool_bytes(self) -> int:
-        """The sum of the last report of each writer heard of in the last minute."""
+        """The sum of the last reports of the writers active in the last minute."""
         oldest = self._clock() - _FORGET_S
         self._spools = {name: each for name, each in self._spools.items() if each[0] >= oldest}
         return sum(size for _, size in self._spools.values())

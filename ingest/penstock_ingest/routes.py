@@ -1,5 +1,4 @@
-"""The gateway's routes, to be added to an aiohttp application that has `penstock_common.http`'s
-middleware."""
+"""The routes of the write side, for an aiohttp application with `penstock_common.http`'s middleware."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ __all__ = ["add_routes"]
 
 
 def add_routes(app: web.Application, deps: IngestDependencies) -> None:
-    """Add the write side: batches, runs, and where writers stand."""
+    """Add the write side: batches, runs, and writers' positions."""
     batches = BatchHandler(
         deps.authenticator,
         deps.appender,

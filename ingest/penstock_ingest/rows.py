@@ -1,7 +1,7 @@
-"""JSON rows, as a person sends them with curl, made into batches. Slower than msgpack columns.
+"""Turns JSON rows, as sent with curl, into batches. Slower than msgpack columns.
 
 Numbers become points; strings, booleans, null, lists and objects become values. `"NaN"`,
-`"Infinity"` and `"-Infinity"` are numbers, since JSON cannot say them otherwise.
+`"Infinity"` and `"-Infinity"` are numbers, since JSON cannot express them otherwise.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _FIELDS = frozenset(
 _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
 _MAX_DEPTH = 100
 _ELEMENTS = 4
-"""How many times the elements of one batch a body may hold: most of its numbers become columns."""
+"""A body may hold this many times the elements of one batch: most of its numbers become columns."""
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def json_size(body: bytes, limits: Limits) -> DecodedSize:
-    """What the JSON of a body may take once it is parsed, found without parsing it.
+    """An upper bound for the size of a JSON body once parsed, found without parsing it.
 
     Raises `Rejected` (413) if that is too much.
     """
-    # Each entry of a list or object but its first stands behind a comma.
+    # Each entry of a list or object except the first follows a comma.
     elements = body.count(b",") + 2 * (body.count(b"[") + body.count(b"{"))
     allowed = _ELEMENTS * limits.elements
     if elements > allowed:
@@ -54,14 +54,14 @@ def json_size(body: bytes, limits: Limits) -> DecodedSize:
 
 
 class EncodedBatch(NamedTuple):
-    """A batch as it is queued, and as the worker will read it."""
+    """A batch: its bytes for the queue, and its decoded form as the worker will read it."""
 
     batch: Batch
     raw: bytes
 
 
 def batches_from_json(body: bytes, limits: Limits) -> list[EncodedBatch]:
-    """The batches that a JSON body describes, mostly one; the queue sets their writer and numbers.
+    """The batches of a JSON body, usually one; the queue sets their writer and numbers.
 
     Raises `Rejected` with a message that names the row and field.
     """
@@ -76,7 +76,7 @@ def batches_from_json(body: bytes, limits: Limits) -> list[EncodedBatch]:
     frames, records = _frames_and_values(rows, now, limits)
     records += _run_records(fields)
     if not frames and not records:
-        raise _bad("there is nothing in it: no rows, config, summary or state")
+        raise _bad("the body is empty: no rows, config, summary or state")
     empty = Batch(
         project=check_name("project", fields.get("project"), limits),
         run=check_name("run", fields.get("run"), limits),
@@ -107,7 +107,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _check_depth(fields: dict[str, Any]) -> None:
-    """Raises `Rejected` if it is nested deeper than every reader of it goes."""
+    """Raises `Rejected` if it is nested too deeply for some reader."""
     level: list[Any] = [fields]
     for _ in range(_MAX_DEPTH):
         level = [

@@ -1,4 +1,4 @@
-"""`POST /v1/runs`: make a run before its first batch, or learn of one that exists."""
+"""`POST /v1/runs`: create a run before its first batch, or get an existing one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ABOUT = {"name", "group", "job_type", "notes", "tags"}
 
 
 class RunHandler:
-    """Creates runs in the catalog; the point store hears of them with their first batch."""
+    """Creates runs in the catalog; the point store gets them with their first batch."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class RunHandler:
         self._metrics = metrics
 
     async def post(self, request: web.Request) -> web.Response:
-        """201 with the new run, 200 with the one that existed."""
+        """201 with the new run, 200 with an existing one."""
         principal = await self._authenticator.authenticate(request.headers)
         async with self._bodies.body(request, MAX_JSON_BYTES) as body:
             asked = checked_json(body, NewRun)

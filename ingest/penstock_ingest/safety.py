@@ -1,4 +1,4 @@
-"""Whether a Redis keeps what it is given: what a gateway asks of it before it takes a batch."""
+"""Whether Redis is configured not to lose data: checked before a gateway accepts batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MIN_VERSION = (6, 2)
 
 
 def problem_of(info: Mapping[str, Any]) -> str:
-    """Why this Redis may lose what it has, from its `INFO`; '' if it does not."""
+    """Why this Redis may lose data, from its `INFO`; '' if it is safe."""
     version = str(info.get("redis_version", "of unknown version"))
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < _MIN_VERSION:
         return f"Redis {version} is older than 6.2"

@@ -1,4 +1,4 @@
-"""What a gateway knows of the rest, looked up in the background so that no request waits for it."""
+"""What a gateway knows of the rest of the installation, read in the background so that no request waits."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _NOT_SEEN = "the queue has not answered yet"
 
 
 class ServerStatus:
-    """The id of the store that workers commit to, how full the queue is and whether it keeps what it
-    is given, who has as many runs or writers as they may have, the loop's lag.
+    """The id of the store that workers commit to, how full the queue is and whether it is safe, which
+    bounds are reached, and the lag of the event loop.
 
-    Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one stops,
-    the others go on. `stop` is set when this process is told to leave.
+    Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one shard
+    stalls, the others continue. `stop` is set when this process has to shut down.
     """
 
     def __init__(
@@ -65,23 +65,23 @@ class ServerStatus:
 
     @property
     def is_queue_safe(self) -> bool:
-        """Whether Redis keeps what it said it has, or need not by the operator's own word."""
+        """Whether Redis keeps what it acknowledged, or the operator accepts that it may not."""
         return not self.queue_problem or self.volatile_queue
 
     def check(self) -> None:
-        """Raises `Transient` if no batch at all can be taken."""
+        """Raises `Transient` if no batch can be accepted."""
         if not self.is_queue_safe:
             raise Transient(f"the queue is not safe: {self.queue_problem}", code="queue_unsafe")
         if self.is_queue_full:
             raise _overloaded("the queue is full until workers catch up")
 
     def check_shard(self, shard: int) -> None:
-        """Raises `Transient` if this shard can take no batch."""
+        """Raises `Transient` if this shard cannot accept batches."""
         if shard in self.full_shards:
             raise _overloaded("this run's part of the queue is full until workers catch up")
 
-    async def look(self) -> None:
-        """Refresh once. While Redis does not answer, what was known stays."""
+    async def refresh(self) -> None:
+        """Refresh once. While Redis does not answer, the last values stay."""
         try:
             async with asyncio.timeout(5):
                 asked = await self._ask()
@@ -123,11 +123,11 @@ class ServerStatus:
         """Refresh until cancelled."""
         while True:
             fail("gateway.status")
-            await self.look()
+            await self.refresh()
             await asyncio.sleep(_EVERY_S)
 
     async def watch_loop(self) -> None:
-        """Measure how late timers wake, until cancelled."""
+        """Measure how late timers fire, until cancelled."""
         while True:
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)

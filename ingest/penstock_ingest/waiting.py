@@ -1,4 +1,4 @@
-"""`POST /v1/batches?wait=committed`: answer only once the store has what was sent."""
+"""`POST /v1/batches?wait=committed`: reply only once the batches are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_PAUSE_S, _MAX_PAUSE_S = 0.02, 0.25
 
 
 def checked_wait(query: Mapping[str, str]) -> Wait:
-    """What a request's query asks for. Raises `Rejected` if it is no such query."""
+    """The checked query of a request. Raises `Rejected` if it is invalid."""
     try:
         return Wait.model_validate(dict(query))
     except ValidationError as error:
@@ -27,7 +27,7 @@ def checked_wait(query: Mapping[str, str]) -> Wait:
 
 
 class CommitWait:
-    """Follows writers' positions until the store has what was queued."""
+    """Polls writers' positions until the queued batches are stored."""
 
     def __init__(self, positions: WriterPositions, status: ServerStatus) -> None:
         self._positions = positions
@@ -36,10 +36,10 @@ class CommitWait:
     async def until_stored(
         self, queued: Sequence[WriterPosition], timeout_s: float
     ) -> list[WriterPosition]:
-        """The positions as they are once all of them are stored or dead, or the time is over, or this process
-        is told to leave.
+        """The positions once all batches are stored or dead, the time is over, or this process has to
+        shut down.
 
-        Raises `Transient` if Redis does not answer: then nobody knows.
+        Raises `Transient` if Redis does not answer: then the outcome is unknown.
         """
         deadline = time.monotonic() + timeout_s
         found, pause_s = list(queued), _MIN_PAUSE_S
@@ -63,5 +63,5 @@ def is_stored(positions: Sequence[WriterPosition]) -> bool:
 
 
 def _is_done(position: WriterPosition) -> bool:
-    """Nothing more will happen to it: it is stored, or was put aside."""
+    """Whether the queued batch is stored or dead: nothing more will happen to it."""
     return (position.committed or 0) >= position.queued or position.queued in position.dead

@@ -95,7 +95,7 @@ async def build(
     )
     try:
         await patiently(catalog.setup, stop)
-        await status.look()
+        await status.refresh()
         authenticator = KeyAuthenticator(
             catalog.api_key, settings.secret, catalog.accounts.key_used
         )
@@ -105,7 +105,7 @@ async def build(
             metrics=metrics,
         )
         deletions = DeletedRuns(catalog)
-        await patiently(deletions.look, stop)
+        await patiently(deletions.refresh, stop)
         positions = WriterPositions(pipe, keys, metrics)
         write = IngestDependencies(
             authenticator=authenticator,

@@ -1,4 +1,4 @@
-"""API keys as their owners see them, and the page's sessions. Times are microseconds since 1970."""
+"""API keys as their owners see them, and sessions of the page. Times are microseconds since 1970."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A login of the page. `id` is the SHA-256 of what the cookie holds, in hex digits; `key` the id
-    of the API key that it stands for."""
+    """A login of the page. `id` is the SHA-256 of the cookie's content, in hex digits; `key` the id of
+    the API key of the login."""
 
     id: str
     key: str
@@ -41,13 +41,13 @@ class Accounts(Protocol):
         """All keys, or those of one entity, the oldest first."""
 
     async def revoke(self, ids: Collection[str]) -> None:
-        """These keys and their sessions are good for nothing from now on."""
+        """Invalidate these keys and their sessions."""
 
     async def key_used(self, key_id: str, at: int) -> None:
-        """The key was used at this time."""
+        """Record that the key was used at this time."""
 
     async def open_session(self, session: SessionRow) -> None:
-        """Keep a new session, and forget those that have expired by its start."""
+        """Store a new session, and delete those that have expired by its start."""
 
     async def session(self, session_id: str) -> SessionRow | None: ...
 

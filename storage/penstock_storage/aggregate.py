@@ -1,8 +1,8 @@
-"""Many curves drawn as one: mean and spread over the members of a group, bucket by bucket (pure).
+"""Aggregates many curves into one: mean and spread over the members of a group, per bucket. Pure.
 
-A member is one sample: a run of a group, or a rank of a run. Its sample in a bucket is its own mean
-there, so that a member with more points does not weigh more; extremes are over all points of all
-members, so that a spike of one point in one of them stays on the chart.
+A member is one sample: a run of a group, or a rank of a run. Its sample in a bucket is its mean
+there, so that members with more points do not weigh more; extremes are over all points of all members,
+so that a spike of a single point stays on the chart.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ I64 = npt.NDArray[np.int64]
 
 
 class Membership(NamedTuple):
-    """Which curves each group has: `curve[i]` belongs to `names[group[i]]`. A curve may belong to
-    several groups, but not to one twice. A name is (key, label) or (key, run)."""
+    """The curves of each group: `curve[i]` belongs to `names[group[i]]`. A curve may belong to several
+    groups, but only once to each. A name is (key, label) or (key, run)."""
 
     names: Sequence[tuple[int, str | int]]
     group: I64
@@ -34,12 +34,12 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Columns, one row per bucket that holds a point of any member. NaN means that there is none.
+    """Columns, one row per bucket with a point of any member. NaN means: no value.
 
     `samples`: members with a finite value in the bucket. `mean` is the mean of their means, `std`
     the sample standard deviation of these (NaN for fewer than two), `stderr` = std / sqrt(samples),
-    `last` the mean of the members' last values, `x` of their places. min, max, count, non_finite,
-    step (the last) and first_step are over all points.
+    `last` the mean of the members' last values, `x` the mean of their places. min, max, count,
+    non_finite, step (the last) and first_step are over all points.
     """
 
     name: tuple[int, str | int]
@@ -58,8 +58,8 @@ class Aggregate:
 
 
 def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggregate]:
-    """The groups that hold points, in the order of their names. `cells`, one per curve and bucket,
-    come ordered by cell; `x`: the place of each, or None for steps."""
+    """The groups with points, in the order of their names. `cells`, one per curve and bucket, are ordered
+    by cell; `x`: the place of each, or None for steps."""
     row, group_cell = _rows_of_groups(cells, members)
     if not len(row):
         return []
@@ -101,8 +101,8 @@ def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggre
 
 
 class _Sums:
-    """Sums over the rows of each group's bucket, which begin at `starts`. What is not finite counts
-    as absent."""
+    """Sums over the rows of each group's bucket, which begin at `starts`. Non-finite values count as
+    absent."""
 
     def __init__(self, row: I64, starts: I64) -> None:
         self._row = row
@@ -114,18 +114,18 @@ class _Sums:
         return total
 
     def spread(self, values: F64) -> F64:
-        """One value for each row again."""
+        """The values repeated, one for each row."""
         return np.repeat(values, self._lengths)
 
     def mean(self, column: F64) -> tuple[I64, F64]:
-        """(how many are finite, their mean) of the cells' values."""
+        """(number, mean) of the cells' finite values."""
         values = column[self._row]
         count = np.add.reduceat(np.isfinite(values), self._starts, dtype=np.int64)
         return count, self.add(values) / count
 
 
 def _rows_of_groups(cells: Partials, members: Membership) -> tuple[I64, I64]:
-    """Each row of `cells` once for each group it belongs to: (row, group and bucket), by these."""
+    """Each row of `cells` once for each of its groups: (row, group and bucket), ordered by these."""
     curve = cells.cell >> CELL_BITS
     order = np.argsort(members.curve, kind="stable")
     known, groups = members.curve[order], members.group[order]

@@ -1,4 +1,4 @@
-"""The alerts of a run, the newest first. They lie among its values, by the time they were raised."""
+"""The alerts of a run, newest first. They are stored as values, at the time they were raised."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class AlertRow(NamedTuple):
 async def read_alerts(
     store: PointStore, run: int, key: int, limit: int, before: tuple[int, int] | None = None
 ) -> list[AlertRow]:
-    """At most `limit` alerts of a run, of those that come behind the place `before` if it is given.
-    `key`: the number of `ALERT_KEY` in the run's project."""
+    """At most `limit` alerts of a run, starting after the place `before` if given. `key`: the number of
+    `ALERT_KEY` in the run's project."""
     where = f"key = {int(key)} AND run = {int(run)} AND kind = 'alert'"
     if before is not None:
         at, lane = int(before[0]), int(before[1])
@@ -56,7 +56,7 @@ async def read_alerts(
 
 
 def _told(text: str) -> dict[str, Any]:
-    """What an alert says; one that is no alert is shown as what it is."""
+    """The fields of an alert; malformed ones are shown as text."""
     try:
         told = orjson.loads(text)
     except orjson.JSONDecodeError:

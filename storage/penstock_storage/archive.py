@@ -1,8 +1,8 @@
-"""A backup's folder: compressed files, and a manifest that says what must be in them.
+"""The folder of a backup: compressed files, and a manifest of their contents.
 
-The manifest is written last, into a folder that gets its name only then: whatever has both is whole.
-Nothing is believed on the way back: `open_archive` reads every file and compares its checksum.
-Files are 0600 and folders 0700, because a backup holds what its installation keeps secret.
+The manifest is written last, and the folder gets its name only then: a folder with both is complete.
+Nothing is trusted on restore: `open_archive` reads every file and compares its checksum. Files are 0600
+and folders 0700, because a backup contains the installation's secrets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """What the manifest says of a file. `rows` is what its writer counted."""
+    """A file in the manifest. `rows`: as counted by its writer."""
 
     size_bytes: int
     sha256: str
@@ -40,7 +40,7 @@ class FileEntry:
 
 
 class FileWriter:
-    """One file on its way into an archive. Whoever writes counts the `rows`."""
+    """A file being written to an archive. The caller counts the `rows`."""
 
     def __init__(self, path: Path) -> None:
         self.rows = 0
@@ -50,11 +50,11 @@ class FileWriter:
         self._size_bytes = 0
 
     def write(self, content: bytes) -> None:
-        """Add bytes, which the file holds compressed."""
+        """Add bytes, compressed."""
         self._put(self._compressor.compress(content))
 
     def finish(self) -> FileEntry:
-        """End the file and bring it to the disk."""
+        """Finish the file and sync it to disk."""
         self._put(self._compressor.flush())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -81,7 +81,7 @@ class ArchiveWriter:
 
     @contextmanager
     def file(self, name: str) -> Iterator[FileWriter]:
-        """A new file of the archive; it is part of it if the block ends without an error."""
+        """A new file of the archive, included if the block ends without an error."""
         writer = FileWriter(self._partial / f"{name}.zst")
         try:
             yield writer
@@ -105,14 +105,14 @@ class ArchiveWriter:
 
 @dataclass(frozen=True)
 class Archive:
-    """A whole archive. `about` is what `finish` was given; `rows` counts each file's."""
+    """A complete archive. `about` is what `finish` was given; `rows` is the number of rows by file."""
 
     path: Path
     about: dict[str, Any]
     rows: dict[str, int]
 
     def read(self, name: str) -> Iterator[bytes]:
-        """What was written into a file, some at a time."""
+        """The content of a file, in chunks."""
         with (self.path / f"{name}.zst").open("rb") as file:
             yield from zstandard.ZstdDecompressor().read_to_iter(
                 file, read_size=_CHUNK_BYTES, write_size=_CHUNK_BYTES
@@ -120,8 +120,8 @@ class Archive:
 
 
 def open_archive(path: Path) -> Archive:
-    """The archive in a folder, every byte of it checked. Raises `Rejected` if it is no archive, not
-    whole, damaged, or of a newer Penstock."""
+    """The archive in a folder, every byte of it checked. Raises `Rejected` if it is not an archive,
+    incomplete, damaged, or of a newer Penstock."""
     manifest = _read_manifest(path)
     entries = {name: FileEntry(**entry) for name, entry in manifest.pop("files").items()}
     for name, entry in entries.items():
@@ -136,7 +136,7 @@ def open_archive(path: Path) -> Archive:
 
 
 def generations(folder: Path) -> list[Path]:
-    """The archives in a folder that were finished, oldest first."""
+    """The complete archives in a folder, oldest first."""
     if not folder.is_dir():
         return []
     return sorted(

@@ -1,20 +1,19 @@
-"""The point store's tables copied out, while it is written to, and in again.
+"""Backup of the point store's tables, while it is in use, and restore.
 
-A copy takes as long as it takes, and commits go on meanwhile, so the order of the tables is what
-makes it whole:
+A copy takes time, and commits go on meanwhile, so the order of the tables is what makes it consistent:
 
-- `applied` comes first. A commit writes it last, so whatever its rows claim lies in the tables that
-  are read after it. What these hold beyond that is sent again by its clients, under the same
-  keys, and replaces itself.
+- `applied` comes first. A commit writes it last, so everything that its rows claim is in the tables
+  read after it. Rows beyond that are sent again by clients, under the same keys, and replace
+  themselves.
 - A tier below its watermark must not lack a point that the copy has, unless it is marked dirty. So
   watermarks are read before `tiers`, these before `points`, and `dirty` both before the tiers and
-  after the points: a bucket that changed in between is dirty in the copy, to be built again.
+  after the points: a bucket that changed in between is dirty in the copy, to be rebuilt.
 - `series` is read twice: before for its watermarks, after the points for everything else, so that
-  no point lies outside of its series. It merges by min and max, so both are simply put in.
-- `names` comes after everything that uses numbers, and the catalog, which hands them out before
-  they are recorded, after `names`. So no number in the copy lacks its name, and none is reissued.
+  no point lies outside of its series. It merges by min and max, so both are simply inserted.
+- `names` comes after everything that uses numbers, and the catalog, which assigns them before they
+  are recorded, after `names`. So no number in the copy lacks its name, and none is assigned again.
 
-`meta` stays behind: a restored store has an id of its own, by which clients see that they must send
+`meta` is not copied: a restored store gets an id of its own, by which clients see that they must send
 again what they still hold. Versions (`ver`) start over, so that any later write wins.
 """
 
@@ -40,8 +39,8 @@ _INSERT_ROWS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Dump:
-    """One file: rows of a table, with some columns replaced by expressions. `merged` leaves out
-    rows that others have replaced; elsewhere they do no harm, and finding them takes time."""
+    """One file: rows of a table, with some columns replaced by expressions. `merged` leaves out replaced
+    rows; elsewhere they do no harm, and finding them takes time."""
 
     file: str
     table: str
@@ -104,7 +103,7 @@ async def dump_points(
 async def load_points(
     store: PointStore, archive: Archive, report: Callable[[str, int], None]
 ) -> None:
-    """Put an archive's tables into a store that is set up and empty."""
+    """Load an archive's tables into a store that is set up and empty."""
     schema = int(archive.about["points_schema"])
     if schema > SCHEMA_VERSION:
         raise Broken(
@@ -112,7 +111,7 @@ async def load_points(
         )
     for dump in _FILES:
         if schema < SCHEMA_VERSION and dump.file in _TIERS:
-            continue  # workers build them anew, as they are now
+            continue  # workers rebuild them in the current form
         if dump.file in _YOUNGER and dump.file not in archive.rows:
             continue
         rows = 0
@@ -190,7 +189,7 @@ def _blocks(archive: Archive, name: str) -> Iterator[Columns]:
 
 
 def _gathered(blocks: Iterator[Columns]) -> Iterator[Columns]:
-    """Blocks put together into inserts: fewer, larger parts."""
+    """Blocks combined into larger inserts: fewer parts."""
     pending: dict[str, list[Column]] = {}
     rows = 0
     for block in blocks:

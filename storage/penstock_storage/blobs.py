@@ -1,13 +1,12 @@
 """Images, artifacts and other files, kept by the SHA-256 of their content.
 
-Owns where a blob lies, in a folder or a bucket, and that what lies there is what its name says: a
-blob appears only when all of it has come and its hash is right, and never changes. Paths are made
-of hashes alone, never of names that a user chose.
+Owns the location of blobs, in a folder or a bucket, and guarantees that the content matches the name: a
+blob appears only when it is complete and its hash is right, and never changes. Paths consist of hashes
+alone, never of names that a user chose.
 
-Obstore is mostly called in threads of Python's, which end before the interpreter does. What its
-coroutines leave behind are native threads that still want to drop an object when their answer has been
-taken; if the interpreter is just ending, CPython before 3.14 ends such a thread, and Rust aborts the
-process over that.
+Obstore is mostly called in Python threads, which end before the interpreter does. Its coroutines leave
+native threads behind that still drop an object after their result has been taken; if the interpreter
+is shutting down, CPython before 3.14 ends such a thread, and Rust then aborts the process.
 """
 
 from __future__ import annotations
@@ -52,23 +51,23 @@ class BlobStore(Protocol):
     """
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], *, limit_bytes: int) -> int:
-        """Store a blob durably and return its size; again does no harm.
+        """Store a blob durably and return its size; repeating that does no harm.
 
         Raises `Rejected`, and stores nothing, if it is longer than the limit or has another hash.
         """
 
     async def put_file(self, digest: str, path: Path) -> None:
-        """Store a file, which is on disk already and is `digest`'s content as the caller knows.
+        """Store a file on disk whose content has this digest, as the caller knows.
 
-        The file is the store's from now on: it may be moved away.
+        The file belongs to the store from now on: it may be moved away.
         """
 
     @property
     def incoming(self) -> Path | None:
-        """A folder from which `put_file` only moves; None: any will do."""
+        """A folder from which `put_file` can simply move files; None: any folder."""
 
     async def get(self, digest: str, span: tuple[int, int] | None = None) -> Blob | None:
-        """A blob; `span`: only its bytes from the first of these up to before the second."""
+        """A blob; `span`: only the bytes from start to end (exclusive)."""
 
     async def exists(self, digest: str) -> bool: ...
 
@@ -76,13 +75,13 @@ class BlobStore(Protocol):
         """Every blob's digest and size in bytes, in no order."""
 
     async def delete(self, digest: str) -> None:
-        """Remove a blob; one that is missing is removed already."""
+        """Delete a blob; a missing one is ignored."""
 
 
 def open_blobs(location: str) -> BlobStore:
     """The blobs in a folder (created if missing) or at an `s3://`, `gs://` or `az://` URL.
 
-    Credentials of buckets come from where their vendors' own tools look for them.
+    Credentials for buckets come from the vendors' usual places.
     """
     if "://" not in location or location.startswith("file://"):
         folder = Path(location.removeprefix("file://")).absolute()
@@ -155,7 +154,7 @@ class ObjectBlobStore:
 
 
 class _Upload:
-    """A stream on its way in: checked before its last byte is taken for the last."""
+    """An incoming stream, checked before it counts as complete."""
 
     def __init__(self, digest: str, chunks: AsyncIterator[bytes], limit_bytes: int) -> None:
         self.size_bytes = 0
@@ -165,7 +164,7 @@ class _Upload:
         self._limit_bytes = limit_bytes
 
     async def checked(self) -> AsyncIterator[bytes]:
-        """The chunks. An error raised here makes the store drop what it has."""
+        """The chunks. An error raised here makes the store discard them."""
         try:
             hashed = hashlib.sha256()
             async for chunk in self._chunks:
@@ -214,7 +213,7 @@ def _path(digest: str) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Make a new file, and its name in its folder, survive a power loss."""
+    """Sync a new file and its directory entry, so that they survive a power loss."""
     for each in (path, path.parent, path.parent.parent):
         descriptor = os.open(each, os.O_RDONLY)
         try:
@@ -229,7 +228,7 @@ def _sorted_errors(upload: _Upload | None = None) -> Iterator[None]:
         yield
     except (exceptions.BaseError, OSError) as error:
         if upload is not None and upload.error is not None:
-            # The store wraps what the incoming stream raised.
+            # The store wraps errors of the incoming stream.
             raise upload.error from error
         if isinstance(error, _SETUP_ERRORS):
             raise Broken(f"the blob store refuses: {error}") from error

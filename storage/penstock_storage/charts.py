@@ -1,9 +1,9 @@
 """Charts: min, max, mean, last and count of every bucket of every curve, exact at any time.
 
-A chart that is known to have few points reads them all, in one statement. Any other is planned:
-what is whole and settled comes from tiers, the rest from points, with one statement for each,
-however many runs and keys it has. What came from tiers is kept, for as long as none of them
-changes. No point is sampled away: a spike of one point is in its bucket's max.
+A chart with few points reads them all, in one statement. Any other is planned: complete, clean buckets
+come from tiers, the rest from points, with one statement for each, for any number of runs and keys.
+Tier rows are cached until one of them changes. No point is dropped by sampling: a spike of one point
+is in its bucket's max.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ __all__ = ["Aggregate", "Chart", "ChartQuery", "ChartReader", "Curve", "LaneMode
 
 ResultT = TypeVar("ResultT")
 LanesOf = Callable[[Sequence[int]], Awaitable[Sequence[LaneRow]]]
-"""Where to ask for the lanes of runs: `Catalog.lanes`, or a cache before it."""
+"""Returns the lanes of runs: `Catalog.lanes`, or a cache in front of it."""
 
 _WHOLE_ROWS = 250_000
 _WHOLE_ROWS_BESIDE_TIERS = 16_384
 _SMALL_ROWS = 20_000
 _MAX_CELLS = 5_000_000
 _MAX_AGGREGATED_CELLS = 1_000_000
-"""Aggregated charts have wider buckets rather than more cells: nobody sees the single ones."""
+"""Aggregated charts get wider buckets instead of more cells: single cells are not visible."""
 
 
 class _Lanes(NamedTuple):
@@ -72,8 +72,8 @@ class _Folded(NamedTuple):
 
 
 class ChartReader:
-    """Reads charts from one store. Remembers how long series were, to guess which way is shorter;
-    answers never depend on what it remembers."""
+    """Reads charts from one store. Remembers how long series were, to guess the faster way; results never
+    depend on that."""
 
     def __init__(self, store: PointStore, lanes_of: LanesOf) -> None:
         self._store = store
@@ -82,9 +82,9 @@ class ChartReader:
         self._tiers = TierCache()
 
     async def read(self, query: ChartQuery) -> Chart:
-        """The curves of all runs and keys that hold points in the range.
+        """The curves of all runs and keys with points in the range.
 
-        Raises `Rejected` if curves times buckets is more than anyone could look at.
+        Raises `Rejected` if curves times buckets is too large for any chart.
         """
         if not query.runs or not query.keys:
             return Chart(1, [])
@@ -102,7 +102,7 @@ class ChartReader:
         return await self._read_planned(query)
 
     def _is_short(self, query: ChartQuery, span: Range) -> bool:
-        """Whether reading all points is the faster way, as far as is known."""
+        """Whether reading all points is probably faster."""
         if not self._spans.are_fresh(query.keys, query.runs):
             return False
         has_tiers = self._spans.have_tiers(query.keys, query.runs)
@@ -146,7 +146,7 @@ class ChartReader:
     async def _read_plan(
         self, plan: Plan, series: SeriesTable, curves: Curves, mode: LaneMode, state: bytes
     ) -> Partials | None:
-        """Everything in the plan's windows. `state`: of what may be dirty, read before."""
+        """Everything in the plan's windows. `state`: that of the dirty buckets, read before."""
         name = (mode, plan.shift, state, *((s, *windows) for s, windows in plan.tiers.items()))
         known = self._tiers.get(name) if plan.tier_rows else None
         together = mode == "latest"
@@ -176,7 +176,7 @@ class ChartReader:
         return cells
 
     async def _read_reach(self, query: ChartQuery) -> tuple[_Lanes, Range | Mapping[LaneId, Range]]:
-        """The lanes, and which of their steps are asked for."""
+        """The lanes, and their requested steps."""
         span = _step_range(query)
         if span is not None:
             return await self._read_lanes(query), span
@@ -191,10 +191,10 @@ class ChartReader:
         )
 
     async def _read_dirty(self, query: ChartQuery, *, is_guess: bool) -> Dirty | None:
-        """The dirty buckets; None as a guess for series that were seen to have no tiers.
+        """The dirty buckets; None as a guess for series that had no tiers before.
 
-        Always read before the tiers themselves: a bucket that is mended in between is then read
-        from points, or from its new row.
+        Always read before the tiers themselves: a bucket that is rebuilt in between is then read from
+        points, or from its new row.
         """
         known = self._spans.are_fresh(query.keys, query.runs)
         if is_guess and known and not self._spans.have_tiers(query.keys, query.runs):
@@ -224,7 +224,7 @@ class ChartReader:
 
 
 def _origins(lanes: Sequence[LaneRow]) -> dict[int, int]:
-    """When each run began, in microseconds: its first writer's start, as far as writers said."""
+    """When each run began, in microseconds: the earliest known start of a writer."""
     origins: dict[int, int] = {}
     for lane in lanes:
         if lane.started > 0:
@@ -233,7 +233,7 @@ def _origins(lanes: Sequence[LaneRow]) -> dict[int, int]:
 
 
 def _step_range(query: ChartQuery) -> Range | None:
-    """The steps asked for; None if they follow from times."""
+    """The requested steps; None if they follow from times."""
     if query.lo is None and query.hi is None:
         return Range()
     if query.x != "step":
@@ -244,7 +244,7 @@ def _step_range(query: ChartQuery) -> Range | None:
 
 
 async def _fold_whole(rows: Columns, query: ChartQuery, lanes: _Lanes) -> _Folded | None:
-    """All points of a chart, folded into buckets as wide as they themselves ask for."""
+    """All points of a chart, folded into buckets whose width follows from the points."""
     if not rows:
         return None
 
@@ -273,7 +273,7 @@ def _cut(rows: Columns, ends: Mapping[LaneId, int]) -> Columns:
 
 
 async def _run(work: Callable[[], ResultT], rows: int) -> ResultT:
-    """Little work here, much of it in a thread."""
+    """Run it here if there is little to do, else in a thread."""
     return work() if rows <= _SMALL_ROWS else await asyncio.to_thread(work)
 
 

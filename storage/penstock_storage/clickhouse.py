@@ -1,9 +1,8 @@
-"""The point store over ClickHouse's HTTP protocol; whether a ClickHouse or Penstock's own store
-process answers makes no difference here.
+"""The point store over ClickHouse's HTTP protocol: a ClickHouse server or Penstock's own store process.
 
-Owns the connection pool, how statements and parameters are put into requests, and which errors
-are worth another try. Promises that an insert has reached the disk when it returns, that every
-wait ends, and that an answer which breaks off raises: it is never cut short in silence.
+Owns the connection pool, the serializer of statements and parameters into requests, and the
+classification of errors for retry. Guarantees that an insert is on disk when it returns, that every
+wait has a timeout, and that a reply which breaks off raises: it is never silently truncated.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 
 from penstock.errors import Broken, Transient
 from penstock_storage import native
-from penstock_storage.interface import Column, Columns
+from penstock_storage.interface import Column, Columns, Micros
 from penstock_storage.schema import (
     COLUMNS,
     DATABASE,
@@ -49,8 +48,8 @@ _QUOTED_ESCAPES = str.maketrans(
 class ClickHouse:
     """A `PointStore` at `unix:///path/store.sock`, `http://host:8123` or `https://user:pass@host`.
 
-    `token` is the password; it wins over one in the URL. `timeout_s` bounds each statement, for
-    `stream` the wait for each next piece. Make and use it inside one running event loop.
+    `token` is the password; it takes precedence over one in the URL. `timeout_s` limits each statement;
+    for `stream`, the wait for each piece. Create and use it inside one running event loop.
     """
 
     def __init__(
@@ -94,11 +93,11 @@ class ClickHouse:
         if known != str(SCHEMA_VERSION):
             await self._add_meta("schema_version", str(SCHEMA_VERSION), SCHEMA_VERSION)
         if await self._meta("store_id") is None:
-            # Of two that start at once the earlier wins, for every later reader.
+            # If two start at once, the earlier one wins, for every later reader.
             await self._add_meta("store_id", secrets.token_hex(8), 2**63 - time.time_ns())
 
     async def _keep_empty_parts(self) -> None:
-        """Tables that an older version made do not do so yet."""
+        """Tables of an older version lack this setting."""
         found = await self.query(
             f"SELECT name FROM system.tables WHERE database = '{DATABASE}'"
             f" AND engine LIKE '%MergeTree' AND engine_full NOT LIKE '%{KEEP_EMPTY}%'"
@@ -114,12 +113,12 @@ class ClickHouse:
 
     async def renew_id(self) -> str:
         renewed = secrets.token_hex(8)
-        # Above every version of an id that a store was created with; the last renewal wins.
+        # Above every version that a new store's id has; the last renewal wins.
         await self._add_meta("store_id", renewed, 2**63 + time.time_ns())
         return renewed
 
-    async def clock(self) -> int:
-        return int(await self._meta("clock") or 0)
+    async def clock(self) -> Micros:
+        return Micros(int(await self._meta("clock") or 0))
 
     async def set_clock(self, at: int) -> None:
         await self._add_meta("clock", str(at), at)
@@ -162,7 +161,7 @@ class ClickHouse:
     async def download(
         self, sql: str, settings: Mapping[str, str] | None = None
     ) -> AsyncIterator[bytes]:
-        # ClickHouse keeps the answer until it is whole, so that an error comes as one.
+        # ClickHouse buffers the whole reply, so that an error arrives as an error.
         url_params = {**(settings or {}), "wait_end_of_query": "1"}
         body = sql.encode()
         async with self._request(url_params, _chunks([body]), len(body), endless=True) as response:
@@ -228,7 +227,7 @@ class ClickHouse:
         endless: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The reply to a statement, its body not yet read; any error reply is raised."""
-        # The store gives up first, so that its own message is the one seen.
+        # The store times out first, so that its own message is reported.
         limit_s = self._timeout_s + 5
         timeout = aiohttp.ClientTimeout(
             total=None if endless else limit_s, sock_connect=10, sock_read=limit_s
@@ -275,7 +274,7 @@ class ClickHouse:
                         yield block
                 last = decoder.finish()
             except (aiohttp.ClientError, Broken) as error:
-                # A statement that fails half-way says why after the rows it has sent.
+                # A statement that fails half-way appends the error to the rows already sent.
                 reason = error_in_stream(b"".join(tail)[-_TAIL_BYTES:], tag)
                 if reason is None:
                     raise
@@ -284,8 +283,8 @@ class ClickHouse:
                 yield block
 
     async def _no_rows(self, sql: str, params: Mapping[str, object] | None) -> Columns:
-        """An answer without rows comes without its columns, so ask what they would be: once for
-        each text, whose types its parameters do not change."""
+        """An empty reply has no columns, so ask for their types: once for each statement text, since
+        parameters do not change them."""
         if sql.lstrip()[:6].upper() not in ("SELECT", "WITH"):
             return {}
         types = self._types.get(sql)
@@ -342,7 +341,7 @@ def _statement_params(params: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def _param(value: object) -> str:
-    """A value as ClickHouse reads it in `param_…`: the text of a TSV field."""
+    """A value in the syntax of `param_…`: a TSV field."""
     if isinstance(value, str):
         return value.translate(_ESCAPES)
     return _literal(value)

@@ -1,4 +1,4 @@
-"""The one place that chooses implementations: URLs in, stores out."""
+"""Chooses the implementations of the stores by their URLs. Nothing else does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What runs printed: numbered lines, read page by page from either end.
+"""Console output of runs: numbered lines, read page by page from either end.
 
-A line's place is (line, lane): the writers of a run that follow each other go on counting, and those
-at work together are shown side by side. A line that was written again counts as it was last, and
-what an earlier attempt of the same rank printed ends where the later one's lines begin.
+A line's place is (line, lane): consecutive writers of a run continue the count, concurrent ones are
+interleaved. Of a line that was rewritten the last version counts, and the output of an earlier attempt
+of a rank ends where the later one's lines begin.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class ConsoleLine(NamedTuple):
-    """`t` is when it was printed, in µs since 1970, 0 if nobody said."""
+    """`t`: when it was printed, in µs since 1970; 0 if unknown."""
 
     line: int
     lane: int
@@ -45,9 +45,9 @@ class ConsoleLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConsoleQuery:
-    """Lines of one run: behind the place `after`, before the place `before`; of one lane, with a
-    text in them (upper and lower case are alike), of one stream. `is_last`: the last of them.
-    `ends`: lanes of which only the lines before this one count, as `open_console` says."""
+    """Lines of one run: after the place `after`, before the place `before`; of one lane, containing a
+    text (case-insensitive), of one stream. `is_last`: the last of them. `ends`: the line before which
+    a lane ends, as in `ConsoleLanes`."""
 
     run: int
     after: tuple[int, int] | None = None
@@ -64,7 +64,7 @@ class ConsoleQuery:
         if self.lane is not None:
             conditions.append(f"lane = {int(self.lane)}")
         if self.after is not None:
-            # The first half lets the store skip by its primary key.
+            # The first condition lets the store use its primary key.
             conditions.append(f"line >= {int(self.after[0])}")
             conditions.append(f"(line, lane) > ({int(self.after[0])}, {int(self.after[1])})")
         if self.before is not None:
@@ -75,7 +75,7 @@ class ConsoleQuery:
         return " AND ".join(conditions)
 
     def chosen(self) -> str:
-        """What a line must hold; named in parameters, as texts are a user's."""
+        """The condition on lines; texts from users are parameters."""
         conditions = []
         if self.search:
             conditions.append("positionCaseInsensitiveUTF8(text, {search:String}) > 0")
@@ -105,7 +105,7 @@ async def read_lines(store: PointStore, query: ConsoleQuery) -> list[ConsoleLine
 
 
 async def count_lines(store: PointStore, query: ConsoleQuery) -> int:
-    """How many lines the query chooses, whatever its limit."""
+    """How many lines match the query, without its limit."""
     columns = await store.query(
         f"SELECT count() AS lines FROM {DATABASE}.console FINAL"
         f" PREWHERE {query.where()}{query.chosen()}",
@@ -116,14 +116,14 @@ async def count_lines(store: PointStore, query: ConsoleQuery) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleLanes:
-    """Who printed anything. `ends`: the line before which each lane that has one ends."""
+    """The lanes with output. `ends`: the line before which a lane ends, if a later attempt took over."""
 
     lanes: list[LaneRow]
     ends: dict[int, int]
 
 
 async def open_console(store: PointStore, run: int, lanes: Sequence[LaneRow]) -> ConsoleLanes:
-    """The console of a run that has these lanes."""
+    """The console of a run with these lanes."""
     columns = await select(
         store,
         f"SELECT lane, min(line) AS first FROM {DATABASE}.console WHERE run = {int(run)}"

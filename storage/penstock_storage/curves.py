@@ -1,4 +1,4 @@
-"""What a chart is asked for and answers: curves, or groups of them, cut out of folded cells (pure)."""
+"""Chart queries and results: curves, or groups of them, extracted from folded cells. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ChartQuery:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Columns, one row per bucket that holds a point, by bucket. NaN means that there is none.
+    """Columns, one row per bucket with a point, ordered by bucket. NaN means: no value.
 
     `lane` and `rank` are set where curves are per lane, `rank` alone where they are per rank.
     """
@@ -73,7 +73,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`width`: steps per bucket. An aggregated one has `groups` in place of `curves`: named (key,
+    """`width`: steps per bucket. An aggregated chart has `groups` instead of `curves`: named (key,
     label) or, over ranks, (key, run)."""
 
     width: int
@@ -82,7 +82,7 @@ class Chart:
 
 
 def curve_numbers(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
-    """Which curve each series belongs to."""
+    """The curve of each series."""
     ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     if mode == "latest":
         return Curves(lambda key, run, _: (key, run, None), ranks)
@@ -92,7 +92,7 @@ def curve_numbers(mode: LaneMode, lanes: Sequence[LaneRow]) -> Curves:
 
 
 def membership(query: ChartQuery, curves: Curves) -> Membership:
-    """Which curves are aggregated into which: by group label, or by run."""
+    """Which curves are aggregated together: by group label, or by run."""
     labels: dict[int, list[str | int]] = {}
     for label, runs in (query.groups or {}).items():
         for run in set(runs):
@@ -110,7 +110,7 @@ def membership(query: ChartQuery, curves: Curves) -> Membership:
 def cut_curves(
     cells: Partials, curves: Curves, x: F64 | None, lanes: Sequence[LaneRow], mode: LaneMode
 ) -> list[Curve]:
-    """The curves that cells ordered by cell hold; `x` in seconds, or None for steps."""
+    """The curves in cells (ordered by cell); `x` in seconds, or None for steps."""
     number = cells.cell >> CELL_BITS
     bounds = np.flatnonzero(np.diff(number, prepend=-1, append=-1)).tolist()
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -1,13 +1,12 @@
-"""Where two runs differ first, key by key: found in the store, without reading what is equal.
+"""The first difference of two runs, key by key, found in the store without reading equal data.
 
-Each run's latest attempt counts, rank by rank: ranks that both runs have are compared with each
-other; where there are none, the lowest of each. A key is compared over the steps between the later
-of its two first ones and the earlier of its two last ones: what one run has not reached yet is no
-difference.
+The latest attempts are compared, rank by rank: ranks that both runs have are compared with each other;
+if there are none, the lowest of each. A key is compared over the steps that both runs cover: steps
+that one run has not reached yet are no difference.
 
-One pass sums up each window of steps by a hash; only windows whose sums differ are looked into,
-few at first, in statements of bounded size. A window in which a step was stored twice is looked into
-as well, because only the newest counts and a sum cannot tell.
+One pass hashes each window of steps; only windows whose hashes differ are examined, few at first, in
+statements of bounded size. A window with a step that was stored twice is examined as well, because
+only the newest row counts, and a hash cannot tell.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ _KEYS_PER_STATEMENT = 5_000
 class DiffQuery:
     """Two runs of a project. `names` are keys by number; `keys` those to compare (none: all).
 
-    Numbers are equal if they are the same bits, or both NaN; with a `tolerance`, also if they are no
-    further apart than that, times the larger one's size where it is above 1.
+    Numbers are equal if their bits are the same, or both are NaN; with a `tolerance`, also if their
+    distance is at most that, relative to the larger absolute value where it exceeds 1.
     """
 
     runs: tuple[int, int]
@@ -65,7 +64,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class DiffResult:
-    """Differences by step and key; keys that only one of the runs has; how many were compared."""
+    """Differences by step and key; keys that only one run has; the number of keys compared."""
 
     differences: list[Difference]
     only_a: list[str]
@@ -94,7 +93,7 @@ async def read_diff(store: PointStore, query: DiffQuery) -> DiffResult:
 
 @dataclass(slots=True)
 class _Found:
-    """Differences by key, and the keys that each run has."""
+    """Differences by key, and the keys of each run."""
 
     found: list[tuple[int, Difference]]
     keys: tuple[set[int], set[int]]
@@ -139,7 +138,7 @@ class _Reader:
     # -- numbers
 
     async def numbers(self) -> _Found:
-        """Keys that logged numbers: windows with different sums, then their points."""
+        """Keys with numbers: windows with different hashes, then their points."""
         kinds = await self._kinds()
         asked = sorted(set(kinds[0]) & set(kinds[1]))
         found: list[tuple[int, Difference]] = []
@@ -160,7 +159,7 @@ class _Reader:
         return _Found(found, (set(kinds[0]), set(kinds[1])))
 
     async def _kinds(self) -> tuple[dict[int, int], dict[int, int]]:
-        """What kinds of numbers each key of each run has."""
+        """The kinds of numbers of each key of each run."""
         columns = await select(
             self._store,
             f"SELECT run, key, groupBitOr(s.kinds) AS kinds FROM {DATABASE}.series AS s"
@@ -173,7 +172,7 @@ class _Reader:
         return found
 
     async def _shift(self, keys: Sequence[int]) -> int:
-        """How wide windows are: 2^this steps."""
+        """The width of windows: 2^this steps."""
         columns = await select(
             self._store,
             f"SELECT min(first_step) AS lo, max(last_step) AS hi FROM {DATABASE}.series"
@@ -234,7 +233,7 @@ class _Reader:
     # -- values
 
     async def values(self) -> _Found:
-        """Keys that logged anything else, compared as text."""
+        """Keys with other values, compared as text."""
         columns = await select(
             self._store,
             f"SELECT key, {self._pair} AS pair, {self._side} AS side,"
@@ -303,7 +302,7 @@ def _paired(
     query: DiffQuery, ends: Mapping[tuple[int, int], int]
 ) -> tuple[list[int], dict[tuple[int, int], tuple[int, int]]]:
     """The ranks that are compared, and the pair and end of each lane that takes part."""
-    # What the machine measured of itself differs between any two runs.
+    # System metrics differ between any two runs.
     logged = [[lane for lane in lanes if not lane.is_system] for lanes in query.lanes]
     ranks = [sorted({lane.rank for lane in lanes}) for lanes in logged]
     common = sorted(set(ranks[0]) & set(ranks[1]))
@@ -318,7 +317,7 @@ def _paired(
 
 
 def _differ(tolerance: float) -> str:
-    """SQL that says whether numbers `a` and `b` differ."""
+    """SQL: whether the numbers `a` and `b` differ."""
     bits = (
         "(reinterpretAsUInt64(s.a) != reinterpretAsUInt64(s.b) AND NOT (isNaN(s.a) AND isNaN(s.b)))"
     )
@@ -329,7 +328,7 @@ def _differ(tolerance: float) -> str:
 
 
 def _lookup(value: str, keys: Sequence[int], found: Sequence[int], otherwise: int) -> str:
-    """SQL for what stands in `found` where `value` is in `keys`."""
+    """SQL: the item of `found` at the place of `value` in `keys`."""
     if not keys:
         return f"toInt64({otherwise})"
     return (

@@ -1,4 +1,4 @@
-"""Windows of steps in which two runs may differ, told from one hash of each side's points (pure)."""
+"""Windows of steps in which two runs may differ, according to a hash of each side's points. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of one (key, pair) still to be looked into, and the range that both runs cover."""
+    """Windows of one (key, pair) still to be examined, and the range that both runs cover."""
 
     place: Pair
     numbers: I64
@@ -31,7 +31,7 @@ class Windows:
 
 
 def suspicious_windows(sums: Columns, shift: int) -> list[Windows]:
-    """The windows of each (key, pair) that may hold a difference."""
+    """The windows of each (key, pair) that may contain a difference."""
     if not sums:
         return []
     key, pair, side, window = (
@@ -63,7 +63,7 @@ def _windows_of(place: Pair, sums: dict[str, npt.NDArray[Any]], shift: int) -> W
     first = max(int(sums["first"][~side].min()), int(sums["first"][side].min()))
     last = min(int(sums["last"][~side].max()), int(sums["last"][side].max()))
     window = sums["w"].astype(np.int64)
-    # Rows come by (window, side): a window that both have, with one content, is two equal rows.
+    # Rows are ordered by (window, side): a window with the same content on both sides is two equal rows.
     same = np.zeros(len(window), bool)
     twin = window[1:] == window[:-1]
     for name in ("points", "hash"):

@@ -1,9 +1,9 @@
 """chDB, the ClickHouse engine in this process: opened once per folder, used through seats.
 
 A seat is one chDB session and the one thread that uses it. Reads, inserts and everything else
-have seats of their own, so that none waits for another. A session that saw an error or was broken
-off is thrown away: chDB 4.4 keeps the rows that a failed statement had already written and gives
-them out as the start of the next answer. Opening one takes half a millisecond.
+have separate seats, so that none waits for another. A session that saw an error or was interrupted is
+discarded: chDB 4.4 keeps the rows that a failed statement had already produced and returns them at the
+start of the next result. Opening one takes half a millisecond.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from penstock_common.watchdog import Watchdog
 from penstock_storage.statement import State
 from penstock_storage.store_errors import TOO_MANY_QUERIES, EngineError
 
-# chDB imports pyarrow if it finds it, for answers that are never asked for here: 0.4 s and 40 MB.
+# chDB imports pyarrow if it finds it, for result formats never used here: 0.4 s and 40 MB.
 sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
 
 import chdb.session  # noqa: E402
@@ -45,21 +45,21 @@ _CACHES = {
 
 
 class Result(Protocol):
-    """An answer, or a piece of one, in the format that was asked for."""
+    """A result, or a piece of one, in the requested format."""
 
     def bytes(self) -> bytes: ...
     def rows_read(self) -> int: ...
 
 
 class Answer(Protocol):
-    """An answer that is taken piece by piece; `fetch` gives None after the last one."""
+    """A result that is taken piece by piece; `fetch` returns None after the last one."""
 
     def fetch(self) -> Result | None: ...
     def cancel(self) -> None: ...
 
 
 class Session(Protocol):
-    """What is used of chDB's session, which has no types of its own."""
+    """The used part of chDB's session, which has no type hints."""
 
     def query(self, sql: str, fmt: str = ..., *, params: dict[str, str] | None = ...) -> Result: ...
     def send_query(self, sql: str, fmt: str, params: dict[str, str]) -> Answer: ...
@@ -67,9 +67,9 @@ class Session(Protocol):
 
 
 class Seat:
-    """One session and its thread. Not shared: whoever holds the seat is alone with it.
+    """One session and its thread. Not shared: a seat has one holder at a time.
 
-    `abandon` is what ends a statement that its holder leaves unfinished.
+    `abandon` ends a statement that the holder leaves unfinished.
     """
 
     def __init__(self, connection: str, name: str) -> None:
@@ -83,11 +83,11 @@ class Seat:
         self._last: Future[Any] | None = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function of chDB's in this seat's thread; raises `EngineError` if it fails."""
+        """Call a chDB function in this seat's thread; raises `EngineError` if it fails."""
         self._last = self._thread.submit(function, *args, **kwargs)
         try:
             return await asyncio.wrap_future(self._last)
-        except RuntimeError as error:  # what chDB raises, for everything
+        except RuntimeError as error:  # chDB raises this for everything
             self.clean = False
             raise EngineError(str(error)) from error
         except asyncio.CancelledError:
@@ -95,7 +95,7 @@ class Seat:
             raise
 
     async def session(self, state: State) -> Session:
-        """The session, as `state` wants it."""
+        """The session, in this state."""
         if self._session is None or state != self.state:
             self._session = await self.run(self._fresh, state)
             self.state = state
@@ -120,11 +120,11 @@ class Seat:
 
     @property
     def busy(self) -> bool:
-        """Whether the thread is still at work, though nobody waits for it any more."""
+        """Whether the thread is still working, though no caller waits for it."""
         return self._last is not None and not self._last.done()
 
     async def reset(self) -> None:
-        """Throw the session away, once its thread is done with what it does."""
+        """Discard the session once its thread is done."""
         await asyncio.wrap_future(self._thread.submit(self._discard))
         self.clean = True
 
@@ -134,7 +134,7 @@ class Seat:
 
 
 class _Pool:
-    """The seats of one kind, and who waits for them."""
+    """The seats of one kind, and their waiting callers."""
 
     def __init__(self, seats: list[Seat]) -> None:
         self.seats = seats
@@ -143,7 +143,7 @@ class _Pool:
         self._waiting = 0
 
     async def take(self, state: State) -> Seat:
-        """A free seat, preferably one whose session is in this state already."""
+        """A free seat, preferably one whose session already has this state."""
         if self._waiting >= _MAX_WAITING:
             raise EngineError(
                 f"Code: {TOO_MANY_QUERIES}. DB::Exception: {self._waiting} statements wait already."
@@ -159,7 +159,7 @@ class _Pool:
         return seat
 
     async def take_all(self) -> None:
-        """Wait until no seat is in use, and let nobody who asks after this have one."""
+        """Wait until no seat is in use, and refuse new callers."""
         for _ in self.seats:
             await self._count.acquire()
 
@@ -173,8 +173,8 @@ class _Pool:
 
 
 class Engine:
-    """chDB over one folder. `memory_bytes` caps what all statements may use together: one that
-    would pass it fails, the engine lives on."""
+    """chDB over one folder. `memory_bytes` limits the memory of all statements together: one that exceeds
+    it fails, but the engine lives on."""
 
     def __init__(
         self, path: Path, memory_bytes: int, readers: int, watchdog: Watchdog | None = None
@@ -198,7 +198,7 @@ class Engine:
         await self._tell("SELECT 1")
 
     async def close(self, grace_s: float) -> None:
-        """Start nothing new, let what runs finish for `grace_s`, kill the rest, close the folder."""
+        """Start nothing new, let running statements finish for `grace_s`, kill the rest, close the folder."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 for pool in self._pools.values():
@@ -213,10 +213,10 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def seat(self, kind: Kind, state: State) -> AsyncIterator[tuple[Seat, Session]]:
-        """A seat that nobody else holds, and its session in this state.
+        """A seat for exclusive use, and its session in this state.
 
-        If the block ends while the thread is still at work (its task was cancelled), the statement
-        is killed in the background before the seat serves again.
+        If the block ends while the thread is still working (the task was cancelled), the statement is
+        killed in the background before the seat is used again.
         """
         pool = self._pools[kind]
         seat = await pool.take(state)
@@ -240,14 +240,14 @@ class Engine:
         self._purge_when_idle()
 
     async def _stop(self, seat: Seat) -> None:
-        """Kill what the seat's thread still does, until it has ended."""
+        """Kill the statement of the seat's thread, until it has ended."""
         while seat.busy:
-            with contextlib.suppress(EngineError):  # out of memory, say: the next round may do
+            with contextlib.suppress(EngineError):  # out of memory, say: the next attempt may work
                 await self._tell(f"KILL QUERY WHERE Settings['log_comment'] = '{seat.name}' ASYNC")
             await asyncio.sleep(0.02)
 
     async def watch(self) -> None:
-        """Ask chDB again and again whether it answers, until cancelled. An error is an answer."""
+        """Check repeatedly that chDB responds, until cancelled. An error counts as a response."""
         wait_s = max(self._watchdog.patience_s / 3, 0.1)
         part = self._watchdog.part("chDB", 2 * self._watchdog.patience_s)
         try:
@@ -260,7 +260,7 @@ class Engine:
             self._watchdog.leave(part)
 
     def _purge_when_idle(self) -> None:
-        """After a quiet while, give freed memory back to the system: its allocator keeps it."""
+        """When idle, return freed memory to the system: chDB's allocator keeps it."""
         if self._purge_timer is not None:
             self._purge_timer.cancel()
         if all(pool.idle for pool in self._pools.values()):

@@ -1,9 +1,9 @@
-"""A run at full resolution as files of Parquet or CSV, written by the store itself.
+"""Export of a run at full resolution as Parquet or CSV files, written by the store itself.
 
-An export is made of parts: ranges of steps, cut so that each is a bounded amount of work, counted
-from the first step so that a growing run keeps the parts it has. A part is one statement, and its
-file is whole or not there. `version` changes when anything was committed to the run, so whoever has
-the parts of a version need not ask again.
+An export consists of parts: ranges of steps, each a bounded amount of work, counted from the first step
+so that a growing run keeps its existing parts. A part is one statement, and its file is complete or
+missing. `version` changes with every commit to the run, so a client with all parts of a version need
+not ask again.
 
 Wide: one row per step, one column per key. Long: one row per key and step.
 """
@@ -38,7 +38,7 @@ Format = Literal["parquet", "csv"]
 Layout = Literal["wide", "long"]
 
 MAX_COLUMNS = 10_000
-"""Keys of a wide table at most."""
+"""The most keys in a wide table."""
 
 _MAX_CELLS = 4_000_000
 _SETTINGS = {
@@ -56,10 +56,10 @@ _INTEGER = 2
 class ExportQuery:
     """Rows of one run with `lo` <= step < `hi`.
 
-    `names` are the project's keys by number; `keys` those to export (none: all that the run has).
-    `origin_us` is when the run began. With `by_lane` every lane keeps its rows, those with what the
-    machine measured of itself among them; else the others' ranks are together, each with its latest
-    attempt, and the lowest rank's value wins.
+    `names` are the project's keys by number; `keys` those to export (none: all keys of the run).
+    `origin_us` is when the run began. With `by_lane` every lane keeps its rows, including those of
+    system metrics; else ranks are merged, each with its latest attempt, without system metrics, and
+    the lowest rank's value wins.
     """
 
     run: int
@@ -73,13 +73,13 @@ class ExportQuery:
     layout: Layout = "wide"
 
     def own_lanes(self) -> list[LaneRow]:
-        """The lanes that take part."""
+        """The lanes to export."""
         return [lane for lane in self.lanes if self.by_lane or not lane.is_system]
 
 
 @dataclass(frozen=True)
 class Export:
-    """What `open_export` found: the parts to read, and the columns that all of them have."""
+    """The parts to read, and the columns that all of them have."""
 
     version: str
     parts: list[tuple[int, int]]
@@ -100,7 +100,7 @@ class Export:
 
 async def open_export(store: PointStore, query: ExportQuery) -> Export:
     """How to export this run as it is now."""
-    # The version first: what is committed while the rest is read makes another one.
+    # The version first: a commit while the rest is read leads to a new version.
     version = (await read_versions(store, [query.run])).get(query.run, "")
     columns, ends = await asyncio.gather(_columns(store, query), _ends(store, query))
     order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
@@ -113,7 +113,7 @@ async def open_export(store: PointStore, query: ExportQuery) -> Export:
 
 
 async def read_versions(store: PointStore, runs: Collection[int]) -> dict[int, str]:
-    """What changes with every commit to a run; runs without data are absent."""
+    """The version of each run, which changes with every commit; runs without data are absent."""
     columns = await select(
         store,
         "SELECT run, lower(hex(groupBitXor(sipHash64(writer, low, gaps, dead)))) AS version"
@@ -176,7 +176,7 @@ def _name(query: ExportQuery, key: int) -> str:
 
 
 async def _integers(store: PointStore, query: ExportQuery, keys: list[int]) -> set[int]:
-    """Those of these keys whose numbers are all whole and fit into 64 bits."""
+    """The keys among these whose numbers are all integers of 64 bits."""
     if not keys:
         return set()
     odd = await select(
@@ -189,7 +189,7 @@ async def _integers(store: PointStore, query: ExportQuery, keys: list[int]) -> s
 
 
 async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
-    """The cut of each lane in the latest attempt."""
+    """Where each lane ends in the latest attempt."""
     lanes = query.own_lanes()
     if query.by_lane or not contested_runs(lanes):
         return {}
@@ -200,7 +200,7 @@ async def _ends(store: PointStore, query: ExportQuery) -> dict[int, int]:
 async def _parts(
     store: PointStore, query: ExportQuery, columns: Sequence[TableColumn]
 ) -> list[tuple[int, int]]:
-    """The range up to the last step, cut after every so many logged ones."""
+    """The range up to the last step, split after a fixed number of logged steps."""
     where = f"run = {int(query.run)} AND step >= {int(query.lo)} AND step < {int(query.hi)}"
     rows = max(1, _MAX_CELLS // await _cells_per_step(store, query, columns, where))
     steps = f"SELECT step FROM {DATABASE}.times PREWHERE {where}"

@@ -1,7 +1,7 @@
-"""The statements of an export: a run's points, values and times as one table (pure).
+"""The statements of an export: a run's points, values and times as one table. Pure.
 
-Of a cell, the newest row of the first lane counts. Rows are told apart by sorting or aggregation, not
-by FINAL, which takes ten times as long where parts overlap, as those of workers do.
+For a cell, the newest row of the first lane counts. Rows are deduplicated by sorting or aggregation,
+not by FINAL, which takes ten times as long where parts overlap, as those of workers do.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from penstock_storage.series import int_list
 __all__ = ["ExportSource", "Kind", "Lane", "TableColumn", "long_statement", "wide_statement"]
 
 Kind = Literal["float", "integer", "string", "bool", "json"]
-"""Texts of several kinds, or of lists and objects, stay JSON."""
+"""Texts of several kinds, and lists and objects, stay JSON."""
 
 _CELLS = "penstock_cells"
-"""No key is likely to have this name, which would hide it."""
+"""An alias that no key is likely to have as its name."""
 
 _ALWAYS = ("_step", "_timestamp", "_runtime", "_rank", "_lane")
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A key's column. A key that logged both numbers and texts has two."""
+    """A key's column. A key with both numbers and texts has two."""
 
     key: int
     name: str
@@ -48,7 +48,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """Which rows of a run there are; `lanes` in the order in which they win."""
+    """The rows of a run; `lanes` in the order of precedence."""
 
     run: int
     lanes: Sequence[Lane]
@@ -126,7 +126,7 @@ def _cells(
     lo: int,
     hi: int,
 ) -> str:
-    """Per row an array with one place for each column, NULL where nothing was logged."""
+    """Per row an array with one item for each column, NULL where nothing was logged."""
     index = (
         f"transform(key, CAST([{int_list(each.key for each in columns)}], 'Array(UInt32)'),"
         f" range(toUInt32({len(columns)})), toUInt32({len(columns)}))"
@@ -195,7 +195,7 @@ def _order(source: ExportSource) -> str:
 
 
 def _newest(source: ExportSource) -> str:
-    """Greater for what counts more: the first lane's newest row."""
+    """SQL: greater for higher precedence; the first lane's newest row is the greatest."""
     if source.by_lane or len(source.lanes) == 1:
         return "seq"
     places = [len(source.lanes) - place for place in range(len(source.lanes))]
@@ -203,14 +203,14 @@ def _newest(source: ExportSource) -> str:
 
 
 def _counts(source: ExportSource) -> str:
-    """Which rows take part."""
+    """SQL: the rows to export."""
     if len(source.lanes) == 1:
         return f"lane = {source.lanes[0].number} AND step < {source.lanes[0].end}"
     return f"step < {_of_lane(source, 'lane', [lane.end for lane in source.lanes], 'Int64')}"
 
 
 def _of_lane(source: ExportSource, lane: str, found: Sequence[int], type_name: str) -> str:
-    """What stands in `found` for a lane; the least number for lanes that take no part."""
+    """SQL: the item of `found` for a lane; the least number for lanes that are not exported."""
     numbers = int_list(each.number for each in source.lanes)
     return (
         f"transform({lane}, CAST([{numbers}], 'Array(UInt16)'),"
@@ -219,7 +219,7 @@ def _of_lane(source: ExportSource, lane: str, found: Sequence[int], type_name: s
 
 
 def _unique(name: str, is_text: bool, taken: set[str]) -> str:
-    """A column's name that no other has: a key's texts step back behind its numbers."""
+    """A unique column name: a key's text column gives way to its number column."""
     if name in taken and is_text:
         name = f"{name}.json"
     while name in taken:

@@ -1,4 +1,4 @@
-"""What a key logged first, and its extremes: for comparing many runs by one of their metrics."""
+"""First values and extremes of a key: for comparing many runs by one metric."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAX_POINTS = 50_000
 async def read_first_values(
     store: PointStore, runs: Sequence[int], lanes: Sequence[LaneRow], key: int, most: int
 ) -> dict[int, list[float]]:
-    """By run number, what was logged of the key in step order, finite values only: at most the first
-    `most` of each run, and never more than 50,000. Runs without any are absent.
+    """The first finite values of the key in step order, by run number: at most `most` of each run, and
+    never more than 50,000. Runs without any are absent.
 
     Of several lanes the lowest rank's latest one counts, as in a run's summary.
     """

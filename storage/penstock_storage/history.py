@@ -1,11 +1,12 @@
 """Full-resolution history of a run as JSON lines, page by page, in bounded memory.
 
-A page is as many steps as hold about `_MAX_PAGE_POINTS` points: many thousands for a few keys, a hundred
-for ten thousand. Points that were stored again are read again: telling them apart while the page is
-sorted costs next to nothing, where the store's FINAL would take most of the time. Closing the iterator stops the reading.
+A page has as many steps as hold about `_MAX_PAGE_POINTS` points: many thousands for a few keys, a
+hundred for ten thousand. Repeats of points are read too: dropping them while the page is sorted costs
+next to nothing, while the store's FINAL would take most of the time. Closing the iterator stops the
+reading.
 
-A run's history is what its training logged. What the machine measured of itself has lanes, and
-steps, of its own; it is a history by itself. Alerts are in neither.
+A run's history is what its script logged. System metrics have lanes and steps of their own and form a
+separate history. Alerts are in neither.
 """
 
 from __future__ import annotations
@@ -35,12 +36,11 @@ _MAX_STEPS = 10_000
 class HistoryQuery:
     """Rows of one run with `lo` <= step < `hi`.
 
-    `names` are the project's keys by number; `keys` those that a row must have, all of them (none:
-    whatever there is). `origin_us` is when the run began. With `by_lane` every lane keeps its rows;
-    else ranks are together, each with its latest attempt, and the lowest rank's value wins.
-    `is_system`: of the lanes, those with what the machine measured of itself, not the others.
-    `steps`: only these, ascending, which lie between `lo` and `hi`. `is_bare`: NaN and ±Inf leave
-    bare, as Python writes them, not as strings.
+    `names` are the project's keys by number; a row must have all of `keys` (none: any row).
+    `origin_us` is when the run began. With `by_lane` every lane keeps its rows; else ranks are merged,
+    each with its latest attempt, and the lowest rank's value wins. `is_system`: the lanes with system
+    metrics instead of the others. `steps`: only these, ascending, between `lo` and `hi`. `is_bare`:
+    NaN and ±Inf are written bare, as Python does, not as strings.
     """
 
     run: int
@@ -56,17 +56,17 @@ class HistoryQuery:
     is_bare: bool = False
 
     def own_lanes(self) -> list[LaneRow]:
-        """The lanes that are meant."""
+        """The lanes to read."""
         return [lane for lane in self.lanes if lane.is_system == self.is_system]
 
 
 async def read_history(store: PointStore, query: HistoryQuery) -> AsyncGenerator[bytes, None]:
-    """JSON lines in step order, some at a time."""
+    """JSON lines in step order, in chunks."""
     reader = await _Reader.open(store, query)
     if reader is None:
         return
     pages = reader.pages()
-    # The store reads the next page while this one is written.
+    # The store reads the next page while this one is formatted.
     coming = asyncio.create_task(anext(pages, None))
     try:
         while page := await coming:
@@ -115,7 +115,7 @@ class _Reader:
             for key in sorted(wanted)
             if key in query.names
         ]
-        # Lower ranks win; of one rank, lanes do not overlap once they are cut.
+        # Lower ranks win; lanes of one rank do not overlap within their ends.
         order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
         lanes = [LanePlace(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
         if query.by_lane:
@@ -125,16 +125,16 @@ class _Reader:
         return cls(store, query, lanes, keys, texts & wanted)
 
     async def pages(self) -> AsyncGenerator[Page, None]:
-        """The run page by page: the first one small, so that it is there soon."""
+        """The run page by page; the first page is small, so that it arrives soon."""
         if self._query.steps is not None:
             async for page in self._pages_of(self._query.steps):
                 yield page
             return
-        # Right if every step has every key.
+        # Exact if every step has every key.
         lo, rows = self._query.lo, max(1, _FIRST_POINTS // len(self._keys))
         while lo < self._query.hi:
             found = await self._read(lo, rows)
-            if found is None:  # more points in a page than memory is meant for
+            if found is None:  # more points than a page may hold
                 rows = max(1, rows // _GROWTH)
                 continue
             page, lo, size = found
@@ -156,8 +156,8 @@ class _Reader:
                 waiting += [some[half:], some[:half]]
 
     async def _read(self, lo: int, rows: int) -> tuple[Page, int, int] | None:
-        """The next `rows` logged steps from `lo` on, where the page after it starts, and how many
-        points it has; None if that is too many."""
+        """The next `rows` logged steps from `lo` on, the start of the following page, and the number of
+        points; None if there are too many."""
         hi = self._query.hi
         if hi - lo > rows:
             hi = await self._end_of_page(lo, rows)
@@ -165,8 +165,7 @@ class _Reader:
         return None if found is None else (found[0], hi, found[1])
 
     async def _read_page(self, steps: str) -> tuple[Page, int] | None:
-        """The rows of these steps, a condition, and how many points they have; None if that is too
-        many."""
+        """The rows of these steps (a condition), and the number of points; None if there are too many."""
         span = f"run = {int(self._query.run)} AND {steps}"
         limit = _MAX_PAGE_POINTS * 2 + len(self._keys) * len(self._lanes)
         points, times, values = await asyncio.gather(
@@ -227,7 +226,7 @@ class _Reader:
 
 
 async def _numeric_keys(store: PointStore, query: HistoryQuery) -> dict[int, int]:
-    """The kinds of each key that has points in the run."""
+    """The kinds of each key with points in the run."""
     where = f"run = {int(query.run)}"
     lanes = query.own_lanes()
     if len(lanes) < len(query.lanes):
@@ -246,7 +245,7 @@ async def _numeric_keys(store: PointStore, query: HistoryQuery) -> dict[int, int
 async def _value_keys(store: PointStore, query: HistoryQuery) -> set[int]:
     if not query.names:
         return set()
-    # The table is ordered by key: the project's own ones are all that has to be looked at.
+    # The table is ordered by key: only the project's own keys need to be read.
     columns = await select(
         store,
         f"SELECT DISTINCT key FROM {DATABASE}.values"
@@ -257,7 +256,7 @@ async def _value_keys(store: PointStore, query: HistoryQuery) -> set[int]:
 
 
 async def read_ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
-    """The cut of each lane in the latest attempt."""
+    """Where each lane ends in the latest attempt."""
     lanes = query.own_lanes()
     if query.by_lane or not contested_runs(lanes):
         return {}
@@ -266,5 +265,5 @@ async def read_ends(store: PointStore, query: HistoryQuery) -> dict[int, int]:
 
 
 def origin_us(row: RunRow, lanes: Sequence[LaneRow]) -> int:
-    """When the run began: its first writer's start, as far as writers said."""
+    """When the run began: the earliest known start of a writer."""
     return min((lane.started for lane in lanes if lane.started > 0), default=row.created_at)

@@ -1,7 +1,7 @@
-"""Where the rows of an insert wait until all of them have come: a file in memory that chDB reads.
+"""Buffers the rows of an insert until all have arrived: a file in memory that chDB reads.
 
-chDB 4.4 also takes rows piece by piece (`send_insert`), but tells nothing of an error that comes after
-it has read them: with a full disk, or a violated constraint, it reports success and stores nothing. A
+chDB 4.4 also accepts rows piece by piece (`send_insert`), but does not report errors that occur after it
+has read them: with a full disk, or a violated constraint, it reports success and stores nothing. A
 statement that reads a file reports every error.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["InsertFile"]
 
 
 class InsertFile:
-    """An empty one at first. Close it, but not before a statement that reads it has ended: its path is
+    """Empty at first. Close it, but only after the statement that reads it has ended: its path contains
     the number of a descriptor, which the next file may get."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class InsertFile:
         self._file.write(rows)
 
     def statement(self, head: InsertHead) -> str:
-        """What inserts the rows that were written."""
+        """The statement that inserts the written rows."""
         self._file.flush()
         return f"{head.sql} FROM INFILE '{self._path}' FORMAT {head.format}"
 

@@ -1,9 +1,7 @@
-"""What runs' keys hold, one by one: how many values of which type, the last one, and whether they
-ever fall.
+"""Facts about the keys of runs: how many values of which type, the last one, and whether they ever fall.
 
-Counting looks at every step of every key, so it is exact for runs of up to a million points; of
-larger ones a count is how many steps lie between a key's first and last, and nothing is said of
-falling.
+Counting reads every step of every key, so it is exact for runs of up to a million points; for larger
+ones a count is the number of steps between a key's first and last, and whether values fall is unknown.
 """
 
 from __future__ import annotations
@@ -53,12 +51,12 @@ class RunKeyFacts:
     rows: int = 0
 
     def reach(self, step: int) -> None:
-        """The run got as far as this."""
+        """The last step of the run."""
         self.last_step = step if self.last_step is None else max(step, self.last_step)
 
 
 class _Series(NamedTuple):
-    """What one lane holds of a key, before its end; `points` at most."""
+    """A key in one lane, before the lane's end; `points` is an upper bound."""
 
     run: int
     key: int
@@ -72,9 +70,9 @@ class _Series(NamedTuple):
 async def read_key_facts(
     store: PointStore, lanes: Sequence[LaneRow], names: Mapping[int, str]
 ) -> dict[int, RunKeyFacts]:
-    """What the runs of these lanes logged, by run. `names` are their project's keys by number.
+    """The keys of the runs of these lanes, by run. `names` are their project's keys by number.
 
-    Of several lanes of a run the lowest rank's latest one has the last word.
+    Of several lanes of a run the lowest rank's latest one decides.
     """
     own = [lane for lane in lanes if not lane.is_system]
     facts = {lane.run: RunKeyFacts() for lane in lanes}
@@ -123,7 +121,7 @@ async def _read_series(
 def _shown(
     rows: Sequence[tuple[Any, ...]], ends: Mapping[LaneId, int], own: Sequence[LaneRow]
 ) -> list[_Series]:
-    """The series that have points before their lane's end; those that have the last word first."""
+    """The series with points before their lane's end, in order of precedence."""
     order = sorted(own, key=lambda lane: (lane.rank, -lane.started, lane.lane))
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     found = []
@@ -143,13 +141,12 @@ def _conditions(own: Sequence[LaneRow], ends: Mapping[LaneId, int]) -> Iterator[
 
 
 def _among(runs: Collection[int], conditions: Mapping[int, str]) -> str:
-    """SQL: a row is of one of these runs, and counts there."""
+    """SQL: the row belongs to one of these runs, and counts there."""
     return f"run IN ({int_list(runs)}) AND ({' OR '.join(conditions[run] for run in runs)})"
 
 
 def _countable(series: Sequence[_Series]) -> Iterator[tuple[list[int], set[int]]]:
-    """Runs whose points are few enough to be counted, as many at a time as that holds for, and
-    their keys."""
+    """Runs with few enough points to be counted, in groups for which that holds, and their keys."""
     points: dict[int, int] = {}
     keys: dict[int, set[int]] = {}
     for each in series:

@@ -1,8 +1,8 @@
-"""What the store holds of each writer of a run, counted and hashed: one side of the delivery ledger.
+"""The store's side of the delivery ledger: what it holds of each writer of a run, counted and hashed.
 
-Everything here is read from the rows themselves, never from positions in the queue or from what a commit
-said that it wrote. The hashes are sums, so that they need neither order nor memory, and can be made
-again by whoever has the data: `penstock.sums` does.
+Everything is read from the rows themselves, never from positions in the queue or from records of
+commits. The hashes are sums, so they need neither order nor memory, and anyone with the data can
+compute them: `penstock.sums` does.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WriterLedger:
 
 @dataclass(frozen=True, slots=True)
 class StoredBatches:
-    """The batches of one writer as columns, by number. A digest is 16 hexadecimal digits."""
+    """The batches of one writer as columns, ordered by number. A digest is 16 hexadecimal digits."""
 
     seq: list[int]
     digest: list[str]
@@ -54,7 +54,7 @@ class StoredBatches:
 
 @dataclass(frozen=True, slots=True)
 class KeySum:
-    """How many points (or values) of a key a lane holds, and the sum of their hashes."""
+    """The number of a key's points (or values) in a lane, and the sum of their hashes."""
 
     key: int
     count: int
@@ -64,7 +64,7 @@ class KeySum:
 async def read_writers(
     store: PointStore, run: int, lanes: Sequence[LaneRow], keys: Mapping[str, int]
 ) -> list[WriterLedger]:
-    """The ledger of a run's writers. `keys` are the project's: no point can have another."""
+    """The ledger of a run's writers. `keys` are the project's: points cannot have others."""
     run = int(run)
     applied, batches, points, values = await asyncio.gather(
         _by(store, "writer", f"writer, low, gaps, dead FROM {DATABASE}.applied FINAL WHERE run = {run}"),
@@ -137,7 +137,7 @@ async def read_sums(
     after: int,
     limit: int,
 ) -> list[KeySum]:
-    """Count and hash of each key of a lane, by number, behind `after`, at most `limit`.
+    """Count and hash of each key of a lane, by number, after `after`, at most `limit`.
 
     A point's hash is intHash64(bits of v ^ intHash64(step)), a value's the first 8 bytes of MD5 of
     "step kind json"; they are added modulo 2^64.
@@ -153,13 +153,13 @@ async def read_sums(
 
 
 def _range(keys: Mapping[str, int]) -> str:
-    """Every number between the project's first and last key: not only those that the tables of
-    what was logged name, because a row that nobody logged is looked for too."""
+    """All numbers between the project's first and last key, not only the known ones: unexpected rows are
+    searched for too."""
     return f"key BETWEEN {min(keys.values(), default=1)} AND {max(keys.values(), default=0)}"
 
 
 async def _by(store: PointStore, name: str, sql: str) -> dict[Any, dict[str, Any]]:
-    """Rows of a query by one of its columns, which no two have in common."""
+    """The rows of a query by a unique column."""
     columns = await select(store, f"SELECT {sql}")
     lists = {each: _list(columns, each) for each in columns}
     rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]

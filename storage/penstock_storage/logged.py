@@ -1,4 +1,4 @@
-"""What the runs of a project logged last, key by key: for searching runs by it.
+"""The last values of a project's runs, key by key: for searching runs.
 
 `summaries` answers the same for few runs and all their keys; both pick the same value.
 """
@@ -35,8 +35,8 @@ LanesOf = Callable[[Sequence[int]], Awaitable[list[LaneRow]]]
 
 @dataclass(frozen=True, slots=True)
 class LoggedKey:
-    """The last values of one key. A run is in `run` or in `text_run` at most once each, and in
-    both only if it logged the text last."""
+    """The last values of one key. A run is at most once in `run` and in `text_run`, and in both only if
+    it logged the text last."""
 
     run: U32
     value: F64
@@ -53,7 +53,7 @@ class LoggedField:
     low: float | None
     high: float | None
     values: list[str | bool | None]
-    """Some different ones that are no numbers."""
+    """Some distinct values other than numbers."""
 
 
 class RunKeyStats(NamedTuple):
@@ -67,15 +67,15 @@ class RunKeyStats(NamedTuple):
 
 
 class LaneRanks:
-    """Which lane of a run speaks for it: the lowest rank's latest one. Lanes never change, so they
-    are read once."""
+    """The representative lane of each run: the lowest rank's latest one. Lanes never change, so they are
+    read once."""
 
     def __init__(self, lanes: LanesOf) -> None:
         self._lanes = lanes
         self._known: dict[tuple[int, int], tuple[int, int, int]] = {}
 
     async def order(self, run: npt.NDArray[np.integer], lane: npt.NDArray[np.integer]) -> I64:
-        """An order of these lanes in which the first of each run speaks for it."""
+        """An order of these lanes in which each run's representative comes first."""
         pairs = list(zip(run.tolist(), lane.tolist(), strict=True))
         missing = {number for number, own in pairs if (number, own) not in self._known}
         if missing:
@@ -112,7 +112,7 @@ async def read_logged(store: PointStore, key: int, ranks: LaneRanks) -> LoggedKe
     run, text_run = np.asarray(numbers["run"], np.uint32), np.asarray(texts["run"], np.uint32)
     value, text = np.asarray(numbers["value"], np.float64), np.asarray(texts["text"], object)
     if len(run) and len(text_run):
-        # A key that logged both shows what it logged last.
+        # A key with both shows what was logged last.
         place = np.minimum(np.searchsorted(run, text_run), len(run) - 1)
         step = np.asarray(numbers["step"], np.int64)[place]
         newer = (run[place] != text_run) | (np.asarray(texts["step"], np.int64) >= step)
@@ -121,7 +121,7 @@ async def read_logged(store: PointStore, key: int, ranks: LaneRanks) -> LoggedKe
 
 
 async def _speaking(ranks: LaneRanks, columns: Columns) -> Columns:
-    """One row per run, by run: of the lane that speaks for it."""
+    """One row per run: that of its representative lane."""
     if not columns:
         empty = np.zeros(0)
         return {"run": empty, "step": empty, "value": empty, "text": []}
@@ -151,11 +151,11 @@ def _repeated(run: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 async def read_logged_fields(
     store: PointStore, keys: Collection[int], gone: Collection[int] = ()
 ) -> list[LoggedField]:
-    """What is known of these keys over all runs that logged them, but for the deleted runs `gone`; the
-    others are absent."""
+    """Statistics of these keys over all runs except the deleted runs `gone`; keys without data are
+    absent."""
     if not keys:
         return []
-    # A project may have more keys than a statement should name; numbers of others are dropped here.
+    # A project may have more keys than a statement should name; other keys are dropped here.
     within = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}{without(gone)}"
     numbers = await select(
         store,
@@ -183,7 +183,7 @@ async def read_logged_fields(
 
 
 async def read_run_keys(store: PointStore, run: int) -> dict[int, RunKeyStats]:
-    """The keys that have points in a run."""
+    """The keys with points in a run."""
     columns = await select(
         store,
         "SELECT key, min(s.first_step) AS first, max(s.last_step) AS step,"
@@ -201,7 +201,7 @@ def _tuples(columns: Columns, *names: str) -> list[tuple[Any, ...]]:
 
 
 def _decoded(text: str) -> str | bool | None:
-    """The text, boolean or null that was logged; anything else as it lies there."""
+    """The logged text, boolean or null; anything else as stored."""
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:

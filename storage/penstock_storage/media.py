@@ -1,7 +1,7 @@
-"""Logged values that are no scalars: which keys have them, and what a key holds at a step.
+"""Logged values other than scalars: which keys have them, and the values of a key at a step.
 
-Images, tables and histograms may be many and large, so a reader first learns which steps there are,
-and then reads the values that it shows. Of several lanes at one step the lowest rank's latest counts.
+Images, tables and histograms may be many and large, so a reader first gets the steps, and then reads
+the values that it shows. Of several lanes at one step the lowest rank's latest counts.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from penstock_storage.series import int_list, read_first_steps, select
 __all__ = ["MediaKey", "MediaValue", "RunMedia", "read_media", "read_media_keys"]
 
 _PLAIN = ("string", "bool", "null", "list", "dict", "number", "alert")
-"""Kinds that a summary shows as well as any panel could."""
+"""Kinds for which a summary is as good as a panel."""
 
 _MAX_JSON_BYTES = 64 * 2**20
 
 
 class MediaKey(NamedTuple):
-    """A key with values that are no scalars: their kinds, and how many runs have some."""
+    """A key with values other than scalars: their kinds, and the number of runs with such values."""
 
     key: int
     kinds: list[str]
@@ -35,7 +35,7 @@ class MediaKey(NamedTuple):
 
 
 class MediaValue(NamedTuple):
-    """What was logged at a step; `text` is its JSON."""
+    """The value at a step; `text` is its JSON."""
 
     step: int
     kind: str
@@ -54,10 +54,10 @@ class RunMedia:
 async def read_media_keys(
     store: PointStore, keys: Collection[int], runs: Collection[int] | None = None
 ) -> list[MediaKey]:
-    """Those of these keys that have such values, in all runs or in these."""
+    """The keys among these with such values, in all runs or in the given ones."""
     if not keys or (runs is not None and not runs):
         return []
-    # A project may have more keys than a statement should name; numbers of others are dropped here.
+    # A project may have more keys than a statement should name; other keys are dropped here.
     where = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
     if runs is not None:
         where += f" AND run IN ({int_list(runs)})"
@@ -89,8 +89,8 @@ async def read_media(
 ) -> list[RunMedia]:
     """The values of a key in the runs of these lanes; runs without any are absent.
 
-    Of each run it gives at most `most` values, spread evenly over its steps up to and including
-    `at` (all, if not given), always with the last of them. Values beyond 64 MiB are left out.
+    At most `most` values of each run, evenly spread over its steps up to and including `at` (default:
+    all steps), always with the last one. Values beyond 64 MiB are left out.
     """
     places = await _places(store, key, lanes)
     chosen: list[_Place] = []
@@ -126,7 +126,7 @@ class _Place(NamedTuple):
 
 
 async def _places(store: PointStore, key: int, lanes: Sequence[LaneRow]) -> dict[int, list[_Place]]:
-    """Where the values are that count, in step order, by run."""
+    """The places of the values that count, in step order, by run."""
     runs = sorted({lane.run for lane in lanes})
     if not runs:
         return {}

@@ -1,4 +1,4 @@
-"""What the `define_metric` rules in a run's info say of its summary (pure)."""
+"""The `define_metric` rules in a run's info, as far as they concern its summary. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NONE = "none"
 
 @dataclass(frozen=True, slots=True)
 class HiddenKeys:
-    """The keys that a run's rules keep out of its summary (`summary="none"`): `names` are hidden, those
-    in `others` are not, whatever their name begins with; for all else the longest prefix decides."""
+    """The keys that a run's rules keep out of its summary (`summary="none"`): `names` are hidden, `others`
+    are not, regardless of prefixes; for all else the longest matching prefix decides."""
 
     names: frozenset[str]
     others: frozenset[str]
@@ -32,7 +32,7 @@ class HiddenKeys:
 
 
 def hidden_keys(info: Mapping[str, Any]) -> HiddenKeys | None:
-    """What a run's rules hide; None, as for nearly all runs, if nothing is hidden."""
+    """What a run's rules hide; None, as for nearly all runs, if nothing."""
     rules = info.get(_RULES)
     if not isinstance(rules, Mapping):
         return None
@@ -53,5 +53,5 @@ def _hides(rule: Any) -> bool:
 
 
 def _unescaped(name: str) -> str:
-    """wandb writes a dot that is no path as `\\.`; keys have either alike here."""
+    """wandb writes a dot that is not a path separator as `\\.`; here both forms are treated alike."""
     return name.replace("\\.", ".")

@@ -1,9 +1,9 @@
-"""Every number that the catalog has handed out is also in the point store's `names` table, written
-there before its first point. So a catalog that was lost, or restored from an older copy, learns the
-numbers again and never gives one to another name.
+"""The `names` table: every number that the catalog has assigned is also in the point store, written
+before its first point. So a catalog that was lost, or restored from an older copy, gets the numbers
+back and never assigns one to another name.
 
-A name is (kind, id, project, name); see `penstock_storage.catalog.restore` for what each kind puts
-into them. A name never changes its number, so rows need no order: their version is always 1.
+A name is (kind, id, project, name); `penstock_storage.catalog.restore` describes the content by kind. A
+name never changes its number, so rows need no order: their version is always 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["GONE", "gone_name", "is_of", "lane_name", "reconcile", "record"]
 
 _ROWS = 100_000
 GONE = "gone"
-"""The kind of the name that says of a run that it was deleted, or moved away."""
+"""The kind of a name that records that a run was deleted, or moved away."""
 
 Name = tuple[str, int, int, str]
 
@@ -29,12 +29,12 @@ def lane_name(rank: int, started: int, writer: str) -> str:
 
 
 def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int) -> Name:
-    """What says that the run of this number and id is no more."""
+    """The name that records that the run with this number and id was deleted or moved."""
     return GONE, run, project, f"{deleted_at}:{moved_to}:{name}"
 
 
 def is_of(gone: Container[int], name: Name) -> bool:
-    """Whether this is a run that is gone, or a lane of one."""
+    """Whether this is a deleted run, or a lane of one."""
     kind, number, owner, _ = name
     return (kind == "run" and number in gone) or (kind == "lane" and owner in gone)
 
@@ -56,13 +56,13 @@ async def record(points: PointStore, names: Sequence[tuple[str, int, int, str]])
 
 
 async def reconcile(catalog: Catalog, points: PointStore) -> int:
-    """Put back what the store knows and the catalog lacks; return how many names.
+    """Restore the names that the store knows and the catalog lacks; returns how many.
 
-    Raises `Broken` if a number means different things to the two: nothing is changed then.
+    Raises `Broken`, without changing anything, if the two have different names for a number.
     """
     known = set(await catalog.all_names())
     missing: list[tuple[str, int, int, str]] = []
-    # Not FINAL: two names under one number must be seen, not merged.
+    # Not FINAL: two names with one number must be detected, not merged.
     async for block in points.stream("SELECT DISTINCT kind, id, project, name FROM penstock.names"):
         columns = (block[column] for column in ("kind", "id", "project", "name"))
         rows = ((kind, int(n), int(p), name) for kind, n, p, name in zip(*columns, strict=True))

@@ -1,8 +1,8 @@
-"""ClickHouse's `Native` format at revision 0, which is what its HTTP interface speaks.
+"""Serializer of ClickHouse's `Native` format at revision 0, which its HTTP interface uses.
 
 A stream is blocks; a block is the numbers of columns and rows, then for each column its name, its
 type and its values. Owns the bytes only: no I/O, no SQL. Numbers are copied as they are, so a
-column of floats costs a memcpy. Types that Penstock's tables and queries do not use raise
+column of floats costs one memcpy. Types that Penstock's tables and queries do not use raise
 `UnsupportedType`; cast them in the query.
 """
 
@@ -34,7 +34,7 @@ _NUMBERS = {
     "Float64": np.dtype("<f8"),
 }
 _OFFSETS = np.dtype("<u8")
-# LowCardinality: the low byte of a block's header says how wide its indices are.
+# LowCardinality: the low byte of a block's header is the width of its indices.
 _INDEX_DTYPES = [np.dtype(name) for name in ("u1", "<u2", "<u4", "<u8")]
 _MAX_COLUMNS = 10_000
 _MAX_NAME_BYTES = 2**20
@@ -46,7 +46,7 @@ class UnsupportedType(Broken):
 
 
 class _Incomplete(Exception):
-    """The bytes so far end inside a block."""
+    """The data so far ends inside a block."""
 
 
 # -- types
@@ -159,7 +159,7 @@ def _encode(type_name: str, column: Column) -> Iterator[bytes]:
 def _numbers(values: Any, dtype: np.dtype[Any]) -> bytes:
     array = np.asarray(values)
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
-        # A list of Python ints arrives as int64; it fits if no value changes.
+        # A list of Python ints becomes int64; it fits if no value changes.
         narrowed = array.astype(dtype)
         if array.dtype.kind not in "iub" or dtype.kind not in "iub" or (narrowed != array).any():
             raise ValueError(f"{array.dtype} values do not fit a column of {dtype}")
@@ -185,10 +185,10 @@ def _string(text: str) -> bytes:
 
 
 class BlockDecoder:
-    """Turns the chunks of a stream into blocks, wherever the chunks are cut.
+    """Decodes the chunks of a stream into blocks, wherever the chunk boundaries are.
 
-    Text that is not UTF-8 comes back with its bytes escaped (`surrogateescape`). A Nullable number
-    comes back as float64 with NaN for NULL, other Nullable values as a list with None.
+    Text that is not UTF-8 is decoded with escaped bytes (`surrogateescape`). A Nullable number becomes
+    float64 with NaN for NULL, other Nullable values become a list with None.
     """
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class BlockDecoder:
             try:
                 block.read(reader)
             except _Incomplete:
-                # Whole columns are kept. One of strings that was cut is decoded again, so it waits
+                # Complete columns are kept. An incomplete string column is decoded again, so it waits
                 # for more than the next value: the repeated work stays linear in its size.
                 self._block = block
                 size = len(self._buffer) - block.end
@@ -282,7 +282,7 @@ class _Reader:
 
 
 class _Block:
-    """A block as far as it has come. `end`: where what was read of it ends in the buffer."""
+    """An incomplete block. `end`: the end of its decoded part in the buffer."""
 
     def __init__(self) -> None:
         self.columns: Columns = {}
@@ -291,8 +291,8 @@ class _Block:
         self._rows = 0
 
     def read(self, reader: _Reader) -> None:
-        """Go on with the columns that are missing. Raises `_Incomplete` if they are not all there;
-        what was whole has been taken then."""
+        """Decode the missing columns. Raises `_Incomplete` if there is not enough data; complete columns
+        are kept then."""
         if self._missing is None:
             width, self._rows = reader.varint(), reader.varint()
             if width > _MAX_COLUMNS:
@@ -353,7 +353,7 @@ def _decode_low_cardinality(reader: _Reader, arguments: list[str], rows: int) ->
     if version != 1 or flags & 0x100 or arguments[0].startswith("Nullable"):
         raise UnsupportedType(f"cannot read this LowCardinality({arguments[0]}): cast it")
     dictionary = _decode(reader, arguments[0], size)
-    reader.numbers(_OFFSETS, 1)  # the number of rows once more
+    reader.numbers(_OFFSETS, 1)  # the number of rows, repeated
     indices = reader.numbers(_INDEX_DTYPES[flags & 0xFF], rows)
     if isinstance(dictionary, np.ndarray):
         return np.take(dictionary, indices)

@@ -1,4 +1,4 @@
-"""Points and tier rows folded into chart buckets, and folds merged (pure, numpy).
+"""Folds points and tier rows into chart buckets, and merges folds. Pure numpy.
 
 A cell is one bucket of one curve, as one integer: the curve's number, then the bucket's. Folds of
 different lanes, tiers and points of the same cell merge exactly: extremes and sums over finite
@@ -20,16 +20,16 @@ __all__ = [
 ]  # fmt: skip
 
 CELL_BITS = 32
-"""Bits of a cell that hold the bucket, counted from the chart's first."""
+"""The bits of a cell for the bucket, counted from the chart's first."""
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 CurveId = tuple[int, int, int | None]
-"""(key, run, lane or rank; None where all lanes are together)"""
+"""(key, run, lane or rank; None if lanes are merged)"""
 
 
 class Curves:
-    """Numbers curves as their series turn up: `curve_of` says which curve a series belongs to.
+    """Numbers curves as their series appear: `curve_of` returns the curve of a series.
 
     `ranks` are those of (run, lane): where lanes of a curve reach the same step, the lowest rank's
     value counts.
@@ -54,8 +54,8 @@ class Curves:
         return list(self._numbers)
 
     def number(self, rows: Columns) -> tuple[I64, I64, npt.NDArray[np.bool_]]:
-        """Curve and rank of each row, and where a series begins: rows come in long stretches of
-        one."""
+        """Curve and rank of each row, and where each series begins: rows come in long stretches of one
+        series."""
         key, run, lane = (np.asarray(rows[name]) for name in ("key", "run", "lane"))
         begins = np.empty(len(key), bool)
         begins[:1] = True
@@ -122,7 +122,7 @@ def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) ->
 
 
 def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
-    """Rows that each sum up steps of one bucket, in any order; one for each row."""
+    """Rows that each aggregate steps of one bucket, in any order; one cell row for each."""
     first_step = np.asarray(rows["first_step"])
     count = np.asarray(rows["count"], np.int64)
     low, high = np.asarray(rows["min"]), np.asarray(rows["max"])
@@ -145,7 +145,7 @@ def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> P
 
 
 def in_order(rows: Columns, place: str) -> Columns:
-    """The rows by (key, run, lane, `place`); for free if they are already."""
+    """The rows ordered by (key, run, lane, `place`); free if they already are."""
     columns = [np.asarray(rows[name]) for name in (place, "lane", "run", "key")]
     rises = np.ones(max(0, len(columns[0]) - 1), bool)
     for column in columns:
@@ -182,9 +182,9 @@ def merge(parts: Sequence[Partials]) -> Partials:
 
 
 def _by_cell(rows: Partials) -> I64:
-    """An order by cell, and in each by last step, the lowest rank last (of one rank, the lowest
-    lane). A stable sort of stretches that are in order is many times as fast as a sort by all of
-    these, which few cells need."""
+    """An order by cell, and within a cell by last step, the lowest rank last (of one rank, the lowest
+    lane). A stable sort of ordered stretches is many times as fast as a sort by all of these, which
+    few cells need."""
     order = np.argsort(rows.cell, kind="stable")
     cell, step = rows.cell[order], rows.last_step[order]
     place = _place(rows, order)
@@ -203,7 +203,7 @@ def _by_cell(rows: Partials) -> I64:
 
 
 def _place(rows: Partials, order: I64) -> I64:
-    """Rank and lane as one number: the least wins."""
+    """Rank and lane as one number: the least takes precedence."""
     return (rows.rank[order] << 16) | rows.lane[order]
 
 
@@ -215,7 +215,7 @@ def _cells(
 
 
 def _runs(cell: I64, begins: npt.NDArray[np.bool_]) -> tuple[I64, I64]:
-    """The first and the last index of each run of equal cells, which `begins` splits further."""
+    """The first and the last index of each stretch of equal cells, split further by `begins`."""
     begins = begins.copy()
     begins[:1] = True
     begins[1:] |= cell[1:] != cell[:-1]

@@ -1,9 +1,9 @@
 """How a chart is read (pure): the width of its buckets, and which steps come from tiers or points.
 
-The widest tier that is not wider than the chart's buckets serves the buckets that are whole inside
-the range asked for, below the series' watermark and not dirty; narrower tiers serve what it leaves,
-and points the rest. Each step of a series is in exactly one window, so that the merged answer
-equals one computed from all points.
+The widest tier that is not wider than the chart's buckets is used for the buckets that lie completely
+in the requested range and below the series' watermark and are not dirty; narrower tiers cover what is
+left, and points the rest. Each step of a series is in exactly one window, so the merged result equals
+one computed from all points.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.attempts import LaneId
+from penstock_storage.ids import SeriesId
 from penstock_storage.series import NEVER, Dirty, SeriesTable
 from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
 
 __all__ = ["FOREVER", "Plan", "Range", "Window", "choose_shift", "plan_chart"]
 
 FOREVER = 2**62
-"""Beyond every step (they lie within ±2^53), with room to calculate."""
+"""Beyond every step (they lie within ±2^53), with room for arithmetic."""
 _MAX_DIRTY_WINDOWS = 4
 _MAX_POINTS = 1_000_000
 _MIN_STEPS = 64 << TIER_SHIFT
-"""Many long curves, seen closely, are read from the narrowest tier in fewer buckets than asked for,
-if there remain 64: their points would take a hundred times as long."""
+"""Many long curves at a close zoom are read from the narrowest tier in fewer buckets than requested, if
+64 remain: their points would take a hundred times as long."""
 
 I64 = npt.NDArray[np.int64]
 _NONE = np.empty(0, np.int64)
@@ -41,13 +42,17 @@ class Range(NamedTuple):
 
 
 class Window(NamedTuple):
-    """`lo` <= step < `hi` of one series; for a tier, the same of its bucket numbers."""
+    """`lo` <= step < `hi` of one series; for a tier, the same with bucket numbers."""
 
     key: int
     run: int
     lane: int
     lo: int
     hi: int
+
+    @property
+    def series(self) -> SeriesId:
+        return SeriesId(self.key, self.run, self.lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +65,17 @@ class Plan:
     points: list[Window]
     tiers: dict[int, list[Window]]
     point_rows: int
-    """At most so many rows of `points` are in the windows, in `point_buckets` buckets at most;
+    """Upper bounds: the rows of `points` in the windows, and their buckets (`point_buckets`);
     `tier_rows` likewise."""
     point_buckets: int
     tier_rows: int
 
 
 class _Part(NamedTuple):
-    """One series, narrowed to what may be shown, `span`: the steps it has there are first … last,
-    inclusive. `is_cut`: whether it has others before, and after."""
+    """One series within the visible `span`: its steps there are first … last, inclusive. `is_cut`: whether
+    it has steps before, and after."""
 
-    id: tuple[int, int, int]
+    id: SeriesId
     first: int
     last: int
     span: Range
@@ -99,11 +104,11 @@ def plan_chart(
     ends: Mapping[LaneId, int] | None = None,
     dirty: Dirty | None = None,
 ) -> Plan | None:
-    """The plan for these series in at most `buckets` buckets (two, if they reach across 0 and it is
-    one), or None if they hold nothing that is visible.
+    """The plan for these series in at most `buckets` buckets (two, if it is one and they reach across 0),
+    or None if they hold nothing visible.
 
-    `visible` is the range asked for, for all lanes or by lane (lanes that are absent: nothing);
-    `ends` are the `attempt_ends` of the lanes.
+    `visible` is the requested range, for all lanes or by lane (absent lanes: nothing); `ends` are the
+    `attempt_ends` of the lanes.
     """
     parts = list(_parts(series, visible, ends or {}))
     if not parts:
@@ -113,13 +118,13 @@ def plan_chart(
     tiered = sum(part.last - part.first + 1 for part in parts if part.tiered != NEVER)
     if shift < TIER_SHIFT and tiered > _MAX_POINTS and last - first >= _MIN_STEPS:
         shift = TIER_SHIFT
-    # What arrives from now on outside of these buckets is for the next chart.
+    # Points that arrive from now on outside of these buckets belong to the next chart.
     begin, end = first >> shift << shift, ((last >> shift) + 1) << shift
     levels = [level for level in reversed(TIER_SHIFTS) if level <= shift]
     plan = Plan(shift, first >> shift, [], {level: [] for level in levels}, 0, 0, 0)
     touched = _dirty_by_series(dirty) if dirty is not None and levels else {}
     for part in parts:
-        # A bound that cuts no point off cuts no bucket in two either.
+        # A bound that excludes no point splits no bucket either.
         lo = max(part.span.lo, begin) if part.is_cut[0] else begin
         hi = min(part.span.hi, end) if part.is_cut[1] else end
         _cover(plan, part, levels, touched.get(part.id, _NONE), lo, hi)
@@ -149,12 +154,12 @@ def _parts(
         is_cut = (first < span.lo, last >= span.hi)
         first, last = max(first, span.lo), min(last, span.hi - 1)
         if first <= last:
-            yield _Part((key, run, lane), first, last, span, is_cut, tiered)
+            yield _Part(SeriesId(key, run, lane), first, last, span, is_cut, tiered)
 
 
 def _cover(plan: Plan, part: _Part, levels: Sequence[int], dirty: I64, lo: int, hi: int) -> None:
-    """Put the steps `lo` … `hi` of one series into windows: whole clean buckets of the widest
-    level, what is left between them of the next, and of points in the end."""
+    """Divide the steps `lo` … `hi` of one series into windows: complete clean buckets of the widest level,
+    gaps between them from the next level, and finally from points."""
     if max(lo, part.first) >= min(hi, part.last + 1):
         return
     if not levels or part.tiered == NEVER:
@@ -185,19 +190,19 @@ def _clean(dirty: I64, low: int, high: int) -> Iterator[tuple[int, int]]:
         yield at, high
 
 
-def _dirty_by_series(dirty: Dirty) -> dict[tuple[int, int, int], I64]:
+def _dirty_by_series(dirty: Dirty) -> dict[SeriesId, I64]:
     """Dirty buckets of the narrowest tier, sorted, by series."""
     change = np.diff(dirty.key) != 0
     change |= (np.diff(dirty.run) != 0) | (np.diff(dirty.lane) != 0)
     heads = np.flatnonzero(np.append(True, change))[: len(dirty.key)]
     names = (column[heads].tolist() for column in (dirty.key, dirty.run, dirty.lane))
     buckets = np.split(dirty.bucket, heads[1:])
-    return dict(zip(zip(*names, strict=True), buckets, strict=False))
+    return dict(zip(map(SeriesId, *names), buckets, strict=False))
 
 
 def _ranges(buckets: I64) -> list[tuple[int, int]]:
-    """Sorted buckets as a few ranges, split at their widest gaps only: clean buckets in between are
-    read from narrower rows too, which is right, and cheaper than a window for each bucket."""
+    """Sorted buckets as a few ranges, split at the widest gaps only: clean buckets in between are also
+    read from narrower rows, which is correct, and cheaper than a window for each bucket."""
     if not len(buckets):
         return []
     gaps = np.diff(buckets)
@@ -209,12 +214,12 @@ def _ranges(buckets: I64) -> list[tuple[int, int]]:
 
 
 def _spans(
-    windows: Iterable[Window], visible: Mapping[tuple[int, int, int], tuple[int, int]]
+    windows: Iterable[Window], visible: Mapping[SeriesId, tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The first and the last step of each window that may hold a point."""
+    """The first and the last step of each window that may contain a point."""
     spans = []
     for window in windows:
-        first, last = visible[window[:3]]
+        first, last = visible[window.series]
         low, high = max(window.lo, first), min(window.hi - 1, last)
         if low <= high:
             spans.append((low, high))

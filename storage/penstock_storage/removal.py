@@ -1,7 +1,7 @@
-"""Deleting runs, for whoever is asked to: the catalog first, then what other processes remember.
+"""Deletes runs: first in the catalog, then in what other processes remember.
 
-Once the catalog's transaction has ended the run is gone for every reader that asks the catalog. What
-follows makes the rest hear of it at once; if it fails, they hear of it within a second by themselves.
+Once the catalog's transaction has ended, the run is gone for every reader that asks the catalog. The
+rest notifies the other processes at once; if that fails, they notice within a second by themselves.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Removal:
         self._keys = keys
 
     async def delete_runs(self, runs: Sequence[int]) -> list[Tombstone]:
-        """Delete those of these runs that exist, by their numbers."""
+        """Delete the runs among these that exist, by number."""
         gone = await self._catalog.delete_runs(runs, _now())
         await self._tell(gone)
         return gone
 
     async def delete_project(self, project: int) -> list[Tombstone]:
-        """Delete all runs of a project, by its number, and the project from all lists."""
+        """Delete all runs of a project, by its number, and hide the project."""
         gone = await self._catalog.delete_project(project, _now())
         await self._tell(gone)
         return gone
@@ -50,7 +50,7 @@ class Removal:
             _LOG.warning("deletion_not_announced error=%s", type(error).__name__)
 
     async def _forget_positions(self, gone: Sequence[Tombstone]) -> None:
-        """What the queue remembers of these writers must not be taken for a later run's."""
+        """The queue's positions of these writers must not be used for a later run."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for each in gone:
                 path = run_path(*each.ref)
@@ -58,7 +58,7 @@ class Removal:
                 fields = [
                     writer_key(path, writer)
                     for writer in sorted(each.writers)
-                    if not writer.startswith("http-")  # goes on counting, whichever run it is
+                    if not writer.startswith("http-")  # keeps counting across runs
                 ]
                 if fields:
                     for name in (

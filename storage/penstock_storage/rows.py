@@ -1,8 +1,8 @@
-"""Columns of points, times and values put together into history rows (pure).
+"""Serializer of history rows: combines columns of points, times and values into JSON lines. Pure.
 
-A row is what one step holds: with all lanes together, of several values of a key the first lane's;
-else one row per step and lane. Numbers leave as JSON reads them back: integers as integers, NaN and
-±Inf as strings, unless they are asked for bare.
+A row holds one step: with lanes merged, the first lane's value of each key; else one row per step and
+lane. Numbers are written so that JSON restores them: integers as integers, NaN and ±Inf as strings,
+unless requested bare.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Objects = npt.NDArray[np.object_]
 
 
 class KeyColumn(NamedTuple):
-    """A key that rows may have. `kinds` as in the `series` table."""
+    """A key of the rows. `kinds` as in the `series` table."""
 
     number: int
     name: str
@@ -41,7 +41,7 @@ class KeyColumn(NamedTuple):
 
 
 class LanePlace(NamedTuple):
-    """A lane that takes part, for steps below `end`."""
+    """A lane to read, for steps below `end`."""
 
     lane: int
     rank: int
@@ -49,7 +49,7 @@ class LanePlace(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """Rows of one table: key as a place in `Page.keys`, `at` the row's place in the table."""
+    """Rows of one table: `key` is an index into `Page.keys`, `at` the row's index in the table."""
 
     step: I64
     lane: I64
@@ -58,14 +58,14 @@ class _Cells(NamedTuple):
 
 
 def json_number(value: float, kinds: int) -> float | int | str:
-    """A stored number as JSON carries it."""
+    """A stored number as JSON."""
     if np.isfinite(value):
         return int(value) if kinds == _ONLY_INTEGERS else value
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 def json_value(text: str) -> Any:
-    """A stored JSON text, for putting into an answer; text that is no JSON stays a string."""
+    """A stored JSON text for a reply; invalid JSON becomes a string."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -74,7 +74,7 @@ def json_value(text: str) -> Any:
 
 
 def is_python_json(text: str) -> bool:
-    """Whether Python's JSON reads it, which knows bare NaN and infinities, and it is one line."""
+    """Whether it is one line that Python's JSON parser accepts, which allows bare NaN and infinities."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -83,7 +83,7 @@ def is_python_json(text: str) -> bool:
 
 
 def _lenient(text: str) -> Any:
-    """Python writes NaN and Infinity bare: they become strings, as everywhere."""
+    """Bare NaN and Infinity, as Python writes them, become strings, as everywhere."""
     try:
         return json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):
@@ -92,11 +92,10 @@ def _lenient(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Page:
-    """What the tables hold of a run between two steps; a row may be there several times, and of
-    those the one with the greatest seq counts.
+    """The stored rows of a run between two steps; of repeated rows the one with the greatest seq counts.
 
-    `keys` are ordered by number, `lanes` in the order in which they win. With `is_complete` only
-    rows that have all keys count; with `by_lane` lanes keep rows of their own.
+    `keys` are ordered by number, `lanes` by precedence. With `is_complete` only rows with all keys
+    count; with `by_lane` lanes keep rows of their own.
     """
 
     keys: Sequence[KeyColumn]
@@ -110,9 +109,9 @@ class Page:
     is_bare: bool = False
 
     def lines(self) -> Iterator[bytes]:
-        """The rows as JSON lines in step order, some at a time."""
+        """The rows as JSON lines in step order, in chunks."""
         values, points = self._cells(self.values), self._cells(self.points)
-        # Of one cell the first lane's, and there a value before a point, which stands behind it.
+        # For a cell the first lane's counts, and within it a value before a point.
         both = points
         if len(values.step):
             both = _Cells(*(np.concatenate(pair) for pair in zip(values, points, strict=True)))
@@ -125,7 +124,7 @@ class Page:
         is_point = np.arange(len(cell)) >= len(values.step)
         order = self._winners(cell, both.lane, is_point, both.at)
         row, key, at, is_point = row[order], both.key[order], both.at[order], is_point[order]
-        del both, values, points, cell, order  # much memory, and the writing takes a while
+        del both, values, points, cell, order  # much memory, and formatting takes a while
         starts = np.flatnonzero(np.append(True, row[1:] != row[:-1]))
         ends = np.append(starts[1:], len(row))
         if self.is_complete:
@@ -155,7 +154,7 @@ class Page:
         return _Cells(step[known], lane[known], key[known], taken[known])
 
     def _taken(self, columns: Columns) -> tuple[I64, I64, I64]:
-        """Index, step and lane's place of the rows that belong to lanes that take part."""
+        """Index, step and lane precedence of the rows of the lanes to read."""
         number = np.asarray(columns["lane"], np.int64)
         step = np.asarray(columns["step"], np.int64)
         place, end = np.full(2**16, -1, np.int64), np.zeros(2**16, np.int64)
@@ -165,7 +164,7 @@ class Page:
         return taken, step[taken], place[number[taken]]
 
     def _winners(self, cell: I64, lane: I64, is_point: Mask, at: I64) -> I64:
-        """Where each cell's text comes from, by row and key."""
+        """The source of each cell's text, by row and key."""
         order = np.argsort(cell, kind="stable")
         there = cell[order]
         repeats = there[1:] == there[:-1]
@@ -217,7 +216,7 @@ class Page:
         return str(text).encode() if self.is_bare else orjson.dumps(text)
 
     def _says_runtime(self, key: I64, starts: I64, ends: I64) -> Mask:
-        """The rows that logged how long their run has been going: their word counts."""
+        """The rows that logged `_runtime` themselves: their value counts."""
         own = [at for at, each in enumerate(self.keys) if each.name == _RUNTIME]
         if not own:
             return np.zeros(len(starts), np.bool_)
@@ -226,7 +225,7 @@ class Page:
         return found
 
     def _heads(self, row: I64, steps: I64, says_runtime: Mask) -> Iterator[bytes]:
-        """What each row begins with: its step, its time, and its lane if rows are by lane."""
+        """The start of each row: its step, its time, and its lane if rows are by lane."""
         at, place = divmod(row, len(self.lanes)) if self.by_lane else (row, np.zeros_like(row))
         step, t = steps[at], self._clock(steps[at], place)
         lanes = [b',"_rank":%d,"_lane":%d' % (lane.rank, lane.lane) for lane in self.lanes]
@@ -247,8 +246,8 @@ class Page:
                 yield from heads
 
     def _clock(self, step: I64, place: I64) -> F64:
-        """Microseconds of each row, NaN if none are known; with lanes together the first lane's
-        that was there."""
+        """The time of each row in microseconds, NaN if unknown; with lanes merged, of the first lane that
+        has it."""
         if not self.times:
             return np.full(len(step), np.nan)
         index, at, lane = self._taken(self.times)
@@ -265,7 +264,7 @@ class Page:
         steps = np.unique(at)
         if not len(steps):
             return np.full(len(step), np.nan)
-        # (step, lane) as one number, so that rows and times can be matched by one search.
+        # (step, lane) as one number, so that one search matches rows and times.
         have = np.searchsorted(steps, at) * len(self.lanes) + lane
         near = np.minimum(np.searchsorted(steps, step), len(steps) - 1)
         want = near * len(self.lanes) + place
@@ -283,7 +282,7 @@ def _split(numbers: I64 | F64) -> list[bytes]:
 
 
 def _ranked(numbers: I64) -> tuple[I64, I64]:
-    """The distinct numbers in order, and the place of each number among them."""
+    """The distinct numbers in order, and the index of each number among them."""
     low = int(numbers.min())
     span = int(numbers.max()) - low + 1
     if span > 4 * len(numbers):
@@ -297,7 +296,7 @@ def _ranked(numbers: I64) -> tuple[I64, I64]:
 
 
 def _slices(starts: I64, ends: I64) -> Iterator[slice]:
-    """The rows, some at a time: at least one, and a bounded number of cells besides."""
+    """The rows in chunks: at least one row, up to a bounded number of cells."""
     first = 0
     while first < len(starts):
         after = int(np.searchsorted(ends, starts[first] + _CHUNK_CELLS, side="right"))
@@ -307,7 +306,7 @@ def _slices(starts: I64, ends: I64) -> Iterator[slice]:
 
 
 def _joined(heads: Iterator[bytes], cells: list[bytes], spans: Iterator[tuple[int, int]]) -> bytes:
-    """Rows as lines: of each its head, then its cells, of which each is two pieces."""
+    """Rows as lines: each is its head, then its cells of two pieces each."""
     pieces: list[bytes] = []
     for start, end in spans:
         pieces.append(next(heads))

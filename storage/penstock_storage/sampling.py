@@ -1,6 +1,6 @@
-"""Some of a run's rows, evenly chosen, where all of them are too many.
+"""An even sample of a run's rows, if there are too many.
 
-Which steps have rows costs one column of integers; only the rows that are chosen are read whole.
+Finding the steps with rows costs one column of integers; only the sampled rows are read completely.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ I64 = npt.NDArray[np.int64]
 async def read_sampled(
     store: PointStore, query: HistoryQuery, rows: int
 ) -> AsyncGenerator[bytes, None]:
-    """JSON lines as `read_history` gives them: all if they are at most `rows`, else so many of
-    them, evenly chosen, the first and the last among them."""
+    """JSON lines like those of `read_history`: all if there are at most `rows`, else an even sample of that
+    size, with the first and the last."""
     if rows < 1:
         return
     if query.hi - query.lo > rows:
@@ -38,14 +38,14 @@ async def read_sampled(
 
 
 def thinned(steps: I64, count: int) -> I64:
-    """`count` (at least 1) of these, which are more, evenly by their places."""
+    """`count` (at least 1) of these, which are more, evenly spaced."""
     places = np.linspace(0, len(steps) - 1, count).round().astype(np.int64)
     return steps[places]
 
 
 async def read_steps(store: PointStore, query: HistoryQuery) -> I64:
-    """The steps that have rows, ascending: those at which every key that is asked for was logged,
-    or anything if none is."""
+    """The steps with rows, ascending: those at which all requested keys were logged, or any key if none is
+    requested."""
     lanes = query.own_lanes()
     if not lanes:
         return np.empty(0, np.int64)
@@ -59,7 +59,9 @@ async def read_steps(store: PointStore, query: HistoryQuery) -> I64:
             *await asyncio.gather(*(select(store, sql) for sql in _any_key(query, where)))
         )
     found: I64 | None = None
-    for key in dict.fromkeys(query.keys):  # one by one: the columns of many would not fit
+    for key in dict.fromkeys(
+        query.keys
+    ):  # one by one: the columns of many keys would not fit into memory
         steps = _union(*await asyncio.gather(*(select(store, sql) for sql in _one_key(key, where))))
         found = steps if found is None else np.intersect1d(found, steps, assume_unique=True)
         if not len(found):
@@ -68,7 +70,7 @@ async def read_steps(store: PointStore, query: HistoryQuery) -> I64:
 
 
 def lane_condition(lanes: list[int], ends: dict[int, int]) -> str:
-    """SQL: a row is of one of these lanes (at least one), and before its end if it has one."""
+    """SQL: the row is in one of these lanes (at least one), before its end if it has one."""
     whole = [lane for lane in lanes if lane not in ends]
     parts = [f"lane IN ({int_list(whole)})"] if whole else []
     parts += [

@@ -1,7 +1,7 @@
 """The tables of the point store, as ClickHouse DDL: one template for chDB and for ClickHouse.
 
-Every table replaces or merges rows by key, so that inserting a batch again changes nothing: this is
-what makes redelivery safe. Never add a column that must be summed over inserts.
+Every table replaces or merges rows by key, so inserting a batch again changes nothing (it dedupes):
+this makes redelivery safe. Never add a column that must be summed over inserts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ __all__ = ["COLUMNS", "DATABASE", "KEEP_EMPTY", "SCHEMA_VERSION", "create_statem
 
 DATABASE = "penstock"
 SCHEMA_VERSION = 2
-"""2 since tiers have several widths."""
+"""2: tiers have several widths."""
 
 _DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
 KEEP_EMPTY = "remove_empty_parts = 0"
-"""A part whose rows were all deleted stays until it is merged: one that vanishes was lost on disk."""
+"""A part whose rows were all deleted stays until it is merged, so a missing part was lost on disk."""
 
 # table -> (columns with codecs, engine, order)
 _TABLES: dict[str, tuple[str, str, str]] = {
@@ -68,16 +68,16 @@ _TABLES: dict[str, tuple[str, str, str]] = {
         "ReplacingMergeTree(ver)",
         "run, writer",
     ),
-    # One row per batch, written with its points: what a repeat of its number is compared with.
-    # `points` as they came, before repeats of a step within the batch were dropped.
+    # One row per batch, written with its points: a repeat of its number is compared with it.
+    # `points` as received, before repeats of a step within the batch were dropped.
     "batches": (
         """run UInt32, lane UInt16, seq UInt32 CODEC(DoubleDelta, ZSTD(1)),
         digest UInt64 CODEC(NONE), points UInt32 CODEC(ZSTD(1)), records UInt32 CODEC(ZSTD(1))""",
         "ReplacingMergeTree",
         "run, lane, seq",
     ),
-    # Batches whose points a damaged part took with it; `points` and `records` are what it had of them.
-    # `found`: the batch has come again.
+    # Batches with points in a damaged part; `points` and `records`: how many were lost.
+    # `found`: the batch was sent again.
     "lost": (
         """run UInt32, lane UInt16, seq UInt32, points UInt32, records UInt32, found UInt8,
         ver UInt64""",
@@ -89,7 +89,7 @@ _TABLES: dict[str, tuple[str, str, str]] = {
         "ReplacingMergeTree(ver)",
         "kind, project, id",
     ),
-    # LZ4, because charts wait for these rows: a quarter quicker to read for a twentieth more bytes.
+    # LZ4, because charts wait for these rows: a quarter faster to read for a twentieth more bytes.
     "tiers": (
         """key UInt32, run UInt32, lane UInt16, shift UInt8,
         bucket Int64 CODEC(DoubleDelta, LZ4),
@@ -119,7 +119,7 @@ _U8, _I64, _F64 = np.dtype("u1"), np.dtype("<i8"), np.dtype("<f8")
 
 
 def create_statements() -> list[str]:
-    """The statements that make an empty store ready; each may be run again."""
+    """The statements that set up an empty store; each may be run again."""
     statements = [f"CREATE DATABASE IF NOT EXISTS {DATABASE}"]
     for table, (columns, engine, order) in _TABLES.items():
         statements.append(
@@ -129,7 +129,7 @@ def create_statements() -> list[str]:
     return statements
 
 
-# What an insert sends: column name -> (ClickHouse type in Native format, numpy type or None for
+# The columns of an insert: column name -> (ClickHouse type in Native format, numpy type or None for
 # columns given as Python lists). LowCardinality is a storage matter; inserts send plain strings.
 COLUMNS: dict[str, dict[str, tuple[str, np.dtype[np.generic] | None]]] = {
     "points": {

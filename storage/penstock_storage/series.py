@@ -1,7 +1,7 @@
-"""The `series` and `dirty` tables, read: what each series holds, without touching its points.
+"""Reads the `series` and `dirty` tables: the range and state of each series, without its points.
 
-A series is one (key, run, lane). Its rows are merged by the query, so the answer is right at any
-time, however many commits have not been merged on disk yet.
+A series is one (key, run, lane). The query merges its rows, so the result is correct even while commits
+have not been merged on disk yet.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SeriesTable:
         return len(self.key)
 
     def take(self, index: npt.NDArray[Any]) -> SeriesTable:
-        """The rows that a mask or an index array picks."""
+        """The rows selected by a mask or an index array."""
         return SeriesTable(
             self.key[index],
             self.run[index],
@@ -73,7 +73,7 @@ class SeriesTable:
 class Dirty:
     """Tier buckets that a late point touched, ordered by (key, run, lane, bucket).
 
-    `state` differs whenever any bucket was marked or mended since.
+    `state` changes whenever a bucket becomes dirty or clean.
     """
 
     key: U32
@@ -85,7 +85,7 @@ class Dirty:
 
 @dataclass(frozen=True, slots=True)
 class LastValues:
-    """What each series logged last, ordered by (run, key, lane)."""
+    """The last value of each series, ordered by (run, key, lane)."""
 
     run: U32
     key: U32
@@ -97,13 +97,12 @@ class LastValues:
 
 
 def int_list(numbers: Iterable[int]) -> str:
-    """Integers as SQL reads them between parentheses or brackets."""
+    """Integers as a comma-separated SQL list."""
     return ",".join(map(str, map(int, numbers)))
 
 
 def among(column: str, numbers: Collection[int]) -> str:
-    """A condition that the column holds one of these integers; a range where it is one, which is
-    quicker to look up."""
+    """SQL: the column is one of these integers; a range if they form one, which is faster to look up."""
     lo, hi = int(min(numbers)), int(max(numbers))
     if hi - lo + 1 == len(set(numbers)):
         return f"{column} BETWEEN {lo} AND {hi}"
@@ -111,14 +110,14 @@ def among(column: str, numbers: Collection[int]) -> str:
 
 
 def without(gone: Collection[int]) -> str:
-    """A further condition that leaves the rows of deleted runs out."""
+    """SQL: an additional condition that excludes deleted runs."""
     return f" AND run NOT IN ({int_list(gone)})" if gone else ""
 
 
 async def read_series(
     store: PointStore, runs: Collection[int], keys: Collection[int]
 ) -> SeriesTable:
-    """The series of these runs and keys that hold points."""
+    """The series of these runs and keys with points."""
     # FINAL merges these few rows faster than GROUP BY would, and charts wait for them.
     columns = await select(
         store,
@@ -175,7 +174,7 @@ async def read_first_steps(store: PointStore, runs: Collection[int]) -> dict[Lan
 
 
 async def read_last_steps(store: PointStore, runs: Collection[int]) -> dict[int, int]:
-    """The highest step of each of these runs that has points, over all keys and lanes."""
+    """The highest step of each of these runs with points, over all keys and lanes."""
     columns = await select(
         store,
         "SELECT run, max(s.last_step) AS last"
@@ -188,7 +187,7 @@ async def read_last_steps(store: PointStore, runs: Collection[int]) -> dict[int,
 async def read_last_values(
     store: PointStore, runs: Collection[int], keys: Collection[int] | None = None
 ) -> LastValues:
-    """The value that every series of these runs (and keys, if given) logged last."""
+    """The last value of every series of these runs (and keys, if given)."""
     within = f"run IN ({int_list(runs)})"
     if keys is not None:
         within += f" AND key IN ({int_list(keys)})"
@@ -214,11 +213,11 @@ async def count_runs(
     runs: Collection[int] | None = None,
     gone: Collection[int] = (),
 ) -> dict[int, int]:
-    """How many runs (all, or of these) have points, by key; keys without any are absent. `gone` are
-    deleted runs, which count for nothing."""
+    """The number of runs (all, or among these) with points, by key; keys without any are absent. `gone`:
+    deleted runs, which do not count."""
     if not keys or (runs is not None and not runs):
         return {}
-    # A project may have more keys than a statement should name; numbers of others are dropped here.
+    # A project may have more keys than a statement should name; other keys are dropped here.
     where = f"key BETWEEN {int(min(keys))} AND {int(max(keys))}"
     if runs is not None:
         where += f" AND run IN ({int_list(runs)})"
@@ -234,7 +233,7 @@ async def count_runs(
 
 
 async def select(store: PointStore, sql: str) -> Columns:
-    """The answer to a statement that often finds nothing: then no columns, in one round trip."""
+    """The result of a statement that often finds nothing: then without columns, in one round trip."""
     blocks = [block async for block in store.stream(sql)]
     if len(blocks) <= 1:
         return blocks[0] if blocks else {}

@@ -1,9 +1,9 @@
-"""What a chart reads: the statements of a plan, and how the rows of each are folded (pure).
+"""The statements of a chart's plan, and how the rows of each are folded. Pure.
 
-Rows are read as they are and folded in numpy, which is 2-4 times as fast as GROUP BY when there are
-few per bucket; where there are many, the store groups them: less to carry, and memory stays bounded.
-Conditions stand in PREWHERE: they name only columns of the primary key, so filtering before FINAL
-merges changes nothing and saves its work.
+With few rows per bucket, rows are read as they are and folded in numpy, which is 2-4 times as fast as
+GROUP BY; with many, the store groups them: less to transfer, and memory stays bounded. Conditions are
+in PREWHERE: they name only columns of the primary key, so filtering before FINAL merges changes nothing
+and saves work.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ONE_THREAD_TIER_ROWS = 200_000
 
 
 class Source(NamedTuple):
-    """A statement, and what makes partials of its answer."""
+    """A statement, and the function that turns its result into partials."""
 
     sql: str
     fold: Callable[[Columns], Partials]
@@ -38,7 +38,7 @@ class Source(NamedTuple):
 def point_sources(
     plan: Plan, series: SeriesTable, curves: Curves, *, together: bool
 ) -> Iterator[Source]:
-    """The points in the plan's windows. `together`: lanes of a run may be mixed."""
+    """The points in the plan's windows. `together`: lanes of a run may be merged."""
     winner = _winner(curves, series) if together else None
 
     def points(rows: Columns) -> Partials:
@@ -76,7 +76,7 @@ def tier_sources(
 def whole_statement(
     keys: Sequence[int], runs: Sequence[int], span: Range, guess: int, limit: int
 ) -> str:
-    """All points of these series in a range of steps, up to a limit; `guess`: about how many."""
+    """All points of these series in a range of steps, up to a limit; `guess`: their approximate number."""
     order = "" if guess <= _ONE_THREAD_ROWS else " ORDER BY key, run, lane, step"
     settings = " SETTINGS max_threads = 1" if guess <= _ONE_THREAD_ROWS else ""
     return (
@@ -125,7 +125,7 @@ def _tier_groups(where: str, shift: int, winner: _Winner | None) -> str:
 
 
 def _winner(curves: Curves, series: SeriesTable) -> _Winner | None:
-    """How lanes of a run are put together; None if there are too many to say so in a statement."""
+    """SQL: how lanes of a run are merged; None if there are too many for a statement."""
     runs = set(series.run.tolist())
     by_run: dict[int, list[tuple[int, int]]] = {}
     for (run, lane), rank in curves.ranks.items():
@@ -134,13 +134,13 @@ def _winner(curves: Curves, series: SeriesTable) -> _Winner | None:
     listed = []
     for run, lanes in by_run.items():
         ranks = [rank for _, rank in sorted(lanes)]
-        if ranks != sorted(ranks):  # else the lowest lane is of the lowest rank
+        if ranks != sorted(ranks):  # otherwise the lowest lane has the lowest rank
             listed += [(run << 16 | lane, rank) for lane, rank in lanes]
     return _Winner(listed) if len(listed) <= _MAX_LISTED else None
 
 
 class _Winner(NamedTuple):
-    """Of lanes that reach the same step the lowest rank comes last, as `partials.merge` has it.
+    """SQL: among lanes that reach the same step the lowest rank comes last, as in `partials.merge`.
 
     `listed`: (run << 16 | lane, rank) of all lanes of the runs whose lanes are not in the order of
     their ranks.
@@ -149,7 +149,7 @@ class _Winner(NamedTuple):
     listed: list[tuple[int, int]]
 
     def order(self, step: str) -> str:
-        """One number, because comparing tuples costs ten times as much."""
+        """SQL: one number, because comparing tuples costs ten times as much."""
         if not self.listed:
             return f"toInt128({step}) * 65536 - s.lane"
         ids, ranks = zip(*self.listed, strict=True)
@@ -177,6 +177,6 @@ def _grouped(winner: _Winner | None) -> str:
 
 
 def _in_order(columns: str, rows: int) -> str:
-    """One thread answers sooner if there is little to do, and nearly always in order: what is not
-    is sorted here. Many rows are put in order while they are read."""
+    """For little work one thread is faster, and its rows are nearly always in order: others are sorted
+    here. Many rows are ordered while they are read."""
     return " SETTINGS max_threads = 1" if rows <= _ONE_THREAD_ROWS else f" ORDER BY {columns}"

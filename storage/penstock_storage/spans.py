@@ -1,4 +1,4 @@
-"""How far series were seen to reach: a hint for choosing between ways to read, never an answer."""
+"""Cached spans of series: a hint for choosing how to read, never a result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Spans:
         self._noted_s: dict[Pair, float] = {}
 
     def note(self, keys: Sequence[int], runs: Sequence[int], series: SeriesTable) -> None:
-        """Take over what was read of these pairs."""
+        """Store what was read of these pairs."""
         if len(keys) * len(runs) > _MAX_PAIRS:
             return
         if len(self._spans) > _MAX_ENTRIES:
@@ -51,15 +51,15 @@ class Spans:
         self._noted_s.update(dict.fromkeys(found, self._clock()))
 
     def are_fresh(self, keys: Sequence[int], runs: Sequence[int]) -> bool:
-        """Whether all of these were looked at not long ago."""
+        """Whether all of these were read recently."""
         if len(keys) * len(runs) > _MAX_PAIRS:
             return False
         oldest_s = self._clock() - _FRESH_S
         return all(self._noted_s.get((key, run), -1.0) > oldest_s for key in keys for run in runs)
 
     def rows(self, keys: Sequence[int], runs: Sequence[int], visible: Range) -> int:
-        """About how many points these series have in the range, as far as is known: at most one
-        per step. Huge if there are too many series to look at."""
+        """An estimate of the points of these series in the range: at most one per step. Huge if there are
+        too many series to check."""
         if len(keys) * len(runs) > _MAX_PAIRS:
             return 2**62
         rows = 0

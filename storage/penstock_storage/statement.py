@@ -1,8 +1,7 @@
-"""What a ClickHouse HTTP request asks for: its statement, how the answer is to be written, and what
-follows an INSERT.
+"""Parses a ClickHouse HTTP request: its statement, the format of the result, and the rows of an INSERT.
 
-The only place where statements are told apart by their text, and no more than three ways: rows to
-insert follow; rows come out one block at a time; anything else, whose answer is taken whole.
+The only place where statements are distinguished by their text, in three cases: rows to insert follow;
+the result is streamed block by block; anything else, whose result is taken whole.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _INSERT = re.compile(
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([a-z]+)", re.DOTALL | re.IGNORECASE)
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 
-# Formats whose pieces, written one by one, together are what they would be as a whole.
+# Formats whose pieces can simply be concatenated.
 _STREAMED = {
     "native", "rowbinary", "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "csv",
     "jsoneachrow", "jsoncompacteachrow", "lineasstring",
@@ -42,7 +41,7 @@ _RESERVED = {
 
 @dataclass(frozen=True)
 class State:
-    """What a session must have been told before a statement runs in it."""
+    """The settings that a session needs before a statement runs in it."""
 
     database: str = "default"
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +71,7 @@ class InsertHead:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement without rows behind it."""
+    """A statement without rows after it."""
 
     sql: str
     format: str
@@ -86,10 +85,10 @@ def insert_head(text: str) -> InsertHead | None:
 
 
 def select_format(sql: str, default_format: str) -> Statement:
-    """How to run a statement and in which format its answer comes.
+    """How to run a statement, and the format of its result.
 
-    Raises `EngineError` if it is none: chDB would take what does not begin with a word for an empty
-    statement, and report success.
+    Raises `EngineError` for an invalid one: chDB would treat text that does not begin with a word as an
+    empty statement, and report success.
     """
     found = _FIRST_WORD.match(sql)
     if found is None:
@@ -101,7 +100,7 @@ def select_format(sql: str, default_format: str) -> Statement:
 
 
 def state_and_params(query: Mapping[str, str]) -> tuple[State, dict[str, str]]:
-    """The session state and the `{name:Type}` parameters that a request's URL asks for."""
+    """The session state and the `{name:Type}` parameters in a request's URL."""
     settings = {
         name: value
         for name, value in query.items()

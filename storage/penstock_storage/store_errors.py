@@ -1,6 +1,6 @@
-"""ClickHouse's errors: how they are written into HTTP replies, and which are worth another try.
+"""ClickHouse's errors: how they appear in HTTP replies, and after which a retry makes sense.
 
-Owned here for both sides, the client and Penstock's own store process.
+Shared by both sides, the client and Penstock's own store process.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _DAMAGED = {
     246,  # CORRUPTED_DATA
     271,  # CANNOT_DECOMPRESS
 }
-"""Errors that a part of the store is damaged, if they come from reading one: what cannot be read is
-taken out by a worker, so another try may succeed."""
+"""Errors that mean a damaged part, if they come from reading one: a worker removes unreadable parts, so
+a retry may succeed."""
 
 _IN_PART = "from part "
 _MISSING_FILE = "filesystem error: in file_size: No such file"
-"""How it says that a part's files are gone while it runs."""
+"""The message if a part's files disappear while the engine runs."""
 
 _DISK = (
     ("errno: 28", "out_of_space"), ("No space left on device", "out_of_space"),
@@ -65,11 +65,11 @@ _DISK = (
     ("errno: 13,", "read_only"), ("Permission denied", "read_only"),
     ("errno: 5,", "disk_failed"), ("Input/output error", "disk_failed"),
 )  # fmt: skip
-"""What a disk says comes under many numbers."""
+"""Errors of the disk come with many different codes."""
 
 
 def kind_of(code: int) -> str:
-    """What went wrong in one word, for counting; `statement` if the statement itself is at fault."""
+    """The kind of error, for counting; `statement` if the statement itself is at fault."""
     return _TRANSIENT.get(code, "damaged" if code in _DAMAGED else "statement")
 
 
@@ -107,10 +107,10 @@ def http_status(code: int) -> int:
 
 
 def error_in_reply(status: int, code: str | None, body: str) -> Broken | Transient:
-    """The error that a reply with a status other than 200 stands for."""
+    """The error of a reply with a status other than 200."""
     message = body.strip()[:4_000] or f"the store answered {status}"
     if code is None and not _CODE.search(message):
-        # Not ClickHouse: a proxy in between, or a store that is just starting or stopping.
+        # Not from ClickHouse: a proxy in between, or a store that is starting or stopping.
         if status in (408, 425, 429, 502, 503, 504):
             return Transient(message, code="store_unreachable")
         return Broken(f"the store answered {status}: {message}")
@@ -118,7 +118,7 @@ def error_in_reply(status: int, code: str | None, body: str) -> Broken | Transie
 
 
 def error_in_stream(tail: bytes, tag: str) -> PenstockError | None:
-    """The error that was written after the rows of an answer, if `tail`, its end, has one."""
+    """The error that was written after the rows of a result, if there is one in its `tail`."""
     text = tail.decode("utf-8", "replace")
     if tag:
         start = text.rfind(f"__exception__\r\n{tag}\r\n")
@@ -133,7 +133,7 @@ def error_in_stream(tail: bytes, tag: str) -> PenstockError | None:
 
 
 def stream_error(message: str, tag: str) -> bytes:
-    """What ClickHouse appends to an answer that fails half-way."""
+    """The text that ClickHouse appends to a result that fails half-way."""
     text = message.rstrip("\n") + "\n"
     return (
         f"\r\n__exception__\r\n{tag}\r\n{text}{len(text.encode())} {tag}\r\n__exception__\r\n"

@@ -1,9 +1,8 @@
 """ClickHouse's HTTP interface in front of the engine.
 
-The rows of an insert go to the engine when the body is complete;
-answers go out block by block as the client takes them. An error that comes after the first rows is
-written behind them and the connection is cut, as ClickHouse does, so that no client takes a part
-for the whole.
+The rows of an insert go to the engine when the body is complete; results are sent block by block as the
+client reads them. An error after the first rows is appended to them and the connection is cut, as
+ClickHouse does, so that no client takes a partial result for a complete one.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ async def _ping(_: web.Request) -> web.Response:
 
 
 def _measured(metrics: StoreMetrics) -> Any:
-    """Times and counts statements, and turns errors into answers."""
+    """Times and counts statements, and turns errors into replies."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -88,7 +87,7 @@ def _measured(metrics: StoreMetrics) -> Any:
         except EngineError as error:
             metrics.errors.labels(request.get(_KIND, "other"), kind_of(error.code)).inc()
             if is_file_gone(str(error)):
-                # The engine keeps relying on that part until it is restarted.
+                # The engine keeps using that part until it is restarted.
                 _log.error("store_files_gone detail=%s", error)
                 signal.raise_signal(signal.SIGTERM)
             return web.Response(
@@ -164,7 +163,7 @@ class _Front:
             while piece := await _next(request):
                 rows.write(piece)
             async with self._engine.seat("insert", state) as (seat, session):
-                # Of a statement that fails or is broken off, the seat ends the reading itself.
+                # If a statement fails or is interrupted, the seat ends the reading itself.
                 seat.abandon, is_read = rows.close, True
                 result = await seat.run(session.query, rows.statement(head))
                 is_read = False
@@ -200,7 +199,7 @@ def _whole(session: Session, statement: Statement, params: dict[str, str]) -> by
 def _begin(
     seat: Seat, session: Session, statement: Statement, params: dict[str, str]
 ) -> tuple[Answer, list[bytes]]:
-    """The first two pieces at once: most answers are one, and each call costs a thread switch."""
+    """The first two pieces at once: most results have one, and each call costs a thread switch."""
     answer = session.send_query(statement.sql, statement.format, params)
     seat.abandon = answer.cancel
     return answer, [_fetch(answer), _fetch(answer)]
@@ -217,7 +216,7 @@ async def _send(
     first: list[bytes],
     fetch: Callable[[], Awaitable[bytes]],
 ) -> web.StreamResponse:
-    """Write piece after piece until `fetch` has none; each waits until the client took the last."""
+    """Write pieces until `fetch` has none; each waits until the client has read the previous one."""
     piece, following = first
     if not following:
         return web.Response(body=piece, headers=headers)
@@ -230,7 +229,7 @@ async def _send(
                 await response.write(piece)
             piece, following = following, await fetch() if following else b""
     except EngineError as error:
-        # Without its end mark, no client can take this for the whole answer.
+        # Without the terminating chunk, no client takes this for the whole result.
         await response.write(stream_error(str(error), tag))
         if request.transport is not None:
             request.transport.close()
@@ -240,7 +239,7 @@ async def _send(
 
 
 async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
-    """The statement; of an INSERT, its head and the first bytes of its rows.
+    """The statement; for an INSERT, its head and the first bytes of its rows.
 
     As in ClickHouse, the statement is the URL's `query`, a line end, and the body.
     """
@@ -251,7 +250,7 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
     while piece := await _next(request):
         text += piece
         if text[:_MAX_HEAD_BYTES].lstrip()[:6].upper() == b"INSERT":
-            # Latin-1 keeps one character per byte, whatever rows follow the head.
+            # Latin-1 keeps one character per byte, even if binary rows follow the head.
             start = bytes(text[:_MAX_HEAD_BYTES]).decode("latin-1")
             found = insert_head(start)
             if found and (found.end < len(start) or start.endswith("\n")):
@@ -263,7 +262,7 @@ async def _read_head(request: web.Request) -> tuple[InsertHead | str, bytes]:
 
 
 async def _next(request: web.Request) -> bytes:
-    """More of the body, empty at its end. Raises if the client has stopped sending, or is gone."""
+    """More of the body, empty at its end. Raises if the client stalls or disconnects."""
     try:
         async with asyncio.timeout(_MAX_STALL_S):
             return await request.content.readany()

@@ -3,9 +3,9 @@
     PENSTOCK_STORE_TOKEN=… python -m penstock_storage.store_process \\
         --path DIR --socket PATH [--port N] --memory-bytes N
 
-One process per folder; a second one exits with status 73. On SIGTERM it takes nothing new, finishes
-what runs within 5 s and exits with 0. After a crash it can be started again at once: acknowledged
-inserts are on the disk, others are there whole or not at all.
+One process per folder; a second one exits with status 73. On SIGTERM it accepts nothing new, finishes
+running statements within 5 s and exits with 0. After a crash it can be restarted at once: acknowledged
+inserts are on disk, others are there completely or not at all.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
         application(engine, token, metrics),
         access_log=None,
         handler_cancellation=True,
-        shutdown_timeout=0.5,  # only for sending what is answered: the engine waits longer
+        shutdown_timeout=0.5,  # only for sending results: the engine waits longer
         max_line_size=_MAX_URL_BYTES,
         read_bufsize=2**20,
     )
@@ -122,7 +122,7 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
 
 async def _listen(runner: web.AppRunner, arguments: argparse.Namespace) -> None:
     if arguments.socket is not None:
-        # A socket that a killed process left behind; the engine's lock says that nobody serves it.
+        # A socket left behind by a killed process; the engine's lock shows that none serves it.
         with contextlib.suppress(FileNotFoundError):
             arguments.socket.unlink()
         mask = os.umask(0o177)

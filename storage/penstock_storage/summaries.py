@@ -25,12 +25,12 @@ _SCALARS = "'string', 'bool', 'null'"
 
 @dataclass(slots=True)
 class Summary:
-    """What one run logged last, by key, as JSON carries it."""
+    """The last values of one run by key, as JSON."""
 
     last_step: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
     not_finite: set[str] = field(default_factory=set)
-    """Keys whose value is a number that JSON carries as text: NaN, Infinity or -Infinity."""
+    """Keys whose value is a number that JSON expresses as text: NaN, Infinity or -Infinity."""
 
 
 async def read_summaries(
@@ -45,10 +45,10 @@ async def read_summaries(
 ) -> dict[int, Summary]:
     """The summaries of these runs, by run number; runs without data are absent.
 
-    Of several lanes the lowest rank's latest one counts. `names` are keys by number. Values that
-    are not numbers are left out if they are large or, with `scalars_only`, no scalars. `keys`: only
-    these, whoever logged them (none given: all but what the machine measured of itself; that alone
-    with `is_system`). The last step is the training's, with `is_system` the machine's.
+    Of several lanes the lowest rank's latest one counts. `names` are keys by number. Values other than
+    numbers are left out if they are large or, with `scalars_only`, not scalars. `keys`: only these, in
+    any lane (default: all but system metrics; only those with `is_system`). The last step is that of
+    the script's history, with `is_system` that of the system metrics.
     """
     order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
@@ -77,7 +77,7 @@ async def read_summaries(
 async def _read_last_steps(
     store: PointStore, runs: Sequence[int], others: set[LaneId]
 ) -> dict[int, int]:
-    """The highest step of each of these runs, whatever it logged there but for some lanes."""
+    """The highest step of each of these runs, over all keys, without some lanes."""
     within = f"run IN ({int_list(runs)})"
     columns = await select(
         store,
@@ -170,7 +170,7 @@ def _add_texts(
         if (run, key) in seen or key not in names or not text:
             continue
         seen.add((run, key))
-        # A key that logged numbers too shows what it logged last.
+        # A key with numbers too shows what was logged last.
         if step >= steps.get((run, key), step):
             summary.values[names[key]] = json_value(text)
             summary.not_finite.discard(names[key])

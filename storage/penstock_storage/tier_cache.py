@@ -1,7 +1,7 @@
-"""What was read of tiers, folded into the buckets of a chart, for the next chart like it.
+"""Cache of tier rows, folded into the buckets of a chart, for the next similar chart.
 
-An entry is good while no bucket of its series was marked dirty or mended since: the caller reads
-that state anew for each chart, before anything else, and an entry with another state is not found.
+An entry is valid while no bucket of its series became dirty or clean: the caller reads that state for
+each chart, before anything else, and an entry with another state is not found.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["CachedTiers", "TierCache"]
 
 
 class CachedTiers(NamedTuple):
-    """Cells by curve number, and the curves that have these numbers."""
+    """Cells by curve number, and the curves with these numbers."""
 
     cells: Partials
     ids: Sequence[CurveId]
 
 
 class TierCache:
-    """Keeps what was asked for last, up to `limit_bytes`."""
+    """Keeps the most recently used entries, up to `limit_bytes`."""
 
     def __init__(self, limit_bytes: int = 64 * 2**20) -> None:
         self._limit_bytes = limit_bytes
@@ -32,14 +32,14 @@ class TierCache:
         self._size_bytes = 0
 
     def get(self, name: Hashable) -> CachedTiers | None:
-        """What was put in under this name: a plan's windows and the state of their series."""
+        """The entry with this name: a plan's windows and the state of their series."""
         found = self._entries.get(name)
         if found is not None:
             self._entries.move_to_end(name)
         return found
 
     def put(self, name: Hashable, entry: CachedTiers) -> None:
-        """Keep an entry, and forget those that were not asked for the longest."""
+        """Add an entry, and evict the least recently used ones."""
         self._size_bytes += _size_bytes(entry)
         if replaced := self._entries.pop(name, None):
             self._size_bytes -= _size_bytes(replaced)

@@ -1,8 +1,8 @@
-"""Tiers: rows that each sum up a bucket of 2^shift steps of one series, at a few widths.
+"""Tiers (rollups): rows that each aggregate a bucket of 2^shift steps of one series, at a few widths.
 
-Owns the widths and what a coarser row is made of. A row of width s may be trusted while the whole
-bucket lies below the series' watermark and none of its 2^8-step buckets is dirty; so one watermark
-and one kind of mark serve all widths.
+Owns the widths and how coarser rows are made. A row of width s is valid while the whole bucket lies
+below the series' watermark and none of its 2^8-step buckets is dirty; so one watermark and one kind of
+dirty row serve all widths.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from penstock_storage.schema import DATABASE
 __all__ = ["TIER_SHIFT", "TIER_SHIFTS", "build_coarser"]
 
 TIER_SHIFTS = (8, 11, 14, 17)
-"""A chart of 2^s-step buckets reads the widest tier that is not wider: at most four rows for each
-of its buckets up to 2^19 steps, for 14 % more tier rows than one width would have."""
+"""A chart with 2^s-step buckets reads the widest tier that is not wider: at most four rows for each
+bucket up to 2^19 steps, at the price of 14 % more tier rows than a single width would have."""
 
 TIER_SHIFT = TIER_SHIFTS[0]
 """The narrowest: built from points; the others are folded from the next narrower one."""
@@ -26,8 +26,8 @@ _ROWS_PER_STATEMENT = 2_000_000
 
 
 async def build_coarser(store: PointStore) -> None:
-    """Add the coarser rows to a store that has only the narrowest. May be run again, or broken off:
-    each row is a function of the rows that it sums up, and replaces itself."""
+    """Add the coarser rows to a store that has only the narrowest. May be repeated or interrupted: each
+    row is a function of the rows that it aggregates, and replaces itself."""
     for finer, coarser in pairwise(TIER_SHIFTS):
         counts = await store.query(
             f"SELECT key, count() AS rows FROM {DATABASE}.tiers WHERE shift = {finer}"
@@ -39,7 +39,7 @@ async def build_coarser(store: PointStore) -> None:
 
 
 def _batches(keys: Sequence[int], rows: Sequence[int]) -> list[tuple[int, int]]:
-    """(first, last) key of groups of keys with a bounded number of rows in all."""
+    """(first, last) key of groups of keys with a bounded total number of rows."""
     batches: list[tuple[int, int]] = []
     total = _ROWS_PER_STATEMENT + 1
     for key, count in zip(keys, rows, strict=True):

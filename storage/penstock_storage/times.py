@@ -1,4 +1,4 @@
-"""The `times` table, read: when a lane reached a step, and which steps lie in a span of time."""
+"""Reads the `times` table: when a lane reached a step, and which steps lie in a span of time."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ async def read_step_ranges(
     to_us: int | None,
     origins_us: Mapping[int, int] | None = None,
 ) -> dict[LaneId, Range]:
-    """From the first step logged at or after `from_us` to the last one logged at or before `to_us`,
-    by lane; lanes that logged nothing in between are absent. With `origins_us` times count from
-    each run's own origin."""
+    """From the first step logged at or after `from_us` to the last one logged at or before `to_us`, by
+    lane; lanes without steps in between are absent. With `origins_us` times are relative to each run's
+    own origin."""
     lo = -FOREVER if from_us is None else from_us
     hi = FOREVER if to_us is None else to_us
     time = "t"
@@ -65,11 +65,11 @@ async def read_step_ranges(
 
 
 async def read_times(store: PointStore, places: Places) -> npt.NDArray[np.float64]:
-    """Unix seconds of each place; NaN where its lane logged nothing at that step."""
+    """Unix seconds of each place; NaN if its lane logged nothing at that step."""
     seconds = np.full(len(places.step), np.nan)
     if not len(seconds):
         return seconds
-    # One number for each (run, lane), so that places can be matched with rows by one comparison.
+    # One number for each (run, lane), so that one comparison matches places with rows.
     lanes = places.run.astype(np.int64) << 16 | places.lane
     for found in await asyncio.gather(
         *(_read_batch(store, lanes[rows], places.step[rows], rows) for rows in _batches(places))
@@ -80,7 +80,7 @@ async def read_times(store: PointStore, places: Places) -> npt.NDArray[np.float6
 
 
 def _batches(places: Places) -> Iterator[I64]:
-    """Places by the run, put together while they ask for much the same steps."""
+    """Places by run, grouped as long as they need nearly the same steps."""
     order = np.argsort(places.run, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(places.run[order])) + 1)
     batch: list[I64] = []

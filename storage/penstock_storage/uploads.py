@@ -1,8 +1,8 @@
-"""Content whose hash nobody knows yet: received, hashed on the way, and stored under its hash.
+"""Uploads of content with an unknown hash: received, hashed on the way, and stored under the hash.
 
-A body lies in a temporary file until all of it has come; where blobs are files themselves it is
-then moved into its place, never copied. Hashing and writing happen in threads, in pieces, so that
-a large body keeps nobody waiting.
+A body is kept in a temporary file until it is complete; if blobs are files themselves it is then moved
+to its place, never copied. Hashing and writing happen in threads, in pieces, so that a large body does
+not hold up other requests.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from penstock_storage.blobs import BlobStore
 __all__ = ["Uploaded", "receive"]
 
 _PIECE_BYTES = 2**20
-_LEFTOVER_S = 24 * 3600.0  # nobody writes to a file that was last written to this long ago
+_LEFTOVER_S = 24 * 3600.0  # a file that was last written this long ago is abandoned
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What was stored. `sha256`: 64 hex digits, the blob's name; `md5`: base64."""
+    """A stored blob. `sha256`: 64 hex digits, the blob's name; `md5`: base64."""
 
     sha256: str
     md5: str
@@ -38,10 +38,10 @@ class Uploaded:
 
 
 async def receive(chunks: AsyncIterator[bytes], blobs: BlobStore, *, limit_bytes: int) -> Uploaded:
-    """Store what the chunks make up, durably, as the blob that it is.
+    """Store the chunks durably as one blob.
 
-    Raises `Rejected` (413) if it is longer than the limit, `Transient` if it cannot be stored now,
-    and what the chunks raise. Then nothing is stored, and no temporary file is left.
+    Raises `Rejected` (413) if they are longer than the limit, `Transient` if they cannot be stored now,
+    and any error of the chunks. Then nothing is stored, and no temporary file is left.
     """
     try:
         incoming = await asyncio.to_thread(_Incoming, blobs.incoming)
@@ -54,7 +54,7 @@ async def receive(chunks: AsyncIterator[bytes], blobs: BlobStore, *, limit_bytes
             incoming.discard()
     except OSError as error:
         if isinstance(error, ConnectionError):
-            raise  # the sender's, not the disk's
+            raise  # the sender's error, not the disk's
         raise Transient(f"a file cannot be stored: {error}", code="blobs_unreachable") from error
 
 
@@ -97,7 +97,7 @@ class _Incoming:
             self._size_bytes += len(chunk)
 
     def finish(self) -> Uploaded:
-        """All that was written, on disk."""
+        """Sync everything written to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -105,14 +105,14 @@ class _Incoming:
         return Uploaded(self._sha256.hexdigest(), md5, self._size_bytes)
 
     def discard(self) -> None:
-        """Leave nothing behind; content that was moved to its place stays there."""
+        """Remove the temporary file; content that was moved to its place stays."""
         with suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left."""
+    """Remove files left behind by killed processes."""
     with os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):

@@ -1,8 +1,8 @@
-"""Windows of many series as SQL conditions that are short, prune granules and stay exact (pure).
+"""Windows of many series as SQL conditions that are short, prune granules and stay exact. Pure.
 
-Windows that lie close together become one group: sets of keys and runs and one range of steps,
-which the primary key prunes by. Where a group's series do not all have the same window, a lookup
-by series, evaluated per row, makes it exact. Every value in the text is an integer.
+Windows that are close together form a group: sets of keys and runs and one range of steps, by which the
+primary key prunes. If the series of a group have different windows, a lookup by series, evaluated per
+row, makes the condition exact. Every value in the text is an integer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock_storage.ids import SeriesId
 from penstock_storage.plan import Window
 from penstock_storage.series import SeriesTable, among, int_list
 
@@ -19,12 +20,10 @@ _MAX_GROUPS = 8
 _MAX_WINDOWS = 2_000
 """Per statement: keeps its text below ClickHouse's max_query_size of 256 KiB."""
 
-SeriesId = tuple[int, int, int]
-
 
 @dataclass(slots=True)
 class _Group:
-    """Windows of different series that are read together. `lo`, `hi`: what they span."""
+    """Windows of different series that are read together. `lo`, `hi`: their common range."""
 
     windows: list[Window]
     ids: set[SeriesId]
@@ -40,11 +39,11 @@ class _Group:
 def conditions(
     windows: Mapping[str, Sequence[Window]], series: SeriesTable, column: str
 ) -> Iterator[str]:
-    """Conditions on (key, run, lane, `column`), one per statement, that select these windows, each
-    behind the text that it is filed under.
+    """Conditions on (key, run, lane, `column`), one per statement, that select these windows, each with
+    its name.
 
-    `series` are all series that the windows' keys and runs have. Rows selected by different
-    conditions do not overlap.
+    `series` are all series of the windows' keys and runs. Rows selected by different conditions do not
+    overlap.
     """
     texts: list[str] = []
     room = _MAX_WINDOWS
@@ -63,12 +62,13 @@ def conditions(
 
 
 def _groups(windows: Iterable[Window]) -> list[_Group]:
-    """Windows that overlap, together; never two of one series."""
+    """Groups of overlapping windows; never two of one series in a group."""
     groups: list[_Group] = []
     for window in sorted(windows, key=lambda window: (window.lo, window.hi)):
-        new = _Group([window], {window[:3]}, window.lo, window.hi)
+        series = window.series
+        new = _Group([window], {series}, window.lo, window.hi)
         for group in groups:
-            if window.lo <= group.hi and window[:3] not in group.ids:
+            if window.lo <= group.hi and series not in group.ids:
                 group.join(new)
                 break
         else:
@@ -77,7 +77,7 @@ def _groups(windows: Iterable[Window]) -> list[_Group]:
 
 
 def _few(groups: list[_Group]) -> list[_Group]:
-    """Merge neighbours with the smallest gaps between them until few are left."""
+    """Merge neighbours with the smallest gaps until few groups are left."""
     groups = sorted(groups, key=lambda group: group.lo)
     while len(groups) > _MAX_GROUPS:
         pairs = [
@@ -110,7 +110,7 @@ def _condition(group: _Group, series: SeriesTable, column: str) -> str:
 
 
 def _lookup(group: _Group, keys: list[int], column: str) -> list[str]:
-    """Compare each row with the window of its own series; series without one match nothing."""
+    """SQL: compare each row with the window of its series; series without a window match nothing."""
     place = {key: at << 48 for at, key in enumerate(keys)}
     series = "bitOr(bitShiftLeft(toUInt64(run), 16), toUInt64(lane))"
     if len(keys) > 1:

@@ -239,7 +239,7 @@ async def test_keys_beyond_a_runs_bound_are_left_out_and_counted(
         "SELECT key, v FROM penstock.points FINAL WHERE run = {run:UInt32} AND step = 1",
         {"run": row.number},
     )
-    numbers = {
+    numbers: dict[int, str] = {
         number: name for name, number in (await stack.catalog.keys(row.project_number)).items()
     }
     assert {numbers[int(k)]: float(v) for k, v in zip(found["key"], found["v"], strict=True)} == {

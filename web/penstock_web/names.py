@@ -120,7 +120,7 @@ class Names:
 
     async def all_keys(self, project: int) -> dict[str, int]:
         """Every key of a project by name, as of now."""
-        return self._remember_keys(project, await self._catalog.keys(project))
+        return self._remember_keys(project, dict(await self._catalog.keys(project)))
 
     def _remember_keys(self, project: int, known: dict[str, int]) -> dict[str, int]:
         _bound(self._keys, _MAX_PROJECTS)

@@ -1,4 +1,4 @@
-"""The worker process. Exits with 0 when it was told to stop, with `AT_FAULT` when everything it read
+"""The worker process. Exits with 0 after a signal, with `AT_FAULT` when everything it read
 failed."""
 
 from __future__ import annotations

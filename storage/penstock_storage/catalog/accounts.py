@@ -1,4 +1,4 @@
-"""API keys and the page's sessions in the catalog: listed, revoked, ended."""
+"""API keys and sessions of the page in the catalog: list, revoke, end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Collections of artifacts and their types: found, made, changed, removed.
+"""Collections of artifacts and their types: find, create, change, remove.
 
-Whoever changes what a collection holds locks its row first, so that indices are handed out once and
-an alias moves as a whole.
+Changing the members of a collection locks its row first, so that each index is assigned once and an
+alias moves atomically.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class ArtifactCollectionCatalog:
         self._database = database
 
     async def types(self, project: int) -> list[ArtifactType]:
-        """The types of a project, in the order of their names."""
+        """The types of a project, ordered by name."""
         query = _types.where(artifact_types.c.project == project).order_by(artifact_types.c.name)
         async with self._database.reading() as connection:
             return [ArtifactType(*row) for row in await connection.execute(query)]
 
     async def get(self, number: int) -> Collection | None:
-        """The collection of this number."""
+        """The collection with this number."""
         return await self._one(number=number)
 
     async def find(self, project: int, name: str) -> Collection | None:
-        """The collection of this name."""
+        """The collection with this name."""
         return await self._one(project=project, name=name)
 
     async def page(
@@ -64,8 +64,7 @@ class ArtifactCollectionCatalog:
         after: int | None = None,
         limit: int = 1_000,
     ) -> list[Collection]:
-        """At most `limit` collections, those behind the number `after`, in the order they were
-        made."""
+        """At most `limit` collections, after the number `after`, in the order of creation."""
         query = select_collections.where(artifact_collections.c.project == project)
         if type is not None:
             query = query.where(artifact_types.c.name == type)
@@ -76,7 +75,7 @@ class ArtifactCollectionCatalog:
             return await read_collections(connection, ordered)
 
     async def count(self, project: int, *, type: str | None = None) -> int:
-        """How many collections there are."""
+        """The number of collections."""
         query = select(func.count()).select_from(artifact_collections)
         query = query.where(artifact_collections.c.project == project)
         if type is not None:
@@ -112,7 +111,7 @@ class ArtifactCollectionCatalog:
                 await connection.execute(_this(number).values(description=description))
 
     async def set_type(self, number: int, type: str, now: int) -> None:
-        """Move a collection to another type, which is made if it is missing."""
+        """Move a collection to another type, created if missing."""
         async with self._database.writing() as connection:
             row = await lock_collection(connection, number, now)
             chosen = await ensure_type(self._database, connection, row.project, type, now)
@@ -131,7 +130,7 @@ class ArtifactCollectionCatalog:
                 await connection.execute(gone)
 
     async def delete(self, number: int) -> None:
-        """Remove a collection: of a sequence its versions too, wherever they are linked."""
+        """Remove a collection; a sequence with its versions, wherever they are linked."""
         async with self._database.writing() as connection:
             gone = delete(artifact_collections).where(artifact_collections.c.number == number)
             await connection.execute(gone)
@@ -154,7 +153,7 @@ _types = select(
 
 
 class LockedCollection:
-    """A collection of which the caller's transaction holds the lock."""
+    """A collection that the caller's transaction has locked."""
 
     def __init__(self, number: int, project: int, name: str, next_index: int, kind: str) -> None:
         self.number = number
@@ -171,9 +170,9 @@ class LockedCollection:
 
 
 async def lock_collection(connection: AsyncConnection, number: int, now: int) -> LockedCollection:
-    """Keep others from changing what this collection holds until the transaction ends.
+    """Lock the members of this collection until the transaction ends.
 
-    Raises `Rejected` (404) if it is gone.
+    Raises `Rejected` (404) if the collection does not exist.
     """
     await connection.execute(_this(number).values(updated_at=now))
     table = artifact_collections
@@ -187,7 +186,7 @@ async def lock_collection(connection: AsyncConnection, number: int, now: int) ->
 async def ensure_type(
     database: Database, connection: AsyncConnection, project: int, name: str, now: int
 ) -> int:
-    """The number of a type, which is made if it is missing."""
+    """The number of a type, created if missing."""
     check_collection_name(name)
     row = {"project": project, "name": name, "description": "", "created_at": now}
     await connection.execute(database.insert_missing(artifact_types), [row])
@@ -207,7 +206,7 @@ async def ensure_collection(
     kind: str,
     now: int,
 ) -> Collection:
-    """The collection of this name, which is made if it is missing.
+    """The collection with this name, created if missing.
 
     Raises `Rejected` (409) if there is one of another type or kind.
     """
@@ -251,7 +250,7 @@ def _this(number: int) -> Update:
 
 
 def check_collection_name(name: str) -> None:
-    """Raises `Rejected` for what cannot name a collection, or a type: it is one part of a path."""
+    """Raises `Rejected` for an invalid name of a collection or type: it must be one path segment."""
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

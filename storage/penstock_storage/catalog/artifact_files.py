@@ -1,8 +1,8 @@
-"""Files of artifacts: which contents an entity has uploaded, and which files its versions list.
+"""Files of artifacts: the contents that an entity has uploaded, and the files that its versions list.
 
-An entity's contents are known by their MD5, as its clients declare it, so that equal content is
-uploaded once; an entity learns nothing of what others store. A content that no version lists stays
-for a while, because an upload and the commit that lists it are two things.
+Contents are identified by their MD5, as declared by clients, within an entity: equal content is
+uploaded once (dedupe), and an entity learns nothing of what others store. Content that no version
+lists is kept for a while, because the upload and the commit that lists it are separate.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["FULL", "INCREMENTAL", "PATCH", "ArtifactFileCatalog", "KnownContent"
 FULL = "FULL"
 INCREMENTAL = "INCREMENTAL"
 PATCH = "PATCH"
-"""A manifest lists all of a version's files, or more than those of a version before, or a part."""
+"""A manifest lists all files of a version, or the additions to an earlier version, or a part."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownContent:
-    """What lies in the blob store under an entity's MD5. `sha256`: the blob's digest."""
+    """The blob for an entity's MD5. `sha256`: the blob's digest."""
 
     sha256: str
     size_bytes: int
@@ -66,7 +66,7 @@ class ArtifactFileCatalog:
             "size_bytes": content.size_bytes, "used_at": now,
         }  # fmt: skip
         statement = insert(artifact_contents).values(row)
-        # The first content of an MD5 stays: whoever can make collisions cannot change it.
+        # The first content of an MD5 stays: an MD5 collision cannot change it.
         statement = statement.on_conflict_do_update(
             index_elements=["entity", "md5"], set_={"used_at": statement.excluded.used_at}
         )
@@ -76,11 +76,11 @@ class ArtifactFileCatalog:
     async def known(
         self, entity: str, md5s: Sequence[str], *, used_at: int | None = None
     ) -> dict[str, KnownContent]:
-        """Those of these contents that an entity has; `used_at`: they are about to be used again."""
+        """The contents among these that an entity has; `used_at`: they are about to be used again."""
         table = artifact_contents
         wanted = sorted(set(md5s))
         found: dict[str, KnownContent] = {}
-        if used_at is not None:  # first: what is marked now is not forgotten before it is read
+        if used_at is not None:  # first: contents marked now are not removed before they are read
             async with self._database.writing() as connection:
                 for chunk in chunks(wanted):
                     mine = (table.c.entity == entity) & table.c.md5.in_(chunk)
@@ -95,10 +95,10 @@ class ArtifactFileCatalog:
         return found
 
     async def forget_unused(self, before: int, limit: int = 10_000) -> list[str]:
-        """Forget contents that no version lists and nobody used since `before`, µs since 1970.
+        """Remove contents that no version lists and that were not used since `before`, µs since 1970.
 
-        Returns their SHA-256 digests, at most `limit`: blobs to be removed unless something else
-        uses them.
+        Returns their SHA-256 digests, at most `limit`: blobs to delete unless something else uses
+        them.
         """
         table = artifact_contents
         listed = (
@@ -122,7 +122,7 @@ class ArtifactFileCatalog:
         return [row.sha256 for row in rows]
 
     async def digests_in_use(self, digests: Sequence[str]) -> set[str]:
-        """Those of these SHA-256 digests that any artifact's content, file or manifest has."""
+        """The SHA-256 digests among these that any artifact's content, file or manifest uses."""
         columns = (
             artifact_contents.c.sha256,
             artifact_files.c.sha256,
@@ -146,9 +146,9 @@ class ArtifactFileCatalog:
     async def add_manifest(
         self, version: int, digest: str, now: int, *, kind: str = FULL, base: int | None = None
     ) -> int:
-        """A new manifest of a version, which from now on counts; returns its number.
+        """A new manifest of a version, which counts from now on; returns its number.
 
-        `base`: of an `INCREMENTAL` one, the version that it adds to.
+        `base`: for an `INCREMENTAL` one, the version that it adds to.
         """
         row = {
             "version": version, "kind": kind, "base": base, "digest": digest, "created_at": now,
@@ -167,11 +167,11 @@ class ArtifactFileCatalog:
         return None if row is None else (row[0], row[1], row[2])
 
     async def redeclare_manifest(self, number: int, digest: str) -> None:
-        """A manifest has other content than was declared, and is to be uploaded again."""
+        """Change the declared digest of a manifest, which must then be uploaded again."""
         await self._set_manifest(number, digest=digest, sha256=None)
 
     async def fill_manifest(self, number: int, sha256: str) -> None:
-        """A manifest was uploaded."""
+        """Record that a manifest was uploaded."""
         await self._set_manifest(number, sha256=sha256)
 
     async def _set_manifest(self, number: int, **values: str | None) -> None:
@@ -180,8 +180,8 @@ class ArtifactFileCatalog:
             await connection.execute(update(table).where(table.c.number == number).values(**values))
 
     async def manifests(self, version: int) -> list[Manifest]:
-        """A version's manifests that count: the last one, or all its uploaded patches, in the order
-        they were announced. Empty if what counts was not uploaded."""
+        """The manifests of a version that count: the last one, or all its uploaded patches, in the order of
+        announcement. Empty if they were not uploaded."""
         table = artifact_manifests
         query = select(table.c.kind, table.c.base, table.c.sha256)
         query = query.where(table.c.version == version).order_by(table.c.number)
@@ -201,7 +201,7 @@ class ArtifactFileCatalog:
         after: str | None = None,
         limit: int = 1_000,
     ) -> list[File]:
-        """At most `limit` files in the order of their paths, those behind the path `after`."""
+        """At most `limit` files ordered by path, after the path `after`."""
         query = _files.where(artifact_files.c.version == version)
         if after is not None:
             query = query.where(artifact_files.c.path > after)
@@ -214,7 +214,7 @@ class ArtifactFileCatalog:
         return found[:limit]
 
     async def count(self, version: int, *, names: Sequence[str] | None = None) -> int:
-        """How many files a version lists, or how many of these names."""
+        """The number of files of a version, or of those with these names."""
         query = select(func.count()).select_from(artifact_files)
         query = query.where(artifact_files.c.version == version)
         total = 0

@@ -1,4 +1,4 @@
-"""Members of collections: which versions a collection holds, and their aliases in it."""
+"""Members of collections: the versions in a collection, and their aliases there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from penstock_storage.catalog.database import Database
 __all__ = ["LATEST", "ArtifactMemberCatalog", "add_member", "remove_member", "set_aliases"]
 
 LATEST = "latest"
-"""The alias that every new member of a collection takes over."""
+"""The alias that moves to every new member of a collection."""
 
 _INDEX = re.compile(r"v(\d{1,18})")
 
@@ -44,7 +44,7 @@ class ArtifactMemberCatalog:
         self._database = database
 
     async def find(self, project: int, name: str, alias: str) -> Member | None:
-        """The member of a project's collection with this alias, or index: `v3`."""
+        """The member of a project's collection with this alias or index, such as `v3`."""
         table = artifact_members
         query = select_members.join(
             artifact_collections, table.c.collection == artifact_collections.c.number
@@ -69,7 +69,7 @@ class ArtifactMemberCatalog:
         after: int | None = None,
         limit: int = 1_000,
     ) -> list[Member]:
-        """At most `limit` members in the order of their indices, those behind the index `after`."""
+        """At most `limit` members ordered by index, after the index `after`."""
         index = artifact_members.c.index
         query = select_members.where(artifact_members.c.collection == collection)
         if after is not None:
@@ -79,14 +79,14 @@ class ArtifactMemberCatalog:
             return await read_members(connection, query)
 
     async def count(self, collection: int) -> int:
-        """How many members a collection has."""
+        """The number of members of a collection."""
         query = select(func.count()).select_from(artifact_members)
         async with self._database.reading() as connection:
             query = query.where(artifact_members.c.collection == collection)
             return await connection.scalar(query) or 0
 
     async def of_version(self, version: int) -> list[Member]:
-        """Every membership of a version, that in its own sequence first."""
+        """All memberships of a version, the one in its own sequence first."""
         query = select_members.where(artifact_members.c.version == version)
         async with self._database.reading() as connection:
             found = await read_members(connection, query)
@@ -95,7 +95,7 @@ class ArtifactMemberCatalog:
     async def add_aliases(
         self, version: int, collection: int, aliases: Iterable[str], now: int
     ) -> None:
-        """Let these aliases mean this member. Raises `Rejected` (404) if it is none."""
+        """Point these aliases to this member. Raises `Rejected` (404) if it does not exist."""
         async with self._database.writing() as connection:
             locked = await lock_collection(connection, collection, now)
             await _require(connection, locked, version)
@@ -104,7 +104,7 @@ class ArtifactMemberCatalog:
     async def remove_aliases(
         self, version: int, collection: int, aliases: Iterable[str], now: int
     ) -> None:
-        """Forget aliases, where they mean this member."""
+        """Remove aliases that point to this member."""
         table = artifact_aliases
         async with self._database.writing() as connection:
             await lock_collection(connection, collection, now)
@@ -118,10 +118,10 @@ class ArtifactMemberCatalog:
     async def link(
         self, version: Version, project: int, name: str, aliases: Iterable[str], now: int
     ) -> int:
-        """Make a version a member of a portfolio, which is made if it is missing.
+        """Make a version a member of a portfolio, created if missing.
 
-        Returns its index there; again does no harm. Raises `Rejected` for a version that is not
-        committed, or a name that stands for something else.
+        Returns its index there; repeating that does no harm. Raises `Rejected` for a version that is
+        not committed, or a name that is not a portfolio's.
         """
         if version.state != COMMITTED:
             raise Rejected(
@@ -141,7 +141,7 @@ class ArtifactMemberCatalog:
         return index
 
     async def unlink(self, version: int, collection: int, now: int) -> None:
-        """Take a version out of a portfolio. Raises `Rejected` if that is a sequence."""
+        """Remove a version from a portfolio. Raises `Rejected` if it is a sequence."""
         async with self._database.writing() as connection:
             locked = await lock_collection(connection, collection, now)
             if locked.kind != PORTFOLIO:
@@ -162,7 +162,7 @@ async def add_member(
 
 
 async def remove_member(connection: AsyncConnection, collection: int, version: int) -> None:
-    """Take a version, and its aliases, out of a locked collection; `latest` moves to what is left."""
+    """Remove a version and its aliases from a locked collection; `latest` moves to a remaining member."""
     members, aliases = artifact_members, artifact_aliases
     for table in (aliases, members):
         mine = (table.c.collection == collection) & (table.c.version == version)
@@ -185,12 +185,12 @@ async def remove_member(connection: AsyncConnection, collection: int, version: i
 async def set_aliases(
     connection: AsyncConnection, collection: int, version: int, aliases: Iterable[str]
 ) -> None:
-    """Let aliases mean this member of a locked collection, and no other. Raises `Rejected`."""
+    """Point aliases only to this member of a locked collection. Raises `Rejected`."""
     names = list(dict.fromkeys(aliases))
     for name in names:
         if not name or len(name) > 256 or set(name) & set("/:\0"):
             raise Rejected(f"{name[:200]!r} cannot be an alias", code="bad_alias")
-    names = [name for name in names if not _INDEX.fullmatch(name)]  # those mean indices
+    names = [name for name in names if not _INDEX.fullmatch(name)]  # these are indices
     if not names:
         return
     table = artifact_aliases

@@ -1,7 +1,7 @@
-"""Artifacts as rows: what the catalog knows of types, collections, versions and files.
+"""Rows of artifacts: types, collections, versions and files.
 
-Functions here read, inside the caller's transaction, and fill in what hangs on the rows (aliases,
-tags) for many of them at once.
+The functions read inside the caller's transaction, and add dependent data (aliases, tags) for many rows
+at once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A name of a version in a collection, which has a version of that name only once."""
+    """A name of a version in a collection, unique there."""
 
     collection: int
     alias: str
@@ -75,8 +75,8 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version, in the sequence where it was made. `index` is None until it is committed; `run`
-    is the number of the one that made it, if it is known; `manifest` the digest of the blob."""
+    """A version, in the sequence where it was created. `index` is None until it is committed; `run` is the
+    number of the run that made it, if known; `manifest` the digest of the blob."""
 
     number: int
     collection: int
@@ -122,7 +122,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class File:
     """A file of a version. `digest` is the MD5 (base64) of content that is stored here; `sha256`
-    names the blob. Of content elsewhere, `reference` says where, and `digest` is any text."""
+    names the blob. For external content, `reference` is its address, and `digest` is any text."""
 
     path: str
     digest: str

@@ -1,9 +1,8 @@
 """The tables of artifacts: named, versioned collections of files.
 
-A collection is a sequence, whose versions are made in it, or a portfolio, which links versions of
-sequences. Either way a version is a member of it, with an index that is handed out once. What a
-version's files contain is known by its MD5, as clients declare it, within an entity: no entity ever
-learns what another one stores.
+A collection is a sequence, whose versions are created in it, or a portfolio, which links versions of
+sequences. In both, a version is a member with an index that is assigned once. Contents of files are
+identified by MD5, as declared by clients, within an entity: no entity learns what another one stores.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def _number() -> Column[int]:
 
 
 def _of(name: str, target: str, **options: Any) -> Column[Any]:
-    """What belongs to a row goes with it."""
+    """Delete dependent rows together with their row."""
     return Column(name, ForeignKey(target, ondelete="CASCADE"), nullable=False, **options)
 
 
@@ -65,7 +64,7 @@ artifact_types = Table(
     sqlite_autoincrement=True,
 )
 
-# `next_index`: what the next member gets.
+# `next_index`: the index of the next member.
 artifact_collections = Table(
     "artifact_collections",
     metadata,
@@ -83,8 +82,8 @@ artifact_collections = Table(
     sqlite_autoincrement=True,
 )
 
-# `index` is null until the version is committed; `wanted` are the aliases that it then gets;
-# `run` made it. `ttl_s`: null: none of its own.
+# `index` is null until the version is committed; `wanted`: the aliases that it then gets; `run`: the
+# run that made it. `ttl_s`: null if it has none of its own.
 artifact_versions = Table(
     "artifact_versions",
     metadata,
@@ -146,7 +145,7 @@ artifact_collection_tags = Table(
     Column("name", Text, primary_key=True),
 )
 
-# What a client called a version, or a collection, before the server had answered.
+# A client's name for a version, or a collection, before the server replied.
 artifact_clients = Table(
     "artifact_clients",
     metadata,
@@ -174,7 +173,7 @@ artifact_manifests = Table(
     sqlite_autoincrement=True,
 )
 
-# `used_at`: when somebody last uploaded it, or was told that it needs no upload.
+# `used_at`: when it was last uploaded, or a client was told that it need not be.
 artifact_contents = Table(
     "artifact_contents",
     metadata,
@@ -186,7 +185,7 @@ artifact_contents = Table(
     Index("artifact_contents_by_digest", "sha256"),
 )
 
-# `sha256` is null, and `reference` is not, where the bytes lie elsewhere.
+# `sha256` is null, and `reference` is not, for external content.
 artifact_files = Table(
     "artifact_files",
     metadata,

@@ -1,4 +1,4 @@
-"""Versions of artifacts: begun, committed, changed, deleted, and which runs made and used them."""
+"""Versions of artifacts: begin, commit, change, delete, and the runs that made and used them."""
 
 from __future__ import annotations
 
@@ -44,17 +44,16 @@ __all__ = ["INPUT", "OUTPUT", "ArtifactVersionCatalog", "NewVersion"]
 
 INPUT = "input"
 OUTPUT = "output"
-"""How a run and a version belong together: it used the version, or it logged it."""
+"""How a run is related to a version: it used the version, or it logged it."""
 
 _ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A version that is about to be uploaded. `project`, `run`: numbers; `client`, `sequence_client`:
-    what the client calls the version and its sequence; `distributed`: what several clients call the
-    version that they upload together; `deduplicates`: a committed version with this digest will
-    do."""
+    """A version to upload. `project`, `run`: numbers; `client`, `sequence_client`: the client's ids of the
+    version and its sequence; `distributed`: the common id of several clients that upload it together;
+    `deduplicates`: a committed version with this digest may be used instead."""
 
     project: int
     type: str
@@ -81,11 +80,10 @@ class ArtifactVersionCatalog:
         self._database = database
 
     async def begin(self, new: NewVersion, now: int) -> Version:
-        """A version to be uploaded (PENDING), or the committed one that has this content already.
+        """A version to upload (PENDING), or the committed one that already has this content.
 
-        The latter gets the aliases at once, and the run has logged it too. Asked again by the same
-        client for the same version, the answer is the same. Raises `Rejected` if the name has
-        another type.
+        The latter gets the aliases at once, and counts as logged by the run too. Repeating the request
+        for the same version returns the same result. Raises `Rejected` if the name has another type.
         """
         async with self._database.writing() as connection:
             sequence = await ensure_collection(
@@ -118,8 +116,8 @@ class ArtifactVersionCatalog:
     ) -> None:
         """Give a version its index, its files and its aliases; `latest` moves to it.
 
-        `manifest`: the digest of its blob; `digest`: the version's, if it is not what was announced. Again does no harm. Raises `Rejected` for a version that
-        was deleted.
+        `manifest`: the digest of its blob; `digest`: the version's, if it differs from the announced
+        one. Repeating that does no harm. Raises `Rejected` for a deleted version.
         """
         async with self._database.writing() as connection:
             locked = await lock_collection(connection, await _collection(connection, number), now)
@@ -151,11 +149,11 @@ class ArtifactVersionCatalog:
             await self._join(connection, run, number, OUTPUT, now)
 
     async def get(self, number: int) -> Version | None:
-        """The version of this number, deleted or not."""
+        """The version with this number, deleted or not."""
         return (await self.many([number])).get(number)
 
     async def many(self, numbers: Sequence[int]) -> dict[int, Version]:
-        """Those of these versions that exist."""
+        """The versions among these that exist."""
         found: dict[int, Version] = {}
         async with self._database.reading() as connection:
             for chunk in chunks(numbers):
@@ -164,7 +162,7 @@ class ArtifactVersionCatalog:
         return found
 
     async def of_client(self, client: str) -> tuple[int | None, int | None]:
-        """The collection's and the version's number of what a client calls by this name."""
+        """The numbers of collection and version for a client's name."""
         table = artifact_clients
         query = select(table.c.collection, table.c.version).where(table.c.id == client)
         async with self._database.reading() as connection:
@@ -192,9 +190,9 @@ class ArtifactVersionCatalog:
                 await connection.execute(gone)
 
     async def delete(self, number: int, now: int, *, with_aliases: bool) -> None:
-        """Delete a version: its files, its aliases, its links; its index is not given out again.
+        """Delete a version: its files, aliases and links; its index is not assigned again.
 
-        Raises `Rejected` (409) if it has aliases that are not to go with it.
+        Raises `Rejected` (409) if it has aliases that must not be deleted with it.
         """
         async with self._database.writing() as connection:
             own = await lock_collection(connection, await _collection(connection, number), now)
@@ -224,9 +222,9 @@ class ArtifactVersionCatalog:
             )
 
     async def forget_pending(self, before: int) -> int:
-        """Forget uploads that were begun before this, µs since 1970, and never committed.
+        """Remove uploads that began before this time (µs since 1970) and were never committed.
 
-        Returns how many these were.
+        Returns how many.
         """
         table = artifact_versions
         async with self._database.writing() as connection:
@@ -236,7 +234,7 @@ class ArtifactVersionCatalog:
     # -- runs
 
     async def use(self, run: int, version: int, now: int) -> None:
-        """A run uses a version."""
+        """Record that a run uses a version."""
         async with self._database.writing() as connection:
             await self._join(connection, run, version, INPUT, now)
 
@@ -244,7 +242,7 @@ class ArtifactVersionCatalog:
         self, run: int, kind: str, *, after: int | None = None, limit: int = 1_000
     ) -> list[Version]:
         """The committed versions that a run logged (`OUTPUT`) or used (`INPUT`), at most `limit`,
-        those behind the number `after`."""
+        after the number `after`."""
         query = _of_run(select_versions, run, kind)
         if after is not None:
             query = query.where(artifact_versions.c.number > after)
@@ -253,7 +251,7 @@ class ArtifactVersionCatalog:
             return await read_versions(connection, query)
 
     async def count_of_run(self, run: int, kind: str) -> int:
-        """How many these are."""
+        """The number of these versions."""
         query = select(func.count()).select_from(artifact_versions)
         async with self._database.reading() as connection:
             return await connection.scalar(_of_run(query, run, kind)) or 0
@@ -275,7 +273,7 @@ class ArtifactVersionCatalog:
     async def _begun(
         self, connection: AsyncConnection, sequence: int, new: NewVersion
     ) -> int | None:
-        """What the same asking, or another client's for the same upload, has made before."""
+        """The version that the same request, or another client's for the same upload, created before."""
         table, versions = artifact_clients, artifact_versions
         found: int | None = None
         if new.client:
@@ -285,7 +283,7 @@ class ArtifactVersionCatalog:
             shared = table.c.id == _shared(sequence, new.distributed)
             query = select(table.c.version).join(versions, versions.c.number == table.c.version)
             found = await connection.scalar(query.where(shared, versions.c.state == PENDING))
-            if found is None:  # the one before is committed: this begins the next
+            if found is None:  # the previous one is committed: this begins the next
                 await connection.execute(delete(table).where(shared))
         return found
 
@@ -322,7 +320,7 @@ class ArtifactVersionCatalog:
 
 
 def _shared(sequence: int, distributed: str) -> str:
-    """The name of an upload by several clients; unlike a client's own, it holds a space."""
+    """The name of an upload by several clients; unlike a client's own, it contains a space."""
     return f"{sequence} {distributed}"
 
 

@@ -1,4 +1,4 @@
-"""Artifacts in the catalog: everything about them, in one place to hand around."""
+"""Artifacts in the catalog: all of their parts in one object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Artifacts"]
 
 
 class Artifacts:
-    """Collections, their members, versions, and the files of these."""
+    """Collections, their members, versions, and files."""
 
     def __init__(self, database: Database) -> None:
         self.collections = ArtifactCollectionCatalog(database)

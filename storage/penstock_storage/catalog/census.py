@@ -1,7 +1,7 @@
-"""How many runs, writers and keys there are, and so for how many there is room.
+"""Counts runs, writers and keys, to find out how many more the bounds allow.
 
-Counted, not kept: no row can get out of step with a count, whichever version of Penstock wrote it.
-Where there are very many, so that counting takes long, a count is used again for a while.
+Counted, not stored: rows and counts cannot diverge, whichever version of Penstock wrote the rows. For
+very large numbers, which take long to count, a count is reused for a while.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Census"]
 
 _MANY = 50_000
 _SHARE = 100
-"""Of this part of the time at most is counting."""
+"""Counting takes at most one part in this many of the time."""
 _MAX_COUNTS = 10_000
 
 _OF_PROJECTS = runs.join(projects, runs.c.project == projects.c.number)
@@ -39,8 +39,8 @@ class _Count:
 
 
 class Census:
-    """Counts inside the caller's transaction. What other processes add while a count is used again
-    is not in it: a bound on very many may be overstepped by that."""
+    """Counts inside the caller's transaction. A reused count does not include what other processes added
+    meanwhile: a very large bound may be exceeded by that."""
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
         self._bounds = bounds
@@ -48,19 +48,19 @@ class Census:
         self._counts: dict[Owner, _Count] = {}
 
     async def room(self, connection: AsyncConnection, owner: Owner) -> int:
-        """How many more this owner may have; 0 at its bound or above."""
+        """How many more this owner may have; 0 at or above its bound."""
         known = self._counts.get(owner)
         if known is None or self._clock() >= known.until:
             known = await self._count(connection, owner)
         return max(0, self._bounds.of(owner) - known.number)
 
     def add(self, owner: Owner, number: int) -> None:
-        """Add to what was counted."""
+        """Add to the count."""
         if known := self._counts.get(owner):
             known.number += number
 
     def forget(self) -> None:
-        """Something was deleted, or a transaction undone."""
+        """Discard the counts: something was deleted, or a transaction rolled back."""
         self._counts.clear()
 
     async def _count(self, connection: AsyncConnection, owner: Owner) -> _Count:

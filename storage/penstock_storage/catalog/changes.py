@@ -1,9 +1,9 @@
-"""What a run's row becomes when changes are applied, in whatever order and however often they come.
+"""Applies changes to a run's row, with the same result in any order and with any repeats. Pure.
 
-Every field, and every top-level key of config, summary and info, remembers the (started, seq,
-index) that set it, and only a greater one sets it again. So any two orders of the same changes end
-in the same row. A change of a whole section takes away the keys that it does not have. A name that was only made up is worth less than any that was given, and the first
-one made up is kept: a job that is started again does not rename its run. Pure.
+Every field, and every top-level key of config, summary and info, remembers the (started, seq, index)
+that set it, and only a greater one sets it again. A change of a whole section removes the keys that it
+does not have. A generated name never replaces a given one, and the first generated name is kept: a job
+that is restarted does not rename its run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["SILENT", "apply_change", "revive"]
 Row = dict[str, Any]
 
 SILENT = "silent"
-"""In `info` of a run that was marked crashed because nothing was heard of it."""
+"""In `info` of a run that was marked crashed for lack of signs of life."""
 
 _RULES = "define_metric"
 _SECTIONS = ("config", "summary")
@@ -29,7 +29,7 @@ _TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
 
 
 def apply_change(row: Row, change: RunChange) -> None:
-    """Apply one change to a run's row, in place. What makes no sense in it is left out.
+    """Apply one change to a run's row, in place. Invalid parts of it are ignored.
 
     `row` has the columns of the table `runs` by name. Raises `ValueError` for an unknown kind.
     """
@@ -51,7 +51,7 @@ def apply_change(row: Row, change: RunChange) -> None:
         if version <= max(versions.get(slot, []), whole):
             continue
         versions[slot] = version
-        if path == ("state",):  # its own word wins over what was guessed from its silence
+        if path == ("state",):  # the run's own state wins over a guess from its silence
             revive(row)
         *parents, last = path
         target = row
@@ -61,7 +61,7 @@ def apply_change(row: Row, change: RunChange) -> None:
 
 
 def _replace(row: Row, section: str, whole: dict[str, Any], version: list[int]) -> None:
-    """Let a section be this and nothing else, but for the keys that were set by later changes."""
+    """Replace a section, except for keys that were set by later changes."""
     versions: dict[str, list[int]] = row["versions"]
     if version <= versions.get(section, []):
         return
@@ -76,7 +76,7 @@ def _replace(row: Row, section: str, whole: dict[str, Any], version: list[int]) 
 
 
 def _fold(row: Row, figures: dict[str, Any], version: list[int]) -> None:
-    """Put what a writer folded from its rows together with what others did."""
+    """Combine a writer's folded summary with those of other writers."""
     summary, versions = row["summary"], row["versions"]
     for key, each in figures.items():
         slot = f"summary/{key}"
@@ -96,7 +96,7 @@ def revive(row: Row) -> None:
 
 
 def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Where each value of a change goes: a column, or a key in one."""
+    """The target of each value of a change: a column, or a key in one."""
     update = change.update
     match change.kind:
         case "config" | "summary":
@@ -119,7 +119,7 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _run_assignment(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     if name in _TEXT_FIELDS or name == _MADE_UP_NAME:
-        # PostgreSQL cannot keep a NUL in text, and no name needs one.
+        # PostgreSQL cannot store a NUL in text, and no name needs one.
         yield (name,), "" if value is None else str(value).replace("\0", "")
     elif name == "tags":
         tags = value if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -1,4 +1,4 @@
-"""The catalog's clock: a row of `meta` that only goes forward, so that an older copy is known by it."""
+"""The catalog's clock: a row of `meta` that only moves forward, by which an older copy is recognized."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.tables import meta
+from penstock_storage.ids import Micros
 
 __all__ = ["advance", "read"]
 
 _NAME = "clock"
 
 
-async def read(connection: AsyncConnection) -> int:
-    """What it was set to last, 0 before."""
+async def read(connection: AsyncConnection) -> Micros:
+    """The last value; 0 if it was never set."""
     value = await connection.scalar(select(meta.c.value).where(meta.c.name == _NAME))
-    return int(value or 0)
+    return Micros(int(value or 0))
 
 
 async def advance(database: Database, connection: AsyncConnection, at: int) -> None:
-    """Set it to `at`, unless it is there already."""
+    """Move it to `at`, unless it is already there."""
     row = {"name": _NAME, "value": str(at)}
     await connection.execute(database.insert_missing(meta), row)
     is_behind = cast(meta.c.value, BigInteger) < at

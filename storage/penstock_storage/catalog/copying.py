@@ -1,8 +1,8 @@
-"""The catalog's tables as lines of JSON, out of one database and into another, of either kind.
+"""Serializes the catalog's tables as JSON lines, from one database into another of either kind.
 
-A line is a row, `["runs", {"number": 7, …}]`; bytes are base64. What is read is one moment of the
-database. What the tables hold is not looked into, so that a table or a column that is added is
-copied too; a column that an older copy lacks gets its default.
+A line is a row, `["runs", {"number": 7, …}]`; bytes are base64. The copy is one consistent snapshot.
+The content of tables is not interpreted, so new tables and columns are copied too; a column missing in
+an older copy gets its default.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["dump_catalog", "load_catalog", "require_empty"]
 
 _ROWS = 500
 _OF_SETUP = "meta"
-"""The table that is written when a database is set up: it says what that database is."""
+"""The table that is written when a database is set up: it identifies the database."""
 
 
 async def dump_catalog(database: Database) -> AsyncIterator[bytes]:
-    """Every row as a line, tables in the order in which they can be filled again."""
+    """Every row as a line, tables in the order in which they can be loaded."""
     async with database.reading() as connection:
         if not database.is_sqlite:  # one view for all statements, as SQLite has it anyway
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -39,9 +39,9 @@ async def dump_catalog(database: Database) -> AsyncIterator[bytes]:
 
 
 async def load_catalog(database: Database, lines: Iterator[bytes]) -> int:
-    """Put the rows of a copy into a database that is set up and empty, all or none.
+    """Load the rows of a copy into a database that is set up and empty, all or none.
 
-    Returns how many there were. Raises `Broken` for a line of a table that is not known here.
+    Returns their number. Raises `Broken` for a line of an unknown table.
     """
     tables = {table.name: table for table in _tables()}
     loaded = 0

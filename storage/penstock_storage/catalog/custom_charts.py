@@ -1,6 +1,6 @@
-"""Chart presets that users made for their entity: a specification under a name.
+"""Chart presets of entities: named specifications.
 
-They are few and small, and are only ever looked up by name: rows of `meta`.
+They are few and small, and are only looked up by name, so they are rows of `meta`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CustomCharts:
         self._database = database
 
     async def keep(self, entity: str, name: str, chart: dict[str, Any]) -> None:
-        """Keep this under the name, in place of what was there."""
+        """Store this under the name, replacing an earlier one."""
         row = {"name": _row_name(entity, name), "value": json.dumps(chart)}
         async with self._database.writing() as connection:
             await connection.execute(self._database.insert_missing(meta), row)
@@ -33,7 +33,7 @@ class CustomCharts:
             )
 
     async def find(self, entity: str, name: str) -> dict[str, Any] | None:
-        """What was kept under the name."""
+        """The preset with this name."""
         query = select(meta.c.value).where(meta.c.name == _row_name(entity, name))
         async with self._database.reading() as connection:
             text = await connection.scalar(query)

@@ -1,8 +1,8 @@
-"""The database behind the catalog, and everything in which SQLite and PostgreSQL differ.
+"""The catalog's database, and all differences between SQLite and PostgreSQL.
 
-SQLite: WAL, one writing connection per process whose transactions begin with the write lock (a read
-that later wants to write could otherwise find the database changed and fail), and synchronous=FULL:
-entries leave the queue once the catalog has committed, so a power loss must not undo a commit.
+SQLite: WAL, one writing connection per process whose transactions begin with the write lock (otherwise
+a read that later writes could fail because the database changed), and synchronous=FULL: entries leave
+the queue once the catalog has committed, so a power loss must not undo a commit.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
-# Classes and codes of PostgreSQL's errors that pass: of the connection, of a standby that does not take
-# over yet, of transactions that met, of locks, and of what the server lacks (disk, memory, connections).
+# Transient errors of PostgreSQL by class or code, worth a retry: connection, a standby that has not taken
+# over yet, conflicting transactions, locks, and lack of resources (disk, memory, connections).
 _PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
 _MALFORMED = ("database disk image is malformed", "file is not a database")
-"""What SQLite says of damaged pages. No batch is at fault for it."""
-# Any numbers that no other application's advisory locks use.
+"""SQLite's messages about damaged pages. No batch is at fault for these."""
+# Arbitrary numbers that no other application uses for advisory locks.
 _SETUP_LOCK, _DELETIONS_LOCK = 0x70656E73, 0x70656E74
 
 
 class Database:
-    """Read and write transactions at an SQLAlchemy URL. Errors come out as `Transient` when the
-    database cannot serve now, as `Broken` otherwise."""
+    """Read and write transactions at an SQLAlchemy URL. Errors are raised as `Transient` if the database
+    is unavailable, as `Broken` otherwise."""
 
     def __init__(self, url: str) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
@@ -63,18 +63,18 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed when the block ends, undone if it raises."""
+        """A transaction: committed when the block ends, rolled back if it raises."""
         with _sorted_errors():
             async with self._writer.begin() as connection:
                 yield connection
 
     async def lock_setup(self, connection: AsyncConnection) -> None:
         """Until the transaction ends, let no other process create tables."""
-        if not self.is_sqlite:  # there BEGIN IMMEDIATE has done it
+        if not self.is_sqlite:  # BEGIN IMMEDIATE has done it there
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
 
     async def require_unicode(self, connection: AsyncConnection) -> None:
-        """Raise `Broken` for a database that cannot keep every name."""
+        """Raise `Broken` for a database that cannot store every name."""
         if self.is_sqlite:
             return
         encoding = await connection.scalar(text("SHOW server_encoding"))
@@ -82,15 +82,15 @@ class Database:
             raise Broken(f"the catalog's database must be encoded in UTF8, not in {encoding}")
 
     def insert_missing(self, table: Table) -> Any:
-        """An INSERT that leaves out rows which are there already."""
+        """An INSERT that skips existing rows."""
         insert = sqlite.insert if self.is_sqlite else postgresql.insert
         return insert(table).on_conflict_do_nothing()
 
     async def raise_sequence(
         self, connection: AsyncConnection, table: Table, least: int = 0
     ) -> None:
-        """After rows came in with their numbers: hand out only numbers above them, and above
-        `least`, which a row that is no more may have had."""
+        """After inserting rows with explicit numbers: assign only numbers above them, and above `least`,
+        which a deleted row may have had."""
         if not self.is_sqlite:
             await connection.execute(
                 text(
@@ -100,7 +100,7 @@ class Database:
                 ),
                 {"least": max(1, least)},
             )
-        elif least:  # the rest AUTOINCREMENT does by itself
+        elif least:  # AUTOINCREMENT does the rest by itself
             names = {"name": table.name, "least": least}
             known = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
             if await connection.scalar(known, names) is None:
@@ -115,8 +115,8 @@ class Database:
 
 
 async def lock_deletions(connection: AsyncConnection) -> None:
-    """Until the transaction ends, let nobody else delete: tombstones must become visible in the order
-    of their numbers."""
+    """Until the transaction ends, block other deletions: tombstones must become visible in the order of
+    their numbers."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_DELETIONS_LOCK})"))
 
@@ -124,7 +124,7 @@ async def lock_deletions(connection: AsyncConnection) -> None:
 def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        # Without an isolation level, the driver begins no transactions of its own.
+        # Without an isolation level, the driver begins no transactions by itself.
         connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None},
         pool_size=connections,
         max_overflow=0,
@@ -152,7 +152,7 @@ def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:
 
 
 def _execute_patiently(cursor: Any, pragma: str) -> None:
-    """Switching a new file to WAL fails at once, whatever the timeout, while another process does."""
+    """Switching a new file to WAL fails at once, regardless of the timeout, while another process does it."""
     deadline = time.monotonic() + _BUSY_TIMEOUT_S
     while True:
         try:
@@ -191,5 +191,5 @@ def _sorted_errors() -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    # The driver's own words: SQLAlchemy's would repeat the statement with all its values.
+    # The driver's own message: SQLAlchemy's would repeat the statement with all values.
     return str(getattr(error, "orig", None) or error).splitlines()[0]

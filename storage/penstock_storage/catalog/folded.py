@@ -1,5 +1,5 @@
-"""Summaries that several writers of a run fold, each from its own rows: their extremes are put
-together, whatever order they come in and however often."""
+"""Combines summaries that several writers of a run fold from their own rows, with the same result in any
+order and with any repeats."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["put_together"]
 
 
 def put_together(before: Any, now: Any, ways: Any, *, is_newer: bool) -> Any:
-    """What a run's summary has of a metric once a writer says `now` of it: figures by their kind.
+    """A metric in a run's summary after a writer's update `now`: figures by kind.
 
-    `ways` says of some kinds how two of them become one: min, max or first. The others are those of
-    the newer. What was set by hand, and is no set of figures, gives way only to what is newer.
+    `ways`: how two figures of a kind are combined: min, max or first. Other kinds take the newer figure.
+    A value set by hand, which has no figures, is replaced only by a newer one.
     """
     if not isinstance(now, dict) or not isinstance(before, dict):
         return now if is_newer else before

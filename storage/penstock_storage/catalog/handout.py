@@ -1,6 +1,6 @@
-"""Handing out numbers: to projects, runs and keys from the database's sequences, to the lanes of a
-run from 0 upwards. All of it inside the caller's write transaction, which also settles who is first
-when several processes ask for the same name. What would go beyond a bound is left out.
+"""Assigns numbers: to projects, runs and keys from the database's sequences, to the lanes of a run from
+0 upwards. All inside the caller's write transaction, which also decides between processes that ask for
+the same name. Names beyond a bound get none.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from penstock_storage.catalog.tables import (
     runs,
 )
 from penstock_storage.catalog.updates import deleted_among, stamp_new_runs
+from penstock_storage.ids import Lane
 from penstock_storage.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
@@ -40,7 +41,7 @@ async def add_runs(
     refs: Sequence[RunRef],
     now: int,
 ) -> None:
-    """Create these runs, and their projects and entities, where missing and there is room."""
+    """Create these runs, and their projects and entities, if missing and within bounds."""
     refs = await _with_room(connection, census, refs, lambda ref: Owner("runs", ref.entity))
     owners = sorted({(ref.entity, ref.project) for ref in refs})
     if not owners:
@@ -75,7 +76,7 @@ async def add_runs(
 async def add_projects(
     database: Database, connection: AsyncConnection, wanted: Sequence[tuple[str, str]], now: int
 ) -> None:
-    """Create these projects, and their entities, where missing; deleted ones are there again."""
+    """Create these projects, and their entities, if missing; deleted ones become visible again."""
     await add_entities(database, connection, [entity for entity, _ in wanted], now)
     await connection.execute(
         database.insert_missing(projects),
@@ -106,7 +107,7 @@ async def add_keys(
     project: int,
     names: Sequence[str],
 ) -> None:
-    """Create these keys of a project where missing; as many as there is room for, by `census`."""
+    """Create these keys of a project if missing, up to the bound according to `census`."""
     (path,) = (await _lock_projects(connection, [project])).values()
     owner = Owner("keys", path)
     if census is not None:
@@ -125,8 +126,8 @@ async def add_lanes(
     connection: AsyncConnection,
     census: Census,
     wanted: Mapping[tuple[int, str], tuple[int, int]],
-) -> dict[tuple[int, str], int]:
-    """The lanes of (run, writer) -> (rank, started), handed out where missing and there is room.
+) -> dict[tuple[int, str], Lane]:
+    """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds.
 
     Raises `Transient` if a run was deleted since its number was looked up.
     """
@@ -144,7 +145,7 @@ async def add_lanes(
     rows = []
     for run, writer in missing:
         rank, started = wanted[run, writer]
-        lane = following.get(run, 0)
+        lane = Lane(following.get(run, 0))
         following[run] = lane + 1
         given[run, writer] = lane
         rows.append({"run": run, "lane": lane, "writer": writer, "rank": rank, "started": started})
@@ -165,7 +166,7 @@ async def _with_room(
     wanted: Sequence[T],
     owner_of: Callable[[T], Owner],
 ) -> list[T]:
-    """The first of these, as many as each owner has room for."""
+    """The first of these, up to each owner's bound."""
     room: dict[Owner, int] = {}
     taken: list[T] = []
     for each in wanted:
@@ -191,7 +192,7 @@ async def _first_free_lanes(connection: AsyncConnection, numbers: Sequence[int])
 
 
 async def _lock_runs(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
-    """Let nobody else hand out lanes of these runs until the transaction ends; returns their paths."""
+    """Lock the assignment of lanes of these runs until the transaction ends; returns their paths."""
     paths: dict[int, str] = {}
     for chunk in chunks(numbers):
         query = (
@@ -206,8 +207,8 @@ async def _lock_runs(connection: AsyncConnection, numbers: Sequence[int]) -> dic
 
 
 async def _lock_projects(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
-    """Let nobody else hand out runs or keys of these projects until the transaction ends; returns
-    their paths."""
+    """Lock the assignment of runs and keys of these projects until the transaction ends; returns their
+    paths."""
     paths: dict[int, str] = {}
     for chunk in chunks(numbers):
         query = (

@@ -1,7 +1,7 @@
-"""Line streams: how far a client that counts its own lines has come, of each run and generation.
+"""Line streams: the offsets of clients that count their own lines, by run and generation.
 
-Some trackers' clients number the lines of their files and go on from a count that the server tells
-them. A generation begins when a run is logged again from its first line; the older ones stay.
+Some trackers' clients number the lines of their files and continue from a count that the server
+returns. A generation begins when a run is logged again from its first line; older ones are kept.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ line_streams = Table(
 class LineStream:
     """One client's lines in one generation of a run.
 
-    `client` is empty where a run has one; `generation` is when it began (µs). `history`, `events`
-    and `console` count lines, `posted_at` is the index of the first history line that came last,
-    `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold what is
-    needed of the last lines.
+    `client` is empty if the run has only one; `generation`: when it began (µs). `history`, `events` and
+    `console` count lines; `posted_at` is the index of the first line in the last history post,
+    `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold the needed
+    parts of the last lines.
     """
 
     run: int
@@ -73,19 +73,19 @@ class LineStream:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether no lines came yet."""
+        """Whether there are no lines yet."""
         return self.last_seq == 0
 
 
 class LineStreams:
-    """The table of them."""
+    """The table of line streams."""
 
     def __init__(self, database: Database, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._database = database
         self._bounds = bounds
 
     async def of_client(self, run: int, client: str) -> list[LineStream]:
-        """All of a run's client, the newest generation first."""
+        """All of a run's client, newest generation first."""
         here = line_streams.c
         query = select(line_streams).where(here.run == run, here.client == client)
         async with self._database.reading() as connection:
@@ -93,7 +93,7 @@ class LineStreams:
             return [LineStream(**row) for row in rows.mappings()]
 
     async def of_runs(self, runs: Sequence[int]) -> dict[int, list[LineStream]]:
-        """The same of several runs; those that have none are absent."""
+        """The same for several runs; runs without any are absent."""
         found: dict[int, list[LineStream]] = {}
         async with self._database.reading() as connection:
             for numbers in chunks(runs):
@@ -111,8 +111,8 @@ class LineStreams:
     ) -> LineStream:
         """A new generation that begins at `now` (µs), with the counts of `start` if given.
 
-        A client keeps its rank through all generations; a new one gets the next. Each generation is
-        one more writer of the run: raises `Rejected` (422) if there is no room for it.
+        A client keeps its rank in all generations; a new client gets the next rank. Each generation
+        is another writer of the run: raises `Rejected` (422) if that exceeds a bound.
         """
         async with self._database.writing() as connection:
             rank = await _rank(connection, run, client)
@@ -139,7 +139,7 @@ class LineStreams:
         raise refusal(Owner("writers", run_path(*path)))
 
     async def advance(self, stream: LineStream) -> None:
-        """Keep these counts; one that is lower than what is known stays as it is."""
+        """Store these counts; lower counts than the stored ones are ignored."""
         here = line_streams.c
         one = and_(
             here.run == stream.run,
@@ -166,7 +166,7 @@ class LineStreams:
 
 async def _rank(connection: AsyncConnection, run: int, client: str) -> int:
     here = line_streams.c
-    # Until the transaction ends nobody else hands out ranks of this run.
+    # Locks the assignment of this run's ranks until the transaction ends.
     await connection.execute(select(runs.c.number).where(runs.c.number == run).with_for_update())
     own = await connection.scalar(
         select(here.rank).where(here.run == run, here.client == client).limit(1)

@@ -1,4 +1,4 @@
-"""Which runs have not ended by their state, and were not heard of for a while."""
+"""Liveness of runs: those that have not ended, but without a recent sign of life."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import GOING_ON, projects, runs
-from penstock_storage.interface import RunRef
+from penstock_storage.interface import RunNumber, RunRef
 
 __all__ = ["refs_of", "silent_runs"]
 
@@ -20,8 +20,8 @@ _names = select(runs.c.number, projects.c.entity, projects.c.project, runs.c.run
 _GOES_ON = runs.c.state.in_([literal_column(f"'{state}'") for state in GOING_ON])
 
 
-async def silent_runs(connection: AsyncConnection, before: int) -> dict[RunRef, int]:
-    """The runs that go on, but were not heard of since `before`, with their numbers."""
+async def silent_runs(connection: AsyncConnection, before: int) -> dict[RunRef, RunNumber]:
+    """The running runs without a sign of life since `before`, with their numbers."""
     query = _names.where(_GOES_ON, runs.c.updated_at < before)
     return {RunRef(*name): number for number, *name in await connection.execute(query)}
 

@@ -1,4 +1,4 @@
-"""Reading the catalog's rows: by many names at once, in chunks that every database takes."""
+"""Reads rows of the catalog by many names at once, in chunks that every database accepts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.payloads import mapping_of, texts_of
 from penstock_storage.catalog.tables import keys, projects, runs
+from penstock_storage.ids import KeyNumber, Lane, RunNumber
 from penstock_storage.interface import RunRef, RunRow, RunText
 
 __all__ = [
@@ -22,17 +23,17 @@ __all__ = [
 T = TypeVar("T")
 
 _PART = 5_000
-_CHUNK = 2_000  # SQLite takes 32,766 values in a statement, PostgreSQL's driver 32,767
+_CHUNK = 2_000  # SQLite accepts 32,766 values in a statement, PostgreSQL's driver 32,767
 
 select_runs = select(
     *(column for column in runs.c if column.name not in ("versions", "silent")),
     projects.c.entity,
     projects.c.project.label("project_name"),
 ).join(projects, runs.c.project == projects.c.number)
-"""Rows for `run_row`."""
+"""The columns for `run_row`."""
 
 
-# The columns of JSON stay text: whoever reads this many decodes what they need.
+# JSON columns stay text: callers that read this many decode what they need.
 _select_texts = select(
     runs.c.number,
     runs.c.tick,
@@ -44,8 +45,8 @@ _select_texts = select(
 )
 
 
-# As one value: SQLite uses no index for a row in a list of rows, and a statement with a place for each
-# would have to be rebuilt each time.
+# As one value: SQLite uses no index for a row in a list of rows, and a statement with a placeholder for
+# each would have to be rebuilt each time.
 _LANES_OF = {
     "sqlite": text(
         "SELECT lanes.run, lanes.writer, lanes.lane FROM json_each(:asked) AS asked"
@@ -68,7 +69,7 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
 async def find_projects(
     connection: AsyncConnection, wanted: Iterable[tuple[str, str]], *, hidden: bool = False
 ) -> dict[tuple[str, str], int]:
-    """The numbers of those of these projects that exist; `hidden`: also of those deleted."""
+    """The numbers of the projects among these that exist; `hidden`: also of deleted ones."""
     by_entity: dict[str, list[str]] = {}
     for entity, project in wanted:
         by_entity.setdefault(entity, []).append(project)
@@ -99,8 +100,8 @@ async def find_runs(connection: AsyncConnection, wanted: Iterable[RunRef]) -> di
 
 async def find_run_numbers(
     connection: AsyncConnection, project: int, wanted: Iterable[str]
-) -> dict[str, int]:
-    found: dict[str, int] = {}
+) -> dict[str, RunNumber]:
+    found: dict[str, RunNumber] = {}
     for chunk in chunks(list(wanted)):
         query = select(runs.c.run, runs.c.number).where(
             runs.c.project == project, runs.c.run.in_(chunk)
@@ -121,7 +122,7 @@ async def read_runs(connection: AsyncConnection, numbers: Sequence[int]) -> dict
 async def changed_runs(
     connection: AsyncConnection, project: int, tick: int
 ) -> AsyncGenerator[list[RunText], None]:
-    """The runs of a project that changed after `tick`, and those that have no tick, in parts."""
+    """The runs of a project that changed after `tick`, and those without a tick, in parts."""
     # Two statements: no database would use its index for one with an OR.
     for condition in (runs.c.tick > tick, runs.c.tick == 0) if tick >= 0 else (runs.c.tick >= 0,):
         query = _select_texts.where(runs.c.project == project, condition)
@@ -153,8 +154,8 @@ def run_row(row: RowMapping) -> RunRow:
 
 async def find_keys(
     connection: AsyncConnection, project: int, wanted: Iterable[str]
-) -> dict[str, int]:
-    found: dict[str, int] = {}
+) -> dict[str, KeyNumber]:
+    found: dict[str, KeyNumber] = {}
     for chunk in chunks(list(wanted)):
         query = select(keys.c.name, keys.c.number).where(
             keys.c.project == project, keys.c.name.in_(chunk)
@@ -165,9 +166,9 @@ async def find_keys(
 
 async def find_lanes(
     connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
-) -> dict[tuple[int, str], int]:
+) -> dict[tuple[int, str], Lane]:
     query = _LANES_OF[connection.dialect.name]
-    found: dict[tuple[int, str], int] = {}
+    found: dict[tuple[int, str], Lane] = {}
     for chunk in chunks(sorted(set(wanted))):
         rows = await connection.execute(query, {"asked": json.dumps(chunk)})
         found |= {(run, writer): lane for run, writer, lane in rows}

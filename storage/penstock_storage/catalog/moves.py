@@ -1,8 +1,8 @@
 """Moving a run into another project, in two steps: its copy gets a number, then takes its place.
 
-Keys have numbers of their own in every project, so the rows in the store cannot stay as they are.
-The copy's number is noted before the first row is written under it. Until the switch, which is one
-transaction, the run is where it was; after it, the old number is purged like a deleted run's.
+Keys have different numbers in every project, so the rows in the store must be copied. The copy's number
+is recorded before the first row is written under it. Until the switch, which is one transaction, the run
+stays where it is; after it, the old number is purged like a deleted run's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 async def begin_move(
     database: Database, connection: AsyncConnection, number: int, project: str, now: int
 ) -> Move:
-    """Note a move. One that is under way already, to the same project, is not begun again.
+    """Record a move. One to the same project that is already in progress continues.
 
     Raises `Rejected`: see `Catalog.begin_move`.
     """
@@ -72,7 +72,7 @@ async def begin_move(
 
 
 async def read_moves(connection: AsyncConnection, run: int | None = None) -> list[Move]:
-    """All moves that are not finished, or that of one run; without those whose run is gone."""
+    """All unfinished moves, or that of one run; without those of deleted runs."""
     query = select(moves).order_by(moves.c.asked_at, moves.c.run)
     if run is not None:
         query = query.where(moves.c.run == run)
@@ -86,7 +86,7 @@ async def read_moves(connection: AsyncConnection, run: int | None = None) -> lis
 
 
 async def finish_move(connection: AsyncConnection, number: int, now: int) -> bool:
-    """Switch; or call the move off, and have what was copied removed."""
+    """Switch; or cancel the move, and have the copy purged."""
     await lock_deletions(connection)
     row = await _locked(connection, number)
     move = (
@@ -115,7 +115,7 @@ async def finish_move(connection: AsyncConnection, number: int, now: int) -> boo
 
 
 async def _switch(connection: AsyncConnection, number: int, copy: int, now: int) -> None:
-    """Give what belongs to the run to its copy, and leave a tombstone that says where it went."""
+    """Assign everything of the run to its copy, and leave a tombstone that points to it."""
     owned = []
     for table, column in tables_of_runs():
         query = select(table).where(table.c[column] == number)
@@ -124,7 +124,7 @@ async def _switch(connection: AsyncConnection, number: int, copy: int, now: int)
     for table, column in tables_beside_runs():
         told = update(table).where(table.c[column] == number)
         await connection.execute(told.values({column: copy}))
-    # The tombstone names the writers, so they must still be the old run's when it is made.
+    # The tombstone lists the writers, so they must still belong to the old run when it is created.
     await delete_runs(connection, [number], now)
     for table, rows_of_copy in reversed(owned):
         if rows_of_copy:
@@ -144,7 +144,7 @@ async def _is_taken(connection: AsyncConnection, project: int, name: str) -> boo
 
 
 async def _new_number(connection: AsyncConnection, row: Row, now: int) -> int:
-    """A number that no run has or will have, as the database hands it out."""
+    """A new number from the database that no run has or will have."""
     values = {
         "project": row["project"], "run": secrets.token_hex(16), "state": "finished",
         "created_at": now, "updated_at": now,

@@ -1,8 +1,8 @@
-"""The catalog's side of the store's `names` table: what it knows, and putting back what it lacks.
+"""The catalog's side of the store's `names` table: which names it knows, and restoring missing ones.
 
-A name is (kind, id, project, name): a project's is `entity/project`, a lane's `project` is its run
-and its name `rank:started:writer`. A run that is gone has a name of the kind `gone` besides,
-`deleted_at:moved_to:run`: so a catalog that is an older copy learns that it was deleted.
+A name is (kind, id, project, name): a project's is `entity/project`, a lane's `project` is its run and
+its name `rank:started:writer`. A deleted run also has a name of the kind `gone`,
+`deleted_at:moved_to:run`, from which an older copy of the catalog learns of the deletion.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def all_names(connection: AsyncConnection) -> list[Name]:
         found.append(("lane", row.lane, row.run, name))
     gone_names = await connection.execute(select(tombstones))
     found += [gone_name(g.run, g.project, g.name, g.deleted_at, g.moved_to) for g in gone_names]
-    # The copies of runs that are being moved are no runs yet.
+    # Copies of runs that are being moved are not runs yet.
     query_copies = select(moves.c.copy, moves.c.project, runs.c.run)
     copies = query_copies.join(runs, moves.c.run == runs.c.number)
     found += [("run", n, p, name) for n, p, name in await connection.execute(copies)]
@@ -57,22 +57,22 @@ async def all_names(connection: AsyncConnection) -> list[Name]:
 async def restore_names(
     database: Database, connection: AsyncConnection, names: Sequence[Name], now: int
 ) -> None:
-    """Add the names that are missing. Raises `Broken`, before anything is added, if a number or a
-    name is taken already, or if a name belongs to a project or run that nobody knows.
+    """Add missing names. Raises `Broken`, before anything is added, if a number or a name is already
+    taken, or a name belongs to an unknown project or run.
 
-    What was deleted stays so, also where only the store knows of it."""
+    Deleted runs stay deleted, even if only the store knows of the deletion."""
     known = await all_names(connection)
     gone = {number for kind, number, _, _ in (*known, *names) if kind == GONE}
     missing = [name for name in set(names) - set(known) if not is_of(gone, name)]
     missing.sort(key=lambda name: name[1])
     gone_names = [name for name in missing if name[0] == GONE]
     living = [name for name in missing if name[0] != GONE]
-    # A copy that is on its way may meet a run of its id: then it is not made.
+    # The copy of an unfinished move may collide with a run with its id: then it is not created.
     gone |= set(await connection.scalars(select(moves.c.copy)))
     _refuse_conflicts(
         [name for name in known if name[0] != GONE and not is_of(gone, name)] + living
     )
-    # First, as a later run may have the id of one that an older copy still has.
+    # First, because a later run may have the id of a deleted one that this older copy still has.
     deleted_again = await _delete_again(connection, gone_names)
     await _add(database, connection, living, now)
     await _add_tombstones(connection, [name for name in gone_names if name not in deleted_again])
@@ -80,7 +80,7 @@ async def restore_names(
 
 
 async def _delete_again(connection: AsyncConnection, gone_names: Sequence[Name]) -> set[Name]:
-    """Delete what an older copy of the catalog still has; returns the names of what it had."""
+    """Delete the runs that an older copy of the catalog still has; returns their names."""
     found: set[Name] = set()
     for name in gone_names:
         at, moved_to, _ = name[3].split(":", 2)
@@ -144,7 +144,7 @@ def _row(name: Name, now: int) -> dict[str, Any]:
             entity, own = text.split("/", 1)
             return {"number": number, "entity": entity, "project": own, "created_at": now}
         case "run":
-            # What else was known of the run is lost; its points are not.
+            # Everything else about the run is lost; its points are not.
             return {
                 "number": number, "project": project, "run": text, "name": text,
                 "state": "running", "created_at": now, "updated_at": now,

@@ -1,6 +1,6 @@
-"""A run's row stays small enough for all who read it: what would make it larger is left out, and said.
+"""Limits the size of a run's row: changes that would make it too large are left out, and reported.
 
-Every gateway keeps in memory what runs say of themselves, and reads rows as a whole. Pure.
+Every gateway keeps the rows of runs in memory, and reads them as a whole. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["TOO_LARGE", "apply_changes"]
 Row = dict[str, Any]
 
 TOO_LARGE = "too_large"
-"""In `info` of a run: the fields that did not take a change, as they would have become too large."""
+"""In `info` of a run: the fields that rejected a change because they would have become too large."""
 
 _MAX_KEYS = 200_000
 _MAX_BYTES = {
@@ -33,8 +33,8 @@ _CHANGED_BY = {
 
 
 def apply_changes(row: Row, changes: Sequence[RunChange]) -> None:
-    """Apply changes to a run's row, in place. A field that would become too large by them stays as
-    it was before all of them."""
+    """Apply changes to a run's row, in place. A field that would become too large keeps its value from
+    before all of them."""
     fields = {field for change in changes for field in _CHANGED_BY.get(change.kind, ())}
     before = {field: _copied(row[field]) for field in fields}
     versions = dict(row["versions"])
@@ -54,14 +54,14 @@ def _of(versions: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
 
 
 def _copied(value: Any) -> Any:
-    """As far down as changes are made in place."""
+    """A copy, as deep as changes are made in place."""
     if not isinstance(value, dict):
         return value
     return {key: dict(each) if isinstance(each, dict) else each for key, each in value.items()}
 
 
 def _has_outgrown(field: str, before: Any, after: Any) -> bool:
-    """Whether it is too large, and larger than it was."""
+    """Whether it is too large, and larger than before."""
     keys, size = _size(after)
     if keys <= _MAX_KEYS and size <= _MAX_BYTES[field]:
         return False
@@ -70,6 +70,6 @@ def _has_outgrown(field: str, before: Any, after: Any) -> bool:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """Its keys, and its bytes as JSON."""
+    """The number of keys, and of bytes as JSON."""
     keys = len(value) if isinstance(value, dict) else 0
     return keys, len(json.dumps(value, separators=(",", ":")))

@@ -1,7 +1,7 @@
-"""The files of runs: which names a run has, and which content each stands for.
+"""Files of runs: their names, and the content of each.
 
-Content lies in the blob store under its SHA-256; here is only what a listing shows. A name is a
-relative path with `/` between folders, kept as its writer spelled it.
+Content is in the blob store under its SHA-256; only the listing is here. A name is a relative path with
+`/` between folders, kept as its writer spelled it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from penstock_storage.catalog.tables import run_files
 
 __all__ = ["RunFile", "RunFiles", "file_name", "is_file_name"]
 
-_MAX_NAME_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+_MAX_NAME_BYTES = 2_000  # PostgreSQL's indexes accept at most 2,700
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class RunFile:
 
 
 def file_name(given: str) -> str:
-    """The name under which a file is kept: `./a//b` and `a/b` are one.
+    """The normalized name of a file: `./a//b` becomes `a/b`.
 
-    Raises `Rejected` for a name that no file can have, or that points out of its run.
+    Raises `Rejected` for an invalid name, or one that points outside of its run.
     """
     parts = [part for part in given.split("/") if part not in ("", ".")]
     name = "/".join(parts)
@@ -57,7 +57,7 @@ def file_name(given: str) -> str:
 
 
 def is_file_name(given: str) -> bool:
-    """Whether a file can have this name."""
+    """Whether this is a valid file name."""
     try:
         file_name(given)
     except Rejected:
@@ -66,13 +66,13 @@ def is_file_name(given: str) -> bool:
 
 
 class RunFiles:
-    """The files of all runs, by the run's number. Names are as `file_name` gives them."""
+    """The files of all runs, by the run's number. Names are normalized by `file_name`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, run: int, file: RunFile) -> None:
-        """Let the name stand for this content; of several for one name the newest wins."""
+        """Set the content of a name; of several contents for one name the newest wins."""
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         row = {"run": run, **{name: getattr(file, name) for name in RunFile.__slots__}}
         statement = insert(run_files).values(row)
@@ -87,7 +87,7 @@ class RunFiles:
             await connection.execute(statement)
 
     async def get(self, run: int, name: str) -> RunFile | None:
-        """The file of this name."""
+        """The file with this name."""
         query = _files.where(run_files.c.run == run, run_files.c.name == name)
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).first()
@@ -102,9 +102,9 @@ class RunFiles:
         after: str | None = None,
         limit: int = 1_000,
     ) -> list[RunFile]:
-        """At most `limit` files in the order of their names, those behind the name `after`.
+        """At most `limit` files ordered by name, after the name `after`.
 
-        `names` and `pattern` choose; the latter is SQL's LIKE: `%` any text, `_` any character,
+        `names` and `pattern` filter; the latter is SQL's LIKE: `%` any text, `_` any character,
         `\\` before either takes it as it is; upper and lower case are alike.
         """
         mine = _chosen(run, pattern)
@@ -123,7 +123,7 @@ class RunFiles:
     async def count(
         self, run: int, *, names: Sequence[str] | None = None, pattern: str | None = None
     ) -> int:
-        """How many files the run has, or how many of them names and pattern choose."""
+        """The number of the run's files, or of those that match names and pattern."""
         query = select(func.count()).select_from(run_files).where(*_chosen(run, pattern))
         total = 0
         async with self._database.reading() as connection:
@@ -133,7 +133,7 @@ class RunFiles:
         return total
 
     async def delete(self, run: int, names: Sequence[str]) -> int:
-        """Forget these names; returns how many there were. Their content stays."""
+        """Remove these names; returns how many existed. Their content stays."""
         deleted = 0
         async with self._database.writing() as connection:
             for chosen in chunks(sorted(set(names))):
@@ -144,7 +144,7 @@ class RunFiles:
         return deleted
 
     async def digests_in_use(self, digests: Sequence[str]) -> set[str]:
-        """Those of these SHA-256 digests that any file of any run stands for."""
+        """The SHA-256 digests among these that are the content of any run's file."""
         found: set[str] = set()
         async with self._database.reading() as connection:
             for chosen in chunks(sorted(set(digests))):
@@ -153,7 +153,7 @@ class RunFiles:
         return found
 
     async def is_used(self, digest: str) -> bool:
-        """Whether any file of any run stands for this content."""
+        """Whether any run's file has this content."""
         return bool(await self.digests_in_use([digest]))
 
 
@@ -169,8 +169,7 @@ def _chosen(run: int, pattern: str | None) -> list[ColumnElement[bool]]:
 
 
 def _whole(pattern: str) -> str:
-    """A pattern without a `\\` that precedes nothing, which one database refuses, and without NUL,
-    which no name has."""
+    """A pattern without a trailing `\\`, which one database refuses, and without NUL, which no name has."""
     bare = pattern.replace("\0", "")
     ends = len(bare) - len(bare.rstrip("\\"))
     return bare + "\\" if ends % 2 else bare

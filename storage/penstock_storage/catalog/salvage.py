@@ -1,7 +1,7 @@
-"""A SQLite catalog with damaged pages: noticed before it is used, and made again from what is readable.
+"""A SQLite catalog with damaged pages: detected before use, and rebuilt from the readable rows.
 
-The damaged file is kept aside. What it cannot give is known elsewhere in part: numbers and names stand
-in the point store, and clients send again what they said of their runs.
+The damaged file is kept. Some of the lost rows exist elsewhere: numbers and names are in the point
+store, and clients send the data of their runs again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _WHOLE = ("", "-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What became of a damaged catalog: rows that were taken over, tables that are not whole, and
-    where the damaged file lies."""
+    """The rescue of a damaged catalog: the saved rows, incomplete tables, and the place of the damaged
+    file."""
 
     damage: str
     rows: int
@@ -45,9 +45,9 @@ class Salvage:
 
 
 def damage_of(path: Path) -> str:
-    """What is wrong with the pages of this database; '' if nothing, or if it does not exist.
+    """The damage to the pages of this database; '' if there is none, or the file does not exist.
 
-    Looks for at most 10 s: a database that is that large is used without having been read whole.
+    Checks for at most 10 s: a very large database is used without having been read completely.
     """
     if not path.exists():
         return ""
@@ -64,8 +64,8 @@ def damage_of(path: Path) -> str:
 
 
 def salvage(path: Path, damage: str) -> Salvage:
-    """Put what can be read of the database at `path` into a new one in its place. Nobody else may
-    have it open."""
+    """Replace the database at `path` by a new one with its readable rows. No other process may have it
+    open."""
     aside = new_folder(path.parent, f"{path.stem}-damaged-")
     for suffix in _WHOLE:
         part = path.with_name(path.name + suffix)
@@ -85,12 +85,12 @@ def salvage(path: Path, damage: str) -> Salvage:
 
 
 def recent_salvages(folder: Path) -> list[Salvage]:
-    """Those of the last three days whose damaged file still lies in this folder."""
+    """The rescues of the last three days whose damaged file is still in this folder."""
     return recent_reports(Salvage, folder, "*-damaged-")
 
 
 def _take_over(damaged: Path, target: sqlite3.Connection) -> tuple[int, list[str]]:
-    """Copy tables, then what is made from them. Returns rows, and the tables that are not whole."""
+    """Copy tables, then what depends on them. Returns rows, and the incomplete tables."""
     rows, incomplete = 0, []
     with closing(sqlite3.connect(damaged)) as source:
         try:
@@ -110,7 +110,7 @@ def _take_over(damaged: Path, target: sqlite3.Connection) -> tuple[int, list[str
         _copy_sequences(source, target)
         for _, _, sql in [each for each in schema if each[0] != "table"]:
             target.execute(sql)
-        # Without its clock it counts as older than it is: so clients say again what it may have lost.
+        # Without its clock it counts as an older copy, so clients send again what it may have lost.
         with suppress(sqlite3.DatabaseError):
             target.execute("DELETE FROM meta WHERE name = 'clock'")
         target.execute("COMMIT")
@@ -124,7 +124,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
             is_whole = False
             continue
         places = ", ".join("?" * len(batch[0]))
-        # The first column is the number of the row.
+        # The first column is the row number.
         names = [column[1] for column in source.execute(f'PRAGMA table_info("{table}")')]
         listed = ", ".join(f'"{name}"' for name in ("rowid", *names))
         target.executemany(f'INSERT OR IGNORE INTO "{table}" ({listed}) VALUES ({places})', batch)
@@ -133,7 +133,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
 
 
 def _readable(source: sqlite3.Connection, table: str) -> Iterator[list[tuple[Any, ...]] | None]:
-    """Rows by their number, in batches; None for each stretch that cannot be read."""
+    """Rows by number, in batches; None for each unreadable stretch."""
     at, tries, count = -(2**62), 0, _ROWS
     select = f'SELECT rowid, * FROM "{table}" WHERE rowid > ? ORDER BY rowid LIMIT ?'
     while at < 2**62:
@@ -141,7 +141,7 @@ def _readable(source: sqlite3.Connection, table: str) -> Iterator[list[tuple[Any
             batch = source.execute(select, (at, count)).fetchall()
         except sqlite3.DatabaseError:
             if count > 1:
-                count = 1  # up to the first row that cannot be read
+                count = 1  # up to the first unreadable row
                 continue
             if tries == 0:
                 yield None
@@ -155,7 +155,7 @@ def _readable(source: sqlite3.Connection, table: str) -> Iterator[list[tuple[Any
 
 
 def _copy_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """No number is handed out twice, even if the row that had it is lost."""
+    """Assign no number twice, even if its row is lost."""
     with suppress(sqlite3.DatabaseError):
         for name, number in source.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
             target.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
@@ -163,5 +163,5 @@ def _copy_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -> N
 
 
 def _unless_busy(error: sqlite3.OperationalError) -> str:
-    """A database that is locked, or on a full disk, is not damaged."""
+    """Whether the error means damage, not a lock or a full disk."""
     return str(error) if "malformed" in str(error) or "not a database" in str(error) else ""

@@ -19,16 +19,16 @@ __all__ = ["HEAD", "downgrade", "upgrade"]
 _FOLDER = Path(__file__).parent / "migrations"
 _FIRST = "0001"
 _RUNS_WITH = "runs_with"
-_SCHEMA_VERSION = 1  # what catalogs say that code from before Alembic can use
+_SCHEMA_VERSION = 1  # the version in catalogs that code from before Alembic can use
 
 HEAD = ScriptDirectory(str(_FOLDER)).get_current_head()
 
 
 def upgrade(connection: Connection) -> None:
-    """Make the tables, or bring them to `HEAD`, inside the caller's transaction, which must keep
-    other processes from doing the same.
+    """Create the tables, or upgrade them to `HEAD`, inside the caller's transaction, which must keep other
+    processes from doing the same.
 
-    Raises `Broken`, and changes nothing, if newer code has made them what this code cannot use.
+    Raises `Broken`, and changes nothing, if newer code has made them incompatible.
     """
     found = _revision(connection)
     if inspect(connection).has_table(meta.name):
@@ -43,7 +43,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Take back every revision after this one, with what is stored in them."""
+    """Revert every revision after this one, with the data stored in them."""
     command.downgrade(_config(connection), revision)
 
 
@@ -59,8 +59,8 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _has_every_column(connection: Connection) -> bool:
-    """Whether the tables are of today, though their revision is not known: a damaged catalog may have
-    lost just that."""
+    """Whether the tables are current although their revision is unknown: a damaged catalog may have lost
+    just that."""
     inspector = inspect(connection)
     return all(
         inspector.has_table(table.name)

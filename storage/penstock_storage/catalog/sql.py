@@ -1,7 +1,7 @@
 """The catalog in a SQL database: the `Catalog` protocol over SQLAlchemy Core.
 
-A name gets its number once, for ever, whichever of several processes asks first. Looking up what
-exists takes no lock; only what is missing is written, in one transaction.
+A name gets its number once and for ever, whichever process asks first. Looking up existing names takes
+no lock; only missing ones are written, in one transaction.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ from penstock_storage.catalog.lookups import (
 )
 from penstock_storage.interface import (
     ApiKey,
+    KeyNumber,
+    Lane,
     LaneRow,
+    Micros,
     Move,
     ProjectRow,
     RunChange,
+    RunNumber,
     RunRef,
     RunRow,
     RunText,
@@ -63,7 +67,7 @@ class SqlCatalog:
 
     @property
     def database(self) -> Database:
-        """For the tables that other classes keep beside it."""
+        """The database, for other classes with tables in it."""
         return self._database
 
     @property
@@ -72,7 +76,7 @@ class SqlCatalog:
         return SqlAccounts(self._database)
 
     async def setup(self) -> None:
-        # Only who sets a catalog up needs Alembic.
+        # Only setting up a catalog needs Alembic.
         from penstock_storage.catalog import schema  # noqa: PLC0415
 
         async with self._database.writing() as connection:
@@ -104,7 +108,7 @@ class SqlCatalog:
 
     async def ensure_keys(
         self, project: int, names: Sequence[str], *, bounded: bool = True
-    ) -> dict[str, int]:
+    ) -> dict[str, KeyNumber]:
         wanted = set(names)
         async with self._database.reading() as connection:
             found = await find_keys(connection, project, wanted)
@@ -118,7 +122,7 @@ class SqlCatalog:
 
     async def ensure_lanes(
         self, writers: Sequence[tuple[int, str, int, int]]
-    ) -> dict[tuple[int, str], int]:
+    ) -> dict[tuple[int, str], Lane]:
         wanted = {(run, writer): (rank, started) for run, writer, rank, started in writers}
         async with self._database.reading() as connection:
             found = await find_lanes(connection, wanted)
@@ -134,7 +138,7 @@ class SqlCatalog:
 
     async def known_writers(
         self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], int]:
+    ) -> dict[tuple[int, str], Lane]:
         async with self._database.reading() as connection:
             return await find_lanes(connection, writers)
 
@@ -154,7 +158,7 @@ class SqlCatalog:
             heard = await updates.touch_runs(connection, runs, now, ended=ended)
             return list((await liveness.refs_of(connection, heard)).values())
 
-    async def silent_runs(self, before: int) -> dict[RunRef, int]:
+    async def silent_runs(self, before: int) -> dict[RunRef, RunNumber]:
         async with self._database.reading() as connection:
             return await liveness.silent_runs(connection, before)
 
@@ -167,7 +171,7 @@ class SqlCatalog:
 
     # -- the clock
 
-    async def clock(self) -> int:
+    async def clock(self) -> Micros:
         async with self._database.reading() as connection:
             return await clock.read(connection)
 
@@ -219,15 +223,15 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return await read_runs(connection, numbers)
 
-    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+    async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, RunNumber]:
         async with self._database.reading() as connection:
             return await find_run_numbers(connection, project, names)
 
-    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, int]:
+    async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, RunNumber]:
         by_project: dict[tuple[str, str], list[str]] = {}
         for ref in refs:
             by_project.setdefault((ref.entity, ref.project), []).append(ref.run)
-        found: dict[RunRef, int] = {}
+        found: dict[RunRef, RunNumber] = {}
         async with self._database.reading() as connection:
             projects = await find_projects(connection, by_project)
             for (entity, project), number in projects.items():
@@ -244,13 +248,13 @@ class SqlCatalog:
         async with self._database.reading() as connection:
             return (await find_runs(connection, [ref])).get(ref)
 
-    async def keys(self, project: int) -> dict[str, int]:
+    async def keys(self, project: int) -> dict[str, KeyNumber]:
         keys = tables.keys
         query = select(keys.c.name, keys.c.number).where(keys.c.project == project)
         async with self._database.reading() as connection:
             return {row.name: row.number for row in await connection.execute(query)}
 
-    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, int]:
+    async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, KeyNumber]:
         async with self._database.reading() as connection:
             return await find_keys(connection, project, names)
 
@@ -355,7 +359,7 @@ class SqlCatalog:
             await connection.execute(tables.api_keys.insert(), row)
 
     async def has_entity(self, name: str) -> bool:
-        """Whether a key speaks for this entity, or a project was ever its own."""
+        """Whether this entity has an API key, or ever had a project."""
         key = select(tables.api_keys.c.id).where(tables.api_keys.c.entity == name)
         own = select(tables.entities.c.name).where(tables.entities.c.name == name)
         async with self._database.reading() as connection:
@@ -383,7 +387,7 @@ class SqlCatalog:
 
 
 def _select_projects() -> Select[Any]:
-    """Rows for `ProjectRow`, of projects that were not deleted."""
+    """Rows for `ProjectRow`, of projects that are not deleted."""
     projects, runs = tables.projects, tables.runs
     count = select(func.count()).where(runs.c.project == projects.c.number).scalar_subquery()
     return select(

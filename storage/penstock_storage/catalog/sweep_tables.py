@@ -1,4 +1,4 @@
-"""The catalog's tables of sweeps: what is searched, who asks, and what was handed out to whom."""
+"""The catalog's tables of sweeps: sweeps, agents and trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from penstock_storage.catalog.tables import Json, metadata
 
 __all__ = ["agents", "sweeps", "trials"]
 
-# SQLite numbers rows by itself only where the key is a plain INTEGER.
+# SQLite numbers rows automatically only if the key is a plain INTEGER.
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
 sweeps = Table(
@@ -53,7 +53,7 @@ agents = Table(
     sqlite_autoincrement=True,
 )
 
-# Found by their agent, by a lease that has run out, by their state, and by their value.
+# Found by agent, by expired lease, by state, and by value.
 trials = Table(
     "trials",
     metadata,

@@ -268,7 +268,7 @@ def _key(made: CursorResult[Any]) -> int:
 
 
 async def delete_sweeps(connection: AsyncConnection, project: int) -> None:
-    """Delete all sweeps of a project; their agents are told that there is none."""
+    """Delete all sweeps of a project; requests of their agents are then refused."""
     mine = select(sweeps.c.number).where(sweeps.c.project == project)
     priors = select(literal(_PRIOR) + cast(sweeps.c.number, String)).where(
         sweeps.c.project == project

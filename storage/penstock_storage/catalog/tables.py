@@ -1,8 +1,8 @@
-"""The catalog's tables as this code uses them; `penstock_storage.catalog.migrations` makes them.
+"""The catalog's tables as this code uses them; `penstock_storage.catalog.migrations` creates them.
 
-Numbers are handed out in ascending order and never again. `tick` counts the changes of a project's
-runs: a run has the tick of its last change, written under a lock on its project, so that whoever
-sees a tick sees every change with a lower one.
+Numbers are assigned in ascending order and never reused. `tick` counts the changes of a project's runs:
+a run has the tick of its last change, written under a lock on its project, so that a reader that sees a
+tick sees every change with a lower one.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ GOING_ON = ("running", "preempting")
 
 
 class Json(TypeDecorator[Any]):
-    """JSON as text. Not the database's own type: that would lose NaN and refuse a NUL character,
-    and the catalog never looks inside."""
+    """JSON as text. The database's own type would lose NaN and refuse a NUL character, and the catalog
+    never queries the content."""
 
     impl = Text
     cache_ok = True
@@ -67,10 +67,10 @@ class Json(TypeDecorator[Any]):
         try:
             return json.loads(value)
         except (TypeError, ValueError, RecursionError):
-            return None  # one damaged row must not fail all that are read with it
+            return None  # one damaged row must not fail all rows read with it
 
 
-# SQLite numbers rows by itself only where the key is a plain INTEGER.
+# SQLite numbers rows automatically only if the key is a plain INTEGER.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
@@ -114,8 +114,8 @@ meta = Table(
 
 entities = Table("entities", metadata, Column("name", Text, primary_key=True), _time("created_at"))
 
-# A deleted project keeps its row, as its number and its keys' must never mean anything else; the next
-# run in it makes it visible again.
+# A deleted project keeps its row, because its number and its keys' must never be reused; the next run in
+# it makes it visible again.
 projects = _table(
     "projects",
     _number(),
@@ -130,8 +130,8 @@ projects = _table(
 
 _GOES_ON = text(f"state IN {GOING_ON}")
 
-# `silent`: taken for crashed because nothing was heard of it; it may yet be heard of.
-# `versions` says for each field, and each key of a JSON column, what (started, seq, index) set it.
+# `silent`: marked crashed for lack of signs of life; the next one revives it.
+# `versions`: for each field, and each key of a JSON column, the (started, seq, index) that set it.
 runs = _table(
     "runs",
     _number(),
@@ -176,7 +176,7 @@ lanes = Table(
     UniqueConstraint("run", "writer"),
 )
 
-# Content is in the blob store; `md5` is base64, as HTTP and object stores write it.
+# Content is in the blob store; `md5` is base64, as in HTTP and object stores.
 run_files = Table(
     "run_files",
     metadata,
@@ -204,7 +204,7 @@ api_keys = Table(
     _zero("last_used_at"),
 )
 
-# `id` is a hash: who reads the catalog cannot log in with it.
+# `id` is a hash: it cannot be used to log in.
 sessions = Table(
     "sessions",
     metadata,
@@ -215,7 +215,7 @@ sessions = Table(
     Index("sessions_by_key", "key"),
 )
 
-# What is left of a deleted run; `penstock_storage.catalog.tombstones` says what for. `name` is its id.
+# What remains of a deleted run; see `penstock_storage.catalog.tombstones`. `name` is its id.
 tombstones = _table(
     "tombstones",
     _number(),
@@ -235,7 +235,7 @@ tombstones = _table(
     Index("tombstones_unsettled", "settled"),
 )
 
-# Runs on their way into another project, each with the number of its copy.
+# Runs that are being moved to another project, each with the number of its copy.
 moves = Table(
     "moves",
     metadata,

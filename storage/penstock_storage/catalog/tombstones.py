@@ -1,8 +1,8 @@
-"""Deleting runs and projects: a run's row goes at once, and leaves a tombstone.
+"""Deletes runs and projects: a run's row is deleted at once, and leaves a tombstone.
 
-A tombstone says for ever which number was used, so that names put back from the store do not bring
-the run back; which writers were the run's, so that what they still send is not taken for a new run
-of the same id; and until when the store may still hold rows of it.
+A tombstone records for ever the run's number, so that names restored from the store do not bring the
+run back; its writers, so that their late batches do not create a new run with the same id; and whether
+the store may still hold rows of it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _select = select(
 async def delete_runs(
     connection: AsyncConnection, numbers: Collection[int], now: int
 ) -> list[Tombstone]:
-    """Delete those of these runs that exist, with everything in the catalog that is theirs."""
+    """Delete the runs among these that exist, with everything in the catalog that belongs to them."""
     await lock_deletions(connection)
     rows: list[Row] = []
     for chunk in chunks(sorted(set(numbers))):
@@ -104,7 +104,7 @@ async def delete_project(connection: AsyncConnection, project: int, now: int) ->
     await connection.execute(locked.with_for_update())
     found = await connection.scalars(select(runs.c.number).where(runs.c.project == project))
     gone = await delete_runs(connection, list(found), now)
-    # Everything of a project's artifacts hangs on their types.
+    # All artifacts of a project depend on their types.
     await connection.execute(delete(artifact_types).where(artifact_types.c.project == project))
     await delete_sweeps(connection, project)
     await connection.execute(
@@ -116,20 +116,20 @@ async def delete_project(connection: AsyncConnection, project: int, now: int) ->
 async def add_tombstone(
     connection: AsyncConnection, number: int, project: int, name: str, now: int
 ) -> None:
-    """A tombstone for a number whose rows must go, though no run of the catalog has it."""
+    """Add a tombstone for a number whose rows must be purged, though the catalog has no such run."""
     await lock_deletions(connection)
     row = {"run": number, "project": project, "name": name, "writers": [], "deleted_at": now}
     await connection.execute(tombstones.insert(), row)
 
 
 async def note_moved(connection: AsyncConnection, run: int, copy: int) -> None:
-    """This run is not deleted: it has another number in another project."""
+    """Record that this run was not deleted, but moved: it has another number in another project."""
     moved = update(tombstones).where(tombstones.c.run == run).values(moved_to=copy, digests=[])
     await connection.execute(moved)
 
 
 async def raise_above_deleted(database: Database, connection: AsyncConnection) -> None:
-    """Hand out no number that a deleted run had, or that the copy of a moved one will have."""
+    """Assign no number that a deleted run had, or that the copy of a moved run will have."""
     last = await connection.scalar(select(func.max(tombstones.c.run))) or 0
     copy = await connection.scalar(select(func.max(moves.c.copy))) or 0
     if highest := max(last, copy):
@@ -137,14 +137,14 @@ async def raise_above_deleted(database: Database, connection: AsyncConnection) -
 
 
 def tables_of_runs() -> Iterable[tuple[Table, str]]:
-    """The tables whose rows belong to a run, each with the column that says to which."""
+    """The tables whose rows belong to a run, each with the column of the run's number."""
     for table, key in _keys_of_runs():
         if key.ondelete != _STAYS:
             yield table, key.parent.name
 
 
 def tables_beside_runs() -> Iterable[tuple[Table, str]]:
-    """The tables whose rows tell of a run, each with that column, and stay when the run goes."""
+    """The tables whose rows refer to a run, each with that column, and survive its deletion."""
     for table, key in _keys_of_runs():
         if key.ondelete == _STAYS:
             yield table, key.parent.name

@@ -1,7 +1,7 @@
-"""Writing to runs that exist: changes, and the news that data came in.
+"""Writes to existing runs: changes, and signs of life.
 
-Every transaction locks the runs that it changes, in the order of their numbers, then their
-projects, whose ticks it moves on. So no two wait for each other, and ticks become visible in order.
+Every transaction locks the runs that it changes, in the order of their numbers, then their projects,
+whose ticks it increments. So there are no deadlocks, and ticks become visible in order.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _CHANGEABLE = (
 
 
 async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange], now: int) -> None:
-    """Apply all changes, but those of runs that were deleted meanwhile. Raises `Broken` if a run was
-    never there."""
+    """Apply all changes except those of runs that were deleted meanwhile. Raises `Broken` if a run never
+    existed."""
     by_run: dict[int, list[RunChange]] = {}
     for change in changes:
         by_run.setdefault(change.run, []).append(change)
@@ -56,8 +56,8 @@ async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange],
 async def touch_runs(
     connection: AsyncConnection, numbers: Collection[int], now: int, *, ended: bool
 ) -> list[int]:
-    """Move `updated_at` of these runs forward to `now`, of those that have ended only if `ended`;
-    returns those that were silent, and run again."""
+    """Move `updated_at` of these runs forward to `now`, for ended ones only if `ended`; returns the silent
+    ones among them, which are revived."""
     is_meant = true() if ended else or_(runs.c.state.in_(GOING_ON), runs.c.silent)
     behind: dict[int, list[int]] = {}
     silent: list[int] = []
@@ -91,8 +91,8 @@ async def touch_runs(
 async def mark_crashed(
     connection: AsyncConnection, numbers: Collection[int], before: int, now: int
 ) -> list[int]:
-    """Mark those of these runs crashed that go on by their state and were not heard of since
-    `before`; returns them. Their `updated_at` stays: it says when they were heard of last."""
+    """Mark the runs among these crashed that are running, but without a sign of life since `before`;
+    returns them. Their `updated_at` stays: it is the time of their last sign of life."""
     rows = [
         row
         for row in await _locked(connection, sorted(numbers))
@@ -129,7 +129,7 @@ async def next_ticks(
             .where(projects.c.number.in_(chunk))
             .order_by(projects.c.number)
         )
-        # Others may go on adding runs to them meanwhile.
+        # Other processes may add runs to them meanwhile.
         locked = await connection.execute(query.with_for_update(key_share=True))
         ticks |= {number: tick + 1 for number, tick in locked}
         await connection.execute(update(projects).where(projects.c.number.in_(chunk)).values(moved))
@@ -150,13 +150,13 @@ async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[R
 
 
 def _typed(found: Row) -> Row:
-    """A row as changes are applied to it: a damaged section is an empty one."""
+    """A row to which changes can be applied: a damaged section becomes an empty one."""
     sections = {name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions")}
     return {**found, **sections, "tags": list(texts_of(found["tags"]))}
 
 
 async def deleted_among(connection: AsyncConnection, numbers: Collection[int]) -> set[int]:
-    """Those of these runs that were deleted or moved."""
+    """The runs among these that were deleted or moved."""
     found: set[int] = set()
     for chunk in chunks(sorted(numbers)):
         query = select(tombstones.c.run).where(tombstones.c.run.in_(chunk))

@@ -1,1 +1,1 @@
-"""Parts of the point store that were damaged or lost on disk: found, taken out, made good."""
+"""Finds, removes and repairs parts of the point store that were damaged or lost on disk."""

@@ -1,7 +1,7 @@
-"""Batches whose rows a damaged store has lost: found by what is left, written down, counted.
+"""Batches whose rows a damaged store has lost: found by what is left, recorded, counted.
 
-`batches` says what each batch brought, `points`, `times`, `values` and `console` which batch each of
-their rows came with. What a client sends again is found to be there again.
+`batches` has the counts of each batch; each row of `points`, `times`, `values` and `console` has the
+number of its batch. Rows that a client sends again are found to be back.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _POSITION = ("run", "lane", "writer", "low", "gaps", "dead", "ver")
 _WRITTEN_SINCE = (
     f"SELECT DISTINCT run FROM {DATABASE}.batches WHERE _part IN (SELECT name FROM system.parts"
     f" WHERE database = '{DATABASE}' AND table = 'batches' AND active"
-    " AND toUnixTimestamp(modification_time) >= {})"  # merges make parts anew, of any age
+    " AND toUnixTimestamp(modification_time) >= {})"  # merges create new parts from old ones
 )
-# What was deleted, or moved away, is no loss.
+# Deleted or moved runs are no loss.
 _STORED = (
     "(SELECT run, lane, seq, toInt64(points) AS points, toInt64(records) AS records"
     f" FROM {DATABASE}.batches FINAL"
@@ -54,8 +54,8 @@ _IS_COMMITTED = "(b.seq <= a.low OR has(a.gaps, b.seq))"
 _SETTINGS = "SETTINGS join_algorithm = 'auto', max_bytes_before_external_group_by = 268435456"
 
 _MISSING = {
-    # Rows of a batch that another batch has replaced are not lost, so few may lack: a part that was
-    # lost takes all of a batch with it. From one that was saved in part, any number may lack.
+    # Rows of a batch may have been replaced by another batch, so a few missing rows mean no loss: a
+    # lost part takes all rows of a batch with it. After a partial rescue, any number may be missing.
     "points": ("b.points > 0 AND n = 0", "b.points > n", "b.points - n, 0"),
     "times": ("b.points > 0 AND n = 0", "b.points > 0 AND n = 0", "0, 0"),
     "values": ("b.records > 0 AND n = 0", "b.records > n", "0, b.records - n"),
@@ -65,7 +65,7 @@ _MISSING = {
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a run has lost: upper bounds for its points and records, and the number of batches."""
+    """The losses of a run: upper bounds for points and records, and the number of batches."""
 
     run: int
     batches: int
@@ -74,8 +74,8 @@ class Loss:
 
 
 async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = False) -> Columns:
-    """The batches that are marked as stored and lack rows of this table, which has lost some: (run,
-    lane, seq, points, records). `in_part` if parts of it were saved in part.
+    """The committed batches without rows in this table, which has lost some: (run, lane, seq, points,
+    records). `in_part` if damaged parts of it were partially rescued.
 
     A batch whose steps were all logged again later has no rows left either: a false positive.
     """
@@ -93,11 +93,11 @@ async def find_lost_batches(store: PointStore, table: str, *, in_part: bool = Fa
 
 
 async def find_lost_ends(store: PointStore, table: str, since_s: int) -> Columns:
-    """The batches that are marked as stored though the table's rows of their writer end before them,
-    among runs that were written to since this time. Nothing can have replaced them.
+    """The committed batches after the last row of their writer in this table, among runs that were
+    written to since this time. Nothing can have replaced their rows.
 
-    Others write meanwhile, and a batch is committed after its rows are there. So the positions are read
-    first, and each statement sees the runs that the first one saw.
+    Other processes write meanwhile, and a batch is committed after its rows are stored. So the
+    positions are read first, and each statement uses the runs found by the first one.
     """
     written = await store.query(_WRITTEN_SINCE.format(since_s))
     runs = np.unique(np.asarray(written["run"], np.int64)).tolist()
@@ -131,7 +131,7 @@ async def _lost_ends_of(
 
 
 async def find_unrecorded(store: PointStore) -> Columns:
-    """Numbers that `applied` has and `batches` has not."""
+    """Numbers that are in `applied`, but not in `batches`."""
     return await _confirmed(
         store,
         "SELECT a.run AS run, a.lane AS lane, toUInt32(seq) AS seq, toUInt32(0) AS points,"
@@ -143,8 +143,8 @@ async def find_unrecorded(store: PointStore) -> Columns:
 
 
 async def _confirmed(store: PointStore, statement: str) -> Columns:
-    """The batches that a statement finds twice. It may read a mark that is newer than the rows that it
-    has read, where other workers write; when it reads again, those rows are there."""
+    """The batches that a statement finds twice. While other workers write, it may read a position that is
+    newer than the rows that it has read; when it reads again, those rows are there."""
     first, again = await store.query(statement), {}
     if len(first["run"]):
         again = await store.query(statement)
@@ -157,12 +157,12 @@ async def _confirmed(store: PointStore, statement: str) -> Columns:
 
 
 async def note_lost(store: PointStore, batches: Columns) -> None:
-    """Write down that the store has lost the points of these."""
+    """Record that the store has lost the points of these batches."""
     await _note(store, batches, found=False)
 
 
 async def note_found(store: PointStore) -> int:
-    """Write down which of them have come again; returns how many."""
+    """Record which of them were sent again; returns how many."""
     found = await store.query(
         "SELECT l.run AS run, l.lane AS lane, l.seq AS seq, l.points AS points, l.records AS records"
         f" FROM (SELECT * FROM {DATABASE}.lost FINAL WHERE found = 0) AS l"
@@ -178,7 +178,7 @@ async def note_found(store: PointStore) -> int:
 
 
 async def unfound(store: PointStore) -> list[Loss]:
-    """What each run is still missing."""
+    """The losses of each run that have not come back."""
     found = await store.query(
         "SELECT run, toUInt64(count()) AS batches, toUInt64(sum(points)) AS points,"
         f" toUInt64(sum(records)) AS records FROM {DATABASE}.lost FINAL WHERE found = 0 GROUP BY run"
@@ -188,8 +188,7 @@ async def unfound(store: PointStore) -> list[Loss]:
 
 
 async def lower_positions(store: PointStore, batches: Columns) -> None:
-    """Let the positions of these batches' writers say that they are not in the store, so that a repeat
-    of one is taken again."""
+    """Remove these batches from their writers' positions, so that repeats of them are accepted."""
     lost: dict[tuple[int, int], set[int]] = {}
     for run, lane, seq in zip(*(batches[name] for name in _BATCH), strict=True):
         lost.setdefault((int(run), int(lane)), set()).add(int(seq))
@@ -214,7 +213,7 @@ async def lower_positions(store: PointStore, batches: Columns) -> None:
 
 
 async def rebuild_positions(store: PointStore) -> None:
-    """Marks that are gone, made again from the batches whose points are there."""
+    """Rebuild lost positions from the batches whose points are stored."""
     found = await store.query(
         "SELECT b.run AS run, b.lane AS lane, n.writer AS writer, groupArray(b.seq) AS seqs"
         f" FROM {DATABASE}.batches AS b FINAL"
@@ -239,7 +238,7 @@ async def rebuild_positions(store: PointStore) -> None:
 
 
 def position_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
-    """The position that says that these numbers are stored: (low, gaps). Pure."""
+    """The position with exactly these numbers stored: (low, gaps). Pure."""
     low, above = 0, sorted(set(numbers))
     for number in above:
         if number != low + 1:
@@ -249,7 +248,7 @@ def position_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
 
 
 def without(low: int, gaps: Iterable[int], lost: Collection[int]) -> tuple[int, list[int]]:
-    """A position (everything up to `low`, and `gaps`) from which these numbers are taken. Pure."""
+    """A position (everything up to `low`, and `gaps`) without the lost numbers. Pure."""
     least = min(lost, default=low + 1)
     lower = min(low, least - 1)
     above = {*range(lower + 1, low + 1), *gaps} - set(lost)

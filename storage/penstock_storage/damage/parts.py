@@ -1,9 +1,9 @@
-"""Which parts tables consist of, and which of them are gone.
+"""The parts of tables, and which of them are missing.
 
-A table is a set of parts, each of which holds the inserts of a range of block numbers; merging parts
-joins their ranges. So a part that was noted and is in the range of none that is there now was lost,
-whatever was merged meanwhile. ClickHouse itself says nothing: it sets a part that it cannot open aside
-and goes on without it, and one whose folder is gone it does not miss.
+A table is a set of parts, each with the inserts of a range of block numbers; merging parts joins their
+ranges. So a recorded part that is not in the range of any present part was lost, regardless of merges.
+ClickHouse itself does not report that: it detaches a part that it cannot open and continues without it,
+and does not notice a missing folder.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = [
 ]  # fmt: skip
 
 _ROWS_PER_COPY = 2**20
-_MIN_ROWS = 8_192  # a granule: what is read, and so lost, at once
+_MIN_ROWS = 8_192  # a granule: the unit of reading, and so of loss
 _MAX_CHECK_S = 3_600
-# Errors that speak of what is on the disk, not of the statement.
+# Errors about the content of the disk, not about the statement.
 _CORRUPT = (
     "CHECKSUM_DOESNT_MATCH", "CORRUPTED_DATA", "CANNOT_READ_ALL_DATA", "ATTEMPT_TO_READ_AFTER_EOF",
     "CANNOT_DECOMPRESS", "FILE_DOESNT_EXIST", "CANNOT_OPEN_FILE", "UNKNOWN_CODEC",
@@ -51,7 +51,7 @@ class DataPart(NamedTuple):
 
 
 class LostPart(NamedTuple):
-    """A part that is gone. `rows` is None where nobody knows how many it had."""
+    """A missing part. `rows` is None if unknown."""
 
     table: str
     name: str
@@ -59,7 +59,7 @@ class LostPart(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """The parts of each table, and those that were set aside, `table/name`; when it was noted."""
+    """The parts of each table, the detached ones (`table/name`), and when they were recorded."""
 
     parts: Mapping[str, Sequence[DataPart]]
     aside: Sequence[str] = ()
@@ -76,11 +76,11 @@ class Inventory(NamedTuple):
 
 
 async def read_inventory(store: PointStore) -> Inventory:
-    """What there is now."""
+    """The current inventory."""
     found = await store.query(
         "SELECT table, toInt64(min_block_number) AS first, toInt64(max_block_number) AS last,"
         f" toUInt64(rows) AS rows FROM system.parts WHERE database = '{DATABASE}' AND active"
-        # Where this is noted, and changed by it. Who loses it has a new id and clock, and starts over.
+        # The inventory itself is stored there. A store that loses it gets a new id and clock, and starts over.
         " AND table != 'meta' ORDER BY table, first"
     )
     parts: dict[str, list[DataPart]] = {}
@@ -96,7 +96,7 @@ async def read_inventory(store: PointStore) -> Inventory:
 
 
 def lost_parts(before: Inventory | None, now: Inventory) -> list[LostPart]:
-    """What is gone since `before` (None: nothing was noted yet). Pure."""
+    """The parts missing since `before` (None: nothing was recorded yet). Pure."""
     lost = []
     for table, parts in (before.parts if before else {}).items():
         there = now.parts.get(table, ())
@@ -109,7 +109,7 @@ def lost_parts(before: Inventory | None, now: Inventory) -> list[LostPart]:
     known = set(before.aside) if before else set()
     for name in now.aside:
         table, _, part = name.partition("/")
-        # One that came and went between two looks was never noted.
+        # A part that came and went between two checks was never recorded.
         if name not in known and table in COLUMNS and table not in told:
             lost.append(LostPart(table, part, None))
     return lost
@@ -118,7 +118,7 @@ def lost_parts(before: Inventory | None, now: Inventory) -> list[LostPart]:
 async def corrupt_tables(
     store: PointStore, known: Mapping[str, int]
 ) -> tuple[set[str], dict[str, int]]:
-    """Tables in which the store has met damage since it had counted `known`; and its counts now."""
+    """The tables with new damage since the error counts `known`, and the current counts."""
     found = await store.query(
         "SELECT name, toUInt64(sum(value)) AS count, anyLast(last_error_message) AS message"
         f" FROM system.errors WHERE name IN ({', '.join(map(repr, _CORRUPT))}) GROUP BY name"
@@ -137,7 +137,7 @@ async def corrupt_tables(
 
 
 async def unreadable_parts(store: PointStore, table: str) -> list[str]:
-    """The parts of a table whose files are not what they were. Reads all of it."""
+    """The parts of a table with changed files. Reads the whole table."""
     parts = await store.query(
         f"SELECT name FROM system.parts WHERE database = '{DATABASE}' AND table = '{_known(table)}'"
         " AND active"
@@ -154,14 +154,14 @@ async def unreadable_parts(store: PointStore, table: str) -> list[str]:
 
 
 async def save_rows(store: PointStore, table: str, part: str) -> int:
-    """Take a damaged part out of its table, after what can be read of it was written again; returns
-    how many rows it had that cannot be read. Rows that are written twice are one by their key."""
+    """Remove a damaged part from its table after copying its readable rows; returns the number of
+    unreadable rows. Rows written twice are merged by their key."""
     found = await store.query(
         f"SELECT toUInt64(rows) AS rows FROM system.parts WHERE database = '{DATABASE}'"
         f" AND table = '{_known(table)}' AND name = '{part}' AND active"
     )
     if not len(found["rows"]):
-        return 0  # merged meanwhile, so it could be read
+        return 0  # merged meanwhile, so it was readable
     rows = int(found["rows"][0])
     lost = 0
     for start in range(0, rows, _ROWS_PER_COPY):
@@ -183,7 +183,7 @@ async def _copy(store: PointStore, table: str, part: str, start: int, end: int) 
             return end - start  # whatever the range
         if end - start <= _MIN_ROWS:
             return end - start
-        # Halves of whole granules.
+        # Halves, in whole granules.
         middle = start + max(_MIN_ROWS, (end - start) // 2 // _MIN_ROWS * _MIN_ROWS)
         return await _copy(store, table, part, start, middle) + await _copy(
             store, table, part, middle, end

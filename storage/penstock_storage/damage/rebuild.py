@@ -1,4 +1,4 @@
-"""Tables that can be made again: from points, and from the catalog."""
+"""Rebuilds tables that can be derived: from points, and from the catalog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTINGS = "SETTINGS max_bytes_before_external_group_by = 268435456"
 
 
 async def rebuild_names(store: PointStore, catalog: Catalog) -> int:
-    """Record what the catalog knows and the store does not; returns how many names."""
+    """Record the names that the catalog knows and the store does not; returns how many."""
     found = await store.query(f"SELECT DISTINCT kind, id, project, name FROM {DATABASE}.names")
     columns = (found[name] for name in ("kind", "id", "project", "name"))
     known = {(kind, int(n), int(p), name) for kind, n, p, name in zip(*columns, strict=True)}
@@ -26,8 +26,8 @@ async def rebuild_names(store: PointStore, catalog: Catalog) -> int:
 
 
 async def rebuild_series(store: PointStore) -> None:
-    """Every series spans its points again. One that was wholly lost has tiers no more, and is taken
-    for one of integers if all of its values are."""
+    """Rebuild the span of every series from its points. A completely lost series has no tiers any more,
+    and counts as integers if all of its values are."""
     await store.execute(
         f"INSERT INTO {DATABASE}.series (run, key, lane, first_step, last_step, last, kinds, tiered)"
         " SELECT run, key, lane, min(step), max(step),"
@@ -39,11 +39,11 @@ async def rebuild_series(store: PointStore) -> None:
 
 
 async def rebuild_tiers(store: PointStore, runs: Collection[int] | None = None) -> None:
-    """Have the tiers of these runs (None: of all) made again from their points.
+    """Have the tiers of these runs (None: of all) rebuilt from their points.
 
-    Every bucket below a watermark is marked, so that it is read from points until it is built. Then
-    the rows of buckets go that have no points any more. A mark is a little newer than what was said
-    of its bucket before, and older than what any worker will say.
+    Every bucket below a watermark becomes dirty, so that it is read from points until it is rebuilt.
+    Then the rows of buckets without points are deleted. A dirty row is a little newer than the last
+    one of its bucket, and older than any that a worker will write.
     """
     among = "" if runs is None else f" AND run IN ({int_list(runs)})"
     await store.execute(

@@ -87,11 +87,11 @@ def test_a_silent_part_ends_the_process(watchdog: Watchdog, ends: list[int]) -> 
     part = watchdog.part("loop")
     watchdog.part("patient", 100)
     for _ in range(3):
-        assert watchdog.look(4)
+        assert watchdog.check(4)
         part.beat()
-    assert watchdog.look(8)
+    assert watchdog.check(8)
     assert not ends
-    assert not watchdog.look(4)
+    assert not watchdog.check(4)
     assert ends == [EXIT_FAILED]
     assert watchdog.problem == "loop hung"
 
@@ -99,18 +99,18 @@ def test_a_silent_part_ends_the_process(watchdog: Watchdog, ends: list[int]) -> 
 def test_a_part_may_ask_for_more_time_or_leave(watchdog: Watchdog, ends: list[int]) -> None:
     part = watchdog.part("loop")
     part.beat(allow_s=60)
-    assert watchdog.look(50)
+    assert watchdog.check(50)
     part.beat()  # what was allowed was for that turn only
-    assert watchdog.look(8)
+    assert watchdog.check(8)
     watchdog.leave(part)
-    assert watchdog.look(100)
+    assert watchdog.check(100)
     assert not ends
 
 
 def test_patience_can_be_endless(ends: list[int]) -> None:
     watchdog = Watchdog(patience_s=0, end=ends.append)
     watchdog.part("loop")
-    assert watchdog.look(1e9)
+    assert watchdog.check(1e9)
     assert not watchdog.problem
 
 

@@ -28,7 +28,7 @@ class RunPage:
 
     def __init__(self, context: RequestContext, rows: Sequence[RunRow]) -> None:
         self._deps = context.deps
-        self._rows = {row.number: row for row in rows}
+        self._rows: dict[int, RunRow] = {row.number: row for row in rows}
         self._lanes: list[LaneRow] | None = None
         self._names: dict[int, str] | None = None
         self._streams: dict[int, list[LineStream]] | None = None

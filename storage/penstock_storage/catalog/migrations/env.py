@@ -1,5 +1,5 @@
-"""Alembic's entry: runs revisions on the connection that `penstock_storage.catalog.schema` holds,
-inside its transaction."""
+"""Alembic's entry point: runs revisions on the connection of `penstock_storage.catalog.schema`, inside
+its transaction."""
 
 from alembic import context
 

@@ -1,6 +1,6 @@
-"""Entities, projects, runs, keys, lanes and API keys: what the first catalogs were made of.
+"""Entities, projects, runs, keys, lanes and API keys: the tables of the first catalogs.
 
-Those were made without Alembic, and are taken to be at this revision.
+Those were created without Alembic, and count as being at this revision.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(64), primary_key=True),
         _text("value"),
     )
-    # Code from before Alembic looks for this, and refuses what is above 1.
+    # Code from before Alembic checks this, and refuses versions above 1.
     op.bulk_insert(meta, [{"name": "schema_version", "value": "1"}])
     op.create_table("entities", sa.Column("name", sa.Text(), primary_key=True), _time("created_at"))
     op.create_table(

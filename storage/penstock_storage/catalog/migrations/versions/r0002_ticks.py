@@ -1,8 +1,8 @@
-"""Every change of a run gets a number that counts up in its project, so that a reader that knows
-all changes up to one asks for those above it. Projects say when they changed.
+"""Every change of a run gets a number that counts up in its project, so that readers can ask for the
+changes after a number. Projects record when they changed.
 
-Runs that code of revision 0001 creates keep tick 0; readers look at those every time. It moves
-neither ticks nor `projects.updated_at`, so upgrade what reads (the web) last.
+Runs created by code of revision 0001 keep tick 0; readers read those every time. That code updates
+neither ticks nor `projects.updated_at`, so upgrade readers (the web) last.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Runs of which nothing is heard are marked crashed, and known as such when they are heard of again.
+"""Runs without signs of life are marked crashed, with a flag by which the next one revives them.
 
-What goes on is found by an index of its own, which is small and does not change with each sign of
-life. Code of revision 0002 leaves `silent` as it is: a run that it hears of stays marked until code
-of this revision does.
+Running runs are found by a separate index, which is small and does not change with each sign of life.
+Code of revision 0002 leaves `silent` unchanged: a run stays marked until code of this revision
+receives a sign of life.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Runs have files: each name stands for content in the blob store.
+"""Files of runs: each name refers to content in the blob store.
 
-Code of revision 0007 knows nothing of the table and goes on working beside it.
+Code of revision 0007 does not know the table and keeps working.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Artifacts: collections of files with versions, and which runs made and used them.
+"""Artifacts: collections of files with versions, and the runs that made and used them.
 
-Code of the revision before knows nothing of these tables and goes on working beside them.
+Code of the previous revision does not know these tables and keeps working.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Sweeps, the agents that ask for their trials, and the trials that were handed out.
+"""Sweeps, their agents, and their trials.
 
-Nothing that was there changes: code of the revisions before works on beside it.
+Existing tables do not change: code of earlier revisions keeps working.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far clients that count their own lines have come."""
+"""Offsets of clients that count their own lines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Deleted runs leave a tombstone, deleted projects are marked, and runs can move between projects.
 
-Code of the revision before knows nothing of tombstones: it would take batches of a deleted run for
-those of a new one. So upgrade everything before the first run is deleted.
+Code of the previous revision does not know tombstones: it would treat batches of a deleted run as those
+of a new one. So upgrade everything before the first run is deleted.
 """
 
 from __future__ import annotations

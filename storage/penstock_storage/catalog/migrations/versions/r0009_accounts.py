@@ -1,5 +1,4 @@
-"""Sessions of the page are kept, so that a logout ends them; API keys expire and say when they were
-used last."""
+"""Sessions of the page are stored, so that a logout ends them; API keys expire and record their last use."""
 
 from __future__ import annotations
 
