@@ -1,4 +1,4 @@
-"""The native door: sweeps over HTTP, for Penstock's own client and for whoever writes another."""
+"""The native sweeps API over HTTP, for Penstock's own client and others."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
 
 
 class Readers(Protocol):
-    """Who may read."""
+    """Read access."""
 
     async def reader(self, request: web.Request, what: str) -> Principal:
-        """Who sent this request, if they may read the `{entity}` of its path; else raises a 404
-        for `what`."""
+        """The caller, if they may read the `{entity}` in the path; otherwise raises a 404 for
+        `what`."""
 
 
 class Bodies(Protocol):
@@ -54,12 +54,12 @@ class Bodies(Protocol):
     def body(
         self, request: web.Request, most_bytes: int | None = None
     ) -> AbstractAsyncContextManager[bytes]:
-        """The whole body, which may not be larger than that."""
+        """The whole body, up to this size."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepDependencies:
-    """What the handlers work with."""
+    """The handlers' dependencies."""
 
     engine: SweepEngine
     authenticator: Authenticator
@@ -68,7 +68,7 @@ class SweepDependencies:
 
 
 def add_routes(app: web.Application, deps: SweepDependencies) -> None:
-    """Add sweeps, their trials, and what agents ask."""
+    """Add the routes of sweeps, trials and agents."""
     handler = _Handler(deps)
     routes = Routes(app)
     routes.post("/v1/sweeps", handler.create)
@@ -145,12 +145,12 @@ class _Handler:
         return json_response(_answer(handed))
 
     async def _mine(self, request: web.Request) -> SweepRow:
-        """The sweep of the path, for someone who may change it."""
+        """The sweep in the path, for a caller who may change it."""
         await self._writer(request)
         return await self._find(request)
 
     async def _writer(self, request: web.Request) -> None:
-        """Raises `Rejected` for someone who may not write to the entity of the path."""
+        """Raises `Rejected` if the caller may not write to the entity in the path."""
         principal = await self._deps.authenticator.authenticate(request.headers)
         entity = request.match_info["entity"]
         if not principal.may_write(entity):
