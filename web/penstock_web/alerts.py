@@ -1,4 +1,4 @@
-"""`GET …/alerts`: what a run's scripts wanted somebody to know."""
+"""`GET …/alerts`: alerts raised by a run's scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AlertsHandler"]
 
 
 class AlertsHandler:
-    """Lists alerts, the newest first."""
+    """Lists alerts, newest first."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""`GET …/artifacts`: collections, versions, what runs logged and used, files and their bytes."""
+"""`GET …/artifacts`: collections, versions, runs' artifacts, files and their content."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ArtifactsHandler:
             "logged": await versions.of_run(row.number, OUTPUT, limit=limit),
             "used": await versions.of_run(row.number, INPUT, limit=limit),
         }
-        # Another entity's artifact, which an administrator's run used, is none of the reader's.
+        # Hide another entity's artifact that an administrator's run used.
         own = {
             name: [each for each in found if each.entity == row.entity]
             for name, found in lists.items()
@@ -160,7 +160,7 @@ class ArtifactsHandler:
     async def _members(
         self, collection: Collection, members: Sequence[Member]
     ) -> list[dict[str, Any]]:
-        """Versions as they are named in this collection."""
+        """Versions under their names in this collection."""
         listed = await self._versions_to_json([each.version for each in members])
         for fields, member in zip(listed, members, strict=True):
             fields |= {
@@ -173,7 +173,7 @@ class ArtifactsHandler:
         return listed
 
     async def _versions_to_json(self, versions: Sequence[Version]) -> list[dict[str, Any]]:
-        """Versions as they are named where they were logged."""
+        """Versions under the names with which they were logged."""
         numbers = {each.run for each in versions if each.run is not None}
         runs = await self._catalog.run_rows(sorted(numbers))
         names = {number: row.run for number, row in runs.items()}
@@ -201,7 +201,7 @@ def _version_to_json(row: Version, runs: dict[int, str]) -> dict[str, Any]:
 
 
 def _metadata(text: str | None) -> dict[str, Any]:
-    """What clients sent as JSON; anything else counts as nothing."""
+    """Metadata sent as a JSON object; empty for anything else."""
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):

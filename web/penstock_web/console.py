@@ -1,4 +1,4 @@
-"""`GET …/console`: what a run printed, page by page from either end."""
+"""`GET …/console`: a run's console output, page by page from either end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /v1/charts`: turns names into numbers, and writes curves out."""
+"""`POST /v1/charts`: resolves names to numbers and serializes curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SMALL_BUCKETS = 2_000
 
 
 class Named(NamedTuple):
-    """A curve, and what is said of it besides its columns."""
+    """A curve and its fields besides the columns."""
 
     head: Mapping[str, Any]
     curve: Curve | Aggregate
@@ -92,7 +92,7 @@ def _query(asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]) 
 def _named(
     chart: Chart, asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]
 ) -> list[Named]:
-    """Curves with their names, in the order in which keys and runs or groups were asked for."""
+    """Curves with their names, in the requested order of keys and runs or groups."""
     run_of = {number: (place, name) for place, (name, number) in enumerate(runs.items())}
     key_of = {number: (place, name) for place, (name, number) in enumerate(keys.items())}
     labels = {label: (place, label) for place, label in enumerate(asked.groups or {})}
@@ -116,7 +116,7 @@ def encode_json(width: int, curves: Sequence[Named]) -> bytes:
     """Numbers as JSON; NaN becomes null."""
 
     def parts() -> Iterator[bytes]:
-        # Curve by curve, because one long dumps() would hold every other thread up.
+        # Curve by curve, because one long dumps() would block all other threads.
         for each in curves:
             columns = {name: getattr(each.curve, name) for name in each.columns}
             yield orjson.dumps({**each.head, **columns}, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,4 +1,4 @@
-"""`PATCH` and `DELETE` of runs and projects: for whoever may write there."""
+"""`PATCH` and `DELETE` of runs and projects, for callers with write access."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOK_S = 0.1
 
 
 class EditHandler:
-    """Changes what is said of runs, moves them, deletes them."""
+    """Edits, moves and deletes runs."""
 
     def __init__(
         self, deps: WebDependencies, access: Access, names: Names, runs: RunsHandler
@@ -88,7 +88,7 @@ class EditHandler:
         return json_response({"deleted": len(gone)})
 
     async def _move(self, row: RunRow, project: str, now: int) -> web.Response:
-        """200 with the run where it is then; 202 if that takes longer than one likes to wait."""
+        """Move a run: 200 with the run in its new place, 202 if that takes too long to wait for."""
         move = await self._catalog.begin_move(row.number, project, now)
         deadline = time.monotonic() + _MOVE_WAIT_S
         while time.monotonic() < deadline:

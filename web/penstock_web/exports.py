@@ -1,7 +1,7 @@
-"""`GET …/export`: full resolution as Parquet or CSV, part by part, so that it can be resumed.
+"""`GET …/export`: full resolution as Parquet or CSV, in parts so that it can be resumed.
 
-A part is a plain export of a range of steps, so there is nothing to remember between requests. An
-answer is whole, or its connection breaks: it never ends in order before its last row.
+A part is an export of a range of steps, so there is no state between requests. An answer is complete
+or its connection breaks: it never ends normally before its last row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv"
 
 
 class ExportHandler:
-    """Exports runs, one part at a time, because each is real work for the store."""
+    """Exports runs, one part at a time, because each is heavy work for the store."""
 
     def __init__(
         self, store: PointStore, catalog: Catalog, runs: RunsHandler, names: Names
@@ -115,8 +115,7 @@ class ExportHandler:
     async def _files(self, found: Export, asked: export.ExportQuery) -> AsyncIterator[bytes]:
         for number, (lo, hi) in enumerate(found.parts):
             chunks = found.read(self._store, asked.format, lo, hi, header=number == 0)
-            # The store is done with a part before its first byte; whoever takes the rest slowly
-            # holds nobody up.
+            # The store has finished a part before its first byte, so a slow reader blocks nobody.
             async with self._turns:
                 first = await anext(chunks, b"")
             yield first
@@ -124,7 +123,7 @@ class ExportHandler:
                 yield chunk
 
     async def _lines(self, project: int) -> AsyncIterator[bytes]:
-        """The project's runs, newest first, some at a time."""
+        """The project's runs, newest first, page by page."""
         before: tuple[int, int] | None = None
         while True:
             page, _ = await self._catalog.newest_runs(project, _RUNS_PER_PAGE, 0, before)

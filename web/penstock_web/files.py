@@ -1,4 +1,4 @@
-"""`GET …/files`: the files of a run, listed, and their bytes."""
+"""`GET …/files`: lists a run's files and serves their content."""
 
 from __future__ import annotations
 

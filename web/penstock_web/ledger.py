@@ -1,4 +1,4 @@
-"""`GET …/ledger`: what the store holds of each writer, for `penstock verify` to compare with what
+"""`GET …/ledger`: what the store holds from each writer, which `penstock verify` compares with what
 was sent."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AT_ONCE = 1
 
 
 class LedgerHandler:
-    """Reads ledgers one at a time: each looks at every point of a run."""
+    """Reads ledgers one at a time, since each reads every point of a run."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Images, tables, histograms …: which keys hold them, and what a key holds at a step."""
+"""Images, tables, histograms and so on: which keys have them, and their values at a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["MediaHandler"]
 
 
 class MediaHandler:
-    """Reads logged values that are no scalars."""
+    """Reads logged values other than numbers."""
 
     def __init__(self, store: PointStore, access: Access, runs: RunsHandler, names: Names) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Keys of a project or a run, and the fields that a project's runs can be found by."""
+"""Metric keys of a project or a run, and the fields by which a project's runs can be searched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_RUNS = 10_000
 
 
 class MetricKeysHandler:
-    """Lists names, a page at a time, sorted."""
+    """Lists sorted names, page by page."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names, finder: Finder) -> None:
         self._store = store
@@ -103,8 +103,8 @@ class MetricKeysHandler:
 
 
 async def _chosen(names: Iterable[str], asked: NamesQuery) -> list[str]:
-    """Those of these names that the prefix, the pattern and the place of the page let pass, sorted.
-    Raises `Rejected` (400)."""
+    """The names that match the prefix and the pattern and are on or after the page, sorted. Raises
+    `Rejected` (400)."""
     found = [
         name
         for name in names

@@ -1,4 +1,4 @@
-"""`GET …/history`: a run's rows as JSON lines, streamed while they are read."""
+"""`GET …/history`: streams a run's rows as JSON lines."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from penstock_web.streams import send_stream
 __all__ = ["HistoryHandler"]
 
 _ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
-"""Every row has these, so asking for them filters nothing."""
+"""Every row has these, so they filter nothing."""
 
 
 class HistoryHandler:
-    """Streams history; a client that leaves ends the reading within a page."""
+    """Streams history; if the client disconnects, reading stops within a page."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class HistoryHandler:
             return await send_stream(request, response, chunks)
 
     async def _query(self, asked: RowsQuery, row: RunRow) -> HistoryQuery | None:
-        """None if a key is asked for that the project does not have."""
+        """None if the project lacks a requested key."""
         keys = set(asked.keys) - _ALWAYS
         names = await self._names.all_keys(row.project_number)
         if not keys <= names.keys():

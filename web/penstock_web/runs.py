@@ -1,4 +1,4 @@
-"""Projects and runs: found by filter, order and page, shown with the last logged values."""
+"""Projects and runs: filtered, sorted and paged, with the last logged values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["RunsHandler"]
 
 
 class RunsHandler:
-    """Finds and shows runs."""
+    """Searches and serves runs."""
 
     def __init__(
         self, store: PointStore, catalog: Catalog, access: Access, names: Names, finder: Finder
@@ -40,7 +40,7 @@ class RunsHandler:
         self._finder = finder
 
     async def projects(self, request: web.Request) -> web.Response:
-        """`GET /v1/projects`: the asker's; with the scope `admin`, everybody's."""
+        """`GET /v1/projects`: the caller's; with the scope `admin`, everyone's."""
         principal = await self._access.principal(request)
         entity = None if "admin" in principal.scopes else principal.entity
         rows = await self._catalog.projects(entity)
@@ -86,7 +86,7 @@ class RunsHandler:
         return web.Response(body=body, content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:
-        """The run that the path names, if the asker may read it. Raises `Rejected` (404)."""
+        """The run in the path, if the caller may read it. Raises `Rejected` (404)."""
         ref = RunRef(*(request.match_info[name] for name in ("entity", "project", "run")))
         what = f"run {ref.entity}/{ref.project}/{ref.run}"
         await self._access.reader(request, what)
@@ -97,7 +97,7 @@ class RunsHandler:
         return row
 
     async def _refuse_gone(self, ref: RunRef) -> None:
-        """Raises `Rejected` (410) for a run that was there."""
+        """Raises `Rejected` (410) for a run that once existed."""
         graves = (await self._catalog.tombstones_of([ref])).get(ref)
         if not graves:
             return
@@ -113,8 +113,8 @@ class RunsHandler:
         raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
 
     async def project(self, request: web.Request) -> int:
-        """The number of the project that the path names, if the asker may read it. Raises
-        `Rejected` (404)."""
+        """The number of the project in the path, if the caller may read it. Raises `Rejected`
+        (404)."""
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
         return await self._names.project(entity, project)
