@@ -1,8 +1,8 @@
-"""Deleting runs, and what a client is told that still logs to one.
+"""Deletes runs, and answers clients that still log to a deleted one.
 
-`run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})`, where `id` is the
-run's opaque id; there is no mutation for several runs, none that moves a run, and none that deletes
-or renames a project (registries have their own).
+`run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})` with the run's opaque
+id. The protocol has no mutation for several runs, for moving a run, or for deleting or renaming a
+project (except registries).
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ __all__ = ["DeletionMutations", "is_deleted", "refuse_deleted"]
 
 
 class DeletionMutations(Node):
-    """Root fields that delete."""
+    """Root fields for deleting runs."""
 
     context: RequestContext
 
     @field
     async def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Delete a run for good. What artifacts it logged stays, whatever `deleteArtifacts` says.
-
-        A run that is deleted already stays so: that is what was asked for.
-        """
+        """Delete a run permanently. Its artifacts stay, even with `deleteArtifacts`. Idempotent."""
         deps, id = self.context.deps, str(input.get("id") or "")
         if not await self._is_gone(id):
             row = await find_run(self.context, id)
@@ -41,7 +38,7 @@ class DeletionMutations(Node):
         }
 
     async def _is_gone(self, id: str) -> bool:
-        """Whether this was a run, and was deleted, of an entity that the key may write to."""
+        """Whether this is a deleted run of an entity that the key may write to."""
         found = await self.context.deps.catalog.tombstones_by_run([run_number(id)])
         return any(
             not each.moved_to and self.context.principal.may_write(each.ref.entity)
@@ -50,14 +47,14 @@ class DeletionMutations(Node):
 
 
 async def is_deleted(catalog: Catalog, ref: RunRef) -> bool:
-    """Whether a run of this name was deleted or moved, and there is no later one. To be asked only
-    of a run that is not there: it costs a look into the catalog."""
+    """Whether a run with this name was deleted or moved and not created again. Call it only for a
+    missing run, since it queries the catalog."""
     return bool(await catalog.tombstones_of([ref])) and not await catalog.numbers_of([ref])
 
 
 async def refuse_deleted(catalog: Catalog, ref: RunRef) -> None:
-    """Raises `Rejected` (410) for a run that was deleted: its client then gives it up, and its script
-    goes on."""
+    """Raises `Rejected` (410) for a deleted run: its client then gives it up and its script
+    continues."""
     if await is_deleted(catalog, ref):
         raise Rejected(
             f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code="deleted", status=410

@@ -1,4 +1,4 @@
-"""`POST /graphql`: one operation in, its data or its errors out."""
+"""`POST /graphql`: executes one operation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from penstock_compat.wandb.unanswered import Unanswered
 __all__ = ["GraphqlEndpoint"]
 
 _IN_THREAD_BYTES = 256 * 1024
-# Statuses that a client must see as such. All else is told in the body alone.
+# Statuses that a client must see. All other errors are reported only in the body.
 _TOLD_BY_STATUS = frozenset({401, 403})
 
 
 class GraphqlEndpoint:
-    """Answers operations; unknown ones are named in the error, and counted."""
+    """Answers operations; unknown ones are named in the error and counted."""
 
     def __init__(self, deps: WandbDependencies, metrics: WandbMetrics) -> None:
         self._deps = deps
@@ -83,7 +83,7 @@ def _operation(body: bytes) -> Operation:
 
 
 def _errors(error: Rejected, status: int) -> web.Response:
-    """The client shows the message to its user, whatever the status."""
+    """The client shows the message to its user whatever the status."""
     message = f"{error}. {error.hint}" if error.hint else str(error)
     code = {"code": error.code}
     told = {"data": None, "errors": [{"message": message, "extensions": code}]}

@@ -1,4 +1,4 @@
-"""Documents: a query's text, parsed once, and the operation in it that is meant."""
+"""Documents: parses a query's text once and selects the operation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_CACHED_CHARS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation, the fragments that it may spread, and the variables it was called with."""
+    """One operation with its available fragments and its variables."""
 
     definition: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
@@ -50,7 +50,7 @@ class Operation:
 
 
 def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
-    """The operation of this name in a document, or its only one. Raises `Rejected`."""
+    """The operation with this name in a document, or its only one. Raises `Rejected`."""
     if len(text) > _MAX_DOCUMENT_CHARS:
         raise Rejected(
             f"the document is longer than {_MAX_DOCUMENT_CHARS} characters", code="bad_graphql"
@@ -80,10 +80,10 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operat
 
 
 def value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
-    """A literal or a variable in an argument, as Python has it.
+    """A literal or variable in an argument as a Python value.
 
-    A variable that was not sent is None as an argument and in a list; a field of an input object that
-    it would fill is left out, as the GraphQL specification has it.
+    A variable that was not sent is None as an argument and in a list; in an input object its field is
+    left out, as in the GraphQL specification.
     """
     value = _value_of(node, variables)
     return None if value is Undefined else value

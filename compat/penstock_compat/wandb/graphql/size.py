@@ -1,7 +1,7 @@
-"""How much an operation asks for, known before any of it is answered.
+"""Measures an operation before executing it.
 
-A few hundred bytes of fragments, each of which spreads the next one twice, would select more fields
-than there is time for. Each fragment is counted once, whatever spreads it.
+A few hundred bytes of fragments, each spreading the next one twice, would select an unbounded number
+of fields. Each fragment is measured once, however often it is spread.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _MAX_FIELDS = 5_000
 
 
 def check_size(operation: Operation) -> None:
-    """Raises `Rejected` for an operation that selects too many fields, once its fragments are opened,
-    or nests them too deep."""
+    """Raises `Rejected` if an operation, with its fragments expanded, selects too many fields or nests
+    them too deeply."""
     count, depth = _Count(operation).of(operation.definition.selection_set)
     if count > _MAX_FIELDS:
         raise _bad("the query selects too many fields")
@@ -34,7 +34,7 @@ def check_size(operation: Operation) -> None:
 
 
 class _Count:
-    """Counts fields and levels, those of each fragment once."""
+    """Counts fields and levels, measuring each fragment once."""
 
     def __init__(self, operation: Operation) -> None:
         self._fragments = operation.fragments
@@ -42,7 +42,7 @@ class _Count:
         self._inside: set[str] = set()
 
     def of(self, selections: SelectionSetNode | None) -> tuple[int, int]:
-        """(fields, levels) that these selections come to."""
+        """(fields, levels) of these selections."""
         fields = depth = 0
         for each in selections.selections if selections else ():
             if isinstance(each, FieldNode):

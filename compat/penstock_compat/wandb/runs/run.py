@@ -24,7 +24,7 @@ __all__ = ["RunNode"]
 
 
 class RunFacts(Node):
-    """What the catalog says of a run."""
+    """A run's fields from the catalog."""
 
     context: RequestContext
     row: RunRow
@@ -130,7 +130,7 @@ class RunFacts(Node):
 class RunNode(
     RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
 ):
-    """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
+    """A run, composed of one class per capability. `page`: the runs of the same answer."""
 
     typename = "Run"
 
