@@ -1,6 +1,6 @@
 """Builds the page into `penstock_web/static`, with the machine's node or the one in a wheel.
 
-The types of the API come from the OpenAPI document that the server would serve, made anew each time,
+The API types are generated from the OpenAPI document of the server's code on each build,
 so the page cannot be built against an API that is not there.
 """
 

@@ -24,10 +24,10 @@ from penstock_sweeps.configuration import prepare, read_configuration, stored_co
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (
     OPERATIONS,
-    AskedState,
-    AskedSweep,
+    CreateSweep,
     HeartbeatBody,
     NewAgent,
+    SweepStateChange,
     TrialsQuery,
 )
 
@@ -88,7 +88,7 @@ class _Handler:
 
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._deps.authenticator.authenticate(request.headers)
-        asked = await self._asked(request, AskedSweep)
+        asked = await self._asked(request, CreateSweep)
         config = asked.config
         source = config if isinstance(config, str) else json.dumps(config)
         await prepare([source])
@@ -123,7 +123,7 @@ class _Handler:
 
     async def state(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        asked = await self._asked(request, AskedState)
+        asked = await self._asked(request, SweepStateChange)
         return json_response(await self._now(await self._engine.change(sweep, state=asked.state)))
 
     async def add_agent(self, request: web.Request) -> web.Response:

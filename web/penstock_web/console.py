@@ -16,7 +16,7 @@ from penstock_storage.console import (
     read_lines,
 )
 from penstock_storage.interface import PointStore
-from penstock_web.models.console import ConsoleAsked
+from penstock_web.models.console import ConsoleLinesQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -35,7 +35,7 @@ class ConsoleHandler:
     async def get(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/console`"""
         row = await self._runs.found(request)
-        asked = query_of(request, ConsoleAsked)
+        asked = query_of(request, ConsoleLinesQuery)
         lanes = await self._names.lanes([row.number])
         console = await open_console(self._store, row.number, lanes)
         every = ConsoleQuery(

@@ -14,7 +14,7 @@ from aiohttp import web
 from penstock_storage.charts import Aggregate, Chart, ChartQuery, ChartReader, Curve
 from penstock_storage.interface import PointStore
 from penstock_web.access import Access
-from penstock_web.models.charts import ChartAsked
+from penstock_web.models.charts import ChartRequest
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 
@@ -46,7 +46,7 @@ class ChartHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         principal = await self._access.principal(request)
-        asked = await body_of(request, ChartAsked)
+        asked = await body_of(request, ChartRequest)
         entity = asked.entity or principal.entity
         self._access.check(principal, entity, f"project {entity}/{asked.project}")
         project = await self._names.project(entity, asked.project)
@@ -69,7 +69,7 @@ def _distinct(*lists: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names or ()))
 
 
-def _query(asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]) -> ChartQuery:
+def _query(asked: ChartRequest, runs: Mapping[str, int], keys: Mapping[str, int]) -> ChartQuery:
     groups: dict[str, list[int]] | None = None
     if asked.groups is not None:
         groups = {
@@ -90,7 +90,7 @@ def _query(asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]) 
 
 
 def _named(
-    chart: Chart, asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]
+    chart: Chart, asked: ChartRequest, runs: Mapping[str, int], keys: Mapping[str, int]
 ) -> list[Named]:
     """Curves with their names, in the requested order of keys and runs or groups."""
     run_of = {number: (place, name) for place, (name, number) in enumerate(runs.items())}

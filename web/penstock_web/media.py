@@ -13,7 +13,7 @@ from penstock_storage.interface import PointStore
 from penstock_storage.media import MediaOfRun, read_media, read_media_keys
 from penstock_storage.rows import json_value
 from penstock_web.access import Access
-from penstock_web.models.media import MediaAsked, MediaKeysQuery, MediaQuery
+from penstock_web.models.media import MediaKeysQuery, MediaQuery, MediaRequest
 from penstock_web.names import Names
 from penstock_web.requests import body_of, query_of
 from penstock_web.runs import RunsHandler
@@ -52,7 +52,7 @@ class MediaHandler:
     async def of_runs(self, request: web.Request) -> web.Response:
         """`POST /v1/media`"""
         principal = await self._access.principal(request)
-        asked = await body_of(request, MediaAsked)
+        asked = await body_of(request, MediaRequest)
         self._access.check(principal, asked.entity, f"project {asked.entity}/{asked.project}")
         project = await self._names.project(asked.entity, asked.project)
         runs = await self._names.runs(asked.entity, asked.project, asked.runs)

@@ -12,13 +12,13 @@ export interface ProjectRef {
 export type Viewer = Schemas["Viewer"];
 export type Status = Schemas["Status"];
 export type StatedProblem = Schemas["StatedProblem"];
-export type MadeKey = Schemas["MadeKey"];
+export type MadeKey = Schemas["CreatedKey"];
 export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];
-export type RunChanged = Partial<Schemas["RunChanged"]>;
+export type RunChanged = Partial<Schemas["RunEdit"]>;
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
-export type ChartsAsked = Schemas["ChartAsked"];
+export type ChartsAsked = Schemas["ChartRequest"];
 export type RunsDiff = Schemas["RunsDiff"];
 export type KeyInfo = Schemas["Key"];
 
