@@ -99,8 +99,8 @@ class SweepLink:
         wants: bool = True,
     ) -> dict[str, Any]:
         """{state, trial, stop, exit, interval_s}"""
-        said = {"alive": list(alive), "ended": list(ended), "wants": wants}
-        return self._post(f"{_path(place)}/agents/{quote(agent, safe='')}/heartbeat", said)
+        body = {"alive": list(alive), "ended": list(ended), "wants": wants}
+        return self._post(f"{_path(place)}/agents/{quote(agent, safe='')}/heartbeat", body)
 
     def close(self) -> None:
         self._link.close_all()

@@ -43,7 +43,7 @@ class ProcessCommand:
 class Child:
     """Keeps one process running until it is stopped.
 
-    `name` is its kind, `part` identifies it. With a patience, it must send heartbeats (`heard`) that
+    `name` is its kind, `part` identifies it. With a patience, it must send heartbeats (`record_heartbeat`) that
     often.
     """
 
@@ -95,7 +95,7 @@ class Child:
             _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
 
-    def heard(self, lines: Collection[str]) -> None:
+    def record_heartbeat(self, lines: Collection[str]) -> None:
         """Record a heartbeat, possibly the one that it is ready."""
         if ALIVE in lines or READY in lines:
             self._is_ready |= READY in lines

@@ -114,7 +114,7 @@ class ChildWatch:
                 with suppress(RedisError, OSError, TimeoutError):
                     with suppress(ResponseError, BusyLoadingError):
                         await redis.ping()
-                    child.heard((READY, ALIVE))
+                    child.record_heartbeat((READY, ALIVE))
                 await asyncio.sleep(wait_s)
         finally:
             await redis.aclose()
@@ -124,6 +124,6 @@ def _heard_by(child: Child) -> Callable[[], asyncio.DatagramProtocol]:
     class Heard(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, _: Any) -> None:
             lines: Collection[str] = data.decode(errors="replace").splitlines()
-            child.heard(lines)
+            child.record_heartbeat(lines)
 
     return Heard

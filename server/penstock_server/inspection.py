@@ -156,10 +156,10 @@ class Inspector:
         if self._up is None or not self._up.exists():
             return None
         try:
-            said: dict[str, Any] = json.loads(await ask(self._up, "/condition"))
+            state: dict[str, Any] = json.loads(await ask(self._up, "/condition"))
         except ValueError:
             return {"parts": [{"name": "up", "state": "silent", "since": 0.0, "restarts": 0}]}
-        return said
+        return state
 
     def _dated(self, found: Iterable[Problem]) -> list[Problem]:
         """The problems, with the time at which this process first saw each unless another is known."""
@@ -183,19 +183,19 @@ def _stores(queue: bool, store: bool, catalog: bool) -> Iterable[Problem]:
 
 
 def _of_workers(force: Workforce, stores_answer: bool) -> Iterable[Problem]:
-    yield from force.told
+    yield from force.problems
     if not force.workers:
         yield Problem("no_workers", "No worker is running.")
     elif force.stalled is not None and stores_answer:
         yield force.stalled
 
 
-def _of_up(said: dict[str, Any]) -> Iterable[Problem]:
-    for part in said.get("parts", ()):
+def _of_up(state: dict[str, Any]) -> Iterable[Problem]:
+    for part in state.get("parts", ()):
         if part["state"] in _STATES:
             code, text = _STATES[part["state"]]
             yield Problem(code, text.format(part["name"]), part["name"], part["since"])
-    for each in said.get("problems", ()):
+    for each in state.get("problems", ()):
         yield Problem(each["code"], each["text"], each["subject"])
 
 

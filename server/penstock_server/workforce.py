@@ -33,7 +33,7 @@ class Workforce:
 
     workers: int
     stalled: Problem | None
-    told: list[Problem]
+    problems: list[Problem]
 
 
 async def look_at_workforce(redis: Redis, keys: Keys) -> Workforce:
@@ -45,12 +45,12 @@ async def look_at_workforce(redis: Redis, keys: Keys) -> Workforce:
     for shard in range(SHARDS):
         pipeline.execute_command("EVAL", WAITING, 2, keys.stream(shard), keys.lease(shard))
     replies: list[Any] = await pipeline.execute()
-    (seconds, micros), told, signed, *found = replies
+    (seconds, micros), problems, signed, *found = replies
     now = seconds + micros / 1e6
     names = [name.decode() for name, last in signed if last > now - SIGN_TTL_S]
     shards = [_shard(number, reply, now) for number, reply in enumerate(found)]
     signs = await _signs(redis, keys, names) if any(each.waited_s for each in shards) else {}
-    return Workforce(len(names), stalled(shards, signs), list(read_problems(told, now)))
+    return Workforce(len(names), stalled(shards, signs), list(read_problems(problems, now)))
 
 
 async def _signs(redis: Redis, keys: Keys, names: Sequence[str]) -> dict[str, WorkerSign]:

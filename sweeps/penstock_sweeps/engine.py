@@ -206,8 +206,8 @@ class SweepEngine:
         and `Transient`, with nothing changed, while the catalog cannot be reached."""
         configuration = read_configuration(sweep.source)
         # Trials' runs have plain names; not every database accepts others in a query.
-        said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
-        heartbeat = AgentHeartbeat(agent.agent, *said, wants, self._lease_us, configuration.cap)
+        runs = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
+        heartbeat = AgentHeartbeat(agent.agent, *runs, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):

@@ -184,13 +184,13 @@ class Fitter:
     def notices(self) -> Iterator[dict[str, Any]]:
         """A record with the notices since the last call, if there are any."""
         if self._notices:
-            told = {
+            fields = {
                 f"{_NOTICE}{where}": reason if count == 1 else f"{reason} ({count} times)"
                 for where, (reason, count) in self._notices.items()
             }
             if self._more:
-                told[f"{_NOTICE}more"] = f"{self._more} more values were cut or left out"
-            yield {"t": "run", **told}
+                fields[f"{_NOTICE}more"] = f"{self._more} more values were cut or left out"
+            yield {"t": "run", **fields}
         self._notices, self._more = {}, 0
 
     def _field(self, where: str, kind: FieldType, value: Any, room: Room) -> Any:

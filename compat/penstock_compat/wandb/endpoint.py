@@ -86,5 +86,5 @@ def _errors(error: Rejected, status: int) -> web.Response:
     """The client shows the message to its user whatever the status."""
     message = f"{error}. {error.hint}" if error.hint else str(error)
     code = {"code": error.code}
-    told = {"data": None, "errors": [{"message": message, "extensions": code}]}
-    return json_response(told, status)
+    body = {"data": None, "errors": [{"message": message, "extensions": code}]}
+    return json_response(body, status)

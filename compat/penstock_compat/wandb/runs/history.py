@@ -96,8 +96,8 @@ class HistoryOfRun(Node):
         """None if the project lacks a requested key."""
         names, lanes = await self.page.names(), await self.page.lanes(self.row.number)
         # This protocol's clients log their runtime; for others it is computed.
-        told = set() if await self.page.is_native(self.row.number) else {_RUNTIME}
-        wanted = [key for key in keys if key not in _ALWAYS or key in told]
+        computed = set() if await self.page.is_native(self.row.number) else {_RUNTIME}
+        wanted = [key for key in keys if key not in _ALWAYS or key in computed]
         numbers = {name: number for number, name in names.items()}
         if not numbers.keys() >= set(wanted):
             return None
