@@ -83,8 +83,8 @@ def propose(
         study.add_trials(
             [known for trial in trials if (known := _known(trial, distributions)) is not None]
         )
-        asked = study.ask(dict(distributions))
-    return {name: float(value) for name, value in asked.params.items()}
+        proposed = study.ask(dict(distributions))
+    return {name: float(value) for name, value in proposed.params.items()}
 
 
 def _distributions(space: Space) -> Mapping[str, BaseDistribution]:

@@ -88,17 +88,17 @@ class _Handler:
 
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._deps.authenticator.authenticate(request.headers)
-        asked = await self._asked(request, CreateSweep)
-        config = asked.config
+        body = await self._body(request, CreateSweep)
+        config = body.config
         source = config if isinstance(config, str) else json.dumps(config)
         await prepare([source])
         own = read_configuration(source)
-        entity = check_name("entity", asked.entity or own.entity or principal.entity)
+        entity = check_name("entity", body.entity or own.entity or principal.entity)
         if not principal.may_write(entity):
             raise _forbidden(entity)
-        named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
+        named = body.project or own.project or body.default_project or DEFAULT_PROJECT
         project = check_name("project", named)
-        sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
+        sweep, _ = await self._engine.create(entity, project, source, body.name or "")
         return json_response(_sweep_to_json(sweep, SweepCount()), 201)
 
     async def of_project(self, request: web.Request) -> web.Response:
@@ -123,24 +123,24 @@ class _Handler:
 
     async def state(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        asked = await self._asked(request, SweepStateChange)
-        return json_response(await self._now(await self._engine.change(sweep, state=asked.state)))
+        body = await self._body(request, SweepStateChange)
+        return json_response(await self._now(await self._engine.change(sweep, state=body.state)))
 
     async def add_agent(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        asked = await self._asked(request, NewAgent)
-        agent = await self._engine.add_agent(sweep, asked.host)
+        body = await self._body(request, NewAgent)
+        agent = await self._engine.add_agent(sweep, body.host)
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         await self._writer(request)
-        asked = await self._asked(request, HeartbeatBody)
+        body = await self._body(request, HeartbeatBody)
         agent, sweep = await self._engine.agent(request.match_info["agent"])
         names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
         if names != (sweep.entity, sweep.project, sweep.sweep):
             raise not_found("agent")
         handed = await self._engine.heartbeat(
-            agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
+            agent, sweep, alive=body.alive, ended=body.ended, wants=body.wants
         )
         return json_response(_answer(handed))
 
@@ -165,7 +165,7 @@ class _Handler:
         fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
         return _sweep_to_json(fresh, counts[sweep.number])
 
-    async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
+    async def _body(self, request: web.Request, model: type[ModelT]) -> ModelT:
         async with self._deps.bodies.body(request, JSON_BYTES) as body:
             return checked_json(body, model)
 

@@ -45,11 +45,11 @@ class ApiKeysHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         owner = await self._owner(request)
-        asked = await body_of(request, NewKey)
-        expires_at = await self._expiry(owner, asked.expires_at)
+        body = await body_of(request, NewKey)
+        expires_at = await self._expiry(owner, body.expires_at)
         scopes = _USUAL if "admin" in owner.scopes else owner.scopes & _USUAL
         key, text = mint_key("user", owner.entity, scopes, self._secret, expires_at=expires_at)
-        await self._catalog.add_api_key(key, asked.label)
+        await self._catalog.add_api_key(key, body.label)
         _LOG.info("api_key_made id=%s entity=%s", key.id, key.entity)
         made = {
             "id": key.id,

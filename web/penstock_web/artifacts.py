@@ -40,17 +40,17 @@ class ArtifactsHandler:
     async def collections(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts`"""
         project = await self._runs.project(request)
-        asked = query_of(request, CollectionsQuery)
+        query = query_of(request, CollectionsQuery)
         collections = self._artifacts.collections
         found = await collections.page(
-            project, type=asked.type, after=asked.after, limit=asked.limit + 1
+            project, type=query.type, after=query.after, limit=query.limit + 1
         )
-        page = found[: asked.limit]
+        page = found[: query.limit]
         return json_response(
             {
                 "types": [each.name for each in await collections.types(project)],
                 "collections": [await self._collection(each) for each in page],
-                "total": await collections.count(project, type=asked.type),
+                "total": await collections.count(project, type=query.type),
                 "next": page[-1].number if len(found) > len(page) else None,
             }
         )
@@ -58,14 +58,14 @@ class ArtifactsHandler:
     async def versions(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}`"""
         project = await self._runs.project(request)
-        asked = query_of(request, VersionsQuery)
+        query = query_of(request, VersionsQuery)
         name = request.match_info["name"]
         collection = await self._artifacts.collections.find(project, name)
         if collection is None:
             raise not_found(f"artifact {name}")
         members = self._artifacts.members
-        found = await members.page(collection.number, after=asked.after, limit=asked.limit + 1)
-        page = found[: asked.limit]
+        found = await members.page(collection.number, after=query.after, limit=query.limit + 1)
+        page = found[: query.limit]
         return json_response(
             {
                 "versions": await self._members(collection, page),
@@ -95,11 +95,11 @@ class ArtifactsHandler:
     async def files(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files`"""
         version = (await self._member(request)).version
-        asked = query_of(request, FilesOfArtifactQuery)
+        query = query_of(request, FilesOfArtifactQuery)
         found = await self._artifacts.files.page(
-            version.number, after=asked.after, limit=asked.limit + 1
+            version.number, after=query.after, limit=query.limit + 1
         )
-        page = found[: asked.limit]
+        page = found[: query.limit]
         return json_response(
             {
                 "files": [_file_to_json(each) for each in page],

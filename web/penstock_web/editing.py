@@ -47,16 +47,16 @@ class EditHandler:
         """`PATCH /v1/runs/{entity}/{project}/{run}`"""
         await self._access.writer(request)
         row = await self._runs.found(request)
-        asked = await body_of(request, RunEdit)
-        update = asked.model_dump(include=_ABOUT, exclude_none=True)
+        body = await body_of(request, RunEdit)
+        update = body.model_dump(include=_ABOUT, exclude_none=True)
         now = time.time_ns() // 1000
         if update:
             await self._catalog.apply_changes(
                 [RunChange(row.number, now, 0, 0, "run", update)], now
             )
             await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
-        if asked.project is not None and asked.project != row.project:
-            return await self._move(row, check_name("project", asked.project), now)
+        if body.project is not None and body.project != row.project:
+            return await self._move(row, check_name("project", body.project), now)
         return _run_response(await self._runs.found(request), 200)
 
     async def delete_run(self, request: web.Request) -> web.Response:
@@ -71,8 +71,8 @@ class EditHandler:
         """`POST /v1/projects/{entity}/{project}/runs/delete`"""
         await self._access.writer(request)
         project = await self._runs.project(request)
-        asked = await body_of(request, RunsToDelete)
-        numbers = await self._catalog.run_numbers(project, asked.runs)
+        body = await body_of(request, RunsToDelete)
+        numbers = await self._catalog.run_numbers(project, body.runs)
         gone = await self._removal.delete_runs(sorted(numbers.values()))
         self._names.forget([each.ref for each in gone])
         return json_response({"deleted": len(gone)})

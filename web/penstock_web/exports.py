@@ -60,9 +60,9 @@ class ExportHandler:
     async def run(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/export`"""
         row = await self._runs.found(request)
-        asked = query_of(request, export.ExportQuery)
-        found = await self._open(row, asked)
-        if len(found.parts) > 1 and asked.format == "parquet":
+        query = query_of(request, export.ExportQuery)
+        found = await self._open(row, query)
+        if len(found.parts) > 1 and query.format == "parquet":
             raise Rejected(
                 f"this is too large for one Parquet file: it takes {len(found.parts)} parts",
                 code="export_too_large",
@@ -71,10 +71,10 @@ class ExportHandler:
             )
         if not found.parts:
             return web.Response(status=204)
-        headers = {"ETag": f'"{found.version}"', **attachment(f"{row.run}.{asked.format}")}
+        headers = {"ETag": f'"{found.version}"', **attachment(f"{row.run}.{query.format}")}
         response = web.StreamResponse(headers=headers)
-        response.content_type = _CONTENT_TYPES[asked.format]
-        return await send_stream(request, response, self._files(found, asked))
+        response.content_type = _CONTENT_TYPES[query.format]
+        return await send_stream(request, response, self._files(found, query))
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/export`"""
@@ -83,12 +83,12 @@ class ExportHandler:
         response.content_type = "application/x-ndjson"
         return await send_stream(request, response, self._lines(project))
 
-    async def _open(self, row: RunRow, asked: export.PartsQuery) -> Export:
+    async def _open(self, row: RunRow, query: export.PartsQuery) -> Export:
         keys, lanes = await asyncio.gather(
             self._names.all_keys(row.project_number), self._names.lanes([row.number])
         )
-        wanted = [keys[name] for name in asked.keys if name in keys]
-        if asked.keys and not wanted:
+        wanted = [keys[name] for name in query.keys if name in keys]
+        if query.keys and not wanted:
             keys, wanted = {}, []
         found = await open_export(
             self._store,
@@ -97,14 +97,14 @@ class ExportHandler:
                 lanes=lanes,
                 names={number: name for name, number in keys.items()},
                 keys=wanted,
-                lo=asked.min_step,
-                hi=asked.max_step,
+                lo=query.min_step,
+                hi=query.max_step,
                 origin_us=origin_us(row, lanes),
-                by_lane=asked.lanes == "all",
-                layout=asked.layout,
+                by_lane=query.lanes == "all",
+                layout=query.layout,
             ),
         )
-        if asked.layout == "wide" and len(found.columns) > MOST_COLUMNS:
+        if query.layout == "wide" and len(found.columns) > MOST_COLUMNS:
             raise Rejected(
                 f"a table cannot have {len(found.columns)} columns, at most {MOST_COLUMNS}",
                 code="too_many_columns",
@@ -112,9 +112,9 @@ class ExportHandler:
             )
         return found
 
-    async def _files(self, found: Export, asked: export.ExportQuery) -> AsyncIterator[bytes]:
+    async def _files(self, found: Export, query: export.ExportQuery) -> AsyncIterator[bytes]:
         for number, (lo, hi) in enumerate(found.parts):
-            chunks = found.read(self._store, asked.format, lo, hi, header=number == 0)
+            chunks = found.read(self._store, query.format, lo, hi, header=number == 0)
             # The store has finished a part before its first byte, so a slow reader blocks nobody.
             async with self._turns:
                 first = await anext(chunks, b"")

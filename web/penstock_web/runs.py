@@ -63,20 +63,20 @@ class RunsHandler:
     async def runs(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/runs`"""
         project = await self.project(request)
-        asked = query_of(request, RunsQuery)
+        query = query_of(request, RunsQuery)
         filter_ = None
-        if asked.filter is not None:
+        if query.filter is not None:
             try:
-                filter_ = decode_json(asked.filter)
+                filter_ = decode_json(query.filter)
             except ValueError as error:
                 raise bad_request(f"filter is not valid JSON: {error}") from None
-        return await self._page(project, asked, filter_)
+        return await self._page(project, query, filter_)
 
     async def search(self, request: web.Request) -> web.Response:
         """`POST /v1/projects/{entity}/{project}/runs/search`"""
         project = await self.project(request)
-        asked = await body_of(request, RunsSearch)
-        return await self._page(project, asked, asked.filter)
+        query = await body_of(request, RunsSearch)
+        return await self._page(project, query, query.filter)
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
@@ -120,10 +120,10 @@ class RunsHandler:
         return await self._names.project(entity, project)
 
     async def _page(
-        self, project: int, asked: RunsQuery | RunsSearch, filter_: object
+        self, project: int, query: RunsQuery | RunsSearch, filter_: object
     ) -> web.Response:
-        fields = _fields(asked)
-        question = await asyncio.to_thread(_question, asked, filter_)  # patterns are compiled
+        fields = _fields(query)
+        question = await asyncio.to_thread(_question, query, filter_)  # patterns are compiled
         found = await self._finder.find(project, question)
         by_number = await self._catalog.run_rows(found.numbers)
         rows = [by_number[number] for number in found.numbers if number in by_number]
@@ -145,9 +145,9 @@ class RunsHandler:
             )
             wanted = None
         else:
-            asked = [path.name for path in fields if path.section == "summary"]
+            logged = [path.name for path in fields if path.section == "summary"]
             keys, own_lanes = await asyncio.gather(
-                self._names.keys(rows[0].project_number, asked), lanes
+                self._names.keys(rows[0].project_number, logged), lanes
             )
             wanted = list(keys.values())
         return await read_summaries(
@@ -160,26 +160,26 @@ class RunsHandler:
         )
 
 
-def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
-    if asked.after is not None and asked.offset is not None:
+def _question(query: RunsQuery | RunsSearch, filter_: object) -> Question:
+    if query.after is not None and query.offset is not None:
         raise bad_field("after and offset cannot be combined")
-    order = parse_order([asked.order] if isinstance(asked.order, str) else asked.order)
+    order = parse_order([query.order] if isinstance(query.order, str) else query.order)
     return Question(
         filter=None if filter_ is None else parse_filter(filter_),
-        search=asked.search or "",
+        search=query.search or "",
         order=order,
-        limit=asked.limit,
-        offset=asked.offset or 0,
-        after=None if asked.after is None else Cursor.decode(asked.after, order),
+        limit=query.limit,
+        offset=query.offset or 0,
+        after=None if query.after is None else Cursor.decode(query.after, order),
     )
 
 
-def _fields(asked: RunsQuery | RunsSearch) -> list[Path] | None:
-    if asked.fields is None:
+def _fields(query: RunsQuery | RunsSearch) -> list[Path] | None:
+    if query.fields is None:
         return None
-    if asked.fields == ["none"]:
+    if query.fields == ["none"]:
         return []
-    return [parse_path(text, "fields") for text in asked.fields]
+    return [parse_path(text, "fields") for text in query.fields]
 
 
 def _encode(

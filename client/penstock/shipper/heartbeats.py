@@ -64,9 +64,9 @@ class Heartbeats:
 def _send_heartbeats(link: Link, breaker: CircuitBreaker, senders: list[SpoolSender]) -> float:
     """Send these spools' heartbeats; returns after how many seconds the next are due."""
     try:
-        for key, asked in _by_key(senders).items():
-            for start in range(0, len(asked), _MAX_WRITERS):
-                part = asked[start : start + _MAX_WRITERS]
+        for key, grouped in _by_key(senders).items():
+            for start in range(0, len(grouped), _MAX_WRITERS):
+                part = grouped[start : start + _MAX_WRITERS]
                 if not _exchange(link, breaker, key, part):
                     return UNKNOWN_RETRY_S
     except Held as held:
@@ -79,13 +79,13 @@ def _send_heartbeats(link: Link, breaker: CircuitBreaker, senders: list[SpoolSen
 
 
 def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
-    asked: dict[str, list[SpoolSender]] = {}
+    grouped: dict[str, list[SpoolSender]] = {}
     for sender in senders:
         try:
-            asked.setdefault(sender.key.now(), []).append(sender)
+            grouped.setdefault(sender.key.now(), []).append(sender)
         except Rejected:  # no key: its own turns report that
             continue
-    return asked
+    return grouped
 
 
 def _exchange(link: Link, breaker: CircuitBreaker, key: str, senders: list[SpoolSender]) -> bool:

@@ -29,8 +29,8 @@ class ConsoleOfRun(Node):
     ) -> dict[str, Any]:
         """The `first` lines after the cursor `after`, or the `last` ones."""
         deps, number = self.context.deps, self.row.number
-        asked = last if last is not None else first if first is not None else 1_000
-        most = min(max(asked, 0), _MAX_LINES)
+        count = last if last is not None else first if first is not None else 1_000
+        most = min(max(count, 0), _MAX_LINES)
         lanes = await deps.catalog.lanes([number])
         console = await open_console(deps.store, number, lanes)
         query = ConsoleQuery(

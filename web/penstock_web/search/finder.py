@@ -91,8 +91,8 @@ class Finder:
         return Found([number for _, number in found[:limit]], total, following, tuple(cursors))
 
     async def _logged(self, project: int, paths: Iterable[Path]) -> Mapping[str, LoggedKey]:
-        asked = [path.name for path in paths if path.section == "summary"]
-        keys = await self._names.keys(project, asked)
+        logged = [path.name for path in paths if path.section == "summary"]
+        keys = await self._names.keys(project, logged)
         if len(keys) > _MAX_LOGGED_KEYS:
             raise bad_request(f"filter and order use more than {_MAX_LOGGED_KEYS} logged keys")
         found = await asyncio.gather(

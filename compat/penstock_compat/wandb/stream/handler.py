@@ -98,9 +98,9 @@ class StreamHandler:
             row = await self._run(ref)
             now = time.time_ns() // 1000
             candidates = await self._candidates(row, client, now)
-            asked = Request(ref, candidates, now, is_shared=bool(client))
+            incoming = Request(ref, candidates, now, is_shared=bool(client))
             started = time.perf_counter()
-            translated = await self._translator.translate(body, asked)
+            translated = await self._translator.translate(body, incoming)
             self._metrics.parse_seconds.observe(time.perf_counter() - started)
         if translated.made.batches:
             await self._store(ref, translated)
