@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from penstock_sweeps.distributions import Categorical
 from penstock_sweeps.space import Space
 
-__all__ = ["BEST", "LATEST", "Known", "Tried", "propose"]
+__all__ = ["BEST", "LATEST", "Known", "KnownTrial", "propose"]
 
 BEST, LATEST = 100, 400
 """How many of the best and of the latest trials are used: more would hardly change the result."""
@@ -34,7 +34,7 @@ STARTUP = 10
 """How many trials are drawn at random before the estimator is used."""
 
 
-class Tried(Protocol):
+class KnownTrial(Protocol):
     """What the search knows about a trial: its point, its value, and its state (as in a trial row)."""
 
     @property
@@ -60,7 +60,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def propose(
-    space: Space, goal: str, trials: Sequence[Tried], sweep: str, salt: str
+    space: Space, goal: str, trials: Sequence[KnownTrial], sweep: str, salt: str
 ) -> dict[str, float]:
     """The next point to try, given these trials. Deterministic for the same `salt`. Takes tens of
     milliseconds: do not call it on an event loop."""
@@ -99,7 +99,7 @@ def _distributions(space: Space) -> Mapping[str, BaseDistribution]:
     return found
 
 
-def _known(trial: Tried, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
+def _known(trial: KnownTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
     """The trial for the study: a running one counts with its value so far, or as a point to avoid.
     None for a trial from another space or without a value."""
     if trial.point.keys() != distributions.keys():

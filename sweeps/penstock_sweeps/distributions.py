@@ -17,7 +17,7 @@ from typing import Any, NoReturn, overload
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
 
-__all__ = ["KEYS", "Categorical", "Distribution", "Spread", "bad_sweep", "read_distribution"]
+__all__ = ["KEYS", "Categorical", "Distribution", "Numeric", "bad_sweep", "read_distribution"]
 
 KEYS = frozenset(
     {
@@ -74,7 +74,7 @@ class Categorical:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Numeric:
     """A number. `grid` has all its values in order, if they are countable."""
 
     quantile: Callable[[float], float]
@@ -94,7 +94,7 @@ class Spread:
         return (first + behind) / 2
 
 
-Distribution = Categorical | Spread
+Distribution = Categorical | Numeric
 
 
 def _least(holds: Callable[[float], bool]) -> float:
@@ -159,7 +159,7 @@ class _DistributionReader:
             case _:
                 return self._spread(kind)
 
-    def _spread(self, kind: str) -> Spread:
+    def _spread(self, kind: str) -> Numeric:
         quantised = kind.startswith("q_")
         plain = kind.removeprefix("q_")
         if plain in _RANGES:
@@ -169,7 +169,7 @@ class _DistributionReader:
         else:
             self._bad(f"unknown distribution {kind!r}")
         if not quantised:
-            return Spread(quantile)
+            return Numeric(quantile)
         return self._quantised(quantile, ends)
 
     def _kind(self) -> str:
@@ -207,7 +207,7 @@ class _DistributionReader:
             self._bad("`probabilities` must not be negative and must add up to 1")
         return Categorical(tuple(values), numbers)
 
-    def _whole_numbers(self) -> Spread:
+    def _whole_numbers(self) -> Numeric:
         low, high = (self._number(end) for end in ("min", "max"))
         if low != int(low) or high != int(high):
             self._bad("`min` and `max` of int_uniform must be whole numbers")
@@ -215,7 +215,7 @@ class _DistributionReader:
             self._bad("`min` must not be above `max`")
         first, count = int(low), int(high) - int(low) + 1
         grid = range(first, first + count) if count <= _MAX_VALUES else None
-        return Spread(lambda u: first + min(int(u * count), count - 1), grid)
+        return Numeric(lambda u: first + min(int(u * count), count - 1), grid)
 
     def _range(self, kind: str) -> tuple[Callable[[float], float], tuple[float, float]]:
         """The quantile function of a uniform distribution, and its lowest and highest value."""
@@ -261,7 +261,7 @@ class _DistributionReader:
 
     def _quantised(
         self, quantile: Callable[[float], float], ends: tuple[float, float] | None
-    ) -> Spread:
+    ) -> Numeric:
         """The nearest multiple of q, within the bounds if there are any."""
         q = self._number("q", 1.0)
         if q <= 0:
@@ -287,7 +287,7 @@ class _DistributionReader:
         def nearest(u: float) -> float:
             return multiple(min(max(round(quantile(u) / q), least), most))
 
-        return Spread(nearest, grid)
+        return Numeric(nearest, grid)
 
     def _number(self, key: str, default: float | None = None) -> float:
         value = self._entry.get(key, default)

@@ -7,10 +7,10 @@ from penstock.errors import Rejected
 from penstock.meta import Meta
 from penstock.pasted import repaired_key
 
-__all__ = ["ApiKey"]
+__all__ = ["SpoolKey"]
 
 
-class ApiKey:
+class SpoolKey:
     """The spool's own key, or the saved one if it has none or the server refused it."""
 
     def __init__(self, meta: Meta) -> None:

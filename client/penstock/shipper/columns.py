@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
-from penstock.shipper.reader import Cycle, Row, RowBlock
+from penstock.shipper.reader import Cycle, RowBlock, SpoolRow
 from penstock.trees import flatten
 from penstock.wire import RULES, Frame
 
@@ -122,7 +122,7 @@ class Columns:
         self._size += size_bytes
         self._elements += 2 * size_bytes
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: SpoolRow) -> None:
         values = msgpack.unpackb(row.body, strict_map_key=False)
         self._add_row(row.keys, row.step, row.time_ns // 1_000, values)
 

@@ -20,7 +20,7 @@ from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
 from penstock.shipper.circuit_breaker import CircuitBreaker
-from penstock.shipper.heartbeats import Heartbeats
+from penstock.shipper.heartbeats import HeartbeatSender
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
 from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
@@ -58,7 +58,7 @@ class Daemon:
         self._ignored: dict[Path, float] = {}
         self._tight = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
-        self._heartbeats = Heartbeats(self._pool)
+        self._heartbeats = HeartbeatSender(self._pool)
         self._asked_to_leave = threading.Event()
         self._bell = Bell(root)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import msgpack
 
-from penstock.record import Kind, Position
+from penstock.record import PayloadKind, Position
 from penstock.shipper.columns import BatchLimits, Columns
-from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
+from penstock.shipper.reader import Cycle, Record, SpoolRow, SpoolReader
 from penstock.wire import RULES
 
 __all__ = ["ALL_SEGMENTS", "Gathered", "gather"]
@@ -68,13 +68,13 @@ def _take(reader: SpoolReader, data: bytes, found: Gathered, stop: Position | No
         data = data[: stop.offset - base]
     for item in reader.records(data, found.end, columns.room_for):
         if isinstance(item, Record):
-            if item.kind == Kind.RECORD:
+            if item.kind == PayloadKind.RECORD:
                 record = msgpack.unpackb(item.body, strict_map_key=False)
                 columns.add_record(record, len(item.body))
-            elif item.kind == Kind.END:
+            elif item.kind == PayloadKind.END:
                 found.ended, found.dropped = True, item.step
             end = item.end
-        elif isinstance(item, Row):
+        elif isinstance(item, SpoolRow):
             columns.add_row(item)
             end = item.end
         elif isinstance(item, Cycle):

@@ -17,7 +17,7 @@ from penstock.link import Link
 from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.sender import SpoolSender
 
-__all__ = ["Heartbeats"]
+__all__ = ["HeartbeatSender"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Server:
     senders: list[SpoolSender] = field(default_factory=list)
 
 
-class Heartbeats:
+class HeartbeatSender:
     """Sends the heartbeats of one root through `pool`. Call `turn` often."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:

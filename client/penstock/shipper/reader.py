@@ -23,14 +23,14 @@ from penstock.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
     RECORD_HEAD,
-    Kind,
+    PayloadKind,
     Position,
     aligned,
     read_segment_header,
     segment_name,
 )
 
-__all__ = ["Cycle", "Record", "Row", "RowBlock", "SpoolReader"]
+__all__ = ["Cycle", "Record", "RowBlock", "SpoolReader", "SpoolRow"]
 
 _MIN_READ_BYTES = 64 << 10
 _MAX_READ_BYTES = 4 << 20
@@ -84,7 +84,7 @@ class RowBlock:
             yield row.data[_BODY : _HEAD + self.length]
 
 
-class Row(NamedTuple):
+class SpoolRow(NamedTuple):
     """A row between rows of other shapes; `end` is the offset of the next record."""
 
     keys: tuple[str, ...]
@@ -199,7 +199,7 @@ class SpoolReader:
 
     def records(
         self, data: bytes, position: Position, room_for: Callable[[int], int]
-    ) -> Iterator[Record | Row | RowBlock | Cycle]:
+    ) -> Iterator[Record | SpoolRow | RowBlock | Cycle]:
         """The records in `data`, which starts at `position`; uniform rows come as one `RowBlock`,
         interleaved ones as one `Cycle`.
 
@@ -215,9 +215,9 @@ class SpoolReader:
             length = RECORD_HEAD.unpack_from(view, offset)[0]
             end = aligned(offset + _HEAD + length)
             kind, shape, step, time_ns = PAYLOAD_HEAD.unpack_from(view, offset + _HEAD)
-            if kind != Kind.ROW or shape not in self._shapes:
+            if kind != PayloadKind.ROW or shape not in self._shapes:
                 body = view[offset + _BODY : offset + _HEAD + length]
-                if kind == Kind.SHAPE:
+                if kind == PayloadKind.SHAPE:
                     self._learn(shape, body)
                 self._shapes_to = max(self._shapes_to, base + end)
                 yield Record(kind, shape, step, time_ns, body, base + end)
@@ -228,7 +228,7 @@ class SpoolReader:
             room = room_for(len(keys))
             if room <= 0:
                 return
-            item: Row | RowBlock | Cycle | None = None
+            item: SpoolRow | RowBlock | Cycle | None = None
             if _are_alike(view, offset, end - offset, length, shape):
                 item = self._run(view, offset, length, keys, room)
                 end = offset + item.count * (end - offset)
@@ -241,7 +241,7 @@ class SpoolReader:
                 places[shape] = len(passed)
                 passed.append(_Passed(offset, length, shape))
                 body = view[offset + _BODY : offset + _HEAD + length]
-                item = Row(keys, step, time_ns, body, base + end)
+                item = SpoolRow(keys, step, time_ns, body, base + end)
             offset = end
             self._shapes_to = max(self._shapes_to, base + offset)
             yield item
@@ -322,7 +322,7 @@ class SpoolReader:
         start = 0
         while start + _BODY <= len(data):
             length = RECORD_HEAD.unpack_from(data, start)[0]
-            if length and data[start + _HEAD] == Kind.SHAPE and _is_right(data, start):
+            if length and data[start + _HEAD] == PayloadKind.SHAPE and _is_right(data, start):
                 shape = PAYLOAD_HEAD.unpack_from(data, start + _HEAD)[1]
                 self._learn(shape, data[start + _BODY : start + _HEAD + length])
             # Damaged lengths are skipped in the smallest steps.
@@ -344,7 +344,7 @@ def _are_alike(view: memoryview, offset: int, stride: int, length: int, shape: i
     """Whether some records from `offset` on have the same head."""
     if offset + _ALIKE * stride > len(view):
         return False
-    head = (length, Kind.ROW, shape)
+    head = (length, PayloadKind.ROW, shape)
     return all(_peek(view, offset + turn * stride) == head for turn in range(1, _ALIKE))
 
 
@@ -359,7 +359,9 @@ def _turns(
     for start, each in zip(starts, turn, strict=True):
         heads = np.ascontiguousarray(rows[:count, start : start + 16]).view("<u4")
         kind = heads[:, 2] & 0xFF
-        same = (heads[:, 0] == each.length) & (kind == Kind.ROW) & (heads[:, 3] == each.shape)
+        same = (
+            (heads[:, 0] == each.length) & (kind == PayloadKind.ROW) & (heads[:, 3] == each.shape)
+        )
         count = count if same.all() else int(same.argmin())
         if count < 2:
             return 0

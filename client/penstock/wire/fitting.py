@@ -24,7 +24,7 @@ from penstock.wire.records import (
     FieldType,
     Flag,
     Integer,
-    Json,
+    JsonText,
     KeyName,
     Map,
     Text,
@@ -225,7 +225,7 @@ class Fitter:
                     self.note(key, f"renamed: {_preview(value)} is not a valid metric name")
                 room.take(4 * len(key))
                 return key
-            case Json():
+            case JsonText():
                 if not kind.fits(value):
                     raise _Unfit(f"expected {kind.words}")
                 if not room.take(_bytes(value)):

@@ -34,7 +34,7 @@ __all__ = [
     "FieldType",
     "Flag",
     "Integer",
-    "Json",
+    "JsonText",
     "KeyName",
     "Map",
     "Text",
@@ -137,7 +137,7 @@ class KeyName:
 
 
 @dataclass(frozen=True)
-class Json:
+class JsonText:
     """JSON in a string that readers can parse."""
 
     words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_MAX_JSON_DEPTH} levels"
@@ -183,7 +183,7 @@ class Map:
         return type(value) is dict and is_plain(value)
 
 
-FieldType = Text | Texts | Integer | Flag | Choice | KeyName | Json | Map
+FieldType = Text | Texts | Integer | Flag | Choice | KeyName | JsonText | Map
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ RECORDS: dict[str, dict[str, Field]] = {
         "step": Field(_STEP, required=True),
         "time": Field(_TIME, required=True, fallback=0),
         "kind": Field(Text(MAX_NAME_CHARS), required=True, fallback="other"),
-        "json": Field(Json(), required=True),
+        "json": Field(JsonText(), required=True),
     },
     "console": {
         "line": Field(_RISING, required=True),

@@ -11,7 +11,7 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock_common.http import count_refusal, json_response
 from penstock_compat.wandb.dependencies import WandbDependencies
-from penstock_compat.wandb.graphql.documents import Operation, find_operation
+from penstock_compat.wandb.graphql.documents import GraphqlOperation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import RequestContext, authenticate, base_url
@@ -56,20 +56,20 @@ class GraphqlEndpoint:
         self._metrics.operations.labels("answered").inc()
         return json_response({"data": data})
 
-    def _count_refusal(self, error: Rejected, operation: Operation) -> None:
+    def _count_refusal(self, error: Rejected, operation: GraphqlOperation) -> None:
         is_unknown = error.code == "unknown_operation"
         self._metrics.operations.labels("unknown" if is_unknown else "refused").inc()
         if is_unknown:
             self._unanswered.operation(operation.name, str(error))
 
 
-async def _read(body: bytes) -> Operation:
+async def _read(body: bytes) -> GraphqlOperation:
     if len(body) > _IN_THREAD_BYTES:
         return await asyncio.to_thread(_operation, body)
     return _operation(body)
 
 
-def _operation(body: bytes) -> Operation:
+def _operation(body: bytes) -> GraphqlOperation:
     try:
         fields: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:

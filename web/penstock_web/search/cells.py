@@ -26,10 +26,10 @@ __all__ = [
     "OBJECT",
     "TEXT",
     "Cells",
-    "Column",
     "Entries",
     "Entry",
     "Mask",
+    "PathColumn",
     "Scalar",
     "Typed",
     "nearest",
@@ -141,7 +141,7 @@ class Cells:
         return found
 
 
-class Column:
+class PathColumn:
     """The mutable values of one path."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from penstock_storage.interface import Catalog, PointStore
 from penstock_storage.logged import LaneRanks, LoggedKey, read_logged
 from penstock_web.names import Names
-from penstock_web.search.cells import Cells, Column
+from penstock_web.search.cells import Cells, PathColumn
 from penstock_web.search.evaluation import Deadline, passing
 from penstock_web.search.filters import Filter, paths_of
 from penstock_web.search.index import RunIndex, uninterrupted
@@ -142,7 +142,7 @@ def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cell
 
 
 def _logged_cells(table: RunTable, key: str, logged: LoggedKey) -> Cells:
-    column = Column()
+    column = PathColumn()
     rows = table.rows_of(logged.run)
     counts = (rows >= 0) & table.shows(rows, key)
     column.put(rows[counts], logged.value[counts])

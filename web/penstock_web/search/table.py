@@ -17,7 +17,7 @@ import numpy.typing as npt
 from penstock_common.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
-from penstock_web.search.cells import Cells, Column
+from penstock_web.search.cells import Cells, PathColumn
 from penstock_web.search.paths import MAX_DEPTH, Path
 
 __all__ = ["RunTable"]
@@ -47,7 +47,7 @@ class RunTable:
         self._rows: dict[int, int] = {}
         self.searched: list[str] = []
         """The searchable text by row, casefolded."""
-        self._about: dict[str, Column] = {}
+        self._about: dict[str, PathColumn] = {}
         self._sections = {"config": _Section(), "summary": _Section()}
         self._hidden: dict[int, HiddenKeys] = {}
         """By row, the keys that a few runs exclude from their summary."""
@@ -152,14 +152,14 @@ class RunTable:
             self._about[name].clear(np.array(empty, np.int64))
 
     def _put(self, name: str, rows: I64, values: Sequence[object]) -> None:
-        self._about.setdefault(name, Column()).put(rows, values)
+        self._about.setdefault(name, PathColumn()).put(rows, values)
 
 
 class _Section:
     """Config or summary of all runs, with a column per path."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[str, PathColumn] = {}
         self.is_full = False
         # By row: the last text that was read, and its paths.
         self._digests: list[int | None] = []
@@ -205,7 +205,7 @@ class _Section:
                 if len(self.columns) >= _MAX_PATHS or len(path) > _MAX_PATH_CHARS:
                     self.is_full = True
                     continue
-                column = self.columns[path] = Column()
+                column = self.columns[path] = PathColumn()
             column.put(rows, column_values)
         for row in members:
             self._shapes[row] = shape

@@ -24,7 +24,7 @@ from graphql import (
 
 from penstock.errors import Rejected
 
-__all__ = ["Operation", "find_operation", "value_of"]
+__all__ = ["GraphqlOperation", "find_operation", "value_of"]
 
 _MAX_TOKENS = 10_000
 _MAX_DOCUMENT_CHARS = 100_000
@@ -33,7 +33,7 @@ _MAX_CACHED_CHARS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class GraphqlOperation:
     """One operation with its available fragments and its variables."""
 
     definition: OperationDefinitionNode
@@ -49,7 +49,7 @@ class Operation:
         return self.definition.operation is OperationType.MUTATION
 
 
-def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
+def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> GraphqlOperation:
     """The operation with this name in a document, or its only one. Raises `Rejected`."""
     if len(text) > _MAX_DOCUMENT_CHARS:
         raise Rejected(
@@ -76,7 +76,7 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operat
         for each in meant[0].variable_definitions or ()
         if each.default_value is not None
     }
-    return Operation(meant[0], fragments, {**given, **variables})
+    return GraphqlOperation(meant[0], fragments, {**given, **variables})
 
 
 def value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from penstock.errors import PenstockError, Rejected
-from penstock_compat.wandb.graphql.documents import Operation, value_of
+from penstock_compat.wandb.graphql.documents import GraphqlOperation, value_of
 from penstock_compat.wandb.graphql.nodes import MISSING, Node
 from penstock_compat.wandb.graphql.size import check_size
 
@@ -28,7 +28,7 @@ _OF_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 class Execution:
     """The execution of one operation. `missing` is called for undefined fields."""
 
-    def __init__(self, operation: Operation, missing: Callable[[str], None]) -> None:
+    def __init__(self, operation: GraphqlOperation, missing: Callable[[str], None]) -> None:
         self._operation = operation
         self._missing = missing
 

@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.graphql.documents import Operation
+from penstock_compat.wandb.graphql.documents import GraphqlOperation
 
 __all__ = ["check_size"]
 
@@ -23,7 +23,7 @@ _MAX_DEPTH = 40
 _MAX_FIELDS = 5_000
 
 
-def check_size(operation: Operation) -> None:
+def check_size(operation: GraphqlOperation) -> None:
     """Raises `Rejected` if an operation, with its fragments expanded, selects too many fields or nests
     them too deeply."""
     count, depth = _Count(operation).of(operation.definition.selection_set)
@@ -36,7 +36,7 @@ def check_size(operation: Operation) -> None:
 class _Count:
     """Counts fields and levels, measuring each fragment once."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: GraphqlOperation) -> None:
         self._fragments = operation.fragments
         self._known: dict[str, tuple[int, int]] = {}
         self._inside: set[str] = set()

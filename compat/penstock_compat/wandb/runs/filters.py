@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock_web.search.cells import Cells, Column
+from penstock_web.search.cells import Cells, PathColumn
 from penstock_web.search.evaluation import Deadline, passing
 from penstock_web.search.filters import Filter, parse_filter
 from penstock_web.search.ordering import Order, parse_order
@@ -84,7 +84,7 @@ class _Translator:
         self._owners += 1
         if self._owners > _MAX_OWNERS:
             raise bad_request(f"a filter may refer to the owner at most {_MAX_OWNERS} times")
-        column = Column()
+        column = PathColumn()
         column.put(np.array([0]), [self._entity])
         owner: Cells = column.cells(1)
         filter_ = parse_filter({"name": condition})

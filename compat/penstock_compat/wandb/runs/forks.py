@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
+from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_ingest.marks import WriterName
@@ -62,7 +62,7 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
     async for lines in _lines(context, parent, step):
         post = Post(history=Lines(0, lines))
         writer = WriterIdentity(ref, name.writer, 0, seq + 1, child.created_at)
-        made: Made = await asyncio.to_thread(make_batches, post, writer, deps.limits)
+        made: TranslatedBatches = await asyncio.to_thread(make_batches, post, writer, deps.limits)
         for each in made.batches:
             seq = each.seq
             if seq > (mark.committed or 0):

@@ -23,7 +23,7 @@ from penstock_storage.interface import RunRow
 __all__ = ["RunNode"]
 
 
-class RunFacts(Node):
+class RunFields(Node):
     """A run's fields from the catalog."""
 
     context: RequestContext
@@ -128,7 +128,7 @@ class RunFacts(Node):
 
 
 class RunNode(
-    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
+    RunFields, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
 ):
     """A run, composed of one class per capability. `page`: the runs of the same answer."""
 

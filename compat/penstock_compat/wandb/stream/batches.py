@@ -22,7 +22,7 @@ from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import RunRef
 
-__all__ = ["Made", "Numbered", "WriterIdentity", "make_batches"]
+__all__ = ["Numbered", "TranslatedBatches", "WriterIdentity", "make_batches"]
 
 _POINTS = 500_000
 _COMPRESSED_FROM_BYTES = 32 * 1024
@@ -56,7 +56,7 @@ class Numbered(NamedTuple):
 
 
 @dataclass(slots=True)
-class Made:
+class TranslatedBatches:
     """Batches, and the needed values of the last lines."""
 
     batches: list[Numbered] = field(default_factory=list)
@@ -66,11 +66,11 @@ class Made:
     refused: int = 0
 
 
-def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Made:
+def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> TranslatedBatches:
     """A request's batches in queue order. Pure, and slow for large requests."""
     history = read_history(post.history, limits)
     events = read_events(post.events, limits)
-    made = Made(
+    made = TranslatedBatches(
         tail=history.tail, events_tail=events.tail, refused=history.refused + events.refused
     )
     system = WriterIdentity(
@@ -83,7 +83,7 @@ def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Made:
 
 
 def _add(
-    made: Made,
+    made: TranslatedBatches,
     writer: WriterIdentity,
     frames: Iterable[Frame],
     records: Iterable[Any],

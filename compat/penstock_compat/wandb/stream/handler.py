@@ -23,7 +23,7 @@ from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.runs.mutations import STOP
-from penstock_compat.wandb.stream.batches import Made
+from penstock_compat.wandb.stream.batches import TranslatedBatches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.translation import (
     Candidate,
@@ -139,7 +139,7 @@ class StreamHandler:
             Candidate(stream, mark.committed or 0) for stream, mark in zip(own, marks, strict=True)
         ]
 
-    def _admit(self, ref: RunRef, made: Made) -> None:
+    def _admit(self, ref: RunRef, made: TranslatedBatches) -> None:
         """Raises `Transient`: 429 over the project's quota, 503 if the run's shard is full."""
         self._deps.status.check_shard(shard_of(run_path(*ref)))
         if self._deps.quota.is_limited:

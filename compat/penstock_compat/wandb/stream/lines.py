@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["LineColumns", "Piece", "Table", "read_events", "read_history"]
+__all__ = ["LineBlock", "LineColumns", "Table", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
@@ -33,7 +33,7 @@ STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
 
-class Piece(NamedTuple):
+class LineBlock(NamedTuple):
     """Rows by column: steps, times (µs), and for each key its n values and whether all of them are
     integers."""
 
@@ -48,7 +48,7 @@ class LineColumns:
     """Rows with the same keys."""
 
     keys: tuple[str, ...]
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[LineBlock] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     """Rows added one by one: (step, time, values in the order of `keys`)."""
 
@@ -253,9 +253,9 @@ class _Taker:
 
 def _piece(
     steps: Column, times: Column, values: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
-) -> Piece:
+) -> LineBlock:
     columns = [np.array(column, "<f8") for column in values]
-    return Piece(steps, times, columns, [kind == {int} for kind in kinds])
+    return LineBlock(steps, times, columns, [kind == {int} for kind in kinds])
 
 
 def _step(step: Any, index: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstock.errors import Transient
 from penstock.wire import Limits
-from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
+from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.post import Post, parse_post
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRef
@@ -41,7 +41,7 @@ class Request:
 class Translated:
     """The batches to queue, and the stream's state once they are stored."""
 
-    made: Made
+    made: TranslatedBatches
     stream: LineStream
     missing: int = 0
     """Lines that the client numbered but that never arrived."""
@@ -56,7 +56,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     chosen = _pick(request.candidates, post)
     stream = chosen.stream
     if post.is_heartbeat:
-        return Translated(Made(), stream)
+        return Translated(TranslatedBatches(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
     if seq > _MAX_SEQ:
@@ -90,7 +90,7 @@ def _pick(candidates: Sequence[Candidate], post: Post) -> Candidate:
     return candidates[0]
 
 
-def _advance(stream: LineStream, post: Post, made: Made) -> int:
+def _advance(stream: LineStream, post: Post, made: TranslatedBatches) -> int:
     """Advance the stream's counts; returns the number of history lines that never arrived."""
     missing = 0
     if post.history.content:
