@@ -16,7 +16,7 @@ from penstock.record import PayloadKind
 from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import ALL_SEGMENTS, gather
-from penstock.shipper.reader import Cycle, Record, SpoolRow, SpoolReader
+from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
 from penstock.shipper.sender import SpoolSender
 from penstock.slowpath import SlowPath
 from penstock.spool import Spool, SpoolOptions

@@ -8,7 +8,7 @@ import msgpack
 
 from penstock.record import PayloadKind, Position
 from penstock.shipper.columns import BatchLimits, Columns
-from penstock.shipper.reader import Cycle, Record, SpoolRow, SpoolReader
+from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
 from penstock.wire import RULES
 
 __all__ = ["ALL_SEGMENTS", "Gathered", "gather"]
