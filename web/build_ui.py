@@ -1,7 +1,7 @@
 """Builds the page into `penstock_web/static`, with the system's node or the one from a wheel.
 
-The types of the API are generated from the server's OpenAPI document each time, so that the page always
-matches the API.
+The API types are generated from the OpenAPI document of the server's code on each build,
+so the page cannot be built against an API that is not there.
 """
 
 from __future__ import annotations

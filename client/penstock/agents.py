@@ -66,9 +66,9 @@ def run_agent(
     try:
         place = link.place(sweep_id)
         registered = _patiently(lambda: link.add_agent(place))
-        told = registered["sweep"]
+        sweep = registered["sweep"]
         make: Callable[[Assignment], _Trial] = (
-            _Call.of(function) if function is not None else _Command.of(told)
+            _Call.of(function) if function is not None else _Command.of(sweep)
         )
         return _Agent(link, place, registered["agent"], make).work(count)
     finally:
@@ -221,10 +221,10 @@ class _Call:
 class _Command:
     """Runs a command in its own process group."""
 
-    def __init__(self, told: dict[str, Any], assignment: Assignment) -> None:
+    def __init__(self, sweep: dict[str, Any], assignment: Assignment) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="penstock-trial-")
         words = command_line(
-            told["command"], told["program"], assignment.parameters, Path(self._folder.name)
+            sweep["command"], sweep["program"], assignment.parameters, Path(self._folder.name)
         )
         self._stopped_at: float | None = None
         self._process = subprocess.Popen(
@@ -232,8 +232,8 @@ class _Command:
         )
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> Callable[[Assignment], _Trial]:
-        return lambda assignment: cls(told, assignment)
+    def of(cls, sweep: dict[str, Any]) -> Callable[[Assignment], _Trial]:
+        return lambda assignment: cls(sweep, assignment)
 
     def wait(self, seconds: float) -> bool:
         try:

@@ -17,7 +17,7 @@ def text_of(slow_path: SlowPath, what: str, value: Any) -> str | None:
     """One text; None for None and for unreadable values."""
     if value is None or type(value) is str:
         return value
-    plain = slow_path.asked(what, value)
+    plain = slow_path.resolved(what, value)
     return plain if plain is None or type(plain) is str else str(plain)
 
 
@@ -25,7 +25,7 @@ def texts_of(slow_path: SlowPath, what: str, value: Any) -> str | tuple[str, ...
     """Several texts; one text stays what it is."""
     if value is None or type(value) is str:
         return value
-    plain = slow_path.asked(what, value)
+    plain = slow_path.resolved(what, value)
     if plain is None or type(plain) is str:
         return plain
     several = plain if type(plain) in (list, dict) else [plain]

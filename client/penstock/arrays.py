@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from penstock.histograms import Histograms
+from penstock.histograms import HistogramBuilder
 from penstock.values import LEFT_OUT, Walk
 
 __all__ = ["dense", "taken"]
@@ -69,7 +69,7 @@ def dense(value: Any, as_list: bool, note: Callable[[str], None]) -> Any:
         return numpy_array.reshape(-1)[0].item()
     if as_list and numpy_array.size <= _MAX_LIST_ENTRIES and not zeros:
         return numpy_array.tolist()
-    return Histograms(note).of(numpy_array, zeros)
+    return HistogramBuilder(note).of(numpy_array, zeros)
 
 
 def _later(walk: Walk, where: str, kind: type, value: Any, depth: int, wait: Any = None) -> Any:
@@ -147,7 +147,7 @@ def _strided(torch: Any, tensor: Any) -> tuple[Any, int]:
 
 
 def _numpy_of(torch: Any, tensor: Any, note: Callable[[str], None]) -> Any:
-    tensor = Histograms(note).thinned(tensor, tensor.numel())
+    tensor = HistogramBuilder(note).thinned(tensor, tensor.numel())
     if tensor.is_complex():
         tensor = tensor.resolve_conj()
     tensor = tensor.resolve_neg().cpu()

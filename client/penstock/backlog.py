@@ -14,7 +14,7 @@ from penstock.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
     RECORD_HEAD,
-    Kind,
+    PayloadKind,
     Position,
     aligned,
     segment_name,
@@ -70,7 +70,7 @@ def backlog(folder: Path, progress: Progress) -> Backlog:
         found.oldest_ns = found.oldest_ns or first_ns or None
         if number == segments[-1]:
             # Nothing after the start: then END was cut last.
-            found.ended = last_kind == Kind.END or (last_kind is None and cuts.complete)
+            found.ended = last_kind == PayloadKind.END or (last_kind is None and cuts.complete)
     return found
 
 

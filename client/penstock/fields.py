@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from penstock.configs import nested_value
 from penstock.nested import Nested, nested
 
-__all__ = ["Config", "Selection", "Sender", "Summary"]
+__all__ = ["Config", "ConfigSelection", "Sender", "Summary"]
 
 
 class Sender(Protocol):
@@ -24,7 +24,7 @@ class Sender(Protocol):
         """Store these entries with the run; `still(name)` says whether an entry is still current."""
 
 
-class Selection:
+class ConfigSelection:
     """Selects the config entries to keep: all but some, or only some. A dotted name is a nested entry.
 
     Raises ValueError if both are given.
@@ -147,11 +147,11 @@ class _Fields(MutableMapping[str, Any]):
 class Config(_Fields):
     """The settings of an experiment: `run.config.lr`, `run.config["lr"]`, `run.config.update(…)`."""
 
-    def __init__(self, sender: Sender, selection: Selection | None = None) -> None:
+    def __init__(self, sender: Sender, selection: ConfigSelection | None = None) -> None:
         super().__init__(sender)
-        object.__setattr__(self, "_selection", selection or Selection())
+        object.__setattr__(self, "_selection", selection or ConfigSelection())
 
-    _selection: Selection
+    _selection: ConfigSelection
 
     def update(self, values: Any = (), /, allow_val_change: Any = None, **named: Any) -> None:
         """Set several at once, from a mapping, an object with fields (an argparse Namespace, a

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["HISTOGRAM_BINS", "Histograms"]
+__all__ = ["HISTOGRAM_BINS", "HistogramBuilder"]
 
 HISTOGRAM_BINS = 64
 _MAX_VALUES = 1 << 23
@@ -16,7 +16,7 @@ _PIECE = 1 << 18
 _MAX_OBJECTS = 100_000
 
 
-class Histograms:
+class HistogramBuilder:
     """Builds histograms. Calls `note` with a description of any elements left out."""
 
     def __init__(self, note: Callable[[str], None]) -> None:

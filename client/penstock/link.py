@@ -58,13 +58,13 @@ class Link:
         return self._ask("POST", "/v1/batches", api_key, body)
 
     def writer_position(self, meta: Meta, api_key: str) -> dict[str, Any]:
-        """What is committed of one writer: {committed, queue, store}."""
+        """A writer's position: {committed, queue, store}."""
         names = (meta.entity or "-", meta.project, meta.run, meta.writer)
         path = "/v1/writers/" + "/".join(quote(name, safe="") for name in names)
         return self._ask("GET", path, api_key)
 
     def heartbeats(self, writers: list[dict[str, Any]], api_key: str) -> dict[str, Any] | None:
-        """What is committed of many writers: {store, marks}, in their order; None from a server
+        """The positions of many writers: {store, marks}, in their order; None from a server
         that has no such route."""
         body = json.dumps({"writers": writers}).encode()
         try:

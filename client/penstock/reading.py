@@ -87,8 +87,8 @@ class Reader(Link):
     def rows(self, path: str, api_key: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The rows of a history as they arrive. Raises Transient if they are cut off, so they never end
         early unnoticed. Closing the iterator closes the connection."""
-        asked = urlencode({**query, "nan": "bare"}, doseq=True)
-        connection, reply = self._open(f"{path}?{asked}", api_key)
+        parameters = urlencode({**query, "nan": "bare"}, doseq=True)
+        connection, reply = self._open(f"{path}?{parameters}", api_key)
         # Older servers send NaN and ±Inf as strings, indistinguishable from text.
         read = _same if "nan=bare" in (reply.headers.get("Content-Type") or "") else revived
         try:

@@ -19,7 +19,7 @@ __all__ = [
     "FIRST_OFFSET",
     "PAYLOAD_HEAD",
     "RECORD_HEAD",
-    "Kind",
+    "PayloadKind",
     "Position",
     "aligned",
     "read_segment_header",
@@ -35,7 +35,7 @@ _VERSION = 1
 FIRST_OFFSET = _SEGMENT_HEADER.size
 
 
-class Kind(IntEnum):
+class PayloadKind(IntEnum):
     """The kind of a payload's body."""
 
     SHAPE = 1

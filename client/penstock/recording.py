@@ -72,8 +72,8 @@ class Recorder:
             if field is not None and isinstance(field.type, Text) and value is not None:
                 text, most = _text(value), field.type.most
                 if len(text) > most:
-                    said = f"cut to {most:,} of {len(text):,} characters"
-                    self.slow_path.repairs.noter()(f"{kind}.{name}", said)
+                    note = f"cut to {most:,} of {len(text):,} characters"
+                    self.slow_path.repairs.noter()(f"{kind}.{name}", note)
                 fitting[name] = text[:most]
         return fitting
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from penstock.arguments import text_of, texts_of
-from penstock.fields import Config, Selection, Summary
+from penstock.fields import Config, ConfigSelection, Summary
 from penstock.names import friendly_name, run_id, shared_id
 from penstock.notices import NOTICES
 from penstock.opening import NewWriter, say_what_is_missing
@@ -43,7 +43,7 @@ class Run:
         *,
         step: int = 0,
         parent: str | None = None,
-        selection: Selection | None = None,
+        selection: ConfigSelection | None = None,
         slow_path: SlowPath | None = None,
         on_process: Callable[[], None] = lambda: None,
         on_finish: Callable[[Run], None] = lambda run: None,

@@ -9,7 +9,7 @@ from typing import Any
 from penstock.arguments import config_of, text_of, texts_of
 from penstock.assignment import Assignment
 from penstock.configs import swept
-from penstock.fields import Selection
+from penstock.fields import ConfigSelection
 from penstock.hooks import Hooks, in_kernel
 from penstock.lookup import resumed_step
 from penstock.notices import NOTICES
@@ -66,7 +66,7 @@ def init(
     nothing has started then. Invalid environment variables are reported and ignored.
     """
     config = config_of(config)
-    selection = Selection(config_exclude_keys, config_include_keys)
+    selection = ConfigSelection(config_exclude_keys, config_include_keys)
     slow_path = SlowPath()
     given = {
         "project": project,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from penstock.record import PAYLOAD_HEAD, Kind
+from penstock.record import PAYLOAD_HEAD, PayloadKind
 from penstock.summaries import Rules, Summaries
 
 __all__ = ["UNDECLARED", "Shape", "Shapes"]
@@ -25,7 +25,7 @@ class Shape:
     def __init__(self, number: int, keys: list[str]) -> None:
         self.number = number
         self.keys = keys
-        self.payload = PAYLOAD_HEAD.pack(Kind.SHAPE, number, 0, 0) + msgpack.packb(keys)
+        self.payload = PAYLOAD_HEAD.pack(PayloadKind.SHAPE, number, 0, 0) + msgpack.packb(keys)
         self.segment = UNDECLARED
         self.last = []
         self.time_ns = 0

@@ -20,7 +20,7 @@ from penstock.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
     RECORD_HEAD,
-    Kind,
+    PayloadKind,
     aligned,
     segment_name,
 )
@@ -115,7 +115,7 @@ def _highest_step(data: bytes) -> int | None:
         if length < PAYLOAD_HEAD.size:
             break
         kind, _, step, _ = PAYLOAD_HEAD.unpack_from(data, at + RECORD_HEAD.size)
-        if kind == Kind.ROW:
+        if kind == PayloadKind.ROW:
             highest = step if highest is None else max(highest, step)
         at = aligned(at + RECORD_HEAD.size + length)
     return highest

@@ -125,7 +125,7 @@ class SlowPath:
             if kept:
                 append(kept)
 
-    def asked(self, where: str, value: Any) -> Any:
+    def resolved(self, where: str, value: Any) -> Any:
         """A plain value, after waiting some seconds if necessary; None if it cannot be read."""
         note = self.repairs.noter()
         walk = self._walk(note, as_list=True)
@@ -253,7 +253,7 @@ class SlowPath:
         elif kind.__module__.partition(".")[0] in _WHOLE:
             number = step.item() if hasattr(step, "item") else int(step)
         else:
-            number = self.asked("step", step)
+            number = self.resolved("step", step)
         if type(number) not in (int, float) or int(number) != number:
             raise ValueError(f"step must be a whole number, got {number!r}")
         return int(number)

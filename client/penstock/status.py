@@ -145,10 +145,10 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
         progress.problem = progress.problem or f"the spool cannot be read: {error}"
     if progress.done:
         left = Backlog(ended=True)
-    said = [progress.problem] if progress.problem else []
-    said += [text for _, text in remarks(progress, folder)]
+    found = [progress.problem] if progress.problem else []
+    found += [text for _, text in remarks(progress, folder)]
     if progress.dropped:
-        said.append(f"the training process dropped {progress.dropped} rows and reported why")
+        found.append(f"the training process dropped {progress.dropped} rows and reported why")
     lag_s = None if left.oldest_ns is None else max(0.0, time.time() - left.oldest_ns / 1e9)
     return SpoolStatus(
         folder=str(folder),
@@ -170,7 +170,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
         missing_segments=progress.missing_segments,
         lost_batches=progress.lost_batches,
         lost_points=progress.lost_points,
-        remarks=said,
+        remarks=found,
     )
 
 

@@ -34,8 +34,8 @@ def sweep(
     source = _source(sweep)
     link = SweepLink(Settings.resolve(None, {"entity": entity, "project": project}))
     try:
-        asked = {"config": source, "entity": entity, "project": project, "name": name}
-        made = link.create({key: value for key, value in asked.items() if value is not None})
+        fields = {"config": source, "entity": entity, "project": project, "name": name}
+        made = link.create({key: value for key, value in fields.items() if value is not None})
     finally:
         link.close()
     for warning in made["warnings"]:
@@ -53,13 +53,13 @@ class SweepLink:
         self._key = settings.key
         self._link = Link(settings.base_url, settings.ca_file, settings.proxies)
 
-    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def create(self, fields: dict[str, Any]) -> dict[str, Any]:
         given = self._settings.given
-        if "project" not in asked and "project" in given:
-            asked = {**asked, "default_project": given["project"]}
-        if "entity" not in asked and "entity" in given:
-            asked = {**asked, "entity": given["entity"]}
-        return self._post("/v1/sweeps", asked)
+        if "project" not in fields and "project" in given:
+            fields = {**fields, "default_project": given["project"]}
+        if "entity" not in fields and "entity" in given:
+            fields = {**fields, "entity": given["entity"]}
+        return self._post("/v1/sweeps", fields)
 
     def place(self, sweep: str) -> list[str]:
         """Entity, project and id of `entity/project/id`, `project/id` or `id`."""
@@ -99,8 +99,8 @@ class SweepLink:
         wants: bool = True,
     ) -> dict[str, Any]:
         """{state, trial, stop, exit, interval_s}"""
-        said = {"alive": list(alive), "ended": list(ended), "wants": wants}
-        return self._post(f"{_path(place)}/agents/{quote(agent, safe='')}/heartbeat", said)
+        body = {"alive": list(alive), "ended": list(ended), "wants": wants}
+        return self._post(f"{_path(place)}/agents/{quote(agent, safe='')}/heartbeat", body)
 
     def close(self) -> None:
         self._link.close_all()

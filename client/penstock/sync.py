@@ -42,8 +42,8 @@ def run_sync(
             warn(f"{each}: cannot read which run this belongs to: {error}")
             unreadable.append(each)
             continue
-        if rejected and (asked := Rejects(each).ask_again()):
-            say(f"{each}: rejected batches to retry: {asked}")
+        if rejected and (count := Rejects(each).ask_again()):
+            say(f"{each}: rejected batches to retry: {count}")
     if words := _start(root, settings):
         warn(f"the sending process exited immediately: {words}; see {root / 'shipper.err'}")
         return 1

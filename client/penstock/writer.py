@@ -19,7 +19,7 @@ from typing import Any
 import msgpack
 
 from penstock.notices import NOTICES
-from penstock.record import PAYLOAD_HEAD, RECORD_HEAD, Kind
+from penstock.record import PAYLOAD_HEAD, RECORD_HEAD, PayloadKind
 from penstock.segment import NO_SEGMENT, Segment
 from penstock.shapes import Shape, Shapes
 from penstock.spool import Spool
@@ -38,7 +38,7 @@ _INTERJECT_S = 1.0
 _CONTAINERS = frozenset({list, dict})
 
 # Bound once, to keep look-ups off the hot path.
-_ROW = int(Kind.ROW)
+_ROW = int(PayloadKind.ROW)
 _pack_payload_head = PAYLOAD_HEAD.pack
 _pack_record_head_into = RECORD_HEAD.pack_into
 _crc32 = zlib.crc32
@@ -158,7 +158,7 @@ class Writer:
         """Append a wire record, `{t: …}`. Raises `NoRoom`. What msgpack cannot encode becomes text,
         and lone surrogates become question marks; nothing else is lost."""
         body = msgpack.packb(record, default=str, unicode_errors="replace")
-        payload = _pack_payload_head(Kind.RECORD, 0, 0, time_ns()) + body
+        payload = _pack_payload_head(PayloadKind.RECORD, 0, 0, time_ns()) + body
         self._alone(lambda: self._append(payload))
 
     def take_step(self, step: int | None, commit: bool | None) -> int:
@@ -244,7 +244,9 @@ class Writer:
             self._run_deferred()
             if self._spool is not None:
                 try:
-                    self._append(_pack_payload_head(Kind.END, 0, self.dropped_rows, time_ns()))
+                    self._append(
+                        _pack_payload_head(PayloadKind.END, 0, self.dropped_rows, time_ns())
+                    )
                 except NoRoom:
                     self.drop("no space for the last record")
                 self._spool.close(self._segment)

@@ -1,1 +1,1 @@
-"""The roof: one command that runs every part, and one application that serves every route."""
+"""The server: the command that runs every process, and the application that serves every route."""

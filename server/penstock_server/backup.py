@@ -1,10 +1,10 @@
-"""Backups: generations of points, catalog and secrets in one folder, and the blobs of all of them.
+"""Backups: generations of points, catalog and secrets in one folder, and their shared blobs.
 
-    TO/2026-11-23T11-44-11Z/   one generation: it has this name only once it is whole
-    TO/blobs/                  by content hash, each copied once
+TO/2026-11-23T11-44-11Z/   one generation: it gets this name once it is complete
+TO/blobs/                  by content hash, each copied once
 
-A generation is consistent though it is taken while Penstock runs; `penstock_storage.backup` says
-how. The catalog is copied after the points, blobs after the catalog: what one refers to is there.
+A generation is consistent although Penstock keeps running; `penstock_storage.backup` explains how.
+The catalog is copied after the points, and blobs after the catalog, so that references resolve.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from penstock_storage.schema import SCHEMA_VERSION
 __all__ = ["Report", "back_up", "blob_list", "copy_blobs"]
 
 Report = Callable[[str, int], None]
-"""Gets the name of what is being copied, and how many rows or blobs of it are done."""
+"""Receives the name of what is being copied and the number of rows or blobs done."""
 
 
 async def back_up(
@@ -38,7 +38,7 @@ async def back_up(
 ) -> Path:
     """Add a generation to the folder `to`, then remove all but the newest `keep` (0: none).
 
-    Returns the generation's path. Raises `Rejected` if another backup into this folder is going on.
+    Returns the generation's path. Raises `Rejected` if another backup to this folder is running.
     """
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
     to.chmod(0o700)
@@ -67,7 +67,7 @@ async def back_up(
 async def copy_blobs(
     source: BlobStore, target: BlobStore, digests: Iterable[tuple[str, int]], report: Report
 ) -> list[tuple[str, int]]:
-    """Copy these blobs, (digest, size), as far as the target lacks them, each checked by its hash.
+    """Copy the blobs (digest, size) that the target lacks, checking each by its hash.
 
     Returns those that the target has now: a blob may be deleted from the source meanwhile.
     """
@@ -113,7 +113,7 @@ async def _copy_blobs(source: BlobStore, to: Path, archive: ArchiveWriter, repor
 
 
 async def _prune(to: Path, keep: int) -> None:
-    """Remove old generations, and the blobs that no other one has."""
+    """Remove old generations and the blobs that only they contain."""
     found = generations(to)
     if len(found) <= keep:
         return

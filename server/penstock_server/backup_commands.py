@@ -1,6 +1,6 @@
 """The commands `penstock backup` and `penstock restore`."""
 
-# What opens stores is loaded only by these commands.
+# Modules that open stores are loaded only by these commands.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ async def _restore_from(arguments: argparse.Namespace) -> None:
 
 
 class _Progress:
-    """Says on the terminal what is being copied, a few times a second."""
+    """Shows the progress on the terminal a few times a second."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()

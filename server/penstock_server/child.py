@@ -1,5 +1,5 @@
-"""One child process of the supervisor: started in a session of its own, started again when it dies,
-and replaced when it falls silent."""
+"""One child process of the supervisor: started in its own session, restarted when it dies, and replaced
+when it stops responding."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _MAX_PAUSE_S, _MAX_READY_PAUSE_S = 5.0, 1.0
 """One that was ready did some work: a worker that a bad batch ends isolates it step by step."""
 _HEALTHY_AFTER_S = 10.0
 _START_S = 60.0
-"""How long it may take from its start to its first sign of life."""
+"""How long it may take from its start to its first heartbeat."""
 _DUMP_S = 0.3
-"""What a hung child has to write down where it stands, before it is killed."""
+"""How long a hung child has to dump its stacks before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessCommand:
-    """What to run. `fds` are inherited open files; output goes to `log`. `dumps`: on SIGQUIT it
-    writes its stacks there."""
+    """What to run. `fds` are inherited open files; output goes to `log`. `dumps`: on SIGQUIT it writes
+    its stacks there."""
 
     arguments: Sequence[str]
     environ: Mapping[str, str]
@@ -42,9 +42,10 @@ class ProcessCommand:
 
 
 class Child:
-    """Keeps one process running until told to stop.
+    """Keeps one process running until it is stopped.
 
-    `name` says what it is, `part` which one. With a patience, it has to be `heard` of that often.
+    `name` is its kind, `part` identifies it. With a patience, it must send heartbeats (`record_heartbeat`) that
+    often.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Child:
         patience_s: float = 0.0,
         on_end: Callable[[int], None] | None = None,
     ) -> None:
-        """`on_end` gets the exit status, in a thread, before the next start."""
+        """`on_end` receives the exit status, in a thread, before the next start."""
         self.name = name
         self.part = part or name
         self.pid: int | None = None
@@ -75,7 +76,7 @@ class Child:
         self._state = "down"
 
     async def keep_running(self) -> None:
-        """Start it, and start it again when it ends, with a growing pause while it keeps failing."""
+        """Start it and restart it when it ends, with a growing pause while it keeps failing."""
         failures = 0
         while not self._is_stopping():
             started = time.monotonic()
@@ -85,7 +86,7 @@ class Child:
                 ended = str(code)
                 if self._on_end is not None:
                     await asyncio.to_thread(self._on_end, code)
-            except OSError as error:  # no room for its log, no memory for another process, …
+            except OSError as error:  # no space for its log, no memory for another process, …
                 ended = str(error)
             if self._is_stopping():
                 return
@@ -96,15 +97,15 @@ class Child:
             _LOG.warning("child_died name=%s code=%s restart_in_s=%.1f", self.part, ended, pause_s)
             await asyncio.sleep(pause_s)
 
-    def heard(self, lines: Collection[str]) -> None:
-        """It gave a sign of life, perhaps that it is ready."""
+    def record_heartbeat(self, lines: Collection[str]) -> None:
+        """Record a heartbeat, possibly the one that it is ready."""
         if ALIVE in lines or READY in lines:
             self._is_ready |= READY in lines
             self._pulse.beat()
             self._note()
 
     def look(self, passed_s: float) -> None:
-        """So much time has passed; replaces the process if it has been silent for too long."""
+        """Advance the time by this much; replaces the process if it has been silent for too long."""
         if self.pid is not None and not self._stopping and self._patience_s > 0:
             self._pulse.wait(passed_s)
             if self._pulse.is_hung:
@@ -129,7 +130,7 @@ class Child:
         return self._stopping
 
     def stop(self) -> None:
-        """Ask it to end; it is not started again."""
+        """Ask it to end; it will not be restarted."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:

@@ -1,7 +1,7 @@
-"""What `penstock up` hears of its children, and what it says of them and of its disks.
+"""Monitors the children of `penstock up` and its disks.
 
-Python children send heartbeats as they would to systemd; Redis is asked. A child that is silent for
-longer than the patience is replaced. Only time in which this process itself was awake counts.
+Python children send heartbeats as they would to systemd; Redis is probed. A child that is silent for
+longer than its patience is replaced. Only time in which this process itself was awake counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DISKS_EVERY_S = 5.0
 
 
 class ChildWatch:
-    """Looks after all children of one supervisor."""
+    """Monitors all children of one supervisor."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ChildWatch:
         self._disks: list[Problem] = []
 
     async def run(self, sockets: Mapping[str, Path], watchdog: Watchdog) -> None:
-        """Until cancelled: hear those children that have a socket here, ask Redis, look at disks."""
+        """Until cancelled: receive heartbeats from children with a socket, probe Redis, check disks."""
         loop, part = asyncio.get_running_loop(), watchdog.part("children")
         beside = [watchdog.spawn(self._look_at_disks(), "disks")]
         async with AsyncExitStack() as opened:
@@ -72,7 +72,7 @@ class ChildWatch:
                     task.cancel()
 
     def condition(self) -> dict[str, Any]:
-        """The parts and what is wrong with the disks, as JSON."""
+        """The state of the parts and the disks' problems, as JSON."""
         parts = [
             {
                 "name": child.part,
@@ -98,7 +98,7 @@ class ChildWatch:
             await asyncio.sleep(self._tick_s)
 
     async def _look_at_disks(self) -> None:
-        """In a thread, and beside the rest: a network disk may not answer at all."""
+        """In a separate thread: a network disk may not respond at all."""
         while True:
             self._disks = await asyncio.to_thread(
                 disk_problems, self._folders, low_bytes=self._low_bytes
@@ -106,7 +106,7 @@ class ChildWatch:
             await asyncio.sleep(_DISKS_EVERY_S)
 
     async def _ask_redis(self, child: Child) -> None:
-        """Any answer is a sign of life: one that says it is still loading, or may write no more."""
+        """Any answer counts, even that it is still loading or cannot write."""
         wait_s = max(self._patience_s / 5, 0.1)
         redis = connect(self._redis_url, timeout_s=wait_s, connections=2)
         try:
@@ -114,7 +114,7 @@ class ChildWatch:
                 with suppress(RedisError, OSError, TimeoutError):
                     with suppress(ResponseError, BusyLoadingError):
                         await redis.ping()
-                    child.heard((READY, ALIVE))
+                    child.record_heartbeat((READY, ALIVE))
                 await asyncio.sleep(wait_s)
         finally:
             await redis.aclose()
@@ -124,6 +124,6 @@ def _heard_by(child: Child) -> Callable[[], asyncio.DatagramProtocol]:
     class Heard(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, _: Any) -> None:
             lines: Collection[str] = data.decode(errors="replace").splitlines()
-            child.heard(lines)
+            child.record_heartbeat(lines)
 
     return Heard

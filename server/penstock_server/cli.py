@@ -1,4 +1,4 @@
-"""The command line's server half: `up`, `down`, and each role by itself."""
+"""The server's commands: `up`, `down`, and each role on its own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def add_commands(subparsers: Any) -> None:
     add_dead_letter_commands(subparsers, _default_data())
     add_key_command(subparsers, _default_data())
     for role, (module, text, serves) in _ROLES.items():
-        # No character begins an option here: all arguments are the role's own.
+        # No prefix character: all arguments belong to the role.
         parser = subparsers.add_parser(
             role,
             help=f"{text}; settings from PENSTOCK_* variables",
@@ -84,7 +84,7 @@ def _default_data() -> Path:
 
 
 def _role(module: str, serves: str, arguments: argparse.Namespace) -> int:
-    """Become this role: no process in between, so that signals reach it."""
+    """Become this role, with no process in between, so that signals reach it."""
     if serves:
         os.environ.setdefault("PENSTOCK_SERVES", serves)
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments.arguments])  # noqa: S606
@@ -132,7 +132,7 @@ async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
 
     def on_ready(url: str, api_key: str) -> None:
         is_default = _remember(url, api_key)
-        # What is no terminal is somebody's log.
+        # Anything but a terminal may be a log.
         shown = api_key if sys.stdout.isatty() else _where_key_is(folder)
         took_s = time.monotonic() - started
         _welcome(url, shown, folder.root, took_s, is_default=is_default)
@@ -142,8 +142,8 @@ async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
 
 
 def _remember(url: str, api_key: str) -> bool:
-    """Log this user's scripts in to this server; whether they go to it unless they are told
-    otherwise. A server that a person chose before stays the default."""
+    """Log this user's scripts in to this server; returns whether it is their default. A server that
+    a person chose before stays the default."""
     try:
         from penstock.credentials import default_url, store_key
 

@@ -138,7 +138,7 @@ class _Refused(asyncio.Protocol):
         self._limiter = limiter
         self._transport: asyncio.Transport
         self._end: asyncio.TimerHandle | None = None
-        self._is_told = False
+        self._is_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -151,8 +151,8 @@ class _Refused(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # Keep reading: closing with unread bytes would reset the connection and lose the answer.
-        if not self._is_told:
-            self._is_told = True
+        if not self._is_answered:
+            self._is_answered = True
             self._transport.write(_REFUSAL)
             self._transport.write_eof()
 

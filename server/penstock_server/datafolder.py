@@ -1,6 +1,6 @@
-"""The data folder of `penstock up`: where everything lies, what version it has, and its secrets.
+"""The data folder of `penstock up`: its paths, its format version and its secrets.
 
-Everything that must survive is in here; copying the folder while Penstock is stopped is a backup.
+It holds all persistent data; copying it while Penstock is stopped is a backup.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_SOCKET_PATH_BYTES = 100
 
 
 class DataFolder:
-    """Paths below one folder. `open` makes it ready and takes its lock."""
+    """The paths below one folder. `open` prepares it and takes its lock."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
@@ -30,7 +30,7 @@ class DataFolder:
     def open(self) -> None:
         """Create what is missing and lock the folder for this process.
 
-        Raises `Rejected` if another process has it, or a newer Penstock wrote it.
+        Raises `Rejected` if another process holds it or a newer Penstock wrote it.
         """
         for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,7 +39,7 @@ class DataFolder:
         self._check_format()
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Release the lock for another process."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -66,12 +66,12 @@ class DataFolder:
 
     @property
     def run(self) -> Path:
-        """What only matters while Penstock runs."""
+        """Files that only matter while Penstock is running."""
         return self.root / "run"
 
     @property
     def state(self) -> Path:
-        """What runs now: url, pid, children."""
+        """What is running now: url, pid, children."""
         return self.run / "up.json"
 
     @property
@@ -79,7 +79,7 @@ class DataFolder:
         return self.root / "api_key"
 
     def socket(self, name: str) -> Path:
-        """A unix socket's path: in the folder, or in a private temporary one if that is too long."""
+        """A unix socket's path: in the folder, or in a private temporary folder if that is too long."""
         path = self.run / name
         if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
             return path
@@ -90,7 +90,7 @@ class DataFolder:
         return short / name
 
     def secret(self, name: str) -> str:
-        """A random secret of this installation, made when first asked for."""
+        """A random secret of this installation, generated on first use."""
         path = self.root / "secrets" / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
@@ -128,7 +128,7 @@ class DataFolder:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner only."""
+    """Write a file atomically, readable by its owner only."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -1,7 +1,7 @@
-"""The commands `penstock dead list | show | replay | drop`: batches that could not be processed, and
-writers that were parked because theirs keep failing."""
+"""The commands `penstock dead list | show | replay | drop`: dead letters (batches that could not be
+processed) and quarantined writers (parked because their batches keep failing)."""
 
-# What reads the queue is loaded only by these commands.
+# Modules that read the queue are loaded only by these commands.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DeadLetter:
 
     @property
     def name(self) -> str:
-        """What the commands call it."""
+        """Its id in the commands."""
         return f"{self.shard}:{self.id.decode()}"
 
     @property
@@ -54,7 +54,7 @@ class DeadLetter:
 
 
 def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
-    """Add `dead`."""
+    """Add the command `dead`."""
     dead = subparsers.add_parser(
         "dead", help="manage dead letters: batches that could not be processed"
     )
@@ -181,7 +181,7 @@ def _table(*rows: tuple[str, object]) -> None:
 
 
 def _content(raw: bytes) -> list[str]:
-    """What a batch holds, one line for each frame and record."""
+    """A batch's content, one line per frame and record."""
     from penstock.wire import decode_batch
 
     try:
@@ -223,7 +223,8 @@ async def _drop(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) ->
 async def _named(
     redis: Redis, keys: RedisKeys, arguments: argparse.Namespace
 ) -> tuple[list[DeadLetter], list[ParkedWriter]]:
-    """What to act on, known before the first is moved: one that fails again is not taken twice."""
+    """The selected items, listed before the first is moved, so that none is taken twice if it fails
+    again."""
     if arguments.all:
         letters = [letter async for letter in _dead_letters(redis, keys)]
         return letters, await _parked(redis, keys)
@@ -292,7 +293,7 @@ def _time(us: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """On one line, and nothing that a terminal would obey: reasons may quote what was sent."""
+    """Replace line breaks and terminal control characters: reasons may quote user data."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 

@@ -1,4 +1,4 @@
-"""How much room the disks have on which an installation keeps its data: said before one is full."""
+"""Free space on the disks of an installation: reports a problem before one is full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["disk_problems", "look_at"]
 
 
 class DiskSpace(Protocol):
-    """What `os.statvfs` says."""
+    """The result of `os.statvfs`."""
 
     @property
     def f_frsize(self) -> int: ...
@@ -29,7 +29,7 @@ class DiskSpace(Protocol):
 
 
 def look_at(folder: Path) -> tuple[int, DiskSpace]:
-    """Which disk this folder is on, and the room there."""
+    """The folder's disk and its free space."""
     return folder.stat().st_dev, os.statvfs(folder)
 
 
@@ -39,8 +39,8 @@ def disk_problems(
     low_bytes: int,
     look: Callable[[Path], tuple[int, DiskSpace]] = look_at,
 ) -> list[Problem]:
-    """One problem per disk that has less than `low_bytes` left, or, if it is a small one, less than a
-    tenth of it; a disk that holds several of these folders is said once."""
+    """One problem per disk with less than `low_bytes` free, or less than a tenth if it is small; a disk
+    with several of these folders is reported once."""
     found: dict[int, Problem] = {}
     unseen: list[Problem] = []
     for what, folder in folders.items():

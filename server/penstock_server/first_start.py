@@ -1,4 +1,4 @@
-"""What happens once per data folder: the catalog is made, and the first API key is minted.
+"""First start of a data folder: creates the catalog and the first API key.
 
 Runs as a short-lived child of the supervisor, so that the supervisor stays small.
 """
@@ -28,8 +28,8 @@ _FIRST_KEY = "first key"
 
 
 async def prepare(settings: ServerSettings, key_file: Path) -> None:
-    """Make the catalog, mend it if its file is damaged, and, if `key_file` is missing, make a key that
-    may do everything."""
+    """Create the catalog, repair it if its file is damaged, and, if `key_file` is missing, create a key
+    with all rights."""
     _mend(settings.catalog_url)
     catalog = open_catalog(settings.catalog_url)
     try:
@@ -39,7 +39,7 @@ async def prepare(settings: ServerSettings, key_file: Path) -> None:
         else:
             key, text = mint_key("user", settings.default_entity, _SCOPES, settings.secret)
             await catalog.add_api_key(key, _FIRST_KEY)
-            # The key counts only once it is written down: a crash before this mints another.
+            # The key is valid only once it is in the file: a crash before this creates another.
             write_private(key_file, text)
     finally:
         await catalog.close()
@@ -55,14 +55,14 @@ def _mend(url: str) -> None:
 
 
 async def _keep_key(catalog: Catalog, settings: ServerSettings, text: str) -> None:
-    """The key that is written down counts, even if the catalog has lost it."""
+    """The key in the file stays valid, even if the catalog has lost it."""
     key = known_key(text, settings.default_entity, _SCOPES, settings.secret)
     if key is not None and await catalog.api_key(key.id) is None:
         await catalog.add_api_key(key, _FIRST_KEY)
 
 
 def main() -> None:
-    """Entry: the key file's path is the only argument."""
+    """Entry point; the only argument is the key file's path."""
     settings = load(ServerSettings, environ=os.environ)
     logs.setup("first_start", "WARNING", secrets=settings.secrets)
     asyncio.run(prepare(settings, Path(sys.argv[1])))

@@ -78,7 +78,7 @@ _LOG = logging.getLogger(__name__)
 async def build(
     settings: GatewaySettings, stop: asyncio.Event, watchdog: Watchdog | None = None
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
-    """The application with everything that it works with, closed at the end of the block."""
+    """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
     keys, metrics = RedisKeys(settings.prefix), GatewayMetrics()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
@@ -228,7 +228,7 @@ async def build(
         app[BODIES], app[PROXIES] = bodies, Proxies(settings.trusted_proxies)
         prefix = settings.root_path.strip("/")
         if prefix:
-            # Some proxies strip the prefix and some do not: both find everything.
+            # Works with proxies that strip the prefix and with those that do not.
             below = add_routes(web.Application(client_max_size=_LIMITS.body_bytes))
             Routes(app).get(f"/{prefix}", _to_slash)
             app.add_subapp(f"/{prefix}/", below)
@@ -253,12 +253,12 @@ async def build(
 
 
 async def _to_slash(request: web.Request) -> web.Response:
-    """The page's addresses are relative: without the slash they would point beside it."""
+    """The page's URLs are relative and need the trailing slash."""
     raise web.HTTPPermanentRedirect(f"{request.path}/")
 
 
 def _is_open(settings: GatewaySettings) -> bool:
-    """Whether the page needs no login: only on loopback, and not behind a proxy's path."""
+    """Whether the page needs no login: only on loopback, and not behind a proxy with a path."""
     is_loopback = settings.host in ("127.0.0.1", "localhost", "::1")
     return is_loopback and not settings.root_path and not settings.require_login
 
@@ -266,10 +266,10 @@ def _is_open(settings: GatewaySettings) -> bool:
 async def serve(
     settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event, watchdog: Watchdog
 ) -> None:
-    """Serve on this socket until `stop` is set, then finish what is open.
+    """Serve on this socket until `stop` is set, then finish open requests.
 
-    Leaving has an order: not ready, but serving on until load balancers have noticed; then the
-    listener closes; then what is open has `drain_s` to end.
+    The shutdown order: report not ready but keep serving until load balancers have noticed; close the
+    listener; give open requests `drain_s` to end.
     """
     async with build(settings, stop, watchdog) as (app, metrics):
         runner = web.AppRunner(app, shutdown_timeout=settings.drain_s, handler_cancellation=True)
@@ -304,14 +304,14 @@ async def serve(
 
 
 async def _bodies_arrive(bodies: BodyReader, patience_s: float) -> None:
-    """Wait until the bodies on their way are here and dealt with: aiohttp's shutdown reads no more."""
+    """Wait until bodies in transit are received and handled: aiohttp's shutdown stops reading."""
     deadline = time.monotonic() + patience_s
     while bodies.held_bytes and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
 
 
 def _most_connections(settings: GatewaySettings) -> int:
-    """As many as the setting says, if the system gives that many open files."""
+    """The configured number, if the system allows that many open files."""
     most = min(settings.connections, raise_file_limit() - _OTHER_FILES)
     if most < settings.connections:
         _LOG.warning("few_open_files connections=%d asked=%d", most, settings.connections)
@@ -319,7 +319,7 @@ def _most_connections(settings: GatewaySettings) -> int:
 
 
 def _listener(settings: GatewaySettings) -> socket.socket:
-    """The socket inherited from the supervisor, else one that several gateways may share."""
+    """The socket inherited from the supervisor, or one that several gateways can share."""
     inherited = os.environ.get("PENSTOCK_LISTEN_FD")
     if inherited is not None:
         return socket.socket(fileno=int(inherited))
@@ -338,7 +338,7 @@ async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:
 
 
 def main() -> None:
-    """Entry of `penstock gateway`."""
+    """Entry point of `penstock gateway`."""
     die_with_parent()
     settings = load(GatewaySettings, environ=os.environ)
     if settings.serves not in ("all", "write", "read"):

@@ -1,6 +1,6 @@
-"""`/healthz`, `/readyz`, `/metrics`: what Kubernetes, load balancers and Prometheus ask.
+"""`/healthz`, `/readyz` and `/metrics`, for Kubernetes, load balancers and Prometheus.
 
-Liveness asks nobody else: an outage of Redis must not restart every gateway.
+Liveness depends on nothing else: an outage of Redis must not restart every gateway.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Health:
         routes.get("/metrics", self.metrics)
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """200 while the event loop and all parts of this process turn."""
+        """200 while the event loop and all background tasks of this process are running."""
         return live_response(self._watchdog.problem)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """200 if what is sent here is taken and stored, else 503, with every problem; see `Inspector`."""
+        """200 if incoming data is accepted and stored, otherwise 503, with all problems; see `Inspector`."""
         now = await self._inspector.look()
         body: dict[str, object] = {
             "queue": now.queue,
@@ -68,6 +68,6 @@ class Health:
         return json_response(body, status=200 if now.is_ready else 503)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """This process' metrics, or those of all processes of this machine's `penstock up`."""
+        """This process's metrics, or those of all processes of this machine's `penstock up`."""
         text = await gather(Path(self._peers)) if self._peers else self._metrics.render()
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})

@@ -1,4 +1,4 @@
-"""How the installation is, as one gateway sees it: its stores, workers and disks, and the parts of this
+"""The installation's health as seen by one gateway: stores, workers, disks and the parts of this
 machine's `penstock up`; every problem in plain words."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What `/readyz` says. `parts` are those of `penstock up`, empty elsewhere."""
+    """The answer of `/readyz`. `parts` are those of `penstock up`, empty elsewhere."""
 
     queue: bool
     store: bool
@@ -55,11 +55,11 @@ class Condition:
 
 
 class Inspector:
-    """Looks when asked, and every few seconds for the metrics.
+    """Checks on request, and every few seconds for the metrics.
 
-    With `peers`, the folder of the sockets of one machine's `penstock up`, whatever keeps clients' data
-    from being stored makes this gateway not ready. In a cluster only what concerns the gateway itself
-    does: taking all of them out of service because workers are gone would help nobody.
+    With `peers`, the folder with the sockets of one machine's `penstock up`, anything that prevents data
+    from being stored makes this gateway not ready. In a cluster only the gateway's own problems do:
+    taking all gateways out of service because workers are gone would not help.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Inspector:
         self._looking = asyncio.Lock()
 
     async def watch(self) -> None:
-        """Keep the metrics true until cancelled."""
+        """Keep the metrics up to date until cancelled."""
         while True:
             counts = Counter(each.code for each in (await self.recent()).problems)
             for code in PROBLEMS:
@@ -99,18 +99,18 @@ class Inspector:
             await asyncio.sleep(_EVERY_S)
 
     async def recent(self) -> Condition:
-        """How it is now or was a moment ago, however many ask."""
+        """The current or very recent state, shared by concurrent callers."""
         async with self._looking:
             if self._last is None or time.monotonic() - self._last[0] > _RECENT_S:
                 self._last = (time.monotonic(), await self.look())
             return self._last[1]
 
     async def problems(self) -> Sequence[Problem]:
-        """For the page."""
+        """The problems for the page."""
         return (await self.recent()).problems
 
     async def look(self) -> Condition:
-        """How it is now."""
+        """The current state."""
         force, store, catalog, up = await asyncio.gather(
             _answer(lambda: look_at_workforce(self._redis, self._keys)),
             _answer(self._points.store_id),
@@ -145,24 +145,24 @@ class Inspector:
             yield Problem("queue_nearly_full", text)
 
     async def _of_disk(self) -> list[Problem]:
-        """Where this gateway keeps files itself; under `penstock up`, that tells of all disks."""
+        """The disks on which this gateway stores files; under `penstock up`, that covers all disks."""
         if self._blobs is None or not self._blobs.exists():
             return []
         folders = {"blobs": self._blobs}
         return await asyncio.to_thread(disk_problems, folders, low_bytes=self._disk_low_bytes)
 
     async def _ask_up(self) -> dict[str, Any] | None:
-        """What `penstock up` says of its parts; None where this gateway does not belong to one."""
+        """The parts reported by `penstock up`; None if this gateway is not part of one."""
         if self._up is None or not self._up.exists():
             return None
         try:
-            said: dict[str, Any] = json.loads(await ask(self._up, "/condition"))
+            state: dict[str, Any] = json.loads(await ask(self._up, "/condition"))
         except ValueError:
             return {"parts": [{"name": "up", "state": "silent", "since": 0.0, "restarts": 0}]}
-        return said
+        return state
 
     def _dated(self, found: Iterable[Problem]) -> list[Problem]:
-        """Each with the time since which this process has seen it, if nobody told another."""
+        """The problems, with the time at which this process first saw each unless another is known."""
         now = time.time()
         known, self._since = self._since, {}
         dated: dict[tuple[str, str], Problem] = {}
@@ -183,24 +183,24 @@ def _stores(queue: bool, store: bool, catalog: bool) -> Iterable[Problem]:
 
 
 def _of_workers(force: Workforce, stores_answer: bool) -> Iterable[Problem]:
-    yield from force.told
+    yield from force.problems
     if not force.workers:
         yield Problem("no_workers", "No worker is running.")
     elif force.stalled is not None and stores_answer:
         yield force.stalled
 
 
-def _of_up(said: dict[str, Any]) -> Iterable[Problem]:
-    for part in said.get("parts", ()):
+def _of_up(state: dict[str, Any]) -> Iterable[Problem]:
+    for part in state.get("parts", ()):
         if part["state"] in _STATES:
             code, text = _STATES[part["state"]]
             yield Problem(code, text.format(part["name"]), part["name"], part["since"])
-    for each in said.get("problems", ()):
+    for each in state.get("problems", ()):
         yield Problem(each["code"], each["text"], each["subject"])
 
 
 async def _answer(question: Callable[[], Awaitable[T]]) -> tuple[T] | None:
-    """What was answered; None if nothing was."""
+    """The answer; None if there was none."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             return (await question(),)

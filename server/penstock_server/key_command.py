@@ -1,6 +1,6 @@
 """The commands `penstock key list | create | revoke`."""
 
-# What opens catalogs and connections is loaded only by these commands.
+# Modules that open catalogs and connections are loaded only by these commands.
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_NAME_CHARS = 200
 
 
 def add_key_command(subparsers: Any, default_data: Path) -> None:
-    """Add `key`."""
+    """Add the command `key`."""
     key = subparsers.add_parser("key", help="list, create and revoke API keys")
     actions = key.add_subparsers(metavar="ACTION", required=True)
     texts = {
@@ -129,9 +129,9 @@ async def _revoke(place: KeyPlace, arguments: argparse.Namespace) -> int:
 
 
 def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
-    """The one key whose id is, or begins with, what was given; a whole key stands for its id.
+    """The key whose id equals or starts with the given text; a whole key stands for its id.
 
-    Raises `Rejected` if there is none, or more than one.
+    Raises `Rejected` if there is none or more than one.
     """
     whole = _PREFIX.fullmatch(given)
     wanted = whole[1] if whole is not None else given
@@ -140,7 +140,7 @@ def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
     ]
     if len(found) == 1:
         return found[0]
-    # What was given may be a secret: it is not said again.
+    # The text may be a secret: do not repeat it.
     raise Rejected(
         "there is no API key with this id"
         if not found
@@ -151,9 +151,9 @@ def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
 
 
 def parse_expiry(text: str, now_s: float) -> int:
-    """`12h`, `90d`, `8w` from now, or a date (its beginning, UTC), in µs since 1970.
+    """`12h`, `90d`, `8w` from now, or a date (its start, UTC), in µs since 1970.
 
-    Raises `Rejected` for what is none of these, or is in the past.
+    Raises `Rejected` for anything else and for times in the past.
     """
     now = datetime.fromtimestamp(now_s, UTC)
     try:

@@ -1,4 +1,4 @@
-"""Where API keys are kept, as `penstock key` sees it: a catalog of this installation, or a server."""
+"""Where `penstock key` manages API keys: in a catalog of this installation, or on a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """What a new key is to be. No entity: the place's own. `expires_at`: µs since 1970, 0: never."""
+    """A key to create. Without an entity, the installation's. `expires_at`: µs since 1970, 0: never."""
 
     name: str
     entity: str | None
@@ -37,12 +37,12 @@ class KeyRequest:
 
 
 class KeyPlace(Protocol):
-    """Lists, makes and revokes keys. Every method raises `Rejected` or `Transient`."""
+    """Lists, creates and revokes keys. Every method raises `Rejected` or `Transient`."""
 
     async def keys(self) -> list[KeyRow]: ...
 
     async def create(self, new: KeyRequest) -> str:
-        """Returns the text of the key, which is kept nowhere."""
+        """Returns the key's text, which is not stored anywhere."""
 
     async def revoke(self, ids: Collection[str]) -> None: ...
 
@@ -69,7 +69,7 @@ class _CatalogPlace:
 
 @asynccontextmanager
 async def catalog_of_folder(path: Path) -> AsyncIterator[KeyPlace]:
-    """The catalog in a data folder, whether or not Penstock runs on it."""
+    """The catalog in a data folder, whether or not Penstock is running on it."""
     folder = DataFolder(path)
     if not folder.catalog.exists():
         raise Rejected(
@@ -85,7 +85,7 @@ async def catalog_of_folder(path: Path) -> AsyncIterator[KeyPlace]:
 
 @asynccontextmanager
 async def catalog_of_settings() -> AsyncIterator[KeyPlace]:
-    """The catalog that PENSTOCK_CATALOG_URL names, with PENSTOCK_SECRET."""
+    """The catalog in PENSTOCK_CATALOG_URL, with PENSTOCK_SECRET."""
     settings = load(ServerSettings, environ=os.environ)
     if not settings.secret:
         raise Rejected("PENSTOCK_SECRET is not set", code="bad_settings")

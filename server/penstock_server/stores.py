@@ -1,5 +1,5 @@
-"""The three stores of an installation, opened to be copied: those of a data folder, whether Penstock
-runs on it or not, or those that the settings name."""
+"""Opens the three stores of an installation for copying: those of a data folder, whether or not
+Penstock is running on it, or those in the settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEMORY_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Stores:
-    """Where an installation keeps what must survive."""
+    """An installation's persistent stores."""
 
     points: ClickHouse
     catalog_url: str
@@ -46,8 +46,8 @@ async def stores_of_settings(settings: ServerSettings) -> AsyncIterator[Stores]:
 
 @asynccontextmanager
 async def stores_of_folder(folder: DataFolder) -> AsyncIterator[Stores]:
-    """The stores in a data folder: through the store process that `penstock up` runs, else through
-    one of our own, with the folder locked meanwhile."""
+    """The stores in a data folder: through the store process of a running `penstock up`, or else
+    through our own, with the folder locked meanwhile."""
     try:
         folder.open()
     except Rejected as error:

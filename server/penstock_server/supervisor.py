@@ -1,7 +1,7 @@
-"""`penstock up`: every part of Penstock as a child process, kept running, stopped in order.
+"""`penstock up`: runs every part of Penstock as a child process, restarts them, stops them in order.
 
-The supervisor holds the data folder's lock and the listening socket; children come and go without
-either being lost. It serves nothing itself.
+The supervisor holds the data folder's lock and the listening socket, which survive restarts of the
+children. It serves nothing itself.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _READY_TIMEOUT_S = 60.0
 _DRAIN_S = 2.5
 _END_S = 1.5
 _MAX_STARTS = 3
-"""So often Redis may fail to start, for a reason that a restart does not mend, before we say so."""
+"""How often Redis may fail to start, for a reason that a restart does not fix, before it is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What `penstock up` was asked for."""
+    """The options of `penstock up`."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -61,7 +61,7 @@ class UpOptions:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The listening socket that all gateways accept from. Port 0 takes a free one.
+    """The listening socket shared by all gateways. Port 0 selects a free one.
 
     Raises `Rejected` if the port is taken.
     """
@@ -82,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Supervisor:
-    """Runs one installation in one data folder until told to stop."""
+    """Runs one installation in one data folder until it is stopped."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Supervisor:
         self.url = f"http://{shown}:{port}{options.root_path}"
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[str, str], None]) -> None:
-        """Start everything, call `on_ready(url, api_key)`, and stay until `stop` is set.
+        """Start everything, call `on_ready(url, api_key)`, and run until `stop` is set.
 
         Raises `Rejected` if it does not become ready.
         """
@@ -273,7 +273,7 @@ class Supervisor:
             raise Rejected("the catalog could not be opened", code="bad_catalog", hint=self._hint())
 
     async def _wait_ready(self, stop: asyncio.Event) -> bool:
-        """True once every part answers; False if told to stop before."""
+        """True once every part responds; False if stopped before."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         host, port = self._listener.getsockname()[:2]
         address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
@@ -299,7 +299,7 @@ class Supervisor:
         return False
 
     def _require_queue(self) -> None:
-        """Raises `Rejected` if Redis does not start, and never will."""
+        """Raises `Rejected` if Redis cannot start at all."""
         restarts = sum(each.restarts for each in self._children if each.name == "redis")
         if self._queue.trouble and restarts >= _MAX_STARTS:
             raise Rejected(
@@ -334,9 +334,9 @@ class Supervisor:
             if self._is_ready:
                 self._write_state()
             else:
-                # Enough to find the children again if this process is killed before it is ready.
+                # Enough to find the children if this process is killed before it is ready.
                 write_private(self._folder.state, json.dumps(self._state()))
-        except OSError as error:  # a full disk must not keep a child from coming back
+        except OSError as error:  # a full disk must not prevent a child's restart
             _LOG.warning("state_not_written error=%s", error)
 
     def _state(self) -> dict[str, object]:
@@ -371,7 +371,7 @@ class Supervisor:
             self._options.ready_file.unlink(missing_ok=True)
 
     async def _stop(self, running: list[asyncio.Task[None]]) -> None:
-        """Gateways and workers first, then what they drain into; nobody gets more than a few seconds."""
+        """Stop gateways and workers first, then what they drain into; each gets a few seconds at most."""
         last = {"redis", "store"}
         for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
             pairs = [

@@ -1,4 +1,4 @@
-"""The sweeps of one gateway process: their engine over its stores, and their routes."""
+"""Sweeps in a gateway process: the engine on its stores, and the routes' dependencies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["build_engine", "sweep_dependencies"]
 def build_engine(
     settings: GatewaySettings, catalog: SqlCatalog, read: WebDependencies
 ) -> SweepEngine:
-    """The engine that both doors share."""
+    """The engine shared by the native and the wandb API."""
     return SweepEngine(
         Sweeps(catalog.database),
         StoredMetrics(catalog, read.store),
@@ -29,7 +29,7 @@ def build_engine(
 def sweep_dependencies(
     engine: SweepEngine, read: WebDependencies, bodies: BodyReader
 ) -> SweepDependencies:
-    """What the routes work with; who may read is as everywhere."""
+    """The routes' dependencies, with the usual read access."""
     access = Access(
         read.authenticator,
         Sessions(read.catalog, read.secret),

@@ -1,4 +1,4 @@
-"""How the runs of trials are doing, read from the catalog and the point store."""
+"""The metrics of trials' runs, read from the catalog and the point store."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class StoredMetrics:
 
 
 def _stated(summary: Mapping[str, Any], metric: str, goal: str) -> float | None:
-    """The metric in a summary that was set explicitly: by its name, or nested, or as an object of
-    the kinds that `define_metric` asked for."""
+    """The metric in an explicitly set summary: by its name, nested, or as an object of the aggregates
+    requested with `define_metric`."""
     found: Any = summary.get(metric)
     if found is None and "." in metric:
         found = summary
@@ -74,7 +74,7 @@ def _stated(summary: Mapping[str, Any], metric: str, goal: str) -> float | None:
 
 
 def _extreme(info: Mapping[str, Any], metric: str, goal: str) -> int | None:
-    """Whether a run's rule for the metric asks for its lowest (0) or highest (1) value."""
+    """Whether a run's rule for the metric selects its lowest (0) or highest (1) value."""
     rules = info.get("define_metric")
     rule = rules.get(metric) if isinstance(rules, Mapping) else None
     kinds = str(rule.get("summary") or "").split(",") if isinstance(rule, Mapping) else []

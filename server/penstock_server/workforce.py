@@ -1,4 +1,4 @@
-"""Whether what is queued is worked on: who owns each shard, what its worker says, what waits in it."""
+"""Whether queued batches are being processed: each shard's owner, its worker's state, its backlog."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WAITED_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """How long its oldest batch has waited, 0 if none waits, and the worker that owns it, if any."""
+    """How long its oldest batch has waited (0: none is waiting), and its owning worker, if any."""
 
     number: int
     waited_s: float
@@ -29,15 +29,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Workforce:
-    """What Redis knows of the workers, and the problems that others told."""
+    """The workers' state in Redis, and the problems reported by others."""
 
     workers: int
     stalled: Problem | None
-    told: list[Problem]
+    problems: list[Problem]
 
 
 async def look_at_workforce(redis: Redis, keys: RedisKeys) -> Workforce:
-    """Raises what Redis does."""
+    """Raises Redis' errors."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.execute_command("TIME")
     pipeline.execute_command("HGETALL", keys.problems())
@@ -45,12 +45,12 @@ async def look_at_workforce(redis: Redis, keys: RedisKeys) -> Workforce:
     for shard in range(SHARDS):
         pipeline.execute_command("EVAL", WAITING, 2, keys.stream(shard), keys.lease(shard))
     replies: list[Any] = await pipeline.execute()
-    (seconds, micros), told, signed, *found = replies
+    (seconds, micros), problems, signed, *found = replies
     now = seconds + micros / 1e6
     names = [name.decode() for name, last in signed if last > now - SIGN_TTL_S]
     shards = [_shard(number, reply, now) for number, reply in enumerate(found)]
     signs = await _signs(redis, keys, names) if any(each.waited_s for each in shards) else {}
-    return Workforce(len(names), stalled(shards, signs), list(read_problems(told, now)))
+    return Workforce(len(names), stalled(shards, signs), list(read_problems(problems, now)))
 
 
 async def _signs(redis: Redis, keys: RedisKeys, names: Sequence[str]) -> dict[str, WorkerSign]:
@@ -69,8 +69,8 @@ def _shard(number: int, reply: Sequence[Any], now: float) -> Shard:
 
 
 def stalled(shards: Iterable[Shard], signs: Mapping[str, WorkerSign]) -> Problem | None:
-    """The shards in which batches wait though nobody stores any, and why. A backlog that is being
-    worked off is none of them, however old it is."""
+    """The shards in which batches are waiting and none is stored, with the reasons. A backlog that is
+    being processed is not one of them, however old it is."""
     late = [
         shard
         for shard in shards

@@ -1,1 +1,1 @@
-"""Searching for good parameters: what is tried next, what is stopped early, and who tries it."""
+"""Hyperparameter sweeps: which trial is next, which is stopped early, and which agent runs it."""

@@ -1,7 +1,7 @@
-"""Bayesian search: the next point by Optuna's tree-structured Parzen estimator.
+"""Bayesian search with Optuna's tree-structured Parzen estimator.
 
-A study is made anew from the catalog's trials each time, so that any process can go on where another
-one left, and nothing is lost with a process.
+The study is rebuilt from the catalog's trials each time, so that any process can continue another's
+and nothing is lost with a process.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from penstock_sweeps.distributions import Categorical
 from penstock_sweeps.space import Space
 
-__all__ = ["BEST", "LATEST", "Known", "Tried", "propose"]
+__all__ = ["BEST", "LATEST", "Known", "KnownTrial", "propose"]
 
 BEST, LATEST = 100, 400
-"""So many of the best and of the latest trials are looked at: more would hardly change the answer."""
+"""How many of the best and of the latest trials are used: more would hardly change the result."""
 
 STARTUP = 10
-"""So many trials are drawn at random before the first is reasoned about."""
+"""How many trials are drawn at random before the estimator is used."""
 
 
-class Tried(Protocol):
-    """What a search knows of a trial: where it was drawn, what it has reached, and its state (one of
-    a trial row's)."""
+class KnownTrial(Protocol):
+    """What the search knows about a trial: its point, its value, and its state (as in a trial row)."""
 
     @property
     def point(self) -> Mapping[str, float]: ...
@@ -50,7 +49,7 @@ class Tried(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A run that was no trial, as the search takes it."""
+    """A prior run in the form of a trial."""
 
     point: dict[str, float]
     value: float
@@ -61,16 +60,16 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def propose(
-    space: Space, goal: str, trials: Sequence[Tried], sweep: str, salt: str
+    space: Space, goal: str, trials: Sequence[KnownTrial], sweep: str, salt: str
 ) -> dict[str, float]:
-    """The point to try next, given what is known of these trials. The same question with the same
-    `salt` has the same answer. Takes some tens of milliseconds: not for an event loop."""
+    """The next point to try, given these trials. Deterministic for the same `salt`. Takes tens of
+    milliseconds: do not call it on an event loop."""
     distributions = _distributions(space)
     if not distributions:
         return {}
     digest = hashlib.sha256(f"{sweep}/{salt}".encode()).digest()
     with warnings.catch_warnings():
-        # What the sampler is asked for below is experimental by its own word.
+        # The sampler options below are marked experimental.
         warnings.simplefilter("ignore")
         sampler = TPESampler(
             n_startup_trials=STARTUP,
@@ -84,8 +83,8 @@ def propose(
         study.add_trials(
             [known for trial in trials if (known := _known(trial, distributions)) is not None]
         )
-        asked = study.ask(dict(distributions))
-    return {name: float(value) for name, value in asked.params.items()}
+        proposed = study.ask(dict(distributions))
+    return {name: float(value) for name, value in proposed.params.items()}
 
 
 def _distributions(space: Space) -> Mapping[str, BaseDistribution]:
@@ -100,9 +99,9 @@ def _distributions(space: Space) -> Mapping[str, BaseDistribution]:
     return found
 
 
-def _known(trial: Tried, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
-    """A trial as the study takes it: one that goes on counts by what it has reached so far, or as
-    one to keep away from. None for what was drawn in another space, or never got a value."""
+def _known(trial: KnownTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
+    """The trial for the study: a running one counts with its value so far, or as a point to avoid.
+    None for a trial from another space or without a value."""
     if trial.point.keys() != distributions.keys():
         return None
     params: dict[str, float | int] = {}

@@ -1,4 +1,4 @@
-"""Quantiles of the beta distribution, to about twelve digits, without further libraries."""
+"""Quantiles of the beta distribution to about twelve digits, without other libraries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _TERMS = 500
 
 
 def beta_quantile(u: float, a: float, b: float) -> float:
-    """The x at which Beta(a, b) has the share `u` (0 to 1) below it."""
+    """The x below which Beta(a, b) has the probability `u` (0 to 1)."""
     low, high = 0.0, 1.0
-    for _ in range(100):  # halving: as exact as a float, and sure to end
+    for _ in range(100):  # bisection: exact to float precision and certain to end
         middle = (low + high) / 2
         if middle in (low, high):
             break
@@ -37,7 +37,7 @@ def _share_below(x: float, a: float, b: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction of the incomplete beta function, evaluated from its front."""
+    """The continued fraction of the incomplete beta function, evaluated forwards."""
     up, down = 1.0, 1 / _away(1 - (a + b) * x / (a + 1))
     value = down
     for m in range(1, _TERMS):

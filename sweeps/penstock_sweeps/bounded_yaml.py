@@ -1,7 +1,7 @@
-"""YAML of strangers, with its cost known before it is made: aliases and merges count as what they stand
-for, while the text is read and nothing is expanded yet.
+"""Parses untrusted YAML with bounded cost: aliases and merges are counted at their expanded size while
+the text is read, before anything is expanded.
 
-libyaml splits the text into events; Python puts them together, which other threads can interrupt.
+libyaml splits the text into events; Python assembles them, which other threads can interrupt.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class YamlTooLarge(ValueError):
-    """The text stands for more than is taken."""
+    """The text expands to more than is allowed."""
 
 
-# Written in C where it is there: a server has no second to spare for a long list.
+# The C parser where available: the Python one takes a second for a long list.
 if hasattr(yaml, "CSafeLoader"):
     from yaml.cyaml import CParser as _Parser
 else:  # pragma: no cover
@@ -42,7 +42,7 @@ else:  # pragma: no cover
 
 
 class _Loader(Composer, _Parser, SafeConstructor, Resolver):  # type: ignore[misc]
-    """YAML in which 1e-4 is a number, as everybody means it, and whose parts are counted as they come."""
+    """Loads YAML in which 1e-4 is a number, as users expect, and counts its nodes."""
 
     def __init__(self, text: str) -> None:
         _Parser.__init__(self, text)
@@ -84,7 +84,7 @@ _Loader.add_implicit_resolver(
 
 
 def _check_number(node: yaml.Node) -> None:
-    """Numbers of any length, and of base 60, take time that grows with the square of it."""
+    """Refuse long and base-60 numbers, whose parsing takes quadratic time."""
     if node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER_CHARS:
         raise YamlTooLarge(
             f"a number has more than {_MAX_NUMBER_CHARS} digits: quote it to make it text"
@@ -92,7 +92,7 @@ def _check_number(node: yaml.Node) -> None:
 
 
 def load_yaml(text: str) -> Any:
-    """What a YAML (or JSON) text says. Raises `Rejected` (413) and `ValueError`, `YamlTooLarge` among them."""
+    """Load a YAML (or JSON) text. Raises `Rejected` (413) and `ValueError`, including `YamlTooLarge`."""
     if len(text) > _MAX_BYTES:
         raise Rejected("the configuration is larger than 256 KiB", code="too_large", status=413)
     loader = _Loader(text)

@@ -1,4 +1,4 @@
-"""A sweep's configuration: YAML as people write it, checked, and what it means."""
+"""A sweep's configuration: parses and checks its YAML."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SweepConfiguration:
-    """What a sweep searches, and how.
+    """A sweep's search space and method.
 
-    `goal` is minimize or maximize, for `metric`; both are empty where there is none. `warnings`
-    tell of what is not used here.
+    `goal` is minimize or maximize, for `metric`; both are empty without one. `warnings` list unused
+    parts.
     """
 
     method: str
@@ -54,17 +54,16 @@ class SweepConfiguration:
 
     @property
     def cap(self) -> int | None:
-        """How many trials there are at most; None without an end. A grid that nobody lives to see the
-        end of has 2^53."""
+        """The maximum number of trials; None if unlimited. At most 2^53 for huge grids."""
         size = self.space.grid_size if self.method == "grid" else None
         ends = [end for end in (size, self.run_cap) if end is not None]
         return min(*ends, _MAX_INTEGER) if ends else None
 
 
 def read_configuration(text: str) -> SweepConfiguration:
-    """The configuration in a YAML (or JSON) text. Raises `Rejected` that says what is wrong.
+    """Parse the configuration in a YAML (or JSON) text. Raises `Rejected` with the problem.
 
-    It may take half a second: on an event loop `prepare` it first.
+    This may take half a second: on an event loop, call `prepare` first.
     """
     found = _known.get(text) or _learn(text)
     if isinstance(found, Rejected):
@@ -73,7 +72,7 @@ def read_configuration(text: str) -> SweepConfiguration:
 
 
 def stored_configuration(text: str) -> SweepConfiguration:
-    """The configuration of a sweep that exists: one that no longer passes is empty and says why."""
+    """The configuration of an existing sweep; empty, with the reason, if it is no longer valid."""
     try:
         return read_configuration(text)
     except Rejected as error:
@@ -81,7 +80,7 @@ def stored_configuration(text: str) -> SweepConfiguration:
 
 
 async def prepare(texts: Iterable[str]) -> None:
-    """Read those that are not known yet beside the event loop."""
+    """Parse those not cached yet off the event loop."""
     for text in texts:
         if text not in _known:
             await asyncio.to_thread(_learn, text)
@@ -113,7 +112,7 @@ def _read_text(text: str) -> SweepConfiguration:
 
 
 def _check_nodes(given: Any) -> None:
-    """Refuse what JSON cannot say, and what has grown out of bounds through YAML's aliases."""
+    """Refuse values that JSON cannot represent, and excessive expansion of YAML aliases."""
     left, seen = [given], 0
     while left:
         node = left.pop()

@@ -1,8 +1,7 @@
-"""How one parameter is distributed: checked as it is written, drawn by its quantiles.
+"""Parameter distributions: parsed from the configuration, sampled by their quantiles.
 
-Every distribution of numbers is a function of u, a number in [0, 1): the value with the share u of
-all values below it. So random search draws u evenly, and the Bayesian one searches among u, where a
-logarithmic parameter is as even as any other.
+Every numeric distribution is a quantile function of u in [0, 1). Random search draws u uniformly, and
+Bayesian search works in u, where logarithmic parameters are uniform like any other.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any, NoReturn, overload
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
 
-__all__ = ["KEYS", "Categorical", "Distribution", "Spread", "bad_sweep", "read_distribution"]
+__all__ = ["KEYS", "Categorical", "Distribution", "Numeric", "bad_sweep", "read_distribution"]
 
 KEYS = frozenset(
     {
@@ -26,7 +25,7 @@ KEYS = frozenset(
         "distribution", "desc",
     }
 )  # fmt: skip
-"""What the entry of a parameter may have, besides nested `parameters`."""
+"""The keys of a parameter's entry, besides nested `parameters`."""
 
 _HINT = "docs/sweeps.md describes a sweep's configuration."
 _MAX_VALUES = 100_000
@@ -54,20 +53,20 @@ def bad_sweep(message: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """One of these values, all alike or with these probabilities."""
+    """One of these values, equally likely or with these probabilities."""
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...] = ()
 
     def place(self, u: float) -> int:
-        """Which value u picks."""
+        """The index of the value that u selects."""
         if not self.probabilities:
             return min(int(u * len(self.values)), len(self.values) - 1)
         steps = list(accumulate(self.probabilities))
         return min(bisect_right(steps, u * steps[-1]), len(steps) - 1)
 
     def place_of(self, value: Any) -> int | None:
-        """Which of the values this is; None if it is none of them. True is not 1."""
+        """The index of this value; None if it is not among them. True is not 1."""
         for place, each in enumerate(self.values):
             if each == value and isinstance(each, bool) is isinstance(value, bool):
                 return place
@@ -75,8 +74,8 @@ class Categorical:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """A number. `grid` are all its values in order, where there are few enough to count."""
+class Numeric:
+    """A number. `grid` has all its values in order, if they are countable."""
 
     quantile: Callable[[float], float]
     grid: Sequence[float] | None = None
@@ -85,7 +84,7 @@ class Spread:
         return self.quantile(min(max(u, 0.0), 1.0))
 
     def place_of(self, value: Any) -> float | None:
-        """The u of this value, the middle one where several have it; None outside of the ends."""
+        """The u of this value, the middle one if there are several; None outside the bounds."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if not self.at(0.0) <= value <= self.at(1.0):
@@ -95,11 +94,11 @@ class Spread:
         return (first + behind) / 2
 
 
-Distribution = Categorical | Spread
+Distribution = Categorical | Numeric
 
 
 def _least(holds: Callable[[float], bool]) -> float:
-    """The least u from which on a condition holds, 1 if it never does."""
+    """The smallest u from which a condition holds; 1 if it never does."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -111,13 +110,13 @@ def _least(holds: Callable[[float], bool]) -> float:
 
 
 def read_distribution(name: str, entry: Mapping[str, Any]) -> Distribution:
-    """What the entry of the parameter `name` says. Raises `Rejected`."""
+    """Parse the entry of the parameter `name`. Raises `Rejected`."""
     return _DistributionReader(name, entry).read()
 
 
 class _Computed(Sequence[float]):
-    """What a function gives for each of these numbers, computed when it is looked at: thousands of
-    parameters may have a hundred thousand values each."""
+    """A function's values for these numbers, computed lazily: thousands of parameters may have a
+    hundred thousand values each."""
 
     def __init__(self, value: Callable[[float], float], of: range) -> None:
         self._value = value
@@ -139,7 +138,7 @@ class _Computed(Sequence[float]):
 
 
 class _DistributionReader:
-    """One parameter's entry while it is read."""
+    """Parses one parameter's entry."""
 
     def __init__(self, name: str, entry: Mapping[str, Any]) -> None:
         self._name = name
@@ -160,7 +159,7 @@ class _DistributionReader:
             case _:
                 return self._spread(kind)
 
-    def _spread(self, kind: str) -> Spread:
+    def _spread(self, kind: str) -> Numeric:
         quantised = kind.startswith("q_")
         plain = kind.removeprefix("q_")
         if plain in _RANGES:
@@ -170,7 +169,7 @@ class _DistributionReader:
         else:
             self._bad(f"unknown distribution {kind!r}")
         if not quantised:
-            return Spread(quantile)
+            return Numeric(quantile)
         return self._quantised(quantile, ends)
 
     def _kind(self) -> str:
@@ -208,7 +207,7 @@ class _DistributionReader:
             self._bad("`probabilities` must not be negative and must add up to 1")
         return Categorical(tuple(values), numbers)
 
-    def _whole_numbers(self) -> Spread:
+    def _whole_numbers(self) -> Numeric:
         low, high = (self._number(end) for end in ("min", "max"))
         if low != int(low) or high != int(high):
             self._bad("`min` and `max` of int_uniform must be whole numbers")
@@ -216,10 +215,10 @@ class _DistributionReader:
             self._bad("`min` must not be above `max`")
         first, count = int(low), int(high) - int(low) + 1
         grid = range(first, first + count) if count <= _MAX_VALUES else None
-        return Spread(lambda u: first + min(int(u * count), count - 1), grid)
+        return Numeric(lambda u: first + min(int(u * count), count - 1), grid)
 
     def _range(self, kind: str) -> tuple[Callable[[float], float], tuple[float, float]]:
-        """The quantiles of what lies evenly between two ends, and the lowest and highest value."""
+        """The quantile function of a uniform distribution, and its lowest and highest value."""
         low, high = (self._number(end) for end in ("min", "max"))
         if low >= high:
             self._bad("`min` must be below `max`")
@@ -262,8 +261,8 @@ class _DistributionReader:
 
     def _quantised(
         self, quantile: Callable[[float], float], ends: tuple[float, float] | None
-    ) -> Spread:
-        """The nearest multiple of q; inside the ends, where there are any."""
+    ) -> Numeric:
+        """The nearest multiple of q, within the bounds if there are any."""
         q = self._number("q", 1.0)
         if q <= 0:
             self._bad("`q` must be above 0")
@@ -278,7 +277,7 @@ class _DistributionReader:
                 self._bad("no multiple of `q` lies between `min` and `max`")
 
         def multiple(times: float) -> float:
-            # Twelve digits: 3 * 0.1 is to be 0.3.
+            # Twelve digits, so that 3 * 0.1 is 0.3.
             return int(times * q) if whole else float(f"{times * q:.12g}")
 
         grid = None
@@ -288,7 +287,7 @@ class _DistributionReader:
         def nearest(u: float) -> float:
             return multiple(min(max(round(quantile(u) / q), least), most))
 
-        return Spread(nearest, grid)
+        return Numeric(nearest, grid)
 
     def _number(self, key: str, default: float | None = None) -> float:
         value = self._entry.get(key, default)
@@ -297,7 +296,7 @@ class _DistributionReader:
         return self._as_number(key, value)
 
     def _as_number(self, key: str, value: Any) -> float:
-        # YAML takes 1e-4, without a point, for text.
+        # YAML parses 1e-4, without a decimal point, as text.
         try:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):

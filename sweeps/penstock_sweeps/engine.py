@@ -1,6 +1,6 @@
-"""The engine behind both doors: sweeps are made, changed, read, and their trials handed out.
+"""The engine of the native and the wandb API: creates, changes and reads sweeps and assigns trials.
 
-It keeps nothing that the catalog does not have. Any gateway process can answer any agent.
+All its state is in the catalog, so any gateway process can answer any agent.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
 _LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
 _LOOK_FOR_CALLERS_S = 0.25
-"""Whoever waits for what was learned wants it fresh."""
+"""Callers that wait for new results need fresh ones."""
 _PATIENCE_S = 3.0
 _MAX_SWEEPS = 1_000
 _MAX_CACHED = 10_000
 _MAX_PRIOR_RUNS = 200
-"""So many of a sweep's prior runs, the ones added last, are looked at by the Bayesian search."""
+"""How many of a sweep's prior runs, the last ones added, the Bayesian search uses."""
 _ROW_S = 1.0
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
 
 def not_found(what: str = "sweep") -> Rejected:
-    """The answer for what is missing and for what is none of the asker's business."""
+    """The answer for what does not exist and for what the caller may not read."""
     return Rejected(f"this {what} was not found", code="not_found", status=404)
 
 
 class SweepEngine:
-    """All sweeps of a catalog, as one gateway process serves them."""
+    """All sweeps of a catalog, in one gateway process."""
 
     def __init__(
         self, catalog: SweepCatalog, metrics: TrialMetrics, *, lease_s: float = 60.0
@@ -74,13 +74,13 @@ class SweepEngine:
         self._looked: OrderedDict[int, float] = OrderedDict()
         self._looking: dict[int, asyncio.Task[None]] = {}
         self._asking: dict[int, asyncio.Lock] = {}
-        # One thread: proposals one after the other leave the interpreter to the requests.
+        # One thread: sequential proposals leave the interpreter to requests.
         self._thinker = ThreadPoolExecutor(1, "bayes")
 
     async def create(
         self, entity: str, project: str, source: str, name: str = ""
     ) -> tuple[SweepRow, SweepConfiguration]:
-        """Make a sweep of a configuration in YAML. Raises `Rejected` for one that is wrong."""
+        """Create a sweep from a YAML configuration. Raises `Rejected` if it is invalid."""
         await prepare([source])
         configuration = read_configuration(source)
         new = NewSweep(
@@ -119,7 +119,7 @@ class SweepEngine:
         return found
 
     async def counts(self, sweeps: Collection[SweepRow]) -> dict[int, SweepCount]:
-        """By sweep number. Looks once more where something may be new: agents may be gone."""
+        """The counts by sweep number, after checking for news: agents may be gone."""
         for sweep in list(sweeps)[:20]:
             await self._look(sweep, _PATIENCE_S)
         found = await self._catalog.count([sweep.number for sweep in sweeps])
@@ -133,7 +133,7 @@ class SweepEngine:
         source: str | None = None,
         name: str | None = None,
     ) -> SweepRow:
-        """Pause, go on, stop, cancel, or take another configuration. Raises `Rejected`."""
+        """Pause, resume, stop, cancel or reconfigure a sweep. Raises `Rejected`."""
         if state is not None and state not in STATES:
             raise Rejected(
                 f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
@@ -152,22 +152,22 @@ class SweepEngine:
         )
 
     async def add_prior_runs(self, sweep: SweepRow, numbers: Sequence[int]) -> None:
-        """Let runs from before the sweep, by number, count for it: a Bayesian search learns from
-        those whose config lies in its space."""
+        """Add prior runs by number: a Bayesian search learns from those whose config is in its
+        space."""
         await self._catalog.add_prior_runs(sweep.number, numbers)
 
     async def prior_runs(self, sweep: SweepRow) -> list[PriorRun]:
-        """The runs from before the sweep that count for it, in the order in which they were added."""
+        """The sweep's prior runs in the order in which they were added."""
         return await self._catalog.prior_runs(sweep.number)
 
     async def add_agent(self, sweep: SweepRow, host: str) -> AgentRow:
-        """Someone who will ask for trials."""
+        """Register an agent."""
         return await self._catalog.add_agent(
             sweep.number, secrets.token_hex(10), _plain(host), _now()
         )
 
     async def agent(self, agent: str) -> tuple[AgentRow, SweepRow]:
-        """An agent and its sweep, as it was within the last second. Raises `Rejected` (404)."""
+        """An agent and its sweep, at most a second old. Raises `Rejected` (404)."""
         found = self._agents.get(agent)
         if found is None and _is_plain(agent):
             found = await self._catalog.agent(agent)
@@ -182,15 +182,15 @@ class SweepEngine:
         return found, sweep
 
     async def agents(self, sweep: SweepRow) -> list[AgentRow]:
-        """All that have registered, in order."""
+        """All registered agents, in order."""
         return await self._catalog.agents(sweep.number)
 
     async def trials_of(self, agent: AgentRow) -> list[TrialRow]:
-        """What an agent got, in order."""
+        """An agent's trials, in order."""
         return await self._catalog.trials_of(agent.number, agent.sweep)
 
     async def trials(self, sweep: SweepRow, after: int = -1, limit: int = 1_000) -> list[TrialRow]:
-        """Those with an index above `after`, in order."""
+        """Trials with an index above `after`, in order."""
         return await self._catalog.trials(sweep.number, after, limit)
 
     async def heartbeat(
@@ -202,23 +202,23 @@ class SweepEngine:
         ended: Collection[str] = (),
         wants: bool = True,
     ) -> TrialAssignment:
-        """What an agent says, and what it gets for it. Raises `Rejected` for an agent that is not
-        known, `Transient` while the catalog cannot be reached: then nothing has changed."""
+        """Process an agent's heartbeat; returns its assignment. Raises `Rejected` for an unknown agent,
+        and `Transient`, with nothing changed, while the catalog cannot be reached."""
         configuration = read_configuration(sweep.source)
-        # Runs of trials have plain names; others could not even be asked for in every database.
-        said = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
-        heartbeat = AgentHeartbeat(agent.agent, *said, wants, self._lease_us, configuration.cap)
+        # Trials' runs have plain names; not every database accepts others in a query.
+        runs = (frozenset(filter(_is_plain, alive)), frozenset(filter(_is_plain, ended)))
+        heartbeat = AgentHeartbeat(agent.agent, *runs, wants, self._lease_us, configuration.cap)
         asks = configuration.method == "bayes" and wants and not alive
         await self._look(sweep, _PATIENCE_S if asks else 0)
         if asks and sweep.state in ("PENDING", "RUNNING"):
-            # One at a time: the next one is to know of this one.
+            # One at a time, so that the next proposal includes this one.
             async with self._asking.setdefault(sweep.number, asyncio.Lock()):
                 draw = await self._proposal(sweep, configuration, agent)
                 return await self._broker.ask(heartbeat, draw)
         return await self._broker.ask(heartbeat, _drawing(sweep, configuration))
 
     async def close(self) -> None:
-        """End what goes on in the background."""
+        """End the background tasks."""
         tasks = list(self._looking.values())
         for task in tasks:
             task.cancel()
@@ -228,7 +228,7 @@ class SweepEngine:
     async def _proposal(
         self, sweep: SweepRow, configuration: SweepConfiguration, agent: AgentRow
     ) -> Draw:
-        # Optuna is slow to import, and most servers never search like this.
+        # Optuna is slow to import, and most servers never need it.
         from penstock_sweeps.bayes import BEST, LATEST, Known, propose  # noqa: PLC0415
 
         known = await self._catalog.known(sweep.number, BEST, LATEST)
@@ -248,8 +248,8 @@ class SweepEngine:
     async def _prior(
         self, sweep: SweepRow, configuration: SweepConfiguration
     ) -> tuple[list[PriorRun], dict[int, float]]:
-        """Prior runs that have a value of the sweep's metric, and these values by run number. None
-        while the stores do not answer: that keeps no agent from its next trial."""
+        """Prior runs with a value of the sweep's metric, and these values by run number. Empty while the
+        stores do not respond, so that agents still get their next trial."""
         try:
             runs = (await self._catalog.prior_runs(sweep.number))[-_MAX_PRIOR_RUNS:]
             if not runs:
@@ -266,8 +266,8 @@ class SweepEngine:
         return [run for run in runs if run.number in values], values
 
     async def _look(self, sweep: SweepRow, wait_s: float) -> None:
-        """Learn from the sweep's runs, unless this process did so just now; wait for it so long. A
-        store that is slow or away keeps no agent from its next trial."""
+        """Learn from the sweep's runs, unless this process just did; wait at most this long. A slow or
+        unavailable store does not delay an agent's next trial."""
         number, now = sweep.number, time.monotonic()
         every_s = _LOOK_FOR_CALLERS_S if wait_s else _LOOK_EVERY_S
         task = self._looking.get(number)
@@ -286,7 +286,7 @@ class SweepEngine:
 
 
 def _drawing(sweep: SweepRow, configuration: SweepConfiguration) -> Draw:
-    """How the next trial of a grid, or a random one, is drawn: by its index alone."""
+    """Draws the next trial of a grid or random search from its index alone."""
     space = configuration.space
 
     def combination(index: int) -> Drawn | None:
@@ -300,7 +300,7 @@ def _drawing(sweep: SweepRow, configuration: SweepConfiguration) -> Draw:
 
 
 def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
-    """Keep this among the latest few thousand."""
+    """Add an entry to this bounded cache."""
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > _MAX_CACHED:
@@ -308,7 +308,7 @@ def _remember(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None
 
 
 def _plain(text: str) -> str:
-    """Text as every database keeps it."""
+    """Text that every database can store."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 

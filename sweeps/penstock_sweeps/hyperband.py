@@ -1,7 +1,7 @@
-"""Stopping trials early: successive halving over the number of times that the metric was logged.
+"""Early stopping: successive halving over the number of times the metric was logged.
 
 A *bracket* is such a number. Once a run has logged the metric that often, its best value so far is
-compared with those of all runs that came there: it goes on if it is among the best 1/eta of them.
+compared with those of all runs that reached the bracket: it continues if it is among the best 1/eta.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MAX_ITERATION = 10**9
 @dataclass(frozen=True, slots=True)
 class Hyperband:
     """With `min_iter` the brackets are min_iter, min_iter·eta, min_iter·eta² … (up to `max_iter`, if
-    given); else max_iter/eta, max_iter/eta² …, `s` of them. `strict`: what counts at a bracket is
-    the value there; else the best that the run has reached since."""
+    given); otherwise max_iter/eta, max_iter/eta² …, `s` of them. `strict`: the value at the bracket
+    counts; otherwise the best value the run has reached since."""
 
     min_iter: int | None
     max_iter: int | None
@@ -45,8 +45,8 @@ class Hyperband:
 def rungs_of(
     rule: Hyperband, goal: str, curve: Sequence[float], known: Mapping[str, float]
 ) -> dict[str, float]:
-    """The best value of a curve (the metric as it was logged, finite values only) at each bracket
-    that it has reached; what is known already stays."""
+    """The best value of a curve (the metric's finite logged values) at each bracket it has reached;
+    known entries stay."""
     best = max if goal == "maximize" else min
     found = dict(known)
     for bracket in rule.brackets:
@@ -63,8 +63,8 @@ def should_stop(
     everyone: Iterable[Mapping[str, float]],
     value: float | None,
 ) -> bool:
-    """Whether the run with these rungs is behind at a bracket. `everyone`: the rungs of all trials,
-    its own among them. `value`: the best that it has reached by now."""
+    """Whether the run with these rungs falls behind at a bracket. `everyone`: the rungs of all trials,
+    including its own. `value`: its best value so far."""
     sign = -1.0 if goal == "maximize" else 1.0
     others = list(everyone)
     reached = [bracket for bracket in rule.brackets if str(bracket) in mine]
@@ -72,7 +72,7 @@ def should_stop(
         name = str(bracket)
         there = sorted(sign * rungs[name] for rungs in others if name in rungs)
         if len(there) < rule.eta:
-            continue  # too few to say that one of them is behind
+            continue  # too few to judge
         worst_kept = there[max(1, math.floor(len(there) / rule.eta)) - 1]
         own = sign * mine[name]
         if not rule.strict and value is not None:

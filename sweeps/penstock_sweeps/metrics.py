@@ -1,4 +1,4 @@
-"""What the search asks of the stores: how the runs of its trials are doing."""
+"""The metrics of trials' runs, which the search reads from the stores."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["TrialMetrics"]
 
 
 class TrialMetrics(Protocol):
-    """The metric of runs. Both may raise `Transient`: then nothing is learned for now."""
+    """Reads the metric of runs. Both methods may raise `Transient`; nothing is learned then."""
 
     async def values(
         self, project: int, runs: Sequence[int], metric: str, goal: str
     ) -> dict[int, float]:
-        """By run number, the metric's value in the run's summary: what was set explicitly, else what
-        was logged last. Runs without one, or whose value is not finite, are absent."""
+        """By run number, the metric's value in the run's summary: the explicitly set one, or else the
+        last one logged. Runs without a finite value are absent."""
 
     async def curves(
         self, project: int, runs: Sequence[int], metric: str, most: int
     ) -> dict[int, list[float]]:
-        """By run number, what was logged of the metric in step order, finite values only; of each
-        run at most the first `most`. Runs without any are absent."""
+        """By run number, the metric's finite logged values in step order, at most the first `most` of
+        each run. Runs without any are absent."""

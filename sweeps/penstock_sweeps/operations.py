@@ -10,10 +10,10 @@ from penstock_common.openapi import Answered, Asked, Operation
 
 __all__ = [
     "OPERATIONS",
-    "AskedState",
-    "AskedSweep",
+    "CreateSweep",
     "HeartbeatBody",
     "NewAgent",
+    "SweepStateChange",
     "TrialsQuery",
 ]  # fmt: skip
 
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 State = Literal["PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"]
 
 
-class AskedSweep(Asked):
+class CreateSweep(Asked):
     """A sweep to create."""
 
     project: str | None = Field(None, description="Defaults to the configuration's project.")
@@ -35,7 +35,7 @@ class AskedSweep(Asked):
     config: str | Json = Field(description="The configuration, as YAML text or as an object.")
 
 
-class AskedState(Asked):
+class SweepStateChange(Asked):
     """The new state of a sweep."""
 
     state: Literal["RUNNING", "PAUSED", "FINISHED", "CANCELED"] = Field(
@@ -69,7 +69,7 @@ class TrialsQuery(Asked):
     limit: int = Field(1_000, ge=1, le=10_000)
 
 
-class SweepShown(Answered):
+class SweepDetails(Answered):
     """A sweep. Times are Unix seconds."""
 
     entity: str
@@ -99,10 +99,10 @@ class SweepShown(Answered):
 class SweepList(Answered):
     """A project's sweeps, newest first."""
 
-    sweeps: list[SweepShown]
+    sweeps: list[SweepDetails]
 
 
-class TrialShown(Answered):
+class TrialDetails(Answered):
     """One trial."""
 
     index: int
@@ -118,17 +118,17 @@ class TrialShown(Answered):
 class TrialList(Answered):
     """Trials in the order in which they were drawn."""
 
-    trials: list[TrialShown]
+    trials: list[TrialDetails]
 
 
-class AgentShown(Answered):
+class RegisteredAgent(Answered):
     """A newly registered agent."""
 
     agent: str
-    sweep: SweepShown
+    sweep: SweepDetails
 
 
-class TrialGiven(Answered):
+class AssignedTrial(Answered):
     """A trial to run: its run id and its parameters."""
 
     run: str
@@ -140,7 +140,7 @@ class HeartbeatAnswer(Answered):
     """What the agent should do next."""
 
     state: State
-    trial: TrialGiven | None
+    trial: AssignedTrial | None
     stop: list[str] = Field(description="Runs that the agent must stop.")
     exit: bool = Field(description="True if there is nothing left to do.")
     interval_s: float = Field(description="Seconds until the next heartbeat.")
@@ -152,7 +152,7 @@ _WRITE_ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 503)
 OPERATIONS = [
     Operation(
         "POST", "/v1/sweeps", "sweeps", "Create a sweep",
-        answers={201: SweepShown}, body=AskedSweep, errors=_WRITE_ERRORS,
+        answers={201: SweepDetails}, body=CreateSweep, errors=_WRITE_ERRORS,
     ),
     Operation(
         "GET", "/v1/sweeps/{entity}/{project}", "sweeps", "List a project's sweeps",
@@ -160,7 +160,7 @@ OPERATIONS = [
     ),
     Operation(
         "GET", _SWEEP, "sweeps", "Get a sweep",
-        answers={200: SweepShown}, errors=(400, 401, 404, 503), needs_key=False,
+        answers={200: SweepDetails}, errors=(400, 401, 404, 503), needs_key=False,
     ),
     Operation(
         "GET", f"{_SWEEP}/trials", "sweeps", "List a sweep's trials", query=TrialsQuery,
@@ -168,11 +168,11 @@ OPERATIONS = [
     ),
     Operation(
         "POST", f"{_SWEEP}/state", "sweeps", "Pause, resume or stop a sweep",
-        answers={200: SweepShown}, body=AskedState, errors=_WRITE_ERRORS,
+        answers={200: SweepDetails}, body=SweepStateChange, errors=_WRITE_ERRORS,
     ),
     Operation(
         "POST", f"{_SWEEP}/agents", "sweeps", "Register an agent",
-        answers={201: AgentShown}, body=NewAgent, errors=_WRITE_ERRORS,
+        answers={201: RegisteredAgent}, body=NewAgent, errors=_WRITE_ERRORS,
     ),
     Operation(
         "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "Send an agent's heartbeat and get its next trial",

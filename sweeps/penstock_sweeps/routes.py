@@ -1,4 +1,4 @@
-"""The native door: sweeps over HTTP, for Penstock's own client and for whoever writes another."""
+"""The native sweeps API over HTTP, for Penstock's own client and others."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from penstock_sweeps.configuration import prepare, read_configuration, stored_co
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (
     OPERATIONS,
-    AskedState,
-    AskedSweep,
+    CreateSweep,
     HeartbeatBody,
     NewAgent,
+    SweepStateChange,
     TrialsQuery,
 )
 
@@ -41,11 +41,11 @@ _SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
 
 
 class Readers(Protocol):
-    """Who may read."""
+    """Read access."""
 
     async def reader(self, request: web.Request, what: str) -> Principal:
-        """Who sent this request, if they may read the `{entity}` of its path; else raises a 404
-        for `what`."""
+        """The caller, if they may read the `{entity}` in the path; otherwise raises a 404 for
+        `what`."""
 
 
 class Bodies(Protocol):
@@ -54,12 +54,12 @@ class Bodies(Protocol):
     def body(
         self, request: web.Request, max_bytes: int | None = None
     ) -> AbstractAsyncContextManager[bytes]:
-        """The whole body, which may not be larger than that."""
+        """The whole body, up to this size."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepDependencies:
-    """What the handlers work with."""
+    """The handlers' dependencies."""
 
     engine: SweepEngine
     authenticator: Authenticator
@@ -68,7 +68,7 @@ class SweepDependencies:
 
 
 def add_routes(app: web.Application, deps: SweepDependencies) -> None:
-    """Add sweeps, their trials, and what agents ask."""
+    """Add the routes of sweeps, trials and agents."""
     handler = _Handler(deps)
     routes = Routes(app)
     routes.post("/v1/sweeps", handler.create)
@@ -88,17 +88,17 @@ class _Handler:
 
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._deps.authenticator.authenticate(request.headers)
-        asked = await self._asked(request, AskedSweep)
-        config = asked.config
+        body = await self._body(request, CreateSweep)
+        config = body.config
         source = config if isinstance(config, str) else json.dumps(config)
         await prepare([source])
         own = read_configuration(source)
-        entity = check_name("entity", asked.entity or own.entity or principal.entity)
+        entity = check_name("entity", body.entity or own.entity or principal.entity)
         if not principal.may_write(entity):
             raise _forbidden(entity)
-        named = asked.project or own.project or asked.default_project or DEFAULT_PROJECT
+        named = body.project or own.project or body.default_project or DEFAULT_PROJECT
         project = check_name("project", named)
-        sweep, _ = await self._engine.create(entity, project, source, asked.name or "")
+        sweep, _ = await self._engine.create(entity, project, source, body.name or "")
         return json_response(_sweep_to_json(sweep, SweepCount()), 201)
 
     async def of_project(self, request: web.Request) -> web.Response:
@@ -123,34 +123,34 @@ class _Handler:
 
     async def state(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        asked = await self._asked(request, AskedState)
-        return json_response(await self._now(await self._engine.change(sweep, state=asked.state)))
+        body = await self._body(request, SweepStateChange)
+        return json_response(await self._now(await self._engine.change(sweep, state=body.state)))
 
     async def add_agent(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        asked = await self._asked(request, NewAgent)
-        agent = await self._engine.add_agent(sweep, asked.host)
+        body = await self._body(request, NewAgent)
+        agent = await self._engine.add_agent(sweep, body.host)
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         await self._writer(request)
-        asked = await self._asked(request, HeartbeatBody)
+        body = await self._body(request, HeartbeatBody)
         agent, sweep = await self._engine.agent(request.match_info["agent"])
         names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
         if names != (sweep.entity, sweep.project, sweep.sweep):
             raise not_found("agent")
         handed = await self._engine.heartbeat(
-            agent, sweep, alive=asked.alive, ended=asked.ended, wants=asked.wants
+            agent, sweep, alive=body.alive, ended=body.ended, wants=body.wants
         )
         return json_response(_answer(handed))
 
     async def _mine(self, request: web.Request) -> SweepRow:
-        """The sweep of the path, for someone who may change it."""
+        """The sweep in the path, for a caller who may change it."""
         await self._writer(request)
         return await self._find(request)
 
     async def _writer(self, request: web.Request) -> None:
-        """Raises `Rejected` for someone who may not write to the entity of the path."""
+        """Raises `Rejected` if the caller may not write to the entity in the path."""
         principal = await self._deps.authenticator.authenticate(request.headers)
         entity = request.match_info["entity"]
         if not principal.may_write(entity):
@@ -165,7 +165,7 @@ class _Handler:
         fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
         return _sweep_to_json(fresh, counts[sweep.number])
 
-    async def _asked(self, request: web.Request, model: type[ModelT]) -> ModelT:
+    async def _body(self, request: web.Request, model: type[ModelT]) -> ModelT:
         async with self._deps.bodies.body(request, MAX_JSON_BYTES) as body:
             return checked_json(body, model)
 

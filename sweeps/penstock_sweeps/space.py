@@ -1,7 +1,7 @@
-"""The space that is searched: all parameters of a sweep, and the points in it.
+"""The search space: all parameters of a sweep, and the points in it.
 
-A *point* says for each parameter, by its dotted name, where it was drawn: the place among its values
-for a choice, u in [0, 1) for a number. Constants have no place in it.
+A *point* has a position for each parameter, by its dotted name: an index for a categorical one, u in
+[0, 1) for a number. Constants are not part of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Parameter", "Space", "read_space"]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`path`: the names that lead to it, one but for nested ones."""
+    """`path`: the names that lead to it; one, unless it is nested."""
 
     path: tuple[str, ...]
     distribution: Distribution
@@ -41,18 +41,18 @@ class Parameter:
         return isinstance(self.distribution, Categorical) and len(self.distribution.values) == 1
 
     def value(self, place: float) -> Any:
-        """Its value at this place of a point."""
+        """Its value at this position of a point."""
         if isinstance(self.distribution, Categorical):
             return self.distribution.values[int(place)]
         return self.distribution.at(place)
 
     def place(self, value: Any) -> float | None:
-        """Where a point has this value; None if it cannot have it."""
+        """The position of this value; None if it is not possible."""
         return self.distribution.place_of(value)
 
     @property
     def grid(self) -> Sequence[Any] | None:
-        """All its values in order; None if they cannot be counted."""
+        """All its values in order; None if they are not countable."""
         if isinstance(self.distribution, Categorical):
             return self.distribution.values
         return self.distribution.grid
@@ -60,20 +60,20 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The parameters in the order in which they were written."""
+    """The parameters in the order of the configuration."""
 
     parameters: tuple[Parameter, ...]
 
     def values(self, point: Mapping[str, float]) -> dict[str, Any]:
-        """The parameters at a point, nested as they were written."""
+        """The parameters' values at a point, nested as in the configuration."""
         found: dict[str, Any] = {}
         for each in self.parameters:
             _place(found, each.path, each.value(point.get(each.name, 0)))
         return found
 
     def point_of(self, config: Mapping[str, Any]) -> dict[str, float] | None:
-        """The point with the values of a run's config, nested or with dots in its names; None if some
-        parameter is not there or has a value that the space does not."""
+        """The point of a run's config, nested or with dotted names; None if a parameter is missing or
+        has a value outside the space."""
         point: dict[str, float] = {}
         for each in self.parameters:
             if each.is_constant:
@@ -85,7 +85,7 @@ class Space:
         return point
 
     def random_point(self, sweep: str, index: int) -> dict[str, float]:
-        """The point of this trial: always the same for a sweep and an index."""
+        """The point of this trial, determined by the sweep and the index."""
         digest = hashlib.sha256(f"{sweep}/{index}".encode()).digest()
         numbers = random.Random(int.from_bytes(digest))  # noqa: S311  (nothing is secret here)
         point: dict[str, float] = {}
@@ -98,11 +98,11 @@ class Space:
 
     @property
     def grid_size(self) -> int:
-        """How many combinations there are. Raises `Rejected` if they cannot be counted."""
+        """The number of combinations. Raises `Rejected` if they are not countable."""
         return prod(len(grid) for grid in self._grids())
 
     def grid_values(self, index: int) -> dict[str, Any]:
-        """The combination with this index: the parameter that was written last changes first."""
+        """The combination with this index; the last parameter varies fastest."""
         found: dict[str, Any] = {}
         places: list[int] = []
         grids = list(self._grids())
@@ -125,7 +125,7 @@ class Space:
 
 
 def read_space(entries: Any) -> Space:
-    """The space that `parameters` of a configuration describes. Raises `Rejected`."""
+    """Parse the `parameters` of a configuration. Raises `Rejected`."""
     if not isinstance(entries, Mapping) or not entries:
         bad_sweep("`parameters` must name at least one parameter")
     parameters = tuple(_read(entries, ()))
@@ -159,7 +159,7 @@ def _place(found: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _found(config: Mapping[str, Any], parameter: Parameter) -> Any:
-    """The parameter's value in a config; None where there is none."""
+    """The parameter's value in a config; None if there is none."""
     if parameter.name in config:
         return config[parameter.name]
     found: Any = config

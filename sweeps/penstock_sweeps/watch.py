@@ -1,4 +1,4 @@
-"""Looking after a sweep: what its trials have reached, which are to stop, whether all is done."""
+"""Monitors sweeps: their trials' values, which trials to stop, and whether a sweep is done."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Watch"]
 _LOG = logging.getLogger(__name__)
 _GOING_ON = frozenset({"running", "preempting"})
 _NO_RUN_AFTER_US = 600_000_000
-"""A trial that ended, and whose run is still not there after this, never had one."""
+"""An ended trial whose run does not exist after this time never had one."""
 _SETTLED_AFTER_US = 600_000_000
-"""How long after its agent said so a trial is taken for ended even if its run goes on by its state:
-the run's last data may still be on its way."""
+"""How long after its agent reported its end a trial is settled even if its run's state says running:
+the run's last data may still be in transit."""
 _RUNS_AT_ONCE = 2_000
 
 
@@ -32,13 +32,13 @@ class Watch:
         self._metrics = metrics
 
     async def look(self, sweep: SweepRow, configuration: SweepConfiguration) -> None:
-        """Write down what is new. While the stores do not answer, nothing is."""
+        """Store new results. While the stores do not respond, nothing is stored."""
         try:
             await self._look(sweep, configuration)
         except PenstockError as error:
             _LOG.warning("sweep_not_looked_at sweep=%s reason=%s", sweep.sweep, error)
         except Exception:
-            # Of this sweep or its runs: no other sweep, and no agent, is to suffer from it.
+            # A problem of this sweep or its runs must not affect other sweeps or agents.
             _LOG.exception("sweep_unreadable sweep=%s", sweep.sweep)
 
     async def _look(self, sweep: SweepRow, configuration: SweepConfiguration) -> None:
@@ -102,7 +102,7 @@ class Watch:
         ]
         if rule is None or not going_on:
             return set()
-        # What is settled lies in the catalog; what is new of the others comes on top.
+        # Settled trials come from the catalog, with the others' new results on top.
         everyone = await self._catalog.rungs(sweep.number)
         fresh = [rungs[trial.index] for trial in trials if rungs[trial.index] != trial.rungs]
         stale = [trial.rungs for trial in trials if rungs[trial.index] != trial.rungs]
@@ -125,8 +125,8 @@ class Watch:
 
 
 def _state(trial: TrialRow, now: int) -> str:
-    """What a trial has become by what is known of its run. A run whose state has ended has all its
-    data in the store: its value will not change any more."""
+    """A trial's new state from its run. All data of a run that has ended is in the store: its value
+    will not change any more."""
     if trial.run_state is None and trial.state == "running":
         return "settled"  # its run was deleted
     if trial.run_state is None:

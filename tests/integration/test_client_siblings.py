@@ -15,7 +15,7 @@ from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import UNLIMITED, Senders, drive, new_writer, rows_in, wait_until
 
-from penstock.record import FIRST_OFFSET, PAYLOAD_HEAD, RECORD_HEAD, Kind, segment_name
+from penstock.record import FIRST_OFFSET, PAYLOAD_HEAD, RECORD_HEAD, PayloadKind, segment_name
 from penstock.root import spools_in
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper.daemon import Daemon
@@ -191,7 +191,9 @@ def test_a_row_in_the_making_of_the_next_child_is_no_damage(tmp_path: Path, ledg
     at = second._segment.position
     with (folder / segment_name(2)).open("r+b") as file:  # the checksum is still to come
         file.seek(at)
-        file.write(RECORD_HEAD.pack(PAYLOAD_HEAD.size, 0) + PAYLOAD_HEAD.pack(Kind.ROW, 1, 2, 3))
+        file.write(
+            RECORD_HEAD.pack(PAYLOAD_HEAD.size, 0) + PAYLOAD_HEAD.pack(PayloadKind.ROW, 1, 2, 3)
+        )
     reader = SpoolReader(folder)
     found = gather(reader, reader.first(), UNLIMITED, complete_to=1)
     assert found.columns.points == 2

@@ -18,6 +18,7 @@ import numpy as np
 
 from penstock.errors import Broken
 from penstock_storage import schema
+from penstock_storage.ids import Micros
 from penstock_storage.interface import Column, Columns
 from penstock_storage.schema import COLUMNS
 
@@ -55,8 +56,8 @@ class MemoryPointStore:
         self._meta["store_id"] = secrets.token_hex(8)
         return self._meta["store_id"]
 
-    async def clock(self) -> int:
-        return int(self._meta.get("clock", 0))
+    async def clock(self) -> Micros:
+        return Micros(int(self._meta.get("clock", 0)))
 
     async def set_clock(self, at: int) -> None:
         self._meta["clock"] = str(max(at, await self.clock()))

@@ -12,11 +12,11 @@ from support.ledger import Ledger, cells
 
 from penstock.link import Link
 from penstock.meta import Meta
-from penstock.record import Kind
+from penstock.record import PayloadKind
 from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import ALL_SEGMENTS, gather
-from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
+from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
 from penstock.shipper.sender import SpoolSender
 from penstock.slowpath import SlowPath
 from penstock.spool import Spool, SpoolOptions
@@ -94,9 +94,9 @@ def rows_in(folder: Path) -> Iterator[tuple[int, int]]:
             continue
         for item in reader.records(data, position, lambda keys: 1 << 30):
             if isinstance(item, Record):
-                assert item.kind != Kind.ROW
+                assert item.kind != PayloadKind.ROW
                 end = item.end
-            elif isinstance(item, Row):
+            elif isinstance(item, SpoolRow):
                 yield item.step, len(item.keys)
                 end = item.end
             elif isinstance(item, Cycle):

@@ -1,1 +1,1 @@
-"""Penstock."""
+"""The read API and the page."""

@@ -1,4 +1,5 @@
-"""Who may read: an API key, the page's session cookie, or, on a loopback server, anyone there.
+"""Read access: by API key, by the page's session cookie, or, on a loopback server, for everyone on
+that machine.
 
 What a principal may not read does not exist for them: the answer is the same 404.
 """
@@ -19,7 +20,7 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-P
 
 
 def not_found(what: str) -> Rejected:
-    """The answer for what is missing and for what is none of the asker's business."""
+    """The answer for what does not exist and for what the caller may not read."""
     return Rejected(
         f"{what} was not found",
         code="not_found",
@@ -29,7 +30,7 @@ def not_found(what: str) -> Rejected:
 
 
 class Access:
-    """Finds out who asks."""
+    """Identifies callers."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Access:
         self._open_reads = open_reads
 
     async def principal(self, request: web.Request) -> Principal:
-        """Who sent this request. Raises `Rejected` (401)."""
+        """The caller. Raises `Rejected` (401)."""
         if "Authorization" in request.headers:
             return await self._authenticator.authenticate(request.headers)
         for cookie in session_cookies(request):
@@ -61,14 +62,14 @@ class Access:
         )
 
     async def reader(self, request: web.Request, what: str) -> Principal:
-        """Who sent this request, if they may read the `{entity}` of its path; else raises a 404
-        for `what`."""
+        """The caller, if they may read the `{entity}` in the path; otherwise raises a 404 for
+        `what`."""
         principal = await self.principal(request)
         self.check(principal, request.match_info["entity"], what)
         return principal
 
     async def writer(self, request: web.Request) -> Principal:
-        """Who sent this request, if they may change the `{entity}` of its path.
+        """The caller, if they may change the `{entity}` in the path.
 
         Raises a 404 if they may not even read it, a 403 if they may not write.
         """
@@ -91,8 +92,8 @@ class Access:
     def is_open(self, request: web.Request) -> bool:
         """Whether this request may read without a login.
 
-        The name in Host is checked because a page from elsewhere can point its own name at
-        127.0.0.1; the other headers, because a proxy on this machine speaks for strangers.
+        The Host header is checked because another site can point its own name at 127.0.0.1; the other
+        headers, because a proxy on this machine forwards requests of strangers.
         """
         if not self._open_reads or any(name in request.headers for name in _FORWARDED):
             return False

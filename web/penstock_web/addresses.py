@@ -1,7 +1,7 @@
-"""Addresses that other tools print for projects, runs and sweeps lead to the page's own.
+"""Redirects other tools' URLs of projects, runs and sweeps to the page's own.
 
-The page keeps what it shows in the query of one address: `/?project=entity/project&run=id`. The
-answers are relative, so that they hold under any path that a proxy puts before them.
+The page keeps its state in the query of one URL: `/?project=entity/project&run=id`. Redirects are
+relative, so that they work behind any proxy path.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from penstock_common.routes import Routes
 __all__ = ["add_addresses"]
 
 _OWN = frozenset({"v1", "files", "graphql", "assets", "sdk", "authorize"})
-"""First parts of paths that are no entity's here."""
+"""First path segments that are not entities."""
 
 
 def add_addresses(app: web.Application, static: Path) -> None:
-    """Add `/{entity}/{project}` and what is below it, behind every route that is there already."""
+    """Add `/{entity}/{project}` and its subpaths, after all existing routes."""
     taken = _OWN | {path.name for path in static.glob("*")}
     names = "|".join(sorted(name.replace(".", r"\.") for name in taken))
     project = rf"/{{entity:(?!(?:{names})/)[^/]+}}/{{project}}"

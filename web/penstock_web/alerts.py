@@ -1,4 +1,4 @@
-"""`GET …/alerts`: what a run's scripts wanted somebody to know."""
+"""`GET …/alerts`: alerts raised by a run's scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AlertsHandler"]
 
 
 class AlertsHandler:
-    """Lists alerts, the newest first."""
+    """Lists alerts, newest first."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store
@@ -25,16 +25,16 @@ class AlertsHandler:
 
     async def get(self, request: web.Request) -> web.Response:
         row = await self._runs.found(request)
-        asked = query_of(request, AlertsQuery)
+        query = query_of(request, AlertsQuery)
         before = None
-        if asked.before is not None:
-            at, _, lane = asked.before.partition("-")
+        if query.before is not None:
+            at, _, lane = query.before.partition("-")
             before = (min(int(at), 2**62), int(lane))
         key = (await self._names.keys(row.project_number, [ALERT_KEY])).get(ALERT_KEY)
         found = []
         if key is not None:
-            found = await read_alerts(self._store, row.number, key, asked.limit + 1, before)
-        page = found[: asked.limit]
+            found = await read_alerts(self._store, row.number, key, query.limit + 1, before)
+        page = found[: query.limit]
         following = "-".join(map(str, page[-1].place)) if len(found) > len(page) else None
         alerts = [
             {"time": each.at / 1e6, "title": each.title, "text": each.text, "level": each.level}

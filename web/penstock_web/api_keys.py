@@ -1,6 +1,6 @@
-"""`/v1/api-keys`: the keys of an entity, for whoever may write there: listed, made, revoked.
+"""`/v1/api-keys`: lists, creates and revokes an entity's keys, for callers with write access.
 
-A new key is shown in the one answer that makes it and never again.
+A new key is shown only once, in the answer that creates it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _USUAL = frozenset({"read", "write"})
 
 
 class ApiKeysHandler:
-    """A new key is for the asker's own entity and can do no more, and for no longer, than the asker's;
-    it is never an administrator's. Administrators see and revoke the keys of every entity."""
+    """A new key is for the caller's entity, never has more rights or a later expiry than the caller's
+    key, and is never an administrator's. Administrators list and revoke the keys of every entity."""
 
     def __init__(
         self, catalog: Catalog, access: Access, authenticator: Authenticator, secret: str
@@ -39,17 +39,17 @@ class ApiKeysHandler:
         self._secret = secret
 
     async def all(self, request: web.Request) -> web.Response:
-        """The keys, revoked and expired ones too, without their secrets."""
+        """List the keys, including revoked and expired ones, without their secrets."""
         owner = await self._owner(request)
         return json_response({"api_keys": [_key_to_json(row) for row in await self._of(owner)]})
 
     async def post(self, request: web.Request) -> web.Response:
         owner = await self._owner(request)
-        asked = await body_of(request, NewKey)
-        expires_at = await self._expiry(owner, asked.expires_at)
+        body = await body_of(request, NewKey)
+        expires_at = await self._expiry(owner, body.expires_at)
         scopes = _USUAL if "admin" in owner.scopes else owner.scopes & _USUAL
         key, text = mint_key("user", owner.entity, scopes, self._secret, expires_at=expires_at)
-        await self._catalog.add_api_key(key, asked.label)
+        await self._catalog.add_api_key(key, body.label)
         _LOG.info("api_key_made id=%s entity=%s", key.id, key.entity)
         made = {
             "id": key.id,
@@ -61,8 +61,8 @@ class ApiKeysHandler:
         return json_response(made, status=201)
 
     async def revoke(self, request: web.Request) -> web.Response:
-        """The key as it is now. What it opened is closed: sessions at once, everything else within 30
-        seconds, on every server."""
+        """Revoke a key and return it. On every server, its sessions end at once and all other access
+        within 30 seconds."""
         owner = await self._owner(request)
         wanted = request.match_info["id"]
         rows = [row for row in await self._of(owner) if row.id == wanted]
@@ -78,7 +78,7 @@ class ApiKeysHandler:
         return json_response({**_key_to_json(rows[0]), "revoked": True})
 
     async def _owner(self, request: web.Request) -> Principal:
-        """Who sent this, if they may have to do with keys at all. Raises `Rejected` (401, 403)."""
+        """The caller, if they may manage keys. Raises `Rejected` (401, 403)."""
         principal = await self._access.principal(request)
         if not principal.may_write(principal.entity):
             raise _forbidden(
@@ -92,7 +92,7 @@ class ApiKeysHandler:
         return await self._catalog.accounts.keys(entity)
 
     async def _expiry(self, owner: Principal, asked_s: float | None) -> int:
-        """When a new key is to expire, in µs since 1970: not after the one that makes it. 0: never."""
+        """The expiry of a new key in µs since 1970, no later than its creator's. 0: never."""
         if asked_s is not None and asked_s <= time.time():
             raise bad_field("expires_at is in the past")
         makers = await self._catalog.api_key(owner.key)

@@ -1,4 +1,4 @@
-"""`GET …/artifacts`: collections, versions, what runs logged and used, files and their bytes."""
+"""`GET …/artifacts`: collections, versions, runs' artifacts, files and their content."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class ArtifactsHandler:
     async def collections(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts`"""
         project = await self._runs.project(request)
-        asked = query_of(request, CollectionsQuery)
+        query = query_of(request, CollectionsQuery)
         collections = self._artifacts.collections
         found = await collections.page(
-            project, type=asked.type, after=asked.after, limit=asked.limit + 1
+            project, type=query.type, after=query.after, limit=query.limit + 1
         )
-        page = found[: asked.limit]
+        page = found[: query.limit]
         return json_response(
             {
                 "types": [each.name for each in await collections.types(project)],
                 "collections": [await self._collection(each) for each in page],
-                "total": await collections.count(project, type=asked.type),
+                "total": await collections.count(project, type=query.type),
                 "next": page[-1].number if len(found) > len(page) else None,
             }
         )
@@ -58,14 +58,14 @@ class ArtifactsHandler:
     async def versions(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}`"""
         project = await self._runs.project(request)
-        asked = query_of(request, VersionsQuery)
+        query = query_of(request, VersionsQuery)
         name = request.match_info["name"]
         collection = await self._artifacts.collections.find(project, name)
         if collection is None:
             raise not_found(f"artifact {name}")
         members = self._artifacts.members
-        found = await members.page(collection.number, after=asked.after, limit=asked.limit + 1)
-        page = found[: asked.limit]
+        found = await members.page(collection.number, after=query.after, limit=query.limit + 1)
+        page = found[: query.limit]
         return json_response(
             {
                 "versions": await self._members(collection, page),
@@ -83,7 +83,7 @@ class ArtifactsHandler:
             "logged": await versions.of_run(row.number, OUTPUT, limit=limit),
             "used": await versions.of_run(row.number, INPUT, limit=limit),
         }
-        # Another entity's artifact, which an administrator's run used, is none of the reader's.
+        # Hide another entity's artifact that an administrator's run used.
         own = {
             name: [each for each in found if each.entity == row.entity]
             for name, found in lists.items()
@@ -95,11 +95,11 @@ class ArtifactsHandler:
     async def files(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files`"""
         version = (await self._member(request)).version
-        asked = query_of(request, FilesOfArtifactQuery)
+        query = query_of(request, FilesOfArtifactQuery)
         found = await self._artifacts.files.page(
-            version.number, after=asked.after, limit=asked.limit + 1
+            version.number, after=query.after, limit=query.limit + 1
         )
-        page = found[: asked.limit]
+        page = found[: query.limit]
         return json_response(
             {
                 "files": [_file_to_json(each) for each in page],
@@ -160,7 +160,7 @@ class ArtifactsHandler:
     async def _members(
         self, collection: Collection, members: Sequence[Member]
     ) -> list[dict[str, Any]]:
-        """Versions as they are named in this collection."""
+        """Versions under their names in this collection."""
         listed = await self._versions_to_json([each.version for each in members])
         for fields, member in zip(listed, members, strict=True):
             fields |= {
@@ -173,7 +173,7 @@ class ArtifactsHandler:
         return listed
 
     async def _versions_to_json(self, versions: Sequence[Version]) -> list[dict[str, Any]]:
-        """Versions as they are named where they were logged."""
+        """Versions under the names with which they were logged."""
         numbers = {each.run for each in versions if each.run is not None}
         runs = await self._catalog.run_rows(sorted(numbers))
         names = {number: row.run for number, row in runs.items()}
@@ -201,7 +201,7 @@ def _version_to_json(row: Version, runs: dict[int, str]) -> dict[str, Any]:
 
 
 def _metadata(text: str | None) -> dict[str, Any]:
-    """What clients sent as JSON; anything else counts as nothing."""
+    """Metadata sent as a JSON object; empty for anything else."""
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):

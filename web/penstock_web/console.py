@@ -1,4 +1,4 @@
-"""`GET …/console`: what a run printed, page by page from either end."""
+"""`GET …/console`: a run's console output, page by page from either end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from penstock_storage.console import (
     read_lines,
 )
 from penstock_storage.interface import PointStore
-from penstock_web.models.console import ConsoleAsked
+from penstock_web.models.console import ConsoleLinesQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -35,22 +35,22 @@ class ConsoleHandler:
     async def get(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/console`"""
         row = await self._runs.found(request)
-        asked = query_of(request, ConsoleAsked)
+        query = query_of(request, ConsoleLinesQuery)
         lanes = await self._names.lanes([row.number])
         console = await open_console(self._store, row.number, lanes)
         every = ConsoleQuery(
             row.number,
-            lane=asked.lane,
-            search=asked.search,
-            stream=asked.stream,
+            lane=query.lane,
+            search=query.search,
+            stream=query.stream,
             ends=console.ends,
         )
         page = replace(
             every,
-            after=_place(asked.after),
-            before=_place(asked.before),
-            is_last=asked.end == "last",
-            limit=asked.limit,
+            after=_place(query.after),
+            before=_place(query.before),
+            is_last=query.end == "last",
+            limit=query.limit,
         )
         lines, total = await asyncio.gather(
             read_lines(self._store, page), count_lines(self._store, every)

@@ -1,4 +1,4 @@
-"""`POST /v1/charts`: turns names into numbers, and writes curves out."""
+"""`POST /v1/charts`: resolves names to numbers and serializes curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiohttp import web
 from penstock_storage.charts import Aggregate, Chart, ChartQuery, ChartReader, Curve
 from penstock_storage.interface import PointStore
 from penstock_web.access import Access
-from penstock_web.models.charts import ChartAsked
+from penstock_web.models.charts import ChartRequest
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 
@@ -26,7 +26,7 @@ _SMALL_BUCKETS = 2_000
 
 
 class Named(NamedTuple):
-    """A curve, and what is said of it besides its columns."""
+    """A curve and its fields besides the columns."""
 
     head: Mapping[str, Any]
     curve: Curve | Aggregate
@@ -46,15 +46,15 @@ class ChartHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         principal = await self._access.principal(request)
-        asked = await body_of(request, ChartAsked)
-        entity = asked.entity or principal.entity
-        self._access.check(principal, entity, f"project {entity}/{asked.project}")
-        project = await self._names.project(entity, asked.project)
-        wanted = _distinct(asked.runs, *(asked.groups or {}).values())
-        runs = await self._names.runs(entity, asked.project, wanted)
-        keys = await self._names.keys(project, _distinct(asked.keys))
-        chart = await self._charts.read(_query(asked, runs, keys))
-        named = _named(chart, asked, runs, keys)
+        chart_request = await body_of(request, ChartRequest)
+        entity = chart_request.entity or principal.entity
+        self._access.check(principal, entity, f"project {entity}/{chart_request.project}")
+        project = await self._names.project(entity, chart_request.project)
+        wanted = _distinct(chart_request.runs, *(chart_request.groups or {}).values())
+        runs = await self._names.runs(entity, chart_request.project, wanted)
+        keys = await self._names.keys(project, _distinct(chart_request.keys))
+        chart = await self._charts.read(_query(chart_request, runs, keys))
+        named = _named(chart, chart_request, runs, keys)
         wants_msgpack = "application/msgpack" in request.headers.get("Accept", "")
         encode = encode_msgpack if wants_msgpack else encode_json
         if sum(len(each.curve.step) for each in named) <= _SMALL_BUCKETS:
@@ -69,34 +69,36 @@ def _distinct(*lists: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names or ()))
 
 
-def _query(asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]) -> ChartQuery:
+def _query(
+    chart_request: ChartRequest, runs: Mapping[str, int], keys: Mapping[str, int]
+) -> ChartQuery:
     groups: dict[str, list[int]] | None = None
-    if asked.groups is not None:
+    if chart_request.groups is not None:
         groups = {
             label: [runs[name] for name in names if name in runs]
-            for label, names in asked.groups.items()
+            for label, names in chart_request.groups.items()
         }
     return ChartQuery(
         list(runs.values()),
         list(keys.values()),
-        asked.buckets,
-        asked.lanes,
-        asked.x,
-        asked.from_,
-        asked.to,
+        chart_request.buckets,
+        chart_request.lanes,
+        chart_request.x,
+        chart_request.from_,
+        chart_request.to,
         groups,
-        asked.aggregate == "ranks",
+        chart_request.aggregate == "ranks",
     )
 
 
 def _named(
-    chart: Chart, asked: ChartAsked, runs: Mapping[str, int], keys: Mapping[str, int]
+    chart: Chart, chart_request: ChartRequest, runs: Mapping[str, int], keys: Mapping[str, int]
 ) -> list[Named]:
-    """Curves with their names, in the order in which keys and runs or groups were asked for."""
+    """Curves with their names, in the requested order of keys and runs or groups."""
     run_of = {number: (place, name) for place, (name, number) in enumerate(runs.items())}
     key_of = {number: (place, name) for place, (name, number) in enumerate(keys.items())}
-    labels = {label: (place, label) for place, label in enumerate(asked.groups or {})}
-    member_of: Mapping[Any, tuple[int, str]] = run_of if asked.groups is None else labels
+    labels = {label: (place, label) for place, label in enumerate(chart_request.groups or {})}
+    member_of: Mapping[Any, tuple[int, str]] = run_of if chart_request.groups is None else labels
     found: list[tuple[tuple[int, ...], Named]] = []
     for curve in chart.curves:
         (run_at, run), (key_at, key) = run_of[curve.run], key_of[curve.key]
@@ -106,7 +108,7 @@ def _named(
     for group in chart.groups:
         number, member = group.name
         (key_at, key), (place, name) = key_of[number], member_of[member]
-        label, run_name = (None, name) if asked.groups is None else (name, None)
+        label, run_name = (None, name) if chart_request.groups is None else (name, None)
         head = {"group": label, "run": run_name, "key": key}
         found.append(((key_at, place), Named(head, group)))
     return [named for _, named in sorted(found, key=lambda each: each[0])]
@@ -116,7 +118,7 @@ def encode_json(width: int, curves: Sequence[Named]) -> bytes:
     """Numbers as JSON; NaN becomes null."""
 
     def parts() -> Iterator[bytes]:
-        # Curve by curve, because one long dumps() would hold every other thread up.
+        # Curve by curve, because one long dumps() would block all other threads.
         for each in curves:
             columns = {name: getattr(each.curve, name) for name in each.columns}
             yield orjson.dumps({**each.head, **columns}, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -23,17 +23,17 @@ from penstock_web.names import Names
 __all__ = ["STATIC", "WebDependencies"]
 
 STATIC = Path(__file__).parent / "static"
-"""The built page, as the wheel carries it."""
+"""The built page in the wheel."""
 
 
 async def no_problems() -> Sequence[Problem]:
-    """Where nobody looks for any."""
+    """The default: no problems are checked for."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class WebDependencies:
-    """`open_reads`: whoever comes from this machine itself may read `default_entity`'s data."""
+    """`open_reads`: callers on this machine may read `default_entity`'s data without a key."""
 
     store: PointStore
     catalog: Catalog

@@ -26,17 +26,17 @@ class DiffHandler:
     async def get(self, request: web.Request) -> web.Response:
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
-        asked = query_of(request, diff.DiffParameters)
-        if asked.runs[0] == asked.runs[1]:
+        query = query_of(request, diff.DiffParameters)
+        if query.runs[0] == query.runs[1]:
             raise bad_field("runs must name two different runs")
-        numbers = await self._names.runs(entity, project, asked.runs)
-        for name in asked.runs:
+        numbers = await self._names.runs(entity, project, query.runs)
+        for name in query.runs:
             if name not in numbers:
                 raise not_found(f"run {entity}/{project}/{name}")
-        a, b = (numbers[name] for name in asked.runs)
+        a, b = (numbers[name] for name in query.runs)
         keys = await self._names.all_keys(await self._names.project(entity, project))
-        wanted = [keys[name] for name in asked.keys if name in keys]
-        if asked.keys and not wanted:
+        wanted = [keys[name] for name in query.keys if name in keys]
+        if query.keys and not wanted:
             return json_response(
                 {"step": None, "keys": [], "compared": 0, "only_a": [], "only_b": []}
             )
@@ -49,7 +49,7 @@ class DiffHandler:
                        [lane for lane in lanes if lane.run == b]),
                 names={number: name for name, number in keys.items()},
                 keys=wanted,
-                tolerance=asked.tolerance,
+                tolerance=query.tolerance,
             ),
         )  # fmt: skip
         return json_response(

@@ -1,4 +1,4 @@
-"""`PATCH` and `DELETE` of runs and projects: for whoever may write there."""
+"""`PATCH` and `DELETE` of runs and projects, for callers with write access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from penstock_storage.interface import RunChange, RunRef, RunRow
 from penstock_storage.removal import Removal
 from penstock_web.access import Access
 from penstock_web.dependencies import WebDependencies
-from penstock_web.models.edits import RunChanged, RunsDeleted
+from penstock_web.models.edits import RunEdit, RunsToDelete
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 from penstock_web.runs import RunsHandler
@@ -30,7 +30,7 @@ _LOOK_S = 0.1
 
 
 class EditHandler:
-    """Changes what is said of runs, moves them, deletes them."""
+    """Edits, moves and deletes runs."""
 
     def __init__(
         self, deps: WebDependencies, access: Access, names: Names, runs: RunsHandler
@@ -47,16 +47,16 @@ class EditHandler:
         """`PATCH /v1/runs/{entity}/{project}/{run}`"""
         await self._access.writer(request)
         row = await self._runs.found(request)
-        asked = await body_of(request, RunChanged)
-        update = asked.model_dump(include=_ABOUT, exclude_none=True)
+        body = await body_of(request, RunEdit)
+        update = body.model_dump(include=_ABOUT, exclude_none=True)
         now = time.time_ns() // 1000
         if update:
             await self._catalog.apply_changes(
                 [RunChange(row.number, now, 0, 0, "run", update)], now
             )
             await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
-        if asked.project is not None and asked.project != row.project:
-            return await self._move(row, check_name("project", asked.project), now)
+        if body.project is not None and body.project != row.project:
+            return await self._move(row, check_name("project", body.project), now)
         return _run_response(await self._runs.found(request), 200)
 
     async def delete_run(self, request: web.Request) -> web.Response:
@@ -71,8 +71,8 @@ class EditHandler:
         """`POST /v1/projects/{entity}/{project}/runs/delete`"""
         await self._access.writer(request)
         project = await self._runs.project(request)
-        asked = await body_of(request, RunsDeleted)
-        numbers = await self._catalog.run_numbers(project, asked.runs)
+        body = await body_of(request, RunsToDelete)
+        numbers = await self._catalog.run_numbers(project, body.runs)
         gone = await self._removal.delete_runs(sorted(numbers.values()))
         self._names.forget([each.ref for each in gone])
         return json_response({"deleted": len(gone)})
@@ -88,7 +88,7 @@ class EditHandler:
         return json_response({"deleted": len(gone)})
 
     async def _move(self, row: RunRow, project: str, now: int) -> web.Response:
-        """200 with the run where it is then; 202 if that takes longer than one likes to wait."""
+        """Move a run: 200 with the run in its new place, 202 if that takes too long to wait for."""
         move = await self._catalog.begin_move(row.number, project, now)
         deadline = time.monotonic() + _MOVE_WAIT_S
         while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ _INTERVAL_S = 0.25
 _HEARTBEAT_S = 15.0
 _MAX_WATCHERS = 2_000
 _LIFETIME_S = 3_600.0
-"""Then the browser comes back by itself, and access is checked anew."""
+"""After this the browser reconnects by itself, and access is checked again."""
 
 
 class EventHandler:
@@ -52,12 +52,12 @@ class EventHandler:
         return response
 
     async def _may_still_read(self, request: web.Request) -> bool:
-        """Whether the session or key is still good: it may be ended while the stream goes on."""
+        """Whether the session or key is still valid: it may be revoked during the stream."""
         try:
             await self._access.reader(request, "project")
         except Rejected:
             return False
-        except Transient:  # the catalog does not answer; nothing was revoked for all that we know
+        except Transient:  # the catalog does not respond; no revocation is known
             return True
         return True
 
@@ -66,7 +66,7 @@ async def _stream(
     response: web.StreamResponse, watcher: Watcher, may_go_on: Callable[[], Awaitable[bool]]
 ) -> None:
     number = 1
-    # The first number is known to the page before anything can be missed.
+    # The page knows the first number before it can miss anything.
     await response.write(_event(number, News()))
     ends_at = time.monotonic() + _LIFETIME_S
     while time.monotonic() < ends_at:
@@ -76,7 +76,7 @@ async def _stream(
         if news is None:
             await response.write(b": still here\n\n")
             continue
-        # A number left out is how the page learns that it missed something.
+        # A skipped number tells the page that it missed something.
         number += 2 if news.is_gap else 1
         await response.write(_event(number, news))
         await asyncio.sleep(_INTERVAL_S)

@@ -1,7 +1,7 @@
-"""`GET …/export`: full resolution as Parquet or CSV, part by part, so that it can be resumed.
+"""`GET …/export`: full resolution as Parquet or CSV, in parts so that it can be resumed.
 
-A part is a plain export of a range of steps, so there is nothing to remember between requests. An
-answer is whole, or its connection breaks: it never ends in order before its last row.
+A part is an export of a range of steps, so there is no state between requests. An answer is complete
+or its connection breaks: it never ends normally before its last row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from penstock.errors import Rejected
 from penstock_common.contents import attachment
 from penstock_common.http import json_response
 from penstock_common.payloads import encode_json
-from penstock_storage.export import MAX_COLUMNS, Export, ExportQuery, open_export, read_versions
+from penstock_storage.export import (
+    MAX_COLUMNS,
+    Export,
+    ExportQuery,
+    open_export,
+    read_versions,
+)
 from penstock_storage.history import origin_us
 from penstock_storage.interface import Catalog, PointStore, RunRow
 from penstock_storage.summaries import read_summaries
@@ -34,7 +40,7 @@ _CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv"
 
 
 class ExportHandler:
-    """Exports runs, one part at a time, because each is real work for the store."""
+    """Exports runs, one part at a time, because each is heavy work for the store."""
 
     def __init__(
         self, store: PointStore, catalog: Catalog, runs: RunsHandler, names: Names
@@ -60,9 +66,9 @@ class ExportHandler:
     async def run(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/export`"""
         row = await self._runs.found(request)
-        asked = query_of(request, export.ExportParameters)
-        found = await self._open(row, asked)
-        if len(found.parts) > 1 and asked.format == "parquet":
+        query = query_of(request, export.ExportParameters)
+        found = await self._open(row, query)
+        if len(found.parts) > 1 and query.format == "parquet":
             raise Rejected(
                 f"this is too large for one Parquet file: it takes {len(found.parts)} parts",
                 code="export_too_large",
@@ -71,10 +77,10 @@ class ExportHandler:
             )
         if not found.parts:
             return web.Response(status=204)
-        headers = {"ETag": f'"{found.version}"', **attachment(f"{row.run}.{asked.format}")}
+        headers = {"ETag": f'"{found.version}"', **attachment(f"{row.run}.{query.format}")}
         response = web.StreamResponse(headers=headers)
-        response.content_type = _CONTENT_TYPES[asked.format]
-        return await send_stream(request, response, self._files(found, asked))
+        response.content_type = _CONTENT_TYPES[query.format]
+        return await send_stream(request, response, self._files(found, query))
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/export`"""
@@ -83,12 +89,12 @@ class ExportHandler:
         response.content_type = "application/x-ndjson"
         return await send_stream(request, response, self._lines(project))
 
-    async def _open(self, row: RunRow, asked: export.PartsQuery) -> Export:
+    async def _open(self, row: RunRow, query: export.PartsQuery) -> Export:
         keys, lanes = await asyncio.gather(
             self._names.all_keys(row.project_number), self._names.lanes([row.number])
         )
-        wanted = [keys[name] for name in asked.keys if name in keys]
-        if asked.keys and not wanted:
+        wanted = [keys[name] for name in query.keys if name in keys]
+        if query.keys and not wanted:
             keys, wanted = {}, []
         found = await open_export(
             self._store,
@@ -97,14 +103,14 @@ class ExportHandler:
                 lanes=lanes,
                 names={number: name for name, number in keys.items()},
                 keys=wanted,
-                lo=asked.min_step,
-                hi=asked.max_step,
+                lo=query.min_step,
+                hi=query.max_step,
                 origin_us=origin_us(row, lanes),
-                by_lane=asked.lanes == "all",
-                layout=asked.layout,
+                by_lane=query.lanes == "all",
+                layout=query.layout,
             ),
         )
-        if asked.layout == "wide" and len(found.columns) > MAX_COLUMNS:
+        if query.layout == "wide" and len(found.columns) > MAX_COLUMNS:
             raise Rejected(
                 f"a table cannot have {len(found.columns)} columns, at most {MAX_COLUMNS}",
                 code="too_many_columns",
@@ -112,11 +118,10 @@ class ExportHandler:
             )
         return found
 
-    async def _files(self, found: Export, asked: export.ExportParameters) -> AsyncIterator[bytes]:
+    async def _files(self, found: Export, query: export.ExportParameters) -> AsyncIterator[bytes]:
         for number, (lo, hi) in enumerate(found.parts):
-            chunks = found.read(self._store, asked.format, lo, hi, header=number == 0)
-            # The store is done with a part before its first byte; whoever takes the rest slowly
-            # holds nobody up.
+            chunks = found.read(self._store, query.format, lo, hi, header=number == 0)
+            # The store has finished a part before its first byte, so a slow reader blocks nobody.
             async with self._turns:
                 first = await anext(chunks, b"")
             yield first
@@ -124,7 +129,7 @@ class ExportHandler:
                 yield chunk
 
     async def _lines(self, project: int) -> AsyncIterator[bytes]:
-        """The project's runs, newest first, some at a time."""
+        """The project's runs, newest first, page by page."""
         before: tuple[int, int] | None = None
         while True:
             page, _ = await self._catalog.newest_runs(project, _RUNS_PER_PAGE, 0, before)

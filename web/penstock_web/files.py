@@ -1,4 +1,4 @@
-"""`GET …/files`: the files of a run, listed, and their bytes."""
+"""`GET …/files`: lists a run's files and serves their content."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class FilesHandler:
     async def list(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/files`"""
         row = await self._runs.found(request)
-        asked = query_of(request, FilesQuery)
+        query = query_of(request, FilesQuery)
         found = await self._files.list(
-            row.number, pattern=asked.pattern, after=asked.after, limit=asked.limit + 1
+            row.number, pattern=query.pattern, after=query.after, limit=query.limit + 1
         )
-        page = found[: asked.limit]
+        page = found[: query.limit]
         return json_response(
             {
                 "files": [
@@ -50,7 +50,7 @@ class FilesHandler:
                     }
                     for file in page
                 ],
-                "total": await self._files.count(row.number, pattern=asked.pattern),
+                "total": await self._files.count(row.number, pattern=query.pattern),
                 "next": page[-1].name if len(found) > len(page) else None,
             }
         )
@@ -58,7 +58,7 @@ class FilesHandler:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/files/{name}`"""
         row = await self._runs.found(request)
-        asked = query_of(request, FileQuery)
+        query = query_of(request, FileQuery)
         name = file_name(request.match_info["name"])
         file = await self._files.get(row.number, name)
         if file is None:
@@ -74,6 +74,6 @@ class FilesHandler:
         return await send_content(
             request,
             content,
-            is_download=asked.download,
-            cache_control=_FOR_EVER if asked.sha256 == file.sha256 else _ASK_AGAIN,
+            is_download=query.download,
+            cache_control=_FOR_EVER if query.sha256 == file.sha256 else _ASK_AGAIN,
         )

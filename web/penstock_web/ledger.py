@@ -1,4 +1,4 @@
-"""`GET …/ledger`: what the store holds of each writer, for `penstock verify` to compare with what
+"""`GET …/ledger`: what the store holds from each writer, which `penstock verify` compares with what
 was sent."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AT_ONCE = 1
 
 
 class LedgerHandler:
-    """Reads ledgers one at a time: each looks at every point of a run."""
+    """Reads ledgers one at a time, since each reads every point of a run."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store
@@ -65,13 +65,13 @@ class LedgerHandler:
     async def of_writer(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/ledger/{writer}`"""
         row = await self._runs.found(request)
-        asked = query_of(request, LedgerPageQuery)
+        query = query_of(request, LedgerPageQuery)
         lane = await self._lane(row, request.match_info["writer"])
         async with self._turns:
-            if asked.part == "batches":
-                page = await self._batches(row, lane, asked)
+            if query.part == "batches":
+                page = await self._batches(row, lane, query)
             else:
-                page = await self._sums(row, lane, asked.part, asked)
+                page = await self._sums(row, lane, query.part, query)
         return json_response({"writer": lane.writer, **page})
 
     async def _lane(self, row: RunRow, writer: str) -> LaneRow:
@@ -80,30 +80,30 @@ class LedgerHandler:
                 return lane
         raise not_found(f"writer {writer} of run {row.entity}/{row.project}/{row.run}")
 
-    async def _batches(self, row: RunRow, lane: LaneRow, asked: LedgerPageQuery) -> dict[str, Any]:
-        found = await read_batches(self._store, row.number, lane.lane, asked.after, asked.limit)
-        return {"batches": asdict(found), "next": _next(found.seq, asked)}
+    async def _batches(self, row: RunRow, lane: LaneRow, query: LedgerPageQuery) -> dict[str, Any]:
+        found = await read_batches(self._store, row.number, lane.lane, query.after, query.limit)
+        return {"batches": asdict(found), "next": _next(found.seq, query)}
 
     async def _sums(
         self,
         row: RunRow,
         lane: LaneRow,
         table: Literal["points", "values"],
-        asked: LedgerPageQuery,
+        query: LedgerPageQuery,
     ) -> dict[str, Any]:
         keys = await self._names.all_keys(row.project_number)
         names = {number: name for name, number in keys.items()}
         found = await read_sums(
-            self._store, table, row.number, lane.lane, keys, asked.after, asked.limit
+            self._store, table, row.number, lane.lane, keys, query.after, query.limit
         )
         return {
             "keys": [
                 {"key": names.get(each.key, f"#{each.key}"), "count": each.count, "hash": each.hash}
                 for each in found
             ],
-            "next": _next([each.key for each in found], asked),
+            "next": _next([each.key for each in found], query),
         }
 
 
-def _next(numbers: list[int], asked: LedgerPageQuery) -> int | None:
-    return numbers[-1] if len(numbers) >= asked.limit else None
+def _next(numbers: list[int], query: LedgerPageQuery) -> int | None:
+    return numbers[-1] if len(numbers) >= query.limit else None

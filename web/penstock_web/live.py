@@ -1,8 +1,8 @@
-"""What workers committed, from Redis pub/sub to everyone who watches a project.
+"""Live updates: forwards workers' commits from Redis pub/sub to the watchers of a project.
 
 One subscription per process. A watcher holds at most one entry per run of its project, merged until
-it is taken, so a slow browser costs nothing. Whatever may have been missed (Redis was away, too much
-came at once) makes a gap, which tells the watcher to fetch anew.
+it is read, so a slow browser costs nothing. Anything that may have been missed (Redis was unreachable,
+too much at once) becomes a gap, which tells the watcher to fetch everything again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _RETRY_S = (0.1, 2.0)
 
 @dataclass(slots=True)
 class News:
-    """What happened in a project: runs with their last steps, runs that changed, runs that are gone;
-    `is_gap` if there was more that is not in here."""
+    """News of a project: runs with their last steps, changed runs, deleted runs; `is_gap` if some news
+    was missed."""
 
     runs: dict[str, int] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
@@ -43,7 +43,7 @@ class News:
 
 
 class Watcher:
-    """Collects the news of one project until they are taken."""
+    """Collects the news of one project until they are read."""
 
     def __init__(self) -> None:
         self._news = News()
@@ -67,7 +67,7 @@ class Watcher:
         self._woken.set()
 
     async def take(self, timeout_s: float) -> News | None:
-        """The news since the last time, as soon as there are any; None if there were none."""
+        """The news since the last call, as soon as there are any; None on timeout."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._woken.wait()
@@ -79,7 +79,7 @@ class Watcher:
 
 
 class LiveFeed:
-    """Subscribes to the channel and hands news to watchers."""
+    """Subscribes to the channel and passes news to watchers."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class LiveFeed:
 
     @contextmanager
     def watching(self, entity: str, project: str) -> Iterator[Watcher]:
-        """A watcher of this project, for as long as the block runs."""
+        """A watcher of this project while the block runs."""
         watcher = Watcher()
         group = self._watchers.setdefault((entity, project), set())
         group.add(watcher)
@@ -113,21 +113,21 @@ class LiveFeed:
                 del self._watchers[entity, project]
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
-        """Keeps the feed going for as long as the application runs."""
+        """Keep the feed running while the application runs."""
         task = self._watchdog.spawn(self._run(), "live feed")
         yield
-        # redis-py swallows a cancellation that meets it while it connects: ask until it is heard.
+        # redis-py swallows a cancellation while it connects: repeat it until it takes effect.
         while not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=0.1)
 
     async def stop(self, _: web.Application) -> None:
-        """Let every watcher go, so that shutting down need not wait for them."""
+        """Release every watcher, so that shutdown need not wait for them."""
         for watcher in self._everyone():
             watcher.close()
 
     def deliver(self, message: bytes) -> None:
-        """Hand one message of the channel on; one that cannot be read is dropped."""
+        """Forward one message of the channel; drop it if it is unreadable."""
         try:
             fields: dict[str, Any] = orjson.loads(message)
             project = (text_of(fields["entity"]), text_of(fields["project"]))
@@ -164,7 +164,7 @@ class LiveFeed:
         while True:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_IDLE_S)
             if message is None:
-                await pubsub.ping()  # raises if nobody is there any more
+                await pubsub.ping()  # raises if the connection is gone
             elif message["type"] == "message":
                 self.deliver(message["data"])
 

@@ -1,4 +1,4 @@
-"""Images, tables, histograms …: which keys hold them, and what a key holds at a step."""
+"""Images, tables, histograms and so on: which keys have them, and their values at a step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from penstock_storage.interface import PointStore
 from penstock_storage.media import RunMedia, read_media, read_media_keys
 from penstock_storage.rows import json_value
 from penstock_web.access import Access
-from penstock_web.models.media import MediaAsked, MediaKeysQuery, MediaQuery
+from penstock_web.models.media import MediaKeysQuery, MediaQuery, MediaRequest
 from penstock_web.names import Names
 from penstock_web.requests import body_of, query_of
 from penstock_web.runs import RunsHandler
@@ -22,7 +22,7 @@ __all__ = ["MediaHandler"]
 
 
 class MediaHandler:
-    """Reads logged values that are no scalars."""
+    """Reads logged values other than numbers."""
 
     def __init__(self, store: PointStore, access: Access, runs: RunsHandler, names: Names) -> None:
         self._store = store
@@ -33,11 +33,11 @@ class MediaHandler:
     async def keys(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/media`"""
         project = await self._runs.project(request)
-        asked = query_of(request, MediaKeysQuery)
+        query = query_of(request, MediaKeysQuery)
         runs = None
-        if asked.runs is not None:
+        if query.runs is not None:
             entity, name = request.match_info["entity"], request.match_info["project"]
-            runs = (await self._names.runs(entity, name, asked.runs)).values()
+            runs = (await self._names.runs(entity, name, query.runs)).values()
         names = {number: key for key, number in (await self._names.all_keys(project)).items()}
         found = await read_media_keys(self._store, names, runs)
         keys = [{"key": names[each.key], "kinds": each.kinds, "runs": each.runs} for each in found]
@@ -46,29 +46,29 @@ class MediaHandler:
     async def of_run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/media`"""
         row = await self._runs.found(request)
-        asked = query_of(request, MediaQuery)
-        return await self._answer(row.project_number, {row.run: row.number}, asked)
+        query = query_of(request, MediaQuery)
+        return await self._answer(row.project_number, {row.run: row.number}, query)
 
     async def of_runs(self, request: web.Request) -> web.Response:
         """`POST /v1/media`"""
         principal = await self._access.principal(request)
-        asked = await body_of(request, MediaAsked)
-        self._access.check(principal, asked.entity, f"project {asked.entity}/{asked.project}")
-        project = await self._names.project(asked.entity, asked.project)
-        runs = await self._names.runs(asked.entity, asked.project, asked.runs)
-        return await self._answer(project, runs, asked)
+        query = await body_of(request, MediaRequest)
+        self._access.check(principal, query.entity, f"project {query.entity}/{query.project}")
+        project = await self._names.project(query.entity, query.project)
+        runs = await self._names.runs(query.entity, query.project, query.runs)
+        return await self._answer(project, runs, query)
 
     async def _answer(
-        self, project: int, runs: Mapping[str, int], asked: MediaQuery
+        self, project: int, runs: Mapping[str, int], query: MediaQuery
     ) -> web.Response:
-        number = (await self._names.keys(project, [asked.key])).get(asked.key)
+        number = (await self._names.keys(project, [query.key])).get(query.key)
         found: list[RunMedia] = []
         if number is not None and runs:
             lanes = await self._names.lanes(list(runs.values()))
-            found = await read_media(self._store, number, lanes, at=asked.step, most=asked.most)
+            found = await read_media(self._store, number, lanes, at=query.step, most=query.most)
         by_run = {each.run: each for each in found}
         shown = [(name, by_run[number]) for name, number in runs.items() if number in by_run]
-        body = await asyncio.to_thread(_encode, asked.key, shown)
+        body = await asyncio.to_thread(_encode, query.key, shown)
         return web.Response(body=body, content_type="application/json")
 
 

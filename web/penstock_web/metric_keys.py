@@ -1,4 +1,4 @@
-"""Keys of a project or a run, and the fields that a project's runs can be found by."""
+"""Metric keys of a project or a run, and the fields by which a project's runs can be searched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_RUNS = 10_000
 
 
 class MetricKeysHandler:
-    """Lists names, a page at a time, sorted."""
+    """Lists sorted names, page by page."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names, finder: Finder) -> None:
         self._store = store
@@ -42,26 +42,26 @@ class MetricKeysHandler:
     async def of_project(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/keys?runs=a,b`"""
         project = await self._runs.project(request)
-        asked = query_of(request, KeysQuery)
+        query = query_of(request, KeysQuery)
         runs = None
-        if asked.runs is not None:
-            if len(asked.runs) > _MAX_RUNS:
+        if query.runs is not None:
+            if len(query.runs) > _MAX_RUNS:
                 raise bad_field(f"runs names more than {_MAX_RUNS} runs")
             entity, name = request.match_info["entity"], request.match_info["project"]
-            runs = (await self._names.runs(entity, name, asked.runs)).values()
+            runs = (await self._names.runs(entity, name, query.runs)).values()
         every = await self._names.all_keys(project)
-        keys = {key: every[key] for key in await _chosen(every, asked)}
+        keys = {key: every[key] for key in await _chosen(every, query)}
         gone = await self._names.gone(project)
         counts = await count_runs(self._store, set(keys.values()), runs, gone)
         found = [
             {"key": key, "runs": counts[number]} for key, number in keys.items() if number in counts
         ]
-        return json_response(_page("keys", found, asked, lambda each: str(each["key"])))
+        return json_response(_page("keys", found, query, lambda each: str(each["key"])))
 
     async def of_run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/keys`"""
         row = await self._runs.found(request)
-        asked = query_of(request, NamesQuery)
+        query = query_of(request, NamesQuery)
         every = await self._names.all_keys(row.project_number)
         known = await read_run_keys(self._store, row.number)
         found = [
@@ -72,18 +72,18 @@ class MetricKeysHandler:
                 "last": json_number(own.last, own.kinds),
                 "kind": "int" if own.kinds == 2 else "float",
             }
-            for name in await _chosen(every, asked)
+            for name in await _chosen(every, query)
             if (own := known.get(every[name])) is not None
         ]
-        return json_response(_page("keys", found, asked, lambda each: str(each["key"])))
+        return json_response(_page("keys", found, query, lambda each: str(each["key"])))
 
     async def fields(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/fields`"""
         project = await self._runs.project(request)
-        asked = query_of(request, FieldsQuery)
+        query = query_of(request, FieldsQuery)
         keys = await self._names.all_keys(project)
         names = {number: f"summary.{name}" for name, number in keys.items()}
-        chosen = set(await _chosen(names.values(), asked))
+        chosen = set(await _chosen(names.values(), query))
         logged = await read_logged_fields(
             self._store,
             [number for number, name in names.items() if name in chosen],
@@ -95,24 +95,24 @@ class MetricKeysHandler:
                 for section in ("config", "summary")
                 for name in table.paths(section)
             ]
-            wanted = set(await _chosen((f"{s}.{name}" for s, name in paths), asked))
+            wanted = set(await _chosen((f"{s}.{name}" for s, name in paths), query))
             mine = [path for path in paths if ".".join(path) in wanted]
             in_catalog = await uninterrupted(catalog_fields, table, mine)
         found = merged([*in_catalog, *(logged_field(names[each.key], each) for each in logged)])
-        return json_response(_page("fields", found, asked, lambda each: str(each["path"])))
+        return json_response(_page("fields", found, query, lambda each: str(each["path"])))
 
 
-async def _chosen(names: Iterable[str], asked: NamesQuery) -> list[str]:
-    """Those of these names that the prefix, the pattern and the place of the page let pass, sorted.
-    Raises `Rejected` (400)."""
+async def _chosen(names: Iterable[str], query: NamesQuery) -> list[str]:
+    """The names that match the prefix and the pattern and are on or after the page, sorted. Raises
+    `Rejected` (400)."""
     found = [
         name
         for name in names
-        if name.startswith(asked.prefix) and (asked.after is None or name > asked.after)
+        if name.startswith(query.prefix) and (query.after is None or name > query.after)
     ]
-    if asked.regex is not None:
+    if query.regex is not None:
         try:
-            found_in = Pattern(asked.regex).found_in
+            found_in = Pattern(query.regex).found_in
         except ValueError as error:
             raise Rejected(f"regex {error}", code="bad_field") from None
         found = await asyncio.to_thread(lambda: list(filter(found_in, found)))
@@ -120,7 +120,7 @@ async def _chosen(names: Iterable[str], asked: NamesQuery) -> list[str]:
 
 
 def _page(
-    what: str, found: list[EntryT], asked: NamesQuery, name: Callable[[EntryT], str]
+    what: str, found: list[EntryT], query: NamesQuery, name: Callable[[EntryT], str]
 ) -> dict[str, object]:
-    page = found[: asked.limit]
+    page = found[: query.limit]
     return {what: page, "next": name(page[-1]) if len(found) > len(page) else None}

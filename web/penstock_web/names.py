@@ -1,7 +1,7 @@
-"""Names to numbers: what the point store knows runs and keys by, from the catalog, remembered.
+"""Resolves names to the point store's numbers of runs and keys, through the catalog, with a cache.
 
-A number never changes its meaning, so what was found stays true until it is deleted: that is heard of
-at once through Redis, and looked for every second besides. What was not found is looked up again.
+A number never changes its meaning, so cached entries stay valid until they are deleted: Redis
+announces deletions at once, and the catalog is checked every second as well. Misses are not cached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_KEYS = 500_000
 
 
 class Names:
-    """Looks names up in the catalog, and remembers the answers."""
+    """Looks names up in the catalog and caches the answers."""
 
     def __init__(self, catalog: Catalog, watchdog: Watchdog | None = None) -> None:
         self._catalog = catalog
@@ -50,7 +50,7 @@ class Names:
         return number
 
     async def runs(self, entity: str, project: str, names: Sequence[str]) -> dict[str, int]:
-        """The numbers of those of these runs that exist, in this order."""
+        """The numbers of the existing ones among these runs, in this order."""
         known = {
             name: number
             for name in names
@@ -66,22 +66,22 @@ class Names:
         return {name: known[name] for name in names if name in known}
 
     def remember(self, rows: Iterable[RunRow]) -> None:
-        """Take over the numbers of runs that were read for another reason."""
+        """Cache the numbers of runs that were read for another purpose."""
         _bound(self._runs, _MAX_RUNS)
         for row in rows:
             self._runs[row.entity, row.project, row.run] = row.number
 
     def forget(self, runs: Iterable[RunRef]) -> None:
-        """These were deleted or moved: a run of that name is another one, if there is one."""
+        """Forget deleted or moved runs: any run with such a name is another one."""
         for ref in runs:
             self._runs.pop(ref, None)
 
     def forget_project(self, entity: str, project: str) -> None:
-        """This one was deleted."""
+        """Forget a deleted project."""
         self._projects.pop((entity, project), None)
 
     async def refresh(self) -> None:
-        """Forget what was deleted since the last time."""
+        """Forget what was deleted since the last call."""
         if self._last is None:
             self._last = await self._catalog.last_tombstone()
         while new := await self._catalog.tombstones(self._last):
@@ -91,7 +91,7 @@ class Names:
             self._last = new[-1].number
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
-        """Keeps what is remembered true for as long as the application runs."""
+        """Keep the cache valid while the application runs."""
         task = self._watchdog.spawn(self._watch(), "names")
         yield
         task.cancel()
@@ -106,11 +106,11 @@ class Names:
             await asyncio.sleep(_EVERY_S)
 
     async def gone(self, project: int) -> list[int]:
-        """The numbers of deleted runs of a project that the store may still have rows of."""
+        """The numbers of a project's deleted runs of which the store may still have rows."""
         return await self._catalog.gone_runs(project)
 
     async def keys(self, project: int, names: Iterable[str]) -> dict[str, int]:
-        """The numbers of those of these keys that exist, in this order."""
+        """The numbers of the existing ones among these keys, in this order."""
         wanted = list(names)
         known = self._keys.get(project, {})
         missing = [name for name in wanted if name not in known]
@@ -119,8 +119,8 @@ class Names:
         return {name: known[name] for name in wanted if name in known}
 
     async def all_keys(self, project: int) -> dict[str, int]:
-        """Every key of a project by name, as of now."""
-        return self._remember_keys(project, dict(await self._catalog.keys(project)))
+        """Every current key of a project, by name."""
+        return self._remember_keys(project, {**await self._catalog.keys(project)})
 
     def _remember_keys(self, project: int, known: dict[str, int]) -> dict[str, int]:
         _bound(self._keys, _MAX_PROJECTS)
@@ -130,7 +130,7 @@ class Names:
         return known
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        """The lanes of these runs, as of now."""
+        """The current lanes of these runs."""
         return await self._catalog.lanes(runs)
 
 

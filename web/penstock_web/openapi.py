@@ -1,5 +1,5 @@
-"""All operations of the read side. `python -m penstock_web.openapi` prints their OpenAPI document,
-from which the page's types are made."""
+"""All operations of the read API. `python -m penstock_web.openapi` prints their OpenAPI document, from
+which the page's types are generated."""
 
 from __future__ import annotations
 

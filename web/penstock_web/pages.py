@@ -1,7 +1,7 @@
-"""The page: built files under strict headers.
+"""Serves the page: built files with strict headers.
 
-Files in `assets/` carry a hash in their names and may be cached for ever; `index.html` names them
-and is checked at every load. All addresses in them are relative, so the page works under any path.
+Files in `assets/` have a hash in their names and may be cached forever; `index.html` refers to them
+and is revalidated at every load. All URLs are relative, so the page works under any path.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def add_pages(app: web.Application, static: Path) -> None:
-    """Serve `index.html` at / and /authorize, and the files beside it, as they are now."""
+    """Serve `index.html` at / and /authorize, and the other current files."""
     routes = Routes(app)
     for path in sorted(static.rglob("*")):
         name = path.relative_to(static).as_posix()

@@ -1,4 +1,4 @@
-"""Reading requests: JSON bodies and query strings, refused with the name of the field at fault."""
+"""Validates JSON bodies and query strings; errors name the invalid field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bad_field(message: str) -> Rejected:
 
 
 def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
-    """The query string as a model; a parameter that is given several times is a list."""
+    """The query string as a model; a repeated parameter becomes a list."""
     given = {
         name: found if len(found := request.query.getall(name)) > 1 else found[0]
         for name in request.query
@@ -36,13 +36,13 @@ def query_of(request: web.Request, model: type[ModelT]) -> ModelT:
 
 
 async def body_of(request: web.Request, model: type[ModelT]) -> ModelT:
-    """The JSON body of a known caller as a model, each value of the very type that the model names."""
+    """The JSON body of an authenticated caller as a model, with strict types."""
     async with request.config_dict[BODIES].body(request, _MAX_BODY_BYTES) as body:
         return checked_json(body, model)
 
 
 async def stranger_body_of(request: web.Request, model: type[ModelT]) -> ModelT:
-    """The same of somebody who is not known yet, and so may be sent by another site's page."""
+    """The same for an unauthenticated caller, which may be another site's page."""
     require_json(request)
     async with request.config_dict[STRANGERS].body(request) as body:
         return checked_json(body, model)

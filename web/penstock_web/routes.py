@@ -1,5 +1,4 @@
-"""The read side's routes, to be added to an aiohttp application that has `penstock_common.http`'s
-middleware."""
+"""The routes of the read API, for an aiohttp application with `penstock_common.http`'s middleware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET …/history`: a run's rows as JSON lines, streamed while they are read."""
+"""`GET …/history`: streams a run's rows as JSON lines."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from penstock_web.streams import send_stream
 __all__ = ["HistoryHandler"]
 
 _ALWAYS = frozenset({"_step", "_timestamp", "_runtime"})
-"""Every row has these, so asking for them filters nothing."""
+"""Every row has these, so they filter nothing."""
 
 
 class HistoryHandler:
-    """Streams history; a client that leaves ends the reading within a page."""
+    """Streams history; if the client disconnects, reading stops within a page."""
 
     def __init__(self, store: PointStore, runs: RunsHandler, names: Names) -> None:
         self._store = store
@@ -31,9 +31,9 @@ class HistoryHandler:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         row = await self._runs.found(request)
-        asked = query_of(request, RowsQuery)
-        query = await self._query(asked, row)
-        content_type = "application/x-ndjson" + ("; nan=bare" if asked.nan == "bare" else "")
+        parameters = query_of(request, RowsQuery)
+        query = await self._query(parameters, row)
+        content_type = "application/x-ndjson" + ("; nan=bare" if parameters.nan == "bare" else "")
         response = web.StreamResponse(headers={"Content-Type": content_type})
         if query is None:
             await response.prepare(request)
@@ -41,9 +41,9 @@ class HistoryHandler:
         async with aclosing(read_history(self._store, query)) as chunks:
             return await send_stream(request, response, chunks)
 
-    async def _query(self, asked: RowsQuery, row: RunRow) -> HistoryQuery | None:
-        """None if a key is asked for that the project does not have."""
-        keys = set(asked.keys) - _ALWAYS
+    async def _query(self, parameters: RowsQuery, row: RunRow) -> HistoryQuery | None:
+        """None if the project lacks a requested key."""
+        keys = set(parameters.keys) - _ALWAYS
         names = await self._names.all_keys(row.project_number)
         if not keys <= names.keys():
             return None
@@ -53,9 +53,9 @@ class HistoryHandler:
             lanes=lanes,
             names={number: name for name, number in names.items()},
             keys=[names[name] for name in keys],
-            lo=-FOREVER if asked.min_step is None else asked.min_step,
-            hi=FOREVER if asked.max_step is None else asked.max_step,
+            lo=-FOREVER if parameters.min_step is None else parameters.min_step,
+            hi=FOREVER if parameters.max_step is None else parameters.max_step,
             origin_us=origin_us(row, lanes),
-            by_lane=asked.lanes == "all",
-            is_bare=asked.nan == "bare",
+            by_lane=parameters.lanes == "all",
+            is_bare=parameters.nan == "bare",
         )

@@ -1,4 +1,4 @@
-"""Projects and runs: found by filter, order and page, shown with the last logged values."""
+"""Projects and runs: filtered, sorted and paged, with the last logged values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["RunsHandler"]
 
 
 class RunsHandler:
-    """Finds and shows runs."""
+    """Searches and serves runs."""
 
     def __init__(
         self, store: PointStore, catalog: Catalog, access: Access, names: Names, finder: Finder
@@ -40,7 +40,7 @@ class RunsHandler:
         self._finder = finder
 
     async def projects(self, request: web.Request) -> web.Response:
-        """`GET /v1/projects`: the asker's; with the scope `admin`, everybody's."""
+        """`GET /v1/projects`: the caller's; with the scope `admin`, everyone's."""
         principal = await self._access.principal(request)
         entity = None if "admin" in principal.scopes else principal.entity
         rows = await self._catalog.projects(entity)
@@ -63,20 +63,20 @@ class RunsHandler:
     async def runs(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/runs`"""
         project = await self.project(request)
-        asked = query_of(request, RunsQuery)
+        query = query_of(request, RunsQuery)
         filter_ = None
-        if asked.filter is not None:
+        if query.filter is not None:
             try:
-                filter_ = decode_json(asked.filter)
+                filter_ = decode_json(query.filter)
             except ValueError as error:
                 raise bad_request(f"filter is not valid JSON: {error}") from None
-        return await self._page(project, asked, filter_)
+        return await self._page(project, query, filter_)
 
     async def search(self, request: web.Request) -> web.Response:
         """`POST /v1/projects/{entity}/{project}/runs/search`"""
         project = await self.project(request)
-        asked = await body_of(request, RunsSearch)
-        return await self._page(project, asked, asked.filter)
+        query = await body_of(request, RunsSearch)
+        return await self._page(project, query, query.filter)
 
     async def run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
@@ -86,7 +86,7 @@ class RunsHandler:
         return web.Response(body=body, content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:
-        """The run that the path names, if the asker may read it. Raises `Rejected` (404)."""
+        """The run in the path, if the caller may read it. Raises `Rejected` (404)."""
         ref = RunRef(*(request.match_info[name] for name in ("entity", "project", "run")))
         what = f"run {ref.entity}/{ref.project}/{ref.run}"
         await self._access.reader(request, what)
@@ -97,7 +97,7 @@ class RunsHandler:
         return row
 
     async def _refuse_gone(self, ref: RunRef) -> None:
-        """Raises `Rejected` (410) for a run that was there."""
+        """Raises `Rejected` (410) for a run that once existed."""
         tombstones = (await self._catalog.tombstones_of([ref])).get(ref)
         if not tombstones:
             return
@@ -113,17 +113,17 @@ class RunsHandler:
         raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
 
     async def project(self, request: web.Request) -> int:
-        """The number of the project that the path names, if the asker may read it. Raises
-        `Rejected` (404)."""
+        """The number of the project in the path, if the caller may read it. Raises `Rejected`
+        (404)."""
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
         return await self._names.project(entity, project)
 
     async def _page(
-        self, project: int, asked: RunsQuery | RunsSearch, filter_: object
+        self, project: int, query: RunsQuery | RunsSearch, filter_: object
     ) -> web.Response:
-        fields = _fields(asked)
-        question = await asyncio.to_thread(_question, asked, filter_)  # patterns are compiled
+        fields = _fields(query)
+        question = await asyncio.to_thread(_question, query, filter_)  # patterns are compiled
         found = await self._finder.find(project, question)
         by_number = await self._catalog.run_rows(found.numbers)
         rows = [by_number[number] for number in found.numbers if number in by_number]
@@ -145,9 +145,9 @@ class RunsHandler:
             )
             wanted = None
         else:
-            asked = [path.name for path in fields if path.section == "summary"]
+            logged = [path.name for path in fields if path.section == "summary"]
             keys, own_lanes = await asyncio.gather(
-                self._names.keys(rows[0].project_number, asked), lanes
+                self._names.keys(rows[0].project_number, logged), lanes
             )
             wanted = list(keys.values())
         return await read_summaries(
@@ -160,26 +160,26 @@ class RunsHandler:
         )
 
 
-def _question(asked: RunsQuery | RunsSearch, filter_: object) -> Question:
-    if asked.after is not None and asked.offset is not None:
+def _question(query: RunsQuery | RunsSearch, filter_: object) -> Question:
+    if query.after is not None and query.offset is not None:
         raise bad_field("after and offset cannot be combined")
-    order = parse_order([asked.order] if isinstance(asked.order, str) else asked.order)
+    order = parse_order([query.order] if isinstance(query.order, str) else query.order)
     return Question(
         filter=None if filter_ is None else parse_filter(filter_),
-        search=asked.search or "",
+        search=query.search or "",
         order=order,
-        limit=asked.limit,
-        offset=asked.offset or 0,
-        after=None if asked.after is None else Cursor.decode(asked.after, order),
+        limit=query.limit,
+        offset=query.offset or 0,
+        after=None if query.after is None else Cursor.decode(query.after, order),
     )
 
 
-def _fields(asked: RunsQuery | RunsSearch) -> list[Path] | None:
-    if asked.fields is None:
+def _fields(query: RunsQuery | RunsSearch) -> list[Path] | None:
+    if query.fields is None:
         return None
-    if asked.fields == ["none"]:
+    if query.fields == ["none"]:
         return []
-    return [parse_path(text, "fields") for text in asked.fields]
+    return [parse_path(text, "fields") for text in query.fields]
 
 
 def _encode(

@@ -20,8 +20,8 @@ __all__ = ["picked", "run_to_json", "runs_to_json"]
 def run_to_json(
     row: RunRow, logged: Summary | None, fields: Sequence[Path] | None = None
 ) -> dict[str, Any]:
-    """A run as the API shows it: what was set explicitly lies over what was logged, but for what the
-    run keeps out of its summary. Of config and summary only what `fields` name, if they are given."""
+    """A run as the API's JSON: explicitly set values take precedence over logged ones, without keys that
+    the run excludes from its summary. With `fields`, only those of config and summary."""
     config = row.config
     hidden = hidden_keys(row.info)
     values = logged.values if logged else {}
@@ -45,7 +45,7 @@ def run_to_json(
 
 
 def picked(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """These dotted paths of an object, where they were."""
+    """The part of an object with these dotted paths."""
     chosen: dict[str, Any] = {}
     for name in names:
         place = _place(found, name.split("."))
@@ -58,7 +58,7 @@ def picked(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _place(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
-    """The keys that lead to a dotted path; a key may hold dots itself. Empty if there is none."""
+    """The keys that lead to a dotted path; a key may contain dots. Empty if there is none."""
     for count in range(len(parts), 0, -1):
         key = ".".join(parts[:count])
         if key in found:
@@ -71,7 +71,7 @@ def _place(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
 
 def runs_to_json(runs: Iterable[dict[str, Any]], total: int, following: str | None) -> bytes:
     """A page of runs as JSON."""
-    # Run by run, because one long dumps() would hold every other thread up.
+    # Run by run, because one long dumps() would block all other threads.
     parts = b",".join(map(encode_json, runs))
     ending = orjson.dumps({"total": total, "next": following})[1:]
     return b'{"runs":[%b],%b' % (parts, ending)

@@ -1,8 +1,8 @@
-"""Sessions of the page: a signed cookie with a random id, which stands for an API key until it expires,
+"""The page's sessions: a signed cookie with a random id, which represents an API key until it expires,
 is ended, or the key is revoked.
 
-The catalog keeps a hash of the id, so a logout on any server counts on all of them. Each process looks
-a session up again every 30 seconds. What is forged is turned away by its signature alone.
+The catalog stores a hash of the id, so a logout on any server applies to all of them. Each process
+looks a session up again every 30 seconds. Forged cookies are rejected by their signature alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ID_BYTES = 32
 
 
 class Sessions:
-    """Opens, finds and ends sessions. `clock` gives seconds since 1970."""
+    """Opens, finds and ends sessions. `clock` returns Unix seconds."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Sessions:
         self._known: dict[str, tuple[float, Principal | None]] = {}
 
     async def open(self, key_id: str) -> str:
-        """The cookie of a new session for the key of this id, good for seven days."""
+        """The cookie of a new session for the key with this id, valid for seven days."""
         now = self._clock()
         session = secrets.token_urlsafe(_ID_BYTES)
         row = SessionRow(_hash(session), key_id, int(now * 1e6), int((now + _LIFETIME_S) * 1e6))
@@ -59,7 +59,7 @@ class Sessions:
         return f"{text}.{self._signature(text)}"
 
     async def principal(self, cookie: str) -> Principal | None:
-        """Whom the cookie stands for; None if it is forged, expired or ended, or its key was revoked."""
+        """The cookie's principal; None if it is forged, expired or ended, or its key was revoked."""
         session = self._session(cookie)
         if session is None:
             return None
@@ -73,7 +73,7 @@ class Sessions:
         return principal
 
     async def end(self, cookie: str, *, everywhere: bool) -> None:
-        """End the cookie's session, or all of the key that it stands for; none if it is forged."""
+        """End the cookie's session, or all sessions of its key; none if it is forged."""
         session = self._session(cookie)
         row = await self._row(session) if session is not None else None
         if row is None:
@@ -86,7 +86,7 @@ class Sessions:
             self._known.pop(session or "", None)
 
     def _session(self, cookie: str) -> str | None:
-        """The id of the session, if the cookie was signed here and has not expired."""
+        """The session's id, if the cookie's signature is valid and it has not expired."""
         text, _, signature = cookie.rpartition(".")
         wanted = self._signature(text)
         if not hmac.compare_digest(signature.encode(errors="replace"), wanted.encode()):
@@ -136,14 +136,14 @@ class SessionHandler:
             path=self._path,
             httponly=True,
             samesite="Lax",
-            # A claim of https from whomever only keeps the cookie from plain http.
+            # A false claim of https only keeps the cookie off plain http.
             secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
         )
         return response
 
     async def delete(self, request: web.Request) -> web.Response:
-        """204; the session is over, here and wherever its cookie was copied to. With `everywhere=true`
-        so are all others of the same API key."""
+        """204; ends the session, also for copies of its cookie. With `everywhere=true`, ends all
+        sessions of the same API key."""
         everywhere = query_of(request, Logout).everywhere
         for cookie in session_cookies(request):
             await self._sessions.end(cookie, everywhere=everywhere)

@@ -1,4 +1,4 @@
-"""Answers that are written while they are read: whole, or visibly broken off."""
+"""Streamed answers: complete, or visibly cut off."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 async def send_stream(
     request: web.Request, response: web.StreamResponse, chunks: AsyncIterator[bytes]
 ) -> web.StreamResponse:
-    """Write all chunks. Errors before the first still get a status of their own."""
+    """Write all chunks. Errors before the first one still get their own status."""
     first = await anext(chunks, b"")
     await response.prepare(request)
     await response.write(first)
@@ -25,7 +25,7 @@ async def send_stream(
         async for chunk in chunks:
             await response.write(chunk)
     except PenstockError as error:
-        # Cut the connection: a stream that ended in order would look complete.
+        # Break the connection: a stream that ends normally would look complete.
         _LOG.warning("stream_broke_off route=%s error=%s", _route(request), error)
         if request.transport is not None:
             request.transport.abort()
@@ -33,6 +33,6 @@ async def send_stream(
 
 
 def _route(request: web.Request) -> str:
-    """The pattern, not the path: logs hold no names that users gave."""
+    """The route's pattern, not the path: logs contain no names from users."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"

@@ -1,10 +1,10 @@
-"""Failed logins, counted per account and address, so that one person's mistakes, or attacks on one
-account, keep nobody else out.
+"""Limits failed logins per account and address, so that one user's mistakes, or attacks on one account,
+lock nobody else out.
 
-An account is what a login names: the public id of an API key. After ten failures in a minute an
-address may not try that account. Many failures of one address with different accounts, or with one
-account from different addresses, close no door to whoever has the right key: the wrong ones are sent
-away, the right ones get in. Each process counts for itself.
+An account is the public id of an API key. After ten failures in a minute an address may not try that
+account. Many failures from one address with different accounts, or with one account from different
+addresses, never lock out a caller with the right key: only wrong keys are refused. Each process counts
+separately.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_ENTRIES = 10_000
 
 
 class LoginThrottle:
-    """`clock` gives seconds that only grow."""
+    """`clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -38,7 +38,7 @@ class LoginThrottle:
             raise _too_many(wait_s)
 
     def failed(self, account: str, address: str, refusal: Rejected) -> Exception:
-        """Count a failure; what to answer it with."""
+        """Count a failure; returns the error to answer with."""
         self._pairs.add((account, address))
         ones = [("account", account), ("address", address)]
         wait_s = max(self._ones.wait_s(one) for one in ones)
@@ -48,7 +48,7 @@ class LoginThrottle:
 
 
 def _too_many(wait_s: float) -> Transient:
-    """The answer, with the time after which another attempt makes sense."""
+    """The error, with the time after which to retry."""
     return Transient(
         "too many failed logins",
         code="too_many_attempts",
@@ -59,7 +59,7 @@ def _too_many(wait_s: float) -> Transient:
 
 
 class _Windows:
-    """Failures by name, within a minute of the first. The names that failed last are kept."""
+    """Failures by name, within a minute of the first. Keeps the names that failed last."""
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._most = most
@@ -67,7 +67,7 @@ class _Windows:
         self._windows: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
 
     def wait_s(self, name: Hashable) -> float:
-        """How long no more is let through; 0 if it is."""
+        """How long further attempts are refused; 0 if they are not."""
         ends_at, count = self._windows.get(name, (0.0, 0))
         left_s = ends_at - self._clock()
         return left_s if count >= self._most and left_s > 0 else 0.0

@@ -1,19 +1,19 @@
-"""The process that sends spools to the server: one per host and user, outliving the training.
+"""The shipper: the process that sends spools to the server, one per host and user.
 
-reader           segment files to records, trusting only checksums
-columns          rows to the wire's frames (numpy lives here, not in the training process)
-gather           one batch's worth of records
-cuts             which range of the spool is batch n, decided once and kept on disk
-batches          the bytes of a cut, always the same
-mending          what is known of a spool when it is taken up, whatever is damaged
-sender           one spool: cut, send, learn what is committed, free
-positions        what replies say of queue and store
-refusals         what a final refusal means for a batch
-rejects          what the server refused, kept for a person
-report           progress and problems, told once
-retention        how long segments are kept
-circuit_breaker  when a server may be called
-heartbeats       where idle spools stand
-election         who is the shipper of a root
-daemon           the loop over all spools of a root
+reader           parses segment files into records, trusting only checksums
+columns          turns rows into the wire's frames (numpy is used here, not in the training process)
+gather           collects the records of one batch
+cuts             records on disk, once, which range of the spool is batch n
+batches          builds the bytes of a cut, always the same
+mending          loads a spool's cuts and progress, repairing damage
+sender           drives one spool: cut, send (with retries), acknowledge, release
+positions        tracks the writer's position in queue and store
+refusals         decides what a permanent refusal means for a batch
+rejects          keeps batches that the server refused or could not process
+report           writes progress and reports problems once
+retention        deletes segments some time after they are committed
+circuit_breaker  limits requests to a failing server
+heartbeats       tells the server which runs are alive
+election         makes one process the shipper of a root
+daemon           loops over all spools of a root
 """

@@ -1,4 +1,4 @@
-"""`python -m penstock.shipper ROOT`: send what lies under ROOT, then leave."""
+"""`python -m penstock.shipper ROOT`: sends everything under ROOT, then exits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from penstock.shipper.election import ELECTION_S, hold_root
 
 _IDLE_EXIT_S = 11 * 60.0
-"""Longer than finished spools are kept, so that it notices if their store is replaced meanwhile."""
+"""Longer than finished spools are kept, to notice if their store is replaced meanwhile."""
 _MAX_LOG_BYTES = 256 << 10
-_NICENESS = 5  # the training goes first
+_NICENESS = 5  # the training process has priority
 
 
 def main() -> None:
@@ -32,13 +32,13 @@ def main() -> None:
     os.umask(0o077)
     os.nice(_NICENESS)
     if options.detach and os.fork():
-        os._exit(0)  # the starter reaps this one; the shipper itself is nobody's child
-    # After that, so that nobody waits for numpy.
+        os._exit(0)  # the starter reaps this process; the shipper itself has no parent
+    # Afterwards, so that nothing waits for numpy.
     from penstock.shipper.daemon import Daemon  # noqa: PLC0415
 
     _log_to(options.root / "shipper.log")
     log = logging.getLogger("penstock.shipper")
-    # Once more after each shift: a spool may have come between the last look and the lock's end.
+    # Repeat: a spool may have appeared between the last scan and the lock's release.
     while True:
         with hold_root(options.root, options.take_over) as elected:
             if options.starting_fd is not None:

@@ -1,4 +1,4 @@
-"""The API key that one spool is sent with."""
+"""The API key for sending one spool."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from penstock.errors import Rejected
 from penstock.meta import Meta
 from penstock.pasted import repaired_key
 
-__all__ = ["ApiKey"]
+__all__ = ["SpoolKey"]
 
 
-class ApiKey:
-    """The spool's own key, or the stored one where it has none or the server refused it."""
+class SpoolKey:
+    """The spool's own key, or the saved one if it has none or the server refused it."""
 
     def __init__(self, meta: Meta) -> None:
         self._server = meta.base_url
@@ -28,12 +28,12 @@ class ApiKey:
         return key
 
     def refuse(self) -> None:
-        """The server does not take the spool's own key."""
+        """Record that the server refused the spool's own key."""
         self._is_refused = True
 
 
 def _clean(key: str) -> str:
-    """What an earlier version wrote into a spool as it was given, such as a line end after the key."""
+    """Clean a key that an earlier version stored as given, for example with a trailing newline."""
     try:
         return repaired_key(key).value
     except ValueError:

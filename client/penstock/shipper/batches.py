@@ -1,4 +1,4 @@
-"""The bytes of a batch, from its cut: the same whenever and by whomever they are built."""
+"""Builds the bytes of a batch from its cut: always the same bytes, in any process."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ __all__ = ["NO_LIMITS", "BatchBuilder", "content_of"]
 log = logging.getLogger(__name__)
 
 _BATCH_ROOM = (12 * 2**20, 900_000)
-"""Bytes and elements: a batch of any rows keeps the limits of a body, compressed or not."""
+"""Bytes and elements: with these, any batch stays within a body's limits, compressed or not."""
 _ANY = replace(DEFAULT_LIMITS, decoded_bytes=2**30, elements=10**8)
-"""What was cut before may be larger than what is cut today."""
+"""Earlier versions may have cut larger batches."""
 NO_LIMITS = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
 
 
 def content_of(
     cut: Cut, found: Gathered | None, rejects: Rejects
 ) -> tuple[list[Frame], list[dict[str, Any]]]:
-    """What a batch holds, by the rules by which it was cut. Raises OSError."""
+    """A batch's frames and records by the rules with which it was cut. Raises OSError."""
     if cut.kind == "crashed":
         return [], [{"t": "state", "state": "crashed"}]
     if cut.kind == "again":
@@ -57,7 +57,7 @@ def content_of(
 
 
 def _rejected(rejects: Rejects, source: int) -> Batch:
-    """A rejected batch. Raises OSError, also for one that nothing can read."""
+    """A rejected batch. Raises OSError, including for an undecodable one."""
     try:
         return decode_batch(rejects.read(source), _ANY, strict=False)
     except Rejected as error:
@@ -69,7 +69,7 @@ def _is_state(record: Any) -> bool:
 
 
 class BatchBuilder:
-    """Builds the batches of one spool; remembers the last one, which is mostly the one wanted."""
+    """Builds the batches of one spool; caches the last one, which is usually requested next."""
 
     def __init__(self, meta: Meta, reader: SpoolReader) -> None:
         self._meta = meta
@@ -79,7 +79,7 @@ class BatchBuilder:
         self._built: tuple[Cut, bytes] | None = None
 
     def encode(self, cut: Cut, found: Gathered | None) -> tuple[bytes, str]:
-        """The bytes of a batch as they are sent, and the digest of what they hold."""
+        """The bytes of a batch as sent, and the digest of their content."""
         batch = Batch(
             project=self._meta.project,
             run=self._meta.run,
@@ -99,7 +99,7 @@ class BatchBuilder:
         return encode_batch(batch, compress=True) if self._compress else plain, digest
 
     def built(self, cut: Cut) -> tuple[bytes, str]:
-        """The same, from what the spool holds. Raises OSError."""
+        """The same, built from the spool. Raises OSError."""
         found = None
         if cut.kind == "rows":
             found = gather(
@@ -113,7 +113,7 @@ class BatchBuilder:
         return self.encode(cut, found)
 
     def rejected(self, source: int) -> tuple[str, int]:
-        """The last state, and the points, of a rejected batch. Raises OSError."""
+        """The last state and the number of points of a rejected batch. Raises OSError."""
         batch = _rejected(self._rejects, source)
         states = [str(each.get("state")) for each in batch.records if _is_state(each)]
         return next(reversed(states), ""), batch.points
@@ -122,7 +122,7 @@ class BatchBuilder:
         self._built = (cut, raw)
 
     def forget(self) -> None:
-        """Take no more memory for the last one."""
+        """Drop the cached batch."""
         self._built = None
 
     def bytes_of(self, cut: Cut) -> bytes:

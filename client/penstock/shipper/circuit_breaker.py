@@ -1,9 +1,9 @@
-"""When a server may be asked: a circuit breaker that all spools of one server share.
+"""A circuit breaker shared by all spools of one server.
 
-Closed: everybody asks. After a failure it is open and everybody waits, exponentially with full
-jitter, and at least as long as the server asked for. Then it is half open: one request probes while
-the others go on waiting. A success closes it. A quota (429) is not the server's failure: it pauses
-the spools of that project only.
+Closed: requests pass. After a failure it is open: all wait, with exponential backoff and full jitter,
+and at least as long as the server's Retry-After. Then it is half open: one request probes while the
+others keep waiting. A success closes it. A quota (429) is not the server's failure: it only pauses
+that project's spools.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _MAX_WAIT_S = 60.0
 _MAX_RETRY_AFTER_S = 3_600.0
 _QUOTA_S = 1.0
 _PROBED_S = 0.2
-"""How soon those come again who wait for another's probe."""
+"""Retry interval while another request probes."""
 
 
 class Held(Exception):
-    """Not asked: others must have their turn, or time must pass first. Come again `wait_s` later."""
+    """The request was not sent: retry after `wait_s`."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(wait_s)
@@ -37,7 +37,7 @@ class Held(Exception):
 
 
 class CircuitBreaker:
-    """Safe to use from several threads. `clock` is monotonic; `jitter(a, b)` is between the two."""
+    """Thread-safe. `clock` is monotonic; `jitter(a, b)` returns a number between the two."""
 
     def __init__(
         self,
@@ -45,24 +45,24 @@ class CircuitBreaker:
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.failures = 0
-        """How often in a row the server failed; 0 while it is well."""
+        """Consecutive failures; 0 while the server is healthy."""
         self._clock = clock
         self._jitter = jitter
         self._ready_at = 0.0
         self._probing = False
-        self._era = 0  # goes up when it opens or closes: who began before says nothing about now
+        self._era = 0  # increases when it opens or closes: earlier requests say nothing about the current state
         self._paused: dict[object, float] = {}
         self._lock = threading.Lock()
 
     @property
     def wait_s(self) -> float:
-        """How long nobody may ask."""
+        """How long all requests must wait."""
         return max(0.0, self._ready_at - self._clock())
 
     def call(self, group: object, request: Callable[[], T]) -> T:
-        """The outcome of `request`, if the server may be asked now on behalf of this group.
+        """Run `request` if the breaker allows it now for this group.
 
-        Raises `Held` without asking if it may not, and what `request` raises.
+        Raises `Held` without sending anything if it does not, and whatever `request` raises.
         """
         era = self.enter(group)
         try:
@@ -84,7 +84,7 @@ class CircuitBreaker:
         return reply
 
     def enter(self, group: object) -> int:
-        """Begin a request, or raise `Held`. What this returns goes to `answered` or `failed`."""
+        """Start a request, or raise `Held`. Pass the returned era to `answered` or `failed`."""
         with self._lock:
             now = self._clock()
             wait_s = max(self._ready_at, self._paused.get(group, 0.0)) - now
@@ -98,7 +98,7 @@ class CircuitBreaker:
             return self._era
 
     def answered(self, era: int) -> None:
-        """The request that began in this era ended well."""
+        """Record the success of a request started in this era."""
         with self._lock:
             if era == self._era and self.failures:
                 self.failures = 0
@@ -106,11 +106,11 @@ class CircuitBreaker:
                 self._era += 1
 
     def failed(self, era: int, retry_after_s: float | None) -> None:
-        """The request that began in this era failed, and may pass if it is sent again."""
+        """Record a temporary failure of a request started in this era."""
         with self._lock:
             at_least_s = min(retry_after_s or 0.0, _MAX_RETRY_AFTER_S)
             now = self._clock()
-            if era != self._era:  # many that were under way fail together: that is one failure
+            if era != self._era:  # concurrent requests that fail together count as one failure
                 self._ready_at = max(self._ready_at, now + at_least_s)
                 return
             ceiling_s = min(_MAX_WAIT_S, _MIN_WAIT_S * 2.0 ** min(self.failures, 16))
@@ -121,7 +121,7 @@ class CircuitBreaker:
             self._ready_at = max(self._ready_at, ready_at)
 
     def _unknown(self, era: int) -> None:
-        """A request that ended by a fault of this program: somebody else may probe."""
+        """Record that a request ended with a bug in this program: another one may probe."""
         with self._lock:
             if era == self._era:
                 self._probing = False
@@ -129,5 +129,5 @@ class CircuitBreaker:
     def _pause(self, group: object, retry_after_s: float | None) -> None:
         wait_s = min(retry_after_s or _QUOTA_S, _MAX_RETRY_AFTER_S)
         with self._lock:
-            # Jitter here too, so that the writers of a project do not come back together.
+            # Jitter here too, so that a project's writers do not all retry at once.
             self._paused[group] = self._clock() + wait_s + self._jitter(0.0, wait_s / 2)

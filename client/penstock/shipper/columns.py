@@ -1,8 +1,8 @@
-"""Rows to columns: what the rows of a batch become on the wire.
+"""Converts a batch's rows to the wire's columns.
 
-Rows of one set of keys are gathered into one frame, floats without touching them one by one. What is
-not a number becomes a `value` record. A (key, step) is kept once, the last. The same range of a
-spool always gives the same bytes, in whatever pieces it was read.
+Rows with the same keys become one frame, without handling floats one by one. Values other than
+numbers become `value` records. Of each (key, step) only the last is kept. The same range of a spool
+always gives the same bytes, regardless of the pieces in which it was read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 
 from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
-from penstock.shipper.reader import Cycle, Row, RowBlock
+from penstock.shipper.reader import Cycle, RowBlock, SpoolRow
 from penstock.trees import flatten
 from penstock.wire import RULES, Frame
 
@@ -26,7 +26,7 @@ __all__ = ["BatchLimits", "Columns"]
 _FLOAT_TAG = 0xCB
 _RULES_THAT_JOIN = 2
 _TOGETHER_US = 1_000_000
-"""Rows of one step that were logged within this time become one."""
+"""Rows of one step logged within this time are merged."""
 _BODY = RECORD_HEAD.size + PAYLOAD_HEAD.size
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -34,7 +34,7 @@ Floats = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How much one batch may hold; a single larger row still makes a batch."""
+    """The limits of a batch; a single larger row is still a batch."""
 
     points: int = 200_000
     size_bytes: int = 4 << 20
@@ -63,14 +63,14 @@ class _Block:
 
 @dataclass(slots=True)
 class _Group:
-    """The rows of one tuple of keys; `rows` are single ones not yet made a block."""
+    """The rows of one tuple of keys; `rows` are single ones not yet in a block."""
 
     blocks: list[_Block] = field(default_factory=list)
     rows: list[tuple[int, int, int, list[float]]] = field(default_factory=list)
 
 
 class Columns:
-    """Gathers rows and records until they are a batch."""
+    """Collects rows and records for a batch."""
 
     def __init__(self, limits: BatchLimits, rules: int = RULES) -> None:
         self.limits = limits
@@ -78,7 +78,7 @@ class Columns:
         self.rows = 0
         self.points = 0
         self.state = ""
-        """The last state of the run among the records."""
+        """The last run state among the records."""
         self._size = 0
         self._elements = 0
         self._refused = False
@@ -106,11 +106,11 @@ class Columns:
         )
 
     def room_for(self, keys: int) -> int:
-        """How many more rows of so many keys fit; at least one if nothing is in yet. Once this
-        was 0, the batch is full."""
+        """How many more rows with these keys fit; at least one if the batch is empty. Once this has
+        returned 0, the batch is full."""
         points = (self.limits.points - self.points) // keys
         size = (self.limits.size_bytes - self._size) // (8 * keys + 16)
-        records = (self.limits.records - len(self._records)) // keys  # if none is a number
+        records = (self.limits.records - len(self._records)) // keys  # if none of them is a number
         room = 0 if self.full else max(min(points, size, records), 1 if self.empty else 0)
         self._refused = room == 0
         return room
@@ -122,12 +122,12 @@ class Columns:
         self._size += size_bytes
         self._elements += 2 * size_bytes
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: SpoolRow) -> None:
         values = msgpack.unpackb(row.body, strict_map_key=False)
         self._add_row(row.keys, row.step, row.time_ns // 1_000, values)
 
     def add_run(self, run: RowBlock) -> None:
-        """Take all rows of a run."""
+        """Add all rows of a block."""
         values = _floats(run)
         if values is None:
             for row in _rows(run):
@@ -137,7 +137,7 @@ class Columns:
         self.rows += run.count
 
     def add_cycle(self, cycle: Cycle) -> None:
-        """Take all rows of runs that take turns: as they came, one after another."""
+        """Add all rows of interleaved blocks, in their original order."""
         runs = cycle.runs
         values = [floats for run in runs if (floats := _floats(run)) is not None]
         if len(values) < len(runs):
@@ -150,7 +150,7 @@ class Columns:
         self.rows += len(runs) * cycle.turns
 
     def batch(self) -> tuple[list[Frame], list[dict[str, Any]]]:
-        """The frames and records of what was gathered."""
+        """The frames and records collected so far."""
         groups = {keys: _joined(group) for keys, group in self._groups.items()}
         groups = {keys: _last_of_each_step(block) for keys, block in groups.items()}
         if sum(map(len, groups)) != len({key for keys in groups for key in keys}):
@@ -207,7 +207,7 @@ def _rows(run: RowBlock) -> Iterator[tuple[tuple[str, ...], int, int, list[Any]]
 
 
 def _floats(run: RowBlock) -> Floats | None:
-    """The values of a run whose rows hold floats only; None for any other."""
+    """The values of a block whose rows contain only floats; None for any other."""
     keys = len(run.keys)
     head = 1 if keys < 16 else 3 if keys < 65_536 else 5
     start = _BODY + head
@@ -221,7 +221,7 @@ def _floats(run: RowBlock) -> Floats | None:
 
 
 def _settle(group: _Group) -> None:
-    """Make the single rows a block."""
+    """Turn the single rows into a block."""
     if not group.rows:
         return
     steps, times_us, order, rows = zip(*group.rows, strict=True)
@@ -272,7 +272,7 @@ def _last_of_each_step(block: _Block) -> _Block:
 
 
 def _without_repeats(groups: dict[tuple[str, ...], _Block]) -> dict[tuple[str, ...], _Block]:
-    """Where two groups have a key and a step in common, only the later row keeps that key."""
+    """If two groups share a key and a step, only the later row keeps that key."""
     newest: dict[tuple[str, int], int] = {}
     counts: dict[str, int] = {}
     for keys in groups:
@@ -313,8 +313,8 @@ def _in_order(block: _Block) -> _Block:
 def _together(
     groups: dict[tuple[str, ...], _Block],
 ) -> Iterator[tuple[tuple[str, ...], _Block]]:
-    """Groups that have the same steps, logged at about the same times, as one: `log` once per metric
-    makes no more of it than `log` of all metrics. No (key, step) is in two of them."""
+    """Merge groups with the same steps, logged at about the same times, so that one `log` per metric
+    costs no more than one `log` for all metrics. No (key, step) is in two of them."""
     alike: dict[bytes, list[list[tuple[str, ...]]]] = {}
     for keys, block in groups.items():
         bundles = alike.setdefault(block.steps.tobytes(), [])
@@ -348,7 +348,7 @@ def _frame(keys: tuple[str, ...], block: _Block) -> Frame:
 
 
 def _value(value: Any) -> tuple[str, str]:
-    """The kind and the JSON text of what is not a number; no text for what JSON cannot say."""
+    """The kind and JSON text of a value that is not a number; no text if JSON cannot encode it."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, dict):
@@ -360,7 +360,7 @@ def _value(value: Any) -> tuple[str, str]:
         return kind, json.dumps(value, allow_nan=False, separators=(",", ":"), default=str)
     except ValueError:
         pass
-    except (TypeError, RecursionError):  # odd keys, or nested too deep
+    except (TypeError, RecursionError):  # odd keys, or nested too deeply
         return kind, ""
     try:
         return kind, json.dumps(_named(value), separators=(",", ":"), default=str)

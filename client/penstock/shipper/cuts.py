@@ -1,12 +1,12 @@
-"""Which range of a spool is which batch, decided once: the spool's `cuts` file.
+"""The spool's `cuts` file: which range of the spool is which batch, decided once.
 
-A cut is appended before its batch is first sent, and never changed; sending again after a crash, a
-lost reply or a lost queue builds the same bytes from it. A later line for the same number replaces
-the earlier one only to void it.
+A cut is appended before its batch is first sent and never changed, so that a retry after a crash, a
+lost reply or a lost queue builds the same bytes and the server can deduplicate them. A later line for
+the same number replaces the earlier one only to void it.
 
-A line is JSON, a space, and its CRC32 in eight hex digits. A line that is damaged or missing costs
-no rows: the range is rebuilt from its neighbours, or, at the end, its number is voided and its rows
-are cut again. Rows that the server got twice this way are the same rows.
+A line is JSON, a space, and its CRC32 in eight hex digits. A damaged or missing line costs no rows:
+the range is rebuilt from its neighbours, or, at the end, its number is voided and its rows are cut
+again. Rows that the server receives twice this way are identical.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ CutKind = Literal["rows", "again", "void", "crashed", "mark"]
 class Cut:
     """Batch `seq` holds the records in [start, end).
 
-    kind `void` stands for a number whose batch was refused, `crashed` carries the state of a run
-    whose process died, `mark` only tells the server what was freed; these three hold no rows.
-    `again` holds what lies in `rejected/` under the number `source`. `rules` are those by which
-    values were cut: what is built again is built by the same ones. `digest` is of the batch's bytes before compression; `state` is the run's state if it is in it.
+    Kind `void` is a number whose batch was refused, `crashed` carries the state of a run whose process
+    died, `mark` only tells the server what was released; these three have no rows. `again` holds the
+    batch in `rejected/` with the number `source`. `rules` is the version of the rules for cutting
+    values, used again on a rebuild. `digest` is of the bytes before compression; `state` is the run's
+    state, if the batch contains it.
     """
 
     seq: int
@@ -44,29 +45,29 @@ class Cut:
     kind: CutKind = "rows"
     sent_at: int = 0
     released: int = 0
-    """`acked` in the file and in the batch: numbers up to here need not be waited for."""
+    """`acked` in the file and in the batch: the server need not wait for numbers up to here."""
     client: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     points: int = 0
     last: bool = False
-    """Whether the writer's END, or its crash, is part of it."""
+    """Whether it contains the writer's END or crash."""
     state: str = ""
     rules: int = 0
     source: int = 0
     fold: dict[str, Any] = field(default_factory=dict)
-    """What is known, after this batch, of the summaries that `define_metric` asked for: `kept`, and the
-    record of this batch, `said`."""
+    """The aggregates requested with `define_metric` after this batch: the state `kept`, and this batch's
+    record, `said`."""
     rebuilt: bool = False
-    """Whether its line was lost: the server may have the same rows in other bytes."""
+    """Whether its line was lost: the server may have the same rows with other bytes."""
 
     def voided(self) -> Cut:
         return replace(self, kind="void", digest="", points=0, end=self.start, source=0)
 
 
 class CutLog:
-    """The cuts of one spool, by number: 1, 2, 3 … without a hole.
+    """The cuts of one spool by number, from 1 without gaps.
 
-    `first` is where the spool begins, `least` a number that is known to have been cut.
+    `first` is where the spool starts, `least` a number known to have been cut.
     """
 
     def __init__(self, folder: Path, first: Position | None = None, least: int = 0) -> None:
@@ -74,9 +75,9 @@ class CutLog:
         self.end: Position | None = None
         """Where the next cut starts; None before the first."""
         self.damaged = 0
-        """How many lines were damaged or missing."""
+        """Number of damaged or missing lines."""
         self.fold: dict[str, Any] = {}
-        """The last `fold` of a cut, which has all that came before."""
+        """The last `fold` of a cut, which includes all earlier ones."""
         self._path = folder / "cuts"
         self._torn_at: int | None = None
         self._load(first or Position(1, 0), least)
@@ -97,15 +98,15 @@ class CutLog:
 
     @property
     def state(self) -> str:
-        """The last state of the run that its writer recorded, as far as it is cut."""
+        """The last run state recorded by the writer, as far as it has been cut."""
         return next((c.state for _, c in sorted(self.cuts.items(), reverse=True) if c.state), "")
 
     def append(self, *cuts: Cut) -> None:
-        """Keep these on disk, all or none, before any of them is sent. Raises OSError."""
+        """Store these, all or none, before any of them is sent. Raises OSError."""
         lines = b"".join(map(_line, cuts))
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            if self._torn_at is not None:  # cut short by a crash, so never sent
+            if self._torn_at is not None:  # truncated by a crash, so never sent
                 os.ftruncate(fd, self._torn_at)
                 self._torn_at = None
             size = os.fstat(fd).st_size
@@ -120,7 +121,7 @@ class CutLog:
         self.put(*cuts)
 
     def put(self, *cuts: Cut) -> None:
-        """Know these without keeping them on disk."""
+        """Add these without storing them."""
         for cut in cuts:
             self._add(cut)
 
@@ -150,7 +151,7 @@ class CutLog:
             if cut.seq not in self.cuts:
                 damaged_behind = 0
             self._add(cut)
-        # Each damaged line behind the last number may have been a number that was sent.
+        # Each damaged line after the last number may have been a batch that was sent.
         highest = max([0, *self.cuts]) + damaged_behind
         missing = [n for n in range(1, max(highest, least) + 1) if n not in self.cuts]
         if not missing:
@@ -164,7 +165,7 @@ class CutLog:
         before, after = self.cuts.get(seq - 1), self.cuts.get(seq + 1)
         start = before.end if before is not None else first
         if after is not None and start < after.start:
-            # Of several in a row this is the last, and gets the range of all.
+            # The last of several in a row gets the range of all of them.
             self.put(Cut(seq, start, after.start, sent_at=after.sent_at, rebuilt=True))
         else:
             self.put(Cut(seq, start, start, "void", rebuilt=True))
@@ -172,7 +173,7 @@ class CutLog:
 
 def _line(cut: Cut) -> bytes:
     fields = {"acked" if name == "released" else name: value for name, value in asdict(cut).items()}
-    if not cut.fold:  # which older versions do not know
+    if not cut.fold:  # unknown to older versions
         del fields["fold"]
     text = json.dumps(fields, separators=(",", ":")).encode()
     return b"%s %08x\n" % (text, zlib.crc32(text))

@@ -1,7 +1,7 @@
-"""The loop over all spools of a root: which spools there are, whose turn it is, when to leave.
+"""The loop over all spools of a root: finds them, gives each its turns, and decides when to exit.
 
-It takes up every spool it finds, of live and of dead writers, and deletes what is done and old. It
-leaves when there was nothing to do for a while, or at once when it is asked to.
+It handles the spools of live and dead writers and deletes finished old ones. It exits after being
+idle for a while, or at once on request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from penstock.meta import Meta, load_meta
 from penstock.receipts import keep_receipt
 from penstock.root import spools_in, used_bytes
 from penstock.shipper.circuit_breaker import CircuitBreaker
-from penstock.shipper.heartbeats import Heartbeats
+from penstock.shipper.heartbeats import HeartbeatSender
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
 from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
@@ -39,11 +39,11 @@ _THREADS = 8
 _PER_SPOOL_S = 0.002
 _UNREADABLE_RETRY_S = 5.0
 _LEAVE_S = 1.5
-"""How long requests in flight may take once the shipper is asked to leave."""
+"""How long requests in flight may take once the shipper is asked to exit."""
 
 
 class Daemon:
-    """Sends what lies under `root` until there is nothing left to do."""
+    """Sends everything under `root` until nothing is left to do."""
 
     def __init__(
         self, root: Path, *, idle_exit_s: float = 60.0, limit_bytes: int = 2 << 30
@@ -58,7 +58,7 @@ class Daemon:
         self._ignored: dict[Path, float] = {}
         self._tight = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
-        self._heartbeats = Heartbeats(self._pool)
+        self._heartbeats = HeartbeatSender(self._pool)
         self._asked_to_leave = threading.Event()
         self._bell = Bell(root)
 
@@ -67,15 +67,15 @@ class Daemon:
         return self._asked_to_leave.is_set()
 
     def leave(self) -> None:
-        """Make `run` return soon, whatever is left to do. May be called by a signal handler."""
+        """Make `run` return soon, even with work left. May be called from a signal handler."""
         self._asked_to_leave.set()
         self._bell.ring()
 
     def run(self) -> None:
-        """Work until there was nothing to do for `idle_exit_s`, or `leave` was called.
+        """Work until it has been idle for `idle_exit_s` or `leave` was called.
 
-        In the second case a request may still hang: end the process without waiting for it. Its
-        spool stands as after a crash then, and nothing is lost by that.
+        In the second case a request may still hang: exit without waiting for it. Its spool is then as
+        after a crash, and nothing is lost.
         """
         worked_at = scan_at = measure_at = beat_at = time.monotonic()
         while not self.asked_to_leave:
@@ -110,7 +110,7 @@ class Daemon:
         self._bell.close()
 
     def has_new_spools(self) -> bool:
-        """Whether there is data now that `run` did not see."""
+        """Whether there is data that `run` has not seen."""
         return any(each.goes_on for each in self._senders.values()) or any(
             f not in self._senders and f not in self._ignored for f in spools_in(self.root)
         )
@@ -131,14 +131,14 @@ class Daemon:
         return TICK_S if self._senders else _SCAN_S
 
     def _hurry(self) -> None:
-        """Somebody waits: look at every spool that may have come to its end."""
+        """Somebody is waiting: check every spool that may have ended."""
         for folder, sender in self._senders.items():
             if sender.hurry():
                 self._due[folder] = 0.0
 
     def _pause_s(self, folder: Path, delay_s: float, now: float) -> float:
-        """With many spools each is looked at less often, so that looking costs the same; but a run
-        that is logging is not kept waiting when its next batch is due."""
+        """With many spools, check each less often, so that the total cost stays the same; a logging run
+        still gets its turn when its next batch is due."""
         if not delay_s:
             return 0.0
         pause_s = max(delay_s, len(self._senders) * _PER_SPOOL_S)
@@ -148,7 +148,7 @@ class Daemon:
         return min(pause_s, max(0.0, next_cut - now))
 
     def _drive(self, sender: SpoolSender) -> float:
-        """Turns without a pause while there is something to do, but not for ever: others wait."""
+        """Take turns without a pause while there is work, for a limited time: others are waiting."""
         for _ in range(16):
             delay_s = sender.turn(tight=self._tight)
             if delay_s > 0 or self.asked_to_leave:
@@ -160,7 +160,7 @@ class Daemon:
             return turned.result()
         except (
             Exception
-        ) as error:  # the seam between spools: one that fails must not stop the others
+        ) as error:  # the seam between spools: a failing one must not stop the others
             log.exception("%s: sending failed", folder.name)
             self._senders[folder].report.broke(error)
             return _AFTER_BUG_S
@@ -191,7 +191,7 @@ class Daemon:
         self._senders[folder] = sender
 
     def _leave_alone(self, folder: Path, error: Exception) -> None:
-        """A spool that cannot be taken up now; whoever waits for it is told why."""
+        """Record why a spool cannot be handled now, for those who wait for it."""
         log.warning("%s cannot be sent: %s", folder.name, error)
         self._ignored[folder] = time.monotonic() + _UNREADABLE_RETRY_S
         state_problem(folder, error)
@@ -211,14 +211,14 @@ class Daemon:
         return is_old and self._clear(folder)
 
     def _clear(self, folder: Path) -> bool:
-        """Delete a spool, or all of it but what was refused; False if a writer holds it."""
+        """Delete a spool, except for its refused batches; False if a writer holds it."""
         lock_fd = hold_left(folder)
         if lock_fd is None and is_writer_alive(folder):
             return False
         try:
             if self._senders[folder].is_continued:
                 return False
-            if Rejects(folder).count():  # these batches are kept for a person to look at
+            if Rejects(folder).count():  # these batches are kept for inspection
                 for segment in folder.glob("*.seg"):
                     segment.unlink(missing_ok=True)
             else:

@@ -1,6 +1,6 @@
-"""Who is the shipper of a root: the process that holds the lock on `shipper.lock`.
+"""Elects a root's shipper: the process that holds the lock on `shipper.lock`.
 
-The file holds its process number and, on a second line, the version that it runs.
+The file contains its process id and, on a second line, its version.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from penstock import __version__
 __all__ = ["hold_root"]
 
 ELECTION_S = 1.0
-"""Others hold the lock for an instant, to see whether a shipper runs."""
+"""Other processes hold the lock briefly, to check whether a shipper is running."""
 
 
 @contextlib.contextmanager
 def hold_root(root: Path, wait_s: float = ELECTION_S) -> Iterator[bool]:
-    """Be the root's shipper; yields False if another process still is after `wait_s`."""
+    """Become the root's shipper; yields False if another process still is after `wait_s`."""
     fd = os.open(root / "shipper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         elected = _elected(fd, wait_s)
         if elected:
-            with contextlib.suppress(OSError):  # on a full disk it goes without its name there
+            with contextlib.suppress(
+                OSError
+            ):  # on a full disk the file stays without its process id
                 os.truncate(fd, 0)
                 os.write(fd, f"{os.getpid()}\n{__version__}\n".encode())
         yield elected

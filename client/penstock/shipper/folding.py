@@ -1,8 +1,8 @@
-"""What `define_metric(summary=…)` asks for, folded from the rows as they are cut.
+"""Computes the aggregates requested with `define_metric(summary=…)` as rows are cut.
 
-The shipper does this, since it sees every row, also those of a process that was killed. What is known
-so far is kept with each cut, so that it goes on after a restart; the server puts the extremes of
-several writers together, so that a run that is resumed, or has ranks, keeps the best of all.
+The shipper does this because it sees every row, even those of a killed process. The state is stored
+with each cut and survives restarts; the server merges the extremes of several writers, so that a run
+that is resumed or has ranks keeps the overall best.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ __all__ = ["Fold", "folded"]
 
 
 def folded(before: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """What a cut keeps as its `fold`, after the one of the cut before it; empty if nothing was asked
-    for."""
+    """The `fold` of a cut, given the previous cut's; empty if no aggregates were requested."""
     fold = Fold(before.get("kept"))
     fold.learn(columns.records)
     if not fold.has_rules:
@@ -30,10 +29,10 @@ def folded(before: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
 
 
 class Fold:
-    """The rules and the running figures of one writer."""
+    """The rules and running aggregates of one writer."""
 
     def __init__(self, kept: Mapping[str, Any] | None = None) -> None:
-        """Goes on from what `keep` gave."""
+        """Continues from a state returned by `keep`."""
         kept = kept or {}
         self._rules = Rules(kept.get("rules"))
         self._summaries = Summaries(self._rules, kept.get("figures"))
@@ -43,17 +42,17 @@ class Fold:
         return bool(self._rules)
 
     def keep(self) -> dict[str, Any]:
-        """All of it, as JSON can say it; empty as long as nothing was asked for."""
+        """The whole state as JSON values; empty while no aggregates are requested."""
         if not self._rules:
             return {}
         return {"rules": self._rules.kept, "figures": self._summaries.figures}
 
     def learn(self, records: Iterable[Any]) -> None:
-        """Take in the rules among these records."""
+        """Apply the rules among these records."""
         self._rules.learn(records)
 
     def take(self, frames: Iterable[Frame]) -> dict[str, Any] | None:
-        """The summary record of these rows; None if they have none of the metrics asked for."""
+        """The summary record of these rows; None if they have none of the requested metrics."""
         changed: dict[str, None] = {}
         for frame in frames:
             for place, key in enumerate(frame.keys):

@@ -1,4 +1,4 @@
-"""One batch's worth of a spool, from a position on."""
+"""Collects one batch's records from a spool, starting at a position."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import msgpack
 
-from penstock.record import Kind, Position
+from penstock.record import PayloadKind, Position
 from penstock.shipper.columns import BatchLimits, Columns
-from penstock.shipper.reader import Cycle, Record, Row, SpoolReader
+from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
 from penstock.wire import RULES
 
 __all__ = ["ALL_SEGMENTS", "Gathered", "gather"]
@@ -18,8 +18,8 @@ ALL_SEGMENTS = 1 << 62
 
 @dataclass
 class Gathered:
-    """`columns` hold the records in [start, end). `ended`: END was among them, and `dropped`
-    is what it says. `full`: more may follow at once."""
+    """`columns` hold the records in [start, end). `ended`: they include END, with its `dropped`.
+    `full`: more may follow at once."""
 
     columns: Columns
     end: Position
@@ -37,10 +37,10 @@ def gather(
     complete_to: int = 0,
     rules: int = RULES,
 ) -> Gathered:
-    """Read from `start` up to `stop` (default: as far as there is) or until a batch is full. `rules`
-    are those by which the batch is, or was, cut.
+    """Read from `start` to `stop` (default: to the end) or until a batch is full. `rules` are those
+    with which the batch is or was cut.
 
-    Segments up to `complete_to` have lost their writer: what is damaged there now stays so.
+    Segments up to `complete_to` have no writer any more: damage in them is permanent.
     """
     found = Gathered(Columns(limits, rules), start)
     while not found.full and not found.ended and (stop is None or found.end < stop):
@@ -51,7 +51,7 @@ def gather(
         following = reader.following(found.end)
         if following is None and found.end.segment > complete_to:
             break
-        # Looked at again only now: the last record may have come before the next segment did.
+        # Checked again: the last record may have been written before the next segment appeared.
         if reader.chunk(found.end):
             continue
         after = reader.after_damage(found.end) or following
@@ -68,13 +68,13 @@ def _take(reader: SpoolReader, data: bytes, found: Gathered, stop: Position | No
         data = data[: stop.offset - base]
     for item in reader.records(data, found.end, columns.room_for):
         if isinstance(item, Record):
-            if item.kind == Kind.RECORD:
+            if item.kind == PayloadKind.RECORD:
                 record = msgpack.unpackb(item.body, strict_map_key=False)
                 columns.add_record(record, len(item.body))
-            elif item.kind == Kind.END:
+            elif item.kind == PayloadKind.END:
                 found.ended, found.dropped = True, item.step
             end = item.end
-        elif isinstance(item, Row):
+        elif isinstance(item, SpoolRow):
             columns.add_row(item)
             end = item.end
         elif isinstance(item, Cycle):

@@ -1,7 +1,7 @@
-"""Heartbeats: one request per server now and then, for all spools that are still held.
+"""Heartbeats: a periodic request per server for all spools that are still held.
 
-They tell the server which runs live though they log nothing, and tell the shipper where the store
-stands, so that a store that was replaced is noticed also for spools that have nothing left to send.
+They tell the server which runs are alive although they log nothing, and tell the shipper each
+writer's position, so that a replaced store is noticed even for spools with nothing left to send.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from penstock.link import Link
 from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.sender import SpoolSender
 
-__all__ = ["Heartbeats"]
+__all__ = ["HeartbeatSender"]
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 15.0
 UNKNOWN_RETRY_S = 3_600.0
-"""How long a server that does not know heartbeats, an older one, is not asked."""
+"""Retry interval for older servers without heartbeats."""
 _MAX_WRITERS = 1_000
 
 
@@ -34,15 +34,15 @@ class _Server:
     senders: list[SpoolSender] = field(default_factory=list)
 
 
-class Heartbeats:
-    """Sends those of one root through `pool`. Call `turn` often."""
+class HeartbeatSender:
+    """Sends the heartbeats of one root through `pool`. Call `turn` often."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
         self._servers: dict[tuple[Link, CircuitBreaker], _Server] = {}
 
     def turn(self, now: float, held: Iterable[tuple[Link, CircuitBreaker, SpoolSender]]) -> None:
-        """Send what is due at `now`, on the monotonic clock, for these spools."""
+        """Send what is due at `now` (monotonic) for these spools."""
         for server in self._servers.values():
             server.senders.clear()
         for link, breaker, sender in held:
@@ -57,39 +57,39 @@ class Heartbeats:
                 )
 
     def wait(self, timeout_s: float) -> None:
-        """Until none is under way, but not for ever."""
+        """Wait, in bounded time, until none is in flight."""
         wait((s.running for s in self._servers.values() if s.running is not None), timeout_s)
 
 
 def _send_heartbeats(link: Link, breaker: CircuitBreaker, senders: list[SpoolSender]) -> float:
-    """Send the heartbeats of these spools; returns how many seconds later the next are due."""
+    """Send these spools' heartbeats; returns after how many seconds the next are due."""
     try:
-        for key, asked in _by_key(senders).items():
-            for start in range(0, len(asked), _MAX_WRITERS):
-                part = asked[start : start + _MAX_WRITERS]
+        for key, grouped in _by_key(senders).items():
+            for start in range(0, len(grouped), _MAX_WRITERS):
+                part = grouped[start : start + _MAX_WRITERS]
                 if not _exchange(link, breaker, key, part):
                     return UNKNOWN_RETRY_S
     except Held as held:
         return min(held.wait_s, INTERVAL_S)
     except PenstockError as error:
         log.info("heartbeat: %s", error)
-    except Exception:  # the seam: without heartbeats the spools are sent all the same
+    except Exception:  # the seam: spools are sent even without heartbeats
         log.exception("heartbeat failed")
     return INTERVAL_S
 
 
 def _by_key(senders: list[SpoolSender]) -> dict[str, list[SpoolSender]]:
-    asked: dict[str, list[SpoolSender]] = {}
+    grouped: dict[str, list[SpoolSender]] = {}
     for sender in senders:
         try:
-            asked.setdefault(sender.key.now(), []).append(sender)
-        except Rejected:  # no key: its own turns say so
+            grouped.setdefault(sender.key.now(), []).append(sender)
+        except Rejected:  # no key: its own turns report that
             continue
-    return asked
+    return grouped
 
 
 def _exchange(link: Link, breaker: CircuitBreaker, key: str, senders: list[SpoolSender]) -> bool:
-    """Whether the server knows heartbeats."""
+    """Send one request; returns whether the server supports heartbeats."""
     reply_counts = [sender.reply_count for sender in senders]
     writers = [_described(sender) for sender in senders]
     reply = breaker.call("heartbeats", lambda: link.heartbeats(writers, key))

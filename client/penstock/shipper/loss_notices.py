@@ -1,7 +1,7 @@
-"""What the server is told of data that it does not have, so that it stands on the run's page.
+"""Notices about lost data, which the server shows on the run's page.
 
-A batch that was refused or could not be processed, rows that were dropped, bytes that are damaged: the
-run says so in a field of its own. The text goes with a cut, like everything that a batch is built of.
+Refused or unprocessable batches, dropped rows and damaged bytes are reported in a field of the run.
+The text is stored with a cut, like everything that a batch is built from.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["LossNotices", "notice_records"]
 _NOTICE = "notice"
 _FIELD = "notice delivery"
 _MAX_NOTICES = 20
-"""LossNotices may itself be refused: that is not told for ever."""
+"""A notice may itself be refused: do not repeat it forever."""
 
 
 class LossNotices:
-    """What one spool's run has been told."""
+    """The notices sent for one spool's run."""
 
     def __init__(self, host: str, cuts: Iterable[Cut]) -> None:
         sent = [str(cut.client[_NOTICE]) for cut in cuts if cut.client.get(_NOTICE)]
@@ -32,11 +32,11 @@ class LossNotices:
         self._count = len(sent)
 
     def is_due(self, progress: Progress) -> bool:
-        """Whether something is not told yet."""
+        """Whether there is something new to report."""
         return self._count < _MAX_NOTICES and self._text(progress) not in ("", self._last)
 
     def client(self, progress: Progress, *, retries: int, dropped: int) -> dict[str, Any]:
-        """The `client` field of the next batch, with what is not told yet."""
+        """The `client` field of the next batch, with anything new to report."""
         fields: dict[str, Any] = {"version": __version__, "retries": retries, "dropped": dropped}
         after = replace(progress, dropped=progress.dropped + dropped)
         if self.is_due(after):
@@ -44,7 +44,7 @@ class LossNotices:
         return fields
 
     def kept(self, cut: Cut) -> None:
-        """This cut is kept, with what it says."""
+        """Record that this cut, with its notice, has been stored."""
         if text := cut.client.get(_NOTICE):
             self._last, self._count = str(text), self._count + 1
 
@@ -65,6 +65,6 @@ class LossNotices:
 
 
 def notice_records(cut: Cut) -> list[dict[str, Any]]:
-    """The records that say so."""
+    """The records for a cut's notice."""
     text = cut.client.get(_NOTICE)
     return [{"t": "run", _FIELD: text}] if text and cut.kind in ("rows", "mark") else []

@@ -1,7 +1,7 @@
-"""What a shipper knows of a spool that it takes up: its cuts and its progress, mended if need be.
+"""Loads a spool's cuts and progress, repairing them if necessary.
 
-Either file may be damaged or older than the spool. The segments that are left, the cuts, and the
-server's replies say the rest.
+Either file may be damaged or older than the spool. The remaining segments, the cuts and the server's
+replies supply the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
-    """The cuts of a spool; `progress` is brought in line with them. Raises OSError."""
+    """The cuts of a spool; updates `progress` to match. Raises OSError."""
     first = reader.first()
     least = max(progress.cut, progress.queued, progress.committed)
     cuts = CutLog(reader.folder, first, least)
@@ -31,8 +31,8 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
         _look_into(cuts, reader)
     segments = reader.segments()
     oldest = segments[0] if segments else None
-    # What began in a segment that is gone can be sent no more. Normally it was committed; the
-    # server's next reply says if it was not.
+    # Batches that start in a deleted segment can no longer be sent. Normally they were committed;
+    # the server's next reply tells if they were not.
     gone = 0
     while gone < cuts.last and _is_gone(cuts.cuts[gone + 1], oldest, rejects):
         gone += 1
@@ -42,7 +42,7 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
     progress.released = max(progress.released, gone)
     progress.committed = max(progress.committed, progress.released)
     progress.queued = max(progress.queued, progress.committed)
-    # Where lines were lost, the end may have to be cut again.
+    # If lines were lost, the end may have to be cut again.
     progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)
     progress.state = cuts.state or progress.state
     if not progress.rejected and not progress.dead:
@@ -57,7 +57,7 @@ def _is_gone(cut: Cut, oldest: int | None, rejects: Rejects) -> bool:
 
 
 def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
-    """Find out what the lost lines said of rebuilt cuts, and keep them."""
+    """Restore the details of rebuilt cuts from the spool, and store them."""
     mended = []
     for cut in cuts.rebuilt:
         if cut.kind == "rows":
@@ -67,6 +67,6 @@ def _look_into(cuts: CutLog, reader: SpoolReader) -> None:
         mended.append(cut)
     try:
         cuts.append(*mended)
-    except OSError as error:  # they are rebuilt the same way the next time
+    except OSError as error:  # they will be rebuilt the same way next time
         log.warning("%s: rebuilt cuts cannot be stored: %s", reader.folder.name, error)
         cuts.put(*mended)

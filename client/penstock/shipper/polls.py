@@ -1,6 +1,6 @@
-"""When to ask the server how far the store is: soon after something was sent, then less and less often.
+"""When to poll the server for a writer's position: soon after sending, then less and less often.
 
-Once the writer has ended somebody waits for the answer, so the first questions come quickly then.
+Once the writer has ended, somebody is waiting for the answer, so the first polls come quickly.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _HURRY_S = 1.0
 
 
 class Polls:
-    """The times of one spool's questions, on the monotonic clock."""
+    """The times of one spool's polls, on the monotonic clock."""
 
     def __init__(self) -> None:
         self.due_at = 0.0
         self.hurried_to = 0.0
-        """Until when somebody is taken to wait."""
+        """Until when somebody is assumed to wait."""
         self._pause_s = POLL_S
 
     def sent(self, now: float, *, is_last: bool) -> None:
-        """Something was sent; `is_last`: the writer has ended with it."""
+        """Record that something was sent; `is_last`: the writer has ended."""
         self._pause_s = HURRIED_POLL_S if is_last else POLL_S
         self.due_at = now + HURRIED_POLL_S
         self.hurried_to = now + _HURRY_S if is_last else 0.0
 
     def answered(self, now: float, *, advanced: bool) -> None:
-        """The server answered; `advanced`: the store has more than before."""
+        """Record an answer; `advanced`: the store has more than before."""
         if advanced:
             self._pause_s = min(self._pause_s, POLL_S)
         else:

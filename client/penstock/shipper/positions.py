@@ -1,8 +1,8 @@
-"""What the server says of one writer: what is queued, what the store has, and in which of them.
+"""Tracks a writer's position: what is queued, what is committed, and in which queue and store.
 
-`committed` only grows as long as queue and store are the same. If it falls, or another store
-answers, the store was replaced by an older copy: the lower mark is taken and what is still held is
-sent again. What is no longer held is counted, and the server is told not to wait for it.
+While queue and store stay the same, `committed` only grows. If it falls, or another store answers,
+the store was replaced by an older copy: the lower position is adopted and everything still held is
+sent again. What has been released is counted as lost, and the server is told not to wait for it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ log = logging.getLogger(__name__)
 
 
 class PositionTracker:
-    """Keeps one spool's `progress` in step with the replies."""
+    """Updates one spool's `progress` from the server's replies."""
 
     def __init__(self, run: str, progress: Progress, cuts: CutLog) -> None:
         self.reply_count = 0
-        """How many replies were taken in."""
+        """Number of replies processed."""
         self.advanced_at = time.monotonic()
-        """When the store was last seen to have taken something."""
+        """When the committed position last advanced."""
         self._run = run
         self._progress = progress
         self._cuts = cuts
         self._announced: tuple[str, str, int] | None = None
 
     def must_announce_release(self, reply: dict[str, Any]) -> bool:
-        """Whether the server waits for freed numbers and was not told so yet."""
+        """Whether the server waits for released numbers and has not been told about them."""
         committed = self._committed(reply)
         if committed is None or committed >= self._progress.released:
             return False
         return self._announced != self._place(reply)
 
     def acknowledge(self, reply: dict[str, Any]) -> None:
-        """Take in what a reply says of queue, store and committed."""
+        """Process a reply's queue, store and committed position."""
         self.reply_count += 1
         progress = self._progress
         committed = self._committed(reply)
@@ -71,23 +71,23 @@ class PositionTracker:
             progress.done = False
 
     def stalled(self, now: float, after_s: float) -> None:
-        """Send again what the store has not taken although it was asked for so long."""
+        """Send everything uncommitted again after too long without progress."""
         if now - self.advanced_at > after_s:
             log.warning("%s: no progress for a long time, sending again", self._run)
             self.advanced_at = now
             self.send_again()
 
     def send_again(self) -> None:
-        """Everything that is not committed."""
+        """Queue everything uncommitted for sending."""
         self._progress.queued = self._progress.committed
 
     def _committed(self, reply: dict[str, Any]) -> int | None:
-        """What is committed by this reply; None if it does not say."""
+        """The committed position in this reply; None if it has none."""
         committed = reply.get("committed")
         if isinstance(committed, int):
             return min(committed, self._cuts.last)
         store = str(reply.get("store") or "")
-        # Another store, of which the queue knows nothing yet: it is taken to have nothing.
+        # Another store that the queue knows nothing about yet is assumed to be empty.
         return 0 if store and self._progress.store and store != self._progress.store else None
 
     def _place(self, reply: dict[str, Any]) -> tuple[str, str, int]:

@@ -1,9 +1,9 @@
-"""Reads a spool while it is written: contiguous records whose checksum is right, nothing else.
+"""Reads a spool while it is being written: only contiguous records with valid checksums.
 
-A record with length 0 is where the writer will go on. Behind a record that is damaged nothing is
-trusted until a later place in the same segment again holds a record with a right checksum; that gap
-is counted. In the segment that a live writer fills, a wrong checksum may be a record in the making,
-so reading waits there.
+A record with length 0 is where the writer will continue. After a damaged record nothing is trusted up
+to the next offset in the segment that holds a record with a valid checksum; the gap is counted. In
+the segment that a live writer fills, an invalid checksum may be an unfinished record, so reading
+waits there.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from penstock.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
     RECORD_HEAD,
-    Kind,
+    PayloadKind,
     Position,
     aligned,
     read_segment_header,
     segment_name,
 )
 
-__all__ = ["Cycle", "Record", "Row", "RowBlock", "SpoolReader"]
+__all__ = ["Cycle", "Record", "RowBlock", "SpoolReader", "SpoolRow"]
 
 _MIN_READ_BYTES = 64 << 10
 _MAX_READ_BYTES = 4 << 20
@@ -38,7 +38,7 @@ _MAX_RECORD_BYTES = 256 << 20
 _HEAD = RECORD_HEAD.size
 _BODY = _HEAD + PAYLOAD_HEAD.size
 _ALIKE = 4
-"""So many rows of one shape, one after another, are read together."""
+"""This many consecutive rows of one shape are read together."""
 _MAX_CYCLE_ROWS = 2_000
 _peek = struct.Struct("<IxxxxBxxxI").unpack_from
 """The length, kind and shape of a record."""
@@ -57,7 +57,7 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class RowBlock:
-    """Rows of one shape and one length, one after another: `rows` is u8[n, stride]."""
+    """Consecutive rows of one shape and length: `rows` is u8[n, stride]."""
 
     keys: tuple[str, ...]
     rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
@@ -68,7 +68,7 @@ class RowBlock:
         return self.rows.shape[0]
 
     def column(self, start: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """The i64 at byte `start` of each record."""
+        """The i64 at byte offset `start` of each record."""
         return np.ascontiguousarray(self.rows[:, start : start + 8]).view("<i8")[:, 0]
 
     @property
@@ -84,8 +84,8 @@ class RowBlock:
             yield row.data[_BODY : _HEAD + self.length]
 
 
-class Row(NamedTuple):
-    """One row between others of other shapes; `end` is the offset of the next record."""
+class SpoolRow(NamedTuple):
+    """A row between rows of other shapes; `end` is the offset of the next record."""
 
     keys: tuple[str, ...]
     step: int
@@ -95,8 +95,8 @@ class Row(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """Rows of several shapes that take turns, as those of `log` once per metric: a run of each, all
-    of one count. `end` is the offset of the next record."""
+    """Interleaved rows of several shapes, as from one `log` call per metric: a block of each, all of
+    the same length. `end` is the offset of the next record."""
 
     runs: list[RowBlock]
     end: int
@@ -107,7 +107,7 @@ class Cycle(NamedTuple):
 
 
 class _Passed(NamedTuple):
-    """A row that was read by itself."""
+    """A row that was read on its own."""
 
     offset: int
     length: int
@@ -120,7 +120,7 @@ class SpoolReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.missing: set[int] = set()
-        """Segments that should lie between others and do not."""
+        """Missing segments between existing ones."""
         self._damage: dict[Position, int] = {}
         self._read_size = _MIN_READ_BYTES
         self._fd = -1
@@ -136,11 +136,11 @@ class SpoolReader:
 
     @property
     def damaged_bytes(self) -> int:
-        """The size of all damage seen so far, each place once."""
+        """The total size of all damage seen so far."""
         return sum(self._damage.values())
 
     def first(self) -> Position:
-        """Where the oldest segment that still exists begins."""
+        """The start of the oldest existing segment."""
         return Position(min(self.segments(), default=1), FIRST_OFFSET)
 
     def segments(self) -> list[int]:
@@ -149,10 +149,10 @@ class SpoolReader:
         return sorted(int(stem) for stem, _, end in names if end == "seg" and stem.isdigit())
 
     def following(self, position: Position) -> Position | None:
-        """The start of the next segment, if there is one: then this one is complete."""
+        """The start of the next segment, if it exists, which means that this one is complete."""
         number = position.segment + 1
         if not (self.folder / segment_name(number)).exists():
-            # They are made in order: if there is a later one, those before it are lost.
+            # They are created in order: if there is a later one, missing ones before it are lost.
             later = next((each for each in self.segments() if each > position.segment), None)
             if later is None:
                 return None
@@ -161,7 +161,7 @@ class SpoolReader:
         return Position(number, FIRST_OFFSET)
 
     def chunk(self, position: Position) -> bytes:
-        """Bytes from `position` on that begin with a whole, right record, or nothing."""
+        """Bytes from `position` on that start with a complete, valid record; empty if there is none."""
         if not self._open(position.segment):
             return b""
         head = os.pread(self._fd, _HEAD, position.offset)
@@ -178,9 +178,9 @@ class SpoolReader:
         return b""
 
     def after_damage(self, position: Position) -> Position | None:
-        """The next place behind `position` in its segment with a right record.
+        """The next position in the segment after `position` with a valid record.
 
-        Call it only for a complete segment; what lies between is lost and counted.
+        Call it only for a complete segment; the bytes in between are lost and counted.
         """
         if not self._open(position.segment):
             return None
@@ -199,12 +199,12 @@ class SpoolReader:
 
     def records(
         self, data: bytes, position: Position, room_for: Callable[[int], int]
-    ) -> Iterator[Record | Row | RowBlock | Cycle]:
-        """The records in `data`, which lies at `position`; rows that look alike come as one `RowBlock`, those
-        whose shapes take turns as one `Cycle`.
+    ) -> Iterator[Record | SpoolRow | RowBlock | Cycle]:
+        """The records in `data`, which starts at `position`; uniform rows come as one `RowBlock`,
+        interleaved ones as one `Cycle`.
 
-        `room_for(keys)` says how many rows of so many keys are wanted; 0 stops. Also stops before a
-        record that is not whole and right.
+        `room_for(keys)` returns how many rows with these keys are wanted; 0 stops. Also stops before an
+        incomplete or invalid record.
         """
         self._learn_shapes(position)
         view = memoryview(data)
@@ -215,9 +215,9 @@ class SpoolReader:
             length = RECORD_HEAD.unpack_from(view, offset)[0]
             end = aligned(offset + _HEAD + length)
             kind, shape, step, time_ns = PAYLOAD_HEAD.unpack_from(view, offset + _HEAD)
-            if kind != Kind.ROW or shape not in self._shapes:
+            if kind != PayloadKind.ROW or shape not in self._shapes:
                 body = view[offset + _BODY : offset + _HEAD + length]
-                if kind == Kind.SHAPE:
+                if kind == PayloadKind.SHAPE:
                     self._learn(shape, body)
                 self._shapes_to = max(self._shapes_to, base + end)
                 yield Record(kind, shape, step, time_ns, body, base + end)
@@ -228,7 +228,7 @@ class SpoolReader:
             room = room_for(len(keys))
             if room <= 0:
                 return
-            item: Row | RowBlock | Cycle | None = None
+            item: SpoolRow | RowBlock | Cycle | None = None
             if _are_alike(view, offset, end - offset, length, shape):
                 item = self._run(view, offset, length, keys, room)
                 end = offset + item.count * (end - offset)
@@ -241,7 +241,7 @@ class SpoolReader:
                 places[shape] = len(passed)
                 passed.append(_Passed(offset, length, shape))
                 body = view[offset + _BODY : offset + _HEAD + length]
-                item = Row(keys, step, time_ns, body, base + end)
+                item = SpoolRow(keys, step, time_ns, body, base + end)
             offset = end
             self._shapes_to = max(self._shapes_to, base + offset)
             yield item
@@ -249,8 +249,8 @@ class SpoolReader:
     def _cycle(
         self, view: memoryview, offset: int, base: int, turn: list[_Passed], room: int
     ) -> Cycle | None:
-        """The rows from `offset` on, if they go on in turns like the last one. `room`: how many rows
-        like the first are wanted."""
+        """The rows from `offset` on if they continue the interleaving. `room`: how many rows like the
+        first are wanted."""
         stride = offset - turn[0].offset
         keys = [self._shapes[each.shape] for each in turn]
         width, first = sum(map(len, keys)), len(keys[0])
@@ -277,7 +277,7 @@ class SpoolReader:
         stride = aligned(_HEAD + length)
         available = max(1, min(most_rows, (len(view) - offset) // stride))
         count = 1
-        # Probe further only while rows stay alike, so that short runs cost little.
+        # Probe further only while rows stay uniform, so that short blocks cost little.
         while count < available:
             probe = min(available, count * 8)
             alike = _alike(view, offset, stride, probe)
@@ -285,7 +285,7 @@ class SpoolReader:
             if alike < probe:
                 break
         ends = offset + count * stride
-        if ends > len(view):  # the last record's padding lies behind the chunk
+        if ends > len(view):  # the last record's padding is beyond the chunk
             data = bytes(view[offset:]) + bytes(ends - len(view))
             rows = np.frombuffer(data, np.uint8, count * stride)
         else:
@@ -293,7 +293,7 @@ class SpoolReader:
         return RowBlock(keys, rows.reshape(count, stride), length)
 
     def _open(self, segment: int) -> bool:
-        """Whether there is this segment. Raises OSError if it is there and cannot be read."""
+        """Whether this segment exists. Raises OSError if it exists but cannot be read."""
         if segment == self._segment:
             return True
         self.close()
@@ -313,7 +313,7 @@ class SpoolReader:
         self._shapes[shape] = self._interned.setdefault(keys, keys)
 
     def _learn_shapes(self, position: Position) -> None:
-        """Know the shapes declared before `position`, where reading starts amid a segment."""
+        """Learn the shapes declared before `position` if reading starts inside a segment."""
         offset = self._shapes_to
         self._shapes_to = max(self._shapes_to, position.offset)
         if offset >= position.offset:
@@ -322,10 +322,10 @@ class SpoolReader:
         start = 0
         while start + _BODY <= len(data):
             length = RECORD_HEAD.unpack_from(data, start)[0]
-            if length and data[start + _HEAD] == Kind.SHAPE and _is_right(data, start):
+            if length and data[start + _HEAD] == PayloadKind.SHAPE and _is_right(data, start):
                 shape = PAYLOAD_HEAD.unpack_from(data, start + _HEAD)[1]
                 self._learn(shape, data[start + _BODY : start + _HEAD + length])
-            # Damaged lengths are walked over in the smallest steps.
+            # Damaged lengths are skipped in the smallest steps.
             right = length >= PAYLOAD_HEAD.size and start + _HEAD + length <= len(data)
             start = aligned(start + _HEAD + length) if right else start + 8
 
@@ -344,14 +344,14 @@ def _are_alike(view: memoryview, offset: int, stride: int, length: int, shape: i
     """Whether some records from `offset` on have the same head."""
     if offset + _ALIKE * stride > len(view):
         return False
-    head = (length, Kind.ROW, shape)
+    head = (length, PayloadKind.ROW, shape)
     return all(_peek(view, offset + turn * stride) == head for turn in range(1, _ALIKE))
 
 
 def _turns(
     view: memoryview, offset: int, stride: int, most: int, turn: list[_Passed], starts: list[int]
 ) -> int:
-    """How many turns from `offset` on are right, and look like the one that passed."""
+    """How many cycles from `offset` on are valid and look like the last one."""
     if most < 2:
         return 0
     rows = np.frombuffer(view, np.uint8, most * stride, offset).reshape(most, stride)
@@ -359,7 +359,9 @@ def _turns(
     for start, each in zip(starts, turn, strict=True):
         heads = np.ascontiguousarray(rows[:count, start : start + 16]).view("<u4")
         kind = heads[:, 2] & 0xFF
-        same = (heads[:, 0] == each.length) & (kind == Kind.ROW) & (heads[:, 3] == each.shape)
+        same = (
+            (heads[:, 0] == each.length) & (kind == PayloadKind.ROW) & (heads[:, 3] == each.shape)
+        )
         count = count if same.all() else int(same.argmin())
         if count < 2:
             return 0
@@ -376,8 +378,8 @@ def _turns(
 
 
 def _alike(view: memoryview, offset: int, stride: int, most: int) -> int:
-    """How many records from `offset` on are right and look like the first: same length, kind
-    and shape."""
+    """How many records from `offset` on are valid and have the first one's length, kind and
+    shape."""
     most = min(most, (len(view) - offset) // stride)
     if most <= 1:
         return 1

@@ -1,4 +1,4 @@
-"""Cutting again: what was refused, under new numbers. The old number stands for nothing then."""
+"""Cuts refused data again under new numbers; the old number is voided."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Recuts:
-    """Adds cuts to the log of one spool. Every method raises OSError if they cannot be kept."""
+    """Adds cuts to one spool's log. Every method raises OSError if they cannot be stored."""
 
     def __init__(
         self, cuts: CutLog, builder: BatchBuilder, reader: SpoolReader, rejects: Rejects
@@ -31,7 +31,7 @@ class Recuts:
         self._rejects = rejects
 
     def in_two(self, cut: Cut) -> bool:
-        """Void a batch that is too large and cut its range in two; False if that is not possible."""
+        """Void a too large batch and cut its range in two; False if that is impossible."""
         if cut.kind != "rows":
             return False
         half = replace(NO_LIMITS, points=max(1, cut.points // 2))
@@ -48,8 +48,8 @@ class Recuts:
         return True
 
     def by_value(self, cut: Cut) -> bool:
-        """Void a batch that was cut by older rules and cut its rows by today's: only what was wrong
-        in it is left out then. False if there is nothing that today's rules do differently."""
+        """Void a batch cut by older rules and cut its rows by the current ones, which leave out only
+        what is invalid. False if it was already cut by the current rules."""
         if cut.kind != "rows" or cut.rules >= RULES:
             return False
         new = replace(cut, seq=self._cuts.last + 1, rules=RULES, digest="")
@@ -59,7 +59,7 @@ class Recuts:
         return True
 
     def asked_for(self, at: Position, released: int) -> bool:
-        """Cut the rejected batches that somebody asked to be sent again; whether there were any."""
+        """Cut the rejected batches that a user asked to retry; returns whether there were any."""
         sources = self._rejects.asked_for()
         for source in sources:
             cuts = self._cuts.cuts.values()
@@ -73,7 +73,7 @@ class Recuts:
 
     def _again(self, source: int, at: Position, released: int) -> None:
         state, points = self._builder.rejected(source)
-        # The run's state of then is long past, unless nothing was said of it since.
+        # The run's state in it is outdated if later batches contain one.
         since = [cut for cut in self._cuts.cuts.values() if cut.seq > source]
         if any(cut.state and cut.kind != "void" for cut in since):
             state = ""

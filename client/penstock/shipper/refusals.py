@@ -1,7 +1,7 @@
-"""What a final refusal means for the batch that was refused.
+"""What a permanent refusal means for the refused batch.
 
-Only a refusal that Penstock itself worded, with a code of its own, condemns data. A page of a proxy,
-a wrong address or a version that the server does not speak yet is somebody's to mend; data waits.
+Only Penstock's own refusals, with a code, condemn data. A proxy's page, a wrong address or a version
+that the server does not support yet can be fixed; the data waits.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _FINAL_STATUSES = frozenset({400, 403, 404, 413, 415, 422})
 
 
 class Refusal(Enum):
-    """What to do with the batch."""
+    """What to do with a refused batch."""
 
     KEY = auto()
-    """Nothing is wrong with it: another key is needed."""
+    """The batch is fine, but another key is needed."""
     TOO_LARGE = auto()
-    """Send it in smaller ones."""
+    """Send smaller batches."""
     CONFLICT = auto()
-    """The server has other bytes under its number: put it aside, the number is taken."""
+    """The server has other bytes under its number: set it aside, the number is taken."""
     TAKEN = auto()
-    """The server has its rows, or it has none: the number is taken, nothing is lost."""
+    """The server has its rows, or it has no rows: the number is taken, nothing is lost."""
     GONE = auto()
-    """The run was deleted, or there is no room for it or for one more writer of it: put aside what is
-    left, and send no more."""
+    """The run was deleted, or the server has no room for it or for another of its writers: set aside
+    what is left, and stop sending."""
     FINAL = auto()
-    """Put it aside and void its number."""
+    """Set it aside and void its number."""
     WAIT = auto()
-    """Keep it and try again later."""
+    """Keep it and retry later."""
 
 
 def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
@@ -55,7 +55,7 @@ def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
 
 
 def problem_of(error: Rejected) -> tuple[str, str]:
-    """Code and text of what is wrong, for a person."""
+    """The problem's code and its text for the user."""
     if error.code == "unknown_version":
         return error.code, version_problem(error)
     if error.status == 401 and error.code != "no_key":
@@ -64,7 +64,7 @@ def problem_of(error: Rejected) -> tuple[str, str]:
 
 
 def version_problem(error: Rejected) -> str:
-    """Who must be upgraded where two sides do not speak one version of the wire."""
+    """Which side must be upgraded if they have no wire version in common."""
     spoken = error.supported
     if not spoken:
         return f"the server does not support wire version {VERSION}: upgrade the older side"

@@ -1,4 +1,4 @@
-"""What a sender has to say: its progress on disk, and its problems in it and, once, in the log."""
+"""A sender's report: its progress on disk, including its problems, which are also logged once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S = 1.0
 SAID_S = 10 * 60.0
-"""A problem that comes and goes is logged so often."""
+"""How often a recurring problem is logged."""
 
 
 def internal_problem(folder: Path, error: Exception) -> str:
-    """One line for a person: what happened, and where more is written."""
+    """One line for the user: what happened, and where to find details."""
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return (
         f"sending failed with {' '.join(what.split())[:300]}; see {folder.parent / 'shipper.log'}"
@@ -30,7 +30,7 @@ def internal_problem(folder: Path, error: Exception) -> str:
 
 
 def state_problem(folder: Path, error: Exception) -> None:
-    """Say why a spool cannot be sent at all, where its run and `penstock status` look for it."""
+    """Record why a spool cannot be sent at all, for its run and `penstock status`."""
     progress = load_progress(folder)
     if isinstance(error, Rejected):
         hint = f"; {error.hint}" if error.hint else ""
@@ -47,11 +47,11 @@ def state_problem(folder: Path, error: Exception) -> None:
 
 
 class Report:
-    """Keeps `progress` of one spool."""
+    """Maintains the `progress` of one spool."""
 
     def __init__(self, folder: Path, run: str, progress: Progress) -> None:
         self.no_space = False
-        """Whether the disk is full, as far as this spool found."""
+        """Whether this spool last found the disk full."""
         self._folder = folder
         self._run = run
         self._progress = progress
@@ -61,7 +61,7 @@ class Report:
         self._store_at = 0.0
 
     def say(self, code: str, text: str) -> None:
-        """This is the problem now."""
+        """Set the current problem."""
         now = time.monotonic()
         if now >= self._silent_until.get(code, 0.0):
             log.warning("%s: %s (%s)", self._run, text, code)
@@ -69,13 +69,12 @@ class Report:
         self._progress.problem, self._progress.problem_code = text, code
 
     def broke(self, error: Exception) -> None:
-        """Sending ended in an error that nobody foresaw: it is tried again, and this is why nothing
-        arrives meanwhile."""
+        """Sending ended with an unexpected error: record why nothing arrives until a retry succeeds."""
         self.say("internal", internal_problem(self._folder, error))
         self.keep(at_once=True)
 
     def well(self) -> None:
-        """There is no problem, but for those of the disk that are not mended yet."""
+        """Clear the problem, except for unresolved disk problems."""
         if not self._failing:
             self._progress.problem = self._progress.problem_code = ""
 
@@ -91,14 +90,14 @@ class Report:
             self._progress.problem = self._progress.problem_code = ""
 
     def count_damage(self, reader: SpoolReader) -> None:
-        """Take in what was found damaged while reading."""
+        """Add the damage found while reading."""
         progress = self._progress
         progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
         progress.missing_segments = max(progress.missing_segments, len(reader.missing))
 
     def keep(self, *, at_once: bool = False) -> None:
-        """Write the progress to disk if it changed, now and then. If that fails, nothing is lost:
-        the cuts and the server say the same, and it is tried again."""
+        """Periodically write the progress to disk if it changed. A failure loses nothing: the cuts and
+        the server have the same information, and writing is retried."""
         now = time.monotonic()
         if self._progress == self._stored or not (at_once or now >= self._store_at):
             return

@@ -1,4 +1,4 @@
-"""How long a spool's segments are kept: until they are committed, and then a while longer."""
+"""Retention of a spool's segments: they are deleted some time after they are committed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SegmentRetention"]
 
 
 class SegmentRetention:
-    """Deletes the segments of one spool, oldest first."""
+    """Releases the segments of one spool, oldest first."""
 
     def __init__(self, folder: Path, first_segment: int) -> None:
         self._folder = folder
@@ -23,14 +23,14 @@ class SegmentRetention:
     def release(
         self, progress: Progress, cuts: CutLog, cursor: Position, now: float, keep_s: float
     ) -> None:
-        """Delete segments that hold nothing uncommitted, and have not for `keep_s`."""
-        # The cuts made of a divided one may lie before the ones with lower numbers.
+        """Delete segments that have contained nothing uncommitted for `keep_s`."""
+        # The cuts of a split batch may be at lower offsets than cuts with lower numbers.
         uncommitted = range(progress.committed + 1, cuts.last + 1)
         needed = min([cursor.segment, *(cuts.cuts[seq].start.segment for seq in uncommitted)])
         for number in range(self._released_to + 1, needed):
             self._committed_at.setdefault(number, now)
         for number, since in sorted(self._committed_at.items()):
-            if number >= needed:  # committed once, but by a store that is no more
+            if number >= needed:  # once committed, but to a store that has been replaced
                 del self._committed_at[number]
                 continue
             if now - since < keep_s:

@@ -22,7 +22,7 @@ from penstock.meta import load_meta
 from penstock.progress import Progress, load_progress
 from penstock.record import Position
 from penstock.root import folder_bytes
-from penstock.shipper.api_key import ApiKey
+from penstock.shipper.api_key import SpoolKey
 from penstock.shipper.batches import BatchBuilder
 from penstock.shipper.circuit_breaker import CircuitBreaker, Held
 from penstock.shipper.columns import BatchLimits
@@ -61,7 +61,7 @@ class SpoolSender:
         """Raises OSError or ValueError if the spool cannot be read."""
         self.folder = folder
         self.meta = load_meta(folder)
-        self.key = ApiKey(self.meta)
+        self.key = SpoolKey(self.meta)
         self.progress: Progress = load_progress(folder)
         self._link = link
         self._breaker = breaker

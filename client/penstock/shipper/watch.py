@@ -13,7 +13,7 @@ __all__ = ["WriterWatch"]
 
 
 class WriterWatch:
-    """Watches the lock of one spool. `alive` is as it was last seen; segments up to `complete_to`
+    """Watches the lock of one spool. `alive` is the last known state; segments up to `complete_to`
     get no more records."""
 
     def __init__(self, folder: Path, meta: Meta, reader: SpoolReader) -> None:
@@ -24,10 +24,10 @@ class WriterWatch:
         self._reader = reader
 
     def has_gone(self) -> bool:
-        """Look again at one that was alive: whether it is gone now."""
+        """Check a live writer again; returns whether it is gone now."""
         if not self.alive or is_writer_alive(self._folder):
             return False
-        # Another may come at any time; it begins a segment that is not among these.
+        # Another writer may come at any time; it starts a segment that is not among these.
         complete_to = max(self._reader.segments(), default=0)
         if is_writer_alive(self._folder):
             return False
@@ -35,7 +35,7 @@ class WriterWatch:
         return True
 
     def has_come(self, end: Position) -> bool:
-        """Whether another fills, or filled, the spool behind its `end`."""
+        """Whether another writer has continued the spool after its `end`."""
         if self._parent is None:
             return False
         if not self.is_continued(end) and not is_writer_alive(self._folder):
@@ -44,9 +44,9 @@ class WriterWatch:
         return True
 
     def is_continued(self, end: Position) -> bool:
-        """Whether there are segments behind `end`."""
+        """Whether there are segments after `end`."""
         return self._reader.following(end) is not None
 
     def may_come(self) -> bool:
-        """Whether the process lives that may fork another."""
+        """Whether the process that may fork another writer is alive."""
         return self._parent is not None and is_writer_alive(self._parent)

@@ -1,20 +1,20 @@
-"""The wire format: what a client sends to `POST /v1/batches`. Defined here and nowhere else.
+"""The wire format of `POST /v1/batches`, defined only here.
 
-A body is one or more batches, each behind a little-endian u32 with its length. A batch is a
-msgpack map, or a zstd frame of one, so that the gateway can append the bytes of each unchanged:
+A body is one or more batches, each preceded by its length as a little-endian u32. A batch is a
+msgpack map, or a zstd frame of one, so that the gateway can append its bytes unchanged:
 
     {v: 1, entity?, project, run, writer, writer_started, rank, seq, acked, sent_at,
      frames: [{keys: [str], steps: i64[n], times: i64[n], values: f64[k*n], ints?: u8[k]}],
      records: [{t: str, ...}], client?: {...}}
 
 Columns are msgpack `bin`, little-endian. `values` is key-major: all n values of the first key,
-then those of the second. Times are microseconds since 1970 UTC. `ints[i]` = 1 says that every value
-of key i was an integer. NaN and ±Inf are data. A (key, step) pair should appear once per batch; if
-it does not, the later frame wins, then the later row.
+then those of the second. Times are microseconds since 1970 UTC. `ints[i]` = 1 means that every value
+of key i was an integer. NaN and ±Inf are data. A (key, step) pair should appear once per batch;
+otherwise the later frame wins, then the later row.
 
-This module imports neither numpy nor any I/O: the gateway checks batches with it, and
-`import penstock` must stay light. Every length, count and name is checked against `Limits` before
-memory is taken in proportion to what the sender claims.
+This package imports neither numpy nor I/O: the gateway checks batches with it, and `import penstock`
+must stay cheap. Every length, count and name is checked against `Limits` before memory is allocated
+for it.
 """
 
 from penstock.wire.batch import (

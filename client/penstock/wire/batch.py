@@ -30,7 +30,7 @@ SUPPORTED_VERSIONS = (1,)
 
 
 class Frame(NamedTuple):
-    """Keys that were logged together at the same n steps."""
+    """Keys logged together at the same n steps."""
 
     keys: list[str]
     steps: bytes
@@ -50,18 +50,18 @@ class Frame(NamedTuple):
 
 
 class DecodedSize(NamedTuple):
-    """What decoding a batch costs."""
+    """The cost of decoding a batch."""
 
     bytes: int
     """The length of its msgpack."""
     elements: int
-    """The containers, and the entries of all of them: the Python objects that decoding makes."""
+    """Containers and all their entries: the Python objects that decoding creates."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one writer sends under one number. `project`, `run` and `writer` name the sender;
-    `seq` counts 1, 2, 3 … without gaps."""
+    """What one writer sends under one number. `project`, `run` and `writer` name the sender; `seq`
+    counts from 1 without gaps."""
 
     project: str
     run: str
@@ -117,9 +117,9 @@ def _frame_fields(frame: Frame) -> dict[str, Any]:
 
 
 def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = True) -> Batch:
-    """The checked batch in `raw`, compressed or not; its records are only checked if `strict`.
+    """The checked batch in `raw`, compressed or not; records are checked only if `strict`.
 
-    Raises `Rejected` with a message that names the field. Columns stay bytes: read them with
+    Raises `Rejected` with the name of the field. Columns stay bytes: read them with
     `np.frombuffer(frame.values, "<f8").reshape(len(frame.keys), frame.rows)`.
     """
     data = decompress(raw, limits)
@@ -172,7 +172,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
 
 
 def _count(level: list[Any]) -> int:
-    """The containers in `level`, and the entries of all of them, at any depth."""
+    """The containers in `level` and all their entries, at any depth."""
     elements = 0
     while level:
         inner: list[Any] = []
@@ -185,8 +185,8 @@ def _count(level: list[Any]) -> int:
 
 
 def decode_batches(raws: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Batch]:
-    """The checked batches of one body. Their bytes and elements keep the limits together: many small
-    frames take as much memory as a large one."""
+    """The checked batches of one body. The limits on bytes and elements apply to all of them together:
+    many small frames take as much memory as a large one."""
     if len(raws) == 1:
         return [decode_batch(raws[0], limits)]
     batches = []
@@ -203,7 +203,7 @@ def decode_batches(raws: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> li
 
 
 class _ElementBudget:
-    """A msgpack hook that refuses the batch once its maps and lists hold too much."""
+    """A msgpack hook that refuses a batch whose maps and lists have too many entries."""
 
     def __init__(self, elements: int) -> None:
         self.allowed = elements
@@ -218,8 +218,8 @@ class _ElementBudget:
 
 def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
     budget = _ElementBudget(limits.elements)
-    # Every element takes a byte at least: what is shorter than the budget cannot exceed it, and a
-    # call for each list and map would cost as much as the rest.
+    # Every element takes at least a byte: input shorter than the budget cannot exceed it, and a
+    # call for each list and map would double the cost.
     spend = budget.spend if 2 * len(data) > limits.elements else None
     try:
         fields = msgpack.unpackb(
@@ -237,7 +237,7 @@ def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         reason = str(error) or type(error).__name__
         count, _, rest = reason.partition(" exceeds max_")
-        # One list or map alone is too long, and does not only claim to be.
+        # A single list or map is too long, not only claimed to be.
         if rest.startswith(("array", "map")) and count.isdigit() and int(count) <= len(data):
             allowed = limits.elements
             raise too_large("too_many_elements", int(count), allowed, "elements") from None
@@ -278,7 +278,7 @@ def _frame(index: int, fields: object, limits: Limits) -> Frame:
 
 
 def _check_steps(where: str, steps: bytes) -> None:
-    # As a list: walking a memoryview twice makes every number twice.
+    # As a list: iterating over a memoryview twice creates every number twice.
     column = memoryview(steps).cast("q").tolist()
     if max(column) >= MAX_STEP or min(column) <= -MAX_STEP:
         raise bad("bad_step", f"{where}.steps must be strictly between -2^53 and 2^53")

@@ -1,9 +1,8 @@
-"""Cutting by value: what a batch may not hold is cut, repaired or left out alone, before the batch is
-numbered, with a notice on the run. Everything else is kept.
+"""Fits values to the limits: only what a batch may not contain is cut, repaired or left out, before
+the batch is numbered, with a notice on the run.
 
-Pure, and the same input always gives the same output: a batch that is built again has the same
-digest. A change of what is cut is a new version of the `RULES`; a batch that was cut by older ones is
-rebuilt by those.
+Pure and deterministic: a rebuilt batch has the same digest. Any change of what is cut is a new version
+of the `RULES`; a batch cut by older rules is rebuilt by those.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from penstock.wire.records import (
     FieldType,
     Flag,
     Integer,
-    Json,
+    JsonText,
     KeyName,
     Map,
     Text,
@@ -37,20 +36,20 @@ from penstock.wire.records import (
 __all__ = ["RECORD_ROOM", "RULES", "Fitter", "Room", "decode_stored", "fit_all", "fit_key"]
 
 RULES = 2
-"""The version of the rules by which batches are cut; 0 is not at all. 1: cut by value. 2: besides, keys
-that were logged at the same steps share a frame."""
+"""The version of the cutting rules; 0: none. 1: values are cut. 2: also, keys logged at the same steps
+share a frame."""
 
 _NOTICE = "notice "
-"""What the field of a `run` record begins with that says what was cut."""
+"""Prefix of the `run` record's fields that say what was cut."""
 _MAX_NOTICES = 20
 _MAX_PREVIEW_CHARS = 120
-_ENTRY_BYTES = 9  # the most that msgpack takes for a number, or for the head of a string or list
-_FITTED_DEPTH = MAX_DEPTH  # the record and its map are two of them
+_ENTRY_BYTES = 9  # msgpack's maximum for a number, or for the header of a string or list
+_FITTED_DEPTH = MAX_DEPTH  # including two for the record and its map
 
 
 @dataclass(slots=True)
 class Room:
-    """How much may still come in."""
+    """The remaining capacity."""
 
     bytes: int
     elements: int
@@ -59,7 +58,7 @@ class Room:
         return used.bytes <= self.bytes and used.elements <= self.elements
 
     def take(self, size: int, elements: int = 1) -> bool:
-        """Whether so much fits; then it is taken."""
+        """Whether this much fits; if so, it is deducted."""
         if size > self.bytes or elements > self.elements:
             return False
         self.bytes -= size
@@ -68,15 +67,15 @@ class Room:
 
 
 RECORD_ROOM = (9 * 2**20, 500_000)
-"""Bytes and elements of a record, so that any record fits into a batch of its own."""
+"""Bytes and elements of a record, so that any record fits into a batch on its own."""
 
 
 class _Unfit(Exception):
-    """A value that is left out, with the reason."""
+    """A value to leave out, with the reason."""
 
 
 class Fitter:
-    """Fits frames and records into batches, and collects what to tell the run about it."""
+    """Fits frames and records into batches, and collects notices for the run."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -84,9 +83,9 @@ class Fitter:
         self._more = 0
 
     def record(self, record: Any, room: Room | None = None) -> dict[str, Any] | None:
-        """The record as it may be sent; None if nothing of it is left. Without `room` it may be as
-        large as it is: then a good record is returned as it came."""
-        # Most are good as they are, and the walk below takes longer.
+        """The record as it may be sent; None if nothing of it is left. Without `room` its size is not
+        limited, and a valid record is returned unchanged."""
+        # Most are valid unchanged, and the walk below takes longer.
         if room is None or _is_flat(record):
             is_good = problem_of(record) is None
             if is_good and (room is None or _take_flat(record, room)):
@@ -125,7 +124,7 @@ class Fitter:
         return fitted
 
     def frame(self, frame: Frame, room: Room | None = None) -> Iterator[Frame]:
-        """The frame with keys that can be sent, as several where it has too many of them."""
+        """The frame with valid keys, split into several if it has too many."""
         width = self._limits.keys_per_frame
         rows = len(frame.steps)
         room = room or Room(1 << 60, 1 << 60)
@@ -161,7 +160,7 @@ class Fitter:
             )
 
     def _is_good(self, keys: list[str]) -> bool:
-        """Whether these, as nearly all, can be sent as they are, by one look at all of them."""
+        """Whether all of these are valid unchanged, as nearly always; checks them together."""
         joined = "".join(keys)
         return (
             joined.isascii()
@@ -172,7 +171,7 @@ class Fitter:
         )
 
     def note(self, where: str, reason: str) -> None:
-        """Say of a value, once, what became of it."""
+        """Note once what happened to a value."""
         where = _preview(where)
         if where in self._notices:
             said, count = self._notices[where]
@@ -183,15 +182,15 @@ class Fitter:
             self._more += 1
 
     def notices(self) -> Iterator[dict[str, Any]]:
-        """A record that tells the run what was noted since the last time, if anything was."""
+        """A record with the notices since the last call, if there are any."""
         if self._notices:
-            told = {
+            fields = {
                 f"{_NOTICE}{where}": reason if count == 1 else f"{reason} ({count} times)"
                 for where, (reason, count) in self._notices.items()
             }
             if self._more:
-                told[f"{_NOTICE}more"] = f"{self._more} more values were cut or left out"
-            yield {"t": "run", **told}
+                fields[f"{_NOTICE}more"] = f"{self._more} more values were cut or left out"
+            yield {"t": "run", **fields}
         self._notices, self._more = {}, 0
 
     def _field(self, where: str, kind: FieldType, value: Any, room: Room) -> Any:
@@ -226,7 +225,7 @@ class Fitter:
                     self.note(key, f"renamed: {_preview(value)} is not a valid metric name")
                 room.take(4 * len(key))
                 return key
-            case Json():
+            case JsonText():
                 if not kind.fits(value):
                     raise _Unfit(f"expected {kind.words}")
                 if not room.take(_bytes(value)):
@@ -242,7 +241,7 @@ class Fitter:
                 return value
 
     def _map(self, where: str, entries: dict[Any, Any], room: Room) -> dict[str, Any]:
-        """Entries one by one: those that do not fit are left out alone."""
+        """Fit entries one by one, leaving out only those that do not fit."""
         fitted = {}
         for name, value in entries.items():
             label = where.partition(".")[0] + f".{_preview(name)}"
@@ -300,7 +299,7 @@ class Fitter:
 
 
 def fit_key(key: str, limits: Limits = DEFAULT_LIMITS) -> str:
-    """The key, or what stands for one that can name no metric."""
+    """The key, or a replacement if it is not a valid metric name."""
     if key.isascii() and key.isprintable() and 0 < len(key) <= limits.key_bytes:
         return key
     clean = "".join(" " if c < " " or c == "\x7f" else c for c in key) or "_"
@@ -313,8 +312,8 @@ def fit_key(key: str, limits: Limits = DEFAULT_LIMITS) -> str:
 
 
 def decode_stored(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
-    """A batch that was accepted, by this version or an older one that checked less: what is wrong in
-    its records is mended, and records that are not known here are skipped, with a notice."""
+    """Decode a batch accepted by this version or an older, less strict one: invalid records are
+    repaired, and unknown ones skipped, with a notice."""
     batch = decode_batch(raw, limits, strict=False)
     fitter, records = Fitter(limits), []
     for record in batch.records:
@@ -332,7 +331,7 @@ def decode_stored(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Batch:
 def fit_all(
     frames: Iterable[Frame], records: Iterable[Any], room: Room, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[list[Frame], list[dict[str, Any]]]:
-    """One batch's frames and records, and a record that says what was cut, within `room`."""
+    """One batch's frames and records within `room`, with a record that says what was cut."""
     fitter = Fitter(limits)
     fitted = [part for frame in frames for part in fitter.frame(frame, room)]
     kept = [each for record in records if (each := fitter.record(record, room)) is not None]
@@ -340,7 +339,7 @@ def fit_all(
 
 
 def _clean(text: str) -> str:
-    """Half a character, which UTF-8 cannot hold, becomes a question mark."""
+    """Replace lone surrogates, which UTF-8 cannot encode, with question marks."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
@@ -349,7 +348,7 @@ def _bytes(text: str) -> int:
 
 
 def _where(record: dict[Any, Any], name: Any) -> str:
-    """What a person knows the value by."""
+    """The user's name for the value."""
     kind = record.get("t")
     if kind == "value" and type(record.get("key")) is str:
         return str(record["key"])
@@ -371,12 +370,12 @@ def _preview(value: Any) -> str:
 
 
 def _is_flat(record: Any) -> bool:
-    """Whether it is of a kind that holds no lists and maps."""
+    """Whether it is of a kind without lists and maps."""
     return type(record) is dict and record.get("t") in ("value", "console")
 
 
 def _take_flat(record: dict[str, Any], room: Room) -> bool:
-    """Whether a record that is good fits; then its room is taken."""
+    """Whether a valid record fits; if so, its size is deducted."""
     size = 2 * _ENTRY_BYTES * len(record)
     try:
         for value in record.values():
@@ -384,7 +383,7 @@ def _take_flat(record: dict[str, Any], room: Room) -> bool:
                 size += len(value) if value.isascii() else len(value.encode())
             elif type(value) in (list, dict):
                 return False
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return room.take(size, 1 + 2 * len(record))
 

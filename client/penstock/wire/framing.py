@@ -1,4 +1,4 @@
-"""Bytes around batches: lengths in a body, and zstd frames. Nothing grows past the limits."""
+"""Framing of batches: lengths in a body, and zstd frames, within the limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BELIEVED_BYTES = 2**20
-"""A frame that declares more than this is counted before memory is taken for it."""
+"""A frame that declares more than this is measured before memory is allocated for it."""
 _decoders = threading.local()
 _PIECE_BYTES = 128 * 1024
 _FRAMING_HINT = (
@@ -32,7 +32,7 @@ _FRAMING_HINT = (
 
 
 def join_batches(batches: Iterable[bytes]) -> bytes:
-    """A request body: each batch behind its length."""
+    """A request body: each batch preceded by its length."""
     parts: list[bytes] = []
     for raw in batches:
         parts += (_LENGTH.pack(len(raw)), raw)
@@ -70,14 +70,14 @@ def _batches_in(body: bytes, limits: Limits) -> Iterator[bytes]:
 
 
 def batch_digest(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
-    """32 hex digits that name a batch's content, however it was compressed."""
+    """32 hex digits that identify a batch's content, however it is compressed; used to deduplicate retries."""
     return hashlib.blake2b(decompress(raw, limits), digest_size=16).hexdigest()
 
 
 def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The msgpack bytes of an encoded batch, whether it was compressed or not.
+    """The msgpack bytes of an encoded batch, compressed or not.
 
-    Never holds more than `limits.decoded_bytes`, and nothing that a frame only claims.
+    Never allocates more than `limits.decoded_bytes`, nor what a frame only claims.
     """
     allowed = limits.decoded_bytes
     if raw[:4] != _ZSTD_MAGIC:
@@ -106,18 +106,18 @@ def is_compressed(raw: bytes) -> bool:
 
 
 def claimed_bytes(raw: bytes) -> int | None:
-    """How long a batch says it is once it is decompressed; None if it does not say so."""
+    """A batch's declared length after decompression; None if it declares none."""
     if raw[:4] != _ZSTD_MAGIC:
         return len(raw)
     try:
         claimed: int = zstandard.frame_content_size(raw)
-    except zstandard.ZstdError:  # its head is damaged
+    except zstandard.ZstdError:  # its header is damaged
         return None
     return None if claimed < 0 else claimed
 
 
 def _decoder(window_bytes: int) -> zstandard.ZstdDecompressor:
-    """This thread's own: to make one takes longer than to decode a small frame."""
+    """One per thread: creating it takes longer than decoding a small frame."""
     decoder: zstandard.ZstdDecompressor | None = getattr(_decoders, str(window_bytes), None)
     if decoder is None:
         decoder = zstandard.ZstdDecompressor(max_window_size=window_bytes)
@@ -126,7 +126,7 @@ def _decoder(window_bytes: int) -> zstandard.ZstdDecompressor:
 
 
 def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> int:
-    """The length of what is in a frame, found without holding it."""
+    """The length of a frame's content, without keeping it in memory."""
     size = 0
     with decoder.stream_reader(raw, read_size=_PIECE_BYTES) as reader:
         while piece := reader.read(_PIECE_BYTES):

@@ -1,4 +1,4 @@
-"""How much one request may claim, and how a claim that goes too far is refused."""
+"""Limits of a request, and the refusal of requests that exceed them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from penstock.errors import Rejected
 __all__ = ["DEFAULT_LIMITS", "MAX_STEP", "SYSTEM_RANK", "Limits", "bad", "show", "too_large"]
 
 MAX_STEP = 2**53
-"""Steps lie strictly between -2^53 and 2^53, so that JSON and JavaScript carry them exactly."""
+"""Steps are strictly between -2^53 and 2^53, so that JSON and JavaScript represent them exactly."""
 
 SYSTEM_RANK = 2**30
-"""From this rank on a lane holds a machine's own metrics, by line and not by step: the history of its
-run leaves it out."""
+"""Lanes from this rank on hold a machine's system metrics, by line and not by step; they are not part
+of the run's history."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may claim. Larger claims are refused before memory is taken for them.
+    """What one request may contain. Larger requests are refused before memory is allocated for them.
 
-    Every limit is absolute: constant metrics compress 10,000:1 and are honest. `decoded_bytes` and
-    `elements` hold for a batch, and for all batches of a body together. `elements` counts the
-    entries of all maps and lists: a few bytes of nested empty maps would otherwise become a hundred
-    times their size in Python objects.
+    Every limit is absolute: constant metrics legitimately compress 10,000:1. `decoded_bytes` and
+    `elements` apply to a batch and to all batches of a body together. `elements` counts the entries of
+    all maps and lists: a few bytes of nested empty maps would otherwise become a hundred times their
+    size in Python objects.
     """
 
     body_bytes: int = 16 * 2**20
@@ -42,7 +42,7 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-# What is shown of a value is bounded before it is made: a sender may nest it very deep.
+# Bounded before it is created: a sender may nest a value very deeply.
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 80
 
@@ -59,7 +59,7 @@ def bad(code: str, message: str, hint: str = "") -> Rejected:
 
 
 def too_large(code: str, got: int, allowed: int, what: str) -> Rejected:
-    """The refusal (413) of a request that claims more than a limit allows."""
+    """The refusal (413) of a request that exceeds a limit."""
     return Rejected(
         f"{got} {what}, at most {allowed} are accepted",
         code=code,

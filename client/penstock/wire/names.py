@@ -1,8 +1,8 @@
-"""What may name an entity, a project, a run, a writer or a metric.
+"""Names of entities, projects, runs, writers and metrics.
 
-Any Unicode text may, as it was sent: names are compared by their code points and never normalized.
-What is refused is what no path or file can carry (slashes, control characters, lone surrogates, `.`
-and `..`) and what nobody can see (space at an end).
+Any Unicode text is allowed and kept as sent: names are compared by code points and never normalized.
+Refused are characters that no path or file can carry (slashes, control characters, lone surrogates,
+`.` and `..`) and invisible ones (leading and trailing spaces).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["check_key", "check_keys", "check_name"]
 _NAME_FORBIDDEN = frozenset(map(chr, (*range(32), 127))) | {"/", "\\"}
 _CHECKED_SETS, _CHECKED_CHARS = 1_024, 16_384
 _checked: dict[tuple[str, ...], None] = {}
-"""Lists of keys that were found good under the default limits: clients send the same ones over and
-over, and looking one up costs a third of checking it."""
+"""Key lists found valid under the default limits: clients keep sending the same ones, and a look-up
+costs a third of a check."""
 
 
 def check_name(what: str, value: object, limits: Limits = DEFAULT_LIMITS) -> str:
-    """`value` if it can name an entity, project, run or writer; else raises `Rejected`."""
+    """Return `value` if it is a valid entity, project, run or writer name; otherwise raise `Rejected`."""
     if not isinstance(value, str) or not value:
         raise bad("bad_name", f"{what} must be a non-empty string, got {show(value)}")
     if _size("bad_name", value) > limits.name_bytes:
@@ -36,7 +36,7 @@ def check_name(what: str, value: object, limits: Limits = DEFAULT_LIMITS) -> str
 
 
 def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
-    """Raises `Rejected` unless these can name the metrics of one frame."""
+    """Raises `Rejected` unless these are valid metric names for one frame."""
     try:
         names = tuple(keys)
         if names in _checked and limits.key_bytes == DEFAULT_LIMITS.key_bytes:
@@ -44,7 +44,7 @@ def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
         joined = "".join(names)
     except TypeError:
         raise bad("bad_key", f"{where}.keys has an entry that is not a string") from None
-    # One look at all keys together is enough for nearly every frame.
+    # One check of all keys together suffices for nearly every frame.
     if not joined.isprintable() or max(map(len, keys)) * 4 > limits.key_bytes:
         for key in keys:
             check_key(f"{where}.keys", key, limits)
@@ -59,7 +59,7 @@ def check_keys(where: str, keys: list[Any], limits: Limits) -> None:
 
 
 def check_key(where: str, key: object, limits: Limits = DEFAULT_LIMITS) -> str:
-    """`key` if it can name a metric; else raises `Rejected`."""
+    """Return `key` if it is a valid metric name; otherwise raise `Rejected`."""
     if not isinstance(key, str) or not key:
         raise bad("bad_key", f"{where}: a key must be a non-empty string, got {show(key)}")
     if _size("bad_key", key) > limits.key_bytes:
@@ -70,7 +70,7 @@ def check_key(where: str, key: object, limits: Limits = DEFAULT_LIMITS) -> str:
 
 
 def _size(code: str, name: str) -> int:
-    """Bytes of a name. Raises `Rejected` for one that UTF-8 cannot carry."""
+    """A name's length in bytes. Raises `Rejected` for one that UTF-8 cannot encode."""
     if name.isascii():
         return len(name)
     try:

@@ -1,5 +1,5 @@
-"""Frames and records into as many batches as the limits ask for, cut by value where one alone breaks
-them. For doors that number batches themselves. Pure."""
+"""Splits frames and records into batches within the limits, cutting values that exceed them alone. For
+endpoints that number batches themselves. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from penstock.wire.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Packed", "packed"]
 
-# With the largest frame or record on top, a batch still keeps the limits.
+# Even with the largest frame or record added, a batch stays within the limits.
 _MAX_POINTS = 500_000
 _MAX_FRAMES = 2_000
 _MAX_RECORDS = 20_000
@@ -21,7 +21,7 @@ _MAX_BYTES = 16 * 2**20
 
 
 class Packed(NamedTuple):
-    """What one batch holds."""
+    """The content of one batch."""
 
     frames: list[Frame]
     records: list[dict[str, Any]]
@@ -30,7 +30,7 @@ class Packed(NamedTuple):
 def packed(
     frames: Iterable[Frame], records: Iterable[Any], limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[Packed]:
-    """Frames first, then records, in their order; at the end what the run is to be told."""
+    """Frames first, then records, in order; at the end the notices for the run."""
     fitter = Fitter(limits)
     batch, room, points = Packed([], []), Room(_MAX_BYTES, _MAX_ELEMENTS), 0
     for item, used, count in _items(frames, records, fitter):
@@ -58,7 +58,7 @@ def packed(
 def _items(
     frames: Iterable[Frame], records: Iterable[Any], fitter: Fitter
 ) -> Iterator[tuple[Any, Room, int]]:
-    """Each frame and record that fits, what it takes, and its points."""
+    """Each frame and record that fits, with its size and number of points."""
     for whole in frames:
         for wide in fitter.frame(whole):
             for frame in _slices(wide):
@@ -74,7 +74,7 @@ def _items(
 
 
 def _slices(frame: Frame) -> Iterator[Frame]:
-    """The frame, or some of its rows at a time where it has too many."""
+    """The frame, split by rows if it has too many."""
     height = max(1, _MAX_POINTS // len(frame.keys))
     if frame.rows <= height:
         yield frame

@@ -1,12 +1,12 @@
-"""What a record may hold: the fields of each kind, their types and bounds.
+"""Records: the fields of each kind, their types and bounds.
 
-This is the one declaration of records. The gateway refuses a batch with a record that breaks it
-(`problem_of`). Clients and doors cut values to fit it before they number a batch
-(`penstock.wire.fitting`); so does the
-worker with what older versions queued. docs/wire.md shows it as a table.
+This is the only declaration of records. The gateway refuses a batch with an invalid record
+(`problem_of`). Clients and endpoints cut values to fit it before they number a batch
+(`penstock.wire.fitting`); so does the worker with batches queued by older versions. docs/wire.md
+shows it as a table.
 
-Fields and kinds that are not known are let through as long as they are plain, so that a newer
-client can meet an older server.
+Unknown fields and kinds are accepted as long as they are plain, so that a newer client works with an
+older server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
     "FieldType",
     "Flag",
     "Integer",
-    "Json",
+    "JsonText",
     "KeyName",
     "Map",
     "Text",
@@ -48,16 +48,16 @@ MAX_TEXT_CHARS: Final = 2**20
 MAX_NAME_CHARS: Final = 4_096
 MAX_JSON_CHARS: Final = 8 * 2**20
 MAX_FIELD_CHARS: Final = 4_096
-"""Of a key in a map, such as a name in config."""
+"""For a key in a map, such as a name in config."""
 MAX_DEPTH: Final = 128
-_MAX_JSON_DEPTH = 200  # what readers write again may be 254 levels deep
+_MAX_JSON_DEPTH = 200  # readers can write up to 254 levels
 _MAX_TAGS = 10_000
 _MAX_CODE = 2**32
 _INT64 = 2**63
 _STATES = ("running", "finished", "failed", "crashed", "preempting")
 
 
-# Each type of field says in `words` what a value must be, and whether one `fits` as it is.
+# Each field type describes its values in `words` and tells whether one `fits` unchanged.
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class KeyName:
-    """What can name a metric."""
+    """A metric name."""
 
     words: str = "str of 1 to 512 bytes without control characters"
 
@@ -137,8 +137,8 @@ class KeyName:
 
 
 @dataclass(frozen=True)
-class Json:
-    """JSON in a string, as readers parse it."""
+class JsonText:
+    """JSON in a string that readers can parse."""
 
     words: str = f"str of JSON, at most {MAX_JSON_CHARS:,} characters and {_MAX_JSON_DEPTH} levels"
 
@@ -149,9 +149,9 @@ class Json:
             return True
         try:
             parsed = _JSON.decode(value)
-            if "\\u" in value:  # half a character, escaped, is no text for any reader
+            if "\\u" in value:  # readers cannot decode an escaped lone surrogate
                 json.dumps(parsed, ensure_ascii=False).encode()
-            if _HUGE.search(value):  # no reader takes a number that is infinite as a float
+            if _HUGE.search(value):  # readers refuse numbers that overflow a float
                 json.JSONDecoder(parse_float=_finite, parse_int=_finite).decode(value)
         except (ValueError, RecursionError):
             return False
@@ -183,13 +183,13 @@ class Map:
         return type(value) is dict and is_plain(value)
 
 
-FieldType = Text | Texts | Integer | Flag | Choice | KeyName | Json | Map
+FieldType = Text | Texts | Integer | Flag | Choice | KeyName | JsonText | Map
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a record. A required one must be there; `fallback` stands for one that was stored
-    and makes no sense. Any other may be left out or null."""
+    """A field of a record. A required one must be present; `fallback` replaces an invalid stored one.
+    Any other may be missing or null."""
 
     type: FieldType
     required: bool = False
@@ -231,7 +231,7 @@ RECORDS: dict[str, dict[str, Field]] = {
         "step": Field(_STEP, required=True),
         "time": Field(_TIME, required=True, fallback=0),
         "kind": Field(Text(MAX_NAME_CHARS), required=True, fallback="other"),
-        "json": Field(Json(), required=True),
+        "json": Field(JsonText(), required=True),
     },
     "console": {
         "line": Field(_RISING, required=True),
@@ -257,7 +257,7 @@ RECORDS: dict[str, dict[str, Field]] = {
         "level": _NAME,
     },
 }
-"""The kinds of records, and the fields of each besides `t`."""
+"""The kinds of records, and their fields besides `t`."""
 
 RECORD_TYPES = frozenset(RECORDS)
 
@@ -269,13 +269,13 @@ _PLAIN = frozenset({type(None), bool, int, float, str, list, dict})
 
 
 def kind_of(record: Any) -> str | None:
-    """The kind of a record, known or not; None if it is no record."""
+    """The kind of a record, known or not; None if it is not a record."""
     kind = record.get("t") if type(record) is dict else None
     return kind if type(kind) is str and len(kind) <= MAX_FIELD_CHARS else None
 
 
 def problem_of(record: Any) -> str | None:
-    """What is wrong with a record, as the end of a sentence; None if nothing is."""
+    """The problem with a record, as the end of a sentence; None if there is none."""
     kind = kind_of(record)
     if kind is None:
         return f" must be a map with t, the kind of the record, of at most {MAX_FIELD_CHARS} characters"
@@ -290,7 +290,7 @@ def problem_of(record: Any) -> str | None:
             known += 1
         else:
             return f".{name} must be {RECORDS[kind][name].type.words}"
-    # Only what is not declared is left to look at: nothing, mostly.
+    # Only undeclared fields are left to check: usually none.
     if known < len(record) and not is_plain(
         {name: value for name, value in record.items() if name not in RECORDS.get(kind, ())}
     ):
@@ -302,7 +302,7 @@ def problem_of(record: Any) -> str | None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether this can be kept as JSON, and is no deeper than every reader goes."""
+    """Whether this can be stored as JSON and is not nested more deeply than readers support."""
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []

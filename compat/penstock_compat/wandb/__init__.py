@@ -1,4 +1,4 @@
-"""What the official `wandb` client asks of a server, answered over Penstock's own stores.
+"""The server API of the official `wandb` client, on Penstock's own stores.
 
-Nothing outside this package knows of it; docs/wandb.md says what works.
+Nothing outside this package depends on it; docs/wandb.md says what works.
 """

@@ -1,4 +1,4 @@
-"""Alerts that a script raises: kept with its run, as those of Penstock's own client are."""
+"""Alerts raised by a script: stored with its run, like those of Penstock's own client."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _MAX_WAIT_MS = 7 * 24 * 3600 * 1000
 
 
 class AlertMutations(Node):
-    """The root field that raises alerts."""
+    """The root field for raising alerts."""
 
     context: RequestContext
 
     @field
     async def notify_scriptable_run_alert(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Keep an alert. One of the same title is dropped within `waitDuration` (ms) of the last."""
+        """Store an alert. Another with the same title is dropped within `waitDuration` (ms)."""
         context = self.context
         ref = RunRef(
             context.entity(input.get("entityName")),
@@ -60,7 +60,7 @@ class AlertMutations(Node):
         batch = Batch(
             project=ref.project,
             run=ref.run,
-            writer="http",  # the queue names it, and numbers its batches
+            writer="http",  # the queue assigns the writer's name and batch numbers
             writer_started=now,
             seq=1,
             entity=ref.entity,

@@ -1,4 +1,4 @@
-"""Chart presets: a Vega specification under a name, for all of an entity's projects."""
+"""Chart presets: named Vega specifications for all of an entity's projects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_NAME_CHARS = 200
 
 
 class ChartQueries(Node):
-    """The root field that shows presets."""
+    """The root field for reading presets."""
 
     context: RequestContext
 
     @field
     async def custom_chart(self, id: str) -> dict[str, Any] | None:
-        """The preset of this id, `entity/name`."""
+        """The preset with this id, `entity/name`."""
         entity, _, name = id.partition("/")
         if self.context.readable(entity) is None:
             return None
@@ -32,13 +32,13 @@ class ChartQueries(Node):
 
 
 class ChartMutations(Node):
-    """The root field that makes presets."""
+    """The root field for creating presets."""
 
     context: RequestContext
 
     @field
     async def create_custom_chart(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Keep a preset, in place of an earlier one of its name."""
+        """Store a preset, replacing an earlier one with its name."""
         entity = self.context.entity(input.get("entity"))
         name, spec = input.get("name"), input.get("spec")
         if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS:

@@ -1,4 +1,4 @@
-"""What a run printed, as numbered lines."""
+"""A run's console output as numbered lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LABEL = re.compile(r"\[([^\]\s]{1,100})\] ")
 
 
 class ConsoleOfRun(Node):
-    """A run's console lines. Lines of processes that share a run say which one printed them."""
+    """A run's console lines. If processes share a run, their lines say which one printed them."""
 
     context: RequestContext
     row: RunRow
@@ -27,10 +27,10 @@ class ConsoleOfRun(Node):
     async def log_lines(
         self, first: int | None = None, after: str | None = None, last: int | None = None
     ) -> dict[str, Any]:
-        """The `first` lines behind the cursor `after`, or the `last` ones."""
+        """The `first` lines after the cursor `after`, or the `last` ones."""
         deps, number = self.context.deps, self.row.number
-        asked = last if last is not None else first if first is not None else 1_000
-        most = min(max(asked, 0), _MAX_LINES)
+        count = last if last is not None else first if first is not None else 1_000
+        most = min(max(count, 0), _MAX_LINES)
         lanes = await deps.catalog.lanes([number])
         console = await open_console(deps.store, number, lanes)
         query = ConsoleQuery(

@@ -1,8 +1,8 @@
-"""Deleting runs.
+"""Deletes runs.
 
-`run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})`, where `id` is the
-run's opaque id; there is no mutation for several runs, none that moves a run, and none that deletes
-or renames a project (registries have their own).
+`run.delete()` of the public API sends `deleteRun(input: {id, deleteArtifacts})` with the run's opaque
+id. The protocol has no mutation for several runs, for moving a run, or for deleting or renaming a
+project (except registries).
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ __all__ = ["DeletionMutations"]
 
 
 class DeletionMutations(Node):
-    """Root fields that delete."""
+    """Root fields for deleting runs."""
 
     context: RequestContext
 
     @field
     async def delete_run(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Delete a run for good. What artifacts it logged stays, whatever `deleteArtifacts` says.
-
-        A run that is deleted already stays so: that is what was asked for.
-        """
+        """Delete a run permanently. Its artifacts stay, even with `deleteArtifacts`. Idempotent."""
         deps, id = self.context.deps, str(input.get("id") or "")
         if not await self._is_gone(id):
             row = await find_run(self.context, id)
@@ -39,7 +36,7 @@ class DeletionMutations(Node):
         }
 
     async def _is_gone(self, id: str) -> bool:
-        """Whether this was a run, and was deleted, of an entity that the key may write to."""
+        """Whether this is a deleted run of an entity that the key may write to."""
         found = await self.context.deps.catalog.tombstones_by_run([run_number(id)])
         return any(
             not each.moved_to and self.context.principal.may_write(each.ref.entity)

@@ -1,4 +1,4 @@
-"""What the wandb door works with; built once per process."""
+"""Dependencies of the wandb API's handlers, built once per process."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ __all__ = ["WandbDependencies"]
 
 @dataclass(frozen=True, slots=True)
 class WandbDependencies:
-    """Stores, queue and limits; `secret` signs the addresses of uploads and downloads, and a file
-    may have `upload_bytes`."""
+    """Stores, queue and limits; `secret` signs the URLs of uploads and downloads, and `upload_bytes`
+    limits a file's size."""
 
     store: PointStore
     catalog: SqlCatalog

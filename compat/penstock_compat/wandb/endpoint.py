@@ -1,4 +1,4 @@
-"""`POST /graphql`: one operation in, its data or its errors out."""
+"""`POST /graphql`: executes one operation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock_common.http import count_refusal, json_response
 from penstock_compat.wandb.dependencies import WandbDependencies
-from penstock_compat.wandb.graphql.documents import Operation, find_operation
+from penstock_compat.wandb.graphql.documents import GraphqlOperation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import RequestContext, authenticate, base_url
@@ -21,12 +21,12 @@ from penstock_compat.wandb.unanswered import Unanswered
 __all__ = ["GraphqlEndpoint"]
 
 _IN_THREAD_BYTES = 256 * 1024
-# Statuses that a client must see as such. All else is told in the body alone.
+# Statuses that a client must see. All other errors are reported only in the body.
 _TOLD_BY_STATUS = frozenset({401, 403})
 
 
 class GraphqlEndpoint:
-    """Answers operations; unknown ones are named in the error, and counted."""
+    """Answers operations; unknown ones are named in the error and counted."""
 
     def __init__(self, deps: WandbDependencies, metrics: WandbMetrics) -> None:
         self._deps = deps
@@ -56,20 +56,20 @@ class GraphqlEndpoint:
         self._metrics.operations.labels("answered").inc()
         return json_response({"data": data})
 
-    def _count_refusal(self, error: Rejected, operation: Operation) -> None:
+    def _count_refusal(self, error: Rejected, operation: GraphqlOperation) -> None:
         is_unknown = error.code == "unknown_operation"
         self._metrics.operations.labels("unknown" if is_unknown else "refused").inc()
         if is_unknown:
             self._unanswered.operation(operation.name, str(error))
 
 
-async def _read(body: bytes) -> Operation:
+async def _read(body: bytes) -> GraphqlOperation:
     if len(body) > _IN_THREAD_BYTES:
         return await asyncio.to_thread(_operation, body)
     return _operation(body)
 
 
-def _operation(body: bytes) -> Operation:
+def _operation(body: bytes) -> GraphqlOperation:
     try:
         fields: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -83,8 +83,8 @@ def _operation(body: bytes) -> Operation:
 
 
 def _errors(error: Rejected, status: int) -> web.Response:
-    """The client shows the message to its user, whatever the status."""
+    """The client shows the message to its user whatever the status."""
     message = f"{error}. {error.hint}" if error.hint else str(error)
     code = {"code": error.code}
-    told = {"data": None, "errors": [{"message": message, "extensions": code}]}
-    return json_response(told, status)
+    body = {"data": None, "errors": [{"message": message, "extensions": code}]}
+    return json_response(body, status)

@@ -1,6 +1,6 @@
-"""The files of a run: addresses for uploads and downloads, listed, deleted.
+"""A run's files: listing, deletion, and URLs for uploads and downloads.
 
-Uploads and downloads carry no key: their addresses are signed, for one method, run and name.
+Uploads and downloads carry no key: their URLs are signed for one method, run and name.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from penstock_storage.interface import RunRef, RunRow
 __all__ = ["FILE_PATH", "FilesMutations", "FilesOfRun", "purpose"]
 
 FILE_PATH = "/wandb/files/{number}/{name:.+}"
-"""Where files are put and got; the number is the run's."""
+"""The path for uploads and downloads; the number is the run's."""
 
 _VALID_S = 24 * 3600
 _MAX_FILES = 10_000
 
 
 def purpose(number: int, name: str) -> str:
-    """What an address is signed for."""
+    """What a URL is signed for."""
     return f"run {number}/{name}"
 
 
@@ -102,8 +102,8 @@ class FilesOfRun(Node):
 
     @field
     async def file_count(self) -> int:
-        """How many files the run has; beside `files`, of how many that one lists pages: clients take it
-        for the length of the list."""
+        """The number of the run's files, or, next to `files`, of those it lists: clients take it for the
+        length of the list."""
         return await self.context.deps.files.count(
             self.row.number,
             names=_possible(self._listed.get("names")),
@@ -118,7 +118,7 @@ class FilesOfRun(Node):
         first: int | None = None,
         pattern: str | None = None,
     ) -> dict[str, Any]:
-        """At most `first` files behind the cursor `after`. No names: all of them."""
+        """At most `first` files after the cursor `after`. Without names: all of them."""
         most = min(max(first if first is not None else 50, 0), _MAX_FILES)
         found = await self.context.deps.files.list(
             self.row.number,
@@ -137,18 +137,18 @@ class FilesOfRun(Node):
 
 
 def _possible(names: Sequence[str] | None) -> list[str] | None:
-    """The names that files can have, as they are kept; None if none was given, and all are meant."""
+    """Valid file names in their stored form; None if none were given, which means all."""
     return [file_name(name) for name in names if is_file_name(name)] if names else None
 
 
 class FilesMutations(Node):
-    """Root fields that write files."""
+    """Root fields for creating and deleting files."""
 
     context: RequestContext
 
     @field
     async def create_run_files(self, input: dict[str, Any]) -> dict[str, Any]:
-        """An address to upload to for each name; the files appear once their bytes have come."""
+        """An upload URL for each name; files appear once they are uploaded."""
         names = input.get("files")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise Rejected("files must be a list of names", code="bad_field")
@@ -176,7 +176,7 @@ class FilesMutations(Node):
 
     @field
     async def delete_files(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Forget files, all of which must be of runs that the key may write to."""
+        """Delete files, all of which must belong to runs that the key may write to."""
         by_run: dict[int, list[str]] = {}
         for id in input.get("files") or []:
             which, _, name = decode_id("File", id).partition("/")

@@ -1,4 +1,4 @@
-"""Opaque ids of GraphQL objects: what they are, and which one."""
+"""Opaque ids of GraphQL objects: type and number."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["decode_id", "encode_id"]
 
 
 def encode_id(kind: str, which: object) -> str:
-    """For example the id of `Run`, number 7."""
+    """The id of, for example, `Run` number 7."""
     return base64.urlsafe_b64encode(f"{kind}:{which}".encode()).decode()
 
 
 def decode_id(kind: str, text: str) -> str:
-    """Which one is meant. Raises `Rejected` for what is no id of this kind."""
+    """The object in an id. Raises `Rejected` if it is not an id of this kind."""
     try:
         head, _, which = base64.urlsafe_b64decode(text.encode()).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError, ValueError):

@@ -1,4 +1,4 @@
-"""What the wandb door counts."""
+"""Metrics of the wandb API."""
 
 from __future__ import annotations
 

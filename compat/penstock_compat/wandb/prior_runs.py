@@ -1,4 +1,4 @@
-"""Runs from before a sweep that `wandb.sweep(prior_runs=…)` adds to it."""
+"""Prior runs that `wandb.sweep(prior_runs=…)` adds to a sweep."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NAMED = 10
 
 
 async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str) -> list[str]:
-    """Add the runs of the sweep's project that a filter (JSON) finds to the sweep; a run that is of
-    a sweep already stays of that one. Returns warnings. Raises `Rejected` for what is no filter."""
+    """Add the project's runs that match a filter (JSON) to the sweep; a run that already belongs to a
+    sweep stays in it. Returns warnings. Raises `Rejected` if the filter is invalid."""
     wanted = loads_map("priorRunsFilters", filters)
     deps = context.deps
     question = Question(
@@ -32,7 +32,7 @@ async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str)
     )
     found = await deps.finder.find(sweep.project_number, question)
     rows = await deps.catalog.run_rows(found.numbers)
-    # The search answers the newest first; they are added as they were made.
+    # The search returns the newest first; they are added in order of creation.
     chosen = [rows[number] for number in reversed(found.numbers) if number in rows]
     await deps.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
     now = time.time_ns() // 1000
@@ -55,7 +55,7 @@ async def prior_runs(context: RequestContext, sweep: SweepRow) -> dict[str, Any]
 
 
 def _warnings(wanted: dict[str, Any], chosen: Sequence[RunRow], total: int) -> list[str]:
-    """What a user should know: runs that were named and are not there, and more than are taken."""
+    """Warnings: named runs that do not exist, and runs beyond the limit."""
     have = {row.run for row in chosen}
     either = wanted.get("$or")
     named = [

@@ -1,4 +1,4 @@
-"""Projects: found, listed, made."""
+"""Projects: reading, listing, creating."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
 
 
 async def find_project(context: RequestContext, entity: str | None, name: str) -> Project | None:
-    """The project, if it exists and the asker may read it."""
+    """The project, if it exists and the caller may read it."""
     readable = context.readable(entity)
     if readable is None:
         return None
@@ -86,7 +86,7 @@ async def find_project(context: RequestContext, entity: str | None, name: str) -
 
 
 class ProjectQueries(Node):
-    """Root fields about projects; `model` is the protocol's older word for one."""
+    """Root fields about projects; `model` is the protocol's older word for a project."""
 
     context: RequestContext
 
@@ -115,7 +115,7 @@ class ProjectQueries(Node):
 
 
 class ProjectMutations(Node):
-    """Making projects."""
+    """Root fields for creating projects."""
 
     context: RequestContext
 

@@ -1,4 +1,4 @@
-"""Who asks, how they came here, and what their question is answered with."""
+"""The context of a request: its caller, its headers, and the handlers' dependencies."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ _HINT = "Set WANDB_API_KEY to a Penstock key; the page /authorize shows where to
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """One request. `base_url` is this server's address as the client knows it, without a slash at
-    the end."""
+    """One request. `base_url` is the client's URL of this server, without a trailing slash."""
 
     deps: WandbDependencies
     principal: Principal
@@ -30,7 +29,7 @@ class RequestContext:
     headers: Mapping[str, str]
 
     def entity(self, name: str | None) -> str:
-        """The entity that is meant, the key's own if none is named, for writing.
+        """The entity to write to; defaults to the API key's.
 
         Raises `Rejected` (403) if the key may not write there.
         """
@@ -45,13 +44,13 @@ class RequestContext:
         return entity
 
     def readable(self, name: str | None) -> str | None:
-        """The entity that is meant, for reading; None if the key may not read there."""
+        """The entity to read, by default the API key's; None if the key may not read it."""
         entity = name or self.principal.entity
         return entity if self.principal.may_read(entity) else None
 
 
 async def authenticate(authenticator: Authenticator, headers: Mapping[str, str]) -> Principal:
-    """The principal of `Authorization: Basic base64("api:" + key)`, or of a bearer key.
+    """The principal of `Authorization: Basic base64("api:" + key)` or of a bearer key.
 
     Raises `Rejected` (401).
     """
@@ -71,7 +70,7 @@ async def authenticate(authenticator: Authenticator, headers: Mapping[str, str])
 
 
 def base_url(request: web.Request, root_path: str) -> str:
-    """This server's address as the client of this request knows it."""
+    """The client's URL of this server."""
     scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
     host = request.headers.get("X-Forwarded-Host", request.host)
     prefix = root_path.strip("/")

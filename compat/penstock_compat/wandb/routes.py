@@ -1,5 +1,4 @@
-"""The wandb door's routes, to be added to an aiohttp application that has `penstock_common.http`'s
-middleware."""
+"""The routes of the wandb API, for an aiohttp application with `penstock_common.http`'s middleware."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ __all__ = ["add_routes"]
 
 
 def add_routes(app: web.Application, deps: WandbDependencies, metrics: WandbMetrics) -> None:
-    """Add everything that a client asks for below its `WANDB_BASE_URL`."""
+    """Add all paths that a client uses below its `WANDB_BASE_URL`."""
     stream = StreamHandler(deps, metrics)
     app.cleanup_ctx.append(stream.running)
     routes = Routes(app)

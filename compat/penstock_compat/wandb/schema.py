@@ -1,4 +1,4 @@
-"""The roots of every query and mutation, composed of what each capability brings."""
+"""The root query and mutation types, composed of one class per capability."""
 
 from __future__ import annotations
 

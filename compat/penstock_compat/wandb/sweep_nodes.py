@@ -22,14 +22,14 @@ from penstock_sweeps.engine import not_found
 __all__ = ["AgentNode", "SweepNode", "SweepRun", "known_agent"]
 
 _MAX_RUNS = 100
-"""The latest ones. Who asks for a sweep with its runs wants to know how it goes on."""
+"""How many of a sweep's latest runs to return: callers want its current progress."""
 _PAGE = 1_000
 _ALIVE_US = 60_000_000
 _GOING_ON = ("running", "preempting")
 
 
 class SweepRun(RunNode):
-    """A run as its sweep shows it."""
+    """A run as part of its sweep."""
 
     @field
     def exitcode(self) -> int | None:
@@ -54,7 +54,7 @@ class SweepRun(RunNode):
 
     @field
     async def sampled_history(self, specs: list[str] | str) -> list[list[dict[str, Any]]]:
-        """Agents ask for no keys at all: then nothing is read, for as many runs as there are."""
+        """Agents request no keys; then nothing is read, however many runs there are."""
         texts = [specs] if isinstance(specs, str) else specs
         asks = any(loads_map("specs", text).get("keys") for text in texts)
         return await super().sampled_history(specs) if asks else []
@@ -217,14 +217,14 @@ class AgentNode(Node):
 
 
 async def _runs(context: RequestContext, trials: Sequence[TrialRow]) -> list[SweepRun]:
-    """The runs of those trials that have begun."""
+    """The runs of the trials that have started."""
     numbers = [trial.run_number for trial in trials if trial.run_number is not None]
     rows: Mapping[int, RunRow] = await context.deps.catalog.run_rows(numbers)
     return [SweepRun(context, rows[number]) for number in numbers if number in rows]
 
 
 def known_agent(text: str) -> str:
-    """Agents are known by their id or by their name."""
+    """An agent by its id or its name."""
     try:
         return decode_id("Agent", text)
     except Rejected:

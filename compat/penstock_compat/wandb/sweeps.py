@@ -1,4 +1,4 @@
-"""Sweeps at the wandb door: made, changed and read, and what agents are told at their heartbeats."""
+"""Sweeps for wandb clients: creating, changing and reading them, and answering agents' heartbeats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["SweepMutations", "SweepsOfProject"]
 
 
 class SweepsOfProject(Node):
-    """What a project knows of its sweeps."""
+    """A project's sweeps."""
 
     context: RequestContext
     row: ProjectRow
@@ -43,7 +43,7 @@ class SweepsOfProject(Node):
                 return None
             raise
         counts = await engine.counts([row])
-        # What was learned meanwhile may have ended it.
+        # New results may have ended it meanwhile.
         row = await engine.find(self.row.entity, self.row.project, sweep_name)
         return SweepNode(self.context, row, counts[row.number])
 
@@ -68,13 +68,13 @@ class SweepsOfProject(Node):
 
 
 class SweepMutations(Node):
-    """Making and changing sweeps, and the conversation with agents."""
+    """Root fields for sweeps and agents."""
 
     context: RequestContext
 
     @field
     async def upsert_sweep(self, input: dict[str, Any]) -> dict[str, Any]:
-        """A sweep of a configuration; with `id`, another state or configuration for one."""
+        """Create a sweep; with `id`, change its state or configuration."""
         engine = self.context.deps.sweeps
         if input.get("id"):
             row = await self._own(input["id"])
@@ -112,7 +112,7 @@ class SweepMutations(Node):
 
     @field
     async def agent_heartbeat(self, input: dict[str, Any]) -> dict[str, Any]:
-        """What the agent has alive, and what it is to do: `commands`, a list as JSON in a string."""
+        """Process the agent's running runs; returns `commands`, a JSON list in a string."""
         engine = self.context.deps.sweeps
         agent, sweep = await engine.agent(known_agent(str(input.get("id") or "")))
         if not self.context.principal.may_write(sweep.entity):
@@ -151,8 +151,8 @@ class SweepMutations(Node):
 
 
 def _new_name(row: SweepRow, input: Mapping[str, Any]) -> str | None:
-    """The name that an updated sweep gets: what is asked for, else that of its new configuration, if
-    it had that of the old one."""
+    """An updated sweep's name: the requested one, or else the new configuration's if it had the old
+    configuration's."""
     if input.get("displayName") is not None or not isinstance(input.get("config"), str):
         return input.get("displayName")
     is_own = row.name not in ("", stored_configuration(row.source).name)

@@ -1,7 +1,7 @@
-"""Bytes of run files: `PUT` and `GET` of signed addresses.
+"""Uploads and downloads of run files at signed URLs.
 
-A body may have any size: it is stored while it comes. A name that is put again stands for what was
-put last, and it appears in listings once all of it is stored.
+A body may have any size: it is stored as it arrives. An upload replaces an earlier file of the same
+name, and appears in listings once it is completely stored.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _PREFLIGHT = {
 
 
 class Transfers:
-    """Takes and gives the bytes of run files."""
+    """Uploads and downloads run files."""
 
     def __init__(self, deps: WandbDependencies) -> None:
         self._deps = deps
         self._signer = Signer(deps.secret)
 
     async def put(self, request: web.Request) -> web.Response:
-        """200 once the file is stored and named."""
+        """200 once the file is stored and listed."""
         number, name = await self._checked(request, "PUT")
         if not await self._deps.catalog.run_rows([number]):
             raise Rejected("this run no longer exists", code="not_found", status=404)
@@ -79,11 +79,11 @@ class Transfers:
         return await send_content(request, content, is_download=True, headers=ANY_ORIGIN)
 
     async def options(self, _: web.Request) -> web.Response:
-        """Pages elsewhere may use addresses that they were given."""
+        """Other sites' pages may use URLs that they were given."""
         return web.Response(status=204, headers=_PREFLIGHT)
 
     async def _checked(self, request: web.Request, method: str) -> tuple[int, str]:
-        """The run's number and the name, if the address was signed for this."""
+        """The run's number and the name, if the URL's signature is valid."""
         number, name = request.match_info["number"], file_name(request.match_info["name"])
         if not number.isdecimal():
             raise Rejected("this is not a file's URL", code="not_found", status=404)

@@ -1,7 +1,6 @@
-"""GraphQL operations and fields that the server does not know: counted by name, logged once each.
+"""Unknown GraphQL operations and fields: counted by name, logged once each.
 
-A new version of the client that needs something else is seen by it. Names come from whoever asks, so
-only so many are kept.
+They reveal a new client version's needs. Names come from callers, so their number is limited.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _OTHER = "other"
 
 
 class Unanswered:
-    """Operations and fields, as one process has met them."""
+    """Operations and fields seen by one process."""
 
     def __init__(self, metrics: WandbMetrics) -> None:
         self._metrics = metrics
@@ -28,7 +27,7 @@ class Unanswered:
         self._fields: set[str] = set()
 
     def operation(self, name: str, reason: str) -> None:
-        """An operation of this name (empty: it has none) that was refused as unknown."""
+        """Record an operation refused as unknown, by name (empty if it has none)."""
         name = name[:_MAX_NAME_CHARS] or "unnamed"
         if name not in self._operations:
             if len(self._operations) >= _MAX_OPERATIONS:
@@ -39,7 +38,7 @@ class Unanswered:
         self._metrics.unknown_operations.labels(name).inc()
 
     def field(self, name: str) -> None:
-        """A field (`Type.name`) that was answered null, as no node defines it."""
+        """Record an undefined field (`Type.name`) that was answered with null."""
         self._metrics.missing_fields.inc()
         name = name[:_MAX_NAME_CHARS]
         if name not in self._fields and len(self._fields) < _MAX_FIELDS:

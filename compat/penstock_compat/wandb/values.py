@@ -1,4 +1,4 @@
-"""Values as the protocol writes them: times, JSON in strings."""
+"""The protocol's values: times, JSON in strings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from penstock_common.payloads import readable
 
 __all__ = ["integer", "json_text", "loads", "loads_exact", "loads_map", "timestamp"]
 
-# The fast parser makes floats of whole numbers that 64 bits do not hold, which have 19 digits at least.
-# Whether a text has so many in a row is quickly seen once all digits are alike; where they turn out to be
-# something else, the slow parser comes to the same.
+# The fast parser turns whole numbers beyond 64 bits, which have at least 19 digits, into floats.
+# Whether a text has that many digits in a row is quick to check once all digits are mapped to one;
+# if they turn out to be something else, the slow parser gives the same result.
 _MANY_DIGITS = b"0" * 19
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _MAX_DIGITS = 1_000
@@ -27,7 +27,7 @@ def timestamp(at: int) -> str:
 
 
 def json_text(value: Any) -> str:
-    """JSON in a string; NaN and infinities bare, as the client writes and reads them."""
+    """JSON in a string, with NaN and infinities bare, as the client writes and reads them."""
     try:
         return json.dumps(value, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -35,8 +35,8 @@ def json_text(value: Any) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON that may hold bare NaN and infinities, as batches take it: a whole number of more than 64
-    bits is a float. Raises `ValueError`."""
+    """Parse JSON with bare NaN and infinities for batches: whole numbers beyond 64 bits become floats.
+    Raises `ValueError`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -44,7 +44,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def loads_exact(text: str) -> Any:
-    """The same with whole numbers of any length, as the catalog keeps them. Raises `ValueError`."""
+    """The same with whole numbers of any length, for the catalog. Raises `ValueError`."""
     try:
         if _MANY_DIGITS not in text.encode(errors="replace").translate(_DIGITS):
             return orjson.loads(text)
@@ -54,7 +54,7 @@ def loads_exact(text: str) -> Any:
 
 
 def loads_map(what: str, text: str) -> dict[str, Any]:
-    """The object in a string of JSON, with whole numbers of any length. Raises `Rejected`."""
+    """The object in a JSON string, with whole numbers of any length. Raises `Rejected`."""
     try:
         value = loads_exact(text)
     except (ValueError, RecursionError):
@@ -71,12 +71,12 @@ def integer(digits: str) -> int | float:
 
 
 def _whole(digits: str) -> int | float:
-    """Python reads no whole number of more than some thousand digits."""
+    """Python limits the length of whole numbers to a few thousand digits."""
     return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Halves of characters, which JSON can escape and UTF-8 cannot hold, become question marks."""
+    """Replace lone surrogates, which JSON can escape but UTF-8 cannot encode, with question marks."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Who the client's key speaks for, and what this server can do."""
+"""The owner of the client's key, and this server's features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from penstock_compat.wandb.request_context import RequestContext
 __all__ = ["Entity", "User", "ViewerQueries"]
 
 FEATURES = ("FILESTREAM_GZIP", "TOTAL_COUNT_IN_FILE_CONNECTION", "UPDATE_RUN_STATE")
-"""What changes the client's ways and is supported here; all else keeps it on its plainest path."""
+"""Supported features that change the client's behaviour; without the others it stays simple."""
 
 
 class Entity(Node):
-    """A user or a team: here both are a name that keys belong to."""
+    """A user or a team: in Penstock both are a name that keys belong to."""
 
     typename = "Entity"
 
@@ -72,7 +72,7 @@ class Entity(Node):
 
     @field
     def members(self) -> list[dict[str, Any]]:
-        """Nobody but the entity itself: keys belong to entities, not to persons in them."""
+        """Only the entity itself: keys belong to entities, not to people in them."""
         name = self._name
         return [
             {
@@ -150,7 +150,7 @@ class User(Node):
 
 
 class ViewerQueries(Node):
-    """Root fields about the asker and the server."""
+    """Root fields about the caller and the server."""
 
     context: RequestContext
 
@@ -173,7 +173,7 @@ class ViewerQueries(Node):
 
     @field
     async def entity(self, name: str = "") -> Entity | None:
-        """Null for a name that no key and no project has, as for one that the key may not read."""
+        """Null for a name without keys and projects, and for one that the key may not read."""
         readable = self.context.readable(name)
         if readable is None:
             return None
@@ -184,18 +184,18 @@ class ViewerQueries(Node):
 
     @field
     def organization(self, name: str = "") -> None:
-        """There are none: clients say that it was not found."""
+        """There are none; clients report that it was not found."""
         return None
 
     @field
     async def users(self, query: str = "") -> dict[str, Any]:
-        """Those whose name holds the text, as far as the asker may know of them."""
+        """The readable ones whose name contains the text."""
         principal = self.context.principal
         names = {principal.entity}
         if "admin" in principal.scopes:
             names |= {row.entity for row in await self.context.deps.catalog.projects()}
         found = sorted(name for name in names if query.lower() in name.lower())
-        # The exact one first: a client that wants one takes that.
+        # The exact match first: a client that wants only one takes it.
         found.sort(key=lambda name: name != query)
         return connection("User", [User(name) for name in found])
 

@@ -1,1 +1,1 @@
-"""The embedded queue's file on disk: what it holds, how far it is sound, and how it is repaired."""
+"""The embedded queue's append-only file: reading, checking and repairing it."""

@@ -1,4 +1,4 @@
-"""The files that the embedded queue consists of: one, or what Redis 7 makes of it, several."""
+"""The embedded queue's append-only files: a single one, or several with Redis 7."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = re.compile(re.escape(FILE) + r"\.(\d+)\.(base|incr)\.(?:aof|rdb)")
 
 @dataclass(frozen=True, slots=True)
 class AofFile:
-    """A file of the queue, and up to which offset it is sound. One that is missing has size -1."""
+    """A file of the queue and the offset up to which it is valid. A missing file has size -1."""
 
     path: Path
     size: int
@@ -36,8 +36,8 @@ class AofFile:
 
 
 def paths_of(folder: Path) -> tuple[list[Path], bool]:
-    """The queue's files in the order in which they are loaded, and whether it is known to be so:
-    the list of them may be damaged too."""
+    """The queue's files in load order, and whether that order is certain: the manifest may be damaged
+    too."""
     if (folder / FILE).exists() or not (folder / FOLDER).is_dir():
         return [path for path in [folder / FILE] if path.exists()], True
     listed = _listed(folder / FOLDER / _MANIFEST)
@@ -45,13 +45,13 @@ def paths_of(folder: Path) -> tuple[list[Path], bool]:
 
 
 def aof_files_of(paths: Collection[Path], refused: Collection[bytes]) -> list[AofFile]:
-    """How far each of these files is sound."""
+    """How far each of these files is valid."""
     return [_part(path, refused) for path in paths]
 
 
 @contextmanager
 def mapped(path: Path) -> Iterator[bytes | mmap]:
-    """The file's content, read where it is needed."""
+    """The file's content, read on demand."""
     if not path.exists() or not path.stat().st_size:
         yield b""
         return
@@ -71,7 +71,7 @@ def _part(path: Path, refused: Collection[bytes]) -> AofFile:
 
 
 def _listed(manifest: Path) -> list[Path]:
-    """What the manifest lists; nothing if it cannot be read."""
+    """The files in the manifest; empty if it cannot be read."""
     try:
         lines = manifest.read_text("ascii").splitlines()
     except (OSError, UnicodeDecodeError):

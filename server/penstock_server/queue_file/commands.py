@@ -1,7 +1,7 @@
-"""Redis' append-only file: the commands in it, and how far it is sound.
+"""The commands in Redis' append-only file, and how far the file is valid.
 
-It is a sequence of RESP arrays. What one event caused stands between MULTI and EXEC, so a file may
-be cut after any command outside of such a pair, and nowhere else.
+It is a sequence of RESP arrays. The effects of one event are between MULTI and EXEC, so a file may be
+cut after any command outside such a pair, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _MAX_ARGUMENTS = 2**24
 
 
 class RedisCommand(NamedTuple):
-    """One command, and the offset behind it."""
+    """One command, and the offset after it."""
 
     arguments: list[bytes]
     end: int
 
 
 def sound_end(data: Data, start: int = 0, refused: Collection[bytes] = ()) -> int:
-    """The last offset up to which every command, and every transaction, is whole.
+    """The last offset up to which every command and every transaction is complete.
 
-    `refused` are names of commands that Redis does not know, in capitals: what damage makes of one.
+    `refused` are upper-case names of commands unknown to Redis, as produced by damage.
     """
     end = at = start
     is_open = False
@@ -47,7 +47,7 @@ def sound_end(data: Data, start: int = 0, refused: Collection[bytes] = ()) -> in
 
 
 def readable_commands(data: Data, start: int = 0) -> Iterator[list[bytes]]:
-    """Every command from `start` on that can be read, whatever lies between them."""
+    """Every readable command from `start` on, skipping damage."""
     at = start
     while True:
         command = _command_at(data, at)
@@ -55,7 +55,7 @@ def readable_commands(data: Data, start: int = 0) -> Iterator[list[bytes]]:
             yield command.arguments
             at = command.end
             continue
-        # The beginning of the next line that may be a command's.
+        # The start of the next line that may be a command's.
         found = data.find(b"\n*", at)
         if found < 0:
             return
@@ -63,13 +63,13 @@ def readable_commands(data: Data, start: int = 0) -> Iterator[list[bytes]]:
 
 
 def encode(*arguments: str | bytes) -> bytes:
-    """A command as the file holds it."""
+    """A command in the file's format."""
     parts = [each.encode() if isinstance(each, str) else each for each in arguments]
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)
 
 
 def _command_at(data: Data, at: int) -> RedisCommand | None:
-    """The command that begins here, or None if no whole one does."""
+    """The command that starts here, or None if there is no complete one."""
     while data[at : at + 1] == b"#":  # Redis 7 may write the time between commands
         line = data.find(b"\n", at, at + 64)
         if line < 0:
@@ -93,7 +93,7 @@ def _command_at(data: Data, at: int) -> RedisCommand | None:
 
 
 def _number(data: Data, at: int, mark: bytes) -> tuple[int, int] | None:
-    """The number in `*12` or `$12`, and the offset behind its line."""
+    """The number in `*12` or `$12`, and the offset after its line."""
     if data[at : at + 1] != mark:
         return None
     line = data.find(b"\r\n", at, at + _MAX_DIGITS + 3)

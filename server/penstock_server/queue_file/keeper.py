@@ -1,4 +1,4 @@
-"""Watches over the embedded Redis' file: finds out why Redis did not load it, and has it repaired."""
+"""Repairs the embedded Redis' file: determines why Redis did not load it, and starts the repair."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DAMAGED = re.compile(
     r"|AOF manifest file|[Tt]he AOF file .* doesn't exist"
 )
 _NEWER = "Can't handle RDB format version"
-"""A file of a newer Redis is sound, though this one cannot read it."""
+"""A newer Redis' file is valid although this version cannot read it."""
 
 
 class QueueKeeper:
-    """`log` is what Redis writes to. `tell` gets what was repaired, or may have been lost, in words."""
+    """`log` is Redis' log file. `tell` receives descriptions of repairs and possible losses."""
 
     def __init__(
         self, folder: Path, log: Path, keys: RedisKeys, tell: Callable[[str], None]
@@ -41,10 +41,10 @@ class QueueKeeper:
         self._log_from = 0
         self.repairs = 0
         self.trouble = ""
-        """Why Redis does not start, if nothing can be done about it here."""
+        """Why Redis does not start, if this cannot be fixed here."""
 
     def starting(self) -> None:
-        """Redis is about to be started for the first time."""
+        """Call before Redis is first started."""
         finish_repair(self._folder)
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         if self._boot.exists() and self._boot.read_text() != boot:
@@ -53,13 +53,13 @@ class QueueKeeper:
         self._mark_log()
 
     def ended(self, code: int) -> None:
-        """Redis has ended. If it could not load its file, repair that before the next start."""
+        """Call when Redis has exited. If it could not load its file, repair that before the next start."""
         if code == 0:
             self._boot.unlink(missing_ok=True)
             return
         log = self._read_log()
         self._mark_log()
-        if code < 0:  # killed: its file is as it left it
+        if code < 0:  # killed: its file is unchanged
             return
         damage = _DAMAGED.search(log)
         if damage is None or _NEWER in log:
@@ -73,7 +73,7 @@ class QueueKeeper:
         self._told(done, log)
 
     def damages(self) -> list[str]:
-        """What was repaired in the last days, in words, until what was damaged is deleted."""
+        """Descriptions of the last days' repairs whose damaged files still exist."""
         return [str(each) for each in recent_repairs(self._folder)]
 
     def _told(self, done: Repair | None, log: str) -> None:
@@ -84,7 +84,7 @@ class QueueKeeper:
             self._tell(str(done))
 
     def _host_went_down(self) -> None:
-        """What was not yet on the disk is gone, without a trace in the file."""
+        """Report that data not yet on disk is lost, without a trace in the file."""
         paths, _ = paths_of(self._folder)
         if paths and paths[-1].exists():
             with paths[-1].open("ab") as file:
@@ -99,7 +99,7 @@ class QueueKeeper:
         self._log_from = self._log.stat().st_size if self._log.exists() else 0
 
     def _read_log(self) -> str:
-        """What Redis has said since it was started."""
+        """Redis' log since it was started."""
         if not self._log.exists():
             return ""
         with self._log.open("rb") as file:
@@ -109,6 +109,6 @@ class QueueKeeper:
 
 
 def _last_warnings(log: str) -> str:
-    """Redis' last words, without process id and time."""
+    """Redis' last log line, without process id and time."""
     warnings = [line.partition(" # ")[2].strip() for line in log.splitlines() if " # " in line]
     return "; ".join(warnings[-_MAX_WARNINGS:]) or log.strip()[-500:]

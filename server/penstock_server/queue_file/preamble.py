@@ -1,7 +1,7 @@
-"""The snapshot that an append-only file may begin with: where it ends.
+"""Finds the end of the snapshot with which an append-only file may start.
 
-Redis writes one (an RDB file) when it rewrites its file, unless told otherwise. Only lengths are
-read: a value that Redis packs in a form of its own can be skipped as a string.
+Redis writes one (an RDB file) when it rewrites its file, unless configured otherwise. Only lengths
+are read: values that Redis encodes in its own formats can be skipped as strings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EOF = 0xFF
 
 
 def preamble_end(data: bytes | mmap) -> int | None:
-    """The offset behind the snapshot; None if it ends too early or cannot be followed."""
+    """The offset after the snapshot; None if it is truncated or cannot be parsed."""
     reader = _RdbReader(data, _HEADER_BYTES)
     try:
         while (opcode := reader.byte()) != _EOF:
@@ -45,7 +45,7 @@ def _skip(reader: _RdbReader, opcode: int) -> None:
             reader.skip(8)
         case 0xFB:  # sizes of the tables
             reader.lengths(2)
-        case 0xFA:  # a fact about the file
+        case 0xFA:  # metadata of the file
             reader.strings(2)
         case 0xF9:  # frequency of use
             reader.skip(1)
@@ -83,7 +83,7 @@ def _skip_value(reader: _RdbReader, kind: int) -> None:
 
 
 class _RdbReader:
-    """Steps over what it reads. Raises `IndexError` at the end of the data."""
+    """Skips values. Raises `IndexError` at the end of the data."""
 
     def __init__(self, data: bytes | mmap, at: int) -> None:
         self._data = data
@@ -126,7 +126,7 @@ class _RdbReader:
     def score(self, *, is_binary: bool) -> None:
         if is_binary:
             self.skip(8)
-        elif (size := self.byte()) < 253:  # above: not a number, infinities
+        elif (size := self.byte()) < 253:  # above: NaN and infinities
             self.skip(size)
 
     def _size(self) -> tuple[int, bool]:

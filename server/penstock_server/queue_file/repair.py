@@ -1,8 +1,8 @@
 """Repairs the embedded queue's file when Redis does not load it.
 
-What is sound is kept and loaded: the file is cut at its first damage. The damaged file is kept aside
-whole, and rows that were sent as JSON are taken over from behind the damage. Redis 7 keeps its file
-in several parts; they are repaired into one, which every version reads.
+The file is cut at its first damage and the valid part is loaded. The damaged file is kept aside
+unchanged, and rows sent as JSON are recovered from after the damage. Redis 7 splits its file into
+several; they are repaired into one, which every version reads.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _COPY_BYTES = 2**24
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was done: `kept_bytes` of `file_bytes` stay, `rows` requests of JSON rows were taken over
-    from the rest. The damaged file lies in `aside`."""
+    """The result: `kept_bytes` of `file_bytes` remain, and `rows` requests with JSON rows were
+    recovered from the rest. The damaged file is in `aside`."""
 
     kept_bytes: int
     file_bytes: int
@@ -56,10 +56,10 @@ class Repair:
 def repair(
     folder: Path, keys: RedisKeys, *, refused: Collection[bytes] = (), whole: bool = False
 ) -> Repair | None:
-    """Make the queue's file one that Redis loads; None if no damage can be seen.
+    """Make the queue's file loadable; None if no damage is found.
 
-    `refused` are commands that Redis does not know. With `whole` none of the file is kept: Redis
-    does not load it, though it looks sound.
+    `refused` are commands unknown to Redis. With `whole`, nothing of the file is kept, because Redis
+    does not load it although it looks valid.
     """
     paths, is_listed = paths_of(folder)
     parts = aof_files_of(paths, refused)
@@ -80,12 +80,12 @@ def repair(
 
 
 def recent_repairs(folder: Path) -> list[Repair]:
-    """Those of the last three days whose damaged file is still there."""
+    """Repairs of the last three days whose damaged file still exists."""
     return recent_reports(Repair, folder, _ASIDE)
 
 
 def finish_repair(folder: Path) -> None:
-    """Go on with a repair that was broken off when the damaged file had just been put aside."""
+    """Continue a repair that was interrupted right after the damaged file was moved aside."""
     fresh = folder / _FRESH
     if fresh.exists():
         if (folder / FILE).exists() or (folder / FOLDER).exists():
@@ -97,7 +97,7 @@ def finish_repair(folder: Path) -> None:
 def _write(
     fresh: Path, kept: Sequence[AofFile], cut_off: Sequence[AofFile], keys: RedisKeys
 ) -> int:
-    """Write the new file; returns how many requests of JSON rows were taken over."""
+    """Write the new file; returns the number of recovered requests with JSON rows."""
     rows = rows_in(_readable(cut_off))
     with fresh.open("wb") as out:
         for part in kept:
@@ -127,10 +127,10 @@ def _copy(part: AofFile, out: BinaryIO) -> None:
 
 
 def _swap(folder: Path, aside: Path) -> None:
-    """Put the damaged file aside and the new one in its place."""
+    """Move the damaged file aside and put the new one in its place."""
     file, several = folder / FILE, folder / FOLDER
     if file.exists():
-        _link(file, aside / FILE)  # so that there is a file all the time
+        _link(file, aside / FILE)  # so that a file exists at all times
     else:
         several.rename(aside / FOLDER)
     (folder / _FRESH).replace(file)

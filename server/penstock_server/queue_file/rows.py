@@ -1,6 +1,6 @@
-"""JSON rows in the damaged part of a queue's file: nobody else holds them.
+"""Recovers JSON rows from the damaged part of a queue's file, their only copy.
 
-Batches of every other kind are kept by their clients, which send them again.
+All other batches are kept by their clients, which send them again.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ _QUEUE_WRITER = b"http-"
 
 @dataclass(frozen=True, slots=True)
 class QueuedRows:
-    """One request's rows: a stream's entry as it was, under its own id."""
+    """One request's rows: the original stream entry with its id."""
 
     stream: bytes
     id: bytes
     fields: list[bytes]
 
     def commands(self, keys: RedisKeys) -> bytes:
-        """What puts it back. Its number stays, so that rows which are stored already are known."""
+        """The command that restores it. Its number stays the same, so that rows already stored are
+        deduplicated."""
         for shard in range(SHARDS):
             stream = keys.stream(shard).encode()
-            # Rows of a writer that was parked are tried once more.
+            # Rows of a parked writer are retried once.
             if self.stream in (stream, keys.parked(shard).encode()):
                 names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
                 field = names[b"s"] + b"/" + names[b"w"]
@@ -38,7 +39,7 @@ class QueuedRows:
 
 
 def rows_in(commands: Iterable[list[bytes]]) -> list[QueuedRows]:
-    """The rows that these commands add to a stream and do not take from it again."""
+    """The rows that these commands add to a stream and do not remove again."""
     found: dict[tuple[bytes, bytes], QueuedRows] = {}
     for name, *arguments in commands:
         match name.upper():
@@ -52,8 +53,8 @@ def rows_in(commands: Iterable[list[bytes]]) -> list[QueuedRows]:
 
 
 def fresh_numbers(keys: RedisKeys) -> bytes:
-    """Commands after which JSON rows are numbered under a new name: the old one's last numbers may
-    be lost, and a number that is given twice would pass for a repeat."""
+    """Commands that make JSON rows continue under a new writer name: the old one's last numbers may be
+    lost, and a number used twice would be taken for a repeat."""
     shards = range(SHARDS)
     return (
         encode("SELECT", "0")

@@ -1,6 +1,6 @@
-"""Finding runs: filters, orders and fields over config and summary of whole projects.
+"""Run search: filters, orders and fields over the config and summary of whole projects.
 
-What runs say lies in the catalog as JSON, which no database can search quickly and alike. So each
-process keeps it as columns (`table`), brought up to date before every question (`index`), and the
-last logged values are read from the point store key by key; numpy does the rest.
+The catalog has them as JSON, which the supported databases cannot search fast and consistently. So
+each process keeps them as columns (`table`), updated before every query (`index`); the last logged
+values are read from the point store by key, and numpy does the rest.
 """

@@ -1,10 +1,9 @@
-"""The values of one path over all runs of a project, as arrays that are compared at once.
+"""The values of one path over all runs of a project, as arrays for vectorized comparison.
 
-A cell has a kind and a number: a NUMBER itself, a BOOL as 0 or 1, a TEXT or LIST as the place of
-its entry. Every different text is there once, so what a test says about it is found out once. Of a
-long text only the first `MAX_TEXT_CHARS` characters count. Whole numbers that no 64-bit float holds are
-kept beside it, exactly. Memory follows the cells that are set:
-runs without a path cost nothing where all their neighbours lack it too.
+A cell has a kind and a number: a NUMBER itself, a BOOL as 0 or 1, a TEXT or LIST as the index of its
+entry. Each distinct text is stored and tested once; only its first `MAX_TEXT_CHARS` characters count.
+Whole numbers that a 64-bit float cannot represent are also stored exactly. Memory depends on the cells
+that are set: runs without a path cost nothing if all their neighbours lack it too.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ __all__ = [
     "OBJECT",
     "TEXT",
     "Cells",
-    "Column",
     "Entries",
     "Entry",
     "Mask",
+    "PathColumn",
     "Scalar",
     "Typed",
     "nearest",
@@ -39,7 +38,7 @@ __all__ = [
 
 Scalar = str | float | bool | None
 Typed = tuple[type, Scalar]
-"""A value and what it compares with: float, str, bool or NoneType. So 1 and true are two."""
+"""A value and the type it compares as (float, str, bool or NoneType), so that 1 differs from true."""
 Entry = str | tuple[Typed, ...]
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
@@ -58,7 +57,7 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 def nearest(value: float) -> float:
-    """The 64-bit float next to a number; infinity for what is beyond all of them."""
+    """The 64-bit float nearest to a number; infinity if it is beyond the range."""
     try:
         return float(value)
     except OverflowError:
@@ -66,20 +65,20 @@ def nearest(value: float) -> float:
 
 
 def typed(value: Scalar) -> Typed:
-    """A value with what it compares with: whole numbers are numbers, booleans are not."""
+    """A value with the type it compares as: integers are numbers, booleans are not."""
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
     return (float if is_number else type(value)), value
 
 
 class Entries:
-    """The different texts and lists of a column; a cell holds the place of its own."""
+    """The distinct texts and lists of a column; a cell refers to its entry."""
 
     def __init__(self, items: list[Entry] | None = None) -> None:
         self.items: list[Entry] = [] if items is None else items
         self._ranked: tuple[list[str], Numbers] = ([], np.zeros(0))
 
     def ranks(self) -> tuple[list[str], Numbers]:
-        """The texts in their order, and at which place in it each entry is."""
+        """The sorted texts, and each entry's position among them."""
         if len(self._ranked[1]) != len(self.items):
             texts = sorted({entry for entry in self.items if isinstance(entry, str)})
             places = {text: place for place, text in enumerate(texts)}
@@ -96,14 +95,14 @@ class Cells:
     number: Numbers
     entries: Entries
     exact: Mapping[int, int] = field(default_factory=dict)
-    """By row, the whole numbers that `number` only comes near to."""
+    """By row, the whole numbers that `number` only approximates."""
 
     @classmethod
     def none(cls, count: int) -> Cells:
         return cls(np.zeros(count, np.uint8), np.zeros(count), Entries())
 
     def over(self, below: Cells) -> Cells:
-        """These, and those of `below` where these are missing."""
+        """These cells, with those of `below` where these are missing."""
         shows = (self.kind == MISSING) & (below.kind != MISSING)
         if not shows.any():
             return self
@@ -127,7 +126,7 @@ class Cells:
         return found
 
     def where_entry(self, test: Callable[[Entry], bool], pause: Callable[[], None]) -> Mask:
-        """The cells whose text or list passes. `pause` is called now and then, and may raise."""
+        """The cells whose text or list passes. `pause` is called periodically and may raise."""
         coded = self.is_coded()
         if not coded.any():
             return coded
@@ -142,8 +141,8 @@ class Cells:
         return found
 
 
-class Column:
-    """The values of one path, which change run by run."""
+class PathColumn:
+    """The mutable values of one path."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, tuple[Kinds, Numbers]] = {}
@@ -153,11 +152,11 @@ class Column:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of memory this takes."""
+        """The number of memory blocks used."""
         return len(self._blocks)
 
     def put(self, rows: Rows, values: Sequence[object] | Numbers) -> None:
-        """Set these rows to these values, as JSON gives them, or to an array of numbers."""
+        """Set these rows to JSON values or to an array of numbers."""
         kinds, numbers = self._encoded(values)
         self._store(rows, kinds, numbers)
         self._keep_exact(rows, values, (kinds == NUMBER) & (np.abs(numbers) >= _INEXACT))
@@ -165,7 +164,7 @@ class Column:
             self._forget_unused()
 
     def clear(self, rows: Rows) -> None:
-        """Nothing is known of these rows any more."""
+        """Clear these rows."""
         self._store(rows, np.full(len(rows), MISSING, np.uint8), np.zeros(len(rows)))
 
     def cells(self, count: int) -> Cells:
@@ -200,7 +199,7 @@ class Column:
     def _encoded(self, values: Sequence[Any] | Numbers) -> tuple[Kinds, Numbers]:
         if isinstance(values, np.ndarray):
             return np.full(len(values), NUMBER, np.uint8), values
-        # Runs of a sweep are alike: what is all of one type is not looked at one by one.
+        # Runs of a sweep are similar: values of one type are not handled one by one.
         types = set(map(type, values))
         if types <= {int, float}:
             return np.full(len(values), NUMBER, np.uint8), _numbers(values)
@@ -214,7 +213,7 @@ class Column:
         return np.array([c[0] for c in cells], np.uint8), np.array([c[1] for c in cells])
 
     def _coded(self, entries: Iterable[Any]) -> Numbers:
-        # Lists of 1, 1.0 and True are equal to Python and thus one entry; they compare alike.
+        # Lists of 1, 1.0 and True are equal in Python and thus one entry; they compare equally.
         codes, known = self._codes, len(self._codes)
         found = [codes.setdefault(entry[:MAX_TEXT_CHARS], len(codes)) for entry in entries]
         self._entries.items.extend(islice(codes, known, None))
@@ -238,7 +237,7 @@ class Column:
                 return OBJECT, 0.0
 
     def _forget_unused(self) -> None:
-        """Drop texts that no run has any more."""
+        """Drop texts that no run uses any more."""
         coded = [
             (numbers, (kinds == TEXT) | (kinds == LIST)) for kinds, numbers in self._blocks.values()
         ]
@@ -247,7 +246,7 @@ class Column:
         moved[used.astype(np.int64)] = np.arange(len(used))
         for numbers, mask in coded:
             numbers[mask] = moved[numbers[mask].astype(np.int64)]
-        # New objects: cells that were given out keep the old ones.
+        # New objects: cells already returned keep the old ones.
         kept = [self._entries.items[code] for code in used.astype(np.int64).tolist()]
         self._entries = Entries(kept)
         self._codes = {entry: code for code, entry in enumerate(kept)}
@@ -256,5 +255,5 @@ class Column:
 def _numbers(values: Sequence[float]) -> Numbers:
     try:
         return np.array(values, np.float64)
-    except OverflowError:  # whole numbers beyond what a float holds
+    except OverflowError:  # whole numbers beyond a float's precision
         return np.array([nearest(value) for value in values], np.float64)

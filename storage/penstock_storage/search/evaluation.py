@@ -1,7 +1,7 @@
-"""Which runs pass a filter: numpy over the cells of its paths.
+"""Evaluates filters with numpy over the cells of their paths.
 
 Numbers compare with numbers, texts with texts, booleans with booleans; NaN with nothing. A list
-passes if one of its values does (or, for $eq, the whole list). What takes too long is refused.
+matches if one of its values does (or, for $eq, the whole list). Slow filters are refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ORDERINGS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Deadline:
-    """Raises `Rejected` (400) once its time is over."""
+    """Raises `Rejected` (400) after its time limit."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -71,7 +71,7 @@ class Deadline:
 
 
 def passing(filter_: Filter, cells_of: CellsOf, count: int, deadline: Deadline) -> Mask:
-    """The rows out of `count` that pass."""
+    """The rows out of `count` that match."""
     match filter_:
         case AllOf(parts):
             masks = (passing(part, cells_of, count, deadline) for part in parts)
@@ -146,7 +146,7 @@ def _compares(
 
 
 def _ordered(cells: Cells, ordering: Callable[[Any, Any], Any], operand: Any) -> Mask:
-    """Numbers against a number, exactly, also where one of them is whole and no float."""
+    """Compare numbers with a number exactly, even whole ones that are not floats."""
     near = nearest(operand)
     found: Mask = ordering(cells.number, near)
     if near != operand:

@@ -1,4 +1,5 @@
-"""What the runs of a project can be filtered, sorted and grouped by: paths of config and summary."""
+"""The fields by which a project's runs can be filtered, sorted and grouped: paths of config and
+summary."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ __all__ = ["Field", "catalog_fields", "logged_field", "merged"]
 _MAX_VALUES = 20
 _SAMPLE_ROWS = 1_000
 _INEXACT = 2.0**53
-"""From here on a float may stand for several whole numbers: it is no value to offer."""
+"""Above this, a float may represent several whole numbers and is not offered as a value."""
 _KINDS = {NUMBER: "number", TEXT: "string", BOOL: "boolean", LIST: "list", NULL: "null"}
 
 Field = dict[str, Any]
 
 
 def catalog_fields(table: RunTable, names: Iterable[tuple[str, str]]) -> list[Field]:
-    """The fields that are in the catalog. Objects are none: what is in them is."""
+    """The catalog's fields. Objects are not fields; their entries are."""
     found = []
     for section, name in names:
         path = Path(section, name)
@@ -51,7 +52,7 @@ def _field(path: str, cells: Cells) -> Field:
 
 
 def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
-    """Different values, the most frequent texts first; numbers only if they are few."""
+    """Distinct values, most frequent texts first; numbers only if there are few."""
     codes = cells.number[cells.kind == TEXT].astype(np.int64)
     found: list[str | bool | float] = []
     if len(codes):
@@ -60,7 +61,7 @@ def _values(cells: Cells, finite: Any) -> list[str | bool | float]:
         found += [str(cells.entries.items[code]) for code in most.tolist() if counts[code]]
     found += map(bool, np.unique(cells.number[cells.kind == BOOL]).tolist())
     room = _MAX_VALUES - len(found)
-    # Most columns show at once that they have more values than are listed.
+    # Most columns quickly show that they have more values than are listed.
     if len(np.unique(finite[:_SAMPLE_ROWS])) <= room and len(numbers := np.unique(finite)) <= room:
         found += numbers.tolist()
     return found[:_MAX_VALUES]
@@ -82,7 +83,7 @@ def logged_field(path: str, logged: LoggedField) -> Field:
 
 
 def merged(fields: Iterable[Field]) -> list[Field]:
-    """By path. Of what is both logged and set explicitly, `runs` is how many have it at least."""
+    """Merge by path. If a field is both logged and set explicitly, `runs` is a lower bound."""
     found: dict[str, Field] = {}
     for field in fields:
         known = found.setdefault(field["path"], field)

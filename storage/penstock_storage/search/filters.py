@@ -1,7 +1,7 @@
-"""The filter language, MongoDB's, checked and made into a tree.
+"""Parses the filter language (MongoDB's) into a tree.
 
 `{path: value | {operator: operand}}`, `$and`, `$or` and `$nor` of a list of filters, `$not` of one.
-Depth, size and patterns are limited; what is wrong is refused with its place. Pure.
+Depth, size and patterns are limited; errors name their location. Pure.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Values = tuple[Scalar, ...]
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Equal to one of these; None stands for runs that lack the path, too."""
+    """Equal to one of these; None also matches runs without the path."""
 
     path: Path
     values: Values
@@ -43,7 +43,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class IsList:
-    """The very list."""
+    """Exactly this list."""
 
     path: Path
     values: Values
@@ -88,13 +88,13 @@ Filter = OneOf | IsList | Compares | Exists | Matches | AllOf | AnyOf | Inverse
 
 
 def parse_filter(found: object) -> Filter:
-    """The tree of a filter as JSON gives it. Raises `Rejected` (400)."""
+    """The tree of a filter in JSON. Raises `Rejected` (400)."""
     parser = _Parser()
     return parser.filter(found, "filter", 0)
 
 
 def paths_of(filter_: Filter) -> Iterator[Path]:
-    """Every path that the filter looks at."""
+    """Every path in the filter."""
     match filter_:
         case AllOf(parts) | AnyOf(parts):
             for each in parts:
@@ -106,7 +106,7 @@ def paths_of(filter_: Filter) -> Iterator[Path]:
 
 
 class _Parser:
-    """Counts what it has seen, so that a filter cannot be arbitrarily large."""
+    """Counts parts, so that a filter cannot be arbitrarily large."""
 
     def __init__(self) -> None:
         self._conditions = 0
@@ -217,7 +217,7 @@ class _Parser:
 
 
 def _or_unset(path: Path, values: Values) -> Values:
-    """An empty text stands for a field that was never set, as null does."""
+    """An empty text means a field that was never set, like null."""
     if path not in OPTIONAL:
         return values
     return tuple(None if each == "" else each for each in values)
@@ -239,7 +239,7 @@ def _scalar(path: Path, found: object, place: str) -> Scalar:
 
 
 def _seconds(text: str, place: str) -> float:
-    """A time as W&B writes it, in UTC unless it says otherwise."""
+    """A time in W&B's format, in UTC unless it says otherwise."""
     try:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None:

@@ -1,4 +1,4 @@
-"""Finding a page of a project's runs: filter, search, order, and what the point store knows."""
+"""Finds a page of a project's runs by filter, search and order, including logged values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from penstock_storage.interface import Catalog, LaneRow, PointStore
 from penstock_storage.logged import LaneRanks, LoggedKey, read_logged
-from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.cells import Cells, PathColumn
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.filters import Filter, paths_of
 from penstock_storage.search.index import RunIndex, uninterrupted
@@ -25,7 +25,7 @@ _MAX_LOGGED_KEYS = 20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A page begins behind `after`, or leaves `offset` runs out."""
+    """A page starts after the cursor `after`, or skips `offset` runs."""
 
     filter: Filter | None = None
     search: str = ""
@@ -34,22 +34,22 @@ class Question:
     offset: int = 0
     after: Cursor | None = None
     has_cursors: bool = False
-    """Whether every run of the page gets a cursor, not the last one only."""
+    """Whether every run of the page gets a cursor, not only the last."""
 
     def is_plain(self) -> bool:
-        """Whether all runs are asked for, the newest first."""
+        """Whether all runs are requested, newest first."""
         return self.filter is None and not self.search and not self.order
 
     def paths(self) -> set[Path]:
-        """All paths that the question looks at."""
+        """All paths in the query."""
         filtered = paths_of(self.filter) if self.filter else ()
         return {*filtered, *(term.path for term in self.order)}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The numbers of a page's runs in order, how many there are on all pages, where the next page
-    begins, and, if they were asked for, where one begins that follows each run."""
+    """The numbers of a page's runs in order, the total over all pages, the cursor of the next page,
+    and, if requested, a cursor after each run."""
 
     numbers: list[int]
     total: int
@@ -66,7 +66,7 @@ class KnownNames(Protocol):
 
 
 class Finder:
-    """Answers questions about whole projects."""
+    """Searches whole projects."""
 
     def __init__(self, store: PointStore, catalog: Catalog, names: KnownNames) -> None:
         self.index = RunIndex(catalog)
@@ -76,7 +76,7 @@ class Finder:
         self._ranks = LaneRanks(names.lanes)
 
     async def find(self, project: int, question: Question) -> Found:
-        """Raises `Rejected` (400) for what cannot be found out in time."""
+        """Raises `Rejected` (400) if the search takes too long."""
         if question.is_plain():
             return await self._newest(project, question)
         logged = await self._logged(project, question.paths())
@@ -84,7 +84,7 @@ class Finder:
             return await uninterrupted(_answer, table, question, logged)
 
     async def _newest(self, project: int, question: Question) -> Found:
-        """The catalog knows this order itself, so the page opens before there is a table."""
+        """The catalog supports this order itself, so the page opens before there is a table."""
         after, limit = question.after, question.limit
         before = None if after is None else (round(after.created_at * 1e6), after.number)
         found, total = await self._catalog.newest_runs(project, limit + 1, question.offset, before)
@@ -99,8 +99,8 @@ class Finder:
         return Found([number for _, number in found[:limit]], total, following, tuple(cursors))
 
     async def _logged(self, project: int, paths: Iterable[Path]) -> Mapping[str, LoggedKey]:
-        asked = [path.name for path in paths if path.section == "summary"]
-        keys = await self._names.keys(project, asked)
+        logged = [path.name for path in paths if path.section == "summary"]
+        keys = await self._names.keys(project, logged)
         if len(keys) > _MAX_LOGGED_KEYS:
             raise bad_request(f"filter and order use more than {_MAX_LOGGED_KEYS} logged keys")
         found = await asyncio.gather(
@@ -150,7 +150,7 @@ def _cells(table: RunTable, path: Path, logged: Mapping[str, LoggedKey]) -> Cell
 
 
 def _logged_cells(table: RunTable, key: str, logged: LoggedKey) -> Cells:
-    column = Column()
+    column = PathColumn()
     rows = table.rows_of(logged.run)
     counts = (rows >= 0) & table.shows(rows, key)
     column.put(rows[counts], logged.value[counts])

@@ -1,7 +1,7 @@
-"""The tables of the projects that are searched, each brought up to date before it is used.
+"""The tables of searched projects, each updated before it is used.
 
-A table costs about a second per 100,000 runs when a project is first asked for, then what changed
-since. All tables together are bounded: those that were not used for longest go first.
+A table costs about a second per 100,000 runs on a project's first search, then only the changes.
+The total size is bounded: the least recently used tables are dropped first.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 async def uninterrupted(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The function's result, from a thread. A caller that is cancelled waits for the thread, which
-    goes on: it must not meet the next one at the same table."""
+    """Run the function in a thread. A cancelled caller waits for the thread, which must not run
+    concurrently with the next one on the same table."""
     running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
         return await asyncio.shield(running)
@@ -41,14 +41,14 @@ class RunIndex:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._tables: dict[int, tuple[asyncio.Lock, RunTable]] = {}
-        # Each holds one of the catalog's connections; others want to read meanwhile.
+        # Each holds one of the catalog's connections, which others need too.
         self._refreshing = asyncio.Semaphore(_REFRESHES)
 
     @asynccontextmanager
     async def table(self, project: int) -> AsyncIterator[RunTable]:
-        """The project's runs as of now, for the caller alone while the block lasts."""
+        """The project's current runs, exclusively for the caller while the block runs."""
         known = self._tables.pop(project) if project in self._tables else None
-        # The last in order is the one used last.
+        # The last one is the most recently used.
         lock, table = self._tables[project] = known or (asyncio.Lock(), RunTable())
         async with lock:
             async with self._refreshing:
@@ -57,13 +57,13 @@ class RunIndex:
             yield table
 
     async def _refresh(self, project: int, table: RunTable) -> bool:
-        """Whether anything had changed."""
+        """Update the table; returns whether anything changed."""
         tick, has_changed = table.tick, False
-        # Deletions first: every run that was there before one is then among what is read after it.
+        # Deletions first: all runs that existed before one are then among those read after it.
         if (deleted := await self._catalog.deleted_since(project, tick)) is not None:
             table.clear()
             tick, has_changed = -1, True
-        # Runs of old writers have no tick and come every time.
+        # Runs of old writers have no tick and are read every time.
         async with aclosing(self._catalog.runs_since(project, tick)) as parts:
             async for part in parts:
                 await uninterrupted(table.apply, part)

@@ -1,9 +1,9 @@
-"""In what order runs come, and where in that order a page begins.
+"""Sorts runs and finds where a page starts.
 
-Numbers come before texts, texts before booleans, then what has no order (lists, NaN); runs that
-lack the path are last in either direction. Ties: newest first. Whole numbers are compared exactly up
-to 1.8e308, the largest float; those beyond are ties. A cursor holds what the last run of
-a page was sorted by, so that the next page goes on behind it, whatever came or went meanwhile.
+Numbers come before texts, texts before booleans, then unordered values (lists, NaN); runs without the
+path are last in either direction. Ties: newest first. Whole numbers are compared exactly up to
+1.8e308, the largest float; larger ones are ties. A cursor holds the sort values of a page's last run,
+so that the next page continues after it even if runs have come or gone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Term(NamedTuple):
 
 
 Order = tuple[Term, ...]
-"""Ends with the newest first, so an empty one is that."""
+"""Ends with newest first, which is also the order if it is empty."""
 
 _NEWEST_FIRST = Term(Path("", "created_at"), True)
 
@@ -55,8 +55,8 @@ def parse_order(texts: Sequence[str]) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What the last run of a page was sorted by: each term's class and value, then what settles
-    ties, the time of creation in seconds and the number."""
+    """The sort values of a page's last run: each term's class and value, then the tie-breakers,
+    creation time in seconds and number."""
 
     order: Order
     terms: tuple[tuple[int, SortValue], ...]
@@ -70,7 +70,7 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str, order: Order) -> Cursor:
-        """Raises `Rejected` (400) for what is no cursor, or one of another order."""
+        """Raises `Rejected` (400) if it is not a cursor or belongs to another order."""
         try:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             order_text, terms, created_at, number = json.loads(data)
@@ -105,21 +105,21 @@ def _order_text(order: Order) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """One term of some rows: smaller pairs of class and value come first."""
+    """One term for some rows: smaller pairs of class and value come first."""
 
     kind: npt.NDArray[np.int8]
     value: F64
     texts: list[str]
     descending: bool
     rest: F64 | None = None
-    """What whole numbers have beyond `value`, if any does."""
+    """The remainder of whole numbers beyond `value`, if there is any."""
 
     def take(self, places: Any) -> _Keys:
         rest = None if self.rest is None else self.rest[places]
         return _Keys(self.kind[places], self.value[places], self.texts, self.descending, rest)
 
     def sorted(self, places: Any) -> Any:
-        """The places in this term's order; those that are equal stay as they are."""
+        """A stable sort of the positions by this term."""
         if self.rest is not None:
             places = places[np.argsort(self.rest[places], kind="stable")]
         places = places[np.argsort(self.value[places], kind="stable")]
@@ -128,7 +128,7 @@ class _Keys:
         return places
 
     def of(self, place: int) -> tuple[int, SortValue]:
-        """The pair of one row, as a cursor keeps it."""
+        """The pair of one row, for a cursor."""
         kind, value = int(self.kind[place]), float(self.value[place])
         if self._is_text(kind):
             return kind, self.texts[round(abs(value))]
@@ -137,7 +137,7 @@ class _Keys:
         return kind, value
 
     def compared_with(self, kind: int, value: SortValue) -> tuple[Mask, Mask]:
-        """The rows that come behind this pair, and those that are equal to it."""
+        """The rows after this pair, and those equal to it."""
         if isinstance(value, str):
             rank: float = bisect.bisect_left(self.texts, value)
             if rank == len(self.texts) or self.texts[int(rank)] != value:
@@ -186,13 +186,13 @@ def _rests(cells: Cells, rows: I64, *, descending: bool) -> F64 | None:
 
 
 def _rest(value: float, near: float) -> float:
-    """What the float next to a number lacks."""
+    """The difference between a number and its nearest float."""
     return nearest(value - int(near)) if np.isfinite(near) and value != near else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Rows in order, and what they were sorted by."""
+    """Sorted rows with their sort values."""
 
     order: Order
     rows: I64
@@ -201,7 +201,7 @@ class Sorted:
     number: I64
 
     def place_after(self, cursor: Cursor) -> int:
-        """The first place behind the cursor."""
+        """The first position after the cursor."""
         behind = np.zeros(len(self.rows), np.bool_)
         equal = np.ones(len(self.rows), np.bool_)
         for keys, (kind, value) in zip(self.keys, cursor.terms, strict=True):
@@ -214,7 +214,7 @@ class Sorted:
         return int(np.argmax(behind)) if behind.any() else len(self.rows)
 
     def cursor(self, place: int) -> Cursor:
-        """Where the page that ends with this place leaves off."""
+        """The cursor of a page that ends at this position."""
         return Cursor(
             self.order,
             tuple(keys.of(place) for keys in self.keys),
@@ -226,7 +226,7 @@ class Sorted:
 def sorted_rows(
     newest_first: I64, order: Order, cells_of: Callable[[Path], Cells], numbers: I64
 ) -> Sorted:
-    """Rows that come newest first, put in order. `numbers` are all runs' by row."""
+    """Sort rows that are given newest first. `numbers` has all runs' numbers by row."""
     keys = [_keys(cells_of(term.path), newest_first, descending=term.descending) for term in order]
     places = np.arange(len(newest_first))
     for each in reversed(keys):

@@ -1,5 +1,5 @@
-"""What a filter, an order or a list of fields can name: `state`, `config.model.depth`,
-`summary.val/loss`, and the names that W&B has for them."""
+"""The paths in filters, orders and field lists: `state`, `config.model.depth`, `summary.val/loss`, and
+W&B's names for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from penstock.errors import Rejected
 __all__ = ["ABOUT", "MAX_DEPTH", "OPTIONAL", "Path", "bad_request", "parse_path"]
 
 MAX_DEPTH = 8
-"""So many levels of objects inside config and summary have paths of their own."""
+"""How many levels of objects inside config and summary have paths."""
 
 ABOUT = (
     "run", "name", "state", "group", "job_type", "tags", "notes", "sweep", "host", "created_at",
@@ -35,7 +35,7 @@ _SECTIONS = {
 
 
 class Path(NamedTuple):
-    """`section` is config or summary, or empty for what the run itself says."""
+    """`section` is config or summary, or empty for a field of the run itself."""
 
     section: str
     name: str
@@ -47,11 +47,11 @@ class Path(NamedTuple):
 OPTIONAL = frozenset(
     Path("", name) for name in ("group", "job_type", "tags", "notes", "sweep", "host")
 )
-"""What a run need not have. One that is empty was never set: there is no other null."""
+"""Optional fields of a run. An empty one counts as unset, since they have no null."""
 
 
 def parse_path(text: str, place: str) -> Path:
-    """The path that a text names. Raises `Rejected` (400) that tells the place."""
+    """Parse a path. Raises `Rejected` (400) with its location."""
     if text in ABOUT:
         return Path("", text)
     head, dot, rest = text.partition(".")

@@ -1,8 +1,8 @@
-"""Regular expressions of strangers, matched in time that grows with the text only.
+"""Untrusted regular expressions, matched in linear time.
 
-Python's own `re` can be made to try exponentially many ways, which would hang the server. The Rust
-engine inside pydantic cannot: it knows neither look-around nor backreferences, refuses patterns
-that would take much memory, and its worst case is (length of pattern) x (length of text).
+Python's own `re` can take exponential time, which would hang the server. The Rust engine in pydantic
+cannot: it supports neither look-around nor backreferences, refuses patterns that need much memory,
+and its worst case is (length of pattern) x (length of text).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_PATTERN_CHARS = 500
 
 
 class Pattern:
-    """A compiled pattern. Raises `ValueError`, which says why, for what is none."""
+    """A compiled pattern. Raises `ValueError` with the reason if it is invalid."""
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_PATTERN_CHARS:

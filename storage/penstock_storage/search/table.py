@@ -1,7 +1,7 @@
-"""All runs of one project as columns: what filters and orders look at.
+"""All runs of one project as columns, for filters and orders.
 
-Runs get rows in the order in which they are first seen, and keep them. Applying a part again
-changes nothing. Not safe for use by several threads at once.
+Runs get rows in the order in which they are first seen, and keep them. Applying the same update again
+changes nothing. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from penstock_common.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
-from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.cells import Cells, PathColumn
 from penstock_storage.search.paths import MAX_DEPTH, Path
 
 __all__ = ["RunTable"]
@@ -27,7 +27,7 @@ _MAX_PATH_CHARS = 500
 _SPARE_SHAPES = 100
 _MAX_NOTES_CHARS = 4_096
 _FACTS = ("sweep", "host")
-"""Of a run's info; a text each."""
+"""Text fields of a run's info."""
 
 I64 = npt.NDArray[np.int64]
 Shape = tuple[str, ...]
@@ -40,17 +40,17 @@ class RunTable:
         self.clear()
 
     def clear(self) -> None:
-        """Know no run: some were deleted."""
+        """Forget all runs, because some were deleted."""
         self.tick = -1
         self.numbers: I64 = np.zeros(0, np.int64)
         """The numbers of the runs, by row."""
         self._rows: dict[int, int] = {}
         self.searched: list[str] = []
-        """What a search for text looks at, by row, casefolded."""
-        self._about: dict[str, Column] = {}
+        """The searchable text by row, casefolded."""
+        self._about: dict[str, PathColumn] = {}
         self._sections = {"config": _Section(), "summary": _Section()}
         self._hidden: dict[int, HiddenKeys] = {}
-        """By row, what few runs keep out of their summary."""
+        """By row, the keys that a few runs exclude from their summary."""
         self._newest: I64 = np.zeros(0, np.int64)
         self._by_number: tuple[I64, I64] = (self._newest, self._newest)
 
@@ -59,7 +59,7 @@ class RunTable:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of memory this takes, about."""
+        """The approximate number of memory blocks used."""
         columns = (
             self._about.values(),
             *(each.columns.values() for each in self._sections.values()),
@@ -67,8 +67,8 @@ class RunTable:
         return sum(column.blocks for some in columns for column in some)
 
     def apply(self, part: Sequence[RunText]) -> None:
-        """Take over runs that are new or have changed."""
-        # A run that comes twice: the later one counts.
+        """Add new and changed runs."""
+        # If a run occurs twice, the later one counts.
         found = list({run.number: run for run in part}.values())
         known = len(self)
         places = (self._rows.setdefault(run.number, len(self._rows)) for run in found)
@@ -98,7 +98,7 @@ class RunTable:
         self._sections["summary"].put(rows, [run.summary for run in found])
 
     def shows(self, rows: I64, key: str) -> npt.NDArray[np.bool_]:
-        """Of these rows, those whose runs do not keep the key out of their summary."""
+        """The rows whose runs do not exclude the key from their summary."""
         if not self._hidden:
             return np.ones(len(rows), np.bool_)
         keeping = [row for row, hidden in self._hidden.items() if key in hidden]
@@ -112,7 +112,7 @@ class RunTable:
             self._hidden.pop(row, None)
 
     def cells(self, path: Path) -> Cells:
-        """What is known of a path in the catalog."""
+        """The catalog's cells of a path."""
         if path.section:
             return self._sections[path.section].cells(path.name, len(self))
         column = self._about.get(path.name)
@@ -123,11 +123,11 @@ class RunTable:
         return list(self._sections[section].columns)
 
     def is_full(self, section: str) -> bool:
-        """Whether runs have more paths there than are kept."""
+        """Whether runs have more paths there than are stored."""
         return self._sections[section].is_full
 
     def rows_of(self, numbers: npt.NDArray[Any]) -> I64:
-        """The rows of runs by their numbers, -1 for those that are not here."""
+        """The rows of runs by number, -1 for unknown ones."""
         if not len(self):
             return np.full(len(numbers), -1, np.int64)
         if len(self._by_number[0]) != len(self):
@@ -138,30 +138,30 @@ class RunTable:
         return np.where(known[places] == numbers, rows[places], -1)
 
     def newest_first(self) -> I64:
-        """All rows by the time of creation, then by number."""
+        """All rows by creation time, then by number."""
         if len(self._newest) != len(self):
             created = self.cells(Path("", "created_at")).number
             self._newest = np.lexsort((self.numbers, created))[::-1]
         return self._newest
 
     def _put_set(self, name: str, rows: I64, values: Sequence[Any]) -> None:
-        """What is empty was never set: runs without it lack the path, as they do one of config."""
+        """Empty means unset: such runs lack the path, as with config."""
         self._put(name, rows, values)
         empty = [row for row, value in zip(rows.tolist(), values, strict=True) if not value]
         if empty:
             self._about[name].clear(np.array(empty, np.int64))
 
     def _put(self, name: str, rows: I64, values: Sequence[object]) -> None:
-        self._about.setdefault(name, Column()).put(rows, values)
+        self._about.setdefault(name, PathColumn()).put(rows, values)
 
 
 class _Section:
-    """Config or summary of all runs, as a column for each path."""
+    """Config or summary of all runs, with a column per path."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[str, PathColumn] = {}
         self.is_full = False
-        # By row: of the text that was read last, and the paths that it had.
+        # By row: the last text that was read, and its paths.
         self._digests: list[int | None] = []
         self._shapes: list[Shape] = []
         self._known_shapes: dict[Shape, Shape] = {}
@@ -169,13 +169,13 @@ class _Section:
     def cells(self, name: str, count: int) -> Cells:
         column = self.columns.get(name)
         found = Cells.none(count) if column is None else column.cells(count)
-        # W&B writes config.lr.value for what is config.lr here, and config.net.value.depth.
+        # W&B writes config.lr.value for config.lr, and config.net.value.depth.
         bare_name = f"{name}.".replace(".value.", ".", 1)[:-1]
         bare = self.columns.get(bare_name) if bare_name != name else None
         return found if bare is None else found.over(bare.cells(count))
 
     def put(self, rows: I64, texts: Sequence[str]) -> None:
-        """The JSON objects of these rows. Those that say what they said before cost nothing."""
+        """Parse these rows' JSON objects. Unchanged ones cost nothing."""
         added = int(rows.max(initial=-1)) + 1 - len(self._digests)
         self._digests += [None] * added
         self._shapes += [()] * added
@@ -191,12 +191,12 @@ class _Section:
             group[1].append(flat.values())
         for shape, (members, values) in alike.items():
             self._put_alike(self._known_shapes.setdefault(shape, shape), members, values)
-        # A run that gets another key ever again leaves a shape behind each time.
+        # A run that keeps getting new keys leaves a shape behind each time.
         if len(self._known_shapes) > 2 * len(self._shapes) + _SPARE_SHAPES:
             self._known_shapes = {shape: shape for shape in self._shapes}
 
     def _put_alike(self, shape: Shape, members: list[int], values: list[Iterable[object]]) -> None:
-        """Rows that have the same paths: column by column."""
+        """Set rows with the same paths, column by column."""
         rows = np.array(members, np.int64)
         self._clear_lost(shape, members)
         for path, column_values in zip(shape, zip(*values, strict=True), strict=True):
@@ -205,13 +205,13 @@ class _Section:
                 if len(self.columns) >= _MAX_PATHS or len(path) > _MAX_PATH_CHARS:
                     self.is_full = True
                     continue
-                column = self.columns[path] = Column()
+                column = self.columns[path] = PathColumn()
             column.put(rows, column_values)
         for row in members:
             self._shapes[row] = shape
 
     def _clear_lost(self, shape: Shape, members: list[int]) -> None:
-        """What these rows had and have no more."""
+        """Clear what these rows no longer have."""
         before: dict[Shape, list[int]] = {}
         for row in members:
             old = self._shapes[row]
@@ -224,7 +224,7 @@ class _Section:
 
 
 def _flattened(found: dict[str, Any]) -> dict[str, Any]:
-    """The values inside by their dotted paths; of equal paths the one that is less deep."""
+    """The nested values by dotted path; of equal paths the less nested one."""
     flat, level = dict(found), [("", found)]
     for _ in range(MAX_DEPTH - 1):
         level = [
@@ -250,7 +250,7 @@ def _decoded(text: str) -> Any:
 
 
 def _leniently(text: str) -> Any:
-    """None for what is no JSON at all: one damaged run must not hide all others."""
+    """None for invalid JSON: one damaged run must not hide all others."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

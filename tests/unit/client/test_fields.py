@@ -15,7 +15,7 @@ from support.spools import new_writer, read_batch
 
 from penstock.arguments import config_of
 from penstock.configs import nested_value, swept
-from penstock.fields import Config, Selection, Summary
+from penstock.fields import Config, ConfigSelection, Summary
 from penstock.recording import FieldSender, Recorder
 from penstock.slowpath import SlowPath
 from penstock.writer import Writer
@@ -146,7 +146,7 @@ def test_what_is_no_config_is_left_out(sent: Sent) -> None:
 
 
 def test_excluded_entries_are_never_sent(sent: Sent) -> None:
-    config = Config(sent.sender, Selection(exclude=["token", "db.password", "o.kind"]))
+    config = Config(sent.sender, ConfigSelection(exclude=["token", "db.password", "o.kind"]))
     config.update({"token": "t", "db": {"password": "p", "user": "u"}, "lr": 0.1})
     config["token"] = "t"
     config.token = "t"
@@ -159,11 +159,11 @@ def test_excluded_entries_are_never_sent(sent: Sent) -> None:
 
 
 def test_included_entries_are_sent_alone(sent: Sent) -> None:
-    config = Config(sent.sender, Selection(include=["lr", "db.user"]))
+    config = Config(sent.sender, ConfigSelection(include=["lr", "db.user"]))
     config.update({"token": "t", "db": {"password": "p", "user": "u"}, "lr": {"a": 0.1}})
     assert sent.all() == {"db": {"user": "u"}, "lr": {"a": 0.1}}
     with pytest.raises(ValueError, match="not both"):
-        Selection(exclude=["a"], include=["b"])
+        ConfigSelection(exclude=["a"], include=["b"])
 
 
 def test_summary_shows_logged_values_under_set_ones(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def test_the_pause_grows_less_for_one_that_was_ready(
 
     monkeypatch.setattr(child, "asyncio", SimpleNamespace(**(vars(asyncio) | {"sleep": sleep})))
     command = ProcessCommand(["/bin/false"], {}, tmp_path / "log")
-    made = Child("worker", command, lambda: made.heard([READY]) if is_ready else None)
+    made = Child("worker", command, lambda: made.record_heartbeat([READY]) if is_ready else None)
     await asyncio.wait_for(made.keep_running(), 20)
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert pauses[-1] == max(pauses) == longest_s

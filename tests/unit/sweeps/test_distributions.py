@@ -12,15 +12,15 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
-from penstock_sweeps.distributions import Categorical, Spread, read_distribution
+from penstock_sweeps.distributions import Categorical, Numeric, read_distribution
 from penstock_sweeps.space import read_space
 
 US = [0.0, 1e-9, *(n / 997 for n in range(1, 997)), 1 - 1e-9, 1.0]
 
 
-def spread(**entry: Any) -> Spread:
+def spread(**entry: Any) -> Numeric:
     found = read_distribution("p", entry)
-    assert isinstance(found, Spread)
+    assert isinstance(found, Numeric)
     return found
 
 

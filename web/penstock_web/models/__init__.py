@@ -1,7 +1,7 @@
-"""What the read API takes and gives, as pydantic models: one module for each kind of thing.
+"""Pydantic models of the read API's requests and answers, one module per subject.
 
-Requests are checked with them (`penstock_web.requests`), and the OpenAPI document and the page's
-types are made from them.
+They validate requests (`penstock_web.requests`) and generate the OpenAPI document and the page's
+types.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def _split(found: Any) -> Any:
 
 
 def split_names(text: str) -> list[str]:
-    """The names in `a,b`; a comma or a backslash of a name itself has a backslash before it."""
+    """The names in `a,b`; a comma or backslash in a name is escaped with a backslash."""
     return [_ESCAPED.sub(r"\1", name) for name in _NAME.findall(text)]
 
 
 CommaList = Annotated[list[str], BeforeValidator(_split)]
-"""A query parameter that lists names, `keys=a,b` or `keys=a&keys=b`. A comma within a name is `\\,`."""
+"""A query parameter with several names, `keys=a,b` or `keys=a&keys=b`. A comma in a name is `\\,`."""

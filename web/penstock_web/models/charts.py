@@ -10,7 +10,7 @@ from penstock_common.openapi import Operation, Raw
 from penstock_storage.curves import Axis, LaneMode
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "ChartAnswer", "ChartAsked", "ChartSeries"]
+__all__ = ["OPERATIONS", "ChartAnswer", "ChartRequest", "ChartSeries"]
 
 MAX_RUNS = 5_000
 _LIMIT = 2**60
@@ -19,7 +19,7 @@ Runs = Annotated[list[Name], Field(max_length=MAX_RUNS)]
 Number = Annotated[float, Field(gt=-_LIMIT, lt=_LIMIT)]
 
 
-class ChartAsked(Asked):
+class ChartRequest(Asked):
     """A chart request, with either `runs` or `groups`."""
 
     entity: str | None = Field(None, min_length=1, description="Defaults to the API key's entity.")
@@ -51,7 +51,7 @@ class ChartAsked(Asked):
     )
 
     @model_validator(mode="after")
-    def _is_one_question(self) -> ChartAsked:
+    def _is_one_question(self) -> ChartRequest:
         if (self.runs is None) == (self.groups is None):
             raise ValueError("give either runs or groups")
         if self.groups is not None and self.aggregate is not None:
@@ -116,6 +116,6 @@ OPERATIONS = [
                 ),
             )
         },
-        body=ChartAsked, errors=(400, 401, 404, 413), needs_key=False,
+        body=ChartRequest, errors=(400, 401, 404, 413), needs_key=False,
     ),
 ]  # fmt: skip

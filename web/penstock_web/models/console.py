@@ -9,12 +9,12 @@ from pydantic import Field
 from penstock_common.openapi import Operation
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "Console", "ConsoleAsked"]
+__all__ = ["OPERATIONS", "Console", "ConsoleLinesQuery"]
 
 _PLACE = r"^-?\d{1,15}\.\d{1,5}$"
 
 
-class ConsoleAsked(Asked):
+class ConsoleLinesQuery(Asked):
     after: str | None = Field(
         None,
         pattern=_PLACE,
@@ -68,6 +68,6 @@ class Console(Answered):
 OPERATIONS = [
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/console", "files", "Get a run's console output by line",
-        answers={200: Console}, query=ConsoleAsked, needs_key=False,
+        answers={200: Console}, query=ConsoleLinesQuery, needs_key=False,
     ),
 ]  # fmt: skip

@@ -10,14 +10,14 @@ from penstock_common.openapi import Operation
 from penstock_web.models import Answered, Asked
 from penstock_web.models.runs import Run
 
-__all__ = ["OPERATIONS", "Deleted", "RunChanged", "RunsDeleted"]
+__all__ = ["OPERATIONS", "Deleted", "RunEdit", "RunsToDelete"]
 
 _MAX_RUNS = 1_000
 Text = Annotated[str, Field(max_length=65_536)]
 Tag = Annotated[str, Field(max_length=256)]
 
 
-class RunChanged(Asked):
+class RunEdit(Asked):
     """The fields to change; others stay as they are."""
 
     name: str | None = Field(None, max_length=1_000)
@@ -30,7 +30,7 @@ class RunChanged(Asked):
     )
 
 
-class RunsDeleted(Asked):
+class RunsToDelete(Asked):
     runs: list[str] = Field(min_length=1, max_length=_MAX_RUNS, description="Run ids.")
 
 
@@ -43,7 +43,7 @@ _ERRORS = (400, 401, 403, 404, 410, 413)
 OPERATIONS = [
     Operation(
         "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Edit a run or move it to another project",
-        answers={200: Run, 202: Run}, body=RunChanged, errors=(*_ERRORS, 409),
+        answers={200: Run, 202: Run}, body=RunEdit, errors=(*_ERRORS, 409),
     ),
     Operation(
         "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run permanently",
@@ -51,7 +51,7 @@ OPERATIONS = [
     ),
     Operation(
         "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs permanently",
-        answers={200: Deleted}, body=RunsDeleted, errors=_ERRORS,
+        answers={200: Deleted}, body=RunsToDelete, errors=_ERRORS,
     ),
     Operation(
         "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs permanently",

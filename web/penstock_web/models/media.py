@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "Media", "MediaAsked", "MediaKeys", "MediaKeysQuery", "MediaQuery"]
+__all__ = ["OPERATIONS", "Media", "MediaKeys", "MediaKeysQuery", "MediaQuery", "MediaRequest"]
 
 _STEP = 2**60
 
@@ -44,7 +44,7 @@ class MediaQuery(Asked):
     )
 
 
-class MediaAsked(MediaQuery):
+class MediaRequest(MediaQuery):
     entity: str = Field(min_length=1, max_length=128)
     project: str = Field(min_length=1, max_length=128)
     runs: list[str] = Field(max_length=1_000)
@@ -77,7 +77,7 @@ OPERATIONS = [
     ),
     Operation(
         "POST", "/v1/media", "media", "Get a key's values at a step in several runs",
-        answers={200: Media}, body=MediaAsked, needs_key=False,
+        answers={200: Media}, body=MediaRequest, needs_key=False,
     ),
     Operation(
         "GET", "/v1/runs/{entity}/{project}/{run}/media", "media",

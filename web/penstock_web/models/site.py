@@ -9,11 +9,11 @@ from penstock_web.models import Answered, Asked
 
 __all__ = [
     "OPERATIONS",
-    "KnownKey",
-    "KnownKeys",
+    "CreatedKey",
+    "KeyDetails",
+    "KeyList",
     "Login",
     "Logout",
-    "MadeKey",
     "NewKey",
     "Project",
     "Projects",
@@ -73,7 +73,7 @@ class NewKey(Asked):
     )
 
 
-class KnownKey(Answered):
+class KeyDetails(Answered):
     id: str = Field(description="The public part of the key.")
     entity: str
     scopes: list[str]
@@ -84,11 +84,11 @@ class KnownKey(Answered):
     revoked: bool
 
 
-class KnownKeys(Answered):
-    api_keys: list[KnownKey] = Field(description="Oldest first.")
+class KeyList(Answered):
+    api_keys: list[KeyDetails] = Field(description="Oldest first.")
 
 
-class MadeKey(Answered):
+class CreatedKey(Answered):
     id: str = Field(description="The public part of the key.")
     entity: str
     scopes: list[str]
@@ -126,14 +126,14 @@ OPERATIONS = [
     ),
     Operation(
         "POST", "/v1/api-keys", "site", "Create an API key for the caller's entity",
-        answers={201: MadeKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
+        answers={201: CreatedKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
     ),
     Operation(
         "GET", "/v1/api-keys", "site", "List the API keys of the caller's entity, without their secrets",
-        answers={200: KnownKeys}, errors=(401, 403),
+        answers={200: KeyList}, errors=(401, 403),
     ),
     Operation(
         "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key permanently",
-        answers={200: KnownKey}, errors=(401, 403, 404),
+        answers={200: KeyDetails}, errors=(401, 403, 404),
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Addresses of artifacts' bytes: signed, because clients send no key with uploads and downloads."""
+"""Signed URLs for artifact content, because clients send no key with uploads and downloads."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _DOWNLOAD_S = 6 * 3600
 
 
 def content_purpose(entity: str, md5: str) -> str:
-    """Uploading the content with this MD5 (hex digits) for an entity."""
+    """Upload of the content with this MD5 (hex digits) for an entity."""
     return f"artifact content {md5} of {entity}"
 
 
 def manifest_purpose(number: int) -> str:
-    """Uploading a manifest."""
+    """Upload of a manifest."""
     return f"artifact manifest {number}"
 
 
 def blob_purpose(sha256: str, size: str) -> str:
-    """Downloading a blob."""
+    """Download of a blob."""
     return f"artifact blob {sha256} of {size} bytes"
 
 
 def hex_of(md5: str) -> str | None:
-    """An MD5 in base64 as hex digits; None for what is none."""
+    """A base64 MD5 as hex digits; None if it is invalid."""
     try:
         digest = base64.b64decode(md5, validate=True)
     except (binascii.Error, ValueError):
@@ -49,7 +49,7 @@ def hex_of(md5: str) -> str | None:
 
 
 class Addresses:
-    """Makes addresses for the client that asks, below the address at which it knows this server."""
+    """Builds URLs for the calling client, below its own URL of this server."""
 
     def __init__(self, context: RequestContext) -> None:
         self._signer = Signer(context.deps.secret)
@@ -57,23 +57,23 @@ class Addresses:
         self._base_url = context.base_url
 
     def of_content(self, entity: str, md5: str) -> str:
-        """Where to PUT content; `md5`: hex digits."""
+        """The URL to PUT content; `md5`: hex digits."""
         path = CONTENT_PATH.format(entity=quote(entity, safe=""), md5=md5)
         return self._signed("PUT", path, content_purpose(entity, md5), _UPLOAD_S)
 
     def of_manifest(self, number: int) -> str:
-        """Where to PUT a manifest."""
+        """The URL to PUT a manifest."""
         path = MANIFEST_PATH.format(number=number)
         return self._signed("PUT", path, manifest_purpose(number), _UPLOAD_S)
 
     def of_blob(self, sha256: str, size_bytes: int, name: str) -> str:
-        """Where to GET a blob; browsers save it under the last part of `name`."""
+        """The URL to GET a blob; browsers save it under the last part of `name`."""
         last = quote(name.rpartition("/")[2] or "file", safe="")
         path = BLOB_PATH.format(sha256=sha256, size=size_bytes, name=last)
         return self._signed("GET", path, blob_purpose(sha256, str(size_bytes)), _DOWNLOAD_S)
 
     def of_file(self, file: File) -> str:
-        """Where to GET a file: here, or where its reference says."""
+        """The URL to GET a file: on this server, or its reference."""
         if file.sha256 is None:
             return file.reference or ""
         return self.of_blob(file.sha256, file.size_bytes, file.path)

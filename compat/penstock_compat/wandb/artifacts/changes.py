@@ -1,4 +1,4 @@
-"""Changing artifacts that are there: aliases, tags, links, descriptions, use, deletion."""
+"""Changes of existing artifacts: aliases, tags, links, descriptions, use, deletion."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ArtifactChanges(Node):
 
     @field
     async def use_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Note that a run uses a version, of any project that the asker may read."""
+        """Record that a run uses a version of any project that the caller may read."""
         context = self.context
         version = await version_to_read(context, input.get("artifactID") or "")
         if version is None:
@@ -51,7 +51,7 @@ class ArtifactChanges(Node):
 
     @field
     async def update_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Change what is given of a version; what is null stays."""
+        """Change the given fields of a version; null ones stay."""
         version = await self._version(input)
         values: dict[str, Any] = {}
         for name in ("description", "metadata"):
@@ -72,7 +72,7 @@ class ArtifactChanges(Node):
 
     @field
     async def delete_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Delete a version; one that is deleted already stays so."""
+        """Delete a version; idempotent."""
         gone = await deleted_version(self.context, input.get("artifactID") or "")
         if gone is not None:
             return {"artifact": ArtifactNode(self.context, gone)}
@@ -105,7 +105,7 @@ class ArtifactChanges(Node):
 
     @field
     async def link_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Link a version into a portfolio of its own entity, which is made if it is missing."""
+        """Link a version to a portfolio of its own entity, created if necessary."""
         context = self.context
         version = await self._meant(input)
         entity = context.entity(input.get("entityName") or version.entity)
@@ -181,13 +181,13 @@ class ArtifactChanges(Node):
         await self.context.deps.artifacts.collections.tag(row.number, [], tags, _now())
         return _DONE
 
-    # -- what is meant
+    # -- look-ups
 
     async def _version(self, input: dict[str, Any]) -> Version:
         return await version_to_write(self.context, input.get("artifactID") or "")
 
     async def _meant(self, input: dict[str, Any]) -> Version:
-        """The version of the id, or of the client's own name for it."""
+        """The version by its id or by the client's own id."""
         if input.get("artifactID"):
             return await self._version(input)
         versions = self.context.deps.artifacts.versions

@@ -1,4 +1,4 @@
-"""Small objects that artifacts refer to, and finding artifacts by their opaque ids."""
+"""Small objects that artifacts refer to, and look-ups of artifacts by their opaque ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 
 def project_info(entity: str, project: str, number: int) -> dict[str, Any]:
-    """A project, as far as artifacts tell of it."""
+    """A project as part of an artifact."""
     return {
         "__typename": "Project",
         "id": encode_id("Project", number),
@@ -30,7 +30,7 @@ def project_info(entity: str, project: str, number: int) -> dict[str, Any]:
 
 
 def run_info(row: RunRow) -> dict[str, Any]:
-    """A run, as far as artifacts tell of it."""
+    """A run as part of an artifact."""
     return {
         "__typename": "Run",
         "id": encode_id("Run", row.number),
@@ -41,17 +41,17 @@ def run_info(row: RunRow) -> dict[str, Any]:
 
 
 def tag_infos(tags: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Tags, which are nothing but their names."""
+    """Tags, which consist only of their names."""
     return [{"__typename": "Tag", "id": encode_id("Tag", name), "name": name} for name in tags]
 
 
 def collection_typename(kind: str) -> str:
-    """What the protocol calls a kind of collection."""
+    """The protocol's name for a kind of collection."""
     return "ArtifactSequence" if kind == SEQUENCE else "ArtifactPortfolio"
 
 
 async def version_to_read(context: RequestContext, id: str) -> Version | None:
-    """The version of this opaque id, if the asker may read it and it was not deleted."""
+    """The version with this opaque id, if the caller may read it and it was not deleted."""
     version = await context.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state == DELETED:
         return None
@@ -59,7 +59,7 @@ async def version_to_read(context: RequestContext, id: str) -> Version | None:
 
 
 async def deleted_version(context: RequestContext, id: str) -> Version | None:
-    """The version of this opaque id, if it was deleted and the asker may write there."""
+    """The version with this opaque id, if it was deleted and the caller may write to it."""
     version = await context.deps.artifacts.versions.get(_number("Artifact", id))
     if version is None or version.state != DELETED:
         return None
@@ -67,7 +67,7 @@ async def deleted_version(context: RequestContext, id: str) -> Version | None:
 
 
 async def version_to_write(context: RequestContext, id: str) -> Version:
-    """The version of this opaque id. Raises `Rejected` (404)."""
+    """The version with this opaque id. Raises `Rejected` (404)."""
     version = await version_to_read(context, id)
     if version is None or not context.principal.may_write(version.entity):
         raise Rejected("could not find this artifact", code="not_found", status=404)
@@ -75,7 +75,7 @@ async def version_to_write(context: RequestContext, id: str) -> Version:
 
 
 async def collection_to_write(context: RequestContext, id: str) -> Collection:
-    """The collection of this opaque id. Raises `Rejected` (404)."""
+    """The collection with this opaque id. Raises `Rejected` (404)."""
     row = await context.deps.artifacts.collections.get(_number("ArtifactCollection", id))
     if row is None or not context.principal.may_write(row.entity):
         raise Rejected("could not find this artifact collection", code="not_found", status=404)

@@ -1,4 +1,4 @@
-"""What a version's row says of it, as fields of a node."""
+"""A version's row as fields of a node."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from penstock_storage.catalog.artifact_rows import Version
 __all__ = ["NO_TTL", "VersionFields"]
 
 NO_TTL = -2
-"""What the protocol says instead of seconds for artifacts that stay."""
+"""The protocol's value instead of seconds for artifacts without expiry."""
 
 
 class VersionFields(Node):
-    """Fields that need nothing but the row."""
+    """Fields that need only the row."""
 
     context: RequestContext
     row: Version

@@ -18,7 +18,7 @@ __all__ = ["file_connection", "files_of_entries"]
 async def file_connection(
     context: RequestContext, version: Version, names: list[str] | None, after: str, first: int
 ) -> dict[str, Any]:
-    """A page of files. `names` chooses; `after` is the path before the page."""
+    """A page of files. `names` selects; `after` is the path before the page."""
     files = context.deps.artifacts.files
     found = await files.page(version.number, names=names, after=after or None, limit=first + 1)
     page = found[:first]
@@ -35,7 +35,7 @@ async def file_connection(
 async def files_of_entries(
     context: RequestContext, version: Version, entries: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The files of these entries of the manifest, in their order."""
+    """The files of these manifest entries, in order."""
     names = [str(each.get("name") or each.get("path")) for each in entries]
     found = await context.deps.artifacts.files.page(
         version.number, names=names, limit=len(names) + 1

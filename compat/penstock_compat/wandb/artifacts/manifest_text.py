@@ -1,7 +1,7 @@
-"""A manifest's JSON read piece by piece: memory is bounded by the longest entry, not by the list.
+"""Parses a manifest's JSON incrementally: memory is bounded by the longest entry, not by the list.
 
-One `json.loads` of a list of 100,000 files would hold the interpreter, and so every request, for half a
-minute; entry by entry, other threads get their turn.
+A single `json.loads` of 100,000 files would hold the interpreter, and with it every request, for half
+a minute; entry by entry, other threads get their turn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def bad_manifest(what: str) -> NoReturn:
 
 
 class ManifestText:
-    """The text of one manifest; to be read once."""
+    """The text of one manifest, to be read once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -38,10 +38,10 @@ class ManifestText:
         self._at = 0
         self._is_over = False
         self.fields: dict[str, Any] = {}
-        """All that it says besides `contents`, once all entries were read."""
+        """Everything besides `contents`, after all entries have been read."""
 
     def entries(self) -> Iterator[tuple[str, Any, str]]:
-        """(path, entry, the entry's own text) of each file. Raises `Rejected`."""
+        """(path, entry, the entry's text) of each file. Raises `Rejected`."""
         has_contents = False
         for name in self._names("{"):
             if name == "contents":
@@ -64,7 +64,7 @@ class ManifestText:
             yield path, entry, text
 
     def _names(self, opening: str) -> Iterator[str]:
-        """The names in an object, each with what follows it to be read by the caller."""
+        """The names in an object; the caller reads the value that follows each."""
         self._take(opening)
         if self._peek() == "}":
             self._take("}")
@@ -93,7 +93,7 @@ class ManifestText:
         return value, text
 
     def _decoded(self, longest: int) -> tuple[Any, int] | None:
-        """The value here and where it ends; None if more of the text is needed to tell."""
+        """The value here and its end; None if more text is needed."""
         try:
             value, end = _decode(self._text, self._at)
         except (ValueError, RecursionError):
@@ -108,7 +108,7 @@ class ManifestText:
         self._at += 1
 
     def _peek(self) -> str:
-        """The next character that is no space; '' at the end."""
+        """The next non-space character; '' at the end."""
         while True:
             match = _SPACE.match(self._text, self._at)
             self._at = match.end() if match else self._at

@@ -1,4 +1,4 @@
-"""Manifests: the JSON in which a client lists a version's files. Nothing here belongs on an event loop."""
+"""Manifests: a client's JSON list of a version's files. Do not call these on an event loop."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = [
 
 MAX_MANIFEST_BYTES = 256 * 2**20
 MAX_FILES = 500_000
-_MAX_PATH_BYTES = 2_000  # PostgreSQL's indexes take 2,700 at most
+_MAX_PATH_BYTES = 2_000  # PostgreSQL's indexes allow at most 2,700
 _REGION = "default"
 _SHOWN = 5
 _PIECE = 1_000
 
 
 def read_manifest(content: BinaryIO) -> list[File]:
-    """The files that a manifest lists; where they lie is not known yet. Raises `Rejected`."""
+    """The files in a manifest, not located yet. Raises `Rejected`."""
     files: dict[str, File] = {}
     text = ManifestText(content)
     for path, entry, _ in text.entries():
@@ -39,7 +39,7 @@ def read_manifest(content: BinaryIO) -> list[File]:
 
 
 def check_region(region: object) -> None:
-    """Raises `Rejected` for a storage region: there is one store, which has no regions."""
+    """Raises `Rejected` for a storage region: the store has no regions."""
     if region not in (None, "", _REGION):
         raise Rejected(
             f"invalid storageRegion: {str(region)[:200]}",
@@ -49,7 +49,7 @@ def check_region(region: object) -> None:
 
 
 def merged_manifest(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
-    """The pieces of one manifest of what several list; a later one wins. Raises `Rejected`."""
+    """Merge several manifests into the pieces of one; later entries win. Raises `Rejected`."""
     contents: dict[str, str] = {}
     fields: dict[str, Any] = {}
     for part in parts:
@@ -70,7 +70,7 @@ def merged_manifest(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
 
 
 def digest_of(files: Sequence[File]) -> str:
-    """The digest that a client computes of a version with these files, 32 hex digits."""
+    """The digest that a client computes for a version with these files, 32 hex digits."""
     hashed = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
     for file in sorted(files, key=lambda each: each.path):
         hashed.update(f"{file.path}:{file.digest}\n".encode(errors="replace"))
@@ -78,7 +78,7 @@ def digest_of(files: Sequence[File]) -> str:
 
 
 def located(files: Sequence[File], known: Mapping[str, KnownContent]) -> list[File]:
-    """The files with the blobs that hold them. Raises `Rejected` if any was not uploaded."""
+    """The files with their blobs. Raises `Rejected` if any was not uploaded."""
     missing = [each.path for each in files if each.reference is None and each.digest not in known]
     if missing:
         names = ", ".join(missing[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
@@ -115,7 +115,7 @@ def _file(path: str, entry: Any) -> File:
 
 
 def _plain(text: str) -> str:
-    """Halves of characters, which JSON can escape and UTF-8 cannot hold, become question marks."""
+    """Replace lone surrogates, which JSON can escape but UTF-8 cannot encode, with question marks."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Artifacts and the collections that hold them as nodes."""
+"""Artifacts and collections as nodes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ArtifactNode(VersionFields):
 
 
 class ManifestAddress(Node):
-    """The manifest of a version as a file: its size is looked up when its address is asked for."""
+    """A version's manifest as a file: its size is looked up when its URL is requested."""
 
     typename = "File"
 
@@ -129,7 +129,7 @@ class ManifestAddress(Node):
 
 
 class SequenceNode(Node):
-    """The sequence of a version, as far as the version's row tells of it."""
+    """A version's sequence, from the version's row."""
 
     typename = "ArtifactSequence"
 
@@ -232,7 +232,7 @@ class CollectionNode(Node):
     async def artifacts(
         self, after: str = "", first: int = 50, order: str = "", filters: str = ""
     ) -> dict[str, Any]:
-        """The members, the newest first unless `order` says otherwise."""
+        """The members, newest first unless `order` says otherwise."""
         members = self.context.deps.artifacts.members
         total, found = 0, []
         if _lists_committed(filters):
@@ -322,7 +322,7 @@ def _is_ascending(order: str) -> bool:
 
 
 def _lists_committed(filters: str) -> bool:
-    """Whether committed versions pass: only these are members of a collection."""
+    """Whether the filter selects committed versions; only these are members of a collection."""
     wanted = loads_map("filters", filters) if filters else {}
     state = wanted.pop("state", COMMITTED)
     if wanted:

@@ -1,4 +1,4 @@
-"""Reading artifacts: by id, by name in a project, by the run that logged or used them."""
+"""Queries of artifacts: by id, by name in a project, by the run that logged or used them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ArtifactQueries(Node):
 
     @field
     async def client_id_mapping(self, client_id: str = "") -> dict[str, Any] | None:
-        """The id of what a client has called by a name of its own."""
+        """The id of an artifact that a client names with its own id."""
         artifacts = self.context.deps.artifacts
         collection, version = await artifacts.versions.of_client(client_id)
         row = None if collection is None else await artifacts.collections.get(collection)

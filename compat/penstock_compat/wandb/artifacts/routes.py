@@ -33,7 +33,7 @@ def add_artifact_routes(app: web.Application, deps: WandbDependencies) -> None:
     blob = BLOB_PATH.replace("{sha256}", sha256).replace("{size}", r"{size:\d{1,18}}")
     routes.get(blob, transfers.get_blob)
     routes.get(_V1_PATH.replace("{md5}", md5), transfers.get_content)
-    # A version whose first one is not known has nothing between two slashes.
+    # If a version's first one is unknown, the segment is empty.
     v2 = _V2_PATH.replace("{birth}", "{birth:[^/]*}").replace("{md5}", md5)
     routes.get(v2, transfers.get_content)
 

@@ -1,4 +1,4 @@
-"""Artifacts' bytes over HTTP: taken at signed addresses, and given out."""
+"""Uploads and downloads of artifact content at signed URLs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FOR_EVER = "private, max-age=31536000, immutable"
 
 
 class ArtifactTransfers:
-    """Handlers of the addresses that `Addresses` makes, and of those that a client makes itself."""
+    """Handlers of the URLs built by `Addresses` and of those that clients build themselves."""
 
     def __init__(self, deps: WandbDependencies) -> None:
         self._deps = deps
@@ -72,8 +72,8 @@ class ArtifactTransfers:
         return await self._send(request, KnownContent(sha256, int(size)), name)
 
     async def get_content(self, request: web.Request) -> web.StreamResponse:
-        """`GET /artifacts/{entity}/{md5}` and `GET /artifactsV2/…`: with a key, by the content's
-        MD5, for clients that have a manifest and asked for no address."""
+        """`GET /artifacts/{entity}/{md5}` and `GET /artifactsV2/…`: with a key, by the content's MD5,
+        for clients that have a manifest and did not request a URL."""
         principal = await authenticate(self._deps.authenticator, request.headers)
         entity, digits = request.match_info["entity"], request.match_info["md5"]
         if not principal.may_read(entity):

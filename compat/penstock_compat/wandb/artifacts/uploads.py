@@ -1,4 +1,4 @@
-"""Writing artifacts: a version is begun, its files are uploaded, its manifest, it is committed."""
+"""Artifact uploads: create a version, upload its files and its manifest, commit it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _MD5S = 2_000
 
 
 class ArtifactUploads(Node):
-    """Root fields with which artifacts are uploaded."""
+    """Root fields for uploading artifacts."""
 
     context: RequestContext
 
     @field
     async def create_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Begin a version; COMMITTED means that one with this content is there already."""
+        """Create a version; COMMITTED means that one with this content already exists (deduplication)."""
         context = self.context
         entity = context.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName"))
@@ -79,7 +79,7 @@ class ArtifactUploads(Node):
 
     @field
     async def create_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Announce a manifest; the last one of a version is the one that counts."""
+        """Create a manifest; a version's last one counts."""
         version = await self._pending(input.get("artifactID") or "")
         digest = input.get("digest") or ""
         number = await self.context.deps.artifacts.files.add_manifest(
@@ -89,7 +89,7 @@ class ArtifactUploads(Node):
 
     @field
     async def update_artifact_manifest(self, input: dict[str, Any]) -> dict[str, Any]:
-        """A manifest that was announced has this content after all."""
+        """Change the content of a created manifest."""
         files = self.context.deps.artifacts.files
         text = decode_id("ArtifactManifest", input.get("artifactManifestID") or "")
         number = int(text) if text.isdecimal() and len(text) < 19 else -1
@@ -103,7 +103,7 @@ class ArtifactUploads(Node):
 
     @field
     async def create_artifact_files(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Where to upload files, in the order given; no address for content that is here already."""
+        """URLs to upload files, in the given order; none for content already in the store."""
         check_region(input.get("storageRegion"))
         wanted: list[dict[str, Any]] = input.get("artifactFiles") or []
         versions = {
@@ -144,7 +144,7 @@ class ArtifactUploads(Node):
 
     @field
     async def commit_artifact(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Make a version visible: all that its manifest lists must be here. Again does no harm."""
+        """Make a version visible; all files in its manifest must be uploaded. Idempotent."""
         deps = self.context.deps
         version = await version_to_write(self.context, input.get("artifactID") or "")
         if version.state == PENDING:
@@ -161,14 +161,14 @@ class ArtifactUploads(Node):
         return {"artifact": ArtifactNode(self.context, version)}
 
     async def _pending(self, id: str) -> Version:
-        """The version of this id, which takes files. Raises `Rejected`."""
+        """The version with this id, which must still accept files. Raises `Rejected`."""
         version = await version_to_write(self.context, id)
         if version.state == COMMITTED:
             raise Rejected("a committed artifact cannot be changed", code="committed", status=409)
         return version
 
     async def _manner(self, version: Version, input: dict[str, Any]) -> dict[str, Any]:
-        """What a manifest is to be merged with. Raises `Rejected`."""
+        """The base to merge a manifest with. Raises `Rejected`."""
         kind = input.get("type") or FULL
         if kind not in (FULL, INCREMENTAL, PATCH):
             raise Rejected(f"{kind} manifests are not supported", code="bad_manifest")
@@ -181,8 +181,8 @@ class ArtifactUploads(Node):
         return {"kind": kind, "base": base}
 
     async def _manifest_of(self, version: Version) -> tuple[str, bool]:
-        """The manifest of all files of a version that is about to be committed, and whether it was
-        merged here. Raises `Rejected`."""
+        """The complete manifest of a version about to be committed, and whether it was merged here.
+        Raises `Rejected`."""
         deps = self.context.deps
         found = await deps.artifacts.files.manifests(version.number)
         digests = [each.sha256 for each in found if each.sha256 is not None]
@@ -202,7 +202,7 @@ class ArtifactUploads(Node):
         return stored.sha256, True
 
     async def _located(self, entity: str, listed: Sequence[File], now: int) -> list[File]:
-        """The files with the blobs that hold them, which are marked as used. Raises `Rejected`."""
+        """The files with their blobs, which are marked as used. Raises `Rejected`."""
         md5s = sorted({each.digest for each in listed if each.reference is None})
         known: dict[str, KnownContent] = {}
         for start in range(0, len(md5s), _MD5S):
@@ -212,7 +212,7 @@ class ArtifactUploads(Node):
 
     @asynccontextmanager
     async def _on_disk(self, digests: Sequence[str]) -> AsyncIterator[list[BinaryIO]]:
-        """These blobs as open files, which are gone afterwards. Raises `Rejected`."""
+        """These blobs as open temporary files. Raises `Rejected`."""
         with ExitStack() as files:
             opened: list[BinaryIO] = []
             for digest in digests:
@@ -242,7 +242,7 @@ class ArtifactUploads(Node):
 async def run_number(
     context: RequestContext, entity: str, project: str, run: str | None
 ) -> int | None:
-    """The number of the run that is meant, None if there is none."""
+    """The run's number; None if no run is given."""
     if not run:
         return None
     row = await context.deps.catalog.run(RunRef(entity, project, run))
@@ -250,20 +250,20 @@ async def run_number(
 
 
 def ttl_of(seconds: int | None) -> int | None:
-    """How long a version is to stay, as the catalog keeps it; None: nothing of its own is said."""
+    """A version's retention in the catalog's form; None if it has none of its own."""
     if seconds is None or seconds in (_INHERITED, 0):
         return None
     return seconds if seconds > 0 else NO_TTL
 
 
 async def _pieces(made: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """What an iterator makes, each piece in a thread."""
+    """Iterate with each step in a thread."""
     while piece := await asyncio.to_thread(next, made, b""):
         yield piece
 
 
 def _clean(text: str | None) -> str:
-    """Text that every database takes."""
+    """Text that every database accepts."""
     return (text or "").replace("\0", "")
 
 

@@ -1,1 +1,1 @@
-"""GraphQL as the client speaks it: a fixed set of documents, walked over nodes."""
+"""The client's GraphQL: a fixed set of documents, executed over nodes."""

@@ -1,4 +1,4 @@
-"""Documents: a query's text, parsed once, and the operation in it that is meant."""
+"""Documents: parses a query's text once and selects the operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from graphql import (
 
 from penstock.errors import Rejected
 
-__all__ = ["Operation", "find_operation", "value_of"]
+__all__ = ["GraphqlOperation", "find_operation", "value_of"]
 
 _MAX_TOKENS = 10_000
 _MAX_DOCUMENT_CHARS = 100_000
@@ -33,8 +33,8 @@ _MAX_CACHED_CHARS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation, the fragments that it may spread, and the variables it was called with."""
+class GraphqlOperation:
+    """One operation with its available fragments and its variables."""
 
     definition: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
@@ -49,8 +49,8 @@ class Operation:
         return self.definition.operation is OperationType.MUTATION
 
 
-def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operation:
-    """The operation of this name in a document, or its only one. Raises `Rejected`."""
+def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> GraphqlOperation:
+    """The operation with this name in a document, or its only one. Raises `Rejected`."""
     if len(text) > _MAX_DOCUMENT_CHARS:
         raise Rejected(
             f"the document is longer than {_MAX_DOCUMENT_CHARS} characters", code="bad_graphql"
@@ -76,14 +76,14 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Operat
         for each in meant[0].variable_definitions or ()
         if each.default_value is not None
     }
-    return Operation(meant[0], fragments, {**given, **variables})
+    return GraphqlOperation(meant[0], fragments, {**given, **variables})
 
 
 def value_of(node: ValueNode, variables: Mapping[str, Any]) -> Any:
-    """A literal or a variable in an argument, as Python has it.
+    """A literal or variable in an argument as a Python value.
 
-    A variable that was not sent is None as an argument and in a list; a field of an input object that
-    it would fill is left out, as the GraphQL specification has it.
+    A variable that was not sent is None as an argument and in a list; in an input object its field is
+    left out, as in the GraphQL specification.
     """
     value = _value_of(node, variables)
     return None if value is Undefined else value

@@ -1,4 +1,4 @@
-"""Walking an operation's selections over nodes, one field after the other."""
+"""Executes an operation's selections over nodes, field by field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from penstock.errors import PenstockError, Rejected
-from penstock_compat.wandb.graphql.documents import Operation, value_of
+from penstock_compat.wandb.graphql.documents import GraphqlOperation, value_of
 from penstock_compat.wandb.graphql.nodes import MISSING, Node
 from penstock_compat.wandb.graphql.size import check_size
 
@@ -26,9 +26,9 @@ _OF_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Execution:
-    """One operation on its way. `missing` is told of fields that no node defines."""
+    """The execution of one operation. `missing` is called for undefined fields."""
 
-    def __init__(self, operation: Operation, missing: Callable[[str], None]) -> None:
+    def __init__(self, operation: GraphqlOperation, missing: Callable[[str], None]) -> None:
         self._operation = operation
         self._missing = missing
 
@@ -91,7 +91,7 @@ class Execution:
         return value
 
     def _arguments(self, field: FieldNode) -> dict[str, Any]:
-        """Those that are given: one that is null, or whose variable was not sent, counts as not given."""
+        """The given arguments; null ones and variables that were not sent do not count."""
         variables = self._operation.variables
         arguments = {
             each.name.value: value_of(each.value, variables) for each in field.arguments or ()
@@ -99,9 +99,9 @@ class Execution:
         return {key: value for key, value in arguments.items() if value is not None}
 
     async def _answer(self, node: Node, name: str, given: dict[str, Any]) -> Any:
-        """A node's field; null, and noted, where something in what is stored makes it fail: it must not
-        fail all that is answered with it. A root field that fails of its arguments is refused: the
-        client would send them again and again after any other answer."""
+        """A node's field; null, and logged, if stored data makes it fail, so that the rest of the answer
+        does not fail with it. A root field that fails because of its arguments is refused, since the
+        client would retry after any other answer."""
         is_root = node.typename in ("Query", "Mutation")
         try:
             return await node.get(name, given)
@@ -126,8 +126,8 @@ class Execution:
         return grouped
 
     def _fields(self, selections: SelectionSetNode) -> Iterator[tuple[FieldNode, str]]:
-        """The fields selected here, each with the key of its answer; fragments opened, those that
-        are skipped left out."""
+        """The selected fields with their response keys; fragments are expanded, skipped fields left
+        out."""
         open_sets = [selections]
         while open_sets:
             here = open_sets.pop(0)

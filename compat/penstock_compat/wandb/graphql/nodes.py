@@ -1,8 +1,8 @@
 """Nodes: the objects whose fields a GraphQL document selects.
 
-There is no schema to declare. The client never asks for one, and its documents name arguments that
-no server has to know; so a node answers what it can, an argument that it does not take is dropped,
-and a field that nobody defines is null, and counted.
+There is no schema. The client never asks for one, and its documents contain arguments that a server
+need not know; so a node answers what it can, unknown arguments are dropped, and undefined fields are
+null and counted.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _MARK = "__graphql_field__"
 
 
 class _Missing:
-    """What a field answers that is not there; not None, which is an answer."""
+    """The value of a missing field; not None, which is a valid answer."""
 
 
 MISSING = _Missing()
 
 
 class NodeField(NamedTuple):
-    """A method of a node, the arguments (snake case) that it takes, and those that it must have."""
+    """A method of a node, its arguments (snake case), and the required ones."""
 
     method: Callable[..., Any]
     arguments: frozenset[str]
@@ -36,19 +36,19 @@ class NodeField(NamedTuple):
 
 
 def field(method: Method) -> Method:
-    """Makes a method answer the field of its name: `history_keys` answers `historyKeys`."""
+    """Makes a method a field: `history_keys` answers `historyKeys`."""
     setattr(method, _MARK, True)
     return method
 
 
 def camel(name: str) -> str:
-    """`history_keys` as GraphQL writes it."""
+    """`history_keys` in GraphQL's spelling."""
     head, *rest = name.split("_")
     return head + "".join(part.title() for part in rest)
 
 
 def snake(name: str) -> str:
-    """`clientID` and `pageSize` as Python writes them: `client_id`, `page_size`."""
+    """`clientID` and `pageSize` in Python's spelling: `client_id`, `page_size`."""
     out: list[str] = []
     for at, letter in enumerate(name):
         if letter.isupper():
@@ -82,12 +82,12 @@ class Node:
         return name == "__typename" or snake(name) in cls._fields
 
     def selected(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
-        """Told, before any is asked for, of the arguments of those fields that are selected together and
-        have some, by their GraphQL names: for a field that depends on another beside it."""
+        """Receives in advance the arguments of the fields selected together, by GraphQL name, for
+        fields that depend on another one."""
 
     async def get(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """The value of a field, `MISSING` if there is none. Raises `Rejected` if it needs an
-        argument that is not given."""
+        """The value of a field, `MISSING` if it is undefined. Raises `Rejected` if a required argument
+        is missing."""
         if name == "__typename":
             return self.typename
         found = self._fields.get(snake(name))
@@ -115,7 +115,7 @@ def connection(
     has_next: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
-    """A page of nodes as GraphQL connections show it. `cursors`: one per node (none: positions)."""
+    """A page of nodes as a GraphQL connection. `cursors`: one per node (default: positions)."""
     if cursors is None:
         cursors = [str(at) for at in range(len(nodes))]
     return {

@@ -1,7 +1,7 @@
-"""How much an operation asks for, known before any of it is answered.
+"""Measures an operation before executing it.
 
-A few hundred bytes of fragments, each of which spreads the next one twice, would select more fields
-than there is time for. Each fragment is counted once, whatever spreads it.
+A few hundred bytes of fragments, each spreading the next one twice, would select an unbounded number
+of fields. Each fragment is measured once, however often it is spread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from penstock.errors import Rejected
-from penstock_compat.wandb.graphql.documents import Operation
+from penstock_compat.wandb.graphql.documents import GraphqlOperation
 
 __all__ = ["check_size"]
 
@@ -23,9 +23,9 @@ _MAX_DEPTH = 40
 _MAX_FIELDS = 5_000
 
 
-def check_size(operation: Operation) -> None:
-    """Raises `Rejected` for an operation that selects too many fields, once its fragments are opened,
-    or nests them too deep."""
+def check_size(operation: GraphqlOperation) -> None:
+    """Raises `Rejected` if an operation, with its fragments expanded, selects too many fields or nests
+    them too deeply."""
     count, depth = _Count(operation).of(operation.definition.selection_set)
     if count > _MAX_FIELDS:
         raise _bad("the query selects too many fields")
@@ -34,15 +34,15 @@ def check_size(operation: Operation) -> None:
 
 
 class _Count:
-    """Counts fields and levels, those of each fragment once."""
+    """Counts fields and levels, measuring each fragment once."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: GraphqlOperation) -> None:
         self._fragments = operation.fragments
         self._known: dict[str, tuple[int, int]] = {}
         self._inside: set[str] = set()
 
     def of(self, selections: SelectionSetNode | None) -> tuple[int, int]:
-        """(fields, levels) that these selections come to."""
+        """(fields, levels) of these selections."""
         fields = depth = 0
         for each in selections.selections if selections else ():
             if isinstance(each, FieldNode):

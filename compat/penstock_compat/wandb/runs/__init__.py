@@ -1,1 +1,1 @@
-"""Runs as wandb clients see them: made, changed, resumed, read."""
+"""Runs for wandb clients: creating, changing, resuming and reading them."""

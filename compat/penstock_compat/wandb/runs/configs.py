@@ -1,8 +1,8 @@
 """Configs: wrapped key by key on the wire, plain in the catalog.
 
-The wire has `{"lr": {"value": 0.1, "desc": …}, "_wandb": {"value": {…}}}`. The catalog keeps
-`{"lr": 0.1}`, as every other client writes it, and beside it, in `info["wandb"]`, what only this
-protocol has: `_wandb` and the descriptions.
+The wire has `{"lr": {"value": 0.1, "desc": …}, "_wandb": {"value": {…}}}`. The catalog stores
+`{"lr": 0.1}`, like every other client, and, in `info["wandb"]`, what only this protocol has: `_wandb`
+and the descriptions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unwrapped_config(wrapped: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 def wrapped_config(row: RunRow) -> dict[str, Any]:
-    """The config of a run as the wire has it."""
+    """A run's config in the wire's form."""
     rest = mapping_of(row.info.get("wandb"))
     texts = mapping_of(rest.get("desc"))
     wrapped: dict[str, Any] = {
@@ -51,7 +51,7 @@ def wrapped_config(row: RunRow) -> dict[str, Any]:
 
 
 def metric_rules(own: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The `define_metric` records in `_wandb.m`, as changes of that kind take them."""
+    """The `define_metric` records in `_wandb.m`, in the form that changes take."""
     records = own.get("m")
     if not isinstance(records, list):
         return []

@@ -1,7 +1,7 @@
-"""Filters and orders of this protocol's clients in the words of Penstock's search (pure).
+"""Translates wandb filters and orders to Penstock's search (pure).
 
 The language is the same, MongoDB's; some names differ. `name` is a run's id and `displayName` its
-name; all runs of a project are its entity's, so what is asked of `username` holds for all or none.
+name; all runs of a project belong to its entity, so a condition on `username` matches all or none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock_storage.search.cells import Cells, Column
+from penstock_storage.search.cells import Cells, PathColumn
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.filters import Filter, parse_filter
 from penstock_storage.search.ordering import Order, parse_order
@@ -35,14 +35,14 @@ _MAX_OWNERS = 20
 
 
 def parse_api_filter(found: object, entity: str) -> Filter | None:
-    """The tree of a filter as JSON gives it, None for one that all runs pass. Raises `Rejected`."""
+    """The tree of a filter in JSON, None if all runs match. Raises `Rejected`."""
     if found is None or found == {}:
         return None
     return parse_filter(_Translator(entity).filter(found, 0))
 
 
 def parse_api_order(text: str) -> Order:
-    """`-created_at`, `+summary_metrics.loss`, several with commas. Raises `Rejected`."""
+    """`-created_at`, `+summary_metrics.loss`, several separated by commas. Raises `Rejected`."""
     terms = []
     for term in text.split(","):
         name = term.strip()
@@ -56,8 +56,7 @@ def _name(name: str) -> str:
 
 
 class _Translator:
-    """Puts one filter into the words of the search. RequestContext for owners is counted: each such condition
-    is looked at here and now."""
+    """Translates one filter. Conditions on owners are counted, since each is evaluated right here."""
 
     def __init__(self, entity: str) -> None:
         self._entity = entity
@@ -65,7 +64,7 @@ class _Translator:
 
     def filter(self, found: object, depth: int) -> object:
         if not isinstance(found, Mapping) or depth > _MAX_DEPTH:
-            return found  # the parser says what is wrong with it
+            return found  # the parser reports the error
         parts: list[dict[str, Any]] = []
         for key, value in found.items():
             if key in _LISTS and isinstance(value, list):
@@ -81,11 +80,11 @@ class _Translator:
         return parts[0] if len(parts) == 1 else {"$and": parts}
 
     def _holds(self, condition: object) -> bool:
-        """Whether the owner of these runs passes."""
+        """Whether the runs' owner matches."""
         self._owners += 1
         if self._owners > _MAX_OWNERS:
             raise bad_request(f"a filter may refer to the owner at most {_MAX_OWNERS} times")
-        column = Column()
+        column = PathColumn()
         column.put(np.array([0]), [self._entity])
         owner: Cells = column.cells(1)
         filter_ = parse_filter({"name": condition})
@@ -93,5 +92,5 @@ class _Translator:
 
 
 def _filled(found: object) -> object:
-    """An empty filter among others lets all runs pass."""
+    """An empty filter among others matches all runs."""
     return {"run": {"$exists": True}} if found == {} else found

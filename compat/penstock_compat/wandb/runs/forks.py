@@ -1,7 +1,7 @@
-"""Forks: a run that goes on where another one was, with that one's history up to there as its own.
+"""Forks: runs that continue from a step of another run, with a copy of its history up to there.
 
-The history is copied on the path that everything logged takes. Numbers and contents of the batches
-depend on the two runs alone, so that a copy which was broken off goes on where it ended.
+The history is copied through the normal logging path. Numbers and contents of the batches depend only
+on the two runs, so an interrupted copy continues where it stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
+from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_ingest.positions import WriterName
@@ -23,7 +23,7 @@ from penstock_storage.interface import RunRef, RunRow
 __all__ = ["FORKED", "branch_point", "copy_history"]
 
 FORKED = "forked_from"
-"""In `info` of a fork, once its history is whole: the run and the step that it goes on from."""
+"""In a fork's `info`, once its history is complete: the run and step it was forked from."""
 
 _MAX_LINES = 20_000
 _FILES = 500
@@ -32,7 +32,7 @@ _TIMEOUT_S = 300.0
 
 
 def branch_point(rest: dict[str, Any]) -> tuple[str, int] | None:
-    """The run and the step that a config's own part says a run goes on from."""
+    """The run and step to fork from, according to the config's `_wandb` part."""
     found = (rest.get("_wandb") or {}).get("branch_point")
     if not isinstance(found, dict):
         return None
@@ -43,7 +43,7 @@ def branch_point(rest: dict[str, Any]) -> tuple[str, int] | None:
 
 
 async def copy_history(context: RequestContext, child: RunRow, run: str, step: int) -> None:
-    """Give `child` the history of another run of its project, up to and with this step.
+    """Copy the history of another run of its project to `child`, up to and including this step.
 
     Raises `Rejected` if there is no such run, `Transient` if the copy is not stored in time.
     """
@@ -62,7 +62,7 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
     async for lines in _lines(context, parent, step):
         post = Post(history=Lines(0, lines))
         writer = WriterIdentity(ref, name.writer, 0, seq + 1, child.created_at)
-        made: Made = await asyncio.to_thread(make_batches, post, writer, deps.limits)
+        made: TranslatedBatches = await asyncio.to_thread(make_batches, post, writer, deps.limits)
         for each in made.batches:
             seq = each.seq
             if seq > (position.committed or 0):
@@ -73,7 +73,7 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
 
 
 async def _copy_media(context: RequestContext, parent: RunRow, child: RunRow) -> None:
-    """Let the fork have the files that its history names; their contents are there once."""
+    """Give the fork the files that its history refers to; their contents are shared."""
     files, last = context.deps.files, None
     while page := await files.list(parent.number, pattern=_MEDIA, after=last, limit=_FILES):
         for file in page:
@@ -82,7 +82,7 @@ async def _copy_media(context: RequestContext, parent: RunRow, child: RunRow) ->
 
 
 async def _lines(context: RequestContext, parent: RunRow, step: int) -> AsyncIterator[list[str]]:
-    """The history of a run as lines, some at a time; `_runtime` only where it was logged."""
+    """A run's history as chunks of lines; `_runtime` only where it was logged."""
     deps = context.deps
     names = await deps.catalog.keys(parent.project_number)
     lanes = await deps.catalog.lanes([parent.number])

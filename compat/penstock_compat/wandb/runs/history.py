@@ -1,9 +1,8 @@
-"""A run's history and its machine's, as lines or as rows: whole, in pages, or thinned.
+"""A run's history and system metrics, as lines or rows: complete, in pages, or sampled.
 
-Lines come back as they are stored: integers as integers, NaN and infinities bare, and what was
-nested under one key as several keys with dots (`{"a": {"b": 1}}` is `{"a.b": 1}`), as every key that
-a client asks for is named. Values that are no numbers are JSON. Rows in answers of JSON, which
-cannot say NaN, have it and infinities as strings.
+Lines keep their stored form: integers as integers, NaN and infinities bare, and nested values as
+dotted keys (`{"a": {"b": 1}}` is `{"a.b": 1}`), which is how clients request keys. Values other than
+numbers are JSON. Rows in JSON answers have NaN and infinities as strings, since JSON lacks them.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _ALWAYS = frozenset({_STEP, _TIME, _RUNTIME})
 
 
 class HistoryOfRun(Node):
-    """What a run logged, step by step."""
+    """A run's history by step."""
 
     context: RequestContext
     row: RunRow
@@ -44,20 +43,20 @@ class HistoryOfRun(Node):
     async def history(
         self, samples: int = _SAMPLES, min_step: int | None = None, max_step: int | None = None
     ) -> list[str]:
-        """Lines with `min_step` <= step < `max_step`, all of them if they are at most `samples`."""
+        """Lines with `min_step` <= step < `max_step`, sampled if there are more than `samples`."""
         query = await self._query(min_step, max_step, is_bare=True)
         return await self._lines(query, samples)
 
     @field
     async def events(self, samples: int = _SAMPLES) -> list[str]:
-        """What the machine measured of itself, line by line."""
+        """The machine's system metrics, line by line."""
         query = await self._query(None, None, is_bare=True, is_system=True)
         return [json_text(_event(line)) for line in await self._lines(query, samples)]
 
     @field
     async def sampled_history(self, specs: list[str] | str) -> list[list[dict[str, Any]]]:
-        """For each spec, `{"keys", "samples", "minStep", "maxStep"}`, rows of those keys that have
-        all of them; here the last step is meant too."""
+        """For each spec, `{"keys", "samples", "minStep", "maxStep"}`, rows that have all of these keys;
+        here `maxStep` is inclusive."""
         texts = [specs] if isinstance(specs, str) else specs
         if len(texts) > _MAX_SPECS:
             raise Rejected(f"at most {_MAX_SPECS} specs may be requested", code="bad_spec")
@@ -65,7 +64,7 @@ class HistoryOfRun(Node):
 
     @field
     def parquet_history(self) -> dict[str, Any]:
-        """There are no files: clients read live pages."""
+        """There are no Parquet files: clients read live pages instead."""
         return {"__typename": "ParquetHistory", "parquetUrls": [], "liveData": []}
 
     async def _sampled(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,11 +93,11 @@ class HistoryOfRun(Node):
         is_bare: bool = False,
         is_system: bool = False,
     ) -> HistoryQuery | None:
-        """None if a key is asked for that the project does not have."""
+        """None if the project lacks a requested key."""
         names, lanes = await self.page.names(), await self.page.lanes(self.row.number)
-        # The clients of this protocol log how long their run has been going; of others it is known.
-        told = set() if await self.page.is_native(self.row.number) else {_RUNTIME}
-        wanted = [key for key in keys if key not in _ALWAYS or key in told]
+        # This protocol's clients log their runtime; for others it is computed.
+        computed = set() if await self.page.is_native(self.row.number) else {_RUNTIME}
+        wanted = [key for key in keys if key not in _ALWAYS or key in computed]
         numbers = {name: number for number, name in names.items()}
         if not numbers.keys() >= set(wanted):
             return None

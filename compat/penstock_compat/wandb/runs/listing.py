@@ -1,4 +1,4 @@
-"""The runs of a project: filtered, in order, page by page, by the same search as the page's."""
+"""A project's runs, filtered, sorted and paged with the same search as the page's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHORT_FILTER = 4 * 1024
 
 
 class RunsOfProject(Node):
-    """One run by its id, or those that a filter finds."""
+    """One run by its id, or the runs that match a filter."""
 
     context: RequestContext
     row: ProjectRow
@@ -56,7 +56,7 @@ class RunsOfProject(Node):
         after: str = "",
         names: list[str] | None = None,
     ) -> dict[str, Any]:
-        """At most `first` runs behind the cursor `after`; the oldest first unless `order` is given."""
+        """At most `first` runs after the cursor `after`; oldest first unless `order` is given."""
         terms = parse_api_order(order or _OLDEST_FIRST)
         question = Question(
             filter=await self._filter(filters, names),

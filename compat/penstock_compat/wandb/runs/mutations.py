@@ -1,4 +1,4 @@
-"""Making and changing runs."""
+"""Creates and changes runs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from penstock_storage.interface import RunChange, RunRef, RunRow
 __all__ = ["DEFAULT_PROJECT", "RunMutations", "find_run", "own_run", "run_number"]
 
 DEFAULT_PROJECT = "uncategorized"
-"""Where runs go whose script names no project."""
+"""The project of runs whose script sets none."""
 
 
 _SHARED = "X-Wandb-Use-Async-Filestream"
 _STATES = frozenset({"running", "finished", "failed", "crashed", "preempting", "pending"})
-# What the owner of a run may say of its state -> of which states.
+# State that a run's owner may set -> the states from which.
 _TRANSITIONS = {
     "pending": frozenset({"running", "failed", "crashed", "preempted", "preempting"}),
     "failed": frozenset({"pending", "running"}),
@@ -44,16 +44,16 @@ _FACTS = {
 
 
 class RunMutations(Node):
-    """Root fields that write runs."""
+    """Root fields for creating and changing runs."""
 
     context: RequestContext
 
     @field
     async def upsert_bucket(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Create a run, or change what is given of one; what is null stays.
+        """Create a run, or change the given fields of one; null ones stay.
 
-        A client that begins to log says its host. If it does so for a run that has lines already,
-        without resuming it (then it gives the run's id), its lines begin anew: a new generation.
+        A client that starts to log sends its host. If the run already has lines and is not being
+        resumed (which would send the run's id), its lines start over: a new generation.
         """
         context = self.context
         ref = await self._ref(input)
@@ -62,7 +62,7 @@ class RunMutations(Node):
         if begins:
             _refuse_unaddressable(ref)
         if existed is None and not begins and await context.deps.catalog.tombstones_of([ref]):
-            # A client that logs on to a run that was deleted must not bring it back.
+            # A client that keeps logging to a deleted run must not recreate it.
             raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
         now = time.time_ns() // 1000
         made = await ensure_run(context.deps.catalog, ref)
@@ -82,14 +82,14 @@ class RunMutations(Node):
 
     @field
     async def stop_run(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Ask the process that logs a run to end; it learns of it with its next lines."""
+        """Ask a run's process to stop; the answer to its next lines says so."""
         row = await find_run(self.context, str(input.get("id")))
         await _change(self.context, row.number, "run", {STOP: True})
         return {"__typename": "StopRunPayload", "clientMutationId": None, "success": True}
 
     @field
     async def update_run_state(self, input: dict[str, Any]) -> dict[str, Any]:
-        """Say that a run waits to be started again, or that it was lost."""
+        """Set a run's state to waiting for a restart, or to lost."""
         row = await find_run(self.context, input.get("id") or "")
         state = input.get("state") or ""
         if row.state not in _TRANSITIONS.get(state, ()):
@@ -101,10 +101,10 @@ class RunMutations(Node):
         return {"__typename": "UpdateRunStatePayload", "success": True}
 
     async def _completed(self, row: RunRow, input: dict[str, Any]) -> dict[str, Any]:
-        """The input with a summary that leaves out what is only what was logged last.
+        """The input with a summary without values that only repeat the last logged ones.
 
-        Clients send back the whole summary that they were shown. Where it was completed by logged
-        values, those would stay as they are for ever.
+        Clients send back the whole summary that they read. Logged values in it would otherwise be
+        frozen forever.
         """
         page = RunPage(self.context, [row])
         if input.get("summaryMetrics") is None or not await page.is_native(row.number):
@@ -128,7 +128,7 @@ class RunMutations(Node):
         )
 
     async def _fork(self, row: RunRow) -> None:
-        """Copy the history that a fork goes on from, unless it has it."""
+        """Copy a fork's history, unless it already has it."""
         point = branch_point(mapping_of(row.info.get("wandb")))
         if point is None or FORKED in row.info or point[0] == row.run:
             return
@@ -138,7 +138,7 @@ class RunMutations(Node):
 
     async def _begin(self, row: RunRow, now: int, *, resumes: bool) -> None:
         is_shared = self.context.headers.get(_SHARED, "").lower() == "true"
-        if is_shared:  # each client's stream begins with its first lines
+        if is_shared:  # each client's stream starts with its first lines
             return
         streams = self.context.deps.streams
         own = await streams.of_client(row.number, "")
@@ -147,8 +147,8 @@ class RunMutations(Node):
 
 
 def _refuse_unaddressable(ref: RunRef) -> None:
-    """Raises `Rejected` for names that a client cannot log to: it puts them unescaped into the address
-    of the file stream, where a `%` leads to another run or to none at all."""
+    """Raises `Rejected` for names that a client cannot log to: it puts them unescaped into the file
+    stream's URL, where a `%` would lead to another run or to none."""
     if any("%" in name for name in ref):
         raise Rejected(
             f"the wandb client cannot log to {'/'.join(ref)!r}: a name contains '%'",
@@ -158,7 +158,7 @@ def _refuse_unaddressable(ref: RunRef) -> None:
 
 
 async def own_run(context: RequestContext, ref: RunRef) -> RunRow:
-    """A run that must be there. Raises `Rejected`."""
+    """A run that must exist. Raises `Rejected`."""
     row = await context.deps.catalog.run(ref)
     if row is None:
         raise Rejected(
@@ -176,7 +176,7 @@ def run_number(id: str) -> int:
 
 
 async def find_run(context: RequestContext, id: str) -> RunRow:
-    """The run of this opaque id, for writing. Raises `Rejected`."""
+    """The run with this opaque id, for writing. Raises `Rejected`."""
     number = run_number(id)
     row = (await context.deps.catalog.run_rows([number])).get(number)
     if row is None or not context.principal.may_write(row.entity):
@@ -201,7 +201,9 @@ def _changes(
     if input.get("config") is not None:
         plain, rest = unwrapped_config(loads_map("config", input["config"]))
         known = mapping_of(row.info.get("wandb"))
-        if "_wandb" in known and "_wandb" not in rest:  # some write back what users see only
+        if (
+            "_wandb" in known and "_wandb" not in rest
+        ):  # some clients write back display-only values
             rest["_wandb"] = known["_wandb"]
         updates.append(("config_whole", plain))
         updates += [("define_metric", rule) for rule in metric_rules(rest.get("_wandb") or {})]
@@ -225,10 +227,10 @@ def _about(row: RunRow, input: dict[str, Any], *, begins: bool) -> dict[str, Any
     if input.get("displayName"):
         about["name"] = input["displayName"]
     for key, name in (("groupName", "group"), ("jobType", "job_type")):
-        # An empty text takes it away; a client that begins to log means that it has none to give.
+        # An empty text removes it; from a client that starts to log it means that there is none.
         if input.get(key) or (input.get(key) == "" and not begins):
             about[name] = input[key]
-    # Two words for one thing: of a run that is written back, the one that was changed counts.
+    # Two names for one field: if a run is written back, the changed one counts.
     notes = [input[key] for key in ("notes", "description") if input.get(key) is not None]
     if notes:
         about["notes"] = next((text for text in notes if text != row.notes), row.notes)

@@ -1,5 +1,4 @@
-"""What the runs of one answer need from the stores, asked for all of them at once when the first
-one needs it."""
+"""Batches store reads for the runs of one answer: read for all of them when the first one needs it."""
 
 from __future__ import annotations
 
@@ -51,7 +50,7 @@ class RunPage:
         return [lane for lane in self._lanes if run is None or lane.run == run]
 
     async def is_native(self, run: int) -> bool:
-        """Whether anything else than this protocol's clients logged to the run."""
+        """Whether anything other than this protocol's clients logged to the run."""
         others = [
             lane
             for lane in await self.lanes(run)
@@ -61,31 +60,31 @@ class RunPage:
             return True
         if not others:
             return False
-        # Alerts come that way too, and are nothing that was logged.
+        # Alerts use that path too, but are not logged values.
         logged = await read_first_steps(self._deps.store, [run])
         return any((run, lane.lane) in logged for lane in others)
 
     async def streams(self, run: int) -> list[LineStream]:
-        """How far the run's lines have come, the newest generation first."""
+        """The run's line counts, newest generation first."""
         if self._streams is None:
             self._streams = await self._deps.streams.of_runs(list(self._rows))
         return self._streams.get(run, [])
 
     async def logged(self, run: int) -> dict[str, Any]:
-        """What the run logged last, by key."""
+        """The run's last logged values by key."""
         if self._logged is None:
             self._logged = await self._summaries(is_system=False)
         return _values(self._logged.get(run))
 
     async def system(self, run: int) -> dict[str, Any]:
-        """What the machine measured of itself last, by key."""
+        """The machine's last system metrics by key."""
         if self._system is None:
             self._system = await self._summaries(is_system=True)
         return _values(self._system.get(run))
 
     async def summary(self, run: int) -> dict[str, Any]:
-        """What was set explicitly; where not all was logged by this protocol's clients, which set
-        all of it, over what was logged."""
+        """The explicitly set summary, which this protocol's clients set completely; for other clients'
+        runs, on top of the logged values."""
         explicit = self._rows[run].summary
         if not await self.is_native(run):
             return explicit
@@ -94,7 +93,7 @@ class RunPage:
         return {**(hidden.left_out(logged) if hidden else logged), **explicit}
 
     async def facts(self, run: int) -> RunKeyFacts:
-        """What the run's keys hold."""
+        """Types and ranges of the run's keys."""
         if self._facts is None:
             self._facts = await read_key_facts(
                 self._deps.store, await self.lanes(), await self.names()
@@ -115,6 +114,6 @@ class RunPage:
 
 
 def _values(summary: Summary | None) -> dict[str, Any]:
-    """As plain Python values: stored texts are pasted into answers, not decoded."""
+    """As plain Python values; stored JSON texts are inserted into answers without decoding."""
     found: dict[str, Any] = orjson.loads(encode_json(summary.values)) if summary else {}
     return found

@@ -1,4 +1,4 @@
-"""How far a run's lines have come, as a client that resumes it must know."""
+"""A run's line counts, which a client needs to resume it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rewinding a run: it goes on after an earlier step, in a new generation.
+"""Rewinds a run: it continues after an earlier step, in a new generation.
 
-What was logged after that step stays stored, as an earlier attempt: charts and history show the
-newest one, which begins where the rewound run goes on.
+Data logged after that step stays stored as an earlier attempt: charts and history show the newest
+one, which starts where the rewound run continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROWS = "run = {run:UInt32} AND has({lanes:Array(UInt16)}, lane) AND step <= {st
 
 
 class RewindMutations(Node):
-    """The root field that rewinds."""
+    """The root field for rewinding runs."""
 
     context: RequestContext
 
@@ -35,7 +35,7 @@ class RewindMutations(Node):
         self,
         input: dict[str, Any],
     ) -> dict[str, Any]:
-        """Let a run go on after the step `metricValue`."""
+        """Let a run continue after the step `metricValue`."""
         context = self.context
         if (input.get("metricName") or "_step") != "_step":
             raise Rejected("a run can only be rewound to a _step", code="bad_rewind")
@@ -64,7 +64,7 @@ class RewindMutations(Node):
         }
 
     async def _lines(self, row: RunRow, step: int) -> tuple[int, dict[str, Any]]:
-        """How many steps up to this one were logged, and what a client must know of the last."""
+        """The number of steps logged up to this one, and the last one's values that a client needs."""
         deps = self.context.deps
         found = await deps.catalog.lanes([row.number])
         lanes = [lane.lane for lane in found if lane.rank < SYSTEM_RANK]

@@ -23,8 +23,8 @@ from penstock_storage.interface import RunRow
 __all__ = ["RunNode"]
 
 
-class RunFacts(Node):
-    """What the catalog says of a run."""
+class RunFields(Node):
+    """A run's fields from the catalog."""
 
     context: RequestContext
     row: RunRow
@@ -128,9 +128,9 @@ class RunFacts(Node):
 
 
 class RunNode(
-    RunFacts, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
+    RunFields, LinesOfRun, SummaryOfRun, HistoryOfRun, FilesOfRun, ConsoleOfRun, ArtifactsOfRunNode
 ):
-    """A run, composed of what each capability knows of it. `page`: the runs it is shown with."""
+    """A run, composed of one class per capability. `page`: the runs of the same answer."""
 
     typename = "Run"
 

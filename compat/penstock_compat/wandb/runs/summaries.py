@@ -1,4 +1,4 @@
-"""What a run came to: its summary, what the machine measured last, and what its keys hold."""
+"""A run's summary, its last system metrics, and its keys."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from penstock_storage.key_facts import KeyFacts
 __all__ = ["SYSTEM_RUNTIME", "SummaryOfRun"]
 
 SYSTEM_RUNTIME = "system._runtime"
-"""Under which name the time in a system line is stored: `_runtime` is the history's."""
+"""The stored name of a system line's runtime: `_runtime` is the history's."""
 
 _TYPES = {"bool": "boolean", "null": "nil", "dict": "map"}
 
 
 class SummaryOfRun(Node):
-    """Values of the whole run."""
+    """Fields with values of the whole run."""
 
     row: RunRow
     page: RunPage

@@ -1,1 +1,1 @@
-"""The file stream: lines by number in, batches out, and an answer once they are stored."""
+"""The file stream: receives numbered lines, queues batches, and answers once they are stored."""

@@ -1,4 +1,4 @@
-"""A file stream request into encoded batches: what it logs, and what it says of its run."""
+"""Converts a file stream request to encoded batches of points, values and records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
 from penstock_storage.interface import RunRef
 
-__all__ = ["Made", "Numbered", "WriterIdentity", "make_batches"]
+__all__ = ["Numbered", "TranslatedBatches", "WriterIdentity", "make_batches"]
 
 _POINTS = 500_000
 _COMPRESSED_FROM_BYTES = 32 * 1024
@@ -31,8 +31,8 @@ _ERROR = "ERROR "
 
 @dataclass(frozen=True, slots=True)
 class WriterIdentity:
-    """In whose name the batches are: `seq` is the number of the first one, all before it are done,
-    `at` the server's time (µs)."""
+    """The batches' writer: `seq` is the number of the first one (all before it are stored), `at` the
+    server's time (µs)."""
 
     ref: RunRef
     name: str
@@ -42,12 +42,12 @@ class WriterIdentity:
 
     @property
     def system_name(self) -> str:
-        """The writer of the machine's own metrics, which count their own lines."""
+        """The writer of the system metrics, which have their own line numbers."""
         return f"{self.name}-system"
 
 
 class Numbered(NamedTuple):
-    """A batch as it is queued."""
+    """A batch to queue."""
 
     writer: str
     seq: int
@@ -56,8 +56,8 @@ class Numbered(NamedTuple):
 
 
 @dataclass(slots=True)
-class Made:
-    """Batches, and what is needed of the last lines."""
+class TranslatedBatches:
+    """Batches, and the needed values of the last lines."""
 
     batches: list[Numbered] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
@@ -66,11 +66,11 @@ class Made:
     refused: int = 0
 
 
-def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Made:
-    """All of a request, in the order in which it is to be queued. Pure, and slow for large ones."""
+def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> TranslatedBatches:
+    """A request's batches in queue order. Pure, and slow for large requests."""
     history = read_history(post.history, limits)
     events = read_events(post.events, limits)
-    made = Made(
+    made = TranslatedBatches(
         tail=history.tail, events_tail=events.tail, refused=history.refused + events.refused
     )
     system = WriterIdentity(
@@ -83,13 +83,13 @@ def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Made:
 
 
 def _add(
-    made: Made,
+    made: TranslatedBatches,
     writer: WriterIdentity,
     frames: Iterable[Frame],
     records: Iterable[Any],
     limits: Limits,
 ) -> None:
-    """Add a writer's batches, each checked as the worker will read it."""
+    """Add a writer's batches, each checked with the worker's decoder."""
     for seq, part in enumerate(packed(frames, records, limits), writer.seq):
         batch = _empty(writer, seq)
         batch.frames, batch.records = part
@@ -110,7 +110,7 @@ def _empty(writer: WriterIdentity, seq: int) -> Batch:
         writer_started=writer.at,
         entity=writer.ref.entity,
         rank=writer.rank,
-        # The client sends the next lines only once the last ones were acknowledged.
+        # The client sends the next lines only after the last ones were acknowledged.
         acked=seq - 1,
         sent_at=writer.at,
         client={"library": "wandb"},
@@ -124,7 +124,7 @@ def _console(files: Iterable[Lines]) -> Iterator[dict[str, Any]]:
 
 
 def _console_record(at: int, line: str) -> dict[str, Any]:
-    """`[ERROR ]ISO time␠text`; a line that is otherwise is text as a whole."""
+    """`[ERROR ]ISO time␠text`; any other line is text as a whole."""
     rest = line.removeprefix(_ERROR)
     stamp, _, text = rest.partition(" ")
     try:

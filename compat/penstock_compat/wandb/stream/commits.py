@@ -1,4 +1,4 @@
-"""Waiting until batches are in the store: everybody's positions are looked at together."""
+"""Waits until batches are stored: all requests' positions are polled together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK_EVERY_S = 0.02
 
 @dataclass(slots=True)
 class _Waiting:
-    """One request, and the last number of each writer that it waits for."""
+    """One request, and each writer's last number that it waits for."""
 
     numbers: dict[WriterName, int]
     done: asyncio.Future[set[int]]
@@ -27,7 +27,7 @@ class _Waiting:
 
 
 class Commits:
-    """Tells requests of one process that what they queued is stored."""
+    """Notifies the requests of one process when their batches are stored."""
 
     def __init__(self, positions: WriterPositions) -> None:
         self._positions = positions
@@ -35,10 +35,10 @@ class Commits:
         self._looking: asyncio.Task[None] | None = None
 
     async def wait(self, numbers: Iterable[tuple[WriterName, int]], timeout_s: float) -> set[int]:
-        """Return once these numbers, and all before them, are stored; those among them that were
-        put aside because they cannot be processed are returned.
+        """Wait until these numbers and all before them are stored; returns those that became dead
+        letters.
 
-        Raises `Transient` if that takes longer, or the queue cannot say.
+        Raises `Transient` if that takes too long or the queue cannot be read.
         """
         last: dict[WriterName, int] = {}
         for name, number in numbers:
@@ -63,7 +63,7 @@ class Commits:
             self._waiting.remove(waiting)
 
     def _looked(self, looking: asyncio.Task[None]) -> None:
-        """An error that nobody expected is answered to everyone who waits: no one waits in vain."""
+        """Pass an unexpected error to all waiting requests, so that none waits in vain."""
         error = None if looking.cancelled() else looking.exception()
         if error is not None:
             _LOG.error("commits_not_seen", exc_info=error)
@@ -86,7 +86,7 @@ class Commits:
                 for each in self._waiting:
                     found = [stored[name] for name in each.numbers if name in stored]
                     if len(found) < len(each.numbers):
-                        continue  # it came while the positions were looked up
+                        continue  # it arrived during the poll
                     for position, (_, number) in zip(found, each.numbers.items(), strict=True):
                         each.dead |= {dead for dead in position.dead if dead == number}
                     is_stored = all(

@@ -1,8 +1,8 @@
 """`POST /files/{entity}/{project}/{run}/file_stream`: 200 only once the lines are stored.
 
-The client frees what was answered 200 and never sends it again, and for most other answers it gives
-the run up for good. So whatever could heal is answered 503 (or 429), and a run that is not known is
-made. Lines come again under the same offsets: they make the same rows under the same keys.
+After a 200 the client deletes the lines and never retries them, and after most other answers it gives
+the run up. So every temporary failure is answered 503 (or 429), and an unknown run is created.
+Retried lines have the same offsets and give the same rows under the same keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.run_state import STOP, refuse_deleted
-from penstock_compat.wandb.stream.batches import Made
+from penstock_compat.wandb.stream.batches import TranslatedBatches
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.translation import (
     Candidate,
@@ -46,12 +46,12 @@ _MAX_IN_FLIGHT_BYTES = 256 * 2**20
 _BODY_TIMEOUT_S = 30.0
 _COMMIT_TIMEOUT_S = 60.0
 _LOOKS = 20
-"""How often a run whose lines are not stored yet is looked for: it may have been deleted."""
+"""How often to check whether a run with unstored lines has been deleted."""
 _CLIENT = "X-Wandb-Async-Client-Id"
 
 
 class StreamHandler:
-    """Takes lines, queues them as batches, and answers when they are stored."""
+    """Receives lines, queues them as batches, and answers when they are stored."""
 
     def __init__(self, deps: WandbDependencies, metrics: WandbMetrics) -> None:
         self._deps = deps
@@ -66,12 +66,12 @@ class StreamHandler:
         self._translator = Translator(deps.limits)
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
-        """Ends what this started together with the application."""
+        """Stop the background tasks with the application."""
         yield
         self._translator.close()
 
     async def post(self, request: web.Request) -> web.Response:
-        """Take lines; see the module."""
+        """Receive lines; see the module."""
         try:
             answer = await self._take(request)
         except (Rejected, Transient) as error:
@@ -97,16 +97,16 @@ class StreamHandler:
             row = await self._run(ref)
             now = time.time_ns() // 1000
             candidates = await self._candidates(row, client, now)
-            asked = Request(ref, candidates, now, is_shared=bool(client))
+            incoming = Request(ref, candidates, now, is_shared=bool(client))
             started = time.perf_counter()
-            translated = await self._translator.translate(body, asked)
+            translated = await self._translator.translate(body, incoming)
             self._metrics.parse_seconds.observe(time.perf_counter() - started)
         if translated.made.batches:
             await self._store(ref, translated)
         return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
 
     async def _run(self, ref: RunRef) -> RunRow:
-        """The run, made if it was never there. Raises `Rejected` (410) if it was deleted."""
+        """The run, created if it never existed. Raises `Rejected` (410) if it was deleted."""
         row = await self._deps.catalog.run(ref)
         if row is None:
             await refuse_deleted(self._deps.catalog, ref)
@@ -114,7 +114,7 @@ class StreamHandler:
         return row
 
     async def _wait(self, ref: RunRef, last: list[tuple[WriterName, int]]) -> set[int]:
-        """Until these are stored, or the run is deleted meanwhile; returns the numbers that are dead."""
+        """Wait until these are stored or the run is deleted; returns the numbers of dead letters."""
         for _ in range(_LOOKS - 1):
             try:
                 return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
@@ -125,7 +125,7 @@ class StreamHandler:
         return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
 
     async def _candidates(self, row: RunRow, client: str, now: int) -> list[Candidate]:
-        """The client's generations; its run is noted as alive."""
+        """The client's generations; also marks its run as alive."""
         streams = self._deps.streams
         own = await streams.of_client(row.number, client)
         if not own:
@@ -139,14 +139,14 @@ class StreamHandler:
             for stream, position in zip(own, positions, strict=True)
         ]
 
-    def _admit(self, ref: RunRef, made: Made) -> None:
+    def _admit(self, ref: RunRef, made: TranslatedBatches) -> None:
         """Raises `Transient`: 429 over the project's quota, 503 if the run's shard is full."""
         self._deps.status.check_shard(shard_of(run_path(*ref)))
         if self._deps.quota.is_limited:
             self._deps.quota.take((ref.entity, ref.project), made.points)
 
     async def _store(self, ref: RunRef, translated: Translated) -> None:
-        """Queue the batches, wait until they are stored, keep how far the lines have come."""
+        """Queue the batches, wait until they are stored, and save the line counts."""
         made, stream = translated.made, translated.stream
         for writer in {each.writer for each in made.batches}:
             await self._deps.room.check(ref, writer)
@@ -157,7 +157,7 @@ class StreamHandler:
         self._deps.metrics.points.inc(made.points)
         last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]
         if dead := await self._wait(ref, last):
-            # They wait in the dead letters for somebody to look: the client could only repeat them.
+            # They stay in the dead letters for inspection: the client could only repeat them.
             _LOG.error("lines_dead run=%s numbers=%s", "/".join(ref), sorted(dead))
         if translated.missing or made.refused:
             _LOG.warning(

@@ -1,7 +1,7 @@
-"""History lines and system lines into columns and values.
+"""Converts history lines and system lines to columns and values.
 
-Lines of one training step have the same keys over and over, in any order, and nearly all their
-values are numbers: such lines are taken apart in C. The others go key by key.
+Most lines repeat the same keys, in any order, with almost only numbers as values: such lines are
+split in C. The others are handled key by key.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["LineColumns", "Piece", "Table", "read_events", "read_history"]
+__all__ = ["LineBlock", "LineColumns", "Table", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
 
-_CHUNK = 1_000  # lines taken apart together
+_CHUNK = 1_000  # lines split together
 _NUMBERS = frozenset({int, float})
 _INT64 = 2**63
 _MAX_SECONDS = 1e12
@@ -33,9 +33,9 @@ STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
 
-class Piece(NamedTuple):
-    """Some rows, by column: steps, times (µs), and for each key its n values and whether all of
-    them are integers."""
+class LineBlock(NamedTuple):
+    """Rows by column: steps, times (µs), and for each key its n values and whether all of them are
+    integers."""
 
     steps: Column
     times: Column
@@ -45,12 +45,12 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class LineColumns:
-    """Rows that have the same keys."""
+    """Rows with the same keys."""
 
     keys: tuple[str, ...]
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[LineBlock] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    """Rows that came one by one: (step, time, values in the order of `keys`)."""
+    """Rows added one by one: (step, time, values in the order of `keys`)."""
 
     @property
     def last_step(self) -> int:
@@ -59,7 +59,7 @@ class LineColumns:
         return max([*highest, *(int(row[0]) for row in self.rows)])
 
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
-        """The rows in the order of their steps, as frames that keep the limits."""
+        """The rows in step order, as frames within the limits."""
         if self.rows:
             own_steps, own_times, *values = zip(*self.rows, strict=True)
             kinds = [{*map(type, column)} for column in values]
@@ -72,7 +72,7 @@ class LineColumns:
             np.concatenate([piece.values[at] for piece in self.pieces])
             for at in range(len(self.keys))
         ]
-        if np.any(steps[1:] < steps[:-1]):  # those that came one by one are ahead of their turn
+        if np.any(steps[1:] < steps[:-1]):  # those added one by one are out of order
             order = np.argsort(steps, kind="stable")
             steps, times = steps[order], times[order]
             columns = [column[order] for column in columns]
@@ -96,7 +96,7 @@ class LineColumns:
 
 @dataclass(slots=True)
 class Table:
-    """What some lines hold, and what is needed of the last one."""
+    """The content of some lines, and the needed values of the last one."""
 
     columns: dict[tuple[str, ...], LineColumns] = field(default_factory=dict)
     values: list[dict[str, Any]] = field(default_factory=list)
@@ -104,8 +104,8 @@ class Table:
     refused: int = 0
 
     def frames(self, limits: Limits, most_points: int) -> Iterator[Frame]:
-        """All rows as frames. Of a key that is in several columns the last frame has the last row:
-        what a key had last is read off the order in which frames come."""
+        """All rows as frames. If a key is in several columns, the last frame has its last row: a key's
+        last value follows from the order of the frames."""
         for columns in sorted(self.columns.values(), key=lambda each: each.last_step):
             yield from columns.frames(limits, most_points)
 
@@ -118,7 +118,7 @@ class Table:
 
 
 def read_history(lines: Lines, limits: Limits) -> Table:
-    """The points and values of history lines. A line without a step has its own index as one."""
+    """The points and values of history lines. A line without a step uses its index."""
     taker = _Taker(limits)
     for start in range(0, len(lines.content), _CHUNK):
         parsed = _parse(lines.content[start : start + _CHUNK])
@@ -127,8 +127,8 @@ def read_history(lines: Lines, limits: Limits) -> Table:
 
 
 def read_events(lines: Lines, limits: Limits) -> Table:
-    """The points of system lines; the step is the line's index. Their `_runtime` has a name of
-    its own, since the history's own is another series."""
+    """The points of system lines; the step is the line's index. Their `_runtime` gets another name,
+    since the history's is a separate series."""
     taker = _Taker(limits, {RUNTIME: f"system.{RUNTIME}"})
     parsed = _parse(lines.content)
     for index, line in enumerate(parsed, lines.offset):
@@ -145,7 +145,7 @@ def _parse(lines: Sequence[str]) -> list[Any]:
         if len(parsed) == len(lines):
             return list(parsed)
     except orjson.JSONDecodeError:
-        pass  # NaN, which is no JSON, or a damaged line
+        pass  # NaN, which is not valid JSON, or a damaged line
     return [_parse_one(line) for line in lines]
 
 
@@ -157,14 +157,14 @@ def _parse_one(line: str) -> Any:
 
 
 class _Layout(NamedTuple):
-    """How to take lines apart that have certain keys, and where their rows go."""
+    """How to split lines with certain keys, and where their rows go."""
 
     get: Callable[[dict[str, Any]], Row]
     columns: LineColumns
 
 
 class _Taker:
-    """Takes parsed lines; the layout of the last one with as many keys is tried first."""
+    """Adds parsed lines; first tries the layout of the last line with as many keys."""
 
     def __init__(self, limits: Limits, names: Mapping[str, str] | None = None) -> None:
         self.table = Table()
@@ -174,7 +174,7 @@ class _Taker:
         self._names: dict[str, str] = dict(names or {})
 
     def take(self, lines: Sequence[Any], first_index: int) -> None:
-        """Take some lines; the first one has this index."""
+        """Add some lines; the first one has this index."""
         by_size: dict[int, list[tuple[int, dict[str, Any]]]] = {}
         for index, line in enumerate(lines, first_index):
             if isinstance(line, dict):
@@ -196,8 +196,8 @@ class _Taker:
                     self._take_one(line, index)
 
     def _take_alike(self, layout: _Layout, group: list[tuple[int, dict[str, Any]]]) -> bool:
-        """Take lines that all have this layout and nothing but numbers; False, and nothing is
-        taken, if they do not."""
+        """Add lines if all of them have this layout and only numbers; otherwise adds nothing and
+        returns False."""
         try:
             rows = [layout.get(line) for _, line in group]
         except KeyError:
@@ -244,7 +244,7 @@ class _Taker:
         return int(seconds * 1e6 + 0.5) if usual else self._now
 
     def _name(self, key: str) -> str:
-        """The key, or what stands for one that can name no metric."""
+        """The key, or a replacement if it is not a valid metric name."""
         known = self._names.get(key)
         if known is None:
             known = self._names[key] = fit_key(key, self._limits)
@@ -253,9 +253,9 @@ class _Taker:
 
 def _piece(
     steps: Column, times: Column, values: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
-) -> Piece:
+) -> LineBlock:
     columns = [np.array(column, "<f8") for column in values]
-    return Piece(steps, times, columns, [kind == {int} for kind in kinds])
+    return LineBlock(steps, times, columns, [kind == {int} for kind in kinds])
 
 
 def _step(step: Any, index: int) -> int:
@@ -265,7 +265,7 @@ def _step(step: Any, index: int) -> int:
 
 
 def _flat(line: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Nested objects as dotted keys; media objects, and what is nested too deep, whole."""
+    """Flatten nested objects to dotted keys, except media objects and too deeply nested ones."""
     for key, value in line.items():
         if isinstance(value, dict) and value and "_type" not in value and depth < 64:
             yield from _flat(value, f"{prefix}{key}.", depth + 1)
@@ -288,7 +288,7 @@ def _kind(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """Its JSON; none for what is nested deeper than any reader goes, which is then left out."""
+    """Its JSON; empty if it is nested more deeply than readers support, which leaves it out."""
     try:
         return orjson.dumps(_plain(value), option=orjson.OPT_NON_STR_KEYS).decode()
     except (orjson.JSONEncodeError, RecursionError):
@@ -296,7 +296,7 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN and infinities: inside a value they are strings, as every client here does."""
+    """JSON lacks NaN and infinities: inside a value they become strings, as in all clients."""
     if isinstance(value, float):
         if value == value and abs(value) != float("inf"):
             return value

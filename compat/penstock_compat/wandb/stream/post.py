@@ -1,4 +1,4 @@
-"""One file stream request: which lines of which files, and what else it says of the run."""
+"""One file stream request: its lines by file, and the run's state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_EXIT_CODE = 2**31
 
 @dataclass(slots=True)
 class Lines:
-    """Lines of one file, the first of which has the index `offset`."""
+    """Lines of one file, starting at the index `offset`."""
 
     offset: int = 0
     content: list[str] = field(default_factory=list)
@@ -31,8 +31,8 @@ class Lines:
 
 @dataclass(slots=True)
 class Post:
-    """A request. `exit_code` is None unless the run is complete; with `is_shared` other processes
-    log to the run as well."""
+    """A request. `exit_code` is None unless the run is complete; with `is_shared`, other processes
+    also log to the run."""
 
     history: Lines = field(default_factory=Lines)
     events: Lines = field(default_factory=Lines)
@@ -64,7 +64,7 @@ def parse_post(body: bytes) -> Post:
     post = Post(is_preempting=fields.get("preempting") is True)
     if fields.get("complete") is True:
         code = fields.get("exitcode")
-        # No code is a good one.
+        # No exit code means success.
         post.exit_code = (
             code if isinstance(code, int) and abs(code) < _MAX_EXIT_CODE else int(bool(code))
         )

@@ -1,4 +1,4 @@
-"""From the body of a request to batches: pure, so that it can be done in a process of its own."""
+"""Translates a request's body to batches; pure, so that it can run in a separate process."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from penstock.errors import Transient
 from penstock.wire import Limits
-from penstock_compat.wandb.stream.batches import Made, WriterIdentity, make_batches
+from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.post import Post, parse_post
 from penstock_storage.catalog.line_streams import LineStream
 from penstock_storage.interface import RunRef
 
 __all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
 
-_SEQ_US = 10_000  # numbers count hundredths of a second: 497 days of them fit into 32 bits
+_SEQ_US = 10_000  # numbers count hundredths of a second: 497 days fit into 32 bits
 _MAX_SEQ = 2**32 - 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A generation that the lines may go on with; all numbers up to `committed` are stored."""
+    """A generation that the lines may continue; all numbers up to `committed` are stored."""
 
     stream: LineStream
     committed: int
@@ -28,8 +28,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is known before the body is looked at. `candidates` are the client's own generations,
-    the newest first; `at` is the server's time (µs)."""
+    """A request without its body. `candidates` are the client's own generations, newest first; `at`
+    is the server's time (µs)."""
 
     ref: RunRef
     candidates: Sequence[Candidate]
@@ -39,24 +39,24 @@ class Request:
 
 @dataclass(slots=True)
 class Translated:
-    """The batches to queue, and the stream as it will be once they are stored."""
+    """The batches to queue, and the stream's state once they are stored."""
 
-    made: Made
+    made: TranslatedBatches
     stream: LineStream
     missing: int = 0
-    """Lines that the client numbered, but that never came."""
+    """Lines that the client numbered but that never arrived."""
     lines: tuple[int, int, int] = (0, 0, 0)
-    """Of history, events, console."""
+    """For history, events and console."""
 
 
 def translate(body: bytes, request: Request, limits: Limits) -> Translated:
-    """Raises `Rejected` for what is no file stream request."""
+    """Raises `Rejected` if this is not a file stream request."""
     post = parse_post(body)
     post.is_shared = request.is_shared
     chosen = _pick(request.candidates, post)
     stream = chosen.stream
     if post.is_heartbeat:
-        return Translated(Made(), stream)
+        return Translated(TranslatedBatches(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
     if seq > _MAX_SEQ:
@@ -71,16 +71,16 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
 
 
 def writer_name(stream: LineStream) -> str:
-    """The writer that stands for a client's generation."""
+    """The writer's name for a client's generation."""
     client = f"-{stream.client}" if stream.client else ""
     return f"wandb-{stream.generation:x}{client}"
 
 
 def _pick(candidates: Sequence[Candidate], post: Post) -> Candidate:
-    """The generation that these lines go on with.
+    """The generation that these lines continue.
 
-    The client does not say, but its offsets do: a second process may begin a run anew while the
-    first one still logs, and the lines of each go on where its last ones ended.
+    The offsets tell, since the client does not: a second process may start a run over while the first
+    one still logs, and each one's lines continue where its last ones ended.
     """
     if post.history.content:
         offset = post.history.offset
@@ -90,8 +90,8 @@ def _pick(candidates: Sequence[Candidate], post: Post) -> Candidate:
     return candidates[0]
 
 
-def _advance(stream: LineStream, post: Post, made: Made) -> int:
-    """Move the counts of the stream on; returns how many lines of history never came."""
+def _advance(stream: LineStream, post: Post, made: TranslatedBatches) -> int:
+    """Advance the stream's counts; returns the number of history lines that never arrived."""
     missing = 0
     if post.history.content:
         missing = max(0, post.history.offset - stream.history)
