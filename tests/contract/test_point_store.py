@@ -104,7 +104,7 @@ async def series(points: PointStore, run: int, *each: tuple[int, int, int, int, 
         "series",
         {
             "run": np.full(len(keys), run, U32), "key": keys, "lane": lanes, "first_step": first,
-            "last_step": last, "last": (last.astype(U64), last / 2), "kinds": np.ones(len(keys)),
+            "last_step": last, "last": (last.astype(U64), last / 2), "kinds": np.ones(len(keys), U32),
             "tiered": tiered,
         },
     )  # fmt: skip
@@ -183,7 +183,7 @@ async def test_digests_of_batches(points: PointStore) -> None:
             "batches",
             {
                 "run": np.array([50, 50, 51]), "lane": np.array([0, 1, 0]), "seq": np.array([7, 7, 8]),
-                "digest": np.array([digest, 5, 6], U64), "points": np.ones(3), "records": np.ones(3),
+                "digest": np.array([digest, 5, 6], U64), "points": np.ones(3, U32), "records": np.ones(3, U32),
             },
         )  # fmt: skip
     asked = [BatchId(50, 0, 7), BatchId(51, 0, 8), BatchId(51, 0, 7), BatchId(50, 2, 7)]
@@ -208,7 +208,9 @@ async def test_points_are_kept_once_each_by_the_newest_number(points: PointStore
 async def test_what_it_refuses(points: PointStore) -> None:
     with pytest.raises(Broken):
         await points.query("SELECT * FROM penstock.nope")
-    many = np.ones(1_048_450)
+    many = np.ones(1_048_450, U32)
     names: Columns = {"kind": [""] * len(many), "name": [""] * len(many)}
     with pytest.raises(ValueError, match="1048449"):
         await points.insert("names", {**names, "id": many, "project": many, "ver": many})
+    with pytest.raises(ValueError, match="do not fit"):
+        await points.insert("names", {**names, "id": many / 2, "project": many, "ver": many})

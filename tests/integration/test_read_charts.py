@@ -7,6 +7,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+from support.fuzzing import seeds
 from support.series import Bucket, SeriesData, brute_force, lane_row, store_series
 
 from penstock_storage import charts, sources, windows
@@ -17,7 +18,6 @@ from penstock_storage.interface import LaneRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)
-SEEDS = 24
 
 
 def random_points(rng: np.random.Generator, size: int) -> dict[int, float]:
@@ -99,7 +99,7 @@ def check(chart: Chart, want: dict[tuple[object, ...], dict[int, Bucket]]) -> No
         np.testing.assert_allclose(curve.mean, means, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", seeds(24, quick=6))
 async def test_equals_brute_force(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

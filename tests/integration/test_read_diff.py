@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 import pytest_asyncio
+from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, store_series
 from support.site import Site, running_site
 
@@ -126,7 +127,7 @@ def bits(value: float) -> bytes:
     return struct.pack("<d", math.nan if math.isnan(value) else value)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", seeds(16, quick=4))
 async def test_equals_comparing_every_point(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

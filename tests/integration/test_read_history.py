@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, random_run, store_series
 
 from penstock_storage import history
@@ -135,7 +136,7 @@ async def test_lowest_rank_wins_and_lanes_can_be_told_apart(store: ClickHouse) -
     ]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, quick=4))
 async def test_equals_brute_force_in_pages_of_any_size(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

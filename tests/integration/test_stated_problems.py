@@ -85,6 +85,8 @@ def test_a_run_of_which_something_was_refused_is_not_called_stored(
     assert "as ordered" in scripts.penstock("status")
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_dead_batches_are_said_at_the_end(scripts: Scripts, ledger: Ledger) -> None:
     begin = "import penstock, sys; run = penstock.init(project='p'); run.log({'a': 1.0}); "
     scripts.run(begin + "run.finish()")

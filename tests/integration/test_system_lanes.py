@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, random_run, store_series
 
 from penstock.wire import SYSTEM_RANK
@@ -114,7 +115,7 @@ async def test_key_facts(store: ClickHouse) -> None:
     assert (facts.keys["note"].last, facts.keys["epoch"].last) == ("hello", 8)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, quick=4))
 async def test_key_facts_and_steps_of_several_lanes(store: ClickHouse, seed: int) -> None:
     """Several ranks and attempts, several runs at a time: as every point says."""
     rng = np.random.default_rng(seed)

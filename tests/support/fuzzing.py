@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import HealthCheck, settings
 
 from penstock.errors import Rejected
 
-__all__ = ["CORPUS", "cases", "corpus", "kept", "or_refused", "sized", "source"]
+__all__ = ["CORPUS", "cases", "corpus", "kept", "or_refused", "seeds", "sized", "source"]
 
 ArgumentsT = ParamSpec("ArgumentsT")
 ResultT = TypeVar("ResultT")
@@ -34,6 +36,13 @@ _FEWEST = 20
 def cases(full: int) -> int:
     """How many cases to try where a pull request is checked with `full`."""
     return max(min(full, _FEWEST), round(full * _SCALE))
+
+
+def seeds(count: int, *, quick: int) -> list[ParameterSet]:
+    """Numbers for a parameter `seed`: `quick` of them in every run of the tests, all in the heavy one."""
+    return [
+        pytest.param(seed, marks=() if seed < quick else pytest.mark.heavy) for seed in range(count)
+    ]
 
 
 def source(name: str) -> random.Random:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Broken
-from penstock_storage import schema
+from penstock_storage import native, schema
 from penstock_storage.ids import Micros
 from penstock_storage.interface import Column, Columns
 from penstock_storage.schema import COLUMNS
@@ -69,7 +69,8 @@ class MemoryPointStore:
         self._meta[name] = text
 
     async def insert(self, table: str, columns: Mapping[str, Column]) -> None:
-        lists: list[list[Any]] = []
+        native.encode_block({name: each for name, (each, _) in COLUMNS[table].items()}, columns)
+        lists: list[list[Any]] = []  # what passed that fits its types
         for name, (type_name, dtype) in COLUMNS[table].items():
             column = columns[name]
             if isinstance(column, tuple):

@@ -3,18 +3,21 @@ tests of what a commit does: nothing runs by itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 from hiredis import ReplyError
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 from support.memory_store import MemoryPointStore
 from support.redis import memory_redis
 
-from penstock.wire import Batch, encode_batch
+from penstock.wire import Batch, Frame, encode_batch
+from penstock_common.bounds import Bounds
+from penstock_common.redis_keys import RedisKeys
 from penstock_common.metrics import GatewayMetrics, WorkerMetrics
 from penstock_common.problems import Problems
 from penstock_common.redis_keys import RedisKeys
@@ -29,11 +32,18 @@ from penstock_workers.queue import Budget, Queue, Selection
 from penstock_workers.resolver import Resolver
 from penstock_workers.store_clock import StoreClock
 
-__all__ = ["Bench", "MemoryPipe", "running_bench"]
+__all__ = ["KEYS", "Bench", "MemoryPipe", "frame", "running_bench"]
 
 KEYS = RedisKeys()
 BUDGET = Budget(1_000, 2**26, 2**28, 10**6)
 SHARDS = range(16)
+
+
+def frame(*steps: int, value: float = 0.5, keys: Sequence[str] = ("loss",)) -> Frame:
+    """One value of each key at each step."""
+    n = len(steps)
+    columns = (np.array(steps, "<i8"), np.full(n, 1_000, "<i8"), np.full(n * len(keys), value))
+    return Frame([*keys], *(column.tobytes() for column in columns))
 
 
 class MemoryPipe:
@@ -81,10 +91,13 @@ class Worker:
 
 @dataclass
 class Bench:
+    """Stores that are shared by whoever works on them."""
+
     redis: Redis
     points: MemoryPointStore
     catalog: SqlCatalog
     appender: Appender
+    bounds: Bounds
 
     async def append(
         self, seq: int, *, run: str = "r", writer: str = "w", **batch: Any
@@ -100,7 +113,7 @@ class Bench:
         await leases.tend()
         clock = StoreClock(self.redis, KEYS, self.points, self.catalog, WorkerMetrics())
         await clock.check()
-        queue, resolver = Queue(self.redis, KEYS), Resolver(self.catalog, self.points)
+        queue, resolver = Queue(self.redis, KEYS), Resolver(self.catalog, self.points, self.bounds)
         presence = Liveness(self.redis, KEYS, self.catalog, leases.epochs, silent_after_s=60)
         notices = BoundNotices(self.redis, KEYS, self.catalog, Problems(self.redis, KEYS))
         committer = Committer(
@@ -111,6 +124,11 @@ class Bench:
 
     async def queued(self) -> int:
         return sum([int(await self.redis.xlen(KEYS.stream(shard))) for shard in SHARDS])
+
+    async def letters(self) -> list[str]:
+        """Why each dead letter is one."""
+        found: list[Any] = [await self.redis.xrange(KEYS.dead(shard)) for shard in SHARDS]
+        return [fields[b"reason"].decode() for each in found for _, fields in each]
 
     async def committed(self, writer: str) -> int | None:
         """What a gateway tells the writer of this key, such as e/p/r/w."""
@@ -127,13 +145,14 @@ class Bench:
 
 
 @asynccontextmanager
-async def running_bench(catalog_url: str) -> AsyncIterator[Bench]:
-    """Empty stores; the catalog is a new one at this URL."""
-    points, catalog = MemoryPointStore(), SqlCatalog(catalog_url)
+async def running_bench(catalog_url: str, **bounds: int) -> AsyncIterator[Bench]:
+    """Empty stores; the catalog is a new one at this URL, with these bounds, if any."""
+    most = Bounds(**bounds)
+    points, catalog = MemoryPointStore(), SqlCatalog(catalog_url, bounds=most)
     async with memory_redis() as redis:
         await points.setup()
         await catalog.setup()
         pipe = cast("Any", MemoryPipe(redis))
-        yield Bench(redis, points, catalog, Appender(pipe, KEYS, GatewayMetrics()))
+        yield Bench(redis, points, catalog, Appender(pipe, KEYS, GatewayMetrics()), most)
         await catalog.close()
         await points.close()

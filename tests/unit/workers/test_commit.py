@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from support.memory_worker import KEYS, Bench, running_bench
+from support.memory_worker import Bench, frame, running_bench
 
 from penstock.errors import Broken, Transient
-from penstock.wire import Frame
 from penstock_storage.interface import Column, RunRef
 from penstock_workers.commit import Refused
 from penstock_workers.queue import CONFLICT
@@ -23,17 +20,6 @@ WRITER = "e/p/r/w"
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with running_bench(f"sqlite+aiosqlite:///{tmp_path}/catalog.db") as running:
         yield running
-
-
-def frame(*steps: int, value: float = 0.5, key: str = "loss") -> Frame:
-    n = len(steps)
-    columns = (np.array(steps, "<i8"), np.full(n, 1_000, "<i8"), np.full(n, value, "<f8"))
-    return Frame([key], *(column.tobytes() for column in columns))
-
-
-async def letters(bench: Bench) -> list[bytes]:
-    found: list[Any] = [await bench.redis.xrange(KEYS.dead(shard)) for shard in range(16)]
-    return [fields[b"reason"] for each in found for _, fields in each]
 
 
 async def test_a_batch_is_stored_freed_and_told(bench: Bench) -> None:
@@ -126,7 +112,7 @@ async def test_another_content_under_a_stored_number_is_a_dead_letter(bench: Ben
     await bench.append(1, frames=[frame(0, value=7.0)])
     prepared = await worker.commit()
     assert prepared.conflicts == 1
-    assert await letters(bench) == [CONFLICT.encode()]
+    assert await bench.letters() == [CONFLICT]
     assert await bench.stored() == [(0, 0.5, 1)]
     assert await bench.queued() == 0
 

@@ -1,0 +1,127 @@
+"""What a worker knows of runs, series and writers, and what it asks the store for, over stores in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.memory_worker import Bench, frame, running_bench
+
+from penstock_common.redis_keys import shard_of
+from penstock_storage.interface import RunRef
+from penstock_workers.queue import NO_ROOM
+from penstock_workers.series import NEVER
+
+REF = RunRef("e", "p", "r")
+SHARD = shard_of("e/p/r")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/catalog.db"
+
+
+@pytest.fixture
+async def bench(url: str) -> AsyncIterator[Bench]:
+    async with running_bench(url) as running:
+        yield running
+
+
+async def test_names_are_handed_out_and_recorded_once(bench: Bench) -> None:
+    worker = await bench.new_worker()
+    for seq in (1, 2):
+        await bench.append(seq, frames=[frame(seq)])
+        await bench.append(seq, writer="w2", frames=[frame(seq, keys=("loss", "acc"))])
+        await worker.commit()
+    # A project, a run, two lanes, two keys.
+    assert bench.points.inserted["names"] == 6
+    later = await bench.new_worker("later")
+    await bench.append(3, frames=[frame(3)])
+    await later.commit()
+    assert later.resolver.writers[REF, "w"].lane == worker.resolver.writers[REF, "w"].lane
+    assert later.resolver.runs[REF].number == worker.resolver.runs[REF].number
+    numbers = [
+        each.resolver.key_numbers(each.resolver.runs[REF], ["loss"]) for each in (worker, later)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+async def test_a_later_worker_knows_long_series(bench: Bench) -> None:
+    await bench.append(1, frames=[frame(*range(5_000)), frame(3, keys=("short",))])
+    await (await bench.new_worker()).commit()
+    worker = await bench.new_worker("later")
+    await bench.append(2, frames=[frame(0, keys=("other",))])
+    await worker.read()
+    table = worker.resolver.table
+    assert sorted(table.last_step[: len(table)].tolist()) == [NEVER, 4_999]
+
+
+async def test_unfinished_series_are_met_by_the_owner_of_their_shard(bench: Bench) -> None:
+    await bench.append(1, frames=[frame(*range(10_000))])
+    await (await bench.new_worker()).commit()
+    worker = await bench.new_worker("later")
+    await worker.resolver.resume({shard for shard in range(16) if shard != SHARD})
+    assert len(worker.resolver.table) == 0
+    await worker.resolver.resume({SHARD})
+    assert worker.resolver.table.last_step[:1].tolist() == [9_999]
+    assert worker.resolver.table.shard[:1].tolist() == [SHARD]
+
+
+async def test_a_late_point_leaves_a_bucket_dirty_for_whoever_comes_next(bench: Bench) -> None:
+    worker = await bench.new_worker()
+    await bench.append(1, frames=[frame(*range(10_000))])
+    await worker.commit()
+    table = worker.resolver.table
+    table.tiered[:1] = 8_192  # as if the compactor had built so far
+    await bench.append(2, frames=[frame(5)])
+    await worker.commit()
+    assert bench.points.inserted["dirty"] > 0
+    later = await bench.new_worker("later")
+    await later.resolver.resume({SHARD})
+    assert {int(bucket) for _, buckets in later.resolver.late for bucket in buckets} == {0}
+
+
+async def test_a_run_for_which_there_is_no_room_is_set_aside_alone(url: str) -> None:
+    async with running_bench(url, runs_per_project=1) as bench:
+        worker = await bench.new_worker()
+        await bench.append(1, frames=[frame(0)])
+        await worker.commit()
+        await bench.append(1, run="second", frames=[frame(0)])
+        await bench.append(2, frames=[frame(1)])
+        prepared = await worker.commit()
+        assert [reason.startswith(NO_ROOM) for reason in await bench.letters()] == [True]
+        assert prepared.beyond
+        assert [step for step, _, _ in await bench.stored()] == [0, 1]
+        assert await bench.queued() == 0
+
+
+async def test_keys_for_which_there_is_no_room_are_left_out(url: str) -> None:
+    async with running_bench(url, keys_per_run=2) as bench:
+        worker = await bench.new_worker()
+        await bench.append(1, frames=[frame(0, keys=("a", "b", "c"))])
+        prepared = await worker.commit()
+        assert prepared.points == 2
+        row = await bench.catalog.run(REF)
+        assert row is not None
+        assert row.info["left_out"] == {"values": 1, "keys": ["c"]}
+        # A worker that comes later knows which two those were.
+        await bench.append(2, frames=[frame(1, keys=("a", "d"))])
+        later = await bench.new_worker("later")
+        assert (await later.commit()).points == 1
+        row = await bench.catalog.run(REF)
+        assert row is not None
+        assert row.info["left_out"] == {"values": 2, "keys": ["d"]}
+
+
+async def test_a_deleted_runs_name_is_a_new_run(bench: Bench) -> None:
+    worker = await bench.new_worker()
+    await bench.append(1, frames=[frame(0)], writer_started=5)
+    await worker.commit()
+    number = worker.resolver.runs[REF].number
+    await bench.catalog.delete_runs([number], 10)
+    await bench.append(1, writer="new", frames=[frame(0)], writer_started=2 * 10**15)
+    await worker.commit()
+    assert worker.resolver.runs[REF].number > number
+    found = await bench.points.query("SELECT id FROM penstock.names FINAL WHERE kind = 'gone'")
+    assert list(found["id"]) == [number]
