@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { ChartOptions, ChartsRequest, Series } from "../src/api/curves";
+import type { ChartOptions } from "../src/api/chartOptions";
+import type { ChartsRequest, Series } from "../src/api/curves";
 import type { Curve } from "../src/api/types";
 import { Coalescer, keysPerRequest } from "../src/charts/coalesce";
 import { Feed } from "../src/charts/feed";

@@ -1,28 +1,15 @@
 /** `POST /v1/charts`: the request, and the response with msgpack columns as Float64Arrays. */
 
 import { decode } from "@msgpack/msgpack";
+import type { ChartOptions, XAxis } from "./chartOptions";
 import { request } from "./http";
 import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
-
-export const X_AXES = ["step", "relative", "time"] as const;
-export type XAxis = (typeof X_AXES)[number];
-
-/** How the ranks of a run are drawn: combined, as their mean with a band, or one curve each. */
-export const RANKS = ["together", "mean", "each"] as const;
-export type Ranks = (typeof RANKS)[number];
 
 /** A run, or a group of runs, that has a curve in each chart. */
 export interface Series {
   /** The run's id, or the group's label. */
   id: string;
   runs: readonly string[];
-}
-
-/** How curves are made of series. */
-export interface ChartOptions {
-  x: XAxis;
-  ranks: Ranks;
-  isGrouped: boolean;
 }
 
 export interface ChartsRequest {

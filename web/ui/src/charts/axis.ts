@@ -1,6 +1,6 @@
 /** Ticks and labels of the x axis in each of its units; pure. */
 
-import type { XAxis } from "../api/curves";
+import type { XAxis } from "../api/chartOptions";
 import { formatStep, tickLabels } from "../util/format";
 import { DAY, formatDate, formatDuration, HOUR, MINUTE, shortDuration } from "../util/time";
 

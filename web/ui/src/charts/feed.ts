@@ -7,7 +7,8 @@
  * and makes zooming out instant.
  */
 
-import type { ChartOptions, Series } from "../api/curves";
+import type { ChartOptions } from "../api/chartOptions";
+import type { Series } from "../api/curves";
 import type { Curve, ProjectRef, Range } from "../api/types";
 import { groupBy } from "../util/groupBy";
 import type { Coalescer } from "./coalesce";

@@ -4,14 +4,11 @@
  * mean as a line; marks for NaN and Inf at the bottom edge.
  */
 
+import type { Band } from "../api/chartOptions";
 import type { Curve } from "../api/types";
 import { lowerBound } from "./curve";
 import { type Frame, type Project, projectX, projectY } from "./scale";
 import { smoothed } from "./smooth";
-
-/** The band of a group: one standard deviation, or minimum to maximum. */
-export const BANDS = ["std", "range"] as const;
-export type Band = (typeof BANDS)[number];
 
 export interface Stroke {
   colour: string;

@@ -5,7 +5,7 @@
  */
 
 import uPlot from "uplot";
-import type { XAxis } from "../api/curves";
+import type { XAxis } from "../api/chartOptions";
 import type { Curve, Range } from "../api/types";
 import { logTickLabel, tickLabels } from "../util/format";
 import { increments, ticks } from "./axis";

@@ -1,6 +1,6 @@
 /** Values to pixels, and the ranges of the axes. */
 
-import type { XAxis } from "../api/curves";
+import type { XAxis } from "../api/chartOptions";
 import type { Range } from "../api/types";
 import type { Extent } from "./curve";
 

@@ -1,7 +1,6 @@
 /** Chart settings, shared by all panels. */
 
-import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
-import { BANDS } from "../charts/paint";
+import { BANDS, RANKS, type Ranks, X_AXES, type XAxis } from "../api/chartOptions";
 import { MAX_SMOOTHING } from "../state/url";
 import { useView, view } from "../state/view";
 import { SettingsIcon } from "../widgets/icons";

@@ -1,7 +1,7 @@
 /** The values at the pointer, highest first. */
 
 import { useLayoutEffect, useRef } from "react";
-import type { XAxis } from "../api/curves";
+import type { XAxis } from "../api/chartOptions";
 import { formatX } from "../charts/axis";
 import type { Reading } from "../charts/readout";
 import { windowAround } from "../charts/window";

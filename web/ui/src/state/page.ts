@@ -1,7 +1,8 @@
 /** State shared by all parts of a project or run page, as a React context. */
 
 import { createContext, useContext } from "react";
-import type { ChartOptions, Series } from "../api/curves";
+import type { ChartOptions } from "../api/chartOptions";
+import type { Series } from "../api/curves";
 import type { ProjectRef, Range, Run } from "../api/types";
 import type { FeedCache } from "../charts/feedCache";
 import type { Live } from "./live";

@@ -1,8 +1,7 @@
 /** The view as a query string, so that a link shows exactly the same view; pure. */
 
-import { RANKS, type Ranks, X_AXES, type XAxis } from "../api/curves";
+import { BANDS, type Band, RANKS, type Ranks, X_AXES, type XAxis } from "../api/chartOptions";
 import type { ProjectRef, Range } from "../api/types";
-import { BANDS, type Band } from "../charts/paint";
 
 /**
  * Which runs of the query are drawn: its first `most` except hidden ones, and those selected by hand;

@@ -1,7 +1,8 @@
 /** Builds the shared state of a page; each part changes only if its inputs do. */
 
 import { useMemo, useRef } from "react";
-import { type ChartOptions, fetchCharts, type Series } from "../api/curves";
+import type { ChartOptions } from "../api/chartOptions";
+import { fetchCharts, type Series } from "../api/curves";
 import type { ProjectRef, Run } from "../api/types";
 import { Coalescer } from "../charts/coalesce";
 import { FeedCache } from "../charts/feedCache";

@@ -1,8 +1,7 @@
 /** The current view, in sync with the address bar. */
 
-import type { Ranks, XAxis } from "../api/curves";
+import type { Band, Ranks, XAxis } from "../api/chartOptions";
 import type { ProjectRef, Range } from "../api/types";
-import type { Band } from "../charts/paint";
 import { createStore, useStore } from "./store";
 import {
   type Column,

@@ -1,9 +1,9 @@
 /** The groups, which are the legend while runs are grouped. */
 
 import { useRef } from "react";
+import { BANDS, type Band } from "../../api/chartOptions";
 import type { Series } from "../../api/curves";
 import { shortPath } from "../../api/paths";
-import { BANDS, type Band } from "../../charts/paint";
 import { pointAt } from "../../state/hover";
 import { useView, view } from "../../state/view";
 import { Dot } from "../../widgets/Dot";
