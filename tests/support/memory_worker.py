@@ -17,7 +17,6 @@ from support.redis import memory_redis
 
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_common.bounds import Bounds
-from penstock_common.redis_keys import RedisKeys
 from penstock_common.metrics import GatewayMetrics, WorkerMetrics
 from penstock_common.problems import Problems
 from penstock_common.redis_keys import RedisKeys

@@ -3,7 +3,7 @@
 import { type QueryClient, useQuery } from "@tanstack/react-query";
 import { segments, sendJson } from "./http";
 import { projectsQuery, runQuery, runsKey, viewerQuery } from "./queries";
-import type { ProjectRef, Run, RunChanged, RunsPage } from "./types";
+import type { ProjectRef, Run, RunEdit, RunsPage } from "./types";
 
 /** Whether the user may edit runs in this project. */
 export function useMayWrite({ entity }: ProjectRef): boolean {
@@ -15,7 +15,7 @@ export async function changeRun(
   client: QueryClient,
   { entity, project }: ProjectRef,
   run: string,
-  change: RunChanged,
+  change: RunEdit,
 ): Promise<void> {
   const path = `runs/${segments(entity, project, run)}`;
   await sendJson<Run>("PATCH", path, change);

@@ -3,9 +3,9 @@
 import { queryOptions } from "@tanstack/react-query";
 import { getJson, nameList, postJson, request, segments } from "./http";
 import type {
+  CreatedKey,
   Field,
   KeyInfo,
-  MadeKey,
   Project,
   ProjectRef,
   Run,
@@ -136,7 +136,7 @@ export async function logIn(apiKey: string): Promise<void> {
 
 /** Creates an API key. The server returns it only once. */
 export const makeKey = async (label: string): Promise<string> =>
-  (await postJson<MadeKey>("api-keys", { label })).api_key;
+  (await postJson<CreatedKey>("api-keys", { label })).api_key;
 
 export async function logOut(): Promise<void> {
   await request("session", { method: "DELETE" });

@@ -12,13 +12,13 @@ export interface ProjectRef {
 export type Viewer = Schemas["Viewer"];
 export type Status = Schemas["Status"];
 export type StatedProblem = Schemas["StatedProblem"];
-export type MadeKey = Schemas["MadeKey"];
+export type CreatedKey = Schemas["CreatedKey"];
 export type Project = Schemas["Project"];
 export type Run = Schemas["Run"];
-export type RunChanged = Partial<Schemas["RunChanged"]>;
+export type RunEdit = Partial<Schemas["RunEdit"]>;
 export type RunsPage = Schemas["Runs"];
 export type RunsSearch = Schemas["RunsSearch"];
-export type ChartsBody = Schemas["ChartAsked"];
+export type ChartsBody = Schemas["ChartRequest"];
 export type RunsDiff = Schemas["RunsDiff"];
 export type KeyInfo = Schemas["Key"];
 

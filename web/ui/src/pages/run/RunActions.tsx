@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { changeRun, useMayWrite } from "../../api/edits";
 import { askForLogin } from "../../api/http";
-import type { ProjectRef, Run, RunChanged } from "../../api/types";
+import type { ProjectRef, Run, RunEdit } from "../../api/types";
 import { routes, view } from "../../state/view";
 import { EditIcon, TrashIcon } from "../../widgets/icons";
 import { DeleteRuns } from "../runs/DeleteRuns";
@@ -62,7 +62,7 @@ function EditForm({ project, run, onDone }: Omit<Props, "children"> & { onDone()
   const [problem, setProblem] = useState("");
   const save = async (event: FormEvent) => {
     event.preventDefault();
-    const change: RunChanged = {
+    const change: RunEdit = {
       name: name.trim() || run.run,
       tags: tags
         .split(",")
