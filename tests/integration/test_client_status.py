@@ -125,7 +125,7 @@ def test_a_spool_whose_meta_is_damaged_is_reported(
     # It stops nobody else's data from being sent.
     said = scripts.penstock("sync", status=0 if content is None else 1)
     assert ledger.points() == {("a", 0): 1.0}
-    assert ("cannot be read" in said) == (content is not None)
+    assert ("cannot read" in said) == (content is not None)
     assert (folder / "00000001.seg").exists()
 
 

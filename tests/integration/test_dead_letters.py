@@ -100,7 +100,7 @@ async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
     worker = await stack.start_worker(failpoints=faults)
     await stack.drained()
     (line,) = await dead(stack, "list")
-    assert await dead(stack, "drop", line.split()[0]) == [f"{line.split()[0]} is gone."]
+    assert await dead(stack, "drop", line.split()[0]) == [f"{line.split()[0]} was deleted."]
     assert await dead(stack, "list") == ["No dead letters or parked writers."]
     # Its number stays dead: a repeat is not tried again, and what came later is stored.
     status, _ = await stack.post(batch_bytes(shape, WriterPlan(0, 0), 2, project=project))

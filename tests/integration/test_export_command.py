@@ -88,7 +88,7 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
     await site.add_run("empty", {})
     status, said = await run(site, "team/demo", "--to", str(to))
     assert status == 0, said
-    assert "3 runs fetched" in said
+    assert "3 runs exported" in said
     table = pq.read_table(to / "history" / "run=a")
     assert bits(table["loss"].to_pylist()) == bits(list(curve.values()))
     assert table["epoch"].to_pylist() == [1, None, None, None, None, 7]
@@ -107,11 +107,11 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
 
     before = stamps(to)
     status, said = await run(site, "team/demo", "--to", str(to))
-    assert (status, "0 runs fetched" in said) == (0, True)
+    assert (status, "0 runs exported" in said) == (0, True)
     assert stamps(to) == before
     await commit(site, "b %1=é", 2, curves={"loss": {4: 2.0}})
     status, said = await run(site, "team/demo", "--to", str(to))
-    assert "1 runs fetched" in said
+    assert "1 runs exported" in said
     assert pq.read_table(to / "history" / folder_of("b %1=é"), partitioning=None)[
         "loss"
     ].to_pylist() == [1, 2]

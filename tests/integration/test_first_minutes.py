@@ -246,7 +246,7 @@ penstock.init(project="p", settings=penstock.Settings(run_name="x", run_notes="n
     assert (second["name"], second["notes"], second["tags"], second["job_type"]) == (
         "x", "n", ["t"], "j"
     )  # fmt: skip
-    assert "not used" not in said
+    assert "is ignored" not in said
 
 
 class Silent:

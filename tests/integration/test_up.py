@@ -183,7 +183,7 @@ def test_clear_messages_and_down(tmp_path: Path) -> None:
         stopped = cli(up, "down", "--data", data)
         assert stopped.returncode == 0, stopped.stderr
         assert up.process.wait(10) == 0
-        assert "does not run" in cli(up, "down", "--data", data).stdout
+        assert "is not running" in cli(up, "down", "--data", data).stdout
         (tmp_path / "data" / "format").write_text("99")
         newer = cli(up, "up", "--port", "0", "--data", data)
         assert newer.returncode == 1
