@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.stack import Stack
 from penstock.wire import Batch, Frame, encode_batch, join_batches
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 __all__ = ["KEY", "PROJECT", "SPIKE", "Case", "fill"]
 

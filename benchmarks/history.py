@@ -18,10 +18,10 @@ import psutil
 
 from benchmarks.report import Row
 from benchmarks.stack import Stack, running
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.charts.series import NEVER
+from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_catalog, open_points
-from penstock_storage.interface import Column, RunRef
-from penstock_storage.series import NEVER
+from penstock_storage.contracts.interface import Column, RunRef
 
 __all__ = ["rows"]
 

@@ -107,8 +107,8 @@ def worker_alone(shape: Shape, seconds: float) -> float:
 
 
 async def _drained(stack: Stack) -> None:
-    from penstock_common.redis import connect
-    from penstock_common.redis_keys import SHARDS, RedisKeys
+    from penstock_common.queue.connection import connect
+    from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
     redis, keys = connect(stack.redis_url, timeout_s=10), RedisKeys()
     try:

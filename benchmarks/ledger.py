@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.generate import Shape, WriterPlan, expected, key_names
 from penstock_storage.connect import open_points
-from penstock_storage.interface import PointStore
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["Ledger", "check", "numbers_of", "stored_points"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.stack import Stack
+from penstock_storage.charts.series import NEVER
 from penstock_storage.connect import open_catalog, open_points
-from penstock_storage.interface import Catalog, PointStore, RunChange, RunRef
+from penstock_storage.contracts.interface import Catalog, PointStore, RunChange, RunRef
 from penstock_storage.names import record
-from penstock_storage.series import NEVER
 
 __all__ = ["LOGGED", "PROJECT", "fill"]
 

@@ -33,10 +33,10 @@ def rows(seconds: float) -> Iterator[Row]:
 
 def _spool(root: Path, steps: int, together: int) -> Path:
     """Write a spool of `steps` steps, `together` metrics per `log` call; returns its folder."""
-    from penstock.meta import Meta
-    from penstock.slowpath import SlowPath
-    from penstock.spool import Spool, SpoolOptions
-    from penstock.writer import Writer
+    from penstock.spool.meta import Meta
+    from penstock.spool.spool_folder import Spool, SpoolOptions
+    from penstock.spool.writer import Writer
+    from penstock.values.slowpath import SlowPath
 
     root.mkdir()
     meta = Meta("http://127.0.0.1:9", "key", None, "bench", "r", "w", 0)

@@ -22,7 +22,7 @@ from benchmarks.machine import describe
 from benchmarks.manyruns import PROJECT, fill
 from benchmarks.stack import Stack, running
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 __all__ = ["main"]
 

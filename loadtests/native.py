@@ -22,9 +22,9 @@ import numpy.typing as npt
 from benchmarks.ledger import Ledger, numbers_of, stored_points
 
 from loadtests.trainer import Board, TrainerPlan, describe, values
-from penstock import launch
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.runs import launch
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 from penstock_storage.connect import open_points
 
 __all__ = ["Attempt", "Training", "check_attempts", "shipper_of"]

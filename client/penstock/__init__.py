@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from penstock.fields import Config, Summary
-    from penstock.runs import Run
+    from penstock.runs.run import Run
     from penstock.settings import Settings
+    from penstock.values.fields import Config, Summary
 
 __version__ = "0.1.0"
 
@@ -50,22 +50,22 @@ summary: Summary
 
 
 def init(*args: Any, **kwargs: Any) -> Run:
-    """Start a run; see `penstock.session.init` for the arguments."""
-    from penstock import session
+    """Start a run; see `penstock.runs.session.init` for the arguments."""
+    from penstock.runs import session
 
     session.on_change(_follow)
     return session.init(*args, **kwargs)
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    """Log a row to the current run; see `penstock.runs.Run.log`."""
+    """Log a row to the current run; see `penstock.runs.run.Run.log`."""
     _active("log").log(data, step, commit)
 
 
 def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
     """Finish the current run and wait until the server has stored it."""
     if run is not None:
-        from penstock import session
+        from penstock.runs import session
 
         session.finish(exit_code, quiet)
 
@@ -84,30 +84,30 @@ def login(
     key: str | None = None, host: str | None = None, relogin: bool | None = None, **others: Any
 ) -> bool:
     """Check an API key with its server and save both, the server as the default; see
-    `penstock.signin.login`."""
-    from penstock.signin import login as log_in
+    `penstock.commands.signin.login`."""
+    from penstock.commands.signin import login as log_in
 
     return log_in(key=key, host=host, relogin=relogin)
 
 
 def sweep(sweep: Any, *args: Any, **kwargs: Any) -> str:
-    """Create a sweep and return its id; see `penstock.sweeps.sweep` for the arguments."""
-    from penstock.sweeps import sweep as make
+    """Create a sweep and return its id; see `penstock.sweeps.sweep_link.sweep` for the arguments."""
+    from penstock.sweeps.sweep_link import sweep as make
 
     return make(sweep, *args, **kwargs)
 
 
 def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
-    """Run trials of a sweep; see `penstock.agents.agent` for the arguments."""
-    from penstock import session
-    from penstock.agents import agent as work
+    """Run trials of a sweep; see `penstock.sweeps.agents.agent` for the arguments."""
+    from penstock.runs import session
+    from penstock.sweeps.agents import agent as work
 
     session.on_change(_follow)
     work(sweep_id, *args, **kwargs)
 
 
 # No module of this package may share a name with anything here: importing it would replace it.
-_LAZY = {"Settings": "penstock.settings", "Api": "penstock.api", "Run": "penstock.runs"}
+_LAZY = {"Settings": "penstock.settings", "Api": "penstock.reading.api", "Run": "penstock.runs.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -198,7 +198,7 @@ def _add_server_commands(subparsers: Any) -> str:
 
 
 def _login(arguments: argparse.Namespace) -> int:
-    from penstock.signin import login
+    from penstock.commands.signin import login
 
     key = arguments.key
     if key == "-":
@@ -212,7 +212,7 @@ def _login(arguments: argparse.Namespace) -> int:
 
 
 def _sync(arguments: argparse.Namespace) -> int:
-    from penstock.sync import run_sync
+    from penstock.commands.sync import run_sync
 
     return run_sync(
         arguments.dir,
@@ -224,7 +224,7 @@ def _sync(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from penstock.verify import run_verify
+    from penstock.commands.verify import run_verify
 
     return run_verify(
         arguments.place,
@@ -236,9 +236,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from penstock.root import open_root
+    from penstock.commands.status import as_json, as_text, status_of
     from penstock.settings import Settings
-    from penstock.status import as_json, as_text, status_of
+    from penstock.spool.root import open_root
 
     settings = Settings.resolve(None, {})
     root: Path = arguments.dir or settings.root
@@ -250,7 +250,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from penstock.export import run_export
+    from penstock.reading.export import run_export
 
     options = {"format": arguments.format, "layout": arguments.layout, "lanes": arguments.lanes}
     if arguments.keys:
@@ -260,20 +260,20 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _delete(arguments: argparse.Namespace) -> int:
-    from penstock.edits import delete_runs
+    from penstock.reading.edits import delete_runs
 
     return delete_runs(arguments.places, print, is_sure=arguments.yes)
 
 
 def _move(arguments: argparse.Namespace) -> int:
-    from penstock.edits import move_run
+    from penstock.reading.edits import move_run
 
     return move_run(arguments.place, arguments.project, print)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from penstock.settings import Settings
-    from penstock.sweeps import SweepLink, sweep
+    from penstock.sweeps.sweep_link import SweepLink, sweep
 
     changes = {option: getattr(arguments, option) for option in _SWEEP_CHANGES}
     wanted = [(option, place) for option, place in changes.items() if place]
@@ -291,8 +291,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _agent(arguments: argparse.Namespace) -> int:
-    from penstock.agents import run_agent
     from penstock.settings import Settings
+    from penstock.sweeps.agents import run_agent
 
     given = {"entity": arguments.entity, "project": arguments.project}
     settings = Settings.resolve(None, given)
@@ -300,7 +300,7 @@ def _agent(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from penstock.demo import run_demo
+    from penstock.commands.demo import run_demo
 
     return run_demo(
         runs=arguments.runs,

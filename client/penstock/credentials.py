@@ -8,9 +8,9 @@ from pathlib import Path
 from stat import S_ISREG
 
 from penstock.bounded import within
-from penstock.meta import replace_json
 from penstock.notices import NOTICES
 from penstock.pasted import repaired_key, repaired_url
+from penstock.spool.meta import replace_json
 
 __all__ = [
     "DEFAULT_BASE_URL",

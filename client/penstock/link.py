@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from penstock.errors import Rejected, Transient, from_reply
-from penstock.meta import Meta
 from penstock.pasted import repaired_proxy, repaired_url
+from penstock.spool.meta import Meta
 
 __all__ = ["Link", "is_loopback"]
 

@@ -12,7 +12,7 @@ from penstock.conversion import converted
 from penstock.credentials import DEFAULT_BASE_URL, default_url, stored_entity, stored_key
 from penstock.notices import NOTICES
 from penstock.pasted import UNSET, repaired_proxy
-from penstock.root import default_root
+from penstock.spool.root import default_root
 
 __all__ = ["DEFAULT_BASE_URL", "Settings", "launcher_rank"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, Limits, check_name
-from penstock_common.auth import Principal
+from penstock_common.http.auth import Principal
 
 __all__ = ["checked_entity"]
 

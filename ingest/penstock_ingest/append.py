@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.wire import DEFAULT_LIMITS, DecodedSize, Limits
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
-from penstock_common.scripts import APPEND, APPEND_ROWS
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
+from penstock_common.queue.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.positions import WriterName, WriterPosition, dead_numbers, queue_id, reached

@@ -12,11 +12,11 @@ from aiohttp import web
 
 from penstock.errors import Rejected, Transient
 from penstock.wire import CONTENT_TYPE, Batch, split_body
-from penstock_common.auth import Authenticator, Principal
-from penstock_common.bodies import BodyReader
-from penstock_common.http import json_response
-from penstock_common.metrics import REJECTIONS, GatewayMetrics
-from penstock_common.redis_keys import run_path, shard_of
+from penstock_common.http.auth import Authenticator, Principal
+from penstock_common.http.bodies import BodyReader
+from penstock_common.http.errors import json_response
+from penstock_common.process.metrics import REJECTIONS, GatewayMetrics
+from penstock_common.queue.redis_keys import run_path, shard_of
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
 from penstock_ingest.bound_check import BoundCheck
@@ -29,7 +29,7 @@ from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
 from penstock_ingest.waiting import CommitWait, checked_wait, is_stored
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["BatchHandler"]
 

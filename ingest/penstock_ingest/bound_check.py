@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from penstock_common.bounds import Owner, refusal
-from penstock_common.redis_keys import run_path
+from penstock_common.process.bounds import Owner, refusal
+from penstock_common.queue.redis_keys import run_path
 from penstock_ingest.positions import WriterPositions
-from penstock_storage.interface import Catalog, RunRef
+from penstock_storage.contracts.interface import Catalog, RunRef
 
 __all__ = ["BoundCheck"]
 

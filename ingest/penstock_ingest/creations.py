@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock.errors import Rejected
-from penstock_common.batcher import Batcher
-from penstock_common.bounds import Owner, refusal
-from penstock_storage.interface import Catalog, RunChange, RunRef, RunRow
+from penstock_common.process.batcher import Batcher
+from penstock_common.process.bounds import Owner, refusal
+from penstock_storage.contracts.interface import Catalog, RunChange, RunRef, RunRow
 
 __all__ = ["CreatedRun", "Creations", "ensure_run"]
 

@@ -11,7 +11,7 @@ import logging
 from datetime import UTC, datetime
 
 from penstock.errors import PenstockError, Rejected
-from penstock_storage.interface import Catalog, RunRef, Tombstone
+from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
 
 __all__ = ["DeletedRuns"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penstock.wire import Limits
-from penstock_common.auth import Authenticator
-from penstock_common.bodies import BodyReader
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.http.auth import Authenticator
+from penstock_common.http.bodies import BodyReader
+from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.append import Appender
 from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding
@@ -16,7 +16,7 @@ from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.status import ServerStatus
-from penstock_storage.interface import Catalog
+from penstock_storage.contracts.interface import Catalog
 
 __all__ = ["IngestDependencies"]
 

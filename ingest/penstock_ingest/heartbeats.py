@@ -7,10 +7,10 @@ from typing import Any
 from aiohttp import web
 
 from penstock.wire import Limits, check_name
-from penstock_common.auth import Authenticator, Principal
-from penstock_common.bodies import BodyReader
-from penstock_common.checks import MAX_JSON_BYTES, checked_json
-from penstock_common.http import json_response
+from penstock_common.http.auth import Authenticator, Principal
+from penstock_common.http.bodies import BodyReader
+from penstock_common.http.checks import MAX_JSON_BYTES, checked_json
+from penstock_common.http.errors import json_response
 from penstock_ingest.access import checked_entity
 from penstock_ingest.operations import Heartbeat, Heartbeats
 from penstock_ingest.pace import Pace

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.wire import CONTENT_TYPE, MAX_STEP
-from penstock_common.openapi import Answered, Asked, Operation, Raw
+from penstock_common.http.openapi import Answered, Asked, Operation, Raw
 
 __all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun", "Wait"]
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from hiredis import ReplyError
 from redis.exceptions import RedisError
 
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 from penstock_ingest.pipe import Command, Pipe
 from penstock_ingest.queue_errors import kind_of, unavailable
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["WriterName", "WriterPosition", "WriterPositions", "dead_numbers", "queue_id", "reached"]
 

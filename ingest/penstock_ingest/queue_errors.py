@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis.exceptions import ConnectionError, TimeoutError
 
 from penstock.errors import Transient
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.process.metrics import GatewayMetrics
 
 __all__ = ["kind_of", "unavailable"]
 

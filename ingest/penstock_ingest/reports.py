@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.wire import Batch
-from penstock_common.metrics import VERSION, GatewayMetrics
+from penstock_common.process.metrics import VERSION, GatewayMetrics
 
 __all__ = ["ClientReports"]
 

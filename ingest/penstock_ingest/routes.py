@@ -1,11 +1,11 @@
-"""The routes of the write side, for an aiohttp application with `penstock_common.http`'s middleware."""
+"""The routes of the write side, for an aiohttp application with `penstock_common.http.errors`'s middleware."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.openapi import add_operations
-from penstock_common.routes import Routes
+from penstock_common.http.openapi import add_operations
+from penstock_common.http.routes import Routes
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.heartbeats import HeartbeatHandler

@@ -7,17 +7,17 @@ import time
 from aiohttp import web
 
 from penstock.wire import check_name
-from penstock_common.auth import Authenticator
-from penstock_common.bodies import BodyReader
-from penstock_common.checks import MAX_JSON_BYTES, checked_json
-from penstock_common.http import json_response
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.serialize import run_fields_to_json
+from penstock_common.http.auth import Authenticator
+from penstock_common.http.bodies import BodyReader
+from penstock_common.http.checks import MAX_JSON_BYTES, checked_json
+from penstock_common.http.errors import json_response
+from penstock_common.http.serialize import run_fields_to_json
+from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
 from penstock_ingest.operations import NewRun
-from penstock_storage.interface import Catalog, RunChange, RunRef
+from penstock_storage.contracts.interface import Catalog, RunChange, RunRef
 
 __all__ = ["RunHandler"]
 

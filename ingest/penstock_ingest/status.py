@@ -12,9 +12,9 @@ from redis.exceptions import RedisError
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
-from penstock_common.bounds import Owner
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.redis_keys import SHARDS, RedisKeys
+from penstock_common.process.bounds import Owner
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_ingest.safety import problem_of
 
 __all__ = ["ServerStatus"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from penstock_common.checks import refusal
+from penstock_common.http.checks import refusal
 from penstock_ingest.operations import Wait
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.status import ServerStatus

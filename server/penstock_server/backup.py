@@ -3,7 +3,7 @@
 TO/2026-11-23T11-44-11Z/   one generation: it gets this name once it is complete
 TO/blobs/                  by content hash, each copied once
 
-A generation is consistent although Penstock keeps running; `penstock_storage.backup` explains how.
+A generation is consistent although Penstock keeps running; `penstock_storage.backup.points_backup` explains how.
 The catalog is copied after the points, and blobs after the catalog, so that references resolve.
 """
 
@@ -20,12 +20,12 @@ from pathlib import Path
 
 from penstock.errors import Rejected
 from penstock_server.stores import Stores
-from penstock_storage.archive import Archive, ArchiveWriter, generations, open_archive
-from penstock_storage.backup import dump_points
-from penstock_storage.blobs import BlobStore, open_blobs
+from penstock_storage.backup.archive import Archive, ArchiveWriter, generations, open_archive
+from penstock_storage.backup.points_backup import dump_points
+from penstock_storage.blobs.blob_store import BlobStore, open_blobs
 from penstock_storage.catalog.copying import dump_catalog
 from penstock_storage.catalog.database import Database
-from penstock_storage.schema import SCHEMA_VERSION
+from penstock_storage.clickhouse.schema import SCHEMA_VERSION
 
 __all__ = ["Report", "back_up", "blob_list", "copy_blobs"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import Rejected
-from penstock_common.settings import ServerSettings, load
+from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
 
 __all__ = ["add_backup_commands"]

@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock_common.lifecycle import die_with_parent
-from penstock_common.notify import ALIVE, READY
-from penstock_common.watchdog import WatchedPart
+from penstock_common.process.lifecycle import die_with_parent
+from penstock_common.process.notify import ALIVE, READY
+from penstock_common.process.watchdog import WatchedPart
 
 __all__ = ["Child", "ProcessCommand"]
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
-from penstock_common.notify import ALIVE, READY
-from penstock_common.problems import Problem
-from penstock_common.redis import connect
-from penstock_common.watchdog import Watchdog, WatchedPart
+from penstock_common.process.notify import ALIVE, READY
+from penstock_common.process.watchdog import Watchdog, WatchedPart
+from penstock_common.queue.connection import connect
+from penstock_common.queue.problems import Problem
 from penstock_server.child import Child
 from penstock_server.disks import disk_problems
 

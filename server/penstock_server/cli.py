@@ -18,10 +18,10 @@ from typing import Any
 import psutil
 
 from penstock.errors import Rejected
-from penstock_common import logs
-from penstock_common.lifecycle import stop_on_signals
-from penstock_common.settings import ServerSettings, load
-from penstock_common.watchdog import watchdog_of
+from penstock_common.process import logs
+from penstock_common.process.lifecycle import stop_on_signals
+from penstock_common.process.settings import ServerSettings, load
+from penstock_common.process.watchdog import watchdog_of
 from penstock_server.backup_commands import add_backup_commands
 from penstock_server.datafolder import DataFolder
 from penstock_server.dead_letters import add_dead_letter_commands
@@ -38,7 +38,7 @@ _ROLES = {
     "web": ("penstock_server.gateway", "serve the read API and the page", "read"),
     "worker": ("penstock_workers.main", "move batches from the queue to the stores", ""),
     "store": (
-        "penstock_storage.store_process",
+        "penstock_storage.embedded.store_process",
         "run an embedded point store (see --help for flags)",
         "",
     ),

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from penstock_common.http import SERVER, expectation_refused
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.http.errors import SERVER, expectation_refused
+from penstock_common.process.metrics import GatewayMetrics
 
 __all__ = ["ConnectionLimiter"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import Rejected, Transient
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.settings import ServerSettings, load
+from penstock_common.process.settings import ServerSettings, load
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.datafolder import DataFolder
 from penstock_server.place_arguments import add_place_arguments
 
@@ -106,7 +106,7 @@ async def _act(arguments: argparse.Namespace) -> int:
 
 @asynccontextmanager
 async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, RedisKeys]]:
-    from penstock_common.redis import connect
+    from penstock_common.queue.connection import connect
 
     settings = load(ServerSettings, environ=os.environ)
     url, prefix = settings.redis_url, settings.prefix
@@ -196,7 +196,7 @@ def _content(raw: bytes) -> list[str]:
 
 
 async def _replay(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) -> int:
-    from penstock_common.scripts import REPLAY
+    from penstock_common.queue.scripts import REPLAY
 
     letters, writers = await _named(redis, keys, arguments)
     count = 0

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from penstock_common.problems import Problem
-from penstock_common.room import room_problem
+from penstock_common.queue.problems import Problem
+from penstock_common.queue.room import room_problem
 
 __all__ = ["disk_problems", "look_at"]
 

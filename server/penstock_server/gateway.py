@@ -16,25 +16,25 @@ from aiohttp import web
 
 from penstock.errors import Broken
 from penstock.wire import DEFAULT_LIMITS
-from penstock_common import logs
-from penstock_common.auth import KeyAuthenticator
-from penstock_common.bodies import BODIES, BodyReader
-from penstock_common.exporter import metrics_server
-from penstock_common.http import harden, middleware
-from penstock_common.lifecycle import (
+from penstock_common.http.auth import KeyAuthenticator
+from penstock_common.http.bodies import BODIES, BodyReader
+from penstock_common.http.errors import harden, middleware
+from penstock_common.http.exporter import metrics_server
+from penstock_common.http.proxies import PROXIES, Proxies
+from penstock_common.http.routes import Routes
+from penstock_common.process import logs
+from penstock_common.process.lifecycle import (
     die_with_parent,
     patiently,
     raise_file_limit,
     spare_collector,
     stop_on_signals,
 )
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.proxies import PROXIES, Proxies
-from penstock_common.redis import connect
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.routes import Routes
-from penstock_common.settings import GatewaySettings, load
-from penstock_common.watchdog import Watchdog, watchdog_of
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.process.settings import GatewaySettings, load
+from penstock_common.process.watchdog import Watchdog, watchdog_of
+from penstock_common.queue.connection import connect
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.routes import add_routes as add_wandb_routes
@@ -53,10 +53,10 @@ from penstock_server.connection_limits import ConnectionLimiter
 from penstock_server.health import Health
 from penstock_server.inspection import Inspector
 from penstock_server.sweeps import build_engine, sweep_dependencies
-from penstock_storage.blobs import open_blobs
-from penstock_storage.catalog.artifacts import Artifacts
-from penstock_storage.catalog.line_streams import LineStreams
-from penstock_storage.catalog.run_files import RunFiles
+from penstock_storage.blobs.blob_store import open_blobs
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.runs.line_streams import LineStreams
+from penstock_storage.catalog.runs.run_files import RunFiles
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.search.finder import Finder
 from penstock_sweeps.routes import add_routes as add_sweep_routes

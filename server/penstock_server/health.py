@@ -9,11 +9,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from penstock_common.exporter import CONTENT_TYPE, gather, live_response
-from penstock_common.http import json_response
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.routes import Routes
-from penstock_common.watchdog import Watchdog
+from penstock_common.http.errors import json_response
+from penstock_common.http.exporter import CONTENT_TYPE, gather, live_response
+from penstock_common.http.routes import Routes
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.process.watchdog import Watchdog
 from penstock_ingest.status import ServerStatus
 from penstock_server.inspection import Inspector
 

@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
-from penstock_common.exporter import ask
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.problems import PROBLEMS, Problem, ordered
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.http.exporter import ask
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.queue.problems import PROBLEMS, Problem, ordered
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.status import ServerStatus
 from penstock_server.disks import disk_problems
 from penstock_server.workforce import Workforce, look_at_workforce
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.contracts.interface import Catalog, PointStore
 
 __all__ = ["Condition", "Inspector"]
 

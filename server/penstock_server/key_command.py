@@ -22,7 +22,7 @@ from penstock_server.place_arguments import add_place_arguments
 
 if TYPE_CHECKING:
     from penstock_server.key_places import KeyPlace
-    from penstock_storage.account_rows import KeyRow
+    from penstock_storage.contracts.account_rows import KeyRow
 
 __all__ = ["add_key_command", "matching", "parse_expiry"]
 

@@ -14,12 +14,12 @@ import aiohttp
 from penstock.credentials import stored_key
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.wire import check_name
-from penstock_common.auth import mint_key
-from penstock_common.settings import ServerSettings, load
+from penstock_common.http.auth import mint_key
+from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
-from penstock_storage.account_rows import KeyRow
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import Catalog
+from penstock_storage.contracts.account_rows import KeyRow
+from penstock_storage.contracts.interface import Catalog
 
 __all__ = ["KeyPlace", "KeyRequest", "catalog_of_folder", "catalog_of_settings", "server_at"]
 

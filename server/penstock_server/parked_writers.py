@@ -7,8 +7,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.scripts import UNPARK
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.scripts import UNPARK
 
 __all__ = ["ParkedWriter", "parked_writers"]
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from penstock.errors import Broken, Rejected, Transient
-from penstock_common.redis import connect
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.settings import ServerSettings
+from penstock_common.process.settings import ServerSettings
+from penstock_common.queue.connection import connect
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.backup import Report, blob_list, copy_blobs
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.stores import Stores, stores_of_folder, stores_of_settings
-from penstock_storage import backup
-from penstock_storage.archive import Archive, generations, open_archive
-from penstock_storage.blobs import BlobStore, open_blobs
+from penstock_storage.backup import points_backup as backup
+from penstock_storage.backup.archive import Archive, generations, open_archive
+from penstock_storage.blobs.blob_store import BlobStore, open_blobs
 from penstock_storage.catalog import copying
 from penstock_storage.catalog.database import Database
 from penstock_storage.connect import open_catalog

@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from penstock.errors import Rejected, Transient
-from penstock_common.settings import ServerSettings
+from penstock_common.process.settings import ServerSettings
 from penstock_server.child import Child, ProcessCommand
 from penstock_server.datafolder import DataFolder
-from penstock_storage.blobs import BlobStore, open_blobs
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.blobs.blob_store import BlobStore, open_blobs
+from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_points
 
 __all__ = ["Stores", "stores_of_folder", "stores_of_settings"]
@@ -76,7 +76,7 @@ async def _connected(folder: DataFolder) -> AsyncIterator[Stores]:
 @asynccontextmanager
 async def _own_store(folder: DataFolder) -> AsyncIterator[None]:
     arguments = [
-        sys.executable, "-m", "penstock_storage.store_process",
+        sys.executable, "-m", "penstock_storage.embedded.store_process",
         "--path", str(folder.points),
         "--socket", str(folder.socket("store.sock")),
         "--memory-bytes", str(_MEMORY_BYTES),

@@ -22,12 +22,12 @@ import aiohttp
 import psutil
 
 from penstock.errors import Rejected
-from penstock_common.exporter import metrics_server
-from penstock_common.metrics import SupervisorMetrics
-from penstock_common.notify import without_notify
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.settings import ServerSettings
-from penstock_common.watchdog import Watchdog
+from penstock_common.http.exporter import metrics_server
+from penstock_common.process.metrics import SupervisorMetrics
+from penstock_common.process.notify import without_notify
+from penstock_common.process.settings import ServerSettings
+from penstock_common.process.watchdog import Watchdog
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
@@ -234,7 +234,7 @@ class Supervisor:
             "--socket", str(self._folder.socket("store.sock")),
             "--memory-bytes", environ["PENSTOCK_MEMORY_BYTES"],
         ]  # fmt: skip
-        module = "penstock_storage.store_process"
+        module = "penstock_storage.embedded.store_process"
         command = self._python(environ, "store", module, {}, arguments=arguments)
         return self._child("store", command, "store")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from penstock_common.bodies import BodyReader
-from penstock_common.settings import GatewaySettings
+from penstock_common.http.bodies import BodyReader
+from penstock_common.process.settings import GatewaySettings
 from penstock_server.trial_metrics import StoredMetrics
 from penstock_storage.catalog import SqlCatalog, Sweeps
 from penstock_sweeps.engine import SweepEngine

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock_storage.first_values import read_extremes, read_first_values
-from penstock_storage.interface import Catalog, PointStore
-from penstock_storage.summaries import read_summaries
+from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.readers.first_values import read_extremes, read_first_values
+from penstock_storage.readers.summaries import read_summaries
 
 __all__ = ["StoredMetrics"]
 

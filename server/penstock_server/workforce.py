@@ -8,10 +8,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.problems import Problem, read_problems
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.scripts import WAITING
-from penstock_common.worker_sign import SIGN_TTL_S, WorkerSign
+from penstock_common.queue.problems import Problem, read_problems
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.scripts import WAITING
+from penstock_common.queue.worker_sign import SIGN_TTL_S, WorkerSign
 
 __all__ = ["Shard", "Workforce", "look_at_workforce", "stalled"]
 

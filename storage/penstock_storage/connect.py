@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
+from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 __all__ = ["open_catalog", "open_points"]
 

@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.contracts.interface import Catalog, PointStore
 
 __all__ = ["GONE", "gone_name", "is_of", "lane_name", "reconcile", "record"]
 

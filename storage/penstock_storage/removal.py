@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.news import publish
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
-from penstock_storage.interface import Catalog, Tombstone
+from penstock_common.queue.news import publish
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_storage.contracts.interface import Catalog, Tombstone
 
 __all__ = ["Removal"]
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from penstock.errors import PenstockError, Rejected
-from penstock_storage.sweep_rows import (
+from penstock_storage.contracts.sweep_rows import (
     AgentHeartbeat,
     AgentRow,
     Draw,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from penstock_common.openapi import Answered, Asked, Operation
+from penstock_common.http.openapi import Answered, Asked, Operation
 
 __all__ = [
     "OPERATIONS",

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
-from penstock_common.auth import Authenticator, Principal
-from penstock_common.checks import MAX_JSON_BYTES, checked_json, refusal
-from penstock_common.http import json_response
-from penstock_common.openapi import add_operations
-from penstock_common.payloads import as_json
-from penstock_common.routes import Routes
-from penstock_storage.sweep_rows import SweepCount, SweepRow, TrialAssignment, TrialRow
+from penstock_common.http.auth import Authenticator, Principal
+from penstock_common.http.checks import MAX_JSON_BYTES, checked_json, refusal
+from penstock_common.http.errors import json_response
+from penstock_common.http.openapi import add_operations
+from penstock_common.http.payloads import as_json
+from penstock_common.http.routes import Routes
+from penstock_storage.contracts.sweep_rows import SweepCount, SweepRow, TrialAssignment, TrialRow
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
 from penstock_sweeps.operations import (

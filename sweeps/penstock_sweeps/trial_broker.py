@@ -9,8 +9,13 @@ import time
 from collections.abc import Sequence
 
 from penstock.errors import Rejected
-from penstock_common.batcher import Batcher
-from penstock_storage.sweep_rows import AgentHeartbeat, Draw, SweepCatalog, TrialAssignment
+from penstock_common.process.batcher import Batcher
+from penstock_storage.contracts.sweep_rows import (
+    AgentHeartbeat,
+    Draw,
+    SweepCatalog,
+    TrialAssignment,
+)
 
 __all__ = ["TrialBroker"]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from penstock.errors import PenstockError
-from penstock_storage.sweep_rows import Lesson, SweepCatalog, SweepRow, TrialRow
+from penstock_storage.contracts.sweep_rows import Lesson, SweepCatalog, SweepRow, TrialRow
 from penstock_sweeps.configuration import SweepConfiguration
 from penstock_sweeps.hyperband import Hyperband, rungs_of, should_stop
 from penstock_sweeps.metrics import TrialMetrics

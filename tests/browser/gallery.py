@@ -12,10 +12,10 @@ from support.media import png, store_file
 from support.up import Up, wait_until
 
 from penstock.wire import CONTENT_TYPE, Batch, encode_batch, join_batches
-from penstock_storage.blobs import open_blobs
-from penstock_storage.catalog.run_files import RunFiles
+from penstock_storage.blobs.blob_store import open_blobs
+from penstock_storage.catalog.runs.run_files import RunFiles
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["PAGE", "RUNS", "fill_gallery", "send_records"]
 

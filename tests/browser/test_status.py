@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
 TELL = """
 import asyncio, sys
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.problems import Problems
-from penstock_common.redis import connect
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.connection import connect
 
 async def main(socket, code, text, ttl_s):
     redis = connect(f"unix://{socket}", timeout_s=5)

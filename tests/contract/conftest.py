@@ -16,7 +16,7 @@ from support.catalogs import NewUrl, opened
 from support.postgres import Postgres, running_postgres, why_no_postgres
 from support.redis import memory_redis, running_redis
 
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.catalog import SqlCatalog
 
 

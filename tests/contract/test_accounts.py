@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from penstock_common.auth import ApiKey
-from penstock_storage.account_rows import SessionRow
-from penstock_storage.interface import Catalog
+from penstock_common.http.auth import ApiKey
+from penstock_storage.contracts.account_rows import SessionRow
+from penstock_storage.contracts.interface import Catalog
 
 READ = frozenset({"read"})
 

@@ -10,19 +10,19 @@ from support.catalogs import opened
 
 from penstock.errors import Rejected
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.catalog.artifact_files import (
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.artifacts.artifact_files import (
     FULL,
     INCREMENTAL,
     PATCH,
     KnownContent,
     Manifest,
 )
-from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, File, Version
-from penstock_storage.catalog.artifact_tables import PORTFOLIO, SEQUENCE
-from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT, NewVersion
-from penstock_storage.catalog.artifacts import Artifacts
+from penstock_storage.catalog.artifacts.artifact_rows import COMMITTED, PENDING, File, Version
+from penstock_storage.catalog.artifacts.artifact_tables import PORTFOLIO, SEQUENCE
+from penstock_storage.catalog.artifacts.artifact_versions import INPUT, OUTPUT, NewVersion
 from penstock_storage.catalog.copying import dump_catalog, load_catalog
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 MANIFEST = hashlib.sha256(b"manifest").hexdigest()
 FILES = (

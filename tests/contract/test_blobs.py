@@ -13,7 +13,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from penstock.errors import Rejected, Transient
-from penstock_storage.blobs import BlobStore, ObjectBlobStore, open_blobs
+from penstock_storage.blobs.blob_store import BlobStore, ObjectBlobStore, open_blobs
 
 LIMIT = 64 * 2**20
 
@@ -112,7 +112,7 @@ async def test_a_folder_that_cannot_be_written_is_transient(tmp_path: Path) -> N
 
 LISTS_AND_LEAVES = """
 import asyncio, sys
-from penstock_storage.blobs import open_blobs
+from penstock_storage.blobs.blob_store import open_blobs
 
 async def main():
     blobs = open_blobs(sys.argv[1])

@@ -9,9 +9,9 @@ import asyncio
 import pytest
 from support.catalogs import opened
 
-from penstock_common.bounds import MAX_LANES, Owner
+from penstock_common.process.bounds import MAX_LANES, Owner
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 
 def refs(project: str, *numbers: int, entity: str = "ana") -> list[RunRef]:

@@ -18,7 +18,7 @@ from support.postgres import Postgres, why_no_postgres
 
 from penstock.errors import Broken, Transient
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.interface import ApiKey, Catalog, RunChange, RunRef
+from penstock_storage.contracts.interface import ApiKey, Catalog, RunChange, RunRef
 
 REF = RunRef("ana", "mnist", "r1")
 
@@ -307,7 +307,7 @@ async def test_conflicting_names_are_refused_and_nothing_is_restored(
 WRITER = """
 import asyncio, json, sys
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 async def main(url, me):
     catalog = SqlCatalog(url)

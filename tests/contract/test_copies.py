@@ -17,14 +17,14 @@ from support.series import SeriesData, brute_force, store_series
 from support.store import StoreHandle, running_store
 
 from penstock.errors import Broken
-from penstock_storage import backup
-from penstock_storage.archive import ArchiveWriter, open_archive
+from penstock_storage.backup import points_backup as backup
+from penstock_storage.backup.archive import ArchiveWriter, open_archive
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.copying import dump_catalog, load_catalog, require_empty
 from penstock_storage.catalog.database import Database
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.interface import ApiKey, Columns, RunChange, RunRef
-from penstock_storage.schema import SCHEMA_VERSION
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.clickhouse.schema import SCHEMA_VERSION
+from penstock_storage.contracts.interface import ApiKey, Columns, RunChange, RunRef
 
 SHIFT = 8
 Hook = Callable[[str], Any]
@@ -212,7 +212,7 @@ async def test_every_kind_of_value_comes_back(store: ClickHouse, tmp_path: Path)
             "SELECT key, run, lane, step, reinterpretAsUInt64(v) AS v, seq FROM penstock.points"
             " ORDER BY step",
             "SELECT run, lane, step, t FROM penstock.times ORDER BY step",
-            "SELECT json, kind FROM penstock.values",
+            "SELECT json, kind FROM penstock.values.walk",
             "SELECT run, lane, writer, low, gaps, dead FROM penstock.applied",
             "SELECT run, lane, seq, digest, points, records FROM penstock.batches",
         ):

@@ -11,7 +11,7 @@ from support.store import running_store
 from penstock.errors import Broken, Rejected, Transient
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.catalog.copying import dump_catalog, load_catalog
-from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 from penstock_storage.names import reconcile, record
 
 A, B = RunRef("ana", "mnist", "a"), RunRef("ana", "mnist", "b")

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from penstock.errors import Rejected
-from penstock_common.bounds import Bounds
+from penstock_common.process.bounds import Bounds
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.catalog.line_streams import LineStream, LineStreams
-from penstock_storage.interface import RunRef
+from penstock_storage.catalog.runs.line_streams import LineStream, LineStreams
+from penstock_storage.contracts.interface import RunRef
 
 REF = RunRef("ana", "mnist", "r1")
 

@@ -17,7 +17,7 @@ from penstock.errors import Broken
 from penstock_storage.catalog import SqlCatalog, schema
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.tables import metadata
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 ResultT = TypeVar("ResultT")
 REF = RunRef("ana", "mnist", "r1")

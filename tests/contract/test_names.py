@@ -10,8 +10,8 @@ from support.catalogs import NewUrl, opened
 from support.store import running_store
 
 from penstock.errors import Broken
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.interface import RunRef
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.interface import RunRef
 from penstock_storage.names import lane_name, reconcile, record
 
 

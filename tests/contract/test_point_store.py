@@ -12,7 +12,7 @@ from support.memory_store import MemoryPointStore
 from support.store import running_store
 
 from penstock.errors import Broken
-from penstock_storage.interface import Columns, PointStore
+from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import record
 from penstock_workers import resolver, run_keys
 from penstock_workers.digests import BatchId, Digests

@@ -14,8 +14,8 @@ import pytest_asyncio
 from support.store import StoreHandle, running_store, until_running
 
 from penstock.errors import Broken, Transient
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.interface import Columns
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.interface import Columns
 
 TEXTS = ["", "'", "a'b\\c", "\n\t\r\0\b\f", '"`', "é漢🦆", "{x:UInt8}", "\\n", "x" * 100_000]
 
@@ -107,7 +107,7 @@ async def test_every_table_takes_its_columns(points: ClickHouse) -> None:
         },
     )  # fmt: skip
     values = await points.query(
-        "SELECT kind, json FROM penstock.values FINAL WHERE run = 12 ORDER BY key"
+        "SELECT kind, json FROM penstock.values.walk FINAL WHERE run = 12 ORDER BY key"
     )
     assert values == {"kind": ["string"] * n, "json": TEXTS}
     applied = await points.query(

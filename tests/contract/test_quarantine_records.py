@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from penstock_common.problems import Problems
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Budget, Entry, Queue, Selection
 

@@ -8,8 +8,8 @@ import pytest
 import zstandard
 from redis.asyncio import Redis
 
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.scripts import ADVANCE, REPLAY
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_common.queue.scripts import ADVANCE, REPLAY
 from penstock_workers.leases import Leases
 from penstock_workers.queue import (
     Acknowledgement,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.catalog.custom_charts import CustomCharts
-from penstock_storage.catalog.line_streams import LineStreams
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.catalog.runs.custom_charts import CustomCharts
+from penstock_storage.catalog.runs.line_streams import LineStreams
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 
 async def test_one_project_is_found_by_its_name(catalog: SqlCatalog) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from penstock.errors import Rejected
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.catalog.run_files import RunFile, RunFiles, file_name
-from penstock_storage.interface import RunRef
+from penstock_storage.catalog.runs.run_files import RunFile, RunFiles, file_name
+from penstock_storage.contracts.interface import RunRef
 
 
 def a_file(name: str, content: bytes = b"x", updated_at: int = 1_000) -> RunFile:

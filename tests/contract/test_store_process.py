@@ -14,10 +14,10 @@ import pytest
 from support.store import StoreHandle, running_store, start_store, until_running
 
 from penstock.errors import Broken, Transient
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.interface import Columns
-from penstock_storage.native import encode_block
-from penstock_storage.schema import COLUMNS
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.clickhouse.native import encode_block
+from penstock_storage.clickhouse.schema import COLUMNS
+from penstock_storage.contracts.interface import Columns
 
 
 def batch(number: int, rows: int = 2_000) -> Columns:

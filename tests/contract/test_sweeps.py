@@ -12,8 +12,8 @@ from support.catalogs import opened
 
 from penstock.errors import Rejected
 from penstock_storage.catalog import SqlCatalog, Sweeps
-from penstock_storage.interface import RunChange, RunRef
-from penstock_storage.sweep_rows import (
+from penstock_storage.contracts.interface import RunChange, RunRef
+from penstock_storage.contracts.sweep_rows import (
     AgentHeartbeat,
     Drawn,
     Lesson,

@@ -14,8 +14,8 @@ import pytest
 from obstore.store import MemoryStore
 
 from penstock.errors import Rejected, Transient
-from penstock_storage.blobs import BlobStore, ObjectBlobStore, open_blobs
-from penstock_storage.uploads import receive
+from penstock_storage.blobs.blob_store import BlobStore, ObjectBlobStore, open_blobs
+from penstock_storage.blobs.uploads import receive
 
 LIMIT = 64 * 2**20
 

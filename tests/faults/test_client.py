@@ -26,10 +26,10 @@ from support.front import Front, running_front
 from support.ledger import cells
 from support.stack import Stack, eventually, running_stack
 
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 from penstock.wire import Batch, Frame, decode_batch, encode_batch
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

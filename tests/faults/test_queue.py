@@ -20,7 +20,7 @@ from support.redis import RedisHandle
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import CONTENT_TYPE, Batch, encode_batch, join_batches
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.redis_keys import RedisKeys
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 

@@ -22,7 +22,7 @@ from support.faultload import FaultLoad, fault_load
 from support.redis import populate
 from support.stack import Stack, eventually, running_stack
 
-from penstock_common.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
 pytestmark = [
     pytest.mark.heavy,

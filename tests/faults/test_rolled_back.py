@@ -21,8 +21,8 @@ from support.faultload import start_shipper
 from support.gateways import free_port
 from support.up import Up, start_up, wait_until
 
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
 

@@ -19,7 +19,7 @@ from support.steady import Steady
 from support.tiers import tiers_settled, wrong_tiers
 from support.workers import kept_worker, metrics_of
 
-from penstock_common.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(150)

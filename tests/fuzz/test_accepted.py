@@ -17,13 +17,13 @@ from support.fuzzing import cases, kept, or_refused, source
 from support.spools import new_writer
 
 from penstock.errors import Rejected
-from penstock.root import spools_in
 from penstock.shipper.batches import content_of
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
+from penstock.spool.root import spools_in
 from penstock.wire import (
     DEFAULT_LIMITS,
     RULES,
@@ -38,9 +38,9 @@ from penstock.wire import (
 )
 from penstock_compat.wandb.stream.translation import Candidate, Request, translate
 from penstock_ingest.rows import batches_from_json
-from penstock_storage.catalog.changes import apply_change
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.catalog.runs.changes import apply_change
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.records import change_of, value_of
 
 MANY = 100_001

@@ -14,8 +14,8 @@ from support.routing import address, application, named_routes, names_found
 
 from penstock.errors import Rejected
 from penstock.wire import check_key, check_name
-from penstock_storage.catalog.artifact_collections import check_collection_name
-from penstock_storage.catalog.run_files import file_name
+from penstock_storage.catalog.artifacts.artifact_collections import check_collection_name
+from penstock_storage.catalog.runs.run_files import file_name
 from penstock_web.models import split_names
 
 ODD = [

@@ -16,7 +16,7 @@ import pytest_asyncio
 from support.fuzzing import cases, source
 from support.stack import Stack, running_stack
 
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(600)]
 

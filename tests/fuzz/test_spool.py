@@ -15,10 +15,10 @@ import pytest
 from support.fuzzing import cases, kept, source
 from support.spools import UNLIMITED, new_writer
 
-from penstock.record import FIRST_OFFSET
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
+from penstock.spool.record import FIRST_OFFSET
 
 RECORDS = 64
 Found = set[tuple[Any, ...]]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 
 from penstock.wire import MAX_STEP
-from penstock_storage.interface import Columns
-from penstock_storage.partials import Curves, Partials, fold_points, fold_rows, merge
-from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.charts.partials import Curves, Partials, fold_points, fold_rows, merge
+from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.contracts.interface import Columns
 from penstock_workers.tiers import fold_up
 
 Points = dict[int, float]

@@ -19,10 +19,11 @@ from support.spools import Senders, drive, read_batch
 from support.zoo import SLOW, ZOO
 
 import penstock
-from penstock import aside, session
 from penstock.notices import NOTICES
-from penstock.root import spools_in
-from penstock.runs import Run
+from penstock.runs import session
+from penstock.runs.run import Run
+from penstock.spool.root import spools_in
+from penstock.values import aside
 from penstock.wire import Room, decode_batch, encode_batch, fit_all
 
 # Torch and numpy warn of formats that they call young, and of casts.

@@ -13,7 +13,7 @@ from support.scripts import Scripts
 from support.spools import Senders
 from support.store import running_store
 
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

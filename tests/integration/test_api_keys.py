@@ -11,7 +11,7 @@ import pytest_asyncio
 from support.site import SECRET, Site, running_site
 from yarl import URL
 
-from penstock_common.auth import mint_key
+from penstock_common.http.auth import mint_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BEHIND_PROXY = {"X-Forwarded-For": "1.2.3.4"}

@@ -24,8 +24,8 @@ from support.stack import running_stack
 from support.store import running_store
 from support.up import Up, end_shipper, running_up, start_up, wait_until
 
-from penstock_storage.archive import generations
-from penstock_storage.blobs import open_blobs
+from penstock_storage.backup.archive import generations
+from penstock_storage.blobs.blob_store import open_blobs
 from penstock_storage.connect import open_catalog
 
 TRAIN = """

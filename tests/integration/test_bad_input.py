@@ -16,7 +16,7 @@ import zstandard
 from support.stack import Stack, running_stack
 
 from penstock.wire import CONTENT_TYPE, join_batches
-from penstock_common.auth import mint_key
+from penstock_common.http.auth import mint_key
 
 JSON = "application/json"
 

@@ -9,10 +9,10 @@ import pytest
 from support.ledger import Ledger
 from support.spools import new_writer, wait_until
 
-from penstock.bell import ring
-from penstock.progress import load_progress
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper.daemon import Daemon
+from penstock.spool.bell import ring
+from penstock.spool.progress import load_progress
 
 
 @pytest.mark.parametrize("has_pipe", [True, False])

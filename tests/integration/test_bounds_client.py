@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from support.stack import Stack, eventually, running_stack
 
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

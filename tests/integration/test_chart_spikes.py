@@ -16,10 +16,10 @@ from support.compactor import Bench
 from support.series import lane_row
 from support.store import running_store
 
-from penstock_storage.aggregate import Aggregate
-from penstock_storage.charts import Chart, ChartQuery, ChartReader, Curve, LaneMode
-from penstock_storage.interface import LaneRow
-from penstock_storage.tiers import TIER_SHIFTS
+from penstock_storage.charts.aggregate import Aggregate
+from penstock_storage.charts.chart_reader import Chart, ChartQuery, ChartReader, Curve, LaneMode
+from penstock_storage.clickhouse.tiers import TIER_SHIFTS
+from penstock_storage.contracts.interface import LaneRow
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(300)]
 

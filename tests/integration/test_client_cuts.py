@@ -17,8 +17,8 @@ from penstock.cli import main
 from penstock.shipper import sender as sender_module
 from penstock.shipper.cuts import CutLog
 from penstock.shipper.rejects import Rejects
+from penstock.spool.writer import Writer
 from penstock.wire import RULES, batch_digest
-from penstock.writer import Writer
 
 LONG = "y" * 2_000_000
 

@@ -13,12 +13,12 @@ from support.disks import Disk, small_disk
 from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, points_in, wait_until
 
-from penstock.progress import Progress, load_progress, store_progress
 from penstock.shipper import report as report_module
 from penstock.shipper import sender as sender_module
 from penstock.shipper.cuts import CutLog
 from penstock.shipper.sender import SpoolSender
-from penstock.writer import Writer
+from penstock.spool.progress import Progress, load_progress, store_progress
+from penstock.spool.writer import Writer
 
 BATCHES = 6
 

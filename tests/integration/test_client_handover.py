@@ -21,13 +21,14 @@ from support.ledger import Fault, Ledger
 from support.scripts import Scripts
 from support.spools import new_writer, points_in, wait_until
 
-from penstock import __version__, launch
-from penstock.launch import ensure_shipper, is_shipper_running, shipper_of
-from penstock.meta import boot_id, load_meta, store_meta
-from penstock.progress import load_progress
-from penstock.root import spools_in, used_bytes
-from penstock.spool import SpoolOptions, is_writer_alive
-from penstock.writer import Writer
+from penstock import __version__
+from penstock.runs import launch
+from penstock.runs.launch import ensure_shipper, is_shipper_running, shipper_of
+from penstock.spool.meta import boot_id, load_meta, store_meta
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in, used_bytes
+from penstock.spool.spool_folder import SpoolOptions, is_writer_alive
+from penstock.spool.writer import Writer
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer
 
 from penstock import wire
-from penstock.progress import load_progress
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper import heartbeats as heartbeats_module
 from penstock.shipper import sender as sender_module
 from penstock.shipper.daemon import Daemon
 from penstock.shipper.sender import SpoolSender
-from penstock.writer import Writer
+from penstock.spool.progress import load_progress
+from penstock.spool.writer import Writer
 
 
 def log_batches(

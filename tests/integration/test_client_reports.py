@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.up import Up, running_up, wait_until
 
-from penstock_common.metrics import VERSION
+from penstock_common.process.metrics import VERSION
 
 # Logs much more than the spool may hold, with its shipper held still, so that most is dropped.
 OVERFULL = """

@@ -13,8 +13,8 @@ from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import points_in, wait_until
 
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 
 
 def test_a_script_for_wandb(scripts: Scripts, ledger: Ledger) -> None:

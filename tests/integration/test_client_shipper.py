@@ -16,12 +16,12 @@ from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, points_in, wait_until
 
 from penstock.credentials import store_key
-from penstock.launch import ensure_shipper, is_shipper_running
-from penstock.progress import load_progress
+from penstock.runs.launch import ensure_shipper, is_shipper_running
 from penstock.shipper import sender as sender_module
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.sender import SpoolSender
-from penstock.writer import Writer
+from penstock.spool.progress import load_progress
+from penstock.spool.writer import Writer
 
 
 def log_rows(writer: Writer, first: int, count: int) -> dict[tuple[str, int], float]:

@@ -15,15 +15,15 @@ from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import UNLIMITED, Senders, drive, new_writer, rows_in, wait_until
 
-from penstock.record import FIRST_OFFSET, PAYLOAD_HEAD, RECORD_HEAD, PayloadKind, segment_name
-from penstock.root import spools_in
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper.daemon import Daemon
 from penstock.shipper.gather import gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.sender import SpoolSender
-from penstock.siblings import hold_left
-from penstock.writer import Writer
+from penstock.spool.record import FIRST_OFFSET, PAYLOAD_HEAD, RECORD_HEAD, PayloadKind, segment_name
+from penstock.spool.root import spools_in
+from penstock.spool.siblings import hold_left
+from penstock.spool.writer import Writer
 
 PARENT = "f" * 32
 

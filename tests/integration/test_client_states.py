@@ -16,8 +16,8 @@ from support.spools import wait_until
 from support.up import Up, running_up
 from support.up import wait_until as up_wait_until
 
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 
 
 def states(ledger: Ledger) -> list[str]:

@@ -13,9 +13,9 @@ from support.ledger import Fault, Ledger
 from support.scripts import Scripts
 from support.spools import Senders, drive, new_writer
 
-from penstock.launch import is_shipper_running, shipper_of
-from penstock.progress import Progress, store_progress
-from penstock.status import as_text, status_of
+from penstock.commands.status import as_text, status_of
+from penstock.runs.launch import is_shipper_running, shipper_of
+from penstock.spool.progress import Progress, store_progress
 
 LIMIT = 2 << 30
 

@@ -11,7 +11,7 @@ from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer
 
 from penstock.shipper.cuts import CutLog
-from penstock.writer import Writer
+from penstock.spool.writer import Writer
 
 
 def defined(writer: Writer, name: str, **options: Any) -> None:

@@ -11,8 +11,8 @@ import pytest
 from support.compactor import Bench
 from support.tiers import wrong_tiers
 
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.tiers import TIER_SHIFTS
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.clickhouse.tiers import TIER_SHIFTS
 from penstock_workers import compactor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

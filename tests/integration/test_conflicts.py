@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from support.stack import Stack, running_stack
 
 from penstock.wire import Batch, batch_digest, encode_batch
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
 KEYS = RedisKeys()
 pytestmark = pytest.mark.asyncio(loop_scope="module")

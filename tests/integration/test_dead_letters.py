@@ -15,7 +15,7 @@ from support.stack import Stack, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import batch_digest
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 

@@ -14,7 +14,7 @@ from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker
 
 from penstock.wire import Batch, Frame, encode_batch
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 from penstock_workers.purger import PURGED_TABLES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.up import Up, running_up, wait_until
 
-from penstock.progress import load_progress
-from penstock.root import spools_in
+from penstock.spool.progress import load_progress
+from penstock.spool.root import spools_in
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(150)]
 

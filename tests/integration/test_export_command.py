@@ -25,8 +25,8 @@ from support.site import Site, running_site
 from support.stack import eventually
 from support.up import running_up
 
-from penstock.export import folder_of
-from penstock_storage import export
+from penstock.reading.export import folder_of
+from penstock_storage.readers import export
 
 ODD = [math.nan, math.inf, -math.inf, -0.0, 0.1, 1 / 3]
 

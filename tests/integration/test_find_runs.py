@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from support.site import Site, running_site
 
-from penstock_storage.interface import RunChange, RunRef
-from penstock_storage.logged import LaneRanks, read_logged
-from penstock_storage.summaries import read_summaries
+from penstock_storage.contracts.interface import RunChange, RunRef
+from penstock_storage.readers.logged import LaneRanks, read_logged
+from penstock_storage.readers.summaries import read_summaries
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,7 @@ import pytest
 from support.ledger import Ledger, serve_ledger
 from support.scripts import Scripts
 
-from penstock.root import folders_in
+from penstock.spool.root import folders_in
 
 pytestmark = pytest.mark.heavy
 
@@ -184,7 +184,7 @@ assert before == after and penstock.run is None
 def test_an_interrupt_amid_init_leaves_nothing_behind(scripts: Scripts, ledger: Ledger) -> None:
     scripts.run("""
 import penstock
-from penstock.runs import Run
+from penstock.runs.run import Run
 begin = Run._begin
 def interrupted(self):
     begin(self)

@@ -12,7 +12,7 @@ import pytest_asyncio
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
 KEYS = RedisKeys()
 pytestmark = pytest.mark.asyncio(loop_scope="module")

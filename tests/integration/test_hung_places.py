@@ -13,11 +13,11 @@ from support.spools import wait_until
 
 TRAINING = """
 import os, pathlib, tempfile, time, threading
-import penstock, penstock.bounded, penstock.places, penstock.root
+import penstock, penstock.bounded, penstock.runs.places, penstock.spool.root
 penstock.bounded.ANSWER_S = 0.5
-penstock.root.default_root = lambda: pathlib.Path(os.environ["USUAL"])
-penstock.places.default_root = penstock.root.default_root
-penstock.places._MEMORY = pathlib.Path(os.environ["MEMORY"])
+penstock.spool.root.default_root = lambda: pathlib.Path(os.environ["USUAL"])
+penstock.runs.places.default_root = penstock.spool.root.default_root
+penstock.runs.places._MEMORY = pathlib.Path(os.environ["MEMORY"])
 began = time.monotonic()
 for number in range(3):
     waits = {"finish_timeout_s": float(os.environ.get("WAIT", 60))}
@@ -100,7 +100,7 @@ def test_a_login_is_not_waited_for(scripts: Scripts, hung: Path) -> None:
 def test_certificates_that_cannot_be_read(scripts: Scripts, ledger: Ledger, hung: Path) -> None:
     https = ledger.url.replace("http:", "https:")
     said = scripts.run(
-        "import penstock.signin\npenstock.signin._TIMEOUT_S = 0.5\n" + LOGIN,
+        "import penstock.commands.signin\npenstock.signin._TIMEOUT_S = 0.5\n" + LOGIN,
         PENSTOCK_BASE_URL=https, PENSTOCK_CA_FILE=str(hung / "ca.pem"),
     )  # fmt: skip
     assert "the API key could not be checked: no answer" in said

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from support.site import SECRET, Site, running_site
 
-from penstock_common import auth
-from penstock_common.auth import KeyAuthenticator, mint_key
+from penstock_common.http import auth
+from penstock_common.http.auth import KeyAuthenticator, mint_key
 from penstock_web import session as session_module
 from penstock_web.session import Sessions
 

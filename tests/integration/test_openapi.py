@@ -20,14 +20,14 @@ from support.artifacts import store_artifact
 from support.media import store_file
 from support.up import Up, running_up, wait_until
 
-from penstock_common.openapi import openapi_document
+from penstock_common.http.openapi import openapi_document
 from penstock_compat.wandb.operations import OPERATIONS as WANDB
 from penstock_ingest.operations import OPERATIONS as WRITE
-from penstock_storage.blobs import open_blobs
-from penstock_storage.catalog.artifacts import Artifacts
-from penstock_storage.catalog.run_files import RunFiles
+from penstock_storage.blobs.blob_store import open_blobs
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.runs.run_files import RunFiles
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 from penstock_sweeps.operations import OPERATIONS as SWEEPS
 from penstock_web.openapi import OPERATIONS as READ
 

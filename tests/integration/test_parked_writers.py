@@ -20,8 +20,8 @@ from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
-from penstock_storage.interface import RunRef
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
+from penstock_storage.contracts.interface import RunRef
 from penstock_workers.main import AT_FAULT
 
 pytestmark = [

@@ -14,8 +14,8 @@ from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import wait_until
 
-from penstock.launch import is_shipper_running
-from penstock.places import MEMORY_LIMIT_BYTES, first_that_works
+from penstock.runs.launch import is_shipper_running
+from penstock.runs.places import MEMORY_LIMIT_BYTES, first_that_works
 from penstock.settings import Settings
 
 TRAINING = """
@@ -43,10 +43,10 @@ class Places:
 
     def run(self, place: str, code: str = TRAINING, **variables: str) -> str:
         redirected = f"""
-import pathlib, tempfile, penstock.root
-penstock.root.default_root = lambda: pathlib.Path({str(self.usual)!r})
-import penstock.places
-penstock.places._MEMORY = pathlib.Path({str(self.memory)!r})
+import pathlib, tempfile, penstock.spool.root
+penstock.spool.root.default_root = lambda: pathlib.Path({str(self.usual)!r})
+import penstock.runs.places
+penstock.runs.places._MEMORY = pathlib.Path({str(self.memory)!r})
 tempfile.tempdir = {str(self.temporary)!r}
 import penstock
 """
@@ -176,7 +176,7 @@ def test_memory_comes_last_and_takes_little(places: Places, ledger: Ledger) -> N
 
 
 def test_what_lies_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.places._MEMORY", tmp_path)
+    monkeypatch.setattr("penstock.runs.places._MEMORY", tmp_path)
     limits: list[int] = []
 
     def note(root: Path, limit_bytes: int) -> Path:
@@ -210,7 +210,7 @@ run = penstock.init(project="p")
 run.log({"a": 1.0})
 pid = os.fork()
 if pid == 0:
-    for place in (run.settings.root, penstock.root.default_root(), penstock.places._MEMORY):
+    for place in (run.settings.root, penstock.spool.root.default_root(), penstock.runs.places._MEMORY):
         shutil.rmtree(place, ignore_errors=True); place.write_text("")
     tempfile.tempdir = "/proc"
     for step in range(5): run.log({"b": 1.0})
@@ -259,15 +259,15 @@ run.finish(); print("trained")
 def test_a_spool_that_is_freed_at_once_was_stored(places: Places, ledger: Ledger) -> None:
     code = """
 import shutil
-from penstock.sending import Sending
-from penstock.progress import load_progress
+from penstock.runs.sending import Sending
+from penstock.spool.progress import load_progress
 run = penstock.init(project="p")
 for step in range(9): run.log({"a": 1.0})
 folder = run._writer.spool().folder
 wait = Sending.wait
 def freed_first(self, folder, begun, deadline):
     wait(self, folder, begun, deadline)
-    from penstock.receipts import keep_receipt
+    from penstock.shipper.receipts import keep_receipt
     keep_receipt(folder.parent, folder); shutil.rmtree(folder)
     return wait(self, folder, begun, deadline)
 Sending.wait = freed_first

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from support.redis import running_redis
 
-from penstock_common.problems import PROBLEMS, Problem, Problems
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.problems import PROBLEMS, Problem, Problems
+from penstock_common.queue.redis_keys import RedisKeys
 
 KEYS = RedisKeys("p")
 

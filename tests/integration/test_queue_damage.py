@@ -18,8 +18,8 @@ from redis.retry import Retry
 from support.up import Up, running_up, wait_until
 
 from penstock.wire import Limits
-from penstock_common.redis_keys import RedisKeys, shard_of
-from penstock_common.scripts import APPEND, APPEND_ROWS
+from penstock_common.queue.redis_keys import RedisKeys, shard_of
+from penstock_common.queue.scripts import APPEND, APPEND_ROWS
 from penstock_ingest.rows import batches_from_json
 from penstock_server.queue_file.aof_files import paths_of
 from penstock_server.queue_file.commands import encode

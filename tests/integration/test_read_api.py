@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from support.site import Site, running_site
 
-from penstock_storage.interface import RunChange, RunRef
+from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_web.openapi import OPERATIONS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

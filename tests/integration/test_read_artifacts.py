@@ -11,7 +11,7 @@ import pytest_asyncio
 from support.artifacts import store_artifact
 from support.site import Site, running_site
 
-from penstock_storage.catalog.artifact_rows import Version
+from penstock_storage.catalog.artifacts.artifact_rows import Version
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "sub/a b ü.txt"

@@ -10,11 +10,12 @@ import pytest
 from support.fuzzing import seeds
 from support.series import Bucket, SeriesData, brute_force, lane_row, store_series
 
-from penstock_storage import charts, sources, windows
-from penstock_storage.attempts import attempt_ends
-from penstock_storage.charts import Chart, ChartQuery, ChartReader, LaneMode
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.interface import LaneRow
+from penstock_storage.charts import chart_reader as charts
+from penstock_storage.charts import sources, windows
+from penstock_storage.charts.attempts import attempt_ends
+from penstock_storage.charts.chart_reader import Chart, ChartQuery, ChartReader, LaneMode
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.interface import LaneRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)

@@ -15,9 +15,9 @@ from aiohttp import ClientSession
 from support.site import Site, running_site
 
 import penstock
-from penstock.api import Api
 from penstock.errors import Rejected, Transient
-from penstock_storage.interface import RunChange
+from penstock.reading.api import Api
+from penstock_storage.contracts.interface import RunChange
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ResultT = TypeVar("ResultT")

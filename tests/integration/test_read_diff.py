@@ -16,10 +16,10 @@ from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, store_series
 from support.site import Site, running_site
 
-from penstock_storage import diff
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.diff import DiffQuery, read_diff
-from penstock_storage.interface import LaneRow
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.interface import LaneRow
+from penstock_storage.readers import diff
+from penstock_storage.readers.diff import DiffQuery, read_diff
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)

@@ -16,9 +16,9 @@ import pytest
 from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, random_run, store_series
 
-from penstock_storage import export
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.export import Export, ExportQuery, open_export
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.readers import export
+from penstock_storage.readers.export import Export, ExportQuery, open_export
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)

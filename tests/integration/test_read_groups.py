@@ -14,7 +14,7 @@ import pytest_asyncio
 from support.series import SeriesData, store_series
 from support.site import Site, running_site
 
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

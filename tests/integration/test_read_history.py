@@ -11,9 +11,9 @@ import pytest
 from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, random_run, store_series
 
-from penstock_storage import history
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.history import HistoryQuery, read_history
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.readers import history
+from penstock_storage.readers.history import HistoryQuery, read_history
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(1)

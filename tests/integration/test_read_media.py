@@ -14,7 +14,7 @@ import pytest_asyncio
 from support.media import store_lines, store_values
 from support.site import Site, running_site
 
-from penstock_storage.interface import RunRow
+from penstock_storage.contracts.interface import RunRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RUN = "/v1/runs/team/demo"

@@ -20,8 +20,8 @@ from support.stack import Stack, eventually, running_stack
 from support.workers import metrics_of
 
 from penstock.wire import Batch, Frame, encode_batch
-from penstock_common.redis_keys import run_path, writer_key
-from penstock_storage.interface import RunRef
+from penstock_common.queue.redis_keys import run_path, writer_key
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(120)
@@ -170,7 +170,7 @@ async def test_the_store_refuses_a_value(stack: Stack, socket: Path) -> None:
         "json": json,
     }
     bad = own_batch(project, BAD_SEQ, **record)
-    change = "ALTER TABLE penstock.values {} CONSTRAINT decent"
+    change = "ALTER TABLE penstock.values.walk {} CONSTRAINT decent"
     await stack.points.execute(f"{change.format('ADD')} CHECK json != '{json}'")
     try:
         await check_refused(stack, socket, project, bad)
@@ -178,7 +178,8 @@ async def test_the_store_refuses_a_value(stack: Stack, socket: Path) -> None:
         await stack.points.execute(change.format("DROP"))
     await check_replayed(stack, project)
     found = await stack.points.query(
-        "SELECT count() AS n FROM penstock.values FINAL WHERE json = {json:String}", {"json": json}
+        "SELECT count() AS n FROM penstock.values.walk FINAL WHERE json = {json:String}",
+        {"json": json},
     )
     assert int(found["n"][0]) == 1
 

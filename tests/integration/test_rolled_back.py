@@ -16,9 +16,9 @@ from benchmarks.generate import Shape, batch_bytes, plans
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, encode_batch
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of, writer_key
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, encode_batch
-from penstock_storage.interface import Column, RunRef
+from penstock_storage.contracts.interface import Column, RunRef
 
 JSON = "application/json"
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -18,8 +18,8 @@ from loadtests.native import shipper_of
 from support.faultload import start_shipper
 from support.stack import Stack, eventually, running_stack
 
-from penstock_common.redis_keys import RedisKeys, run_path, shard_of
-from penstock_storage.interface import RunRef, RunRow
+from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of
+from penstock_storage.contracts.interface import RunRef, RunRow
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.heavy, pytest.mark.timeout(90)

@@ -14,12 +14,12 @@ from support.ledger import Fault, Ledger
 from support.scripts import Scripts
 from support.spools import new_writer, wait_until
 
-from penstock.meta import load_meta, store_meta
-from penstock.progress import load_progress
-from penstock.record import segment_name
-from penstock.root import spools_in
 from penstock.shipper.daemon import Daemon
 from penstock.shipper.sender import SpoolSender
+from penstock.spool.meta import load_meta, store_meta
+from penstock.spool.progress import load_progress
+from penstock.spool.record import segment_name
+from penstock.spool.root import spools_in
 
 TRAINING = """
 import penstock
@@ -225,7 +225,7 @@ def test_a_proxy_or_certificates_that_cannot_be_used(scripts: Scripts, ledger: L
 def test_status_finds_what_was_kept_elsewhere(scripts: Scripts, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "tmp").mkdir()
-    code = "import penstock.root, pathlib\npenstock.root.default_root = lambda: pathlib.Path('/proc/x')\n"
+    code = "import penstock.spool.root, pathlib\npenstock.root.default_root = lambda: pathlib.Path('/proc/x')\n"
     scripts.run(
         code + TRAINING,
         PENSTOCK_DIR=str(tmp_path / "file"),

@@ -20,11 +20,11 @@ from support.tiers import tiers_settled, wrong_tiers
 
 from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
-from penstock_common.problems import Problem, Problems
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.problems import Problem, Problems
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.contracts.interface import RunRef
 from penstock_storage.damage.losses import find_lost_ends
 from penstock_storage.damage.parts import Inventory, lost_parts, read_inventory
-from penstock_storage.interface import RunRef
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 
@@ -160,7 +160,7 @@ async def test_deleting_runs_is_no_damage(tmp_path: Path) -> None:
     """Parts of which nothing is left stay until they are merged; tables that an older version made,
     which let go of them, are changed at the start."""
     async with running_stack(tmp_path, workers=0) as stack:
-        alter = "ALTER TABLE penstock.values MODIFY SETTING remove_empty_parts = 1"
+        alter = "ALTER TABLE penstock.values.walk MODIFY SETTING remove_empty_parts = 1"
         await stack.points.execute(alter)
         await stack.start_worker()
         await loaded(stack)

@@ -12,14 +12,14 @@ from support.fuzzing import seeds
 from support.series import SeriesData, lane_row, random_run, store_series
 
 from penstock.wire import SYSTEM_RANK
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.diff import DiffQuery, read_diff
-from penstock_storage.export import ExportQuery, open_export
-from penstock_storage.history import HistoryQuery, read_history
-from penstock_storage.interface import LaneRow
-from penstock_storage.key_facts import read_key_facts
-from penstock_storage.sampling import read_sampled, read_steps
-from penstock_storage.summaries import read_summaries
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.interface import LaneRow
+from penstock_storage.readers.diff import DiffQuery, read_diff
+from penstock_storage.readers.export import ExportQuery, open_export
+from penstock_storage.readers.history import HistoryQuery, read_history
+from penstock_storage.readers.key_facts import read_key_facts
+from penstock_storage.readers.sampling import read_sampled, read_steps
+from penstock_storage.readers.summaries import read_summaries
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = count(50_001)

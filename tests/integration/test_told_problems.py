@@ -8,7 +8,7 @@ import pytest
 from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer, wait_until
 
-from penstock.spool import SpoolOptions
+from penstock.spool.spool_folder import SpoolOptions
 
 pytestmark = pytest.mark.heavy
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from support.site import Site, running_site
 
-from penstock_storage.catalog.run_files import RunFile
+from penstock_storage.catalog.runs.run_files import RunFile
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 RUN = "/v1/runs/team/demo/code"

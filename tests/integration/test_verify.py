@@ -17,13 +17,13 @@ import pytest
 from support.spools import new_writer
 from support.up import Up, end_shipper, running_up, wait_until
 
-from penstock.launch import ensure_shipper, is_shipper_running
-from penstock.meta import load_meta
-from penstock.progress import load_progress, store_progress
-from penstock.receipts import receipts_in, store_receipt
-from penstock.root import spools_in
+from penstock.runs.launch import ensure_shipper, is_shipper_running
+from penstock.shipper.receipts import receipts_in, store_receipt
+from penstock.spool.meta import load_meta
+from penstock.spool.progress import load_progress, store_progress
+from penstock.spool.root import spools_in
 from penstock_server.datafolder import DataFolder
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 # 900 points of `loss` and `acc`, and what is harder to keep: see `ODD`.
 PLAIN = """
@@ -36,8 +36,8 @@ with penstock.init(project="proof", id=sys.argv[1]) as run:
 # integers, strings, nested keys, alerts.
 ODD = """
 import math, sys, time, penstock
-from penstock.meta import load_meta
-from penstock.progress import load_progress
+from penstock.spool.meta import load_meta
+from penstock.spool.progress import load_progress
 with penstock.init(project="proof", id=sys.argv[1], settings={"rank": int(sys.argv[2])}) as run:
     for i in range(400):
         run.log({"loss": i / 7, "int": i, "deep": {"a": float(i), "b, c": -0.0}}, step=i)
@@ -245,7 +245,8 @@ def test_a_string_that_is_gone_is_found(up: Up) -> None:
     log(up, ODD, "texts", "0")
     run, key = numbers(up, "texts", "text")
     in_store(
-        up, f"ALTER TABLE penstock.values DELETE WHERE run = {run} AND key = {key} AND step = 9"
+        up,
+        f"ALTER TABLE penstock.values.walk DELETE WHERE run = {run} AND key = {key} AND step = 9",
     )
     report = verified(up, "texts")
     assert not report["clean"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.up import Up, running_up, wait_until
 
-from penstock_common.settings import GatewaySettings, WorkerSettings
+from penstock_common.process.settings import GatewaySettings, WorkerSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 

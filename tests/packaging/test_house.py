@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -19,13 +20,13 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
     "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common"}),
     "penstock_ingest": (
         "ingest",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.interface"},
+        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.contracts"},
     ),
     "penstock_sweeps": (
         "sweeps",
         {
             "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common",
-            "penstock_storage.interface", "penstock_storage.sweep_rows",
+            "penstock_storage.contracts",
         },
     ),
     "penstock_workers": (
@@ -89,6 +90,44 @@ def test_no_arrow_that_the_table_forbids(package: str) -> None:
     ]
     assert modules(package)
     assert not wrong
+
+
+def _room(package: str, module: str) -> str:
+    """What a module counts as: its folder, or itself where its folder has folders of its own."""
+    base = ROOT / ARROWS[package][0]
+    path = base / module.replace(".", "/")
+    folder = path if path.is_dir() else path.parent
+    has_folders = any(each.is_dir() and any(each.glob("*.py")) for each in folder.iterdir())
+    return module if has_folders else str(folder.relative_to(base)).replace("/", ".")
+
+
+def _arrows_between_rooms(package: str) -> dict[str, set[str]]:
+    base = ROOT / ARROWS[package][0]
+    names = {
+        ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+        for path in modules(package)
+    }
+    found: dict[str, set[str]] = {}
+    for path in modules(package):
+        module = ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+        for imported in imports(path):
+            target = imported if imported in names else imported.rpartition(".")[0]
+            if target in names - {package, module}:
+                here, there = _room(package, module), _room(package, target)
+                if here != there and module != package:
+                    found.setdefault(here, set()).add(there)
+    return found
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_no_two_folders_import_each_other(package: str) -> None:
+    """Neither directly nor through others: folders show the layers."""
+    arrows = _arrows_between_rooms(package)
+    try:
+        order = list(graphlib.TopologicalSorter(arrows).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"a cycle: {' → '.join(error.args[1])}")
+    assert not arrows or order
 
 
 def test_the_client_needs_only_what_it_installs() -> None:

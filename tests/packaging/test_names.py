@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_common.settings import GatewaySettings, ServerSettings, WorkerSettings
+from penstock_common.process.settings import GatewaySettings, ServerSettings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 SERVER = (

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.up import Up, running_up, wait_until
 
 from penstock.wire import CONTENT_TYPE, join_batches
-from penstock_common.problems import PROBLEMS
+from penstock_common.queue.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "penstock.json"

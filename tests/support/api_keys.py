@@ -6,7 +6,7 @@ import asyncio
 
 from support.up import Up
 
-from penstock_common.auth import mint_key
+from penstock_common.http.auth import mint_key
 from penstock_server.datafolder import DataFolder
 from penstock_storage.connect import open_catalog
 

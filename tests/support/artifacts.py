@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 
-from penstock_storage.blobs import BlobStore
-from penstock_storage.catalog.artifact_files import KnownContent
-from penstock_storage.catalog.artifact_rows import File, Version
-from penstock_storage.catalog.artifact_versions import NewVersion
-from penstock_storage.catalog.artifacts import Artifacts
-from penstock_storage.uploads import receive
+from penstock_storage.blobs.blob_store import BlobStore
+from penstock_storage.blobs.uploads import receive
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.artifacts.artifact_files import KnownContent
+from penstock_storage.catalog.artifacts.artifact_rows import File, Version
+from penstock_storage.catalog.artifacts.artifact_versions import NewVersion
 
 __all__ = ["store_artifact"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from penstock_common.bounds import Bounds
+from penstock_common.process.bounds import Bounds
 from penstock_storage.catalog import SqlCatalog
 
 __all__ = ["NewUrl", "opened"]

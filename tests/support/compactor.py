@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import Frame
-from penstock_storage.interface import PointStore
+from penstock_storage.contracts.interface import PointStore
 from penstock_workers.commit import Committer
 from penstock_workers.compactor import Compactor
 from penstock_workers.fold import Ints, ResolvedFrame, fold

@@ -10,7 +10,7 @@ from typing import Any
 
 from support.stack import Stack
 
-from penstock_common.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
 __all__ = ["dead", "dead_seqs", "letters", "poison"]
 

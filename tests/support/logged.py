@@ -19,8 +19,8 @@ from support.up import Up, wait_until
 
 from penstock.wire import SYSTEM_RANK
 from penstock_server.datafolder import DataFolder
-from penstock_storage.clickhouse import ClickHouse
-from penstock_storage.schema import DATABASE
+from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.clickhouse.schema import DATABASE
 
 __all__ = ["ConsoleLine", "Logged", "logged_runs"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from penstock_common.contents import content_type_of
-from penstock_storage.blobs import BlobStore
-from penstock_storage.catalog.run_files import RunFile, RunFiles
-from penstock_storage.interface import PointStore
-from penstock_storage.uploads import receive
+from penstock_common.http.contents import content_type_of
+from penstock_storage.blobs.blob_store import BlobStore
+from penstock_storage.blobs.uploads import receive
+from penstock_storage.catalog.runs.run_files import RunFile, RunFiles
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["png", "store_file", "store_lines", "store_values"]
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Broken
-from penstock_storage import native, schema
-from penstock_storage.ids import Micros
-from penstock_storage.interface import Column, Columns
-from penstock_storage.schema import COLUMNS
+from penstock_storage.clickhouse import native, schema
+from penstock_storage.clickhouse.schema import COLUMNS
+from penstock_storage.contracts.ids import Micros
+from penstock_storage.contracts.interface import Column, Columns
 
 __all__ = ["MemoryPointStore"]
 

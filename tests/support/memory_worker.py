@@ -16,10 +16,10 @@ from support.memory_store import MemoryPointStore
 from support.redis import memory_redis
 
 from penstock.wire import Batch, Frame, encode_batch
-from penstock_common.bounds import Bounds
-from penstock_common.metrics import GatewayMetrics, WorkerMetrics
-from penstock_common.problems import Problems
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.process.bounds import Bounds
+from penstock_common.process.metrics import GatewayMetrics, WorkerMetrics
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog
 from penstock_workers.bound_notices import BoundNotices

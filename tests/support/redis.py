@@ -14,7 +14,7 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.redis import connect
+from penstock_common.queue.connection import connect
 from penstock_server.redis_server import config, find_server
 
 __all__ = ["RedisHandle", "follow", "memory_redis", "populate", "running_redis"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from support.spools import wait_until
 
-from penstock.launch import is_shipper_running
+from penstock.runs.launch import is_shipper_running
 
 __all__ = ["Scripts"]
 

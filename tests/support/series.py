@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from penstock_storage.attempts import LaneId, attempt_ends
-from penstock_storage.interface import LaneRow, PointStore
-from penstock_storage.series import NEVER
-from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.charts.attempts import LaneId, attempt_ends
+from penstock_storage.charts.series import NEVER
+from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.contracts.interface import LaneRow, PointStore
 
 __all__ = [
     "Bucket", "SeriesData", "brute_force", "lane_row", "random_run", "store_series", "store_tiers",

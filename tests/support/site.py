@@ -14,17 +14,17 @@ from support.redis import RedisHandle, running_redis
 from support.series import SeriesData, store_series
 from support.store import StoreHandle, running_store
 
-from penstock_common.auth import KeyAuthenticator, mint_key
-from penstock_common.bodies import BodyReader
-from penstock_common.http import middleware
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.redis_keys import RedisKeys
-from penstock_storage.blobs import BlobStore, open_blobs
-from penstock_storage.catalog.artifacts import Artifacts
-from penstock_storage.catalog.run_files import RunFile, RunFiles
-from penstock_storage.clickhouse import ClickHouse
+from penstock_common.http.auth import KeyAuthenticator, mint_key
+from penstock_common.http.bodies import BodyReader
+from penstock_common.http.errors import middleware
+from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.blobs.blob_store import BlobStore, open_blobs
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.runs.run_files import RunFile, RunFiles
+from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import Catalog, RunRef, RunRow
+from penstock_storage.contracts.interface import Catalog, RunRef, RunRow
 from penstock_storage.search.finder import Finder
 from penstock_web.dependencies import WebDependencies
 from penstock_web.names import Names

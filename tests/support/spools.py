@@ -11,17 +11,17 @@ from typing import Any
 from support.ledger import Ledger, cells
 
 from penstock.link import Link
-from penstock.meta import Meta
-from penstock.record import PayloadKind
 from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
 from penstock.shipper.sender import SpoolSender
-from penstock.slowpath import SlowPath
-from penstock.spool import Spool, SpoolOptions
+from penstock.spool.meta import Meta
+from penstock.spool.record import PayloadKind
+from penstock.spool.spool_folder import Spool, SpoolOptions
+from penstock.spool.writer import Writer
+from penstock.values.slowpath import SlowPath
 from penstock.wire import Batch
-from penstock.writer import Writer
 
 __all__ = [
     "UNLIMITED",

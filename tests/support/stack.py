@@ -20,11 +20,11 @@ from support.redis import RedisHandle, running_redis
 from support.store import StoreHandle, running_store
 
 from penstock.wire import CONTENT_TYPE, join_batches
-from penstock_common.auth import mint_key
-from penstock_common.settings import GatewaySettings
+from penstock_common.http.auth import mint_key
+from penstock_common.process.settings import GatewaySettings
 from penstock_server.gateway import build
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_catalog, open_points
 
 __all__ = ["Stack", "Worker", "eventually", "running_stack"]

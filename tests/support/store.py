@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import Transient
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 __all__ = ["StoreHandle", "running_store", "start_store", "until_running"]
 
@@ -100,7 +100,7 @@ async def _spawn(token: str, arguments: list[str], *, is_plain: bool) -> asyncio
             pytest.skip("there is no setpriv command")
         plainly = ["setpriv", "--bounding-set", "-dac_override"]
     return await asyncio.create_subprocess_exec(
-        *plainly, sys.executable, "-m", "penstock_storage.store_process", *arguments,
+        *plainly, sys.executable, "-m", "penstock_storage.embedded.store_process", *arguments,
         env={**os.environ, "PENSTOCK_STORE_TOKEN": token},
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 
-from penstock_storage.clickhouse import ClickHouse
+from penstock_storage.clickhouse.client import ClickHouse
 
 __all__ = ["tiers_settled", "wrong_tiers"]
 

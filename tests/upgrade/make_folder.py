@@ -19,7 +19,7 @@ from typing import Any
 
 from support.up import Up, end_shipper, running_up, wait_until
 
-from penstock_common.redis_keys import run_path, shard_of
+from penstock_common.queue.redis_keys import run_path, shard_of
 
 HERE = Path(__file__).parent
 LONG_LIST = 100_001

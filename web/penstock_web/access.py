@@ -9,8 +9,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.auth import Authenticator, Principal
-from penstock_common.same_origin import session_cookies
+from penstock_common.http.auth import Authenticator, Principal
+from penstock_common.http.same_origin import session_cookies
 from penstock_web.session import Sessions
 
 __all__ = ["Access", "not_found"]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from penstock_common.routes import Routes
+from penstock_common.http.routes import Routes
 
 __all__ = ["add_addresses"]
 

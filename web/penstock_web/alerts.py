@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.http import json_response
-from penstock_storage.alerts import ALERT_KEY, read_alerts
-from penstock_storage.interface import PointStore
+from penstock_common.http.errors import json_response
+from penstock_storage.contracts.interface import PointStore
+from penstock_storage.readers.alerts import ALERT_KEY, read_alerts
 from penstock_web.models.alerts import AlertsQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of

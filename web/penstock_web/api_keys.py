@@ -12,10 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.auth import Authenticator, Principal, mint_key
-from penstock_common.http import json_response
-from penstock_storage.account_rows import KeyRow
-from penstock_storage.interface import Catalog
+from penstock_common.http.auth import Authenticator, Principal, mint_key
+from penstock_common.http.errors import json_response
+from penstock_storage.contracts.account_rows import KeyRow
+from penstock_storage.contracts.interface import Catalog
 from penstock_web.access import Access, not_found
 from penstock_web.models.site import NewKey
 from penstock_web.requests import bad_field, body_of

@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import Broken, Rejected
-from penstock_common.contents import Content, content_type_of, send_content
-from penstock_common.http import json_response
-from penstock_storage.catalog.artifact_rows import Collection, File, Member, Version
-from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
+from penstock_common.http.contents import Content, content_type_of, send_content
+from penstock_common.http.errors import json_response
+from penstock_storage.catalog.artifacts.artifact_rows import Collection, File, Member, Version
+from penstock_storage.catalog.artifacts.artifact_versions import INPUT, OUTPUT
 from penstock_web.access import not_found
 from penstock_web.dependencies import WebDependencies
 from penstock_web.models.artifacts import (

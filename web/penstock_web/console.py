@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from penstock_common.http import json_response
-from penstock_storage.console import (
+from penstock_common.http.errors import json_response
+from penstock_storage.contracts.interface import PointStore
+from penstock_storage.readers.console import (
     ConsoleLine,
     ConsoleQuery,
     count_lines,
     open_console,
     read_lines,
 )
-from penstock_storage.interface import PointStore
 from penstock_web.models.console import ConsoleLinesQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of

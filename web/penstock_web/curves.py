@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 from aiohttp import web
 
-from penstock_storage.charts import Aggregate, Chart, ChartQuery, ChartReader, Curve
-from penstock_storage.interface import PointStore
+from penstock_storage.charts.chart_reader import Aggregate, Chart, ChartQuery, ChartReader, Curve
+from penstock_storage.contracts.interface import PointStore
 from penstock_web.access import Access
 from penstock_web.models.charts import ChartRequest
 from penstock_web.names import Names

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from penstock_common.auth import Authenticator
-from penstock_common.bodies import BodyReader
-from penstock_common.problems import Problem
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.watchdog import Watchdog
-from penstock_storage.blobs import BlobStore
-from penstock_storage.catalog.artifacts import Artifacts
-from penstock_storage.catalog.run_files import RunFiles
-from penstock_storage.interface import Catalog, PointStore
+from penstock_common.http.auth import Authenticator
+from penstock_common.http.bodies import BodyReader
+from penstock_common.process.watchdog import Watchdog
+from penstock_common.queue.problems import Problem
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.blobs.blob_store import BlobStore
+from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
+from penstock_storage.catalog.runs.run_files import RunFiles
+from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.search.finder import Finder
 from penstock_web.names import Names
 

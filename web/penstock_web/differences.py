@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.http import json_response
-from penstock_storage.diff import DiffQuery, read_diff
-from penstock_storage.interface import PointStore
+from penstock_common.http.errors import json_response
+from penstock_storage.contracts.interface import PointStore
+from penstock_storage.readers.diff import DiffQuery, read_diff
 from penstock_web.access import Access, not_found
 from penstock_web.models import diff
 from penstock_web.names import Names

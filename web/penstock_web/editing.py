@@ -9,10 +9,10 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
-from penstock_common.http import json_response
-from penstock_common.news import publish
-from penstock_common.payloads import encode_json
-from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_common.http.errors import json_response
+from penstock_common.http.payloads import encode_json
+from penstock_common.queue.news import publish
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 from penstock_storage.removal import Removal
 from penstock_web.access import Access
 from penstock_web.dependencies import WebDependencies

@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.contents import attachment
-from penstock_common.http import json_response
-from penstock_common.payloads import encode_json
-from penstock_storage.export import (
+from penstock_common.http.contents import attachment
+from penstock_common.http.errors import json_response
+from penstock_common.http.payloads import encode_json
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRow
+from penstock_storage.readers.export import (
     MAX_COLUMNS,
     Export,
     ExportQuery,
     open_export,
     read_versions,
 )
-from penstock_storage.history import origin_us
-from penstock_storage.interface import Catalog, PointStore, RunRow
-from penstock_storage.summaries import read_summaries
+from penstock_storage.readers.history import origin_us
+from penstock_storage.readers.summaries import read_summaries
 from penstock_web.models import export
 from penstock_web.names import Names
 from penstock_web.requests import query_of

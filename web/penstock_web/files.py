@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from penstock.errors import Broken
-from penstock_common.contents import Content, send_content
-from penstock_common.http import json_response
-from penstock_storage.blobs import BlobStore
-from penstock_storage.catalog.run_files import RunFiles, file_name
+from penstock_common.http.contents import Content, send_content
+from penstock_common.http.errors import json_response
+from penstock_storage.blobs.blob_store import BlobStore
+from penstock_storage.catalog.runs.run_files import RunFiles, file_name
 from penstock_web.access import not_found
 from penstock_web.models.files import FileQuery, FilesQuery
 from penstock_web.requests import query_of

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from penstock_common.http import json_response
-from penstock_storage.interface import LaneRow, PointStore, RunRow
-from penstock_storage.ledger import read_batches, read_sums, read_writers
+from penstock_common.http.errors import json_response
+from penstock_storage.contracts.interface import LaneRow, PointStore, RunRow
+from penstock_storage.readers.ledger import read_batches, read_sums, read_writers
 from penstock_web.access import not_found
 from penstock_web.models.ledger import LedgerPageQuery
 from penstock_web.names import Names

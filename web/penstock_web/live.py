@@ -19,9 +19,9 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.payloads import text_of
-from penstock_common.watchdog import Watchdog
-from penstock_storage.interface import RunRef
+from penstock_common.http.payloads import text_of
+from penstock_common.process.watchdog import Watchdog
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["LIVE_FEED", "LiveFeed", "News", "Watcher"]
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from penstock_common.http import json_response
-from penstock_common.payloads import encode_json
-from penstock_storage.interface import PointStore
-from penstock_storage.media import RunMedia, read_media, read_media_keys
-from penstock_storage.rows import json_value
+from penstock_common.http.errors import json_response
+from penstock_common.http.payloads import encode_json
+from penstock_storage.contracts.interface import PointStore
+from penstock_storage.readers.media import RunMedia, read_media, read_media_keys
+from penstock_storage.readers.rows import json_value
 from penstock_web.access import Access
 from penstock_web.models.media import MediaKeysQuery, MediaQuery, MediaRequest
 from penstock_web.names import Names

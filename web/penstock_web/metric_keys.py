@@ -9,15 +9,15 @@ from typing import TypeVar
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.http import json_response
-from penstock_storage.interface import PointStore
-from penstock_storage.logged import read_logged_fields, read_run_keys
-from penstock_storage.rows import json_number
+from penstock_common.http.errors import json_response
+from penstock_storage.charts.series import count_runs
+from penstock_storage.contracts.interface import PointStore
+from penstock_storage.readers.logged import read_logged_fields, read_run_keys
+from penstock_storage.readers.rows import json_number
 from penstock_storage.search.fields import catalog_fields, logged_field, merged
 from penstock_storage.search.finder import Finder
 from penstock_storage.search.index import uninterrupted
 from penstock_storage.search.patterns import Pattern
-from penstock_storage.series import count_runs
 from penstock_web.models.metric_keys import FieldsQuery, KeysQuery, NamesQuery
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, query_of

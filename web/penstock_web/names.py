@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import PenstockError
-from penstock_common.watchdog import Watchdog
-from penstock_storage.interface import Catalog, LaneRow, RunRef, RunRow
+from penstock_common.process.watchdog import Watchdog
+from penstock_storage.contracts.interface import Catalog, LaneRow, RunRef, RunRow
 from penstock_web.access import not_found
 
 __all__ = ["Names"]

@@ -7,7 +7,7 @@ import sys
 
 import orjson
 
-from penstock_common.openapi import Operation, openapi_document
+from penstock_common.http.openapi import Operation, openapi_document
 from penstock_web.models import (
     alerts,
     artifacts,

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.routes import Routes
+from penstock_common.http.routes import Routes
 
 __all__ = ["SECURITY_HEADERS", "add_pages"]
 

@@ -8,9 +8,9 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from penstock.errors import Rejected
-from penstock_common.bodies import BODIES, STRANGERS
-from penstock_common.checks import checked_json, refusal
-from penstock_common.same_origin import require_json
+from penstock_common.http.bodies import BODIES, STRANGERS
+from penstock_common.http.checks import checked_json, refusal
+from penstock_common.http.same_origin import require_json
 
 __all__ = ["bad_field", "body_of", "query_of", "stranger_body_of"]
 

@@ -1,4 +1,4 @@
-"""The routes of the read API, for an aiohttp application with `penstock_common.http`'s middleware."""
+"""The routes of the read API, for an aiohttp application with `penstock_common.http.errors`'s middleware."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from penstock_common.bodies import BODIES, STRANGERS, strangers
-from penstock_common.http import harden, json_response
-from penstock_common.openapi import add_operations
-from penstock_common.routes import Routes
+from penstock_common.http.bodies import BODIES, STRANGERS, strangers
+from penstock_common.http.errors import harden, json_response
+from penstock_common.http.openapi import add_operations
+from penstock_common.http.routes import Routes
 from penstock_web.access import Access
 from penstock_web.addresses import add_addresses
 from penstock_web.alerts import AlertsHandler

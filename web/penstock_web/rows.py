@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from penstock_storage.history import HistoryQuery, origin_us, read_history
-from penstock_storage.interface import PointStore, RunRow
-from penstock_storage.plan import FOREVER
+from penstock_storage.charts.plan import FOREVER
+from penstock_storage.contracts.interface import PointStore, RunRow
+from penstock_storage.readers.history import HistoryQuery, origin_us, read_history
 from penstock_web.models.history import RowsQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of

@@ -10,14 +10,14 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.http import json_response
-from penstock_common.payloads import decode_json, encode_json
-from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_common.http.errors import json_response
+from penstock_common.http.payloads import decode_json, encode_json
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_storage.readers.summaries import Summary, read_summaries
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.finder import Finder, Found, Question
 from penstock_storage.search.ordering import Cursor, parse_order
 from penstock_storage.search.paths import Path, bad_request, parse_path
-from penstock_storage.summaries import Summary, read_summaries
 from penstock_web.access import Access, not_found
 from penstock_web.models.runs import RunsQuery, RunsSearch
 from penstock_web.names import Names

@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from penstock_common.payloads import encode_json, not_finite
-from penstock_common.serialize import run_fields_to_json
-from penstock_storage.interface import RunRow
+from penstock_common.http.payloads import encode_json, not_finite
+from penstock_common.http.serialize import run_fields_to_json
+from penstock_storage.contracts.interface import RunRow
 from penstock_storage.metric_rules import hidden_keys
+from penstock_storage.readers.summaries import Summary
 from penstock_storage.search.paths import Path
-from penstock_storage.summaries import Summary
 
 __all__ = ["picked", "run_to_json", "runs_to_json"]
 

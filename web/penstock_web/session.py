@@ -17,12 +17,12 @@ from collections.abc import Callable
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.auth import Authenticator, Principal, key_id_of
-from penstock_common.proxies import proxies_of
-from penstock_common.same_origin import SESSION_COOKIE as COOKIE
-from penstock_common.same_origin import session_cookies
-from penstock_storage.account_rows import SessionRow
-from penstock_storage.interface import Catalog
+from penstock_common.http.auth import Authenticator, Principal, key_id_of
+from penstock_common.http.proxies import proxies_of
+from penstock_common.http.same_origin import SESSION_COOKIE as COOKIE
+from penstock_common.http.same_origin import session_cookies
+from penstock_storage.contracts.account_rows import SessionRow
+from penstock_storage.contracts.interface import Catalog
 from penstock_web.models.site import Login, Logout
 from penstock_web.requests import query_of, stranger_body_of
 from penstock_web.throttle import LoginThrottle

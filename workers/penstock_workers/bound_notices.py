@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 
 from redis.asyncio import Redis
 
-from penstock_common.bounds import Owner, refusal
-from penstock_common.problems import Problems
-from penstock_common.redis_keys import RedisKeys
-from penstock_storage.interface import Catalog
+from penstock_common.process.bounds import Owner, refusal
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.contracts.interface import Catalog
 
 __all__ = ["BoundNotices"]
 

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 
 from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
-from penstock_common.news import publish
-from penstock_common.redis_keys import RedisKeys
-from penstock_storage.interface import Catalog, PointStore, RunRef
+from penstock_common.queue.news import publish
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.fold import Columns, Folded
 from penstock_workers.leases import Leases, version, versions

@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
-from penstock_common.metrics import WorkerMetrics
+from penstock_common.process.metrics import WorkerMetrics
 from penstock_workers.compactor import Compactor, PassInterrupted
 from penstock_workers.resolver import Resolver
 

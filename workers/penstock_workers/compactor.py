@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
-from penstock_storage.interface import Columns as StoreColumns
-from penstock_storage.interface import PointStore
-from penstock_storage.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
+from penstock_storage.contracts.interface import Columns as StoreColumns
+from penstock_storage.contracts.interface import PointStore
 from penstock_workers.commit import Committer
 from penstock_workers.fold import Columns, Ints
 from penstock_workers.leases import Leases, versions

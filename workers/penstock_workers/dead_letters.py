@@ -8,8 +8,8 @@ import logging
 import numpy as np
 
 from penstock.errors import PenstockError, Transient
-from penstock_common.redis_keys import split_writer_key
-from penstock_storage.interface import Catalog, PointStore, RunRef
+from penstock_common.queue.redis_keys import split_writer_key
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_workers.commit import Committer
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.leases import Leases, version

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from penstock_storage.interface import Catalog, RunRef, Tombstone
+from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
 
 __all__ = ["QUEUE_WRITER", "Arrival", "BatchRouter"]
 

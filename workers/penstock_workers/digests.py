@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from penstock_storage.interface import PointStore
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["BatchId", "Digests"]
 

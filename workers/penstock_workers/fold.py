@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import Frame
-from penstock_storage.tiers import TIER_SHIFT
+from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.series import NEVER, SeriesIndex
 
 __all__ = ["Folded", "ResolvedFrame", "fold"]

@@ -17,13 +17,13 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
-from penstock_common.metrics import WorkerMetrics
-from penstock_common.problems import Problems
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.room import room_problem
-from penstock_common.scripts import LOOK
-from penstock_storage.interface import PointStore
-from penstock_storage.schema import COLUMNS, DATABASE
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.room import room_problem
+from penstock_common.queue.scripts import LOOK
+from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["ELECTED", "Gauges"]
 

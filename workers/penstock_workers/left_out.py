@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, MutableMapping
 
 from penstock.wire import Frame
-from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 __all__ = ["LeftOut", "with_numbers"]
 

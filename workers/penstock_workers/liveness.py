@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
-from penstock_common.redis_keys import SHARDS, RedisKeys, run_path, shard_of
-from penstock_storage.interface import Catalog, RunRef
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of
+from penstock_storage.contracts.interface import Catalog, RunRef
 
 __all__ = ["Liveness"]
 

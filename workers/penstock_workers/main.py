@@ -10,18 +10,23 @@ from collections.abc import Sequence
 
 import uvloop
 
-from penstock_common import logs
-from penstock_common.exporter import metrics_server
-from penstock_common.lifecycle import die_with_parent, patiently, spare_collector, stop_on_signals
-from penstock_common.metrics import WorkerMetrics
-from penstock_common.news import publish
-from penstock_common.problems import Problems
-from penstock_common.redis import connect
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.settings import WorkerSettings, load
-from penstock_common.watchdog import Watchdog, watchdog_of
+from penstock_common.http.exporter import metrics_server
+from penstock_common.process import logs
+from penstock_common.process.lifecycle import (
+    die_with_parent,
+    patiently,
+    spare_collector,
+    stop_on_signals,
+)
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.process.settings import WorkerSettings, load
+from penstock_common.process.watchdog import Watchdog, watchdog_of
+from penstock_common.queue.connection import connect
+from penstock_common.queue.news import publish
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.connect import open_catalog, open_points
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 from penstock_storage.names import reconcile
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.commit import Committer

@@ -18,8 +18,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError, Transient
-from penstock_common.metrics import WorkerMetrics
-from penstock_common.problems import Problems
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.queue.problems import Problems
+from penstock_storage.contracts.interface import Catalog, Columns, PointStore, RunChange
 from penstock_storage.damage.losses import (
     find_lost_batches,
     find_lost_ends,
@@ -40,7 +41,6 @@ from penstock_storage.damage.parts import (
     unreadable_parts,
 )
 from penstock_storage.damage.rebuild import rebuild_names, rebuild_series, rebuild_tiers
-from penstock_storage.interface import Catalog, Columns, PointStore, RunChange
 from penstock_workers.gauges import ELECTED
 from penstock_workers.store_clock import StoreClock
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
+from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.names import record
-from penstock_storage.schema import COLUMNS, DATABASE
 
 __all__ = ["Mover"]
 

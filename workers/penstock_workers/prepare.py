@@ -13,9 +13,9 @@ from enum import Enum
 
 from penstock.failpoints import fail
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
-from penstock_common.bounds import Owner
-from penstock_common.redis_keys import run_path
-from penstock_storage.interface import RunChange, RunRef
+from penstock_common.process.bounds import Owner
+from penstock_common.queue.redis_keys import run_path
+from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId

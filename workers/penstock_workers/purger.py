@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
-from penstock_common.metrics import WorkerMetrics
-from penstock_storage.interface import Catalog, PointStore, RunRef, Tombstone
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Tombstone
 from penstock_storage.names import gone_name, record
-from penstock_storage.schema import DATABASE
 from penstock_workers.gauges import ELECTED
 from penstock_workers.mover import Mover
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
-from penstock_common.problems import Problems
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.scripts import PARK, UNPARK
+from penstock_common.queue.problems import Problems
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_common.queue.scripts import PARK, UNPARK
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
 

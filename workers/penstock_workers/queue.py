@@ -14,8 +14,8 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from penstock.wire import DEFAULT_LIMITS
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.scripts import COMMIT, READ
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_common.queue.scripts import COMMIT, READ
 from penstock_workers.measure import decoded_bytes
 
 __all__ = [

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from penstock_storage.alerts import ALERT_KEY
-from penstock_storage.interface import RunChange
+from penstock_storage.contracts.interface import RunChange
+from penstock_storage.readers.alerts import ALERT_KEY
 from penstock_workers.fold import Columns
 
 __all__ = ["STORED_KINDS", "change_of", "columns_of", "value_of"]

@@ -11,11 +11,11 @@ from collections.abc import Container, Iterable, Iterator
 import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
-from penstock_common.bounds import DEFAULT_BOUNDS, Bounds
-from penstock_common.redis_keys import run_path, shard_of, split_writer_key
-from penstock_storage.alerts import ALERT_KEY
-from penstock_storage.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
+from penstock_common.queue.redis_keys import run_path, shard_of, split_writer_key
+from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.names import gone_name, lane_name, record
+from penstock_storage.readers.alerts import ALERT_KEY
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import BatchRouter
 from penstock_workers.digests import Digests

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.contracts.interface import Catalog, PointStore
 
 __all__ = ["RunKeyLimit"]
 
@@ -19,7 +19,7 @@ WHERE run IN {runs:Array(UInt32)} GROUP BY run
 _LISTED = """
 SELECT DISTINCT key FROM penstock.series WHERE run = {run:UInt32}
 UNION DISTINCT
-SELECT DISTINCT key FROM penstock.values WHERE run = {run:UInt32}
+SELECT DISTINCT key FROM penstock.values.walk WHERE run = {run:UInt32}
 """
 
 

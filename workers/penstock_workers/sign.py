@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from penstock_common.redis_keys import RedisKeys
-from penstock_common.watchdog import Watchdog
-from penstock_common.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
+from penstock_common.process.watchdog import Watchdog
+from penstock_common.queue.redis_keys import RedisKeys
+from penstock_common.queue.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
 
 __all__ = ["Sign"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from penstock_common.metrics import WorkerMetrics
-from penstock_common.redis_keys import SHARDS, RedisKeys
-from penstock_common.scripts import ADVANCE
-from penstock_storage.interface import Catalog, PointStore
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.scripts import ADVANCE
+from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.names import reconcile
 
 __all__ = ["StoreClock"]

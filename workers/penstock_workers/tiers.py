@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from penstock_storage.tiers import TIER_SHIFT
+from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.fold import Columns, Ints
 from penstock_workers.series import SeriesIndex
 

@@ -8,7 +8,7 @@ import logging
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
-from penstock_common.metrics import WorkerMetrics
+from penstock_common.process.metrics import WorkerMetrics
 from penstock_workers.commit import Committer
 from penstock_workers.gauges import ELECTED
 from penstock_workers.leases import Leases

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 
 from penstock.errors import Broken, PenstockError, Rejected, Transient
 from penstock.failpoints import fail
-from penstock_common.metrics import WorkerMetrics
-from penstock_common.settings import WorkerSettings
+from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.process.settings import WorkerSettings
 from penstock_workers.commit import Committer, Refused
 from penstock_workers.compaction import Compaction
 from penstock_workers.guarded import run_guarded

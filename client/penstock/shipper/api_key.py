@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
-from penstock.meta import Meta
 from penstock.pasted import repaired_key
+from penstock.spool.meta import Meta
 
 __all__ = ["SpoolKey"]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from penstock.errors import Rejected
 from penstock.link import is_loopback
-from penstock.meta import Meta
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import ALL_SEGMENTS, Gathered, gather
 from penstock.shipper.loss_notices import notice_records
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
+from penstock.spool.meta import Meta
 from penstock.wire import (
     DEFAULT_LIMITS,
     Batch,

@@ -16,9 +16,9 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from penstock.record import PAYLOAD_HEAD, RECORD_HEAD
 from penstock.shipper.reader import Cycle, RowBlock, SpoolRow
-from penstock.trees import flatten
+from penstock.spool.record import PAYLOAD_HEAD, RECORD_HEAD
+from penstock.values.trees import flatten
 from penstock.wire import RULES, Frame
 
 __all__ = ["BatchLimits", "Columns"]

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from penstock.record import Position
+from penstock.spool.record import Position
 
 __all__ = ["Cut", "CutLog"]
 

@@ -14,18 +14,18 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from penstock.bell import Bell
 from penstock.link import Link
-from penstock.meta import Meta, load_meta
-from penstock.receipts import keep_receipt
-from penstock.root import spools_in, used_bytes
 from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.heartbeats import HeartbeatSender
+from penstock.shipper.receipts import keep_receipt
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
 from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
-from penstock.siblings import hold_left
-from penstock.spool import is_writer_alive
+from penstock.spool.bell import Bell
+from penstock.spool.meta import Meta, load_meta
+from penstock.spool.root import spools_in, used_bytes
+from penstock.spool.siblings import hold_left
+from penstock.spool.spool_folder import is_writer_alive
 
 __all__ = ["Daemon"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from penstock.shipper.columns import Columns
-from penstock.summaries import Rules, Summaries
+from penstock.spool.summaries import Rules, Summaries
 from penstock.wire import Frame
 
 __all__ = ["Fold", "folded"]

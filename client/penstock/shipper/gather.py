@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import msgpack
 
-from penstock.record import PayloadKind, Position
 from penstock.shipper.columns import BatchLimits, Columns
 from penstock.shipper.reader import Cycle, Record, SpoolReader, SpoolRow
+from penstock.spool.record import PayloadKind, Position
 from penstock.wire import RULES
 
 __all__ = ["ALL_SEGMENTS", "Gathered", "gather"]

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from penstock import __version__
-from penstock.progress import Progress
 from penstock.shipper.cuts import Cut
+from penstock.spool.progress import Progress
 
 __all__ = ["LossNotices", "notice_records"]
 

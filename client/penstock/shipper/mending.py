@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from penstock.progress import Progress
 from penstock.shipper.batches import NO_LIMITS
 from penstock.shipper.cuts import Cut, CutLog
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
+from penstock.spool.progress import Progress
 
 __all__ = ["mend"]
 

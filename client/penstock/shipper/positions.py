@@ -11,8 +11,8 @@ import logging
 import time
 from typing import Any
 
-from penstock.progress import Progress
 from penstock.shipper.cuts import CutLog
+from penstock.spool.progress import Progress
 
 __all__ = ["PositionTracker"]
 

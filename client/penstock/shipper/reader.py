@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgpack
 import numpy as np
 
-from penstock.record import (
+from penstock.spool.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
     RECORD_HEAD,

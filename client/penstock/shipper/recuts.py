@@ -6,12 +6,12 @@ import logging
 import time
 from dataclasses import replace
 
-from penstock.record import Position
 from penstock.shipper.batches import NO_LIMITS, BatchBuilder
 from penstock.shipper.cuts import Cut, CutLog
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
+from penstock.spool.record import Position
 from penstock.wire import RULES
 
 __all__ = ["Recuts"]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from penstock.errors import Rejected
-from penstock.progress import Progress, load_progress, store_progress
 from penstock.shipper.reader import SpoolReader
+from penstock.spool.progress import Progress, load_progress, store_progress
 
 __all__ = ["Report", "state_problem"]
 

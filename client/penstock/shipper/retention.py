@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.failpoints import fail
-from penstock.progress import Progress
-from penstock.record import Position, segment_name
 from penstock.shipper.cuts import CutLog
+from penstock.spool.progress import Progress
+from penstock.spool.record import Position, segment_name
 
 __all__ = ["SegmentRetention"]
 

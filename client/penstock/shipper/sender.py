@@ -18,10 +18,6 @@ from typing import Any
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.link import Link
-from penstock.meta import load_meta
-from penstock.progress import Progress, load_progress
-from penstock.record import Position
-from penstock.root import folder_bytes
 from penstock.shipper.api_key import SpoolKey
 from penstock.shipper.batches import BatchBuilder
 from penstock.shipper.circuit_breaker import CircuitBreaker, Held
@@ -40,6 +36,10 @@ from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import Report
 from penstock.shipper.retention import SegmentRetention
 from penstock.shipper.watch import WriterWatch
+from penstock.spool.meta import load_meta
+from penstock.spool.progress import Progress, load_progress
+from penstock.spool.record import Position
+from penstock.spool.root import folder_bytes
 from penstock.wire import RULES, join_batches
 
 __all__ = ["SpoolSender"]

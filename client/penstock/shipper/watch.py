@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.meta import Meta
-from penstock.record import Position
 from penstock.shipper.reader import SpoolReader
-from penstock.spool import is_writer_alive
+from penstock.spool.meta import Meta
+from penstock.spool.record import Position
+from penstock.spool.spool_folder import is_writer_alive
 
 __all__ = ["WriterWatch"]
 

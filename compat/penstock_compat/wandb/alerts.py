@@ -11,7 +11,7 @@ from penstock.wire import RECORD_ROOM, Batch, Room, check_name, decode_batch, en
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_ingest.creations import ensure_run
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["AlertMutations"]
 

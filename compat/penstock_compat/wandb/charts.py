@@ -8,7 +8,7 @@ from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import loads_map
-from penstock_storage.catalog.custom_charts import CustomCharts
+from penstock_storage.catalog.runs.custom_charts import CustomCharts
 
 __all__ = ["ChartMutations", "ChartQueries"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.console import ConsoleLine, ConsoleQuery, open_console, read_lines
-from penstock_storage.interface import RunRow
+from penstock_storage.contracts.interface import RunRow
+from penstock_storage.readers.console import ConsoleLine, ConsoleQuery, open_console, read_lines
 
 __all__ = ["ConsoleOfRun"]
 

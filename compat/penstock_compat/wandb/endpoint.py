@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from penstock.errors import Rejected
-from penstock_common.http import count_refusal, json_response
+from penstock_common.http.errors import count_refusal, json_response
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.graphql.documents import GraphqlOperation, find_operation
 from penstock_compat.wandb.graphql.execution import Execution

@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.errors import Rejected
-from penstock_common.signing import Signer
+from penstock_common.http.signing import Signer
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
-from penstock_storage.catalog.run_files import RunFile, file_name, is_file_name
-from penstock_storage.interface import RunRef, RunRow
+from penstock_storage.catalog.runs.run_files import RunFile, file_name, is_file_name
+from penstock_storage.contracts.interface import RunRef, RunRow
 
 __all__ = ["FILE_PATH", "FilesMutations", "FilesOfRun", "purpose"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.process.metrics import GatewayMetrics
 
 __all__ = ["WandbMetrics"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock_common.openapi import Operation, Raw
+from penstock_common.http.openapi import Operation, Raw
 from penstock_compat.wandb.artifacts.routes import OPERATIONS as ARTIFACTS
 
 __all__ = ["OPERATIONS"]

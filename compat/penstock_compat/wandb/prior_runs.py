@@ -12,9 +12,9 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map
-from penstock_storage.interface import RunChange, RunRow
+from penstock_storage.contracts.interface import RunChange, RunRow
+from penstock_storage.contracts.sweep_rows import SweepRow
 from penstock_storage.search.finder import Question
-from penstock_storage.sweep_rows import SweepRow
 
 __all__ = ["add_prior_runs", "prior_runs"]
 

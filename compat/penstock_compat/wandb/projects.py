@@ -13,7 +13,7 @@ from penstock_compat.wandb.runs.listing import RunsOfProject
 from penstock_compat.wandb.sweeps import SweepsOfProject
 from penstock_compat.wandb.values import timestamp
 from penstock_compat.wandb.viewer import Entity, User
-from penstock_storage.interface import ProjectRow
+from penstock_storage.contracts.interface import ProjectRow
 
 __all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
 

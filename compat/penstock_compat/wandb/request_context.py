@@ -11,7 +11,7 @@ from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
-from penstock_common.auth import Authenticator, Principal
+from penstock_common.http.auth import Authenticator, Principal
 from penstock_compat.wandb.dependencies import WandbDependencies
 
 __all__ = ["RequestContext", "authenticate", "base_url"]

@@ -1,11 +1,11 @@
-"""The routes of the wandb API, for an aiohttp application with `penstock_common.http`'s middleware."""
+"""The routes of the wandb API, for an aiohttp application with `penstock_common.http.errors`'s middleware."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.openapi import add_operations
-from penstock_common.routes import Routes
+from penstock_common.http.openapi import add_operations
+from penstock_common.http.routes import Routes
 from penstock_compat.wandb.artifacts.routes import add_artifact_routes
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.endpoint import GraphqlEndpoint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.errors import Rejected
-from penstock_storage.interface import Catalog, RunRef
+from penstock_storage.contracts.interface import Catalog, RunRef
 
 __all__ = ["STOP", "refuse_deleted"]
 

@@ -14,8 +14,8 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.run_state import STOP
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads_map, timestamp
-from penstock_storage.interface import RunRow
-from penstock_storage.sweep_rows import AgentRow, SweepCount, SweepRow, TrialRow
+from penstock_storage.contracts.interface import RunRow
+from penstock_storage.contracts.sweep_rows import AgentRow, SweepCount, SweepRow, TrialRow
 from penstock_sweeps.configuration import SweepConfiguration, stored_configuration
 from penstock_sweeps.engine import not_found
 

@@ -14,8 +14,8 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT
 from penstock_compat.wandb.sweep_nodes import AgentNode, SweepNode, known_agent
 from penstock_compat.wandb.values import json_text, loads_map
-from penstock_storage.interface import ProjectRow
-from penstock_storage.sweep_rows import SweepRow, TrialAssignment
+from penstock_storage.contracts.interface import ProjectRow
+from penstock_storage.contracts.sweep_rows import SweepRow, TrialAssignment
 from penstock_sweeps.configuration import (
     SweepConfiguration,
     prepare,

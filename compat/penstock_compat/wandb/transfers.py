@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from penstock.errors import Broken, Rejected
-from penstock_common.bodies import body_chunks
-from penstock_common.contents import Content, content_type_of, send_content
-from penstock_common.http import json_response
-from penstock_common.signing import Signer, check_link
+from penstock_common.http.bodies import body_chunks
+from penstock_common.http.contents import Content, content_type_of, send_content
+from penstock_common.http.errors import json_response
+from penstock_common.http.signing import Signer, check_link
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.files import purpose
-from penstock_storage.catalog.run_files import RunFile, file_name
-from penstock_storage.uploads import receive
+from penstock_storage.blobs.uploads import receive
+from penstock_storage.catalog.runs.run_files import RunFile, file_name
 
 __all__ = ["ANY_ORIGIN", "Transfers"]
 

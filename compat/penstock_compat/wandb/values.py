@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from penstock.errors import Rejected
-from penstock_common.payloads import readable
+from penstock_common.http.payloads import readable
 
 __all__ = ["integer", "json_text", "loads", "loads_exact", "loads_map", "timestamp"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_server.queue_file.aof_files import paths_of
 from penstock_server.queue_file.repair import Repair, finish_repair, recent_repairs, repair
 from penstock_server.queue_file.rows import fresh_numbers

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from penstock_common.damaged import new_folder, recent_reports, write_report
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.process.damaged import new_folder, recent_reports, write_report
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_server.queue_file.aof_files import (
     FILE,
     FOLDER,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from penstock_common.redis_keys import SHARDS, RedisKeys
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.queue_file.commands import encode
 
 __all__ = ["QueuedRows", "fresh_numbers", "rows_in"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock_common.bounds import Bounds, Owner
+from penstock_common.process.bounds import Bounds, Owner
 from penstock_storage.catalog.tables import keys, lanes, projects, runs
 
 __all__ = ["Census"]

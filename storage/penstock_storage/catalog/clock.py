@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.tables import meta
-from penstock_storage.ids import Micros
+from penstock_storage.contracts.ids import Micros
 
 __all__ = ["advance", "read"]
 

@@ -12,11 +12,12 @@ from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken, Transient
-from penstock_common.bounds import Owner
-from penstock_common.redis_keys import run_path
+from penstock_common.process.bounds import Owner
+from penstock_common.queue.redis_keys import run_path
 from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.lookups import chunks, find_lanes, find_projects
+from penstock_storage.catalog.runs.updates import deleted_among, stamp_new_runs
 from penstock_storage.catalog.tables import (
     MAX_NUMBER,
     entities,
@@ -25,9 +26,8 @@ from penstock_storage.catalog.tables import (
     projects,
     runs,
 )
-from penstock_storage.catalog.updates import deleted_among, stamp_new_runs
-from penstock_storage.ids import Lane
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.ids import Lane
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
 

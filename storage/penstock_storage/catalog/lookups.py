@@ -10,10 +10,10 @@ from sqlalchemy import Text, select, text, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock_common.payloads import mapping_of, texts_of
+from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.tables import keys, projects, runs
-from penstock_storage.ids import KeyNumber, Lane, RunNumber
-from penstock_storage.interface import RunRef, RunRow, RunText
+from penstock_storage.contracts.ids import KeyNumber, Lane, RunNumber
+from penstock_storage.contracts.interface import RunRef, RunRow, RunText
 
 __all__ = [
     "changed_runs", "chunks", "find_keys", "find_lanes", "find_projects", "find_run_numbers",

@@ -17,6 +17,7 @@ from penstock.errors import Rejected
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.handout import add_projects
 from penstock_storage.catalog.lookups import find_projects, read_runs
+from penstock_storage.catalog.runs.updates import next_ticks
 from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs
 from penstock_storage.catalog.tombstones import (
     add_tombstone,
@@ -25,8 +26,7 @@ from penstock_storage.catalog.tombstones import (
     tables_beside_runs,
     tables_of_runs,
 )
-from penstock_storage.catalog.updates import next_ticks
-from penstock_storage.interface import Move
+from penstock_storage.contracts.interface import Move
 
 __all__ = ["begin_move", "finish_move", "read_moves"]
 

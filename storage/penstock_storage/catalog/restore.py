@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_entities
+from penstock_storage.catalog.runs.updates import stamp_new_runs
 from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
 from penstock_storage.catalog.tombstones import (
     add_tombstone,
@@ -23,7 +24,6 @@ from penstock_storage.catalog.tombstones import (
     note_moved,
     raise_above_deleted,
 )
-from penstock_storage.catalog.updates import stamp_new_runs
 from penstock_storage.names import GONE, gone_name, is_of, lane_name
 
 __all__ = ["all_names", "restore_names"]

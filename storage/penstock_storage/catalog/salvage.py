@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock_common.damaged import new_folder, recent_reports, write_report
+from penstock_common.process.damaged import new_folder, recent_reports, write_report
 
 __all__ = ["Salvage", "damage_of", "recent_salvages", "salvage"]
 

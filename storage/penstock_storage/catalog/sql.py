@@ -13,23 +13,14 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
 
-from penstock_common.bounds import DEFAULT_BOUNDS, Bounds, Owner
-from penstock_storage.catalog import clock, liveness, moves, restore, tables, tombstones, updates
+from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds, Owner
+from penstock_storage.catalog import clock, lookups, moves, restore, tables, tombstones
 from penstock_storage.catalog.accounts import SqlAccounts
 from penstock_storage.catalog.census import Census
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
-from penstock_storage.catalog.lookups import (
-    changed_runs,
-    chunks,
-    find_keys,
-    find_lanes,
-    find_projects,
-    find_run_numbers,
-    find_runs,
-    read_runs,
-)
-from penstock_storage.interface import (
+from penstock_storage.catalog.runs import liveness, updates
+from penstock_storage.contracts.interface import (
     ApiKey,
     KeyNumber,
     Lane,
@@ -92,32 +83,32 @@ class SqlCatalog:
     async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
         wanted = set(refs)
         async with self._database.reading() as connection:
-            found = await find_runs(connection, wanted)
+            found = await lookups.find_runs(connection, wanted)
         missing = sorted(wanted - found.keys(), key=lambda r: (r.entity, r.project, r.run))
         if missing:
             async with self._database.writing() as connection:
                 await add_runs(self._database, connection, self._census, missing, self._clock())
-                found |= await find_runs(connection, missing)
+                found |= await lookups.find_runs(connection, missing)
         return found
 
     async def ensure_project(self, entity: str, project: str) -> int:
         async with self._database.writing() as connection:
             owner = (entity, project)
             await add_projects(self._database, connection, [owner], self._clock())
-            return (await find_projects(connection, [owner]))[owner]
+            return (await lookups.find_projects(connection, [owner]))[owner]
 
     async def ensure_keys(
         self, project: int, names: Sequence[str], *, bounded: bool = True
     ) -> dict[str, KeyNumber]:
         wanted = set(names)
         async with self._database.reading() as connection:
-            found = await find_keys(connection, project, wanted)
+            found = await lookups.find_keys(connection, project, wanted)
         missing = sorted(wanted - found.keys())
         if missing:
             async with self._database.writing() as connection:
                 census = self._census if bounded else None
                 await add_keys(self._database, connection, census, project, missing)
-                found |= await find_keys(connection, project, missing)
+                found |= await lookups.find_keys(connection, project, missing)
         return found
 
     async def ensure_lanes(
@@ -125,7 +116,7 @@ class SqlCatalog:
     ) -> dict[tuple[int, str], Lane]:
         wanted = {(run, writer): (rank, started) for run, writer, rank, started in writers}
         async with self._database.reading() as connection:
-            found = await find_lanes(connection, wanted)
+            found = await lookups.find_lanes(connection, wanted)
         missing = {name: wanted[name] for name in wanted if name not in found}
         if missing:
             async with self._database.writing() as connection:
@@ -140,7 +131,7 @@ class SqlCatalog:
         self, writers: Collection[tuple[int, str]]
     ) -> dict[tuple[int, str], Lane]:
         async with self._database.reading() as connection:
-            return await find_lanes(connection, writers)
+            return await lookups.find_lanes(connection, writers)
 
     # -- changes
 
@@ -199,7 +190,7 @@ class SqlCatalog:
     async def runs_since(self, project: int, tick: int) -> AsyncGenerator[Sequence[RunText], None]:
         async with (
             self._database.reading() as connection,
-            aclosing(changed_runs(connection, project, tick)) as parts,
+            aclosing(lookups.changed_runs(connection, project, tick)) as parts,
         ):
             async for part in parts:
                 yield part
@@ -221,11 +212,11 @@ class SqlCatalog:
 
     async def run_rows(self, numbers: Sequence[int]) -> dict[int, RunRow]:
         async with self._database.reading() as connection:
-            return await read_runs(connection, numbers)
+            return await lookups.read_runs(connection, numbers)
 
     async def run_numbers(self, project: int, names: Sequence[str]) -> dict[str, RunNumber]:
         async with self._database.reading() as connection:
-            return await find_run_numbers(connection, project, names)
+            return await lookups.find_run_numbers(connection, project, names)
 
     async def numbers_of(self, refs: Sequence[RunRef]) -> dict[RunRef, RunNumber]:
         by_project: dict[tuple[str, str], list[str]] = {}
@@ -233,20 +224,22 @@ class SqlCatalog:
             by_project.setdefault((ref.entity, ref.project), []).append(ref.run)
         found: dict[RunRef, RunNumber] = {}
         async with self._database.reading() as connection:
-            projects = await find_projects(connection, by_project)
+            projects = await lookups.find_projects(connection, by_project)
             for (entity, project), number in projects.items():
-                numbers = await find_run_numbers(connection, number, by_project[entity, project])
+                numbers = await lookups.find_run_numbers(
+                    connection, number, by_project[entity, project]
+                )
                 found |= {RunRef(entity, project, run): n for run, n in numbers.items()}
         return found
 
     async def project_number(self, entity: str, project: str) -> int | None:
         async with self._database.reading() as connection:
-            found = await find_projects(connection, [(entity, project)])
+            found = await lookups.find_projects(connection, [(entity, project)])
         return found.get((entity, project))
 
     async def run(self, ref: RunRef) -> RunRow | None:
         async with self._database.reading() as connection:
-            return (await find_runs(connection, [ref])).get(ref)
+            return (await lookups.find_runs(connection, [ref])).get(ref)
 
     async def keys(self, project: int) -> dict[str, KeyNumber]:
         keys = tables.keys
@@ -256,13 +249,13 @@ class SqlCatalog:
 
     async def key_numbers(self, project: int, names: Sequence[str]) -> dict[str, KeyNumber]:
         async with self._database.reading() as connection:
-            return await find_keys(connection, project, names)
+            return await lookups.find_keys(connection, project, names)
 
     async def key_names(self, numbers: Sequence[int]) -> dict[int, str]:
         keys = tables.keys
         names: dict[int, str] = {}
         async with self._database.reading() as connection:
-            for chunk in chunks(numbers):
+            for chunk in lookups.chunks(numbers):
                 query = select(keys.c.number, keys.c.name).where(keys.c.number.in_(chunk))
                 names |= {row.number: row.name for row in await connection.execute(query)}
         return names
@@ -271,7 +264,7 @@ class SqlCatalog:
         lanes = tables.lanes
         rows: list[LaneRow] = []
         async with self._database.reading() as connection:
-            for numbers in chunks(sorted(set(runs))):
+            for numbers in lookups.chunks(sorted(set(runs))):
                 found = await connection.execute(select(lanes).where(lanes.c.run.in_(numbers)))
                 rows += (LaneRow(**row) for row in found.mappings())
         return sorted(rows, key=lambda row: (row.run, row.rank, row.started, row.lane))

@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import ForeignKey, Select, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock_storage.catalog.artifact_tables import artifact_types
+from penstock_storage.catalog.artifacts.artifact_tables import artifact_types
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.lookups import chunks, find_projects
-from penstock_storage.catalog.sweeps import delete_sweeps
+from penstock_storage.catalog.runs.updates import next_ticks
+from penstock_storage.catalog.sweeps.sweep_catalog import delete_sweeps
 from penstock_storage.catalog.tables import (
     lanes,
     metadata,
@@ -26,8 +27,7 @@ from penstock_storage.catalog.tables import (
     runs,
     tombstones,
 )
-from penstock_storage.catalog.updates import next_ticks
-from penstock_storage.interface import RunRef, Tombstone
+from penstock_storage.contracts.interface import RunRef, Tombstone
 
 __all__ = [
     "add_tombstone",

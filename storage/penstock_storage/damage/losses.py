@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock_storage.interface import Columns, PointStore
+from penstock_storage.charts.series import int_list
+from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import GONE
-from penstock_storage.schema import DATABASE
-from penstock_storage.series import int_list
 
 __all__ = [
     "Loss",

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from penstock.errors import Broken, Transient
-from penstock_storage.interface import PointStore
-from penstock_storage.schema import COLUMNS, DATABASE
+from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = [
     "DataPart",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from penstock_storage.interface import Catalog, PointStore
+from penstock_storage.charts.series import NEVER, int_list
+from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.clickhouse.tiers import TIER_SHIFT
+from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.names import record
-from penstock_storage.schema import DATABASE
-from penstock_storage.series import NEVER, int_list
-from penstock_storage.tiers import TIER_SHIFT
 
 __all__ = ["rebuild_names", "rebuild_series", "rebuild_tiers"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock_storage.logged import LoggedField
+from penstock_storage.readers.logged import LoggedField
 from penstock_storage.search.cells import BOOL, LIST, MISSING, NULL, NUMBER, OBJECT, TEXT, Cells
 from penstock_storage.search.paths import Path
 from penstock_storage.search.table import RunTable

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock_common.payloads import decode_json, mapping_of, texts_of
-from penstock_storage.interface import RunText
+from penstock_common.http.payloads import decode_json, mapping_of, texts_of
+from penstock_storage.contracts.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
 from penstock_storage.search.cells import Cells, PathColumn
 from penstock_storage.search.paths import MAX_DEPTH, Path

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.bell import Bell, ring
 from penstock.shipper.polls import HURRIED_POLL_S, MAX_POLL_S, POLL_S, Polls
+from penstock.spool.bell import Bell, ring
 
 
 def test_a_ring_ends_the_wait(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from penstock.assignment import Assignment
-from penstock.command import command_line
 from penstock.errors import Rejected
+from penstock.runs.assignment import Assignment
+from penstock.sweeps.command import command_line
 
 PARAMETERS = {"lr": 0.1, "fast": True, "slow": False, "net": {"depth": 2}}
 

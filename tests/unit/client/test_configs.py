@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.configs import swept
+from penstock.values.configs import swept
 
 CONFIG = {"model": {"dim": 2, "lr": 0.1, "head": {"n": 1, "drop": 0.0}}, "seed": 1}
 

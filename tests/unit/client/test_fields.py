@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from support.spools import new_writer, read_batch
 
-from penstock.arguments import config_of
-from penstock.configs import nested_value, swept
-from penstock.fields import Config, ConfigSelection, Summary
-from penstock.recording import FieldSender, Recorder
-from penstock.slowpath import SlowPath
-from penstock.writer import Writer
+from penstock.runs.recording import FieldSender, Recorder
+from penstock.spool.writer import Writer
+from penstock.values.arguments import config_of
+from penstock.values.configs import nested_value, swept
+from penstock.values.fields import Config, ConfigSelection, Summary
+from penstock.values.slowpath import SlowPath
 
 
 class Sent:

@@ -13,8 +13,8 @@ import pytest
 
 from penstock.shipper.folding import Fold
 from penstock.wire import Frame, problem_of
-from penstock_storage.catalog.changes import apply_change
-from penstock_storage.interface import RunChange
+from penstock_storage.catalog.runs.changes import apply_change
+from penstock_storage.contracts.interface import RunChange
 from penstock_workers.records import change_of
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.spools import UNLIMITED, new_writer, points_in, read_batch
 
-from penstock.record import FIRST_OFFSET
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
+from penstock.spool.record import FIRST_OFFSET
 
 ROWS = 6
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from support.spools import new_writer
 
-from penstock import sums
+from penstock.shipper import sums
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.cuts import Cut
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
-from penstock.sums import ALERTS, KeySum, holds_all, last_points, sums_of
-from penstock.writer import Writer
+from penstock.shipper.sums import ALERTS, KeySum, holds_all, last_points, sums_of
+from penstock.spool.writer import Writer
 
 MASK = 2**64 - 1
 

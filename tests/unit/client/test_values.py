@@ -23,9 +23,9 @@ import pytest
 import torch
 from support.spools import new_writer, points_in, read_batch
 
-from penstock import aside
-from penstock.slowpath import SlowPath
-from penstock.writer import Writer
+from penstock.spool.writer import Writer
+from penstock.values import aside
+from penstock.values.slowpath import SlowPath
 
 
 class Logged:

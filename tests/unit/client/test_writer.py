@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from support.spools import new_writer, points_in, read_batch, rows_in
 
-from penstock.slowpath import SlowPath
-from penstock.spool import SpoolOptions
-from penstock.writer import Unusual, is_key
+from penstock.spool.spool_folder import SpoolOptions
+from penstock.spool.writer import Unusual, is_key
+from penstock.values.slowpath import SlowPath
 
 
 def logged(tmp_path: Path, *calls: tuple[dict[Any, Any], dict[str, Any]]) -> dict[Any, float]:
@@ -321,7 +321,7 @@ def test_slow_path_waits_for_values_aside(tmp_path: Path) -> None:
 def test_without_maps_where_the_file_system_is_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.spool.is_network", lambda folder: True)
+    monkeypatch.setattr("penstock.spool.spool_folder.is_network", lambda folder: True)
     writer = new_writer(tmp_path)
     folder = writer.spool().folder
     for step in range(3_000):

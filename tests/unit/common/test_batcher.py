@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from penstock_common.batcher import Batcher
+from penstock_common.process.batcher import Batcher
 
 
 class Work:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock_common.contents import content_type_of
+from penstock_common.http.contents import content_type_of
 
 ACTIVE = (
     "js mjs cjs jsx ts tsx css xml xhtml xht xsl xslt wasm webmanifest rss atom mathml mml rdf swf hta"

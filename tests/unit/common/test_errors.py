@@ -8,7 +8,7 @@ import pytest
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.wire import Batch, batch_digest, decode_batch, encode_batch
-from penstock_common.http import error_response
+from penstock_common.http.errors import error_response
 
 
 def there_and_back(error: Rejected | Transient) -> Rejected | Transient:

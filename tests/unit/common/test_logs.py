@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from penstock_common.auth import mint_key
-from penstock_common.logs import redacted
+from penstock_common.http.auth import mint_key
+from penstock_common.process.logs import redacted
 
 KEY, TEXT = mint_key("user", "local", frozenset({"read"}), "pepper")
 SECRET = TEXT.split("_")[3]

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.wire import Batch
-from penstock_common.exporter import merged
-from penstock_common.fast_metrics import CounterFamily, HistogramFamily
-from penstock_common.metrics import (
+from penstock_common.http.exporter import merged
+from penstock_common.process.fast_metrics import CounterFamily, HistogramFamily
+from penstock_common.process.metrics import (
     STORE_ERRORS,
     STORE_TABLES,
     VERSION,
@@ -20,8 +20,8 @@ from penstock_common.metrics import (
     WorkerMetrics,
 )
 from penstock_ingest.reports import ClientReports
-from penstock_storage.schema import COLUMNS
-from penstock_storage.store_errors import kind_of
+from penstock_storage.clickhouse.schema import COLUMNS
+from penstock_storage.clickhouse.store_errors import kind_of
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -7,7 +7,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from penstock.errors import Rejected
-from penstock_common.proxies import Proxies
+from penstock_common.http.proxies import Proxies
 
 
 class _From:

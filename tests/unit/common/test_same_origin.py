@@ -10,10 +10,10 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from penstock_common.http import middleware
-from penstock_common.metrics import GatewayMetrics
-from penstock_common.proxies import PROXIES, Proxies
-from penstock_common.routes import Routes
+from penstock_common.http.errors import middleware
+from penstock_common.http.proxies import PROXIES, Proxies
+from penstock_common.http.routes import Routes
+from penstock_common.process.metrics import GatewayMetrics
 
 pytestmark = pytest.mark.asyncio
 Client = TestClient[web.Request, web.Application]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import Rejected
-from penstock_common.settings import WorkerSettings, load
+from penstock_common.process.settings import WorkerSettings, load
 
 
 def test_an_old_name_works_and_is_warned_about(

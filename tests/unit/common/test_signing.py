@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.errors import Rejected
-from penstock_common.signing import Signer
+from penstock_common.http.signing import Signer
 
 
 def test_what_was_signed_is_let_through_by_every_process_with_the_secret() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock_common.notify import Notifier, without_notify
-from penstock_common.watchdog import EXIT_FAILED, Watchdog
+from penstock_common.process.notify import Notifier, without_notify
+from penstock_common.process.watchdog import EXIT_FAILED, Watchdog
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from support.fuzzing import sized
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
 from penstock_compat.wandb.stream.translation import Candidate, Request, Translated, translate
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import RunRef
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.contracts.interface import RunRef
 
 REF = RunRef("ana", "p", "r")
 SECOND = 1_000_000

@@ -7,7 +7,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
-from penstock_common.metrics import GatewayMetrics
+from penstock_common.process.metrics import GatewayMetrics
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.unanswered import Unanswered
 

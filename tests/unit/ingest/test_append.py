@@ -12,7 +12,7 @@ from support.memory_worker import KEYS, Bench, MemoryPipe, running_bench
 
 from penstock.errors import Rejected, Transient
 from penstock.wire import Batch, encode_batch
-from penstock_common.redis_keys import shard_of
+from penstock_common.queue.redis_keys import shard_of
 
 SHARD = shard_of("e/p/r")
 

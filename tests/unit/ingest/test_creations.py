@@ -12,7 +12,7 @@ from penstock.errors import Transient
 from penstock_ingest.creations import Creations
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.errors import Transient
-from penstock_common.http import error_response
+from penstock_common.http.errors import error_response
 from penstock_ingest.quota import Quota
 
 NOISY, QUIET = ("team", "noisy"), ("team", "quiet")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from penstock_common.notify import READY
+from penstock_common.process.notify import READY
 from penstock_server import child
 from penstock_server.child import Child, ProcessCommand
 

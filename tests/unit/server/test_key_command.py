@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from penstock.errors import Rejected
-from penstock_common.auth import mint_key
+from penstock_common.http.auth import mint_key
 from penstock_server.key_command import matching, parse_expiry
-from penstock_storage.account_rows import KeyRow
+from penstock_storage.contracts.account_rows import KeyRow
 
 NOW_S = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_common.redis_keys import RedisKeys
+from penstock_common.queue.redis_keys import RedisKeys
 from penstock_server.queue_file.commands import encode, readable_commands, sound_end
 from penstock_server.queue_file.preamble import preamble_end
 from penstock_server.queue_file.repair import finish_repair, repair

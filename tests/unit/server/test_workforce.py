@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock_common.worker_sign import WorkerSign
+from penstock_common.queue.worker_sign import WorkerSign
 from penstock_server.workforce import Shard, stalled
 
 WORKS = WorkerSign(idle_s={3: 0.2})

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.series import lane_row
 
-from penstock_storage.attempts import attempt_ends, contested_runs
-from penstock_storage.plan import (
+from penstock_storage.charts.attempts import attempt_ends, contested_runs
+from penstock_storage.charts.plan import (
     FOREVER,
     Plan,
     Range,
@@ -18,9 +18,9 @@ from penstock_storage.plan import (
     choose_shift,
     plan_chart,
 )
-from penstock_storage.series import NEVER, Dirty, SeriesTable
-from penstock_storage.tiers import TIER_SHIFTS
-from penstock_storage.windows import conditions
+from penstock_storage.charts.series import NEVER, Dirty, SeriesTable
+from penstock_storage.charts.windows import conditions
+from penstock_storage.clickhouse.tiers import TIER_SHIFTS
 
 STEPS = st.integers(-(2**53) + 1, 2**53 - 1)
 

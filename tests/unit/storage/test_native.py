@@ -12,14 +12,14 @@ from hypothesis.extra import numpy as hnp
 from support.fuzzing import sized
 
 from penstock.errors import Broken
-from penstock_storage.interface import Column, Columns
-from penstock_storage.native import (
+from penstock_storage.clickhouse.native import (
     BlockDecoder,
     UnsupportedType,
     concatenate,
     empty_column,
     encode_block,
 )
+from penstock_storage.contracts.interface import Column, Columns
 
 NUMBERS = {
     "UInt8": "u1",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from penstock_storage.catalog.row_size import TOO_LARGE, apply_changes
-from penstock_storage.interface import RunChange
+from penstock_storage.catalog.runs.row_size import TOO_LARGE, apply_changes
+from penstock_storage.contracts.interface import RunChange
 
 MEBIBYTE = 1 << 20
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
 
-from penstock_storage.catalog.changes import apply_change
-from penstock_storage.interface import RunChange
+from penstock_storage.catalog.runs.changes import apply_change
+from penstock_storage.contracts.interface import RunChange
 
 KEYS = st.sampled_from(["lr", "a/b", "define_metric", "name", ""])
 JSON = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from penstock_storage.catalog.salvage import Salvage, damage_of, recent_salvages, salvage
 from penstock_storage.connect import open_catalog
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 RUNS = 2_000
 PAGE = 4_096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penstock_storage.sampling import lane_condition, thinned
+from penstock_storage.readers.sampling import lane_condition, thinned
 
 
 @pytest.mark.parametrize(

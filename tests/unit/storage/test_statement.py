@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from penstock_storage.statement import State, insert_head, select_format, state_and_params
-from penstock_storage.store_errors import EngineError
+from penstock_storage.clickhouse.statement import (
+    State,
+    insert_head,
+    select_format,
+    state_and_params,
+)
+from penstock_storage.clickhouse.store_errors import EngineError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock_storage.partials import Partials
-from penstock_storage.tier_cache import CachedTiers, TierCache
+from penstock_storage.charts.partials import Partials
+from penstock_storage.charts.tier_cache import CachedTiers, TierCache
 
 
 def entry(cells: int) -> CachedTiers:

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from penstock_storage.sweep_rows import TrialRow
+from penstock_storage.contracts.sweep_rows import TrialRow
 from penstock_sweeps.bayes import propose
 from penstock_sweeps.configuration import read_configuration
 from penstock_sweeps.space import Space

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.fuzzing import or_refused, sized
 
 from penstock.errors import Rejected
-from penstock_common.payloads import as_json, encode_json
+from penstock_common.http.payloads import as_json, encode_json
 from penstock_sweeps.bounded_yaml import YamlTooLarge, load_yaml
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
 
-from penstock_storage.interface import RunText
+from penstock_storage.contracts.interface import RunText
 from penstock_storage.search.cells import nearest
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.fields import catalog_fields

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penstock_storage.interface import RunText
+from penstock_storage.contracts.interface import RunText
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.table import RunTable

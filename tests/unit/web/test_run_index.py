@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock_storage.interface import RunText
+from penstock_storage.contracts.interface import RunText
 from penstock_storage.search import index
 from penstock_storage.search.index import RunIndex, uninterrupted
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 
 from penstock.errors import Rejected
-from penstock_storage.interface import RunText
+from penstock_storage.contracts.interface import RunText
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.ordering import Cursor, parse_order, sorted_rows

@@ -9,7 +9,7 @@ import pytest
 from support.memory_worker import Bench, frame, running_bench
 
 from penstock.errors import Broken, Transient
-from penstock_storage.interface import Column, RunRef
+from penstock_storage.contracts.interface import Column, RunRef
 from penstock_workers.commit import Refused
 from penstock_workers.queue import CONFLICT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.resolver import Resolver
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.memory_worker import Bench, frame, running_bench
 
-from penstock_common.redis_keys import shard_of
-from penstock_storage.interface import RunRef
+from penstock_common.queue.redis_keys import shard_of
+from penstock_storage.contracts.interface import RunRef
 from penstock_workers.queue import NO_ROOM
 from penstock_workers.series import NEVER
 

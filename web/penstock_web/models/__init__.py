@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from penstock_common.openapi import Answered, Asked
+from penstock_common.http.openapi import Answered, Asked
 
 __all__ = ["Answered", "Asked", "CommaList", "split_names"]
 

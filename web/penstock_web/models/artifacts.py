@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from penstock_common.openapi import Operation, Raw
+from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from penstock_common.openapi import Operation, Raw
-from penstock_storage.curves import Axis, LaneMode
+from penstock_common.http.openapi import Operation, Raw
+from penstock_storage.charts.curves import Axis, LaneMode
 from penstock_web.models import Answered, Asked
 
 __all__ = ["OPERATIONS", "ChartAnswer", "ChartRequest", "ChartSeries"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from penstock_common.openapi import Operation
+from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 from penstock_web.models.runs import Run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from penstock_common.openapi import Operation, Raw
+from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
 __all__ = ["OPERATIONS", "FileQuery", "Files", "FilesQuery"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from penstock_common.openapi import Operation
+from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 
 __all__ = ["OPERATIONS", "Ledger", "LedgerPage", "LedgerPageQuery"]

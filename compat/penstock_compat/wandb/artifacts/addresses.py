@@ -7,9 +7,9 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from penstock_common.signing import Signer
+from penstock_common.http.signing import Signer
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.artifact_rows import File
+from penstock_storage.catalog.artifacts.artifact_rows import File
 
 __all__ = [
     "BLOB_PATH", "CONTENT_PATH", "MANIFEST_PATH", "Addresses", "blob_purpose", "content_purpose",

@@ -19,8 +19,8 @@ from penstock_compat.wandb.artifacts.nodes import ArtifactNode, CollectionNode, 
 from penstock_compat.wandb.artifacts.uploads import run_number, ttl_of
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.artifact_rows import Collection, Version
-from penstock_storage.catalog.artifact_tables import PORTFOLIO, SEQUENCE
+from penstock_storage.catalog.artifacts.artifact_rows import Collection, Version
+from penstock_storage.catalog.artifacts.artifact_tables import PORTFOLIO, SEQUENCE
 
 __all__ = ["ArtifactChanges"]
 

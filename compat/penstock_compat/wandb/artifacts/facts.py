@@ -7,9 +7,9 @@ from typing import Any
 from penstock.errors import Rejected
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.artifact_rows import DELETED, Collection, Version
-from penstock_storage.catalog.artifact_tables import SEQUENCE
-from penstock_storage.interface import RunRow
+from penstock_storage.catalog.artifacts.artifact_rows import DELETED, Collection, Version
+from penstock_storage.catalog.artifacts.artifact_tables import SEQUENCE
+from penstock_storage.contracts.interface import RunRow
 
 __all__ = [
     "collection_to_write", "collection_typename", "deleted_version", "project_info", "run_info",

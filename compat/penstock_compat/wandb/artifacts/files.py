@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_common.contents import content_type_of
+from penstock_common.http.contents import content_type_of
 from penstock_compat.wandb.artifacts.addresses import Addresses
 from penstock_compat.wandb.graphql.nodes import connection
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
-from penstock_storage.catalog.artifact_rows import File, Version
+from penstock_storage.catalog.artifacts.artifact_rows import File, Version
 
 __all__ = ["file_connection", "files_of_entries"]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from penstock.errors import Rejected
-from penstock_common.payloads import mapping_of
+from penstock_common.http.payloads import mapping_of
 from penstock_compat.wandb.artifacts.manifest_text import ManifestText, bad_manifest
 from penstock_compat.wandb.values import json_text
-from penstock_storage.catalog.artifact_files import KnownContent
-from penstock_storage.catalog.artifact_rows import File
+from penstock_storage.catalog.artifacts.artifact_files import KnownContent
+from penstock_storage.catalog.artifacts.artifact_rows import File
 
 __all__ = [
     "MAX_FILES", "MAX_MANIFEST_BYTES", "check_region", "digest_of", "located", "merged_manifest", "read_manifest",

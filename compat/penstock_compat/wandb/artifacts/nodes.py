@@ -18,15 +18,15 @@ from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import loads_map, timestamp
-from penstock_storage.catalog.artifact_members import LATEST
-from penstock_storage.catalog.artifact_rows import (
+from penstock_storage.catalog.artifacts.artifact_members import LATEST
+from penstock_storage.catalog.artifacts.artifact_rows import (
     COMMITTED,
     Alias,
     Collection,
     Member,
     Version,
 )
-from penstock_storage.catalog.artifact_tables import SEQUENCE
+from penstock_storage.catalog.artifacts.artifact_tables import SEQUENCE
 
 __all__ = ["ArtifactNode", "CollectionNode", "MemberNode", "page_size"]
 

@@ -15,9 +15,9 @@ from penstock_compat.wandb.artifacts.types import TypeNode, collection_connectio
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.artifact_members import LATEST
-from penstock_storage.catalog.artifact_versions import INPUT, OUTPUT
-from penstock_storage.interface import ProjectRow, RunRow
+from penstock_storage.catalog.artifacts.artifact_members import LATEST
+from penstock_storage.catalog.artifacts.artifact_versions import INPUT, OUTPUT
+from penstock_storage.contracts.interface import ProjectRow, RunRow
 
 __all__ = ["ArtifactQueries", "ArtifactsOfProject", "ArtifactsOfRunNode"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.openapi import Operation, Raw
-from penstock_common.routes import Routes
+from penstock_common.http.openapi import Operation, Raw
+from penstock_common.http.routes import Routes
 from penstock_compat.wandb.artifacts.addresses import BLOB_PATH, CONTENT_PATH, MANIFEST_PATH
 from penstock_compat.wandb.artifacts.transfers import ArtifactTransfers
 from penstock_compat.wandb.dependencies import WandbDependencies

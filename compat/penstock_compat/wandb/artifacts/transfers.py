@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from penstock.errors import Broken, Rejected
-from penstock_common.bodies import body_chunks
-from penstock_common.contents import Content, content_type_of, send_content
-from penstock_common.signing import Signer, check_link
+from penstock_common.http.bodies import body_chunks
+from penstock_common.http.contents import Content, content_type_of, send_content
+from penstock_common.http.signing import Signer, check_link
 from penstock_compat.wandb.artifacts.addresses import (
     blob_purpose,
     content_purpose,
@@ -23,8 +23,8 @@ from penstock_compat.wandb.artifacts.manifests import MAX_MANIFEST_BYTES
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.transfers import ANY_ORIGIN
-from penstock_storage.catalog.artifact_files import KnownContent
-from penstock_storage.uploads import Uploaded, receive
+from penstock_storage.blobs.uploads import Uploaded, receive
+from penstock_storage.catalog.artifacts.artifact_files import KnownContent
 
 __all__ = ["ArtifactTransfers"]
 

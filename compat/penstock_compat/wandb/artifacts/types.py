@@ -9,7 +9,7 @@ from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.ids import encode_id
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.values import timestamp
-from penstock_storage.catalog.artifact_rows import ArtifactType
+from penstock_storage.catalog.artifacts.artifact_rows import ArtifactType
 
 __all__ = ["TypeNode", "collection_connection"]
 

@@ -26,11 +26,11 @@ from penstock_compat.wandb.artifacts.nodes import ArtifactNode
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.artifact_files import FULL, INCREMENTAL, PATCH, KnownContent
-from penstock_storage.catalog.artifact_rows import COMMITTED, PENDING, File, Version
-from penstock_storage.catalog.artifact_versions import NewVersion
-from penstock_storage.interface import RunRef
-from penstock_storage.uploads import receive
+from penstock_storage.blobs.uploads import receive
+from penstock_storage.catalog.artifacts.artifact_files import FULL, INCREMENTAL, PATCH, KnownContent
+from penstock_storage.catalog.artifacts.artifact_rows import COMMITTED, PENDING, File, Version
+from penstock_storage.catalog.artifacts.artifact_versions import NewVersion
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["ArtifactUploads", "run_number", "ttl_of"]
 

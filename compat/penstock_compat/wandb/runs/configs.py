@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock_common.payloads import mapping_of
-from penstock_storage.interface import RunRow
+from penstock_common.http.payloads import mapping_of
+from penstock_storage.contracts.interface import RunRow
 
 __all__ = ["metric_rules", "unwrapped_config", "wrapped_config"]
 

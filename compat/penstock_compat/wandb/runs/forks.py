@@ -17,8 +17,8 @@ from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdenti
 from penstock_compat.wandb.stream.commits import Commits
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_ingest.positions import WriterName
-from penstock_storage.history import HistoryQuery, origin_us, read_history
-from penstock_storage.interface import RunRef, RunRow
+from penstock_storage.contracts.interface import RunRef, RunRow
+from penstock_storage.readers.history import HistoryQuery, origin_us, read_history
 
 __all__ = ["FORKED", "branch_point", "copy_history"]
 

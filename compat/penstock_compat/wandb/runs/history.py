@@ -18,10 +18,10 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.summaries import SYSTEM_RUNTIME
 from penstock_compat.wandb.values import json_text, loads, loads_map
-from penstock_storage.history import HistoryQuery, origin_us
-from penstock_storage.interface import RunRow
-from penstock_storage.plan import FOREVER
-from penstock_storage.sampling import read_sampled
+from penstock_storage.charts.plan import FOREVER
+from penstock_storage.contracts.interface import RunRow
+from penstock_storage.readers.history import HistoryQuery, origin_us
+from penstock_storage.readers.sampling import read_sampled
 
 __all__ = ["HistoryOfRun"]
 

@@ -12,7 +12,7 @@ from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import loads
-from penstock_storage.interface import ProjectRow, RunRef
+from penstock_storage.contracts.interface import ProjectRow, RunRef
 from penstock_storage.search.filters import Filter
 from penstock_storage.search.finder import Question
 from penstock_storage.search.ordering import Cursor

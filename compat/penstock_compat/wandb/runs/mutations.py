@@ -9,7 +9,7 @@ from typing import Any
 from penstock.errors import Rejected
 from penstock.names import friendly_name
 from penstock.wire import check_name
-from penstock_common.payloads import mapping_of
+from penstock_common.http.payloads import mapping_of
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.ids import decode_id
 from penstock_compat.wandb.request_context import RequestContext
@@ -21,7 +21,7 @@ from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import json_text, loads_map
 from penstock_ingest.creations import ensure_run
 from penstock_ingest.names import new_run_id
-from penstock_storage.interface import RunChange, RunRef, RunRow
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 __all__ = ["DEFAULT_PROJECT", "RunMutations", "find_run", "own_run", "run_number"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 
-from penstock_common.payloads import encode_json
+from penstock_common.http.payloads import encode_json
 from penstock_compat.wandb.request_context import RequestContext
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import LaneRow, RunRow
-from penstock_storage.key_facts import RunKeyFacts, read_key_facts
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.charts.series import read_first_steps
+from penstock_storage.contracts.interface import LaneRow, RunRow
 from penstock_storage.metric_rules import hidden_keys
-from penstock_storage.series import read_first_steps
-from penstock_storage.summaries import Summary, read_summaries
+from penstock_storage.readers.key_facts import RunKeyFacts, read_key_facts
+from penstock_storage.readers.summaries import Summary, read_summaries
 
 __all__ = ["RunPage"]
 

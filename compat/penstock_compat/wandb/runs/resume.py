@@ -5,8 +5,8 @@ from __future__ import annotations
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.values import json_text
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import RunRow
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.contracts.interface import RunRow
 
 __all__ = ["LinesOfRun"]
 

@@ -16,9 +16,9 @@ from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT, own_run
 from penstock_compat.wandb.runs.run import RunNode
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import RunRef, RunRow
-from penstock_storage.schema import DATABASE
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.contracts.interface import RunRef, RunRow
 
 __all__ = ["RewindMutations"]
 

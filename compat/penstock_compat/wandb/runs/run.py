@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock_common.payloads import mapping_of, text_of
+from penstock_common.http.payloads import mapping_of, text_of
 from penstock_compat.wandb.artifacts.queries import ArtifactsOfRunNode
 from penstock_compat.wandb.console import ConsoleOfRun
 from penstock_compat.wandb.files import FilesOfRun
@@ -18,7 +18,7 @@ from penstock_compat.wandb.runs.resume import LinesOfRun
 from penstock_compat.wandb.runs.summaries import SummaryOfRun
 from penstock_compat.wandb.values import json_text, timestamp
 from penstock_compat.wandb.viewer import User
-from penstock_storage.interface import RunRow
+from penstock_storage.contracts.interface import RunRow
 
 __all__ = ["RunNode"]
 

@@ -7,8 +7,8 @@ from typing import Any
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.values import json_text
-from penstock_storage.interface import RunRow
-from penstock_storage.key_facts import KeyFacts
+from penstock_storage.contracts.interface import RunRow
+from penstock_storage.readers.key_facts import KeyFacts
 
 __all__ = ["SYSTEM_RUNTIME", "SummaryOfRun"]
 

@@ -20,7 +20,7 @@ from penstock.wire import (
 from penstock_compat.wandb.stream.lines import read_events, read_history
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
-from penstock_storage.interface import RunRef
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["Numbered", "TranslatedBatches", "WriterIdentity", "make_batches"]
 

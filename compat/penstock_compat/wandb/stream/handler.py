@@ -15,9 +15,9 @@ from aiohttp import web
 
 from penstock.errors import Rejected, Transient
 from penstock.wire import check_name
-from penstock_common.bodies import BodyReader
-from penstock_common.http import json_response
-from penstock_common.redis_keys import run_path, shard_of
+from penstock_common.http.bodies import BodyReader
+from penstock_common.http.errors import json_response
+from penstock_common.queue.redis_keys import run_path, shard_of
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import authenticate
@@ -34,7 +34,7 @@ from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import ensure_run
 from penstock_ingest.positions import WriterName
-from penstock_storage.interface import RunRef, RunRow
+from penstock_storage.contracts.interface import RunRef, RunRow
 
 __all__ = ["STREAM_PATH", "StreamHandler"]
 

@@ -9,8 +9,8 @@ from penstock.errors import Transient
 from penstock.wire import Limits
 from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.post import Post, parse_post
-from penstock_storage.catalog.line_streams import LineStream
-from penstock_storage.interface import RunRef
+from penstock_storage.catalog.runs.line_streams import LineStream
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
 

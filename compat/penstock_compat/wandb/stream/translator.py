@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from penstock.errors import Transient
 from penstock.wire import Limits
-from penstock_common.lifecycle import die_with_parent
+from penstock_common.process.lifecycle import die_with_parent
 from penstock_compat.wandb.stream.translation import Request, Translated, translate
 
 __all__ = ["Translator"]

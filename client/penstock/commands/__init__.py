@@ -1,0 +1,1 @@
+"""The commands of `penstock` on the client's side."""

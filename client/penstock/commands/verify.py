@@ -1,0 +1,223 @@
+"""`penstock verify`: checks that everything sent from this machine for a run is stored.
+
+Compares each writer's spool, or the receipt that outlives it, with the server's ledger, which is read
+from the store.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from penstock.commands.delivery import Delivery, compare, not_from_here
+from penstock.credentials import stored_key
+from penstock.errors import Rejected
+from penstock.reading.ledger import LedgerReader, StoredWriter
+from penstock.reading.reader import Reader
+from penstock.runs.launch import ensure_shipper
+from penstock.settings import Settings
+from penstock.shipper.receipts import Receipt, receipts_in
+from penstock.spool.meta import load_meta
+from penstock.spool.progress import load_progress
+from penstock.spool.root import open_root
+from penstock.spool.spool_folder import is_writer_alive
+
+__all__ = ["run_verify"]
+
+_POLL_S = 0.1
+_COUNTS = ("missing", "duplicate", "altered", "phantom")
+
+
+class _Sent(NamedTuple):
+    """A writer known on this machine; `folder` is its spool, if it still exists."""
+
+    receipt: Receipt
+    folder: Path | None
+
+    @property
+    def is_writing(self) -> bool:
+        return (
+            self.folder is not None
+            and not self.receipt.is_complete
+            and is_writer_alive(self.folder)
+        )
+
+
+class _Place(NamedTuple):
+    """A run and its server."""
+
+    base_url: str
+    entity: str | None
+    project: str
+    run: str
+
+    def is_of(self, receipt: Receipt) -> bool:
+        mine = receipt.base_url, receipt.project, receipt.run
+        same_entity = None in (self.entity, receipt.entity) or self.entity == receipt.entity
+        return mine == (self.base_url, self.project, self.run) and same_entity
+
+
+def run_verify(
+    place: str, *, root: Path | None, timeout_s: float, as_json: bool, say: Callable[[str], None]
+) -> int:
+    """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from this machine. Returns 0 only
+    if everything is stored exactly as sent. Raises PenstockError."""
+    settings = Settings.resolve(None, {})
+    root = open_root(root or settings.root)
+    deadline = time.monotonic() + timeout_s
+    where = _resolve(place, settings, root)
+    due = _wait(root, where, deadline)
+    reader = Reader(where.base_url, settings.ca_file, settings.proxies)
+    key = settings.api_key or stored_key(where.base_url) or _spooled_key(root, where)
+    entity = where.entity or str(reader.get("/v1/viewer", key)["entity"])
+    where = where._replace(entity=entity)
+    ledger = LedgerReader(reader, key, entity, where.project, where.run, deadline)
+    deliveries = _compare(root, where, ledger, due)
+    report = _report(where, deliveries)
+    if as_json:
+        say(json.dumps(report, indent=2))
+    else:
+        _print(report, deliveries, say)
+    return 0 if report["clean"] else 1
+
+
+def _resolve(place: str, settings: Settings, root: Path) -> _Place:
+    names = [name for name in place.strip("/").split("/") if name]
+    if not 1 <= len(names) <= 3:
+        raise Rejected(
+            f"{place!r} does not name a run",
+            code="bad_path",
+            hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from this machine.",
+        )
+    run, project = names[-1], names[-2] if len(names) > 1 else None
+    entity = names[0] if len(names) == 3 else None
+    base_url = settings.base_url if "base_url" in settings.given else None
+    found = {
+        _Place(own.base_url, own.entity, own.project, run)
+        for own, _ in receipts_in(root)
+        if own.run == run
+        and project in (None, own.project)
+        and (entity is None or own.entity in (None, entity))
+        and base_url in (None, own.base_url)
+    }
+    if len({each._replace(entity=None) for each in found}) > 1:
+        listed = ", ".join(sorted(f"{each.project}/{run} at {each.base_url}" for each in found))
+        raise Rejected(
+            f"{place!r} matches several runs: {listed}",
+            code="ambiguous",
+            hint="Give the project, or set PENSTOCK_BASE_URL.",
+        )
+    first = min(found, key=repr, default=None)
+    return _Place(
+        base_url or (first.base_url if first else settings.base_url),
+        entity or settings.entity or (first.entity if first else None),
+        project or (first.project if first else settings.project),
+        run,
+    )
+
+
+def _sent(root: Path, where: _Place) -> list[_Sent]:
+    return [_Sent(*each) for each in receipts_in(root) if where.is_of(each[0])]
+
+
+def _wait(root: Path, where: _Place, deadline: float) -> dict[str, int]:
+    """Wait for data in transit: everything of a writer that has ended, and for one still logging
+    whatever was cut when this started. Returns the number of due batches per writer."""
+    sent = _sent(root, where)
+    due = {each.receipt.writer: each.receipt.batches for each in sent}
+    spools = {
+        each.receipt.writer: each.folder
+        for each in sent
+        if each.folder is not None
+        and not each.receipt.is_complete
+        and not load_meta(each.folder).offline
+    }
+    starter = ensure_shipper(root) if spools else None
+    while spools and time.monotonic() < deadline:
+        for writer, folder in list(spools.items()):
+            progress = load_progress(folder)
+            arrived = progress.committed >= due[writer] and is_writer_alive(folder)
+            if progress.done or arrived or not folder.exists():
+                del spools[writer]
+        if spools:
+            time.sleep(_POLL_S)
+    if starter is not None:
+        starter.wait()
+    return due
+
+
+def _spooled_key(root: Path, where: _Place) -> str:
+    folders = (each.folder for each in _sent(root, where) if each.folder is not None)
+    return next((key for folder in folders if (key := load_meta(folder).api_key)), "")
+
+
+def _compare(
+    root: Path, where: _Place, ledger: LedgerReader, due: dict[str, int]
+) -> list[Delivery]:
+    writing = {each.receipt.writer for each in _sent(root, where) if each.is_writing}
+    stored = _stored(ledger)
+    # Again: a logging writer may have sent more since this started, never less.
+    sent = {each.receipt.writer: each for each in _sent(root, where)}
+    found = [
+        compare(
+            each.receipt,
+            each.folder,
+            stored.get(writer),
+            ledger,
+            due=due.get(writer, 0) if writer in writing else each.receipt.batches,
+            is_writing=writer in writing,
+        )
+        for writer, each in sent.items()
+    ]
+    found += [not_from_here(own) for writer, own in stored.items() if writer not in sent]
+    return sorted(found, key=lambda each: (each.rank, each.started, each.writer))
+
+
+def _stored(ledger: LedgerReader) -> dict[str, StoredWriter]:
+    try:
+        return {each.writer: each for each in ledger.writers()}
+    except Rejected as error:
+        if error.status != 404:
+            raise
+        return {}
+
+
+def _report(where: _Place, deliveries: list[Delivery]) -> dict[str, Any]:
+    """The output of `--json`. Totals cover what was sent from this machine."""
+    mine = [each for each in deliveries if each.is_from_here]
+    totals = {
+        name: sum(getattr(each, name) for each in mine) for name in ("sent", "stored", *_COUNTS)
+    }
+    return {
+        "server": where.base_url,
+        "entity": where.entity,
+        "project": where.project,
+        "run": where.run,
+        "clean": bool(mine) and all(each.is_clean for each in deliveries),
+        **totals,
+        "writers": [{**asdict(each), "clean": each.is_clean} for each in deliveries],
+    }
+
+
+def _print(report: dict[str, Any], deliveries: list[Delivery], say: Callable[[str], None]) -> None:
+    say(f"{report['entity']}/{report['project']}/{report['run']} at {report['server']}")
+    say(f"{'writer':<12}{'rank':>5}  {'started (UTC)':<20}{'batches':>15}{'points':>27}")
+    for each in deliveries:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.started / 1e6))
+        batches = f"{each.batches_stored:,}/{each.batches_sent:,}"
+        points = f"{each.stored:,}/{each.sent:,}"
+        verdict = "ok" if each.is_clean else "NOT AS SENT"
+        if not each.is_from_here and each.is_clean:
+            verdict = ""
+        line = f"{each.writer[:10]:<12}{each.rank:>5}  {started:<20}{batches:>15}{points:>27}  {verdict}"
+        say(line.rstrip())
+        for text in (*each.problems, *each.notes):
+            say(f"    {text}")
+    if not any(each.is_from_here for each in deliveries):
+        say("nothing of this run was sent from this machine, so there is nothing to compare")
+    counts = ", ".join(f"{report[name]:,} {name}" for name in _COUNTS)
+    say(f"{report['sent']:,} points sent, {report['stored']:,} stored: {counts}")

@@ -1,0 +1,1 @@
+"""Reading what was stored, and changing it, over HTTP."""

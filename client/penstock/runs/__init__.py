@@ -1,0 +1,1 @@
+"""Runs of this process: from init to finish."""

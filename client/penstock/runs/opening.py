@@ -1,0 +1,92 @@
+"""Opens the spool of a process that starts logging to a run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock import __version__
+from penstock.notices import NOTICES
+from penstock.runs.places import first_that_works, sync_command
+from penstock.settings import Settings
+from penstock.spool.meta import Meta, boot_id, load_meta
+from penstock.spool.segment import NO_SEGMENT
+from penstock.spool.spool_folder import Spool, SpoolOptions, is_disk_full
+
+__all__ = ["NewWriter", "say_what_is_missing"]
+
+
+@dataclass(frozen=True)
+class NewWriter:
+    """A writer without a spool yet. `parent`: the writer of the process that forked this one or
+    handed it the run."""
+
+    settings: Settings
+    run: str
+    parent: str
+    is_primary: bool
+
+    def open(self, look: Callable[[Path], None]) -> Spool:
+        """Open its spool in the first folder that works. Raises OSError if none does."""
+
+        def make(root: Path, limit_bytes: int) -> Spool:
+            options = SpoolOptions(limit_bytes, self.settings.on_full)
+            spool = Spool(root, self._meta(root), options, look)
+            if spool.first is NO_SEGMENT and is_disk_full(root):
+                spool.discard()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
+            return spool
+
+        spool = first_that_works(self.settings, make)
+        if spool is None:
+            raise OSError("there is no folder to keep data in")
+        return spool
+
+    def _meta(self, root: Path) -> Meta:
+        settings = self.settings
+        return Meta(
+            base_url=settings.base_url,
+            api_key=settings.key or self._parents_key(root),
+            entity=settings.entity,
+            project=settings.project,
+            run=self.run,
+            writer=os.urandom(16).hex(),
+            writer_started=time.time_ns() // 1_000,
+            rank=settings.rank,
+            primary=self.is_primary,
+            offline=settings.mode == "offline",
+            ca_file=settings.ca_file,
+            proxies=settings.proxies,
+            host=os.uname().nodename,
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            version=__version__,
+            parent=self.parent,
+        )
+
+    def _parents_key(self, root: Path) -> str:
+        """A process that was handed a run gets the key from the folder with the data."""
+        try:
+            return load_meta(root / self.parent).api_key if self.parent else ""
+        except (OSError, ValueError):
+            return ""
+
+
+def say_what_is_missing(settings: Settings, root: Path) -> None:
+    """Warn about a missing address or key without which nothing can be sent."""
+    server = settings.base_url
+    if settings.problem:
+        NOTICES.warn(
+            "bad_url",
+            f"{settings.problem}; data is kept in {root}; once the address is correct, send it with: "
+            f"{sync_command(root)}",
+        )
+    elif not settings.key:
+        NOTICES.warn(
+            f"no key {server}",
+            f"no API key for {server}; data is kept in {root} and sent after you run: penstock login",
+        )

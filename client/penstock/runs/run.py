@@ -1,0 +1,363 @@
+"""A run: what `init` returns and what `log`, `config`, `summary` and `finish` act on.
+
+After `init`, problems with server, network or disk never raise into the training loop: they are
+reported once on stderr and counted, and the data stays in the spool.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from penstock.names import friendly_name, run_id, shared_id
+from penstock.notices import NOTICES
+from penstock.runs.opening import NewWriter, say_what_is_missing
+from penstock.runs.places import sync_command
+from penstock.runs.recording import FieldSender, Recorder
+from penstock.runs.sending import Sending
+from penstock.settings import Settings, program
+from penstock.spool.spool_folder import Spool
+from penstock.spool.writer import Writer
+from penstock.values.arguments import text_of, texts_of
+from penstock.values.fields import Config, ConfigSelection, Summary
+from penstock.values.slowpath import SlowPath
+
+__all__ = ["Run"]
+
+_UNKNOWN_ENTITY = "-"
+"""In a URL: the viewer's own entity."""
+
+
+class Run:
+    """One run of an experiment, created by `penstock.init`; usable as a context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: Any = None,
+        *,
+        step: int = 0,
+        parent: str | None = None,
+        selection: ConfigSelection | None = None,
+        slow_path: SlowPath | None = None,
+        on_process: Callable[[], None] = lambda: None,
+        on_finish: Callable[[Run], None] = lambda run: None,
+    ) -> None:
+        """Opens the spool; leaves none behind if it raises.
+
+        `parent`: the writer of the process that started this run, if this one only joins it.
+        `on_process` is called whenever a process starts to log, `on_finish` at the end.
+        """
+        self.settings = settings
+        self.id = settings.run_id or shared_id(settings) or run_id()
+        self.project = settings.project
+        self.entity = settings.known_entity
+        self.group = settings.group
+        self.job_type = settings.job_type
+        self.disabled = settings.mode == "disabled"
+        self.finished = False
+        self.is_kept = True
+        """Whether there is a folder for its data."""
+        self._name = settings.name or friendly_name()
+        self._notes = settings.notes
+        self._tags = settings.tags
+        self._process = os.getpid() if parent is None else 0
+        self._parent = parent or ""
+        self._on_process, self._on_finish = on_process, on_finish
+        self._sending = Sending(settings, self.id)
+        self._slow_path = slow_path or SlowPath(strict=settings.strict)
+        self._slow_path.repairs.run = self.id
+        self._writer = self._slow_path.writer = Writer(self._open_spool, self._slow_path)
+        self._writer.step = step
+        self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
+        self._record = self._recorder.record
+        self.config = Config(FieldSender(self._recorder, "config"), selection)
+        self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
+        if self.disabled:
+            self.log = self._ignore  # type: ignore[method-assign]
+        else:
+            # Saves a call per row: the class's own `log` only carries the documentation.
+            self.log = self._writer.log  # type: ignore[method-assign]
+        if parent is None:
+            self._begin_whole(config)
+
+    def log(
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
+    ) -> None:
+        """Log a row of values; when this returns, they survive `kill -9` of the process.
+
+        Without `step` the row gets the run's current step, which then increases by one; with
+        `commit=False` it does not, so that the next call adds to the same step. With `step` the
+        current step moves there (never back) and stays there unless `commit=True`. A row with a lower
+        step is stored like any other; a key logged again at a step replaces the older value.
+
+        Numbers become points; strings, booleans, lists and histograms become values. Nested dicts
+        are flattened with dots. Tensors and arrays are read in the background, without waiting for a
+        device.
+        """
+        self._writer.log(data, step, commit)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = text_of(self._slow_path, "run.name", name) or self._name
+        self._recorder.say("run", name=self._name)
+
+    @property
+    def notes(self) -> str | None:
+        return self._notes
+
+    @notes.setter
+    def notes(self, notes: str) -> None:
+        self._notes = text_of(self._slow_path, "run.notes", notes)
+        self._recorder.say("run", notes=self._notes or "")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._tags
+
+    @tags.setter
+    def tags(self, tags: Any) -> None:
+        found = texts_of(self._slow_path, "run.tags", tags) or ()
+        self._tags = (found,) if isinstance(found, str) else found
+        self._recorder.say("run", tags=[*self._tags])
+
+    @property
+    def writer(self) -> str:
+        """The id of this process's writer; empty if there is none."""
+        return self._writer.id or self._parent
+
+    @property
+    def step(self) -> int:
+        """The step of the next `log` call without `step`."""
+        return self._writer.step
+
+    @property
+    def dir(self) -> str:
+        return str(self.settings.root)
+
+    @property
+    def url(self) -> str:
+        """The page of this run."""
+        return f"{self.project_url}&run={urllib.parse.quote(self.id)}"
+
+    @property
+    def project_url(self) -> str:
+        """The page of this run's project."""
+        place = f"{self.entity or _UNKNOWN_ENTITY}/{self.project}"
+        return f"{self.settings.base_url}/?project={urllib.parse.quote(place, safe='/')}"
+
+    def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
+        """Define how a metric, or every metric that matches a pattern like `val/*`, is treated.
+
+        summary: min, max, mean, best, first, last, none, or several; the metric's entry in the run's
+        summary on the server, such as `{"max": 0.9}`. goal: minimize or maximize, for best.
+        step_metric: the metric used as its x axis. All of it is stored with the run.
+        """
+        options = {"name": name, "step_metric": step_metric, **options}
+        given = {name: value for name, value in options.items() if value is not None}
+        self._recorder.say("define_metric", **given)
+
+    def alert(self, title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
+        """Record an alert with the run."""
+        now_us = time.time_ns() // 1_000
+        self._recorder.say("alert", title=title, text=text, level=level, time=now_us)
+
+    def finish(
+        self,
+        exit_code: int | None = None,
+        quiet: bool | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        """End the run and wait until the server has stored everything, at most `timeout_s`.
+
+        Anything left stays on disk and is sent later by the shipper.
+        """
+        if self.finished or self._writer.interrupted:
+            return
+        self.finished = True
+        if not self.disabled:
+            timeout_s = self.settings.finish_timeout_s if timeout_s is None else timeout_s
+            try:
+                self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
+            except Exception as error:  # the seam: finish never raises
+                NOTICES.warn("finish", f"the run could not be finished properly: {error!r}")
+        self._on_finish(self)
+
+    def end_at_once(self, exit_code: int) -> None:
+        """End the run without waiting for anything, since this process is about to exit."""
+        if self.finished or self.disabled:
+            return
+
+        def close() -> None:
+            self._close(exit_code)
+
+        self._writer.interject(close)
+        self.finished = True
+
+    def mark_preempting(self) -> None:
+        """Record that this process is about to be stopped from outside."""
+        self._record("state", state="preempting")
+
+    def interject(self, action: Callable[[], None]) -> bool:
+        """`Writer.interject` for a signal handler; does nothing if this process does not determine
+        the run's state."""
+        if self.disabled or self.finished or not self.is_primary:
+            return True
+        return self._writer.interject(action)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        code = error.code if isinstance(error, SystemExit) else None if error is None else 1
+        self.finish(exit_code=code if isinstance(code, int) else int(code is not None))
+
+    def __repr__(self) -> str:
+        return f"<Run {self._name} ({self.project}/{self.id})>"
+
+    def __reduce__(self) -> Any:
+        from penstock.runs.handover import received, sent  # noqa: PLC0415  (they know of runs)
+
+        return received, (sent(self),)
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: continue this run with a spool of its own once it is used."""
+        self._parent = self._writer.id or self._parent
+        self._writer.forget_after_fork()
+        self._slow_path.forget_after_fork()
+        self._sending.forget_after_fork()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process started it, rather than one that this process was forked from."""
+        return self._process == os.getpid()
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this process determines the run's state."""
+        if self.settings.primary is not None:
+            return self.settings.primary
+        joined = self.settings.run_id is not None or self.settings.mode == "shared"
+        return self.is_of_this_process and not (joined and self.settings.rank > 0)
+
+    def _begin_whole(self, config: Any) -> None:
+        """Start, or leave nothing behind."""
+        try:
+            if not self.disabled:
+                self._begin()
+            self.config.update(config)
+        except BaseException:
+            self.finished = True
+            if self._writer.has_spool:
+                spool = self._writer.spool()
+                self._writer.close()
+                spool.delete()
+            raise
+
+    def _begin(self) -> None:
+        try:
+            self._writer.spool()
+        except OSError:
+            self.log = self._drop  # type: ignore[method-assign]
+            self.is_kept = False
+            self._recorder.is_off = True
+            return
+        speaks = self.is_primary
+        about = {
+            "name": self.settings.name,
+            # Yields to any given name, now or from when the run started.
+            "default_name": self._name if speaks and not self.settings.name else None,
+            "group": self.group,
+            "job_type": self.job_type,
+            "tags": list(self._tags) or None,
+            "notes": self._notes,
+            "sweep": self.settings.sweep_id,
+            "host": os.uname().nodename,
+            "program": program(),
+            "python": ".".join(map(str, sys.version_info[:3])),
+        }
+        given = {key: value for key, value in about.items() if value is not None}
+        self._recorder.say("run", **given)
+        self._slow_path.repairs.flush()
+        if speaks:  # otherwise a rank that starts late would revive a crashed run
+            self._record("state", state="running")
+        NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
+        if self.settings.mode != "offline":
+            say_what_is_missing(self.settings, self._writer.spool().root)
+
+    def _open_spool(self) -> Spool:
+        """Raises OSError if no folder works."""
+        self._on_process()
+        # The spool's thread must not start a shipper at the same time.
+        self._sending.postpone()
+        writer = NewWriter(self.settings, self.id, self._parent, is_primary=self.is_primary)
+        spool = writer.open(self._sending.look)
+        # After the spool exists: a shipper about to exit then sees it.
+        self._sending.ensure(spool.root)
+        return spool
+
+    def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
+        deadline = time.monotonic() + timeout_s
+        if not self._slow_path.drain(timeout_s):
+            NOTICES.warn("drain", "some values were not ready in time and are not logged")
+        self._slow_path.repairs.flush()
+        spool = self._close(exit_code)
+        if self._writer.dropped_rows:
+            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
+        if spool is None:
+            return
+        if self.settings.mode == "offline":
+            command = sync_command(spool.root)
+            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: {command}")
+            return
+        begun = spool.first.sequence
+        progress = self._sending.wait(spool.folder, begun, deadline)
+        if outcome := self._sending.outcome(spool.folder, begun, progress):
+            NOTICES.say(f"run {self._name}: {outcome}")
+        elif not quiet:
+            NOTICES.say(f"run {self._name} is stored: {self.url}")
+
+    def _close(self, exit_code: int) -> Spool | None:
+        """Write the last records and release the spool; returns it."""
+        try:
+            if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
+                return None  # nothing is stored, or a forked child logged nothing
+            if self.is_primary:
+                state = "finished" if exit_code == 0 else "failed"
+                self._record("state", state=state, exit_code=exit_code)
+            spool = self._writer.spool()
+            self._writer.close()
+        except Exception as error:  # the seam: finish never raises
+            NOTICES.warn("close", f"the spool could not be closed: {error!r}")
+            return None
+        return spool
+
+    def _ignore(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+        """`log` of a disabled run."""
+
+    def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+        """`log` if nothing can be stored: rows are counted, and step and summary still work."""
+        writer = self._writer
+        if isinstance(step, int):
+            writer.step = max(writer.step, step + bool(commit))
+        elif commit is not False:
+            writer.step += 1
+        writer.drop_row(data if isinstance(data, Mapping) else {})

@@ -1,0 +1,227 @@
+"""The runs of this process: `init`, the current run, and what happens at exit, crash and fork."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from penstock.notices import NOTICES
+from penstock.runs.assignment import Assignment
+from penstock.runs.hooks import Hooks, in_kernel
+from penstock.runs.lookup import resumed_step
+from penstock.runs.other_client import watch_for_other_client
+from penstock.runs.run import Run
+from penstock.settings import Settings
+from penstock.values.arguments import config_of, text_of, texts_of
+from penstock.values.configs import swept
+from penstock.values.fields import ConfigSelection
+from penstock.values.slowpath import SlowPath
+
+__all__ = ["current", "finish", "init", "on_change", "run_of"]
+
+_runs: list[Run] = []
+_current: Run | None = None
+_listeners: list[Callable[[Run | None], None]] = []
+_OTHER_ARGUMENTS = frozenset(
+    {"run_name", "run_id", "run_group", "run_job_type", "run_tags", "run_notes"}
+)
+"""Former W&B names of arguments."""
+
+
+def init(
+    project: str | None = None,
+    entity: str | None = None,
+    name: str | None = None,
+    config: Any = None,
+    id: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: Any = None,
+    notes: str | None = None,
+    mode: str | None = None,
+    dir: Any = None,
+    resume: str | bool | None = None,
+    reinit: str | bool | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    config_exclude_keys: Any = None,
+    config_include_keys: Any = None,
+    **others: Any,
+) -> Run:
+    """Start a run and return it; the module's `log`, `config`, `summary` and `finish` act on it.
+
+    Does not wait for the server, except for a few seconds to look up the run to resume. Data goes to
+    disk first and a separate process sends it, so this works without a server or a key; if the data
+    folder is not writable, another one is used, with a warning.
+
+    config: a mapping, an object with fields, or the path of a YAML file. config_exclude_keys,
+    config_include_keys: config entries (dotted names for nested ones) to leave out, or the only ones
+    to keep, now and later. mode: "online", "offline" (keep data until `penstock sync`), "disabled"
+    (do nothing), or "shared" (several processes log to one run; pass the same `id` in each). reinit:
+    what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
+    in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. Other arguments of
+    W&B's `init` are noted once and ignored.
+
+    Raises ValueError for impossible arguments and PenstockError if the run contradicts `resume`;
+    nothing has started then. Invalid environment variables are reported and ignored.
+    """
+    config = config_of(config)
+    selection = ConfigSelection(config_exclude_keys, config_include_keys)
+    slow_path = SlowPath()
+    given = {
+        "project": project,
+        "entity": entity,
+        "name": text_of(slow_path, "run.name", name),
+        "run_id": id,
+        "group": text_of(slow_path, "run.group", group),
+        "job_type": text_of(slow_path, "run.job_type", job_type),
+        "tags": texts_of(slow_path, "run.tags", tags),
+        "notes": text_of(slow_path, "run.notes", notes),
+        "mode": mode,
+        "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
+        "resume": resume,
+        "reinit": reinit,
+    }
+    resolved = Settings.resolve(settings, {**_by_other_names(others, slow_path), **_stated(given)})
+    assignment = Assignment.of(os.environ)
+    if assignment is not None:  # started by an agent, whose assignment takes precedence
+        resolved.update(assignment.settings, source="the sweep's agent")
+    NOTICES.quiet = resolved.silent
+    # A forked child that calls this starts its own run, even if its parent has one.
+    active = _current if _current is not None and _current.is_of_this_process else None
+    if active is not None and not active.finished:
+        if resolved.reinit in (True, "finish_previous") or _is_next_cell(resolved):
+            active.finish()
+        elif resolved.reinit != "create_new":
+            NOTICES.warn("reinit", f"init(): {active!r} is still active; returning it")
+            return active
+    slow_path.strict = resolved.strict
+    run = Run(
+        resolved,
+        config,
+        step=resumed_step(resolved),
+        selection=selection,
+        slow_path=slow_path,
+        on_process=_hook,
+        on_finish=_forget,
+    )
+    if assignment is not None:
+        run.config.update(swept(run.config, assignment.parameters))
+    _adopt(run, make_current=active is None or active.finished)
+    return run
+
+
+def current() -> Run | None:
+    """The run that the module's functions act on."""
+    return _current
+
+
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """Finish the current run."""
+    if _current is not None:
+        _current.finish(exit_code, quiet)
+
+
+def on_change(listener: Callable[[Run | None], None]) -> None:
+    """Call `listener` whenever the current run changes."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def run_of(described: dict[str, Any]) -> Run:
+    """A run handed over by another process (`handover.sent`), or this process's own."""
+    for known in _runs:
+        is_same = known.id == described["run"] and known.project == described["settings"]["project"]
+        if is_same and not known.finished:
+            return known
+    settings = Settings(**described["settings"])
+    settings.update({"run_id": described["run"], "name": described["name"]})
+    run = Run(
+        settings,
+        step=described["step"],
+        parent=described["parent"] or "-",
+        on_process=_hook,
+        on_finish=_forget,
+    )
+    run.config._values.update(described["config"])  # the server already has it
+    _adopt(run, make_current=False)
+    return run
+
+
+def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
+    for argument in others.keys() - _OTHER_ARGUMENTS:
+        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} has no effect in Penstock")
+    known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
+    return {
+        name: (texts_of if name == "run_tags" else text_of)(
+            slow_path, name.replace("_", ".", 1), value
+        )
+        for name, value in known.items()
+    }
+
+
+def _stated(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _is_next_cell(settings: Settings) -> bool:
+    """In a notebook the process outlives the experiment: as in W&B, the next `init` finishes the
+    previous run."""
+    return settings.reinit is None and in_kernel()
+
+
+def _adopt(run: Run, *, make_current: bool) -> None:
+    _runs[:] = [known for known in _runs if not known.finished]
+    _runs.append(run)
+    if make_current:
+        _set_current(run)
+    if not run.disabled:
+        _hook()
+        watch_for_other_client(run)
+
+
+def _set_current(run: Run | None) -> None:
+    global _current
+    _current = run
+    for listener in _listeners:
+        listener(run)
+
+
+def _forget(run: Run) -> None:
+    """A run has finished: the module's functions no longer act on it."""
+    if run is _current:
+        _set_current(None)
+
+
+def _at_exit(exit_code: int) -> None:
+    for run in list(_runs):
+        run.finish(exit_code=exit_code)
+
+
+def _at_once(exit_code: int) -> None:
+    for run in list(_runs):
+        run.end_at_once(exit_code)
+
+
+def _after_fork() -> None:
+    NOTICES.forget_after_fork()
+    for run in _runs:
+        run.forget_after_fork()
+
+
+def _note_preempting(go_on: Callable[[], None]) -> None:
+    """On SIGTERM: this process's runs are about to be stopped from outside."""
+    interrupted = [run for run in list(_runs) if not run.interject(run.mark_preempting)]
+    if interrupted:  # the signal interrupted a `log` call, which may finish
+        interrupted[0].interject(go_on)
+    else:
+        go_on()
+
+
+_hooks = Hooks(
+    at_exit=_at_exit, at_once=_at_once, after_fork=_after_fork, on_preempt=_note_preempting
+)
+
+
+def _hook() -> None:
+    _hooks.set()

@@ -1,0 +1,1 @@
+"""The spool: rows and records of a run on disk, until the server has stored them."""

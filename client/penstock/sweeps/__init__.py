@@ -1,0 +1,1 @@
+"""Sweeps: creating them, and the agents that run their trials."""

@@ -1,0 +1,1 @@
+"""Values of users' types as plain ones, without hanging or raising."""

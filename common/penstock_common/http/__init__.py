@@ -1,0 +1,1 @@
+"""HTTP for every server process: routes, bodies, errors, access, OpenAPI."""

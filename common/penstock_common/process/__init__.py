@@ -1,0 +1,1 @@
+"""A server process: settings, life cycle, logs, watchdog, metrics."""

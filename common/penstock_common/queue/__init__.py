@@ -1,0 +1,1 @@
+"""Redis: connection, keys, scripts, and what processes tell each other through it."""

@@ -1,0 +1,1 @@
+"""Backup and restore: the archive's format and what goes into it."""

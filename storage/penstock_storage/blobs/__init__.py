@@ -1,0 +1,1 @@
+"""Blobs: large contents under their hash, and how they are uploaded."""

@@ -1,0 +1,1 @@
+"""Artifacts in the catalog: collections, versions, members, files."""

@@ -1,0 +1,1 @@
+"""Runs in the catalog: changes of their fields, files, liveness."""

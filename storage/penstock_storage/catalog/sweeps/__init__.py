@@ -1,0 +1,1 @@
+"""Sweeps in the catalog, and how trials are handed out."""

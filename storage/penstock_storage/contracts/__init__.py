@@ -1,0 +1,1 @@
+"""What storage is asked for: protocols of catalog and point store, and the types of their rows."""

@@ -1,0 +1,1 @@
+"""ClickHouse's engine inside a process of our own, and its HTTP server."""

@@ -1,0 +1,1 @@
+"""Everything else that is read of runs: history, summaries, keys, media, console, exports, ledgers."""
