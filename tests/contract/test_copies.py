@@ -212,7 +212,7 @@ async def test_every_kind_of_value_comes_back(store: ClickHouse, tmp_path: Path)
             "SELECT key, run, lane, step, reinterpretAsUInt64(v) AS v, seq FROM penstock.points"
             " ORDER BY step",
             "SELECT run, lane, step, t FROM penstock.times ORDER BY step",
-            "SELECT json, kind FROM penstock.values.walk",
+            "SELECT json, kind FROM penstock.values",
             "SELECT run, lane, writer, low, gaps, dead FROM penstock.applied",
             "SELECT run, lane, seq, digest, points, records FROM penstock.batches",
         ):

@@ -107,7 +107,7 @@ async def test_every_table_takes_its_columns(points: ClickHouse) -> None:
         },
     )  # fmt: skip
     values = await points.query(
-        "SELECT kind, json FROM penstock.values.walk FINAL WHERE run = 12 ORDER BY key"
+        "SELECT kind, json FROM penstock.values FINAL WHERE run = 12 ORDER BY key"
     )
     assert values == {"kind": ["string"] * n, "json": TEXTS}
     applied = await points.query(

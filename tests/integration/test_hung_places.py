@@ -100,7 +100,7 @@ def test_a_login_is_not_waited_for(scripts: Scripts, hung: Path) -> None:
 def test_certificates_that_cannot_be_read(scripts: Scripts, ledger: Ledger, hung: Path) -> None:
     https = ledger.url.replace("http:", "https:")
     said = scripts.run(
-        "import penstock.commands.signin\npenstock.signin._TIMEOUT_S = 0.5\n" + LOGIN,
+        "import penstock.commands.signin\npenstock.commands.signin._TIMEOUT_S = 0.5\n" + LOGIN,
         PENSTOCK_BASE_URL=https, PENSTOCK_CA_FILE=str(hung / "ca.pem"),
     )  # fmt: skip
     assert "the API key could not be checked: no answer" in said

@@ -170,7 +170,7 @@ async def test_the_store_refuses_a_value(stack: Stack, socket: Path) -> None:
         "json": json,
     }
     bad = own_batch(project, BAD_SEQ, **record)
-    change = "ALTER TABLE penstock.values.walk {} CONSTRAINT decent"
+    change = "ALTER TABLE penstock.values {} CONSTRAINT decent"
     await stack.points.execute(f"{change.format('ADD')} CHECK json != '{json}'")
     try:
         await check_refused(stack, socket, project, bad)
@@ -178,7 +178,7 @@ async def test_the_store_refuses_a_value(stack: Stack, socket: Path) -> None:
         await stack.points.execute(change.format("DROP"))
     await check_replayed(stack, project)
     found = await stack.points.query(
-        "SELECT count() AS n FROM penstock.values.walk FINAL WHERE json = {json:String}",
+        "SELECT count() AS n FROM penstock.values FINAL WHERE json = {json:String}",
         {"json": json},
     )
     assert int(found["n"][0]) == 1

@@ -225,7 +225,7 @@ def test_a_proxy_or_certificates_that_cannot_be_used(scripts: Scripts, ledger: L
 def test_status_finds_what_was_kept_elsewhere(scripts: Scripts, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "tmp").mkdir()
-    code = "import penstock.spool.root, pathlib\npenstock.root.default_root = lambda: pathlib.Path('/proc/x')\n"
+    code = "import penstock.spool.root, pathlib\npenstock.spool.root.default_root = lambda: pathlib.Path('/proc/x')\n"
     scripts.run(
         code + TRAINING,
         PENSTOCK_DIR=str(tmp_path / "file"),

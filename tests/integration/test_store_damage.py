@@ -160,7 +160,7 @@ async def test_deleting_runs_is_no_damage(tmp_path: Path) -> None:
     """Parts of which nothing is left stay until they are merged; tables that an older version made,
     which let go of them, are changed at the start."""
     async with running_stack(tmp_path, workers=0) as stack:
-        alter = "ALTER TABLE penstock.values.walk MODIFY SETTING remove_empty_parts = 1"
+        alter = "ALTER TABLE penstock.values MODIFY SETTING remove_empty_parts = 1"
         await stack.points.execute(alter)
         await stack.start_worker()
         await loaded(stack)

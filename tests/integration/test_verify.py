@@ -246,7 +246,7 @@ def test_a_string_that_is_gone_is_found(up: Up) -> None:
     run, key = numbers(up, "texts", "text")
     in_store(
         up,
-        f"ALTER TABLE penstock.values.walk DELETE WHERE run = {run} AND key = {key} AND step = 9",
+        f"ALTER TABLE penstock.values DELETE WHERE run = {run} AND key = {key} AND step = 9",
     )
     report = verified(up, "texts")
     assert not report["clean"]

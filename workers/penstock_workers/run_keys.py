@@ -19,7 +19,7 @@ WHERE run IN {runs:Array(UInt32)} GROUP BY run
 _LISTED = """
 SELECT DISTINCT key FROM penstock.series WHERE run = {run:UInt32}
 UNION DISTINCT
-SELECT DISTINCT key FROM penstock.values.walk WHERE run = {run:UInt32}
+SELECT DISTINCT key FROM penstock.values WHERE run = {run:UInt32}
 """
 
 

@@ -119,7 +119,7 @@ def last_words(root: Path) -> str:
 def _start(
     root: Path, limit_bytes: int, starting_fd: int, *, take_over: bool, is_bare: bool
 ) -> subprocess.Popen[bytes]:
-    package = str(Path(__file__).parent.parent)
+    package = str(Path(__file__).parents[2])
     inherited = {k: v for k, v in os.environ.items() if not (is_bare and k.startswith("PYTHON"))}
     environment = {
         **inherited,

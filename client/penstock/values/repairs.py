@@ -15,7 +15,7 @@ from penstock.notices import NOTICES
 
 __all__ = ["Noter", "Repairs", "call_site"]
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parents[1])
 _MAX_KEYS = 100
 _MAX_FRAMES = 60
 _MAX_PREVIEW_CHARS = 120

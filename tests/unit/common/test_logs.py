@@ -56,7 +56,7 @@ def test_a_key_can_still_be_told_by_its_id() -> None:
 
 def test_what_ends_a_process_is_hidden_too() -> None:
     code = (
-        "from penstock_common import logs\n"
+        "from penstock_common.process import logs\n"
         "logs.setup('gateway', secrets=['sesame-sesame'])\n"
         "logs.logging.getLogger('x').warning('with %s', 'sesame-sesame')\n"
         f"raise ValueError('redis://:hunter22@host and sesame-sesame {TEXT}')\n"
