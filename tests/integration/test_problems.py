@@ -68,7 +68,7 @@ async def test_odd_texts_and_fields_do_no_harm(redis: Redis) -> None:
     assert only == Problem("bound_reached", 'Zahl „ü"\n\0', "a/b/ü", only.since)
     await problems.tell("disk_low", "told over what was not JSON")
     assert len(await problems.all()) == 2
-    with pytest.raises(ValueError, match="no kind"):
+    with pytest.raises(ValueError, match="not a kind"):
         await problems.tell("typo", "")
 
 
