@@ -26,7 +26,7 @@ def test_a_run_shows_its_config_and_its_metrics(sweep_url: str, open_page: Open)
 
 def test_a_run_that_is_not_there_leads_back(sweep_url: str, open_page: Open) -> None:
     page = open_page(f"{sweep_url}&run=nobody", expected="404")
-    page.get_by_text("there is no run").wait_for()
+    page.get_by_text("was not found").wait_for()
     page.get_by_role("link", name="sweep").click()
     page.locator("[data-panel='train/loss']").wait_for()
 

@@ -122,7 +122,7 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
     status, said = await run(site, "team/demo", "--to", str(to), "--format", "csv")
     assert (status, "contains another export" in said) == (1, True)
     status, said = await run(site, "team/nothing", "--to", str(tmp_path / "none"))
-    assert (status, "no project" in said) == (1, True)
+    assert (status, "was not found" in said) == (1, True)
 
 
 @in_one_loop
