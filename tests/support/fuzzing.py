@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pytest
-from _pytest.mark import ParameterSet
 from hypothesis import HealthCheck, settings
 
 from penstock.errors import Rejected
@@ -38,7 +37,7 @@ def cases(full: int) -> int:
     return max(min(full, _FEWEST), round(full * _SCALE))
 
 
-def seeds(count: int, *, quick: int) -> list[ParameterSet]:
+def seeds(count: int, *, quick: int) -> list[pytest.ParameterSet]:
     """Numbers for a parameter `seed`: `quick` of them in every run of the tests, all in the heavy one."""
     return [
         pytest.param(seed, marks=() if seed < quick else pytest.mark.heavy) for seed in range(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ SHARD = shard_of("e/p/r")
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with running_bench(f"sqlite+aiosqlite:///{tmp_path}/catalog.db") as running:
+async def bench(catalog_url: str) -> AsyncIterator[Bench]:
+    async with running_bench(catalog_url) as running:
         yield running
 
 

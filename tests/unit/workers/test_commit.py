@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
 from support.memory_worker import Bench, frame, running_bench
@@ -17,8 +16,8 @@ WRITER = "e/p/r/w"
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with running_bench(f"sqlite+aiosqlite:///{tmp_path}/catalog.db") as running:
+async def bench(catalog_url: str) -> AsyncIterator[Bench]:
+    async with running_bench(catalog_url) as running:
         yield running
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from support.memory_worker import Bench, frame, running_bench
@@ -18,13 +17,8 @@ SHARD = shard_of("e/p/r")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/catalog.db"
-
-
-@pytest.fixture
-async def bench(url: str) -> AsyncIterator[Bench]:
-    async with running_bench(url) as running:
+async def bench(catalog_url: str) -> AsyncIterator[Bench]:
+    async with running_bench(catalog_url) as running:
         yield running
 
 
@@ -82,8 +76,8 @@ async def test_a_late_point_leaves_a_bucket_dirty_for_whoever_comes_next(bench: 
     assert {int(bucket) for _, buckets in later.resolver.late for bucket in buckets} == {0}
 
 
-async def test_a_run_for_which_there_is_no_room_is_set_aside_alone(url: str) -> None:
-    async with running_bench(url, runs_per_project=1) as bench:
+async def test_a_run_for_which_there_is_no_room_is_set_aside_alone(catalog_url: str) -> None:
+    async with running_bench(catalog_url, runs_per_project=1) as bench:
         worker = await bench.new_worker()
         await bench.append(1, frames=[frame(0)])
         await worker.commit()
@@ -96,8 +90,8 @@ async def test_a_run_for_which_there_is_no_room_is_set_aside_alone(url: str) -> 
         assert await bench.queued() == 0
 
 
-async def test_keys_for_which_there_is_no_room_are_left_out(url: str) -> None:
-    async with running_bench(url, keys_per_run=2) as bench:
+async def test_keys_for_which_there_is_no_room_are_left_out(catalog_url: str) -> None:
+    async with running_bench(catalog_url, keys_per_run=2) as bench:
         worker = await bench.new_worker()
         await bench.append(1, frames=[frame(0, keys=("a", "b", "c"))])
         prepared = await worker.commit()
