@@ -108,7 +108,7 @@ def _add_client_commands(subparsers: Any) -> None:
         "--seconds",
         type=float,
         default=45.0,
-        help="time over which to spread the training (%(default)s)",
+        help="time over which to spread the training run (%(default)s)",
     )
     demo.add_argument("--project", default="demo")
     demo.set_defaults(run=_demo)

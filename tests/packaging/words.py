@@ -24,8 +24,23 @@ CHECKED: tuple[str, ...] = (
     "docs/*.md",
     "benchmarks/*.py",
     "loadtests/*.py",
+    *(
+        f"{folder}/penstock*/**/*.py"
+        for folder in (
+            "client",
+            "common",
+            "storage",
+            "ingest",
+            "sweeps",
+            "workers",
+            "web",
+            "compat",
+            "server",
+        )
+    ),
+    "web/ui/src/**/*.ts*",
 )
-"""Files to check, as glob patterns below the root. Code is added here: "client/**/*.py", "web/ui/src/**/*.tsx"."""
+"""Files to check, as glob patterns below the root."""
 
 _MARKDOWN_CODE = re.compile(r"^```.*?^```|^ {4,}.*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _TYPESCRIPT_REST = re.compile(r"/\*.*?\*/|(?<!:)//[^\n]*|^import\b[^;]*;", re.MULTILINE | re.DOTALL)

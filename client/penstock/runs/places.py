@@ -1,7 +1,7 @@
 """Chooses where to keep a run's data: the configured folder, or else another private one.
 
 An unwritable home, a full disk or another user's folder must not end a training run. Memory
-(`/dev/shm`) comes last and with a small limit: the training may need it.
+(`/dev/shm`) comes last and with a small limit: the script may need it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 While queue and store stay the same, `committed` only grows. If it falls, or another store answers,
 the store was replaced by an older copy: the lower position is adopted and everything still held is
-sent again. What has been released is counted as lost, and the server is told not to wait for it.
+sent again. Released batches count as lost, and the shipper tells the server not to wait for them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PositionTracker:
         self._announced: tuple[str, str, int] | None = None
 
     def must_announce_release(self, reply: dict[str, Any]) -> bool:
-        """Whether the server waits for released numbers and has not been told about them."""
+        """Whether the server still waits for numbers that were released."""
         committed = self._committed(reply)
         if committed is None or committed >= self._progress.released:
             return False

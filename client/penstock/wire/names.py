@@ -16,7 +16,7 @@ __all__ = ["check_key", "check_keys", "check_name"]
 _NAME_FORBIDDEN = frozenset(map(chr, (*range(32), 127))) | {"/", "\\"}
 _CHECKED_SETS, _CHECKED_CHARS = 1_024, 16_384
 _checked: dict[tuple[str, ...], None] = {}
-"""Key lists found valid under the default limits: clients keep sending the same ones, and a look-up
+"""Key lists found valid under the default limits: clients keep sending the same ones, and a lookup
 costs a third of a check."""
 
 

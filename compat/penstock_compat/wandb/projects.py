@@ -15,10 +15,10 @@ from penstock_compat.wandb.values import timestamp
 from penstock_compat.wandb.viewer import Entity, User
 from penstock_storage.contracts.interface import ProjectRow
 
-__all__ = ["Project", "ProjectMutations", "ProjectQueries", "find_project"]
+__all__ = ["ProjectMutations", "ProjectNode", "ProjectQueries", "find_project"]
 
 
-class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
+class ProjectNode(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
     """A project of an entity."""
 
     typename = "Project"
@@ -76,13 +76,15 @@ class Project(RunsOfProject, SweepsOfProject, ArtifactsOfProject, Node):
         return not self.context.principal.may_write(self.row.entity)
 
 
-async def find_project(context: RequestContext, entity: str | None, name: str) -> Project | None:
+async def find_project(
+    context: RequestContext, entity: str | None, name: str
+) -> ProjectNode | None:
     """The project, if it exists and the caller may read it."""
     readable = context.readable(entity)
     if readable is None:
         return None
     row = await context.deps.catalog.project(readable, name)
-    return None if row is None else Project(context, row)
+    return None if row is None else ProjectNode(context, row)
 
 
 class ProjectQueries(Node):
@@ -91,11 +93,11 @@ class ProjectQueries(Node):
     context: RequestContext
 
     @field
-    async def project(self, name: str = "", entity_name: str = "") -> Project | None:
+    async def project(self, name: str = "", entity_name: str = "") -> ProjectNode | None:
         return await find_project(self.context, entity_name, name)
 
     @field
-    async def model(self, name: str = "", entity_name: str = "") -> Project | None:
+    async def model(self, name: str = "", entity_name: str = "") -> ProjectNode | None:
         return await find_project(self.context, entity_name, name)
 
     @field
@@ -108,7 +110,7 @@ class ProjectQueries(Node):
         page = rows[start : start + first]
         return connection(
             "Project",
-            [Project(self.context, row) for row in page],
+            [ProjectNode(self.context, row) for row in page],
             [str(start + at) for at in range(len(page))],
             has_next=start + first < len(rows),
         )
