@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from support.fuzzing import seeds
 from support.postgres import running_postgres, why_no_postgres
 from support.series import SeriesData, brute_force, store_series
 from support.store import StoreHandle, running_store
@@ -130,7 +131,7 @@ async def clean_tiers_match(store: ClickHouse) -> int:
     return len(rows)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, quick=1))
 async def test_a_copy_taken_while_others_write_is_whole(
     handle: StoreHandle, store: ClickHouse, tmp_path: Path, seed: int
 ) -> None:
