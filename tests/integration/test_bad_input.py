@@ -145,7 +145,7 @@ ROWS: dict[str, tuple[bytes, int, str]] = {
     "NaN as a step": (b'{"project": "p", "run": "r", "rows": [{"step": NaN, "a": 1}]}', 400, "JSON"),
     "a list": (b"[]", 400, "object"),
     "invalid UTF-8": (b'{"project": "\xff"}', 400, "JSON"),
-    "no rows": (b'{"project": "p", "run": "r"}', 400, "nothing"),
+    "no rows": (b'{"project": "p", "run": "r"}', 400, "body is empty"),
     "rows an object": (b'{"project": "p", "run": "r", "rows": {}}', 400, "rows"),
     "row a number": (b'{"project": "p", "run": "r", "rows": [1]}', 400, "rows[0]"),
     "no step": (b'{"project": "p", "run": "r", "rows": [{"a": 1}]}', 400, "step"),

@@ -267,7 +267,7 @@ async def test_a_run_moves_with_every_point(stack: Stack) -> None:
     assert await sums(stack, "target", "m") == before
     status, reply = await call(stack, "GET", "runs/local/source/m")
     assert (status, reply["error"]["code"]) == (410, "moved")
-    assert "local/target/m now" in reply["error"]["message"]
+    assert "it is now local/target/m" in reply["error"]["message"]
     assert await listed(stack, "source", 1) == []
     assert await listed(stack, "target", 1) == ["m", "other"]
     assert await chart(stack, "target", "m", 1) == drawn
