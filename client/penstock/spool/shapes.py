@@ -96,13 +96,11 @@ class Shapes:
     def summary(self) -> dict[str, Any]:
         """The last value of each key, or the requested aggregates instead."""
         merged = self._last_values()
+        if rules := self._summaries.rules:
+            merged = {key: value for key, value in merged.items() if not rules.hides(key)}
         for key in self._summaries.figures:
             if self._summaries.asks_for(key):
-                shown, _ = self._summaries.shown(key)
-                if shown is None:
-                    merged.pop(key, None)
-                else:
-                    merged[key] = shown
+                merged[key], _ = self._summaries.shown(key)
         return merged
 
     def _last_values(self) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Rules:
         fitting = [name for name in self.kept if name.endswith("*") and key.startswith(name[:-1])]
         return self.kept[max(fitting, key=len)] if fitting else _NO_RULE
 
+    def hides(self, key: str) -> bool:
+        """Whether the summary has nothing of this metric. The server knows that from the rule."""
+        kinds: list[str] = self.of(key)["kinds"]
+        return kinds == ["none"]
+
 
 class Summaries:
     """The aggregates so far, and their form in a summary."""
@@ -53,7 +58,7 @@ class Summaries:
     def asks_for(self, key: str) -> bool:
         """Whether this metric is aggregated; at most ten thousand are."""
         has_room = key in self.figures or len(self.figures) < _MAX_KEYS
-        return has_room and bool(self.rules.of(key)["kinds"])
+        return has_room and bool(_aggregates(self.rules.of(key)))
 
     def add(self, key: str, first: float, last: float) -> Figures:
         """Record the first and last of some new values; returns the metric's aggregates."""
@@ -76,17 +81,13 @@ class Summaries:
         if math.isfinite(value):
             self.add_finite(key, value, value, value, 1)
 
-    def shown(self, key: str) -> tuple[dict[str, float] | None, dict[str, str]]:
-        """An aggregated metric's entry in the summary (None if it has none), and how its parts are
-        merged across writers."""
+    def shown(self, key: str) -> tuple[dict[str, float], dict[str, str]]:
+        """An aggregated metric's entry in the summary, and how its parts are merged across writers."""
         rule, figures = self.rules.of(key), self.figures[key]
-        kinds = [kind for kind in rule["kinds"] if kind != "none"]
-        if not kinds:
-            return None, {}
         best = "max" if rule["goal"].lower().startswith("max") else "min"
         shown: dict[str, float] = {}
         ways: dict[str, str] = {}
-        for kind in kinds:
+        for kind in _aggregates(rule):
             source = best if kind == "best" else kind
             if kind == "mean":
                 found = figures["sum"] / figures["count"] if figures.get("count") else math.nan
@@ -101,4 +102,9 @@ class Summaries:
 def _kinds(summary: Any) -> list[str]:
     """`copy` is what a summary has without any rule."""
     several = summary if isinstance(summary, list) else str(summary or "").split(",")
-    return [kind for each in several if (kind := str(each).strip().lower()) in _KINDS]
+    kinds = [kind for each in several if (kind := str(each).strip().lower()) in _KINDS]
+    return list(dict.fromkeys(kinds))
+
+
+def _aggregates(rule: Rule) -> list[str]:
+    return [kind for kind in rule["kinds"] if kind != "none"]

@@ -49,7 +49,6 @@ def said(fold: Fold, *frames: Frame) -> dict[str, Any]:
         ({"summary": "best", "goal": "maximize"}, {"best": 9.0}),
         ({"summary": "min,max"}, {"min": -2.0, "max": 9.0}),
         ({"summary": ["max", "last"]}, {"max": 9.0, "last": 2.0}),
-        ({"summary": "none"}, None),
     ],
 )
 def test_each_kind(options: dict[str, Any], shown: Any) -> None:
@@ -57,6 +56,14 @@ def test_each_kind(options: dict[str, Any], shown: Any) -> None:
     fold.learn([rule("acc", **options)])
     said(fold, frame(acc=[3.0, math.nan, 9.0], loss=[1.0, 1.0, 1.0]))
     assert said(fold, frame(acc=[-2.0, math.inf, 2.0])) == {"acc": shown}
+
+
+def test_nothing_is_said_of_a_hidden_metric() -> None:
+    """The server hides it by the rule, and would show what is said."""
+    fold = Fold()
+    fold.learn([rule("acc", summary="none"), rule("loss", summary="none,min")])
+    assert fold.take([frame(acc=[3.0])]) is None
+    assert said(fold, frame(acc=[1.0], loss=[2.0])) == {"loss": {"min": 2.0}}
 
 
 def test_metrics_without_such_a_rule_are_left_alone() -> None:

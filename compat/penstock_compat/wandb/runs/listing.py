@@ -11,7 +11,7 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.filters import parse_api_filter, parse_api_order
 from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
-from penstock_compat.wandb.values import loads
+from penstock_compat.wandb.values import loads_exact
 from penstock_storage.contracts.interface import ProjectRow, RunRef
 from penstock_storage.search.filters import Filter
 from penstock_storage.search.finder import Question
@@ -90,7 +90,7 @@ class RunsOfProject(Node):
 
     def _read_filter(self, text: str, names: list[str] | None) -> Filter | None:
         try:
-            found = loads(text) if text else None
+            found = loads_exact(text) if text else None
         except (ValueError, RecursionError):
             raise Rejected("filters is not valid JSON", code="bad_filter") from None
         if names is not None:
