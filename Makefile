@@ -71,8 +71,8 @@ lint: setup ## format check, lint, words, types
 test: setup ## everything that runs in a few minutes (PROCESSES=2)
 	$(PYTEST) -m "not heavy" $(PARALLEL)
 
-test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones
-	$(BIN)/pytest
+test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
+	$(PYTEST) $(PARALLEL)
 
 fault: setup ## break every part once, under load; ends with a table and a ledger each
 	$(BIN)/pytest tests/faults
