@@ -1,4 +1,4 @@
-"""Facts about a run that its client is told while it logs: that it was deleted, or is to stop."""
+"""Run state that logging clients ask for: deleted, or asked to stop by a user."""
 
 from __future__ import annotations
 
