@@ -2,10 +2,9 @@
 
 import { useRef } from "react";
 import { ApiError } from "../api/http";
-import { splitKey } from "../charts/keySections";
 import { usePage } from "../state/page";
 import { useView, view } from "../state/view";
-import { CloseIcon, ExpandIcon, PinIcon } from "../widgets/icons";
+import { PanelHead } from "../widgets/PanelHead";
 import { ChartControls } from "./ChartSettings";
 import { type PlotState, usePlot } from "./usePlot";
 
@@ -19,8 +18,6 @@ export function Panel({ name, isFull = false }: Props) {
   const value = useRef<HTMLSpanElement>(null);
   const state = usePlot(name, isFull ? "full" : "grid", { host, value });
   const isLog = useView((shown) => shown.log.has(name));
-  const isPinned = useView((shown) => shown.pinned.includes(name));
-  const [prefix, rest] = splitKey(name);
   return (
     <article
       className={isFull ? "panel is-full" : "panel"}
@@ -29,44 +26,17 @@ export function Panel({ name, isFull = false }: Props) {
       // biome-ignore lint/a11y/noNoninteractiveTabindex: panels handle the keys f and l
       tabIndex={0}
     >
-      <header className="panel-head">
-        <h3 className="panel-title" title={name}>
-          {prefix && <span className="panel-prefix">{name.slice(0, -rest.length)}</span>}
-          {rest}
-        </h3>
-        <span ref={value} className="panel-value" />
-        {isFull && <ChartControls />}
-        <div className="panel-actions">
-          <button
-            type="button"
-            className="icon-button"
-            aria-label={`Pin ${name} to the top`}
-            aria-pressed={isPinned}
-            title={isPinned ? "Unpin" : "Pin to the top"}
-            onClick={() => view.togglePin(name)}
-          >
-            <PinIcon />
-          </button>
-          <button
-            type="button"
-            className="chip-button"
-            aria-pressed={isLog}
-            title="Logarithmic y axis (l)"
-            onClick={() => view.toggleLog(name)}
-          >
-            log
-          </button>
-          <button
-            type="button"
-            className="icon-button"
-            aria-label={isFull ? "Close full screen" : `Show ${name} full screen`}
-            title={isFull ? "Close (Esc)" : "Full screen (f)"}
-            onClick={() => view.open(isFull ? null : name)}
-          >
-            {isFull ? <CloseIcon /> : <ExpandIcon />}
-          </button>
-        </div>
-      </header>
+      <PanelHead name={name} isFull={isFull} value={value} controls={isFull && <ChartControls />}>
+        <button
+          type="button"
+          className="chip-button"
+          aria-pressed={isLog}
+          title="Logarithmic y axis (l)"
+          onClick={() => view.toggleLog(name)}
+        >
+          log
+        </button>
+      </PanelHead>
       <div className="panel-body">
         <div ref={host} className="plot" />
         <PanelNote state={state} />

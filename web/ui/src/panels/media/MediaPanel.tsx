@@ -1,11 +1,9 @@
 /** The panel of a media key (images, tables, histograms …): title, actions, content and step slider. */
 
 import { ApiError } from "../../api/http";
-import { splitKey } from "../../charts/keySections";
 import { usePage } from "../../state/page";
-import { useView, view } from "../../state/view";
 import { formatStep } from "../../util/format";
-import { CloseIcon, ExpandIcon, PinIcon } from "../../widgets/icons";
+import { PanelHead } from "../../widgets/PanelHead";
 import { Histograms } from "./Histograms";
 import { Images } from "./Images";
 import { Table } from "./LoggedTable";
@@ -43,47 +41,12 @@ export function MediaPanel({ name, kinds, isFull = false }: Props) {
       // biome-ignore lint/a11y/noNoninteractiveTabindex: panels handle the keys f and p
       tabIndex={0}
     >
-      <Head name={name} isFull={isFull} />
+      <PanelHead name={name} isFull={isFull} />
       <div className={`media-body is-${shape}`}>
         <Body name={name} shape={shape} media={media} isFull={isFull} />
       </div>
       {shape !== "histogram" && <StepSlider media={media} />}
     </article>
-  );
-}
-
-function Head({ name, isFull }: { name: string; isFull: boolean }) {
-  const isPinned = useView((shown) => shown.pinned.includes(name));
-  const [prefix, rest] = splitKey(name);
-  return (
-    <header className="panel-head">
-      <h3 className="panel-title" title={name}>
-        {prefix && <span className="panel-prefix">{name.slice(0, -rest.length)}</span>}
-        {rest}
-      </h3>
-      <span className="panel-value" />
-      <div className="panel-actions">
-        <button
-          type="button"
-          className="icon-button"
-          aria-label={`Pin ${name} to the top`}
-          aria-pressed={isPinned}
-          title={isPinned ? "Unpin" : "Pin to the top"}
-          onClick={() => view.togglePin(name)}
-        >
-          <PinIcon />
-        </button>
-        <button
-          type="button"
-          className="icon-button"
-          aria-label={isFull ? "Close full screen" : `Show ${name} full screen`}
-          title={isFull ? "Close (Esc)" : "Full screen (f)"}
-          onClick={() => view.open(isFull ? null : name)}
-        >
-          {isFull ? <CloseIcon /> : <ExpandIcon />}
-        </button>
-      </div>
-    </header>
   );
 }
 
