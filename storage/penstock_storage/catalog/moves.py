@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
 from penstock_storage.catalog.database import Database, lock_deletions
-from penstock_storage.catalog.handout import add_projects
-from penstock_storage.catalog.lookups import find_projects, read_runs
+from penstock_storage.catalog.names.handout import add_projects
+from penstock_storage.catalog.names.lookups import find_projects, read_runs
 from penstock_storage.catalog.runs.updates import next_ticks
 from penstock_storage.catalog.tables import GOING_ON, moves, projects, runs
 from penstock_storage.catalog.tombstones import (

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.handout import add_entities
+from penstock_storage.catalog.names.handout import add_entities
 from penstock_storage.catalog.runs.updates import stamp_new_runs
 from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
 from penstock_storage.catalog.tombstones import (

@@ -14,11 +14,13 @@ from typing import Any
 from sqlalchemy import Select, func, select, tuple_
 
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds, Owner
-from penstock_storage.catalog import clock, lookups, moves, restore, tables, tombstones
-from penstock_storage.catalog.accounts import SqlAccounts
-from penstock_storage.catalog.census import Census
+from penstock_storage.catalog import clock, moves, restore, tables, tombstones
+from penstock_storage.catalog.accounts.account_catalog import SqlAccounts
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.handout import add_keys, add_lanes, add_projects, add_runs
+from penstock_storage.catalog.names import lookups
+from penstock_storage.catalog.names.census import Census
+from penstock_storage.catalog.names.handout import add_keys, add_lanes, add_projects, add_runs
 from penstock_storage.catalog.runs import liveness, updates
 from penstock_storage.contracts.interface import (
     ApiKey,
@@ -255,7 +257,7 @@ class SqlCatalog:
         keys = tables.keys
         names: dict[int, str] = {}
         async with self._database.reading() as connection:
-            for chunk in lookups.chunks(numbers):
+            for chunk in chunks(numbers):
                 query = select(keys.c.number, keys.c.name).where(keys.c.number.in_(chunk))
                 names |= {row.number: row.name for row in await connection.execute(query)}
         return names
@@ -264,7 +266,7 @@ class SqlCatalog:
         lanes = tables.lanes
         rows: list[LaneRow] = []
         async with self._database.reading() as connection:
-            for numbers in lookups.chunks(sorted(set(runs))):
+            for numbers in chunks(sorted(set(runs))):
                 found = await connection.execute(select(lanes).where(lanes.c.run.in_(numbers)))
                 rows += (LaneRow(**row) for row in found.mappings())
         return sorted(rows, key=lambda row: (row.run, row.rank, row.started, row.lane))

@@ -14,8 +14,9 @@ from sqlalchemy import ForeignKey, Select, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_storage.catalog.artifacts.artifact_tables import artifact_types
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database, lock_deletions
-from penstock_storage.catalog.lookups import chunks, find_projects
+from penstock_storage.catalog.names.lookups import find_projects
 from penstock_storage.catalog.runs.updates import next_ticks
 from penstock_storage.catalog.sweeps.sweep_catalog import delete_sweeps
 from penstock_storage.catalog.tables import (

@@ -21,8 +21,8 @@ from penstock_storage.catalog.artifacts.artifact_tables import (
     artifact_manifests,
     artifact_versions,
 )
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import projects
 
 __all__ = ["FULL", "INCREMENTAL", "PATCH", "ArtifactFileCatalog", "KnownContent", "Manifest"]

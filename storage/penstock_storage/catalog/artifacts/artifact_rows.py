@@ -22,7 +22,7 @@ from penstock_storage.catalog.artifacts.artifact_tables import (
     artifact_types,
     artifact_versions,
 )
-from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.tables import projects
 
 __all__ = [

@@ -40,8 +40,8 @@ from penstock_storage.catalog.artifacts.artifact_tables import (
     artifact_tags,
     artifact_versions,
 )
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks
 
 __all__ = ["INPUT", "OUTPUT", "ArtifactVersionCatalog", "NewVersion"]
 

@@ -26,8 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds, Owner, refusal
 from penstock_common.queue.redis_keys import run_path
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import Json, metadata, projects, runs
 
 __all__ = ["LineStream", "LineStreams", "line_streams"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.tables import GOING_ON, projects, runs
 from penstock_storage.contracts.interface import RunNumber, RunRef
 

@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from penstock.errors import Rejected
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import run_files
 
 __all__ = ["RunFile", "RunFiles", "file_name", "is_file_name"]

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_common.http.payloads import mapping_of, texts_of
-from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.runs.changes import SILENT, revive
 from penstock_storage.catalog.runs.row_size import apply_changes
 from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones

@@ -22,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.handout import add_projects
-from penstock_storage.catalog.lookups import chunks, find_projects
+from penstock_storage.catalog.names.handout import add_projects
+from penstock_storage.catalog.names.lookups import find_projects
 from penstock_storage.catalog.sweeps.sweep_tables import agents, sweeps, trials
 from penstock_storage.catalog.sweeps.trial_handout import (
     OPEN,

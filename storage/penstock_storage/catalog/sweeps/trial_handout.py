@@ -19,7 +19,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
-from penstock_storage.catalog.lookups import chunks
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.sweeps.sweep_tables import agents, sweeps, trials
 from penstock_storage.catalog.tables import runs
 from penstock_storage.contracts.sweep_rows import AgentHeartbeat, Draw, TrialAssignment, TrialRow

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from sqlalchemy import delete, select, update
 
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks
 from penstock_storage.catalog.tables import api_keys, sessions
 from penstock_storage.contracts.account_rows import KeyRow, SessionRow
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from sqlalchemy import Text, select, text, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.http.payloads import mapping_of, texts_of
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.tables import keys, projects, runs
 from penstock_storage.contracts.ids import KeyNumber, Lane, RunNumber
 from penstock_storage.contracts.interface import RunRef, RunRow, RunText
 
 __all__ = [
-    "changed_runs", "chunks", "find_keys", "find_lanes", "find_projects", "find_run_numbers",
+    "changed_runs", "find_keys", "find_lanes", "find_projects", "find_run_numbers",
     "find_runs", "read_runs", "run_row", "select_runs",
 ]  # fmt: skip
 
-T = TypeVar("T")
-
 _PART = 5_000
-_CHUNK = 2_000  # SQLite accepts 32,766 values in a statement, PostgreSQL's driver 32,767
 
 select_runs = select(
     *(column for column in runs.c if column.name not in ("versions", "silent")),
@@ -60,10 +57,6 @@ _LANES_OF = {
         " AND lanes.writer = asked.value ->> 1"
     ),
 }
-
-
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
 async def find_projects(

@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from penstock.errors import Broken, Transient
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.redis_keys import run_path
-from penstock_storage.catalog.census import Census
+from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.lookups import chunks, find_lanes, find_projects
+from penstock_storage.catalog.names.census import Census
+from penstock_storage.catalog.names.lookups import find_lanes, find_projects
 from penstock_storage.catalog.runs.updates import deleted_among, stamp_new_runs
 from penstock_storage.catalog.tables import (
     MAX_NUMBER,

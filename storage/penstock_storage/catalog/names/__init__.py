@@ -1,0 +1,1 @@
+"""Assigns numbers to names, and finds rows by their names."""
