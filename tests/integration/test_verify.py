@@ -25,13 +25,17 @@ from penstock.spool.root import spools_in
 from penstock_server.datafolder import DataFolder
 from penstock_storage.clickhouse.client import ClickHouse
 
-# 900 points of `loss` and `acc`, and what is harder to keep: see `ODD`.
+# 900 points of `loss` and `acc` in each run, and what is harder to keep: see `ODD`.
 PLAIN = """
 import sys, penstock
-with penstock.init(project="proof", id=sys.argv[1]) as run:
-    for i in range(900):
-        run.log({"loss": 1 / (i + 1), "acc": i / 900})
+for name in sys.argv[1:]:
+    with penstock.init(project="proof", id=name) as run:
+        for i in range(900):
+            run.log({"loss": 1 / (i + 1), "acc": i / 900})
 """
+TO_DAMAGE = (
+    "missing", "altered", "unrecorded", "rewritten", "unmarked", "phantom", "aside", "both"
+)  # fmt: skip
 # Repeats within a batch and of an earlier one, late steps, values that are no finite numbers,
 # integers, strings, nested keys, alerts.
 ODD = """
@@ -69,6 +73,12 @@ with penstock.init(project="proof", id="writing") as run:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("verify")) as up:
         yield up
+
+
+@pytest.fixture(scope="module")
+def plain(up: Up) -> None:
+    """A run for each test that changes what is stored, logged by one script."""
+    log(up, PLAIN, *TO_DAMAGE)
 
 
 def log(up: Up, code: str, *arguments: str) -> None:
@@ -217,28 +227,27 @@ def test_repeats_late_steps_odd_values_and_several_writers(up: Up) -> None:
     ],
 )
 def test_what_is_not_as_it_was_sent_is_found(
-    up: Up, run: str, change: str, counts: dict[str, int], words: str
+    up: Up, plain: None, run: str, change: str, counts: dict[str, int], words: str
 ) -> None:
-    log(up, PLAIN, run)
     in_store(up, change.format(run=number("run", run), key=number("key", "loss")))
     report = verified(up, run)
     assert not report["clean"]
     found = {name: report[name] for name in ("missing", "duplicate", "altered", "phantom")}
     assert found == {"missing": 0, "duplicate": 0, "altered": 0, "phantom": 0} | counts
     assert any(words in problem for problem in report["writers"][0]["problems"]), report
-    status, said = verify(up, run)
-    assert status == 1
-    assert words in said
 
 
-def test_a_point_that_nobody_sent_is_found(up: Up) -> None:
-    log(up, PLAIN, "phantom")
+def test_a_point_that_nobody_sent_is_found(up: Up, plain: None) -> None:
     run, key = numbers(up, "phantom", "acc")
     row = {"key": key, "run": run, "lane": 0, "step": 901, "v": 9.5, "seq": 1}
     in_store(up, points={name: np.array([value]) for name, value in row.items()})
     report = verified(up, "phantom")
     assert (report["phantom"], report["missing"], report["altered"]) == (1, 0, 0)
-    assert report["writers"][0]["problems"] == ["acc: 1 phantom (step 901: 9.5)"]
+    problem = "acc: 1 phantom (step 901: 9.5)"
+    assert report["writers"][0]["problems"] == [problem]
+    status, said = verify(up, "phantom")
+    assert status == 1
+    assert problem in said
 
 
 def test_a_string_that_is_gone_is_found(up: Up) -> None:
@@ -253,8 +262,7 @@ def test_a_string_that_is_gone_is_found(up: Up) -> None:
     assert report["writers"][0]["problems"] == ["text: 16 values sent, 15 stored"]
 
 
-def test_batches_that_were_put_aside_or_refused_are_named(up: Up) -> None:
-    log(up, PLAIN, "aside")
+def test_batches_that_were_put_aside_or_refused_are_named(up: Up, plain: None) -> None:
     run, _ = numbers(up, "aside", "loss")
     in_store(up, f"ALTER TABLE penstock.applied UPDATE dead = [1] WHERE run = {run}")
     (folder,) = spools_of(up, "aside")
@@ -272,8 +280,7 @@ def test_batches_that_were_put_aside_or_refused_are_named(up: Up) -> None:
     shutil.rmtree(folder / "rejected")  # else the spool is kept for somebody to look at
 
 
-def test_writers_of_other_hosts_are_shown(up: Up) -> None:
-    log(up, PLAIN, "both")
+def test_writers_of_other_hosts_are_shown(up: Up, plain: None) -> None:
     row = {"step": 5, "loss": 0.5}
     up.post("/v1/batches", {"project": "proof", "run": "both", "rows": [row]})
     wait_until(lambda: len(up.get("/v1/runs/local/proof/both/ledger")["writers"]) == 2)
