@@ -17,9 +17,9 @@ from penstock_common.http.auth import known_key, mint_key
 from penstock_common.process import logs
 from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import write_private
-from penstock_storage.catalog.salvage import damage_of, salvage
 from penstock_storage.connect import open_catalog
 from penstock_storage.contracts.interface import Catalog
+from penstock_storage.damage.salvage import damage_of, salvage
 
 __all__ = ["prepare"]
 

@@ -34,7 +34,7 @@ from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
-from penstock_storage.catalog.salvage import recent_salvages
+from penstock_storage.damage.salvage import recent_salvages
 
 __all__ = ["Supervisor", "UpOptions", "listen"]
 

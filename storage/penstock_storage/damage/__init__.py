@@ -1,1 +1,1 @@
-"""Finds, removes and repairs parts of the point store that were damaged or lost on disk."""
+"""Finds, removes and repairs what was damaged or lost on disk: parts of the point store, the catalog's file."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from penstock_storage.catalog.salvage import Salvage, damage_of, recent_salvages, salvage
 from penstock_storage.connect import open_catalog
 from penstock_storage.contracts.interface import RunRef
+from penstock_storage.damage.salvage import Salvage, damage_of, recent_salvages, salvage
 
 RUNS = 2_000
 PAGE = 4_096

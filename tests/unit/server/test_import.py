@@ -1,0 +1,36 @@
+"""The `penstock` command is quick, though the server is installed: it imports what a command needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Each takes longer to import than `penstock status` takes to run.
+HEAVY = {"aiohttp", "numpy", "pydantic", "redis", "sqlalchemy"}
+
+
+def modules_of(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint('\\n', *sys.modules)"],
+        capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["key", "list", "--help"]])
+def test_help_imports_no_server(arguments: list[str]) -> None:
+    code = (
+        "from contextlib import suppress\nfrom penstock.cli import main\n"
+        f"with suppress(SystemExit): main({arguments})"
+    )
+    assert "penstock_server.cli" in (found := modules_of(code))
+    assert not HEAVY & found
+
+
+def test_the_supervisor_imports_no_catalog() -> None:
+    """It runs as long as the server does, and needs neither the database nor the store's client."""
+    found = modules_of("import penstock_server.up_command")
+    assert "penstock_server.supervisor" in found
+    assert not {"sqlalchemy", "numpy", "penstock_storage.catalog"} & found
