@@ -379,11 +379,12 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
 
 
 def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
-    ref, _ = delivery.name
-    run, started = resolver.runs[ref].number, delivery.batch.writer_started
+    ref, writer = delivery.name
+    run, entry = resolver.runs[ref].number, delivery.entry
     for index, record in enumerate(delivery.batch.records):
         if record["t"] not in STORED_KINDS:
-            prepared.changes.append(change_of(run, started, delivery.entry.seq, index, record))
+            change = change_of(run, writer, entry.seq, index, record, is_late=entry.is_replay)
+            prepared.changes.append(change)
             prepared.changed.add(ref)
 
 

@@ -31,8 +31,10 @@ def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
     return ALERT_KEY, record["time"], "alert", orjson.dumps(text).decode()
 
 
-def change_of(run: int, started: int, seq: int, index: int, record: dict[str, Any]) -> RunChange:
-    """The change of the run that any other record makes."""
+def change_of(
+    run: int, writer: str, seq: int, index: int, record: dict[str, Any], *, is_late: bool = False
+) -> RunChange:
+    """The change of the run that any other record makes; `is_late`: see `RunChange`."""
     kind = record["t"]
     if kind in ("config", "summary"):
         update = record["update"]
@@ -43,7 +45,7 @@ def change_of(run: int, started: int, seq: int, index: int, record: dict[str, An
             update = {k: {"value": value, "ways": ways.get(k)} for k, value in update.items()}
     else:
         update = {name: value for name, value in record.items() if name != "t"}
-    return RunChange(run, started, seq, index, kind, update)
+    return RunChange(run, writer, seq, index, kind, update, is_late)
 
 
 def columns_of(rows: list[Any], names: tuple[str, ...]) -> Columns:

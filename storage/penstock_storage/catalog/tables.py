@@ -131,7 +131,8 @@ projects = _table(
 _GOES_ON = text(f"state IN {GOING_ON}")
 
 # `silent`: marked crashed for lack of signs of life; the next one revives it.
-# `versions`: for each field, and each key of a JSON column, the (started, seq, index) that set it.
+# `heard`: what was heard of each writer, and who set each field last; see `runs.heard`.
+# `versions`: what code of revision 0009 had in its place. Only read, to begin `heard` with.
 runs = _table(
     "runs",
     _number(),
@@ -147,6 +148,7 @@ runs = _table(
     _json("summary"),
     _json("info"),
     _json("versions"),
+    Column("heard", Json, nullable=False, default=dict, server_default="{}"),
     _time("created_at"),
     _time("updated_at"),
     _tick(),

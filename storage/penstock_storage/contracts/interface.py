@@ -164,17 +164,28 @@ class LaneRow:
 
 @dataclass(frozen=True, slots=True)
 class RunChange:
-    """The change of a run by one record. A field or key is set only if (started, seq, index) is greater
-    than that of its last change, so order and repeats do not matter."""
+    """The change of a run by one record of a batch, or an edit: `writer` is then ''.
+
+    Within a writer (seq, index) decides which of two changes of a field is the later one; between
+    writers, and for edits, the one that is heard later. Repeats change nothing.
+    """
 
     run: int
-    started: int
+    writer: str
     seq: int
     index: int
     kind: str
     """config | summary | config_whole | summary_whole | summary_fold | state | run | define_metric; a
     `…_whole` replaces the section, a `…_fold` is combined with the present value"""
     update: dict[str, Any]
+    is_late: bool = False
+    """It was made before what others have set, though it is heard after it: it sets only what nobody has
+    set, or its own writer."""
+
+    @classmethod
+    def edit(cls, run: int, kind: str, update: dict[str, Any]) -> RunChange:
+        """What somebody else than the run says of it, now."""
+        return cls(run, "", 0, 0, kind, update)
 
 
 _SHARED_WRITERS = ("http-", "wandb-")

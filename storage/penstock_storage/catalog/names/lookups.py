@@ -23,7 +23,7 @@ __all__ = [
 _PART = 5_000
 
 select_runs = select(
-    *(column for column in runs.c if column.name not in ("versions", "silent")),
+    *(column for column in runs.c if column.name not in ("versions", "heard", "silent")),
     projects.c.entity,
     projects.c.project.label("project_name"),
 ).join(projects, runs.c.project == projects.c.number)

@@ -16,8 +16,9 @@ from penstock.errors import Broken
 from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.runs.changes import SILENT, revive
+from penstock_storage.catalog.runs.heard import heard_before
 from penstock_storage.catalog.runs.row_size import apply_changes
-from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones
+from penstock_storage.catalog.tables import GOING_ON, lanes, projects, runs, tombstones
 from penstock_storage.contracts.interface import RunChange
 
 __all__ = [
@@ -33,7 +34,7 @@ Row = dict[str, Any]
 
 _CHANGEABLE = (
     "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
-    "versions", "updated_at", "tick", "silent",
+    "heard", "updated_at", "tick", "silent",
 )  # fmt: skip
 
 
@@ -146,12 +147,26 @@ async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[R
         missing = set(numbers) - {row["number"] for row in rows}
         if unknown := sorted(missing - await deleted_among(connection, missing)):
             raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
+    await _begin_heard(connection, [row for row in rows if row["versions"] and not row["heard"]])
     return rows
+
+
+async def _begin_heard(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Rows that were last written by code of revision 0009."""
+    writers: dict[int, dict[int, str]] = {row["number"]: {} for row in rows}
+    for chunk in chunks(sorted(writers)):
+        query = select(lanes.c.run, lanes.c.started, lanes.c.writer).where(lanes.c.run.in_(chunk))
+        for run, started, writer in await connection.execute(query):
+            writers[run][started] = writer
+    for row in rows:
+        row["heard"] = heard_before(row["versions"], writers[row["number"]])
 
 
 def _typed(found: Row) -> Row:
     """A row to which changes can be applied: a damaged section becomes an empty one."""
-    sections = {name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions")}
+    sections = {
+        name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions", "heard")
+    }
     return {**found, **sections, "tags": list(texts_of(found["tags"]))}
 
 
