@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable
+from itertools import repeat
 from typing import Any, cast
 
 from aiohttp import web
 
 from penstock.errors import Rejected, Transient
-from penstock.wire import CONTENT_TYPE, Batch, split_body
+from penstock.wire import AGE_HEADER, CONTENT_TYPE, Batch, split_body
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.bodies import BodyReader
 from penstock_common.http.errors import json_response
@@ -34,6 +35,7 @@ from penstock_storage.contracts.interface import RunRef
 __all__ = ["BatchHandler"]
 
 _MAX_IDEMPOTENCY_KEY_CHARS = 255
+_MAX_AGE_DIGITS = 15
 _NO_WAIT = checked_wait({})
 
 
@@ -122,11 +124,12 @@ class BatchHandler:
         async with self._bodies.body(request) as body:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
-                    return await self._take_batches(body, principal, share)
+                    age_us = _age_us(request.headers.get(AGE_HEADER))
+                    return await self._take_batches(body, principal, share, age_us)
                 return await self._take_rows(body, principal, request, share)
 
     async def _take_batches(
-        self, body: bytes, principal: Principal, share: Share
+        self, body: bytes, principal: Principal, share: Share, age_us: int | None
     ) -> list[Appended]:
         raws = split_body(body, self._limits)
         batches = await share.batches(raws)
@@ -139,9 +142,9 @@ class BatchHandler:
                 )
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case needs no task of its own
-            return [await self._append(entities[0], batches[0], raws[0])]
+            return [await self._append(entities[0], batches[0], raws[0], age_us)]
         appended = await asyncio.gather(
-            *map(self._append, entities, batches, raws), return_exceptions=True
+            *map(self._append, entities, batches, raws, repeat(age_us)), return_exceptions=True
         )
         # Each was queued and counted, or not: the reply is that of the first that was not.
         for each in appended:
@@ -149,10 +152,11 @@ class BatchHandler:
                 raise each
         return cast(list[Appended], appended)
 
-    async def _append(self, entity: str, batch: Batch, raw: bytes) -> Appended:
+    async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
         append = self._appender.append(
-            entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded
-        )
+            entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded,
+            age_us,
+        )  # fmt: skip
         return await self._counted(entity, batch, len(raw), append)
 
     async def _counted(
@@ -256,6 +260,13 @@ class BatchHandler:
             "dead": last.dead,
         }
         return json_response(payload, status=status)
+
+
+def _age_us(text: str | None) -> int | None:
+    """How long a writer has run: unlike the time of its start, this depends on no machine's clock."""
+    if text is None or not (text.isascii() and text.isdecimal()) or len(text) > _MAX_AGE_DIGITS:
+        return None
+    return int(text)
 
 
 def _latest(positions: list[WriterPosition]) -> list[WriterPosition]:

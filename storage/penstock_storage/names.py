@@ -12,11 +12,13 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.interface import Catalog, LaneRow, PointStore
 
-__all__ = ["GONE", "gone_name", "is_of", "lane_name", "reconcile", "record"]
+__all__ = ["GONE", "START", "gone_name", "is_of", "lane_name", "reconcile", "record", "start_name"]
 
 _ROWS = 100_000
+START = "start"
+"""The kind of a name that records how a lane's writer took up the run."""
 GONE = "gone"
 """The kind of a name that records that a run was deleted, or moved away."""
 
@@ -28,6 +30,12 @@ def lane_name(rank: int, started: int, writer: str) -> str:
     return f"{rank}:{started}:{writer}"
 
 
+def start_name(lane: LaneRow) -> Name:
+    """The name that records how a lane's writer took up the run; absent if it said nothing."""
+    kind, step, began = lane.start
+    return START, lane.lane, lane.run, f"{kind}:{step}:{began}"
+
+
 def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int) -> Name:
     """The name that records that the run with this number and id was deleted or moved."""
     return GONE, run, project, f"{deleted_at}:{moved_to}:{name}"
@@ -36,7 +44,7 @@ def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int)
 def is_of(gone: Container[int], name: Name) -> bool:
     """Whether this is a deleted run, or a lane of one."""
     kind, number, owner, _ = name
-    return (kind == "run" and number in gone) or (kind == "lane" and owner in gone)
+    return (kind == "run" and number in gone) or (kind in ("lane", START) and owner in gone)
 
 
 async def record(points: PointStore, names: Sequence[tuple[str, int, int, str]]) -> None:

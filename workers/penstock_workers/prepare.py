@@ -129,6 +129,8 @@ async def _prepare(
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
+        if delivery.entry.began and delivery.name not in resolver.writers:
+            resolver.began.setdefault(delivery.name, delivery.entry.began)
     known = set(resolver.runs)
     new = {name for name in by_writer if name not in resolver.writers}
     try:
@@ -381,9 +383,11 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
 def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
     ref, writer = delivery.name
     run, entry = resolver.runs[ref].number, delivery.entry
+    lane = resolver.writers[delivery.name].lane
+    is_late = entry.is_replay or resolver.attempts.is_replaced(run, lane)
     for index, record in enumerate(delivery.batch.records):
         if record["t"] not in STORED_KINDS:
-            change = change_of(run, writer, entry.seq, index, record, is_late=entry.is_replay)
+            change = change_of(run, writer, entry.seq, index, record, is_late=is_late)
             prepared.changes.append(change)
             prepared.changed.add(ref)
 

@@ -14,8 +14,10 @@ from penstock.wire import MAX_STEP, Batch
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_common.queue.redis_keys import run_path, shard_of, split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
-from penstock_storage.names import gone_name, lane_name, record
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
+from penstock_storage.names import gone_name, lane_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY
+from penstock_workers.attempt_order import AttemptOrder
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import BatchRouter
 from penstock_workers.digests import Digests
@@ -52,7 +54,8 @@ class Resolver:
 
     `shards`: for a moved run, by its current name, the shard whose owner writes to it. `before`: for
     each writer whose batches the queue numbers, the number before the first one that came. `beyond`:
-    numbers of writers beyond a bound, all of them dead. `left_out`: how many values of a run are not
+    numbers of writers beyond a bound, all of them dead. `began`: when new writers started, by the server's
+    clock; `attempts`: whose attempt was resumed by another. `left_out`: how many values of a run are not
     stored, since it has too many keys. `table` holds series, `late` the (series, bucket) pairs whose
     tiers have to be rebuilt. `is_stale` asks the worker to forget everything before the next commit.
     """
@@ -79,6 +82,8 @@ class Resolver:
         self._run_keys.forget()
         self.beyond: dict[WriterName, CommittedSeqs] = {}
         self.left_out: dict[RunRef, int] = {}
+        self.began: dict[WriterName, int] = {}
+        self.attempts = AttemptOrder()
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
         self.digests.forget()
@@ -255,10 +260,13 @@ class Resolver:
         new = [name for name in batches if name not in self.writers]
         if not new:
             return []
-        asked = []
+        asked: list[tuple[int, str, int, int]] = []
+        starts: dict[tuple[int, str], LaneStart] = {}
         for ref, writer in new:
             first = batches[(ref, writer)][0]
-            asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
+            number = self.runs[ref].number
+            asked.append((number, writer, first.rank, first.writer_started))
+            starts[number, writer] = LaneStart(*first.start, self.began.pop((ref, writer), 0))
         # If a writer has no lane yet, no number below those that come now is in the store.
         numbered = [
             (run, name[1])
@@ -266,7 +274,7 @@ class Resolver:
             if name in self.before
         ]
         known = await self._catalog.known_writers(numbered) if numbered else {}
-        lanes = await self._catalog.ensure_lanes(asked)
+        lanes = await self._catalog.ensure_lanes(asked, starts)
         stored = await self._stored_positions(sorted({run for run, *_ in asked}))
         await self._run_keys.count({run for run, _ in stored})
         for name, (run, writer, *_) in zip(new, asked, strict=True):
@@ -274,10 +282,17 @@ class Resolver:
                 before = 0 if (run, writer) in known else self.before.get(name, 0)
                 low, gaps, dead = stored.get((run, writer), (before, [], []))
                 self.writers[name] = CommittedSeqs(lanes[(run, writer)], low, gaps, dead)
+        rows = await self._catalog.known_writers(lanes)
+        self.attempts.learn(
+            rows.values(), await self._catalog.newest_resumes(sorted({run for run, *_ in asked}))
+        )
+        fresh = [row for name, row in rows.items() if name not in stored]
         return [
-            ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
-            for run, writer, rank, started in asked
-            if (run, writer) in lanes and (run, writer) not in stored
+            *(
+                ("lane", row.lane, row.run, lane_name(row.rank, row.started, row.writer))
+                for row in fresh
+            ),
+            *(start_name(row) for row in fresh if row.start != UNSAID),
         ]
 
     async def _stored_positions(

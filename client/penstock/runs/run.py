@@ -16,10 +16,12 @@ from typing import Any
 
 from penstock.names import friendly_name, run_id, shared_id
 from penstock.notices import NOTICES
+from penstock.runs.lookup import TakenUp
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
+from penstock.runs.start import ANEW, BESIDE, Start
 from penstock.settings import Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
@@ -29,6 +31,7 @@ from penstock.values.slowpath import SlowPath
 
 __all__ = ["Run"]
 
+_ANEW = TakenUp(ANEW)
 _UNKNOWN_ENTITY = "-"
 """In a URL: the viewer's own entity."""
 
@@ -41,7 +44,7 @@ class Run:
         settings: Settings,
         config: Any = None,
         *,
-        step: int = 0,
+        taken_up: TakenUp = _ANEW,
         parent: str | None = None,
         selection: ConfigSelection | None = None,
         slow_path: SlowPath | None = None,
@@ -50,7 +53,7 @@ class Run:
     ) -> None:
         """Opens the spool; leaves none behind if it raises.
 
-        `parent`: the writer of the process that started this run, if this one only joins it.
+        `taken_up`: what an earlier attempt left. `parent`: the writer of the process that started this run, if this one only joins it.
         `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
@@ -63,9 +66,13 @@ class Run:
         self.finished = False
         self.is_kept = True
         """Whether there is a folder for its data."""
-        self._name = settings.name or friendly_name()
-        self._notes = settings.notes
-        self._tags = settings.tags
+        known = taken_up.known
+        self.resumed = taken_up.is_resumed
+        """Whether it goes on with an earlier attempt."""
+        self._name = settings.name or known.get("name") or friendly_name()
+        self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
+        self._tags = settings.tags or tuple(known.get("tags") or ())
+        self._start = taken_up.start
         self._process = os.getpid() if parent is None else 0
         self._parent = parent or ""
         self._on_process, self._on_finish = on_process, on_finish
@@ -73,11 +80,13 @@ class Run:
         self._slow_path = slow_path or SlowPath(strict=settings.strict)
         self._slow_path.repairs.run = self.id
         self._writer = self._slow_path.writer = Writer(self._open_spool, self._slow_path)
-        self._writer.step = step
+        self._writer.step = taken_up.step
         self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
         self.config = Config(FieldSender(self._recorder, "config"), selection)
         self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
+        self.config.know(known.get("config"))
+        self.summary.know(known.get("summary"))
         if self.disabled:
             self.log = self._ignore  # type: ignore[method-assign]
         else:
@@ -287,8 +296,8 @@ class Run:
             "default_name": self._name if speaks and not self.settings.name else None,
             "group": self.group,
             "job_type": self.job_type,
-            "tags": list(self._tags) or None,
-            "notes": self._notes,
+            "tags": list(self.settings.tags) or None,
+            "notes": self.settings.notes,
             "sweep": self.settings.sweep_id,
             "host": os.uname().nodename,
             "program": program(),
@@ -308,7 +317,13 @@ class Run:
         self._on_process()
         # The spool's thread must not start a shipper at the same time.
         self._sending.postpone()
-        writer = NewWriter(self.settings, self.id, self._parent, is_primary=self.is_primary)
+        writer = NewWriter(
+            self.settings,
+            self.id,
+            self._parent,
+            is_primary=self.is_primary,
+            start=Start(BESIDE) if self._parent else self._start,
+        )
         spool = writer.open(self._sending.look)
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)

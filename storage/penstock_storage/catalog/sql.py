@@ -7,7 +7,7 @@ no lock; only missing ones are written, in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -27,6 +27,7 @@ from penstock_storage.contracts.interface import (
     KeyNumber,
     Lane,
     LaneRow,
+    LaneStart,
     Micros,
     Move,
     ProjectRow,
@@ -114,15 +115,18 @@ class SqlCatalog:
         return found
 
     async def ensure_lanes(
-        self, writers: Sequence[tuple[int, str, int, int]]
+        self,
+        writers: Sequence[tuple[int, str, int, int]],
+        starts: Mapping[tuple[int, str], LaneStart] | None = None,
     ) -> dict[tuple[int, str], Lane]:
         wanted = {(run, writer): (rank, started) for run, writer, rank, started in writers}
         async with self._database.reading() as connection:
-            found = await lookups.find_lanes(connection, wanted)
+            rows = await lookups.find_lanes(connection, wanted)
+        found = {name: Lane(row.lane) for name, row in rows.items()}
         missing = {name: wanted[name] for name in wanted if name not in found}
         if missing:
             async with self._database.writing() as connection:
-                found |= await add_lanes(connection, self._census, missing)
+                found |= await add_lanes(connection, self._census, missing, starts or {})
         return found
 
     async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
@@ -131,9 +135,13 @@ class SqlCatalog:
 
     async def known_writers(
         self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], Lane]:
+    ) -> dict[tuple[int, str], LaneRow]:
         async with self._database.reading() as connection:
             return await lookups.find_lanes(connection, writers)
+
+    async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
+        async with self._database.reading() as connection:
+            return await lookups.newest_resumes(connection, runs)
 
     # -- changes
 
@@ -263,13 +271,8 @@ class SqlCatalog:
         return names
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        lanes = tables.lanes
-        rows: list[LaneRow] = []
         async with self._database.reading() as connection:
-            for numbers in chunks(sorted(set(runs))):
-                found = await connection.execute(select(lanes).where(lanes.c.run.in_(numbers)))
-                rows += (LaneRow(**row) for row in found.mappings())
-        return sorted(rows, key=lambda row: (row.run, row.rank, row.started, row.lane))
+            return await lookups.read_lanes(connection, runs)
 
     # -- deleting and moving
 

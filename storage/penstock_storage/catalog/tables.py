@@ -128,6 +128,7 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+_RESUMES = text("kind = 'resume'")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
 # `silent`: marked crashed for lack of signs of life; the next one revives it.
@@ -175,7 +176,11 @@ lanes = Table(
     Column("writer", Text, nullable=False),
     Column("rank", BigInteger, nullable=False),
     _time("started"),
+    Column("kind", Text, nullable=False, default="", server_default=""),
+    _zero("step"),
+    _zero("began"),
     UniqueConstraint("run", "writer"),
+    Index("lanes_resuming", "run", sqlite_where=_RESUMES, postgresql_where=_RESUMES),
 )
 
 # Content is in the blob store; `md5` is base64, as in HTTP and object stores.

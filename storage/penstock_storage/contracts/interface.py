@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from penstock.wire import SYSTEM_RANK
 from penstock_common.http.auth import ApiKey
 from penstock_common.process.bounds import Owner
 from penstock_storage.contracts.account_rows import Accounts
 from penstock_storage.contracts.ids import KeyNumber, Lane, Micros, RunNumber, SeriesId
+from penstock_storage.contracts.lanes import LaneRow, LaneStart
 
 __all__ = [
-    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "KeyNumber", "Lane", "LaneRow", "Micros", "Move",
+    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "KeyNumber", "Lane", "LaneRow", "LaneStart", "Micros", "Move",
     "PointStore", "ProjectRow", "RunChange", "RunNumber", "RunRef", "RunRow", "RunText", "SeriesId",
     "Tombstone",
 ]  # fmt: skip
@@ -146,23 +146,6 @@ class ProjectRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRow:
-    """A lane belongs to one (run, writer). Times in microseconds."""
-
-    run: int
-    lane: int
-    writer: str
-    rank: int
-    started: int
-
-    @property
-    def is_system(self) -> bool:
-        """Whether it holds system metrics, which have steps of their own and are not part of the run's
-        history."""
-        return self.rank >= SYSTEM_RANK
-
-
-@dataclass(frozen=True, slots=True)
 class RunChange:
     """The change of a run by one record of a batch, or an edit: `writer` is then ''.
 
@@ -257,18 +240,23 @@ class Catalog(Protocol):
         a bound are not in the result."""
 
     async def ensure_lanes(
-        self, writers: Sequence[tuple[int, str, int, int]]
+        self,
+        writers: Sequence[tuple[int, str, int, int]],
+        starts: Mapping[tuple[int, str], LaneStart] | None = None,
     ) -> dict[tuple[int, str], Lane]:
-        """(run, writer, rank, started) -> lane by (run, writer), assigned if missing. Writers beyond a bound
-        are not in the result."""
+        """(run, writer, rank, started) -> lane by (run, writer), assigned if missing, and then with its start
+        by (run, writer). Writers beyond a bound are not in the result."""
 
     async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
         """The owners among these that have reached their bound."""
 
     async def known_writers(
         self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], Lane]:
+    ) -> dict[tuple[int, str], LaneRow]:
         """The lanes of the writers (run, writer) among these that have one."""
+
+    async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
+        """`LaneRow.order` of the newest lane that resumes one of these runs, by (run, rank)."""
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
@@ -330,7 +318,7 @@ class Catalog(Protocol):
         """The numbers of the keys among these that exist in a project, by name."""
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        """The lanes of these runs, by (run, rank, started, lane)."""
+        """The lanes of these runs, by run, rank and `LaneRow.order`."""
 
     async def delete_runs(self, runs: Sequence[int], now: int) -> list[Tombstone]:
         """Delete the runs among these that exist; from now on nothing of them is read."""

@@ -83,7 +83,7 @@ class LaneRanks:
                 self._known.clear()
                 missing = set(run.tolist())
             for row in await self._lanes(sorted(missing)):
-                self._known[row.run, row.lane] = (row.rank, -row.started, row.lane)
+                self._known[row.run, row.lane] = row.precedence()
         last = (2**62, 0, 0)
         ranks = np.array([self._known.get(pair, last) for pair in pairs], np.int64).reshape(-1, 3)
         return np.lexsort((ranks[:, 2], ranks[:, 1], ranks[:, 0], run))

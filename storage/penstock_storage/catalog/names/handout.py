@@ -29,6 +29,7 @@ from penstock_storage.catalog.tables import (
 )
 from penstock_storage.contracts.ids import Lane
 from penstock_storage.contracts.interface import RunRef
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
 
 __all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
 
@@ -127,8 +128,10 @@ async def add_lanes(
     connection: AsyncConnection,
     census: Census,
     wanted: Mapping[tuple[int, str], tuple[int, int]],
+    starts: Mapping[tuple[int, str], LaneStart],
 ) -> dict[tuple[int, str], Lane]:
-    """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds.
+    """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds, and then with
+    their starts.
 
     Raises `Transient` if a run was deleted since its number was looked up.
     """
@@ -136,7 +139,8 @@ async def add_lanes(
     paths = await _lock_runs(connection, numbers)
     if await deleted_among(connection, numbers):
         raise Transient("a run was deleted meanwhile", code="run_deleted")
-    given = await find_lanes(connection, wanted)
+    known = await find_lanes(connection, wanted)
+    given = {name: Lane(row.lane) for name, row in known.items()}
     missing = [name for name in wanted if name not in given]
     missing = await _with_room(connection, census, missing, lambda name: _of_entity(paths[name[0]]))
     missing = await _with_room(
@@ -149,7 +153,13 @@ async def add_lanes(
         lane = Lane(following.get(run, 0))
         following[run] = lane + 1
         given[run, writer] = lane
-        rows.append({"run": run, "lane": lane, "writer": writer, "rank": rank, "started": started})
+        start = starts.get((run, writer), UNSAID)
+        rows.append(
+            {
+                "run": run, "lane": lane, "writer": writer, "rank": rank, "started": started,
+                **start._asdict(),
+            }
+        )  # fmt: skip
         census.add(_of_entity(paths[run]), 1)
         census.add(Owner("writers", paths[run]), 1)
     if rows:

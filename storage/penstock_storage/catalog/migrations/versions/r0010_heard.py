@@ -1,7 +1,9 @@
-"""Runs remember what was heard of each writer, and who set each field last, instead of clocks.
+"""Runs remember what was heard of each writer, and who set each field last, instead of clocks; lanes, how
+their writers took up the run.
 
 Code of revision 0009 leaves `heard` unchanged and goes on with `versions`. `heard` begins with what
-`versions` says when code of this revision first changes a run, so nothing is migrated here.
+`versions` says when code of this revision first changes a run, so nothing is migrated here. Lanes that
+it adds say nothing of their start, as those from before.
 """
 
 from __future__ import annotations
@@ -14,10 +16,21 @@ __all__ = ["down_revision", "downgrade", "revision", "upgrade"]
 revision = "0010"
 down_revision = "0009"
 
+_RESUMES = sa.text("kind = 'resume'")
+
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("heard", sa.Text(), nullable=False, server_default="{}"))
+    op.add_column("lanes", sa.Column("kind", sa.Text(), nullable=False, server_default=""))
+    for name in ("step", "began"):
+        op.add_column("lanes", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    op.create_index(
+        "lanes_resuming", "lanes", ["run"], sqlite_where=_RESUMES, postgresql_where=_RESUMES
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("lanes_resuming", "lanes")
+    for name in ("began", "step", "kind"):
+        op.drop_column("lanes", name)
     op.drop_column("runs", "heard")

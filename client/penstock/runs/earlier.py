@@ -1,0 +1,47 @@
+"""What this machine has of a run that is taken up again: spools of earlier attempts, and living writers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from penstock.runs.start import BESIDE, Start
+from penstock.settings import Settings
+from penstock.spool.meta import Meta, load_meta
+from penstock.spool.root import spools_in
+from penstock.spool.siblings import last_step_of
+from penstock.spool.spool_folder import is_writer_alive
+
+__all__ = ["last_step_here", "start_beside"]
+
+
+def last_step_here(settings: Settings) -> int | None:
+    """The last step that a spool on this machine has of the run, sent or not; None if none has any."""
+    steps = [last_step_of(folder) for folder, meta in _spools_of(settings) if not meta.parent]
+    return max((step for step in steps if step is not None), default=None)
+
+
+def start_beside(settings: Settings) -> Start | None:
+    """The start of a process that joins others which log to this run now; None if it joins none."""
+    if settings.mode == "shared":
+        return Start(BESIDE)
+    if any(is_writer_alive(folder) for folder, _ in _spools_of(settings)):
+        return Start(BESIDE)
+    return None
+
+
+def _spools_of(settings: Settings) -> Iterator[tuple[Path, Meta]]:
+    """The spools of the run with this process's rank."""
+    if settings.run_id is None:
+        return
+    for folder in spools_in(settings.root):
+        with suppress(OSError, ValueError):
+            meta = load_meta(folder)
+            same = (meta.project, meta.run, meta.rank) == (
+                settings.project,
+                settings.run_id,
+                settings.rank,
+            )
+            if same and meta.base_url == settings.base_url:
+                yield folder, meta
