@@ -60,17 +60,24 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self._all.held_bytes -= self._held
 
+    def small_batch(self, raws: list[bytes]) -> Batch | None:
+        """The checked batch of a body that holds a small one alone; None for any other body.
+
+        Decoding it takes no longer than finding out its size. Raises as `batches` does.
+        """
+        raw = raws[0]
+        if len(raws) != 1 or len(raw) > _MAX_INLINE_BYTES or is_compressed(raw):
+            return None
+        batch = decode_batch(raw, self._all.limits)
+        self._take(_weight(batch.decoded))
+        return batch
+
     async def batches(self, raws: list[bytes]) -> list[Batch]:
         """The checked batches of a body.
 
         Raises `Rejected` for a batch that breaks a limit, `Transient` (503) while too much is held.
         """
         limits = self._all.limits
-        if len(raws) == 1 and len(raws[0]) <= _MAX_INLINE_BYTES and not is_compressed(raws[0]):
-            # The common case: decoding it takes no longer than finding out its size.
-            batch = decode_batch(raws[0], limits)
-            self._take(_weight(batch.decoded))
-            return [batch]
         claims = [claimed_bytes(raw) for raw in raws]
         # A batch that does not state its size counts with the largest size.
         size = sum(limits.decoded_bytes if claim is None else claim for claim in claims)

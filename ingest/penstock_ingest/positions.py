@@ -121,6 +121,8 @@ def reached(committed: bytes | None, dead: Sequence[int]) -> int | None:
     """Up to which number everything is stored or dead. The first batches of a writer unknown to the
     store may be dead: no client should wait for them."""
     low = 0 if committed is None else int(committed)
+    if not dead:
+        return None if committed is None else low
     numbers = set(dead)
     while low + 1 in numbers:
         low += 1

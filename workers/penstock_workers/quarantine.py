@@ -76,6 +76,8 @@ class Read:
     entry_id: str = ""
     is_counted: bool = False
     """Count each try before it is made: it may crash the process."""
+    is_rest: bool = False
+    """Nothing else was left to read."""
 
     @property
     def is_isolated(self) -> bool:
@@ -379,7 +381,8 @@ class Quarantine:
             return
         for shard in shards:
             limit = self._limits.get(shard)
-            if limit is not None and limit * _STEP >= _ENOUGH:
+            # With the rest, everything is stored that may have crashed a worker, or failed together.
+            if limit is not None and (read.is_rest or limit * _STEP >= _ENOUGH):
                 del self._limits[shard]
                 self._stop_counting(shard)
             elif limit is not None:

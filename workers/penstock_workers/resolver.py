@@ -166,7 +166,10 @@ class Resolver:
         new = [ref for ref in refs if ref not in self.runs]
         if not new:
             return []
-        rows = await self._catalog.ensure_runs(new)
+        began: dict[RunRef, int] = {}
+        for (ref, _), at in self.began.items():  # data that waited on its machine, maybe for days
+            began[ref] = min(at, began.get(ref, at))
+        rows = await self._catalog.ensure_runs(new, began)
         self.runs.update(rows)
         await self._learn_series(
             {

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -124,7 +125,9 @@ class Worker:
             self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
             return
-        if not read.is_isolated:
+        if read.is_isolated:
+            read = replace(read, is_rest=not (read.entry_id or self._queue.has_more))
+        else:
             self._compaction.is_behind = self._queue.has_more
         if not entries:
             await self._finish_commit()

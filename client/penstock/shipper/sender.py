@@ -285,10 +285,8 @@ class SpoolSender:
         raw = self._builder.bytes_of(cut)
         self.report.count_damage(self._reader)
         key = self.key.now()
-        # Until the server knows this writer, it is told how long ago that started.
-        age_us = None if self.progress.committed else self.meta.age_us
-        body = join_batches([raw])
-        reply = self._ask(lambda: self._link.post_batches(body, key, age_us=age_us))
+        age_us = None if self.progress.committed else self.meta.age_us  # until it is known
+        reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key, age_us=age_us))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
         self._acknowledge(reply)

@@ -58,9 +58,9 @@ def take_left(root: Path, meta: Meta) -> LeftSpool | None:
             segments = _segments(folder)
             if segments:
                 own = replace(theirs, pid=meta.pid, boot_id=meta.boot_id)
-                return LeftSpool(
-                    folder, own, lock_fd, segments[-1], (last_step_of(folder) or -1) + 1
-                )
+                last_step = last_step_of(folder)
+                next_step = 0 if last_step is None else last_step + 1
+                return LeftSpool(folder, own, lock_fd, segments[-1], next_step)
             os.close(lock_fd)  # emptied by a shipper except for refused batches
     return None
 

@@ -100,8 +100,10 @@ class _Body:
         claimed = self._claim()
         try:
             self._hold(claimed)
-            if self._request.content.is_eof():
-                return await self._read()  # it arrived with the head: nothing to wait for
+            if self._request.content.is_eof():  # it arrived with the head: nothing to wait for
+                body = self._request.content.read_nowait()
+                self._check(len(body))
+                return body
             async with asyncio.timeout(self._deadline_s(claimed or self._most)):
                 return await self._read()
         except TimeoutError:
@@ -145,12 +147,16 @@ class _Body:
         size = 0
         while chunk := await content.readany():
             size += len(chunk)
-            if size > self._most:
-                raise too_large("body_too_large", size, self._most, "bytes in the body")
-            if size > self._held:
-                self._hold(size - self._held)
+            self._check(size)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _check(self, size: int) -> None:
+        """So many bytes have arrived."""
+        if size > self._most:
+            raise too_large("body_too_large", size, self._most, "bytes in the body")
+        if size > self._held:
+            self._hold(size - self._held)
 
     def _deadline_s(self, size: int) -> float:
         return self._reader.timeout_s + size / _MIN_BYTES_PER_S

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDict
 
 from penstock.errors import Rejected, Transient
 from penstock_common.http.payloads import encode_json
@@ -37,6 +38,11 @@ _HARDENED = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+# All headers at once, and the type as a plain one: aiohttp would parse its own argument for every reply.
+_JSON_HEADERS = CIMultiDict(
+    {"Content-Type": "application/json; charset=utf-8", **_HARDENED, "Server": SERVER}
+)
+
 POINTS = "points"
 """The request key under which a handler reports how many points or buckets its reply holds."""
 
@@ -53,20 +59,22 @@ _HINTS = {
 async def harden(_: web.Request, response: web.StreamResponse) -> None:
     """For an application's `on_response_prepare`: no sniffing, scripts, framing, use by other sites or
     caching of a reply, unless its route sets other headers."""
+    headers = response.headers
+    if headers.get("Server") == SERVER:  # a JSON reply has them from the start
+        return
     for name, value in _HARDENED.items():
-        response.headers.setdefault(name, value)
-    response.headers["Server"] = SERVER
+        headers.setdefault(name, value)
+    headers["Server"] = SERVER
 
 
 def json_response(
     payload: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
-    # The type as a plain header: aiohttp would parse its own argument for every reply.
     return web.Response(
         body=encode_json(payload),
         status=status,
-        headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
+        headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS,
     )
 
 

@@ -49,7 +49,10 @@ def session_cookies(request: web.Request) -> list[str]:
 def refuse_other_origins(request: web.Request) -> None:
     """Raises `Rejected` (403) if a page of another origin may have sent this, (415) if it has a session
     and a body that is not JSON."""
-    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    given = request.headers.get("Authorization", "")
+    if given.startswith("Bearer "):  # as all clients write it
+        return
+    scheme = given.partition(" ")[0].lower()
     if scheme == "bearer":
         return
     if not _is_own(request):

@@ -83,14 +83,19 @@ class SqlCatalog:
 
     # -- numbers
 
-    async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
+    async def ensure_runs(
+        self, refs: Sequence[RunRef], began: Mapping[RunRef, int] | None = None
+    ) -> dict[RunRef, RunRow]:
         wanted = set(refs)
         async with self._database.reading() as connection:
             found = await lookups.find_runs(connection, wanted)
         missing = sorted(wanted - found.keys(), key=lambda r: (r.entity, r.project, r.run))
         if missing:
             async with self._database.writing() as connection:
-                await add_runs(self._database, connection, self._census, missing, self._clock())
+                now = self._clock()
+                await add_runs(
+                    self._database, connection, self._census, missing, now, began or {}
+                )
                 found |= await lookups.find_runs(connection, missing)
         return found
 

@@ -176,7 +176,7 @@ lanes = Table(
     Column("writer", Text, nullable=False),
     Column("rank", BigInteger, nullable=False),
     _time("started"),
-    Column("kind", Text, nullable=False, default="", server_default=""),
+    Column("kind", Text, nullable=False, default="", server_default=text("''")),
     _zero("step"),
     _zero("began"),
     UniqueConstraint("run", "writer"),

@@ -226,9 +226,11 @@ class Catalog(Protocol):
         """Create or upgrade the tables; raise `Broken` if newer code made them incompatible. Several
         processes may do so at once."""
 
-    async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
-        """The rows of these runs, created (state running, name = id) if missing. Runs beyond a bound (see
-        `Bounds`) are not in the result."""
+    async def ensure_runs(
+        self, refs: Sequence[RunRef], began: Mapping[RunRef, int] | None = None
+    ) -> dict[RunRef, RunRow]:
+        """The rows of these runs, created (state running, name = id) if missing; `began`: when runs started
+        that did not start now (µs). Runs beyond a bound (see `Bounds`) are not in the result."""
 
     async def ensure_project(self, entity: str, project: str) -> int:
         """The number of this project, created if missing."""

@@ -30,6 +30,7 @@ class MemoryQueue:
         self.failing: dict[int, set[str]] = {}
         self.dead: list[Entry] = []
         self.faults = 0
+        self.has_more = False
         self._ids = itertools.count(1)
 
     def add(self, run: str, seq: int, shard: int = 0) -> None:
@@ -53,6 +54,7 @@ class MemoryQueue:
             and read.writer in ("", each.writer)
             and not {each.writer, each.id.decode()} & passed[each.shard]
         ]
+        self.has_more = len(found) > read.limit
         return found[: read.limit]
 
     # -- Records
@@ -148,8 +150,9 @@ class Bench:
         self.is_at_fault = False
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, *, owner_crashed: bool = False) -> None:
         self.is_at_fault = False
+        self.owner_crashed = owner_crashed
         self.quarantine = Quarantine(
             self.queue, self.queue, max_deliveries=MAX_DELIVERIES, clock=lambda: self.now_s
         )
@@ -162,13 +165,15 @@ class Bench:
         self.turns += 1
         self.now_s += 0.05
         for shard in {0, 1} - self.shards:
-            await self.quarantine.gained(shard, owner_crashed=False)
+            await self.quarantine.gained(shard, owner_crashed=self.owner_crashed)
             self.shards.add(shard)
         read = self.quarantine.next_read([0, 1])
         entries = self.queue.select(self.quarantine, read)
         if not entries:
             self.quarantine.found_nothing(read)
             return read
+        if read.is_isolated and not read.entry_id:
+            read = replace(read, is_rest=not self.queue.has_more)
         verdict = await self.quarantine.begin(read, entries) if read.is_counted else None
         if verdict is None:
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
@@ -297,6 +302,24 @@ def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
 
     waits = [asyncio.run(wait_s(tries)) for tries in range(2, 7)]
     assert [int(each) for each in waits] == [2, 4, 8, 8, 8]
+
+
+def test_after_a_crash_shards_are_read_apart_until_what_was_queued_is_stored() -> None:
+    bench = Bench(lambda run, seq: False)
+    for seq in range(5):
+        bench.queue.add("a", seq, shard=0)
+        bench.queue.add("b", seq, shard=1)
+    bench.restart(owner_crashed=True)
+    reads = []
+    for seq in range(5, 25):
+        reads.append(bench.turn_now())
+        for run, shard in (("a", 0), ("b", 1)):  # more comes all the time
+            bench.queue.add(run, seq, shard)
+    apart = [(*read.shards, read.limit) for read in reads if read.is_isolated]
+    # One, then four, then all the others: 16 have room for them.
+    assert sorted(apart) == [(shard, limit) for shard in (0, 1) for limit in (1, 4, 16)]
+    assert not bench.quarantine.is_narrowing
+    assert reads[-1].shards == [0, 1]
 
 
 def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order() -> None:

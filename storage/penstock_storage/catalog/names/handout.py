@@ -42,8 +42,10 @@ async def add_runs(
     census: Census,
     refs: Sequence[RunRef],
     now: int,
+    began: Mapping[RunRef, int],
 ) -> None:
-    """Create these runs, and their projects and entities, if missing and within bounds."""
+    """Create these runs, and their projects and entities, if missing and within bounds; `began`: when
+    runs started that did not start now."""
     refs = await _with_room(connection, census, refs, lambda ref: Owner("runs", ref.entity))
     owners = sorted({(ref.entity, ref.project) for ref in refs})
     if not owners:
@@ -60,7 +62,7 @@ async def add_runs(
             "run": ref.run,
             "name": ref.run,
             "state": "running",
-            "created_at": now,
+            "created_at": min(now, began.get(ref, now)),
             "updated_at": now,
         }
         for ref in refs

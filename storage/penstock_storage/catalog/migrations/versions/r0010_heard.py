@@ -21,7 +21,9 @@ _RESUMES = sa.text("kind = 'resume'")
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("heard", sa.Text(), nullable=False, server_default="{}"))
-    op.add_column("lanes", sa.Column("kind", sa.Text(), nullable=False, server_default=""))
+    op.add_column(
+        "lanes", sa.Column("kind", sa.Text(), nullable=False, server_default=sa.text("''"))
+    )
     for name in ("step", "began"):
         op.add_column("lanes", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index(
