@@ -169,7 +169,9 @@ class BatchHandler:
             await self._bound_check.check(ref, batch.writer)
         if self._status.full_shards:
             self._status.check_shard(shard_of(run_path(*ref)))
-        appended = await self._appender.append(*ref, batch.writer, batch.seq, raw, batch.decoded, age_us)
+        appended = await self._appender.append(
+            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us
+        )
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
 

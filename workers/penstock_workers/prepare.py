@@ -68,6 +68,8 @@ class Prepared:
     beyond: list[Owner] = field(default_factory=list)
     """For each batch dead-lettered for a bound: whose number of runs or writers it would exceed."""
     left_out: LeftOut = field(default_factory=LeftOut)
+    outlived: set[tuple[int, int]] = field(default_factory=set)
+    """Lanes (run, lane) that claimed to resume a run which still goes on."""
     stored: set[tuple[int, str]] = field(default_factory=set)
     """The writers (shard, writer key) with new batches in this commit."""
 
@@ -129,8 +131,7 @@ async def _prepare(
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
-        if delivery.entry.began and delivery.name not in resolver.writers:
-            resolver.began.setdefault(delivery.name, delivery.entry.began)
+        resolver.note_began(delivery.name, delivery.entry.began)
     known = set(resolver.runs)
     new = {name for name in by_writer if name not in resolver.writers}
     try:
@@ -345,6 +346,9 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
                 series = resolver.table.add_frame(
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
+            resuming = resolver.attempts.outlived(run.number, lane, frame)
+            if resuming is not None:
+                prepared.outlived.add((run.number, resuming))
             if kept.keys:
                 pieces.append(ResolvedFrame(kept, series, run.number, lane, seq, row))
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))

@@ -6,7 +6,7 @@ from an older copy can never assign it again.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_common.queue.redis_keys import run_path, shard_of, split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
-from penstock_storage.names import gone_name, lane_name, record, start_name
+from penstock_storage.names import gone_name, lane_name, outlived_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY
 from penstock_workers.attempt_order import AttemptOrder
 from penstock_workers.committed import CommittedSeqs
@@ -88,6 +88,11 @@ class Resolver:
         self.is_stale = False
         self.digests.forget()
 
+    def note_began(self, name: WriterName, at: int) -> None:
+        """When a writer started (µs, by the server's clock); 0 if unknown."""
+        if at and name not in self.writers:
+            self.began.setdefault(name, at)
+
     def mark_stale(self) -> None:
         """What is known here no longer holds for the store."""
         self.is_stale = True
@@ -148,6 +153,13 @@ class Resolver:
                 left[int(run)] = shard
         if left:
             await self._learn_series(left)
+
+    async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
+        """These lanes (run, lane) do not resume their run: it goes on beside them."""
+        await record(self._points, [outlived_name(run, lane) for run, lane in lanes])
+        await self._catalog.set_outlived(lanes)
+        for run, lane in lanes:
+            self.attempts.set_outlived(run, lane)
 
     def key_numbers(self, run: RunRow, keys: Iterable[str]) -> list[int | None]:
         """The numbers of keys that `learn` was given; None for keys beyond the run's bound."""
@@ -295,7 +307,7 @@ class Resolver:
                 ("lane", row.lane, row.run, lane_name(row.rank, row.started, row.writer))
                 for row in fresh
             ),
-            *(start_name(row) for row in fresh if row.start != UNSAID),
+            *(start_name(row.run, row.lane, row.start) for row in fresh if row.start != UNSAID),
         ]
 
     async def _stored_positions(

@@ -20,14 +20,16 @@ from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.names import lookups
 from penstock_storage.catalog.names.census import Census
-from penstock_storage.catalog.names.handout import add_keys, add_lanes, add_projects, add_runs
+from penstock_storage.catalog.names.handout import (
+    add_keys,
+    add_projects,
+    add_runs,
+)
+from penstock_storage.catalog.names.lane_catalog import LaneCatalog
 from penstock_storage.catalog.runs import liveness, updates
 from penstock_storage.contracts.interface import (
     ApiKey,
     KeyNumber,
-    Lane,
-    LaneRow,
-    LaneStart,
     Micros,
     Move,
     ProjectRow,
@@ -42,7 +44,7 @@ from penstock_storage.contracts.interface import (
 __all__ = ["SqlCatalog"]
 
 
-class SqlCatalog:
+class SqlCatalog(LaneCatalog):
     """A `Catalog` at an SQLAlchemy URL, `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`.
 
     `clock` gives microseconds since 1970, for the times at which rows are created.
@@ -93,9 +95,7 @@ class SqlCatalog:
         if missing:
             async with self._database.writing() as connection:
                 now = self._clock()
-                await add_runs(
-                    self._database, connection, self._census, missing, now, began or {}
-                )
+                await add_runs(self._database, connection, self._census, missing, now, began or {})
                 found |= await lookups.find_runs(connection, missing)
         return found
 
@@ -119,34 +119,9 @@ class SqlCatalog:
                 found |= await lookups.find_keys(connection, project, missing)
         return found
 
-    async def ensure_lanes(
-        self,
-        writers: Sequence[tuple[int, str, int, int]],
-        starts: Mapping[tuple[int, str], LaneStart] | None = None,
-    ) -> dict[tuple[int, str], Lane]:
-        wanted = {(run, writer): (rank, started) for run, writer, rank, started in writers}
-        async with self._database.reading() as connection:
-            rows = await lookups.find_lanes(connection, wanted)
-        found = {name: Lane(row.lane) for name, row in rows.items()}
-        missing = {name: wanted[name] for name in wanted if name not in found}
-        if missing:
-            async with self._database.writing() as connection:
-                found |= await add_lanes(connection, self._census, missing, starts or {})
-        return found
-
     async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
         async with self._database.reading() as connection:
             return {owner for owner in owners if await self._census.room(connection, owner) == 0}
-
-    async def known_writers(
-        self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], LaneRow]:
-        async with self._database.reading() as connection:
-            return await lookups.find_lanes(connection, writers)
-
-    async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
-        async with self._database.reading() as connection:
-            return await lookups.newest_resumes(connection, runs)
 
     # -- changes
 
@@ -274,10 +249,6 @@ class SqlCatalog:
                 query = select(keys.c.number, keys.c.name).where(keys.c.number.in_(chunk))
                 names |= {row.number: row.name for row in await connection.execute(query)}
         return names
-
-    async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        async with self._database.reading() as connection:
-            return await lookups.read_lanes(connection, runs)
 
     # -- deleting and moving
 

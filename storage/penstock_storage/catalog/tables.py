@@ -168,6 +168,8 @@ keys = _table(
     UniqueConstraint("project", "name"),
 )
 
+# `kind`, `step` and `began`: how the writer says that it took up the run; see `contracts.lanes`.
+# `outlived`: it turned out to have resumed nothing.
 lanes = Table(
     "lanes",
     metadata,
@@ -179,6 +181,7 @@ lanes = Table(
     Column("kind", Text, nullable=False, default="", server_default=text("''")),
     _zero("step"),
     _zero("began"),
+    Column("outlived", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("run", "writer"),
     Index("lanes_resuming", "run", sqlite_where=_RESUMES, postgresql_where=_RESUMES),
 )

@@ -59,6 +59,6 @@ def attempt_ends(lanes: Iterable[LaneRow], first_steps: Mapping[LaneId, int]) ->
 
 def _replaced_from(lane: LaneRow, first_step: int) -> int | None:
     """The step from which a lane replaces earlier ones; None: it replaces nothing."""
-    if lane.start.kind == BESIDE:
+    if lane.kind == BESIDE:
         return None
-    return lane.start.step if lane.start.kind == RESUME else first_step
+    return lane.start.step if lane.kind == RESUME else first_step

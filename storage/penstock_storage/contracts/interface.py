@@ -257,6 +257,9 @@ class Catalog(Protocol):
     ) -> dict[tuple[int, str], LaneRow]:
         """The lanes of the writers (run, writer) among these that have one."""
 
+    async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
+        """These lanes (run, lane), which said that they resume their run, log beside others."""
+
     async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
         """`LaneRow.order` of the newest lane that resumes one of these runs, by (run, rank)."""
 

@@ -37,16 +37,28 @@ class LaneRow:
     rank: int
     started: int
     start: LaneStart = UNSAID
+    """As its writer says."""
+    outlived: bool = False
+    """What it says that it resumes has gone on: it logs beside that."""
+
+    def by_server_clock(self, at: int) -> int:
+        """A time (µs) that the writer's machine noted, by the server's clock."""
+        return at + self.start.began - self.started if self.start.began else at
 
     @property
     def order(self) -> tuple[int, int]:
         """Sorts the lanes of a rank from the oldest attempt to the newest."""
         return self.start.began or self.started, self.lane
 
-    def precedence(self) -> tuple[int, int, int]:
+    @property
+    def kind(self) -> str:
+        """RESUME, BESIDE or '', as it turned out."""
+        return BESIDE if self.outlived else self.start.kind
+
+    def precedence(self) -> tuple[int, bool, int, int]:
         """Sorts the lanes of a run by whose value counts at a step: low ranks first, and of a rank the
-        newest attempt."""
-        return self.rank, -self.order[0], self.lane
+        newest attempt, before those that log beside it."""
+        return self.rank, self.kind == BESIDE, -self.order[0], self.lane
 
     @property
     def is_system(self) -> bool:

@@ -31,7 +31,7 @@ from penstock_storage.contracts.ids import Lane
 from penstock_storage.contracts.interface import RunRef
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
 
-__all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
+__all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs", "set_outlived"]
 
 T = TypeVar("T")
 
@@ -167,6 +167,13 @@ async def add_lanes(
     if rows:
         await connection.execute(lanes.insert(), rows)
     return given
+
+
+async def set_outlived(connection: AsyncConnection, places: Sequence[tuple[int, int]]) -> None:
+    """Record that these lanes (run, lane) log beside others."""
+    for run, lane in places:
+        here = (lanes.c.run == run) & (lanes.c.lane == lane)
+        await connection.execute(update(lanes).where(here).values(outlived=True))
 
 
 def _of_entity(path: str) -> Owner:

@@ -159,7 +159,9 @@ async def find_keys(
 
 def lane_row(row: RowMapping) -> LaneRow:
     start = LaneStart(row["kind"], row["step"], row["began"])
-    return LaneRow(row["run"], row["lane"], row["writer"], row["rank"], row["started"], start)
+    return LaneRow(
+        row["run"], row["lane"], row["writer"], row["rank"], row["started"], start, row["outlived"]
+    )
 
 
 async def find_lanes(
@@ -190,8 +192,9 @@ async def newest_resumes(
     newest: dict[tuple[int, int], tuple[int, int]] = {}
     for chunk in chunks(numbers):
         query = select(lanes).where(lanes.c.run.in_(chunk), lanes.c.kind == RESUME)
-        for found in (await connection.execute(query)).mappings():
-            row = lane_row(found)
+        for row in map(lane_row, (await connection.execute(query)).mappings()):
+            if row.kind != RESUME:
+                continue
             place = row.run, row.rank
             newest[place] = max(newest.get(place, row.order), row.order)
     return newest

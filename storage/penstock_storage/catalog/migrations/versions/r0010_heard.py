@@ -26,6 +26,10 @@ def upgrade() -> None:
     )
     for name in ("step", "began"):
         op.add_column("lanes", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    outlived: sa.Column[bool] = sa.Column(
+        "outlived", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
+    op.add_column("lanes", outlived)
     op.create_index(
         "lanes_resuming", "lanes", ["run"], sqlite_where=_RESUMES, postgresql_where=_RESUMES
     )
@@ -33,6 +37,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("lanes_resuming", "lanes")
-    for name in ("began", "step", "kind"):
+    for name in ("outlived", "began", "step", "kind"):
         op.drop_column("lanes", name)
     op.drop_column("runs", "heard")
