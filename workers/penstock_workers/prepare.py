@@ -346,9 +346,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
                 series = resolver.table.add_frame(
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
-            resuming = resolver.attempts.outlived(run.number, lane, frame)
-            if resuming is not None:
-                prepared.outlived.add((run.number, resuming))
+            prepared.outlived |= resolver.attempts.outlived(run.number, lane, frame)
             if kept.keys:
                 pieces.append(ResolvedFrame(kept, series, run.number, lane, seq, row))
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))

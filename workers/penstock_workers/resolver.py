@@ -155,11 +155,11 @@ class Resolver:
             await self._learn_series(left)
 
     async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
-        """These lanes (run, lane) do not resume their run: it goes on beside them."""
+        """What these lanes (run, lane) claimed to replace goes on."""
         await record(self._points, [outlived_name(run, lane) for run, lane in lanes])
         await self._catalog.set_outlived(lanes)
-        for run, lane in lanes:
-            self.attempts.set_outlived(run, lane)
+        places = {each for lane in lanes for each in self.attempts.forget(*lane)}
+        self.attempts.learn([], await self._catalog.newest_attempts(places))
 
     def key_numbers(self, run: RunRow, keys: Iterable[str]) -> list[int | None]:
         """The numbers of keys that `learn` was given; None for keys beyond the run's bound."""
@@ -298,9 +298,8 @@ class Resolver:
                 low, gaps, dead = stored.get((run, writer), (before, [], []))
                 self.writers[name] = CommittedSeqs(lanes[(run, writer)], low, gaps, dead)
         rows = await self._catalog.known_writers(lanes)
-        self.attempts.learn(
-            rows.values(), await self._catalog.newest_resumes(sorted({run for run, *_ in asked}))
-        )
+        places = {(row.run, row.rank) for row in rows.values()}
+        self.attempts.learn(rows.values(), await self._catalog.newest_attempts(places))
         fresh = [row for name, row in rows.items() if name not in stored]
         return [
             *(

@@ -128,7 +128,6 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
-_RESUMES = text("kind = 'resume'")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
 # `silent`: marked crashed for lack of signs of life; the next one revives it.
@@ -183,7 +182,7 @@ lanes = Table(
     _zero("began"),
     Column("outlived", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("run", "writer"),
-    Index("lanes_resuming", "run", sqlite_where=_RESUMES, postgresql_where=_RESUMES),
+    Index("lanes_by_start", "run", "rank", "began"),
 )
 
 # Content is in the blob store; `md5` is base64, as in HTTP and object stores.

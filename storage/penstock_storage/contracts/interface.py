@@ -258,10 +258,12 @@ class Catalog(Protocol):
         """The lanes of the writers (run, writer) among these that have one."""
 
     async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
-        """These lanes (run, lane), which said that they resume their run, log beside others."""
+        """What these lanes (run, lane) claimed to replace has gone on: they log beside it."""
 
-    async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
-        """`LaneRow.order` of the newest lane that resumes one of these runs, by (run, rank)."""
+    async def newest_attempts(
+        self, places: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], LaneRow]:
+        """The newest lane of each of these (run, rank) that replaces earlier ones, if its start is known."""
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""

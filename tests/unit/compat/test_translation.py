@@ -12,7 +12,13 @@ from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
-from penstock_compat.wandb.stream.translation import Candidate, Request, Translated, translate
+from penstock_compat.wandb.stream.translation import (
+    Candidate,
+    Request,
+    Translated,
+    UnknownProcess,
+    translate,
+)
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef
 
@@ -113,6 +119,42 @@ def test_lines_belong_to_the_generation_that_they_go_on_with() -> None:
     assert chosen(10) == 2, "sent again"
     assert chosen(400) == 1, "sent again"
     assert chosen(77) == 2, "neither: the newest"
+
+
+def test_lines_belong_to_the_process_that_wrote_them() -> None:
+    """Two scripts that begin with one id at the same time, each from its line 0 on."""
+
+    def of(began: float, offset: int, *streams: LineStream) -> int:
+        at = began + 5.25
+        line = json.dumps({"_step": offset, "_timestamp": at, "_runtime": at - began, "a": 1.0})
+        body = post(files={"wandb-history.jsonl": {"offset": offset, "content": [line]}})
+        translated = translate(body, request(*streams), DEFAULT_LIMITS)
+        assert translated.stream.origin == pytest.approx(began * 1e6, abs=2)
+        return translated.stream.generation
+
+    one, other = 1_795_409_924.25, 1_795_409_924.75
+    assert of(one, 0, stream(1)) == 1
+    first = stream(1, history=1, posted_at=0, origin=round(one * 1e6))
+    with pytest.raises(UnknownProcess) as unknown:
+        of(other, 0, first)
+    assert unknown.value.offset == 0
+    second = stream(2, origin=0, beside=True)
+    assert of(other, 0, second, first) == 2
+    second.origin = round(other * 1e6)
+    # Offsets that fit both, or none.
+    assert of(one, 1, second, first) == of(one, 77, second, first) == 1
+    assert of(other, 1, second, first) == of(other, 77, second, first) == 2
+    # A process that resumes the run continues its newest generation.
+    resumed = stream(1, history=9)
+    assert of(one + 100, 9, resumed) == 1
+
+
+def test_of_several_processes_none_replaces_the_summary_of_the_others() -> None:
+    body = post(files={"wandb-summary.json": {"offset": 0, "content": ['{"a":1}']}})
+    asked = request(stream(2, beside=True), stream(1))
+    [batch] = batches(translate(body, asked, DEFAULT_LIMITS))
+    assert batch.records[0]["whole"] is False
+    assert batch.start.kind == "beside"
 
 
 def test_many_records_become_several_batches() -> None:

@@ -144,6 +144,8 @@ class RunMutations(Node):
         own = await streams.of_client(row.number, "")
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
+        elif resumes:
+            await streams.resume(own[0])
 
 
 def _refuse_unaddressable(ref: RunRef) -> None:

@@ -13,6 +13,7 @@ from penstock.wire import (
     DecodedSize,
     Frame,
     Limits,
+    Start,
     decode_batch,
     encode_batch,
     packed,
@@ -39,6 +40,8 @@ class WriterIdentity:
     rank: int
     seq: int
     at: int
+    is_beside: bool = False
+    """Whether another process logs to the run too."""
 
     @property
     def system_name(self) -> str:
@@ -74,8 +77,9 @@ def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Translat
         tail=history.tail, events_tail=events.tail, refused=history.refused + events.refused
     )
     system = WriterIdentity(
-        writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at
-    )
+        writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at,
+        writer.is_beside,
+    )  # fmt: skip
     _add(made, system, events.frames(limits, _POINTS), events.values, limits)
     records = [*history.values, *_console(post.console), *_about_run(post)]
     _add(made, writer, history.frames(limits, _POINTS), records, limits)
@@ -114,6 +118,7 @@ def _empty(writer: WriterIdentity, seq: int) -> Batch:
         acked=seq - 1,
         sent_at=writer.at,
         client={"library": "wandb"},
+        start=Start("beside") if writer.is_beside else Start(),
     )
 
 

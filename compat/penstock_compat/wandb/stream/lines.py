@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["LineBlock", "LineColumns", "Table", "read_events", "read_history"]
+__all__ = ["LineBlock", "LineColumns", "Table", "origin_of", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
@@ -124,6 +124,20 @@ def read_history(lines: Lines, limits: Limits) -> Table:
         parsed = _parse(lines.content[start : start + _CHUNK])
         taker.take(parsed, lines.offset + start)
     return taker.table
+
+
+def origin_of(lines: Lines) -> int:
+    """When the process that wrote these history lines began, in µs by its own clock; 0 if they do not say."""
+    for line in lines.content[:1]:
+        try:
+            found = orjson.loads(line)
+            at, runtime = found[TIME], found[RUNTIME]
+        except (ValueError, TypeError, KeyError):
+            return 0
+        # Clients that round the run time to seconds say too little.
+        if type(at) is float and type(runtime) is float and 0 <= at - runtime < _MAX_SECONDS:
+            return round((at - runtime) * 1e6)
+    return 0
 
 
 def read_events(lines: Lines, limits: Limits) -> Table:

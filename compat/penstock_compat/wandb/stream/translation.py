@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from penstock.errors import Transient
 from penstock.wire import Limits
 from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
+from penstock_compat.wandb.stream.lines import origin_of
 from penstock_compat.wandb.stream.post import Post, parse_post
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef
 
-__all__ = ["Candidate", "Request", "Translated", "translate", "writer_name"]
+__all__ = ["Candidate", "Request", "Translated", "UnknownProcess", "translate", "writer_name"]
 
 _SEQ_US = 10_000  # numbers count hundredths of a second: 497 days fit into 32 bits
 _MAX_SEQ = 2**32 - 100_000
+_SAME_PROCESS_US = 2_000
+"""By how much a process's beginning may differ between two of its lines, which are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,15 @@ class Request:
     is_shared: bool = False
 
 
+class UnknownProcess(Exception):
+    """The lines come from a process that none of the candidates stands for: it needs a generation of its
+    own, in which its lines begin at `offset`."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
 @dataclass(slots=True)
 class Translated:
     """The batches to queue, and the stream's state once they are stored."""
@@ -50,18 +62,24 @@ class Translated:
 
 
 def translate(body: bytes, request: Request, limits: Limits) -> Translated:
-    """Raises `Rejected` if this is not a file stream request."""
+    """Raises `Rejected` if this is not a file stream request, `UnknownProcess` if no candidate fits."""
     post = parse_post(body)
-    post.is_shared = request.is_shared
-    chosen = _pick(request.candidates, post)
+    post.is_shared = request.is_shared or any(each.stream.beside for each in request.candidates)
+    origin = origin_of(post.history)
+    chosen = _pick(request.candidates, post, origin)
+    if chosen is None:
+        raise UnknownProcess(post.history.offset)
     stream = chosen.stream
+    stream.origin = stream.origin or origin
     if post.is_heartbeat:
         return Translated(TranslatedBatches(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
     if seq > _MAX_SEQ:
         raise Transient("this run has been logged to for too long", code="overloaded")
-    writer = WriterIdentity(request.ref, writer_name(stream), stream.rank, seq, request.at)
+    writer = WriterIdentity(
+        request.ref, writer_name(stream), stream.rank, seq, request.at, is_beside=stream.beside
+    )
     made = make_batches(post, writer, limits)
     missing = _advance(stream, post, made)
     stream.last_seq = max((each.seq for each in made.batches), default=stream.last_seq)
@@ -76,18 +94,27 @@ def writer_name(stream: LineStream) -> str:
     return f"wandb-{stream.generation:x}{client}"
 
 
-def _pick(candidates: Sequence[Candidate], post: Post) -> Candidate:
-    """The generation that these lines continue.
+def _pick(candidates: Sequence[Candidate], post: Post, origin: int) -> Candidate | None:
+    """The generation that these lines continue; None if they need one of their own.
 
-    The offsets tell, since the client does not: a second process may start a run over while the first
-    one still logs, and each one's lines continue where its last ones ended.
+    The client does not say which process it is, and several may log to one run: each line's `_timestamp`
+    less its `_runtime` is when its process began. Where that is not known, the offsets tell: each one's
+    lines continue where its last ones ended.
     """
-    if post.history.content:
-        offset = post.history.offset
-        going_on = [each for each in candidates if each.stream.history == offset]
-        repeated = [each for each in candidates if each.stream.posted_at == offset]
-        return (going_on + repeated + list(candidates))[0]
-    return candidates[0]
+    if not post.history.content:
+        return candidates[0]
+    if origin:
+        candidates = [each for each in candidates if _is_same(each.stream.origin, origin)] or [
+            each for each in candidates if not each.stream.origin
+        ]
+    offset = post.history.offset
+    going_on = [each for each in candidates if each.stream.history == offset]
+    repeated = [each for each in candidates if each.stream.posted_at == offset]
+    return next(iter(going_on + repeated + list(candidates)), None)
+
+
+def _is_same(origin: int, other: int) -> bool:
+    return abs(origin - other) <= _SAME_PROCESS_US
 
 
 def _advance(stream: LineStream, post: Post, made: TranslatedBatches) -> int:

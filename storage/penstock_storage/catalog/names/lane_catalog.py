@@ -41,9 +41,11 @@ class LaneCatalog:
         async with self._database.reading() as connection:
             return await lookups.find_lanes(connection, writers)
 
-    async def newest_resumes(self, runs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
+    async def newest_attempts(
+        self, places: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], LaneRow]:
         async with self._database.reading() as connection:
-            return await lookups.newest_resumes(connection, runs)
+            return await lookups.newest_attempts(connection, places)
 
     async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
         async with self._database.writing() as connection:

@@ -14,11 +14,11 @@ from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.tables import keys, lanes, projects, runs
 from penstock_storage.contracts.ids import KeyNumber, RunNumber
 from penstock_storage.contracts.interface import LaneRow, LaneStart, RunRef, RunRow, RunText
-from penstock_storage.contracts.lanes import RESUME
+from penstock_storage.contracts.lanes import BESIDE
 
 __all__ = [
     "changed_runs", "find_keys", "find_lanes", "find_projects", "find_run_numbers",
-    "find_runs", "lane_row", "newest_resumes", "read_lanes", "read_runs", "run_row", "select_runs",
+    "find_runs", "lane_row", "newest_attempts", "read_lanes", "read_runs", "run_row", "select_runs",
 ]  # fmt: skip
 
 _PART = 5_000
@@ -185,16 +185,19 @@ async def read_lanes(connection: AsyncConnection, numbers: Iterable[int]) -> lis
     return sorted(rows, key=lambda row: (row.run, row.rank, row.order))
 
 
-async def newest_resumes(
-    connection: AsyncConnection, numbers: Sequence[int]
-) -> dict[tuple[int, int], tuple[int, int]]:
-    """The order of the newest lane that resumes a run, by (run, rank)."""
-    newest: dict[tuple[int, int], tuple[int, int]] = {}
-    for chunk in chunks(numbers):
-        query = select(lanes).where(lanes.c.run.in_(chunk), lanes.c.kind == RESUME)
-        for row in map(lane_row, (await connection.execute(query)).mappings()):
-            if row.kind != RESUME:
-                continue
-            place = row.run, row.rank
-            newest[place] = max(newest.get(place, row.order), row.order)
+async def newest_attempts(
+    connection: AsyncConnection, places: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], LaneRow]:
+    """The newest lane of each of these (run, rank) that replaces earlier ones, where its start is known."""
+    newest: dict[tuple[int, int], LaneRow] = {}
+    for run, rank in places:
+        query = (
+            select(lanes)
+            .where(lanes.c.run == run, lanes.c.rank == rank, lanes.c.began > 0)
+            .where(lanes.c.kind != BESIDE, ~lanes.c.outlived)
+            .order_by(lanes.c.began.desc(), lanes.c.lane.desc())
+            .limit(1)
+        )
+        for row in (await connection.execute(query)).mappings():
+            newest[run, rank] = lane_row(row)
     return newest

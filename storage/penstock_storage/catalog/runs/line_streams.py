@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Integer,
     Table,
     Text,
     and_,
+    false,
     func,
     select,
     update,
@@ -46,6 +48,8 @@ line_streams = Table(
     Column("last_seq", BigInteger, nullable=False, default=0),
     Column("tail", Json, nullable=False, default=dict),
     Column("events_tail", Json, nullable=False, default=dict),
+    Column("origin", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("beside", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 
@@ -56,7 +60,8 @@ class LineStream:
     `client` is empty if the run has only one; `generation`: when it began (µs). `history`, `events` and
     `console` count lines; `posted_at` is the index of the first line in the last history post,
     `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold the needed
-    parts of the last lines.
+    parts of the last lines. `origin`: when the process that sends the lines began, in µs by its own
+    clock; 0 if unknown. `beside`: another process of this client sends lines too, in its own generation.
     """
 
     run: int
@@ -70,6 +75,8 @@ class LineStream:
     last_seq: int = 0
     tail: dict[str, Any] = field(default_factory=dict)
     events_tail: dict[str, Any] = field(default_factory=dict)
+    origin: int = 0
+    beside: bool = False
 
     @property
     def is_untouched(self) -> bool:
@@ -121,10 +128,21 @@ class LineStreams:
             if start is not None:
                 stream.history, stream.events = start.history, start.events
                 stream.console, stream.tail = start.console, start.tail
-                stream.events_tail = start.events_tail
+                stream.events_tail, stream.beside = start.events_tail, start.beside
             row = {name: getattr(stream, name) for name in line_streams.c.keys()}  # noqa: SIM118
             await connection.execute(self._database.insert_missing(line_streams), row)
         return stream
+
+    async def resume(self, stream: LineStream) -> None:
+        """Another process sends the next lines."""
+        here = line_streams.c
+        query = update(line_streams).where(
+            here.run == stream.run,
+            here.client == stream.client,
+            here.generation == stream.generation,
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(query.values(origin=0))
 
     async def _require_room(self, connection: AsyncConnection, run: int) -> None:
         known = select(func.count()).where(line_streams.c.run == run)
@@ -157,6 +175,7 @@ class LineStreams:
                 for name in ("history", "events", "console", "last_seq")
             }
             values["posted_at"] = stream.posted_at
+            values["origin"] = stream.origin or known["origin"]
             if stream.history >= known["history"]:
                 values["tail"] = stream.tail
             if stream.events >= known["events"]:

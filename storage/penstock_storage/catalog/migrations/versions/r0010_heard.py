@@ -16,8 +16,6 @@ __all__ = ["down_revision", "downgrade", "revision", "upgrade"]
 revision = "0010"
 down_revision = "0009"
 
-_RESUMES = sa.text("kind = 'resume'")
-
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("heard", sa.Text(), nullable=False, server_default="{}"))
@@ -30,13 +28,20 @@ def upgrade() -> None:
         "outlived", sa.Boolean(), nullable=False, server_default=sa.false()
     )
     op.add_column("lanes", outlived)
-    op.create_index(
-        "lanes_resuming", "lanes", ["run"], sqlite_where=_RESUMES, postgresql_where=_RESUMES
+    op.add_column(
+        "line_streams", sa.Column("origin", sa.BigInteger(), nullable=False, server_default="0")
     )
+    beside: sa.Column[bool] = sa.Column(
+        "beside", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
+    op.add_column("line_streams", beside)
+    op.create_index("lanes_by_start", "lanes", ["run", "rank", "began"])
 
 
 def downgrade() -> None:
-    op.drop_index("lanes_resuming", "lanes")
+    for name in ("beside", "origin"):
+        op.drop_column("line_streams", name)
+    op.drop_index("lanes_by_start", "lanes")
     for name in ("outlived", "began", "step", "kind"):
         op.drop_column("lanes", name)
     op.drop_column("runs", "heard")
