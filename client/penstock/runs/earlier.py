@@ -23,9 +23,8 @@ def last_step_here(settings: Settings) -> int | None:
 
 
 def start_beside(settings: Settings) -> Start | None:
-    """The start of a process that joins others which log to this run now; None if it joins none."""
-    if settings.mode == "shared":
-        return Start(BESIDE)
+    """The start of a process that joins another one with its rank which logs to this run now; None if there
+    is none on this machine."""
     if any(is_writer_alive(folder) for folder, _ in _spools_of(settings)):
         return Start(BESIDE)
     return None

@@ -9,9 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.errors import PenstockError, Rejected
+from penstock.names import shared_id
 from penstock.notices import NOTICES
 from penstock.runs.earlier import last_step_here, start_beside
 from penstock.runs.start import ANEW, BESIDE, RESUME, Start
+from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
 __all__ = ["TakenUp", "look_up", "take_up"]
@@ -31,9 +33,14 @@ class TakenUp:
 
 
 def take_up(settings: Settings) -> TakenUp:
-    """How a run is taken up. Raises PenstockError if the run contradicts `resume`, ValueError for
-    `resume="must"` without an id."""
+    """How a run is taken up; its id, if it has one already, is in `settings` then.
+
+    Raises PenstockError if the run contradicts `resume`, ValueError for `resume="must"` without an id.
+    """
     wanted = settings.resume
+    settings.run_id = settings.run_id or shared_id(settings)
+    if wanted == "auto" and settings.run_id is None and settings.mode != "disabled":
+        settings.run_id = find_unfinished(settings)
     if wanted is None or (wanted == "never" and settings.run_id is None):
         return TakenUp(start_beside(settings) or ANEW)
     if settings.run_id is None or settings.mode == "disabled":

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from penstock.names import friendly_name, run_id, shared_id
+from penstock.names import friendly_name, run_id
 from penstock.notices import NOTICES
 from penstock.runs.lookup import TakenUp
 from penstock.runs.opening import NewWriter, say_what_is_missing
@@ -22,6 +22,7 @@ from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
 from penstock.runs.start import ANEW, BESIDE, Start
+from penstock.runs.unfinished import note_finished, note_started
 from penstock.settings import Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
@@ -57,7 +58,7 @@ class Run:
         `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
-        self.id = settings.run_id or shared_id(settings) or run_id()
+        self.id = settings.run_id or run_id()
         self.project = settings.project
         self.entity = settings.known_entity
         self.group = settings.group
@@ -308,6 +309,7 @@ class Run:
         self._slow_path.repairs.flush()
         if speaks:  # otherwise a rank that starts late would revive a crashed run
             self._record("state", state="running")
+            note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if self.settings.mode != "offline":
             say_what_is_missing(self.settings, self._writer.spool().root)
@@ -360,6 +362,8 @@ class Run:
                 self._record("state", state=state, exit_code=exit_code)
             spool = self._writer.spool()
             self._writer.close()
+            if self.is_primary and exit_code == 0:
+                note_finished(spool.root, self.settings)
         except Exception as error:  # the seam: finish never raises
             NOTICES.warn("close", f"the spool could not be closed: {error!r}")
             return None
