@@ -4,10 +4,12 @@ bounded time whatever the server or the network does."""
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from penstock.bounded import within
 from penstock.errors import PenstockError, Rejected
 from penstock.names import shared_id
 from penstock.notices import NOTICES
@@ -16,8 +18,9 @@ from penstock.runs.start import ANEW, BESIDE, RESUME, Start
 from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
-__all__ = ["TakenUp", "look_up", "take_up"]
+__all__ = ["TakenUp", "look_up", "replaced_points", "take_up"]
 
+_LEDGER_S = 2.0
 LOOK_UP_S = 4.0
 """For the whole look-up. The training script waits for it, so it is short."""
 
@@ -116,19 +119,41 @@ def _so(settings: Settings, last_step_here: int | None) -> str:
     return "continuing with steps from 0, beside what the run has logged before"
 
 
+def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
+    """How many points of a stored writer were replaced by later ones of the same key and step; None if the
+    server does not say."""
+
+    def ask() -> int | None:
+        ledger = _call(settings, run, "/ledger")
+        for each in ledger["writers"]:
+            if each["writer"] == writer:
+                return int(each["points_sent"]) - int(each["points_stored"])
+        return None
+
+    with suppress(Exception):  # nothing depends on it
+        return within("the ledger of the run", ask, seconds=_LEDGER_S)
+    return None
+
+
 def _ask(settings: Settings) -> dict[str, Any] | None:
+    try:
+        return _call(settings, settings.run_id or "")
+    except Rejected as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
+    """What the server says of a run."""
     from penstock.link import Link  # noqa: PLC0415  (only here)
 
     link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=LOOK_UP_S)
     key = settings.key
     try:
         entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
-        names = (entity, settings.project, settings.run_id or "")
+        names = (entity, settings.project, run)
         path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
-        return link.call("GET", path, key)
-    except Rejected as error:
-        if error.status == 404:
-            return None
-        raise
+        return link.call("GET", f"{path}{what}", key)
     finally:
         link.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 from penstock.names import friendly_name, run_id
 from penstock.notices import NOTICES
-from penstock.runs.lookup import TakenUp
+from penstock.runs.lookup import TakenUp, replaced_points
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
@@ -351,6 +351,16 @@ class Run:
             NOTICES.say(f"run {self._name}: {outcome}")
         elif not quiet:
             NOTICES.say(f"run {self._name} is stored: {self.url}")
+        if self._writer.lower_rows and not outcome:
+            self._say_what_was_replaced()
+
+    def _say_what_was_replaced(self) -> None:
+        replaced = replaced_points(self.settings, self.id, self.writer)
+        if replaced:
+            NOTICES.say(
+                f"run {self._name}: {replaced} points were replaced by later ones with the same key and"
+                " step; to keep all, count the steps on, or use a run or other keys for each fold"
+            )
 
     def _close(self, exit_code: int) -> Spool | None:
         """Write the last records and release the spool; returns it."""
