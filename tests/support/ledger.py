@@ -179,8 +179,7 @@ class Ledger:
             if record["t"] in about:
                 about[record["t"]] |= record["update"]
             elif record["t"] == "run":
-                given = {name: record[name] for name in ("name", "tags", "notes") if name in record}
-                about |= given
+                about |= {key: record[key] for key in record.keys() & {"name", "tags", "notes"}}
         return web.json_response({"last_step": max(steps), **about})
 
     async def viewer(self, request: web.Request) -> web.Response:
