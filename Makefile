@@ -15,6 +15,8 @@ STATIC := web/penstock_web/static/index.html
 PYTEST := $(BIN)/pytest
 # Each process takes whole files: the tests of a file share its servers.
 PARALLEL := -n $(PROCESSES) --dist loadfile
+# Plugins that unit tests do not use, and that take a second to import.
+UNUSED_PLUGINS := -p no:schemathesis -p no:locust
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
@@ -54,7 +56,7 @@ check: setup $(VENV)/.page-checked ## after every edit, in seconds: lint, types,
 	$(BIN)/ruff check .
 	$(BIN)/python tests/packaging/words.py
 	$(BIN)/mypy
-	$(PYTEST) tests/unit -m "not heavy" -q $(PARALLEL)
+	$(PYTEST) tests/unit -m "not heavy" -q $(UNUSED_PLUGINS) $(PARALLEL)
 
 # The page's types, lint and tests, again only after its sources or the API that they use changed.
 $(VENV)/.page-checked: $(VENV)/.ready $(UI_SOURCES) $(shell find web/penstock_web -name '*.py')

@@ -161,6 +161,8 @@ async def test_changes_are_numbered_and_read_once(catalog: Catalog) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_who_saw_a_tick_saw_every_change_before_it(catalog: Catalog, url: str) -> None:
     """Writers in several processes' places, and a reader that goes on from the highest tick."""
     refs = [RunRef("ana", "mnist", f"r{n}") for n in range(40)]
@@ -335,6 +337,8 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_several_processes_write_at_once(catalog: Catalog, url: str) -> None:
     processes = [
         await asyncio.create_subprocess_exec(

@@ -184,6 +184,8 @@ async def test_a_full_project_takes_new_runs_again_when_there_is_room(
     assert await stored(stack, project, "late") == {"loss": 2}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_what_was_refused_can_be_replayed_once_there_is_room(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:
@@ -259,6 +261,8 @@ async def test_keys_beyond_a_runs_bound_are_left_out_and_counted(
     assert await letters(stack) == 0
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_worker_that_was_started_again_counts_on(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:
@@ -272,6 +276,8 @@ async def test_a_worker_that_was_started_again_counts_on(
     assert await stored(stack, project, run) == {"a": 4, "b": 2, "c": 2, "d": 2, "e": 2}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_numbers_set_aside_are_remembered_by_the_next_worker(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:
@@ -315,6 +321,8 @@ async def test_a_full_project_leaves_out_new_keys_of_its_runs_only(
     assert await stored(stack, other, "r") == {"a": 2, "b": 2}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_raised_bound_is_heard_of_by_itself(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:

@@ -175,6 +175,8 @@ async def test_another_content_under_a_stored_number_is_put_aside(
     assert await worker.stop() == 0
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_all_letters_are_dropped_only_if_somebody_says_so(stack: Stack) -> None:
     redis = stack.redis.client()
     for shard in (0, 3):

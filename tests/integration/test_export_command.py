@@ -125,6 +125,8 @@ async def test_a_project_and_again_only_what_is_new(site: Site, tmp_path: Path) 
     assert (status, "was not found" in said) == (1, True)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @in_one_loop
 async def test_it_goes_on_after_kill_9(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,6 +222,8 @@ async def test_over_http(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
             assert reply.status == 404
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @in_one_loop
 async def test_what_breaks_off_is_not_taken_for_a_file(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

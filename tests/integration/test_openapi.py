@@ -31,6 +31,9 @@ from penstock_storage.contracts.interface import RunRef
 from penstock_sweeps.operations import OPERATIONS as SWEEPS
 from penstock_web.openapi import OPERATIONS as READ
 
+# Cases for every rule of every operation: they take more CPU time than any other file.
+pytestmark = [pytest.mark.heavy, pytest.mark.smoke]
+
 DOCUMENT = openapi_document([*WRITE, *READ, *SWEEPS])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
 NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http", "name": "a.bin",

@@ -116,6 +116,8 @@ async def test_it_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
         assert await stack.backlog() == 1
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_volatile_queue_takes_rows_only_if_they_are_stored(tmp_path: Path) -> None:
     async with running_stack(tmp_path, workers=0, volatile_queue=True) as stack:
         redis = stack.redis.client()

@@ -145,6 +145,8 @@ def test_commands(up: Up) -> None:
         assert run["config"]["layers"] == [64, 64]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_an_agent_that_is_killed_loses_no_trial(up: Up) -> None:
     config = {"method": "grid", "parameters": {"n": {"min": 0, "max": 2}}}
     sweep = Sweep(up, config, "killed")
@@ -208,6 +210,8 @@ def log(up: Up, sweep: Sweep, run: str, values: list[float], **more: Any) -> Non
     up.post("/v1/batches", {"project": sweep.project, "run": run, "rows": rows, **more})
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_hyperband_stops_who_is_behind(up: Up) -> None:
     sweep = Sweep(
         up,
@@ -293,6 +297,8 @@ penstock.agent("counting/{sweep.id}", function=train, count=4)
     assert [trial["value"] for trial in sweep.trials()] == [None, 1.0, 4.0, 0.5]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_pause_resume_stop(up: Up) -> None:
     sweep = Sweep(up, {"method": "random", "parameters": {"x": {"value": 1}}}, "states")
     assert sweep.now()["state"] == "PENDING"

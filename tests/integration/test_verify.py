@@ -162,6 +162,8 @@ def test_a_run_is_stored_as_it_was_sent(up: Up) -> None:
     assert not writer["notes"]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_repeats_late_steps_odd_values_and_several_writers(up: Up) -> None:
     log(up, ODD, "odd", "0")
     log(up, ODD, "odd", "1")
@@ -237,6 +239,8 @@ def test_what_is_not_as_it_was_sent_is_found(
     assert any(words in problem for problem in report["writers"][0]["problems"]), report
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_a_point_that_nobody_sent_is_found(up: Up, plain: None) -> None:
     run, key = numbers(up, "phantom", "acc")
     row = {"key": key, "run": run, "lane": 0, "step": 901, "v": 9.5, "seq": 1}
@@ -250,6 +254,8 @@ def test_a_point_that_nobody_sent_is_found(up: Up, plain: None) -> None:
     assert problem in said
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_a_string_that_is_gone_is_found(up: Up) -> None:
     log(up, ODD, "texts", "0")
     run, key = numbers(up, "texts", "text")
@@ -262,6 +268,8 @@ def test_a_string_that_is_gone_is_found(up: Up) -> None:
     assert report["writers"][0]["problems"] == ["text: 16 values sent, 15 stored"]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_batches_that_were_put_aside_or_refused_are_named(up: Up, plain: None) -> None:
     run, _ = numbers(up, "aside", "loss")
     in_store(up, f"ALTER TABLE penstock.applied UPDATE dead = [1] WHERE run = {run}")
@@ -280,6 +288,8 @@ def test_batches_that_were_put_aside_or_refused_are_named(up: Up, plain: None) -
     shutil.rmtree(folder / "rejected")  # else the spool is kept for somebody to look at
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_writers_of_other_hosts_are_shown(up: Up, plain: None) -> None:
     row = {"step": 5, "loss": 0.5}
     up.post("/v1/batches", {"project": "proof", "run": "both", "rows": [row]})
@@ -296,6 +306,8 @@ def test_writers_of_other_hosts_are_shown(up: Up, plain: None) -> None:
     assert "nothing of this run was sent from this machine" in said
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_a_run_that_is_still_logging(up: Up) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", WRITING],
@@ -332,6 +344,8 @@ def test_what_never_arrived_is_missing(up: Up, tmp_path: Path) -> None:
     assert "not everything has arrived yet" in said
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_a_receipt_outlives_the_spool(up: Up) -> None:
     log(up, ODD, "freed", "0")

@@ -177,20 +177,26 @@ class Quarantine:
         return bool(self._limits)
 
     def next_read(self, owned: Iterable[int]) -> Read:
-        """In turn: all healthy shards together, then each other shard alone; every other time, an isolated
-        writer or a batch that failed."""
+        """In turn: all healthy shards together, then those that are read in small parts, of equal size
+        together; every other time, an isolated writer or a batch that failed."""
         shards, now = sorted(owned), self._clock()
         whole = [shard for shard in shards if shard not in self._limits]
         reads = [Read(whole)] if whole else []
-        reads += [self._part(shard, limit) for shard, limit in self._limits.items()]
+        parts: dict[tuple[int, bool], list[int]] = {}
+        for shard, limit in self._limits.items():
+            parts.setdefault((limit, shard in self._counted), []).append(shard)
+        reads += [
+            Read(group, limit, is_counted=is_counted)
+            for (limit, is_counted), group in parts.items()
+        ]
         isolated = list(islice(self._isolated.items(), _MAX_ISOLATED))
         others = [
-            self._part(shard, each.limit, writer)
+            Read([shard], each.limit, writer, is_counted=True)
             for (shard, writer), each in isolated
             if each.look_at <= now and len(each.held) < _MAX_HELD_PER_WRITER
         ]
         others += [
-            self._part(shard, 1, writer, entry_id)
+            Read([shard], 1, writer, entry_id, is_counted=True)
             for (shard, writer), each in isolated
             for entry_id, held in each.held.items()
             if held.due <= now
@@ -200,10 +206,6 @@ class Quarantine:
         if others and (is_other or not reads):
             return others[turn % len(others)]
         return reads[turn % len(reads)] if reads else Read([])
-
-    def _part(self, shard: int, limit: int, writer: str = "", entry_id: str = "") -> Read:
-        is_counted = bool(writer) or shard in self._counted
-        return Read([shard], limit, writer, entry_id, is_counted)
 
     def passed_over(self, shard: int, writer: str = "") -> frozenset[str]:
         """What a read skips: isolated writers, or the failed batches of the writer that is read."""
@@ -229,8 +231,10 @@ class Quarantine:
         elif isolated:
             del self._isolated[shard, read.writer]
         elif read.is_isolated:
-            self._limits.pop(shard, None)
-        self._stop_counting(shard)
+            for each in read.shards:
+                self._limits.pop(each, None)
+        for each in read.shards:
+            self._stop_counting(each)
 
     def _stop_counting(self, shard: int) -> None:
         """Stop counting tries in advance, unless a batch of this shard may still be poison."""
@@ -338,7 +342,7 @@ class Quarantine:
         """These entries are out of the queue, and new batches of the writers `stored` (shard, writer key)
         are in the store."""
         self._begun -= {entry.id for entry in entries}
-        self._grow(read, {entry.shard for entry in entries})
+        self._grow(read)
         for entry in entries:
             isolated = self._isolated.get((entry.shard, entry.writer))
             if isolated is not None:
@@ -372,14 +376,14 @@ class Quarantine:
             known.parked.discard(writer)
             _LOG.info("writer_back shard=%d writer=%s", shard, writer)
 
-    def _grow(self, read: Read, shards: Iterable[int]) -> None:
+    def _grow(self, read: Read) -> None:
         """After a success, read more at a time."""
         if read.writer:
             isolated = self._isolated.get((read.shards[0], read.writer))
             if isolated is not None and not read.entry_id:
                 isolated.limit = min(_ENOUGH, isolated.limit * _STEP)
             return
-        for shard in shards:
+        for shard in read.shards:
             limit = self._limits.get(shard)
             # With the rest, everything is stored that may have crashed a worker, or failed together.
             if limit is not None and (read.is_rest or limit * _STEP >= _ENOUGH):
