@@ -140,7 +140,7 @@ class BatchHandler:
         batches = [small] if small is not None else await share.batches(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
-            await self._refuse_deleted(entity, batch, batch.writer)
+            await self._refuse_deleted(entity, batch, batch.writer, age_us)
             if self._bound_check.is_scarce:
                 await self._bound_check.check(
                     RunRef(entity, batch.project, batch.run), batch.writer
@@ -164,7 +164,7 @@ class BatchHandler:
         entity = checked_entity(batch.entity, principal, self._limits)
         ref = RunRef(entity, batch.project, batch.run)
         if self._deletions.knows(ref):
-            await self._refuse_deleted(entity, batch, batch.writer)
+            await self._refuse_deleted(entity, batch, batch.writer, age_us)
         if self._bound_check.is_scarce:
             await self._bound_check.check(ref, batch.writer)
         if self._status.full_shards:
@@ -207,7 +207,7 @@ class BatchHandler:
         batches = [each.batch for each in made]
         share.holds(*(batch.decoded for batch in batches))
         entity = checked_entity(batches[0].entity, principal, self._limits)
-        await self._refuse_deleted(entity, batches[0], "http-")
+        await self._refuse_deleted(entity, batches[0], "http-", None)
         await self._bound_check.check(RunRef(entity, batches[0].project, batches[0].run))
         self._admit([entity] * len(made), batches)
         digest = hashlib.sha256(body).hexdigest()
@@ -227,12 +227,15 @@ class BatchHandler:
                 self._quota.give_back((entity, batch.project), _weight(batch))
         return appended
 
-    async def _refuse_deleted(self, entity: str, batch: Batch, writer: str) -> None:
+    async def _refuse_deleted(
+        self, entity: str, batch: Batch, writer: str, age_us: int | None
+    ) -> None:
         """Raises `Rejected` (410) for a batch of a deleted run."""
         ref = RunRef(entity, batch.project, batch.run)
         if self._deletions.knows(ref):
             now = time.time_ns() // 1000
-            await self._deletions.check_batch(ref, writer, batch.writer_started, now)
+            began = batch.writer_started if age_us is None else now - age_us
+            await self._deletions.check_batch(ref, writer, began, now)
 
     def _admit(self, entities: list[str], batches: list[Batch]) -> None:
         """Charge all batches of a body to their quotas, or none.

@@ -168,12 +168,11 @@ async def _placed(
     deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared
 ) -> list[_Delivery]:
     """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
-    places = await resolver.deletions.places(
-        [
-            Arrival(*each.name, each.batch.writer_started, each.entry.received)
-            for each in deliveries
-        ]
-    )  # fmt: skip
+    arrivals = [
+        Arrival(*each.name, each.entry.began or each.batch.writer_started, each.entry.received)
+        for each in deliveries
+    ]
+    places = await resolver.deletions.places(arrivals)
     resolver.before.clear()
     kept = []
     for delivery, ref in zip(deliveries, places, strict=True):

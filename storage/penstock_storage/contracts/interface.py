@@ -198,7 +198,7 @@ class Tombstone:
     def refuses(self, writer: str, started: int, received: int, *, is_live: bool) -> bool:
         """Whether a batch belongs to the deleted run, not to a later one with the same id.
 
-        `started`: when its writer started by its own clock; `received`: when a gateway got the batch
+        `started`: when its writer started, by the server's clock if that is known; `received`: when a gateway got the batch
         by the server's clock; `is_live`: a later run with this id exists. Writers that do not stand for
         one process, such as those of JSON rows, never bring a run back by themselves.
         """
