@@ -37,6 +37,9 @@ NO_LIMIT = 1_000_000
 _STEP = 4
 _ENOUGH = 65_536
 """A shard whose reads have grown to this size again is read with the others."""
+_FEW, _PROVED_PER_RISKED = 16, 8
+"""After a crash, a read takes at most `_FEW` entries, or one for so many that were stored since then: if
+the process dies again, all of them have to be read alone."""
 
 _DEAD_LETTERS_TO_PARK = 3
 _MIN_FAILING_RUNS = 3
@@ -126,6 +129,7 @@ class Quarantine:
         self._known: dict[int, ShardRecord] = {}
         self._limits: dict[int, int] = {}
         self._counted: set[int] = set()
+        self._proved = 0
         self._begun: set[bytes] = set()
         self._isolated: dict[tuple[int, str], _IsolatedWriter] = {}
         self._turn = 0
@@ -157,6 +161,7 @@ class Quarantine:
         if owner_crashed or known.was_begun:
             self._limits[shard] = 1
             self._counted.add(shard)
+            self._proved = 0
         self._known[shard] = known
         self._quiet_since = now
         self._turn = 0
@@ -177,18 +182,15 @@ class Quarantine:
         return bool(self._limits)
 
     def next_read(self, owned: Iterable[int]) -> Read:
-        """In turn: all healthy shards together, then those that are read in small parts, of equal size
-        together; every other time, an isolated writer or a batch that failed."""
+        """In turn: all healthy shards together, then those in small parts of one size together; every other
+        time, an isolated writer or a batch that failed."""
         shards, now = sorted(owned), self._clock()
         whole = [shard for shard in shards if shard not in self._limits]
         reads = [Read(whole)] if whole else []
         parts: dict[tuple[int, bool], list[int]] = {}
         for shard, limit in self._limits.items():
             parts.setdefault((limit, shard in self._counted), []).append(shard)
-        reads += [
-            Read(group, limit, is_counted=is_counted)
-            for (limit, is_counted), group in parts.items()
-        ]
+        reads += [Read(each, limit, is_counted=counted) for (limit, counted), each in parts.items()]
         isolated = list(islice(self._isolated.items(), _MAX_ISOLATED))
         others = [
             Read([shard], each.limit, writer, is_counted=True)
@@ -342,6 +344,7 @@ class Quarantine:
         """These entries are out of the queue, and new batches of the writers `stored` (shard, writer key)
         are in the store."""
         self._begun -= {entry.id for entry in entries}
+        self._proved += len(entries)
         self._grow(read)
         for entry in entries:
             isolated = self._isolated.get((entry.shard, entry.writer))
@@ -383,11 +386,13 @@ class Quarantine:
             if isolated is not None and not read.entry_id:
                 isolated.limit = min(_ENOUGH, isolated.limit * _STEP)
             return
-        for shard in read.shards:
-            limit = self._limits.get(shard)
+        for shard in self._limits.keys() & set(read.shards):
+            limit = self._limits[shard] * _STEP
+            if shard in self._counted:
+                limit = min(limit, max(_FEW, self._proved // _PROVED_PER_RISKED))
             # With the rest, everything is stored that may have crashed a worker, or failed together.
-            if limit is not None and (read.is_rest or limit * _STEP >= _ENOUGH):
+            if read.is_rest or limit >= _ENOUGH:
                 del self._limits[shard]
                 self._stop_counting(shard)
-            elif limit is not None:
-                self._limits[shard] = limit * _STEP
+            else:
+                self._limits[shard] = limit

@@ -322,6 +322,22 @@ def test_after_a_crash_shards_are_read_apart_until_what_was_queued_is_stored() -
     assert reads[-1].shards == [0, 1]
 
 
+def test_after_a_crash_little_is_risked_for_what_is_stored() -> None:
+    """If the process dies again, everything that it had read has to be read alone."""
+    bench = Bench(lambda run, seq: False)
+    for seq in range(5_000):
+        bench.queue.add("a", seq)
+    bench.restart(owner_crashed=True)
+    stored, sizes = 0, []
+    while bench.queue.entries:
+        bench.turn_now()
+        sizes.append(len(bench.stored) - stored)
+        assert sizes[-1] <= max(16, stored // 8 + 1)
+        stored = len(bench.stored)
+    assert sizes[:4] == [1, 4, 16, 16]
+    assert len(sizes) < 60
+
+
 def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order() -> None:
     bench = Bench(lambda run, seq: run == "bad")
     for seq in range(1, 9):
