@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-from support.stack import Stack, running_stack
+from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import AGE_HEADER, Batch, Frame, Start, encode_batch
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -131,6 +132,25 @@ async def test_an_edit_counts_until_the_run_says_something_else(
     await call(stack, "PATCH", f"runs/local/p/{run}", {"tags": ["d"]})
     await training.send(first)
     assert (await of_run(stack, run))["tags"] == ["d"]
+
+
+async def test_an_edited_summary_counts_until_its_key_is_logged_again(stack: Stack) -> None:
+    run = new_run()
+    training = Process(stack, run, age_us=0)
+    await training.log(range(5), 1.0)
+    number = (await stack.catalog.numbers_of([RunRef("local", "p", run)]))[
+        RunRef("local", "p", run)
+    ]
+    edit = RunChange.edit(number, "summary", {"a": 67.0, "best": 3})
+    await stack.catalog.apply_changes([edit], 1)
+    assert (await of_run(stack, run))["summary"]["a"] == 67.0
+
+    async def is_logged_again() -> bool:
+        await training.log(range(5 * training.seq, 5 * training.seq + 5), 2.0)
+        return bool((await of_run(stack, run))["summary"]["a"] == 2.0)
+
+    await eventually(is_logged_again)  # workers learn of edits within a second
+    assert (await of_run(stack, run))["summary"]["best"] == 3
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -30,7 +30,7 @@ from penstock_workers.queue import (
     Entry,
     Queue,
 )
-from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
+from penstock_workers.records import changes_of, columns_of, value_of
 from penstock_workers.resolver import Resolver, WriterName, writer_name
 
 __all__ = ["Prepared", "prepare"]
@@ -135,6 +135,7 @@ async def _prepare(
     known = set(resolver.runs)
     new = {name for name in by_writer if name not in resolver.writers}
     try:
+        await resolver.read_edits()
         refused = await resolver.learn(by_writer)
     except BaseException:
         resolver.mark_stale()  # it may know names that are not in the store
@@ -386,11 +387,11 @@ def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -
     run, entry = resolver.runs[ref].number, delivery.entry
     lane = resolver.writers[delivery.name].lane
     is_late = entry.is_replay or resolver.attempts.is_replaced(run, lane)
-    for index, record in enumerate(delivery.batch.records):
-        if record["t"] not in STORED_KINDS:
-            change = change_of(run, writer, entry.seq, index, record, is_late=is_late)
-            prepared.changes.append(change)
-            prepared.changed.add(ref)
+    edited = resolver.edited.get(run, set())
+    changes = changes_of(run, writer, delivery.batch, edited=edited, is_late=is_late)
+    prepared.changes += changes
+    if changes:
+        prepared.changed.add(ref)
 
 
 def _advance(prepared: Prepared, ref: RunRef, step: int) -> None:

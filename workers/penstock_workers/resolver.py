@@ -6,6 +6,7 @@ from an older copy can never assign it again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ WriterName = tuple[RunRef, str]
 _MAX_RUNS, _MAX_WRITERS, _MAX_SERIES, _MAX_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
 """Kept in memory: when there is more, everything is forgotten between two commits."""
 _MAX_BEYOND = 10_000
+_EDITS_EVERY_S = 1.0
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
@@ -55,7 +57,7 @@ class Resolver:
     `shards`: for a moved run, by its current name, the shard whose owner writes to it. `before`: for
     each writer whose batches the queue numbers, the number before the first one that came. `beyond`:
     numbers of writers beyond a bound, all of them dead. `began`: when new writers started, by the server's
-    clock; `attempts`: whose attempt was resumed by another. `left_out`: how many values of a run are not
+    clock; `attempts`: whose attempt was resumed by another; `edited`: keys of summaries that an edit set. `left_out`: how many values of a run are not
     stored, since it has too many keys. `table` holds series, `late` the (series, bucket) pairs whose
     tiers have to be rebuilt. `is_stale` asks the worker to forget everything before the next commit.
     """
@@ -84,9 +86,18 @@ class Resolver:
         self.left_out: dict[RunRef, int] = {}
         self.began: dict[WriterName, int] = {}
         self.attempts = AttemptOrder()
+        self.edited: dict[int, set[str]] = {}
+        self._edits_read_at = float("-inf")
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
         self.digests.forget()
+
+    async def read_edits(self) -> None:
+        """Learn which runs' summaries were edited, at most every second."""
+        now = time.monotonic()
+        if now - self._edits_read_at >= _EDITS_EVERY_S:
+            self.edited = await self._catalog.edited_summaries()
+            self._edits_read_at = now
 
     def note_began(self, name: WriterName, at: int) -> None:
         """When a writer started (µs, by the server's clock); 0 if unknown."""

@@ -130,6 +130,10 @@ class SqlCatalog(LaneCatalog):
             async with self._database.writing() as connection:
                 await updates.change_runs(connection, changes, now)
 
+    async def edited_summaries(self) -> dict[int, set[str]]:
+        async with self._database.reading() as connection:
+            return await updates.edited_summaries(connection)
+
     async def touch_runs(
         self, runs: Sequence[int], now: int, *, ended: bool = True
     ) -> list[RunRef]:

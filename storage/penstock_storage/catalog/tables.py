@@ -128,10 +128,12 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+_EDITED = text("edited")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
 # `silent`: marked crashed for lack of signs of life; the next one revives it.
 # `heard`: what was heard of each writer, and who set each field last; see `runs.heard`.
+# `edited`: the summary has values that an edit set, until the run logs their keys again.
 # `versions`: what code of revision 0009 had in its place. Only read, to begin `heard` with.
 runs = _table(
     "runs",
@@ -149,6 +151,7 @@ runs = _table(
     _json("info"),
     _json("versions"),
     Column("heard", Json, nullable=False, default=dict, server_default="{}"),
+    Column("edited", Boolean, nullable=False, default=False, server_default=false()),
     _time("created_at"),
     _time("updated_at"),
     _tick(),
@@ -156,6 +159,7 @@ runs = _table(
     UniqueConstraint("project", "run"),
     Index("runs_by_tick", "project", "tick"),
     Index("runs_by_age", "project", "created_at", "number"),
+    Index("runs_edited", "number", sqlite_where=_EDITED, postgresql_where=_EDITED),
     Index("runs_going_on", "number", sqlite_where=_GOES_ON, postgresql_where=_GOES_ON),
 )
 

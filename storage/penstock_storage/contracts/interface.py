@@ -158,8 +158,9 @@ class RunChange:
     seq: int
     index: int
     kind: str
-    """config | summary | config_whole | summary_whole | summary_fold | state | run | define_metric; a
-    `…_whole` replaces the section, a `…_fold` is combined with the present value"""
+    """config | summary | config_whole | summary_whole | summary_fold | logged | state | run | define_metric; a
+    `…_whole` replaces the section, a `…_fold` is combined with the present value; `logged` has keys that were
+    logged, and takes away what an edit said of them before"""
     update: dict[str, Any]
     is_late: bool = False
     """It was made before what others have set, though it is heard after it: it sets only what nobody has
@@ -267,6 +268,9 @@ class Catalog(Protocol):
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
+
+    async def edited_summaries(self) -> dict[int, set[str]]:
+        """The runs that go on with values in their summary that an edit set, and the keys of these."""
 
     async def touch_runs(
         self, runs: Sequence[int], now: int, *, ended: bool = True

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 
 from penstock_storage.catalog.runs.changes import apply_change
-from penstock_storage.catalog.runs.heard import heard_before
+from penstock_storage.catalog.runs.heard import edited_keys, heard_before
 from penstock_storage.contracts.interface import RunChange
 
 KEYS = st.sampled_from(["lr", "a/b", "define_metric", "name", ""])
@@ -130,6 +130,24 @@ def test_what_comes_late_sets_only_what_nobody_else_set() -> None:
     # It is known now, and counts as heard.
     applied([config("", 0, free=4), config("a", 3, free=3)], row)
     assert row["config"]["free"] == 4
+
+
+@pytest.mark.parametrize("kind", ["summary", "summary_whole"])
+def test_an_edited_value_counts_until_its_key_is_logged_again(kind: str) -> None:
+    def logged(seq: int) -> RunChange:
+        return RunChange(1, "a", seq, -1, "logged", {"x": None, "own": None})
+
+    own = RunChange(1, "a", 2, 0, "summary", {"own": 5})
+    edit = RunChange.edit(1, kind, {"x": 67, "y": 1})
+    row = applied([logged(1), edit, own])
+    assert edited_keys(row["heard"], row["summary"], "summary") == {"x", "y"}
+    applied([logged(1)], row)  # again
+    assert row["summary"] == {"x": 67, "y": 1, "own": 5}
+    applied([logged(3)], row)
+    assert row["summary"] == {"y": 1, "own": 5}
+    assert edited_keys(row["heard"], row["summary"], "summary") == {"y"}
+    applied([RunChange.edit(1, "summary", {"x": 68}), logged(3)], row)
+    assert row["summary"]["x"] == 68
 
 
 def test_what_each_kind_sets() -> None:

@@ -44,6 +44,8 @@ def apply_change(row: Row, change: RunChange) -> None:
         _replace(row, _WHOLES[change.kind], change.update, turn)
     elif change.kind == "summary_fold":
         _fold(row, change.update, turn)
+    elif change.kind == "logged":
+        _forget_edited(row, change.update, turn)
     else:
         for path, value in _assignments(change):
             _assign(row, path, value, turn)
@@ -93,6 +95,15 @@ def _fold(row: Row, figures: dict[str, Any], turn: Turn) -> None:
         )
         if is_newer:
             turn.note(slot)
+
+
+def _forget_edited(row: Row, logged: dict[str, Any], turn: Turn) -> None:
+    """These keys are logged again: what an edit said of them counts no longer."""
+    for key in logged.keys() & row["summary"].keys():
+        slot = f"summary/{key}"
+        if turn.is_after_edit(slot, "summary"):
+            del row["summary"][key]
+            turn.forget(slot)
 
 
 def revive(row: Row) -> None:

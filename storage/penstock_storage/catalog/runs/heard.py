@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock_storage.contracts.interface import RunChange
 
-__all__ = ["EDIT", "Turn", "heard_before", "turn_of"]
+__all__ = ["EDIT", "Turn", "edited_keys", "heard_before", "turn_of"]
 
 EDIT = -1
 
@@ -48,6 +48,11 @@ class Turn:
         """What the slot stands for is gone."""
         self._set.pop(slot, None)
 
+    def is_after_edit(self, slot: str, section: str) -> bool:
+        """Whether it is new, and an edit set this slot last, alone or with its whole section."""
+        last = self._set.get(slot) or self._set.get(section)
+        return self._is_new and last is not None and last[0] == EDIT
+
     def _wins(self, slot: str) -> bool:
         last = self._set.get(slot)
         if last is None:
@@ -71,6 +76,13 @@ def turn_of(change: RunChange, heard: dict[str, Any]) -> Turn:
     if is_new:
         known[1:] = position
     return Turn(slots, known[0], position, is_new and not change.is_late)
+
+
+def edited_keys(heard: Mapping[str, Any], section: Mapping[str, Any], name: str) -> set[str]:
+    """The keys of a section of this name that an edit set last, alone or with all of it."""
+    slots = heard.get("set", {})
+    whole = slots.get(name, ())
+    return {key for key in section if (slots.get(f"{name}/{key}") or whole or (None,))[0] == EDIT}
 
 
 def heard_before(

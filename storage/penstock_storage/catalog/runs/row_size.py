@@ -27,7 +27,7 @@ _MAX_BYTES = {
 _CHANGED_BY = {
     "config": ("config",), "config_whole": ("config",),
     "summary": ("summary",), "summary_whole": ("summary",),
-    "summary_fold": ("summary",),
+    "summary_fold": ("summary",), "logged": ("summary",),
     "run": ("info", "tags", "notes", "name", "group", "job_type"), "define_metric": ("info",),
 }  # fmt: skip
 

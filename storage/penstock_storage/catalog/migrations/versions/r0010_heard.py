@@ -16,9 +16,23 @@ __all__ = ["down_revision", "downgrade", "revision", "upgrade"]
 revision = "0010"
 down_revision = "0009"
 
+_EDITED = sa.text("edited")
+# Found out for each of them when code of this revision first reads it.
+_MAY_BE_EDITED = (
+    "UPDATE runs SET edited = TRUE WHERE state IN ('running', 'preempting') AND summary <> '{}'"
+)
+
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("heard", sa.Text(), nullable=False, server_default="{}"))
+    edited: sa.Column[bool] = sa.Column(
+        "edited", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
+    op.add_column("runs", edited)
+    op.execute(_MAY_BE_EDITED)
+    op.create_index(
+        "runs_edited", "runs", ["number"], sqlite_where=_EDITED, postgresql_where=_EDITED
+    )
     op.add_column(
         "lanes", sa.Column("kind", sa.Text(), nullable=False, server_default=sa.text("''"))
     )
@@ -44,4 +58,6 @@ def downgrade() -> None:
     op.drop_index("lanes_by_start", "lanes")
     for name in ("outlived", "began", "step", "kind"):
         op.drop_column("lanes", name)
+    op.drop_index("runs_edited", "runs")
+    op.drop_column("runs", "edited")
     op.drop_column("runs", "heard")
