@@ -78,7 +78,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     if seq > _MAX_SEQ:
         raise Transient("this run has been logged to for too long", code="overloaded")
     writer = WriterIdentity(
-        request.ref, writer_name(stream), stream.rank, seq, request.at, is_beside=stream.beside
+        request.ref, writer_name(stream), stream.rank, seq, request.at, stream.origin, stream.beside
     )
     made = make_batches(post, writer, limits)
     missing = _advance(stream, post, made)
