@@ -93,7 +93,7 @@ print("id", run.id, run.resumed)
 run.log({"a": 1.0})
 """
     ids = []
-    for end in ("os._exit(1)", "raise SystemExit(1)", "run.finish()", "run.finish()"):
+    for end in ("os._exit(1)", "sys.exit(1)", "run.finish()", "run.finish()"):
         said = scripts.run(code + end, status=0 if end == "run.finish()" else 1)
         ids.append(next(line for line in said.splitlines() if line.startswith("id ")).split()[1:])
     assert [resumed for _, resumed in ids] == ["False", "True", "True", "False"]
