@@ -15,7 +15,7 @@ from penstock_storage.contracts.lanes import LaneRow
 __all__ = ["AttemptOrder"]
 
 _OVERLAP_US = 10_000_000
-"""A process that is being stopped may go on for so long while the next one starts elsewhere."""
+"""How long a process that is being stopped may go on while the next one starts elsewhere."""
 
 
 class AttemptOrder:

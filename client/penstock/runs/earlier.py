@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from penstock.bounded import within
 from penstock.runs.start import BESIDE, Start
 from penstock.settings import Settings
 from penstock.spool.meta import Meta, load_meta
@@ -34,13 +35,15 @@ def _spools_of(settings: Settings) -> Iterator[tuple[Path, Meta]]:
     """The spools of the run with this process's rank."""
     if settings.run_id is None:
         return
-    for folder in spools_in(settings.root):
-        with suppress(OSError, ValueError):
-            meta = load_meta(folder)
-            same = (meta.project, meta.run, meta.rank) == (
-                settings.project,
-                settings.run_id,
-                settings.rank,
-            )
-            if same and meta.base_url == settings.base_url:
+    root = settings.root
+    sought = (settings.base_url, settings.project, settings.run_id, settings.rank)
+    with suppress(OSError):  # the folder may be on a file server that does not answer
+        for folder, meta in within(str(root), lambda: list(_spools_in(root))):
+            if (meta.base_url, meta.project, meta.run, meta.rank) == sought:
                 yield folder, meta
+
+
+def _spools_in(root: Path) -> Iterator[tuple[Path, Meta]]:
+    for folder in spools_in(root):
+        with suppress(OSError, ValueError):
+            yield folder, load_meta(folder)

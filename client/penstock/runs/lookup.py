@@ -14,7 +14,7 @@ from penstock.errors import PenstockError, Rejected
 from penstock.names import shared_id
 from penstock.notices import NOTICES
 from penstock.runs.earlier import last_step_here, start_beside
-from penstock.runs.start import ANEW, BESIDE, RESUME, Start
+from penstock.runs.start import BESIDE, FRESH, RESUME, Start
 from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
@@ -45,11 +45,11 @@ def take_up(settings: Settings) -> TakenUp:
     if wanted == "auto" and settings.run_id is None and settings.mode != "disabled":
         settings.run_id = find_unfinished(settings)
     if wanted is None or (wanted == "never" and settings.run_id is None):
-        return TakenUp(start_beside(settings) or ANEW)
+        return TakenUp(start_beside(settings) or FRESH)
     if settings.run_id is None or settings.mode == "disabled":
         if wanted == "must":
             raise ValueError('resume="must" needs a run id and a server')
-        return TakenUp(ANEW)
+        return TakenUp(FRESH)
     here = last_step_here(settings)
     if settings.mode == "offline":
         if wanted == "must" and here is None:
@@ -61,7 +61,7 @@ def take_up(settings: Settings) -> TakenUp:
             raise PenstockError(
                 f"there is no run {settings.run_id} in {settings.project} to resume"
             )
-        return TakenUp(start_beside(settings) or ANEW)
+        return TakenUp(start_beside(settings) or FRESH)
     if wanted == "never" and found != {}:
         raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
     return _resumed(settings, found, here)
@@ -70,7 +70,7 @@ def take_up(settings: Settings) -> TakenUp:
 def _resumed(settings: Settings, found: dict[str, Any] | None, here: int | None) -> TakenUp:
     """`found`: as from `look_up`; `here`: the last step that this machine has of the run."""
     if found is None and here is None:
-        return TakenUp(ANEW)
+        return TakenUp(FRESH)
     there = (found or {}).get("last_step")
     steps = [step for step in (here, there) if isinstance(step, int)]
     first = max(steps, default=-1) + 1

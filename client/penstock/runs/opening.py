@@ -12,7 +12,7 @@ from pathlib import Path
 from penstock import __version__
 from penstock.notices import NOTICES
 from penstock.runs.places import first_that_works, sync_command
-from penstock.runs.start import ANEW, Start
+from penstock.runs.start import FRESH, Start
 from penstock.settings import Settings
 from penstock.spool.meta import Meta, boot_id, boot_us, load_meta
 from penstock.spool.segment import NO_SEGMENT
@@ -30,7 +30,7 @@ class NewWriter:
     run: str
     parent: str
     is_primary: bool
-    start: Start = ANEW
+    start: Start = FRESH
 
     def open(self, look: Callable[[Path], None]) -> Spool:
         """Open its spool in the first folder that works. Raises OSError if none does."""

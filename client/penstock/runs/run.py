@@ -21,7 +21,7 @@ from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
-from penstock.runs.start import ANEW, BESIDE, Start
+from penstock.runs.start import BESIDE, FRESH, Start
 from penstock.runs.unfinished import note_finished, note_started
 from penstock.settings import Settings, program
 from penstock.spool.spool_folder import Spool
@@ -32,7 +32,7 @@ from penstock.values.slowpath import SlowPath
 
 __all__ = ["Run"]
 
-_ANEW = TakenUp(ANEW)
+_FRESH = TakenUp(FRESH)
 _UNKNOWN_ENTITY = "-"
 """In a URL: the viewer's own entity."""
 
@@ -45,7 +45,7 @@ class Run:
         settings: Settings,
         config: Any = None,
         *,
-        taken_up: TakenUp = _ANEW,
+        taken_up: TakenUp = _FRESH,
         parent: str | None = None,
         selection: ConfigSelection | None = None,
         slow_path: SlowPath | None = None,

@@ -1,10 +1,10 @@
-"""How a process takes up a run: anew, from a step of an earlier attempt, or beside other processes."""
+"""How a process takes up a run: from its beginning, from a step of an earlier attempt, or beside other processes."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ANEW", "BESIDE", "RESUME", "Start"]
+__all__ = ["BESIDE", "FRESH", "RESUME", "Start"]
 
 RESUME = "resume"
 BESIDE = "beside"
@@ -18,4 +18,4 @@ class Start(NamedTuple):
     step: int = 0
 
 
-ANEW = Start()
+FRESH = Start()

@@ -11,6 +11,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from penstock.bounded import within
 from penstock.settings import Settings, program
 from penstock.spool.meta import replace_json
 from penstock.spool.spool_folder import is_writer_alive
@@ -35,10 +36,13 @@ def note_finished(root: Path, settings: Settings) -> None:
 def find_unfinished(settings: Settings) -> str | None:
     """The id of the script's last run, if that ended without finishing and nobody logs to it now."""
     root = settings.root
-    with suppress(OSError, ValueError, TypeError, KeyError):
+
+    def find() -> str | None:
         found = json.loads(_path(root, settings).read_text())
-        if not is_writer_alive(root / str(found["writer"])):
-            return str(found["run"])
+        return None if is_writer_alive(root / str(found["writer"])) else str(found["run"])
+
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return within(str(root), find)
     return None
 
 

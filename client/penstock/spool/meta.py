@@ -42,7 +42,7 @@ class Meta:
     started_boot_us: int = 0
     """When it started, in µs since the host booted: no setting of the clock moves it."""
     start: str = ""
-    """How it took up the run: `resume`, `beside`, or '' for anew."""
+    """How it took up the run: `resume`, `beside`, or '' for neither."""
     start_step: int = 0
 
     @property

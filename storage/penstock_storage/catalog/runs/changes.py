@@ -4,7 +4,7 @@ Within a writer, positions (seq, index) decide, so the order of its batches and 
 Between writers, and for edits, what is heard later counts later, field by field: of every field, and
 every top-level key of config, summary and info, the row remembers who set it last. No clock decides.
 
-A change counts as heard now only if its position is above all that was heard of its writer, and if it
+A change counts as heard now only if its position is above all earlier ones of its writer, and if it
 is not `late`: repeats, replayed dead letters, and attempts that a later one has resumed set only what
 nobody else has set. A change of a whole section removes the keys that it does not have. A generated
 name never replaces a given one, and the first generated name is kept: a job that is restarted does not

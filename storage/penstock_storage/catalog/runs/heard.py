@@ -1,7 +1,7 @@
-"""What the server has heard of a run's writers, and who set each of its fields last. Pure.
+"""The last position of each of a run's writers, and who set each of its fields last. Pure.
 
 Stored with the run, as JSON: `{"writers": {writer: [n, seq, index], …}, "set": {slot: [n, seq, index], …}}`.
-A writer has a number `n` and the highest position that was heard of it. An edit, which comes from no
+A writer has a number `n` and its highest position so far. An edit, which comes from no
 writer, has the number -1.
 """
 
@@ -88,7 +88,7 @@ def edited_keys(heard: Mapping[str, Any], section: Mapping[str, Any], name: str)
 def heard_before(
     versions: Mapping[str, list[int]], writers: Mapping[int, str]
 ) -> dict[str, dict[str, list[int]]]:
-    """What was heard of a run by code that ordered changes by the time at which their writers started.
+    """The same for a run of code that ordered changes by the time at which their writers started.
 
     `versions` has the (started, seq, index) of each slot, `writers` the run's writers by that time.
     Everything new counts as later, also than an edit that was then ahead of all of the run's own changes.

@@ -1,4 +1,4 @@
-"""Runs remember what was heard of each writer, and who set each field last, instead of clocks; lanes, how
+"""Runs remember each writer's last position, and who set each field last, instead of clocks; lanes, how
 their writers took up the run.
 
 Code of revision 0009 leaves `heard` unchanged and goes on with `versions`. `heard` begins with what
