@@ -20,6 +20,7 @@ from penstock.wire import (
     Fitter,
     Frame,
     Room,
+    Start,
     batch_digest,
     decode_batch,
     decode_stored,
