@@ -38,8 +38,8 @@ _STEP = 4
 _ENOUGH = 65_536
 """A shard whose reads have grown to this size again is read with the others."""
 _FEW, _PROVED_PER_RISKED = 16, 8
-"""After a crash, a read takes at most `_FEW` entries, or one for so many that were stored since then: if
-the process dies again, all of them have to be read alone."""
+"""After a crash, a read takes at most `_FEW` entries, or an eighth of what was stored since then: if the
+process dies again, all of them have to be read alone."""
 
 _DEAD_LETTERS_TO_PARK = 3
 _MIN_FAILING_RUNS = 3

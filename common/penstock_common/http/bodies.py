@@ -152,7 +152,7 @@ class _Body:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _check(self, size: int) -> None:
-        """So many bytes have arrived."""
+        """`size` bytes have arrived."""
         if size > self._most:
             raise too_large("body_too_large", size, self._most, "bytes in the body")
         if size > self._held:
