@@ -137,11 +137,7 @@ class BatchHandler:
         batches = [small] if small is not None else await share.batches(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
-            await self._refuse_deleted(entity, batch, batch.writer)
-            if self._bound_check.is_scarce:
-                await self._bound_check.check(
-                    RunRef(entity, batch.project, batch.run), batch.writer
-                )
+            await self._check(RunRef(entity, batch.project, batch.run), batch)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0])]
@@ -158,15 +154,18 @@ class BatchHandler:
         """The common case, one small batch without a quota, in as few steps as possible."""
         entity = checked_entity(batch.entity, principal, self._limits)
         ref = RunRef(entity, batch.project, batch.run)
-        if self._deletions.knows(ref):
-            await self._refuse_deleted(entity, batch, batch.writer)
-        if self._bound_check.is_scarce:
-            await self._bound_check.check(ref, batch.writer)
-        if self._status.full_shards:
-            self._status.check_shard(shard_of(run_path(*ref)))
+        if self._bound_check.is_scarce or self._deletions.knows(ref):
+            await self._check(ref, batch)
+        self._admit([entity], [batch])
         appended = await self._appender.append(*ref, batch.writer, batch.seq, raw, batch.decoded)
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
+
+    async def _check(self, ref: RunRef, batch: Batch) -> None:
+        """Raises `Rejected` if the run was deleted, or it or the writer is beyond a bound."""
+        await self._refuse_deleted(ref.entity, batch, batch.writer)
+        if self._bound_check.is_scarce:
+            await self._bound_check.check(ref, batch.writer)
 
     async def _append(self, entity: str, batch: Batch, raw: bytes) -> Appended:
         append = self._appender.append(
