@@ -140,11 +140,7 @@ class BatchHandler:
         batches = [small] if small is not None else await share.batches(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
-            await self._refuse_deleted(entity, batch, batch.writer, age_us)
-            if self._bound_check.is_scarce:
-                await self._bound_check.check(
-                    RunRef(entity, batch.project, batch.run), batch.writer
-                )
+            await self._check(RunRef(entity, batch.project, batch.run), batch, age_us)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case needs no task of its own
             return [await self._append(entities[0], batches[0], raws[0], age_us)]
@@ -163,17 +159,20 @@ class BatchHandler:
         """The common case, one small batch without a quota, in as few steps as possible."""
         entity = checked_entity(batch.entity, principal, self._limits)
         ref = RunRef(entity, batch.project, batch.run)
-        if self._deletions.knows(ref):
-            await self._refuse_deleted(entity, batch, batch.writer, age_us)
-        if self._bound_check.is_scarce:
-            await self._bound_check.check(ref, batch.writer)
-        if self._status.full_shards:
-            self._status.check_shard(shard_of(run_path(*ref)))
+        if self._bound_check.is_scarce or self._deletions.knows(ref):
+            await self._check(ref, batch, age_us)
+        self._admit([entity], [batch])
         appended = await self._appender.append(
             *ref, batch.writer, batch.seq, raw, batch.decoded, age_us
         )
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
+
+    async def _check(self, ref: RunRef, batch: Batch, age_us: int | None) -> None:
+        """Raises `Rejected` if the run was deleted, or it or the writer is beyond a bound."""
+        await self._refuse_deleted(ref.entity, batch, batch.writer, age_us)
+        if self._bound_check.is_scarce:
+            await self._bound_check.check(ref, batch.writer)
 
     async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
         append = self._appender.append(

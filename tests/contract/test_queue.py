@@ -169,6 +169,23 @@ async def test_shards_share_a_budget_and_each_gets_its_turn(redis: Redis) -> Non
     assert set(seen[:4]) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("counts", [(5, 20, 20, 20), (16, 1, 0, 3), (0, 0, 7, 40), (1, 1, 1, 1)])
+@pytest.mark.parametrize("limit", [1, 4, 16, 64])
+async def test_a_read_says_whether_it_left_entries_behind(
+    redis: Redis, counts: tuple[int, ...], limit: int
+) -> None:
+    """Quarantine trusts shards again on that ground."""
+    for shard, count in enumerate(counts):
+        await put(redis, shard, *[(10, 10, 1)] * count)
+    queue, every = Queue(redis, KEYS), [Selection(shard) for shard in range(4)]
+    left = sum(counts)
+    while entries := await queue.read(every, Budget(limit, 10_000, 100_000, 1_000)):
+        left -= len(entries)
+        assert queue.has_more or not left
+    assert left == 0
+    assert not queue.has_more
+
+
 async def test_entries_of_an_older_gateway_are_measured(redis: Redis) -> None:
     """Nobody said what they decode to: 2 KiB may be 64 MiB."""
     declared = zstandard.ZstdCompressor().compress(bytes(50_000))

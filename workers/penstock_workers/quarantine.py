@@ -284,7 +284,7 @@ class Quarantine:
         return await self._judge(entry, tries, f"{type(error).__name__}: {error}")
 
     def _narrow(self, read: Read, entries: Sequence[Entry], limit: int) -> None:
-        """Read at most `limit` entries of these shards at once; if there are several, each shard alone first."""
+        """Read at most `limit` entries of these shards at once; of several, no more than they had here."""
         isolated = self._isolated.get((entries[0].shard, read.writer))
         if isolated is not None:
             isolated.limit = limit
@@ -292,7 +292,7 @@ class Quarantine:
         counts = Counter(entry.shard for entry in entries)
         for shard, count in counts.items():
             known = self._limits.get(shard, count)
-            self._limits[shard] = min(known, count) if len(counts) > 1 else limit
+            self._limits[shard] = min(known, count, limit) if len(counts) > 1 else limit
 
     async def _judge(self, entry: Entry, tries: int, reason: str) -> Verdict:
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()

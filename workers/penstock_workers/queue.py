@@ -180,6 +180,7 @@ class Queue:
             for entry in part:
                 left = budget.less(entry)
                 if entries and min(left) < 0:
+                    more.append(selection)
                     break
                 entries.append(entry)
                 budget, self._cursor[place] = left, entry.id.decode()

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from penstock.errors import Rejected, Transient
 from penstock_common.http.payloads import encode_json
@@ -39,8 +39,9 @@ _HARDENED = {
 }
 
 # All headers at once, and the type as a plain one: aiohttp would parse its own argument for every reply.
-_JSON_HEADERS = CIMultiDict(
-    {"Content-Type": "application/json; charset=utf-8", **_HARDENED, "Server": SERVER}
+# A proxy, so that each reply gets a copy: some versions of aiohttp adopt a CIMultiDict itself.
+_JSON_HEADERS = CIMultiDictProxy(
+    CIMultiDict({"Content-Type": "application/json; charset=utf-8", **_HARDENED, "Server": SERVER})
 )
 
 POINTS = "points"
@@ -71,11 +72,10 @@ def json_response(
     payload: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """`payload` as JSON; numpy arrays become lists, NaN becomes null."""
-    return web.Response(
-        body=encode_json(payload),
-        status=status,
-        headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS,
-    )
+    response = web.Response(body=encode_json(payload), status=status, headers=_JSON_HEADERS)
+    if headers:
+        response.headers.update(headers)
+    return response
 
 
 def error_response(error: Rejected | Transient) -> web.Response:

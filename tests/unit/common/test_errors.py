@@ -8,7 +8,18 @@ import pytest
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.wire import Batch, batch_digest, decode_batch, encode_batch
-from penstock_common.http.errors import error_response
+from penstock_common.http.errors import error_response, json_response
+
+
+def test_no_reply_has_the_headers_of_another() -> None:
+    one = json_response({}, headers={"cache-control": "max-age=60", "ETag": "1"})
+    one.headers["Content-Length"] = "9"
+    one.headers.add("Set-Cookie", "secret")
+    assert one.headers.getall("Cache-Control") == ["max-age=60"]
+    other = json_response({})
+    assert other.headers["Cache-Control"] == "no-store"
+    assert not {"Set-Cookie", "Content-Length", "ETag"} & other.headers.keys()
+    assert other.headers["Content-Security-Policy"].startswith("sandbox")
 
 
 def there_and_back(error: Rejected | Transient) -> Rejected | Transient:
