@@ -73,7 +73,8 @@ class RunMutations(Node):
         row = await own_run(context, ref)
         if begins:
             await self._fork(row)
-            await self._begin(row, now, resumes=bool(input.get("id")))
+            # Only now: a fork's own lines come after the history that it got.
+            await self._begin(row, time.time_ns() // 1000, resumes=bool(input.get("id")))
         return {
             "__typename": "UpsertBucketPayload",
             "bucket": RunNode(context, row),

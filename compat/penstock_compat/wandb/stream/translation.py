@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from penstock.errors import Transient
 from penstock.wire import Limits
 from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
 from penstock_compat.wandb.stream.lines import origin_of
-from penstock_compat.wandb.stream.post import Post, parse_post
+from penstock_compat.wandb.stream.post import Lines, Post, parse_post
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef
 
@@ -17,8 +18,8 @@ __all__ = ["Candidate", "Request", "Translated", "UnknownProcess", "translate", 
 
 _SEQ_US = 10_000  # numbers count hundredths of a second: 497 days fit into 32 bits
 _MAX_SEQ = 2**32 - 100_000
-_SAME_PROCESS_US = 2_000
-"""By how much a process's beginning may differ between two of its lines, which are rounded."""
+_ANOTHER_PROCESS_US = 2_000_000
+"""Lines that differ by this much in when their process began come rather from another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,11 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     """Raises `Rejected` if this is not a file stream request, `UnknownProcess` if no candidate fits."""
     post = parse_post(body)
     post.is_shared = request.is_shared or any(each.stream.beside for each in request.candidates)
-    origin = origin_of(post.history)
-    chosen = _pick(request.candidates, post, origin)
+    chosen = _pick(request.candidates, post.history)
     if chosen is None:
         raise UnknownProcess(post.history.offset)
     stream = chosen.stream
-    stream.origin = stream.origin or origin
+    stream.origin = stream.origin or origin_of(post.history)
     if post.is_heartbeat:
         return Translated(TranslatedBatches(), stream)
     by_time = (request.at - stream.generation) // _SEQ_US + 1
@@ -94,27 +94,38 @@ def writer_name(stream: LineStream) -> str:
     return f"wandb-{stream.generation:x}{client}"
 
 
-def _pick(candidates: Sequence[Candidate], post: Post, origin: int) -> Candidate | None:
-    """The generation that these lines continue; None if they need one of their own.
+def _pick(candidates: Sequence[Candidate], lines: Lines) -> Candidate | None:
+    """The generation that these history lines continue; None if they need one of their own.
 
-    The client does not say which process it is, and several may log to one run: each line's `_timestamp`
-    less its `_runtime` is when its process began. Where that is not known, the offsets tell: each one's
-    lines continue where its last ones ended.
+    The client does not say which process it is, and several may log to one run. The offsets tell: each
+    one's lines continue where its last ones ended, or are the last ones again. Only where that fits two
+    does it matter when their processes began: a line says that too early if its row was complete only
+    later, so it is no proof.
     """
-    if not post.history.content:
+    if not lines.content:
         return candidates[0]
-    if origin:
-        candidates = [each for each in candidates if _is_same(each.stream.origin, origin)] or [
-            each for each in candidates if not each.stream.origin
-        ]
-    offset = post.history.offset
-    going_on = [each for each in candidates if each.stream.history == offset]
-    repeated = [each for each in candidates if each.stream.posted_at == offset]
-    return next(iter(going_on + repeated + list(candidates)), None)
+    again = [each for each in candidates if _is_repeat(each.stream, lines)]
+    going_on = [each for each in candidates if each.stream.history == lines.offset]
+    if len(going_on) > 1:
+        origin = origin_of(lines)
+        going_on.sort(key=lambda each: _distance(each.stream.origin, origin))
+    with_a_gap = [each for each in candidates[:1] if each.stream.history < lines.offset]
+    return next(iter(again + going_on + with_a_gap), None)
 
 
-def _is_same(origin: int, other: int) -> bool:
-    return abs(origin - other) <= _SAME_PROCESS_US
+def _is_repeat(stream: LineStream, lines: Lines) -> bool:
+    """Whether the client sends its last lines again, perhaps with more."""
+    known = stream.posted_line
+    return stream.posted_at == lines.offset and known in (0, _fingerprint(lines))
+
+
+def _distance(one: int, other: int) -> int:
+    return abs(one - other) if one and other else _ANOTHER_PROCESS_US
+
+
+def _fingerprint(lines: Lines) -> int:
+    """Of the first line, which has the time; never 0."""
+    return zlib.crc32(lines.content[0].encode(errors="replace")) + 1
 
 
 def _advance(stream: LineStream, post: Post, made: TranslatedBatches) -> int:
@@ -123,7 +134,8 @@ def _advance(stream: LineStream, post: Post, made: TranslatedBatches) -> int:
     if post.history.content:
         missing = max(0, post.history.offset - stream.history)
         stream.history = max(stream.history, post.history.end)
-        stream.posted_at, stream.tail = post.history.offset, made.tail or stream.tail
+        stream.posted_at, stream.posted_line = post.history.offset, _fingerprint(post.history)
+        stream.tail = made.tail or stream.tail
     if post.events.content:
         stream.events = max(stream.events, post.events.end)
         stream.events_tail = made.events_tail or stream.events_tail

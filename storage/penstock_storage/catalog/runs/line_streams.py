@@ -48,6 +48,7 @@ line_streams = Table(
     Column("last_seq", BigInteger, nullable=False, default=0),
     Column("tail", Json, nullable=False, default=dict),
     Column("events_tail", Json, nullable=False, default=dict),
+    Column("posted_line", BigInteger, nullable=False, default=0, server_default="0"),
     Column("origin", BigInteger, nullable=False, default=0, server_default="0"),
     Column("beside", Boolean, nullable=False, default=False, server_default=false()),
 )
@@ -58,10 +59,11 @@ class LineStream:
     """One client's lines in one generation of a run.
 
     `client` is empty if the run has only one; `generation`: when it began (µs). `history`, `events` and
-    `console` count lines; `posted_at` is the index of the first line in the last history post,
-    `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold the needed
-    parts of the last lines. `origin`: when the process that sends the lines began, in µs by its own
-    clock; 0 if unknown. `beside`: another process of this client sends lines too, in its own generation.
+    `console` count lines; `posted_at` is the index of the first line in the last history post and
+    `posted_line` its checksum, 0 if unknown; `last_seq` is the number of the last batch made of lines;
+    `tail` and `events_tail` hold the needed parts of the last lines. `origin`: about when the process
+    that sends the lines began, in µs by its own clock; 0 if unknown. `beside`: another process of this
+    client sends lines too, in its own generation.
     """
 
     run: int
@@ -72,6 +74,7 @@ class LineStream:
     events: int = 0
     console: int = 0
     posted_at: int = -1
+    posted_line: int = 0
     last_seq: int = 0
     tail: dict[str, Any] = field(default_factory=dict)
     events_tail: dict[str, Any] = field(default_factory=dict)
@@ -174,7 +177,7 @@ class LineStreams:
                 name: max(getattr(stream, name), known[name])
                 for name in ("history", "events", "console", "last_seq")
             }
-            values["posted_at"] = stream.posted_at
+            values["posted_at"], values["posted_line"] = stream.posted_at, stream.posted_line
             values["origin"] = stream.origin or known["origin"]
             if stream.history >= known["history"]:
                 values["tail"] = stream.tail

@@ -42,9 +42,10 @@ def upgrade() -> None:
         "outlived", sa.Boolean(), nullable=False, server_default=sa.false()
     )
     op.add_column("lanes", outlived)
-    op.add_column(
-        "line_streams", sa.Column("origin", sa.BigInteger(), nullable=False, server_default="0")
-    )
+    for name in ("posted_line", "origin"):
+        op.add_column(
+            "line_streams", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+        )
     beside: sa.Column[bool] = sa.Column(
         "beside", sa.Boolean(), nullable=False, server_default=sa.false()
     )
@@ -53,7 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("beside", "origin"):
+    for name in ("beside", "origin", "posted_line"):
         op.drop_column("line_streams", name)
     op.drop_index("lanes_by_start", "lanes")
     for name in ("outlived", "began", "step", "kind"):
