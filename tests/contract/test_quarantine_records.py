@@ -98,8 +98,8 @@ async def test_tries_that_did_not_end_are_told_apart(
     await add(redis, ODD[0], 1, 2, 3)
     first, second, third = await queued(redis)
     for count in (1, 2, 3):
-        assert await records.begin([first]) == [(count, count)]
-        (tries,) = await records.begin([second])
+        assert await records.begin([first], is_searching=True) == [(count, count)]
+        (tries,) = await records.begin([second], is_searching=True)
         assert tries == (count, 1)
         assert await records.fail(second, was_begun=True) == count
     assert await records.fail(third, was_begun=False) == 1
@@ -110,3 +110,28 @@ async def test_tries_that_did_not_end_are_told_apart(
         (second.id.decode(), 3),
     ]
     assert known.was_begun
+
+
+async def test_an_entry_that_ended_its_worker_is_blamed_once(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1, 2, 3)
+    first, second, third = await queued(redis)
+    await records.begin([first, second], is_searching=True)
+    await records.begin([third], is_searching=True)
+    known = await records.load(0)
+    assert [each.id for each in known.tried] == [third.id.decode()], "it was tried alone"
+    assert known.was_begun
+    assert not known.is_explained, "there may be others"
+    assert await records.tries(third) == (2, 1)
+    await records.begin([third], is_searching=False)
+    assert (await records.load(0)).is_explained
+    assert not (await records.load(0)).is_explained, "that is not why the next one died"
+    # A try that has ended explains nothing.
+    await records.begin([third], is_searching=False)
+    await records.fail(third, was_begun=True)
+    assert not (await records.load(0)).is_explained
+    # Nor does that of an entry which was stored.
+    await records.begin([third], is_searching=False)
+    await redis.hdel(KEYS.failures(0), third.id)
+    assert not (await records.load(0)).is_explained

@@ -26,7 +26,7 @@ from penstock_storage.contracts.interface import RunRef
 from penstock_storage.damage.losses import find_lost_ends
 from penstock_storage.damage.parts import Inventory, lost_parts, read_inventory
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
 KEYS = RedisKeys()
 PROJECT = "damaged"
@@ -209,7 +209,7 @@ async def test_lost_points_come_back(
             found = await problem(stack)
             return found is not None and "no point is missing now" in found.text
 
-        await eventually(is_told, 60)
+        await eventually(is_told, 120)
         await tiers_settled(stack.points)
         rows, wrong = await wrong_tiers(stack.points)
         assert rows
@@ -255,7 +255,7 @@ async def test_what_can_be_made_again_needs_no_client(tmp_path: Path, table: str
                 found = await problem(stack)
                 return found is not None and table in found.text
 
-            await eventually(is_told, 60)
+            await eventually(is_told, 120)
         await tiers_settled(stack.points)
         rows, wrong = await wrong_tiers(stack.points)
         assert rows

@@ -52,7 +52,7 @@ _ELECTION_S = 0.5
 _MIN_TURN_S, _TURN_REST = 10.0, 100.0
 """The pause between two checks: at least this long, and this many times as long as a check."""
 _REST = 20.0
-"""The pause between two searches for returned batches, in multiples of a search."""
+"""The same while clients send lost batches again, and between two searches for these."""
 _AWAIT_S = 900.0
 """Clients keep stored batches for ten minutes, and soon learn of a new store id."""
 _TELL_S = 3 * 86_400.0
@@ -104,7 +104,8 @@ class Mender:
                     _LOG.warning("mending_failed error=%s detail=%s", type(error).__name__, error)
                     self._inventory = None
                 took_s = time.monotonic() - started
-                await asyncio.sleep(max(_MIN_TURN_S, _TURN_REST * took_s))
+                rest = _REST if self._awaits_batches else _TURN_REST
+                await asyncio.sleep(max(_MIN_TURN_S, rest * took_s))
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""
@@ -123,6 +124,11 @@ class Mender:
             await self._mend([*lost, *saved], {part.table for part in saved}, quiet)
         await self._note(await read_inventory(self._points))
         await self._follow()
+
+    @property
+    def _awaits_batches(self) -> bool:
+        """Whether clients may still send again what was lost."""
+        return self._damage is not None and time.time() - self._damage["at"] < _AWAIT_S
 
     async def _lost(self) -> list[LostPart]:
         """Parts that are missing since any worker's last check."""
@@ -220,7 +226,7 @@ class Mender:
             return
         if time.monotonic() >= self._check_again:
             started = time.monotonic()
-            if time.time() - self._damage["at"] < _AWAIT_S:
+            if self._awaits_batches:
                 await note_found(self._points)
             await self._count()
             took_s = time.monotonic() - started

@@ -21,10 +21,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
@@ -45,11 +46,6 @@ _DEAD_LETTERS_TO_PARK = 3
 _MIN_FAILING_RUNS = 3
 _MAX_HELD_PER_WRITER = 3
 _MAX_ISOLATED = 256
-_MIN_BACKOFF_S, _MAX_BACKOFF_S = 1.0, 8.0
-"""How long a batch that crashed a worker waits before it may crash the next one: the other batches are
-stored meanwhile."""
-_MIN_RETRY_S = 0.05
-_MAX_RETRY_S = 2.0
 _LOOK_EVERY_S = 0.2
 _PROBATION_S = 60.0
 """How long nothing of a writer must have failed before it is read with the others again."""
@@ -87,28 +83,6 @@ class Read:
         return self.limit != NO_LIMIT
 
 
-@dataclass(slots=True)
-class _HeldBatch:
-    """A batch that failed alone, held back until its next retry; `successes` counts what had been stored
-    by then."""
-
-    due: float
-    successes: int
-    pause_s: float = _MIN_RETRY_S
-
-
-@dataclass(slots=True)
-class _IsolatedWriter:
-    """A writer that is read apart from the others."""
-
-    limit: int = 1
-    start: str = ""
-    """No entry of it lies before this one."""
-    look_at: float = 0.0
-    failed_at: float = float("-inf")
-    held: dict[str, _HeldBatch] = field(default_factory=dict)
-
-
 class Quarantine:
     """Chooses what is read next, and decides what happens to batches that fail."""
 
@@ -129,9 +103,11 @@ class Quarantine:
         self._known: dict[int, ShardRecord] = {}
         self._limits: dict[int, int] = {}
         self._counted: set[int] = set()
+        self._crashed: set[int] = set()
+        self._is_explained = False
         self._proved = 0
         self._begun: set[bytes] = set()
-        self._isolated: dict[tuple[int, str], _IsolatedWriter] = {}
+        self._isolated: dict[tuple[int, str], IsolatedWriter] = {}
         self._turn = 0
         self._successes = 0
         self._quiet_since = clock()
@@ -144,31 +120,41 @@ class Quarantine:
         return set(self._known)
 
     async def gained(self, shard: int, *, owner_crashed: bool) -> None:
-        """A shard is ours now; `owner_crashed` if its last owner died before it stored anything."""
+        """A shard is ours now; `owner_crashed` if its last owner died before it stored anything. If one
+        entry is known to be to blame, that says nothing about the other shards."""
         known = await self._records.load(shard)
         if known.parked:
             await self._records.probe(shard, known.parked)
         for writer in known.parked:
-            self._isolated.setdefault((shard, writer), _IsolatedWriter())
+            self._isolated.setdefault((shard, writer), IsolatedWriter())
         # A batch that may crash this process again waits until something else could be stored.
         now = self._clock()
         for tried in known.tried:
-            due = now + min(_MAX_BACKOFF_S, _MIN_BACKOFF_S * 2 ** (tried.tries - 1))
+            held = HeldBatch.of_last_worker(now, self._successes, tried.tries)
             isolated = self._isolated.setdefault(
-                (shard, tried.writer), _IsolatedWriter(look_at=due)
+                (shard, tried.writer), IsolatedWriter(look_at=held.due)
             )
-            isolated.held[tried.id] = _HeldBatch(due, self._successes)
-        if owner_crashed or known.was_begun:
-            self._limits[shard] = 1
-            self._counted.add(shard)
-            self._proved = 0
+            isolated.held[tried.id] = held
+        if known.was_begun:
+            self._search(shard)
+        elif owner_crashed:
+            self._crashed.add(shard)
+        self._is_explained |= known.is_explained
         self._known[shard] = known
         self._quiet_since = now
         self._turn = 0
 
+    def _search(self, *shards: int) -> None:
+        """Read these shards entry by entry at first, and count each try: something in them may crash this
+        process too."""
+        self._limits.update(dict.fromkeys(shards, 1))
+        self._counted.update(shards)
+        self._proved = 0
+
     def lost(self, shard: int) -> None:
         """The shard is another worker's, or nobody's."""
         self._known.pop(shard, None)
+        self._crashed.discard(shard)
         self._limits.pop(shard, None)
         self._counted.discard(shard)
         for name in [name for name in self._isolated if name[0] == shard]:
@@ -184,6 +170,10 @@ class Quarantine:
     def next_read(self, owned: Iterable[int]) -> Read:
         """In turn: all healthy shards together, then those in small parts of one size together; every other
         time, an isolated writer or a batch that failed."""
+        if self._crashed and not self._is_explained:
+            self._search(*self._crashed)
+        self._crashed.clear()
+        self._is_explained = False
         shards, now = sorted(owned), self._clock()
         whole = [shard for shard in shards if shard not in self._limits]
         reads = [Read(whole)] if whole else []
@@ -200,8 +190,7 @@ class Quarantine:
         others += [
             Read([shard], 1, writer, entry_id, is_counted=True)
             for (shard, writer), each in isolated
-            for entry_id, held in each.held.items()
-            if held.due <= now
+            for entry_id in each.due(now, is_searching=self.is_narrowing)
         ]
         turn, is_other = divmod(self._turn, 2)
         self._turn += 1
@@ -257,7 +246,9 @@ class Quarantine:
         An entry that was tried before is read alone, and judged after too many tries.
         """
         new = [entry for entry in entries if entry.id not in self._begun]
-        counted = dict(zip(new, await self._records.begin(new), strict=True)) if new else {}
+        searching = self.is_narrowing
+        begun = await self._records.begin(new, is_searching=searching) if new else []
+        counted = dict(zip(new, begun, strict=True))
         self._begun |= {entry.id for entry in new}
         tries = [counted.get(each) or await self._records.tries(each) for each in entries]
         most = max(each.unended for each in tries)
@@ -297,11 +288,10 @@ class Quarantine:
     async def _judge(self, entry: Entry, tries: int, reason: str) -> Verdict:
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()
         known = self._known.setdefault(shard, ShardRecord())
-        isolated = self._isolated.setdefault((shard, writer), _IsolatedWriter(start=entry_id))
+        isolated = self._isolated.setdefault((shard, writer), IsolatedWriter(start=entry_id))
         isolated.limit, isolated.failed_at = 1, self._clock()
-        held = isolated.held.setdefault(entry_id, _HeldBatch(0.0, self._successes))
-        held.due = self._clock() + held.pause_s
-        held.pause_s = min(_MAX_RETRY_S, 2 * held.pause_s)
+        held = isolated.held.setdefault(entry_id, HeldBatch(0.0, self._successes))
+        held.fail(self._clock())
         if known.dead_letters_in_row.get(writer, 0) >= _DEAD_LETTERS_TO_PARK:
             await self._park(shard, writer, reason, entry_id)
             return Verdict.PARKED
@@ -326,7 +316,7 @@ class Quarantine:
             failing.add(run)
             await self._records.note_failing(shard, run)
 
-    def _is_worker_at_fault(self, held: _HeldBatch) -> bool:
+    def _is_worker_at_fault(self, held: HeldBatch) -> bool:
         runs = {run for known in self._known.values() for run in known.failing}
         return len(runs) >= _MIN_FAILING_RUNS and held.successes == self._successes
 

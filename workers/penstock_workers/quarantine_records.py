@@ -54,6 +54,8 @@ class ShardRecord:
     tried: list[TriedEntry] = field(default_factory=list)
     was_begun: bool = False
     """Other entries were tried once, perhaps many together, and the try never ended."""
+    is_explained: bool = False
+    """The last worker died of one entry of `tried`, and was not searching for others."""
     dead_letters_in_row: dict[str, int] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     parked: set[str] = field(default_factory=set)
@@ -79,8 +81,14 @@ class QuarantineRecords:
             pipeline.execute_command("HGETALL", keys.dead_letters_in_row(shard))
             pipeline.execute_command("SMEMBERS", keys.failing(shard))
             pipeline.execute_command("HKEYS", keys.parked_bytes(shard))
-            _, failures, letters, failing, parked = await pipeline.execute()
-        # One try may have been that of a whole commit.
+            # It says why this worker's predecessor died, and nothing about its own death.
+            pipeline.execute_command("GETDEL", keys.alone(shard))
+            _, failures, letters, failing, parked, alone = await pipeline.execute()
+        blamed, _, searching = (alone or b"").partition(b" ")
+        is_known = _tries(int(failures.get(blamed, 0))).unended > 0
+        if is_known and _tries(int(failures[blamed])).total == 1:
+            # One try may have been that of a whole commit, but not this one.
+            failures[blamed] = await self._redis.hincrby(keys.failures(shard), blamed, 1)
         again = {
             each.decode(): tries.total
             for each, value in failures.items()
@@ -89,6 +97,7 @@ class QuarantineRecords:
         return ShardRecord(
             [each async for each in self._tried(shard, again)],
             len(again) < len(failures),
+            is_known and not searching,
             {writer.decode(): int(count) for writer, count in letters.items()},
             {run.decode() for run in failing},
             {writer.decode() for writer in parked if writer},
@@ -100,12 +109,18 @@ class QuarantineRecords:
             for _, fields in found:
                 yield TriedEntry(entry_id, fields[b"w"].decode(), count)
 
-    async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
-        """Count one more try of each of these entries, not ended yet."""
+    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> list[Tries]:
+        """Count one more try of each of these entries, not ended yet. `is_searching`: there may be others
+        that end the worker."""
+        if len(entries) == 1:  # should the worker die now, it is to blame
+            alone = entries[0].id + (b" searching" if is_searching else b"")
+            await self._redis.set(self._keys.alone(entries[0].shard), alone)
         return await self._count(entries, 1 + _UNENDED)
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         """A try of this entry failed; returns the number of tries. `was_begun`: it is already counted."""
+        if was_begun:
+            await self._redis.delete(self._keys.alone(entry.shard))
         (tries,) = await self._count([entry], -_UNENDED if was_begun else 1)
         return tries.total
 

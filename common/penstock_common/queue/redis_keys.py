@@ -73,6 +73,11 @@ class RedisKeys:
         """Hash entry id -> how often it was tried."""
         return self._shard(shard, "failures")
 
+    def alone(self, shard: int) -> str:
+        """Id of the entry that was tried last while its worker read nothing else; ` searching` after it
+        if that looks for others, too."""
+        return self._shard(shard, "alone")
+
     def dead(self, shard: int) -> str:
         """Dead letters: stream of batches that could not be processed, with the reason."""
         return self._shard(shard, "dead")

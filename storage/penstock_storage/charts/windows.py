@@ -7,6 +7,8 @@ row, makes the condition exact. Every value in the text is an integer.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,17 +81,24 @@ def _groups(windows: Iterable[Window]) -> list[_Group]:
 def _few(groups: list[_Group]) -> list[_Group]:
     """Merge neighbours with the smallest gaps until few groups are left."""
     groups = sorted(groups, key=lambda group: group.lo)
-    while len(groups) > _MAX_GROUPS:
-        pairs = [
-            (groups[at + 1].lo - groups[at].hi, at)
-            for at in range(len(groups) - 1)
-            if groups[at].ids.isdisjoint(groups[at + 1].ids)
-        ]
-        if not pairs:
-            break
-        at = min(pairs)[1]
-        groups[at].join(groups.pop(at + 1))
-    return groups
+    following = dict(itertools.pairwise(range(len(groups))))
+    gaps = [(groups[right].lo - groups[left].hi, left, right) for left, right in following.items()]
+    heapq.heapify(gaps)
+    left_over = set(range(len(groups)))
+    while gaps and len(left_over) > _MAX_GROUPS:
+        gap, left, right = heapq.heappop(gaps)
+        is_current = following.get(left) == right and groups[right].lo - groups[left].hi == gap
+        # Groups only grow: two with a common series never become one.
+        if not (is_current and groups[left].ids.isdisjoint(groups[right].ids)):
+            continue
+        groups[left].join(groups[right])
+        left_over.discard(right)
+        beyond = following.pop(right, None)
+        del following[left]
+        if beyond is not None:
+            following[left] = beyond
+            heapq.heappush(gaps, (groups[beyond].lo - groups[left].hi, left, beyond))
+    return [groups[at] for at in sorted(left_over)]
 
 
 def _condition(group: _Group, series: SeriesTable, column: str) -> str:

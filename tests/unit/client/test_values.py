@@ -8,7 +8,6 @@ import decimal
 import enum
 import fractions
 import importlib
-import json
 import pathlib
 import threading
 import time
@@ -20,55 +19,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
-from support.spools import new_writer, points_in, read_batch
+from support.logged_values import LoggedValues, check_histogram
+from support.spools import points_in
 
-from penstock.spool.writer import Writer
 from penstock.values import aside
-from penstock.values.slowpath import SlowPath
-
-
-class Logged:
-    """What arrives of rows."""
-
-    def __init__(self, root: Path) -> None:
-        self.writer: Writer = new_writer(root)
-        self._folder = self.writer.spool().folder
-
-    def values(self) -> dict[str, Any]:
-        """By key, what was logged last: numbers, and other values as their JSON says."""
-        self.drain()
-        found: dict[str, Any] = {key: value for (key, _), value in points_in(self._folder).items()}
-        for record in read_batch(self._folder).records:
-            if record["t"] == "value":
-                found[record["key"]] = json.loads(record["json"])
-        return found
-
-    def notices(self) -> dict[str, str]:
-        self.drain()
-        slow_path = self.writer._slow_path
-        assert isinstance(slow_path, SlowPath)
-        slow_path.repairs.flush()
-        records = [each for each in read_batch(self._folder).records if each["t"] == "run"]
-        return {
-            name.removeprefix("notice "): text
-            for record in records
-            for name, text in record.items()
-            if name != "t"
-        }
-
-    def drain(self) -> None:
-        slow_path = self.writer._slow_path
-        assert isinstance(slow_path, SlowPath)
-        assert slow_path.drain(30)
-
 
 pd: Any = importlib.import_module("pandas")  # which has no types
 
 
 @pytest.fixture
-def logged(tmp_path: Path) -> Logged:
-    return Logged(tmp_path)
+def logged(tmp_path: Path) -> LoggedValues:
+    return LoggedValues(tmp_path)
 
 
 class Level(enum.IntEnum):
@@ -116,9 +77,6 @@ VALUES: list[tuple[Any, Any]] = [
     (np.array(2.0), 2.0),
     (np.array([[2]]), 2),
     (np.bool_(True), True),
-    (torch.tensor(0.5, requires_grad=True), 0.5),
-    (torch.float32, "torch.float32"),
-    (torch.Size([2]), [2]),
     (Path.cwd, "pathlib.Path.cwd"),
     (Level, f"{__name__}.Level"),
     (threading, "threading"),
@@ -131,7 +89,7 @@ VALUES: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize("index", range(len(VALUES)))
-def test_values_by_type(logged: Logged, index: int) -> None:
+def test_values_by_type(logged: LoggedValues, index: int) -> None:
     value, kept = VALUES[index]
     logged.writer.log({"value": value, "loss": 0.5})
     assert logged.values() == {"value": kept, "loss": 0.5}
@@ -159,37 +117,19 @@ ARRAYS: dict[str, tuple[Callable[[], Any], int]] = {
     "strided": (lambda: np.arange(3_000.0).reshape(30, 100)[::3, ::7], 150),
     "broadcast": (lambda: np.broadcast_to(1.0, (100_000, 100_000)), -1),
     "series": (lambda: pd.Series([1.0, 2.0]), 2),
-    "tensor": (lambda: torch.randn(20), 20),
-    "parameter": (lambda: torch.nn.Parameter(torch.randn(20)), 20),
-    "large tensor": (lambda: torch.zeros(1 << 21), 1 << 21),
-    "half tensor": (lambda: torch.randn(20).bfloat16(), 20),
-    "float8 tensor": (lambda: torch.randn(20).to(torch.float8_e4m3fn), 20),
-    "bool tensor": (lambda: torch.ones(5, dtype=torch.bool), 5),
-    "coo": (lambda: torch.eye(40).to_sparse(), 1_600),
-    "uncoalesced": (lambda: torch.sparse_coo_tensor(torch.zeros(1, 2), torch.ones(2), (5,)), 5),
-    "csr": (lambda: torch.eye(40).to_sparse_csr(), 1_600),
-    "nested tensor": (lambda: torch.nested.nested_tensor([torch.rand(2), torch.rand(3)]), 5),
-    "conjugate": (lambda: torch.zeros(4, dtype=torch.complex64).conj(), 4),
-    "negative view": (lambda: torch.zeros(4, dtype=torch.complex64).conj().imag, 4),
 }
 
 
-# Torch warns of formats that it calls young.
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ARRAYS)
-def test_every_array_becomes_a_histogram(logged: Logged, name: str) -> None:
+def test_every_array_becomes_a_histogram(logged: LoggedValues, name: str) -> None:
     make, elements = ARRAYS[name]
     logged.writer.log({"array": make(), "loss": 0.5})
     found = logged.values()
-    histogram = found["array"]
     assert found["loss"] == 0.5
-    assert histogram["_type"] == "histogram"
-    assert len(histogram["values"]) == 64
-    assert (np.diff(histogram["bins"]) > 0).all()
-    assert sum(histogram["values"]) == elements or (elements < 0 < sum(histogram["values"]))
+    check_histogram(found["array"], elements)
 
 
-def test_a_histogram_is_that_of_numpy(logged: Logged) -> None:
+def test_a_histogram_is_that_of_numpy(logged: LoggedValues) -> None:
     array = np.random.default_rng(5).normal(size=10_000)
     logged.writer.log({"array": array})
     counts, edges = np.histogram(array, 64)
@@ -198,40 +138,21 @@ def test_a_histogram_is_that_of_numpy(logged: Logged) -> None:
     assert np.allclose(found["bins"], edges)
 
 
-def test_an_array_is_logged_as_it_was(logged: Logged) -> None:
-    array, tensor = np.ones(100), torch.ones(100)
-    logged.writer.log({"array": array, "tensor": tensor})
-    array[:], tensor[:] = 7.0, 7.0
-    found = logged.values()
-    assert max(found["array"]["bins"]) < 2
-    assert max(found["tensor"]["bins"]) < 2
+def test_an_array_is_logged_as_it_was(logged: LoggedValues) -> None:
+    array = np.ones(100)
+    logged.writer.log({"array": array})
+    array[:] = 7.0
+    assert max(logged.values()["array"]["bins"]) < 2
 
 
-def test_what_is_left_out_of_an_array_is_counted_by_key(logged: Logged) -> None:
+def test_what_is_left_out_of_an_array_is_counted_by_key(logged: LoggedValues) -> None:
     for _ in range(3):
         logged.writer.log({"grad": np.array([1.0, np.nan, 2.0]), "fine": np.arange(4.0)})
     said = "without 1 of its 3 elements: NaN or infinite (3 times)"
     assert logged.notices() == {"grad": said}
 
 
-def test_one_odd_tensor_costs_only_itself(logged: Logged) -> None:
-    model = torch.nn.ModuleDict(
-        {"e": torch.nn.Embedding(10, 4, sparse=True), "l": torch.nn.Linear(4, 2)}
-    )
-    model["l"](model["e"](torch.arange(5))).sum().backward()
-    grads = {f"grad/{name}": parameter.grad for name, parameter in model.named_parameters()}
-    logged.writer.log({**grads, "meta": torch.zeros(3, device="meta"), "loss": 1.0})
-    found = logged.values()
-    assert {key: sum(found[key]["values"]) for key in grads} == {
-        "grad/e.weight": 40,
-        "grad/l.weight": 8,
-        "grad/l.bias": 2,
-    }
-    assert (found["meta"], found["loss"]) == ("<Tensor>", 1.0)
-    assert "meta" in logged.notices()["meta"]
-
-
-def test_nested_values_are_logged_beside_arrays(logged: Logged) -> None:
+def test_nested_values_are_logged_beside_arrays(logged: LoggedValues) -> None:
     logged.writer.log({"train": {"loss": 0.5, "w": np.arange(9.0), "kind": Other.PAIR}})
     logged.writer.log({"frame": pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})})
     found = logged.values()
@@ -272,7 +193,7 @@ class OddKey:
 
 
 def test_objects_that_raise_cost_only_themselves(
-    logged: Logged, capsys: pytest.CaptureFixture[str]
+    logged: LoggedValues, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row: dict[Any, Any] = {"a": 1.0, "bad": Raises(), "list": [1, Raises()], OddKey(): 2.0}
     logged.writer.log(row)
@@ -293,7 +214,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("little_patience")
-def test_what_hangs_is_given_up_and_the_rest_goes_on(logged: Logged) -> None:
+def test_what_hangs_is_given_up_and_the_rest_goes_on(logged: LoggedValues) -> None:
     before = set(threading.enumerate())
     for step in range(30):
         logged.writer.log({"a": float(step), "bad": Sleeps(), "w": np.arange(5.0)}, step=step)
@@ -308,7 +229,7 @@ def test_what_hangs_is_given_up_and_the_rest_goes_on(logged: Logged) -> None:
 
 
 @pytest.mark.usefixtures("little_patience")
-def test_a_thread_that_loops_is_stopped(logged: Logged) -> None:
+def test_a_thread_that_loops_is_stopped(logged: LoggedValues) -> None:
     before = {each.ident for each in threading.enumerate()}
     logged.writer.log({"bad": Loops(), "a": 1.0})
     assert logged.values() == {"bad": "<Loops>", "a": 1.0}
@@ -319,7 +240,7 @@ def test_a_thread_that_loops_is_stopped(logged: Logged) -> None:
         time.sleep(0.02)
 
 
-def test_containers_that_hold_themselves_or_explode(logged: Logged) -> None:
+def test_containers_that_hold_themselves_or_explode(logged: LoggedValues) -> None:
     loop: list[Any] = [1]
     loop.append(loop)
     shared: Any = {Level.HIGH: 1}
@@ -336,7 +257,7 @@ def test_containers_that_hold_themselves_or_explode(logged: Logged) -> None:
     assert "too deep" in logged.notices()["deep"]
 
 
-def test_a_list_that_stands_for_billions_is_left_out(logged: Logged) -> None:
+def test_a_list_that_stands_for_billions_is_left_out(logged: LoggedValues) -> None:
     shared: Any = [1.0]
     for _ in range(64):
         shared = [shared, shared]
@@ -347,7 +268,7 @@ def test_a_list_that_stands_for_billions_is_left_out(logged: Logged) -> None:
     assert logged.notices().keys() == {"shared", "in.dict"}
 
 
-def test_what_is_too_large_is_cut_or_left_out_alone(logged: Logged) -> None:
+def test_what_is_too_large_is_cut_or_left_out_alone(logged: LoggedValues) -> None:
     logged.writer.log({"text": "x" * 9_000_000, "list": [0.5] * 1_000_000, "a": 1.0})
     found = logged.values()
     assert (found["text"], found["a"]) == ("x" * 7_000_000, 1.0)
@@ -356,7 +277,7 @@ def test_what_is_too_large_is_cut_or_left_out_alone(logged: Logged) -> None:
     assert logged.notices()["list"].startswith("left out")
 
 
-def test_keys_that_collide_keep_the_plain_one(logged: Logged) -> None:
+def test_keys_that_collide_keep_the_plain_one(logged: LoggedValues) -> None:
     row: dict[Any, Any] = {5: 1.0, "5": 2.0, "a": {"b": 1.0}, "a.b": 3.0, "k" * 600: 4.0}
     logged.writer.log(row)
     logged.writer.log({"k" * 600 + "x": 5.0})
@@ -365,7 +286,7 @@ def test_keys_that_collide_keep_the_plain_one(logged: Logged) -> None:
     assert sorted(value for key, value in found.items() if key.startswith("k")) == [4.0, 5.0]
 
 
-def test_a_generator_is_not_used_up(logged: Logged) -> None:
+def test_a_generator_is_not_used_up(logged: LoggedValues) -> None:
     numbers = (number for number in range(3))
     logged.writer.log({"numbers": numbers})
     assert logged.values() == {"numbers": "<generator>"}

@@ -57,7 +57,7 @@ def random(sweep: str, trials: int) -> float:
 
 @pytest.mark.timeout(120)
 def test_it_beats_chance() -> None:
-    seeds = ["a", "b", "c", "d", "e"]
+    seeds = ["a", "b", "c"]
     assert median(bayesian(seed, 50) for seed in seeds) < median(random(seed, 50) for seed in seeds)
 
 

@@ -26,6 +26,7 @@ class MemoryQueue:
         self.parked: dict[tuple[int, str], list[Entry]] = {}
         self.failures: dict[bytes, int] = {}
         self.unended: dict[bytes, int] = {}
+        self.alone: dict[int, tuple[bytes, bool]] = {}
         self.letters: dict[tuple[int, str], int] = {}
         self.failing: dict[int, set[str]] = {}
         self.dead: list[Entry] = []
@@ -60,16 +61,26 @@ class MemoryQueue:
     # -- Records
 
     async def load(self, shard: int) -> ShardRecord:
+        blamed, is_searching = self.alone.pop(shard, (b"", False))
+        is_known = self.unended.get(blamed, 0) > 0
+        if is_known and self.failures[blamed] == 1:
+            self.failures[blamed] = 2
+        begun = [each for each in self.entries.values() if each.shard == shard]
+        begun = [each for each in begun if each.id in self.failures]
         tried = [
             TriedEntry(each.id.decode(), each.writer, self.failures[each.id])
-            for each in self.entries.values()
-            if each.shard == shard and self.failures.get(each.id, 0) > 1
+            for each in begun
+            if self.failures[each.id] > 1
         ]
         letters = {writer: count for (at, writer), count in self.letters.items() if at == shard}
         parked = {writer for at, writer in self.parked if at == shard}
-        return ShardRecord(tried, False, letters, set(self.failing.get(shard, ())), parked)
+        failing = set(self.failing.get(shard, ()))
+        explained = is_known and not is_searching
+        return ShardRecord(tried, len(tried) < len(begun), explained, letters, failing, parked)
 
-    async def begin(self, entries: Sequence[Entry]) -> list[Tries]:
+    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> list[Tries]:
+        if len(entries) == 1:
+            self.alone[entries[0].shard] = entries[0].id, is_searching
         for entry in entries:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
             self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
@@ -77,6 +88,7 @@ class MemoryQueue:
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         if was_begun:
+            self.alone.pop(entry.shard, None)
             self.unended[entry.id] -= 1
         else:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
@@ -135,13 +147,22 @@ class MemoryQueue:
 
 
 class Bench:
-    """A worker's loop over it. `is_bad` says which batches fail; time passes a little each turn."""
+    """A worker's loop over it. `is_bad` says which batches fail, `kills` which end the process; time passes
+    a little each turn."""
 
     def __init__(
-        self, is_bad: Callable[[str, int], bool], queue: MemoryQueue | None = None
+        self,
+        is_bad: Callable[[str, int], bool],
+        queue: MemoryQueue | None = None,
+        *,
+        kills: Callable[[str, int], bool] = lambda run, seq: False,
     ) -> None:
         self.queue = queue or MemoryQueue()
         self.is_bad = is_bad
+        self.kills = kills
+        self.reads: list[int] = []
+        """How many entries each read of this life took."""
+        self.lives: list[list[int]] = []
         self.now_s = 0.0
         self.stored: list[tuple[str, int]] = []
         self.stored_at: dict[tuple[str, int], int] = {}
@@ -152,6 +173,8 @@ class Bench:
 
     def restart(self, *, owner_crashed: bool = False) -> None:
         self.is_at_fault = False
+        self.reads = []
+        self.lives.append(self.reads)
         self.owner_crashed = owner_crashed
         self.quarantine = Quarantine(
             self.queue, self.queue, max_deliveries=MAX_DELIVERIES, clock=lambda: self.now_s
@@ -176,6 +199,11 @@ class Bench:
             read = replace(read, is_rest=not self.queue.has_more)
         verdict = await self.quarantine.begin(read, entries) if read.is_counted else None
         if verdict is None:
+            self.reads.append(len(entries))
+            if any(self.kills(run_of(each), each.seq) for each in entries):
+                self.now_s += 2.0
+                self.restart(owner_crashed=True)
+                return read
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
             if not bad:
                 await self._store(read, entries)
@@ -295,7 +323,8 @@ def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
         queue.failures[killer.id] = queue.unended[killer.id] = tries
         quarantine = Quarantine(queue, queue, max_deliveries=5, clock=lambda: now_s)
         await quarantine.gained(0, owner_crashed=True)
-        while quarantine.next_read([0]).entry_id != killer.id.decode():
+        while (read := quarantine.next_read([0])).entry_id != killer.id.decode():
+            quarantine.found_nothing(read)
             now_s += 0.25
             assert now_s < 60
         return now_s
@@ -320,6 +349,48 @@ def test_after_a_crash_shards_are_read_apart_until_what_was_queued_is_stored() -
     assert apart == [([0, 1], 1), ([0, 1], 4), ([0, 1], 16)]
     assert not bench.quarantine.is_narrowing
     assert reads[-1].shards == [0, 1]
+
+
+def test_once_it_is_known_what_ends_the_worker_nobody_else_is_read_in_small_parts() -> None:
+    bench = Bench(lambda run, seq: False, kills=lambda run, seq: run == "killer" and seq == 1)
+    bench.queue.add("killer", 1)
+
+    async def go() -> None:
+        for turn in range(1_000):
+            if not bench.reads:  # what came while no worker ran
+                for seq in range(100):
+                    bench.queue.add("b", 10_000 + 1_000 * turn + seq, 1)
+            for run, shard in (("a", 0), ("killer", 0)):
+                bench.queue.add(run, 2 + turn, shard)
+            await bench.turn()
+
+    asyncio.run(go())
+    bench.run()
+    assert bench.dead == [("killer", 1)]
+    assert not bench.queue.parked
+    # The first dies of everything, the second of what it looks for; the third still looks for others.
+    assert len(bench.lives) == 7
+    assert [life[0] > 16 for life in bench.lives] == [True, False, False, True, True, True, True]
+
+
+def test_two_that_end_workers_are_found_beside_each_other() -> None:
+    """Those that are known wait until the search for the others is over."""
+    killers = ["first", "second", "third"]
+    bench = Bench(lambda run, seq: False, kills=lambda run, seq: run in killers and seq == 1)
+    for shard, run in enumerate(killers):
+        bench.queue.add(run, 1, shard % 2)
+    for seq in range(2, 1_002):
+        for run, shard in (("a", 0), ("b", 1)):
+            bench.queue.add(run, seq, shard)
+    bench.run()
+    bench.queue.add("a", 1_002)
+    bench.restart()
+    bench.run()
+    assert sorted(bench.dead) == [(run, 1) for run in killers]
+    assert len(bench.stored) == 2_001
+    assert [life[0] for life in bench.lives[:5]] == [2_003, 1, 1, 1, 1]
+    # All else is stored by the one that has found them, before it dies.
+    assert sum(bench.lives[4]) == 2_001
 
 
 def test_after_a_crash_little_is_risked_for_what_is_stored() -> None:
