@@ -147,13 +147,13 @@ class ProjectRow:
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
-    """A lane belongs to one (run, writer). Times in microseconds."""
+    """A lane belongs to one (run, writer), which began at `started` by its own clock."""
 
     run: int
     lane: int
     writer: str
     rank: int
-    started: int
+    started: Micros
 
     @property
     def is_system(self) -> bool:
