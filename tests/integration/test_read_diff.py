@@ -17,7 +17,7 @@ from support.series import SeriesData, lane_row, store_series
 from support.site import Site, running_site
 
 from penstock_storage.clickhouse.client import ClickHouse
-from penstock_storage.contracts.interface import LaneRow
+from penstock_storage.contracts.interface import LaneRow, Micros
 from penstock_storage.readers import diff
 from penstock_storage.readers.diff import DiffQuery, read_diff
 
@@ -118,7 +118,7 @@ async def test_ranks_are_compared_with_their_like(store: ClickHouse) -> None:
         ("loss", 60, 1, 1.0, 2.0)
     ]
     # Without a rank in common, the lowest of each.
-    lanes_c = [LaneRow(row.run, row.lane, row.writer, row.rank + 10, 0) for row in lanes_b]
+    lanes_c = [LaneRow(row.run, row.lane, row.writer, row.rank + 10, Micros(0)) for row in lanes_b]
     found = await read_diff(store, DiffQuery((a, b), (lanes_a, lanes_c), NAMES))
     assert found.compared == 1
 

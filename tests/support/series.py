@@ -11,7 +11,7 @@ import numpy.typing as npt
 from penstock_storage.charts.attempts import LaneId, attempt_ends
 from penstock_storage.charts.series import NEVER
 from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
-from penstock_storage.contracts.interface import LaneRow, PointStore
+from penstock_storage.contracts.interface import LaneRow, Micros, PointStore
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
 
 __all__ = [
@@ -58,7 +58,7 @@ class Bucket:
 def lane_row(
     run: int, lane: int, rank: int = 0, started: int = 0, start: LaneStart = UNSAID
 ) -> LaneRow:
-    return LaneRow(run, lane, f"writer-{lane}", rank, started, start)
+    return LaneRow(run, lane, f"writer-{lane}", rank, Micros(started), start)
 
 
 async def random_run(

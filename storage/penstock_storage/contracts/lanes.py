@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.wire import SYSTEM_RANK
+from penstock_storage.contracts.ids import Micros
 
 __all__ = ["BESIDE", "RESUME", "UNSAID", "LaneRow", "LaneStart"]
 
@@ -29,13 +30,13 @@ UNSAID = LaneStart()
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
-    """A lane belongs to one (run, writer). Times in microseconds."""
+    """A lane belongs to one (run, writer), which began at `started` by its own clock."""
 
     run: int
     lane: int
     writer: str
     rank: int
-    started: int
+    started: Micros
     start: LaneStart = UNSAID
     """As its writer says."""
     outlived: bool = False
