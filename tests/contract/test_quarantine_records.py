@@ -135,3 +135,29 @@ async def test_an_entry_that_ended_its_worker_is_blamed_once(
     await records.begin([third], is_searching=False)
     await redis.hdel(KEYS.failures(0), third.id)
     assert not (await records.load(0)).is_explained
+
+
+async def test_an_entry_is_blamed_for_the_end_of_a_worker(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1, 2)
+    first, second = await queued(redis)
+    await records.blame(0, first.id.decode())
+    known = await records.load(0)
+    assert [(each.id, each.tries) for each in known.tried] == [(first.id.decode(), 2)]
+    assert (known.was_begun, known.is_explained) == (False, True)
+    # In a search: the others that were read with it have yet to be searched.
+    await records.begin([first, second], is_searching=True)
+    await records.blame(0, second.id.decode())
+    known = await records.load(0)
+    assert [(each.id, each.tries) for each in known.tried] == [
+        (first.id.decode(), 3),
+        (second.id.decode(), 2),
+    ]
+    assert not known.is_explained
+    # Tried alone, it is to blame anyway; and one that was stored is not.
+    await records.begin([second], is_searching=False)
+    await records.blame(0, second.id.decode())
+    assert await records.tries(second) == (3, 2)
+    await records.blame(0, "1-1")
+    assert await redis.hlen(KEYS.failures(0)) == 2

@@ -7,7 +7,7 @@ prepared while the last one is being stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -19,6 +19,7 @@ from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.digests import BatchId
+from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
@@ -99,6 +100,7 @@ async def prepare(
     epochs: dict[int, int],
     resolver: Resolver,
     queue: Queue,
+    recorder: FlightRecorder,
     *,
     timeout_s: float,
 ) -> Prepared:
@@ -108,14 +110,19 @@ async def prepare(
     resolver forgets their writers and knows everything else as before. If decoding or folding takes
     longer than `timeout_s`, this process exits.
     """
-    every = await in_thread(timeout_s, _decode, entries)
+    try:
+        every = await in_thread(timeout_s, _decode, entries, recorder)
+    finally:
+        recorder.clear()
     prepared = Prepared(entries, epochs)
     deliveries = await _placed(every, resolver, prepared)
     try:
-        await _prepare(deliveries, resolver, queue, prepared, timeout_s)
+        await _prepare(deliveries, resolver, queue, prepared, recorder, timeout_s)
     except BaseException:
         resolver.forget_writers({each.name for each in deliveries})
         raise
+    finally:
+        recorder.clear()
     return prepared
 
 
@@ -124,6 +131,7 @@ async def _prepare(
     resolver: Resolver,
     queue: Queue,
     prepared: Prepared,
+    recorder: FlightRecorder,
     timeout_s: float,
 ) -> None:
     by_writer: dict[WriterName, list[Batch]] = {}
@@ -145,15 +153,16 @@ async def _prepare(
     await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
     outcomes = await _outcomes(deliveries, resolver)
     _acknowledge(deliveries, outcomes, resolver, prepared)
-    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared)
+    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared, recorder)
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
 
 
-def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
+def _decode(entries: Iterable[Entry], recorder: FlightRecorder) -> list[_Delivery]:
     deliveries = []
     for entry in entries:
+        recorder.note(entry)
         data = decompress(entry.raw, _LIMITS)
         digest = int(batch_digest(data)[:16], 16)
         batch = decode_stored(data, _LIMITS)
@@ -293,8 +302,20 @@ def _acknowledge(
             position.digests[delivery.entry.seq] = delivery.digest
 
 
+def _noted(deliveries: Iterable[_Delivery], recorder: FlightRecorder) -> Iterator[_Delivery]:
+    """These, each noted while it is worked on."""
+    for delivery in deliveries:
+        recorder.note(delivery.entry)
+        yield delivery
+    recorder.clear()
+
+
 def _fill(
-    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
+    deliveries: list[_Delivery],
+    outcomes: list[_Outcome],
+    resolver: Resolver,
+    prepared: Prepared,
+    recorder: FlightRecorder,
 ) -> None:
     fail("worker.fold")
     fresh = [
@@ -302,8 +323,8 @@ def _fill(
         for each, outcome in zip(deliveries, outcomes, strict=True)
         if outcome is _Outcome.TAKEN
     ]
-    left_out = _fill_points(fresh, resolver, prepared)
-    _fill_records(fresh, resolver, prepared)
+    left_out = _fill_points(_noted(fresh, recorder), resolver, prepared)
+    _fill_records(_noted(fresh, recorder), resolver, prepared)
     prepared.taken = columns_of(
         [
             (
@@ -317,12 +338,14 @@ def _fill(
         ("run", "lane", "seq", "digest", "points", "records"),
     )
     # Changes in repeats are applied again: the catalog may be an older copy than the store.
-    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+    for delivery, outcome in zip(_noted(deliveries, recorder), outcomes, strict=True):
         if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             _fill_changes(delivery, resolver, prepared)
 
 
-def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> Counter[bytes]:
+def _fill_points(
+    fresh: Iterable[_Delivery], resolver: Resolver, prepared: Prepared
+) -> Counter[bytes]:
     """Fold the points; returns how many of each entry are left out."""
     pieces: list[ResolvedFrame] = []
     left_out: Counter[bytes] = Counter()
@@ -351,7 +374,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
     return left_out
 
 
-def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill_records(fresh: Iterable[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
     values: list[tuple[int, int, int, int, str, str, int]] = []
     console: list[tuple[int, int, int, str, int, str, int]] = []
     for delivery in fresh:
