@@ -7,17 +7,18 @@ prepared while the last one is being stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from penstock.failpoints import fail
-from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
+from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.redis_keys import run_path
 from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
+from penstock_workers.delivery import Delivery, decoded, noted
 from penstock_workers.digests import BatchId
 from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
@@ -32,11 +33,9 @@ from penstock_workers.queue import (
     Queue,
 )
 from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
-from penstock_workers.resolver import Resolver, WriterName, writer_name
+from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "prepare"]
-
-_LIMITS = Limits()
 
 
 @dataclass(slots=True)
@@ -87,14 +86,6 @@ class _Outcome(Enum):
     CONFLICT = CONFLICT
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    entry: Entry
-    name: WriterName
-    batch: Batch
-    digest: int
-
-
 async def prepare(
     entries: list[Entry],
     epochs: dict[int, int],
@@ -111,7 +102,7 @@ async def prepare(
     longer than `timeout_s`, this process exits.
     """
     try:
-        every = await in_thread(timeout_s, _decode, entries, recorder)
+        every = await in_thread(timeout_s, decoded, entries, recorder)
     finally:
         recorder.clear()
     prepared = Prepared(entries, epochs)
@@ -127,7 +118,7 @@ async def prepare(
 
 
 async def _prepare(
-    deliveries: list[_Delivery],
+    deliveries: list[Delivery],
     resolver: Resolver,
     queue: Queue,
     prepared: Prepared,
@@ -159,20 +150,9 @@ async def _prepare(
     prepared.changed.update(told)
 
 
-def _decode(entries: Iterable[Entry], recorder: FlightRecorder) -> list[_Delivery]:
-    deliveries = []
-    for entry in entries:
-        recorder.note(entry)
-        data = decompress(entry.raw, _LIMITS)
-        digest = int(batch_digest(data)[:16], 16)
-        batch = decode_stored(data, _LIMITS)
-        deliveries.append(_Delivery(entry, writer_name(entry.writer), batch, digest))
-    return deliveries
-
-
 async def _placed(
-    deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared
-) -> list[_Delivery]:
+    deliveries: list[Delivery], resolver: Resolver, prepared: Prepared
+) -> list[Delivery]:
     """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
     places = await resolver.deletions.places(
         [
@@ -199,11 +179,11 @@ async def _placed(
 
 
 def _within_bounds(
-    deliveries: list[_Delivery],
+    deliveries: list[Delivery],
     refused: dict[WriterName, str],
     resolver: Resolver,
     prepared: Prepared,
-) -> list[_Delivery]:
+) -> list[Delivery]:
     """The deliveries whose run and writer are within bounds; each other one is dead-lettered alone.
 
     The store does not learn of these: there is no lane to record them under."""
@@ -230,7 +210,7 @@ def _within_bounds(
 
 
 async def _mark_dead(
-    new: list[_Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
+    new: list[Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
 ) -> None:
     """The queue may know dead numbers of new writers, from before the store knew these writers."""
     places = {(each.entry.shard, each.entry.writer): each.name for each in new}
@@ -240,12 +220,12 @@ async def _mark_dead(
             numbers_of[name].mark_dead(numbers)
 
 
-def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
+def _id(delivery: Delivery, resolver: Resolver) -> BatchId:
     run = resolver.runs[delivery.name[0]].number
     return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
 
 
-async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Outcome]:
+async def _outcomes(deliveries: list[Delivery], resolver: Resolver) -> list[_Outcome]:
     """Dedupe: the outcome of each delivery; numbers that are taken count as committed after this."""
     digests = resolver.digests
     digests.turn()
@@ -277,7 +257,7 @@ async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Ou
 
 
 def _acknowledge(
-    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
+    deliveries: list[Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
 ) -> None:
     """Positions, rows of `applied` and entries to delete, as they stand after this commit."""
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
@@ -302,16 +282,8 @@ def _acknowledge(
             position.digests[delivery.entry.seq] = delivery.digest
 
 
-def _noted(deliveries: Iterable[_Delivery], recorder: FlightRecorder) -> Iterator[_Delivery]:
-    """These, each noted while it is worked on."""
-    for delivery in deliveries:
-        recorder.note(delivery.entry)
-        yield delivery
-    recorder.clear()
-
-
 def _fill(
-    deliveries: list[_Delivery],
+    deliveries: list[Delivery],
     outcomes: list[_Outcome],
     resolver: Resolver,
     prepared: Prepared,
@@ -323,8 +295,8 @@ def _fill(
         for each, outcome in zip(deliveries, outcomes, strict=True)
         if outcome is _Outcome.TAKEN
     ]
-    left_out = _fill_points(_noted(fresh, recorder), resolver, prepared)
-    _fill_records(_noted(fresh, recorder), resolver, prepared)
+    left_out = _fill_points(noted(fresh, recorder), resolver, prepared)
+    _fill_records(noted(fresh, recorder), resolver, prepared)
     prepared.taken = columns_of(
         [
             (
@@ -338,13 +310,13 @@ def _fill(
         ("run", "lane", "seq", "digest", "points", "records"),
     )
     # Changes in repeats are applied again: the catalog may be an older copy than the store.
-    for delivery, outcome in zip(_noted(deliveries, recorder), outcomes, strict=True):
+    for delivery, outcome in zip(noted(deliveries, recorder), outcomes, strict=True):
         if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             _fill_changes(delivery, resolver, prepared)
 
 
 def _fill_points(
-    fresh: Iterable[_Delivery], resolver: Resolver, prepared: Prepared
+    fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared
 ) -> Counter[bytes]:
     """Fold the points; returns how many of each entry are left out."""
     pieces: list[ResolvedFrame] = []
@@ -374,7 +346,7 @@ def _fill_points(
     return left_out
 
 
-def _fill_records(fresh: Iterable[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill_records(fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared) -> None:
     values: list[tuple[int, int, int, int, str, str, int]] = []
     console: list[tuple[int, int, int, str, int, str, int]] = []
     for delivery in fresh:
@@ -401,7 +373,7 @@ def _fill_records(fresh: Iterable[_Delivery], resolver: Resolver, prepared: Prep
     prepared.console = columns_of(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
 
 
-def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
+def _fill_changes(delivery: Delivery, resolver: Resolver, prepared: Prepared) -> None:
     ref, _ = delivery.name
     run, started = resolver.runs[ref].number, delivery.batch.writer_started
     for index, record in enumerate(delivery.batch.records):
