@@ -112,13 +112,13 @@ class QuarantineRecords:
             for _, fields in found:
                 yield TriedEntry(entry_id, fields[b"w"].decode(), count)
 
-    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> list[Tries]:
+    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> None:
         """Count one more try of each of these entries, not ended yet. `is_searching`: there may be others
         that end the worker."""
         if len(entries) == 1:  # should the worker die now, it is to blame
             alone = entries[0].id + (b" searching" if is_searching else b"")
             await self._redis.set(self._keys.alone(entries[0].shard), alone)
-        return await self._count(entries, 1 + _UNENDED)
+        await self._count(entries, 1 + _UNENDED)
 
     async def blame(self, shard: int, entry_id: str) -> None:
         """A worker died while it worked on this entry, perhaps in the middle of many. It counts as tried
@@ -144,10 +144,13 @@ class QuarantineRecords:
         (tries,) = await self._count([entry], -_UNENDED if was_begun else 1)
         return tries.total
 
-    async def tries(self, entry: Entry) -> Tries:
-        """The tries of this entry."""
-        count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
-        return _tries(int(count or 0))
+    async def tries(self, entries: Sequence[Entry]) -> list[Tries]:
+        """The tries of each of these entries."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                failures = self._keys.failures(entry.shard)
+                pipeline.execute_command("HGET", failures, entry.id)
+            return [_tries(int(count or 0)) for count in await pipeline.execute()]
 
     async def _count(self, entries: Sequence[Entry], by: int) -> list[Tries]:
         async with self._redis.pipeline(transaction=False) as pipeline:
