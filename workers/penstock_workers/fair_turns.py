@@ -12,7 +12,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class FairTurns(Generic[KeyT]):
-    """The one that has waited longest. Whoever does not want a turn any more loses its place."""
+    """The one that has waited longest. One that does not want a turn any more loses its place."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()

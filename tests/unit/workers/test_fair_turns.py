@@ -1,4 +1,4 @@
-"""Whoever waits gets a turn, whoever else comes and goes."""
+"""Each one that waits gets a turn, however many come and go."""
 
 from __future__ import annotations
 
