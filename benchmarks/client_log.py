@@ -274,7 +274,8 @@ async def _connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ]
         if sizes:
             body = await reader.readexactly(int(sizes[0]))
-            committed = wire.decode_batch(wire.split_body(body)[-1]).seq
+            if wire.CONTENT_TYPE.encode() in head:  # else a report, as JSON
+                committed = wire.decode_batch(wire.split_body(body)[-1]).seq
         text = json.dumps(
             {
                 "queued": committed,

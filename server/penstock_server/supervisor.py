@@ -185,9 +185,11 @@ class Supervisor:
         children = [self._redis(environ), self._store(environ)]
         for number in range(self._options.workers):
             name = f"worker-{number}"
-            command = self._python(
-                environ, name, "penstock_workers.main", {"PENSTOCK_WORKER_NAME": name}
-            )
+            own = {
+                "PENSTOCK_WORKER_NAME": name,
+                "PENSTOCK_WORKER_FOLDER": str(self._folder.run / "workers"),
+            }
+            command = self._python(environ, name, "penstock_workers.main", own)
             children.append(self._child("worker", command, name))
         for number in range(self._options.gateways):
             name = f"gateway-{number}"

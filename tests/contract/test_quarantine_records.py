@@ -98,12 +98,12 @@ async def test_tries_that_did_not_end_are_told_apart(
     await add(redis, ODD[0], 1, 2, 3)
     first, second, third = await queued(redis)
     for count in (1, 2, 3):
-        assert await records.begin([first], is_searching=True) == [(count, count)]
-        (tries,) = await records.begin([second], is_searching=True)
-        assert tries == (count, 1)
+        await records.begin([first], is_searching=True)
+        await records.begin([second], is_searching=True)
+        assert await records.tries([first, second]) == [(count, count), (count, 1)]
         assert await records.fail(second, was_begun=True) == count
     assert await records.fail(third, was_begun=False) == 1
-    assert await records.tries(first) == (3, 3)
+    assert await records.tries([first]) == [(3, 3)]
     known = await records.load(0)
     assert [(each.id, each.tries) for each in known.tried] == [
         (first.id.decode(), 3),
@@ -123,7 +123,7 @@ async def test_an_entry_that_ended_its_worker_is_blamed_once(
     assert [each.id for each in known.tried] == [third.id.decode()], "it was tried alone"
     assert known.was_begun
     assert not known.is_explained, "there may be others"
-    assert await records.tries(third) == (2, 1)
+    assert await records.tries([third]) == [(2, 1)]
     await records.begin([third], is_searching=False)
     assert (await records.load(0)).is_explained
     assert not (await records.load(0)).is_explained, "that is not why the next one died"
@@ -135,3 +135,29 @@ async def test_an_entry_that_ended_its_worker_is_blamed_once(
     await records.begin([third], is_searching=False)
     await redis.hdel(KEYS.failures(0), third.id)
     assert not (await records.load(0)).is_explained
+
+
+async def test_an_entry_is_blamed_for_the_end_of_a_worker(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], 1, 2)
+    first, second = await queued(redis)
+    await records.blame(0, first.id.decode())
+    known = await records.load(0)
+    assert [(each.id, each.tries) for each in known.tried] == [(first.id.decode(), 2)]
+    assert (known.was_begun, known.is_explained) == (False, True)
+    # In a search: the others that were read with it have yet to be searched.
+    await records.begin([first, second], is_searching=True)
+    await records.blame(0, second.id.decode())
+    known = await records.load(0)
+    assert [(each.id, each.tries) for each in known.tried] == [
+        (first.id.decode(), 3),
+        (second.id.decode(), 2),
+    ]
+    assert not known.is_explained
+    # Tried alone, it is to blame anyway; and one that was stored is not.
+    await records.begin([second], is_searching=False)
+    await records.blame(0, second.id.decode())
+    assert await records.tries([second]) == [(3, 2)]
+    await records.blame(0, "1-1")
+    assert await redis.hlen(KEYS.failures(0)) == 2

@@ -24,6 +24,7 @@ from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.commit import Committer
+from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.leases import Leases
 from penstock_workers.liveness import Liveness
 from penstock_workers.prepare import Prepared, prepare
@@ -78,7 +79,10 @@ class Worker:
             self.queue.rewind(shard)
         epochs = dict(self.leases.epochs)
         entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
-        prepared = await prepare(entries, epochs, self.resolver, self.queue, timeout_s=30)
+        with FlightRecorder.opened(None) as recorder:
+            prepared = await prepare(
+                entries, epochs, self.resolver, self.queue, recorder, timeout_s=30
+            )
         prepared.store = self.clock.store
         return prepared
 

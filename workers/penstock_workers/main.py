@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 import uvloop
 
@@ -33,6 +35,7 @@ from penstock_workers.commit import Committer
 from penstock_workers.compaction import Compaction
 from penstock_workers.compactor import Compactor
 from penstock_workers.dead_letters import DeadLetters
+from penstock_workers.flight_recorder import FlightRecorder, left_behind
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.liveness import Liveness
@@ -55,6 +58,19 @@ AT_FAULT = 75
 
 async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> int:
     """Work with these settings until `stop` is set; returns the exit status."""
+    folder = Path(settings.worker_folder) if settings.worker_folder else None
+    blamed = left_behind(folder) if folder else []
+    with FlightRecorder.opened(folder) as recorder:
+        return await _run(settings, stop, watchdog, recorder, blamed)
+
+
+async def _run(
+    settings: WorkerSettings,
+    stop: asyncio.Event,
+    watchdog: Watchdog,
+    recorder: FlightRecorder,
+    blamed: Iterable[tuple[int, str]],
+) -> int:
     keys, metrics = RedisKeys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
@@ -82,6 +98,8 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         upkeep = Upkeep(resolver, clock, leases, liveness, committer, metrics)
         dead_letters = DeadLetters(queue, leases, committer, catalog, points)
         records = QuarantineRecords(redis, keys, leases, problems)
+        for shard, entry_id in blamed:
+            await patiently(partial(records.blame, shard, entry_id), stop)
         quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
         resolver.deletions.listeners.append(liveness.forget)
         is_embedded = settings.store_url.startswith("unix://")
@@ -105,7 +123,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog)
         sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
             settings, queue, leases, resolver, committer, quarantine, compaction, clock, mender,
-            sign, metrics,
+            sign, recorder, metrics,
         )  # fmt: skip
         spare_collector()
         async with metrics_server(

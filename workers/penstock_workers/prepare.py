@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from penstock.failpoints import fail
-from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
+from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.redis_keys import run_path
 from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import QUEUE_WRITER, Arrival
+from penstock_workers.delivery import Delivery, decoded, noted
 from penstock_workers.digests import BatchId
+from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
 from penstock_workers.in_thread import in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
@@ -31,11 +33,9 @@ from penstock_workers.queue import (
     Queue,
 )
 from penstock_workers.records import changes_of, columns_of, value_of
-from penstock_workers.resolver import Resolver, WriterName, writer_name
+from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "prepare"]
-
-_LIMITS = Limits()
 
 
 @dataclass(slots=True)
@@ -88,19 +88,12 @@ class _Outcome(Enum):
     CONFLICT = CONFLICT
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
-    entry: Entry
-    name: WriterName
-    batch: Batch
-    digest: int
-
-
 async def prepare(
     entries: list[Entry],
     epochs: dict[int, int],
     resolver: Resolver,
     queue: Queue,
+    recorder: FlightRecorder,
     *,
     timeout_s: float,
 ) -> Prepared:
@@ -110,22 +103,28 @@ async def prepare(
     resolver forgets their writers and knows everything else as before. If decoding or folding takes
     longer than `timeout_s`, this process exits.
     """
-    every = await in_thread(timeout_s, _decode, entries)
+    try:
+        every = await in_thread(timeout_s, decoded, entries, recorder)
+    finally:
+        recorder.clear()
     prepared = Prepared(entries, epochs)
     deliveries = await _placed(every, resolver, prepared)
     try:
-        await _prepare(deliveries, resolver, queue, prepared, timeout_s)
+        await _prepare(deliveries, resolver, queue, prepared, recorder, timeout_s)
     except BaseException:
         resolver.forget_writers({each.name for each in deliveries})
         raise
+    finally:
+        recorder.clear()
     return prepared
 
 
 async def _prepare(
-    deliveries: list[_Delivery],
+    deliveries: list[Delivery],
     resolver: Resolver,
     queue: Queue,
     prepared: Prepared,
+    recorder: FlightRecorder,
     timeout_s: float,
 ) -> None:
     by_writer: dict[WriterName, list[Batch]] = {}
@@ -149,25 +148,15 @@ async def _prepare(
     await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
     outcomes = await _outcomes(deliveries, resolver)
     _acknowledge(deliveries, outcomes, resolver, prepared)
-    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared)
+    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared, recorder)
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
 
 
-def _decode(entries: Iterable[Entry]) -> list[_Delivery]:
-    deliveries = []
-    for entry in entries:
-        data = decompress(entry.raw, _LIMITS)
-        digest = int(batch_digest(data)[:16], 16)
-        batch = decode_stored(data, _LIMITS)
-        deliveries.append(_Delivery(entry, writer_name(entry.writer), batch, digest))
-    return deliveries
-
-
 async def _placed(
-    deliveries: list[_Delivery], resolver: Resolver, prepared: Prepared
-) -> list[_Delivery]:
+    deliveries: list[Delivery], resolver: Resolver, prepared: Prepared
+) -> list[Delivery]:
     """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
     arrivals = [
         Arrival(*each.name, each.entry.began or each.batch.writer_started, each.entry.received)
@@ -193,11 +182,11 @@ async def _placed(
 
 
 def _within_bounds(
-    deliveries: list[_Delivery],
+    deliveries: list[Delivery],
     refused: dict[WriterName, str],
     resolver: Resolver,
     prepared: Prepared,
-) -> list[_Delivery]:
+) -> list[Delivery]:
     """The deliveries whose run and writer are within bounds; each other one is dead-lettered alone.
 
     The store does not learn of these: there is no lane to record them under."""
@@ -224,7 +213,7 @@ def _within_bounds(
 
 
 async def _mark_dead(
-    new: list[_Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
+    new: list[Delivery], numbers_of: Mapping[WriterName, CommittedSeqs], queue: Queue
 ) -> None:
     """The queue may know dead numbers of new writers, from before the store knew these writers."""
     places = {(each.entry.shard, each.entry.writer): each.name for each in new}
@@ -234,12 +223,12 @@ async def _mark_dead(
             numbers_of[name].mark_dead(numbers)
 
 
-def _id(delivery: _Delivery, resolver: Resolver) -> BatchId:
+def _id(delivery: Delivery, resolver: Resolver) -> BatchId:
     run = resolver.runs[delivery.name[0]].number
     return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
 
 
-async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Outcome]:
+async def _outcomes(deliveries: list[Delivery], resolver: Resolver) -> list[_Outcome]:
     """Dedupe: the outcome of each delivery; numbers that are taken count as committed after this."""
     digests = resolver.digests
     digests.turn()
@@ -271,7 +260,7 @@ async def _outcomes(deliveries: list[_Delivery], resolver: Resolver) -> list[_Ou
 
 
 def _acknowledge(
-    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
+    deliveries: list[Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
 ) -> None:
     """Positions, rows of `applied` and entries to delete, as they stand after this commit."""
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
@@ -297,7 +286,11 @@ def _acknowledge(
 
 
 def _fill(
-    deliveries: list[_Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
+    deliveries: list[Delivery],
+    outcomes: list[_Outcome],
+    resolver: Resolver,
+    prepared: Prepared,
+    recorder: FlightRecorder,
 ) -> None:
     fail("worker.fold")
     fresh = [
@@ -305,8 +298,8 @@ def _fill(
         for each, outcome in zip(deliveries, outcomes, strict=True)
         if outcome is _Outcome.TAKEN
     ]
-    left_out = _fill_points(fresh, resolver, prepared)
-    _fill_records(fresh, resolver, prepared)
+    left_out = _fill_points(noted(fresh, recorder), resolver, prepared)
+    _fill_records(noted(fresh, recorder), resolver, prepared)
     prepared.taken = columns_of(
         [
             (
@@ -320,12 +313,14 @@ def _fill(
         ("run", "lane", "seq", "digest", "points", "records"),
     )
     # Changes in repeats are applied again: the catalog may be an older copy than the store.
-    for delivery, outcome in zip(deliveries, outcomes, strict=True):
+    for delivery, outcome in zip(noted(deliveries, recorder), outcomes, strict=True):
         if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
             _fill_changes(delivery, resolver, prepared)
 
 
-def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> Counter[bytes]:
+def _fill_points(
+    fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared
+) -> Counter[bytes]:
     """Fold the points; returns how many of each entry are left out."""
     pieces: list[ResolvedFrame] = []
     left_out: Counter[bytes] = Counter()
@@ -355,7 +350,7 @@ def _fill_points(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared)
     return left_out
 
 
-def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill_records(fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared) -> None:
     values: list[tuple[int, int, int, int, str, str, int]] = []
     console: list[tuple[int, int, int, str, int, str, int]] = []
     for delivery in fresh:
@@ -382,7 +377,7 @@ def _fill_records(fresh: list[_Delivery], resolver: Resolver, prepared: Prepared
     prepared.console = columns_of(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
 
 
-def _fill_changes(delivery: _Delivery, resolver: Resolver, prepared: Prepared) -> None:
+def _fill_changes(delivery: Delivery, resolver: Resolver, prepared: Prepared) -> None:
     ref, writer = delivery.name
     run, entry = resolver.runs[ref].number, delivery.entry
     lane = resolver.writers[delivery.name].lane

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
+from penstock_workers.fair_turns import FairTurns
 from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
@@ -108,7 +109,9 @@ class Quarantine:
         self._proved = 0
         self._begun: set[bytes] = set()
         self._isolated: dict[tuple[int, str], IsolatedWriter] = {}
-        self._turn = 0
+        self._turns = FairTurns[tuple[object, ...]]()
+        self._others_turns = FairTurns[tuple[object, ...]]()
+        self._is_others_turn = True
         self._successes = 0
         self._quiet_since = clock()
 
@@ -142,7 +145,7 @@ class Quarantine:
         self._is_explained |= known.is_explained
         self._known[shard] = known
         self._quiet_since = now
-        self._turn = 0
+        self._is_others_turn = True
 
     def _search(self, *shards: int) -> None:
         """Read these shards entry by entry at first, and count each try: something in them may crash this
@@ -192,11 +195,10 @@ class Quarantine:
             for (shard, writer), each in isolated
             for entry_id in each.due(now, is_searching=self.is_narrowing)
         ]
-        turn, is_other = divmod(self._turn, 2)
-        self._turn += 1
-        if others and (is_other or not reads):
-            return others[turn % len(others)]
-        return reads[turn % len(reads)] if reads else Read([])
+        self._is_others_turn = bool(others) and (not self._is_others_turn or not reads)
+        if self._is_others_turn:
+            return _next(others, self._others_turns)
+        return _next(reads, self._turns) if reads else Read([])
 
     def passed_over(self, shard: int, writer: str = "") -> frozenset[str]:
         """What a read skips: isolated writers, or the failed batches of the writer that is read."""
@@ -246,19 +248,19 @@ class Quarantine:
         An entry that was tried before is read alone, and judged after too many tries.
         """
         new = [entry for entry in entries if entry.id not in self._begun]
-        searching = self.is_narrowing
-        begun = await self._records.begin(new, is_searching=searching) if new else []
-        counted = dict(zip(new, begun, strict=True))
-        self._begun |= {entry.id for entry in new}
-        tries = [counted.get(each) or await self._records.tries(each) for each in entries]
-        most = max(each.unended for each in tries)
-        if most <= 1 or (len(entries) == 1 and most <= self._max_deliveries):
-            return None
-        if len(entries) > 1:
+        if len(entries) > 1 and any(each.unended for each in await self._records.tries(new)):
             self._narrow(read, entries, 1)
             return Verdict.NARROWED
-        reason = f"its worker died or hung {most - 1} times"
-        return await self._judge(entries[0], tries[0].total, reason)
+        self._begun |= {entry.id for entry in new}
+        if new:
+            await self._records.begin(new, is_searching=self.is_narrowing)
+        if len(entries) > 1:
+            return None
+        (tries,) = await self._records.tries(entries)
+        if tries.unended <= self._max_deliveries:
+            return None
+        reason = f"its worker died or hung {tries.unended - 1} times"
+        return await self._judge(entries[0], tries.total, reason)
 
     async def failed(self, read: Read, entries: Sequence[Entry], error: BaseException) -> Verdict:
         """These entries could not be processed together."""
@@ -386,3 +388,12 @@ class Quarantine:
                 self._stop_counting(shard)
             else:
                 self._limits[shard] = limit
+
+
+def _next(reads: Sequence[Read], turns: FairTurns[tuple[object, ...]]) -> Read:
+    """The one of these that has waited longest."""
+    places: dict[tuple[object, ...], Read] = {}
+    for each in reads:
+        own = (*each.shards, each.writer, each.entry_id)
+        places[own if each.writer else (each.limit, each.is_counted)] = each
+    return places[turns.next(places)]

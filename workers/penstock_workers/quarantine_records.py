@@ -3,6 +3,7 @@ batch may have crashed."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from penstock_workers.queue import Entry
 __all__ = ["QuarantineRecords", "ShardRecord", "TriedEntry", "Tries"]
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 _ENTRIES_PER_SCRIPT = 100
 _UNENDED = 1_000_000
@@ -109,13 +112,30 @@ class QuarantineRecords:
             for _, fields in found:
                 yield TriedEntry(entry_id, fields[b"w"].decode(), count)
 
-    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> list[Tries]:
+    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> None:
         """Count one more try of each of these entries, not ended yet. `is_searching`: there may be others
         that end the worker."""
         if len(entries) == 1:  # should the worker die now, it is to blame
             alone = entries[0].id + (b" searching" if is_searching else b"")
             await self._redis.set(self._keys.alone(entries[0].shard), alone)
-        return await self._count(entries, 1 + _UNENDED)
+        await self._count(entries, 1 + _UNENDED)
+
+    async def blame(self, shard: int, entry_id: str) -> None:
+        """A worker died while it worked on this entry, perhaps in the middle of many. It counts as tried
+        alone; nothing changes if it is no longer queued."""
+        keys = self._keys
+        if not await self._redis.xrange(keys.stream(shard), entry_id, entry_id):
+            return
+        tries = _tries(int(await self._redis.hget(keys.failures(shard), entry_id) or 0))
+        alone: Any = await self._redis.get(keys.alone(shard)) or b""
+        if tries.unended and alone.partition(b" ")[0] == entry_id.encode():
+            return
+        # In a search, this try is already counted; the rest has yet to be searched.
+        is_counted = tries.unended > 0
+        await self._redis.set(keys.alone(shard), entry_id + (" searching" if is_counted else ""))
+        by = 1 if is_counted else 2 + _UNENDED
+        await self._redis.hincrby(keys.failures(shard), entry_id, by)
+        _LOG.warning("worker_died_of shard=%d entry=%s", shard, entry_id)
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         """A try of this entry failed; returns the number of tries. `was_begun`: it is already counted."""
@@ -124,10 +144,13 @@ class QuarantineRecords:
         (tries,) = await self._count([entry], -_UNENDED if was_begun else 1)
         return tries.total
 
-    async def tries(self, entry: Entry) -> Tries:
-        """The tries of this entry."""
-        count = await self._redis.hget(self._keys.failures(entry.shard), entry.id.decode())
-        return _tries(int(count or 0))
+    async def tries(self, entries: Sequence[Entry]) -> list[Tries]:
+        """The tries of each of these entries."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                failures = self._keys.failures(entry.shard)
+                pipeline.execute_command("HGET", failures, entry.id)
+            return [_tries(int(count or 0)) for count in await pipeline.execute()]
 
     async def _count(self, entries: Sequence[Entry], by: int) -> list[Tries]:
         async with self._redis.pipeline(transaction=False) as pipeline:

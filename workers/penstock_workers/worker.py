@@ -23,6 +23,7 @@ from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
 from penstock_workers.commit import Committer, Refused
 from penstock_workers.compaction import Compaction
+from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.guarded import run_guarded
 from penstock_workers.in_thread import Unusable
 from penstock_workers.leases import Leases
@@ -70,6 +71,7 @@ class Worker:
         clock: StoreClock,
         mender: Mender,
         sign: Sign,
+        recorder: FlightRecorder,
         metrics: WorkerMetrics,
     ) -> None:
         self._settings = settings
@@ -82,6 +84,7 @@ class Worker:
         self._clock = clock
         self._mender = mender
         self._sign = sign
+        self._recorder = recorder
         self._metrics = metrics
         self._commit: asyncio.Task[None] | None = None
         self._commit_read = Read([])
@@ -205,7 +208,7 @@ class Worker:
         self._sign.turned(2 * timeout_s)
         try:
             prepared = await prepare(
-                entries, epochs, self._resolver, self._queue, timeout_s=timeout_s
+                entries, epochs, self._resolver, self._queue, self._recorder, timeout_s=timeout_s
             )
         except Broken as error:
             await self._finish_commit()

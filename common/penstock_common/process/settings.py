@@ -117,6 +117,11 @@ class WorkerSettings(ServerSettings):
     """One worker process."""
 
     worker_name: str = option("", "name that no other live worker has; random if not given")
+    worker_folder: str = option(
+        "",
+        "folder in which this machine's workers note what they work on: after a crash, the batch to blame"
+        " need not be searched for",
+    )
     commit_points: int = option(1_000_000, "points per commit at most")
     commit_bytes: int = option(32 * 2**20, "bytes of queue entries per commit at most")
     commit_interval_s: float = option(0.25, "how long a commit may gather when batches trickle in")

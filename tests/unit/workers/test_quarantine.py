@@ -78,13 +78,12 @@ class MemoryQueue:
         explained = is_known and not is_searching
         return ShardRecord(tried, len(tried) < len(begun), explained, letters, failing, parked)
 
-    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> list[Tries]:
+    async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> None:
         if len(entries) == 1:
             self.alone[entries[0].shard] = entries[0].id, is_searching
         for entry in entries:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
             self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
-        return [await self.tries(entry) for entry in entries]
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         if was_begun:
@@ -94,8 +93,10 @@ class MemoryQueue:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
         return self.failures[entry.id]
 
-    async def tries(self, entry: Entry) -> Tries:
-        return Tries(self.failures.get(entry.id, 0), self.unended.get(entry.id, 0))
+    async def tries(self, entries: Sequence[Entry]) -> list[Tries]:
+        return [
+            Tries(self.failures.get(each.id, 0), self.unended.get(each.id, 0)) for each in entries
+        ]
 
     async def note_failing(self, shard: int, run: str) -> None:
         self.failing.setdefault(shard, set()).add(run)
@@ -391,6 +392,27 @@ def test_two_that_end_workers_are_found_beside_each_other() -> None:
     assert [life[0] for life in bench.lives[:5]] == [2_003, 1, 1, 1, 1]
     # All else is stored by the one that has found them, before it dies.
     assert sum(bench.lives[4]) == 2_001
+
+
+def test_what_was_read_with_others_and_not_tried_is_not_counted() -> None:
+    """The worker dies of a read of sixteen. Each of them is read alone then, and the next worker, which
+    dies of something else, leaves no more against them."""
+    bench = Bench(lambda run, seq: False, kills=lambda run, seq: run == "last")
+    for seq in range(1, 21):
+        bench.queue.add("a", seq)
+    bench.queue.add("last", 1)
+    bench.restart(owner_crashed=True)
+    while len(bench.lives) == 2:
+        bench.turn_now()
+    assert sum(bench.reads) == 0
+    assert set(bench.queue.failures.values()) == {1}
+    begun = len(bench.queue.failures)
+    assert begun > 10
+    while len(bench.lives) == 3:
+        bench.turn_now()
+        assert max(bench.queue.failures.values()) <= 2
+    assert [bench.queue.failures[each] for each in bench.queue.entries] == [2]
+    assert len(bench.stored) == 20
 
 
 def test_after_a_crash_little_is_risked_for_what_is_stored() -> None:

@@ -1,0 +1,68 @@
+"""What a worker was working on when it died is known to the next one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock_workers.flight_recorder import FlightRecorder, left_behind
+from penstock_workers.queue import Entry
+
+_DIES = """
+import os, signal, sys
+from pathlib import Path
+from penstock_workers.flight_recorder import FlightRecorder
+from penstock_workers.queue import Entry
+with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
+    recorder.note(Entry(3, b"1764-2", "e/p/r/w", 1, b"", 0))
+    if sys.argv[2] == "cleared":
+        recorder.clear()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def entry(shard: int, entry_id: bytes) -> Entry:
+    return Entry(shard, entry_id, "e/p/r/w", 1, b"", 0)
+
+
+def dies(folder: Path, how: str = "") -> None:
+    done = subprocess.run([sys.executable, "-c", _DIES, str(folder), how], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_the_note_outlives_its_process_and_is_told_once(tmp_path: Path) -> None:
+    dies(tmp_path)
+    assert left_behind(tmp_path) == [(3, "1764-2")]
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_died_of_something_else_blames_nothing(tmp_path: Path) -> None:
+    dies(tmp_path, "cleared")
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_that_live_or_ended_well_are_no_concern(tmp_path: Path) -> None:
+    with FlightRecorder.opened(tmp_path / "new") as recorder:
+        recorder.note(entry(15, b"99999999999999999999-18446744073709551615"))
+        assert left_behind(tmp_path / "new") == []
+        dies(tmp_path / "new")
+        assert left_behind(tmp_path / "new") == [(3, "1764-2")]
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_without_a_folder_it_notes_nothing_that_lasts() -> None:
+    with FlightRecorder.opened(None) as recorder:
+        recorder.note(entry(1, b"1-1"))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 64, b"\1\0\0\0" + b"1-1 ; x".ljust(60, b"\0")])
+def test_a_damaged_note_is_dropped(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.entry").write_bytes(content)
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

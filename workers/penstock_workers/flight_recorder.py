@@ -1,0 +1,89 @@
+"""Which entry a worker was working on when it died.
+
+A batch may end its process or make it hang, and then nobody is left to say which one it was. So the
+worker notes each entry in a small mapped file before it works on it, which costs a memory copy and
+outlives the process. The next worker on this machine reads it. Without it, the batch has to be searched
+for: see `Quarantine`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import mmap
+import os
+import re
+import secrets
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from penstock_workers.queue import Entry
+
+__all__ = ["FlightRecorder", "left_behind"]
+
+_LOG = logging.getLogger(__name__)
+
+_NOTE = struct.Struct("<i60s")  # shard and entry id
+_NOTHING = -1
+_SUFFIX = ".entry"
+_ID = re.compile(rb"\d{1,20}-\d{1,20}")
+
+
+class FlightRecorder:
+    """Notes entries in a file of its own; only in memory if there is no folder for it."""
+
+    def __init__(self, note: mmap.mmap) -> None:
+        self._note = note
+        self.clear()
+
+    def note(self, entry: Entry) -> None:
+        """Work on this entry begins."""
+        self._note[: _NOTE.size] = _NOTE.pack(entry.shard, entry.id)
+
+    def clear(self) -> None:
+        """Nothing is worked on that could be to blame alone."""
+        self._note[: _NOTE.size] = _NOTE.pack(_NOTHING, b"")
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path | None) -> Iterator[FlightRecorder]:
+        """One that is locked as long as this process lives, and deleted at the end of the block."""
+        if folder is None:
+            with mmap.mmap(-1, _NOTE.size) as note:
+                yield cls(note)
+            return
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / secrets.token_hex(8)
+        with path.open("xb+") as file:
+            file.truncate(_NOTE.size)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            locked = path.rename(path.with_suffix(_SUFFIX))
+            try:
+                with mmap.mmap(file.fileno(), _NOTE.size) as note:
+                    yield cls(note)
+            finally:
+                locked.unlink(missing_ok=True)
+
+
+def left_behind(folder: Path) -> list[tuple[int, str]]:
+    """The entries (shard, id) at which workers died that used this folder, each told once."""
+    found = []
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raw = file.read(_NOTE.size)
+                path.unlink()
+        except BlockingIOError:
+            continue  # its worker lives
+        except OSError as error:
+            _LOG.warning("note_unreadable path=%s error=%s", path, os.strerror(error.errno or 0))
+            continue
+        if len(raw) == _NOTE.size:
+            shard, padded = _NOTE.unpack(raw)
+            entry_id = padded.rstrip(b"\0")
+            if shard != _NOTHING and _ID.fullmatch(entry_id):
+                found.append((shard, entry_id.decode()))
+    return found
