@@ -34,6 +34,7 @@ def decoded(entries: Iterable[Entry], recorder: FlightRecorder) -> list[Delivery
         digest = int(batch_digest(data)[:16], 16)
         batch = decode_stored(data, _LIMITS)
         deliveries.append(Delivery(entry, writer_name(entry.writer), batch, digest))
+    recorder.clear()
     return deliveries
 
 

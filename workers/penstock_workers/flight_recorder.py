@@ -1,4 +1,4 @@
-"""Which entry a worker was working on when it died.
+"""Which entry a worker was working on when it failed or died.
 
 A batch may end its process or make it hang, and then nobody is left to say which one it was. So the
 worker notes each entry in a small mapped file before it works on it, which costs a memory copy and
@@ -36,14 +36,17 @@ class FlightRecorder:
 
     def __init__(self, note: mmap.mmap) -> None:
         self._note = note
+        self.entry: Entry | None = None
         self.clear()
 
     def note(self, entry: Entry) -> None:
         """Work on this entry begins."""
+        self.entry = entry
         self._note[: _NOTE.size] = _NOTE.pack(entry.shard, entry.id)
 
     def clear(self) -> None:
         """Nothing is worked on that could be to blame alone."""
+        self.entry = None
         self._note[: _NOTE.size] = _NOTE.pack(_NOTHING, b"")
 
     @classmethod

@@ -7,6 +7,8 @@ import faulthandler
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from penstock_workers.queue import Entry
+
 __all__ = ["Unusable", "in_thread"]
 
 P = ParamSpec("P")
@@ -15,6 +17,9 @@ T = TypeVar("T")
 
 class Unusable(Exception):
     """Batches could not be decoded or folded (see its cause); only they can be at fault."""
+
+    entry: Entry | None = None
+    """The one that was being worked on, if they are worked on one by one."""
 
 
 async def in_thread(timeout_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -22,7 +22,7 @@ from penstock_workers.delivery import Delivery, decoded, noted
 from penstock_workers.digests import BatchId
 from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
-from penstock_workers.in_thread import in_thread
+from penstock_workers.in_thread import Unusable, in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import (
     CONFLICT,
@@ -105,14 +105,15 @@ async def prepare(
     """
     try:
         every = await in_thread(timeout_s, decoded, entries, recorder)
-    finally:
-        recorder.clear()
-    prepared = Prepared(entries, epochs)
-    deliveries = await _placed(every, resolver, prepared)
-    try:
-        await _prepare(deliveries, resolver, queue, prepared, recorder, timeout_s)
-    except BaseException:
-        resolver.forget_writers({each.name for each in deliveries})
+        prepared = Prepared(entries, epochs)
+        deliveries = await _placed(every, resolver, prepared)
+        try:
+            await _prepare(deliveries, resolver, queue, prepared, recorder, timeout_s)
+        except BaseException:
+            resolver.forget_writers({each.name for each in deliveries})
+            raise
+    except Unusable as error:
+        error.entry = recorder.entry
         raise
     finally:
         recorder.clear()

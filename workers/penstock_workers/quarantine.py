@@ -21,7 +21,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
@@ -30,12 +29,12 @@ from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
+from penstock_workers.reads import Read, next_of
 
-__all__ = ["NO_LIMIT", "Quarantine", "Read", "Verdict"]
+__all__ = ["Quarantine", "Verdict"]
 
 _LOG = logging.getLogger(__name__)
 
-NO_LIMIT = 1_000_000
 _STEP = 4
 _ENOUGH = 65_536
 """A shard whose reads have grown to this size again is read with the others."""
@@ -63,25 +62,6 @@ class Verdict(Enum):
     DEAD = "dead"
     PARKED = "parked"
     WORKER_AT_FAULT = "worker at fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What to read: at most `limit` entries of these shards, or only those of one writer, or one
-    entry that failed before."""
-
-    shards: Sequence[int]
-    limit: int = NO_LIMIT
-    writer: str = ""
-    entry_id: str = ""
-    is_counted: bool = False
-    """Count each try before it is made: it may crash the process."""
-    is_rest: bool = False
-    """Nothing else was left to read."""
-
-    @property
-    def is_isolated(self) -> bool:
-        return self.limit != NO_LIMIT
 
 
 class Quarantine:
@@ -197,8 +177,8 @@ class Quarantine:
         ]
         self._is_others_turn = bool(others) and (not self._is_others_turn or not reads)
         if self._is_others_turn:
-            return _next(others, self._others_turns)
-        return _next(reads, self._turns) if reads else Read([])
+            return next_of(others, self._others_turns)
+        return next_of(reads, self._turns) if reads else Read([])
 
     def passed_over(self, shard: int, writer: str = "") -> frozenset[str]:
         """What a read skips: isolated writers, or the failed batches of the writer that is read."""
@@ -262,12 +242,16 @@ class Quarantine:
         reason = f"its worker died or hung {tries.unended - 1} times"
         return await self._judge(entries[0], tries.total, reason)
 
-    async def failed(self, read: Read, entries: Sequence[Entry], error: BaseException) -> Verdict:
-        """These entries could not be processed together."""
+    async def failed(
+        self, read: Read, entries: Sequence[Entry], error: BaseException, to_blame: Entry | None
+    ) -> Verdict:
+        """These entries could not be processed together, because of `to_blame`, if that is known."""
         if len(entries) > 1:
+            # Others among them may be bad too: then this stores most of the good ones in between.
             self._narrow(read, entries, max(1, len(entries) // _STEP))
+        entry = entries[0] if len(entries) == 1 else to_blame
+        if entry is None:
             return Verdict.NARROWED
-        (entry,) = entries
         tries = await self._records.fail(entry, was_begun=entry.id in self._begun)
         self._begun.discard(entry.id)
         _LOG.warning(
@@ -388,12 +372,3 @@ class Quarantine:
                 self._stop_counting(shard)
             else:
                 self._limits[shard] = limit
-
-
-def _next(reads: Sequence[Read], turns: FairTurns[tuple[object, ...]]) -> Read:
-    """The one of these that has waited longest."""
-    places: dict[tuple[object, ...], Read] = {}
-    for each in reads:
-        own = (*each.shards, each.writer, each.entry_id)
-        places[own if each.writer else (each.limit, each.is_counted)] = each
-    return places[turns.next(places)]

@@ -29,8 +29,9 @@ from penstock_workers.in_thread import Unusable
 from penstock_workers.leases import Leases
 from penstock_workers.mender import Mender
 from penstock_workers.prepare import Prepared, prepare
-from penstock_workers.quarantine import Quarantine, Read, Verdict
+from penstock_workers.quarantine import Quarantine, Verdict
 from penstock_workers.queue import Budget, Entry, Queue, Selection
+from penstock_workers.reads import Read
 from penstock_workers.resolver import Resolver, writer_name
 from penstock_workers.sign import Sign
 from penstock_workers.store_clock import StoreClock
@@ -219,7 +220,8 @@ class Worker:
         except (Unusable, Rejected) as error:
             # A seam: a batch that cannot be processed must not hold up those behind it.
             await self._finish_commit()
-            await self._fail(read, entries, error.__cause__ or error)
+            to_blame = error.entry if isinstance(error, Unusable) else None
+            await self._fail(read, entries, error.__cause__ or error, to_blame)
             return None
         self._metrics.fold_seconds.observe(time.perf_counter() - started)
         return prepared
@@ -237,12 +239,19 @@ class Worker:
         await self._fail(read, entries, error)
         await self._forget()
 
-    async def _fail(self, read: Read, entries: Sequence[Entry], error: BaseException) -> None:
+    async def _fail(
+        self,
+        read: Read,
+        entries: Sequence[Entry],
+        error: BaseException,
+        to_blame: Entry | None = None,
+    ) -> None:
         self._metrics.errors.labels("batch").inc()
         self._sign.progressed()
         if len(entries) > 1:
             _LOG.warning("commit_unusable entries=%d error=%s", len(entries), type(error).__name__)
-        await self._conclude(entries, await self._quarantine.failed(read, entries, error))
+        verdict = await self._quarantine.failed(read, entries, error, to_blame)
+        await self._conclude(entries, verdict)
 
     async def _conclude(self, entries: Sequence[Entry], verdict: Verdict) -> None:
         """Read these again, with their writers forgotten. Everything else stays known: if one bad batch

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Mapping
+from typing import cast
 
 import pytest
 from support.memory_worker import Bench, frame, running_bench
 
 from penstock.errors import Broken, Transient
+from penstock.wire import Batch, Limits, decode_stored
 from penstock_storage.contracts.interface import Column, RunRef
 from penstock_workers.commit import Refused
+from penstock_workers.in_thread import Unusable
 from penstock_workers.queue import CONFLICT
 
 WRITER = "e/p/r/w"
@@ -152,3 +156,35 @@ async def test_batches_of_a_deleted_run_are_freed_and_not_stored(bench: Bench) -
     assert await bench.stored() == [(0, 0.5, 1)]
     assert await bench.queued() == 0
     assert await bench.catalog.run(RunRef("e", "p", "r")) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        ("penstock_workers.delivery.decode_stored", 2),
+        ("penstock_workers.prepare.change_of", 2),
+        ("penstock_workers.prepare.fold", None),
+    ],
+)
+async def test_the_batch_that_failed_is_named(
+    bench: Bench, step: str, named: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it failed together with the others."""
+    worker = await bench.new_worker()
+    for seq in (1, 2, 3):
+        records = [{"t": "config", "update": {"lr": 0.1}}] if seq == 2 else []
+        await bench.append(seq, frames=[frame(seq)], records=records)
+    calls = itertools.count(1)
+
+    def fail(*arguments: object) -> Batch:
+        if step.endswith("decode_stored") and next(calls) != 2:
+            return decode_stored(*cast(tuple[bytes, Limits], arguments))
+        raise ValueError("no good")
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(Unusable) as error:
+        await worker.read()
+    found = error.value.entry
+    assert (found.seq if found else None) == named
+    monkeypatch.undo()
+    assert (await worker.commit()).batches == 3

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
 
-from penstock_workers.quarantine import Quarantine, Read, Verdict
+from penstock_workers.quarantine import Quarantine, Verdict
 from penstock_workers.quarantine_records import ShardRecord, TriedEntry, Tries
 from penstock_workers.queue import Entry
+from penstock_workers.reads import Read
 
 MAX_DELIVERIES = 5
 
@@ -157,10 +158,13 @@ class Bench:
         queue: MemoryQueue | None = None,
         *,
         kills: Callable[[str, int], bool] = lambda run, seq: False,
+        is_named: bool = False,
     ) -> None:
         self.queue = queue or MemoryQueue()
         self.is_bad = is_bad
         self.kills = kills
+        self.is_named = is_named
+        """Whether it is known which batch of a read failed."""
         self.reads: list[int] = []
         """How many entries each read of this life took."""
         self.lives: list[list[int]] = []
@@ -209,7 +213,9 @@ class Bench:
             if not bad:
                 await self._store(read, entries)
                 return read
-            verdict = await self.quarantine.failed(read, entries, ValueError("no good"))
+            to_blame = bad[0] if self.is_named else None
+            error = ValueError("no good")
+            verdict = await self.quarantine.failed(read, entries, error, to_blame)
             self.narrowed += verdict is Verdict.NARROWED and not read.writer
         self.is_at_fault = verdict is Verdict.WORKER_AT_FAULT
         return read
@@ -260,6 +266,22 @@ def test_one_bad_batch_becomes_a_dead_letter_and_all_else_is_stored(
         (run, seq) for seq, (run, _) in enumerate(sent) if seq != at
     )
     assert not bench.queue.parked
+
+
+def test_a_batch_that_is_known_to_have_failed_is_not_searched_for() -> None:
+    bench = Bench(lambda run, seq: run == "bad" and seq == 1, is_named=True)
+    bench.queue.add("bad", 1)
+    for seq in range(2, 1_002):
+        for run, shard in (("bad", 0), ("a", 0), ("b", 1)):
+            bench.queue.add(run, seq, shard)
+    bench.turn_now()
+    bench.run()
+    assert bench.dead == [("bad", 1)]
+    assert len(bench.stored) == 3_000
+    assert bench.narrowed == 0
+    others = [bench.stored_at["a", 1_001], bench.stored_at["b", 1_001]]
+    # A quarter, then the rest of them; every second turn is the failed batch's.
+    assert max(others) <= 8
 
 
 def test_a_writer_that_keeps_failing_is_parked_and_nobody_waits_for_it() -> None:
@@ -540,7 +562,7 @@ def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
 @given(st.data())
 def test_every_batch_is_stored_dead_or_parked(data: st.DataObject) -> None:
     bad = data.draw(st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))))
-    bench = Bench(lambda run, seq: (run, seq) in bad)
+    bench = Bench(lambda run, seq: (run, seq) in bad, is_named=data.draw(st.booleans()))
     sent = {(run, seq) for run in "abcdef" for seq in range(1, 10)}
     for run, seq in data.draw(st.permutations(sorted(sent))):
         bench.queue.add(run, seq, shard=ord(run) % 2)
