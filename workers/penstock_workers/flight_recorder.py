@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from penstock_workers.queue import Entry
 
@@ -52,22 +53,38 @@ class FlightRecorder:
     @classmethod
     @contextmanager
     def opened(cls, folder: Path | None) -> Iterator[FlightRecorder]:
-        """One that is locked as long as this process lives, and deleted at the end of the block."""
-        if folder is None:
-            with mmap.mmap(-1, _NOTE.size) as note:
-                yield cls(note)
-            return
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / secrets.token_hex(8)
-        with path.open("xb+") as file:
-            file.truncate(_NOTE.size)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            locked = path.rename(path.with_suffix(_SUFFIX))
+        """One whose file is locked as long as this process lives, and deleted at the end of the block. A
+        folder that cannot be written to, or a full disk, does not keep a worker from working."""
+        file = None
+        try:
+            file = _new_file(folder) if folder is not None else None
+        except OSError as error:
+            _LOG.warning("no_flight_recorder error=%s", os.strerror(error.errno or 0))
+        with mmap.mmap(-1 if file is None else file.fileno(), _NOTE.size) as note:
             try:
-                with mmap.mmap(file.fileno(), _NOTE.size) as note:
-                    yield cls(note)
+                yield cls(note)
             finally:
-                locked.unlink(missing_ok=True)
+                if file is not None:
+                    Path(file.name).with_suffix(_SUFFIX).unlink(missing_ok=True)
+                    file.close()
+
+
+def _new_file(folder: Path) -> BinaryIO:
+    """A locked file with room for a note. Raises `OSError`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / secrets.token_hex(8)
+    file = path.open("xb+")
+    try:
+        # Written, not only made longer: on a full disk, the first note would end this process.
+        file.write(bytes(_NOTE.size))
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        path.rename(path.with_suffix(_SUFFIX))
+    except OSError:
+        path.unlink(missing_ok=True)
+        file.close()
+        raise
+    return file
 
 
 def left_behind(folder: Path) -> list[tuple[int, str]]:

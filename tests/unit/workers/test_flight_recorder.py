@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -65,4 +66,29 @@ def test_without_a_folder_it_notes_nothing_that_lasts() -> None:
 def test_a_damaged_note_is_dropped(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.entry").write_bytes(content)
     assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used_does_not_stop_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder in (tmp_path / "file", Path("/proc/self/none")):
+        with FlightRecorder.opened(folder) as recorder:
+            recorder.note(entry(1, b"1-1"))
+            assert recorder.entry == entry(1, b"1-1")
+        assert left_behind(folder) == []
+
+
+def test_a_full_disk_is_met_before_the_first_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped page without room on the disk would end the process at the first note."""
+    with FlightRecorder.opened(tmp_path) as recorder:
+        recorder.note(entry(1, b"1-1"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with FlightRecorder.opened(tmp_path) as recorder:
+        recorder.note(entry(1, b"1-1"))
     assert list(tmp_path.iterdir()) == []
