@@ -26,8 +26,9 @@ __all__ = ["FlightRecorder", "left_behind"]
 
 _LOG = logging.getLogger(__name__)
 
-_NOTE = struct.Struct("<i60s")  # shard and entry id
+_NOTE = struct.Struct("<i60s?")  # shard, entry id, and whether a commit is in hand
 _NOTHING = -1
+_COMMIT = _NOTE.size - 1
 _SUFFIX = ".entry"
 _ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
@@ -43,12 +44,24 @@ class FlightRecorder:
     def note(self, entry: Entry) -> None:
         """Work on this entry begins."""
         self.entry = entry
-        self._note[: _NOTE.size] = _NOTE.pack(entry.shard, entry.id)
+        self._write(entry.shard, entry.id)
 
     def clear(self) -> None:
         """Nothing is worked on that could be to blame alone."""
         self.entry = None
-        self._note[: _NOTE.size] = _NOTE.pack(_NOTHING, b"")
+        self._write(_NOTHING, b"")
+
+    def _write(self, shard: int, entry_id: bytes) -> None:
+        self._note[:_COMMIT] = _NOTE.pack(shard, entry_id, False)[:_COMMIT]
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Earlier entries are being committed: if the process dies now, it may be of those."""
+        self._note[_COMMIT] = 1
+        try:
+            yield
+        finally:
+            self._note[_COMMIT] = 0
 
     @classmethod
     @contextmanager
@@ -88,7 +101,7 @@ def _new_file(folder: Path) -> BinaryIO:
 
 
 def left_behind(folder: Path) -> list[tuple[int, str]]:
-    """The entries (shard, id) at which workers died that used this folder, each told once."""
+    """The entries (shard, id) that ended workers which used this folder, each told once."""
     found = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
@@ -102,8 +115,8 @@ def left_behind(folder: Path) -> list[tuple[int, str]]:
             _LOG.warning("note_unreadable path=%s error=%s", path, os.strerror(error.errno or 0))
             continue
         if len(raw) == _NOTE.size:
-            shard, padded = _NOTE.unpack(raw)
+            shard, padded, is_committing = _NOTE.unpack(raw)
             entry_id = padded.rstrip(b"\0")
-            if shard != _NOTHING and _ID.fullmatch(entry_id):
+            if shard != _NOTHING and not is_committing and _ID.fullmatch(entry_id):
                 found.append((shard, entry_id.decode()))
     return found
