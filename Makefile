@@ -15,8 +15,10 @@ STATIC := web/penstock_web/static/index.html
 PYTEST := $(BIN)/pytest
 # Each process takes whole files: the tests of a file share its servers.
 PARALLEL := -n $(PROCESSES) --dist loadfile
-# Plugins that unit tests do not use, and that take a second to import.
+# Plugins that only heavy tests use, and that take a second to import.
 UNUSED_PLUGINS := -p no:schemathesis -p no:locust
+# Compiled modules are kept, also where the environment says otherwise: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
@@ -71,7 +73,7 @@ lint: setup ## format check, lint, words, types
 	$(BIN)/python web/build_ui.py --check
 
 test: setup ## everything that runs in a few minutes (PROCESSES=2)
-	$(PYTEST) -m "not heavy" $(PARALLEL)
+	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) $(PARALLEL)
 
 test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
 	$(PYTEST) $(PARALLEL)

@@ -1,12 +1,30 @@
-"""Every test has an id of its own: by their ids they are shared out among processes, and two tests of one
-id would be run as one."""
+"""Which tests there are.
+
+Each has an id of its own: by their ids they are shared out among processes, and two tests of one id
+would be run as one. Modules that have only heavy tests are imported only where these are run: browsers,
+frameworks and the official client take seconds to import, in each process.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+
+_ALL_HEAVY = re.compile(r"^pytestmark = (?:(?!\n\n).)*\bheavy\b", re.MULTILINE | re.DOTALL)
+_HEAVY_FOLDER = "wandb"  # its conftest.py marks them
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.option.markexpr != "not heavy" or not collection_path.name.startswith("test_"):
+        return None
+    is_heavy = collection_path.parent.name == _HEAVY_FOLDER or _ALL_HEAVY.search(
+        collection_path.read_text()
+    )
+    return True if is_heavy else None
 
 
 @pytest.hookimpl(trylast=True)

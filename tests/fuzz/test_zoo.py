@@ -26,8 +26,8 @@ from penstock.spool.root import spools_in
 from penstock.values import aside
 from penstock.wire import Room, decode_batch, encode_batch, fit_all
 
-# Torch and numpy warn of formats that they call young, and of casts.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Heavy for what it imports. Torch and numpy warn of formats that they call young, and of casts.
+pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(autouse=True)

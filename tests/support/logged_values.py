@@ -51,7 +51,7 @@ class LoggedValues:
 
 
 def check_histogram(found: dict[str, Any], elements: int) -> None:
-    """Raises unless this value is a histogram of so many elements; -1: of many."""
+    """Raises unless this value is a histogram of `elements` elements; -1 stands for any number of them."""
     assert found["_type"] == "histogram"
     counts, bins = found["values"], found["bins"]
     assert len(counts) == 64

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from penstock_workers.queue import Entry
 
@@ -25,8 +26,9 @@ __all__ = ["FlightRecorder", "left_behind"]
 
 _LOG = logging.getLogger(__name__)
 
-_NOTE = struct.Struct("<i60s")  # shard and entry id
+_NOTE = struct.Struct("<i60s?")  # shard, entry id, and whether a commit is in hand
 _NOTHING = -1
+_COMMIT = _NOTE.size - 1
 _SUFFIX = ".entry"
 _ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
@@ -42,36 +44,64 @@ class FlightRecorder:
     def note(self, entry: Entry) -> None:
         """Work on this entry begins."""
         self.entry = entry
-        self._note[: _NOTE.size] = _NOTE.pack(entry.shard, entry.id)
+        self._write(entry.shard, entry.id)
 
     def clear(self) -> None:
         """Nothing is worked on that could be to blame alone."""
         self.entry = None
-        self._note[: _NOTE.size] = _NOTE.pack(_NOTHING, b"")
+        self._write(_NOTHING, b"")
+
+    def _write(self, shard: int, entry_id: bytes) -> None:
+        self._note[:_COMMIT] = _NOTE.pack(shard, entry_id, False)[:_COMMIT]
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Earlier entries are being committed: if the process dies now, it may be of those."""
+        self._note[_COMMIT] = 1
+        try:
+            yield
+        finally:
+            self._note[_COMMIT] = 0
 
     @classmethod
     @contextmanager
     def opened(cls, folder: Path | None) -> Iterator[FlightRecorder]:
-        """One that is locked as long as this process lives, and deleted at the end of the block."""
-        if folder is None:
-            with mmap.mmap(-1, _NOTE.size) as note:
-                yield cls(note)
-            return
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / secrets.token_hex(8)
-        with path.open("xb+") as file:
-            file.truncate(_NOTE.size)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            locked = path.rename(path.with_suffix(_SUFFIX))
+        """One whose file is locked as long as this process lives, and deleted at the end of the block. A
+        folder that cannot be written to, or a full disk, does not keep a worker from working."""
+        file = None
+        try:
+            file = _new_file(folder) if folder is not None else None
+        except OSError as error:
+            _LOG.warning("no_flight_recorder error=%s", os.strerror(error.errno or 0))
+        with mmap.mmap(-1 if file is None else file.fileno(), _NOTE.size) as note:
             try:
-                with mmap.mmap(file.fileno(), _NOTE.size) as note:
-                    yield cls(note)
+                yield cls(note)
             finally:
-                locked.unlink(missing_ok=True)
+                if file is not None:
+                    Path(file.name).with_suffix(_SUFFIX).unlink(missing_ok=True)
+                    file.close()
+
+
+def _new_file(folder: Path) -> BinaryIO:
+    """A locked file with room for a note. Raises `OSError`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / secrets.token_hex(8)
+    file = path.open("xb+")
+    try:
+        # Written, not only made longer: on a full disk, the first note would end this process.
+        file.write(bytes(_NOTE.size))
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        path.rename(path.with_suffix(_SUFFIX))
+    except OSError:
+        path.unlink(missing_ok=True)
+        file.close()
+        raise
+    return file
 
 
 def left_behind(folder: Path) -> list[tuple[int, str]]:
-    """The entries (shard, id) at which workers died that used this folder, each told once."""
+    """The entries (shard, id) that ended workers which used this folder, each told once."""
     found = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
@@ -85,8 +115,8 @@ def left_behind(folder: Path) -> list[tuple[int, str]]:
             _LOG.warning("note_unreadable path=%s error=%s", path, os.strerror(error.errno or 0))
             continue
         if len(raw) == _NOTE.size:
-            shard, padded = _NOTE.unpack(raw)
+            shard, padded, is_committing = _NOTE.unpack(raw)
             entry_id = padded.rstrip(b"\0")
-            if shard != _NOTHING and _ID.fullmatch(entry_id):
+            if shard != _NOTHING and not is_committing and _ID.fullmatch(entry_id):
                 found.append((shard, entry_id.decode()))
     return found

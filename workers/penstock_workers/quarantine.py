@@ -240,7 +240,7 @@ class Quarantine:
         if tries.unended <= self._max_deliveries:
             return None
         reason = f"its worker died or hung {tries.unended - 1} times"
-        return await self._judge(entries[0], tries.total, reason)
+        return await self._judge(entries[0], tries.total, reason, entries[0])
 
     async def failed(
         self, read: Read, entries: Sequence[Entry], error: BaseException, to_blame: Entry | None
@@ -258,7 +258,10 @@ class Quarantine:
             "batch_failed shard=%d seq=%d failures=%d error=%s",
             entry.shard, entry.seq, tries, type(error).__name__, exc_info=error,
         )  # fmt: skip
-        return await self._judge(entry, tries, f"{type(error).__name__}: {error}")
+        # Batches of its writer may lie before it.
+        writer = (entry.shard, entry.writer)
+        first = next(each for each in entries if (each.shard, each.writer) == writer)
+        return await self._judge(entry, tries, f"{type(error).__name__}: {error}", first)
 
     def _narrow(self, read: Read, entries: Sequence[Entry], limit: int) -> None:
         """Read at most `limit` entries of these shards at once; of several, no more than they had here."""
@@ -271,10 +274,13 @@ class Quarantine:
             known = self._limits.get(shard, count)
             self._limits[shard] = min(known, count, limit) if len(counts) > 1 else limit
 
-    async def _judge(self, entry: Entry, tries: int, reason: str) -> Verdict:
+    async def _judge(self, entry: Entry, tries: int, reason: str, first: Entry) -> Verdict:
+        """`first`: the first entry of its writer that is still queued."""
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()
         known = self._known.setdefault(shard, ShardRecord())
-        isolated = self._isolated.setdefault((shard, writer), IsolatedWriter(start=entry_id))
+        isolated = self._isolated.setdefault(
+            (shard, writer), IsolatedWriter(start=first.id.decode())
+        )
         isolated.limit, isolated.failed_at = 1, self._clock()
         held = isolated.held.setdefault(entry_id, HeldBatch(0.0, self._successes))
         held.fail(self._clock())

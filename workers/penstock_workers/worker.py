@@ -279,7 +279,8 @@ class Worker:
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()
         async with self._compaction.commit_in_hand:
-            lost = await self._committer.commit(prepared)
+            with self._recorder.committing():
+                lost = await self._committer.commit(prepared)
         self._sign.progressed(prepared.acknowledgements)
         self._failures = 0
         self._took_s = time.perf_counter() - started
