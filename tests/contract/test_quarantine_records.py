@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from penstock_common.queue.problems import Problems
 from penstock_common.queue.redis_keys import RedisKeys
+from penstock_workers.flight_recorder import Death
 from penstock_workers.quarantine_records import QuarantineRecords
 from penstock_workers.queue import Budget, Entry, Queue, Selection
 
@@ -142,22 +143,36 @@ async def test_an_entry_is_blamed_for_the_end_of_a_worker(
 ) -> None:
     await add(redis, ODD[0], 1, 2)
     first, second = await queued(redis)
-    await records.blame(0, first.id.decode())
+    await records.blame(Death(0, first.id.decode(), frozenset()))
     known = await records.load(0)
     assert [(each.id, each.tries) for each in known.tried] == [(first.id.decode(), 2)]
     assert (known.was_begun, known.is_explained) == (False, True)
-    # In a search: the others that were read with it have yet to be searched.
-    await records.begin([first, second], is_searching=True)
-    await records.blame(0, second.id.decode())
-    known = await records.load(0)
-    assert [(each.id, each.tries) for each in known.tried] == [
-        (first.id.decode(), 3),
-        (second.id.decode(), 2),
-    ]
-    assert not known.is_explained
-    # Tried alone, it is to blame anyway; and one that was stored is not.
-    await records.begin([second], is_searching=False)
-    await records.blame(0, second.id.decode())
-    assert await records.tries([second]) == [(3, 2)]
-    await records.blame(0, "1-1")
+    # Tried alone, it is counted once; and one that was stored is not to blame.
+    await records.begin([second], is_searching=True)
+    await records.blame(Death(0, second.id.decode(), frozenset()))
+    assert await records.tries([second]) == [(1, 1)]
+    assert (await records.load(0)).is_explained
+    assert await records.tries([second]) == [(2, 1)]
+    await records.blame(Death(0, "1-1", frozenset()))
     assert await redis.hlen(KEYS.failures(0)) == 2
+
+
+async def test_what_was_tried_together_with_the_one_to_blame_is_not_searched(
+    redis: Redis, records: QuarantineRecords
+) -> None:
+    await add(redis, ODD[0], *range(1, 251))
+    first, second, *others = await queued(redis)
+    await records.begin([first], is_searching=True)
+    await records.begin([first], is_searching=True)
+    await records.fail(second, was_begun=False)
+    await records.begin(others, is_searching=True)
+    await records.blame(Death(0, others[7].id.decode(), frozenset({0, 3})))
+    assert await records.tries([first, second, others[7], others[0]]) == [
+        (2, 2),
+        (1, 0),
+        (1, 1),
+        (0, 0),
+    ]
+    known = await records.load(0)
+    assert [each.id for each in known.tried] == [each.id.decode() for each in (first, others[7])]
+    assert known.is_explained

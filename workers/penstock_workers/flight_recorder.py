@@ -15,20 +15,22 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from penstock_common.queue.redis_keys import SHARDS
 from penstock_workers.queue import Entry
 
-__all__ = ["FlightRecorder", "left_behind"]
+__all__ = ["Death", "FlightRecorder", "left_behind"]
 
 _LOG = logging.getLogger(__name__)
 
-_NOTE = struct.Struct("<i60s?")  # shard, entry id, and whether a commit is in hand
+_NOTE = struct.Struct("<i60s?H")
+"""Shard, entry id, whether a commit is in hand, and the shards of which tries are counted, as bits."""
 _NOTHING = -1
-_COMMIT = _NOTE.size - 1
+_ENTRY, _COMMIT, _COUNTED = slice(0, 64), 64, slice(65, 67)
 _SUFFIX = ".entry"
 _ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
@@ -52,7 +54,11 @@ class FlightRecorder:
         self._write(_NOTHING, b"")
 
     def _write(self, shard: int, entry_id: bytes) -> None:
-        self._note[:_COMMIT] = _NOTE.pack(shard, entry_id, False)[:_COMMIT]
+        self._note[_ENTRY] = _NOTE.pack(shard, entry_id, False, 0)[_ENTRY]
+
+    def counts(self, shards: Iterable[int]) -> None:
+        """Tries of entries of these shards are counted in advance, and begin now."""
+        self._note[_COUNTED] = sum(1 << shard for shard in set(shards)).to_bytes(2, "little")
 
     @contextmanager
     def committing(self) -> Iterator[None]:
@@ -100,8 +106,16 @@ def _new_file(folder: Path) -> BinaryIO:
     return file
 
 
-def left_behind(folder: Path) -> list[tuple[int, str]]:
-    """The entries (shard, id) that ended workers which used this folder, each told once."""
+class Death(NamedTuple):
+    """The entry that ended a worker, and the shards of which it had counted tries in advance."""
+
+    shard: int
+    entry_id: str
+    counted: frozenset[int]
+
+
+def left_behind(folder: Path) -> list[Death]:
+    """What ended the workers that used this folder, each told once."""
     found = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
@@ -115,8 +129,9 @@ def left_behind(folder: Path) -> list[tuple[int, str]]:
             _LOG.warning("note_unreadable path=%s error=%s", path, os.strerror(error.errno or 0))
             continue
         if len(raw) == _NOTE.size:
-            shard, padded, is_committing = _NOTE.unpack(raw)
+            shard, padded, is_committing, bits = _NOTE.unpack(raw)
             entry_id = padded.rstrip(b"\0")
-            if shard != _NOTHING and not is_committing and _ID.fullmatch(entry_id):
-                found.append((shard, entry_id.decode()))
+            if shard in range(SHARDS) and not is_committing and _ID.fullmatch(entry_id):
+                counted = frozenset(each for each in range(SHARDS) if bits >> each & 1)
+                found.append(Death(shard, entry_id.decode(), counted))
     return found

@@ -35,7 +35,7 @@ from penstock_workers.commit import Committer
 from penstock_workers.compaction import Compaction
 from penstock_workers.compactor import Compactor
 from penstock_workers.dead_letters import DeadLetters
-from penstock_workers.flight_recorder import FlightRecorder, left_behind
+from penstock_workers.flight_recorder import Death, FlightRecorder, left_behind
 from penstock_workers.gauges import Gauges
 from penstock_workers.leases import Leases
 from penstock_workers.liveness import Liveness
@@ -59,9 +59,9 @@ AT_FAULT = 75
 async def run(settings: WorkerSettings, stop: asyncio.Event, watchdog: Watchdog) -> int:
     """Work with these settings until `stop` is set; returns the exit status."""
     folder = Path(settings.worker_folder) if settings.worker_folder else None
-    blamed = left_behind(folder) if folder else []
+    deaths = left_behind(folder) if folder else []
     with FlightRecorder.opened(folder) as recorder:
-        return await _run(settings, stop, watchdog, recorder, blamed)
+        return await _run(settings, stop, watchdog, recorder, deaths)
 
 
 async def _run(
@@ -69,7 +69,7 @@ async def _run(
     stop: asyncio.Event,
     watchdog: Watchdog,
     recorder: FlightRecorder,
-    blamed: Iterable[tuple[int, str]],
+    deaths: Iterable[Death],
 ) -> int:
     keys, metrics = RedisKeys(settings.prefix), WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
@@ -98,8 +98,8 @@ async def _run(
         upkeep = Upkeep(resolver, clock, leases, liveness, committer, metrics)
         dead_letters = DeadLetters(queue, leases, committer, catalog, points)
         records = QuarantineRecords(redis, keys, leases, problems)
-        for shard, entry_id in blamed:
-            await patiently(partial(records.blame, shard, entry_id), stop)
+        for death in deaths:
+            await patiently(partial(records.blame, death), stop)
         quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
         resolver.deletions.listeners.append(liveness.forget)
         is_embedded = settings.store_url.startswith("unix://")

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from penstock_common.queue.problems import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import PARK, UNPARK
+from penstock_workers.flight_recorder import Death
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
 
@@ -120,22 +121,25 @@ class QuarantineRecords:
             await self._redis.set(self._keys.alone(entries[0].shard), alone)
         await self._count(entries, 1 + _UNENDED)
 
-    async def blame(self, shard: int, entry_id: str) -> None:
+    async def blame(self, death: Death) -> None:
         """A worker died while it worked on this entry, perhaps in the middle of many. It counts as tried
-        alone; nothing changes if it is no longer queued."""
-        keys = self._keys
+        alone, and the others as not tried; nothing changes if it is no longer queued."""
+        keys, shard, entry_id = self._keys, death.shard, death.entry_id
         if not await self._redis.xrange(keys.stream(shard), entry_id, entry_id):
             return
-        tries = _tries(int(await self._redis.hget(keys.failures(shard), entry_id) or 0))
-        alone: Any = await self._redis.get(keys.alone(shard)) or b""
-        if tries.unended and alone.partition(b" ")[0] == entry_id.encode():
-            return
-        # In a search, this try is already counted; the rest has yet to be searched.
-        is_counted = tries.unended > 0
-        await self._redis.set(keys.alone(shard), entry_id + (" searching" if is_counted else ""))
-        by = 1 if is_counted else 2 + _UNENDED
-        await self._redis.hincrby(keys.failures(shard), entry_id, by)
+        if not _tries(int(await self._redis.hget(keys.failures(shard), entry_id) or 0)).unended:
+            await self._redis.hincrby(keys.failures(shard), entry_id, 1 + _UNENDED)
+        await self._redis.set(keys.alone(shard), entry_id)
+        for each in death.counted:
+            await self._acquit(each, entry_id.encode())
         _LOG.warning("worker_died_of shard=%d entry=%s", shard, entry_id)
+
+    async def _acquit(self, shard: int, guilty: bytes) -> None:
+        """Forget the one try of each entry that was begun together with the guilty one."""
+        found: Any = await self._redis.hgetall(self._keys.failures(shard))
+        once = [each for each, value in found.items() if int(value) == 1 + _UNENDED]
+        for part in _parts([each for each in once if each != guilty]):
+            await self._redis.hdel(self._keys.failures(shard), *part)
 
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         """A try of this entry failed; returns the number of tries. `was_begun`: it is already counted."""

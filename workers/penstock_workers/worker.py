@@ -151,9 +151,12 @@ class Worker:
             await self._quarantine.drop(entries)
             await self._forget()
             return
-        if read.is_counted and (verdict := await self._quarantine.begin(read, entries)) is not None:
-            await self._conclude(entries, verdict)
-            return
+        if read.is_counted:
+            verdict = await self._quarantine.begin(read, entries)
+            if verdict is not None:
+                await self._conclude(entries, verdict)
+                return
+            self._recorder.counts(entry.shard for entry in entries)
         prepared = await self._prepare(read, entries, epochs)
         await self._finish_commit()
         if prepared is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_workers.flight_recorder import FlightRecorder, left_behind
+from penstock_workers.flight_recorder import Death, FlightRecorder, left_behind
 from penstock_workers.queue import Entry
 
 _DIES = """
@@ -22,6 +22,7 @@ with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
     if "committing" in sys.argv:
         commit = recorder.committing()
         commit.__enter__()
+    recorder.counts([0, 3, 15, 3])
     recorder.note(Entry(3, b"1764-2", "e/p/r/w", 1, b"", 0))
     if "cleared" in sys.argv:
         recorder.clear()
@@ -29,6 +30,9 @@ with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
         commit.__exit__(None, None, None)
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+DEATH = Death(3, "1764-2", frozenset({0, 3, 15}))
 
 
 def entry(shard: int, entry_id: bytes) -> Entry:
@@ -42,7 +46,7 @@ def dies(folder: Path, *how: str) -> None:
 
 def test_the_note_outlives_its_process_and_is_told_once(tmp_path: Path) -> None:
     dies(tmp_path)
-    assert left_behind(tmp_path) == [(3, "1764-2")]
+    assert left_behind(tmp_path) == [DEATH]
     assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -57,7 +61,7 @@ def test_what_is_read_while_others_are_committed_may_be_innocent(tmp_path: Path)
     dies(tmp_path, "committing")
     assert left_behind(tmp_path) == []
     dies(tmp_path, "committing", "committed")
-    assert left_behind(tmp_path) == [(3, "1764-2")]
+    assert left_behind(tmp_path) == [DEATH]
 
 
 def test_workers_that_live_or_ended_well_are_no_concern(tmp_path: Path) -> None:
@@ -65,7 +69,7 @@ def test_workers_that_live_or_ended_well_are_no_concern(tmp_path: Path) -> None:
         recorder.note(entry(15, b"99999999999999999999-18446744073709551615"))
         assert left_behind(tmp_path / "new") == []
         dies(tmp_path / "new")
-        assert left_behind(tmp_path / "new") == [(3, "1764-2")]
+        assert left_behind(tmp_path / "new") == [DEATH]
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -74,7 +78,15 @@ def test_without_a_folder_it_notes_nothing_that_lasts() -> None:
         recorder.note(entry(1, b"1-1"))
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 65, b"\1\0\0\0" + b"1-1 ; x".ljust(61, b"\0")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x" * 67,
+        b"\1\0\0\0" + b"1-1 ; x".ljust(63, b"\0"),
+        b"\x10\0\0\0" + b"1-1".ljust(63, b"\0"),
+    ],
+)
 def test_a_damaged_note_is_dropped(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.entry").write_bytes(content)
     assert left_behind(tmp_path) == []

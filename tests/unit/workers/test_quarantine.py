@@ -92,6 +92,17 @@ class MemoryQueue:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
             self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
 
+    def blame(self, entry: Entry, counted: Collection[int]) -> None:
+        """As the flight recorder knows it."""
+        if not self.unended.get(entry.id, 0):
+            self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
+            self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
+        self.alone[entry.shard] = entry.id, False
+        for each in self.entries.values():
+            once = self.failures.get(each.id), self.unended.get(each.id)
+            if each.id != entry.id and each.shard in counted and once == (1, 1):
+                del self.failures[each.id], self.unended[each.id]
+
     async def fail(self, entry: Entry, *, was_begun: bool) -> int:
         if was_begun:
             self.alone.pop(entry.shard, None)
@@ -170,7 +181,7 @@ class Bench:
         self.is_bad = is_bad
         self.kills = kills
         self.is_named = is_named
-        """Whether it is known which batch of a read failed."""
+        """Whether it is known which batch of a read failed, or ended the process."""
         self.reads: list[int] = []
         """How many entries each read of this life took."""
         self.lives: list[list[int]] = []
@@ -211,8 +222,12 @@ class Bench:
         verdict = await self.quarantine.begin(read, entries) if read.is_counted else None
         if verdict is None:
             self.reads.append(len(entries))
-            if any(self.kills(run_of(each), each.seq) for each in entries):
+            killers = [each for each in entries if self.kills(run_of(each), each.seq)]
+            if killers:
                 self.now_s += 2.0
+                if self.is_named:
+                    counted = {each.shard for each in entries} if read.is_counted else ()
+                    self.queue.blame(killers[0], counted)
                 self.restart(owner_crashed=True)
                 return read
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
@@ -446,6 +461,28 @@ def test_what_was_read_with_others_and_not_tried_is_not_counted() -> None:
     assert len(bench.stored) == 20
 
 
+def test_once_it_is_known_what_ends_the_worker_the_rest_of_a_large_read_is_innocent() -> None:
+    """After a crash for another reason, the worker dies of one of hundreds of which it has counted a try."""
+    kills = lambda run, seq: run == "killer"  # noqa: E731
+    bench = Bench(lambda run, seq: False, kills=kills, is_named=True)
+    for seq in range(1, 4_001):
+        for run, shard in (("a", 0), ("b", 1)):
+            bench.queue.add(run, seq, shard)
+    bench.queue.add("killer", 1)
+    for seq in range(4_001, 5_001):
+        bench.queue.add("a", seq)
+    bench.restart(owner_crashed=True)
+    while len(bench.lives) == 2:
+        bench.turn_now()
+    assert bench.lives[1][-1] > 500
+    assert set(bench.queue.failures.values()) == {1}
+    bench.run()
+    assert bench.dead == [("killer", 1)]
+    assert len(bench.stored) == 9_000
+    # The next one reads everything at once, then the killer alone, as those after it do.
+    assert [len(life) for life in bench.lives[2:]] == [2, 1, 1, 1, 0]
+
+
 def test_after_a_crash_little_is_risked_for_what_is_stored() -> None:
     """If the process dies again, everything that it had read has to be read alone."""
     bench = Bench(lambda run, seq: False)
@@ -571,19 +608,27 @@ def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
 @given(st.data())
 def test_every_batch_is_stored_dead_or_parked(data: st.DataObject) -> None:
     bad = data.draw(st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9))))
-    bench = Bench(lambda run, seq: (run, seq) in bad, is_named=data.draw(st.booleans()))
+    killers = data.draw(
+        st.sets(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9)), max_size=3)
+    )
+    bad -= killers
+    bench = Bench(
+        lambda run, seq: (run, seq) in bad,
+        kills=lambda run, seq: (run, seq) in killers,
+        is_named=data.draw(st.booleans()),
+    )
     sent = {(run, seq) for run in "abcdef" for seq in range(1, 10)}
     for run, seq in data.draw(st.permutations(sorted(sent))):
         bench.queue.add(run, seq, shard=ord(run) % 2)
     for beat in range(6):  # somebody's good batch comes now and then
         bench.queue.add("good", beat)
-        bench.run(400)
+        bench.run(800)
         if bench.is_at_fault:
             bench.restart()
     held = {(run_of(each), each.seq) for of in bench.queue.parked.values() for each in of}
     left = {(run_of(each), each.seq) for each in bench.queue.entries.values()}
     stored = {each for each in bench.stored if each[0] != "good"}
-    assert not stored & bad
-    assert set(bench.dead) <= bad
+    assert not stored & (bad | killers)
+    assert set(bench.dead) <= bad | killers
     assert stored | set(bench.dead) | held | left == sent
     assert not left
