@@ -27,9 +27,9 @@ from itertools import islice
 from penstock_workers.fair_turns import FairTurns
 from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
-from penstock_workers.quarantine_records import ShardRecord
+from penstock_workers.quarantine_records import ShardRecord, Tries
 from penstock_workers.queue import Entry
-from penstock_workers.reads import Read, next_of
+from penstock_workers.reads import NO_LIMIT, Read, next_of
 
 __all__ = ["Quarantine", "Verdict"]
 
@@ -51,6 +51,13 @@ _PROBATION_S = 60.0
 """How long nothing of a writer must have failed before it is read with the others again."""
 _QUIET_S = 5.0
 """How long nothing must have been stored before the worker considers itself at fault."""
+
+
+def _limit_after(tries: Tries) -> int:
+    """How many entries may be tried at once if one of them has these tries behind it."""
+    if tries.unended > 1:
+        return 1
+    return _STEP if tries.unended else NO_LIMIT
 
 
 class Verdict(Enum):
@@ -84,6 +91,7 @@ class Quarantine:
         self._known: dict[int, ShardRecord] = {}
         self._limits: dict[int, int] = {}
         self._counted: set[int] = set()
+        self._capped = Read([]), NO_LIMIT
         self._crashed: set[int] = set()
         self._is_explained = False
         self._proved = 0
@@ -225,11 +233,14 @@ class Quarantine:
     async def begin(self, read: Read, entries: Sequence[Entry]) -> Verdict | None:
         """Count a try of each of these before it is made; None if it may be made.
 
-        An entry that was tried before is read alone, and judged after too many tries.
+        What was tried once, perhaps with hundreds of others, is read with few; what was tried more often
+        is read alone, and judged after too many tries.
         """
         new = [entry for entry in entries if entry.id not in self._begun]
-        if len(entries) > 1 and any(each.unended for each in await self._records.tries(new)):
-            self._narrow(read, entries, 1)
+        limit = min(map(_limit_after, await self._records.tries(new)), default=NO_LIMIT)
+        self._capped = read, limit
+        if len(entries) > limit:
+            self._narrow(read, entries, limit)
             return Verdict.NARROWED
         self._begun |= {entry.id for entry in new}
         if new:
@@ -362,14 +373,16 @@ class Quarantine:
             _LOG.info("writer_back shard=%d writer=%s", shard, writer)
 
     def _grow(self, read: Read) -> None:
-        """After a success, read more at a time."""
+        """After a success, read more at a time; but not where some had been tried before."""
+        capped, cap = self._capped
+        cap = min(_ENOUGH, cap if read == capped else NO_LIMIT)
         if read.writer:
             isolated = self._isolated.get((read.shards[0], read.writer))
             if isolated is not None and not read.entry_id:
-                isolated.limit = min(_ENOUGH, isolated.limit * _STEP)
+                isolated.limit = min(cap, isolated.limit * _STEP)
             return
         for shard in self._limits.keys() & set(read.shards):
-            limit = self._limits[shard] * _STEP
+            limit = min(cap, self._limits[shard] * _STEP)
             if shard in self._counted:
                 limit = min(limit, max(_FEW, self._proved // _PROVED_PER_RISKED))
             # With the rest, everything is stored that may have crashed a worker, or failed together.

@@ -138,7 +138,7 @@ class Worker:
             self._sign.progressed(read.shards)
             self._failures = 0
             self._quarantine.found_nothing(read)
-            if not read.is_isolated:
+            if not (read.is_isolated or self._quarantine.is_narrowing):
                 await _sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
