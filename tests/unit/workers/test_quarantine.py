@@ -32,6 +32,7 @@ class MemoryQueue:
         self.failures: dict[bytes, int] = {}
         self.unended: dict[bytes, int] = {}
         self.alone: dict[int, tuple[bytes, bool]] = {}
+        self.was_read_with: dict[int, int] = {}
         self.letters: dict[tuple[int, str], int] = {}
         self.failing: dict[int, set[str]] = {}
         self.dead: list[Entry] = []
@@ -83,7 +84,8 @@ class MemoryQueue:
         parked = {writer for at, writer in self.parked if at == shard}
         failing = set(self.failing.get(shard, ()))
         explained = is_known and not is_searching
-        return ShardRecord(tried, len(tried) < len(begun), explained, letters, failing, parked)
+        was_begun, count = len(tried) < len(begun), self.was_read_with.pop(shard, 0)
+        return ShardRecord(tried, was_begun, explained, count, letters, failing, parked)
 
     async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> None:
         if len(entries) == 1:
@@ -92,12 +94,13 @@ class MemoryQueue:
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
             self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
 
-    def blame(self, entry: Entry, counted: Collection[int]) -> None:
+    def blame(self, entry: Entry, counted: Collection[int], count: int) -> None:
         """As the flight recorder knows it."""
         if not self.unended.get(entry.id, 0):
             self.failures[entry.id] = self.failures.get(entry.id, 0) + 1
             self.unended[entry.id] = self.unended.get(entry.id, 0) + 1
         self.alone[entry.shard] = entry.id, False
+        self.was_read_with[entry.shard] = count - 1
         for each in self.entries.values():
             once = self.failures.get(each.id), self.unended.get(each.id)
             if each.id != entry.id and each.shard in counted and once == (1, 1):
@@ -176,10 +179,13 @@ class Bench:
         *,
         kills: Callable[[str, int], bool] = lambda run, seq: False,
         is_named: bool = False,
+        most: int = 1_000_000,
     ) -> None:
         self.queue = queue or MemoryQueue()
         self.is_bad = is_bad
         self.kills = kills
+        self.most = most
+        """The most entries that the process can read without dying."""
         self.is_named = is_named
         """Whether it is known which batch of a read failed, or ended the process."""
         self.reads: list[int] = []
@@ -223,11 +229,12 @@ class Bench:
         if verdict is None:
             self.reads.append(len(entries))
             killers = [each for each in entries if self.kills(run_of(each), each.seq)]
+            killers += entries[self.most : self.most + 1]
             if killers:
                 self.now_s += 2.0
                 if self.is_named:
                     counted = {each.shard for each in entries} if read.is_counted else ()
-                    self.queue.blame(killers[0], counted)
+                    self.queue.blame(killers[0], counted, len(entries))
                 self.restart(owner_crashed=True)
                 return read
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
@@ -481,8 +488,20 @@ def test_once_it_is_known_what_ends_the_worker_the_rest_of_a_large_read_is_innoc
     bench.run()
     assert bench.dead == [("killer", 1)]
     assert len(bench.stored) == 9_000
-    # The next one reads everything at once, then the killer alone, as those after it do.
-    assert [len(life) for life in bench.lives[2:]] == [2, 1, 1, 1, 0]
+    # The next one reads a quarter as many, five times, and then the killer alone, as those after it do.
+    assert [len(life) for life in bench.lives[2:]] == [6, 1, 1, 1, 0]
+
+
+def test_a_process_that_dies_of_reading_too_much_reads_less_and_blames_nobody_for_good() -> None:
+    """As one that runs out of memory: whatever it was working on is innocent."""
+    bench = Bench(lambda run, seq: False, is_named=True, most=50)
+    for seq in range(2_000):
+        for run, shard in (("a", 0), ("b", 1)):
+            bench.queue.add(run, seq, shard)
+    bench.run()
+    assert not bench.dead
+    assert len(bench.stored) == 4_000
+    assert len(bench.lives) <= 8
 
 
 def test_hundreds_that_were_tried_together_are_not_read_one_by_one() -> None:
