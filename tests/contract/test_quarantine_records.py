@@ -143,17 +143,17 @@ async def test_an_entry_is_blamed_for_the_end_of_a_worker(
 ) -> None:
     await add(redis, ODD[0], 1, 2)
     first, second = await queued(redis)
-    await records.blame(Death(0, first.id.decode(), frozenset()))
+    await records.blame(Death(0, first.id.decode(), frozenset(), 1))
     known = await records.load(0)
     assert [(each.id, each.tries) for each in known.tried] == [(first.id.decode(), 2)]
-    assert (known.was_begun, known.is_explained) == (False, True)
+    assert (known.was_begun, known.is_explained, known.was_read_with) == (False, True, 0)
     # Tried alone, it is counted once; and one that was stored is not to blame.
     await records.begin([second], is_searching=True)
-    await records.blame(Death(0, second.id.decode(), frozenset()))
+    await records.blame(Death(0, second.id.decode(), frozenset(), 1))
     assert await records.tries([second]) == [(1, 1)]
     assert (await records.load(0)).is_explained
     assert await records.tries([second]) == [(2, 1)]
-    await records.blame(Death(0, "1-1", frozenset()))
+    await records.blame(Death(0, "1-1", frozenset(), 1))
     assert await redis.hlen(KEYS.failures(0)) == 2
 
 
@@ -166,7 +166,7 @@ async def test_what_was_tried_together_with_the_one_to_blame_is_not_searched(
     await records.begin([first], is_searching=True)
     await records.fail(second, was_begun=False)
     await records.begin(others, is_searching=True)
-    await records.blame(Death(0, others[7].id.decode(), frozenset({0, 3})))
+    await records.blame(Death(0, others[7].id.decode(), frozenset({0, 3}), 248))
     assert await records.tries([first, second, others[7], others[0]]) == [
         (2, 2),
         (1, 0),
@@ -175,4 +175,4 @@ async def test_what_was_tried_together_with_the_one_to_blame_is_not_searched(
     ]
     known = await records.load(0)
     assert [each.id for each in known.tried] == [each.id.decode() for each in (first, others[7])]
-    assert known.is_explained
+    assert (known.is_explained, known.was_read_with) == (True, 247)

@@ -25,6 +25,7 @@ from penstock_storage.catalog import SqlCatalog
 from penstock_workers.bound_notices import BoundNotices
 from penstock_workers.commit import Committer
 from penstock_workers.flight_recorder import FlightRecorder
+from penstock_workers.in_thread import StallLimit
 from penstock_workers.leases import Leases
 from penstock_workers.liveness import Liveness
 from penstock_workers.prepare import Prepared, prepare
@@ -80,9 +81,8 @@ class Worker:
         epochs = dict(self.leases.epochs)
         entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
         with FlightRecorder.opened(None) as recorder:
-            prepared = await prepare(
-                entries, epochs, self.resolver, self.queue, recorder, timeout_s=30
-            )
+            limit = StallLimit(30, lambda: recorder.steps, lambda: None)
+            prepared = await prepare(entries, epochs, self.resolver, self.queue, recorder, limit)
         prepared.store = self.clock.store
         return prepared
 

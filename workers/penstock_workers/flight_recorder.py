@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,10 +27,11 @@ __all__ = ["Death", "FlightRecorder", "left_behind"]
 
 _LOG = logging.getLogger(__name__)
 
-_NOTE = struct.Struct("<i60s?H")
-"""Shard, entry id, whether a commit is in hand, and the shards of which tries are counted, as bits."""
+_NOTE = struct.Struct("<i60s?HI")
+"""Shard, entry id, and whether a commit is in hand; of the read: the shards of which tries are counted, as
+bits, and the number of entries."""
 _NOTHING = -1
-_ENTRY, _COMMIT, _COUNTED = slice(0, 64), 64, slice(65, 67)
+_ENTRY, _COMMIT, _READ = slice(0, 64), 64, slice(65, 71)
 _SUFFIX = ".entry"
 _ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
@@ -41,11 +42,14 @@ class FlightRecorder:
     def __init__(self, note: mmap.mmap) -> None:
         self._note = note
         self.entry: Entry | None = None
+        self.steps = 0
+        """How often work on an entry has begun."""
         self.clear()
 
     def note(self, entry: Entry) -> None:
         """Work on this entry begins."""
         self.entry = entry
+        self.steps += 1
         self._write(entry.shard, entry.id)
 
     def clear(self) -> None:
@@ -54,11 +58,13 @@ class FlightRecorder:
         self._write(_NOTHING, b"")
 
     def _write(self, shard: int, entry_id: bytes) -> None:
-        self._note[_ENTRY] = _NOTE.pack(shard, entry_id, False, 0)[_ENTRY]
+        self._note[_ENTRY] = _NOTE.pack(shard, entry_id, False, 0, 0)[_ENTRY]
 
-    def counts(self, shards: Iterable[int]) -> None:
-        """Tries of entries of these shards are counted in advance, and begin now."""
-        self._note[_COUNTED] = sum(1 << shard for shard in set(shards)).to_bytes(2, "little")
+    def reads(self, entries: Sequence[Entry], *, is_counted: bool) -> None:
+        """These are worked on next. `is_counted`: a try of each is counted in advance."""
+        shards = {entry.shard for entry in entries} if is_counted else ()
+        bits = sum(1 << shard for shard in shards)
+        self._note[_READ] = _NOTE.pack(0, b"", False, bits, len(entries))[_READ]
 
     @contextmanager
     def committing(self) -> Iterator[None]:
@@ -107,11 +113,13 @@ def _new_file(folder: Path) -> BinaryIO:
 
 
 class Death(NamedTuple):
-    """The entry that ended a worker, and the shards of which it had counted tries in advance."""
+    """The entry that ended a worker, the shards of which it had counted tries in advance, and the number of
+    entries that it had read together."""
 
     shard: int
     entry_id: str
     counted: frozenset[int]
+    entries: int
 
 
 def left_behind(folder: Path) -> list[Death]:
@@ -129,9 +137,9 @@ def left_behind(folder: Path) -> list[Death]:
             _LOG.warning("note_unreadable path=%s error=%s", path, os.strerror(error.errno or 0))
             continue
         if len(raw) == _NOTE.size:
-            shard, padded, is_committing, bits = _NOTE.unpack(raw)
+            shard, padded, is_committing, bits, entries = _NOTE.unpack(raw)
             entry_id = padded.rstrip(b"\0")
             if shard in range(SHARDS) and not is_committing and _ID.fullmatch(entry_id):
                 counted = frozenset(each for each in range(SHARDS) if bits >> each & 1)
-                found.append(Death(shard, entry_id.decode(), counted))
+                found.append(Death(shard, entry_id.decode(), counted, entries))
     return found

@@ -22,7 +22,7 @@ from penstock_workers.delivery import Delivery, decoded, noted
 from penstock_workers.digests import BatchId
 from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
-from penstock_workers.in_thread import Unusable, in_thread
+from penstock_workers.in_thread import StallLimit, Unusable, in_thread
 from penstock_workers.left_out import LeftOut, with_numbers
 from penstock_workers.queue import (
     CONFLICT,
@@ -94,21 +94,20 @@ async def prepare(
     resolver: Resolver,
     queue: Queue,
     recorder: FlightRecorder,
-    *,
-    timeout_s: float,
+    limit: StallLimit,
 ) -> Prepared:
     """What to commit for these entries.
 
     Raises `Unusable` or `Rejected` for batches that cannot be decoded, resolved or folded; then the
-    resolver forgets their writers and knows everything else as before. If decoding or folding takes
-    longer than `timeout_s`, this process exits.
+    resolver forgets their writers and knows everything else as before. If decoding or folding stands
+    still for longer than the limit, this process exits.
     """
     try:
-        every = await in_thread(timeout_s, decoded, entries, recorder)
+        every = await in_thread(limit, decoded, entries, recorder)
         prepared = Prepared(entries, epochs)
         deliveries = await _placed(every, resolver, prepared)
         try:
-            await _prepare(deliveries, resolver, queue, prepared, recorder, timeout_s)
+            await _prepare(deliveries, resolver, queue, prepared, recorder, limit)
         except BaseException:
             resolver.forget_writers({each.name for each in deliveries})
             raise
@@ -126,7 +125,7 @@ async def _prepare(
     queue: Queue,
     prepared: Prepared,
     recorder: FlightRecorder,
-    timeout_s: float,
+    limit: StallLimit,
 ) -> None:
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
@@ -149,7 +148,7 @@ async def _prepare(
     await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
     outcomes = await _outcomes(deliveries, resolver)
     _acknowledge(deliveries, outcomes, resolver, prepared)
-    await in_thread(timeout_s, _fill, deliveries, outcomes, resolver, prepared, recorder)
+    await in_thread(limit, _fill, deliveries, outcomes, resolver, prepared, recorder)
     told = prepared.left_out.changes(resolver.runs, resolver.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)

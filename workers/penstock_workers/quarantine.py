@@ -29,7 +29,7 @@ from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
-from penstock_workers.reads import Read, next_of
+from penstock_workers.reads import NO_LIMIT, Read, next_of
 
 __all__ = ["Quarantine", "Verdict"]
 
@@ -38,9 +38,9 @@ _LOG = logging.getLogger(__name__)
 _STEP = 4
 _ENOUGH = 65_536
 """A shard whose reads have grown to this size again is read with the others."""
-_FEW, _PROVED_PER_RISKED = 16, 8
+_FEW, _PROVED_PER_RISKED, _PROVED_PER_READ = 16, 8, 64
 """After a crash, a read takes at most `_FEW` entries, or an eighth of what was stored since then: if the
-process dies again, all of them have to be read alone."""
+process dies again, all of them have to be read in small parts. A 64th, if it may have died of the size."""
 
 _DEAD_LETTERS_TO_PARK = 3
 _MIN_FAILING_RUNS = 3
@@ -84,8 +84,11 @@ class Quarantine:
         self._known: dict[int, ShardRecord] = {}
         self._limits: dict[int, int] = {}
         self._counted: set[int] = set()
+        self._capped = Read([]), NO_LIMIT
         self._crashed: set[int] = set()
         self._is_explained = False
+        self._was_read_with = 0
+        self._most = NO_LIMIT
         self._proved = 0
         self._begun: set[bytes] = set()
         self._isolated: dict[tuple[int, str], IsolatedWriter] = {}
@@ -123,6 +126,7 @@ class Quarantine:
         elif owner_crashed:
             self._crashed.add(shard)
         self._is_explained |= known.is_explained
+        self._was_read_with = max(self._was_read_with, known.was_read_with)
         self._known[shard] = known
         self._quiet_since = now
         self._is_others_turn = True
@@ -133,6 +137,17 @@ class Quarantine:
         self._limits.update(dict.fromkeys(shards, 1))
         self._counted.update(shards)
         self._proved = 0
+
+    def _after_crash(self) -> None:
+        """All of a crashed owner's shards are gained: search them, unless it is known what it died of. That
+        may be innocent, and the process have died of reading so many at once: then fewer are read."""
+        if self._crashed and not self._is_explained:
+            self._search(*self._crashed)
+        elif self._was_read_with:
+            self._most = max(1, self._was_read_with // _STEP)
+            self._limits.update(dict.fromkeys(self._crashed, self._most))
+        self._crashed.clear()
+        self._is_explained, self._was_read_with = False, 0
 
     def lost(self, shard: int) -> None:
         """The shard is another worker's, or nobody's."""
@@ -153,10 +168,7 @@ class Quarantine:
     def next_read(self, owned: Iterable[int]) -> Read:
         """In turn: all healthy shards together, then those in small parts of one size together; every other
         time, an isolated writer or a batch that failed."""
-        if self._crashed and not self._is_explained:
-            self._search(*self._crashed)
-        self._crashed.clear()
-        self._is_explained = False
+        self._after_crash()
         shards, now = sorted(owned), self._clock()
         whole = [shard for shard in shards if shard not in self._limits]
         reads = [Read(whole)] if whole else []
@@ -225,22 +237,26 @@ class Quarantine:
     async def begin(self, read: Read, entries: Sequence[Entry]) -> Verdict | None:
         """Count a try of each of these before it is made; None if it may be made.
 
-        An entry that was tried before is read alone, and judged after too many tries.
+        What was tried once, perhaps with hundreds of others, is read with few; what was tried more often
+        is read alone, and judged after too many tries.
         """
         new = [entry for entry in entries if entry.id not in self._begun]
-        if len(entries) > 1 and any(each.unended for each in await self._records.tries(new)):
-            self._narrow(read, entries, 1)
+        tries = await self._records.tries(new)
+        limit = min((each.most_at_once for each in tries), default=NO_LIMIT)
+        self._capped = read, limit
+        if len(entries) > limit:
+            self._narrow(read, entries, limit)
             return Verdict.NARROWED
         self._begun |= {entry.id for entry in new}
         if new:
             await self._records.begin(new, is_searching=self.is_narrowing)
         if len(entries) > 1:
             return None
-        (tries,) = await self._records.tries(entries)
-        if tries.unended <= self._max_deliveries:
+        (own,) = await self._records.tries(entries)
+        if own.unended <= self._max_deliveries:
             return None
-        reason = f"its worker died or hung {tries.unended - 1} times"
-        return await self._judge(entries[0], tries.total, reason, entries[0])
+        reason = f"its worker died or hung {own.unended - 1} times"
+        return await self._judge(entries[0], own.total, reason, entries[0])
 
     async def failed(
         self, read: Read, entries: Sequence[Entry], error: BaseException, to_blame: Entry | None
@@ -362,14 +378,17 @@ class Quarantine:
             _LOG.info("writer_back shard=%d writer=%s", shard, writer)
 
     def _grow(self, read: Read) -> None:
-        """After a success, read more at a time."""
+        """After a success, read more at a time; but not where some had been tried before."""
+        capped, cap = self._capped
+        most = max(self._most, self._proved // _PROVED_PER_READ)
+        most = min(most, cap) if read == capped else most
         if read.writer:
             isolated = self._isolated.get((read.shards[0], read.writer))
             if isolated is not None and not read.entry_id:
-                isolated.limit = min(_ENOUGH, isolated.limit * _STEP)
+                isolated.limit = min(most, _ENOUGH, isolated.limit * _STEP)
             return
         for shard in self._limits.keys() & set(read.shards):
-            limit = self._limits[shard] * _STEP
+            limit = min(most, self._limits[shard] * _STEP)
             if shard in self._counted:
                 limit = min(limit, max(_FEW, self._proved // _PROVED_PER_RISKED))
             # With the rest, everything is stored that may have crashed a worker, or failed together.

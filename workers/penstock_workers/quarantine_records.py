@@ -17,6 +17,7 @@ from penstock_common.queue.scripts import PARK, UNPARK
 from penstock_workers.flight_recorder import Death
 from penstock_workers.leases import Leases
 from penstock_workers.queue import Entry
+from penstock_workers.reads import NO_LIMIT
 
 __all__ = ["QuarantineRecords", "ShardRecord", "TriedEntry", "Tries"]
 
@@ -28,6 +29,7 @@ _ENTRIES_PER_SCRIPT = 100
 _UNENDED = 1_000_000
 """Unfinished tries are counted in millions, in the same field of the hash."""
 
+_FEW = 4
 _SCAN = 5_000
 _MAX_FAILING_RUNS = 100
 _MAX_REASON_CHARS = 500
@@ -40,6 +42,14 @@ class Tries(NamedTuple):
 
     total: int
     unended: int
+
+    @property
+    def most_at_once(self) -> int:
+        """How many entries may be tried together if this is one of them: few after one try, which may have
+        been that of hundreds."""
+        if self.unended > 1:
+            return 1
+        return _FEW if self.unended else NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class ShardRecord:
     """Other entries were tried once, perhaps many together, and the try never ended."""
     is_explained: bool = False
     """The last worker died of one entry of `tried`, and was not searching for others."""
+    was_read_with: int = 0
+    """How many entries it had read together with that one."""
     dead_letters_in_row: dict[str, int] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     parked: set[str] = field(default_factory=set)
@@ -88,7 +100,8 @@ class QuarantineRecords:
             # It says why this worker's predecessor died, and nothing about its own death.
             pipeline.execute_command("GETDEL", keys.alone(shard))
             _, failures, letters, failing, parked, alone = await pipeline.execute()
-        blamed, _, searching = (alone or b"").partition(b" ")
+        blamed, _, how = (alone or b"").partition(b" ")
+        was_read_with = int(how) if how.isdigit() else 0
         is_known = _tries(int(failures.get(blamed, 0))).unended > 0
         if is_known and _tries(int(failures[blamed])).total == 1:
             # One try may have been that of a whole commit, but not this one.
@@ -101,7 +114,8 @@ class QuarantineRecords:
         return ShardRecord(
             [each async for each in self._tried(shard, again)],
             len(again) < len(failures),
-            is_known and not searching,
+            is_known and how != b"searching",
+            was_read_with,
             {writer.decode(): int(count) for writer, count in letters.items()},
             {run.decode() for run in failing},
             {writer.decode() for writer in parked if writer},
@@ -129,7 +143,7 @@ class QuarantineRecords:
             return
         if not _tries(int(await self._redis.hget(keys.failures(shard), entry_id) or 0)).unended:
             await self._redis.hincrby(keys.failures(shard), entry_id, 1 + _UNENDED)
-        await self._redis.set(keys.alone(shard), entry_id)
+        await self._redis.set(keys.alone(shard), f"{entry_id} {death.entries - 1}")
         for each in death.counted:
             await self._acquit(each, entry_id.encode())
         _LOG.warning("worker_died_of shard=%d entry=%s", shard, entry_id)

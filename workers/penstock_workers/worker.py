@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -25,7 +26,7 @@ from penstock_workers.commit import Committer, Refused
 from penstock_workers.compaction import Compaction
 from penstock_workers.flight_recorder import FlightRecorder
 from penstock_workers.guarded import run_guarded
-from penstock_workers.in_thread import Unusable
+from penstock_workers.in_thread import StallLimit, Unusable
 from penstock_workers.leases import Leases
 from penstock_workers.mender import Mender
 from penstock_workers.prepare import Prepared, prepare
@@ -138,7 +139,7 @@ class Worker:
             self._sign.progressed(read.shards)
             self._failures = 0
             self._quarantine.found_nothing(read)
-            if not read.is_isolated:
+            if not (read.is_isolated or self._quarantine.is_narrowing):
                 await _sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
@@ -156,7 +157,7 @@ class Worker:
             if verdict is not None:
                 await self._conclude(entries, verdict)
                 return
-            self._recorder.counts(entry.shard for entry in entries)
+        self._recorder.reads(entries, is_counted=read.is_counted)
         prepared = await self._prepare(read, entries, epochs)
         await self._finish_commit()
         if prepared is not None:
@@ -209,11 +210,11 @@ class Worker:
         started, timeout_s = time.perf_counter(), self._settings.batch_timeout_s
         if len(entries) == 1:
             timeout_s = min(timeout_s, _MAX_BATCH_S)
-        self._sign.turned(2 * timeout_s)
+        recorder, turned = self._recorder, partial(self._sign.turned, 2 * timeout_s)
+        limit = StallLimit(timeout_s, lambda: recorder.steps, turned)
+        turned()
         try:
-            prepared = await prepare(
-                entries, epochs, self._resolver, self._queue, self._recorder, timeout_s=timeout_s
-            )
+            prepared = await prepare(entries, epochs, self._resolver, self._queue, recorder, limit)
         except Broken as error:
             await self._finish_commit()
             await self._isolate(read, entries, error)

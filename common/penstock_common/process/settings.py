@@ -130,7 +130,7 @@ class WorkerSettings(ServerSettings):
     max_deliveries: int = option(5, "failures after which a batch becomes a dead letter")
     batch_timeout_s: float = option(
         20.0,
-        "time for folding batches, at most 10 s for a single one; then the worker exits",
+        "time for one batch of a commit, at most 10 s for a single one; then the worker exits",
     )
     silent_after_s: float = option(300.0, "silence after which a running run counts as crashed")
     purge_until_s: float = option(

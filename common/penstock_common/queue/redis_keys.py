@@ -75,7 +75,7 @@ class RedisKeys:
 
     def alone(self, shard: int) -> str:
         """Id of the entry that was tried last while its worker read nothing else; ` searching` after it
-        if that looks for others, too."""
+        if that looks for others, too. Or of the one that it died of, and how many it had read with it."""
         return self._shard(shard, "alone")
 
     def dead(self, shard: int) -> str:

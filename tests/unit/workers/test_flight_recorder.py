@@ -22,7 +22,9 @@ with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
     if "committing" in sys.argv:
         commit = recorder.committing()
         commit.__enter__()
-    recorder.counts([0, 3, 15, 3])
+    shards = [0, 3, 15, 3]
+    entries = [Entry(shard, b"1-1", "e/p/r/w", 1, b"", 0) for shard in shards]
+    recorder.reads(entries, is_counted="uncounted" not in sys.argv)
     recorder.note(Entry(3, b"1764-2", "e/p/r/w", 1, b"", 0))
     if "cleared" in sys.argv:
         recorder.clear()
@@ -32,7 +34,7 @@ with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
 """
 
 
-DEATH = Death(3, "1764-2", frozenset({0, 3, 15}))
+DEATH = Death(3, "1764-2", frozenset({0, 3, 15}), 4)
 
 
 def entry(shard: int, entry_id: bytes) -> Entry:
@@ -55,6 +57,11 @@ def test_a_worker_that_died_of_something_else_blames_nothing(tmp_path: Path) -> 
     dies(tmp_path, "cleared")
     assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_of_which_no_try_was_counted_are_not_told(tmp_path: Path) -> None:
+    dies(tmp_path, "uncounted")
+    assert left_behind(tmp_path) == [DEATH._replace(counted=frozenset())]
 
 
 def test_what_is_read_while_others_are_committed_may_be_innocent(tmp_path: Path) -> None:
@@ -82,9 +89,9 @@ def test_without_a_folder_it_notes_nothing_that_lasts() -> None:
     "content",
     [
         b"",
-        b"x" * 67,
-        b"\1\0\0\0" + b"1-1 ; x".ljust(63, b"\0"),
-        b"\x10\0\0\0" + b"1-1".ljust(63, b"\0"),
+        b"x" * 71,
+        b"\1\0\0\0" + b"1-1 ; x".ljust(67, b"\0"),
+        b"\x10\0\0\0" + b"1-1".ljust(67, b"\0"),
     ],
 )
 def test_a_damaged_note_is_dropped(tmp_path: Path, content: bytes) -> None:
