@@ -81,8 +81,8 @@ def _changes(rng: np.random.Generator, place: int, number: int) -> Iterator[RunC
         **{f"p{n}": float(rng.random()) for n in range(11)},
     }
     about = {"name": f"bold-sweep-{place}", "group": f"g{place % 50}", "tags": [f"t{place % 7}"]}
-    yield RunChange(number, _STARTED, 1, 0, "run", about)
-    yield RunChange(number, _STARTED, 1, 1, "config", config)
+    yield RunChange(number, "w", 1, 0, "run", about)
+    yield RunChange(number, "w", 1, 1, "config", config)
     best = {"best": float(rng.random()), "epochs": place % 90}
-    yield RunChange(number, _STARTED, 1, 2, "summary", best)
-    yield RunChange(number, _STARTED, 2, 0, "state", {"state": "finished"})
+    yield RunChange(number, "w", 1, 2, "summary", best)
+    yield RunChange(number, "w", 2, 0, "state", {"state": "finished"})

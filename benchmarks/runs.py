@@ -92,7 +92,7 @@ async def _change(stack: Stack, entity: str, n: int) -> None:
         row = await catalog.run(RunRef(entity, PROJECT, f"run{n:06d}"))
         assert row is not None
         now = time.time_ns() // 1000
-        await catalog.apply_changes([RunChange(row.number, now, 1, 0, "config", {"n": n})], now)
+        await catalog.apply_changes([RunChange.edit(row.number, "config", {"n": n})], now)
     finally:
         await catalog.close()
 

@@ -85,11 +85,11 @@ def _mode(name: str, value: Any) -> str:
 
 def _resume(name: str, value: Any) -> str | None:
     if isinstance(value, bool):
-        return "allow" if value else None
+        return "auto" if value else None
     text = str(value).strip().lower()
     if text in (*_NO, "none"):
         return None
-    return "allow" if text in _YES else _choice(*_RESUMES)(name, value)
+    return "auto" if text in _YES else _choice(*_RESUMES)(name, value)
 
 
 def _reinit(name: str, value: Any) -> str | bool | None:

@@ -22,6 +22,9 @@ from penstock.spool.meta import Meta
 __all__ = ["Link", "is_loopback"]
 
 _TIMEOUT_S = 30.0
+_AGE_HEADER = (
+    "Penstock-Age"  # as `penstock.wire` has it, which the training process does not import
+)
 _MAX_REPLY_BYTES = 16 << 20
 _BAD_URL_HINT = "Set PENSTOCK_BASE_URL, or run: penstock login --host http://host:port"
 
@@ -53,9 +56,12 @@ class Link:
     def of(cls, meta: Meta) -> Link:
         return cls(meta.base_url, meta.ca_file, meta.proxies)
 
-    def post_batches(self, body: bytes, api_key: str) -> dict[str, Any]:
-        """Send a body of batches. Raises Transient or Rejected."""
-        return self._ask("POST", "/v1/batches", api_key, body)
+    def post_batches(
+        self, body: bytes, api_key: str, *, age_us: int | None = None
+    ) -> dict[str, Any]:
+        """Send a body of batches; `age_us`: for how long their writer has run. Raises Transient or
+        Rejected."""
+        return self._ask("POST", "/v1/batches", api_key, body, age_us=age_us)
 
     def writer_position(self, meta: Meta, api_key: str) -> dict[str, Any]:
         """A writer's position: {committed, queue, store}."""
@@ -75,12 +81,18 @@ class Link:
             raise
 
     def _ask(
-        self, method: str, path: str, api_key: str, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        api_key: str,
+        body: bytes | None = None,
+        *,
+        age_us: int | None = None,
     ) -> dict[str, Any]:
         """Like `call`, but a refusal that is not Penstock's own, such as a proxy's page, does not refuse
         the data: it is `Transient`."""
         try:
-            return self.call(method, path, api_key, body)
+            return self.call(method, path, api_key, body, age_us=age_us)
         except Rejected as error:
             # 401 asks for a key, 413 for smaller batches, whatever their source.
             if not error.code.startswith("http_") or error.status in (401, 413):
@@ -98,10 +110,14 @@ class Link:
         api_key: str,
         body: bytes | None = None,
         content_type: str = "application/msgpack",
+        *,
+        age_us: int | None = None,
     ) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
+        if age_us is not None:
+            headers[_AGE_HEADER] = str(age_us)
         status, reply_headers, data = self._exchange(method, path, headers, body)
         try:
             payload = json.loads(data) if data else {}

@@ -76,7 +76,8 @@ class Settings:
     """online, offline (keep data on disk until `penstock sync`), disabled, or shared (several
     processes log to one run)."""
     resume: str | None = None
-    """allow, must, never, auto: whether to resume an existing run with this id."""
+    """allow, must, never: whether to resume an existing run with this id. auto (also True): without an id,
+    resume the script's last run on this machine if that did not finish."""
     reinit: str | bool | None = None
     """What a second `init` does: return_previous (default), finish_previous (default in notebooks),
     create_new."""

@@ -87,14 +87,17 @@ class Appender:
         seq: int,
         raw: bytes,
         decoded: DecodedSize | None = None,
+        age_us: int | None = None,
     ) -> Appended:
-        """Queue one batch under its number; `decoded`: its size once decoded, if known.
+        """Queue one batch under its number; `decoded`: its size once decoded, if known; `age_us`: for how
+        long its writer has run, if that is known.
 
         Raises `Transient` if Redis fails, or if the writer is parked and has no room left; `Rejected`
         (409) if the number has another batch already.
         """
         path = run_path(entity, project, run)
         shard = shard_of(path)
+        now = time.time_ns() // 1000
         status, committed, incarnation, dead, known = await self._run(
             _APPEND,
             8,
@@ -103,8 +106,9 @@ class Appender:
             writer_key(path, writer),
             seq,
             raw,
-            time.time_ns() // 1000,
+            now,
             *(decoded or _UNKNOWN),
+            *(() if age_us is None else (now - age_us,)),
         )
         if status == _NO_ROOM:
             raise _no_room()

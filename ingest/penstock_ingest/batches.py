@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable
+from itertools import repeat
 from typing import Any, cast
 
 from aiohttp import web
 
 from penstock.errors import Rejected, Transient
-from penstock.wire import CONTENT_TYPE, Batch, split_body
+from penstock.wire import AGE_HEADER, CONTENT_TYPE, Batch, split_body
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.bodies import BodyReader
 from penstock_common.http.errors import json_response
@@ -34,6 +35,7 @@ from penstock_storage.contracts.interface import RunRef
 __all__ = ["BatchHandler"]
 
 _MAX_IDEMPOTENCY_KEY_CHARS = 255
+_MAX_AGE_DIGITS = 15
 _NO_WAIT = checked_wait({})
 
 
@@ -124,25 +126,26 @@ class BatchHandler:
         async with self._bodies.body(request) as body:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
-                    return await self._take_batches(body, principal, share)
+                    age_us = _age_us(request.headers.get(AGE_HEADER))
+                    return await self._take_batches(body, principal, share, age_us)
                 return await self._take_rows(body, principal, request, share)
 
     async def _take_batches(
-        self, body: bytes, principal: Principal, share: Share
+        self, body: bytes, principal: Principal, share: Share, age_us: int | None
     ) -> list[Appended]:
         raws = split_body(body, self._limits)
         small = share.small_batch(raws)
         if small is not None and not self._quota.is_limited:
-            return [await self._take_small(small, raws[0], principal)]
+            return [await self._take_small(small, raws[0], principal, age_us)]
         batches = [small] if small is not None else await share.batches(raws)
         entities = [checked_entity(batch.entity, principal, self._limits) for batch in batches]
         for entity, batch in zip(entities, batches, strict=True):
-            await self._check(RunRef(entity, batch.project, batch.run), batch)
+            await self._check(RunRef(entity, batch.project, batch.run), batch, age_us)
         self._admit(entities, batches)
         if len(batches) == 1:  # the common case needs no task of its own
-            return [await self._append(entities[0], batches[0], raws[0])]
+            return [await self._append(entities[0], batches[0], raws[0], age_us)]
         appended = await asyncio.gather(
-            *map(self._append, entities, batches, raws), return_exceptions=True
+            *map(self._append, entities, batches, raws, repeat(age_us)), return_exceptions=True
         )
         # Each was queued and counted, or not: the reply is that of the first that was not.
         for each in appended:
@@ -150,27 +153,32 @@ class BatchHandler:
                 raise each
         return cast(list[Appended], appended)
 
-    async def _take_small(self, batch: Batch, raw: bytes, principal: Principal) -> Appended:
+    async def _take_small(
+        self, batch: Batch, raw: bytes, principal: Principal, age_us: int | None
+    ) -> Appended:
         """The common case, one small batch without a quota, in as few steps as possible."""
         entity = checked_entity(batch.entity, principal, self._limits)
         ref = RunRef(entity, batch.project, batch.run)
         if self._bound_check.is_scarce or self._deletions.knows(ref):
-            await self._check(ref, batch)
+            await self._check(ref, batch, age_us)
         self._admit([entity], [batch])
-        appended = await self._appender.append(*ref, batch.writer, batch.seq, raw, batch.decoded)
+        appended = await self._appender.append(
+            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us
+        )
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
 
-    async def _check(self, ref: RunRef, batch: Batch) -> None:
+    async def _check(self, ref: RunRef, batch: Batch, age_us: int | None) -> None:
         """Raises `Rejected` if the run was deleted, or it or the writer is beyond a bound."""
-        await self._refuse_deleted(ref.entity, batch, batch.writer)
+        await self._refuse_deleted(ref.entity, batch, batch.writer, age_us)
         if self._bound_check.is_scarce:
             await self._bound_check.check(ref, batch.writer)
 
-    async def _append(self, entity: str, batch: Batch, raw: bytes) -> Appended:
+    async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
         append = self._appender.append(
-            entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded
-        )
+            entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded,
+            age_us,
+        )  # fmt: skip
         return await self._counted(entity, batch, len(raw), append)
 
     async def _counted(
@@ -198,7 +206,7 @@ class BatchHandler:
         batches = [each.batch for each in made]
         share.holds(*(batch.decoded for batch in batches))
         entity = checked_entity(batches[0].entity, principal, self._limits)
-        await self._refuse_deleted(entity, batches[0], "http-")
+        await self._refuse_deleted(entity, batches[0], "http-", None)
         await self._bound_check.check(RunRef(entity, batches[0].project, batches[0].run))
         self._admit([entity] * len(made), batches)
         digest = hashlib.sha256(body).hexdigest()
@@ -218,12 +226,15 @@ class BatchHandler:
                 self._quota.give_back((entity, batch.project), _weight(batch))
         return appended
 
-    async def _refuse_deleted(self, entity: str, batch: Batch, writer: str) -> None:
+    async def _refuse_deleted(
+        self, entity: str, batch: Batch, writer: str, age_us: int | None
+    ) -> None:
         """Raises `Rejected` (410) for a batch of a deleted run."""
         ref = RunRef(entity, batch.project, batch.run)
         if self._deletions.knows(ref):
             now = time.time_ns() // 1000
-            await self._deletions.check_batch(ref, writer, batch.writer_started, now)
+            began = batch.writer_started if age_us is None else now - age_us
+            await self._deletions.check_batch(ref, writer, began, now)
 
     def _admit(self, entities: list[str], batches: list[Batch]) -> None:
         """Charge all batches of a body to their quotas, or none.
@@ -274,6 +285,13 @@ class BatchHandler:
             "dead": last.dead,
         }
         return json_response(payload, status=status)
+
+
+def _age_us(text: str | None) -> int | None:
+    """How long a writer has run: unlike the time of its start, this depends on no machine's clock."""
+    if text is None or not (text.isascii() and text.isdecimal()) or len(text) > _MAX_AGE_DIGITS:
+        return None
+    return int(text)
 
 
 def _latest(positions: list[WriterPosition]) -> list[WriterPosition]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from aiohttp import web
 
 from penstock.wire import check_name
@@ -56,10 +54,9 @@ class RunHandler:
 
 
 def _changes(number: int, asked: NewRun) -> list[RunChange]:
-    started = time.time_ns() // 1000
     about = asked.model_dump(include=_ABOUT, exclude_none=True)
     return [
-        RunChange(number, started, 0, index, kind, update)
-        for index, (kind, update) in enumerate([("run", about), ("config", asked.config)])
+        RunChange.edit(number, kind, update)
+        for kind, update in (("run", about), ("config", asked.config))
         if update
     ]

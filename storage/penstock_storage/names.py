@@ -12,11 +12,26 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.interface import Catalog, LaneStart, PointStore
 
-__all__ = ["GONE", "gone_name", "is_of", "lane_name", "reconcile", "record"]
+__all__ = [
+    "GONE",
+    "OUTLIVED",
+    "START",
+    "gone_name",
+    "is_of",
+    "lane_name",
+    "outlived_name",
+    "reconcile",
+    "record",
+    "start_name",
+]
 
 _ROWS = 100_000
+START = "start"
+"""The kind of a name that records how a lane's writer took up the run."""
+OUTLIVED = "outlived"
+"""The kind of a name that records that a lane logs beside what it says that it resumes."""
 GONE = "gone"
 """The kind of a name that records that a run was deleted, or moved away."""
 
@@ -28,6 +43,16 @@ def lane_name(rank: int, started: int, writer: str) -> str:
     return f"{rank}:{started}:{writer}"
 
 
+def start_name(run: int, lane: int, start: LaneStart) -> Name:
+    """The name that records how a lane's writer took up the run; absent if it said nothing."""
+    return START, lane, run, f"{start.kind}:{start.step}:{start.began}"
+
+
+def outlived_name(run: int, lane: int) -> Name:
+    """The name that records that what a lane says that it resumes has gone on."""
+    return OUTLIVED, lane, run, ""
+
+
 def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int) -> Name:
     """The name that records that the run with this number and id was deleted or moved."""
     return GONE, run, project, f"{deleted_at}:{moved_to}:{name}"
@@ -36,7 +61,9 @@ def gone_name(run: int, project: int, name: str, deleted_at: int, moved_to: int)
 def is_of(gone: Container[int], name: Name) -> bool:
     """Whether this is a deleted run, or a lane of one."""
     kind, number, owner, _ = name
-    return (kind == "run" and number in gone) or (kind == "lane" and owner in gone)
+    return (kind == "run" and number in gone) or (
+        kind in ("lane", START, OUTLIVED) and owner in gone
+    )
 
 
 async def record(points: PointStore, names: Sequence[tuple[str, int, int, str]]) -> None:

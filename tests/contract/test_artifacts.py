@@ -417,7 +417,7 @@ async def test_a_run_that_moves_is_still_the_one_that_logged_it(
 ) -> None:
     run = await new_run(catalog, "r1")
     version = await committed(artifacts, project, run=run)
-    await catalog.apply_changes([RunChange(run, 1, 1, 0, "state", {"state": "finished"})], 30)
+    await catalog.apply_changes([RunChange(run, "w1", 1, 0, "state", {"state": "finished"})], 30)
     move = await catalog.begin_move(run, "other", 40)
     assert await catalog.finish_move(run, 50)
     assert (await again(artifacts, version)).run == move.copy

@@ -70,7 +70,8 @@ async def test_a_full_run_leaves_the_others_alone(url: str) -> None:
         given = await catalog.ensure_lanes(asked)
         assert given == {(one, "w0"): 0, (one, "w1"): 1, (two, "w"): 0}
         assert await catalog.ensure_lanes(asked) == given
-        assert await catalog.known_writers({(one, "w0"), (one, "w3")}) == {(one, "w0"): 0}
+        (known,) = (await catalog.known_writers({(one, "w0"), (one, "w3")})).values()
+        assert (known.run, known.writer, known.lane) == (one, "w0", 0)
         full = Owner("writers", "ana/p/r000")
         assert await catalog.at_bound({full, Owner("writers", "ana/q/r000")}) == {full}
 

@@ -242,7 +242,7 @@ async def test_a_catalog_moves_between_databases(tmp_path: Path) -> None:
     await catalog.ensure_keys(rows[refs[0]].project_number, ["loss", "ключ"])
     await catalog.ensure_lanes([(number, "w", 3, 17)])
     config = {"nan": math.nan, "big": 10**40, "text": "é\x00", "deep": {"a": [None, True]}}
-    await catalog.apply_changes([RunChange(number, 1, 1, 0, "config", config)], 5)
+    await catalog.apply_changes([RunChange(number, "w1", 1, 0, "config", config)], 5)
     key = ApiKey("id", "ana", frozenset({"read", "write"}), b"\x00\xff hash", False)
     await catalog.add_api_key(key, "label")
     await catalog.close()

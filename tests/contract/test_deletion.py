@@ -21,7 +21,7 @@ async def make(catalog: SqlCatalog, ref: RunRef, *, state: str = "finished") -> 
     row = (await catalog.ensure_runs([ref]))[ref]
     await catalog.ensure_lanes([(row.number, f"w-{row.number}", 0, 5)])
     await catalog.apply_changes(
-        [RunChange(row.number, 5, 1, 0, "state", {"state": state})], 20
+        [RunChange(row.number, "w5", 1, 0, "state", {"state": state})], 20
     )  # fmt: skip
     return row
 
@@ -76,7 +76,7 @@ async def test_what_is_still_on_its_way_to_a_deleted_run_harms_nothing(
     a, b = await make(catalog, A), await make(catalog, B)
     await catalog.delete_runs([b.number], 1_000)
     changes = [
-        RunChange(number, 6, 1, 0, "config", {"lr": 1}) for number in (a.number, b.number)
+        RunChange(number, "w6", 1, 0, "config", {"lr": 1}) for number in (a.number, b.number)
     ]  # fmt: skip
     await catalog.apply_changes(changes, 30)
     row = await catalog.run(A)
@@ -87,7 +87,7 @@ async def test_what_is_still_on_its_way_to_a_deleted_run_harms_nothing(
     with pytest.raises(Transient):
         await catalog.ensure_lanes([(b.number, "late", 0, 5)])
     with pytest.raises(Broken):
-        await catalog.apply_changes([RunChange(77, 6, 1, 0, "config", {"lr": 1})], 30)
+        await catalog.apply_changes([RunChange(77, "w6", 1, 0, "config", {"lr": 1})], 30)
 
 
 async def test_a_deleted_project_is_hidden_until_it_has_a_run_again(catalog: SqlCatalog) -> None:

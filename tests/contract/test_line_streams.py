@@ -34,7 +34,7 @@ async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
     streams, run = await made(catalog)
     stream = await streams.begin(run, "", 100)
     stream.history, stream.last_seq, stream.tail = 10, 7, {"_step": 9}
-    stream.events, stream.console, stream.posted_at = 3, 4, 5
+    stream.events, stream.console, stream.posted_at, stream.posted_line = 3, 4, 5, 2**32
     await streams.advance(stream)
     assert await streams.of_client(run, "") == [stream]
     behind = LineStream(run, "", 100, 0, history=5, last_seq=2, tail={"_step": 4}, posted_at=2)

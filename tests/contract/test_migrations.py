@@ -122,7 +122,7 @@ async def test_code_of_the_revision_before_still_writes(url: str) -> None:
         row = await catalog.run(REF)
         assert row is not None
         assert row.state == "finished"
-        await catalog.apply_changes([RunChange(1, 1, 1, 0, "config", {"lr": 1})], 20)
+        await catalog.apply_changes([RunChange(1, "w1", 1, 0, "config", {"lr": 1})], 20)
         assert await ticks(catalog, 1) == {"r1": 2, "old": 0}
         await catalog.ensure_runs([RunRef("ana", "mnist", "new")])
         assert await ticks(catalog, 2) == {"old": 3, "new": 3}
@@ -131,7 +131,7 @@ async def test_code_of_the_revision_before_still_writes(url: str) -> None:
 async def test_the_head_can_be_taken_back_and_applied_again(url: str) -> None:
     async with upgraded(url) as catalog:
         run = (await catalog.ensure_runs([REF]))[REF]
-        await catalog.apply_changes([RunChange(run.number, 1, 1, 0, "config", {"lr": 1})], 20)
+        await catalog.apply_changes([RunChange(run.number, "w1", 1, 0, "config", {"lr": 1})], 20)
         await in_database(url, lambda connection: schema.downgrade(connection, "0001"))
         tables = await in_database(url, tables_of)
         assert "tick" not in tables["runs"].c

@@ -23,7 +23,7 @@ async def test_runs_are_searched_with_their_facts(catalog: SqlCatalog) -> None:
     ref = RunRef("ana", "mnist", "r1")
     row = (await catalog.ensure_runs([ref]))[ref]
     facts = {"sweep": "s1", "host": "box", "odd": float("nan")}
-    await catalog.apply_changes([RunChange(row.number, 1, 1, 0, "run", facts)], 2_000)
+    await catalog.apply_changes([RunChange(row.number, "w1", 1, 0, "run", facts)], 2_000)
     [[text]] = [part async for part in catalog.runs_since(row.project_number, -1)]
     assert '"sweep":"s1"' in text.info
     assert '"host":"box"' in text.info

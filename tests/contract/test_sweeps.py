@@ -62,7 +62,7 @@ class Bench:
         """The run of a trial is there."""
         ref = RunRef(self.row.entity, self.row.project, run)
         number = (await self.catalog.ensure_runs([ref]))[ref].number
-        change = RunChange(number, 1, 1, 0, "state", {"state": state})
+        change = RunChange(number, "w1", 1, 0, "state", {"state": state})
         await self.catalog.apply_changes([change], 5)
         return number
 
@@ -247,7 +247,7 @@ async def test_prior_runs_are_kept_in_order_and_go_with_run_and_project(bench: B
     sweep, project = bench.row.number, bench.row.project_number
     other = await bench.sweeps.create(NewSweep("ana", "mnist", "s2", "", "yaml", ""), 8)
     runs = [await bench.begin(name) for name in ("a", "b", "c")]
-    config = RunChange(runs[1], 2, 1, 0, "config", {"x": 2**70, "nested": {"y": [1]}})
+    config = RunChange(runs[1], "w2", 1, 0, "config", {"x": 2**70, "nested": {"y": [1]}})
     await bench.catalog.apply_changes([config], 6)
     assert await bench.sweeps.prior_runs(sweep) == []
     await asyncio.gather(

@@ -51,14 +51,14 @@ def take(raw: bytes) -> Batch:
     """What the worker makes of a batch that was accepted; everything in it is folded."""
     batch = decode_stored(raw, DEFAULT_LIMITS)
     row: dict[str, Any] = {
-        "config": {}, "summary": {}, "info": {}, "versions": {}, "tags": [], "silent": False,
+        "config": {}, "summary": {}, "info": {}, "heard": {}, "tags": [], "silent": False,
     }  # fmt: skip
     for index, record in enumerate(batch.records):
         assert problem_of(record) is None
         if record["t"] in ("value", "alert"):
             orjson.loads(value_of(record)[3])
         elif record["t"] != "console":
-            change: RunChange = change_of(1, 1, batch.seq, index, record)
+            change: RunChange = change_of(1, "w", batch.seq, index, record)
             apply_change(row, change)
     json.dumps(row)
     return batch

@@ -263,7 +263,7 @@ async def test_a_run_moves_with_every_point(stack: Stack) -> None:
     before, drawn = await sums(stack, "source", "m"), await chart(stack, "source", "m", 1)
     old = await number_of(stack, "source", "m")
     status, found = await call(stack, "PATCH", "runs/local/source/m", {"project": "target"})
-    assert (status, found["project"], found["config"]) == (200, "target", {"lr": 1.0})
+    assert (status, found["project"], found["config"]) == (200, "target", {"lr": 3})
     assert await sums(stack, "target", "m") == before
     status, reply = await call(stack, "GET", "runs/local/source/m")
     assert (status, reply["error"]["code"]) == (410, "moved")

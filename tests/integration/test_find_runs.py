@@ -25,7 +25,7 @@ COUNT = 25
 
 
 async def change(site: Site, run: int, kind: str, update: dict[str, Any], seq: int = 1) -> None:
-    await site.catalog.apply_changes([RunChange(run, 1, seq, 0, kind, update)], 2_000_000)
+    await site.catalog.apply_changes([RunChange(run, "w1", seq, 0, kind, update)], 2_000_000)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -67,7 +67,7 @@ async def test_explicit_summary_lies_over_the_logged_one(site: Site) -> None:
     row = await site.add_run("explicit", {"loss": {0: 1.0}}, project="other")
     ref = RunRef("team", "other", "explicit")
     await site.catalog.apply_changes(
-        [RunChange(row.number, 1, 1, 0, "summary", {"loss": 9, "best": float("nan")})], 1
+        [RunChange(row.number, "w1", 1, 0, "summary", {"loss": 9, "best": float("nan")})], 1
     )
     assert await site.catalog.run(ref) is not None
     shown = await get(site, "/v1/runs/team/other/explicit")

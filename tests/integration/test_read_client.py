@@ -36,9 +36,9 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         about: dict[str, Any] = {"tags": ["best", "paper"], "name": "a name", "group": "g"}
         await site.catalog.apply_changes(
             [
-                RunChange(row.number, 1, 1, 0, "run", about),
-                RunChange(row.number, 1, 1, 1, "config", {"lr": 0.1, "model": {"depth": 3}}),
-                RunChange(row.number, 1, 1, 2, "state", {"state": "finished"}),
+                RunChange(row.number, "w1", 1, 0, "run", about),
+                RunChange(row.number, "w1", 1, 1, "config", {"lr": 0.1, "model": {"depth": 3}}),
+                RunChange(row.number, "w1", 1, 2, "state", {"state": "finished"}),
             ],
             1_700_000_000_000_000,
         )
@@ -74,8 +74,8 @@ async def test_text_that_looks_like_a_number_stays_text(site: Site) -> None:
     summary = {"best": "NaN", "worst": math.nan}
     await site.catalog.apply_changes(
         [
-            RunChange(row.number, 1, 1, 0, "config", config),
-            RunChange(row.number, 1, 1, 1, "summary", summary),
+            RunChange(row.number, "w1", 1, 0, "config", config),
+            RunChange(row.number, "w1", 1, 1, "summary", summary),
         ],
         1_700_000_000_000_000,
     )

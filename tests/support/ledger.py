@@ -170,10 +170,17 @@ class Ledger:
         return web.json_response(reply)
 
     async def run(self, request: web.Request) -> web.Response:
-        steps = [s for b in self.batches() if b.run == request.match_info["run"] for s in _steps(b)]
+        batches = [each for each in self.batches() if each.run == request.match_info["run"]]
+        steps = [step for batch in batches for step in _steps(batch)]
         if not steps:
             return web.json_response({"error": {"code": "not_found"}}, status=404)
-        return web.json_response({"last_step": max(steps)})
+        about: dict[str, Any] = {"config": {}, "summary": {}}
+        for record in (record for batch in batches for record in batch.records):
+            if record["t"] in about:
+                about[record["t"]] |= record["update"]
+            elif record["t"] == "run":
+                about |= {key: record[key] for key in record.keys() & {"name", "tags", "notes"}}
+        return web.json_response({"last_step": max(steps), **about})
 
     async def viewer(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.key}":

@@ -12,6 +12,7 @@ from penstock_storage.charts.attempts import LaneId, attempt_ends
 from penstock_storage.charts.series import NEVER
 from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_storage.contracts.interface import LaneRow, Micros, PointStore
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
 
 __all__ = [
     "Bucket", "SeriesData", "brute_force", "lane_row", "random_run", "store_series", "store_tiers",
@@ -54,8 +55,10 @@ class Bucket:
     last: float
 
 
-def lane_row(run: int, lane: int, rank: int = 0, started: int = 0) -> LaneRow:
-    return LaneRow(run, lane, f"writer-{lane}", rank, Micros(started))
+def lane_row(
+    run: int, lane: int, rank: int = 0, started: int = 0, start: LaneStart = UNSAID
+) -> LaneRow:
+    return LaneRow(run, lane, f"writer-{lane}", rank, Micros(started), start)
 
 
 async def random_run(

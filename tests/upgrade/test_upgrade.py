@@ -57,7 +57,7 @@ class Upgraded:
         return self.command("dead", *arguments, "--data", str(self.up.folder / "data"))
 
 
-@pytest.fixture(scope="module", params=sorted(each.name for each in HERE.glob("*.tar.xz")))
+@pytest.fixture(scope="module", params=sorted(each.name for each in HERE.glob("[0-9]*.tar.xz")))
 def upgraded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Upgraded]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from support.logged import Logged
 from support.up import Up, wait_until
 from support.wandb_scripts import start_wandb
 
 CODE = """
 import pathlib, time, wandb
-run = wandb.init(project="two", id="same")
+run = wandb.init(project="two", id=%r)
 print("begun", flush=True)
 for i in range(200):
     run.log({"loss": i + %d})
@@ -20,11 +21,14 @@ run.finish()
 """
 
 
-def test_both_keep_their_points(up: Up) -> None:
-    logged = Logged(up, "two", "same")
-    with start_wandb(up, CODE % 0) as first:
-        wait_until(lambda: first.says("begun"), 30)
-        with start_wandb(up, CODE % 1000) as second:
+@pytest.mark.parametrize("is_at_once", [True, False])
+def test_both_keep_their_points(up: Up, is_at_once: bool) -> None:
+    run = f"same-{is_at_once}"
+    logged = Logged(up, "two", run)
+    with start_wandb(up, CODE % (run, 0)) as first:
+        if not is_at_once:
+            wait_until(lambda: first.says("begun"), 30)
+        with start_wandb(up, CODE % (run, 1000)) as second:
             wait_until(lambda: first.says("logged") and second.says("logged"), 60)
             (first.folder / "go").touch()
             first.wait().check()

@@ -51,9 +51,7 @@ class EditHandler:
         update = body.model_dump(include=_ABOUT, exclude_none=True)
         now = time.time_ns() // 1000
         if update:
-            await self._catalog.apply_changes(
-                [RunChange(row.number, now, 0, 0, "run", update)], now
-            )
+            await self._catalog.apply_changes([RunChange.edit(row.number, "run", update)], now)
             await publish(self._redis, self._keys, changed=[(row.entity, row.project, row.run)])
         if body.project is not None and body.project != row.project:
             return await self._move(row, check_name("project", body.project), now)

@@ -144,6 +144,8 @@ class Committer:
 
     async def _catalog_changes(self, prepared: Prepared) -> None:
         runs = {run for writers in prepared.committed.values() for run, _ in writers}
+        if prepared.outlived:
+            await self._resolver.set_outlived(sorted(prepared.outlived))
         revived = await self._liveness.note_data(runs)
         prepared.changed.update(revived)
         if prepared.changes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, MutableMapping
 
 from penstock.wire import Frame
@@ -32,13 +31,12 @@ class LeftOut:
     ) -> dict[RunRef, RunChange]:
         """Changes that record on each run how many values were left out so far, and some of their keys.
         `totals` has the counts that this worker knows."""
-        now = time.time_ns() // 1000
         changes = {}
         for ref, values in self._values.items():
             before = totals.get(ref, runs[ref].info.get(_NAME, {}).get("values", 0))
             totals[ref] = before + sum(values.values())
             told = {"values": totals[ref], "keys": sorted(values)[:_MAX_KEYS_NAMED]}
-            changes[ref] = RunChange(runs[ref].number, now, 0, 0, "run", {_NAME: told})
+            changes[ref] = RunChange.edit(runs[ref].number, "run", {_NAME: told})
         return changes
 
 

@@ -240,7 +240,7 @@ class Mender:
         now = time.time_ns() // 1000
         at = self._damage["at"] if self._damage else 0
         changes = [
-            RunChange(run, now, 0, 0, "run", {"disk_damage": {"at": at, "lost_points": points}})
+            RunChange.edit(run, "run", {"disk_damage": {"at": at, "lost_points": points}})
             for run, points in known.items()
             if self._counted.get(run) != points
         ]

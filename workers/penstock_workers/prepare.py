@@ -32,7 +32,7 @@ from penstock_workers.queue import (
     Entry,
     Queue,
 )
-from penstock_workers.records import STORED_KINDS, change_of, columns_of, value_of
+from penstock_workers.records import changes_of, columns_of, value_of
 from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "prepare"]
@@ -68,6 +68,8 @@ class Prepared:
     beyond: list[Owner] = field(default_factory=list)
     """For each batch dead-lettered for a bound: whose number of runs or writers it would exceed."""
     left_out: LeftOut = field(default_factory=LeftOut)
+    outlived: set[tuple[int, int]] = field(default_factory=set)
+    """Lanes (run, lane) that claimed to resume a run which still goes on."""
     stored: set[tuple[int, str]] = field(default_factory=set)
     """The writers (shard, writer key) with new batches in this commit."""
 
@@ -128,9 +130,11 @@ async def _prepare(
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
+        resolver.note_began(delivery.name, delivery.entry.began)
     known = set(resolver.runs)
     new = {name for name in by_writer if name not in resolver.writers}
     try:
+        await resolver.read_edits()
         refused = await resolver.learn(by_writer)
     except BaseException:
         resolver.mark_stale()  # it may know names that are not in the store
@@ -154,12 +158,11 @@ async def _placed(
     deliveries: list[Delivery], resolver: Resolver, prepared: Prepared
 ) -> list[Delivery]:
     """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
-    places = await resolver.deletions.places(
-        [
-            Arrival(*each.name, each.batch.writer_started, each.entry.received)
-            for each in deliveries
-        ]
-    )  # fmt: skip
+    arrivals = [
+        Arrival(*each.name, each.entry.began or each.batch.writer_started, each.entry.received)
+        for each in deliveries
+    ]
+    places = await resolver.deletions.places(arrivals)
     resolver.before.clear()
     kept = []
     for delivery, ref in zip(deliveries, places, strict=True):
@@ -338,6 +341,7 @@ def _fill_points(
                 series = resolver.table.add_frame(
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
+            prepared.outlived |= resolver.attempts.outlived(run.number, lane, frame)
             if kept.keys:
                 pieces.append(ResolvedFrame(kept, series, run.number, lane, seq, row))
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
@@ -374,12 +378,15 @@ def _fill_records(fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepa
 
 
 def _fill_changes(delivery: Delivery, resolver: Resolver, prepared: Prepared) -> None:
-    ref, _ = delivery.name
-    run, started = resolver.runs[ref].number, delivery.batch.writer_started
-    for index, record in enumerate(delivery.batch.records):
-        if record["t"] not in STORED_KINDS:
-            prepared.changes.append(change_of(run, started, delivery.entry.seq, index, record))
-            prepared.changed.add(ref)
+    ref, writer = delivery.name
+    run, entry = resolver.runs[ref].number, delivery.entry
+    lane = resolver.writers[delivery.name].lane
+    is_late = entry.is_replay or resolver.attempts.is_replaced(run, lane)
+    edited = resolver.edited.get(run, set())
+    changes = changes_of(run, writer, delivery.batch, edited=edited, is_late=is_late)
+    prepared.changes += changes
+    if changes:
+        prepared.changed.add(ref)
 
 
 def _advance(prepared: Prepared, ref: RunRef, step: int) -> None:

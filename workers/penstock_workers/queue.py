@@ -55,6 +55,8 @@ class Entry:
     """Its bytes once decoded."""
     elements: int = 0
     """The number of objects that decoding creates; 0 if unknown."""
+    began: int = 0
+    """When its writer started, in µs by the server's clock; 0 if unknown."""
 
 
 class Budget(NamedTuple):
@@ -286,6 +288,7 @@ def _entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         b"d" in fields,
         decoded,
         elements,
+        int(fields.get(b"a", 0)),
     )
 
 

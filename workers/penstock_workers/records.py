@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import orjson
 
+from penstock.wire import Batch
 from penstock_storage.contracts.interface import RunChange
 from penstock_storage.readers.alerts import ALERT_KEY
 from penstock_workers.fold import Columns
 
-__all__ = ["STORED_KINDS", "change_of", "columns_of", "value_of"]
+__all__ = ["STORED_KINDS", "change_of", "changes_of", "columns_of", "value_of"]
 
 STORED_KINDS = frozenset({"value", "alert", "console"})
 """Records that go to the point store; the others change the run in the catalog."""
@@ -31,8 +33,10 @@ def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
     return ALERT_KEY, record["time"], "alert", orjson.dumps(text).decode()
 
 
-def change_of(run: int, started: int, seq: int, index: int, record: dict[str, Any]) -> RunChange:
-    """The change of the run that any other record makes."""
+def change_of(
+    run: int, writer: str, seq: int, index: int, record: dict[str, Any], *, is_late: bool = False
+) -> RunChange:
+    """The change of the run that any other record makes; `is_late`: see `RunChange`."""
     kind = record["t"]
     if kind in ("config", "summary"):
         update = record["update"]
@@ -43,7 +47,28 @@ def change_of(run: int, started: int, seq: int, index: int, record: dict[str, An
             update = {k: {"value": value, "ways": ways.get(k)} for k, value in update.items()}
     else:
         update = {name: value for name, value in record.items() if name != "t"}
-    return RunChange(run, started, seq, index, kind, update)
+    return RunChange(run, writer, seq, index, kind, update, is_late)
+
+
+def changes_of(
+    run: int, writer: str, batch: Batch, *, edited: Collection[str] = (), is_late: bool = False
+) -> list[RunChange]:
+    """All changes of the run that a batch makes. `edited`: keys of its summary that an edit set, and that
+    count no longer once they are logged again."""
+    changes = []
+    if edited and (logged := _logged_keys(batch) & set(edited)):
+        update = dict.fromkeys(logged)
+        changes.append(RunChange(run, writer, batch.seq, -1, "logged", update, is_late))
+    for index, record in enumerate(batch.records):
+        if record["t"] not in STORED_KINDS:
+            changes.append(change_of(run, writer, batch.seq, index, record, is_late=is_late))
+    return changes
+
+
+def _logged_keys(batch: Batch) -> set[str]:
+    """The keys of which a batch has numbers or values."""
+    values = (record["key"] for record in batch.records if record["t"] == "value")
+    return {*values, *(key for frame in batch.frames for key in frame.keys)}
 
 
 def columns_of(rows: list[Any], names: tuple[str, ...]) -> Columns:

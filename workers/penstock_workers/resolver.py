@@ -6,7 +6,8 @@ from an older copy can never assign it again.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from penstock.wire import MAX_STEP, Batch
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_common.queue.redis_keys import run_path, shard_of, split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
-from penstock_storage.names import gone_name, lane_name, record
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
+from penstock_storage.names import gone_name, lane_name, outlived_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY
+from penstock_workers.attempt_order import AttemptOrder
 from penstock_workers.committed import CommittedSeqs
 from penstock_workers.deletions import BatchRouter
 from penstock_workers.digests import Digests
@@ -30,6 +33,7 @@ WriterName = tuple[RunRef, str]
 _MAX_RUNS, _MAX_WRITERS, _MAX_SERIES, _MAX_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
 """Kept in memory: when there is more, everything is forgotten between two commits."""
 _MAX_BEYOND = 10_000
+_EDITS_EVERY_S = 1.0
 
 # Runs with dirty buckets, or with series whose tiers end before they do.
 _UNFINISHED = """
@@ -52,7 +56,8 @@ class Resolver:
 
     `shards`: for a moved run, by its current name, the shard whose owner writes to it. `before`: for
     each writer whose batches the queue numbers, the number before the first one that came. `beyond`:
-    numbers of writers beyond a bound, all of them dead. `left_out`: how many values of a run are not
+    numbers of writers beyond a bound, all of them dead. `began`: when new writers started, by the server's
+    clock; `attempts`: whose attempt was resumed by another; `edited`: keys of summaries that an edit set. `left_out`: how many values of a run are not
     stored, since it has too many keys. `table` holds series, `late` the (series, bucket) pairs whose
     tiers have to be rebuilt. `is_stale` asks the worker to forget everything before the next commit.
     """
@@ -79,9 +84,25 @@ class Resolver:
         self._run_keys.forget()
         self.beyond: dict[WriterName, CommittedSeqs] = {}
         self.left_out: dict[RunRef, int] = {}
+        self.began: dict[WriterName, int] = {}
+        self.attempts = AttemptOrder()
+        self.edited: dict[int, set[str]] = {}
+        self._edits_read_at = float("-inf")
         self.late: list[tuple[Ints, Ints]] = []
         self.is_stale = False
         self.digests.forget()
+
+    async def read_edits(self) -> None:
+        """Learn which runs' summaries were edited, at most every second."""
+        now = time.monotonic()
+        if now - self._edits_read_at >= _EDITS_EVERY_S:
+            self.edited = await self._catalog.edited_summaries()
+            self._edits_read_at = now
+
+    def note_began(self, name: WriterName, at: int) -> None:
+        """When a writer started (µs, by the server's clock); 0 if unknown."""
+        if at and name not in self.writers:
+            self.began.setdefault(name, at)
 
     def mark_stale(self) -> None:
         """What is known here no longer holds for the store."""
@@ -144,6 +165,13 @@ class Resolver:
         if left:
             await self._learn_series(left)
 
+    async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
+        """What these lanes (run, lane) claimed to replace goes on."""
+        await record(self._points, [outlived_name(run, lane) for run, lane in lanes])
+        await self._catalog.set_outlived(lanes)
+        places = {each for lane in lanes for each in self.attempts.forget(*lane)}
+        self.attempts.learn([], await self._catalog.newest_attempts(places))
+
     def key_numbers(self, run: RunRow, keys: Iterable[str]) -> list[int | None]:
         """The numbers of keys that `learn` was given; None for keys beyond the run's bound."""
         known, of_run = self._keys[run.project_number], self._run_keys
@@ -161,7 +189,10 @@ class Resolver:
         new = [ref for ref in refs if ref not in self.runs]
         if not new:
             return []
-        rows = await self._catalog.ensure_runs(new)
+        began: dict[RunRef, int] = {}
+        for (ref, _), at in self.began.items():  # data that waited on its machine, maybe for days
+            began[ref] = min(at, began.get(ref, at))
+        rows = await self._catalog.ensure_runs(new, began)
         self.runs.update(rows)
         await self._learn_series(
             {
@@ -255,10 +286,13 @@ class Resolver:
         new = [name for name in batches if name not in self.writers]
         if not new:
             return []
-        asked = []
+        asked: list[tuple[int, str, int, int]] = []
+        starts: dict[tuple[int, str], LaneStart] = {}
         for ref, writer in new:
             first = batches[(ref, writer)][0]
-            asked.append((self.runs[ref].number, writer, first.rank, first.writer_started))
+            number = self.runs[ref].number
+            asked.append((number, writer, first.rank, first.writer_started))
+            starts[number, writer] = LaneStart(*first.start, self.began.pop((ref, writer), 0))
         # If a writer has no lane yet, no number below those that come now is in the store.
         numbered = [
             (run, name[1])
@@ -266,7 +300,7 @@ class Resolver:
             if name in self.before
         ]
         known = await self._catalog.known_writers(numbered) if numbered else {}
-        lanes = await self._catalog.ensure_lanes(asked)
+        lanes = await self._catalog.ensure_lanes(asked, starts)
         stored = await self._stored_positions(sorted({run for run, *_ in asked}))
         await self._run_keys.count({run for run, _ in stored})
         for name, (run, writer, *_) in zip(new, asked, strict=True):
@@ -274,10 +308,16 @@ class Resolver:
                 before = 0 if (run, writer) in known else self.before.get(name, 0)
                 low, gaps, dead = stored.get((run, writer), (before, [], []))
                 self.writers[name] = CommittedSeqs(lanes[(run, writer)], low, gaps, dead)
+        rows = await self._catalog.known_writers(lanes)
+        places = {(row.run, row.rank) for row in rows.values()}
+        self.attempts.learn(rows.values(), await self._catalog.newest_attempts(places))
+        fresh = [row for name, row in rows.items() if name not in stored]
         return [
-            ("lane", lanes[(run, writer)], run, lane_name(rank, started, writer))
-            for run, writer, rank, started in asked
-            if (run, writer) in lanes and (run, writer) not in stored
+            *(
+                ("lane", row.lane, row.run, lane_name(row.rank, row.started, row.writer))
+                for row in fresh
+            ),
+            *(start_name(row.run, row.lane, row.start) for row in fresh if row.start != UNSAID),
         ]
 
     async def _stored_positions(

@@ -1,42 +1,86 @@
-"""Looks up a run for `init(resume=…)`: whether it exists and where it stopped, in bounded time
-whatever the server or the network does."""
+"""Looks up a run for `init(resume=…)`: whether it exists, where it stopped and what is known of it, in
+bounded time whatever the server or the network does."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from penstock.bounded import within
 from penstock.errors import PenstockError, Rejected
+from penstock.names import shared_id
 from penstock.notices import NOTICES
+from penstock.runs.earlier import last_step_here, start_beside
+from penstock.runs.start import BESIDE, FRESH, RESUME, Start
+from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
-__all__ = ["look_up", "resumed_step"]
+__all__ = ["TakenUp", "look_up", "replaced_points", "take_up"]
 
+_LEDGER_S = 2.0
 LOOK_UP_S = 4.0
 """For the whole look-up. The training script waits for it, so it is short."""
 
 
-def resumed_step(settings: Settings) -> int:
-    """The first step of a resumed run; 0 for a new one. Raises PenstockError if the run contradicts
-    `resume`, ValueError for `resume="must"` without an id."""
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """How a run is taken up; `known`: what the server says of it."""
+
+    start: Start
+    step: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
+    is_resumed: bool = False
+
+
+def take_up(settings: Settings) -> TakenUp:
+    """How a run is taken up; its id, if it has one already, is in `settings` then.
+
+    Raises PenstockError if the run contradicts `resume`, ValueError for `resume="must"` without an id.
+    """
     wanted = settings.resume
-    if wanted in (None, "never") and (wanted is None or settings.run_id is None):
-        return 0
-    if settings.run_id is None or settings.mode in ("offline", "disabled"):
+    settings.run_id = settings.run_id or shared_id(settings)
+    if wanted == "auto" and settings.run_id is None and settings.mode != "disabled":
+        settings.run_id = find_unfinished(settings)
+    if wanted is None or (wanted == "never" and settings.run_id is None):
+        return TakenUp(start_beside(settings) or FRESH)
+    if settings.run_id is None or settings.mode == "disabled":
         if wanted == "must":
             raise ValueError('resume="must" needs a run id and a server')
-        return 0
-    found = look_up(settings)
-    if found is None and wanted == "must":
-        raise PenstockError(f"there is no run {settings.run_id} in {settings.project} to resume")
-    if found and wanted == "never":
+        return TakenUp(FRESH)
+    here = last_step_here(settings)
+    if settings.mode == "offline":
+        if wanted == "must" and here is None:
+            raise ValueError('resume="must" needs a server, or data of the run on this machine')
+        return _resumed(settings, {} if here is not None else None, here)
+    found = look_up(settings, here)
+    if found is None and here is None:
+        if wanted == "must":
+            raise PenstockError(
+                f"there is no run {settings.run_id} in {settings.project} to resume"
+            )
+        return TakenUp(start_beside(settings) or FRESH)
+    if wanted == "never" and found != {}:
         raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
-    last_step = (found or {}).get("last_step")
-    return last_step + 1 if isinstance(last_step, int) else 0
+    return _resumed(settings, found, here)
 
 
-def look_up(settings: Settings) -> dict[str, Any] | None:
+def _resumed(settings: Settings, found: dict[str, Any] | None, here: int | None) -> TakenUp:
+    """`found`: as from `look_up`; `here`: the last step that this machine has of the run."""
+    if found is None and here is None:
+        return TakenUp(FRESH)
+    there = (found or {}).get("last_step")
+    steps = [step for step in (here, there) if isinstance(step, int)]
+    first = max(steps, default=-1) + 1
+    beside = start_beside(settings)
+    if beside is None and not steps and not found:  # nothing is known: what is stored stays
+        beside = Start(BESIDE)
+    return TakenUp(beside or Start(RESUME, first), first, found or {}, is_resumed=True)
+
+
+def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, Any] | None:
     """The run on the server; None if there is none, {} if that is unknown.
 
     Raises PenstockError if that is unknown and `resume` is "must".
@@ -59,31 +103,57 @@ def look_up(settings: Settings) -> dict[str, Any] | None:
     answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):
         return answer
-    NOTICES.warn("resume", f"cannot look up the run to resume: {answer}; {_so(settings)}")
+    NOTICES.warn(
+        "resume", f"cannot look up the run to resume: {answer}; {_so(settings, last_step_here)}"
+    )
     if settings.resume == "must":
         raise PenstockError(f"cannot look up the run to resume: {answer}") from answer
     return {}
 
 
-def _so(settings: Settings) -> str:
+def _so(settings: Settings, last_step_here: int | None) -> str:
     if settings.resume == "must":
         return "start the script again once the server is reachable"
-    return "continuing as a new run, with steps from 0"
+    if last_step_here is not None:
+        return f"continuing after step {last_step_here}, the last one on this machine"
+    return "continuing with steps from 0, beside what the run has logged before"
+
+
+def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
+    """How many points of a stored writer were replaced by later ones of the same key and step; None if the
+    server does not say."""
+
+    def ask() -> int | None:
+        ledger = _call(settings, run, "/ledger")
+        for each in ledger["writers"]:
+            if each["writer"] == writer:
+                return int(each["points_sent"]) - int(each["points_stored"])
+        return None
+
+    with suppress(Exception):  # nothing depends on it
+        return within("the ledger of the run", ask, seconds=_LEDGER_S)
+    return None
 
 
 def _ask(settings: Settings) -> dict[str, Any] | None:
+    try:
+        return _call(settings, settings.run_id or "")
+    except Rejected as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
+    """What the server says of a run."""
     from penstock.link import Link  # noqa: PLC0415  (only here)
 
     link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=LOOK_UP_S)
     key = settings.key
     try:
         entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
-        names = (entity, settings.project, settings.run_id or "")
+        names = (entity, settings.project, run)
         path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
-        return link.call("GET", path, key)
-    except Rejected as error:
-        if error.status == 404:
-            return None
-        raise
+        return link.call("GET", f"{path}{what}", key)
     finally:
         link.close()

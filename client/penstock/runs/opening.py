@@ -12,8 +12,9 @@ from pathlib import Path
 from penstock import __version__
 from penstock.notices import NOTICES
 from penstock.runs.places import first_that_works, sync_command
+from penstock.runs.start import FRESH, Start
 from penstock.settings import Settings
-from penstock.spool.meta import Meta, boot_id, load_meta
+from penstock.spool.meta import Meta, boot_id, boot_us, load_meta
 from penstock.spool.segment import NO_SEGMENT
 from penstock.spool.spool_folder import Spool, SpoolOptions, is_disk_full
 
@@ -29,6 +30,7 @@ class NewWriter:
     run: str
     parent: str
     is_primary: bool
+    start: Start = FRESH
 
     def open(self, look: Callable[[Path], None]) -> Spool:
         """Open its spool in the first folder that works. Raises OSError if none does."""
@@ -66,6 +68,9 @@ class NewWriter:
             pid=os.getpid(),
             version=__version__,
             parent=self.parent,
+            started_boot_us=boot_us(),
+            start=self.start.kind,
+            start_step=self.start.step,
         )
 
     def _parents_key(self, root: Path) -> str:

@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from penstock.names import friendly_name, run_id, shared_id
+from penstock.names import friendly_name, run_id
 from penstock.notices import NOTICES
+from penstock.runs.lookup import TakenUp, replaced_points
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
+from penstock.runs.start import BESIDE, FRESH, Start
+from penstock.runs.unfinished import note_finished, note_started
 from penstock.settings import Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
@@ -29,6 +32,7 @@ from penstock.values.slowpath import SlowPath
 
 __all__ = ["Run"]
 
+_FRESH = TakenUp(FRESH)
 _UNKNOWN_ENTITY = "-"
 """In a URL: the viewer's own entity."""
 
@@ -41,7 +45,7 @@ class Run:
         settings: Settings,
         config: Any = None,
         *,
-        step: int = 0,
+        taken_up: TakenUp = _FRESH,
         parent: str | None = None,
         selection: ConfigSelection | None = None,
         slow_path: SlowPath | None = None,
@@ -50,11 +54,11 @@ class Run:
     ) -> None:
         """Opens the spool; leaves none behind if it raises.
 
-        `parent`: the writer of the process that started this run, if this one only joins it.
+        `taken_up`: what an earlier attempt left. `parent`: the writer of the process that started this run, if this one only joins it.
         `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
-        self.id = settings.run_id or shared_id(settings) or run_id()
+        self.id = settings.run_id or run_id()
         self.project = settings.project
         self.entity = settings.known_entity
         self.group = settings.group
@@ -63,9 +67,13 @@ class Run:
         self.finished = False
         self.is_kept = True
         """Whether there is a folder for its data."""
-        self._name = settings.name or friendly_name()
-        self._notes = settings.notes
-        self._tags = settings.tags
+        known = taken_up.known
+        self.resumed = taken_up.is_resumed
+        """Whether it goes on with an earlier attempt."""
+        self._name = settings.name or known.get("name") or friendly_name()
+        self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
+        self._tags = settings.tags or tuple(known.get("tags") or ())
+        self._start = taken_up.start
         self._process = os.getpid() if parent is None else 0
         self._parent = parent or ""
         self._on_process, self._on_finish = on_process, on_finish
@@ -73,11 +81,13 @@ class Run:
         self._slow_path = slow_path or SlowPath(strict=settings.strict)
         self._slow_path.repairs.run = self.id
         self._writer = self._slow_path.writer = Writer(self._open_spool, self._slow_path)
-        self._writer.step = step
+        self._writer.step = taken_up.step
         self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
         self.config = Config(FieldSender(self._recorder, "config"), selection)
         self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
+        self.config.know(known.get("config"))
+        self.summary.know(known.get("summary"))
         if self.disabled:
             self.log = self._ignore  # type: ignore[method-assign]
         else:
@@ -287,8 +297,8 @@ class Run:
             "default_name": self._name if speaks and not self.settings.name else None,
             "group": self.group,
             "job_type": self.job_type,
-            "tags": list(self._tags) or None,
-            "notes": self._notes,
+            "tags": list(self.settings.tags) or None,
+            "notes": self.settings.notes,
             "sweep": self.settings.sweep_id,
             "host": os.uname().nodename,
             "program": program(),
@@ -299,6 +309,7 @@ class Run:
         self._slow_path.repairs.flush()
         if speaks:  # otherwise a rank that starts late would revive a crashed run
             self._record("state", state="running")
+            note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if self.settings.mode != "offline":
             say_what_is_missing(self.settings, self._writer.spool().root)
@@ -308,7 +319,13 @@ class Run:
         self._on_process()
         # The spool's thread must not start a shipper at the same time.
         self._sending.postpone()
-        writer = NewWriter(self.settings, self.id, self._parent, is_primary=self.is_primary)
+        writer = NewWriter(
+            self.settings,
+            self.id,
+            self._parent,
+            is_primary=self.is_primary,
+            start=Start(BESIDE) if self._parent else self._start,
+        )
         spool = writer.open(self._sending.look)
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
@@ -334,6 +351,16 @@ class Run:
             NOTICES.say(f"run {self._name}: {outcome}")
         elif not quiet:
             NOTICES.say(f"run {self._name} is stored: {self.url}")
+        if self._writer.lower_rows and not outcome:
+            self._say_what_was_replaced()
+
+    def _say_what_was_replaced(self) -> None:
+        replaced = replaced_points(self.settings, self.id, self.writer)
+        if replaced:
+            NOTICES.say(
+                f"run {self._name}: {replaced} points were replaced by later ones with the same key and"
+                " step; to keep all, count the steps on, or use a run or other keys for each fold"
+            )
 
     def _close(self, exit_code: int) -> Spool | None:
         """Write the last records and release the spool; returns it."""
@@ -345,6 +372,8 @@ class Run:
                 self._record("state", state=state, exit_code=exit_code)
             spool = self._writer.spool()
             self._writer.close()
+            if self.is_primary and exit_code == 0:
+                note_finished(spool.root, self.settings)
         except Exception as error:  # the seam: finish never raises
             NOTICES.warn("close", f"the spool could not be closed: {error!r}")
             return None

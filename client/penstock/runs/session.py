@@ -9,9 +9,10 @@ from typing import Any
 from penstock.notices import NOTICES
 from penstock.runs.assignment import Assignment
 from penstock.runs.hooks import Hooks, in_kernel
-from penstock.runs.lookup import resumed_step
+from penstock.runs.lookup import TakenUp, take_up
 from penstock.runs.other_client import watch_for_other_client
 from penstock.runs.run import Run
+from penstock.runs.start import FRESH
 from penstock.settings import Settings
 from penstock.values.arguments import config_of, text_of, texts_of
 from penstock.values.configs import swept
@@ -99,7 +100,7 @@ def init(
     run = Run(
         resolved,
         config,
-        step=resumed_step(resolved),
+        taken_up=take_up(resolved),
         selection=selection,
         slow_path=slow_path,
         on_process=_hook,
@@ -138,7 +139,7 @@ def run_of(described: dict[str, Any]) -> Run:
     settings.update({"run_id": described["run"], "name": described["name"]})
     run = Run(
         settings,
-        step=described["step"],
+        taken_up=TakenUp(FRESH, described["step"]),
         parent=described["parent"] or "-",
         on_process=_hook,
         on_finish=_forget,

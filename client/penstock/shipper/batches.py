@@ -20,6 +20,7 @@ from penstock.wire import (
     Batch,
     Frame,
     Room,
+    Start,
     batch_digest,
     decode_batch,
     encode_batch,
@@ -91,6 +92,7 @@ class BatchBuilder:
             acked=cut.released,
             sent_at=cut.sent_at,
             client=cut.client,
+            start=Start(self._meta.start, self._meta.start_step),
         )
         batch.frames, records = content_of(cut, found, self._rejects)
         batch.records = [*records, *notice_records(cut)]

@@ -285,7 +285,8 @@ class SpoolSender:
         raw = self._builder.bytes_of(cut)
         self.report.count_damage(self._reader)
         key = self.key.now()
-        reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key))
+        age_us = self.meta.age_us
+        reply = self._ask(lambda: self._link.post_batches(join_batches([raw]), key, age_us=age_us))
         fail("shipper.after_send")
         self.progress.queued = cut.seq
         self._acknowledge(reply)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Meta", "boot_id", "load_meta", "replace_json", "store_meta"]
+__all__ = ["Meta", "boot_id", "boot_us", "load_meta", "replace_json", "store_meta"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ class Meta:
     pid: int = 0
     version: str = ""
     parent: str = ""
+    started_boot_us: int = 0
+    """When it started, in µs since the host booted: no setting of the clock moves it."""
+    start: str = ""
+    """How it took up the run: `resume`, `beside`, or '' for neither."""
+    start_step: int = 0
+
+    @property
+    def age_us(self) -> int:
+        """For how long this writer has run, as far as this machine can tell."""
+        if self.started_boot_us and self.boot_id == boot_id():
+            return max(0, boot_us() - self.started_boot_us)
+        return max(0, time.time_ns() // 1_000 - self.writer_started)
 
 
 _FIELDS = frozenset(item.name for item in fields(Meta))
@@ -71,6 +84,12 @@ def replace_json(path: Path, content: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def boot_us() -> int:
+    """The time since the host booted, in µs; 0 if the system does not say."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0 if clock is None else time.clock_gettime_ns(clock) // 1_000
 
 
 def boot_id() -> str:

@@ -26,7 +26,7 @@ from penstock.spool.record import (
 )
 from penstock.spool.root import spools_in
 
-__all__ = ["LeftSpool", "hold_left", "take_left"]
+__all__ = ["LeftSpool", "hold_left", "last_step_of", "take_left"]
 
 _HEADS = RECORD_HEAD.size + PAYLOAD_HEAD.size
 
@@ -58,7 +58,9 @@ def take_left(root: Path, meta: Meta) -> LeftSpool | None:
             segments = _segments(folder)
             if segments:
                 own = replace(theirs, pid=meta.pid, boot_id=meta.boot_id)
-                return LeftSpool(folder, own, lock_fd, segments[-1], _next_step(folder, segments))
+                last_step = last_step_of(folder)
+                next_step = 0 if last_step is None else last_step + 1
+                return LeftSpool(folder, own, lock_fd, segments[-1], next_step)
             os.close(lock_fd)  # emptied by a shipper except for refused batches
     return None
 
@@ -90,6 +92,7 @@ def _are_siblings(meta: Meta, other: Meta) -> bool:
         writer_started=meta.writer_started,
         boot_id=meta.boot_id,
         pid=meta.pid,
+        started_boot_us=meta.started_boot_us,
     )
     return same == meta
 
@@ -99,13 +102,13 @@ def _segments(folder: Path) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
-def _next_step(folder: Path, segments: list[int]) -> int:
-    """One above the highest step of the last segment that holds rows; 0 if none does."""
-    for number in reversed(segments):
+def last_step_of(folder: Path) -> int | None:
+    """The highest step of the last segment that holds rows; None if none does. Raises OSError."""
+    for number in reversed(_segments(folder)):
         highest = _highest_step((folder / segment_name(number)).read_bytes())
         if highest is not None:
-            return highest + 1
-    return 0
+            return highest
+    return None
 
 
 def _highest_step(data: bytes) -> int | None:

@@ -66,6 +66,8 @@ class Writer:
         self.step = 0
         """The step of the next `log` call without `step`."""
         self.dropped_rows = 0
+        self.lower_rows = 0
+        """Rows whose step was lower than the one before: they may have replaced earlier ones."""
         self._open_spool = open_spool
         self._slow_path = slow_path
         self._pack: Callable[[Any], bytes] = msgpack.Packer(
@@ -269,6 +271,8 @@ class Writer:
             raise Unusual(f"step {step} is outside ±2^53")
         if step >= self.step:
             self.step = step + 1 if commit else step
+        else:
+            self.lower_rows += 1
         return step
 
     def _enter_shape(self, keys: list[str]) -> None:

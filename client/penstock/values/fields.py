@@ -116,6 +116,11 @@ class _Fields(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    def know(self, values: Any) -> None:
+        """Take over what the server has already."""
+        if isinstance(values, dict):
+            self._values.update(values)
+
     def as_dict(self) -> dict[str, Any]:
         return dict(self)
 
@@ -181,8 +186,15 @@ class Summary(_Fields):
     def __init__(self, sender: Sender, logged: Callable[[], dict[str, Any]]) -> None:
         super().__init__(sender)
         object.__setattr__(self, "_logged", logged)
+        object.__setattr__(self, "_known", {})
 
     _logged: Callable[[], dict[str, Any]]
+    _known: dict[str, Any]
+
+    def know(self, values: Any) -> None:
+        """Take over the summary of earlier attempts, until it is logged or set again."""
+        if isinstance(values, dict):
+            self._known.update(values)
 
     def __getitem__(self, key: str) -> Any:
         return self._merged()[key]
@@ -208,7 +220,7 @@ class Summary(_Fields):
         return changed
 
     def _merged(self) -> dict[str, Any]:
-        return {**self._logged(), **self._values}
+        return {**self._known, **self._logged(), **self._values}
 
 
 def _text(key: Any) -> str | None:

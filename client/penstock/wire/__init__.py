@@ -22,6 +22,7 @@ from penstock.wire.batch import (
     Batch,
     DecodedSize,
     Frame,
+    Start,
     decode_batch,
     decode_batches,
     encode_batch,
@@ -41,6 +42,7 @@ from penstock.wire.packing import Packed, packed
 from penstock.wire.records import RECORD_TYPES, problem_of
 
 __all__ = [
+    "AGE_HEADER",
     "CONTENT_TYPE",
     "DEFAULT_LIMITS",
     "MAX_STEP",
@@ -56,6 +58,7 @@ __all__ = [
     "Limits",
     "Packed",
     "Room",
+    "Start",
     "batch_digest",
     "check_key",
     "check_name",
@@ -75,4 +78,6 @@ __all__ = [
     "too_large",
 ]
 
+AGE_HEADER = "Penstock-Age"
+"""For how long the writer of a request's batches has run, in µs."""
 CONTENT_TYPE = "application/msgpack"

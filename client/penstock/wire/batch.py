@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "DecodedSize",
     "Frame",
+    "Start",
     "decode_batch",
     "decode_batches",
     "encode_batch",
@@ -27,6 +28,7 @@ __all__ = [
 
 VERSION = 1
 SUPPORTED_VERSIONS = (1,)
+_STARTS = frozenset({"resume", "beside"})
 
 
 class Frame(NamedTuple):
@@ -47,6 +49,13 @@ class Frame(NamedTuple):
     def points(self) -> int:
         """k * n, the number of points."""
         return len(self.values) // 8
+
+
+class Start(NamedTuple):
+    """How a writer took up its run: `resume` from `step`, `beside` others, or '' (it did not say)."""
+
+    kind: str = ""
+    step: int = 0
 
 
 class DecodedSize(NamedTuple):
@@ -75,6 +84,7 @@ class Batch:
     frames: list[Frame] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     client: dict[str, Any] = field(default_factory=dict)
+    start: Start = Start()  # noqa: RUF009 (immutable)
     decoded: DecodedSize = field(default=DecodedSize(0, 0), compare=False)
 
     @property
@@ -103,6 +113,8 @@ def encode_batch(batch: Batch, *, compress: bool = False) -> bytes:
     }
     if batch.entity is not None:
         fields["entity"] = batch.entity
+    if batch.start.kind:
+        fields["start"] = batch.start._asdict()
     raw: bytes = msgpack.packb(fields)
     return zstandard.ZstdCompressor(level=1).compress(raw) if compress else raw
 
@@ -150,6 +162,8 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
         records=_list(fields, "records"),
         client=_map(fields, "client"),
     )
+    if "start" in fields:
+        batch.start = _start(_map(fields, "start"))
     if batch.acked >= batch.seq:
         raise bad("bad_field", f"acked ({batch.acked}) must be below seq ({batch.seq})")
     if len(batch.frames) > limits.frames_per_batch:
@@ -172,6 +186,12 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
         elements += _count([batch.records, batch.client])
     batch.decoded = DecodedSize(len(data), elements)
     return batch
+
+
+def _start(fields: dict[str, Any]) -> Start:
+    """Kinds of newer clients count as none."""
+    kind = fields.get("kind")
+    return Start(kind, _integer(fields, "step", 0, MAX_STEP, 0)) if kind in _STARTS else Start()
 
 
 def _count(level: list[Any]) -> int:

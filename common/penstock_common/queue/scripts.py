@@ -37,9 +37,13 @@ local function place(stream, parked, sizes, writer, batch)
   redis.call('HINCRBY', sizes, '', new)
   return parked, 'p'
 end
-local function add(stream, writer, seq, batch, received, bytes, elements)
+local function add(stream, writer, seq, batch, received, bytes, elements, began)
   if bytes == '' then
     return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received)
+  end
+  if began then
+    return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received,
+      'n', bytes, 'e', elements, 'a', began)
   end
   return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received,
     'n', bytes, 'e', elements)
@@ -51,7 +55,7 @@ end
 # committed batches. A dead number counts as repeated, and is not retried.
 # KEYS: stream, pending, committed, incarnation, dead seqs, digests, parked, parked bytes
 # ARGV: incarnation to use if there is none, writer key, seq, batch, received (µs), decoded bytes or
-#       '', elements
+#       '', elements, when the writer began (µs) if that is known
 # -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed | 4 no room for a parked writer,
 #     committed or false, incarnation, dead seqs or false,
 #     the queued batch (2) or the writer's digests or false (3)}
@@ -82,7 +86,7 @@ if queued then
 end
 local stream, prefix = place(KEYS[1], KEYS[7], KEYS[8], ARGV[2], ARGV[4])
 if not stream then return {4, committed, incarnation, dead, false} end
-id = add(stream, ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+id = add(stream, ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 redis.call('HSET', KEYS[2], field, prefix .. id)
 return {1, committed, incarnation, dead, false}
 """

@@ -37,7 +37,7 @@ async def add_prior_runs(context: RequestContext, sweep: SweepRow, filters: str)
     await deps.sweeps.add_prior_runs(sweep, [row.number for row in chosen])
     now = time.time_ns() // 1000
     changes = [
-        RunChange(row.number, now, 0, 0, "run", {"sweep": sweep.sweep})
+        RunChange.edit(row.number, "run", {"sweep": sweep.sweep})
         for row in chosen
         if not row.info.get("sweep")
     ]

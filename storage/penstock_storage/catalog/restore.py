@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Table, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_storage.catalog.database import Database
-from penstock_storage.catalog.names.handout import add_entities
+from penstock_storage.catalog.names.handout import add_entities, set_outlived
 from penstock_storage.catalog.runs.updates import stamp_new_runs
 from penstock_storage.catalog.tables import keys, lanes, moves, projects, runs, tombstones
 from penstock_storage.catalog.tombstones import (
@@ -24,7 +24,17 @@ from penstock_storage.catalog.tombstones import (
     note_moved,
     raise_above_deleted,
 )
-from penstock_storage.names import GONE, gone_name, is_of, lane_name
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
+from penstock_storage.names import (
+    GONE,
+    OUTLIVED,
+    START,
+    gone_name,
+    is_of,
+    lane_name,
+    outlived_name,
+    start_name,
+)  # fmt: skip
 
 __all__ = ["all_names", "restore_names"]
 
@@ -45,6 +55,11 @@ async def all_names(connection: AsyncConnection) -> list[Name]:
     for row in await connection.execute(select(lanes)):
         name = lane_name(row.rank, row.started, row.writer)
         found.append(("lane", row.lane, row.run, name))
+        start = LaneStart(row.kind, row.step, row.began)
+        if start != UNSAID:
+            found.append(start_name(row.run, row.lane, start))
+        if row.outlived:
+            found.append(outlived_name(row.run, row.lane))
     gone_names = await connection.execute(select(tombstones))
     found += [gone_name(g.run, g.project, g.name, g.deleted_at, g.moved_to) for g in gone_names]
     # Copies of runs that are being moved are not runs yet.
@@ -102,11 +117,12 @@ def _refuse_conflicts(names: Iterable[Name]) -> None:
     by_name: dict[tuple[Any, ...], Name] = {}
     for name in names:
         kind, number, project, text = name
+        own_number: tuple[Any, ...] = (kind, number)
+        own_name: tuple[Any, ...] = (kind, project, text)
         if kind == "lane":
-            own_number: tuple[Any, ...] = (kind, project, number)
-            own_name: tuple[Any, ...] = (kind, project, text.split(":", 2)[2])
-        else:
-            own_number, own_name = (kind, number), (kind, project, text)
+            own_number, own_name = (kind, project, number), (*own_name[:2], text.split(":", 2)[2])
+        elif kind in (START, OUTLIVED):
+            own_number = own_name = (kind, project, number)
         for taken in (by_number.setdefault(own_number, name), by_name.setdefault(own_name, name)):
             if taken != name:
                 raise Broken(
@@ -114,7 +130,13 @@ def _refuse_conflicts(names: Iterable[Name]) -> None:
                     " They are not copies of the same Penstock; restore matching ones"
                 )
     for kind, number, project, text in by_number.values():
-        owner = {"run": "project", "key": "project", "lane": "run"}.get(kind)
+        owner = {
+            "run": "project",
+            "key": "project",
+            "lane": "run",
+            START: "run",
+            OUTLIVED: "run",
+        }.get(kind)
         if owner is not None and (owner, project) not in by_number:
             raise Broken(f"{kind} {number} ({text!r}) belongs to {owner} {project}, which is lost")
 
@@ -135,6 +157,14 @@ async def _add(
     rows = [_row(name, now) for name in missing if name[0] == "lane"]
     if rows:
         await connection.execute(insert(lanes), rows)
+    await set_outlived(
+        connection, [(run, lane) for kind, lane, run, _ in missing if kind == OUTLIVED]
+    )
+    for _, lane, run, text in (name for name in missing if name[0] == START):
+        kind, step, began = text.split(":")
+        here = (lanes.c.run == run) & (lanes.c.lane == lane)
+        start = LaneStart(kind, int(step), int(began))._asdict()
+        await connection.execute(update(lanes).where(here).values(start))
 
 
 def _row(name: Name, now: int) -> dict[str, Any]:

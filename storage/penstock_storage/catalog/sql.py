@@ -7,7 +7,7 @@ no lock; only missing ones are written, in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -20,13 +20,16 @@ from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.names import lookups
 from penstock_storage.catalog.names.census import Census
-from penstock_storage.catalog.names.handout import add_keys, add_lanes, add_projects, add_runs
+from penstock_storage.catalog.names.handout import (
+    add_keys,
+    add_projects,
+    add_runs,
+)
+from penstock_storage.catalog.names.lane_catalog import LaneCatalog
 from penstock_storage.catalog.runs import liveness, updates
 from penstock_storage.contracts.interface import (
     ApiKey,
     KeyNumber,
-    Lane,
-    LaneRow,
     Micros,
     Move,
     ProjectRow,
@@ -41,7 +44,7 @@ from penstock_storage.contracts.interface import (
 __all__ = ["SqlCatalog"]
 
 
-class SqlCatalog:
+class SqlCatalog(LaneCatalog):
     """A `Catalog` at an SQLAlchemy URL, `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`.
 
     `clock` gives microseconds since 1970, for the times at which rows are created.
@@ -82,14 +85,17 @@ class SqlCatalog:
 
     # -- numbers
 
-    async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
+    async def ensure_runs(
+        self, refs: Sequence[RunRef], began: Mapping[RunRef, int] | None = None
+    ) -> dict[RunRef, RunRow]:
         wanted = set(refs)
         async with self._database.reading() as connection:
             found = await lookups.find_runs(connection, wanted)
         missing = sorted(wanted - found.keys(), key=lambda r: (r.entity, r.project, r.run))
         if missing:
             async with self._database.writing() as connection:
-                await add_runs(self._database, connection, self._census, missing, self._clock())
+                now = self._clock()
+                await add_runs(self._database, connection, self._census, missing, now, began or {})
                 found |= await lookups.find_runs(connection, missing)
         return found
 
@@ -113,27 +119,9 @@ class SqlCatalog:
                 found |= await lookups.find_keys(connection, project, missing)
         return found
 
-    async def ensure_lanes(
-        self, writers: Sequence[tuple[int, str, int, int]]
-    ) -> dict[tuple[int, str], Lane]:
-        wanted = {(run, writer): (rank, started) for run, writer, rank, started in writers}
-        async with self._database.reading() as connection:
-            found = await lookups.find_lanes(connection, wanted)
-        missing = {name: wanted[name] for name in wanted if name not in found}
-        if missing:
-            async with self._database.writing() as connection:
-                found |= await add_lanes(connection, self._census, missing)
-        return found
-
     async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
         async with self._database.reading() as connection:
             return {owner for owner in owners if await self._census.room(connection, owner) == 0}
-
-    async def known_writers(
-        self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], Lane]:
-        async with self._database.reading() as connection:
-            return await lookups.find_lanes(connection, writers)
 
     # -- changes
 
@@ -141,6 +129,10 @@ class SqlCatalog:
         if changes:
             async with self._database.writing() as connection:
                 await updates.change_runs(connection, changes, now)
+
+    async def edited_summaries(self) -> dict[int, set[str]]:
+        async with self._database.reading() as connection:
+            return await updates.edited_summaries(connection)
 
     async def touch_runs(
         self, runs: Sequence[int], now: int, *, ended: bool = True
@@ -261,15 +253,6 @@ class SqlCatalog:
                 query = select(keys.c.number, keys.c.name).where(keys.c.number.in_(chunk))
                 names |= {row.number: row.name for row in await connection.execute(query)}
         return names
-
-    async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        lanes = tables.lanes
-        rows: list[LaneRow] = []
-        async with self._database.reading() as connection:
-            for numbers in chunks(sorted(set(runs))):
-                found = await connection.execute(select(lanes).where(lanes.c.run.in_(numbers)))
-                rows += (LaneRow(**row) for row in found.mappings())
-        return sorted(rows, key=lambda row: (row.run, row.rank, row.started, row.lane))
 
     # -- deleting and moving
 

@@ -128,10 +128,13 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+_EDITED = text("edited")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
 # `silent`: marked crashed for lack of signs of life; the next one revives it.
-# `versions`: for each field, and each key of a JSON column, the (started, seq, index) that set it.
+# `heard`: what was heard of each writer, and who set each field last; see `runs.heard`.
+# `edited`: the summary has values that an edit set, until the run logs their keys again.
+# `versions`: what code of revision 0009 had in its place. Only read, to begin `heard` with.
 runs = _table(
     "runs",
     _number(),
@@ -147,6 +150,8 @@ runs = _table(
     _json("summary"),
     _json("info"),
     _json("versions"),
+    Column("heard", Json, nullable=False, default=dict, server_default="{}"),
+    Column("edited", Boolean, nullable=False, default=False, server_default=false()),
     _time("created_at"),
     _time("updated_at"),
     _tick(),
@@ -154,6 +159,7 @@ runs = _table(
     UniqueConstraint("project", "run"),
     Index("runs_by_tick", "project", "tick"),
     Index("runs_by_age", "project", "created_at", "number"),
+    Index("runs_edited", "number", sqlite_where=_EDITED, postgresql_where=_EDITED),
     Index("runs_going_on", "number", sqlite_where=_GOES_ON, postgresql_where=_GOES_ON),
 )
 
@@ -165,6 +171,8 @@ keys = _table(
     UniqueConstraint("project", "name"),
 )
 
+# `kind`, `step` and `began`: how the writer says that it took up the run; see `contracts.lanes`.
+# `outlived`: it turned out to have resumed nothing.
 lanes = Table(
     "lanes",
     metadata,
@@ -173,7 +181,12 @@ lanes = Table(
     Column("writer", Text, nullable=False),
     Column("rank", BigInteger, nullable=False),
     _time("started"),
+    Column("kind", Text, nullable=False, default="", server_default=text("''")),
+    _zero("step"),
+    _zero("began"),
+    Column("outlived", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("run", "writer"),
+    Index("lanes_by_start", "run", "rank", "began"),
 )
 
 # Content is in the blob store; `md5` is base64, as in HTTP and object stores.

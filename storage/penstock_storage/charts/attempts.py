@@ -1,9 +1,10 @@
 """Attempts of a run: which steps of each lane count, computed on reading. Pure.
 
-The lanes of a rank are ordered by when their writers started. A lane that begins at or before the
-last step of an earlier one is a new attempt, and wins from its first step on. So the latest attempt
-is every lane up to where a later lane of its rank begins. A lane that merely continues another ends
-nothing, and no point is ever deleted or hidden for good.
+The lanes of a rank are ordered by when their writers began, by the server's clock. One that resumes the
+run replaces the earlier ones from the step at which it says that it resumes; one that logs beside
+others replaces nothing; and one that says nothing, such as a script that is started again from the
+beginning, from its own first step on. So the latest attempt is every lane up to where a later lane of
+its rank replaces it. No point is ever deleted or hidden for good.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from penstock_storage.contracts.interface import LaneRow
+from penstock_storage.contracts.lanes import BESIDE, RESUME, LaneRow
 
 __all__ = ["LaneId", "attempt_ends", "contested_runs", "lane_order"]
 
@@ -19,9 +20,9 @@ LaneId = tuple[int, int]
 """(run, lane)"""
 
 
-def lane_order(lane: LaneRow) -> tuple[int, int, int, int]:
+def lane_order(lane: LaneRow) -> tuple[int, int, tuple[int, int]]:
     """Sorts lanes by run and rank, and those of a rank from the oldest attempt to the newest."""
-    return lane.run, lane.rank, lane.started, lane.lane
+    return lane.run, lane.rank, lane.order
 
 
 def contested_runs(lanes: Iterable[LaneRow]) -> set[int]:
@@ -50,5 +51,14 @@ def attempt_ends(lanes: Iterable[LaneRow], first_steps: Mapping[LaneId, int]) ->
                 continue
             if later is not None:
                 ends[lane.run, lane.lane] = later
-            later = first if later is None else min(later, first)
+            replaced = _replaced_from(lane, first)
+            if replaced is not None:
+                later = replaced if later is None else min(later, replaced)
     return ends
+
+
+def _replaced_from(lane: LaneRow, first_step: int) -> int | None:
+    """The step from which a lane replaces earlier ones; None: it replaces nothing."""
+    if lane.kind == BESIDE:
+        return None
+    return lane.start.step if lane.kind == RESUME else first_step

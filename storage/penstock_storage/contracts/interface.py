@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from penstock.wire import SYSTEM_RANK
 from penstock_common.http.auth import ApiKey
 from penstock_common.process.bounds import Owner
 from penstock_storage.contracts.account_rows import Accounts
 from penstock_storage.contracts.ids import KeyNumber, Lane, Micros, RunNumber, SeriesId
+from penstock_storage.contracts.lanes import LaneRow, LaneStart
 
 __all__ = [
-    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "KeyNumber", "Lane", "LaneRow", "Micros", "Move",
+    "Accounts", "ApiKey", "Catalog", "Column", "Columns", "KeyNumber", "Lane", "LaneRow", "LaneStart", "Micros", "Move",
     "PointStore", "ProjectRow", "RunChange", "RunNumber", "RunRef", "RunRow", "RunText", "SeriesId",
     "Tombstone",
 ]  # fmt: skip
@@ -146,35 +146,30 @@ class ProjectRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRow:
-    """A lane belongs to one (run, writer), which began at `started` by its own clock."""
-
-    run: int
-    lane: int
-    writer: str
-    rank: int
-    started: Micros
-
-    @property
-    def is_system(self) -> bool:
-        """Whether it holds system metrics, which have steps of their own and are not part of the run's
-        history."""
-        return self.rank >= SYSTEM_RANK
-
-
-@dataclass(frozen=True, slots=True)
 class RunChange:
-    """The change of a run by one record. A field or key is set only if (started, seq, index) is greater
-    than that of its last change, so order and repeats do not matter."""
+    """The change of a run by one record of a batch, or an edit: `writer` is then ''.
+
+    Within a writer (seq, index) decides which of two changes of a field is the later one; between
+    writers, and for edits, the one that is heard later. Repeats change nothing.
+    """
 
     run: int
-    started: int
+    writer: str
     seq: int
     index: int
     kind: str
-    """config | summary | config_whole | summary_whole | summary_fold | state | run | define_metric; a
-    `…_whole` replaces the section, a `…_fold` is combined with the present value"""
+    """config | summary | config_whole | summary_whole | summary_fold | logged | state | run | define_metric; a
+    `…_whole` replaces the section, a `…_fold` is combined with the present value; `logged` has keys that were
+    logged, and takes away what an edit said of them before"""
     update: dict[str, Any]
+    is_late: bool = False
+    """It was made before what others have set, though it is heard after it: it sets only what nobody has
+    set, or its own writer."""
+
+    @classmethod
+    def edit(cls, run: int, kind: str, update: dict[str, Any]) -> RunChange:
+        """What somebody else than the run says of it, now."""
+        return cls(run, "", 0, 0, kind, update)
 
 
 _SHARED_WRITERS = ("http-", "wandb-")
@@ -204,7 +199,7 @@ class Tombstone:
     def refuses(self, writer: str, started: int, received: int, *, is_live: bool) -> bool:
         """Whether a batch belongs to the deleted run, not to a later one with the same id.
 
-        `started`: when its writer started by its own clock; `received`: when a gateway got the batch
+        `started`: when its writer started, by the server's clock if that is known; `received`: when a gateway got the batch
         by the server's clock; `is_live`: a later run with this id exists. Writers that do not stand for
         one process, such as those of JSON rows, never bring a run back by themselves.
         """
@@ -232,9 +227,11 @@ class Catalog(Protocol):
         """Create or upgrade the tables; raise `Broken` if newer code made them incompatible. Several
         processes may do so at once."""
 
-    async def ensure_runs(self, refs: Sequence[RunRef]) -> dict[RunRef, RunRow]:
-        """The rows of these runs, created (state running, name = id) if missing. Runs beyond a bound (see
-        `Bounds`) are not in the result."""
+    async def ensure_runs(
+        self, refs: Sequence[RunRef], began: Mapping[RunRef, int] | None = None
+    ) -> dict[RunRef, RunRow]:
+        """The rows of these runs, created (state running, name = id) if missing; `began`: when runs started
+        that did not start now (µs). Runs beyond a bound (see `Bounds`) are not in the result."""
 
     async def ensure_project(self, entity: str, project: str) -> int:
         """The number of this project, created if missing."""
@@ -246,21 +243,34 @@ class Catalog(Protocol):
         a bound are not in the result."""
 
     async def ensure_lanes(
-        self, writers: Sequence[tuple[int, str, int, int]]
+        self,
+        writers: Sequence[tuple[int, str, int, int]],
+        starts: Mapping[tuple[int, str], LaneStart] | None = None,
     ) -> dict[tuple[int, str], Lane]:
-        """(run, writer, rank, started) -> lane by (run, writer), assigned if missing. Writers beyond a bound
-        are not in the result."""
+        """(run, writer, rank, started) -> lane by (run, writer), assigned if missing, and then with its start
+        by (run, writer). Writers beyond a bound are not in the result."""
 
     async def at_bound(self, owners: Collection[Owner]) -> set[Owner]:
         """The owners among these that have reached their bound."""
 
     async def known_writers(
         self, writers: Collection[tuple[int, str]]
-    ) -> dict[tuple[int, str], Lane]:
+    ) -> dict[tuple[int, str], LaneRow]:
         """The lanes of the writers (run, writer) among these that have one."""
+
+    async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
+        """What these lanes (run, lane) claimed to replace has gone on: they log beside it."""
+
+    async def newest_attempts(
+        self, places: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], LaneRow]:
+        """The newest lane of each of these (run, rank) that replaces earlier ones, if its start is known."""
 
     async def apply_changes(self, changes: Sequence[RunChange], now: int) -> None:
         """All changes in one transaction; see `RunChange`. `now` becomes updated_at (µs)."""
+
+    async def edited_summaries(self) -> dict[int, set[str]]:
+        """The runs that go on with values in their summary that an edit set, and the keys of these."""
 
     async def touch_runs(
         self, runs: Sequence[int], now: int, *, ended: bool = True
@@ -319,7 +329,7 @@ class Catalog(Protocol):
         """The numbers of the keys among these that exist in a project, by name."""
 
     async def lanes(self, runs: Sequence[int]) -> list[LaneRow]:
-        """The lanes of these runs, by (run, rank, started, lane)."""
+        """The lanes of these runs, by run, rank and `LaneRow.order`."""
 
     async def delete_runs(self, runs: Sequence[int], now: int) -> list[Tombstone]:
         """Delete the runs among these that exist; from now on nothing of them is read."""

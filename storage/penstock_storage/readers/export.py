@@ -103,7 +103,7 @@ async def open_export(store: PointStore, query: ExportQuery) -> Export:
     # The version first: a commit while the rest is read leads to a new version.
     version = (await read_versions(store, [query.run])).get(query.run, "")
     columns, ends = await asyncio.gather(_columns(store, query), _ends(store, query))
-    order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(query.own_lanes(), key=LaneRow.precedence)
     lanes = [Lane(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
     if query.by_lane:
         lanes.sort(key=lambda lane: (lane.rank, lane.number))

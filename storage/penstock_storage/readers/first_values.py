@@ -24,7 +24,7 @@ async def read_first_values(
 
     Of several lanes the lowest rank's latest one counts, as in a run's summary.
     """
-    order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(lanes, key=LaneRow.precedence)
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     columns = await select(
         store,

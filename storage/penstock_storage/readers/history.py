@@ -116,7 +116,7 @@ class _Reader:
             if key in query.names
         ]
         # Lower ranks win; lanes of one rank do not overlap within their ends.
-        order = sorted(query.own_lanes(), key=lambda lane: (lane.rank, -lane.started, lane.lane))
+        order = sorted(query.own_lanes(), key=LaneRow.precedence)
         lanes = [LanePlace(lane.lane, lane.rank, ends.get(lane.lane, FOREVER)) for lane in order]
         if query.by_lane:
             lanes.sort(key=lambda lane: (lane.rank, lane.lane))

@@ -122,7 +122,7 @@ def _shown(
     rows: Sequence[tuple[Any, ...]], ends: Mapping[LaneId, int], own: Sequence[LaneRow]
 ) -> list[_Series]:
     """The series with points before their lane's end, in order of precedence."""
-    order = sorted(own, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(own, key=LaneRow.precedence)
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     found = []
     for run, key, lane, first, last, value, kinds in rows:

@@ -72,7 +72,7 @@ class LaneRanks:
 
     def __init__(self, lanes: LanesOf) -> None:
         self._lanes = lanes
-        self._known: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._known: dict[tuple[int, int], tuple[int, bool, int, int]] = {}
 
     async def order(self, run: npt.NDArray[np.integer], lane: npt.NDArray[np.integer]) -> I64:
         """An order of these lanes in which each run's representative comes first."""
@@ -83,10 +83,10 @@ class LaneRanks:
                 self._known.clear()
                 missing = set(run.tolist())
             for row in await self._lanes(sorted(missing)):
-                self._known[row.run, row.lane] = (row.rank, -row.started, row.lane)
-        last = (2**62, 0, 0)
-        ranks = np.array([self._known.get(pair, last) for pair in pairs], np.int64).reshape(-1, 3)
-        return np.lexsort((ranks[:, 2], ranks[:, 1], ranks[:, 0], run))
+                self._known[row.run, row.lane] = row.precedence()
+        last = (2**62, False, 0, 0)
+        ranks = np.array([self._known.get(pair, last) for pair in pairs], np.int64).reshape(-1, 4)
+        return np.lexsort((*ranks.T[::-1], run))
 
 
 async def read_logged(store: PointStore, key: int, ranks: LaneRanks) -> LoggedKey:

@@ -141,7 +141,7 @@ async def _places(store: PointStore, key: int, lanes: Sequence[LaneRow]) -> dict
     ends = {}
     if contested_runs(lanes):
         ends = attempt_ends(lanes, await read_first_steps(store, runs))
-    order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(lanes, key=LaneRow.precedence)
     rank = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     numbers = (np.asarray(columns[name]).tolist() for name in ("run", "lane", "step"))
     rows = [_Place(*row) for row in zip(*numbers, columns["kind"], strict=True)]

@@ -50,7 +50,7 @@ async def read_summaries(
     any lane (default: all but system metrics; only those with `is_system`). The last step is that of
     the script's history, with `is_system` that of the system metrics.
     """
-    order = sorted(lanes, key=lambda lane: (lane.rank, -lane.started, lane.lane))
+    order = sorted(lanes, key=LaneRow.precedence)
     places = {(lane.run, lane.lane): place for place, lane in enumerate(order)}
     others = {(lane.run, lane.lane) for lane in lanes if lane.is_system != is_system}
     found: dict[int, Summary] = {}

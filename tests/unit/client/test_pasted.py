@@ -121,7 +121,7 @@ def test_proxies() -> None:
         ("mode", "ONLINE", "online"),
         ("mode", "dryrun", "offline"),
         ("resume", "Allow", "allow"),
-        ("resume", "true", "allow"),
+        ("resume", "true", "auto"),
         ("resume", False, None),
         ("reinit", "default", None),
         ("reinit", "1", True),

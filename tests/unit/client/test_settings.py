@@ -41,7 +41,7 @@ def test_values_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.strict
     assert settings.mode == "offline"
     assert settings.rank == 3
-    assert settings.resume == "allow"
+    assert settings.resume == "auto"
     assert settings.base_url == "http://h"
 
 

@@ -20,6 +20,7 @@ from penstock.wire import (
     Fitter,
     Frame,
     Room,
+    Start,
     batch_digest,
     decode_batch,
     decode_stored,
@@ -78,7 +79,16 @@ def test_the_manual_names_each_kind_of_record_and_real_fields_only() -> None:
 
 def test_the_manual_names_the_fields_of_batches_and_frames() -> None:
     frame = Frame(["a"], bytes(8), bytes(8), bytes(8), b"\x01")
-    full = Batch("p", "r", "w", 1, entity="e", frames=[frame], records=[], client={"version": "1"})
+    full = Batch(
+        "p",
+        "r",
+        "w",
+        1,
+        entity="e",
+        frames=[frame],
+        client={"version": "1"},
+        start=Start("resume", 7),
+    )
     sent = msgpack.unpackb(encode_batch(full))
     assert sorted(names_in([row.split(" | ")[0] for row in rows_below("## Batch")])) == sorted(sent)
     frames = [row.split(" | ")[0] for row in rows_below("## Frame")]

@@ -12,7 +12,13 @@ from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, SYSTEM_RANK, Batch, decode_batch
-from penstock_compat.wandb.stream.translation import Candidate, Request, Translated, translate
+from penstock_compat.wandb.stream.translation import (
+    Candidate,
+    Request,
+    Translated,
+    UnknownProcess,
+    translate,
+)
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef
 
@@ -113,6 +119,74 @@ def test_lines_belong_to_the_generation_that_they_go_on_with() -> None:
     assert chosen(10) == 2, "sent again"
     assert chosen(400) == 1, "sent again"
     assert chosen(77) == 2, "neither: the newest"
+
+
+def lines_of(began: float, offset: int, count: int = 3, *, pause: float = 0.0) -> dict[str, Any]:
+    """History lines of a process that began then; their rows are complete only after a pause."""
+    content = []
+    for n in range(offset, offset + count):
+        at = began + 5.25 + n
+        row = {"_step": n, "_timestamp": at, "_runtime": at - began + pause, "a": 1.0}
+        content.append(json.dumps(row))
+    return {"wandb-history.jsonl": {"offset": offset, "content": content}}
+
+
+def taken(files: dict[str, Any], *streams: LineStream) -> LineStream:
+    return translate(post(files=files), request(*streams), DEFAULT_LIMITS).stream
+
+
+ONE, OTHER = 1_795_409_924.25, 1_795_409_954.75
+
+
+def test_lines_belong_to_the_process_that_wrote_them() -> None:
+    """Two scripts that begin with one id at the same time, each from its line 0 on."""
+    first = taken(lines_of(ONE, 0), stream(1))
+    assert first.history == 3
+    assert first.origin == pytest.approx(ONE * 1e6, abs=2)
+    with pytest.raises(UnknownProcess) as unknown:
+        taken(lines_of(OTHER, 0), first)
+    assert unknown.value.offset == 0
+    second = taken(lines_of(OTHER, 0), stream(2, beside=True), first)
+    assert (second.generation, second.history) == (2, 3)
+    # Sent again, with a line more; then the next ones, whose number fits both.
+    assert taken(lines_of(ONE, 0, 4), second, first) is first
+    assert taken(lines_of(OTHER, 0, 4), second, first) is second
+    assert first.history == second.history == 4
+    assert taken(lines_of(ONE, 4, 2), second, first) is first
+    assert taken(lines_of(OTHER, 4, 1), second, first) is second
+    assert taken(lines_of(OTHER, 5, 1), second, first) is second
+
+
+@pytest.mark.parametrize("pause", [0.004, 3.0, 7200.0])
+def test_rows_that_are_complete_late_are_no_sign_of_another_process(pause: float) -> None:
+    """As with `log(…, step=…)`: a row is complete when the next step begins."""
+    alone = taken(lines_of(ONE, 0, 3), stream(1))
+    assert taken(lines_of(ONE, 3, 3, pause=pause), alone) is alone
+    assert taken(lines_of(ONE, 3, 3, pause=pause), alone) is alone, "sent again"
+    assert taken(lines_of(ONE, 9, pause=pause), alone) is alone, "lines that never arrived"
+
+
+def test_two_processes_that_resume_a_run_at_once() -> None:
+    """Both continue at the count that they were told."""
+    before, resumed = stream(1, history=2, posted_at=0), stream(5, history=9, posted_at=6)
+    assert taken(lines_of(ONE, 9), resumed, before) is resumed
+    with pytest.raises(UnknownProcess) as unknown:
+        taken(lines_of(OTHER, 9), resumed, before)
+    assert unknown.value.offset == 9
+    own = stream(7, history=9, beside=True)
+    assert taken(lines_of(OTHER, 9), own, resumed, before) is own
+    # One of them is resumed once more, when both have as many lines.
+    resumed.origin = 0
+    assert taken(lines_of(OTHER, 12, pause=0.5), own, resumed, before) is own
+    assert taken(lines_of(ONE + 900, 12), own, resumed, before) is resumed
+
+
+def test_of_several_processes_none_replaces_the_summary_of_the_others() -> None:
+    body = post(files={"wandb-summary.json": {"offset": 0, "content": ['{"a":1}']}})
+    asked = request(stream(2, beside=True), stream(1))
+    [batch] = batches(translate(body, asked, DEFAULT_LIMITS))
+    assert batch.records[0]["whole"] is False
+    assert batch.start.kind == "beside"
 
 
 def test_many_records_become_several_batches() -> None:

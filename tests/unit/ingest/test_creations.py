@@ -51,7 +51,7 @@ async def test_many_at_once_take_few_transactions(catalog: SqlCatalog) -> None:
     creations = Creations(counting)  # type: ignore[arg-type]
 
     def changes(value: int, number: int) -> list[RunChange]:
-        return [RunChange(number, 1, 0, 0, "config", {"x": value})]
+        return [RunChange(number, "w1", 0, 0, "config", {"x": value})]
 
     made = await asyncio.gather(
         *(creations.make(named(f"r{i}"), lambda n, i=i: changes(i, n)) for i in range(300))  # type: ignore[misc]

@@ -7,9 +7,7 @@ from dataclasses import fields
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from support.series import lane_row
 
-from penstock_storage.charts.attempts import attempt_ends, contested_runs
 from penstock_storage.charts.plan import (
     FOREVER,
     Plan,
@@ -168,22 +166,3 @@ def test_thousands_of_windows_make_short_statements() -> None:
     statements = list(conditions({"": windows}, series, "step"))
     assert len(statements) == 3
     assert max(map(len, statements)) < 200_000
-
-
-def test_a_lane_that_goes_on_cuts_nothing() -> None:
-    lanes = [lane_row(1, 0, started=1), lane_row(1, 1, started=2)]
-    assert contested_runs(lanes) == {1}
-    assert attempt_ends(lanes, {(1, 0): 0, (1, 1): 100}) == {(1, 0): 100}
-
-
-def test_of_three_attempts_the_last_wins_from_its_first_step_on() -> None:
-    lanes = [lane_row(1, 2, started=1), lane_row(1, 0, started=2), lane_row(1, 1, started=3)]
-    firsts = {(1, 2): 0, (1, 0): 50, (1, 1): 20}
-    assert attempt_ends(lanes, firsts) == {(1, 2): 20, (1, 0): 20}
-    assert attempt_ends(lanes, {(1, 2): 0, (1, 1): 20}) == {(1, 2): 20}
-
-
-def test_ranks_do_not_cut_each_other() -> None:
-    lanes = [lane_row(1, 0, rank=0, started=1), lane_row(1, 1, rank=1, started=2)]
-    assert contested_runs(lanes) == set()
-    assert attempt_ends(lanes, {(1, 0): 0, (1, 1): 0}) == {}

@@ -15,12 +15,12 @@ MEBIBYTE = 1 << 20
 def new_row() -> dict[str, Any]:
     return {
         "name": "r", "state": "running", "group": "", "job_type": "", "tags": [], "notes": "",
-        "config": {}, "summary": {}, "info": {}, "versions": {}, "silent": False,
+        "config": {}, "summary": {}, "info": {}, "heard": {}, "silent": False,
     }  # fmt: skip
 
 
 def change(seq: int, kind: str, update: dict[str, Any]) -> RunChange:
-    return RunChange(1, 1, seq, 0, kind, update)
+    return RunChange(1, "w1", seq, 0, kind, update)
 
 
 def test_a_field_at_its_bound_takes_no_more_and_the_others_go_on() -> None:
@@ -31,7 +31,7 @@ def test_a_field_at_its_bound_takes_no_more_and_the_others_go_on() -> None:
     assert sorted(row["config"]) == sorted(f"k{seq}" for seq in range(1, 16))
     assert row["summary"] == {"at": 19}
     assert row["info"] == {TOO_LARGE: ["config"]}
-    assert {slot for slot in row["versions"] if slot.startswith("config/")} == {
+    assert {slot for slot in row["heard"]["set"] if slot.startswith("config/")} == {
         f"config/k{seq}" for seq in range(1, 16)
     }
     # What makes it smaller is taken, and there is room again.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from typing import cast
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 from support.memory_worker import Bench, frame, running_bench
 
 from penstock.errors import Broken, Transient
-from penstock.wire import Batch, Limits, decode_stored
 from penstock_storage.contracts.interface import Column, RunRef
 from penstock_workers.commit import Refused
 from penstock_workers.in_thread import Unusable
@@ -162,7 +162,7 @@ async def test_batches_of_a_deleted_run_are_freed_and_not_stored(bench: Bench) -
     ("step", "named"),
     [
         ("penstock_workers.delivery.decode_stored", 2),
-        ("penstock_workers.prepare.change_of", 2),
+        ("penstock_workers.prepare.changes_of", 2),
         ("penstock_workers.prepare.fold", None),
     ],
 )
@@ -175,10 +175,11 @@ async def test_the_batch_that_failed_is_named(
         records = [{"t": "config", "update": {"lr": 0.1}}] if seq == 2 else []
         await bench.append(seq, frames=[frame(seq)], records=records)
     calls = itertools.count(1)
+    original: Any = resolve_name(step)
 
-    def fail(*arguments: object) -> Batch:
-        if step.endswith("decode_stored") and next(calls) != 2:
-            return decode_stored(*cast(tuple[bytes, Limits], arguments))
+    def fail(*arguments: object, **named_arguments: object) -> object:
+        if named is not None and next(calls) != named:
+            return original(*arguments, **named_arguments)
         raise ValueError("no good")
 
     monkeypatch.setattr(step, fail)

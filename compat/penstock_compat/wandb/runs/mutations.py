@@ -67,13 +67,14 @@ class RunMutations(Node):
         now = time.time_ns() // 1000
         made = await ensure_run(context.deps.catalog, ref)
         given = await self._completed(made, input)
-        changes = list(_changes(made, given, now, begins=begins, is_new=existed is None))
+        changes = list(_changes(made, given, begins=begins, is_new=existed is None))
         if changes:
             await context.deps.catalog.apply_changes(changes, now)
         row = await own_run(context, ref)
         if begins:
             await self._fork(row)
-            await self._begin(row, now, resumes=bool(input.get("id")))
+            # Only now: a fork's own lines come after the history that it got.
+            await self._begin(row, time.time_ns() // 1000, resumes=bool(input.get("id")))
         return {
             "__typename": "UpsertBucketPayload",
             "bucket": RunNode(context, row),
@@ -144,6 +145,8 @@ class RunMutations(Node):
         own = await streams.of_client(row.number, "")
         if not own or not (resumes or own[0].is_untouched):
             await streams.begin(row.number, "", now)
+        elif resumes:
+            await streams.resume(own[0])
 
 
 def _refuse_unaddressable(ref: RunRef) -> None:
@@ -186,11 +189,11 @@ async def find_run(context: RequestContext, id: str) -> RunRow:
 
 async def _change(context: RequestContext, run: int, kind: str, update: dict[str, Any]) -> None:
     now = time.time_ns() // 1000
-    await context.deps.catalog.apply_changes([RunChange(run, now, 0, 0, kind, update)], now)
+    await context.deps.catalog.apply_changes([RunChange.edit(run, kind, update)], now)
 
 
 def _changes(
-    row: RunRow, input: dict[str, Any], now: int, *, begins: bool, is_new: bool
+    row: RunRow, input: dict[str, Any], *, begins: bool, is_new: bool
 ) -> Iterator[RunChange]:
     updates: list[tuple[str, dict[str, Any]]] = []
     about = _about(row, input, begins=begins)
@@ -216,8 +219,8 @@ def _changes(
     state = "running" if begins else input.get("state")
     if state in _STATES:
         updates.append(("state", {"state": state}))
-    for index, (kind, update) in enumerate(updates):
-        yield RunChange(row.number, now, 0, index, kind, update)
+    for kind, update in updates:
+        yield RunChange.edit(row.number, kind, update)
 
 
 def _about(row: RunRow, input: dict[str, Any], *, begins: bool) -> dict[str, Any]:

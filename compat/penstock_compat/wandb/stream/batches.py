@@ -13,6 +13,7 @@ from penstock.wire import (
     DecodedSize,
     Frame,
     Limits,
+    Start,
     decode_batch,
     encode_batch,
     packed,
@@ -32,13 +33,16 @@ _ERROR = "ERROR "
 @dataclass(frozen=True, slots=True)
 class WriterIdentity:
     """The batches' writer: `seq` is the number of the first one (all before it are stored), `at` the
-    server's time (µs)."""
+    server's time (µs); `started`: when its process began by its own clock, if that is known."""
 
     ref: RunRef
     name: str
     rank: int
     seq: int
     at: int
+    started: int = 0
+    is_beside: bool = False
+    """Whether another process logs to the run too."""
 
     @property
     def system_name(self) -> str:
@@ -74,8 +78,9 @@ def make_batches(post: Post, writer: WriterIdentity, limits: Limits) -> Translat
         tail=history.tail, events_tail=events.tail, refused=history.refused + events.refused
     )
     system = WriterIdentity(
-        writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at
-    )
+        writer.ref, writer.system_name, SYSTEM_RANK + writer.rank, writer.seq, writer.at,
+        writer.started, writer.is_beside,
+    )  # fmt: skip
     _add(made, system, events.frames(limits, _POINTS), events.values, limits)
     records = [*history.values, *_console(post.console), *_about_run(post)]
     _add(made, writer, history.frames(limits, _POINTS), records, limits)
@@ -107,13 +112,14 @@ def _empty(writer: WriterIdentity, seq: int) -> Batch:
         run=writer.ref.run,
         writer=writer.name,
         seq=seq,
-        writer_started=writer.at,
+        writer_started=writer.started or writer.at,
         entity=writer.ref.entity,
         rank=writer.rank,
         # The client sends the next lines only after the last ones were acknowledged.
         acked=seq - 1,
         sent_at=writer.at,
         client={"library": "wandb"},
+        start=Start("beside") if writer.is_beside else Start(),
     )
 
 

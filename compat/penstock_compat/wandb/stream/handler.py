@@ -28,12 +28,14 @@ from penstock_compat.wandb.stream.translation import (
     Candidate,
     Request,
     Translated,
+    UnknownProcess,
     writer_name,
 )
 from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import ensure_run
 from penstock_ingest.positions import WriterName
+from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef, RunRow
 
 __all__ = ["STREAM_PATH", "StreamHandler"]
@@ -99,7 +101,12 @@ class StreamHandler:
             candidates = await self._candidates(row, client, now)
             incoming = Request(ref, candidates, now, is_shared=bool(client))
             started = time.perf_counter()
-            translated = await self._translator.translate(body, incoming)
+            try:
+                translated = await self._translator.translate(body, incoming)
+            except UnknownProcess as unknown:
+                own = await self._begin_beside(row, client, now, unknown.offset)
+                incoming = Request(ref, [own], now, is_shared=bool(client))
+                translated = await self._translator.translate(body, incoming)
             self._metrics.parse_seconds.observe(time.perf_counter() - started)
         if translated.made.batches:
             await self._store(ref, translated)
@@ -139,6 +146,12 @@ class StreamHandler:
             for stream, position in zip(own, positions, strict=True)
         ]
 
+    async def _begin_beside(self, row: RunRow, client: str, now: int, offset: int) -> Candidate:
+        """A generation for another process that logs to the run at the same time."""
+        start = LineStream(row.number, client, 0, 0, history=offset, beside=True)
+        stream = await self._deps.streams.begin(row.number, client, now, start=start)
+        return Candidate(stream, 0)
+
     def _admit(self, ref: RunRef, made: TranslatedBatches) -> None:
         """Raises `Transient`: 429 over the project's quota, 503 if the run's shard is full."""
         self._deps.status.check_shard(shard_of(run_path(*ref)))
@@ -152,7 +165,10 @@ class StreamHandler:
             await self._deps.room.check(ref, writer)
         self._admit(ref, made)
         for each in made.batches:
-            await self._deps.appender.append(*ref, each.writer, each.seq, each.raw, each.decoded)
+            age_us = max(0, time.time_ns() // 1000 - stream.generation)
+            await self._deps.appender.append(
+                *ref, each.writer, each.seq, each.raw, each.decoded, age_us
+            )
             self._deps.metrics.batches.labels("queued").inc()
         self._deps.metrics.points.inc(made.points)
         last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]

@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
-__all__ = ["LineBlock", "LineColumns", "Table", "read_events", "read_history"]
+__all__ = ["LineBlock", "LineColumns", "Table", "origin_of", "read_events", "read_history"]
 
 Row = tuple[Any, ...]
 Column = npt.NDArray[Any]
@@ -29,6 +29,7 @@ _CHUNK = 1_000  # lines split together
 _NUMBERS = frozenset({int, float})
 _INT64 = 2**63
 _MAX_SECONDS = 1e12
+_ORIGINS = 100  # lines looked at for when their process began
 STEP, TIME, RUNTIME = "_step", "_timestamp", "_runtime"
 _TAIL = (STEP, TIME, RUNTIME)
 
@@ -124,6 +125,25 @@ def read_history(lines: Lines, limits: Limits) -> Table:
         parsed = _parse(lines.content[start : start + _CHUNK])
         taker.take(parsed, lines.offset + start)
     return taker.table
+
+
+def origin_of(lines: Lines) -> int:
+    """About when the process that wrote these history lines began, in µs by its own clock; 0 if they do not
+    say. A row's `_timestamp` is when it was logged, its `_runtime` when it was complete, which may be an
+    interval later: the latest of them is closest."""
+    return max(map(_origin, lines.content[:_ORIGINS]), default=0)
+
+
+def _origin(line: str) -> int:
+    try:
+        found = orjson.loads(line)
+        at, runtime = found[TIME], found[RUNTIME]
+    except (ValueError, TypeError, KeyError):
+        return 0
+    # Clients that round the run time to seconds say too little.
+    if type(at) is float and type(runtime) is float and 0 <= at - runtime < _MAX_SECONDS:
+        return round((at - runtime) * 1e6)
+    return 0
 
 
 def read_events(lines: Lines, limits: Limits) -> Table:

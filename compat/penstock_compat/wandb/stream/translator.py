@@ -30,7 +30,7 @@ class Translator:
         self._pool: ProcessPoolExecutor | None = None
 
     async def translate(self, body: bytes, request: Request) -> Translated:
-        """Run `translation.translate`; raises `Transient` if the process died."""
+        """Run `translation.translate`, and raise what that does; `Transient` if the process died."""
         if len(body) <= _INLINE_BYTES:
             return translate(body, request, self._limits)
         if self._pool is None:

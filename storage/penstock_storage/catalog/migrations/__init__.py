@@ -13,4 +13,4 @@ would be assigned twice. Each revision can be reverted (`downgrade`).
 
 __all__ = ["RUNS_WITH"]
 
-RUNS_WITH = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+RUNS_WITH = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009")

@@ -29,8 +29,9 @@ from penstock_storage.catalog.tables import (
 )
 from penstock_storage.contracts.ids import Lane
 from penstock_storage.contracts.interface import RunRef
+from penstock_storage.contracts.lanes import UNSAID, LaneStart
 
-__all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs"]
+__all__ = ["add_entities", "add_keys", "add_lanes", "add_projects", "add_runs", "set_outlived"]
 
 T = TypeVar("T")
 
@@ -41,8 +42,10 @@ async def add_runs(
     census: Census,
     refs: Sequence[RunRef],
     now: int,
+    began: Mapping[RunRef, int],
 ) -> None:
-    """Create these runs, and their projects and entities, if missing and within bounds."""
+    """Create these runs, and their projects and entities, if missing and within bounds; `began`: when
+    runs started that did not start now."""
     refs = await _with_room(connection, census, refs, lambda ref: Owner("runs", ref.entity))
     owners = sorted({(ref.entity, ref.project) for ref in refs})
     if not owners:
@@ -59,7 +62,7 @@ async def add_runs(
             "run": ref.run,
             "name": ref.run,
             "state": "running",
-            "created_at": now,
+            "created_at": min(now, began.get(ref, now)),
             "updated_at": now,
         }
         for ref in refs
@@ -127,8 +130,10 @@ async def add_lanes(
     connection: AsyncConnection,
     census: Census,
     wanted: Mapping[tuple[int, str], tuple[int, int]],
+    starts: Mapping[tuple[int, str], LaneStart],
 ) -> dict[tuple[int, str], Lane]:
-    """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds.
+    """The lanes of (run, writer) -> (rank, started), assigned if missing and within bounds, and then with
+    their starts.
 
     Raises `Transient` if a run was deleted since its number was looked up.
     """
@@ -136,7 +141,8 @@ async def add_lanes(
     paths = await _lock_runs(connection, numbers)
     if await deleted_among(connection, numbers):
         raise Transient("a run was deleted meanwhile", code="run_deleted")
-    given = await find_lanes(connection, wanted)
+    known = await find_lanes(connection, wanted)
+    given = {name: Lane(row.lane) for name, row in known.items()}
     missing = [name for name in wanted if name not in given]
     missing = await _with_room(connection, census, missing, lambda name: _of_entity(paths[name[0]]))
     missing = await _with_room(
@@ -149,12 +155,25 @@ async def add_lanes(
         lane = Lane(following.get(run, 0))
         following[run] = lane + 1
         given[run, writer] = lane
-        rows.append({"run": run, "lane": lane, "writer": writer, "rank": rank, "started": started})
+        start = starts.get((run, writer), UNSAID)
+        rows.append(
+            {
+                "run": run, "lane": lane, "writer": writer, "rank": rank, "started": started,
+                **start._asdict(),
+            }
+        )  # fmt: skip
         census.add(_of_entity(paths[run]), 1)
         census.add(Owner("writers", paths[run]), 1)
     if rows:
         await connection.execute(lanes.insert(), rows)
     return given
+
+
+async def set_outlived(connection: AsyncConnection, places: Sequence[tuple[int, int]]) -> None:
+    """Record that these lanes (run, lane) log beside others."""
+    for run, lane in places:
+        here = (lanes.c.run == run) & (lanes.c.lane == lane)
+        await connection.execute(update(lanes).where(here).values(outlived=True))
 
 
 def _of_entity(path: str) -> Owner:

@@ -11,19 +11,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.chunks import chunks
-from penstock_storage.catalog.tables import keys, projects, runs
-from penstock_storage.contracts.ids import KeyNumber, Lane, RunNumber
-from penstock_storage.contracts.interface import RunRef, RunRow, RunText
+from penstock_storage.catalog.tables import keys, lanes, projects, runs
+from penstock_storage.contracts.ids import KeyNumber, RunNumber
+from penstock_storage.contracts.interface import LaneRow, LaneStart, RunRef, RunRow, RunText
+from penstock_storage.contracts.lanes import BESIDE
 
 __all__ = [
     "changed_runs", "find_keys", "find_lanes", "find_projects", "find_run_numbers",
-    "find_runs", "read_runs", "run_row", "select_runs",
+    "find_runs", "lane_row", "newest_attempts", "read_lanes", "read_runs", "run_row", "select_runs",
 ]  # fmt: skip
 
 _PART = 5_000
 
 select_runs = select(
-    *(column for column in runs.c if column.name not in ("versions", "silent")),
+    *(column for column in runs.c if column.name not in ("versions", "heard", "silent")),
     projects.c.entity,
     projects.c.project.label("project_name"),
 ).join(projects, runs.c.project == projects.c.number)
@@ -46,13 +47,12 @@ _select_texts = select(
 # each would have to be rebuilt each time.
 _LANES_OF = {
     "sqlite": text(
-        "SELECT lanes.run, lanes.writer, lanes.lane FROM json_each(:asked) AS asked"
+        "SELECT lanes.* FROM json_each(:asked) AS asked"
         " CROSS JOIN lanes ON lanes.run = json_extract(asked.value, '$[0]')"
         " AND lanes.writer = json_extract(asked.value, '$[1]')"
     ),
     "postgresql": text(
-        "SELECT lanes.run, lanes.writer, lanes.lane"
-        " FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked"
+        "SELECT lanes.* FROM jsonb_array_elements(CAST(:asked AS jsonb)) AS asked"
         " JOIN lanes ON lanes.run = CAST(asked.value ->> 0 AS bigint)"
         " AND lanes.writer = asked.value ->> 1"
     ),
@@ -157,12 +157,47 @@ async def find_keys(
     return found
 
 
+def lane_row(row: RowMapping) -> LaneRow:
+    start = LaneStart(row["kind"], row["step"], row["began"])
+    return LaneRow(
+        row["run"], row["lane"], row["writer"], row["rank"], row["started"], start, row["outlived"]
+    )
+
+
 async def find_lanes(
     connection: AsyncConnection, wanted: Iterable[tuple[int, str]]
-) -> dict[tuple[int, str], Lane]:
+) -> dict[tuple[int, str], LaneRow]:
+    """The lanes of these (run, writer) that have one."""
     query = _LANES_OF[connection.dialect.name]
-    found: dict[tuple[int, str], Lane] = {}
+    found: dict[tuple[int, str], LaneRow] = {}
     for chunk in chunks(sorted(set(wanted))):
-        rows = await connection.execute(query, {"asked": json.dumps(chunk)})
-        found |= {(run, writer): lane for run, writer, lane in rows}
+        rows = (await connection.execute(query, {"asked": json.dumps(chunk)})).mappings()
+        found |= {(row["run"], row["writer"]): lane_row(row) for row in rows}
     return found
+
+
+async def read_lanes(connection: AsyncConnection, numbers: Iterable[int]) -> list[LaneRow]:
+    """All lanes of these runs, by run, rank and order."""
+    rows: list[LaneRow] = []
+    for chunk in chunks(sorted(set(numbers))):
+        found = await connection.execute(select(lanes).where(lanes.c.run.in_(chunk)))
+        rows += (lane_row(row) for row in found.mappings())
+    return sorted(rows, key=lambda row: (row.run, row.rank, row.order))
+
+
+async def newest_attempts(
+    connection: AsyncConnection, places: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], LaneRow]:
+    """The newest lane of each of these (run, rank) that replaces earlier ones, where its start is known."""
+    newest: dict[tuple[int, int], LaneRow] = {}
+    for run, rank in places:
+        query = (
+            select(lanes)
+            .where(lanes.c.run == run, lanes.c.rank == rank, lanes.c.began > 0)
+            .where(lanes.c.kind != BESIDE, ~lanes.c.outlived)
+            .order_by(lanes.c.began.desc(), lanes.c.lane.desc())
+            .limit(1)
+        )
+        for row in (await connection.execute(query)).mappings():
+            newest[run, rank] = lane_row(row)
+    return newest

@@ -1,9 +1,14 @@
-"""Applies changes to a run's row, with the same result in any order and with any repeats. Pure.
+"""Applies changes to a run's row in the order in which the server hears of them. Pure.
 
-Every field, and every top-level key of config, summary and info, remembers the (started, seq, index)
-that set it, and only a greater one sets it again. A change of a whole section removes the keys that it
-does not have. A generated name never replaces a given one, and the first generated name is kept: a job
-that is restarted does not rename its run.
+Within a writer, positions (seq, index) decide, so the order of its batches and repeats do not matter.
+Between writers, and for edits, what is heard later counts later, field by field: of every field, and
+every top-level key of config, summary and info, the row remembers who set it last. No clock decides.
+
+A change counts as heard now only if its position is above all earlier ones of its writer, and if it
+is not `late`: repeats, replayed dead letters, and attempts that a later one has resumed set only what
+nobody else has set. A change of a whole section removes the keys that it does not have. A generated
+name never replaces a given one, and the first generated name is kept: a job that is restarted does not
+rename its run.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock_storage.catalog.runs.folded import put_together
+from penstock_storage.catalog.runs.heard import Turn, turn_of
 from penstock_storage.contracts.interface import RunChange
 
 __all__ = ["SILENT", "apply_change", "revive"]
@@ -33,60 +39,71 @@ def apply_change(row: Row, change: RunChange) -> None:
 
     `row` has the columns of the table `runs` by name. Raises `ValueError` for an unknown kind.
     """
-    given = [change.started, change.seq, change.index]
+    turn = turn_of(change, row["heard"])
     if change.kind in _WHOLES:
-        _replace(row, _WHOLES[change.kind], change.update, given)
-        return
-    if change.kind == "summary_fold":
-        _fold(row, change.update, given)
-        return
-    made_up = [-each for each in given]
-    versions: dict[str, list[int]] = row["versions"]
-    for path, value in _assignments(change):
-        version = given
-        if path == (_MADE_UP_NAME,):
-            path, version = ("name",), made_up
-        slot = "/".join(path)
-        whole = versions.get(change.kind, []) if change.kind in _SECTIONS else []
-        if version <= max(versions.get(slot, []), whole):
-            continue
-        versions[slot] = version
-        if path == ("state",):  # the run's own state wins over a guess from its silence
-            revive(row)
-        *parents, last = path
-        target = row
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = value
+        _replace(row, _WHOLES[change.kind], change.update, turn)
+    elif change.kind == "summary_fold":
+        _fold(row, change.update, turn)
+    elif change.kind == "logged":
+        _forget_edited(row, change.update, turn)
+    else:
+        for path, value in _assignments(change):
+            _assign(row, path, value, turn)
 
 
-def _replace(row: Row, section: str, whole: dict[str, Any], version: list[int]) -> None:
+def _assign(row: Row, path: tuple[str, ...], value: Any, turn: Turn) -> None:
+    slot = "/".join(path)
+    if path == (_MADE_UP_NAME,):
+        if not turn.is_first("name", _MADE_UP_NAME):
+            return
+        path = ("name",)
+    elif not turn.wins(slot, *(path[:1] if path[0] in _SECTIONS else ())):
+        return
+    turn.note(slot)
+    if path == ("state",):  # the run's own state wins over a guess from its silence
+        revive(row)
+    *parents, last = path
+    target = row
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[last] = value
+
+
+def _replace(row: Row, section: str, whole: dict[str, Any], turn: Turn) -> None:
     """Replace a section, except for keys that were set by later changes."""
-    versions: dict[str, list[int]] = row["versions"]
-    if version <= versions.get(section, []):
+    if not turn.wins(section):
         return
-    versions[section] = version
+    turn.note(section)
     later = {}
     for key, value in row[section].items():
-        if versions.get(f"{section}/{key}", []) > version:
-            later[key] = value
+        slot = f"{section}/{key}"
+        if turn.wins(slot):
+            turn.forget(slot)
         else:
-            versions.pop(f"{section}/{key}", None)
+            later[key] = value
     row[section] = {**whole, **later}
 
 
-def _fold(row: Row, figures: dict[str, Any], version: list[int]) -> None:
+def _fold(row: Row, figures: dict[str, Any], turn: Turn) -> None:
     """Combine a writer's folded summary with those of other writers."""
-    summary, versions = row["summary"], row["versions"]
-    for key, each in figures.items():
+    summary = row["summary"]
+    for key, each in figures.items() if turn.wins("summary") else ():
         slot = f"summary/{key}"
-        if version <= versions.get("summary", []):
-            continue
-        is_newer = version > versions.get(slot, [])
-        found = put_together(summary.get(key), each["value"], each["ways"], is_newer=is_newer)
-        if is_newer or found != summary.get(key):
-            summary[key] = found
-            versions[slot] = max(version, versions.get(slot, []))
+        is_newer = turn.wins(slot)
+        summary[key] = put_together(
+            summary.get(key), each["value"], each["ways"], is_newer=is_newer
+        )
+        if is_newer:
+            turn.note(slot)
+
+
+def _forget_edited(row: Row, logged: dict[str, Any], turn: Turn) -> None:
+    """These keys are logged again: what an edit said of them counts no longer."""
+    for key in logged.keys() & row["summary"].keys():
+        slot = f"summary/{key}"
+        if turn.is_after_edit(slot, "summary"):
+            del row["summary"][key]
+            turn.forget(slot)
 
 
 def revive(row: Row) -> None:

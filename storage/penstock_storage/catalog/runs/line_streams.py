@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Integer,
     Table,
     Text,
     and_,
+    false,
     func,
     select,
     update,
@@ -46,6 +48,9 @@ line_streams = Table(
     Column("last_seq", BigInteger, nullable=False, default=0),
     Column("tail", Json, nullable=False, default=dict),
     Column("events_tail", Json, nullable=False, default=dict),
+    Column("posted_line", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("origin", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("beside", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 
@@ -54,9 +59,11 @@ class LineStream:
     """One client's lines in one generation of a run.
 
     `client` is empty if the run has only one; `generation`: when it began (µs). `history`, `events` and
-    `console` count lines; `posted_at` is the index of the first line in the last history post,
-    `last_seq` the number of the last batch made of lines; `tail` and `events_tail` hold the needed
-    parts of the last lines.
+    `console` count lines; `posted_at` is the index of the first line in the last history post and
+    `posted_line` its checksum, 0 if unknown; `last_seq` is the number of the last batch made of lines;
+    `tail` and `events_tail` hold the needed parts of the last lines. `origin`: about when the process
+    that sends the lines began, in µs by its own clock; 0 if unknown. `beside`: another process of this
+    client sends lines too, in its own generation.
     """
 
     run: int
@@ -67,9 +74,12 @@ class LineStream:
     events: int = 0
     console: int = 0
     posted_at: int = -1
+    posted_line: int = 0
     last_seq: int = 0
     tail: dict[str, Any] = field(default_factory=dict)
     events_tail: dict[str, Any] = field(default_factory=dict)
+    origin: int = 0
+    beside: bool = False
 
     @property
     def is_untouched(self) -> bool:
@@ -121,10 +131,21 @@ class LineStreams:
             if start is not None:
                 stream.history, stream.events = start.history, start.events
                 stream.console, stream.tail = start.console, start.tail
-                stream.events_tail = start.events_tail
+                stream.events_tail, stream.beside = start.events_tail, start.beside
             row = {name: getattr(stream, name) for name in line_streams.c.keys()}  # noqa: SIM118
             await connection.execute(self._database.insert_missing(line_streams), row)
         return stream
+
+    async def resume(self, stream: LineStream) -> None:
+        """Another process sends the next lines."""
+        here = line_streams.c
+        query = update(line_streams).where(
+            here.run == stream.run,
+            here.client == stream.client,
+            here.generation == stream.generation,
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(query.values(origin=0))
 
     async def _require_room(self, connection: AsyncConnection, run: int) -> None:
         known = select(func.count()).where(line_streams.c.run == run)
@@ -156,7 +177,8 @@ class LineStreams:
                 name: max(getattr(stream, name), known[name])
                 for name in ("history", "events", "console", "last_seq")
             }
-            values["posted_at"] = stream.posted_at
+            values["posted_at"], values["posted_line"] = stream.posted_at, stream.posted_line
+            values["origin"] = stream.origin or known["origin"]
             if stream.history >= known["history"]:
                 values["tail"] = stream.tail
             if stream.events >= known["events"]:

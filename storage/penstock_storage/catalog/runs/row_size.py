@@ -27,7 +27,7 @@ _MAX_BYTES = {
 _CHANGED_BY = {
     "config": ("config",), "config_whole": ("config",),
     "summary": ("summary",), "summary_whole": ("summary",),
-    "summary_fold": ("summary",),
+    "summary_fold": ("summary",), "logged": ("summary",),
     "run": ("info", "tags", "notes", "name", "group", "job_type"), "define_metric": ("info",),
 }  # fmt: skip
 
@@ -37,20 +37,20 @@ def apply_changes(row: Row, changes: Sequence[RunChange]) -> None:
     before all of them."""
     fields = {field for change in changes for field in _CHANGED_BY.get(change.kind, ())}
     before = {field: _copied(row[field]) for field in fields}
-    versions = dict(row["versions"])
+    slots = dict(row["heard"].get("set", {}))
     for change in changes:
         apply_change(row, change)
     refused = [field for field in fields if _has_outgrown(field, before[field], row[field])]
     if refused:
-        row["versions"] = _of(versions, refused) | _of(
-            row["versions"], _MAX_BYTES.keys() - refused | {"state"}
+        row["heard"]["set"] = _of(slots, refused) | _of(
+            row["heard"]["set"], _MAX_BYTES.keys() - refused | {"state", "default_name"}
         )
         row.update({field: before[field] for field in refused})
         row["info"][TOO_LARGE] = sorted({*row["info"].get(TOO_LARGE, ()), *refused})
 
 
-def _of(versions: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    return {slot: version for slot, version in versions.items() if slot.split("/", 1)[0] in fields}
+def _of(slots: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    return {slot: each for slot, each in slots.items() if slot.split("/", 1)[0] in fields}
 
 
 def _copied(value: Any) -> Any:

@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, case, or_, select, true, update
+from sqlalchemy import bindparam, case, literal_column, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
 from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.runs.changes import SILENT, revive
+from penstock_storage.catalog.runs.heard import edited_keys, heard_before
 from penstock_storage.catalog.runs.row_size import apply_changes
-from penstock_storage.catalog.tables import GOING_ON, projects, runs, tombstones
+from penstock_storage.catalog.tables import GOING_ON, lanes, projects, runs, tombstones
 from penstock_storage.contracts.interface import RunChange
 
 __all__ = [
     "change_runs",
     "deleted_among",
+    "edited_summaries",
     "mark_crashed",
     "next_ticks",
     "stamp_new_runs",
@@ -33,7 +35,7 @@ Row = dict[str, Any]
 
 _CHANGEABLE = (
     "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
-    "versions", "updated_at", "tick", "silent",
+    "heard", "edited", "updated_at", "tick", "silent",
 )  # fmt: skip
 
 
@@ -49,8 +51,22 @@ async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange],
         row["tick"] = ticks[row["project"]]
         row["updated_at"] = max(row["updated_at"], now)
         apply_changes(row, by_run[row["number"]])
+        row["edited"] = bool(edited_keys(row["heard"], row["summary"], "summary"))
     if rows:
         await _write(connection, rows)
+
+
+async def edited_summaries(connection: AsyncConnection) -> dict[int, set[str]]:
+    """The runs that go on with values in their summary that an edit set, and their keys."""
+    goes_on = runs.c.state.in_(GOING_ON)
+    query = select(runs.c.number, runs.c.summary, runs.c.heard, runs.c.versions)
+    found: dict[int, set[str]] = {}
+    for number, *columns in await connection.execute(
+        query.where(literal_column("edited"), goes_on)
+    ):
+        summary, heard, versions = map(mapping_of, columns)
+        found[number] = edited_keys(heard or heard_before(versions, {}), summary, "summary")
+    return found
 
 
 async def touch_runs(
@@ -146,12 +162,26 @@ async def _locked(connection: AsyncConnection, numbers: Sequence[int]) -> list[R
         missing = set(numbers) - {row["number"] for row in rows}
         if unknown := sorted(missing - await deleted_among(connection, missing)):
             raise Broken(f"the catalog has no runs with the numbers {unknown[:10]}")
+    await _begin_heard(connection, [row for row in rows if row["versions"] and not row["heard"]])
     return rows
+
+
+async def _begin_heard(connection: AsyncConnection, rows: Sequence[Row]) -> None:
+    """Rows that were last written by code of revision 0009."""
+    writers: dict[int, dict[int, str]] = {row["number"]: {} for row in rows}
+    for chunk in chunks(sorted(writers)):
+        query = select(lanes.c.run, lanes.c.started, lanes.c.writer).where(lanes.c.run.in_(chunk))
+        for run, started, writer in await connection.execute(query):
+            writers[run][started] = writer
+    for row in rows:
+        row["heard"] = heard_before(row["versions"], writers[row["number"]])
 
 
 def _typed(found: Row) -> Row:
     """A row to which changes can be applied: a damaged section becomes an empty one."""
-    sections = {name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions")}
+    sections = {
+        name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions", "heard")
+    }
     return {**found, **sections, "tags": list(texts_of(found["tags"]))}
 
 
