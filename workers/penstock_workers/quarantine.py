@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import islice
@@ -29,18 +28,12 @@ from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine_records import ShardRecord
 from penstock_workers.queue import Entry
+from penstock_workers.read_limits import STEP, ReadLimits
 from penstock_workers.reads import NO_LIMIT, Read, next_of
 
 __all__ = ["Quarantine", "Verdict"]
 
 _LOG = logging.getLogger(__name__)
-
-_STEP = 4
-_ENOUGH = 65_536
-"""A shard whose reads have grown to this size again is read with the others."""
-_FEW, _PROVED_PER_RISKED, _PROVED_PER_READ = 16, 8, 64
-"""After a crash, a read takes at most `_FEW` entries, or an eighth of what was stored since then: if the
-process dies again, all of them have to be read in small parts. A 64th, if it may have died of the size."""
 
 _DEAD_LETTERS_TO_PARK = 3
 _MIN_FAILING_RUNS = 3
@@ -82,14 +75,10 @@ class Quarantine:
         self._quiet_s = quiet_s
         self._clock = clock
         self._known: dict[int, ShardRecord] = {}
-        self._limits: dict[int, int] = {}
-        self._counted: set[int] = set()
-        self._capped = Read([]), NO_LIMIT
+        self._limits = ReadLimits()
         self._crashed: set[int] = set()
         self._is_explained = False
         self._was_read_with = 0
-        self._most = NO_LIMIT
-        self._proved = 0
         self._begun: set[bytes] = set()
         self._isolated: dict[tuple[int, str], IsolatedWriter] = {}
         self._turns = FairTurns[tuple[object, ...]]()
@@ -122,7 +111,7 @@ class Quarantine:
             )
             isolated.held[tried.id] = held
         if known.was_begun:
-            self._search(shard)
+            self._limits.search([shard])
         elif owner_crashed:
             self._crashed.add(shard)
         self._is_explained |= known.is_explained
@@ -131,21 +120,13 @@ class Quarantine:
         self._quiet_since = now
         self._is_others_turn = True
 
-    def _search(self, *shards: int) -> None:
-        """Read these shards entry by entry at first, and count each try: something in them may crash this
-        process too."""
-        self._limits.update(dict.fromkeys(shards, 1))
-        self._counted.update(shards)
-        self._proved = 0
-
     def _after_crash(self) -> None:
         """All of a crashed owner's shards are gained: search them, unless it is known what it died of. That
         may be innocent, and the process have died of reading so many at once: then fewer are read."""
         if self._crashed and not self._is_explained:
-            self._search(*self._crashed)
+            self._limits.search(self._crashed)
         elif self._was_read_with:
-            self._most = max(1, self._was_read_with // _STEP)
-            self._limits.update(dict.fromkeys(self._crashed, self._most))
+            self._limits.after_death(self._crashed, self._was_read_with)
         self._crashed.clear()
         self._is_explained, self._was_read_with = False, 0
 
@@ -153,8 +134,7 @@ class Quarantine:
         """The shard is another worker's, or nobody's."""
         self._known.pop(shard, None)
         self._crashed.discard(shard)
-        self._limits.pop(shard, None)
-        self._counted.discard(shard)
+        self._limits.forget(shard)
         for name in [name for name in self._isolated if name[0] == shard]:
             del self._isolated[name]
 
@@ -169,13 +149,7 @@ class Quarantine:
         """In turn: all healthy shards together, then those in small parts of one size together; every other
         time, an isolated writer or a batch that failed."""
         self._after_crash()
-        shards, now = sorted(owned), self._clock()
-        whole = [shard for shard in shards if shard not in self._limits]
-        reads = [Read(whole)] if whole else []
-        parts: dict[tuple[int, bool], list[int]] = {}
-        for shard, limit in self._limits.items():
-            parts.setdefault((limit, shard in self._counted), []).append(shard)
-        reads += [Read(each, limit, is_counted=counted) for (limit, counted), each in parts.items()]
+        reads, now = self._limits.reads(sorted(owned)), self._clock()
         isolated = list(islice(self._isolated.items(), _MAX_ISOLATED))
         others = [
             Read([shard], each.limit, writer, is_counted=True)
@@ -216,15 +190,12 @@ class Quarantine:
         elif isolated:
             del self._isolated[shard, read.writer]
         elif read.is_isolated:
-            for each in read.shards:
-                self._limits.pop(each, None)
-        for each in read.shards:
-            self._stop_counting(each)
+            self._limits.lift(read.shards)
+        self._stop_counting(read.shards)
 
-    def _stop_counting(self, shard: int) -> None:
-        """Stop counting tries in advance, unless a batch of this shard may still be poison."""
-        if shard not in self._limits and not any(at == shard for at, _ in self._isolated):
-            self._counted.discard(shard)
+    def _stop_counting(self, shards: Iterable[int]) -> None:
+        """Stop counting tries in advance, except in shards of which a batch may still be poison."""
+        self._limits.stop_counting(set(shards) - {at for at, _ in self._isolated})
 
     # -- what happens to it
 
@@ -243,7 +214,7 @@ class Quarantine:
         new = [entry for entry in entries if entry.id not in self._begun]
         tries = await self._records.tries(new)
         limit = min((each.most_at_once for each in tries), default=NO_LIMIT)
-        self._capped = read, limit
+        self._limits.begins(read, limit)
         if len(entries) > limit:
             self._narrow(read, entries, limit)
             return Verdict.NARROWED
@@ -264,7 +235,7 @@ class Quarantine:
         """These entries could not be processed together, because of `to_blame`, if that is known."""
         if len(entries) > 1:
             # Others among them may be bad too: then this stores most of the good ones in between.
-            self._narrow(read, entries, max(1, len(entries) // _STEP))
+            self._narrow(read, entries, max(1, len(entries) // STEP))
         entry = entries[0] if len(entries) == 1 else to_blame
         if entry is None:
             return Verdict.NARROWED
@@ -280,15 +251,12 @@ class Quarantine:
         return await self._judge(entry, tries, f"{type(error).__name__}: {error}", first)
 
     def _narrow(self, read: Read, entries: Sequence[Entry], limit: int) -> None:
-        """Read at most `limit` entries of these shards at once; of several, no more than they had here."""
+        """Read at most `limit` entries of these shards, or of this writer, at once."""
         isolated = self._isolated.get((entries[0].shard, read.writer))
         if isolated is not None:
             isolated.limit = limit
-            return
-        counts = Counter(entry.shard for entry in entries)
-        for shard, count in counts.items():
-            known = self._limits.get(shard, count)
-            self._limits[shard] = min(known, count, limit) if len(counts) > 1 else limit
+        else:
+            self._limits.narrow(entries, limit)
 
     async def _judge(self, entry: Entry, tries: int, reason: str, first: Entry) -> Verdict:
         """`first`: the first entry of its writer that is still queued."""
@@ -342,8 +310,7 @@ class Quarantine:
         """These entries are out of the queue, and new batches of the writers `stored` (shard, writer key)
         are in the store."""
         self._begun -= {entry.id for entry in entries}
-        self._proved += len(entries)
-        self._grow(read)
+        self._grow(read, len(entries))
         for entry in entries:
             isolated = self._isolated.get((entry.shard, entry.writer))
             if isolated is not None:
@@ -377,23 +344,11 @@ class Quarantine:
             known.parked.discard(writer)
             _LOG.info("writer_back shard=%d writer=%s", shard, writer)
 
-    def _grow(self, read: Read) -> None:
-        """After a success, read more at a time; but not where some had been tried before."""
-        capped, cap = self._capped
-        most = max(self._most, self._proved // _PROVED_PER_READ)
-        most = min(most, cap) if read == capped else most
-        if read.writer:
-            isolated = self._isolated.get((read.shards[0], read.writer))
-            if isolated is not None and not read.entry_id:
-                isolated.limit = min(most, _ENOUGH, isolated.limit * _STEP)
-            return
-        for shard in self._limits.keys() & set(read.shards):
-            limit = min(most, self._limits[shard] * _STEP)
-            if shard in self._counted:
-                limit = min(limit, max(_FEW, self._proved // _PROVED_PER_RISKED))
-            # With the rest, everything is stored that may have crashed a worker, or failed together.
-            if read.is_rest or limit >= _ENOUGH:
-                del self._limits[shard]
-                self._stop_counting(shard)
-            else:
-                self._limits[shard] = limit
+    def _grow(self, read: Read, entries: int) -> None:
+        """After a success, read more at a time."""
+        most = self._limits.passed(read, entries)
+        isolated = self._isolated.get((read.shards[0], read.writer)) if read.shards else None
+        if isolated is not None and not read.entry_id:
+            isolated.limit = min(most, STEP * isolated.limit)
+        elif not read.writer:
+            self._stop_counting(read.shards)
