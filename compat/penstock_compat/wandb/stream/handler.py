@@ -7,9 +7,11 @@ Retried lines have the same offsets and give the same rows under the same keys.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -66,6 +68,7 @@ class StreamHandler:
             encodings=("identity", "gzip"),
         )
         self._translator = Translator(deps.limits)
+        self._locks = WeakValueDictionary[tuple[RunRef, str], asyncio.Lock]()
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Stop the background tasks with the application."""
@@ -95,21 +98,25 @@ class StreamHandler:
         if client:
             check_name("client id", client)
         deps.status.check()
-        async with self._bodies.body(request) as body:
-            row = await self._run(ref)
-            now = time.time_ns() // 1000
-            candidates = await self._candidates(row, client, now)
-            incoming = Request(ref, candidates, now, is_shared=bool(client))
-            started = time.perf_counter()
-            try:
-                translated = await self._translator.translate(body, incoming)
-            except UnknownProcess as unknown:
-                own = await self._begin_beside(row, client, now, unknown.offset)
-                incoming = Request(ref, [own], now, is_shared=bool(client))
-                translated = await self._translator.translate(body, incoming)
-            self._metrics.parse_seconds.observe(time.perf_counter() - started)
-        if translated.made.batches:
-            await self._store(ref, translated)
+        # One request of a run at a time: until its lines are counted, those of another process would be
+        # taken for the same ones.
+        lock = self._locks.setdefault((ref, client), asyncio.Lock())
+        async with lock:
+            async with self._bodies.body(request) as body:
+                row = await self._run(ref)
+                now = time.time_ns() // 1000
+                candidates = await self._candidates(row, client, now)
+                incoming = Request(ref, candidates, now, is_shared=bool(client))
+                started = time.perf_counter()
+                try:
+                    translated = await self._translator.translate(body, incoming)
+                except UnknownProcess as unknown:
+                    own = await self._begin_beside(row, client, now, unknown.offset)
+                    incoming = Request(ref, [own], now, is_shared=bool(client))
+                    translated = await self._translator.translate(body, incoming)
+                self._metrics.parse_seconds.observe(time.perf_counter() - started)
+            if translated.made.batches:
+                await self._store(ref, translated)
         return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
 
     async def _run(self, ref: RunRef) -> RunRow:
