@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 
 HOUR_US = 3_600_000_000
 NOW_US = 1_795_000_000_000_000
-"""What a training's machine takes for the time; the server's own clock differs."""
+"""The time on the training's machine; the server's clock differs."""
 _numbers = count(1)
 
 

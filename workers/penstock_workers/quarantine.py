@@ -121,8 +121,8 @@ class Quarantine:
         self._is_others_turn = True
 
     def _after_crash(self) -> None:
-        """All of a crashed owner's shards are gained: search them, unless it is known what it died of. That
-        may be innocent, and the process have died of reading so many at once: then fewer are read."""
+        """All shards of a crashed owner are ours: search them, unless the flight recorder named an entry. That
+        entry may be innocent, if the process died of the size of its read: then less is read at once."""
         if self._crashed and not self._is_explained:
             self._limits.search(self._crashed)
         elif self._was_read_with:
