@@ -336,6 +336,7 @@ class Run:
         if not self._slow_path.drain(timeout_s):
             NOTICES.warn("drain", "some values were not ready in time and are not logged")
         self._slow_path.repairs.flush()
+        writer = self.writer  # unknown once it is closed
         spool = self._close(exit_code)
         if self._writer.dropped_rows:
             NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
@@ -351,11 +352,13 @@ class Run:
             NOTICES.say(f"run {self._name}: {outcome}")
         elif not quiet:
             NOTICES.say(f"run {self._name} is stored: {self.url}")
-        if self._writer.lower_rows and not outcome:
-            self._say_what_was_replaced()
+        if not outcome:
+            self._say_what_was_replaced(progress.replaced, writer)
 
-    def _say_what_was_replaced(self) -> None:
-        replaced = replaced_points(self.settings, self.id, self.writer)
+    def _say_what_was_replaced(self, replaced: int, writer: str) -> None:
+        """`replaced`: points that were not even sent; others may have been replaced on the server."""
+        if self._writer.lower_rows:
+            replaced += replaced_points(self.settings, self.id, writer) or 0
         if replaced:
             NOTICES.say(
                 f"run {self._name}: {replaced} points were replaced by later ones with the same key and"

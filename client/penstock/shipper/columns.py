@@ -77,6 +77,8 @@ class Columns:
         self._joins = rules >= _RULES_THAT_JOIN
         self.rows = 0
         self.points = 0
+        self.replaced = 0
+        """Points that later ones with the same key and step replace, once the frames are made."""
         self.state = ""
         """The last run state among the records."""
         self._size = 0
@@ -155,6 +157,8 @@ class Columns:
         groups = {keys: _last_of_each_step(block) for keys, block in groups.items()}
         if sum(map(len, groups)) != len({key for keys in groups for key in keys}):
             groups = _without_repeats(groups)
+        kept = sum(len(keys) * len(block.steps) for keys, block in groups.items())
+        self.replaced = self.points - kept
         frames = _together(groups) if self._joins else groups.items()
         return [_frame(keys, block) for keys, block in frames], self._records
 

@@ -279,6 +279,7 @@ class SpoolSender:
         self.progress.cut = cut.seq
         self.progress.state = cut.state or self.progress.state
         self.progress.dropped += dropped
+        self.progress.replaced += found.columns.replaced if found else 0
         self._notices.kept(cut)
 
     def _send(self, cut: Cut) -> None:

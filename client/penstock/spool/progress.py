@@ -48,6 +48,8 @@ class Progress:
     """Numbers of the dead letters: batches that the server accepted but could not process; kept too."""
     dropped: int = 0
     """Rows that the writer reported as dropped."""
+    replaced: int = 0
+    """Points that later ones with the same key and step replaced before they were sent."""
     damaged_bytes: int = 0
     damaged_cuts: int = 0
     missing_segments: int = 0
