@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Literal, overload
 from urllib.parse import quote
 
 from penstock.errors import Rejected
@@ -28,6 +28,7 @@ from penstock.settings import Settings
 __all__ = ["Api", "ApiRun", "Project", "Runs"]
 
 _ALWAYS = ("_step", "_timestamp", "_runtime")
+_LANE = ("_rank", "_lane")
 
 
 class Api:
@@ -250,14 +251,26 @@ class ApiRun:
         page_size: int = 1000,
         min_step: int | None = None,
         max_step: int | None = None,
+        *,
+        lanes: Literal["latest", "all"] = "latest",
     ) -> Iterator[dict[str, Any]]:
         """Every row from `min_step` to before `max_step`, streamed, in step order. `keys`: only
-        rows that have all of these, and only these. `page_size` has no effect."""
-        plain = [key for key in keys or () if key not in _ALWAYS]
+        rows that have all of these, and only these. `page_size` has no effect.
+
+        A step has one row, in which low ranks come first and later attempts replace earlier ones;
+        with `lanes="all"` it has one of each rank, attempt and process beside them, with `_rank` and `_lane`.
+        """
+        if keys is not None and lanes == "all":
+            keys = [*keys, *(name for name in _LANE if name not in keys)]
+        plain = [key for key in keys or () if key not in (*_ALWAYS, *_LANE)]
         if any("," in key for key in plain):
             plain = []  # the server would split them: check here
         rows = self._api.rows(
-            *("runs", *self.path, "history"), keys=plain, min_step=min_step, max_step=max_step
+            *("runs", *self.path, "history"),
+            keys=plain,
+            min_step=min_step,
+            max_step=max_step,
+            lanes=lanes,
         )
         for row in rows:
             if keys is None:

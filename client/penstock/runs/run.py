@@ -54,8 +54,8 @@ class Run:
     ) -> None:
         """Opens the spool; leaves none behind if it raises.
 
-        `taken_up`: what an earlier attempt left. `parent`: the writer of the process that started this run, if this one only joins it.
-        `on_process` is called whenever a process starts to log, `on_finish` at the end.
+        `taken_up`: what an earlier attempt left. `parent`: the writer of the process that started this run,
+        if this one only joins it. `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
         self.id = settings.run_id or run_id()
