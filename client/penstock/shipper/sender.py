@@ -276,10 +276,8 @@ class SpoolSender:
         self._retries = 0
         self._builder.remember(cut, raw)
         self._cursor = end
-        self.progress.cut = cut.seq
-        self.progress.state = cut.state or self.progress.state
-        self.progress.dropped += dropped
-        self.progress.replaced += found.columns.replaced if found else 0
+        replaced = found.columns.replaced if found else 0
+        self.progress.note_cut(cut.seq, cut.state, dropped=dropped, replaced=replaced)
         self._notices.kept(cut)
 
     def _send(self, cut: Cut) -> None:

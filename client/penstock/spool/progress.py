@@ -57,6 +57,12 @@ class Progress:
     """Batches missing from a replaced store that were no longer kept on this machine."""
     lost_points: int = 0
 
+    def note_cut(self, seq: int, state: str, *, dropped: int, replaced: int) -> None:
+        """Record a new batch, with the rows and points that are not in it."""
+        self.cut, self.state = seq, state or self.state
+        self.dropped += dropped
+        self.replaced += replaced
+
     def end_in(self, segment: int) -> None:
         """Record that the writer ended in this segment."""
         self.ended, self.end_segment = True, segment
