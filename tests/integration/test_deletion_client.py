@@ -50,7 +50,7 @@ def test_a_run_is_deleted_while_a_training_logs(tmp_path: Path) -> None:
             env=up.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         wait_until(lambda: up.get("/v1/projects")["projects"], 60)
-        wait_until(lambda: up.get("/v1/runs/local/p/r")["last_step"] or 0 > 100, 60)
+        wait_until(lambda: (up.get("/v1/runs/local/p/r")["last_step"] or 0) > 100, 60)
         said = command(up, "delete", "p/r", "--yes")
         assert said.returncode == 0, said.stderr
         assert total(up) == 0
@@ -79,6 +79,7 @@ def test_a_run_is_deleted_while_a_training_logs(tmp_path: Path) -> None:
         )
         assert again.returncode == 0, again.stderr
         wait_until(lambda: total(up) == 1, 30)
+        wait_until(lambda: up.get("/v1/runs/local/p/r")["last_step"] == 49, 30)
         found = up.get("/v1/runs/local/p/r")
         assert (found["name"], found["last_step"]) == ("second", 49)
         said = command(up, "move", "p/r", "elsewhere")
