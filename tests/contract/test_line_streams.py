@@ -35,6 +35,7 @@ async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
     stream = await streams.begin(run, "", 100)
     stream.history, stream.last_seq, stream.tail = 10, 7, {"_step": 9}
     stream.events, stream.console, stream.posted_at, stream.posted_line = 3, 4, 5, 2**32
+    assert await streams.claim(stream)
     await streams.advance(stream)
     assert await streams.of_client(run, "") == [stream]
     behind = LineStream(run, "", 100, 0, history=5, last_seq=2, tail={"_step": 4}, posted_at=2)
@@ -42,7 +43,20 @@ async def test_counts_go_forward_only(catalog: SqlCatalog) -> None:
     [found] = await streams.of_client(run, "")
     assert (found.history, found.events, found.console, found.last_seq) == (10, 3, 4, 7)
     assert found.tail == {"_step": 9}
-    assert found.posted_at == 2
+    assert (found.posted_at, found.posted_line) == (5, 2**32), "as it was claimed"
+
+
+async def test_numbers_are_taken_once(catalog: SqlCatalog) -> None:
+    streams, run = await made(catalog)
+    stream = await streams.begin(run, "", 100)
+    stream.last_seq = 7
+    assert sorted(await asyncio.gather(*(streams.claim(stream) for _ in range(3)))) == [
+        False, False, True,
+    ]  # fmt: skip
+    [found] = await streams.of_client(run, "")
+    assert (found.last_seq, found.history) == (7, 0)
+    stream.last_seq = 6
+    assert not await streams.claim(stream)
 
 
 async def test_a_rewound_generation_begins_with_counts(catalog: SqlCatalog) -> None:

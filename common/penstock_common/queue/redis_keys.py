@@ -137,6 +137,11 @@ class RedisKeys:
         digest = hashlib.sha256(f"{path}\n{title}".encode()).hexdigest()[:32]
         return f"{self.prefix}:alert-pause:{digest}"
 
+    def stream_lock(self, path: str, client: str) -> str:
+        """Exists while lines of this client of a run are being stored."""
+        digest = hashlib.sha256(f"{path}\n{client}".encode()).hexdigest()[:32]
+        return f"{self.prefix}:stream-lock:{digest}"
+
     def workers(self) -> str:
         """Sorted set of live workers by the time of their last sign of life."""
         return f"{self.prefix}:workers"

@@ -121,6 +121,17 @@ def test_lines_belong_to_the_generation_that_they_go_on_with() -> None:
     assert chosen(77) == 2, "neither: the newest"
 
 
+def test_first_lines_of_another_process_are_not_those_in_hand() -> None:
+    """The others are claimed, and not stored and counted yet."""
+    body = post(files=history(0, 3))
+    first = translate(body, request(stream(1)), DEFAULT_LIMITS).stream
+    claimed = stream(1, posted_at=first.posted_at, posted_line=first.posted_line)
+    again = translate(body, request(claimed), DEFAULT_LIMITS)
+    assert again.stream.generation == 1
+    with pytest.raises(UnknownProcess):
+        translate(post(files=history(0, 3, b=1)), request(claimed), DEFAULT_LIMITS)
+
+
 def lines_of(began: float, offset: int, count: int = 3, *, pause: float = 0.0) -> dict[str, Any]:
     """History lines of a process that began then; their rows are complete only after a pause."""
     content = []

@@ -58,7 +58,7 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
     ref = RunRef(child.entity, child.project, child.run)
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")
     [position] = await deps.positions.fetch([name])
-    seq = 0
+    seq, queued = 0, []
     async for lines in _lines(context, parent, step):
         post = Post(history=Lines(0, lines))
         writer = WriterIdentity(ref, name.writer, 0, seq + 1, child.created_at)
@@ -66,9 +66,9 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
         for each in made.batches:
             seq = each.seq
             if seq > (position.committed or 0):
-                await deps.appender.append(*name, seq, each.raw, each.decoded)
-    if seq:
-        await Commits(deps.positions).wait([(name, seq)], _TIMEOUT_S)
+                appended = await deps.appender.append(*name, seq, each.raw, each.decoded)
+                queued = [appended.position]
+    await Commits(deps.positions).wait(queued, _TIMEOUT_S)
     await _copy_media(context, parent, child)
 
 

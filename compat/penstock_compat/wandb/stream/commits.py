@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from penstock.errors import Transient
-from penstock_ingest.positions import WriterName, WriterPositions
+from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 
 __all__ = ["Commits"]
 
@@ -19,9 +19,9 @@ _LOOK_EVERY_S = 0.02
 
 @dataclass(slots=True)
 class _Waiting:
-    """One request, and each writer's last number that it waits for."""
+    """One request, and the last position of each writer that it waits for."""
 
-    numbers: dict[WriterName, int]
+    last: dict[WriterName, WriterPosition]
     done: asyncio.Future[set[int]]
     dead: set[int] = field(default_factory=set)
 
@@ -34,15 +34,18 @@ class Commits:
         self._waiting: list[_Waiting] = []
         self._looking: asyncio.Task[None] | None = None
 
-    async def wait(self, numbers: Iterable[tuple[WriterName, int]], timeout_s: float) -> set[int]:
-        """Wait until these numbers and all before them are stored; returns those that became dead
-        letters.
+    async def wait(self, queued: Iterable[WriterPosition], timeout_s: float) -> set[int]:
+        """Wait until the batches with these numbers, and all before them, are stored; returns the numbers
+        of those that became dead letters.
 
-        Raises `Transient` if that takes too long or the queue cannot be read.
+        Raises `Transient` if that takes too long, the queue cannot be read, or it lost its data meanwhile:
+        what is stored then of a writer that others use too may be theirs.
         """
-        last: dict[WriterName, int] = {}
-        for name, number in numbers:
-            last[name] = max(number, last.get(name, 0))
+        last: dict[WriterName, WriterPosition] = {}
+        for position in queued:
+            name = WriterName(position.entity, position.project, position.run, position.writer)
+            if name not in last or position.queued > last[name].queued:
+                last[name] = position
         if not last:
             return set()
         waiting = _Waiting(last, asyncio.get_running_loop().create_future())
@@ -74,7 +77,7 @@ class Commits:
     async def _look(self) -> None:
         while self._waiting:
             started = time.monotonic()
-            names = list({name for each in self._waiting for name in each.numbers})
+            names = list({name for each in self._waiting for name in each.last})
             try:
                 positions = await self._positions.fetch(names)
             except Transient as error:
@@ -84,15 +87,18 @@ class Commits:
             else:
                 stored = dict(zip(names, positions, strict=True))
                 for each in self._waiting:
-                    found = [stored[name] for name in each.numbers if name in stored]
-                    if len(found) < len(each.numbers):
-                        continue  # it arrived during the poll
-                    for position, (_, number) in zip(found, each.numbers.items(), strict=True):
-                        each.dead |= {dead for dead in position.dead if dead == number}
-                    is_stored = all(
-                        (position.committed or 0) >= number
-                        for position, number in zip(found, each.numbers.values(), strict=True)
-                    )
-                    if is_stored and not each.done.done():
-                        each.done.set_result(each.dead)
+                    if each.last.keys() <= stored.keys() and not each.done.done():
+                        _compare(each, stored)
             await asyncio.sleep(max(0.0, _LOOK_EVERY_S - (time.monotonic() - started)))
+
+
+def _compare(waiting: _Waiting, stored: dict[WriterName, WriterPosition]) -> None:
+    """End this wait if its batches are stored or lost."""
+    pairs = [(stored[name], queued) for name, queued in waiting.last.items()]
+    waiting.dead |= {queued.queued for now, queued in pairs if queued.queued in now.dead}
+    if any(now.queue != queued.queue for now, queued in pairs):
+        waiting.done.set_exception(
+            Transient("the queue was replaced; send the lines again", code="not_committed")
+        )
+    elif all((now.committed or 0) >= queued.queued for now, queued in pairs):
+        waiting.done.set_result(waiting.dead)

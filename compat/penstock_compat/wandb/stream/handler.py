@@ -7,11 +7,9 @@ Retried lines have the same offsets and give the same rows under the same keys.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -24,8 +22,9 @@ from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.request_context import authenticate
 from penstock_compat.wandb.run_state import STOP, refuse_deleted
-from penstock_compat.wandb.stream.batches import TranslatedBatches
+from penstock_compat.wandb.stream.batches import Numbered, TranslatedBatches
 from penstock_compat.wandb.stream.commits import Commits
+from penstock_compat.wandb.stream.stream_lock import StreamLock
 from penstock_compat.wandb.stream.translation import (
     Candidate,
     Request,
@@ -36,7 +35,7 @@ from penstock_compat.wandb.stream.translation import (
 from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import ensure_run
-from penstock_ingest.positions import WriterName
+from penstock_ingest.positions import WriterName, WriterPosition
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef, RunRow
 
@@ -68,7 +67,6 @@ class StreamHandler:
             encodings=("identity", "gzip"),
         )
         self._translator = Translator(deps.limits)
-        self._locks = WeakValueDictionary[tuple[RunRef, str], asyncio.Lock]()
 
     async def running(self, _: web.Application) -> AsyncIterator[None]:
         """Stop the background tasks with the application."""
@@ -98,26 +96,32 @@ class StreamHandler:
         if client:
             check_name("client id", client)
         deps.status.check()
-        # One request of a run at a time: until its lines are counted, those of another process would be
-        # taken for the same ones.
-        lock = self._locks.setdefault((ref, client), asyncio.Lock())
-        async with lock:
+        lock = StreamLock(deps.redis, deps.keys.stream_lock(run_path(*ref), client), deps.metrics)
+        try:
             async with self._bodies.body(request) as body:
                 row = await self._run(ref)
-                now = time.time_ns() // 1000
-                candidates = await self._candidates(row, client, now)
-                incoming = Request(ref, candidates, now, is_shared=bool(client))
+                await lock.acquire()
                 started = time.perf_counter()
-                try:
-                    translated = await self._translator.translate(body, incoming)
-                except UnknownProcess as unknown:
-                    own = await self._begin_beside(row, client, now, unknown.offset)
-                    incoming = Request(ref, [own], now, is_shared=bool(client))
-                    translated = await self._translator.translate(body, incoming)
+                translated = await self._translated(ref, row, client, body)
                 self._metrics.parse_seconds.observe(time.perf_counter() - started)
-            if translated.made.batches:
-                await self._store(ref, translated)
+            queued = await self._queue(ref, translated, lock)
+        finally:
+            await lock.release()
+        if queued:
+            await self._stored(ref, translated, queued)
         return {"exitcode": None, "limits": {}, **({"stopped": True} if _stops(row) else {})}
+
+    async def _translated(self, ref: RunRef, row: RunRow, client: str, body: bytes) -> Translated:
+        """The lines as batches of their process's generation."""
+        now = time.time_ns() // 1000
+        candidates = await self._candidates(row, client, now)
+        incoming = Request(ref, candidates, now, is_shared=bool(client))
+        try:
+            return await self._translator.translate(body, incoming)
+        except UnknownProcess as unknown:
+            own = await self._begin_beside(row, client, now, unknown.offset)
+            incoming = Request(ref, [own], now, is_shared=bool(client))
+            return await self._translator.translate(body, incoming)
 
     async def _run(self, ref: RunRef) -> RunRow:
         """The run, created if it never existed. Raises `Rejected` (410) if it was deleted."""
@@ -127,7 +131,7 @@ class StreamHandler:
             row = await ensure_run(self._deps.catalog, ref)
         return row
 
-    async def _wait(self, ref: RunRef, last: list[tuple[WriterName, int]]) -> set[int]:
+    async def _wait(self, ref: RunRef, last: list[WriterPosition]) -> set[int]:
         """Wait until these are stored or the run is deleted; returns the numbers of dead letters."""
         for _ in range(_LOOKS - 1):
             try:
@@ -165,21 +169,29 @@ class StreamHandler:
         if self._deps.quota.is_limited:
             self._deps.quota.take((ref.entity, ref.project), made.points)
 
-    async def _store(self, ref: RunRef, translated: Translated) -> None:
-        """Queue the batches, wait until they are stored, and save the line counts."""
+    async def _queue(
+        self, ref: RunRef, translated: Translated, lock: StreamLock
+    ) -> list[WriterPosition]:
+        """Queue the batches; returns their positions."""
         made, stream = translated.made, translated.stream
+        if not made.batches:
+            return []
         for writer in {each.writer for each in made.batches}:
             await self._deps.room.check(ref, writer)
         self._admit(ref, made)
-        for each in made.batches:
-            age_us = max(0, time.time_ns() // 1000 - stream.generation)
-            await self._deps.appender.append(
-                *ref, each.writer, each.seq, each.raw, each.decoded, age_us
-            )
-            self._deps.metrics.batches.labels("queued").inc()
+        await lock.renew()
+        if not await self._deps.streams.claim(stream):
+            raise _claimed()
+        queued = [await self._append(ref, each, stream) for each in made.batches]
         self._deps.metrics.points.inc(made.points)
-        last = [(WriterName(*ref, each.writer), each.seq) for each in made.batches]
-        if dead := await self._wait(ref, last):
+        return queued
+
+    async def _stored(
+        self, ref: RunRef, translated: Translated, queued: list[WriterPosition]
+    ) -> None:
+        """Wait until the batches are stored, and save the line counts."""
+        made, stream = translated.made, translated.stream
+        if dead := await self._wait(ref, queued):
             # They stay in the dead letters for inspection: the client could only repeat them.
             _LOG.error("lines_dead run=%s numbers=%s", "/".join(ref), sorted(dead))
         if translated.missing or made.refused:
@@ -190,6 +202,29 @@ class StreamHandler:
         await self._deps.streams.advance(stream)
         for file, count in zip(("history", "events", "console"), translated.lines, strict=True):
             self._metrics.lines.labels(file).inc(count)
+
+    async def _append(self, ref: RunRef, batch: Numbered, stream: LineStream) -> WriterPosition:
+        """Raises `Transient` if its number is used already: the client repeats its lines, and they get new
+        ones. Told of a conflict, it would give the run up."""
+        age_us = max(0, time.time_ns() // 1000 - stream.generation)
+        try:
+            appended = await self._deps.appender.append(
+                *ref, batch.writer, batch.seq, batch.raw, batch.decoded, age_us
+            )
+        except Rejected as error:
+            if error.code == "conflict":
+                raise _claimed() from error
+            raise
+        if not appended.is_new:
+            raise _claimed()
+        self._deps.metrics.batches.labels("queued").inc()
+        return appended.position
+
+
+def _claimed() -> Transient:
+    return Transient(
+        "lines of another process were stored meanwhile", code="not_committed", retry_after_s=1
+    )
 
 
 def _stops(row: RunRow) -> bool:

@@ -105,7 +105,12 @@ def _pick(candidates: Sequence[Candidate], lines: Lines) -> Candidate | None:
     if not lines.content:
         return candidates[0]
     again = [each for each in candidates if _is_repeat(each.stream, lines)]
-    going_on = [each for each in candidates if each.stream.history == lines.offset]
+    # What was posted last may not be stored and counted yet: those that follow it come later.
+    going_on = [
+        each
+        for each in candidates
+        if each.stream.history == lines.offset and each.stream.posted_at < lines.offset
+    ]
     if len(going_on) > 1:
         origin = origin_of(lines)
         going_on.sort(key=lambda each: _distance(each.stream.origin, origin))

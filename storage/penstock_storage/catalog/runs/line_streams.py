@@ -159,6 +159,26 @@ class LineStreams:
         path = (await connection.execute(query)).first() or ("", "", str(run))
         raise refusal(Owner("writers", run_path(*path)))
 
+    async def claim(self, stream: LineStream) -> bool:
+        """Claim the numbers up to `last_seq`, and the place of the first history line, before anything is
+        queued: later lines get higher numbers, and those of another process are not taken for these,
+        whatever becomes of them. False if the numbers are claimed already."""
+        here = line_streams.c
+        query = update(line_streams).where(
+            here.run == stream.run,
+            here.client == stream.client,
+            here.generation == stream.generation,
+            here.last_seq < stream.last_seq,
+        )
+        values = {
+            "last_seq": stream.last_seq,
+            "posted_at": stream.posted_at,
+            "posted_line": stream.posted_line,
+            "origin": stream.origin,
+        }
+        async with self._database.writing() as connection:
+            return (await connection.execute(query.values(values))).rowcount == 1
+
     async def advance(self, stream: LineStream) -> None:
         """Store these counts; lower counts than the stored ones are ignored."""
         here = line_streams.c
@@ -177,8 +197,6 @@ class LineStreams:
                 name: max(getattr(stream, name), known[name])
                 for name in ("history", "events", "console", "last_seq")
             }
-            values["posted_at"], values["posted_line"] = stream.posted_at, stream.posted_line
-            values["origin"] = stream.origin or known["origin"]
             if stream.history >= known["history"]:
                 values["tail"] = stream.tail
             if stream.events >= known["events"]:
