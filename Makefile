@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev check test test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
+.PHONY: help setup up down dev check test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,9 @@ lint: setup ## format check, lint, words, types
 
 test: setup ## everything that runs in a few minutes (PROCESSES=2)
 	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) $(PARALLEL)
+
+smoke: setup ## a few of the heavy tests, of every suite
+	$(PYTEST) -m smoke $(PARALLEL)
 
 test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
 	$(PYTEST) $(PARALLEL)

@@ -62,6 +62,8 @@ def request(store: StoreHandle, target: str, *headers: str) -> bytes:
 INSERT = "/?query=" + quote("INSERT INTO penstock.points FORMAT Native")
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     acknowledged: set[int] = set()
     attempted = 0

@@ -266,6 +266,8 @@ async def test_one_bad_batch_keeps_the_whole_body_out(stack: Stack) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.smoke
+@pytest.mark.heavy
 async def test_refusals_do_not_grow_memory(stack: Stack) -> None:
     hostile = [ENCODED[name][0] for name in ("nested maps bomb", "zstd bomb, silent")]
     url, headers = f"{stack.urls[0]}/v1/batches", {"Content-Type": CONTENT_TYPE}

@@ -143,6 +143,8 @@ async def lanes(stack: Stack, project: str, run: str) -> list[Any]:
     return await stack.catalog.lanes([row.number])
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 async def test_a_full_project_takes_new_runs_again_when_there_is_room(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:

@@ -47,6 +47,8 @@ def start_shipper(root: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_asked_to_leave_it_leaves_at_once_and_the_next_goes_on(root: Path, ledger: Ledger) -> None:
     writer = new_writer(root, ledger.url)
     folder = writer.spool().folder
@@ -74,6 +76,7 @@ def test_asked_to_leave_it_leaves_at_once_and_the_next_goes_on(root: Path, ledge
     assert all(len(raws) == 1 for raws in ledger.arrivals.values())
 
 
+@pytest.mark.heavy
 def test_asked_to_leave_amid_a_request_that_hangs(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections, says nothing
         writer = new_writer(root, f"http://127.0.0.1:{deaf.getsockname()[1]}")

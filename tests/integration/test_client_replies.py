@@ -52,6 +52,8 @@ def test_a_store_rolled_back_under_its_id_gets_again_what_it_lost(
     ledger.assert_same_bytes()
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_what_a_rolled_back_store_lacks_and_is_held_no_more_is_reported(
     tmp_path: Path, ledger: Ledger, sender_of: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from support.ledger import Ledger
 from support.scripts import Scripts
 from support.spools import points_in, wait_until
@@ -181,6 +182,8 @@ penstock.finish()
     assert not scripts.root.exists()
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_no_key_says_how_to_log_in_and_login_mends_it(scripts: Scripts, ledger: Ledger) -> None:
     code = "import penstock\nwith penstock.init() as run: run.log({'a': 1.0})"
     said = scripts.run(code, PENSTOCK_API_KEY="")

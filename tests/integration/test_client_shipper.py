@@ -385,6 +385,8 @@ def end_shipper(root: Path) -> None:
     os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_killed_shipper_loses_nothing(tmp_path: Path, ledger: Ledger) -> None:
     writer = new_writer(tmp_path, ledger.url)
     command = [sys.executable, "-m", "penstock.shipper", str(tmp_path), "--idle-exit", "0.2"]

@@ -190,9 +190,10 @@ def test_ctrl_c_while_finish_waits(scripts: Scripts, ledger: Ledger) -> None:
     ledger.commits = False
     said = scripts.run("""
 import os, signal, threading, penstock
+signal.signal(signal.SIGINT, signal.default_int_handler)  # not what a job in the background inherits
 run = penstock.init()
 run.log({"a": 1.0})
-threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 run.finish(timeout_s=40)
 print("went on")
 """)

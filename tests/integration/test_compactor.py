@@ -146,7 +146,7 @@ class InterruptingStore:
         await self._store.insert(table, columns)
 
 
-@pytest.mark.parametrize("few", [1, 3])
+@pytest.mark.parametrize("few", [pytest.param(1, marks=pytest.mark.heavy), 3])
 async def test_a_pass_may_be_interrupted_anywhere(
     store: ClickHouse, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:

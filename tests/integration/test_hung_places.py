@@ -77,6 +77,8 @@ def test_the_folder_for_data_does_not_answer(
     wait_until(lambda: len(ledger.points()) == 30)
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_nothing_but_memory_answers(
     scripts: Scripts, ledger: Ledger, hung: Path, tmp_path: Path
 ) -> None:

@@ -133,7 +133,7 @@ REAL: dict[str, Any] = {
 
 @SCHEMA.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

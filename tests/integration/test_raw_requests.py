@@ -180,6 +180,8 @@ async def test_no_header_is_a_500_where_there_is_no_route(served: tuple[Stack, b
     assert await failures(served, asked) == []
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 async def test_no_path_and_no_query_is_a_500_on_any_route(served: tuple[Stack, bytes]) -> None:
     key = (*PLAIN, b"Authorization: Bearer @KEY")
     asked = []

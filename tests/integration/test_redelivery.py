@@ -112,6 +112,8 @@ async def test_redelivery_with_workers_killed_changes_nothing(tmp_path: Path) ->
     assert shuffled == in_order
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 async def test_a_wiped_queue_forgets_nothing_that_was_committed(tmp_path: Path) -> None:
     shape = Shape(runs=1, keys=3, rows=20)
     plan = WriterPlan(0, 0)

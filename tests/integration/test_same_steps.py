@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from support.up import Up, running_up
 
+pytestmark = [pytest.mark.heavy, pytest.mark.smoke]
+
 FOLDS = """
 import time, penstock
 run = penstock.init(project="p", id=%r)

@@ -51,7 +51,14 @@ def test_an_address_as_it_was_pasted(scripts: Scripts, ledger: Ledger, how: str)
     assert f"{ledger.url}/?project=" in said
 
 
-@pytest.mark.parametrize("url", ["ftp://tracker:8080", "http://tracker:port", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tracker:port",
+        pytest.param("ftp://tracker:8080", marks=pytest.mark.heavy),
+        pytest.param("http://", marks=pytest.mark.heavy),
+    ],
+)
 def test_an_address_that_cannot_be_meant(scripts: Scripts, ledger: Ledger, url: str) -> None:
     said = scripts.run(TRAINING, PENSTOCK_BASE_URL=url)
     assert said.count("PENSTOCK_BASE_URL: ") == 1
@@ -184,7 +191,9 @@ def test_python_variables_that_would_keep_the_shipper_from_starting(
     assert "is stored" in said
 
 
-@pytest.mark.parametrize("how", ["no python", "dies at once", "no process"])
+@pytest.mark.parametrize(
+    "how", ["no python", "dies at once", pytest.param("no process", marks=pytest.mark.heavy)]
+)
 def test_a_shipper_that_cannot_start(
     scripts: Scripts, ledger: Ledger, tmp_path: Path, how: str
 ) -> None:

@@ -56,6 +56,8 @@ def cli(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_a_run_is_logged_and_survives_a_restart(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
@@ -130,7 +132,6 @@ def sent(up: Up, body: dict[str, Any]) -> bool:
 
 
 @pytest.mark.heavy
-@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_up_works_again_after_the_supervisor_was_killed(tmp_path: Path) -> None:
     up = start_up(tmp_path)
@@ -150,7 +151,6 @@ def test_up_works_again_after_the_supervisor_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_two_installations_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()

@@ -147,6 +147,8 @@ def numbers(up: Up, run: str, key: str) -> tuple[int, int]:
     return asyncio.run(look())
 
 
+@pytest.mark.smoke
+@pytest.mark.heavy
 def test_a_run_is_stored_as_it_was_sent(up: Up) -> None:
     log(up, PLAIN, "clean")
     for place in ("local/proof/clean", "proof/clean", "clean"):
