@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.machine import describe
@@ -68,15 +69,16 @@ class Comparison:
 
 
 def compare(other: Path, suites: str, pairs: int, seconds: float) -> list[Comparison]:
-    """Measure both checkouts `pairs` times, in alternating order."""
+    """Measure both checkouts `pairs` times, in alternating order, or until Ctrl-C."""
     ratios: dict[str, list[float]] = defaultdict(list)
-    for number in range(pairs):
-        order = (_HERE, other) if number % 2 else (other, _HERE)
-        found = {checkout: _measure(checkout, suites, seconds) for checkout in order}
-        for name, ours in found[_HERE].items():
-            if name in found[other]:
-                ratios[name].append(ours / found[other][name])
-        print(f"  pair {number + 1} of {pairs}", flush=True)
+    with suppress(KeyboardInterrupt):
+        for number in range(pairs):
+            order = (_HERE, other) if number % 2 else (other, _HERE)
+            found = {checkout: _measure(checkout, suites, seconds) for checkout in order}
+            for name, ours in found[_HERE].items():
+                if name in found[other]:
+                    ratios[name].append(ours / found[other][name])
+            print(f"  pair {number + 1} of {pairs}", flush=True)
     return [Comparison(name, each) for name, each in ratios.items()]
 
 
