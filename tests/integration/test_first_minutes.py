@@ -301,4 +301,4 @@ assert time.monotonic() - begun < 15
         server.close()
     assert "cannot look up the run to resume" in said
     assert ("raised" in said) == (resume == "must")
-    assert ("continuing as a new run" in said) == (resume != "must")
+    assert ("continuing with steps from 0, beside what the run" in said) == (resume != "must")
