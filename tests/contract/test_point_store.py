@@ -14,8 +14,8 @@ from support.store import running_store
 from penstock.errors import Broken
 from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import record
-from penstock_workers import resolver, run_keys
-from penstock_workers.digests import BatchId, Digests
+from penstock_workers.batches import resolver, run_keys
+from penstock_workers.batches.digests import BatchId, Digests
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 U16, U32, U64 = np.uint16, np.uint32, np.uint64

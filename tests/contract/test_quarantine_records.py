@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from penstock_common.queue.problems import Problems
 from penstock_common.queue.redis_keys import RedisKeys
-from penstock_workers.flight_recorder import Death
-from penstock_workers.quarantine_records import QuarantineRecords
-from penstock_workers.queue import Budget, Entry, Queue, Selection
+from penstock_workers.quarantine.quarantine_records import QuarantineRecords
+from penstock_workers.shards.flight_recorder import Death
+from penstock_workers.shards.queue import Budget, Entry, Queue, Selection
 
 KEYS = RedisKeys()
 BUDGET = Budget(1_000, 2**20, 2**20, 2**20)

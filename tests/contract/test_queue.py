@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import ADVANCE, REPLAY
-from penstock_workers.leases import Leases
-from penstock_workers.queue import (
+from penstock_workers.shards.leases import Leases
+from penstock_workers.shards.queue import (
     Acknowledgement,
     Budget,
     CommittedPosition,

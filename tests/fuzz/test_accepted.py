@@ -41,7 +41,7 @@ from penstock_ingest.rows import batches_from_json
 from penstock_storage.catalog.runs.changes import apply_change
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunChange, RunRef
-from penstock_workers.records import change_of, value_of
+from penstock_workers.batches.records import change_of, value_of
 
 MANY = 100_001
 REF = RunRef("local", "p", "r")

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from support.fuzzing import sized
 
 from penstock.wire import Frame
-from penstock_workers.committed import CommittedSeqs
-from penstock_workers.fold import ResolvedFrame, fold
-from penstock_workers.series import SeriesIndex
+from penstock_workers.batches.committed import CommittedSeqs
+from penstock_workers.batches.fold import ResolvedFrame, fold
+from penstock_workers.batches.series import SeriesIndex
 
 HIGHEST = 40
 

@@ -20,7 +20,7 @@ from penstock.wire import MAX_STEP
 from penstock_storage.charts.partials import Curves, Partials, fold_points, fold_rows, merge
 from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_storage.contracts.interface import Columns
-from penstock_workers.tiers import fold_up
+from penstock_workers.batches.tiers import fold_up
 
 Points = dict[int, float]
 EXACT = ("min", "max", "count", "non_finite", "first", "last", "first_step", "last_step")

@@ -13,7 +13,7 @@ from support.tiers import wrong_tiers
 
 from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.clickhouse.tiers import TIER_SHIFTS
-from penstock_workers import compactor
+from penstock_workers.compaction import compactor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

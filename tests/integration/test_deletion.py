@@ -15,7 +15,7 @@ from support.workers import kept_worker
 
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_storage.contracts.interface import RunRef
-from penstock_workers.purger import PURGED_TABLES
+from penstock_workers.upkeep.purger import PURGED_TABLES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from penstock.wire import Frame
 from penstock_storage.contracts.interface import PointStore
-from penstock_workers.commit import Committer
-from penstock_workers.compactor import Compactor
-from penstock_workers.fold import Ints, ResolvedFrame, fold
-from penstock_workers.leases import Leases, version
-from penstock_workers.resolver import Resolver
-from penstock_workers.series import SeriesIndex
-from penstock_workers.tiers import dirty_columns
+from penstock_workers.batches.fold import Ints, ResolvedFrame, fold
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.series import SeriesIndex
+from penstock_workers.batches.tiers import dirty_columns
+from penstock_workers.commits.commit import Committer
+from penstock_workers.compaction.compactor import Compactor
+from penstock_workers.shards.leases import Leases, version
 
 __all__ = ["Bench"]
 

@@ -22,16 +22,16 @@ from penstock_common.queue.problems import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog
-from penstock_workers.bound_notices import BoundNotices
-from penstock_workers.commit import Committer
-from penstock_workers.flight_recorder import FlightRecorder
-from penstock_workers.in_thread import StallLimit
-from penstock_workers.leases import Leases
-from penstock_workers.liveness import Liveness
-from penstock_workers.prepare import Prepared, prepare
-from penstock_workers.queue import Budget, Queue, Selection
-from penstock_workers.resolver import Resolver
-from penstock_workers.store_clock import StoreClock
+from penstock_workers.batches.prepare import Prepared, prepare
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.commits.bound_notices import BoundNotices
+from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.liveness import Liveness
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.shards.flight_recorder import FlightRecorder
+from penstock_workers.shards.in_thread import StallLimit
+from penstock_workers.shards.leases import Leases
+from penstock_workers.shards.queue import Budget, Queue, Selection
 
 __all__ = ["KEYS", "Bench", "MemoryPipe", "frame", "running_bench"]
 

@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from penstock_workers.quarantine import Quarantine, Verdict
-from penstock_workers.quarantine_records import ShardRecord, TriedEntry, Tries
-from penstock_workers.queue import Entry
-from penstock_workers.reads import Read
+from penstock_workers.quarantine.quarantine import Quarantine, Verdict
+from penstock_workers.quarantine.quarantine_records import ShardRecord, TriedEntry, Tries
+from penstock_workers.shards.queue import Entry
+from penstock_workers.shards.reads import Read
 
 __all__ = ["MAX_DELIVERIES", "Bench", "MemoryQueue", "run_of"]
 

@@ -30,25 +30,25 @@ from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.contracts.interface import RunRef
 from penstock_storage.names import reconcile
-from penstock_workers.bound_notices import BoundNotices
-from penstock_workers.commit import Committer
-from penstock_workers.compaction import Compaction
-from penstock_workers.compactor import Compactor
-from penstock_workers.dead_letters import DeadLetters
-from penstock_workers.flight_recorder import Death, FlightRecorder, left_behind
-from penstock_workers.gauges import Gauges
-from penstock_workers.leases import Leases
-from penstock_workers.liveness import Liveness
-from penstock_workers.mender import Mender
-from penstock_workers.mover import Mover
-from penstock_workers.purger import Purger
-from penstock_workers.quarantine import Quarantine
-from penstock_workers.quarantine_records import QuarantineRecords
-from penstock_workers.queue import Queue
-from penstock_workers.resolver import Resolver
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.commits.bound_notices import BoundNotices
+from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.dead_letters import DeadLetters
+from penstock_workers.commits.liveness import Liveness
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.compaction.compaction import Compaction
+from penstock_workers.compaction.compactor import Compactor
+from penstock_workers.quarantine.quarantine import Quarantine
+from penstock_workers.quarantine.quarantine_records import QuarantineRecords
+from penstock_workers.shards.flight_recorder import Death, FlightRecorder, left_behind
+from penstock_workers.shards.leases import Leases
+from penstock_workers.shards.queue import Queue
 from penstock_workers.sign import Sign
-from penstock_workers.store_clock import StoreClock
-from penstock_workers.upkeep import Upkeep
+from penstock_workers.upkeep.gauges import Gauges
+from penstock_workers.upkeep.mender import Mender
+from penstock_workers.upkeep.mover import Mover
+from penstock_workers.upkeep.purger import Purger
+from penstock_workers.upkeep.upkeep import Upkeep
 from penstock_workers.worker import Worker
 
 __all__ = ["AT_FAULT", "main", "run"]

@@ -22,20 +22,20 @@ from penstock.errors import Broken, PenstockError, Rejected, Transient
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
-from penstock_workers.commit import Committer, Refused
-from penstock_workers.compaction import Compaction
-from penstock_workers.flight_recorder import FlightRecorder
+from penstock_workers.batches.prepare import Prepared, prepare
+from penstock_workers.batches.resolver import Resolver, writer_name
+from penstock_workers.commits.commit import Committer, Refused
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.compaction.compaction import Compaction
 from penstock_workers.guarded import run_guarded
-from penstock_workers.in_thread import StallLimit, Unusable
-from penstock_workers.leases import Leases
-from penstock_workers.mender import Mender
-from penstock_workers.prepare import Prepared, prepare
-from penstock_workers.quarantine import Quarantine, Verdict
-from penstock_workers.queue import Budget, Entry, Queue, Selection
-from penstock_workers.reads import Read
-from penstock_workers.resolver import Resolver, writer_name
+from penstock_workers.quarantine.quarantine import Quarantine, Verdict
+from penstock_workers.shards.flight_recorder import FlightRecorder
+from penstock_workers.shards.in_thread import StallLimit, Unusable
+from penstock_workers.shards.leases import Leases
+from penstock_workers.shards.queue import Budget, Entry, Queue, Selection
+from penstock_workers.shards.reads import Read
 from penstock_workers.sign import Sign
-from penstock_workers.store_clock import StoreClock
+from penstock_workers.upkeep.mender import Mender
 
 __all__ = ["Worker"]
 

@@ -271,7 +271,7 @@ class GatewayMetrics(Metrics):
 
 class WorkerMetrics(Metrics):
     """The metrics of a worker. One worker, the owner of shard 0, also reports on the queue and the store
-    as a whole: see `penstock_workers.gauges`."""
+    as a whole: see `penstock_workers.upkeep.gauges`."""
 
     def __init__(self) -> None:
         super().__init__()

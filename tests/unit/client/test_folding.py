@@ -15,7 +15,7 @@ from penstock.shipper.folding import Fold
 from penstock.wire import Frame, problem_of
 from penstock_storage.catalog.runs.changes import apply_change
 from penstock_storage.contracts.interface import RunChange
-from penstock_workers.records import change_of
+from penstock_workers.batches.records import change_of
 
 
 def rule(name: str, **options: Any) -> dict[str, Any]:

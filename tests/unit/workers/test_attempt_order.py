@@ -7,7 +7,7 @@ from support.series import lane_row
 
 from penstock.wire import Frame
 from penstock_storage.contracts.lanes import BESIDE, RESUME, LaneStart
-from penstock_workers.attempt_order import AttemptOrder
+from penstock_workers.batches.attempt_order import AttemptOrder
 
 SECOND = 1_000_000
 

@@ -12,9 +12,9 @@ from support.memory_worker import Bench, frame, running_bench
 
 from penstock.errors import Broken, Transient
 from penstock_storage.contracts.interface import Column, RunRef
-from penstock_workers.commit import Refused
-from penstock_workers.in_thread import Unusable
-from penstock_workers.queue import CONFLICT
+from penstock_workers.commits.commit import Refused
+from penstock_workers.shards.in_thread import Unusable
+from penstock_workers.shards.queue import CONFLICT
 
 WRITER = "e/p/r/w"
 
@@ -161,9 +161,9 @@ async def test_batches_of_a_deleted_run_are_freed_and_not_stored(bench: Bench) -
 @pytest.mark.parametrize(
     ("step", "named"),
     [
-        ("penstock_workers.delivery.decode_stored", 2),
-        ("penstock_workers.prepare.changes_of", 2),
-        ("penstock_workers.prepare.fold", None),
+        ("penstock_workers.batches.delivery.decode_stored", 2),
+        ("penstock_workers.batches.prepare.changes_of", 2),
+        ("penstock_workers.batches.prepare.fold", None),
     ],
 )
 async def test_the_batch_that_failed_is_named(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_workers.committed import CommittedSeqs
+from penstock_workers.batches.committed import CommittedSeqs
 
 
 @given(st.lists(st.integers(1, 30)))

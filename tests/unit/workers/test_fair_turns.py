@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
 
-from penstock_workers.fair_turns import FairTurns
+from penstock_workers.shards.fair_turns import FairTurns
 
 
 @sized(2_000)

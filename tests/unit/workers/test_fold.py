@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.wire import Frame
-from penstock_workers.fold import ResolvedFrame, fold
-from penstock_workers.series import SeriesIndex
+from penstock_workers.batches.fold import ResolvedFrame, fold
+from penstock_workers.batches.series import SeriesIndex
 
 KEYS = ("a", "b", "c")
 NUMBERS = {"a": 3, "b": 1, "c": 2}

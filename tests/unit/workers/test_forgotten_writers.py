@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock_storage.contracts.interface import RunRef
-from penstock_workers.committed import CommittedSeqs
-from penstock_workers.resolver import Resolver
+from penstock_workers.batches.committed import CommittedSeqs
+from penstock_workers.batches.resolver import Resolver
 
 REF, OTHER = RunRef("e", "p", "r"), RunRef("e", "p", "other")
 

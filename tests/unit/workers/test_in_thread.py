@@ -9,7 +9,7 @@ import pytest
 
 _WORKS = """
 import asyncio, sys, time
-from penstock_workers.in_thread import StallLimit, in_thread
+from penstock_workers.shards.in_thread import StallLimit, in_thread
 
 steps, told = 0, 0
 

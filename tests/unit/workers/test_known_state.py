@@ -9,8 +9,8 @@ from support.memory_worker import Bench, frame, running_bench
 
 from penstock_common.queue.redis_keys import shard_of
 from penstock_storage.contracts.interface import RunRef
-from penstock_workers.queue import NO_ROOM
-from penstock_workers.series import NEVER
+from penstock_workers.batches.series import NEVER
+from penstock_workers.shards.queue import NO_ROOM
 
 REF = RunRef("e", "p", "r")
 SHARD = shard_of("e/p/r")

@@ -6,7 +6,7 @@ import asyncio
 
 from support.quarantine_bench import Bench, MemoryQueue, run_of
 
-from penstock_workers.quarantine import Quarantine
+from penstock_workers.quarantine.quarantine import Quarantine
 
 
 def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from penstock_workers.compactor import Compactor
-from penstock_workers.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.batches.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.compaction.compactor import Compactor
 
 
 def grow(table: SeriesIndex, first: int, count: int) -> None:
@@ -126,7 +126,7 @@ def test_two_threads_that_meet_a_series_give_it_one_index() -> None:
 
 
 def test_rows_with_ever_other_keys_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock_workers.series._MAX_FRAME_CELLS", 40_000)
+    monkeypatch.setattr("penstock_workers.batches.series._MAX_FRAME_CELLS", 40_000)
     table = SeriesIndex()
     for left_out in range(210):
         numbers = [number for number in range(200) if number != left_out]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from penstock.wire import Frame
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
-from penstock_workers.series import NEVER, SeriesIndex
+from penstock_workers.batches.series import NEVER, SeriesIndex
 
 __all__ = ["Folded", "ResolvedFrame", "fold"]
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from penstock_workers.queue import Entry
-from penstock_workers.reads import NO_LIMIT, Read
+from penstock_workers.shards.queue import Entry
+from penstock_workers.shards.reads import NO_LIMIT, Read
 
 __all__ = ["STEP", "ReadLimits"]
 

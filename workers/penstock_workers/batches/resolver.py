@@ -18,13 +18,13 @@ from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Ru
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
 from penstock_storage.names import gone_name, lane_name, outlived_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY
-from penstock_workers.attempt_order import AttemptOrder
-from penstock_workers.committed import CommittedSeqs
-from penstock_workers.deletions import BatchRouter
-from penstock_workers.digests import Digests
-from penstock_workers.fold import Ints
-from penstock_workers.run_keys import RunKeyLimit
-from penstock_workers.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.batches.attempt_order import AttemptOrder
+from penstock_workers.batches.committed import CommittedSeqs
+from penstock_workers.batches.deletions import BatchRouter
+from penstock_workers.batches.digests import Digests
+from penstock_workers.batches.fold import Ints
+from penstock_workers.batches.run_keys import RunKeyLimit
+from penstock_workers.batches.series import NEVER, KnownSeries, SeriesIndex
 
 __all__ = ["Resolver", "WriterName", "writer_name"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock_workers.fair_turns import FairTurns
+from penstock_workers.shards.fair_turns import FairTurns
 
 __all__ = ["NO_LIMIT", "Read", "next_of"]
 

@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import islice
 
-from penstock_workers.fair_turns import FairTurns
-from penstock_workers.isolated_writer import HeldBatch, IsolatedWriter
-from penstock_workers.quarantine_contracts import DeadLetterSink, Records
-from penstock_workers.quarantine_records import ShardRecord
-from penstock_workers.queue import Entry
-from penstock_workers.read_limits import STEP, ReadLimits
-from penstock_workers.reads import NO_LIMIT, Read, next_of
+from penstock_workers.quarantine.isolated_writer import HeldBatch, IsolatedWriter
+from penstock_workers.quarantine.quarantine_contracts import DeadLetterSink, Records
+from penstock_workers.quarantine.quarantine_records import ShardRecord
+from penstock_workers.shards.fair_turns import FairTurns
+from penstock_workers.shards.queue import Entry
+from penstock_workers.shards.read_limits import STEP, ReadLimits
+from penstock_workers.shards.reads import NO_LIMIT, Read, next_of
 
 __all__ = ["Quarantine", "Verdict"]
 

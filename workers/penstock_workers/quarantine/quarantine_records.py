@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from penstock_common.queue.problems import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import PARK, UNPARK
-from penstock_workers.flight_recorder import Death
-from penstock_workers.leases import Leases
-from penstock_workers.queue import Entry
-from penstock_workers.reads import NO_LIMIT
+from penstock_workers.shards.flight_recorder import Death
+from penstock_workers.shards.leases import Leases
+from penstock_workers.shards.queue import Entry
+from penstock_workers.shards.reads import NO_LIMIT
 
 __all__ = ["QuarantineRecords", "ShardRecord", "TriedEntry", "Tries"]
 

@@ -28,12 +28,10 @@ from penstock.wire import MAX_STEP
 from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_storage.contracts.interface import Columns as StoreColumns
 from penstock_storage.contracts.interface import PointStore
-from penstock_workers.commit import Committer
-from penstock_workers.fold import Columns, Ints
-from penstock_workers.leases import Leases, versions
-from penstock_workers.resolver import Resolver
-from penstock_workers.series import NEVER, SeriesIndex
-from penstock_workers.tiers import (
+from penstock_workers.batches.fold import Columns, Ints
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.series import NEVER, SeriesIndex
+from penstock_workers.batches.tiers import (
     count_statement,
     dirty_columns,
     fine_statement,
@@ -46,6 +44,8 @@ from penstock_workers.tiers import (
     tiers_conditions,
     windows,
 )
+from penstock_workers.commits.commit import Committer
+from penstock_workers.shards.leases import Leases, versions
 
 __all__ = ["MIN_STEPS", "Compactor", "PassInterrupted"]
 

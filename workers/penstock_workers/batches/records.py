@@ -11,7 +11,7 @@ import orjson
 from penstock.wire import Batch
 from penstock_storage.contracts.interface import RunChange
 from penstock_storage.readers.alerts import ALERT_KEY
-from penstock_workers.fold import Columns
+from penstock_workers.batches.fold import Columns
 
 __all__ = ["STORED_KINDS", "change_of", "changes_of", "columns_of", "value_of"]
 

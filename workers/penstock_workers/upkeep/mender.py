@@ -41,8 +41,8 @@ from penstock_storage.damage.parts import (
     unreadable_parts,
 )
 from penstock_storage.damage.rebuild import rebuild_names, rebuild_series, rebuild_tiers
-from penstock_workers.gauges import ELECTED
-from penstock_workers.store_clock import StoreClock
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.upkeep.gauges import ELECTED
 
 __all__ = ["Mender"]
 

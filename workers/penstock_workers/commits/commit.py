@@ -20,15 +20,15 @@ from penstock.failpoints import fail
 from penstock_common.queue.news import publish
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
-from penstock_workers.bound_notices import BoundNotices
-from penstock_workers.fold import Columns, Folded
-from penstock_workers.leases import Leases, version, versions
-from penstock_workers.liveness import Liveness
-from penstock_workers.prepare import Prepared
-from penstock_workers.queue import Entry, Queue
-from penstock_workers.resolver import Resolver
-from penstock_workers.store_clock import StoreClock
-from penstock_workers.tiers import dirty_columns
+from penstock_workers.batches.fold import Columns, Folded
+from penstock_workers.batches.prepare import Prepared
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.tiers import dirty_columns
+from penstock_workers.commits.bound_notices import BoundNotices
+from penstock_workers.commits.liveness import Liveness
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.shards.leases import Leases, version, versions
+from penstock_workers.shards.queue import Entry, Queue
 
 __all__ = ["Committer", "Refused"]
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from penstock.wire import DEFAULT_LIMITS
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import COMMIT, READ
-from penstock_workers.measure import decoded_bytes
+from penstock_workers.shards.measure import decoded_bytes
 
 __all__ = [
     "CONFLICT",

@@ -16,15 +16,17 @@ from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.redis_keys import run_path
 from penstock_storage.contracts.interface import RunChange, RunRef
-from penstock_workers.committed import CommittedSeqs
-from penstock_workers.deletions import QUEUE_WRITER, Arrival
-from penstock_workers.delivery import Delivery, decoded, noted
-from penstock_workers.digests import BatchId
-from penstock_workers.flight_recorder import FlightRecorder
-from penstock_workers.fold import Columns, Folded, ResolvedFrame, fold
-from penstock_workers.in_thread import StallLimit, Unusable, in_thread
-from penstock_workers.left_out import LeftOut, with_numbers
-from penstock_workers.queue import (
+from penstock_workers.batches.committed import CommittedSeqs
+from penstock_workers.batches.deletions import QUEUE_WRITER, Arrival
+from penstock_workers.batches.delivery import Delivery, decoded, noted
+from penstock_workers.batches.digests import BatchId
+from penstock_workers.batches.fold import Columns, Folded, ResolvedFrame, fold
+from penstock_workers.batches.left_out import LeftOut, with_numbers
+from penstock_workers.batches.records import changes_of, columns_of, value_of
+from penstock_workers.batches.resolver import Resolver, WriterName
+from penstock_workers.shards.flight_recorder import FlightRecorder
+from penstock_workers.shards.in_thread import StallLimit, Unusable, in_thread
+from penstock_workers.shards.queue import (
     CONFLICT,
     NO_ROOM,
     Acknowledgement,
@@ -32,8 +34,6 @@ from penstock_workers.queue import (
     Entry,
     Queue,
 )
-from penstock_workers.records import changes_of, columns_of, value_of
-from penstock_workers.resolver import Resolver, WriterName
 
 __all__ = ["Prepared", "prepare"]
 

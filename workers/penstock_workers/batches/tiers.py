@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
-from penstock_workers.fold import Columns, Ints
-from penstock_workers.series import SeriesIndex
+from penstock_workers.batches.fold import Columns, Ints
+from penstock_workers.batches.series import SeriesIndex
 
 __all__ = [
     "count_statement",

@@ -22,8 +22,8 @@ from penstock_common.process.metrics import WorkerMetrics
 from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Tombstone
 from penstock_storage.names import gone_name, record
-from penstock_workers.gauges import ELECTED
-from penstock_workers.mover import Mover
+from penstock_workers.upkeep.gauges import ELECTED
+from penstock_workers.upkeep.mover import Mover
 
 __all__ = ["PURGED_TABLES", "Purger", "files_of_run_gone"]
 

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_workers.compactor import Compactor, PassInterrupted
-from penstock_workers.resolver import Resolver
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.compaction.compactor import Compactor, PassInterrupted
 
 __all__ = ["Compaction"]
 

@@ -9,12 +9,12 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_workers.commit import Committer
-from penstock_workers.gauges import ELECTED
-from penstock_workers.leases import Leases
-from penstock_workers.liveness import Liveness
-from penstock_workers.resolver import Resolver
-from penstock_workers.store_clock import StoreClock
+from penstock_workers.batches.resolver import Resolver
+from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.liveness import Liveness
+from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.shards.leases import Leases
+from penstock_workers.upkeep.gauges import ELECTED
 
 __all__ = ["Upkeep"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from penstock.errors import PenstockError, Transient
 from penstock_common.queue.redis_keys import split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
-from penstock_workers.commit import Committer
-from penstock_workers.committed import CommittedSeqs
-from penstock_workers.leases import Leases, version
-from penstock_workers.queue import Acknowledgement, CommittedPosition, Entry, Queue
+from penstock_workers.batches.committed import CommittedSeqs
+from penstock_workers.commits.commit import Committer
+from penstock_workers.shards.leases import Leases, version
+from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Entry, Queue
 
 __all__ = ["DeadLetters"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from penstock_common.queue.redis_keys import SHARDS
-from penstock_workers.queue import Entry
+from penstock_workers.shards.queue import Entry
 
 __all__ = ["Death", "FlightRecorder", "left_behind"]
 
