@@ -1,1 +1,1 @@
-"""Tiers of what came late or in small pieces are built anew."""
+"""Tiers of what came late or in small pieces are built again."""
