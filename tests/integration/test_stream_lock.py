@@ -13,7 +13,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from support.stack import Stack, running_stack
 
+from penstock.errors import Transient
+from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.queue.redis_keys import RedisKeys
+from penstock_compat.wandb.stream.stream_lock import StreamLock
 
 PROCESSES = 6
 POSTS = 4
@@ -80,11 +83,30 @@ async def test_processes_that_begin_at_once_keep_their_lines(stack: Stack) -> No
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_lock_of_a_killed_gateway_ends(stack: Stack) -> None:
+async def test_lines_wait_for_those_of_another_gateway(stack: Stack) -> None:
+    event = {"_runtime": 1.0, "_timestamp": 1_700_000_000.0, "system.cpu": 1.0}
     redis: Redis = Redis.from_url(stack.redis.url)
-    key = RedisKeys().stream_lock("local/p/killed", "")
-    await redis.set(key, "of a gateway that was killed", px=500)
-    event = {"_runtime": 1, "_timestamp": 1_700_000_000, "system.cpu": 1.0}
-    assert await send(stack, 0, "killed", "wandb-events.jsonl", 0, [event]) == 1
-    assert await redis.get(key) is None
+    key = RedisKeys().stream_lock("local/p/held", "")
+    await redis.set(key, "of another gateway", px=60_000)
+    waiting = asyncio.create_task(send(stack, 0, "held", "wandb-events.jsonl", 0, [event]))
+    assert await send(stack, 0, "free", "wandb-events.jsonl", 0, [event]) == 1
+    assert not waiting.done(), "another run's lines do not wait for it, its own do"
+    await redis.delete(key)
+    assert await waiting == 1
+    assert await redis.exists(key) == 0
+    await redis.aclose()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_lock_of_a_killed_gateway_expires(stack: Stack) -> None:
+    redis: Redis = Redis.from_url(stack.redis.url)
+    killed = StreamLock(redis, "lock", GatewayMetrics())
+    await killed.acquire()
+    assert 0 < await redis.pttl("lock") <= 30_000
+    await redis.delete("lock")  # as if that time had passed
+    await StreamLock(redis, "lock", GatewayMetrics()).acquire()
+    with pytest.raises(Transient):
+        await killed.renew()
+    await killed.release()
+    assert await redis.exists("lock") == 1, "it is another's now"
     await redis.aclose()

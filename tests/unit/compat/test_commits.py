@@ -48,7 +48,7 @@ async def test_it_ends_when_its_number_is_reached() -> None:
 
 
 async def test_what_another_queue_has_stored_is_not_what_was_sent() -> None:
-    with pytest.raises(Transient, match="replaced"):
+    with pytest.raises(Transient, match="lost its data"):
         await Commits(Answers((6, "one"), (9, "two"))).wait([QUEUED], 30)
 
 

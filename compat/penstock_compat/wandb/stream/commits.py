@@ -98,7 +98,7 @@ def _compare(waiting: _Waiting, stored: dict[WriterName, WriterPosition]) -> Non
     waiting.dead |= {queued.queued for now, queued in pairs if queued.queued in now.dead}
     if any(now.queue != queued.queue for now, queued in pairs):
         waiting.done.set_exception(
-            Transient("the queue was replaced; send the lines again", code="not_committed")
+            Transient("the queue lost its data; send the lines again", code="queue_replaced")
         )
     elif all((now.committed or 0) >= queued.queued for now, queued in pairs):
         waiting.done.set_result(waiting.dead)

@@ -101,9 +101,7 @@ class StreamHandler:
             async with self._bodies.body(request) as body:
                 row = await self._run(ref)
                 await lock.acquire()
-                started = time.perf_counter()
                 translated = await self._translated(ref, row, client, body)
-                self._metrics.parse_seconds.observe(time.perf_counter() - started)
             queued = await self._queue(ref, translated, lock)
         finally:
             await lock.release()
@@ -116,12 +114,15 @@ class StreamHandler:
         now = time.time_ns() // 1000
         candidates = await self._candidates(row, client, now)
         incoming = Request(ref, candidates, now, is_shared=bool(client))
+        started = time.perf_counter()
         try:
             return await self._translator.translate(body, incoming)
         except UnknownProcess as unknown:
             own = await self._begin_beside(row, client, now, unknown.offset)
             incoming = Request(ref, [own], now, is_shared=bool(client))
             return await self._translator.translate(body, incoming)
+        finally:
+            self._metrics.parse_seconds.observe(time.perf_counter() - started)
 
     async def _run(self, ref: RunRef) -> RunRow:
         """The run, created if it never existed. Raises `Rejected` (410) if it was deleted."""
@@ -223,7 +224,7 @@ class StreamHandler:
 
 def _claimed() -> Transient:
     return Transient(
-        "lines of another process were stored meanwhile", code="not_committed", retry_after_s=1
+        "another process's lines were queued in the meantime", code="not_committed", retry_after_s=1
     )
 
 

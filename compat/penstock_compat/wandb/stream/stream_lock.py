@@ -1,8 +1,8 @@
-"""The lock of a client's lines: one request of a run's client at a time, whatever gateway it comes to.
+"""Lets one request at a time of a run's client be read and queued, across all gateways.
 
-Lines are told apart by their counts, and their batches are numbered in the order in which they are
-queued. So the next request may be looked at only when the lines of the last one are claimed and queued.
-The lock is kept in Redis, which the batches go to anyway; it ends by itself if its gateway is killed.
+Line counts show which process sent a request, and batch numbers must rise in queue order. Both hold
+only if a request's lines are claimed and queued before the next request is read. The lock is a key in
+Redis, which the batches need anyway; it expires if its gateway is killed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class StreamLock:
             with suppress(LockError):
                 await self._lock.release()
         except RedisError:
-            _LOG.warning("stream_lock_left until it ends by itself", exc_info=True)
+            _LOG.warning("stream_lock_left; it expires", exc_info=True)
 
 
 def _not_stored(text: str) -> Transient:
