@@ -15,6 +15,7 @@ from benchmarks import (
     history,
     idle,
     ingest,
+    light,
     native,
     one_by_one,
     sweep,
@@ -38,6 +39,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P10": idle.rows,
     "P12": wandb_streams.rows,
     "P14": history.rows,
+    "P15": light.rows,
     "P17": worst.rows,
     "P18": one_by_one.rows,
 }

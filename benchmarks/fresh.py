@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -25,9 +25,10 @@ import numpy as np
 from benchmarks.report import Row
 from benchmarks.stack import Stack, running
 
-__all__ = ["rows"]
+__all__ = ["rows", "watch"]
 
 _RUNS, _KEYS, _PROCESSES = 100, 50, 2
+_NAMES = [f"p{p}-{i}" for p in range(_PROCESSES) for i in range(_RUNS // _PROCESSES)]
 _WARM_S = 5.0
 _POLLS_PER_S = 5
 
@@ -60,7 +61,7 @@ def rows(seconds: float) -> Iterator[Row]:
             _training(stack, points_per_s, seconds + _WARM_S) as processes,
         ):
             time.sleep(_WARM_S)
-            ages = _watch(stack, _RUNS * _KEYS / points_per_s, seconds)
+            ages = watch(stack, "bench", _NAMES, _RUNS * _KEYS / points_per_s, seconds)
             rate = sum(float(process.communicate()[0]) for process in processes)
         p50, p95, p99 = np.percentile(ages, (50, 95, 99))
         is_judged = points_per_s == 500_000
@@ -115,10 +116,11 @@ def _end_shipper(root: Path) -> None:
             os.kill(int(text.split()[0]), signal.SIGTERM)
 
 
-def _watch(stack: Stack, every_s: float, seconds: float) -> list[float]:
-    """The age in seconds of each point when it was first seen; runs log once in `every_s`."""
-    names = [f"p{p}-{i}" for p in range(_PROCESSES) for i in range(_RUNS // _PROCESSES)]
-    body = {"project": "bench", "runs": names, "keys": ["logged_at"], "buckets": 1}
+def watch(
+    stack: Stack, project: str, runs: Sequence[str], every_s: float, seconds: float
+) -> list[float]:
+    """The age in seconds of each point when it was first seen; runs log `logged_at` once in `every_s`."""
+    body = {"project": project, "runs": list(runs), "keys": ["logged_at"], "buckets": 1}
     request = Request(  # noqa: S310
         f"{stack.url}/v1/charts",
         json.dumps(body).encode(),

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from penstock.wire import DEFAULT_LIMITS, DecodedSize, Limits
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
 from penstock_common.queue.scripts import APPEND, APPEND_ROWS
+from penstock_ingest.bells import Bells
 from penstock_ingest.conflicts import differs_from_committed, differs_from_queued
 from penstock_ingest.pipe import Pipe
 from penstock_ingest.positions import WriterName, WriterPosition, dead_numbers, queue_id, reached
@@ -75,6 +77,7 @@ class Appender:
             (*self._shard_keys[shard], keys.digests(shard), *self._parked[shard])
             for shard in range(SHARDS)
         ]
+        self._bells = Bells(pipe, keys)
         self._process = secrets.token_hex(6)
         self._calls = itertools.count()
 
@@ -88,9 +91,11 @@ class Appender:
         raw: bytes,
         decoded: DecodedSize | None = None,
         age_us: int | None = None,
+        *,
+        is_urgent: bool = True,
     ) -> Appended:
         """Queue one batch under its number; `decoded`: its size once decoded, if known; `age_us`: for how
-        long its writer has run, if that is known.
+        long its writer has run, if that is known; `is_urgent`: workers must commit it at once.
 
         Raises `Transient` if Redis fails, or if the writer is parked and has no room left; `Rejected`
         (409) if the number has another batch already.
@@ -114,6 +119,9 @@ class Appender:
             raise _no_room()
         if known is not None:
             await self._refuse_conflict(status, seq, raw, known, writer)
+        if status == _ADDED:
+            size = len(raw) if decoded is None else decoded.bytes
+            self._bells.added(shard, size, is_urgent=is_urgent)
         name = WriterName(entity, project, run, writer)
         position = self._position(name, seq, committed, shard, incarnation, dead)
         return Appended(position, status == _ADDED)
@@ -128,8 +136,10 @@ class Appender:
         *,
         key: str,
         digest: str,
+        is_urgent: bool = True,
     ) -> Appended:
-        """Queue a batch that the queue numbers; `key` is the request's Idempotency-Key or ''.
+        """Queue a batch that the queue numbers; `key` is the request's Idempotency-Key or ''; `is_urgent`:
+        workers must commit it at once.
 
         Raises `Rejected` (409) if the key was used for a request with another digest.
         """
@@ -159,9 +169,16 @@ class Appender:
                 status=409,
                 hint="Use a new key for each new request.",
             )
+        if status == _ADDED:
+            size = len(raw) if decoded is None else decoded.bytes
+            self._bells.added(shard, size, is_urgent=is_urgent or int(seq) == 1)
         name = WriterName(entity, project, run, f"http-{incarnation.decode()}")
         position = self._position(name, int(seq), committed, shard, incarnation, dead)
         return Appended(position, status == _ADDED)
+
+    def commit_soon(self, positions: Iterable[WriterPosition]) -> None:
+        """Ask workers to commit what is queued for these writers: somebody waits for it."""
+        self._bells.ring({shard_of(run_path(p.entity, p.project, p.run)) for p in positions})
 
     async def _refuse_conflict(
         self, status: int, seq: int, raw: bytes, known: bytes, writer: str

@@ -20,6 +20,7 @@ from penstock_common.process.metrics import REJECTIONS, GatewayMetrics
 from penstock_common.queue.redis_keys import run_path, shard_of
 from penstock_ingest.access import checked_entity
 from penstock_ingest.append import Appended, Appender
+from penstock_ingest.bells import is_urgent
 from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import DeletedRuns
@@ -91,6 +92,7 @@ class BatchHandler:
         # No client keeps a copy of JSON rows: do not leave them in a queue that may lose them.
         is_at_risk = kind != CONTENT_TYPE and bool(self._status.queue_problem)
         if asked.wait or is_at_risk:
+            self._appender.commit_soon(positions)
             positions = await self._wait.until_stored(_latest(positions), asked.timeout_s)
         if is_at_risk and not is_stored(positions):
             raise Transient(
@@ -163,7 +165,7 @@ class BatchHandler:
             await self._check(ref, batch, age_us)
         self._admit([entity], [batch])
         appended = await self._appender.append(
-            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us
+            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us, is_urgent=is_urgent(batch)
         )
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
@@ -177,7 +179,7 @@ class BatchHandler:
     async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
         append = self._appender.append(
             entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded,
-            age_us,
+            age_us, is_urgent=is_urgent(batch),
         )  # fmt: skip
         return await self._counted(entity, batch, len(raw), append)
 
@@ -217,7 +219,7 @@ class BatchHandler:
                 own_key = f"{key}\n{number}" if key and number else key
                 append = self._appender.append_rows(
                     entity, batch.project, batch.run, raw, batch.decoded,
-                    key=own_key, digest=digest,
+                    key=own_key, digest=digest, is_urgent=bool(batch.records),
                 )  # fmt: skip
                 size = 0 if number else len(body)
                 appended.append(await self._counted(entity, batch, size, append))

@@ -6,17 +6,17 @@ gateway knows of a deletion are dropped by the worker.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 
 from penstock.errors import PenstockError, Rejected
+from penstock_common.process.activity import Activity
 from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
 
 __all__ = ["DeletedRuns"]
 
 _LOG = logging.getLogger(__name__)
-_EVERY_S = 1.0
+_EVERY_S, _REST_S = 1.0, 10.0
 _MAX_TOMBSTONES = 200_000
 """Kept here, the newest ones: writers of older ones are left to the worker."""
 
@@ -25,8 +25,9 @@ class DeletedRuns:
     """The tombstones of deleted runs. Moved runs are not refused: the worker knows where their batches
     belong."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, activity: Activity | None = None) -> None:
         self._catalog = catalog
+        self._activity = activity or Activity()
         self._last: int | None = None
         self._by_ref: dict[RunRef, list[Tombstone]] = {}
 
@@ -37,7 +38,7 @@ class DeletedRuns:
                 await self.refresh()
             except (PenstockError, OSError, TimeoutError) as error:
                 _LOG.warning("deletions_not_read error=%s", type(error).__name__)
-            await asyncio.sleep(_EVERY_S)
+            await self._activity.pause(_EVERY_S, _REST_S)
 
     async def refresh(self) -> None:
         """Read the tombstones that are new since the last time."""

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
+from penstock_common.process.activity import Activity
 from penstock_common.process.bounds import Owner
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
@@ -20,8 +21,9 @@ from penstock_ingest.safety import problem_of
 __all__ = ["ServerStatus"]
 
 _LOG = logging.getLogger(__name__)
-_EVERY_S = 1.0
-_LAG_EVERY_S = 0.05
+_EVERY_S, _REST_S = 1.0, 10.0
+_LAG_EVERY_S, _LAG_REST_S = 0.05, 1.0
+"""How often to look while there are requests, and while there are none."""
 _SAMPLES = 5
 _MAX_AT_BOUND = 10_000
 _NOT_SEEN = "the queue has not answered yet"
@@ -44,12 +46,14 @@ class ServerStatus:
         *,
         backlog_bytes: int,
         volatile_queue: bool = False,
+        activity: Activity | None = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._metrics = metrics
         self._stop = stop
         self._backlog_bytes = backlog_bytes
+        self._activity = activity or Activity()
         self.volatile_queue = volatile_queue
         self.store = ""
         self.queue_problem = _NOT_SEEN
@@ -124,7 +128,7 @@ class ServerStatus:
         while True:
             fail("gateway.status")
             await self.refresh()
-            await asyncio.sleep(_EVERY_S)
+            await self._activity.pause(_EVERY_S, _REST_S)
 
     async def watch_loop(self) -> None:
         """Measure how late timers fire, until cancelled."""
@@ -132,6 +136,7 @@ class ServerStatus:
             due = time.perf_counter() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
             self._metrics.loop_lag.observe(max(0.0, time.perf_counter() - due))
+            await self._activity.pause(0, _LAG_REST_S)
 
 
 def _overloaded(message: str) -> Transient:

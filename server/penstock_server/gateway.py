@@ -23,6 +23,7 @@ from penstock_common.http.exporter import metrics_server
 from penstock_common.http.proxies import PROXIES, Proxies
 from penstock_common.http.routes import Routes
 from penstock_common.process import logs
+from penstock_common.process.activity import Activity
 from penstock_common.process.lifecycle import (
     die_with_parent,
     patiently,
@@ -34,6 +35,7 @@ from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.process.settings import GatewaySettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
+from penstock_common.queue.demand import Looks
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
@@ -80,7 +82,7 @@ async def build(
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
-    keys, metrics = RedisKeys(settings.prefix), GatewayMetrics()
+    keys, metrics, activity = RedisKeys(settings.prefix), GatewayMetrics(), Activity()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
@@ -92,6 +94,7 @@ async def build(
         stop,
         backlog_bytes=settings.backlog_bytes,
         volatile_queue=settings.volatile_queue,
+        activity=activity,
     )
     try:
         await patiently(catalog.setup, stop)
@@ -104,7 +107,7 @@ async def build(
             timeout_s=settings.body_timeout_s,
             metrics=metrics,
         )
-        deletions = DeletedRuns(catalog)
+        deletions = DeletedRuns(catalog, activity)
         await patiently(deletions.refresh, stop)
         positions = WriterPositions(pipe, keys, metrics)
         write = IngestDependencies(
@@ -122,7 +125,7 @@ async def build(
             deletions=deletions,
             bound_check=BoundCheck(catalog, positions, lambda: status.at_bound),
         )
-        names = Names(catalog, watchdog)
+        names = Names(catalog, watchdog, activity)
         finder = Finder(points, catalog, names)
         blobs, files = open_blobs(settings.blobs_url), RunFiles(catalog.database)
         artifacts = Artifacts(catalog.database)
@@ -137,7 +140,9 @@ async def build(
             blobs_url=settings.blobs_url,
             disk_low_bytes=settings.disk_low_bytes,
             takes_batches=settings.serves != "read",
+            activity=activity,
         )
+        looks = Looks(redis, keys)
         read = WebDependencies(
             points,
             catalog,
@@ -156,6 +161,7 @@ async def build(
             root_path=settings.root_path,
             watchdog=watchdog,
             problems=inspector.problems,
+            look=looks.look,
         )
         engine = build_engine(settings, catalog, read)
         sweeps = sweep_dependencies(engine, read, bodies)
@@ -183,6 +189,7 @@ async def build(
             secret=settings.secret,
             root_path=settings.root_path,
             upload_bytes=settings.upload_bytes,
+            look=looks.look,
         )
         wandb_metrics = WandbMetrics(metrics)
         metrics.callback_counter(
@@ -222,7 +229,8 @@ async def build(
 
         app = add_routes(
             web.Application(
-                middlewares=[middleware(metrics, stop)], client_max_size=_LIMITS.body_bytes
+                middlewares=[middleware(metrics, stop, activity)],
+                client_max_size=_LIMITS.body_bytes,
             )
         )
         app[BODIES], app[PROXIES] = bodies, Proxies(settings.trusted_proxies)

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.http.exporter import ask
+from penstock_common.process.activity import Activity
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.queue.problems import PROBLEMS, Problem, ordered
 from penstock_common.queue.redis_keys import RedisKeys
@@ -31,7 +32,7 @@ __all__ = ["Condition", "Inspector"]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
-_EVERY_S = 5.0
+_EVERY_S, _REST_S = 5.0, 30.0
 _RECENT_S = 1.0
 _NEARLY_FULL = 0.8
 _STATES = {
@@ -75,7 +76,9 @@ class Inspector:
         blobs_url: str,
         disk_low_bytes: int,
         takes_batches: bool,
+        activity: Activity | None = None,
     ) -> None:
+        self._activity = activity or Activity()
         self._redis = redis
         self._keys = keys
         self._points = points
@@ -96,7 +99,7 @@ class Inspector:
             counts = Counter(each.code for each in (await self.recent()).problems)
             for code in PROBLEMS:
                 self._metrics.problems.labels(code).set(counts[code])
-            await asyncio.sleep(_EVERY_S)
+            await self._activity.pause(_EVERY_S, _REST_S)
 
     async def recent(self) -> Condition:
         """The current or very recent state, shared by concurrent callers."""

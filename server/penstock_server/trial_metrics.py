@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from penstock_common.queue.demand import nobody_looks
 from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.readers.first_values import read_extremes, read_first_values
 from penstock_storage.readers.summaries import read_summaries
@@ -16,13 +17,20 @@ __all__ = ["StoredMetrics"]
 class StoredMetrics:
     """`penstock_sweeps.metrics.TrialMetrics` over the stores."""
 
-    def __init__(self, catalog: Catalog, store: PointStore) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: PointStore,
+        look: Callable[[], Awaitable[None]] = nobody_looks,
+    ) -> None:
         self._catalog = catalog
         self._store = store
+        self._look = look
 
     async def values(
         self, project: int, runs: Sequence[int], metric: str, goal: str
     ) -> dict[int, float]:
+        await self._look()
         found: dict[int, float] = {}
         extreme: dict[int, int] = {}
         for number, row in (await self._catalog.run_rows(runs)).items():
@@ -51,6 +59,7 @@ class StoredMetrics:
     async def curves(
         self, project: int, runs: Sequence[int], metric: str, most: int
     ) -> dict[int, list[float]]:
+        await self._look()
         key = (await self._catalog.key_numbers(project, [metric])).get(metric)
         if key is None or not runs:
             return {}

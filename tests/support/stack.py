@@ -63,8 +63,10 @@ class Stack:
     workers: list[Worker] = field(default_factory=list)
 
     async def start_worker(self, name: str = "", **extra: object) -> Worker:
-        """Start a worker process; settings as keyword arguments."""
-        environ = {**os.environ, **_environ(self.settings), **_environ(extra)}
+        """Start a worker process; settings as keyword arguments. It commits often: tests read the store
+        itself, and so nobody looks."""
+        own = {"commit_rest_s": 0.2, **extra}
+        environ = {**os.environ, **_environ(self.settings), **_environ(own)}
         if name:
             environ["PENSTOCK_WORKER_NAME"] = name
         process = await asyncio.create_subprocess_exec(

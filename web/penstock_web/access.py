@@ -6,11 +6,14 @@ What a principal may not read does not exist for them: the answer is the same 40
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.same_origin import session_cookies
+from penstock_common.queue.demand import nobody_looks
 from penstock_web.session import Sessions
 
 __all__ = ["Access", "not_found"]
@@ -39,14 +42,22 @@ class Access:
         *,
         default_entity: str,
         open_reads: bool,
+        look: Callable[[], Awaitable[None]] = nobody_looks,
     ) -> None:
+        """`look` is awaited whenever somebody reads."""
         self._authenticator = authenticator
         self._sessions = sessions
         self._visitor = Principal(default_entity, frozenset({"read"}))
         self._open_reads = open_reads
+        self._look = look
 
     async def principal(self, request: web.Request) -> Principal:
         """The caller. Raises `Rejected` (401)."""
+        principal = await self._identify(request)
+        await self._look()
+        return principal
+
+    async def _identify(self, request: web.Request) -> Principal:
         if "Authorization" in request.headers:
             return await self._authenticator.authenticate(request.headers)
         for cookie in session_cookies(request):

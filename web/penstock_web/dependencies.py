@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from penstock_common.http.auth import Authenticator
 from penstock_common.http.bodies import BodyReader
 from penstock_common.process.watchdog import Watchdog
+from penstock_common.queue.demand import nobody_looks
 from penstock_common.queue.problems import Problem
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.blobs.blob_store import BlobStore
@@ -33,7 +34,8 @@ async def no_problems() -> Sequence[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class WebDependencies:
-    """`open_reads`: callers on this machine may read `default_entity`'s data without a key."""
+    """`open_reads`: callers on this machine may read `default_entity`'s data without a key; `look` is
+    awaited whenever somebody reads."""
 
     store: PointStore
     catalog: Catalog
@@ -53,3 +55,4 @@ class WebDependencies:
     static: Path = STATIC
     watchdog: Watchdog = field(default_factory=Watchdog)
     problems: Callable[[], Awaitable[Sequence[Problem]]] = no_problems
+    look: Callable[[], Awaitable[None]] = nobody_looks

@@ -1,7 +1,7 @@
 """Resolves names to the point store's numbers of runs and keys, through the catalog, with a cache.
 
 A number never changes its meaning, so cached entries stay valid until they are deleted: Redis
-announces deletions at once, and the catalog is checked every second as well. Misses are not cached.
+announces deletions at once, and the catalog is checked every second as well while there are requests. Misses are not cached.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from penstock.errors import PenstockError
+from penstock_common.process.activity import Activity
 from penstock_common.process.watchdog import Watchdog
 from penstock_storage.contracts.interface import Catalog, LaneRow, RunRef, RunRow
 from penstock_web.access import not_found
@@ -21,7 +22,7 @@ from penstock_web.access import not_found
 __all__ = ["Names"]
 
 _LOG = logging.getLogger(__name__)
-_EVERY_S = 1.0
+_EVERY_S, _REST_S = 1.0, 10.0
 _MAX_RUNS = 100_000
 _MAX_PROJECTS = 1_000
 _MAX_KEYS = 500_000
@@ -30,8 +31,14 @@ _MAX_KEYS = 500_000
 class Names:
     """Looks names up in the catalog and caches the answers."""
 
-    def __init__(self, catalog: Catalog, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        watchdog: Watchdog | None = None,
+        activity: Activity | None = None,
+    ) -> None:
         self._catalog = catalog
+        self._activity = activity or Activity()
         self._watchdog = watchdog or Watchdog()
         self._projects: dict[tuple[str, str], int] = {}
         self._runs: dict[tuple[str, str, str], int] = {}
@@ -103,7 +110,7 @@ class Names:
                 await self.refresh()
             except (PenstockError, OSError, TimeoutError) as error:
                 _LOG.warning("deletions_not_read error=%s", type(error).__name__)
-            await asyncio.sleep(_EVERY_S)
+            await self._activity.pause(_EVERY_S, _REST_S)
 
     async def gone(self, project: int) -> list[int]:
         """The numbers of a project's deleted runs of which the store may still have rows."""

@@ -25,6 +25,7 @@ from penstock_common.process.settings import WorkerSettings
 from penstock_workers.batches.prepare import Prepared, prepare
 from penstock_workers.batches.resolver import Resolver, writer_name
 from penstock_workers.commits.commit import Committer, Refused
+from penstock_workers.commits.pace import Pace
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.compaction.compaction import Compaction
 from penstock_workers.guarded import run_guarded
@@ -46,10 +47,6 @@ _MAX_STEP_S = 900.0
 """The most that a commit, a pass over tiers, or loading what is known of many runs may take."""
 _MAX_BATCH_S = 10.0
 """The most that one batch may take: it is small compared to a commit, and while it hangs, all wait."""
-_REST, _MAX_GATHER = 2.0, 3.0
-"""Without a backlog, the time between commits is this multiple of a commit's length, up to this
-multiple of the minimal interval."""
-
 _MAX_DECODED_BYTES, _MAX_ELEMENTS = 256 * 2**20, 4_000_000
 """The most that a commit may take to decode."""
 
@@ -91,8 +88,7 @@ class Worker:
         self._commit: asyncio.Task[None] | None = None
         self._commit_read = Read([])
         self._failures = 0
-        self._last_start = 0.0
-        self._took_s = 0.0
+        self._pace = Pace(min_s=settings.commit_interval_s, rest_s=settings.commit_rest_s)
         self.is_at_fault = False
         """Whether it stopped by itself, since everything it read failed."""
 
@@ -120,8 +116,11 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         self._sign.turned()
         await self._tend()
+        if await self._rest(stop):
+            return
         read = self._quarantine.next_read(self._leases.epochs)
-        await self._pace(read, stop)
+        await self._gather(read, stop)
+        self._pace.read()
         epochs, store = dict(self._leases.epochs), self._clock.store
         if not epochs.keys() >= set(read.shards):
             return
@@ -139,7 +138,7 @@ class Worker:
             self._sign.progressed(read.shards)
             self._failures = 0
             self._quarantine.found_nothing(read)
-            if not (read.is_isolated or self._quarantine.is_narrowing):
+            if not (read.is_isolated or self._quarantine.is_narrowing or self._may_rest):
                 await _sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
@@ -162,7 +161,7 @@ class Worker:
         await self._finish_commit()
         if prepared is not None:
             prepared.store = store
-            self._last_start = time.monotonic()
+            self._pace.started()
             self._commit_read = read
             self._commit = asyncio.create_task(self._store(read, prepared), name="commit")
 
@@ -267,18 +266,31 @@ class Worker:
         self._resolver.forget_writers(writer_name(each.writer) for each in entries)
         for shard in {entry.shard for entry in entries}:
             self._queue.rewind(shard)
+        self._pace.read_again()
         self._metrics.rewinds.inc()
 
-    async def _pace(self, read: Read, stop: asyncio.Event) -> None:
-        """Gather a trickle of entries for a short while, to avoid many small parts: longer where commits
-        are costly, such as those of thousands of runs.
+    @property
+    def _may_rest(self) -> bool:
+        """Whether batches may gather for a while: nobody looks, and nothing is amiss."""
+        is_behind = self._compaction.is_behind or self._queue.is_watched
+        return self._quarantine.is_quiet and not is_behind
+
+    async def _rest(self, stop: asyncio.Event) -> bool:
+        """Wait a while for somebody to want a commit; True if it is still too early to read."""
+        left_s = self._pace.rest_s
+        if left_s <= 0 or not self._may_rest:
+            return False
+        await self._finish_commit()
+        wanted = self._queue.wait(self._leases.epochs, min(left_s, self._leases.due_in_s))
+        return not await _unless(stop, wanted)
+
+    async def _gather(self, read: Read, stop: asyncio.Event) -> None:
+        """Gather a trickle of entries for a short while, to avoid many small parts.
 
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
         if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_isolated):
-            min_s = self._settings.commit_interval_s
-            interval_s = min(_MAX_GATHER * min_s, max(min_s, _REST * self._took_s))
-            await _sleep(self._last_start + interval_s - time.monotonic(), stop)
+            await _sleep(self._pace.gather_s, stop)
 
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()
@@ -287,8 +299,9 @@ class Worker:
                 lost = await self._committer.commit(prepared)
         self._sign.progressed(prepared.acknowledgements)
         self._failures = 0
-        self._took_s = time.perf_counter() - started
-        self._count(prepared, self._took_s)
+        took_s = time.perf_counter() - started
+        self._pace.ended(took_s)
+        self._count(prepared, took_s)
         for shard in lost:
             _LOG.warning("shard_lost shard=%d", shard)
             self._metrics.errors.labels("fenced").inc()
@@ -327,6 +340,7 @@ class Worker:
         self._metrics.rewinds.inc()
         for shard in self._quarantine.shards:
             self._queue.rewind(shard)
+        self._pace.read_again()
 
     async def _leave(self) -> None:
         try:
@@ -372,3 +386,14 @@ async def _sleep(seconds: float, stop: asyncio.Event) -> None:
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, bool]) -> bool:
+    """What this finds; False once told to stop."""
+    found, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({found, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return found.done() and found.result()
+    finally:
+        stopped.cancel()
+        found.cancel()

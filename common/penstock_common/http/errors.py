@@ -14,6 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from penstock.errors import Rejected, Transient
 from penstock_common.http.payloads import encode_json
+from penstock_common.process.activity import Activity
 from penstock_common.process.metrics import AUTH_FAILURES, GatewayMetrics
 
 __all__ = [
@@ -116,8 +117,12 @@ async def answer_expectation(request: web.Request) -> web.Response | None:
     return None
 
 
-def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Middleware:
-    """Counts and times every request, and turns exceptions into replies.
+def middleware(
+    metrics: GatewayMetrics,
+    stop: asyncio.Event | None = None,
+    activity: Activity | None = None,
+) -> Middleware:
+    """Counts and times every request, notes it as activity, and turns exceptions into replies.
 
     Once `stop` is set every reply also closes its connection, so that clients move to another process
     before this one exits.
@@ -130,6 +135,8 @@ def middleware(metrics: GatewayMetrics, stop: asyncio.Event | None = None) -> Mi
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         open_requests.add(id(request))
+        if activity is not None:
+            activity.note()
         code = 500
         try:
             try:

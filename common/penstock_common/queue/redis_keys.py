@@ -58,6 +58,10 @@ class RedisKeys:
         """Hash writer key -> committed position (offset): everything up to it is in the store (a cache)."""
         return self._shard(shard, "committed")
 
+    def bell(self, shard: int) -> str:
+        """List with an item while somebody wants what is queued here committed soon."""
+        return self._shard(shard, "bell")
+
     def incarnation(self, shard: int) -> str:
         """Random string, set when first needed: missing if this Redis lost its data."""
         return self._shard(shard, "incarnation")
@@ -166,6 +170,10 @@ class RedisKeys:
         """A time in µs that store and catalog know as well: if theirs is older, they were replaced by an
         older copy."""
         return f"{self.prefix}:clock"
+
+    def watched(self) -> str:
+        """Exists while somebody reads what runs log, with a time to live: workers commit often then."""
+        return f"{self.prefix}:watched"
 
     def at_bound(self) -> str:
         """Sorted set of bounds that are reached, `runs|writers entity[/project[/run]]`, each with the time

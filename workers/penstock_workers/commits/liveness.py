@@ -76,9 +76,12 @@ class Liveness:
         """Read the heartbeats of the shards that this worker owns; returns as `note_data` does."""
         alive: list[RunRef] = []
         oldest = time.time() - min(_HEARTBEAT_EVERY_S, self._silent_after_s)
-        for shard in list(self._owned):
-            name = self._keys.heartbeats(shard)
-            beats: dict[Any, Any] = await self._redis.hgetall(name)
+        names = [self._keys.heartbeats(shard) for shard in self._owned]
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.execute_command("HGETALL", name)
+            found: list[dict[Any, Any]] = await pipeline.execute()
+        for name, beats in zip(names, found, strict=True):
             times = {path: int(at) / 1e6 for path, at in beats.items()}
             alive += [_ref(path.decode()) for path, at in times.items() if at > oldest]
             gone = [path for path, at in times.items() if at < time.time() - _FORGET_AFTER_S]

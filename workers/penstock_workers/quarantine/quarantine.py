@@ -145,6 +145,11 @@ class Quarantine:
         """Whether a failing batch is being searched for: then commits do not wait to gather more."""
         return bool(self._limits)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is searched for, and no writer is isolated."""
+        return not self._limits and not self._isolated
+
     def next_read(self, owned: Iterable[int]) -> Read:
         """In turn: all healthy shards together, then those in small parts of one size together; every other
         time, an isolated writer or a batch that failed."""

@@ -24,6 +24,7 @@ from penstock_common.queue.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 __all__ = ["Leases", "version", "versions"]
 
 _LOG = logging.getLogger(__name__)
+_EVERY_S = 2.0
 
 
 def version(epoch: int, commit: int) -> int:
@@ -55,6 +56,11 @@ class Leases:
         self.owner_crashed: set[int] = set()
         """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""
 
+    @property
+    def due_in_s(self) -> float:
+        """When `tend` has something to do again."""
+        return max(0.0, self._next - time.monotonic())
+
     def owner(self, epoch: int) -> str:
         """The content of a shard's lease while it is ours under this epoch."""
         return f"{self.worker}:{epoch}"
@@ -62,7 +68,7 @@ class Leases:
     async def tend(self) -> tuple[set[int], set[int]]:
         """Release shards beyond a fair share, acquire free ones.
 
-        Returns the shards (gained, lost) since the last call. Works once a second, or five times a
+        Returns the shards (gained, lost) since the last call. Works every two seconds, or five times a
         second while this worker has less than its fair share.
         """
         if time.monotonic() < self._next and self.epochs.keys() == self._told:
@@ -72,7 +78,7 @@ class Leases:
             for shard in sorted(self.epochs)[share:]:
                 await self.release(shard)
             await self._acquire(share)
-            self._next = time.monotonic() + (1.0 if len(self.epochs) >= share else 0.2)
+            self._next = time.monotonic() + (_EVERY_S if len(self.epochs) >= share else 0.2)
         held, told = set(self.epochs), self._told
         self._told = held
         return held - told, told - held
@@ -106,11 +112,15 @@ class Leases:
 
     async def _renew(self) -> None:
         ttl_ms = str(round(self._lease_s * 1000))
-        # `tend` runs concurrently: a shard may be released, and even acquired again, during each await.
-        for shard, epoch in list(self.epochs.items()):
-            name, owner = self._keys.lease(shard), self.owner(epoch)
-            renewed = await self._redis.eval(RENEW, 1, name, owner, ttl_ms)
-            if not renewed and self.epochs.get(shard) == epoch:
+        held = dict(self.epochs)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for shard, epoch in held.items():
+                name, owner = self._keys.lease(shard), self.owner(epoch)
+                pipeline.execute_command("EVAL", RENEW, 1, name, owner, ttl_ms)
+            renewed = await pipeline.execute()
+        # `tend` runs concurrently: a shard may have been released, and even acquired again, meanwhile.
+        for (shard, epoch), is_ours in zip(held.items(), renewed, strict=True):
+            if not is_ours and self.epochs.get(shard) == epoch:
                 del self.epochs[shard]
 
     async def _share(self) -> int:

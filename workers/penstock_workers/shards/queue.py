@@ -6,8 +6,9 @@ shard's one owner reads it from the start. A read is bounded by the cost of deco
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _MAX_ENTRIES = 4_096
+_MIN_WAIT_S = 0.01
 
 CONFLICT = "conflict"
 """The reason of a dead letter whose number was stored with another content."""
@@ -125,6 +127,8 @@ class Queue:
         self._turn = 0
         self.store: str | None = None
         """The store's id as last read: never older than the entries that were read with it."""
+        self.is_watched = False
+        """Whether somebody reads what runs log, as of the last read."""
         self.has_more = False
         """Whether the last read left entries behind for lack of budget."""
         self._commit, self._read = (
@@ -136,6 +140,15 @@ class Queue:
         """Read this shard from its start again."""
         for place in [place for place in self._cursor if place[0] == shard]:
             del self._cursor[place]
+
+    async def wait(self, shards: Iterable[int], timeout_s: float) -> bool:
+        """Wait until somebody wants a commit of one of these shards; False if nobody did."""
+        bells = [self._keys.bell(shard) for shard in shards]
+        if not bells:
+            await asyncio.sleep(timeout_s)
+            return False
+        # 0 would mean for ever.
+        return bool(await self._redis.blpop(bells, max(timeout_s, _MIN_WAIT_S)))
 
     async def read(self, selections: Sequence[Selection], budget: Budget) -> list[Entry]:
         """Entries after the cursors, as many as the budget allows; if none fits, one of any size."""
@@ -197,6 +210,9 @@ class Queue:
         async with self._redis.pipeline(transaction=False) as pipeline:
             # A Redis that was restarted has forgotten the script.
             pipeline.execute_command("SCRIPT LOAD", READ)
+            # Before the entries: a bell that rings from now on is for later ones.
+            pipeline.execute_command("DEL", *(self._keys.bell(each.shard) for each in selections))
+            pipeline.execute_command("EXISTS", self._keys.watched())
             for each in selections:
                 cursor = self._cursor.get((each.shard, each.only))
                 start = f"({cursor}" if cursor else each.start or "-"
@@ -206,7 +222,8 @@ class Queue:
                 )  # fmt: skip
             # After them: what clients send again for a new store is never read before its id is.
             pipeline.execute_command("GET", self._keys.store())
-            _, *replies, store = await pipeline.execute()
+            _, _, watched, *replies, store = await pipeline.execute()
+        self.is_watched = bool(watched)
         self.store = store.decode() if store is not None else None
         return [
             _Part(

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.asyncio import Redis
@@ -63,7 +64,6 @@ class Gauges:
         self._owned = owned
         self._problems = problems
         self._disk_low_bytes = disk_low_bytes
-        self._look = redis.register_script(LOOK)
         self._queue: list[Metric] = []
         self._store: list[Metric] = []
         self._incarnations: dict[int, bytes] = {}
@@ -95,9 +95,13 @@ class Gauges:
             await asyncio.sleep(_QUEUE_EVERY_S if self._queue else _UNTIL_ELECTED_S)
 
     async def _look_at_queue(self) -> list[Metric]:
-        shards = [await self._shard(shard) for shard in range(SHARDS)]
-        memory = await self._redis.info("memory")
-        workers = await self._redis.zcard(self._keys.workers())
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for shard in range(SHARDS):
+                pipeline.execute_command("EVAL", LOOK, 6, *self._names(shard))
+            pipeline.execute_command("INFO", "memory")
+            pipeline.execute_command("ZCARD", self._keys.workers())
+            *found, memory, workers = await pipeline.execute()
+        shards = [self._shard(shard, each) for shard, each in enumerate(found)]
         entries, sizes, ages, dead, owned, parked, parked_sizes, writers = zip(*shards, strict=True)
         await self._tell_of_parked(sum(writers), sum(parked))
         allowed = memory["maxmemory"] or memory["total_system_memory"]
@@ -140,15 +144,19 @@ class Gauges:
             await self._problems.clear("writers_parked")
         self._has_parked = bool(writers)
 
-    async def _shard(self, shard: int) -> tuple[int, int, float, int, int, int, int, int]:
-        """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned, parked
-        entries, their bytes, parked writers)."""
+    def _names(self, shard: int) -> list[str]:
         keys = self._keys
-        names = [
+        return [
             keys.stream(shard), keys.dead(shard), keys.lease(shard), keys.incarnation(shard),
             keys.parked(shard), keys.parked_bytes(shard),
         ]  # fmt: skip
-        entries, size, first, dead, owned, incarnation, *parked = await self._look(keys=names)
+
+    def _shard(
+        self, shard: int, found: Sequence[Any]
+    ) -> tuple[int, int, float, int, int, int, int, int]:
+        """(entries, bytes, age of the oldest entry in seconds, dead letters, 1 if owned, parked
+        entries, their bytes, parked writers)."""
+        entries, size, first, dead, owned, incarnation, *parked = found
         known = self._incarnations.get(shard)
         self._replaced += known is not None and incarnation != known
         if incarnation is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.queue.redis_keys import SHARDS
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.commits.commit import Committer
 from penstock_workers.commits.liveness import Liveness
@@ -20,6 +22,8 @@ __all__ = ["Upkeep"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S, _AFTER_FAILURE_S = 5.0, 1.0
+_ADVANCE_S = 60.0
+"""How often to advance the clock although nothing is committed: each time costs the store a write."""
 
 
 class Upkeep:
@@ -40,6 +44,7 @@ class Upkeep:
         self._liveness = liveness
         self._committer = committer
         self._metrics = metrics
+        self._advanced_with, self._advance_at = -1, 0.0
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -52,12 +57,19 @@ class Upkeep:
                 pause_s = _AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
 
+    async def _advance(self) -> None:
+        now, commits = time.monotonic(), self._committer.number
+        is_alone = len(self._leases.epochs) == SHARDS
+        if not is_alone or commits != self._advanced_with or now >= self._advance_at:
+            await self._clock.advance()
+            self._advanced_with, self._advance_at = commits, now + _ADVANCE_S
+
     async def _run_once(self) -> None:
         self._metrics.missing.set(self._resolver.missing_batches())
         if await self._clock.check():
             self._resolver.is_stale = True
         elif ELECTED in self._leases.epochs:
-            await self._clock.advance()
+            await self._advance()
         changed = await self._liveness.read_heartbeats()
         if ELECTED in self._leases.epochs:
             silent = await self._liveness.mark_crashed()

@@ -6,6 +6,7 @@ import { forgetRuns } from "../api/edits";
 import { mediaKeysQuery } from "../api/media";
 import { fieldsQuery, keysQuery, projectsQuery, runQuery, runsKey } from "../api/queries";
 import type { ProjectRef, Run, RunsPage } from "../api/types";
+import { whileVisible } from "../util/visible";
 import { Live } from "./live";
 
 /** New runs appear quickly. */
@@ -21,10 +22,14 @@ const FIELDS_DELAY_MS = 15_000;
 export function useLive({ entity, project }: ProjectRef): Live {
   const client = useQueryClient();
   const live = useMemo(() => makeLive(client, { entity, project }), [client, entity, project]);
-  useEffect(() => {
-    live.open();
-    return () => live.close();
-  }, [live]);
+  useEffect(
+    () =>
+      whileVisible(
+        () => live.open(),
+        () => live.close(),
+      ),
+    [live],
+  );
   return live;
 }
 

@@ -51,6 +51,10 @@ export function useLines(
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isFirst = true;
     const poll = async () => {
+      if (!isFirst && document.visibilityState === "hidden") {
+        timer = setTimeout(poll, POLL_MS);
+        return;
+      }
       try {
         const page = await fetchPage({ end: "last", limit: isFirst ? PAGE : TAIL });
         if (isCancelled) return;

@@ -1,0 +1,33 @@
+"""Whether a process has anything to do: what is kept up to date for its requests need not be while there
+are none."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+__all__ = ["Activity"]
+
+
+class Activity:
+    """Counts requests. Tasks pause shortly while there are some, and longer while there are none."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._woken = asyncio.Event()
+
+    def note(self) -> None:
+        """A request arrives."""
+        self._count += 1
+        self._woken.set()
+
+    async def pause(self, busy_s: float, rest_s: float) -> None:
+        """Sleep for `busy_s`; then, if there was no request meanwhile, until there is one, but no longer
+        than `rest_s` in all."""
+        before = self._count
+        await asyncio.sleep(busy_s)
+        if self._count == before:
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s - busy_s):
+                    await self._woken.wait()

@@ -1,0 +1,56 @@
+"""How often a worker commits. Every commit costs the store some work, however small it is. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["MAX_REST_S", "Pace"]
+
+MAX_REST_S = 5.0
+"""The most that batches wait for a commit, whatever is set: clients and readers rely on it."""
+_REST, _MAX_GATHER = 2.0, 3.0
+"""Without a backlog, the time between commits is this multiple of a commit's length, up to this
+multiple of the minimal interval."""
+
+
+class Pace:
+    """The times between commits. `min_s`: the least while somebody looks or waits; `rest_s`: how long batches
+    gather otherwise."""
+
+    def __init__(
+        self, *, min_s: float, rest_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._min_s = min_s
+        self._rest_s = min(rest_s, MAX_REST_S)
+        self._clock = clock
+        self._read_at = self._started_at = clock() - MAX_REST_S
+        self._took_s = 0.0
+
+    def read(self) -> None:
+        """The streams are read now."""
+        self._read_at = self._clock()
+
+    def read_again(self) -> None:
+        """There is something to read at once."""
+        self._read_at = self._clock() - MAX_REST_S
+
+    def started(self) -> None:
+        """A commit starts now."""
+        self._started_at = self._clock()
+
+    def ended(self, took_s: float) -> None:
+        """The commit took this long."""
+        self._took_s = took_s
+
+    @property
+    def gather_s(self) -> float:
+        """How long a trickle of batches is gathered from now on although somebody wants it: longer where
+        commits are costly, such as those of thousands of runs. 0 or less: not at all."""
+        interval_s = min(_MAX_GATHER * self._min_s, max(self._min_s, _REST * self._took_s))
+        return self._started_at + interval_s - self._clock()
+
+    @property
+    def rest_s(self) -> float:
+        """How long batches may gather from now on if nobody wants them; 0 or less: not at all."""
+        return self._read_at + self._rest_s - self._clock()
