@@ -22,32 +22,48 @@ export PYTHONDONTWRITEBYTECODE :=
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down dev check test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
+.PHONY: help install setup up down dev check test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready $(STATIC) ## a ready .venv with the `penstock` command, and the page built
+install: $(VENV)/.ready $(STATIC) ## a .venv with the `penstock` command, and the page built
 
+setup: install $(VENV)/.dev ## the same with everything for development
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# What running needs, and nothing else. chDB names pandas and pyarrow, which the store never imports.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Penstock needs Python 3.11: $(PYTHON) was not found (set PYTHON=…)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,demo,dev]'
+	@echo "Installing Penstock into $(VENV): about 150 MB to download, 800 MB on disk"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --no-deps chdb chdb-core
+	@$(PYTHON) deploy/requirements.py server --without chdb | xargs -d '\n' $(PIP)
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+# What developing and testing needs.
+$(VENV)/.dev: $(VENV)/.ready
+	@echo "Installing what the tests and linters need: about 2 GB on disk"
+	@$(PIP) -e '.[server,dev]'
 	@touch $@
 
 # What only the tests of training frameworks need.
-$(VENV)/.frameworks: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,demo,dev,frameworks]'
+$(VENV)/.frameworks: $(VENV)/.dev
+	@echo "Installing what the tests of training frameworks need: about 1.5 GB on disk"
+	@$(PIP) -e '.[server,dev,frameworks]'
 	@touch $@
 
-# node comes from a wheel where the machine has none that is new enough.
+# Where the machine has no node that is new enough, it comes from a wheel, in an environment of its own.
 $(STATIC): $(VENV)/.ready $(UI_SOURCES)
-	$(BIN)/python web/build_ui.py
+	@echo "Building the page"
+	@$(BIN)/python web/build_ui.py
 
-up: setup ## start all of Penstock (PORT=8080 DATA=data)
+up: install ## start all of Penstock (PORT=8080 DATA=data)
 	@exec $(BIN)/penstock up --port $(PORT) --data $(DATA)
 
-down: setup ## stop what `penstock up --detach` started
+down: install ## stop what `penstock up --detach` started
 	@$(BIN)/penstock down --data $(DATA)
 
 dev: setup ## the same, with the page rebuilt whenever a source changes
@@ -61,7 +77,7 @@ check: setup $(VENV)/.page-checked ## after every edit, in seconds: lint, types,
 	$(PYTEST) tests/unit -m "not heavy" -q $(UNUSED_PLUGINS) $(PARALLEL)
 
 # The page's types, lint and tests, again only after its sources or the API that they use changed.
-$(VENV)/.page-checked: $(VENV)/.ready $(UI_SOURCES) $(shell find web/penstock_web -name '*.py')
+$(VENV)/.page-checked: $(VENV)/.dev $(UI_SOURCES) $(shell find web/penstock_web -name '*.py')
 	$(BIN)/python web/build_ui.py --check
 	@touch $@
 

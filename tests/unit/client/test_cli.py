@@ -43,12 +43,3 @@ def test_commands_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EntryPoint, "load", lambda entry: add_commands)
     assert cli.main(["extra"]) == 0
     assert len(ran) == 1
-
-
-def test_demo_without_scikit_learn(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    entries(monkeypatch)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert cli.main(["demo"]) == 1
-    assert "penstock[demo]" in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""When a worker commits."""
+
+from __future__ import annotations
+
+from penstock_workers.commits.pace import MAX_REST_S, Pace
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def paced(rest_s: float = 5.0) -> tuple[Pace, Clock]:
+    clock = Clock()
+    return Pace(min_s=0.25, rest_s=rest_s, clock=clock), clock
+
+
+def test_a_new_worker_reads_at_once() -> None:
+    pace, _ = paced()
+    assert pace.rest_s <= 0
+    assert pace.gather_s <= 0
+
+
+def test_batches_rest_until_the_timer_or_until_there_is_something_to_read_again() -> None:
+    pace, clock = paced()
+    pace.read()
+    assert pace.rest_s == 5.0
+    clock.now += 4
+    assert pace.rest_s == 1.0
+    pace.read_again()
+    assert pace.rest_s <= 0
+
+
+def test_no_setting_makes_anybody_wait_for_longer_than_readers_and_clients_expect() -> None:
+    pace, _ = paced(rest_s=3_600.0)
+    pace.read()
+    assert pace.rest_s == MAX_REST_S
+
+
+def test_no_rest_at_all_can_be_set() -> None:
+    pace, _ = paced(rest_s=0.0)
+    pace.read()
+    assert pace.rest_s <= 0
+
+
+def test_costly_commits_are_further_apart_but_not_by_much() -> None:
+    pace, clock = paced()
+    pace.started()
+    pace.ended(0.01)
+    assert pace.gather_s == 0.25
+    pace.ended(0.2)
+    assert pace.gather_s == 0.4
+    pace.ended(60.0)
+    assert pace.gather_s == 0.75
+    clock.now += 1
+    assert pace.gather_s < 0
