@@ -12,12 +12,18 @@ import pytest_asyncio
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import Batch, Frame, encode_batch
+from penstock_common.queue import demand
 from penstock_common.queue.demand import WATCH_S
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 
 KEYS = RedisKeys()
-REST_S = 5.0
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+REST_S = 3.0
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.smoke,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(60),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -28,8 +34,9 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def stack(running: Stack) -> Stack:
+async def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """Nobody looks, nothing is queued, and the worker has just read."""
+    monkeypatch.setattr(demand, "_RENEW_S", 0.0)  # gateways remember no look of an earlier test
     await forget_looks(running)
     await running.drained()
     redis = running.redis.client()
@@ -68,6 +75,14 @@ async def begin(stack: Stack, run: str) -> None:
     await post(stack, run, 1)
     await stack.drained(REST_S / 2)  # its first batch does not wait
     assert time.monotonic() - began < REST_S / 2
+
+
+async def allow(stack: Stack, rule: str) -> None:
+    redis = stack.redis.client()
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.execute_command("ACL", "SETUSER", "default", rule)
+    await pipeline.execute()
+    await redis.aclose()
 
 
 async def last_step(stack: Stack, run: str, gateway: int = 0) -> int | None:
@@ -150,14 +165,12 @@ async def test_much_data_does_not_gather(stack: Stack) -> None:
 
 async def test_a_lost_bell_only_delays(stack: Stack) -> None:
     await begin(stack, "lost")
-    redis = stack.redis.client()
-    await redis.acl_setuser("default", commands=["-lpush"])
+    await allow(stack, "-lpush")
     try:
         await post(stack, "lost", 2, records=[{"t": "state", "state": "finished"}])
         await stack.drained(2 * REST_S)
     finally:
-        await redis.acl_setuser("default", commands=["+lpush"])
-        await redis.aclose()
+        await allow(stack, "+lpush")
 
 
 async def test_a_bell_that_nobody_hears_stays_small(stack: Stack) -> None:

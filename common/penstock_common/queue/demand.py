@@ -96,9 +96,9 @@ class Looks:
         )
         if before:
             return {}
-        queued = {shard: entry for shard, entry in enumerate(newest) if entry}
-        await self._run(ring_commands(self._keys, queued))
-        return queued
+        # Also those with nothing queued: their workers hear of it that way.
+        await self._run(ring_commands(self._keys, range(SHARDS)))
+        return {shard: entry for shard, entry in enumerate(newest) if entry}
 
     async def _still_queued(self, queued: dict[int, bytes]) -> dict[int, bytes]:
         oldest = await self._run(

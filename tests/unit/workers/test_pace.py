@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from penstock_workers.commits.pace import MAX_REST_S, Pace
 
 
 class Clock:
     def __init__(self) -> None:
-        self.now = 1_000.0
+        self.now = 1_024.0
 
     def __call__(self) -> float:
         return self.now
@@ -52,7 +54,7 @@ def test_costly_commits_are_further_apart_but_not_by_much() -> None:
     pace.ended(0.01)
     assert pace.gather_s == 0.25
     pace.ended(0.2)
-    assert pace.gather_s == 0.4
+    assert pace.gather_s == pytest.approx(0.4)
     pace.ended(60.0)
     assert pace.gather_s == 0.75
     clock.now += 1
