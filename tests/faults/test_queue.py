@@ -170,7 +170,8 @@ Fault = Callable[[RedisHandle], AbstractAsyncContextManager[None]]
         (out_of_memory, {"queue_oom", "overloaded"}),
         (read_only, {"queue_readonly"}),
         (unable_to_save, {"queue_misconf"}),
-        (loading, {"queue_loading", "queue_connection"}),
+        # One that starts on a busy machine may not answer at all in time.
+        (loading, {"queue_loading", "queue_connection", "queue_timeout"}),
     ],
 )
 async def test_batches_are_refused_at_once_and_flow_again(
