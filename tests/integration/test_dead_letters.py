@@ -112,6 +112,7 @@ async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("fault", ["exit 139", "sleep 600"])
 async def test_a_batch_that_ends_or_holds_up_its_worker_is_put_aside(
     stack: Stack, faults: Path, fault: str
