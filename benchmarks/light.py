@@ -31,7 +31,7 @@ __all__ = ["rows"]
 _SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS = 200, 500, 10
 _MERGE_S = 60.0
 _UNSEEN_S = 40.0
-"""Until nobody counts as looking any more."""
+"""Until nobody counts as reading any more."""
 
 # One training process, until its input is closed: a row of `keys` keys at `rate` per second.
 _TRAINING = """
@@ -139,7 +139,7 @@ def _read(seconds: float) -> Iterator[Row]:
     p50, p95 = statistics.median(found), found[int(0.95 * (len(found) - 1))]
     yield Row(
         "P15",
-        f"log() to readable while somebody looks, {load.name}",
+        f"log() to readable while somebody reads, {load.name}",
         f"p50 {p50:.2f}, p95 {p95:.2f} s",
         "p95 ≤ 1 s",
         "",

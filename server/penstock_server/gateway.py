@@ -35,7 +35,7 @@ from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.process.settings import GatewaySettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
-from penstock_common.queue.demand import Looks
+from penstock_common.queue.demand import Demand
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_compat.wandb.dependencies import WandbDependencies
 from penstock_compat.wandb.metrics import WandbMetrics
@@ -142,7 +142,7 @@ async def build(
             takes_batches=settings.serves != "read",
             activity=activity,
         )
-        looks = Looks(redis, keys)
+        demand = Demand(redis, keys)
         read = WebDependencies(
             points,
             catalog,
@@ -161,7 +161,7 @@ async def build(
             root_path=settings.root_path,
             watchdog=watchdog,
             problems=inspector.problems,
-            look=looks.look,
+            note_read=demand.note_read,
         )
         engine = build_engine(settings, catalog, read)
         sweeps = sweep_dependencies(engine, read, bodies)
@@ -189,7 +189,7 @@ async def build(
             secret=settings.secret,
             root_path=settings.root_path,
             upload_bytes=settings.upload_bytes,
-            look=looks.look,
+            note_read=demand.note_read,
         )
         wandb_metrics = WandbMetrics(metrics)
         metrics.callback_counter(

@@ -21,7 +21,7 @@ def build_engine(
     """The engine shared by the native and the wandb API."""
     return SweepEngine(
         Sweeps(catalog.database),
-        StoredMetrics(catalog, read.store, read.look),
+        StoredMetrics(catalog, read.store, read.note_read),
         lease_s=settings.sweep_lease_s,
     )
 
@@ -35,6 +35,6 @@ def sweep_dependencies(
         Sessions(read.catalog, read.secret),
         default_entity=read.default_entity,
         open_reads=read.open_reads,
-        look=read.look,
+        note_read=read.note_read,
     )
     return SweepDependencies(engine, read.authenticator, access, bodies)

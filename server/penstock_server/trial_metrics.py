@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from penstock_common.queue.demand import nobody_looks
+from penstock_common.queue.demand import no_demand
 from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.readers.first_values import read_extremes, read_first_values
 from penstock_storage.readers.summaries import read_summaries
@@ -21,16 +21,16 @@ class StoredMetrics:
         self,
         catalog: Catalog,
         store: PointStore,
-        look: Callable[[], Awaitable[None]] = nobody_looks,
+        note_read: Callable[[], Awaitable[None]] = no_demand,
     ) -> None:
         self._catalog = catalog
         self._store = store
-        self._look = look
+        self._note_read = note_read
 
     async def values(
         self, project: int, runs: Sequence[int], metric: str, goal: str
     ) -> dict[int, float]:
-        await self._look()
+        await self._note_read()
         found: dict[int, float] = {}
         extreme: dict[int, int] = {}
         for number, row in (await self._catalog.run_rows(runs)).items():
@@ -59,7 +59,7 @@ class StoredMetrics:
     async def curves(
         self, project: int, runs: Sequence[int], metric: str, most: int
     ) -> dict[int, list[float]]:
-        await self._look()
+        await self._note_read()
         key = (await self._catalog.key_numbers(project, [metric])).get(metric)
         if key is None or not runs:
             return {}

@@ -35,9 +35,9 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """Nobody looks, nothing is queued, and the worker has just read."""
-    monkeypatch.setattr(demand, "_RENEW_S", 0.0)  # gateways remember no look of an earlier test
-    await forget_looks(running)
+    """Nobody reads, nothing is queued, and the worker has just read."""
+    monkeypatch.setattr(demand, "_RENEW_S", 0.0)  # gateways remember no read of an earlier test
+    await forget_reads(running)
     await running.drained()
     redis = running.redis.client()
     await redis.lpush(KEYS.bell(0), 1)
@@ -50,7 +50,7 @@ async def stack(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     return running
 
 
-async def forget_looks(stack: Stack) -> None:
+async def forget_reads(stack: Stack) -> None:
     redis = stack.redis.client()
     await redis.delete(KEYS.watched())
     await redis.aclose()
@@ -92,7 +92,7 @@ async def last_step(stack: Stack, run: str, gateway: int = 0) -> int | None:
         return found
 
 
-async def test_batches_gather_while_nobody_looks(stack: Stack) -> None:
+async def test_batches_gather_while_nobody_reads(stack: Stack) -> None:
     await begin(stack, "gathers")
     commits = await stack.backlog()
     for seq in range(2, 12):
@@ -102,7 +102,7 @@ async def test_batches_gather_while_nobody_looks(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("gateway", [0, 1])
-async def test_a_look_sees_what_was_queued_before_it(stack: Stack, gateway: int) -> None:
+async def test_a_read_sees_what_was_queued_before_it(stack: Stack, gateway: int) -> None:
     run = f"seen-{gateway}"
     await begin(stack, run)
     await post(stack, run, 2)
@@ -111,7 +111,7 @@ async def test_a_look_sees_what_was_queued_before_it(stack: Stack, gateway: int)
     assert await stack.backlog() == 0
 
 
-async def test_what_comes_while_somebody_looks_is_committed_soon(stack: Stack) -> None:
+async def test_what_comes_while_somebody_reads_is_committed_soon(stack: Stack) -> None:
     await begin(stack, "watched")
     await last_step(stack, "watched")
     for seq in (2, 3, 4):
@@ -187,7 +187,7 @@ async def test_a_bell_that_nobody_hears_stays_small(stack: Stack) -> None:
 
         await eventually(rings)
         assert await redis.llen(KEYS.bell(shard)) == 1
-        # A look does not wait for workers that are gone, and answers with what there is.
+        # A read does not wait for workers that are gone, and answers with what there is.
         began = time.monotonic()
         async with stack.session.get(f"{stack.urls[0]}/v1/projects/local/p/runs") as reply:
             assert reply.status == 200

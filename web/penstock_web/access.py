@@ -13,7 +13,7 @@ from aiohttp import web
 from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.same_origin import session_cookies
-from penstock_common.queue.demand import nobody_looks
+from penstock_common.queue.demand import no_demand
 from penstock_web.session import Sessions
 
 __all__ = ["Access", "not_found"]
@@ -42,19 +42,19 @@ class Access:
         *,
         default_entity: str,
         open_reads: bool,
-        look: Callable[[], Awaitable[None]] = nobody_looks,
+        note_read: Callable[[], Awaitable[None]] = no_demand,
     ) -> None:
-        """`look` is awaited whenever somebody reads."""
+        """`note_read` is awaited whenever somebody reads."""
         self._authenticator = authenticator
         self._sessions = sessions
         self._visitor = Principal(default_entity, frozenset({"read"}))
         self._open_reads = open_reads
-        self._look = look
+        self._note_read = note_read
 
     async def principal(self, request: web.Request) -> Principal:
         """The caller. Raises `Rejected` (401)."""
         principal = await self._identify(request)
-        await self._look()
+        await self._note_read()
         return principal
 
     async def _identify(self, request: web.Request) -> Principal:

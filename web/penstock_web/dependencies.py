@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from penstock_common.http.auth import Authenticator
 from penstock_common.http.bodies import BodyReader
 from penstock_common.process.watchdog import Watchdog
-from penstock_common.queue.demand import nobody_looks
+from penstock_common.queue.demand import no_demand
 from penstock_common.queue.problems import Problem
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.blobs.blob_store import BlobStore
@@ -34,7 +34,7 @@ async def no_problems() -> Sequence[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class WebDependencies:
-    """`open_reads`: callers on this machine may read `default_entity`'s data without a key; `look` is
+    """`open_reads`: callers on this machine may read `default_entity`'s data without a key; `note_read` is
     awaited whenever somebody reads."""
 
     store: PointStore
@@ -55,4 +55,4 @@ class WebDependencies:
     static: Path = STATIC
     watchdog: Watchdog = field(default_factory=Watchdog)
     problems: Callable[[], Awaitable[Sequence[Problem]]] = no_problems
-    look: Callable[[], Awaitable[None]] = nobody_looks
+    note_read: Callable[[], Awaitable[None]] = no_demand

@@ -47,7 +47,7 @@ def add_routes(app: web.Application, deps: WebDependencies) -> None:
         sessions,
         default_entity=deps.default_entity,
         open_reads=deps.open_reads,
-        look=deps.look,
+        note_read=deps.note_read,
     )
     names, finder = deps.names, deps.finder
     runs = RunsHandler(deps.store, deps.catalog, access, names, finder)

@@ -25,7 +25,7 @@ from penstock_common.process.settings import WorkerSettings
 from penstock_workers.batches.prepare import Prepared, prepare
 from penstock_workers.batches.resolver import Resolver, writer_name
 from penstock_workers.commits.commit import Committer, Refused
-from penstock_workers.commits.pace import Pace
+from penstock_workers.commits.commit_pace import CommitPace
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.compaction.compaction import Compaction
 from penstock_workers.guarded import run_guarded
@@ -88,7 +88,7 @@ class Worker:
         self._commit: asyncio.Task[None] | None = None
         self._commit_read = Read([])
         self._failures = 0
-        self._pace = Pace(min_s=settings.commit_interval_s, rest_s=settings.commit_rest_s)
+        self._pace = CommitPace(min_s=settings.commit_interval_s, rest_s=settings.commit_rest_s)
         self.is_at_fault = False
         """Whether it stopped by itself, since everything it read failed."""
 
@@ -271,7 +271,7 @@ class Worker:
 
     @property
     def _may_rest(self) -> bool:
-        """Whether batches may gather for a while: nobody looks, and nothing is amiss."""
+        """Whether batches may gather for a while: nobody reads, and nothing is amiss."""
         is_behind = self._compaction.is_behind or self._queue.is_watched
         return self._quarantine.is_quiet and not is_behind
 

@@ -125,13 +125,13 @@ class WorkerSettings(ServerSettings):
     commit_points: int = option(1_000_000, "points per commit at most")
     commit_bytes: int = option(32 * 2**20, "bytes of queue entries per commit at most")
     commit_interval_s: float = option(
-        0.25, "how long a commit may gather when batches trickle in and somebody looks or waits"
+        0.25, "how long a commit may gather when batches trickle in and somebody reads or waits"
     )
     commit_rest_s: float = option(
-        5.0, "how long batches may wait for a commit while nobody looks or waits; at most 5 s"
+        5.0, "how long batches may wait for a commit while nobody reads or waits; at most 5 s"
     )
     lease_s: float = option(10.0, "how long a shard stays with a worker that has gone silent")
-    poll_s: float = option(0.1, "pause between reads of empty streams while somebody looks")
+    poll_s: float = option(0.1, "pause between reads of empty streams while somebody reads")
     max_deliveries: int = option(5, "failures after which a batch becomes a dead letter")
     batch_timeout_s: float = option(
         20.0,

@@ -8,7 +8,7 @@ makes clients send again what was queued but not committed.
 from __future__ import annotations
 
 __all__ = [
-    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "ENTRY", "LOOK", "PARK", "READ",
+    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "PARK", "READ",
     "RELEASE", "RENEW", "REPLAY", "SIGN", "UNPARK", "WAITING",
 ]  # fmt: skip
 
@@ -371,14 +371,7 @@ redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
 
-# What is in a stream, without transferring any batch.
-# KEYS: stream    ARGV: an id, or '' -> the id of the oldest entry up to that one, or of the newest; or false
-ENTRY = """
-local found = ARGV[1] == '' and redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-  or redis.call('XRANGE', KEYS[1], '-', ARGV[1], 'COUNT', 1)
-return found[1] and found[1][1]
-"""
-
+# The state of a shard's queue, without transferring any batch.
 # KEYS: stream, lease
 # -> {id of the oldest entry or false, owner or false}
 WAITING = """

@@ -11,7 +11,7 @@ from penstock.wire import Limits
 from penstock_common.http.auth import Authenticator
 from penstock_common.http.bodies import BodyReader
 from penstock_common.process.metrics import GatewayMetrics
-from penstock_common.queue.demand import nobody_looks
+from penstock_common.queue.demand import no_demand
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appender
 from penstock_ingest.bound_check import BoundCheck
@@ -34,7 +34,7 @@ __all__ = ["WandbDependencies"]
 @dataclass(frozen=True, slots=True)
 class WandbDependencies:
     """Stores, queue and limits; `secret` signs the URLs of uploads and downloads, and `upload_bytes`
-    limits a file's size; `look` is awaited before what runs logged is read."""
+    limits a file's size; `note_read` is awaited before what runs logged is read."""
 
     store: PointStore
     catalog: SqlCatalog
@@ -59,4 +59,4 @@ class WandbDependencies:
     secret: str
     root_path: str = ""
     upload_bytes: int = 64 * 2**30
-    look: Callable[[], Awaitable[None]] = nobody_looks
+    note_read: Callable[[], Awaitable[None]] = no_demand

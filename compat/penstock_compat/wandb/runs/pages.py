@@ -38,7 +38,7 @@ class RunPage:
     async def names(self) -> dict[int, str]:
         """The project's keys by number."""
         if self._names is None:
-            await self._deps.look()
+            await self._deps.note_read()
             project = next(iter(self._rows.values())).project_number
             keys = await self._deps.names.all_keys(project)
             self._names = {number: name for name, number in keys.items()}
@@ -47,7 +47,7 @@ class RunPage:
     async def lanes(self, run: int | None = None) -> list[LaneRow]:
         """The lanes of all runs, or of one."""
         if self._lanes is None:
-            await self._deps.look()
+            await self._deps.note_read()
             self._lanes = await self._deps.names.lanes(list(self._rows))
         return [lane for lane in self._lanes if run is None or lane.run == run]
 

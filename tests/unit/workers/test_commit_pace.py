@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock_workers.commits.pace import MAX_REST_S, Pace
+from penstock_workers.commits.commit_pace import MAX_REST_S, CommitPace
 
 
 class Clock:
@@ -15,9 +15,9 @@ class Clock:
         return self.now
 
 
-def paced(rest_s: float = 5.0) -> tuple[Pace, Clock]:
+def paced(rest_s: float = 5.0) -> tuple[CommitPace, Clock]:
     clock = Clock()
-    return Pace(min_s=0.25, rest_s=rest_s, clock=clock), clock
+    return CommitPace(min_s=0.25, rest_s=rest_s, clock=clock), clock
 
 
 def test_a_new_worker_reads_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["MAX_REST_S", "Pace"]
+__all__ = ["MAX_REST_S", "CommitPace"]
 
 MAX_REST_S = 5.0
 """The most that batches wait for a commit, whatever is set: clients and readers rely on it."""
@@ -14,8 +14,8 @@ _REST, _MAX_GATHER = 2.0, 3.0
 multiple of the minimal interval."""
 
 
-class Pace:
-    """The times between commits. `min_s`: the least while somebody looks or waits; `rest_s`: how long batches
+class CommitPace:
+    """The times between commits. `min_s`: the least while somebody reads or waits; `rest_s`: how long batches
     gather otherwise."""
 
     def __init__(
