@@ -132,6 +132,7 @@ class Load:
 
     async def _wait_committed(self) -> None:
         connection = await _Connection.open(self.url, self.api_key)
+        await connection.get("/v1/projects")  # somebody reads: workers do not wait for more
         deadline = time.monotonic() + 120
         for plan, seq in self.sent.items():
             while self.committed.get(plan, 0) < seq:

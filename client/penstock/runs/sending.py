@@ -40,6 +40,7 @@ class Sending:
         self._starter: subprocess.Popen[bytes] | None = None
         self._check_at = 0.0
         self._failed_starts = 0
+        self._read_at: tuple[int, int] | None = None
 
     def forget_after_fork(self) -> None:
         self._starter = None
@@ -78,7 +79,10 @@ class Sending:
         if self._is_gone(folder):
             return
         self._check(folder.parent)
-        self.report(folder, load_progress(folder))
+        changed_at = _changed_at(folder)
+        if changed_at != self._read_at:
+            self._read_at = changed_at
+            self.report(folder, load_progress(folder))
 
     def report(self, folder: Path, progress: Progress) -> None:
         """Report each problem once."""
@@ -161,6 +165,16 @@ class Sending:
                 f"the sending process exited immediately: {words or f'status {starter.returncode}'}; data "
                 f"is kept in {root}, see {root / 'shipper.err'}",
             )
+
+
+def _changed_at(folder: Path) -> tuple[int, int] | None:
+    """When the shipper last wrote this spool's progress; None if it has not. Reading it costs a hundred
+    times as much."""
+    try:
+        found = (folder / "progress.json").stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _is_stored_and_freed(folder: Path) -> bool:
