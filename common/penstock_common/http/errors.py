@@ -136,7 +136,7 @@ def middleware(
         started = time.perf_counter()
         open_requests.add(id(request))
         if activity is not None:
-            activity.note()
+            activity.begin()
         code = 500
         try:
             try:
@@ -150,6 +150,8 @@ def middleware(
             return response
         finally:
             open_requests.discard(id(request))
+            if activity is not None:
+                activity.end()
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else "unknown"
             metrics.requests.labels(route, _method(request), str(code)).inc()

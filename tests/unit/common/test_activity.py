@@ -13,18 +13,25 @@ async def test_a_pause_ends_soon_while_there_are_requests() -> None:
     activity = Activity()
     pause = asyncio.create_task(activity.pause(0.01, 60.0))
     await asyncio.sleep(0)
-    activity.note()
+    activity.begin()
     await asyncio.wait_for(pause, 10)
 
 
 async def test_a_rest_ends_with_the_first_request() -> None:
     activity = Activity()
-    activity.note()  # one before the pause does not count
+    activity.begin()  # one that was answered before the pause does not count
+    activity.end()
     pauses = [asyncio.create_task(activity.pause(0.0, 60.0)) for _ in range(3)]
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(pauses[0]), 0.05)
-    activity.note()
+    activity.begin()
     await asyncio.wait_for(asyncio.gather(*pauses), 10)
+
+
+async def test_nothing_rests_while_a_request_is_open() -> None:
+    activity = Activity()
+    activity.begin()
+    await asyncio.wait_for(activity.pause(0.0, 60.0), 10)
 
 
 async def test_a_rest_ends_by_itself() -> None:
