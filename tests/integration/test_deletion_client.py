@@ -40,6 +40,11 @@ def total(up: Up) -> int:
     return int(up.get("/v1/projects/local/p/runs")["total"])
 
 
+def described(up: Up) -> tuple[str, int | None]:
+    found = up.get("/v1/runs/local/p/r")
+    return found["name"], found["last_step"]
+
+
 @pytest.mark.smoke
 def test_a_run_is_deleted_while_a_training_logs(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
@@ -80,8 +85,7 @@ def test_a_run_is_deleted_while_a_training_logs(tmp_path: Path) -> None:
         assert again.returncode == 0, again.stderr
         wait_until(lambda: total(up) == 1, 30)
         # Points are stored before what the same batch says of its run.
-        found = lambda: up.get("/v1/runs/local/p/r")  # noqa: E731
-        wait_until(lambda: (found()["name"], found()["last_step"]) == ("second", 49), 30)
+        wait_until(lambda: described(up) == ("second", 49), 30)
         said = command(up, "move", "p/r", "elsewhere")
         assert said.returncode == 0, said.stderr
         assert up.get("/v1/runs/local/elsewhere/r")["name"] == "second"
