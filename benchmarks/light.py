@@ -49,14 +49,13 @@ run.finish()
 """
 
 _IDLE_RUNS = """
-import sys, penstock
+import os, sys, penstock
 runs = [penstock.init(project="light", id=f"idle-{i}", reinit="create_new") for i in range(int(sys.argv[1]))]
 for run in runs:
     run.log({"loss": 1.0})
 print("ready", flush=True)
 sys.stdin.read()
-for run in runs:
-    run.finish()
+os._exit(0)
 """
 
 _SHORT = """
