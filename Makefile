@@ -36,7 +36,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # What running needs, and nothing else. chDB names pandas and pyarrow, which the store never imports.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Penstock needs Python 3.11: $(PYTHON) was not found (set PYTHON=…)"; exit 1; }
-	@echo "Installing Penstock into $(VENV): about 150 MB to download, 800 MB on disk"
+	@echo "Installing Penstock into $(VENV): about 800 MB on disk"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --no-deps chdb chdb-core
 	@$(PYTHON) deploy/requirements.py server --without chdb | xargs -d '\n' $(PIP)

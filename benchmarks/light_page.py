@@ -16,7 +16,7 @@ _ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
-# A headless browser has no other tab to switch to: the page is told what it would be told then.
+# A headless browser has no other tab to switch to, so this sets what the page would see after a switch.
 _SWITCH = """state => {
   Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
   Object.defineProperty(document, "hidden", { configurable: true, get: () => state === "hidden" });

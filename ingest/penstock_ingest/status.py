@@ -21,7 +21,7 @@ from penstock_ingest.safety import problem_of
 __all__ = ["ServerStatus"]
 
 _LOG = logging.getLogger(__name__)
-_EVERY_S, _REST_S = 1.0, 10.0
+_EVERY_S, _REST_S = 1.0, 3.0
 _LAG_EVERY_S, _LAG_REST_S = 0.05, 1.0
 """How often to look while there are requests, and while there are none."""
 _SAMPLES = 5
@@ -55,6 +55,7 @@ class ServerStatus:
         self._backlog_bytes = backlog_bytes
         self._activity = activity or Activity()
         self.volatile_queue = volatile_queue
+        self._refreshed_at = -_EVERY_S
         self.store = ""
         self.queue_problem = _NOT_SEEN
         self.is_queue_full = False
@@ -92,6 +93,7 @@ class ServerStatus:
         except (RedisError, OSError, TimeoutError):
             _LOG.warning("queue_unreachable")
             return
+        self._refreshed_at = time.monotonic()
         store, memory, persistence, server, (now, _), at_bound, *streams = asked
         self.store = store.decode() if store else ""
         self.at_bound = frozenset(
@@ -107,6 +109,11 @@ class ServerStatus:
         used = memory["used_memory"]
         self.is_queue_full = used > self._backlog_bytes
         self.queue_fill = max(used / self._backlog_bytes, max(sizes) / half)
+
+    async def refresh_if_old(self) -> None:
+        """Refresh if nothing has been asked of this process for a while."""
+        if time.monotonic() > self._refreshed_at + _EVERY_S:
+            await self.refresh()
 
     async def _ask(self) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)

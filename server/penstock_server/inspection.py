@@ -114,11 +114,12 @@ class Inspector:
 
     async def look(self) -> Condition:
         """The current state."""
-        force, store, catalog, up = await asyncio.gather(
+        force, store, catalog, up, _ = await asyncio.gather(
             _answer(lambda: look_at_workforce(self._redis, self._keys)),
             _answer(self._points.store_id),
             _answer(lambda: self._catalog.api_key("")),
             self._ask_up(),
+            _answer(self._status.refresh_if_old),
         )
         queue_ok, store_ok, catalog_ok = (each is not None for each in (force, store, catalog))
         found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,7 +18,7 @@ from penstock_common.queue.demand import WATCH_S
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 
 KEYS = RedisKeys()
-REST_S = 3.0
+REST_S = 5.0
 pytestmark = [
     pytest.mark.heavy,
     pytest.mark.smoke,
@@ -97,7 +98,8 @@ async def test_batches_gather_while_nobody_reads(stack: Stack) -> None:
     commits = await stack.backlog()
     for seq in range(2, 12):
         await post(stack, "gathers", seq)
-    assert await stack.backlog() - commits == 10  # none was committed at once
+    await asyncio.sleep(1.0)  # four times as long as workers gather for somebody
+    assert await stack.backlog() - commits == 10
     await stack.drained(2 * REST_S)
 
 
@@ -161,6 +163,25 @@ async def test_much_data_does_not_gather(stack: Stack) -> None:
     await begin(stack, "much")
     await post(stack, "much", 2, 60_000)  # 1.4 MB once decoded, far less as it is sent
     await stack.drained(REST_S / 2)
+
+
+async def test_a_gateway_at_rest_still_tells_the_truth(stack: Stack) -> None:
+    redis = stack.redis.client()
+    await asyncio.sleep(1.5)  # without a request, it asks Redis less often
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        async with stack.session.get(f"{stack.urls[0]}/readyz") as reply:
+            assert reply.status == 503
+            assert "maxmemory-policy" in (await reply.json())["queue_problem"]
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+        await redis.aclose()
+
+    async def is_ready() -> bool:
+        async with stack.session.get(f"{stack.urls[0]}/readyz") as reply:
+            return reply.status == 200
+
+    await eventually(is_ready)
 
 
 async def test_a_lost_bell_only_delays(stack: Stack) -> None:
