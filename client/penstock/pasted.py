@@ -29,6 +29,7 @@ _QUOTES = "\"'`‘’“”"
 _ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]*\s*=\s*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PAGES = re.compile(r"/(?:v1(?:/.*)?|authorize|graphql|healthz|readyz)$")
+_PLAIN_NAME = re.compile(r"\w(?:[\w .-]{,126}\w)?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")
 _HTTPS_PORT = 443
 _MAX_NAME_BYTES = 128
@@ -89,7 +90,9 @@ def repaired_url(text: str) -> Repaired:
 
 def checked_name(what: str, text: str) -> str:
     """A name that the server accepts for an entity, a project or a run."""
-    # Imported here: the wire's checks load more than `import penstock` needs.
+    if _PLAIN_NAME.fullmatch(text):
+        return text
+    # Imported here: the wire's checks load more than `penstock.init` usually needs.
     from penstock.wire import check_name  # noqa: PLC0415
 
     try:

@@ -31,7 +31,7 @@ _NOT_SEEN = "the queue has not answered yet"
 
 class ServerStatus:
     """The id of the store that workers commit to, how full the queue is and whether it is safe, which
-    bounds are reached, and the lag of the event loop.
+    bounds are reached, whether somebody reads, and the lag of the event loop.
 
     Redis as a whole may take `backlog_bytes`, the stream of one shard half of that: when one shard
     stalls, the others continue. `stop` is set when this process has to shut down.
@@ -62,6 +62,7 @@ class ServerStatus:
         self.queue_fill = 0.0
         self.full_shards: frozenset[int] = frozenset()
         self.at_bound: frozenset[Owner] = frozenset()
+        self.is_watched = True
         metrics.draining.set_function(stop.is_set)
 
     @property
@@ -94,8 +95,9 @@ class ServerStatus:
             _LOG.warning("queue_unreachable")
             return
         self._refreshed_at = time.monotonic()
-        store, memory, persistence, server, (now, _), at_bound, *streams = asked
+        store, watched, memory, persistence, server, (now, _), at_bound, *streams = asked
         self.store = store.decode() if store else ""
+        self.is_watched = bool(watched)
         self.at_bound = frozenset(
             Owner(*text.decode().split(" ", 1)) for text, until in at_bound if float(until) > now
         )
@@ -118,6 +120,7 @@ class ServerStatus:
     async def _ask(self) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.execute_command("GET", self._keys.store())
+        pipeline.execute_command("EXISTS", self._keys.watched())
         for section in ("memory", "persistence", "server"):
             pipeline.execute_command("INFO", section)
         pipeline.execute_command("TIME")

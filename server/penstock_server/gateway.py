@@ -120,7 +120,7 @@ async def build(
             decoding=Decoding(_LIMITS, settings.decoded_in_flight_bytes),
             bodies=bodies,
             status=status,
-            pace=Pace(lambda: status.queue_fill),
+            pace=Pace(lambda: status.queue_fill, lambda: status.is_watched),
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
             bound_check=BoundCheck(catalog, positions, lambda: status.at_bound),

@@ -20,6 +20,7 @@ from penstock.shipper.daemon import Daemon
 from penstock.shipper.gather import gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.sender import SpoolSender
+from penstock.spool import keeper
 from penstock.spool.record import FIRST_OFFSET, PAYLOAD_HEAD, RECORD_HEAD, PayloadKind, segment_name
 from penstock.spool.root import spools_in
 from penstock.spool.siblings import hold_left
@@ -36,8 +37,9 @@ def die(writer: Writer) -> None:
     """Let go of the spool as a process does that is killed: no END, nothing trimmed."""
     spool = writer.spool()
     spool._closed = True
-    spool._wake.set()
-    spool._thread.join()
+    keeper.remove(spool)
+    with spool._making:  # what the keeper has begun
+        pass
     writer.forget_after_fork()
 
 

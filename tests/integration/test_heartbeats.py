@@ -116,10 +116,12 @@ async def test_what_is_wrong_is_refused(
 
 
 async def test_a_wiped_queue_shows_in_the_marks(stack: Stack) -> None:
-    _, before = await beat(stack, writer("a"))
+    assert (await stack.post(batch("wiped", 1)))[0] == 202
+    await stack.drained()
+    _, before = await beat(stack, writer("wiped"))
     redis = stack.redis.client()
     await redis.flushall()
-    _, after = await beat(stack, writer("a"))
+    _, after = await beat(stack, writer("wiped"))
     await redis.aclose()
     assert after["marks"][0]["queue"] != before["marks"][0]["queue"]
     assert after["marks"][0]["committed"] is None

@@ -4,11 +4,13 @@ An unwritable home, a full disk or another user's folder must not end a training
 (`/dev/shm`) comes last and with a small limit: the script may need it.
 """
 
+# `tempfile` is imported inside functions that are rarely needed, to keep `penstock.init` cheap.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -82,6 +84,8 @@ def _folders(settings: Settings) -> Iterator[Path]:
         if folder not in tried:
             tried.add(folder)
             yield folder
+    import tempfile
+
     for parent in _parents():
         with contextlib.suppress(*_FAILURES):
             make = partial(tempfile.mkdtemp, prefix="penstock-", dir=parent)
@@ -96,6 +100,8 @@ def _alternatives() -> Iterator[Path]:
 
 
 def _parents() -> Iterator[Path]:
+    import tempfile
+
     with contextlib.suppress(*_FAILURES):
         yield Path(within("the folder for temporary files", tempfile.gettempdir))
     yield _MEMORY
@@ -104,6 +110,8 @@ def _parents() -> Iterator[Path]:
 def _opened(folder: Path) -> Path:
     root = open_root(folder)
     if is_network(root):  # cached entries of a dead file server may answer up to here
+        import tempfile
+
         tempfile.TemporaryFile(dir=root).close()
     return root
 

@@ -12,12 +12,12 @@ from typing import Any
 from penstock.notices import NOTICES
 from penstock.spool.writer import NoRoom, Writer
 from penstock.values.slowpath import SlowPath
-from penstock.wire.records import RECORDS, Text
 
 __all__ = ["FieldSender", "Recorder"]
 
 _MAX_RECORD_BYTES = 4 << 20
 _MAX_RECORD_ENTRIES = 100_000
+_SHORT_CHARS = 4_096  # what any text may have
 
 
 class Recorder:
@@ -64,6 +64,10 @@ class Recorder:
 
     def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
         """The fields, with text of limited length where text is expected."""
+        if all(_is_short(value) or name == "tags" for name, value in plain.items()):
+            return plain
+        from penstock.wire.records import RECORDS, Text  # noqa: PLC0415  (rare: keeps `init` cheap)
+
         declared = RECORDS.get(kind, {})
         fitting = {}
         for name, value in plain.items():
@@ -103,6 +107,10 @@ class FieldSender:
 
     def send(self, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
         self._recorder.update(self._kind, values, still)
+
+
+def _is_short(value: Any) -> bool:
+    return value is None or (type(value) is str and len(value) <= _SHORT_CHARS)
 
 
 def _text(value: Any) -> str:

@@ -1,11 +1,13 @@
 """A spool's problems in words, for the training script's terminal and `penstock status`."""
 
+# What only problems need is imported inside functions, to keep `penstock.init` cheap.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.runs.backlog import backlog, size_text
 from penstock.runs.launch import is_shipper_running
 from penstock.runs.places import sync_command
 from penstock.spool.progress import Progress
@@ -29,6 +31,8 @@ def remarks(progress: Progress, folder: Path) -> Iterator[tuple[str, str]]:
             "replay on the server with: penstock dead replay",
         )
     if progress.damaged_bytes or progress.missing_segments:
+        from penstock.runs.backlog import size_text
+
         missing = _counted(progress.missing_segments, "segment", "segments")
         yield (
             "damaged",
@@ -70,6 +74,8 @@ def kept_back(folder: Path, progress: Progress) -> str:
 
 def left_text(folder: Path, progress: Progress) -> str:
     """How much of a finished run is not stored yet, why, and how it will be sent."""
+    from penstock.runs.backlog import backlog
+
     try:
         left = str(backlog(folder, progress))
     except OSError as error:

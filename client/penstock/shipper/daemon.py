@@ -17,10 +17,11 @@ from pathlib import Path
 from penstock.link import Link
 from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.heartbeats import HeartbeatSender
+from penstock.shipper.polls import HURRIED_TICK_S, REST_S, TICK_S
 from penstock.shipper.receipts import keep_receipt
 from penstock.shipper.rejects import Rejects
 from penstock.shipper.report import state_problem
-from penstock.shipper.sender import HURRIED_TICK_S, KEEP_S, TICK_S, SpoolSender
+from penstock.shipper.sender import KEEP_S, SpoolSender
 from penstock.spool.bell import Bell
 from penstock.spool.meta import Meta, load_meta
 from penstock.spool.root import spools_in, used_bytes
@@ -54,6 +55,7 @@ class Daemon:
         self._senders: dict[Path, SpoolSender] = {}
         self._due: dict[Path, float] = {}
         self._running: dict[Path, Future[float]] = {}
+        self._hurried: set[Path] = set()
         self._links: dict[tuple[str, str | None, str], tuple[Link, CircuitBreaker]] = {}
         self._ignored: dict[Path, float] = {}
         self._tight = False
@@ -95,9 +97,11 @@ class Daemon:
                 worked_at = now
             elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
                 break
-            if self._bell.wait(self._tick_s()):
+            if self._bell.wait(self._tick_s(now)):
                 scan_at = 0.0
-                self._hurry()
+                self._hurried = set(self._running)
+                for folder in self._senders:  # somebody is waiting for one of them
+                    self._hurry(folder)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._heartbeats.wait(_LEAVE_S / 2)
         hanging = wait(self._running.values(), _LEAVE_S).not_done
@@ -121,20 +125,24 @@ class Daemon:
                 del self._running[folder]
                 delay_s = self._delay_s(folder, running)
                 self._due[folder] = now + self._pause_s(folder, delay_s, now)
+                if folder in self._hurried:  # it may have looked before the bell rang
+                    self._hurried.discard(folder)
+                    self._hurry(folder)
         for folder, sender in self._senders.items():
             if folder not in self._running and now >= self._due.get(folder, 0.0):
                 self._running[folder] = self._pool.submit(self._drive, sender)
 
-    def _tick_s(self) -> float:
+    def _tick_s(self, now: float) -> float:
         if any(sender.hurries for sender in self._senders.values()):
             return HURRIED_TICK_S
-        return TICK_S if self._senders else _SCAN_S
+        if self._running:
+            return TICK_S
+        next_due = min((self._due.get(each, 0.0) for each in self._senders), default=now + _SCAN_S)
+        return min(max(next_due - now, TICK_S), _SCAN_S)
 
-    def _hurry(self) -> None:
-        """Somebody is waiting: check every spool that may have ended."""
-        for folder, sender in self._senders.items():
-            if sender.hurry():
-                self._due[folder] = 0.0
+    def _hurry(self, folder: Path) -> None:
+        if self._senders[folder].hurry():
+            self._due[folder] = 0.0
 
     def _pause_s(self, folder: Path, delay_s: float, now: float) -> float:
         """With many spools, check each less often, so that the total cost stays the same; a logging run
@@ -143,7 +151,7 @@ class Daemon:
             return 0.0
         pause_s = max(delay_s, len(self._senders) * _PER_SPOOL_S)
         next_cut = self._senders[folder].next_cut
-        if next_cut is None or delay_s > TICK_S:
+        if next_cut is None or delay_s > REST_S:
             return pause_s
         return min(pause_s, max(0.0, next_cut - now))
 

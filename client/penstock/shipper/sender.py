@@ -27,7 +27,7 @@ from penstock.shipper.folding import folded
 from penstock.shipper.gather import Gathered, gather
 from penstock.shipper.loss_notices import LossNotices
 from penstock.shipper.mending import mend
-from penstock.shipper.polls import MAX_POLL_S, Polls
+from penstock.shipper.polls import MAX_POLL_S, TICK_S, Polls
 from penstock.shipper.positions import PositionTracker
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.recuts import Recuts
@@ -46,11 +46,9 @@ __all__ = ["SpoolSender"]
 
 log = logging.getLogger(__name__)
 
-TICK_S, HURRIED_TICK_S = 0.05, 0.015
-FIRST_INTERVAL_S = 0.3
+FIRST_INTERVAL_S, REJECTED_S = 0.3, 1.0
 STALLED_S, KEEP_S = 15 * 60.0, 10 * 60.0
 KEY_RETRY_S, REFUSED_RETRY_S, DISK_RETRY_S = 5.0, 60.0, 2.0
-REJECTED_S = 1.0
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
@@ -81,7 +79,7 @@ class SpoolSender:
         self._interval_s, self._cut_at = FIRST_INTERVAL_S, 0.0
         self._polls = Polls()
         self._paused_until = self._look_at = 0.0
-        self._is_gone = False
+        self._is_gone = self._is_tight = False
         self._retries = 0
         self._heartbeat_answer: tuple[int, dict[str, Any]] | None = None
         self._notices = LossNotices(self.meta.host or "its machine", self._log.cuts.values())
@@ -123,6 +121,7 @@ class SpoolSender:
         """Do the next step; returns after how many seconds to call again. If `tight`, the root is
         short of space and nothing committed is kept."""
         now = time.monotonic()
+        self._is_tight = tight
         delay_s = self._attempt(now)
         keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
@@ -209,7 +208,9 @@ class SpoolSender:
         if progress.ended and self._all_acknowledged:
             progress.done = True
             progress.done_at = time.time()
-        return HURRIED_TICK_S if self.hurries else TICK_S
+        waits = not (self._all_acknowledged or self._is_gone)
+        cut_at = None if progress.ended else self._cut_at
+        return self._polls.rest_s(now, cut_at=cut_at, is_waiting=waits)
 
     def _cut(self) -> bool:
         """Cut the next batch, if there is data for one."""
@@ -295,7 +296,7 @@ class SpoolSender:
         if isinstance(interval_s, (int, float)):
             self._interval_s = min(max(float(interval_s), TICK_S), 60.0)
             self._cut_at = min(self._cut_at, time.monotonic() + self._interval_s)
-        self._polls.sent(time.monotonic(), is_last=self.progress.ended)
+        self._polls.sent(time.monotonic(), is_last=self.progress.ended, is_tight=self._is_tight)
 
     def _poll(self, now: float) -> None:
         key = self.key.now()

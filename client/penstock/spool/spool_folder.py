@@ -3,8 +3,8 @@
 One spool belongs to one writer, and one process at a time fills it; others only drain it. Only a
 forked child may continue where a sibling has ended (`siblings.py`), in segments of its own. A living
 process holds a lock on the folder's `lock` file; a free lock without an END record means that it
-died. A thread keeps the next segment ready, so that the logging path only swaps, and maintains the
-spool once a second.
+died. `keeper.py`'s thread keeps the next segment ready, so that the logging path only swaps, and looks
+after the spool once a second.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.notices import NOTICES
+from penstock.spool import keeper
 from penstock.spool.meta import Meta, boot_id, load_meta, store_meta
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.spool.root import is_network, used_bytes
@@ -33,7 +32,6 @@ MAX_SEGMENT_BYTES = 8 << 20
 _SEGMENTS_PER_ROOT = 64
 HEADROOM_BYTES = 1 << 20
 """Disk space that writers leave free: the shipper needs a little in order to release any."""
-_LOOK_INTERVAL_S = 1.0
 _ROOM_INTERVAL_S = 0.25
 
 
@@ -62,7 +60,7 @@ class Spool:
         """Creates the folder, or continues a sibling's, and creates its own first segment; raises
         OSError if that fails.
 
-        `look` is called with the folder about once a second, by the spool's thread.
+        `look` is called with the folder about once a second, by the keeper's thread.
         """
         self.root = root
         self.options = options
@@ -75,7 +73,6 @@ class Spool:
         self._ready: Segment | None = None
         self._retired: list[Segment] = []
         self._no_room_until = 0.0
-        self._wake = threading.Event()
         self._making = threading.Lock()
         self._closed = False
         left = take_left(root, meta)
@@ -90,11 +87,7 @@ class Spool:
         self.first = self.next_segment(0) or NO_SEGMENT
         # Last, because a shipper may open any folder with a meta file.
         store_meta(self.folder, meta)
-        self._thread = threading.Thread(target=self._keep, name="penstock-spool", daemon=True)
-        # Without a thread, segments are created when they are needed.
-        with contextlib.suppress(RuntimeError):
-            self._thread.start()
-        self._wake.set()
+        keeper.add(self)
 
     def next_segment(self, payload_bytes: int) -> Segment | None:
         """The segment after the current one, with space for a payload; None if there is no space.
@@ -113,7 +106,7 @@ class Spool:
                 # Under the lock, since the thread numbers the next segment.
                 self._sequence = segment.sequence
                 self._size = min(self._size * 2, self._largest)
-                self._wake.set()
+                keeper.wake(self)
         return segment
 
     def retire(self, segment: Segment) -> None:
@@ -124,7 +117,7 @@ class Spool:
     def close(self, segment: Segment) -> None:
         """Release everything, including the lock, after the writer's last record."""
         self._closed = True
-        self._wake.set()
+        keeper.remove(self)
         with self._making:
             if self._ready is not None:
                 self._ready.close()
@@ -142,6 +135,8 @@ class Spool:
 
     def delete(self) -> None:
         """Remove its folder, once it is closed."""
+        import shutil  # noqa: PLC0415  (rare: keeps `penstock.init` cheap)
+
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def abandon(self) -> None:
@@ -152,6 +147,18 @@ class Spool:
                 segment.forget()
         # If the child held the lock, a dead parent would appear alive.
         os.close(self._lock_fd)
+
+    def prepare(self) -> None:
+        """Have the next segment ready, and unmap the complete ones."""
+        self._close_retired()
+        with self._making:
+            if self._ready is None and not self._closed:
+                self._ready = self._make(0)
+
+    def look(self) -> None:
+        """Call the function given for that."""
+        if not self._closed:
+            self._look(self.folder)
 
     def _make(self, need: int) -> Segment | None:
         now = time.monotonic()
@@ -167,28 +174,10 @@ class Spool:
         self._no_room_until = now + _ROOM_INTERVAL_S
         return None
 
-    def _keep(self) -> None:
-        look_at = 0.0
-        while not self._closed:
-            self._wake.wait(_LOOK_INTERVAL_S)
-            self._wake.clear()
-            self._close_retired()
-            with self._making:
-                if self._ready is None and not self._closed:
-                    self._ready = self._make(0)
-            if time.monotonic() >= look_at and not self._closed:
-                look_at = time.monotonic() + _LOOK_INTERVAL_S
-                self._look_after()
-
-    def _look_after(self) -> None:
-        try:
-            self._look(self.folder)
-        except Exception as error:  # the seam between training and its surroundings
-            NOTICES.warn("look", f"maintaining the spool failed: {error!r}")
-
     def _close_retired(self) -> None:
-        while self._retired:
-            self._retired.pop().close()
+        with contextlib.suppress(IndexError):  # the keeper's thread does the same
+            while True:
+                self._retired.pop().close()
 
 
 def is_disk_full(root: Path) -> bool:

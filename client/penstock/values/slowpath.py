@@ -18,7 +18,6 @@ from penstock.values.objects import members, opened
 from penstock.values.repairs import Noter, Repairs
 from penstock.values.trees import split, without_later
 from penstock.values.walk import LEFT_OUT, Copies, Later, Walk, quick
-from penstock.wire.fitting import fit_key
 
 __all__ = ["SlowPath"]
 
@@ -313,6 +312,8 @@ def _usable_key(key: str, note: Noter) -> str | None:
         return key
     if key in RESERVED_KEYS:
         return None
+    from penstock.wire.fitting import fit_key  # noqa: PLC0415  (rare: keeps `init` cheap)
+
     mended = fit_key(key).strip() or "_"
     note(mended, "renamed: this key is not a valid metric name")
     return mended

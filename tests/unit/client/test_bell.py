@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from penstock.shipper.polls import HURRIED_POLL_S, MAX_POLL_S, POLL_S, Polls
+from penstock.shipper.polls import (
+    HURRIED_POLL_S,
+    HURRIED_TICK_S,
+    MAX_POLL_S,
+    POLL_S,
+    REST_S,
+    TICK_S,
+    TIGHT_POLL_S,
+    Polls,
+)
 from penstock.spool.bell import Bell, ring
 
 
@@ -60,3 +69,18 @@ def test_polls_come_quickly_at_the_end_and_rarely_later() -> None:
     assert polls.due_at == now + POLL_S
     polls.sent(now, is_last=False)
     assert polls.hurried_to == 0.0
+    assert polls.due_at == now + POLL_S
+    polls.sent(now, is_last=False, is_tight=True)
+    assert polls.due_at == now + TIGHT_POLL_S
+
+
+def test_a_spool_rests_until_something_is_due() -> None:
+    polls = Polls()
+    assert polls.rest_s(100.0, cut_at=None, is_waiting=False) == REST_S
+    assert polls.rest_s(100.0, cut_at=100.125, is_waiting=False) == 0.125
+    assert polls.rest_s(100.0, cut_at=99.0, is_waiting=False) == TICK_S
+    polls.sent(100.0, is_last=False, is_tight=True)
+    assert polls.rest_s(100.0, cut_at=101.0, is_waiting=True) == pytest.approx(TIGHT_POLL_S)
+    assert polls.rest_s(100.0, cut_at=101.0, is_waiting=False) == REST_S
+    polls.sent(100.0, is_last=True)
+    assert polls.rest_s(100.0, cut_at=None, is_waiting=True) == HURRIED_TICK_S

@@ -17,10 +17,12 @@ def test_import_loads_nothing_heavy() -> None:
     assert not loaded & {"numpy", "aiohttp", "redis", "msgpack", "zstandard", "psutil", "ssl"}
 
 
-def test_a_run_does_not_load_numpy_or_http(tmp_path: Path) -> None:
+def test_a_run_loads_only_what_it_needs(tmp_path: Path) -> None:
     code = (
         "import sys, penstock\n"
-        "with penstock.init(mode='offline') as run: run.log({'a': 1.0})\n"
+        "given = {'project': 'a project', 'name': 'a name', 'tags': ['a'], 'notes': 'a note'}\n"
+        "run = penstock.init(mode='offline', config={'lr': 0.1}, **given)\n"
+        "run.log({'a': 1.0})\n"
         "print(*sys.modules)"
     )
     run = subprocess.run(
@@ -30,7 +32,9 @@ def test_a_run_does_not_load_numpy_or_http(tmp_path: Path) -> None:
         check=True,
         env={"PENSTOCK_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": ""},
     )
-    assert not set(run.stdout.split()) & {"numpy", "aiohttp", "redis", "http.client", "ssl"}
+    loaded = set(run.stdout.split())
+    assert not loaded & {"numpy", "aiohttp", "redis", "http.client", "ssl"}
+    assert not loaded & {"penstock.wire", "zstandard", "penstock.shipper", "shutil", "logging"}
 
 
 def test_all_names_exist_or_are_lazy() -> None:

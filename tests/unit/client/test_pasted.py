@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.conversion import converted
-from penstock.pasted import repaired_key, repaired_name, repaired_proxy, repaired_url
+from penstock.errors import Rejected
+from penstock.pasted import checked_name, repaired_key, repaired_name, repaired_proxy, repaired_url
 from penstock.settings import Settings, launcher_rank
+from penstock.wire import check_name
 
 KEY = "penstock_abcdefgh_0123456789"
 
@@ -213,3 +217,27 @@ def test_names_that_wandb_has(no_login: pytest.MonkeyPatch) -> None:
     assert (named.name, named.group, named.tags, named.notes) == ("x", "g", ("t",), "n")
     assert named.run_id == "j"
     assert Settings(finish_timeout=3).finish_timeout_s == 3.0
+
+
+@given(
+    st.text(alphabet="aZ9_-. /\\é\n", max_size=6).map(lambda text: text * 22) | st.text(max_size=8)
+)
+def test_a_name_is_checked_as_the_server_does(text: str) -> None:
+    try:
+        expected = check_name("project", text)
+    except Rejected:
+        with pytest.raises(ValueError, match="project"):
+            checked_name("project", text)
+    else:
+        assert checked_name("project", text) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "a.b-c_d", "_", "x" * 128])
+def test_plain_names(name: str) -> None:
+    assert checked_name("run", name) == check_name("run", name) == name
+
+
+@pytest.mark.parametrize("name", [".", "..", " a", "a ", "x" * 129, "a\n", "a/b", ""])
+def test_names_that_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="run"):
+        checked_name("run", name)

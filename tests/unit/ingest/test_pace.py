@@ -11,7 +11,8 @@ class Scene:
     def __init__(self) -> None:
         self.now = 0.0
         self.fill = 0.0
-        self.pace = Pace(lambda: self.fill, lambda: self.now)
+        self.is_watched = True
+        self.pace = Pace(lambda: self.fill, lambda: self.is_watched, lambda: self.now)
 
     def after(self, seconds: float, batches: int = 0) -> float:
         self.pace.count(batches)
@@ -36,6 +37,15 @@ def test_the_queue_s_fill_lengthens_it_from_a_tenth_on(fill: float, interval_s: 
     scene = Scene()
     scene.fill = fill
     assert scene.after(1.0) == interval_s
+
+
+def test_it_is_longer_while_nobody_reads() -> None:
+    scene = Scene()
+    scene.is_watched = False
+    assert scene.after(1.0) == 1.0
+    assert scene.after(1.0, 2_000) == 2.0
+    scene.is_watched = True
+    assert scene.after(1.0) == 0.3
 
 
 def test_the_longer_of_both_counts() -> None:
