@@ -104,7 +104,7 @@ def _measure(checkout: Path, suites: str, seconds: float) -> dict[str, float]:
         subprocess.run(command, cwd=checkout, env=environ, check=True, stdout=subprocess.DEVNULL)
         rows = json.loads(path.read_text())["rows"]
     return {
-        f"{row['number']} {re.sub(r'[(;].*', '', row['what']).strip()}": speed
+        f"{row['number']} {_VARIES.sub('', row['what']).strip()}": speed
         for row in rows
         if (speed := _speed(row["ours"])) is not None
     }

@@ -14,11 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
-
 from penstock_common.process.notify import ALIVE, READY
 from penstock_common.process.watchdog import Watchdog, WatchedPart
-from penstock_common.queue.connection import connect
 from penstock_common.queue.problems import Problem
 from penstock_server.child import Child
 from penstock_server.disks import disk_problems
@@ -36,13 +33,13 @@ class ChildWatch:
         self,
         children: Sequence[Child],
         *,
-        redis_url: str,
+        redis_socket: Path,
         patience_s: float,
         folders: Mapping[str, Path],
         low_bytes: int,
     ) -> None:
         self._children = children
-        self._redis_url = redis_url
+        self._redis_socket = redis_socket
         self._tick_s = min(1.0, patience_s / _TICKS) if patience_s > 0 else 1.0
         self._patience_s = patience_s
         self._folders = folders
@@ -106,18 +103,24 @@ class ChildWatch:
             await asyncio.sleep(_DISKS_EVERY_S)
 
     async def _ask_redis(self, child: Child) -> None:
-        """Any answer counts, even that it is still loading or cannot write."""
         wait_s = max(self._patience_s / 5, 0.1)
-        redis = connect(self._redis_url, timeout_s=wait_s, connections=2)
-        try:
-            while True:
-                with suppress(RedisError, OSError, TimeoutError):
-                    with suppress(ResponseError, BusyLoadingError):
-                        await redis.ping()
-                    child.record_heartbeat((READY, ALIVE))
-                await asyncio.sleep(wait_s)
-        finally:
-            await redis.aclose()
+        while True:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    if await _answers(self._redis_socket):
+                        child.record_heartbeat((READY, ALIVE))
+            await asyncio.sleep(wait_s)
+
+
+async def _answers(redis_socket: Path) -> bool:
+    """Whether Redis answers at all, even that it is still loading or cannot write. Asked without its client,
+    which takes more memory than the rest of this process."""
+    reader, writer = await asyncio.open_unix_connection(str(redis_socket))
+    try:
+        writer.write(b"PING\r\n")
+        return bool(await reader.readline())
+    finally:
+        writer.close()
 
 
 def _heard_by(child: Child) -> Callable[[], asyncio.DatagramProtocol]:

@@ -26,12 +26,12 @@ from penstock_common.process import logs
 from penstock_common.process.activity import Activity
 from penstock_common.process.lifecycle import (
     die_with_parent,
-    patiently,
     raise_file_limit,
     spare_collector,
     stop_on_signals,
 )
 from penstock_common.process.metrics import GatewayMetrics
+from penstock_common.process.patience import patiently
 from penstock_common.process.settings import GatewaySettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect

@@ -147,7 +147,7 @@ class Supervisor:
         folder = self._folder
         return ChildWatch(
             self._children,
-            redis_url=environ["PENSTOCK_REDIS_URL"],
+            redis_socket=folder.socket("redis.sock"),
             patience_s=self._settings.patience_s,
             folders={
                 "queue": folder.queue,

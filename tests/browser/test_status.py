@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
 TELL = """
 import asyncio, sys
 from penstock_common.queue.redis_keys import RedisKeys
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.connection import connect
 
 async def main(socket, code, text, ttl_s):

@@ -18,7 +18,7 @@ from support.letters import dead, letters
 from support.stack import Stack, eventually, running_stack
 
 from penstock.wire import DEFAULT_LIMITS, Batch, Frame, decode_batch, encode_batch
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of
 from penstock_storage.contracts.interface import RunRef
 

@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from support.redis import running_redis
 
-from penstock_common.queue.problems import PROBLEMS, Problem, Problems
+from penstock_common.queue.problem_list import Problems
+from penstock_common.queue.problems import PROBLEMS, Problem
 from penstock_common.queue.redis_keys import RedisKeys
 
 KEYS = RedisKeys("p")

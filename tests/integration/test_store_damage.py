@@ -20,7 +20,8 @@ from support.tiers import tiers_settled, wrong_tiers
 
 from penstock.errors import PenstockError, Transient
 from penstock.wire import Batch, encode_batch
-from penstock_common.queue.problems import Problem, Problems
+from penstock_common.queue.problem_list import Problems
+from penstock_common.queue.problems import Problem
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.contracts.interface import RunRef
 from penstock_storage.damage.losses import find_lost_ends

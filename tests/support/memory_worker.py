@@ -18,7 +18,7 @@ from support.redis import memory_redis
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_common.process.bounds import Bounds
 from penstock_common.process.metrics import GatewayMetrics, WorkerMetrics
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog

@@ -16,16 +16,16 @@ from penstock_common.http.exporter import metrics_server
 from penstock_common.process import logs
 from penstock_common.process.lifecycle import (
     die_with_parent,
-    patiently,
     spare_collector,
     stop_on_signals,
 )
 from penstock_common.process.metrics import WorkerMetrics
+from penstock_common.process.patience import patiently
 from penstock_common.process.settings import WorkerSettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
 from penstock_common.queue.news import publish
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.contracts.interface import RunRef

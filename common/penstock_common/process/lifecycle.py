@@ -1,4 +1,4 @@
-"""Start and stop of a process: it waits for what it needs; on a signal it drains, then exits with 0."""
+"""Start and stop of a process: what it asks of the kernel, and the signal to drain and exit with 0."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-import logging
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-
-from redis.exceptions import RedisError
-
-from penstock.errors import Transient
 
 __all__ = [
     "die_with_parent",
-    "patiently",
     "raise_file_limit",
     "spare_collector",
     "stop_on_signals",
 ]
 
-_LOG = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
-_PAUSE_S = 0.05
 
 
 def stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -62,20 +53,3 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-
-
-async def patiently(step: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-    """Retry `step` until what it needs is there: the parts of Penstock start in any order.
-
-    Gives up only when told to stop.
-    """
-    is_logged = False
-    while not stop.is_set():
-        try:
-            await step()
-            return
-        except (Transient, RedisError, OSError, TimeoutError) as error:
-            if not is_logged:
-                _LOG.info("waiting_for error=%s", error)
-                is_logged = True
-            await asyncio.sleep(_PAUSE_S)

@@ -30,7 +30,13 @@ def test_help_imports_no_server(arguments: list[str]) -> None:
 
 
 def test_the_supervisor_imports_no_catalog() -> None:
-    """It runs as long as the server does, and needs neither the database nor the store's client."""
+    """It runs as long as the server does, and needs no client of the database, the queue or the store."""
     found = modules_of("import penstock_server.up_command")
     assert "penstock_server.supervisor" in found
-    assert not {"sqlalchemy", "numpy", "penstock_storage.catalog"} & found
+    assert not {"sqlalchemy", "numpy", "redis", "penstock_storage.catalog"} & found
+
+
+def test_the_store_imports_no_queue() -> None:
+    found = modules_of("import penstock_storage.embedded.store_http")
+    assert "penstock_common.process.metrics" in found
+    assert not {"sqlalchemy", "numpy", "redis", "psutil"} & found

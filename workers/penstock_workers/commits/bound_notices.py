@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from redis.asyncio import Redis
 
 from penstock_common.process.bounds import Owner, refusal
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.contracts.interface import Catalog
 

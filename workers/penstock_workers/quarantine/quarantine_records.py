@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import PARK, UNPARK
 from penstock_workers.shards.flight_recorder import Death

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_common.queue.room import room_problem
 from penstock_common.queue.scripts import LOOK

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError, Transient
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_common.queue.problems import Problems
+from penstock_common.queue.problem_list import Problems
 from penstock_storage.contracts.interface import Catalog, Columns, PointStore, RunChange
 from penstock_storage.damage.losses import (
     find_lost_batches,
