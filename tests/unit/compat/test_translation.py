@@ -177,6 +177,22 @@ def test_rows_that_are_complete_late_are_no_sign_of_another_process(pause: float
     assert taken(lines_of(ONE, 9, pause=pause), alone) is alone, "lines that never arrived"
 
 
+def test_a_folder_that_is_synced_again_stays_in_one_generation() -> None:
+    """Its console may come first, and its lines in as many requests as it likes: one attempt ends."""
+    before = taken(lines_of(ONE, 0, 200), stream(1))
+    for sizes in ([300], [200, 100], [1, 299], [250, 50]):
+        now, at = stream(2), 0
+        console = {"output.log": {"offset": 0, "content": ["hello"]}}
+        assert taken(console, now, before) is now
+        for size in sizes:
+            assert taken(lines_of(ONE, at, size), now, before) is now
+            at += size
+        last = translate(post(complete=True, exitcode=0), request(now, before), DEFAULT_LIMITS)
+        assert last.stream is now
+        assert now.history == 300
+        assert before.history == 200
+
+
 def test_two_processes_that_resume_a_run_at_once() -> None:
     """Both continue at the count that they were told."""
     before, resumed = stream(1, history=2, posted_at=0), stream(5, history=9, posted_at=6)

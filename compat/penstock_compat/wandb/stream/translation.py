@@ -101,8 +101,12 @@ def _pick(candidates: Sequence[Candidate], lines: Lines) -> Candidate | None:
     one's lines continue where its last ones ended, or are the last ones again. Only where that fits two
     does it matter when their processes began: a line says that too early if its row was complete only
     later, so it is no proof.
+
+    A generation that was just begun gets the first line 0 that comes, even if an earlier one has the same
+    line: a folder that is synced again must not go on with an attempt that its own has replaced, whose end
+    nobody would hear. Lines that an earlier process repeats just then are stored twice, at the same steps.
     """
-    if not lines.content:
+    if not lines.content or (lines.offset == 0 and candidates[0].stream.awaits_first_line):
         return candidates[0]
     again = [each for each in candidates if _is_repeat(each.stream, lines)]
     # What was posted last may not be stored and counted yet: those that follow it come later.

@@ -82,6 +82,11 @@ class LineStream:
     beside: bool = False
 
     @property
+    def awaits_first_line(self) -> bool:
+        """Whether a process was announced that has sent no history yet."""
+        return self.history == 0 and self.posted_at < 0
+
+    @property
     def is_untouched(self) -> bool:
         """Whether there are no lines yet."""
         return self.last_seq == 0
