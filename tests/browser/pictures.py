@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import random
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+from support.chromium import chromium
 from support.up import Up, running_up, wait_until
 
 _DOCS = Path(__file__).parents[2] / "docs"
@@ -99,11 +99,8 @@ def take(page: Page, name: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_up(Path(folder)) as up:
         fill(up)
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-            )
-            page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        with chromium() as browser:
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
             pins = ["train/loss", "train/accuracy", "throughput/images_per_s"]
             page.goto(address(up, most="12", smooth="0.6", pin=pins))
             panel = page.locator("canvas").first
@@ -117,7 +114,6 @@ def main() -> None:
             page.goto(address(up, view="table", **best))
             page.wait_for_selector("text=eval/accuracy")
             take(page, "table.png")
-            chromium.close()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 import pytest
-from browser.conftest import CHROMIUM, QUIET
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
+from support.chromium import chromium
 from support.up import Up, running_up, wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
@@ -66,12 +66,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     """Chromium that finds every name here."""
-    assert CHROMIUM, "install chromium to run the page's tests"
-    rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, rules])
+    with chromium("--host-resolver-rules=MAP *.example 127.0.0.1") as browser:
         yield browser
-        browser.close()
 
 
 def named(up: Up) -> str:

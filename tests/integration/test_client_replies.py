@@ -15,11 +15,18 @@ from support.spools import Senders, drive, new_writer
 from penstock import wire
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper import heartbeats as heartbeats_module
+from penstock.shipper import polls as polls_module
 from penstock.shipper import sender as sender_module
 from penstock.shipper.daemon import Daemon
 from penstock.shipper.sender import SpoolSender
 from penstock.spool.progress import load_progress
 from penstock.spool.writer import Writer
+
+
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests wait for the commit of one batch after the other."""
+    monkeypatch.setattr(polls_module, "POLL_S", 0.03)
 
 
 def log_batches(

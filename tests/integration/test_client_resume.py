@@ -89,7 +89,7 @@ def test_auto_takes_up_what_did_not_finish(scripts: Scripts, ledger: Ledger) -> 
     code = """
 import os, sys, penstock
 run = penstock.init(project="p", resume="auto")
-print("id", run.id, run.resumed)
+print("id", run.id, run.resumed, flush=True)
 run.log({"a": 1.0})
 """
     ids = []

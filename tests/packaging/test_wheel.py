@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
+from support.chromium import chromium
 from support.up import running_up
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import penstock as wandb
-with wandb.init(project="wheel", id="first") as run:
+with wandb.init(project="wheel", id={run!r}, name={run!r}) as run:
     for i in range(100):
-        run.log({"loss": 1 / (i + 1)})
-rows = list(wandb.Api().run("wheel/first").scan_history(keys=["loss"]))
+        run.log({{"loss": 1 / (i + 1)}})
+rows = list(wandb.Api().run("wheel/{run}").scan_history(keys=["loss"]))
 assert len(rows) == 100, rows
 print("stored", len(rows))
 """
+MAX_CLIENT_PACKAGES = 4
+"""Which a training environment gets with the client."""
 
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.timeout(600)]
 
@@ -39,18 +45,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """The interpreter of an empty environment."""
-    folder = tmp_path / "venv"
+def empty_environment(folder: Path) -> Path:
+    """The interpreter of a new one."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
     return folder / "bin" / "python"
 
 
-def test_the_server_of_the_wheel_starts_and_stores_a_run(
-    wheel: Path, python: Path, tmp_path: Path
-) -> None:
-    pip(python, "install", f"{wheel}[server]")
-    with running_up(tmp_path, python=python) as up:
-        done = up.run_python(SCRIPT)
-        assert "stored 100" in done.stdout, done.stdout + done.stderr
+def packages(python: Path) -> set[str]:
+    """What is installed beside Penstock and pip."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "list", "--format=json"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return {each["name"] for each in json.loads(listed.stdout)} - {"penstock", "pip", "setuptools"}
+
+
+def test_server_client_and_page_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The server, the bare client in another environment, and the page."""
+    server, client = (empty_environment(tmp_path / name) for name in ("server", "client"))
+    pip(server, "install", f"{wheel}[server]")
+    pip(client, "install", str(wheel))
+    assert len(packages(client)) <= MAX_CLIENT_PACKAGES, packages(client)
+    with running_up(tmp_path, python=server) as up:
+        for python, run in ((server, "beside-it"), (client, "elsewhere")):
+            done = replace(up, python=python).run_python(SCRIPT.format(run=run))
+            assert "stored 100" in done.stdout, done.stdout + done.stderr
+        with chromium() as browser:
+            page = browser.new_page()
+            page.goto(f"{up.url}/?project=local/wheel")
+            for run in ("beside-it", "elsewhere"):
+                expect(page.get_by_text(run).first).to_be_visible(timeout=20_000)
+            expect(page.locator("canvas").first).to_be_visible(timeout=20_000)

@@ -246,7 +246,8 @@ def test_hyperband_ends_a_run_that_is_behind(up: Up) -> None:
         rows = [{"step": step, "loss": loss} for step in range(2)]
         said = {"project": "bands", "run": run, "rows": rows, "state": "finished"}
         up.post("/v1/batches", said)
-    wait_until(lambda: read(up, "bands", sweep)["best"] == 0.1)
+    both = ["finished"] * 2
+    wait_until(lambda: [trial["run_state"] for trial in trials(up, "bands", sweep)] == both)
     with start_wandb(up, ENDLESS, f"local/bands/{sweep}") as script:
         result = script.wait(90)
     ((run,),) = [lines(result, "RUN")]
