@@ -56,9 +56,10 @@ $(VENV)/.frameworks: $(VENV)/.dev
 	@touch $@
 
 # Where the machine has no node that is new enough, it comes from a wheel, in an environment of its own.
+# What building needs is removed again, unless this is an environment for development.
 $(STATIC): $(VENV)/.ready $(UI_SOURCES)
 	@echo "Building the page"
-	@$(BIN)/python web/build_ui.py
+	@$(BIN)/python web/build_ui.py $(if $(wildcard $(VENV)/.dev),,--once)
 
 up: install ## start all of Penstock (PORT=8080 DATA=data)
 	@exec $(BIN)/penstock up --port $(PORT) --data $(DATA)

@@ -23,10 +23,12 @@ CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 
 
 def main() -> int:
-    """`--check` type-checks, lints and tests the page's sources; `--watch` keeps building."""
+    """`--check` type-checks, lints and tests the page's sources; `--watch` keeps building; `--once` then
+    removes what only building needs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--watch", action="store_true")
+    parser.add_argument("--once", action="store_true")
     arguments = parser.parse_args()
     _install()
     _write_types()
@@ -36,6 +38,9 @@ def main() -> int:
     for script in scripts:
         extra = ["--", "--watch"] if arguments.watch else []
         _npm("run", "--silent", script, *extra)
+    if arguments.once:
+        shutil.rmtree(UI / "node_modules")
+        shutil.rmtree(NODE, ignore_errors=True)
     return 0
 
 
