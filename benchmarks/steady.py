@@ -1,4 +1,4 @@
-"""P19: whether an installation with one slow run stays as it is, for as long as you let it.
+"""Whether an installation with one slow run stays as it is, for as long as you let it.
 
     python -m benchmarks.steady --minutes 30
 

@@ -25,7 +25,7 @@ assert len(rows) == 100, rows
 print("stored", len(rows))
 """
 MAX_CLIENT_PACKAGES = 4
-"""Which a training environment gets with the client."""
+"""The most dependencies that the client may bring into a training environment."""
 
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.timeout(600)]
 

@@ -13,11 +13,12 @@ from penstock.notices import NOTICES
 from penstock.spool.writer import NoRoom, Writer
 from penstock.values.slowpath import SlowPath
 
-__all__ = ["FieldSender", "Recorder"]
+__all__ = ["SHORT_CHARS", "FieldSender", "Recorder"]
 
 _MAX_RECORD_BYTES = 4 << 20
 _MAX_RECORD_ENTRIES = 100_000
-_SHORT_CHARS = 4_096  # what any text may have
+SHORT_CHARS = 4_096
+"""Any field for text takes this many characters."""
 
 
 class Recorder:
@@ -110,7 +111,7 @@ class FieldSender:
 
 
 def _is_short(value: Any) -> bool:
-    return value is None or (type(value) is str and len(value) <= _SHORT_CHARS)
+    return value is None or (type(value) is str and len(value) <= SHORT_CHARS)
 
 
 def _text(value: Any) -> str:
