@@ -41,7 +41,7 @@ class StoreClock:
         self._points = points
         self._catalog = catalog
         self._metrics = metrics
-        self._checking = asyncio.Lock()
+        self._in_use = asyncio.Lock()
         self._connections = -1
         self._highest = 0
         self.store = ""
@@ -57,7 +57,7 @@ class StoreClock:
 
     async def check(self) -> bool:
         """Compare the clocks; True if everything this worker knew of the store is void."""
-        async with self._checking:
+        async with self._in_use:
             names = (self._keys.clock(), self._keys.store())
             found: list[Any] = await self._redis.mget(*names)
             clock, published = found
@@ -80,18 +80,22 @@ class StoreClock:
     async def renew(self) -> None:
         """The store has lost a part of its data: give it a new id, so that clients send again what they
         hold."""
-        async with self._checking:
+        async with self._in_use:
             self.store = await self._points.renew_id()
             await self._forget_positions()
             await self._redis.set(self._keys.store(), self.store)
 
     async def advance(self) -> None:
-        """Set the clocks to now. The store was checked just before."""
-        at = max(time.time_ns() // 1000, self._highest + 1)
-        await self._catalog.set_clock(at)
-        await self._points.set_clock(at)
-        await self._redis.eval(ADVANCE, 1, self._keys.clock(), str(at))
-        self._highest = at
+        """Set the clocks to now. The store was checked just before.
+
+        Never during a check: one that has read the store's clock already would find it behind this one.
+        """
+        async with self._in_use:
+            at = max(time.time_ns() // 1000, self._highest + 1)
+            await self._catalog.set_clock(at)
+            await self._points.set_clock(at)
+            await self._redis.eval(ADVANCE, 1, self._keys.clock(), str(at))
+            self._highest = at
 
     async def _forget_positions(self) -> None:
         """Positions hold for one store only: delete them."""
