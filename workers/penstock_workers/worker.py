@@ -50,9 +50,9 @@ _MAX_BATCH_S = 10.0
 _MAX_DECODED_BYTES, _MAX_ELEMENTS = 256 * 2**20, 4_000_000
 """The most that a commit may take to decode."""
 
-_BYTES_PER_POINT, _DECODED_PER_POINT = 9, 36
+_BYTES_PER_POINT, _DECODED_PER_POINT = 8, 36
 """How many points entries hold is known only after decoding. A packed point can have fewer bytes; a
-decoded one has at least 8."""
+decoded one has at least 8. A million of them make one part in the store; a few more would make another."""
 
 
 class Worker:
@@ -125,6 +125,7 @@ class Worker:
         if not epochs.keys() >= set(read.shards):
             return
         entries = await self._read(read)
+        self._pace.found(sum(entry.decoded for entry in entries))
         if read.shards and self._queue.store != store:
             self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
@@ -271,9 +272,9 @@ class Worker:
 
     @property
     def _may_rest(self) -> bool:
-        """Whether batches may gather for a while: nobody reads, and nothing is amiss."""
-        is_behind = self._compaction.is_behind or self._queue.is_watched
-        return self._quarantine.is_quiet and not is_behind
+        """Whether batches may gather for a while: nobody reads, little comes in, and nothing is amiss."""
+        is_wanted = self._compaction.is_behind or self._queue.is_watched or self._pace.is_busy
+        return self._quarantine.is_quiet and not is_wanted
 
     async def _rest(self, stop: asyncio.Event) -> bool:
         """Wait a while for somebody to want a commit; True if it is still too early to read."""

@@ -59,3 +59,20 @@ def test_costly_commits_are_further_apart_but_not_by_much() -> None:
     assert pace.gather_s == 0.75
     clock.now += 1
     assert pace.gather_s < 0
+
+
+def busy(pace: CommitPace, clock: Clock, after_s: float, decoded_bytes: int) -> bool:
+    """Whether it is busy once this was found, so long after the last read."""
+    clock.now += after_s
+    pace.read()
+    pace.found(decoded_bytes)
+    return pace.is_busy
+
+
+def test_nobody_rests_while_much_comes_in() -> None:
+    pace, clock = paced()
+    assert not busy(pace, clock, 5, 0)
+    assert busy(pace, clock, 0.25, 2**20)
+    assert not busy(pace, clock, 5, 2**20)  # as much, gathered for longer, is little
+    assert busy(pace, clock, 0.25, 64 * 2**20)
+    assert not busy(pace, clock, 0.25, 0)

@@ -12,6 +12,9 @@ MAX_REST_S = 5.0
 _REST, _MAX_GATHER = 2.0, 3.0
 """Without a backlog, the time between commits is this multiple of a commit's length, up to this
 multiple of the minimal interval."""
+_BUSY_BYTES_PER_S = 2 * 2**20
+"""Decoded bytes that come in per second, above which commits follow each other even if nobody looks: waiting
+would only leave the store idle while the next batches are decoded."""
 
 
 class CommitPace:
@@ -26,10 +29,18 @@ class CommitPace:
         self._clock = clock
         self._read_at = self._started_at = clock() - MAX_REST_S
         self._took_s = 0.0
+        self._gathered_s = 0.0
+        self.is_busy = False
+        """Whether the last read found so much that there is no time to rest."""
 
     def read(self) -> None:
         """The streams are read now."""
-        self._read_at = self._clock()
+        now = self._clock()
+        self._gathered_s, self._read_at = now - self._read_at, now
+
+    def found(self, decoded_bytes: int) -> None:
+        """This is what the read found."""
+        self.is_busy = decoded_bytes > _BUSY_BYTES_PER_S * self._gathered_s
 
     def read_again(self) -> None:
         """There is something to read at once."""
