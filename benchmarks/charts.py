@@ -33,7 +33,7 @@ from benchmarks.peers import beside_peers
 from benchmarks.report import Row, print_table
 from benchmarks.stack import Stack, running
 
-__all__ = ["rows"]
+__all__ = ["CASES", "median_times", "rows"]
 
 _REQUESTS, _WARM = 100, 5
 _BUCKETS = 500
@@ -47,6 +47,13 @@ _SEVERAL = [
     Case("200 runs x 1e3", 200, 1_000),
     Case("200 runs x 1e5", 200, 100_000, 30),
 ]
+
+
+CASES = [
+    *(Case(f"one key x {size}", 1, int(float(size)), 20) for size in ("1e4", "1e5", "1e6", "1e7")),
+    *_SEVERAL,
+]
+"""The charts of a short P7."""
 
 
 def rows(seconds: float) -> Iterator[Row]:
@@ -107,6 +114,17 @@ def _busy_row(case: Case, before_s: float, after_s: float) -> Row:
         "",
         ratio <= _MOST_TIMES_BUSY,
     )
+
+
+async def median_times(stack: Stack, cases: list[Case]) -> dict[str, float]:
+    """Seconds of each chart, over its full range and over random ones."""
+    found = {}
+    async with _session(stack) as session:
+        for case in cases:
+            for what, stretch in (("full range", None), ("zooms", _zoom)):
+                times_s = await _times(session, stack, case, stretch)
+                found[f"{case.name}, {what}"] = float(np.median(times_s))
+    return found
 
 
 async def _medians(stack: Stack, cases: list[Case]) -> list[float]:

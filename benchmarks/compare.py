@@ -3,7 +3,8 @@
     python -m benchmarks.compare ../before --only P1,P3,P4,P6 --pairs 10 --seconds 5
 
 Each pair runs the suites in both, one after the other, in alternating order, so that noise
-affects both. A figure is slower only if the 95 % interval of its ratio lies below 0.97.
+affects both. A figure is slower only if the 95 % interval of its ratio lies below 0.97. For P3, P6
+and P7, `benchmarks.compare_running` is quicker.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-__all__ = ["Comparison", "compare", "main"]
+__all__ = ["HERE", "Comparison", "compare", "main", "print_comparisons", "python_path"]
 
-_HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[1]
 _ALLOWED = 0.97
 # Student's t for a two-sided 95 % interval, by degrees of freedom.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
@@ -72,37 +73,37 @@ class Comparison:
 def compare(other: Path, suites: str, pairs: int, seconds: float) -> list[Comparison]:
     """Measure both checkouts `pairs` times, in alternating order, or until Ctrl-C."""
     ratios: dict[str, list[float]] = defaultdict(list)
-    for checkout in (_HERE, other):
-        _compile(checkout)
+    paths = {checkout: python_path(checkout) for checkout in (HERE, other)}
     with suppress(KeyboardInterrupt):
         for number in range(pairs):
-            order = (_HERE, other) if number % 2 else (other, _HERE)
-            found = {checkout: _measure(checkout, suites, seconds) for checkout in order}
-            for name, ours in found[_HERE].items():
+            order = (HERE, other) if number % 2 else (other, HERE)
+            found = {each: _measure(each, paths[each], suites, seconds) for each in order}
+            for name, ours in found[HERE].items():
                 if name in found[other]:
                     ratios[name].append(ours / found[other][name])
             print(f"  pair {number + 1} of {pairs}", flush=True)
     return [Comparison(name, each) for name, each in ratios.items()]
 
 
-def _compile(checkout: Path) -> None:
-    """Write the byte code, as an installation has it: else the start of a process is mostly compiling."""
+def python_path(checkout: Path) -> str:
+    """PYTHONPATH for processes of this checkout. Its byte code is written, as an installation has it: else
+    the start of a process is mostly compiling."""
     for package in _PACKAGES:
         compile_dir(checkout / package, quiet=1)
+    return os.pathsep.join(str(checkout / package) for package in (".", *_PACKAGES))
 
 
-def _measure(checkout: Path, suites: str, seconds: float) -> dict[str, float]:
+def _measure(checkout: Path, path: str, suites: str, seconds: float) -> dict[str, float]:
     """The speed behind each figure of a run in this checkout: more is better."""
-    folders = [str(checkout / package) for package in _PACKAGES]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "figures.json"
+        figures = Path(folder) / "figures.json"
         command = [
             sys.executable, "-m", "benchmarks", "--only", suites, "--seconds", str(seconds),
-            "--json", str(path),
+            "--json", str(figures),
         ]  # fmt: skip
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), *folders])}
+        environ = {**os.environ, "PYTHONPATH": path}
         subprocess.run(command, cwd=checkout, env=environ, check=True, stdout=subprocess.DEVNULL)
-        rows = json.loads(path.read_text())["rows"]
+        rows = json.loads(figures.read_text())["rows"]
     return {
         f"{row['number']} {_VARIES.sub('', row['what']).strip()}": speed
         for row in rows
@@ -129,7 +130,13 @@ def main() -> int:
         "--seconds", type=float, default=5, help="length of each load (%(default)s)"
     )
     arguments = parser.parse_args()
-    found = compare(arguments.other.resolve(), arguments.only, arguments.pairs, arguments.seconds)
+    return print_comparisons(
+        compare(arguments.other.resolve(), arguments.only, arguments.pairs, arguments.seconds)
+    )
+
+
+def print_comparisons(found: list[Comparison]) -> int:
+    """The table; 1 if anything is slower, else 0."""
     print("\n" + ", ".join(f"{name} {value}" for name, value in describe().items()) + "\n")
     print("| | speed, new / old | 95 % interval | pairs | |")
     print("|---|---|---|---|---|")

@@ -18,17 +18,16 @@ from urllib.parse import urlsplit
 import uvloop
 from aiohttp import web
 
-from benchmarks.generate import Shape, WriterPlan, batch_bytes
+from benchmarks.generate import Shape, batch_bytes, plans
 from benchmarks.report import Row
 from benchmarks.stack import running
 from penstock.wire import join_batches
 
-__all__ = ["rows"]
+__all__ = ["SIZES", "accepted_rate", "rows"]
 
 _TARGET = 8_000
-_CONNECTIONS = 32
 _FIRST_SEQ = 100_000
-_SIZES = (
+SIZES = (
     (1, Shape(runs=32, keys=10, rows=8)),
     (64, Shape(runs=32, keys=100, rows=78)),
     (8, Shape(runs=32, keys=100, rows=10)),
@@ -71,14 +70,15 @@ def _same(sender: _Sender) -> _Sender:
     return sender
 
 
-async def _rate(url: str, key: str, shape: Shape, seconds: float) -> float:
+async def accepted_rate(url: str, key: str, shape: Shape, seconds: float) -> float:
+    """Batches per second, over a connection for each run of the shape."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     until = time.monotonic() + seconds
     senders = []
     started = time.monotonic()
-    for run in range(_CONNECTIONS):
-        raw = batch_bytes(shape, WriterPlan(run, 0), _FIRST_SEQ, project="gateway")
+    for plan in plans(shape):
+        raw = batch_bytes(shape, plan, _FIRST_SEQ, project="gateway")
         body = join_batches([raw])
         head = (
             f"POST /v1/batches HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n"
@@ -100,7 +100,7 @@ def _gateway_rate(shape: Shape, seconds: float) -> float:
         worker = stack.children["worker"][0]
         os.kill(worker, signal.SIGSTOP)
         try:
-            return uvloop.run(_rate(stack.url, stack.api_key, shape, seconds))
+            return uvloop.run(accepted_rate(stack.url, stack.api_key, shape, seconds))
         finally:
             os.kill(worker, signal.SIGCONT)
 
@@ -113,7 +113,7 @@ def _aiohttp_rate(shape: Shape, seconds: float) -> float:
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        return uvloop.run(_rate(f"http://127.0.0.1:{port}", "none", shape, seconds))
+        return uvloop.run(accepted_rate(f"http://127.0.0.1:{port}", "none", shape, seconds))
     finally:
         process.terminate()
         process.wait(10)
@@ -138,7 +138,7 @@ def rows(seconds: float) -> Iterator[Row]:
     """P6 at three sizes of batches; the target is judged at 8 KB. The median of three rounds, each
     short enough that Redis, which is not drained meanwhile, does not start to rewrite its file."""
     seconds = min(seconds, 3.0)
-    for size, shape in _SIZES:
+    for size, shape in SIZES:
         limit = statistics.median(_aiohttp_rate(shape, seconds) for _ in range(3))
         rate = statistics.median(_gateway_rate(shape, seconds) for _ in range(3))
         is_judged = size == 8

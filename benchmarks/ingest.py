@@ -20,10 +20,10 @@ from benchmarks.load import PROJECT
 from benchmarks.report import Row
 from benchmarks.stack import Stack, running
 
-__all__ = ["Result", "end_to_end", "generate_load", "rows"]
+__all__ = ["SHAPES", "Result", "drained", "end_to_end", "generate_load", "rows"]
 
 _TARGET = 3e6
-_SHAPES = (
+SHAPES = (
     ("1,000 points", Shape(runs=16, keys=100, rows=10, writers=2)),
     ("100,000 points", Shape(runs=16, keys=100, rows=1_000, writers=2)),
     ("10,000 points", Shape(runs=16, keys=100, rows=100, writers=2)),
@@ -100,13 +100,14 @@ def worker_alone(shape: Shape, seconds: float) -> float:
         result = generate_load(stack, shape, seconds, "--no-wait")
         os.kill(worker, signal.SIGCONT)
         started = time.monotonic()
-        asyncio.run(_drained(stack))
+        asyncio.run(drained(stack))
         took_s = time.monotonic() - started
         check(stack, shape, result)
     return sum(result.sent.values()) * shape.points / took_s
 
 
-async def _drained(stack: Stack) -> None:
+async def drained(stack: Stack) -> None:
+    """Wait until the queue is empty."""
     from penstock_common.queue.connection import connect
     from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
@@ -120,11 +121,11 @@ async def _drained(stack: Stack) -> None:
 
 def rows(seconds: float) -> Iterator[Row]:
     """P3 at three sizes of batches; the target is judged at 10,000 points per batch."""
-    alone = worker_alone(_SHAPES[-1][1], min(seconds, 8))
-    for name, shape in _SHAPES:
+    alone = worker_alone(SHAPES[-1][1], min(seconds, 8))
+    for name, shape in SHAPES:
         result, found, cores = end_to_end(shape, seconds)
         used = ", ".join(f"{role} {each:.2f}" for role, each in cores.items())
-        is_judged = shape is _SHAPES[-1][1]
+        is_judged = shape is SHAPES[-1][1]
         yield Row(
             "P3",
             f"end to end, batches of {name}, {seconds:.0f} s ({used} cores); ledger: {found}",
