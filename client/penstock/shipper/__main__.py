@@ -38,6 +38,7 @@ def main() -> None:
 
     _log_to(options.root / "shipper.log")
     log = logging.getLogger("penstock.shipper")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing has begun yet
     # Repeat: a spool may have appeared between the last scan and the lock's release.
     while True:
         with hold_root(options.root, options.take_over) as elected:
