@@ -107,10 +107,10 @@ fault-soak: setup ## random faults, two at a time, for MINUTES=30 (SEED=… REPO
 demo-faults: setup ## watch training keep logging while everything around it is killed (a minute)
 	$(BIN)/python -m loadtests.unbreakable
 
-fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7)
+fuzz: setup ## hostile bytes and properties at full size, other cases each time (SCALE=10 SEED=7, or SEED= for the same)
 	@echo "FUZZ_SEED=$(SEED)"
-	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) tests/fuzz
-	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) tests/unit -m hypothesis --timeout 600
+	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) $(PARALLEL) tests/fuzz
+	FUZZ_SCALE=$(SCALE) FUZZ_SEED=$(SEED) $(PYTEST) $(PARALLEL) tests/unit -m hypothesis --timeout 600
 
 wandb-versions: setup ## tests/wandb with the newest allowed wandb and the two series before (FILES=… VERSIONS="0.31.0 …" REPORT=file.md)
 	$(BIN)/python tests/wandb/versions.py $(FILES) $(if $(VERSIONS),--versions $(VERSIONS)) $(if $(REPORT),--report $(REPORT))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -44,3 +45,8 @@ def pytest_collection_finish() -> None:
     tenth of the time."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    if (store := sys.modules.get("support.store")) is not None:
+        store.end_shared_stores()

@@ -14,7 +14,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from support.catalogs import NewUrl, opened
 from support.postgres import Postgres, running_postgres, why_no_postgres
-from support.redis import memory_redis, running_redis
+from support.redis import RedisHandle, memory_redis, running_redis
 
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.catalog import SqlCatalog
@@ -92,15 +92,21 @@ async def catalog(url: str) -> AsyncIterator[SqlCatalog]:
         yield catalog
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisHandle]:
+    async with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
 @pytest.fixture(params=["redis", "memory"])
-async def redis(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Redis]:
-    """A queue whose shard 0 belongs to `me:7`."""
+async def redis(request: pytest.FixtureRequest, redis_server: RedisHandle) -> AsyncIterator[Redis]:
+    """An empty queue whose shard 0 belongs to `me:7`."""
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             client = await stack.enter_async_context(memory_redis())
         else:
-            server = await stack.enter_async_context(running_redis(tmp_path))
-            client = server.client()
+            client = redis_server.client()
             stack.push_async_callback(client.aclose)
+            await client.flushall()
         await client.set(RedisKeys().lease(0), "me:7")
         yield client

@@ -15,7 +15,7 @@ import pytest_asyncio
 from support.fuzzing import seeds
 from support.postgres import running_postgres, why_no_postgres
 from support.series import SeriesData, brute_force, store_series
-from support.store import StoreHandle, running_store
+from support.store import StoreAddress, shared_store
 
 from penstock.errors import Broken
 from penstock_storage.backup import points_backup as backup
@@ -32,13 +32,13 @@ Hook = Callable[[str], Any]
 
 
 @pytest_asyncio.fixture
-async def handle(tmp_path: Path) -> AsyncIterator[StoreHandle]:
-    async with running_store(tmp_path) as running:
+async def handle() -> AsyncIterator[StoreAddress]:
+    async with shared_store() as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def store(handle: StoreHandle) -> AsyncIterator[ClickHouse]:
+async def store(handle: StoreAddress) -> AsyncIterator[ClickHouse]:
     client = handle.client()
     await client.setup()
     yield client
@@ -133,7 +133,7 @@ async def clean_tiers_match(store: ClickHouse) -> int:
 
 @pytest.mark.parametrize("seed", seeds(4, quick=1))
 async def test_a_copy_taken_while_others_write_is_whole(
-    handle: StoreHandle, store: ClickHouse, tmp_path: Path, seed: int
+    handle: StoreAddress, store: ClickHouse, tmp_path: Path, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     points = {step: float(step) for step in range(20 << SHIFT)}
@@ -160,8 +160,7 @@ async def test_a_copy_taken_while_others_write_is_whole(
     await backup.dump_points(client, archive, quiet)
     await client.close()
     archive.finish({"points_schema": SCHEMA_VERSION})
-    (tmp_path / "second").mkdir()
-    async with running_store(tmp_path / "second") as second:
+    async with shared_store() as second:
         restored = second.client()
         await restored.setup()
         await backup.load_points(restored, open_archive(tmp_path / "copy"), quiet)
@@ -204,8 +203,7 @@ async def test_every_kind_of_value_comes_back(store: ClickHouse, tmp_path: Path)
     archive = ArchiveWriter(tmp_path / "copy")
     await backup.dump_points(store, archive, quiet)
     archive.finish({"points_schema": SCHEMA_VERSION})
-    (tmp_path / "second").mkdir()
-    async with running_store(tmp_path / "second") as second:
+    async with shared_store() as second:
         restored = second.client()
         await restored.setup()
         await backup.load_points(restored, open_archive(tmp_path / "copy"), quiet)
@@ -284,8 +282,7 @@ async def test_a_copy_from_before_batches_had_a_table(store: ClickHouse, tmp_pat
     content = json.loads(manifest.read_text())
     del content["files"]["batches"]
     manifest.write_text(json.dumps(content))
-    (tmp_path / "second").mkdir()
-    async with running_store(tmp_path / "second") as second:
+    async with shared_store() as second:
         restored = second.client()
         await restored.setup()
         await backup.load_points(restored, open_archive(tmp_path / "copy"), quiet)

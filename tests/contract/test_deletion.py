@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from support.catalogs import NewUrl, opened
-from support.store import running_store
+from support.store import shared_store
 
 from penstock.errors import Broken, Rejected, Transient
 from penstock_storage.catalog import SqlCatalog
@@ -114,11 +112,9 @@ async def test_tombstones_are_open_until_they_are_settled(catalog: SqlCatalog) -
     assert len(await catalog.tombstones(0)) == 1
 
 
-async def test_names_from_the_store_do_not_bring_a_deleted_run_back(
-    new_url: NewUrl, tmp_path: Path
-) -> None:
+async def test_names_from_the_store_do_not_bring_a_deleted_run_back(new_url: NewUrl) -> None:
     async with (
-        running_store(tmp_path) as process,
+        shared_store() as process,
         opened(await new_url()) as catalog,
         opened(await new_url()) as older,
     ):

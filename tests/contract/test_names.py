@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from support.catalogs import NewUrl, opened
-from support.store import running_store
+from support.store import shared_store
 
 from penstock.errors import Broken
 from penstock_storage.clickhouse.client import ClickHouse
@@ -16,8 +15,8 @@ from penstock_storage.names import lane_name, reconcile, record
 
 
 @pytest.fixture
-async def points(tmp_path: Path) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path) as store:
+async def points() -> AsyncIterator[ClickHouse]:
+    async with shared_store() as store:
         client = store.client()
         await client.setup()
         yield client

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from support.memory_store import MemoryPointStore
-from support.store import running_store
+from support.store import shared_store
 
 from penstock.errors import Broken
 from penstock_storage.contracts.interface import Columns, PointStore
@@ -22,16 +22,14 @@ U16, U32, U64 = np.uint16, np.uint32, np.uint64
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["real", "memory"])
-async def points(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[PointStore]:
+async def points(request: pytest.FixtureRequest) -> AsyncIterator[PointStore]:
     if request.param == "memory":
         memory = MemoryPointStore()
         await memory.setup()
         yield memory
         await memory.close()
         return
-    async with running_store(tmp_path_factory.mktemp("store")) as process:
+    async with shared_store() as process:
         client = process.client()
         await client.setup()
         yield client

@@ -27,7 +27,9 @@ SHAPE = Shape(runs=4, keys=5, rows=50, writers=2, seed=5)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("stack"), workers=0) as running:
+    async with running_stack(
+        tmp_path_factory.mktemp("stack"), own_store=True, workers=0
+    ) as running:
         yield running
 
 
@@ -99,8 +101,8 @@ async def test_killed_and_started_again(stack: Stack, socket: Path) -> None:
     sending = asyncio.create_task(steady.send())
     for _ in range(3):
         await until_inserting(stack)
-        await stack.store.kill()
-        await stack.store.start_again()
+        await stack.store_process.kill()
+        await stack.store_process.start_again()
     await sending
     await steady.check()
     assert (await metrics_of(socket))["penstock_worker_errors_total", "store"] > 0

@@ -11,14 +11,14 @@ import pytest_asyncio
 from support.ledger import Ledger, serve_ledger
 from support.scripts import Scripts
 from support.spools import Senders
-from support.store import running_store
+from support.store import shared_store
 
 from penstock_storage.clickhouse.client import ClickHouse
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
+async def store() -> AsyncIterator[ClickHouse]:
+    async with shared_store() as handle:
         client = handle.client()
         await client.setup()
         yield client

@@ -21,7 +21,7 @@ import pytest
 from support.postgres import running_postgres, why_no_postgres
 from support.redis import running_redis
 from support.stack import running_stack
-from support.store import running_store
+from support.store import shared_store
 from support.up import Up, end_shipper, running_up, start_up, wait_until
 
 from penstock_storage.backup.archive import generations
@@ -248,7 +248,7 @@ async def test_an_installation_by_url_moves_to_postgres_and_back(tmp_path: Path)
         assert "not empty" in done.stderr
         before = await stack.catalog.all_names()
         async with (
-            running_store(tmp_path / "two") as store,
+            shared_store() as store,
             running_redis(tmp_path / "two") as redis,
             running_postgres() as postgres,
         ):

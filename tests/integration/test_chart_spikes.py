@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from support.compactor import Bench
 from support.series import lane_row
-from support.store import running_store
+from support.store import shared_store
 
 from penstock_storage.charts.aggregate import Aggregate
 from penstock_storage.charts.chart_reader import Chart, ChartQuery, ChartReader, Curve, LaneMode
@@ -89,7 +89,7 @@ async def log_late(bench: Bench, rng: np.random.Generator, lane: Lane, count: in
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world() -> AsyncIterator[World]:
     """Run 1 has two ranks, the second of which began again; run 2 is plain; run 3 has holes. Some
     late points are mended, some are not; of one lane the end is not tiered."""
     rng = np.random.default_rng(5)
@@ -101,7 +101,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         new_lane(rng, lane_row(2, 0, rank=0, started=30), every[: STEPS - 100], STEPS),
         new_lane(rng, lane_row(3, 0, rank=0, started=40), every[777::3], STEPS),
     ]
-    async with running_store(tmp_path_factory.mktemp("store")) as handle:
+    async with shared_store() as handle:
         store = handle.client()
         await store.setup()
         bench = Bench(store)

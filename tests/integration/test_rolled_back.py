@@ -84,15 +84,15 @@ async def test_an_older_store_gets_a_new_id_and_all_comes_back(
     tmp_path: Path, worker_lives: bool
 ) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         (worker,) = stack.workers
         await send(stack, 1, EARLY)
         await stack.drained()
         before = await stack.points.store_id()
         first = await clock_moved(stack, 0)
-        await stack.store.stop()
+        await stack.store_process.stop()
         shutil.copytree(data, copy, symlinks=True)
-        await stack.store.start_again()
+        await stack.store_process.start_again()
         await send(stack, EARLY + 1, ALL)
         await stack.drained()
         await clock_moved(stack, first)
@@ -101,10 +101,10 @@ async def test_an_older_store_gets_a_new_id_and_all_comes_back(
 
         if not worker_lives:
             assert await worker.stop() == 0
-        await stack.store.stop()
+        await stack.store_process.stop()
         shutil.rmtree(data)
         copy.rename(data)
-        await stack.store.start_again()
+        await stack.store_process.start_again()
         assert (await check(stack)).missing > 0
         if not worker_lives:
             await stack.start_worker()
@@ -134,22 +134,22 @@ async def test_an_older_store_gets_a_new_id_and_all_comes_back(
 async def test_later_batches_do_not_hide_what_the_copy_lacks(tmp_path: Path) -> None:
     """An idle worker, a store replaced under it, and at once the next batch."""
     data, copy = tmp_path / "data", tmp_path / "copy"
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         await send(stack, 1, EARLY)
         await stack.drained()
         first = await clock_moved(stack, 0)
-        await stack.store.stop()
+        await stack.store_process.stop()
         shutil.copytree(data, copy, symlinks=True)
-        await stack.store.start_again()
+        await stack.store_process.start_again()
         await send(stack, EARLY + 1, ALL - 1)
         await stack.drained()
         await clock_moved(stack, first)
-        await stack.store.stop()
+        await stack.store_process.stop()
         shutil.rmtree(data)
         copy.rename(data)
         # Queued while the store is away: the worker takes it as soon as it answers.
         await send(stack, ALL, ALL)
-        await stack.store.start_again()
+        await stack.store_process.start_again()
         await stack.drained()
         assert (await check(stack)).missing > 0
         assert set((await committed(stack)).values()) == {EARLY}
@@ -199,7 +199,7 @@ async def test_an_older_catalog_learns_again_what_it_knew(tmp_path: Path) -> Non
         finally:
             await opened.close()
 
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         for raw in batches[:2]:
             assert (await stack.post(raw))[0] == 202
         await stack.drained()
@@ -244,7 +244,7 @@ async def test_an_older_catalog_learns_again_what_it_knew(tmp_path: Path) -> Non
 async def test_marks_name_what_the_worker_of_another_store_said(tmp_path: Path) -> None:
     """A queue that served another store: what it calls committed is forgotten at once."""
     plan = plans(SHAPE)[0]
-    async with running_stack(tmp_path, workers=0) as stack:
+    async with running_stack(tmp_path, own_store=True, workers=0) as stack:
         redis = stack.redis.client()
         path = run_path("local", PROJECT, plan.run_name)
         await redis.set(KEYS.store(), "another")

@@ -135,14 +135,14 @@ async def stop_damage_start(
     stack.workers.clear()
     found = await parts(stack, table)
     await (worker.kill() if kill else worker.stop())
-    await (stack.store.kill() if kill else stack.store.stop())
+    await (stack.store_process.kill() if kill else stack.store_process.stop())
     damaged = 0
     for part in found if every else found[:1]:
         if part.exists():  # else it was merged meanwhile
             damage(part)
             damaged += 1
     assert damaged
-    await stack.store.start_again()
+    await stack.store_process.start_again()
     await stack.start_worker()
 
 
@@ -160,7 +160,7 @@ async def is_whole(stack: Stack, before: dict[str, int]) -> bool:
 async def test_deleting_runs_is_no_damage(tmp_path: Path) -> None:
     """Parts of which nothing is left stay until they are merged; tables that an older version made,
     which let go of them, are changed at the start."""
-    async with running_stack(tmp_path, workers=0) as stack:
+    async with running_stack(tmp_path, own_store=True, workers=0) as stack:
         alter = "ALTER TABLE penstock.values MODIFY SETTING remove_empty_parts = 1"
         await stack.points.execute(alter)
         await stack.start_worker()
@@ -190,7 +190,7 @@ async def test_deleting_runs_is_no_damage(tmp_path: Path) -> None:
 async def test_lost_points_come_back(
     tmp_path: Path, damage: Callable[[Path], None], kill: bool
 ) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         before, store = await loaded(stack), await stack.points.store_id()
         await stop_damage_start(stack, "points", damage, kill=kill)
 
@@ -219,7 +219,7 @@ async def test_lost_points_come_back(
 
 @pytest.mark.parametrize("table", ["times", "values", "console", "batches"])
 async def test_what_is_no_point_comes_back_too(tmp_path: Path, table: str) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         before, store = await loaded(stack), await stack.points.store_id()
         before["batches"] = await count(stack, "batches")
         await stop_damage_start(stack, table, truncated, kill=False)
@@ -239,7 +239,7 @@ async def test_what_is_no_point_comes_back_too(tmp_path: Path, table: str) -> No
 
 @pytest.mark.parametrize("table", ["series", "tiers", "dirty", "names", "applied", "meta"])
 async def test_what_can_be_made_again_needs_no_client(tmp_path: Path, table: str) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         before = await loaded(stack)
         if not await parts(stack, table):
             pytest.skip(f"nothing in {table}")
@@ -277,7 +277,7 @@ async def ranges(stack: Stack) -> list[tuple[int, ...]]:
 
 
 async def test_what_does_not_come_back_is_counted_on_its_run(tmp_path: Path) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         await loaded(stack)
         await stop_damage_start(stack, "points", deleted, kill=False)
         lost = (await check(stack)).missing
@@ -309,7 +309,7 @@ async def test_what_does_not_come_back_is_counted_on_its_run(tmp_path: Path) -> 
 async def test_damage_that_is_met_while_it_runs_costs_only_what_cannot_be_read(
     tmp_path: Path,
 ) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         before = await loaded(stack)
         await stack.points.execute("OPTIMIZE TABLE penstock.points FINAL")
         (part,) = await parts(stack, "points")
@@ -333,7 +333,7 @@ async def test_damage_that_is_met_while_it_runs_costs_only_what_cannot_be_read(
 
 
 async def test_a_part_that_was_never_noted_is_missed_too(tmp_path: Path) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         await send(stack, 1, BATCHES - 1)
         await stack.drained()
         (worker,) = stack.workers
@@ -355,10 +355,10 @@ async def test_a_part_that_was_never_noted_is_missed_too(tmp_path: Path) -> None
         await stack.points.note("parts", noted or "")
         new = [part for part in await parts(stack, "points") if part not in known]
         store = await stack.points.store_id()
-        await stack.store.kill()
+        await stack.store_process.kill()
         for part in new:
             shutil.rmtree(part, ignore_errors=True)
-        await stack.store.start_again()
+        await stack.store_process.start_again()
         await stack.start_worker()
 
         async def is_renewed() -> bool:
@@ -391,7 +391,7 @@ class BusyStore:
 
 async def test_what_is_written_and_merged_meanwhile_is_not_missed(tmp_path: Path) -> None:
     """A merged part is new and holds old runs: the mender once took all of them for lost."""
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         await send(stack, 1, 2)
         await stack.drained()
         store = BusyStore(stack)
@@ -415,7 +415,7 @@ async def test_what_is_written_and_merged_meanwhile_is_not_missed(tmp_path: Path
 
 
 async def test_a_store_whose_files_vanish_ends_and_is_restarted(tmp_path: Path) -> None:
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, own_store=True) as stack:
         before = await loaded(stack)
         store = await stack.points.store_id()
         for part in await parts(stack, "points"):
@@ -423,8 +423,8 @@ async def test_a_store_whose_files_vanish_ends_and_is_restarted(tmp_path: Path) 
         await stack.points.execute("SYSTEM DROP MARK CACHE")
         with pytest.raises(Transient, match="No such file"):
             await stack.points.query("SELECT sum(v) FROM penstock.points")
-        assert await asyncio.wait_for(stack.store.process.wait(), 30) == 0
-        await stack.store.start_again()
+        assert await asyncio.wait_for(stack.store_process.process.wait(), 30) == 0
+        await stack.store_process.start_again()
 
         async def is_renewed() -> bool:
             return await stack.points.store_id() != store

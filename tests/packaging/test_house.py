@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / ARROWS[package][0] / package).rglob("*.py"))
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, absolutely or relatively, at its top or inside."""
     found: set[str] = set()

@@ -6,8 +6,8 @@ import ast
 import re
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,13 +68,13 @@ _OTHER_BOUNDS = re.compile(
 )
 
 
-def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules(*folders: str) -> list[tuple[str, ast.Module]]:
     listed = subprocess.run(
         ["git", "ls-files", *(f"{folder}/*.py" for folder in folders)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    for name in listed.stdout.splitlines():
-        yield name, ast.parse((ROOT / name).read_text())
+    return [(name, ast.parse((ROOT / name).read_text())) for name in listed.stdout.splitlines()]
 
 
 def test_no_two_classes_of_the_servers_share_a_name() -> None:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from support.media import store_file
 from support.redis import RedisHandle, running_redis
 from support.series import SeriesData, store_series
-from support.store import StoreHandle, running_store
+from support.store import shared_store
 
 from penstock_common.http.auth import KeyAuthenticator, mint_key
 from penstock_common.http.bodies import BodyReader
@@ -45,7 +45,6 @@ class Site:
     store: ClickHouse
     catalog: Catalog
     redis: RedisHandle
-    store_process: StoreHandle
     key: str
     stranger: str
     key_id: str
@@ -103,8 +102,8 @@ async def running_site(
     path: Path, *, open_reads: bool = False, static: Path | None = None, root_path: str = ""
 ) -> AsyncIterator[Site]:
     """A site with files in `path`."""
-    async with running_store(path) as store_process, running_redis(path) as redis_process:
-        store, redis = store_process.client(), redis_process.client()
+    async with shared_store() as address, running_redis(path) as redis_process:
+        store, redis = address.client(), redis_process.client()
         catalog = open_catalog(f"sqlite+aiosqlite:///{path}/catalog.db")
         await store.setup()
         await catalog.setup()
@@ -136,7 +135,7 @@ async def running_site(
         admin, _ = await _add_key(catalog, "root", ["admin"])
         async with TestClient(TestServer(app, handler_cancellation=True)) as client:
             yield Site(
-                client, store, catalog, redis_process, store_process, key, stranger, key_id, admin,
+                client, store, catalog, redis_process, key, stranger, key_id, admin,
                 files, blobs, artifacts,
             )  # fmt: skip
         await redis.aclose()

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from support.redis import RedisHandle, running_redis
-from support.store import StoreHandle, running_store
+from support.store import StoreAddress, StoreHandle, running_store, shared_store
 
 from penstock.wire import CONTENT_TYPE, join_batches
 from penstock_common.http.auth import mint_key
@@ -53,7 +53,7 @@ class Stack:
     """Everything that runs. `urls` are the gateways'."""
 
     redis: RedisHandle
-    store: StoreHandle
+    store: StoreAddress
     catalog: SqlCatalog
     points: ClickHouse
     settings: dict[str, str]
@@ -61,6 +61,12 @@ class Stack:
     session: aiohttp.ClientSession
     urls: list[str] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def store_process(self) -> StoreHandle:
+        """The store, if it is the stack's own."""
+        assert isinstance(self.store, StoreHandle), "ask for `own_store=True`"
+        return self.store
 
     async def start_worker(self, name: str = "", **extra: object) -> Worker:
         """Start a worker process; settings as keyword arguments. It commits often: tests read the store
@@ -137,17 +143,21 @@ async def running_stack(
     gateways: int = 1,
     workers: int = 1,
     catalog_folder: Path | None = None,
+    own_store: bool = False,
     plain_store: bool = False,
     **settings: object,
 ) -> AsyncIterator[Stack]:
     """Redis, a store and a catalog below `path`; gateways in this process, workers in their own.
 
-    `catalog_folder` is where the catalog lies if it has a place of its own; `plain_store`: see
-    `running_store`.
+    `catalog_folder` is where the catalog lies if it has a place of its own. `own_store`: the store is
+    below `path` too, and may be ended; `plain_store`: so it is, see `running_store`.
     """
     async with AsyncExitStack() as parts:
         redis = await parts.enter_async_context(running_redis(path))
-        store = await parts.enter_async_context(running_store(path, is_plain=plain_store))
+        is_own = own_store or plain_store
+        store = await parts.enter_async_context(
+            running_store(path, is_plain=plain_store) if is_own else shared_store()
+        )
         shared = {
             "redis_url": redis.url,
             "store_url": store.url,

@@ -1,4 +1,5 @@
-"""A real store process for tests."""
+"""Real store processes for tests: one of a test's own, or one that serves file after file, empty each time,
+since starting one takes longer than most files do."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -19,17 +22,35 @@ import pytest
 from penstock.errors import Transient
 from penstock_storage.clickhouse.client import ClickHouse
 
-__all__ = ["StoreHandle", "running_store", "start_store", "until_running"]
+__all__ = [
+    "StoreAddress",
+    "StoreHandle",
+    "end_shared_stores",
+    "running_store",
+    "shared_store",
+    "start_store",
+    "until_running",
+]
 
 _START_S = 30.0
 
 
 @dataclass
-class StoreHandle:
-    """A running store process; `url` and `token` are what `ClickHouse` takes."""
+class StoreAddress:
+    """Where a store is: `url` and `token` are what `ClickHouse` takes."""
 
     url: str
     token: str
+
+    def client(self, *, timeout_s: float = 60.0) -> ClickHouse:
+        """A new client, not set up; close it."""
+        return ClickHouse(self.url, token=self.token, timeout_s=timeout_s)
+
+
+@dataclass
+class StoreHandle(StoreAddress):
+    """A store process of a test's own."""
+
     path: Path
     process: asyncio.subprocess.Process
     arguments: list[str]
@@ -38,10 +59,6 @@ class StoreHandle:
     @property
     def pid(self) -> int:
         return self.process.pid
-
-    def client(self, *, timeout_s: float = 60.0) -> ClickHouse:
-        """A new client, not set up; close it."""
-        return ClickHouse(self.url, token=self.token, timeout_s=timeout_s)
 
     async def kill(self) -> None:
         """kill -9, and wait until the process is gone."""
@@ -139,6 +156,69 @@ async def running_store(
             await handle.stop()
         finally:
             await handle.kill()
+
+
+_IDLE: list[_SharedStore] = []
+
+
+class _SharedStore(StoreAddress):
+    """A store process that outlives the event loop it is used in."""
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="penstock-"))
+        super().__init__(f"unix://{folder / 'store.sock'}", secrets.token_hex(16))
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "penstock_storage.embedded.store_process",
+                "--path", str(folder / "data"), "--socket", str(folder / "store.sock"),
+            ],
+            env={**os.environ, "PENSTOCK_STORE_TOKEN": self.token},
+        )  # fmt: skip
+
+    async def empty(self) -> None:
+        """Wait until it answers, and drop what the last file left there."""
+        client = self.client()
+        deadline = time.monotonic() + _START_S
+        try:
+            while True:
+                try:
+                    await client.execute("DROP DATABASE IF EXISTS penstock SYNC")
+                    return
+                except Transient:
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        raise
+                await asyncio.sleep(0.01)
+        finally:
+            await client.close()
+
+    def end(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def shared_store() -> AsyncIterator[StoreAddress]:
+    """An empty store that nobody else uses meanwhile, for tests that neither end it nor touch its files."""
+    store = _IDLE.pop() if _IDLE else _SharedStore()
+    try:
+        await store.empty()
+        yield store
+    except BaseException:
+        store.end()  # nobody knows what the test did to it
+        raise
+    _IDLE.append(store)
+
+
+def end_shared_stores() -> None:
+    """At the end of all tests."""
+    while _IDLE:
+        _IDLE.pop().end()
 
 
 async def until_running(points: ClickHouse, text: str, count: int) -> None:

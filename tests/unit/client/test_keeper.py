@@ -8,8 +8,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from penstock.notices import NOTICES
 from penstock.spool import keeper
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at its spools much more often than each second."""
+    monkeypatch.setattr(keeper, "_LOOK_INTERVAL_S", 0.05)
 
 
 class FakeSpool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.conversion import converted
 from penstock.errors import Rejected
@@ -219,6 +220,7 @@ def test_names_that_wandb_has(no_login: pytest.MonkeyPatch) -> None:
     assert Settings(finish_timeout=3).finish_timeout_s == 3.0
 
 
+@sized(5_000)
 @given(
     st.text(alphabet="aZ9_-. /\\é\n", max_size=6).map(lambda text: text * 22) | st.text(max_size=8)
 )

@@ -230,6 +230,7 @@ def test_ill_typed_records_are_refused_at_the_door(record: dict[str, Any]) -> No
         decode_batch(encode_batch(Batch("p", "r", "w", 1, records=[record])))
 
 
+@sized(5_000)
 @given(st.text())
 def test_any_key_becomes_one_that_can_name_a_metric(key: str) -> None:
     value = {"t": "value", "key": fit_key(key), "step": 0, "time": 0, "kind": "", "json": "1"}

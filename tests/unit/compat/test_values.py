@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.errors import Rejected
 from penstock_compat.wandb.values import json_text, loads, loads_exact, loads_map
@@ -21,6 +22,7 @@ VALUES = st.recursive(
 )
 
 
+@sized(5_000)
 @given(VALUES | st.integers(-(2**400), 2**400).map(lambda n: {"n": [n]}))
 def test_what_python_writes_is_read_as_it_was(value: Any) -> None:
     text = json.dumps(value)

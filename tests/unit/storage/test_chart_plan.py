@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock_storage.charts.plan import (
     FOREVER,
@@ -23,6 +24,7 @@ from penstock_storage.clickhouse.tiers import TIER_SHIFTS
 STEPS = st.integers(-(2**53) + 1, 2**53 - 1)
 
 
+@sized(5_000)
 @given(STEPS, STEPS, st.integers(1, 10_000))
 def test_shift_is_the_smallest_that_gives_few_buckets(one: int, other: int, buckets: int) -> None:
     first, last = min(one, other), max(one, other)
@@ -82,6 +84,7 @@ def cases(draw: st.DrawFn) -> tuple[SeriesTable, Range, dict[tuple[int, int], in
     return table(series), Range(lo, hi), ends, marks, draw(st.sampled_from([1, 5, 50, 500, 10_000]))
 
 
+@sized(5_000)
 @given(cases())
 def test_every_visible_step_is_read_once_and_from_where_it_is_right(
     case: tuple[SeriesTable, Range, dict[tuple[int, int], int], Dirty, int],
@@ -115,6 +118,7 @@ def test_every_visible_step_is_read_once_and_from_where_it_is_right(
     assert (plan is not None) or not seen
 
 
+@sized(5_000)
 @given(cases())
 def test_conditions_select_what_the_windows_hold(
     case: tuple[SeriesTable, Range, dict[tuple[int, int], int], Dirty, int],

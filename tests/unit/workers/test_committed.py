@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock_workers.batches.committed import CommittedSeqs
 
 
+@sized(5_000)
 @given(st.lists(st.integers(1, 30)))
 def test_it_holds_what_was_added_in_any_order(seqs: list[int]) -> None:
     committed = CommittedSeqs(0)

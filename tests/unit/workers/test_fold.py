@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import sized
 
 from penstock.wire import Frame
 from penstock_workers.batches.fold import ResolvedFrame, fold
@@ -43,6 +44,7 @@ def piece(
     return ResolvedFrame(frame, series, run, lane, seq, row), values
 
 
+@sized(5_000)
 @given(st.lists(frames, min_size=1, max_size=12))
 def test_fold_keeps_the_newest_value_of_each_step(
     drawn: list[tuple[int, int, int, list[str], list[int]]],

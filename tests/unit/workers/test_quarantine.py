@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
@@ -108,7 +106,7 @@ def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order()
     bench.run()
     assert len(bench.dead) == 3
     bench.restart()
-    asyncio.run(bench.turn())
+    bench.turn_now()
     bench.run()
     assert len(bench.dead) == 3
     (held,) = bench.queue.parked.values()
@@ -116,7 +114,7 @@ def test_a_parked_writer_is_tried_once_after_a_restart_and_comes_back_in_order()
     assert max(bench.queue.failures.values()) <= MAX_DELIVERIES + 1
     bench.is_bad = lambda run, seq: False
     bench.restart()
-    asyncio.run(bench.turn())
+    bench.turn_now()
     bench.run()
     assert bench.stored == [("bad", seq) for seq in (4, 5, 6, 7, 8)]
     assert not bench.queue.parked
@@ -157,14 +155,11 @@ def test_poison_in_many_runs_does_no_harm_while_others_are_stored() -> None:
             bench.queue.add(f"bad{run}", seq, shard=run % 2)
     bench.queue.add("good", 0)
 
-    async def go() -> None:
-        for turn in range(1, 3_000):
-            if turn % 40 == 0:
-                bench.queue.add("good", turn)
-            await bench.turn()
-            assert not bench.is_at_fault
-
-    asyncio.run(go())
+    for turn in range(1, 3_000):
+        if turn % 40 == 0:
+            bench.queue.add("good", turn)
+        bench.turn_now()
+        assert not bench.is_at_fault
     assert len(bench.dead) == 36
     assert len(bench.queue.parked) == 12
     assert not bench.queue.entries
@@ -195,12 +190,12 @@ def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
     for turn in range(2_000):
         if turn % 20 == 0:
             bench.queue.add("good", turn + 2, shard=1)
-        asyncio.run(bench.turn())
+        bench.turn_now()
     assert len(bench.queue.parked) == 3
     for _ in range(5):
         bench.restart()
         for _ in range(400):
-            asyncio.run(bench.turn())
+            bench.turn_now()
             assert not bench.is_at_fault
         assert len(bench.queue.parked) == 3
         assert len(bench.dead) == 9

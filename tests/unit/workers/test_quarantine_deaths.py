@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from support.quarantine_bench import Bench, MemoryQueue, run_of
+from support.quarantine_bench import Bench, MemoryQueue, at_once, run_of
 
 from penstock_workers.quarantine.quarantine import Quarantine
 
@@ -25,7 +23,7 @@ def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
             assert now_s < 60
         return now_s
 
-    waits = [asyncio.run(wait_s(tries)) for tries in range(2, 7)]
+    waits = [at_once(wait_s(tries)) for tries in range(2, 7)]
     assert [int(each) for each in waits] == [2, 4, 8, 8, 8]
 
 
@@ -51,16 +49,13 @@ def test_once_it_is_known_what_ends_the_worker_nobody_else_is_read_in_small_part
     bench = Bench(lambda run, seq: False, kills=lambda run, seq: run == "killer" and seq == 1)
     bench.queue.add("killer", 1)
 
-    async def go() -> None:
-        for turn in range(1_000):
-            if not bench.reads:  # what came while no worker ran
-                for seq in range(100):
-                    bench.queue.add("b", 10_000 + 1_000 * turn + seq, 1)
-            for run, shard in (("a", 0), ("killer", 0)):
-                bench.queue.add(run, 2 + turn, shard)
-            await bench.turn()
-
-    asyncio.run(go())
+    for turn in range(1_000):
+        if not bench.reads:  # what came while no worker ran
+            for seq in range(100):
+                bench.queue.add("b", 10_000 + 1_000 * turn + seq, 1)
+        for run, shard in (("a", 0), ("killer", 0)):
+            bench.queue.add(run, 2 + turn, shard)
+        bench.turn_now()
     bench.run()
     assert bench.dead == [("killer", 1)]
     assert not bench.queue.parked
@@ -151,7 +146,7 @@ def test_hundreds_that_were_tried_together_are_not_read_one_by_one() -> None:
     bench = Bench(lambda run, seq: False)
     for seq in range(1_000):
         bench.queue.add("a", seq)
-    asyncio.run(bench.queue.begin([*bench.queue.entries.values()], is_searching=True))
+    at_once(bench.queue.begin([*bench.queue.entries.values()], is_searching=True))
     bench.restart(owner_crashed=True)
     bench.run()
     assert len(bench.stored) == 1_000

@@ -85,7 +85,7 @@ def test_no_write_is_lost_while_the_table_grows() -> None:
     stop = threading.Event()
 
     def fold() -> None:
-        for number in range(2, 200_000):
+        for number in range(2, 50_000):
             table.add_frame(1, 0, (str(number),), [number], shard=0)
             if stop.is_set():
                 return
@@ -93,7 +93,7 @@ def test_no_write_is_lost_while_the_table_grows() -> None:
     thread = threading.Thread(target=fold)
     thread.start()
     try:
-        for step in range(2_000):
+        for step in range(500):
             at = np.array([step])
             table.set_open(first, at)
             table.set_counted(first, at)
