@@ -9,6 +9,8 @@ SHAPE ?= all
 SCALE ?= 1
 SEED ?= $(shell date +%s)
 DATA ?= data
+# Of the quick tests many wait for processes that they started, so that a third one keeps two cores busy.
+TEST_PROCESSES := $(or $(PROCESSES),3)
 PROCESSES ?= 2
 UI := web/ui
 STATIC := web/penstock_web/static/index.html
@@ -89,8 +91,8 @@ lint: setup ## format check, lint, words, types
 	$(BIN)/mypy
 	$(BIN)/python web/build_ui.py --check
 
-test: setup ## everything that runs in a few minutes (PROCESSES=2)
-	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) $(PARALLEL)
+test: setup ## everything that runs in a few minutes (PROCESSES=3)
+	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) -n $(TEST_PROCESSES) --dist loadfile
 
 smoke: setup ## a few of the heavy tests, of every suite
 	$(PYTEST) -m smoke $(PARALLEL)

@@ -312,7 +312,7 @@ async def test_the_best_and_the_latest_are_known(bench: Bench) -> None:
 @pytest.mark.timeout(120)
 async def test_many_at_once_get_each_trial_once(bench: Bench, url: str) -> None:
     """Several processes' catalogs, twenty agents, some of which never say a word again."""
-    trials, given, dead = 300, Counter[str](), set[str]()
+    trials, given, dead = 150, Counter[str](), set[str]()
     names = [await bench.agent(f"a{n}") for n in range(20)]
     async with AsyncExitStack() as stack:
         others = [Sweeps((await stack.enter_async_context(opened(url))).database) for _ in range(3)]

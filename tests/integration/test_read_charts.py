@@ -100,7 +100,7 @@ def check(chart: Chart, want: dict[tuple[object, ...], dict[int, Bucket]]) -> No
         np.testing.assert_allclose(curve.mean, means, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", seeds(24, quick=6))
+@pytest.mark.parametrize("seed", seeds(24, smoke=6))
 async def test_equals_brute_force(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def bits(value: float) -> bytes:
     return struct.pack("<d", math.nan if math.isnan(value) else value)
 
 
-@pytest.mark.parametrize("seed", seeds(16, quick=4))
+@pytest.mark.parametrize("seed", seeds(16, smoke=4))
 async def test_equals_comparing_every_point(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,7 @@ async def test_a_long_table_has_a_row_per_point(store: ClickHouse) -> None:
     assert latest["value"].to_pylist()[0] == 2.0
 
 
-@pytest.mark.parametrize("seed", seeds(10, quick=3))
+@pytest.mark.parametrize("seed", seeds(10, smoke=3))
 async def test_equals_brute_force_in_parts_of_any_size(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

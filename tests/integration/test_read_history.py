@@ -136,7 +136,7 @@ async def test_lowest_rank_wins_and_lanes_can_be_told_apart(store: ClickHouse) -
     ]
 
 
-@pytest.mark.parametrize("seed", seeds(12, quick=4))
+@pytest.mark.parametrize("seed", seeds(12, smoke=4))
 async def test_equals_brute_force_in_pages_of_any_size(
     store: ClickHouse, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

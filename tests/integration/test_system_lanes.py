@@ -115,7 +115,7 @@ async def test_key_facts(store: ClickHouse) -> None:
     assert (facts.keys["note"].last, facts.keys["epoch"].last) == ("hello", 8)
 
 
-@pytest.mark.parametrize("seed", seeds(12, quick=4))
+@pytest.mark.parametrize("seed", seeds(12, smoke=4))
 async def test_key_facts_and_steps_of_several_lanes(store: ClickHouse, seed: int) -> None:
     """Several ranks and attempts, several runs at a time: as every point says."""
     rng = np.random.default_rng(seed)

@@ -37,11 +37,12 @@ def cases(full: int) -> int:
     return max(min(full, _FEWEST), round(full * _SCALE))
 
 
-def seeds(count: int, *, quick: int) -> list[pytest.ParameterSet]:
-    """Numbers for a parameter `seed`: `quick` of them in every run of the tests, all in the heavy one."""
-    return [
-        pytest.param(seed, marks=() if seed < quick else pytest.mark.heavy) for seed in range(count)
-    ]
+def seeds(count: int, *, smoke: int) -> list[pytest.ParameterSet]:
+    """Numbers for a parameter `seed`: one in every run of the tests, `smoke` of them in CI, all in the heavy
+    run."""
+    marks = [(), *[(pytest.mark.heavy, pytest.mark.smoke)] * (smoke - 1)]
+    marks += [(pytest.mark.heavy,)] * (count - smoke)
+    return [pytest.param(seed, marks=each) for seed, each in enumerate(marks)]
 
 
 def source(name: str) -> random.Random:
