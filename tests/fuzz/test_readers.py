@@ -133,7 +133,7 @@ async def answers(stack: Stack) -> AsyncIterator[tuple[str, int, bytes]]:
 
 async def test_no_row_fails_an_answer(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
     pick = source("readers")
-    for seq in range(cases(1_000)):
+    for seq in range(cases(500)):
         row = spoil_catalog(stack, pick)
         await spoil_store(stack, pick, 1_000 + seq)
         async for what, status, body in answers(stack):
