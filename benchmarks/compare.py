@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-__all__ = ["HERE", "Comparison", "compare", "main", "print_comparisons", "python_path"]
+__all__ = ["HERE", "Comparison", "compare", "main", "options", "print_comparisons", "python_path"]
 
 HERE = Path(__file__).parents[1]
 _ALLOWED = 0.97
@@ -122,17 +122,24 @@ def _speed(text: str) -> float | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.compare", description=__doc__)
-    parser.add_argument("other", type=Path, help="the checkout to compare with")
-    parser.add_argument("--only", default="P1,P3,P4,P6", help="suites (%(default)s)")
+    given = options("benchmarks.compare", __doc__, suites="P1,P3,P4,P6", seconds=5)
+    return print_comparisons(compare(given.other, given.only, given.pairs, given.seconds))
+
+
+def options(prog: str, about: str | None, *, suites: str, seconds: float) -> argparse.Namespace:
+    """The command line: `other`, a checkout, `only`, `pairs` and `seconds`; with these defaults."""
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    parser.add_argument("other", type=_folder, help="the checkout to compare with")
+    parser.add_argument("--only", default=suites, help="suites (%(default)s)")
     parser.add_argument("--pairs", type=int, default=10, help="runs of each (%(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=5, help="length of each load (%(default)s)"
+        "--seconds", type=float, default=seconds, help="length of each load (%(default)s)"
     )
-    arguments = parser.parse_args()
-    return print_comparisons(
-        compare(arguments.other.resolve(), arguments.only, arguments.pairs, arguments.seconds)
-    )
+    return parser.parse_args()
+
+
+def _folder(text: str) -> Path:
+    return Path(text).resolve()
 
 
 def print_comparisons(found: list[Comparison]) -> int:

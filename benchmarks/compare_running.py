@@ -9,7 +9,6 @@ the other rests, in alternating order.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -24,7 +23,7 @@ import uvloop
 
 from benchmarks import charts, gateway, ingest
 from benchmarks.chart_data import fill
-from benchmarks.compare import HERE, Comparison, print_comparisons, python_path
+from benchmarks.compare import HERE, Comparison, options, print_comparisons, python_path
 from benchmarks.stack import Stack, running
 
 __all__ = ["compare"]
@@ -97,20 +96,12 @@ def compare(other: Path, suite: str, pairs: int, seconds: float) -> list[Compari
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.compare_running", description=__doc__)
-    parser.add_argument("other", type=Path, help="the checkout to compare with")
-    parser.add_argument("--only", default="P3,P6,P7", help="suites (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=10, help="runs of each (%(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=2, help="length of each load (%(default)s)"
-    )
-    arguments = parser.parse_args()
-    other, pairs, seconds = arguments.other.resolve(), arguments.pairs, arguments.seconds
+    given = options("benchmarks.compare_running", __doc__, suites="P3,P6,P7", seconds=2)
     return print_comparisons(
         [
             each
-            for suite in arguments.only.split(",")
-            for each in compare(other, suite, pairs, seconds)
+            for suite in given.only.split(",")
+            for each in compare(given.other, suite, given.pairs, given.seconds)
         ]
     )
 

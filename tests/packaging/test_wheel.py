@@ -25,7 +25,7 @@ assert len(rows) == 100, rows
 print("stored", len(rows))
 """
 MAX_CLIENT_PACKAGES = 4
-"""The most dependencies that the client may bring into a training environment."""
+"""The maximum number of packages that installing the client may add to a training environment."""
 
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.timeout(600)]
 
