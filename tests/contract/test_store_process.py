@@ -11,7 +11,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from support.store import StoreHandle, running_store, start_store, until_running
+from support.store import (
+    StoreAddress,
+    StoreHandle,
+    running_store,
+    shared_store,
+    start_store,
+    until_running,
+)
 
 from penstock.errors import Broken, Transient
 from penstock_storage.clickhouse.client import ClickHouse
@@ -43,18 +50,31 @@ async def rows_by_key(points: ClickHouse) -> dict[int, int]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[StoreHandle]:
+    """One of the test's own, with its tables."""
     async with running_store(tmp_path) as handle:
-        client = handle.client()
-        await client.setup()
-        await client.close()
+        await set_up(handle)
         yield handle
 
 
-async def raw(store: StoreHandle) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+@pytest.fixture
+async def shared() -> AsyncIterator[StoreAddress]:
+    """The same, for tests that harm neither the process nor its files."""
+    async with shared_store() as address:
+        await set_up(address)
+        yield address
+
+
+async def set_up(store: StoreAddress) -> None:
+    client = store.client()
+    await client.setup()
+    await client.close()
+
+
+async def raw(store: StoreAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_unix_connection(store.url.removeprefix("unix://"))
 
 
-def request(store: StoreHandle, target: str, *headers: str) -> bytes:
+def request(store: StoreAddress, target: str, *headers: str) -> bytes:
     lines = [f"POST {target} HTTP/1.1", "Host: x", f"X-ClickHouse-Key: {store.token}", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -97,15 +117,15 @@ async def _kill_after(store: StoreHandle, acknowledged: set[int], count: int) ->
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
-async def test_a_body_that_breaks_off_stores_nothing(store: StoreHandle, framing: str) -> None:
+async def test_a_body_that_breaks_off_stores_nothing(shared: StoreAddress, framing: str) -> None:
     whole = body(7)
-    _, writer = await raw(store)
-    writer.write(request(store, INSERT, framing))
+    _, writer = await raw(shared)
+    writer.write(request(shared, INSERT, framing))
     if "chunked" in framing:
         writer.write(f"{len(whole):x}\r\n".encode())
     writer.write(whole)
     await writer.drain()
-    client = store.client()
+    client = shared.client()
     try:
         await client.insert("points", batch(8))
         writer.close()
@@ -117,19 +137,19 @@ async def test_a_body_that_breaks_off_stores_nothing(store: StoreHandle, framing
         await client.close()
 
 
-async def test_a_damaged_body_stores_nothing(store: StoreHandle) -> None:
-    client = store.client()
+async def test_a_damaged_body_stores_nothing(shared: StoreAddress) -> None:
+    client = shared.client()
     try:
         for damaged in (body(7)[:-1], body(7) + b"x", b"garbage" * 1_000):
-            reader, writer = await raw(store)
-            writer.write(request(store, INSERT, f"Content-Length: {len(damaged)}") + damaged)
+            reader, writer = await raw(shared)
+            writer.write(request(shared, INSERT, f"Content-Length: {len(damaged)}") + damaged)
             status = (await reader.readline()).split()[1]
             assert status in (b"400", b"404", b"500")
             writer.close()
             await writer.wait_closed()
-        reader, writer = await raw(store)
+        reader, writer = await raw(shared)
         lines = ("Content-Encoding: lz4", f"Content-Length: {len(body(7))}")
-        writer.write(request(store, INSERT, *lines) + body(7))
+        writer.write(request(shared, INSERT, *lines) + body(7))
         assert (await reader.readline()).split()[1] == b"501"
         writer.close()
         await writer.wait_closed()
@@ -138,10 +158,10 @@ async def test_a_damaged_body_stores_nothing(store: StoreHandle) -> None:
         await client.close()
 
 
-async def test_a_chunked_insert_with_its_statement_in_the_body(store: StoreHandle) -> None:
-    reader, writer = await raw(store)
+async def test_a_chunked_insert_with_its_statement_in_the_body(shared: StoreAddress) -> None:
+    reader, writer = await raw(shared)
     data = b"INSERT INTO penstock.points (key, run, lane, step, v, seq) FORMAT Native\n" + body(3)
-    writer.write(request(store, "/", "Transfer-Encoding: chunked"))
+    writer.write(request(shared, "/", "Transfer-Encoding: chunked"))
     for start in range(0, len(data), 1_000):
         piece = data[start : start + 1_000]
         writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
@@ -150,22 +170,22 @@ async def test_a_chunked_insert_with_its_statement_in_the_body(store: StoreHandl
     assert (await reader.readline()).split()[1] == b"200"
     writer.close()
     await writer.wait_closed()
-    client = store.client()
+    client = shared.client()
     try:
         assert await rows_by_key(client) == {3: 2_000}
     finally:
         await client.close()
 
 
-async def test_get_may_read_but_not_write(store: StoreHandle) -> None:
+async def test_get_may_read_but_not_write(shared: StoreAddress) -> None:
     for sql, expected in (
         ("SELECT 1 + 1", (200, b"2\n")),
         ("SELECT 1 AS x FORMAT JSONEachRow", (200, b'{"x":1}\n')),
         ("DROP TABLE penstock.points", (500, b"Code: 164")),
         ("INSERT INTO penstock.names VALUES ('run', 1, 1, 'x', 1)", (500, b"Code: 164")),
     ):
-        reader, writer = await raw(store)
-        head = request(store, "/?query=" + quote(sql), "Connection: close")
+        reader, writer = await raw(shared)
+        head = request(shared, "/?query=" + quote(sql), "Connection: close")
         writer.write(head.replace(b"POST", b"GET", 1))
         reply = await reader.read()
         status, text = int(reply.split()[1]), reply.partition(b"\r\n\r\n")[2]
@@ -220,8 +240,8 @@ async def test_sigterm_does_not_wait_for_ever(store: StoreHandle) -> None:
         await client.close()
 
 
-async def test_a_newer_schema_is_refused(store: StoreHandle) -> None:
-    client = store.client()
+async def test_a_newer_schema_is_refused(shared: StoreAddress) -> None:
+    client = shared.client()
     try:
         await client.insert(
             "meta", {"name": ["schema_version"], "value": ["999"], "ver": np.array([999], "u8")}
@@ -297,9 +317,9 @@ async def test_an_insert_that_fails_is_never_acknowledged(tmp_path: Path) -> Non
         await points.close()
 
 
-async def test_inserts_that_are_broken_off_do_not_end_up_elsewhere(store: StoreHandle) -> None:
+async def test_inserts_that_are_broken_off_do_not_end_up_elsewhere(shared: StoreAddress) -> None:
     """Many at once, half of them cancelled at some point: what is stored is whole and its own."""
-    points = store.client()
+    points = shared.client()
     await points.setup()
     inserts = [asyncio.create_task(points.insert("points", batch(n, 20_000))) for n in range(40)]
     for number in range(len(inserts)):
