@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page, sync_playwright
 
-__all__ = ["Viewed", "open_page"]
+__all__ = ["SWITCH", "Viewed", "open_page"]
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -17,7 +17,7 @@ _ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 # A headless browser has no other tab to switch to, so this sets what the page would see after a switch.
-_SWITCH = """state => {
+SWITCH = """state => {
   Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
   Object.defineProperty(document, "hidden", { configurable: true, get: () => state === "hidden" });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -32,7 +32,7 @@ class Viewed:
 
     def show(self, *, is_hidden: bool) -> None:
         """Switch to this page, or to another tab."""
-        self.page.evaluate(_SWITCH, "hidden" if is_hidden else "visible")
+        self.page.evaluate(SWITCH, "hidden" if is_hidden else "visible")
 
 
 @contextmanager

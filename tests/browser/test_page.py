@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from benchmarks.light_page import SWITCH
 from browser.sweep import Open
 from support.up import Up, running_up, wait_until
 
@@ -52,6 +53,33 @@ def test_curves_grow_while_a_sweep_trains(tmp_path: Path, open_page: Open) -> No
         assert len(runs) == 3
         for run in runs:
             page.get_by_role("link", name=run["name"]).first.wait_for()
+        page.context.close()
+
+
+@pytest.mark.smoke
+def test_a_hidden_page_asks_for_nothing_and_catches_up(tmp_path: Path, open_page: Open) -> None:
+    with running_up(tmp_path) as up:
+
+        def log(step: int, key: str) -> None:
+            rows = [{"step": step, key: 1.0}]
+            up.post("/v1/batches", {"project": "p", "run": "r", "rows": rows})
+            keys = "/v1/projects/local/p/keys"
+            wait_until(lambda: key in [each["key"] for each in up.get(keys)["keys"]], 20)
+
+        log(0, "early")
+        page = open_page(f"{up.url}/?project=local/p")
+        page.locator("[data-panel='early'] canvas").first.wait_for()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        with page.expect_event("requestfailed", lambda request: "/events" in request.url):
+            page.evaluate(SWITCH, "hidden")
+        asked.clear()
+        log(1, "late")
+        page.wait_for_timeout(2_000)
+        assert asked == []
+        assert page.locator("[data-panel='late']").count() == 0
+        page.evaluate(SWITCH, "visible")
+        page.locator("[data-panel='late'] canvas").first.wait_for()
         page.context.close()
 
 
