@@ -55,6 +55,11 @@ class StoreClock:
         """Something went wrong: check the clocks before going on."""
         self._connections = -1
 
+    async def is_published(self) -> bool:
+        """Whether Redis holds the id of the store that was checked: it may have been wiped since, or
+        another worker may have renewed the id."""
+        return bool(await self._redis.get(self._keys.store()) == self.store.encode())
+
     async def check(self) -> bool:
         """Compare the clocks; True if everything this worker knew of the store is void."""
         async with self._in_use:

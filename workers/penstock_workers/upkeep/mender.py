@@ -51,6 +51,8 @@ _LOG = logging.getLogger(__name__)
 _ELECTION_S = 0.5
 _MIN_TURN_S, _TURN_REST = 10.0, 100.0
 """The pause between two checks: at least this long, and this many times as long as a check."""
+_MAX_IDLE_TURN_S = 40.0
+"""While no part comes or goes, the pause doubles up to this."""
 _REST = 20.0
 """The same while clients send lost batches again, and between two searches for these."""
 _AWAIT_S = 900.0
@@ -89,6 +91,7 @@ class Mender:
         self._check_again = 0.0
         self._ends: dict[str, Columns] = {}
         """Batches already known to be lost, by table."""
+        self._min_pause_s = _MIN_TURN_S
 
     async def watch(self, *quiet: asyncio.Lock) -> None:
         """Run until cancelled. While the locks `quiet` are held, nothing else writes."""
@@ -105,7 +108,7 @@ class Mender:
                     self._inventory = None
                 took_s = time.monotonic() - started
                 rest = _REST if self._awaits_batches else _TURN_REST
-                await asyncio.sleep(max(_MIN_TURN_S, rest * took_s))
+                await asyncio.sleep(max(self._min_pause_s, rest * took_s))
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""
@@ -118,11 +121,15 @@ class Mender:
             await self._note(await read_inventory(self._points))
 
     async def _turn(self, quiet: Sequence[asyncio.Lock]) -> None:
-        lost = await self._lost()
+        inventory = await read_inventory(self._points)
+        lost = await self._lost(inventory)
         saved = await self._take_out_damaged()
         if lost or saved:
             await self._mend([*lost, *saved], {part.table for part in saved}, quiet)
-        await self._note(await read_inventory(self._points))
+            inventory = await read_inventory(self._points)
+        is_same = inventory == self._inventory
+        self._min_pause_s = min(2 * self._min_pause_s, _MAX_IDLE_TURN_S) if is_same else _MIN_TURN_S
+        await self._note(inventory)
         await self._follow()
 
     @property
@@ -130,7 +137,7 @@ class Mender:
         """Whether clients may still send again what was lost."""
         return self._damage is not None and time.time() - self._damage["at"] < _AWAIT_S
 
-    async def _lost(self) -> list[LostPart]:
+    async def _lost(self, inventory: Inventory) -> list[LostPart]:
         """Parts that are missing since any worker's last check."""
         is_first = self._inventory is None
         before = self._inventory
@@ -139,7 +146,7 @@ class Mender:
             before = Inventory.from_text(text) if text else None
             damage = await self._points.noted(_DAMAGE)
             self._damage = json.loads(damage) if damage else None
-        lost = lost_parts(before, await read_inventory(self._points))
+        lost = lost_parts(before, inventory)
         if not lost and is_first and before is not None:
             # Parts that came after the last check, and went before this one, were never recorded.
             since = before.noted_at - _MARGIN_S

@@ -35,7 +35,8 @@ PURGED_TABLES = (
 )  # fmt: skip
 """All tables with rows of runs except `names`: numbers stay known for ever."""
 
-_TURN_S = 1.0
+_TURN_S, _IDLE_TURN_S = 1.0, 3.0
+"""How often to check for work: while there is some, and otherwise."""
 _LONG_S, _REST = 10.0, 20.0
 """After a deletion that took longer than this, the pause is this many times its length."""
 _AGAIN_S = 60.0
@@ -54,7 +55,7 @@ async def files_of_run_gone(run: int, digests: Sequence[str]) -> None:
 
 
 class Purger:
-    """Checks for work once a second, and does a bounded part of it."""
+    """Checks for work every few seconds, and does a bounded part of it."""
 
     def __init__(
         self,
@@ -79,39 +80,52 @@ class Purger:
         self._next_due = 0.0
         self._rest_until = 0.0
         self._started: float | None = None
+        self._may_be_deleting = True
+        """Whether the store may have deletions in hand, of this worker or of the one before it."""
         self._copied: set[int] = set()
 
     async def watch(self) -> None:
         """Run until cancelled."""
+        is_busy = True
         while True:
-            await asyncio.sleep(_TURN_S)
+            await asyncio.sleep(_TURN_S if is_busy else _IDLE_TURN_S)
             if ELECTED not in self._owned:
                 self._metrics.unpurged.set(0)
+                self._may_be_deleting = is_busy = True
                 continue
             try:
-                await self._finish_moves()
-                await self.turn()
+                has_moved = await self._finish_moves()
+                is_busy = await self.turn() or has_moved
             except (PenstockError, RedisError, OSError, TimeoutError) as error:
                 _LOG.warning("purge_failed error=%s detail=%s", type(error).__name__, error)
 
-    async def turn(self) -> None:
-        """One turn: what is deleted, and does the store have rows of it?"""
+    async def turn(self) -> bool:
+        """One turn: what is deleted, and does the store have rows of it? Returns whether the next turn
+        may have something to do."""
         last = await self._catalog.last_tombstone()
         if last != self._recorded:
             await self._record(last)
-        if time.monotonic() < self._rest_until or await self._is_deleting():
-            return
+        if time.monotonic() < self._rest_until:
+            return False
         now = time.time_ns() // 1000
-        if last == self._seen and now < self._next_due:
-            return
+        has_news = last != self._seen or now >= self._next_due
+        if not has_news and not self._may_be_deleting:
+            return False
+        # A question for the store, which would cost most of what an idle installation costs if it were
+        # asked at every turn.
+        if await self._is_deleting():
+            return True
+        if not has_news:
+            return False
         tombstones = await self._catalog.open_tombstones()
         self._metrics.unpurged.set(sum(not tombstone.purged_at for tombstone in tombstones))
         due = [tombstone for tombstone in tombstones if now >= self._due_at(tombstone)][:_MAX_RUNS]
         if due:
             await self._purge(due, now)
-        else:
-            self._seen = last
-            self._next_due = min(map(self._due_at, tombstones), default=now + _MAX_WAIT_US)
+            return True
+        self._seen = last
+        self._next_due = min(map(self._due_at, tombstones), default=now + _MAX_WAIT_US)
+        return False
 
     async def _purge(self, due: Sequence[Tombstone], now: int) -> None:
         for tombstone in due:
@@ -175,6 +189,7 @@ class Purger:
             found += rows
         if found:
             self._started = time.monotonic()
+            self._may_be_deleting = True
         return found > 0
 
     async def _is_deleting(self) -> bool:
@@ -184,7 +199,8 @@ class Purger:
             " AND NOT is_done",
             {"database": DATABASE},
         )
-        if int(np.asarray(found["n"])[0]):
+        self._may_be_deleting = bool(int(np.asarray(found["n"])[0]))
+        if self._may_be_deleting:
             return True
         if self._started is not None:
             took_s = time.monotonic() - self._started
@@ -195,8 +211,10 @@ class Purger:
                 return True
         return False
 
-    async def _finish_moves(self) -> None:
-        for move in await self._catalog.moves():
+    async def _finish_moves(self) -> bool:
+        """Returns whether there were any."""
+        moves = await self._catalog.moves()
+        for move in moves:
             row = move.run
             await self._mover.copy(row.number, move.copy, to_project=move.project_number)
             fail("worker.before_switch")
@@ -206,3 +224,4 @@ class Purger:
             if moved is not None:
                 old = RunRef(row.entity, row.project, row.run)
                 await self._announce([old], [RunRef(moved.entity, moved.project, moved.run)])
+        return bool(moves)

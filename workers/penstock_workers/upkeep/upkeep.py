@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 _EVERY_S, _AFTER_FAILURE_S = 5.0, 1.0
 _ADVANCE_S = 60.0
 """How often to advance the clock although nothing is committed: each time costs the store a write."""
+_CHECK_S = 30.0
+"""How often to check it although nothing is committed and no connection is new: that costs queries."""
 
 
 class Upkeep:
@@ -44,6 +46,7 @@ class Upkeep:
         self._liveness = liveness
         self._committer = committer
         self._metrics = metrics
+        self._checked_with, self._check_at = -1, 0.0
         self._advanced_with, self._advance_at = -1, 0.0
 
     async def watch(self) -> None:
@@ -57,6 +60,16 @@ class Upkeep:
                 pause_s = _AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
 
+    async def _is_other_store(self) -> bool:
+        """Whether everything this worker knew of the store is void; checked if it may be."""
+        now, commits = time.monotonic(), self._committer.number
+        is_new = self._clock.is_due or commits != self._checked_with or now >= self._check_at
+        if not is_new and await self._clock.is_published():
+            return False
+        is_other = await self._clock.check()
+        self._checked_with, self._check_at = commits, now + _CHECK_S
+        return is_other
+
     async def _advance(self) -> None:
         now, commits = time.monotonic(), self._committer.number
         is_alone = len(self._leases.epochs) == SHARDS
@@ -66,7 +79,7 @@ class Upkeep:
 
     async def _run_once(self) -> None:
         self._metrics.missing.set(self._resolver.missing_batches())
-        if await self._clock.check():
+        if await self._is_other_store():
             self._resolver.is_stale = True
         elif ELECTED in self._leases.epochs:
             await self._advance()
