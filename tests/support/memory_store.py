@@ -56,11 +56,11 @@ class MemoryPointStore:
         self._meta["store_id"] = secrets.token_hex(8)
         return self._meta["store_id"]
 
-    async def clock(self) -> Micros:
-        return Micros(int(self._meta.get("clock", 0)))
+    async def id_and_clock(self) -> tuple[str, Micros]:
+        return await self.store_id(), Micros(int(self._meta.get("clock", 0)))
 
     async def set_clock(self, at: int) -> None:
-        self._meta["clock"] = str(max(at, await self.clock()))
+        self._meta["clock"] = str(max(at, int(self._meta.get("clock", 0))))
 
     async def noted(self, name: str) -> str | None:
         return self._meta.get(name)

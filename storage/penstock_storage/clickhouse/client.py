@@ -106,10 +106,7 @@ class ClickHouse:
             await self.execute(f"ALTER TABLE {DATABASE}.{table} MODIFY SETTING {KEEP_EMPTY}")
 
     async def store_id(self) -> str:
-        found = await self._meta("store_id")
-        if found is None:
-            raise Broken("the point store has no id: it was never set up")
-        return found
+        return (await self.id_and_clock())[0]
 
     async def renew_id(self) -> str:
         renewed = secrets.token_hex(8)
@@ -117,8 +114,11 @@ class ClickHouse:
         await self._add_meta("store_id", renewed, 2**63 + time.time_ns())
         return renewed
 
-    async def clock(self) -> Micros:
-        return Micros(int(await self._meta("clock") or 0))
+    async def id_and_clock(self) -> tuple[str, Micros]:
+        found = await self._metas("store_id", "clock")
+        if "store_id" not in found:
+            raise Broken("the point store has no id: it was never set up")
+        return found["store_id"], Micros(int(found.get("clock", 0)))
 
     async def set_clock(self, at: int) -> None:
         await self._add_meta("clock", str(at), at)
@@ -309,11 +309,15 @@ class ClickHouse:
         return len(found["name"]) > 0
 
     async def _meta(self, name: str) -> str | None:
+        return (await self._metas(name)).get(name)
+
+    async def _metas(self, *names: str) -> dict[str, str]:
+        params = {f"name{number}": name for number, name in enumerate(names)}
+        among = ", ".join(f"{{{param}:String}}" for param in params)
         found = await self.query(
-            f"SELECT value FROM {DATABASE}.meta FINAL WHERE name = {{name:String}}",
-            {"name": name},
+            f"SELECT name, value FROM {DATABASE}.meta FINAL WHERE name IN ({among})", params
         )
-        return str(found["value"][0]) if len(found["value"]) else None
+        return dict(zip(map(str, found["name"]), map(str, found["value"]), strict=True))
 
     async def _add_meta(self, name: str, value: str, ver: int) -> None:
         await self.insert(

@@ -43,8 +43,8 @@ class PointStore(Protocol):
     async def renew_id(self) -> str:
         """Give the store a new id: clients then send again what they still hold."""
 
-    async def clock(self) -> Micros:
-        """The highest time (µs) given to `set_clock`; 0 before the first."""
+    async def id_and_clock(self) -> tuple[str, Micros]:
+        """`store_id`, and the highest time (µs) given to `set_clock`, 0 before the first; in one query."""
 
     async def set_clock(self, at: int) -> None:
         """Store this time (µs). A store whose clock is lower than the last time given to it is an older

@@ -13,7 +13,7 @@ from support.memory_store import MemoryPointStore
 from support.memory_worker import KEYS, Bench, running_bench
 
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_storage.contracts.interface import Columns, RunRef
+from penstock_storage.contracts.interface import Columns, Micros, RunRef
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.upkeep import upkeep as upkeep_module
 from penstock_workers.upkeep.purger import Purger
@@ -50,9 +50,9 @@ class CountedStore(MemoryPointStore):
         super().__init__()
         self.reads = 0
 
-    async def store_id(self) -> str:
+    async def id_and_clock(self) -> tuple[str, Micros]:
         self.reads += 1
-        return await super().store_id()
+        return await super().id_and_clock()
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ class SlowStore(MemoryPointStore):
         self.was_read = asyncio.Event()
         self.meanwhile: asyncio.Task[None] | None = None
 
-    async def clock(self) -> Micros:
-        found = await super().clock()
+    async def id_and_clock(self) -> tuple[str, Micros]:
+        found = await super().id_and_clock()
         self.was_read.set()
         if self.meanwhile is not None:
             await asyncio.wait({self.meanwhile}, timeout=0.2)

@@ -67,11 +67,11 @@ class StoreClock:
             found: list[Any] = await self._redis.mget(*names)
             clock, published = found
             self._highest = max(self._highest, int(clock or 0))
-            stored, kept = await self._points.clock(), await self._catalog.clock()
+            (store, stored), kept = await self._points.id_and_clock(), await self._catalog.clock()
             is_older = min(stored, kept) < self._highest
             if is_older:
                 await self._renew(stored, kept)
-            store = await self._points.store_id()
+                store = await self._points.store_id()
             told = published.decode() if published is not None else None
             if is_older or (told is not None and told != store):
                 await self._forget_positions()
