@@ -45,6 +45,7 @@ async def loaded(
         folder,
         workers=0,
         catalog_folder=catalog_folder,
+        own_store=True,
         plain_store=plain_store,
         backlog_bytes=BACKLOG_BYTES,
     ) as stack:

@@ -112,7 +112,7 @@ async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(320)
 @pytest.mark.parametrize("fault", ["exit 139", "sleep 600"])
 async def test_a_batch_that_ends_or_holds_up_its_worker_is_put_aside(
     stack: Stack, faults: Path, fault: str
@@ -121,7 +121,7 @@ async def test_a_batch_that_ends_or_holds_up_its_worker_is_put_aside(
     poisoned = poison(faults, f"{fault} for run00002 7")
     await send(stack, shape, project, 12)
     async with kept_worker(stack, failpoints=faults, batch_timeout_s=0.5) as kept:
-        await stack.drained(120)  # five tries, each of which has to hang first
+        await stack.drained(200)  # five tries, each of which has to hang first
         codes = list(kept.codes)
         found = await check(stack, shape, project, 12)
         assert (found.missing, found.phantom, found.altered) == (shape.points, 0, 0)
