@@ -116,12 +116,14 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         self._sign.turned()
         await self._tend()
+        # What the resolver knows holds for this store. Another one may be found during the rest.
+        store = self._clock.store
         if await self._rest(stop):
             return
         read = self._quarantine.next_read(self._leases.epochs)
         await self._gather(read, stop)
         self._pace.read()
-        epochs, store = dict(self._leases.epochs), self._clock.store
+        epochs = dict(self._leases.epochs)
         if not epochs.keys() >= set(read.shards):
             return
         entries = await self._read(read)
@@ -129,7 +131,8 @@ class Worker:
         if read.shards and self._queue.store != store:
             self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
-            return
+        if self._resolver.is_stale:
+            return  # a batch that is no longer in the store would be dropped as a repeat
         if read.is_isolated:
             read = replace(read, is_rest=not (read.entry_id or self._queue.has_more))
         else:

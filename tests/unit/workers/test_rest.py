@@ -1,13 +1,15 @@
-"""When a worker lets batches gather, and how much it commits at once."""
+"""When a worker lets batches gather, what it knows afterwards, and how much it commits at once."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
 from penstock_workers import worker as module
 from penstock_workers.commits import commit
@@ -42,3 +44,45 @@ def test_a_full_commit_is_one_insert() -> None:
     assert isinstance(points, int)
     smallest = 8  # bytes of a decoded point
     assert points * module._BYTES_PER_POINT <= smallest * commit._MAX_INSERT_ROWS
+
+
+@pytest.mark.parametrize("change", ["", "another store", "forgotten"])
+async def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change: str) -> None:
+    """While a worker rests, its store may be mended or replaced: what it knew of batches no longer holds,
+    and those that clients send again would be dropped as repeats."""
+    clock = SimpleNamespace(store="first", require_check=lambda: None)
+    resolver = SimpleNamespace(is_stale=False)
+    queue = SimpleNamespace(store="first", has_more=False)
+    read = SimpleNamespace(shards=[0], is_isolated=False, is_counted=False, entry_id="")
+    entry = SimpleNamespace(decoded=1, shard=0, is_dropped=False)
+    made = worker(
+        clock=clock,
+        resolver=resolver,
+        queue=queue,
+        leases=SimpleNamespace(epochs={0: 1}),
+        quarantine=SimpleNamespace(next_read=lambda epochs: read),
+        recorder=SimpleNamespace(reads=lambda *_, **__: None),
+        sign=SimpleNamespace(turned=lambda *_: None),
+        metrics=WorkerMetrics(),
+    )
+    prepared = []
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    async def rest(stop: asyncio.Event) -> bool:
+        if change == "another store":
+            clock.store = queue.store = "second"
+        resolver.is_stale = change == "forgotten"
+        return False
+
+    async def entries(*_: Any) -> list[Any]:
+        return [entry]
+
+    async def prepare(*_: Any) -> None:
+        prepared.append(entry)
+
+    made._tend = made._gather = nothing
+    made._rest, made._read, made._prepare = rest, entries, prepare
+    await made._turn(asyncio.Event())
+    assert bool(prepared) is not bool(change)
