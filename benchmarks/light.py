@@ -30,6 +30,8 @@ __all__ = ["cpu_seconds", "disk_bytes", "rows", "training"]
 
 _SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS = 200, 500, 10
 _MERGE_S = 60.0
+_LEFT_ALONE_S = 60.0
+"""Until what is done after a start is done."""
 _UNSEEN_S = 40.0
 """Until nobody counts as reading any more."""
 
@@ -83,7 +85,7 @@ def rows(seconds: float) -> Iterator[Row]:
 
 def _idle(seconds: float) -> Row:
     with running() as stack:
-        time.sleep(SETTLE_S)
+        time.sleep(_LEFT_ALONE_S)
         used, pss = _measured(stack, seconds), stack.pss_bytes() / 2**20
         total = sum(used.values())
     return Row(

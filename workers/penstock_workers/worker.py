@@ -8,6 +8,7 @@ deleted: the worker forgets what it knew and reads its shards from the start aga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -116,8 +117,9 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         self._sign.turned()
         await self._tend()
-        # What the resolver knows holds for this store. Another one may be found during the rest.
-        store = self._clock.store
+        store = (
+            self._clock.store
+        )  # what the resolver knows holds for it; another may be found meanwhile
         if await self._rest(stop):
             return
         read = self._quarantine.next_read(self._leases.epochs)
@@ -131,8 +133,8 @@ class Worker:
         if read.shards and self._queue.store != store:
             self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
-        if self._resolver.is_stale:
-            return  # a batch that is no longer in the store would be dropped as a repeat
+        if self._resolver.is_stale:  # a batch that is no longer stored would be dropped as a repeat
+            return
         if read.is_isolated:
             read = replace(read, is_rest=not (read.entry_id or self._queue.has_more))
         else:
@@ -163,7 +165,7 @@ class Worker:
         self._recorder.reads(entries, is_counted=read.is_counted)
         prepared = await self._prepare(read, entries, epochs)
         await self._finish_commit()
-        if prepared is not None:
+        if prepared:
             prepared.store = store
             self._pace.started()
             self._commit_read = read
@@ -385,11 +387,8 @@ class Worker:
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:
     """Sleep, but wake up at once when told to stop."""
     if seconds > 0:
-        try:
-            async with asyncio.timeout(seconds):
-                await stop.wait()
-        except TimeoutError:
-            pass
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, bool]) -> bool:

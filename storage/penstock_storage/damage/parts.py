@@ -123,16 +123,22 @@ async def corrupt_tables(
         "SELECT name, toUInt64(sum(value)) AS count, anyLast(last_error_message) AS message"
         f" FROM system.errors WHERE name IN ({', '.join(map(repr, _CORRUPT))}) GROUP BY name"
     )
+    counts = {str(name): int(n) for name, n in zip(found["name"], found["count"], strict=True)}
+    new = [
+        str(message)
+        for name, message in zip(found["name"], found["message"], strict=True)
+        if counts[name] > known.get(name, 0)
+    ]
+    if not new:
+        return set(), counts
     places = await store.query(
         f"SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '{DATABASE}'"
     )
     folders = dict(zip(places["uuid"], places["name"], strict=True))
-    counts, tables = {}, set()
-    for name, count, message in zip(found["name"], found["count"], found["message"], strict=True):
-        counts[name] = int(count)
-        if int(count) > known.get(name, 0):
-            tables |= {table for table in _IN_TABLE.findall(message) if table in COLUMNS}
-            tables |= {table for uuid, table in folders.items() if uuid in message}
+    tables = set()
+    for message in new:
+        tables |= {table for table in _IN_TABLE.findall(message) if table in COLUMNS}
+        tables |= {table for uuid, table in folders.items() if uuid in message}
     return tables, counts
 
 
