@@ -8,7 +8,6 @@ deleted: the worker forgets what it knew and reads its shards from the start aga
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
@@ -38,6 +37,7 @@ from penstock_workers.shards.queue import Budget, Entry, Queue, Selection
 from penstock_workers.shards.reads import Read
 from penstock_workers.sign import Sign
 from penstock_workers.upkeep.mender import Mender
+from penstock_workers.waiting import sleep, unless
 
 __all__ = ["Worker"]
 
@@ -145,7 +145,7 @@ class Worker:
             self._failures = 0
             self._quarantine.found_nothing(read)
             if not (read.is_isolated or self._quarantine.is_narrowing or self._may_rest):
-                await _sleep(self._settings.poll_s, stop)
+                await sleep(self._settings.poll_s, stop)
             return
         for shard, count in Counter(entry.shard for entry in entries).items():
             self._metrics.entries_read.labels(str(shard)).inc(count)
@@ -288,7 +288,7 @@ class Worker:
             return False
         await self._finish_commit()
         wanted = self._queue.wait(self._leases.epochs, min(left_s, self._leases.due_in_s))
-        return not await _unless(stop, wanted)
+        return not await unless(stop, wanted)
 
     async def _gather(self, read: Read, stop: asyncio.Event) -> None:
         """Gather a trickle of entries for a short while, to avoid many small parts.
@@ -296,7 +296,7 @@ class Worker:
         Before the streams are read, so that what arrives meanwhile is in the next commit too.
         """
         if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_isolated):
-            await _sleep(self._pace.gather_s, stop)
+            await sleep(self._pace.gather_s, stop)
 
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()
@@ -337,7 +337,7 @@ class Worker:
             self._commit = None
         self._clock.require_check()
         await self._forget()
-        await _sleep(pause_s, stop)
+        await sleep(pause_s, stop)
 
     async def _forget(self) -> None:
         """Forget everything and read from the start."""
@@ -367,7 +367,7 @@ class Worker:
         pause_s = min(_MAX_BACKOFF_S, 0.5 * 2 ** min(times, 10))
         self._sign.turned(_MAX_BACKOFF_S)
         _LOG.critical("worker_at_fault times=%d restart_in_s=%.1f", times, pause_s)
-        await _sleep(pause_s, stop)
+        await sleep(pause_s, stop)
 
     def _count(self, prepared: Prepared, took_s: float) -> None:
         metrics, now = self._metrics, time.time()
@@ -382,21 +382,3 @@ class Worker:
         for entry in prepared.entries:
             metrics.delay_seconds.observe(max(0.0, now - entry.received / 1e6))
         metrics.last_commit.set(now)
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    """Sleep, but wake up at once when told to stop."""
-    if seconds > 0:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
-
-
-async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, bool]) -> bool:
-    """What this finds; False once told to stop."""
-    found, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({found, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        return found.done() and found.result()
-    finally:
-        stopped.cancel()
-        found.cancel()
