@@ -100,7 +100,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
 
     async def is_checked() -> bool:
         before = points.reads
-        await upkeep._is_other_store()
+        await upkeep._is_other_store(is_sure=False)
         return points.reads > before
 
     assert await is_checked()
@@ -119,3 +119,29 @@ async def test_the_store_is_checked_when_it_may_be_another(
     committer.number += 1
     assert await is_checked()
     assert await is_checked()
+
+
+async def test_a_clock_goes_on_only_after_a_check(bench: Bench) -> None:
+    """An older copy of the store may have come through the connection that the clock is written on."""
+    points = CountedStore()
+    await points.setup()
+    clock = StoreClock(bench.redis, KEYS, points, bench.catalog, WorkerMetrics())
+
+    async def nothing(*_: object) -> list[RunRef]:
+        return []
+
+    upkeep = Upkeep(
+        SimpleNamespace(missing_batches=lambda: 0, is_stale=False),  # type: ignore[arg-type]
+        clock,
+        SimpleNamespace(epochs={0: 1}),  # type: ignore[arg-type]
+        SimpleNamespace(read_heartbeats=nothing, mark_crashed=nothing),  # type: ignore[arg-type]
+        SimpleNamespace(number=0, announce=nothing, notices=SimpleNamespace(tell=nothing)),  # type: ignore[arg-type]
+        SimpleNamespace(missing=SimpleNamespace(set=lambda _: None)),  # type: ignore[arg-type]
+    )
+    for turn in range(1, 4):
+        await upkeep._run_once()
+        assert points.reads == turn
+    store, points._meta["clock"] = clock.store, "5"
+    await upkeep._run_once()
+    assert clock.store not in ("", store)
+    assert upkeep._resolver.is_stale

@@ -60,28 +60,37 @@ class Upkeep:
                 pause_s = _AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
 
-    async def _is_other_store(self) -> bool:
-        """Whether everything this worker knew of the store is void; checked if it may be."""
+    async def _is_other_store(self, *, is_sure: bool) -> bool:
+        """Whether everything this worker knew of the store is void. Unless it has to be sure, it asks the
+        store only if that may have changed."""
         now, commits = time.monotonic(), self._committer.number
         is_new = self._clock.is_due or commits != self._checked_with or now >= self._check_at
-        if not is_new and await self._clock.is_published():
+        if not (is_sure or is_new) and await self._clock.is_published():
             return False
         is_other = await self._clock.check()
         self._checked_with, self._check_at = commits, now + _CHECK_S
         return is_other
 
-    async def _advance(self) -> None:
-        now, commits = time.monotonic(), self._committer.number
+    @property
+    def _advances(self) -> bool:
+        """Whether the clocks should go on: only the owner of shard 0 sees to that."""
         is_alone = len(self._leases.epochs) == SHARDS
-        if not is_alone or commits != self._advanced_with or now >= self._advance_at:
-            await self._clock.advance()
-            self._advanced_with, self._advance_at = commits, now + _ADVANCE_S
+        has_news = self._committer.number != self._advanced_with
+        is_time = not is_alone or has_news or time.monotonic() >= self._advance_at
+        return ELECTED in self._leases.epochs and is_time
+
+    async def _advance(self) -> None:
+        commits = self._committer.number
+        await self._clock.advance()
+        self._advanced_with, self._advance_at = commits, time.monotonic() + _ADVANCE_S
 
     async def _run_once(self) -> None:
         self._metrics.missing.set(self._resolver.missing_batches())
-        if await self._is_other_store():
+        advances = self._advances
+        # An older copy of the store whose clock went on could no longer be told from the store itself.
+        if await self._is_other_store(is_sure=advances):
             self._resolver.is_stale = True
-        elif ELECTED in self._leases.epochs:
+        elif advances:
             await self._advance()
         changed = await self._liveness.read_heartbeats()
         if ELECTED in self._leases.epochs:
