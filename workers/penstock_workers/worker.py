@@ -117,9 +117,8 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         self._sign.turned()
         await self._tend()
-        store = (
-            self._clock.store
-        )  # what the resolver knows holds for it; another may be found meanwhile
+        # What the resolver knows holds for this store. Another one may be found during the rest.
+        store = self._clock.store
         if await self._rest(stop):
             return
         read = self._quarantine.next_read(self._leases.epochs)
@@ -133,8 +132,8 @@ class Worker:
         if read.shards and self._queue.store != store:
             self._clock.require_check()  # another worker found that the store was replaced
             self._resolver.is_stale = True
-        if self._resolver.is_stale:  # a batch that is no longer stored would be dropped as a repeat
-            return
+        if self._resolver.is_stale:
+            return  # a batch that is no longer stored would be dropped as a repeat
         if read.is_isolated:
             read = replace(read, is_rest=not (read.entry_id or self._queue.has_more))
         else:
@@ -165,7 +164,7 @@ class Worker:
         self._recorder.reads(entries, is_counted=read.is_counted)
         prepared = await self._prepare(read, entries, epochs)
         await self._finish_commit()
-        if prepared:
+        if prepared is not None:
             prepared.store = store
             self._pace.started()
             self._commit_read = read

@@ -25,14 +25,12 @@ class Deleting:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.turns = 0
         self.is_deleting = 0
         self.rows = 1
 
     async def query(self, sql: str, params: Any = None) -> Columns:
         self.asked += 1
         if "system.mutations" in sql:
-            self.turns += 1
             self.is_deleting -= self.is_deleting > 0
             return {"n": np.array([self.is_deleting], "u8")}
         return {"n": np.array([self.rows if "penstock.points " in sql else 0], "u8")}
@@ -100,7 +98,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
 
     async def is_checked() -> bool:
         before = points.reads
-        await upkeep._is_other_store(is_sure=False)
+        await upkeep._is_other_store(always=False)
         return points.reads > before
 
     assert await is_checked()

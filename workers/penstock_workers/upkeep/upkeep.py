@@ -60,12 +60,12 @@ class Upkeep:
                 pause_s = _AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
 
-    async def _is_other_store(self, *, is_sure: bool) -> bool:
-        """Whether everything this worker knew of the store is void. Unless it has to be sure, it asks the
-        store only if that may have changed."""
+    async def _is_other_store(self, *, always: bool) -> bool:
+        """Whether everything this worker knew of the store is void. It asks the store only if that may have
+        changed, or `always`."""
         now, commits = time.monotonic(), self._committer.number
         is_new = self._clock.is_due or commits != self._checked_with or now >= self._check_at
-        if not (is_sure or is_new) and await self._clock.is_published():
+        if not (always or is_new) and await self._clock.is_published():
             return False
         is_other = await self._clock.check()
         self._checked_with, self._check_at = commits, now + _CHECK_S
@@ -88,7 +88,7 @@ class Upkeep:
         self._metrics.missing.set(self._resolver.missing_batches())
         advances = self._advances
         # An older copy of the store whose clock went on could no longer be told from the store itself.
-        if await self._is_other_store(is_sure=advances):
+        if await self._is_other_store(always=advances):
             self._resolver.is_stale = True
         elif advances:
             await self._advance()
