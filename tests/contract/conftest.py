@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from support.catalogs import NewUrl, opened
+from support.catalogs import NewUrl, new_catalog_file, opened
 from support.postgres import Postgres, running_postgres, why_no_postgres
 from support.redis import RedisHandle, memory_redis, running_redis
 
@@ -35,15 +34,6 @@ async def postgres_template(postgres: Postgres) -> str:
     async with opened(url):
         pass
     return url
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a catalog that is set up and has no rows."""
-    path = tmp_path_factory.mktemp("template") / "catalog.db"
-    async with opened(f"sqlite+aiosqlite:///{path}"):
-        pass
-    return path
 
 
 def numbered_files(folder: Path) -> Iterator[Path]:
@@ -71,12 +61,10 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
         server: Postgres = request.getfixturevalue("postgres")
         like: str = request.getfixturevalue("postgres_template")
         return partial(server.new_database, like=like)
-    template: Path = request.getfixturevalue("sqlite_template")
     files = numbered_files(tmp_path)
 
     async def new_file() -> str:
-        path = shutil.copy(template, next(files))
-        return f"sqlite+aiosqlite:///{path}"
+        return await new_catalog_file(next(files))
 
     return new_file
 

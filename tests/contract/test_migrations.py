@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text, update
 from support.catalogs import NewUrl, opened
 
 from penstock.errors import Broken
-from penstock_storage.catalog import SqlCatalog, schema
+from penstock_storage.catalog import SqlCatalog, migrations, schema
 from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.migrations import HEAD
 from penstock_storage.catalog.tables import metadata
 from penstock_storage.contracts.interface import RunChange, RunRef
 
 ResultT = TypeVar("ResultT")
 REF = RunRef("ana", "mnist", "r1")
+
+
+def test_the_head_is_the_newest_revision() -> None:
+    """It is written down, because asking for it takes Alembic."""
+    assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == HEAD
 
 
 @pytest.fixture
@@ -159,7 +167,7 @@ async def test_a_newer_revision_is_refused_unless_it_runs_with_this_code(url: st
         await in_database(url, lambda connection: connection.execute(newer))
         with pytest.raises(Broken, match=r"revision 9999.*use the newer Penstock"):
             await catalog.setup()
-        expanded = text(f"UPDATE meta SET value = '0001,{schema.HEAD}' WHERE name = 'runs_with'")
+        expanded = text(f"UPDATE meta SET value = '0001,{HEAD}' WHERE name = 'runs_with'")
         await in_database(url, lambda connection: connection.execute(expanded))
         await catalog.setup()
         await catalog.ensure_runs([REF])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.catalogs import new_catalog_file
 from support.fuzzing import cases, source
 from support.memory_worker import KEYS, Bench, Worker, running_bench
 
@@ -243,7 +244,7 @@ class Machine:
 @pytest.mark.parametrize("case", range(cases(1_000)))
 async def test_a_run_shows_what_the_rules_say(case: int, tmp_path: Path) -> None:
     rng = source(f"hearing {case}")
-    async with running_bench(f"sqlite+aiosqlite:///{tmp_path}/catalog.db") as bench:
+    async with running_bench(await new_catalog_file(tmp_path / "catalog.db")) as bench:
         machine = Machine(bench, await bench.new_worker(), rng)
         for _ in range(40):
             await machine.act()

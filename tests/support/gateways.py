@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from support.forked import ForkedProcess, start_forked
 from support.stack import Stack, eventually
 
 __all__ = ["Gateway", "free_port", "running_gateway"]
@@ -33,7 +33,7 @@ class Gateway:
     environ: Mapping[str, str]
     port: int
     failpoints: Path
-    process: asyncio.subprocess.Process | None = None
+    process: ForkedProcess | None = None
     ended: list[int] = field(default_factory=list)
 
     @property
@@ -47,9 +47,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "penstock_server.gateway", env=self.environ
-        )
+        self.process = await start_forked("penstock_server.gateway", self.environ)
         await eventually(self.is_ready, 20)
 
     async def is_ready(self) -> bool:

@@ -149,12 +149,11 @@ class Bench:
 
 @asynccontextmanager
 async def running_bench(catalog_url: str, **bounds: int) -> AsyncIterator[Bench]:
-    """Empty stores; the catalog is a new one at this URL, with these bounds, if any."""
+    """Empty stores; the catalog is at this URL, with these bounds, if any."""
     most = Bounds(**bounds)
     points, catalog = MemoryPointStore(), SqlCatalog(catalog_url, bounds=most)
     async with memory_redis() as redis:
         await points.setup()
-        await catalog.setup()
         pipe = cast("Any", MemoryPipe(redis))
         yield Bench(redis, points, catalog, Appender(pipe, KEYS, GatewayMetrics()), most)
         await catalog.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from support.catalogs import new_catalog_file
 from support.media import store_file
 from support.redis import RedisHandle, running_redis
 from support.series import SeriesData, store_series
@@ -104,9 +105,8 @@ async def running_site(
     """A site with files in `path`."""
     async with shared_store() as address, running_redis(path) as redis_process:
         store, redis = address.client(), redis_process.client()
-        catalog = open_catalog(f"sqlite+aiosqlite:///{path}/catalog.db")
+        catalog = open_catalog(await new_catalog_file(path / "catalog.db"))
         await store.setup()
-        await catalog.setup()
         files, blobs = RunFiles(catalog.database), open_blobs(str(path / "blobs"))
         artifacts = Artifacts(catalog.database)
         app = web.Application(middlewares=[middleware(GatewayMetrics())])

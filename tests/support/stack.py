@@ -7,7 +7,6 @@ import io
 import os
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,12 +15,16 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from redis.asyncio import Redis
+from support.catalogs import new_catalog_file
+from support.forked import ForkedProcess, start_forked
 from support.redis import RedisHandle, running_redis
 from support.store import StoreAddress, StoreHandle, running_store, shared_store
 
 from penstock.wire import CONTENT_TYPE, join_batches
 from penstock_common.http.auth import mint_key
 from penstock_common.process.settings import GatewaySettings
+from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.gateway import build
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.clickhouse.client import ClickHouse
@@ -34,7 +37,7 @@ __all__ = ["Stack", "Worker", "eventually", "running_stack"]
 class Worker:
     """A worker process of its own, so that it can be killed."""
 
-    process: asyncio.subprocess.Process
+    process: ForkedProcess | asyncio.subprocess.Process
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -53,6 +56,7 @@ class Stack:
     """Everything that runs. `urls` are the gateways'."""
 
     redis: RedisHandle
+    queue: Redis
     store: StoreAddress
     catalog: SqlCatalog
     points: ClickHouse
@@ -75,10 +79,7 @@ class Stack:
         environ = {**os.environ, **_environ(self.settings), **_environ(own)}
         if name:
             environ["PENSTOCK_WORKER_NAME"] = name
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "penstock_workers.main", env=environ
-        )
-        worker = Worker(process)
+        worker = Worker(await start_forked("penstock_workers.main", environ))
         self.workers.append(worker)
         return worker
 
@@ -111,11 +112,10 @@ class Stack:
 
     async def backlog(self) -> int:
         """Batches that are queued and not committed."""
-        redis = self.redis.client()
-        try:
-            return sum([await redis.xlen(f"penstock:{{s{shard}}}:stream") for shard in range(16)])
-        finally:
-            await redis.aclose()
+        asked = self.queue.pipeline(transaction=False)
+        for shard in range(SHARDS):
+            asked.execute_command("XLEN", RedisKeys().stream(shard))
+        return sum(await asked.execute())
 
     async def drained(self, timeout_s: float = 30.0) -> None:
         """Wait until everything queued is committed."""
@@ -154,6 +154,8 @@ async def running_stack(
     """
     async with AsyncExitStack() as parts:
         redis = await parts.enter_async_context(running_redis(path))
+        queue = redis.client()
+        parts.push_async_callback(queue.aclose)
         is_own = own_store or plain_store
         store = await parts.enter_async_context(
             running_store(path, is_plain=plain_store) if is_own else shared_store()
@@ -162,13 +164,12 @@ async def running_stack(
             "redis_url": redis.url,
             "store_url": store.url,
             "store_token": store.token,
-            "catalog_url": f"sqlite+aiosqlite:///{(catalog_folder or path) / 'catalog.db'}",
+            "catalog_url": await new_catalog_file((catalog_folder or path) / "catalog.db"),
             "blobs_url": str(path / "blobs"),
             "secret": secrets.token_hex(16),
         }
         catalog = open_catalog(shared["catalog_url"])
         parts.push_async_callback(catalog.close)
-        await catalog.setup()
         key, text = mint_key("user", "local", frozenset({"read", "write"}), shared["secret"])
         await catalog.add_api_key(key, "test")
         points = open_points(store.url, store.token)
@@ -177,7 +178,7 @@ async def running_stack(
         session = await parts.enter_async_context(
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {text}"})
         )
-        stack = Stack(redis, store, catalog, points, shared, text, session)
+        stack = Stack(redis, queue, store, catalog, points, shared, text, session)
         for _ in range(gateways):
             stack.urls.append(await parts.enter_async_context(_gateway(shared, settings)))
         for _ in range(workers):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from aiohttp import web
@@ -86,20 +87,30 @@ class Error(Answered):
     error: ErrorDetail
 
 
-_OPERATIONS = web.AppKey("operations", list[Operation])
+class _Described:
+    """An application's operations, and their document, which takes a while to make."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return openapi_document(self.operations)
+
+
+_DESCRIBED = web.AppKey("described", _Described)
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
     """Describe routes of this application, and serve the document of all of them."""
-    if _OPERATIONS not in app:
-        app[_OPERATIONS] = []
+    if _DESCRIBED not in app:
+        app[_DESCRIBED] = _Described()
         Routes(app).get("/v1/openapi.json", _document)
-    app[_OPERATIONS].extend(operations)
+    app[_DESCRIBED].operations.extend(operations)
 
 
 async def _document(request: web.Request) -> web.Response:
-    operations: list[Operation] = request.app[_OPERATIONS]
-    return json_response(openapi_document(operations))
+    return json_response(request.app[_DESCRIBED].document)
 
 
 def openapi_document(operations: Iterable[Operation], version: str = "1") -> dict[str, Any]:

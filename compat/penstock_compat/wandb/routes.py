@@ -8,8 +8,8 @@ from penstock_common.http.openapi import add_operations
 from penstock_common.http.routes import Routes
 from penstock_compat.wandb.artifacts.routes import add_artifact_routes
 from penstock_compat.wandb.dependencies import WandbDependencies
-from penstock_compat.wandb.endpoint import GraphqlEndpoint
 from penstock_compat.wandb.files import FILE_PATH
+from penstock_compat.wandb.lazy_endpoint import LazyEndpoint
 from penstock_compat.wandb.metrics import WandbMetrics
 from penstock_compat.wandb.operations import OPERATIONS
 from penstock_compat.wandb.stream.handler import STREAM_PATH, StreamHandler
@@ -23,7 +23,7 @@ def add_routes(app: web.Application, deps: WandbDependencies, metrics: WandbMetr
     stream = StreamHandler(deps, metrics)
     app.cleanup_ctx.append(stream.running)
     routes = Routes(app)
-    routes.post("/graphql", GraphqlEndpoint(deps, metrics).post)
+    routes.post("/graphql", LazyEndpoint(deps, metrics).post)
     routes.post(STREAM_PATH, stream.post)
     transfers = Transfers(deps)
     routes.put(FILE_PATH, transfers.put, signed=True)

@@ -8,20 +8,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect
 
 from penstock.errors import Broken
-from penstock_storage.catalog.migrations import RUNS_WITH
+from penstock_storage.catalog.migrations import HEAD, RUNS_WITH
+from penstock_storage.catalog.revision import SCHEMA_VERSION, stored_text
 from penstock_storage.catalog.tables import meta, metadata
 
-__all__ = ["HEAD", "downgrade", "upgrade"]
+__all__ = ["downgrade", "upgrade"]
 
 _FOLDER = Path(__file__).parent / "migrations"
 _FIRST = "0001"
 _RUNS_WITH = "runs_with"
-_SCHEMA_VERSION = 1  # the version in catalogs that code from before Alembic can use
-
-HEAD = ScriptDirectory(str(_FOLDER)).get_current_head()
 
 
 def upgrade(connection: Connection) -> None:
@@ -35,7 +33,7 @@ def upgrade(connection: Connection) -> None:
         _refuse_newer(connection, found)
         if found is None:
             found = HEAD if _has_every_column(connection) else _FIRST
-            command.stamp(_config(connection), found or _FIRST)
+            command.stamp(_config(connection), found)
     if found == HEAD or (found is not None and not _is_known(found)):
         return
     command.upgrade(_config(connection), "head")
@@ -75,11 +73,11 @@ def _is_known(revision: str) -> bool:
 
 
 def _refuse_newer(connection: Connection, revision: str | None) -> None:
-    version = _said(connection, "schema_version") or "0"
-    if int(version) > _SCHEMA_VERSION:
+    version = stored_text(connection, "schema_version") or "0"
+    if int(version) > SCHEMA_VERSION:
         newer = f"version {version}"
     elif revision is not None and not _is_known(revision):
-        if HEAD in (_said(connection, _RUNS_WITH) or "").split(","):
+        if HEAD in (stored_text(connection, _RUNS_WITH) or "").split(","):
             return
         newer = f"revision {revision}"
     else:
@@ -88,10 +86,6 @@ def _refuse_newer(connection: Connection, revision: str | None) -> None:
         f"the catalog has schema {newer}, this Penstock knows up to {HEAD}: use the newer Penstock"
         " that wrote it"
     )
-
-
-def _said(connection: Connection, name: str) -> str | None:
-    return connection.scalar(select(meta.c.value).where(meta.c.name == name))
 
 
 def _say(connection: Connection, name: str, value: str) -> None:

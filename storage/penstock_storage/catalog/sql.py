@@ -26,6 +26,7 @@ from penstock_storage.catalog.names.handout import (
     add_runs,
 )
 from penstock_storage.catalog.names.lane_catalog import LaneCatalog
+from penstock_storage.catalog.revision import is_current
 from penstock_storage.catalog.runs import liveness, updates
 from penstock_storage.contracts.interface import (
     ApiKey,
@@ -72,13 +73,13 @@ class SqlCatalog(LaneCatalog):
         return SqlAccounts(self._database)
 
     async def setup(self) -> None:
-        # Only setting up a catalog needs Alembic.
-        from penstock_storage.catalog import schema  # noqa: PLC0415
-
         async with self._database.writing() as connection:
             await self._database.lock_setup(connection)
             await self._database.require_unicode(connection)
-            await connection.run_sync(schema.upgrade)
+            if not await connection.run_sync(is_current):
+                from penstock_storage.catalog import schema  # noqa: PLC0415  (loads Alembic)
+
+                await connection.run_sync(schema.upgrade)
 
     async def close(self) -> None:
         await self._database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +15,8 @@ from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[SqlCatalog]:
-    catalog = open_catalog(f"sqlite+aiosqlite:///{tmp_path / 'catalog.db'}")
-    await catalog.setup()
+async def catalog(catalog_url: str) -> AsyncIterator[SqlCatalog]:
+    catalog = open_catalog(catalog_url)
     yield catalog
     await catalog.close()
 

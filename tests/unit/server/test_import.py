@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,19 @@ def test_the_store_imports_no_queue() -> None:
     found = modules_of("import penstock_storage.embedded.store_http")
     assert "penstock_common.process.metrics" in found
     assert not {"sqlalchemy", "numpy", "redis", "psutil"} & found
+
+
+def test_servers_load_what_few_need_when_it_is_needed(tmp_path: Path) -> None:
+    """Alembic upgrades a catalog that is not current; GraphQL is for the official client."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'catalog.db'}"
+    opening = (
+        "import asyncio, penstock_server.gateway, penstock_workers.main\n"
+        "from penstock_storage.connect import open_catalog\n"
+        "async def opened():\n"
+        f"    catalog = open_catalog({url!r})\n"
+        "    await catalog.setup()\n"
+        "    await catalog.close()\n"
+        "asyncio.run(opened())"
+    )
+    assert "alembic" in modules_of(opening)
+    assert not {"alembic", "graphql"} & modules_of(opening)

@@ -11,6 +11,9 @@ SQLite, never use batch mode for a table that assigns numbers: its copy loses AU
 would be assigned twice. Each revision can be reverted (`downgrade`).
 """
 
-__all__ = ["RUNS_WITH"]
+__all__ = ["HEAD", "RUNS_WITH"]
+
+HEAD = "0010"
+"""The newest revision."""
 
 RUNS_WITH = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009")
