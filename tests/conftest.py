@@ -8,6 +8,7 @@ frameworks and the official client take seconds to import, in each process.
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
 from collections import Counter
@@ -16,7 +17,13 @@ from pathlib import Path
 import pytest
 from _pytest.nodeid import coerce_node_id
 
-_ALL_HEAVY = re.compile(r"^pytestmark = (?:(?!\n\n).)*\bheavy\b", re.MULTILINE | re.DOTALL)
+# Before anything imports numpy: several processes whose matrices are multiplied by several threads each wait
+# for each other.
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+_ALL_HEAVY = re.compile(
+    r"^pytestmark = (?:(?!\n\n).)*(?:\bheavy\b|\bSMOKE$)", re.MULTILINE | re.DOTALL
+)
 _HEAVY_FOLDER = "wandb"  # its conftest.py marks them
 
 

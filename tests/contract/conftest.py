@@ -1,4 +1,5 @@
-"""Catalogs on SQLite and PostgreSQL, queues on Redis and in memory: a test that asks for one runs on both."""
+"""Catalogs on SQLite and PostgreSQL, queues on Redis and in memory: a test that asks for one runs on both;
+`make test` leaves PostgreSQL to the heavy tests."""
 
 from __future__ import annotations
 
@@ -12,11 +13,14 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from support.catalogs import NewUrl, new_catalog_file, opened
+from support.marks import SMOKE
 from support.postgres import Postgres, running_postgres, why_no_postgres
 from support.redis import RedisHandle, memory_redis, running_redis
 
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.catalog import SqlCatalog
+
+DATABASES = ["sqlite", pytest.param("postgres", marks=SMOKE)]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -40,7 +44,7 @@ def numbered_files(folder: Path) -> Iterator[Path]:
     return (folder / f"catalog{number}.db" for number in itertools.count())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=DATABASES)
 def new_empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
     """Databases without a table."""
     if request.param == "postgres":
@@ -54,7 +58,7 @@ def new_empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
     return new_file
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=DATABASES)
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> NewUrl:
     """Databases with the catalog's tables and no rows: copies of one that was set up."""
     if request.param == "postgres":

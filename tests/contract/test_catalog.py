@@ -447,6 +447,8 @@ async def test_the_clock_only_goes_forward(catalog: Catalog) -> None:
     assert await catalog.clock() == 10**16
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_database_that_cannot_keep_every_name_is_refused(postgres: Postgres) -> None:
     url = await postgres.new_database(encoding="LATIN1")
     with pytest.raises(Broken, match="UTF8, not in LATIN1"):
@@ -454,6 +456,8 @@ async def test_a_database_that_cannot_keep_every_name_is_refused(postgres: Postg
             pass
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_standby_is_no_refusal(postgres: Postgres) -> None:
     """It takes over later: what it does not take now is not the fault of the data."""
     url = await postgres.new_database()

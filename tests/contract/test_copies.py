@@ -228,6 +228,8 @@ async def lines_of(url: str) -> list[bytes]:
         await database.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_catalog_moves_between_databases(tmp_path: Path) -> None:
     if reason := why_no_postgres():
         pytest.skip(reason)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.ledger import Ledger
+from support.marks import first_of
 from support.scripts import Scripts
 from support.spools import UNLIMITED, Senders, drive, new_writer, rows_in, wait_until
 
@@ -47,6 +48,8 @@ def send_all(sender: SpoolSender) -> None:
     drive(sender, lambda: sender.progress.done)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_epochs_of_data_loader_workers_share_lanes(scripts: Scripts, ledger: Ledger) -> None:
     """As torch's loader works: new workers for every epoch, two at a time, ended by `os._exit`."""
     scripts.run("""
@@ -205,7 +208,7 @@ def test_a_row_in_the_making_of_the_next_child_is_no_damage(tmp_path: Path, ledg
     reader.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", first_of(*range(6)))
 def test_any_order_of_children_deaths_and_shippers(
     tmp_path: Path, ledger: Ledger, sender_of: Senders, seed: int
 ) -> None:

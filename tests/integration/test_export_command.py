@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytest_asyncio
 from aiohttp import ClientError
+from support.marks import SMOKE
 from support.site import Site, running_site
 from support.stack import eventually
 from support.up import running_up
@@ -32,6 +33,7 @@ ODD = [math.nan, math.inf, -math.inf, -0.0, 0.1, 1 / 3]
 
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
+pytestmark = SMOKE
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.hung import hung_folder
 from support.ledger import Ledger
+from support.marks import first_of
 from support.scripts import Scripts
 from support.spools import wait_until
 
@@ -66,7 +67,7 @@ def test_a_key_that_cannot_be_read_keeps_the_data(scripts: Scripts, hung: Path) 
     assert "no API key for" in said
 
 
-@pytest.mark.parametrize("variable", ["PENSTOCK_DIR", "AT", "WANDB_DIR"])
+@pytest.mark.parametrize("variable", first_of("PENSTOCK_DIR", "AT", "WANDB_DIR"))
 def test_the_folder_for_data_does_not_answer(
     scripts: Scripts, ledger: Ledger, hung: Path, tmp_path: Path, variable: str
 ) -> None:

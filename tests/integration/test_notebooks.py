@@ -9,8 +9,11 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from support.ledger import Ledger
+from support.marks import SMOKE
 from support.scripts import Scripts
 from support.spools import wait_until
+
+pytestmark = SMOKE
 
 
 class Notebook:

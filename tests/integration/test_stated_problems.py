@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.ledger import Fault, Ledger
+from support.marks import first_of
 from support.scripts import Scripts
 from support.spools import new_writer, wait_until
 
@@ -29,7 +30,9 @@ run.finish()
 """
 
 
-@pytest.mark.parametrize("key", ["good\n", " good ", "'good'", "export PENSTOCK_API_KEY=good"])
+@pytest.mark.parametrize(
+    "key", first_of("good\n", " good ", "'good'", "export PENSTOCK_API_KEY=good")
+)
 def test_a_key_as_it_was_mounted_or_pasted(scripts: Scripts, ledger: Ledger, key: str) -> None:
     said = scripts.run(TRAINING, PENSTOCK_API_KEY=key)
     assert len(ledger.points()) == 10
@@ -37,7 +40,7 @@ def test_a_key_as_it_was_mounted_or_pasted(scripts: Scripts, ledger: Ledger, key
     assert "good" not in said
 
 
-@pytest.mark.parametrize("how", ["bare", "upper", "page", "path"])
+@pytest.mark.parametrize("how", first_of("bare", "upper", "page", "path"))
 def test_an_address_as_it_was_pasted(scripts: Scripts, ledger: Ledger, how: str) -> None:
     url = {
         "bare": ledger.url.removeprefix("http://"),
@@ -191,9 +194,7 @@ def test_python_variables_that_would_keep_the_shipper_from_starting(
     assert "is stored" in said
 
 
-@pytest.mark.parametrize(
-    "how", ["no python", "dies at once", pytest.param("no process", marks=pytest.mark.heavy)]
-)
+@pytest.mark.parametrize("how", first_of("dies at once", "no python", "no process"))
 def test_a_shipper_that_cannot_start(
     scripts: Scripts, ledger: Ledger, tmp_path: Path, how: str
 ) -> None:

@@ -14,7 +14,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from support.marks import SMOKE
 from support.up import Up, running_up, wait_until
+
+pytestmark = SMOKE
 
 LEASE_S = 2.0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.marks import first_of
 from support.stack import Stack, running_stack
 
 BEGAN, LINES = 1_700_000_000, 30
@@ -52,7 +53,7 @@ END = {"complete": True, "exitcode": 0}
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("cut", [LINES // 3, 2 * LINES // 3, LINES])
+@pytest.mark.parametrize("cut", first_of(LINES // 3, 2 * LINES // 3, LINES))
 async def test_the_whole_folder_ends_the_run(stack: Stack, cut: int) -> None:
     """In requests of other sizes than the first time, with the console before the rows."""
     run = f"synced-{cut}"

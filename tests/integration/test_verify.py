@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.marks import SMOKE
 from support.spools import new_writer
 from support.up import Up, end_shipper, running_up, wait_until
 
@@ -24,6 +25,8 @@ from penstock.spool.progress import load_progress, store_progress
 from penstock.spool.root import spools_in
 from penstock_server.datafolder import DataFolder
 from penstock_storage.clickhouse.client import ClickHouse
+
+pytestmark = SMOKE
 
 # 900 points of `loss` and `acc` in each run, and what is harder to keep: see `ODD`.
 PLAIN = """

@@ -51,6 +51,8 @@ def run_in(up: Up, folder: Path, command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_the_curl_examples_work_as_written(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:

@@ -32,9 +32,9 @@ _SEED = os.environ.get("FUZZ_SEED", "")
 _FEWEST = 10
 
 
-def cases(full: int) -> int:
+def cases(full: int, *, fewest: int = _FEWEST) -> int:
     """How many cases to try where a pull request is checked with `full`."""
-    return max(min(full, _FEWEST), round(full * _SCALE))
+    return max(min(full, fewest), round(full * _SCALE))
 
 
 def seeds(count: int, *, smoke: int) -> list[pytest.ParameterSet]:
