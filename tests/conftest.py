@@ -52,6 +52,7 @@ def pytest_collection_finish() -> None:
     tenth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_sessionfinish() -> None:

@@ -8,6 +8,7 @@ Python, and TypeScript without comments and imports.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ __all__ = ["CHECKED", "Found", "check", "checked_files", "passages", "stilted_wo
 
 ROOT = Path(__file__).parents[2]
 WORDS = Path(__file__).with_name("words.txt")
+CACHE = ROOT / ".words_cache"
 
 CHECKED: tuple[str, ...] = (
     "*.md",
@@ -121,9 +123,28 @@ def _files_in(place: Path) -> list[Path]:
     )
 
 
+def _check_changed(paths: list[Path]) -> list[Found]:
+    """`check`, but for files that have not changed since they had no such word."""
+    rules = "".join(_stamp(path) for path in (WORDS, Path(__file__)))
+    stamps = {str(path): rules + _stamp(path) for path in paths}
+    try:
+        clean: dict[str, str] = json.loads(CACHE.read_text())
+    except (OSError, ValueError):
+        clean = {}
+    found = check(path for path in paths if clean.get(str(path)) != stamps[str(path)])
+    for each in found:
+        stamps.pop(str(ROOT / each.path), None)
+    CACHE.write_text(json.dumps(stamps))
+    return found
+
+
+def _stamp(path: Path) -> str:
+    return f"{path.stat().st_mtime_ns}:{path.stat().st_size} "
+
+
 def main(places: list[str]) -> int:
     given = [path for place in places for path in _files_in(Path(place).resolve())]
-    found = check(given if places else checked_files())
+    found = check(given) if places else _check_changed(checked_files())
     for each in found:
         sys.stderr.write(f"{each}\n")
     return 1 if found else 0

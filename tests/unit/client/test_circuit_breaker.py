@@ -142,6 +142,8 @@ outages = st.lists(
 )
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @sized(500)
 @given(outages=outages, spools=st.integers(1, 6), seed=st.integers(0, 2**32))
 def test_days_of_outages(outages: list[tuple[float, float]], spools: int, seed: int) -> None:

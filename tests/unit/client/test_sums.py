@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.marks import first_of
 from support.spools import new_writer
 
 from penstock.shipper import sums
@@ -65,7 +66,7 @@ def rows(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("held", [10, 100, 8_000_000])
-@pytest.mark.parametrize("batch", [7, 64, 10_000])
+@pytest.mark.parametrize("batch", first_of(64, 7, 10_000))
 def test_the_sums_are_those_of_the_last_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, batch: int
 ) -> None:

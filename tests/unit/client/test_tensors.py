@@ -24,6 +24,8 @@ def logged(tmp_path: Path) -> LoggedValues:
     return LoggedValues(tmp_path)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_what_is_no_array_is_kept_as_what_it_is(logged: LoggedValues) -> None:
     scalar = torch().tensor(0.5, requires_grad=True)
     logged.writer.log({"scalar": scalar, "type": torch().float32, "size": torch().Size([2])})

@@ -145,6 +145,8 @@ def test_rows_survive_many_segments(tmp_path: Path) -> None:
     assert rows == list(range(1_000))
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_a_row_larger_than_any_segment(tmp_path: Path) -> None:
     writer = new_writer(tmp_path)
     folder = writer.spool().folder
@@ -250,6 +252,8 @@ def test_full_spool_drops_newest_and_says_so(
     writer.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_full_spool_can_block(tmp_path: Path) -> None:
     writer = new_writer(tmp_path, options=SpoolOptions(limit_bytes=600 << 10, on_full="block"))
     folder = writer.spool().folder

@@ -114,6 +114,8 @@ def test_patience_can_be_endless(ends: list[int]) -> None:
     assert not watchdog.problem
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_loop_that_was_held_up_makes_nobody_late() -> None:
     """One look after a pause counts for little, however long the pause was."""
     ends: list[int] = []

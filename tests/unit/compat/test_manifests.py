@@ -105,6 +105,8 @@ def test_any_bytes_are_read_or_refused(noise: bytes, at: int) -> None:
             read(content)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_memory_is_that_of_the_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = {f"folder/{at:06}.bin": {**ENTRY, "extra": {"x": "y" * 900}} for at in range(5_000)}
     content = manifest(contents)
@@ -122,6 +124,8 @@ def test_memory_is_that_of_the_files_alone(monkeypatch: pytest.MonkeyPatch) -> N
     assert refused.value.status == 413
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_the_digest_is_the_client_s() -> None:
     import wandb  # noqa: PLC0415
     from wandb.sdk.artifacts.artifact_manifests.artifact_manifest_v1 import (  # noqa: PLC0415

@@ -216,6 +216,8 @@ def test_of_several_processes_none_replaces_the_summary_of_the_others() -> None:
     assert batch.start.kind == "beside"
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_many_records_become_several_batches() -> None:
     files = history(0, 45_000, text="x")
     made = batches(translate(post(files=files), request(stream()), DEFAULT_LIMITS))

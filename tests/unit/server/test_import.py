@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.catalogs import new_catalog_file
+from support.marks import SMOKE
+
+pytestmark = SMOKE
 
 # Each takes longer to import than `penstock status` takes to run.
 HEAVY = {"aiohttp", "numpy", "pydantic", "redis", "sqlalchemy"}

@@ -94,6 +94,8 @@ def test_a_stream_that_ends_inside_a_block_is_an_error(
         decoder.finish()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_large_blocks_in_small_pieces() -> None:
     columns: Columns = {"s": ["x" * 100] * 40_000, "v": np.arange(40_000.0)}
     stream = b"".join(encode_block({"s": "String", "v": "Float64"}, columns)) * 2

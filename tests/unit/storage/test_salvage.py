@@ -114,6 +114,8 @@ async def test_without_its_first_page_it_starts_empty(catalog_file: Path) -> Non
     await catalog.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_every_page_may_be_damaged(whole: bytes, tmp_path: Path) -> None:
     for page in range(1, len(whole) // PAGE, 31):
         path = tmp_path / f"{page}.db"

@@ -55,6 +55,8 @@ def random(sweep: str, trials: int) -> float:
     return min(loss(SPACE, SPACE.random_point(sweep, index)) for index in range(trials))
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 def test_it_beats_chance() -> None:
     seeds = ["a", "b", "c"]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from support.marks import SMOKE
 
 from penstock_sweeps.space import Space, read_space
 
@@ -22,7 +23,11 @@ RANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize(
+    "name",
+    # The beta distribution's takes a second.
+    [pytest.param(name, marks=SMOKE if name == "share" else []) for name in RANGES],
+)
 def test_a_value_that_was_drawn_is_found_again(name: str) -> None:
     space = read_space({name: RANGES[name]})
     for index in range(20):

@@ -104,6 +104,8 @@ async def test_a_cancelled_user_keeps_the_table_until_its_thread_is_done() -> No
     await second
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_run_whose_config_grows_all_the_time_leaves_no_shapes_behind() -> None:
     changes: Any = Changes()
     runs = RunIndex(changes)

@@ -378,6 +378,8 @@ def test_a_dotted_key_wins_over_a_nested_one() -> None:
     assert found(table, {"config.a.b": 1}) == []
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_very_deep_very_many_and_very_long() -> None:
     deep: Config = {"leaf": 1}
     for _ in range(50):
@@ -390,6 +392,8 @@ def test_very_deep_very_many_and_very_long() -> None:
     assert found(table_of([{"long": "x" * 5_000}]), {"config.long": "x" * 5_000}) == [0]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_texts_that_no_run_has_any_more_are_forgotten() -> None:
     table = RunTable()
     for n in range(2_100):

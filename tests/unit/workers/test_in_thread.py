@@ -38,6 +38,8 @@ def run(limit_s: float, *pauses_s: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_it_may_take_long_while_it_gets_on() -> None:
     done = run(0.5, *[0.05] * 20)
     assert done.returncode == 0, done.stderr
@@ -46,6 +48,8 @@ def test_it_may_take_long_while_it_gets_on() -> None:
     assert told >= 2
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.parametrize("pauses_s", [(20.0,), (0.05, 0.05, 20.0)])
 def test_what_stands_still_ends_the_process(pauses_s: tuple[float, ...]) -> None:
     done = run(0.5, *pauses_s)
