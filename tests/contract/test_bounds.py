@@ -87,6 +87,8 @@ async def test_writers_are_bounded_over_all_runs_of_an_entity(url: str) -> None:
         assert await catalog.at_bound({Owner("writers", "ana")}) == {Owner("writers", "ana")}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_lanes_end_where_their_type_does_whatever_the_setting(url: str) -> None:
     async with opened(url, writers_per_run=10**9) as catalog:
         run = await new_run(catalog)

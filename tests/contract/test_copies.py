@@ -131,7 +131,7 @@ async def clean_tiers_match(store: ClickHouse) -> int:
     return len(rows)
 
 
-@pytest.mark.parametrize("seed", seeds(4, smoke=1))
+@pytest.mark.parametrize("seed", seeds(4, quick=0, smoke=1))
 async def test_a_copy_taken_while_others_write_is_whole(
     handle: StoreAddress, store: ClickHouse, tmp_path: Path, seed: int
 ) -> None:

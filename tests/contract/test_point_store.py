@@ -203,9 +203,14 @@ async def test_points_are_kept_once_each_by_the_newest_number(points: PointStore
     assert [row for block in blocks for row in rows(block)] == [(-1, 0.5, 9), (2**53, 1.5, 9)]
 
 
-async def test_what_it_refuses(points: PointStore) -> None:
+async def test_a_statement_that_is_wrong_is_refused(points: PointStore) -> None:
     with pytest.raises(Broken):
         await points.query("SELECT * FROM penstock.nope")
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+async def test_blocks_that_are_too_large_or_do_not_fit_are_refused(points: PointStore) -> None:
     many = np.ones(1_048_450, U32)
     names: Columns = {"kind": [""] * len(many), "name": [""] * len(many)}
     with pytest.raises(ValueError, match="1048449"):

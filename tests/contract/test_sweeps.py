@@ -309,6 +309,8 @@ async def test_the_best_and_the_latest_are_known(bench: Bench) -> None:
     assert [trial.index for trial in known] == [4, 5, 6, 16, 17, 18, 19]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.timeout(120)
 async def test_many_at_once_get_each_trial_once(bench: Bench, url: str) -> None:
     """Several processes' catalogs, twenty agents, some of which never say a word again."""

@@ -45,6 +45,8 @@ def end(writer: Writer) -> None:
     writer.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_odd_and_large_values_cost_themselves_alone(
     tmp_path: Path, ledger: Ledger, sender_of: Senders
 ) -> None:

@@ -53,6 +53,8 @@ def test_all_points_arrive_and_the_spool_is_done(
     assert ints[("loss", "epoch")] == b"\0\1"
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_faults_do_not_lose_or_double(tmp_path: Path, ledger: Ledger, sender_of: Senders) -> None:
     writer = new_writer(tmp_path, ledger.url)
     sender = sender_of(writer.spool().folder)

@@ -147,7 +147,8 @@ class InterruptingStore:
         await self._store.insert(table, columns)
 
 
-@pytest.mark.parametrize("few", [pytest.param(1, marks=pytest.mark.heavy), 3])
+@pytest.mark.heavy
+@pytest.mark.parametrize("few", [1, pytest.param(3, marks=pytest.mark.smoke)])
 async def test_a_pass_may_be_interrupted_anywhere(
     store: ClickHouse, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:

@@ -93,6 +93,8 @@ async def test_one_in_a_hundred_is_put_aside_and_can_be_replayed(
     assert await worker.stop() == 0
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_letter_can_be_dropped(stack: Stack, faults: Path) -> None:
     shape, project = Shape(runs=1, keys=1, rows=5, awkward=False), "dropped"
     poison(faults, "error no for run00000 2")

@@ -253,6 +253,8 @@ async def sums(stack: Stack, project: str, run: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_run_moves_with_every_point(stack: Stack) -> None:
     # The target numbers its keys otherwise.
     await sent(stack, batch("target", "other", "wo", 1))

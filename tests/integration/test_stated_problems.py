@@ -54,12 +54,13 @@ def test_an_address_as_it_was_pasted(scripts: Scripts, ledger: Ledger, how: str)
     assert f"{ledger.url}/?project=" in said
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "url",
     [
-        "http://tracker:port",
-        pytest.param("ftp://tracker:8080", marks=pytest.mark.heavy),
-        pytest.param("http://", marks=pytest.mark.heavy),
+        pytest.param("http://tracker:port", marks=pytest.mark.smoke),
+        "ftp://tracker:8080",
+        "http://",
     ],
 )
 def test_an_address_that_cannot_be_meant(scripts: Scripts, ledger: Ledger, url: str) -> None:

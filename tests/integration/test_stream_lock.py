@@ -69,6 +69,8 @@ async def rows(stack: Stack, run: str) -> Iterable[dict[str, Any]]:
         return [json.loads(line) for line in (await reply.read()).splitlines()]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.asyncio(loop_scope="module")
 async def test_processes_that_begin_at_once_keep_their_lines(stack: Stack) -> None:
     await asyncio.gather(*(process(stack, "beside", number) for number in range(PROCESSES)))

@@ -106,6 +106,8 @@ NOT_HERE = {
 }  # fmt: skip
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_the_client_asks_for_nothing_else_that_is_not_here() -> None:
     """The manual says what is not here; an operation that a new client brings is seen by this."""
     files = importlib.metadata.files("wandb") or []

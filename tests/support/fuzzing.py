@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.marks import SMOKE
 
 from penstock.errors import Rejected
 
@@ -37,11 +38,10 @@ def cases(full: int, *, fewest: int = _FEWEST) -> int:
     return max(min(full, fewest), round(full * _SCALE))
 
 
-def seeds(count: int, *, smoke: int) -> list[pytest.ParameterSet]:
-    """Numbers for a parameter `seed`: one in every run of the tests, `smoke` of them in CI, all in the heavy
-    run."""
-    marks = [(), *[(pytest.mark.heavy, pytest.mark.smoke)] * (smoke - 1)]
-    marks += [(pytest.mark.heavy,)] * (count - smoke)
+def seeds(count: int, *, smoke: int, quick: int = 1) -> list[pytest.ParameterSet]:
+    """Numbers for a parameter `seed`: `quick` of them in every run of the tests, `smoke` in CI, all in the
+    heavy run."""
+    marks = [()] * quick + [SMOKE] * (smoke - quick) + [[pytest.mark.heavy]] * (count - smoke)
     return [pytest.param(seed, marks=each) for seed, each in enumerate(marks)]
 
 
