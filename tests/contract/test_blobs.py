@@ -123,6 +123,8 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_process_may_end_right_after_it_asked(tmp_path: Path) -> None:
     """With obstore's coroutines, one in five such processes ended with SIGABRT."""
     content = b"x"

@@ -173,6 +173,8 @@ async def test_a_newer_revision_is_refused_unless_it_runs_with_this_code(url: st
         await catalog.ensure_runs([REF])
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_several_upgrade_at_once(new_url: NewUrl) -> None:
     for is_new in (True, False):
         url = await new_url()

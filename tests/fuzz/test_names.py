@@ -86,6 +86,8 @@ def test_every_route_finds_each_odd_name(piece: str) -> None:
         assert found_at(method, address(canonical, filled)) == (canonical, filled)
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_every_character_that_a_name_may_have_is_found() -> None:
     canonical = "/v1/runs/{entity}/{project}/{run}"
     allowed = [c for c in map(chr, range(sys.maxunicode + 1)) if accepted(f"a{c}b")]

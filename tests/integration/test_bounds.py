@@ -87,6 +87,8 @@ async def stored(stack: Stack, project: str, run: str) -> dict[str, int]:
     return {names[int(key)]: int(n) for key, n in zip(found["key"], found["n"], strict=True)}
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_a_full_run_is_refused_its_writers_and_nobody_else(
     stack: Stack, new_name: Callable[[], str]
 ) -> None:

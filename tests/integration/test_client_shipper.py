@@ -343,6 +343,8 @@ def test_non_primary_crash_is_not_the_runs(
     writer.close()
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_shipper_process_sends_and_leaves(tmp_path: Path, ledger: Ledger) -> None:
     first = new_writer(tmp_path, ledger.url)
     second = new_writer(tmp_path, ledger.url)

@@ -101,6 +101,8 @@ run.finish()
     assert len(ledger.committed) == 2
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_child_goes_on_where_the_one_before_ended(
     tmp_path: Path, ledger: Ledger, sender_of: Senders, killed: bool

@@ -105,6 +105,8 @@ async def test_the_answer_waits_for_the_store_if_it_is_asked_to(stack: Stack) ->
     assert [mark["committed"] for mark in answer["marks"]] == [1, 1]
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 async def test_it_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
     async with running_stack(tmp_path, workers=0) as stack:
         query = {"wait": "committed", "timeout_s": "0.3"}

@@ -76,6 +76,8 @@ def test_an_address_that_cannot_be_meant(scripts: Scripts, ledger: Ledger, url: 
     assert len(ledger.points()) == 10
 
 
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_a_wrong_key(scripts: Scripts, ledger: Ledger) -> None:
     said = scripts.run(TRAINING, PENSTOCK_API_KEY="wrong")
     assert said.rstrip().endswith("is sent once there is a key: penstock login")
