@@ -296,6 +296,8 @@ class Worker:
         """
         if not (self._compaction.is_behind or self._quarantine.is_narrowing or read.is_isolated):
             await sleep(self._pace.gather_s, stop)
+            if (left_s := self._pace.trickle_s) > 0:
+                await unless(stop, self._queue.wait(self._leases.epochs, left_s))
 
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()

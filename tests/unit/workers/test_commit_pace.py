@@ -76,3 +76,16 @@ def test_nobody_rests_while_much_comes_in() -> None:
     assert not busy(pace, clock, 5, 2**20)  # as much, gathered for longer, is little
     assert busy(pace, clock, 0.25, 64 * 2**20)
     assert not busy(pace, clock, 0.25, 0)
+
+
+def test_a_trickle_is_gathered_for_longer() -> None:
+    pace, clock = paced()
+    assert pace.trickle_s <= 0
+    busy(pace, clock, 1, 100 * 2**10)
+    pace.started()
+    assert (pace.gather_s, pace.trickle_s) == (0.25, 0.375)
+    pace.ended(0.2)
+    assert pace.trickle_s == pytest.approx(0.6)
+    busy(pace, clock, 1, 200 * 2**10)
+    pace.started()
+    assert pace.trickle_s <= 0

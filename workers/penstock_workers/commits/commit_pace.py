@@ -15,6 +15,9 @@ multiple of the minimal interval."""
 _BUSY_BYTES_PER_S = 2 * 2**20
 """Decoded bytes that come in per second, above which commits follow each other even if nobody looks: waiting
 would only leave the store idle while the next batches are decoded."""
+_TRICKLE, _TRICKLE_BYTES_PER_S = 1.5, 128 * 2**10
+"""If fewer decoded bytes come in per second, commits are this much further apart while somebody looks: what one
+costs is the same however little it stores."""
 
 
 class CommitPace:
@@ -32,6 +35,7 @@ class CommitPace:
         self._gathered_s = 0.0
         self.is_busy = False
         """Whether the last read found so much that there is no time to rest."""
+        self._is_trickle = False
 
     def read(self) -> None:
         """The streams are read now."""
@@ -41,6 +45,7 @@ class CommitPace:
     def found(self, decoded_bytes: int) -> None:
         """This is what the read found."""
         self.is_busy = decoded_bytes > _BUSY_BYTES_PER_S * self._gathered_s
+        self._is_trickle = decoded_bytes < _TRICKLE_BYTES_PER_S * self._gathered_s
 
     def read_again(self) -> None:
         """There is something to read at once."""
@@ -58,8 +63,17 @@ class CommitPace:
     def gather_s(self) -> float:
         """How long a trickle of batches is gathered from now on although somebody wants it: longer where
         commits are costly, such as those of thousands of runs. 0 or less: not at all."""
-        interval_s = min(_MAX_GATHER * self._min_s, max(self._min_s, _REST * self._took_s))
-        return self._started_at + interval_s - self._clock()
+        return self._started_at + self._interval_s - self._clock()
+
+    @property
+    def trickle_s(self) -> float:
+        """How much longer than `gather_s` from now on if it is a trickle and nobody waits for it, but only
+        looks; 0 or less: no longer."""
+        return self._started_at + _TRICKLE * self._interval_s - self._clock() if self._is_trickle else 0.0
+
+    @property
+    def _interval_s(self) -> float:
+        return min(_MAX_GATHER * self._min_s, max(self._min_s, _REST * self._took_s))
 
     @property
     def rest_s(self) -> float:
