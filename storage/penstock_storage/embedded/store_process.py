@@ -27,6 +27,7 @@ from penstock_common.process.metrics import StoreMetrics
 from penstock_common.process.watchdog import PATIENCE_S, Watchdog, watchdog_of
 from penstock_storage.clickhouse.store_errors import EngineError
 from penstock_storage.embedded.engine import Engine
+from penstock_storage.embedded.mapped_code import keep_giving_back
 from penstock_storage.embedded.store_http import application
 
 __all__ = ["main"]
@@ -106,10 +107,12 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
         ):
             _log.info("store ready: %s", arguments.path)
             asking = watchdog.spawn(engine.watch(), "chDB")
+            giving_back = watchdog.spawn(keep_giving_back(), "code", ends=True)
             watchdog.ready()
             await stopped.wait()
             watchdog.stopping()
             asking.cancel()
+            giving_back.cancel()
     finally:
         for site in list(runner.sites):
             await site.stop()

@@ -69,7 +69,11 @@ class CommitPace:
     def trickle_s(self) -> float:
         """How much longer than `gather_s` from now on if it is a trickle and nobody waits for it, but only
         looks; 0 or less: no longer."""
-        return self._started_at + _TRICKLE * self._interval_s - self._clock() if self._is_trickle else 0.0
+        return (
+            self._started_at + _TRICKLE * self._interval_s - self._clock()
+            if self._is_trickle
+            else 0.0
+        )
 
     @property
     def _interval_s(self) -> float:
