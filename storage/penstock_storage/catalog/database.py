@@ -47,6 +47,7 @@ class Database:
     is unavailable, as `Broken` otherwise."""
 
     def __init__(self, url: str) -> None:
+        self._is_closed = False
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._reader = _sqlite_engine(url, "BEGIN", connections=4)
@@ -58,15 +59,25 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """One consistent view of the database."""
         with _sorted_errors():
-            async with self._reader.connect() as connection, connection.begin():
+            async with self._transaction(self._reader) as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed when the block ends, rolled back if it raises."""
         with _sorted_errors():
-            async with self._writer.begin() as connection:
+            async with self._transaction(self._writer) as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
+            try:
+                async with connection.begin():
+                    yield connection
+            finally:
+                if self._is_closed:  # nobody closes what is returned to a pool that was closed
+                    await connection.invalidate()
 
     async def lock_setup(self, connection: AsyncConnection) -> None:
         """Until the transaction ends, let no other process create tables."""
@@ -110,6 +121,8 @@ class Database:
             await connection.execute(text(raised), names)
 
     async def close(self) -> None:
+        """Close all connections, those of transactions that go on once these have ended."""
+        self._is_closed = True
         await self._reader.dispose()
         await self._writer.dispose()
 

@@ -1,0 +1,41 @@
+"""The catalog's database leaves no connection behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+
+import pytest
+from sqlalchemy import text
+
+from penstock_storage.catalog.database import Database
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_transaction_that_outlives_the_database_closes_its_connection(
+    catalog_url: str, is_writing: bool, is_cancelled: bool
+) -> None:
+    database, began, end = Database(catalog_url), asyncio.Event(), asyncio.Event()
+
+    async def use() -> int | None:
+        async with database.writing() if is_writing else database.reading() as connection:
+            began.set()
+            await end.wait()
+            return await connection.scalar(text("SELECT 1"))
+
+    using = asyncio.create_task(use())
+    await began.wait()
+    if is_cancelled:
+        using.cancel()
+    await database.close()
+    end.set()
+    await asyncio.wait([using])
+    assert using.cancelled() == is_cancelled
+    assert is_cancelled or using.result() == 1
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del database
+        gc.collect()
+    assert not said
