@@ -129,10 +129,10 @@ class Supervisor:
             ):
                 await self._first_start(environ)
                 if await self._wait_ready(stop):
+                    on_ready(self.url, self._folder.api_key.read_text())
                     self._is_ready = True
                     self._write_state()
                     self._watchdog.ready()
-                    on_ready(self.url, self._folder.api_key.read_text())
                     await stop.wait()
                     self._watchdog.stopping()
         finally:
@@ -350,6 +350,7 @@ class Supervisor:
         return {
             "url": self.url,
             "pid": os.getpid(),
+            "is_ready": self._is_ready,
             "children": children,
             "processes": identify(pids),
         }

@@ -29,6 +29,7 @@ __all__ = ["down", "up"]
 
 _DOWN_TIMEOUT_S = 10.0
 _DETACH_TIMEOUT_S = 70.0
+_PREFIX = "penstock: "
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -77,7 +78,7 @@ async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
         # Anything but a terminal may be a log.
         shown = api_key if sys.stdout.isatty() else _where_key_is(folder)
         took_s = time.monotonic() - started
-        _welcome(url, shown, folder.root, took_s, is_default=is_default)
+        _welcome(url, shown, folder.root, took_s, is_default=is_default, stop="Ctrl-C")
 
     await supervisor.run(stop, on_ready)
     return 0
@@ -98,7 +99,9 @@ def _where_key_is(folder: DataFolder) -> str:
     return f"in {folder.api_key}"
 
 
-def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: bool) -> None:
+def _welcome(
+    url: str, api_key: str, data: Path, took_s: float, *, is_default: bool, stop: str
+) -> None:
     login = f"penstock login --host {url}"
     how = f"this user is already logged in; elsewhere: {login}" if is_default else f"after: {login}"
     print(
@@ -119,7 +122,7 @@ def _welcome(url: str, api_key: str, data: Path, took_s: float, *, is_default: b
     run = wandb.init(project="first", config={{"lr": 1e-3}})
     run.log({{"loss": 0.5}})
 
-  Ctrl-C stops everything; your data is kept.
+  {stop} stops everything; your data is kept.
 """,
         flush=True,
     )
@@ -130,24 +133,34 @@ def _detach(arguments: argparse.Namespace) -> int:
     folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.logs.mkdir(exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "penstock.cli", *(a for a in sys.argv[1:] if a != "--detach")]
-    log_path = folder.logs / "up.log"
-    with log_path.open("wb") as log:
+    log_path, started = folder.logs / "up.log", time.monotonic()
+    with log_path.open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    deadline = time.monotonic() + _DETACH_TIMEOUT_S
-    while time.monotonic() < deadline:
-        text = log_path.read_text()
-        if "Penstock is up" in text and "your data is kept." in text:
-            text = text.replace("Ctrl-C stops everything", "`penstock down` stops everything")
-            if sys.stdout.isatty():
-                text = text.replace(_where_key_is(folder), folder.api_key.read_text())
-            print(text)
+    while (took_s := time.monotonic() - started) < _DETACH_TIMEOUT_S:
+        if url := _ready_url(folder, process.pid):
+            api_key = folder.api_key.read_text()
+            shown = api_key if sys.stdout.isatty() else _where_key_is(folder)
+            is_default = default_url() == url
+            _welcome(url, shown, folder.root, took_s, is_default=is_default, stop="`penstock down`")
             return 0
         if process.poll() is not None:
-            return _fail(text.strip() or f"it exited immediately; see {log_path}")
+            said = log_path.read_bytes()[before:].decode(errors="replace").strip()
+            said = said.removeprefix(_PREFIX)
+            return _fail(said or f"it exited immediately; see {log_path}")
         time.sleep(0.05)
     return _fail(f"not ready after {_DETACH_TIMEOUT_S:.0f} s; see {log_path}")
+
+
+def _ready_url(folder: DataFolder, pid: int) -> str:
+    """The address of the installation that this process runs, once it is ready; before, it is empty."""
+    try:
+        state = json.loads(folder.state.read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(state["url"]) if state["pid"] == pid and state.get("is_ready") else ""
 
 
 def down(arguments: argparse.Namespace) -> int:
@@ -182,5 +195,5 @@ def _root_path(text: str) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"penstock: {message}", file=sys.stderr)
+    print(f"{_PREFIX}{message}", file=sys.stderr)
     return 1

@@ -1,17 +1,14 @@
 """Settings of the server processes: one frozen dataclass each, created once when a process starts.
 
-Every field can come from a TOML file, the environment (`PENSTOCK_` and the field's name in capitals)
-or a flag; the later wins. Unknown names in a file are errors; a setting's old name works for one
-release, with a warning. Nothing else reads the environment.
+Every field can come from the environment, as `PENSTOCK_` and the field's name in capitals; a setting's old
+name works for one release, with a warning. Nothing else reads the environment.
 """
 
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 from penstock.errors import Rejected
@@ -21,6 +18,7 @@ __all__ = ["GatewaySettings", "ServerSettings", "WorkerSettings", "load", "optio
 
 SettingsT = TypeVar("SettingsT", bound="ServerSettings")
 _LOG = logging.getLogger(__name__)
+_KINDS: dict[type, str] = {bool: "0 or 1", int: "an integer", float: "a number"}
 
 
 def option(default: Any, help_text: str, *, secret: bool = False, old_name: str = "") -> Any:
@@ -145,51 +143,21 @@ class WorkerSettings(ServerSettings):
     drain_s: float = option(4.0, "how long the commit in hand may take at shutdown")
 
 
-def load(
-    kind: type[SettingsT],
-    *,
-    environ: Mapping[str, str],
-    flags: Mapping[str, object] | None = None,
-    file: Path | None = None,
-) -> SettingsT:
-    """Settings from defaults < file < environment < flags (those that are not None).
+def load(kind: type[SettingsT], *, environ: Mapping[str, str]) -> SettingsT:
+    """Settings from the environment, with defaults for the others.
 
-    Raises `Rejected` with the name of a setting that is unknown or does not fit its type.
+    Raises `Rejected` with the name of a setting that does not fit its type.
     """
-    known = {each.name: each for each in fields(kind)}
     values: dict[str, Any] = {}
-    if file is not None:
-        values.update(_from_file(file, known))
-    for name, each in known.items():
+    for each in fields(kind):
+        name, old_name = each.name, each.metadata["old_name"]
         text = environ.get(_variable(name))
-        old_name = each.metadata["old_name"]
         if text is None and old_name and _variable(old_name) in environ:
             text = environ[_variable(old_name)]
             _warn_renamed(_variable(old_name), _variable(name))
         if text is not None:
             values[name] = _parse(name, each.default, text)
-    values.update({name: value for name, value in (flags or {}).items() if value is not None})
     return kind(**values)
-
-
-def _from_file(file: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise Rejected(f"cannot read {file}: {error}", code="bad_settings") from None
-    for name, each in known.items():
-        old_name = each.metadata["old_name"]
-        if old_name in content and name not in content:
-            content[name] = content.pop(old_name)
-            _warn_renamed(old_name, name)
-    unknown = sorted(set(content) - set(known))
-    if unknown:
-        raise Rejected(
-            f"{file} has unknown settings: {', '.join(unknown)}",
-            code="bad_settings",
-            hint=f"Known: {', '.join(sorted(known))}",
-        )
-    return content
 
 
 def _variable(name: str) -> str:
@@ -208,7 +176,7 @@ def _parse(name: str, default: object, text: str) -> object:
             return type(default)(text)
     except (KeyError, ValueError):
         raise Rejected(
-            f"{_variable(name)} = {text!r} is not a {type(default).__name__}",
+            f"{_variable(name)} must be {_KINDS[type(default)]}, not {text!r}",
             code="bad_settings",
         ) from None
     return text

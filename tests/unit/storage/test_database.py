@@ -12,12 +12,9 @@ from sqlalchemy import text
 from penstock_storage.catalog.database import Database
 
 
-@pytest.mark.parametrize("is_writing", [False, True])
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_a_transaction_that_outlives_the_database_closes_its_connection(
-    catalog_url: str, is_writing: bool, is_cancelled: bool
-) -> None:
-    database, began, end = Database(catalog_url), asyncio.Event(), asyncio.Event()
+async def outlive(url: str, *, is_writing: bool, is_cancelled: bool) -> None:
+    """A transaction that begins before the database is closed, and ends after it."""
+    database, began, end = Database(url), asyncio.Event(), asyncio.Event()
 
     async def use() -> int | None:
         async with database.writing() if is_writing else database.reading() as connection:
@@ -34,8 +31,15 @@ async def test_a_transaction_that_outlives_the_database_closes_its_connection(
     await asyncio.wait([using])
     assert using.cancelled() == is_cancelled
     assert is_cancelled or using.result() == 1
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_transaction_that_outlives_the_database_closes_its_connection(
+    catalog_url: str, is_writing: bool, is_cancelled: bool
+) -> None:
+    await outlive(catalog_url, is_writing=is_writing, is_cancelled=is_cancelled)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        del database
         gc.collect()
     assert not said
