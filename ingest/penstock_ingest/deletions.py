@@ -56,10 +56,6 @@ class DeletedRuns:
         """Whether a run of this name was ever deleted: only then the other checks are needed."""
         return ref in self._by_ref
 
-    async def is_deleted(self, ref: RunRef) -> bool:
-        """Whether a run of this name was deleted and there is no later one."""
-        return ref in self._by_ref and not await self._catalog.numbers_of([ref])
-
     async def check_batch(self, ref: RunRef, writer: str, started: int, received: int) -> None:
         """Raises `Rejected` (410) for a batch that belongs to a deleted run."""
         is_live = bool(await self._catalog.numbers_of([ref]))
