@@ -14,8 +14,8 @@ from support.stack import Stack, eventually, running_stack
 from support.workers import kept_worker
 
 from penstock.wire import Batch, Frame, encode_batch
+from penstock_storage.clickhouse.schema import RUN_TABLES
 from penstock_storage.contracts.interface import RunRef
-from penstock_workers.upkeep.purger import PURGED_TABLES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -101,7 +101,7 @@ async def listed(stack: Stack, project: str, gateway: int) -> list[str]:
 async def rows_of(stack: Stack, run: int) -> dict[str, int]:
     """How many rows each table has of a run."""
     found = {}
-    for table in PURGED_TABLES:
+    for table in RUN_TABLES:
         sql = f"SELECT count() AS n FROM penstock.{table} WHERE run = {run}"
         found[table] = int((await stack.points.query(sql))["n"][0])
     return found

@@ -159,7 +159,7 @@ def _literal(value: object) -> str:
 
 def _final(table: str) -> str:
     """The newest row of each key, as the table's engine keeps it: of equals, the one inserted last."""
-    _, engine, order = schema._TABLES[table]
+    engine, order = schema.TABLES[table].engine, schema.TABLES[table].order
     found = _ENGINE.fullmatch(engine)
     if found is None:
         raise Broken(f"a store in memory does not merge the rows of {table}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
-from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
+from penstock_storage.clickhouse.schema import COLUMNS, DATABASE, KEY_TABLES, RUN_TABLES
 from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.names import record
 
@@ -20,8 +20,8 @@ __all__ = ["Mover"]
 
 _MAX_POINTS = 20_000_000
 _MAX_KEYS = 500
-_KEYED = ("values", "series", "tiers", "dirty")
-_UNKEYED = ("times", "console", "batches", "applied")
+_KEYED = tuple(table for table in KEY_TABLES if table != "points")  # which are copied in chunks
+_UNKEYED = tuple(table for table in RUN_TABLES if table not in KEY_TABLES)
 
 
 class Mover:
@@ -64,7 +64,7 @@ class Mover:
         """(old number, new number) of every key of which the run has rows. As always, numbers are recorded
         in the store before they are used."""
         numbers: set[int] = set()
-        for table in ("points", *_KEYED):
+        for table in KEY_TABLES:
             found = await self._points.query(
                 f"SELECT DISTINCT key FROM {DATABASE}.{table} WHERE run = {run}"
             )

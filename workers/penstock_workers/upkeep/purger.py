@@ -19,21 +19,15 @@ from redis.exceptions import RedisError
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.clickhouse.schema import DATABASE, RUN_TABLES
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Tombstone
 from penstock_storage.names import gone_name, record
 from penstock_workers.upkeep.gauges import ELECTED
 from penstock_workers.upkeep.mover import Mover
 
-__all__ = ["PURGED_TABLES", "Purger", "files_of_run_gone"]
+__all__ = ["Purger", "files_of_run_gone"]
 
 _LOG = logging.getLogger(__name__)
-
-PURGED_TABLES = (
-    "points", "tiers", "dirty", "times", "values", "console", "series", "batches", "applied",
-    "lost",
-)  # fmt: skip
-"""All tables with rows of runs except `names`: numbers stay known for ever."""
 
 _TURN_S, _IDLE_TURN_S = 1.0, 3.0
 """How often to check for work: while there is some, and otherwise."""
@@ -174,7 +168,7 @@ class Purger:
         """Have the store delete the rows of these runs; returns whether it had any."""
         among = ", ".join(map(str, runs))  # integers from the catalog
         found = 0
-        for table in PURGED_TABLES:
+        for table in RUN_TABLES:
             fail("worker.purge")
             counted = await self._points.query(
                 f"SELECT count() AS n FROM {DATABASE}.{table} WHERE run IN ({among})"
