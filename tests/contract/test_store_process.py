@@ -240,6 +240,20 @@ async def test_sigterm_does_not_wait_for_ever(store: StoreHandle) -> None:
         await client.close()
 
 
+async def test_a_store_from_before_a_column_gets_it(shared: StoreAddress) -> None:
+    client = shared.client()
+    try:
+        await client.setup()
+        await client.execute("ALTER TABLE penstock.batches DROP COLUMN records")
+        columns = "run, lane, seq, digest, points"
+        await client.execute(f"INSERT INTO penstock.batches ({columns}) SELECT 1, 0, 1, 5, 7")
+        await client.setup()
+        found = await client.query("SELECT points, records FROM penstock.batches FINAL")
+        assert (list(found["points"]), list(found["records"])) == ([7], [0])
+    finally:
+        await client.close()
+
+
 async def test_a_newer_schema_is_refused(shared: StoreAddress) -> None:
     client = shared.client()
     try:

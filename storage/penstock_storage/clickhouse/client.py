@@ -26,6 +26,7 @@ from penstock_storage.clickhouse.schema import (
     DATABASE,
     KEEP_EMPTY,
     SCHEMA_VERSION,
+    TABLES,
     create_statements,
 )
 from penstock_storage.clickhouse.store_errors import error_in_reply, error_in_stream
@@ -88,6 +89,7 @@ class ClickHouse:
             await self.execute(statement)
         if known is not None:
             await self._keep_empty_parts()
+            await self._add_columns()
         if known is not None and int(known) < 2:
             await build_coarser(self)
         if known != str(SCHEMA_VERSION):
@@ -104,6 +106,19 @@ class ClickHouse:
         )
         for table in found["name"]:
             await self.execute(f"ALTER TABLE {DATABASE}.{table} MODIFY SETTING {KEEP_EMPTY}")
+
+    async def _add_columns(self) -> None:
+        """Tables of an older version lack the columns that came later; rows that lack them have zeros."""
+        found = await self.query(
+            f"SELECT table, name FROM system.columns WHERE database = '{DATABASE}'"
+        )
+        there = set(zip(found["table"], found["name"], strict=True))
+        for name, table in TABLES.items():
+            for column, kind in table.columns.items():
+                if (name, column) not in there:
+                    await self.execute(
+                        f"ALTER TABLE {DATABASE}.{name} ADD COLUMN IF NOT EXISTS {column} {kind}"
+                    )
 
     async def store_id(self) -> str:
         return (await self.id_and_clock())[0]
