@@ -20,7 +20,8 @@ async def outlive(url: str, *, is_writing: bool, is_cancelled: bool) -> None:
         async with database.writing() if is_writing else database.reading() as connection:
             began.set()
             await end.wait()
-            return await connection.scalar(text("SELECT 1"))
+            found: int | None = await connection.scalar(text("SELECT 1"))
+            return found
 
     using = asyncio.create_task(use())
     await began.wait()
