@@ -27,6 +27,7 @@ from penstock.wire import (
     encode_batch,
     packed,
 )
+from penstock.wire.numbers import NOT_FINITE
 
 __all__ = ["EncodedBatch", "batches_from_json", "json_size"]
 
@@ -37,7 +38,6 @@ _HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}
 _MAX_DEPTH = 100
 _ELEMENTS = 4
 """A body may hold this many times the elements of one batch: most of its numbers become columns."""
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def json_size(body: bytes, limits: Limits) -> DecodedSize:
@@ -182,7 +182,7 @@ def _row(
         if key in ("step", "_timestamp"):
             continue
         check_key(where, key, limits)
-        number = _NUMBERS.get(value, value) if isinstance(value, str) else value
+        number = NOT_FINITE.get(value, value) if isinstance(value, str) else value
         if isinstance(number, int | float) and not isinstance(number, bool):
             numbers[key] = number
         else:

@@ -10,20 +10,15 @@ from urllib.parse import urlencode
 
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.link import Link
+from penstock.wire.numbers import NOT_FINITE
 
 __all__ = ["Reader", "section_of"]
-
-_NUMBERS = {
-    "NaN": float("nan"),
-    "Infinity": float("inf"),
-    "-Infinity": float("-inf"),
-}
 
 
 def revived(value: Any) -> Any:
     """A value of an answer, with NaN and ±Inf, strings in JSON, as floats again."""
     if isinstance(value, str):
-        return _NUMBERS.get(value, value)
+        return NOT_FINITE.get(value, value)
     if isinstance(value, list):
         return [revived(each) for each in value]
     if isinstance(value, dict):

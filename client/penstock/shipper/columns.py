@@ -20,6 +20,7 @@ from penstock.shipper.reader import Cycle, RowBlock, SpoolRow
 from penstock.spool.record import PAYLOAD_HEAD, RECORD_HEAD
 from penstock.values.trees import flatten
 from penstock.wire import RULES, Frame
+from penstock.wire.numbers import not_finite_text
 
 __all__ = ["BatchLimits", "Columns"]
 
@@ -375,7 +376,7 @@ def _value(value: Any) -> tuple[str, str]:
 def _named(value: Any) -> Any:
     """NaN and ±Inf as the strings that the API uses for them."""
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return not_finite_text(value)
     if isinstance(value, list):
         return [_named(item) for item in value]
     if isinstance(value, dict):

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from penstock.wire.numbers import not_finite_text
+
 __all__ = [
     "as_json",
     "decode_json",
@@ -66,7 +68,7 @@ def as_json(found: Any, depth: int = 0) -> Any:
         case list():
             return [as_json(value, depth + 1) for value in found]
         case float() if not math.isfinite(found):
-            return "NaN" if found != found else "Infinity" if found > 0 else "-Infinity"
+            return not_finite_text(found)
         case _:
             return found
 

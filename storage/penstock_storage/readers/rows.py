@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from penstock.wire.numbers import not_finite_text
 from penstock_common.http.payloads import encode_json
 from penstock_storage.contracts.interface import Columns
 
@@ -61,7 +62,7 @@ def json_number(value: float, kinds: int) -> float | int | str:
     """A stored number as JSON."""
     if np.isfinite(value):
         return int(value) if kinds == _ONLY_INTEGERS else value
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    return not_finite_text(value)
 
 
 def json_value(text: str) -> Any:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from penstock.wire import MAX_STEP, Frame, Limits, fit_key
+from penstock.wire.numbers import not_finite_text
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
@@ -320,7 +321,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if value == value and abs(value) != float("inf"):
             return value
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        return not_finite_text(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _INT64:
         return float(value)
     if isinstance(value, dict):
