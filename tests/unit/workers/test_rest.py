@@ -86,3 +86,26 @@ async def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change:
     made._rest, made._read, made._prepare = rest, entries, prepare
     await made._turn(asyncio.Event())
     assert bool(prepared) is not bool(change)
+
+
+@pytest.mark.parametrize("rings", [False, True])
+async def test_who_waits_for_a_commit_does_not_wait_for_a_trickle(rings: bool) -> None:
+    waited = []
+
+    async def wait(shards: Any, timeout_s: float) -> bool:
+        waited.append(timeout_s)
+        if not rings:
+            await asyncio.sleep(timeout_s)
+        return rings
+
+    made = worker(
+        queue=SimpleNamespace(wait=wait),
+        leases=SimpleNamespace(epochs={0: 1}),
+        compaction=SimpleNamespace(is_behind=False),
+        quarantine=SimpleNamespace(is_narrowing=False),
+    )
+    made._pace = SimpleNamespace(gather_s=0.0, trickle_s=0.3)
+    began = asyncio.get_running_loop().time()
+    await made._gather(SimpleNamespace(is_isolated=False), asyncio.Event())
+    assert waited == [0.3]
+    assert (asyncio.get_running_loop().time() - began < 0.3) is rings
