@@ -6,22 +6,22 @@ statement copies no more points than the store can in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.errors import Transient
 from penstock.failpoints import fail
-from penstock_storage.clickhouse.schema import COLUMNS, DATABASE, KEY_TABLES, RUN_TABLES
+from penstock_storage.clickhouse.schema import KEY_TABLES, RUN_TABLES
 from penstock_storage.contracts.interface import Catalog, PointStore
 from penstock_storage.names import record
+from penstock_storage.run_rows import RunRows
 
 __all__ = ["Mover"]
 
 _MAX_POINTS = 20_000_000
 _MAX_KEYS = 500
-_KEYED = tuple(table for table in KEY_TABLES if table != "points")  # which are copied in chunks
-_UNKEYED = tuple(table for table in RUN_TABLES if table not in KEY_TABLES)
+
+KeyPair = tuple[int, int]
+"""The number of a key in the project that the run leaves, and in the one that it moves to."""
 
 
 class Mover:
@@ -30,6 +30,7 @@ class Mover:
     def __init__(self, catalog: Catalog, points: PointStore) -> None:
         self._catalog = catalog
         self._points = points
+        self._rows = RunRows(points)
 
     async def copy(self, run: int, copy: int, *, to_project: int | None = None) -> None:
         """Copy everything that the store holds of `run`, and check that the points are the same.
@@ -41,92 +42,47 @@ class Mover:
             if copy not in rows:
                 return  # deleted meanwhile: nobody will ask for what is missing
             to_project = rows[copy].project_number
-        counts = await self._points_by_key(run)
-        keys = await self._translated(run, to_project)
-        for chunk in _chunks(keys, counts):
+        counts = await self._rows.points_by_key(run)
+        pairs = await self._pairs(run, to_project)
+        for chunk in _chunks(pairs, counts):
             fail("worker.move")
-            await self._copy_keyed("points", run, copy, chunk)
-        for start in range(0, len(keys), _MAX_KEYS):
-            for table in _KEYED:
-                await self._copy_keyed(table, run, copy, keys[start : start + _MAX_KEYS])
-        for table in _UNKEYED:
-            await self._copy(table, run, copy, "")
-        if await self._digest(run, keys, 0) != await self._digest(copy, keys, 1):
+            await self._rows.copy("points", run, copy, dict(chunk))
+        for table in RUN_TABLES:
+            if table not in KEY_TABLES:
+                await self._rows.copy(table, run, copy)
+            elif table != "points":
+                for part in _parts(pairs):
+                    await self._rows.copy(table, run, copy, dict(part))
+        here = await self._digest(run, [(old, old) for old, _ in pairs])
+        there = await self._digest(copy, [(new, old) for old, new in pairs])
+        if here != there:
             raise Transient(f"the copy of run {run} is not complete", code="copy_incomplete")
 
-    async def _points_by_key(self, run: int) -> dict[int, int]:
-        found = await self._points.query(
-            f"SELECT key, count() AS n FROM {DATABASE}.points WHERE run = {run} GROUP BY key"
-        )
-        return dict(zip(map(int, found["key"]), map(int, found["n"]), strict=True))
-
-    async def _translated(self, run: int, project: int) -> list[tuple[int, int]]:
-        """(old number, new number) of every key of which the run has rows. As always, numbers are recorded
-        in the store before they are used."""
-        numbers: set[int] = set()
-        for table in KEY_TABLES:
-            found = await self._points.query(
-                f"SELECT DISTINCT key FROM {DATABASE}.{table} WHERE run = {run}"
-            )
-            numbers |= set(map(int, found["key"]))
-        names = await self._catalog.key_names(sorted(numbers))
+    async def _pairs(self, run: int, project: int) -> list[KeyPair]:
+        """Every key of which the run has rows. As always, numbers are recorded in the store before they are
+        used."""
+        names = await self._catalog.key_names(sorted(await self._rows.keys(run)))
         there = await self._catalog.ensure_keys(project, sorted(names.values()), bounded=False)
         await record(self._points, [("key", number, project, key) for key, number in there.items()])
         return sorted((number, there[name]) for number, name in names.items())
 
-    async def _copy_keyed(
-        self, table: str, run: int, copy: int, keys: Sequence[tuple[int, int]]
-    ) -> None:
-        await self._copy(
-            table,
-            run,
-            copy,
-            f" AND key IN ({', '.join(str(here) for here, _ in keys)})",
-            keys,
-        )
-
-    async def _copy(
-        self, table: str, run: int, copy: int, where: str, keys: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        # Only integers from the catalog: there is nothing to inject.
-        here, there = (", ".join(str(pair[side]) for pair in keys) for side in (0, 1))
-        replaced = {
-            "run": f"toUInt32({copy})",
-            "key": f"transform(key, [{here}], [{there}], toUInt32(0))",
-        }
-        columns = list(COLUMNS[table])
-        chosen = ", ".join(replaced.get(column, column) for column in columns)
-        await self._points.execute(
-            f"INSERT INTO {DATABASE}.{table} ({', '.join(columns)})"
-            f" SELECT {chosen} FROM {DATABASE}.{table} WHERE run = {run}{where}"
-        )
-
-    async def _digest(
-        self, run: int, keys: Sequence[tuple[int, int]], side: int
-    ) -> tuple[int, int]:
-        """The number of the run's points, and a digest of them that is independent of order."""
+    async def _digest(self, run: int, keys: Sequence[tuple[int, int]]) -> tuple[int, int]:
         count, digest = 0, 0
-        for start in range(0, len(keys), _MAX_KEYS):
-            part = keys[start : start + _MAX_KEYS]
-            here, own = (", ".join(str(pair[i]) for pair in part) for i in (0, side))
-            found = await self._points.query(
-                "SELECT count() AS n, groupBitXor(cityHash64("
-                f"transform(key, [{own}], [{here}], toUInt32(0)), lane, step,"
-                " reinterpretAsUInt64(v))) AS digest"
-                f" FROM {DATABASE}.points FINAL WHERE run = {run} AND key IN ({own})"
-            )
-            count += int(np.asarray(found["n"])[0])
-            digest ^= int(np.asarray(found["digest"])[0])
+        for part in _parts(keys):
+            points, own = await self._rows.digest(run, dict(part))
+            count, digest = count + points, digest ^ own
         return count, digest
 
 
-def _chunks(
-    keys: Sequence[tuple[int, int]], counts: dict[int, int]
-) -> Iterator[list[tuple[int, int]]]:
+def _parts(pairs: Sequence[KeyPair]) -> Iterator[Sequence[KeyPair]]:
+    return (pairs[start : start + _MAX_KEYS] for start in range(0, len(pairs), _MAX_KEYS))
+
+
+def _chunks(pairs: Sequence[KeyPair], counts: Mapping[int, int]) -> Iterator[list[KeyPair]]:
     """The keys in parts of at most `_MAX_POINTS` points, or of a single key."""
-    part: list[tuple[int, int]] = []
+    part: list[KeyPair] = []
     points = 0
-    for pair in keys:
+    for pair in pairs:
         own = counts.get(pair[0], 0)
         if part and (points + own > _MAX_POINTS or len(part) >= _MAX_KEYS):
             yield part

@@ -13,15 +13,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import numpy as np
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_storage.clickhouse.schema import DATABASE, RUN_TABLES
+from penstock_storage.clickhouse.schema import RUN_TABLES
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Tombstone
 from penstock_storage.names import gone_name, record
+from penstock_storage.run_rows import RunRows
 from penstock_workers.upkeep.gauges import ELECTED
 from penstock_workers.upkeep.mover import Mover
 
@@ -64,6 +64,7 @@ class Purger:
     ) -> None:
         self._catalog = catalog
         self._points = points
+        self._rows = RunRows(points)
         self._mover = mover
         self._announce = announce
         self._owned = owned
@@ -166,19 +167,11 @@ class Purger:
 
     async def _delete(self, runs: Sequence[int]) -> bool:
         """Have the store delete the rows of these runs; returns whether it had any."""
-        among = ", ".join(map(str, runs))  # integers from the catalog
         found = 0
         for table in RUN_TABLES:
             fail("worker.purge")
-            counted = await self._points.query(
-                f"SELECT count() AS n FROM {DATABASE}.{table} WHERE run IN ({among})"
-            )
-            rows = int(np.asarray(counted["n"])[0])
-            if rows:
-                await self._points.execute(
-                    f"ALTER TABLE {DATABASE}.{table} DELETE WHERE run IN ({among})"
-                    " SETTINGS mutations_sync = 0"
-                )
+            if rows := await self._rows.count(table, runs):
+                await self._rows.delete(table, runs)
                 self._metrics.purged_rows.inc(rows)
             found += rows
         if found:
@@ -188,12 +181,7 @@ class Purger:
 
     async def _is_deleting(self) -> bool:
         """Whether the store is still deleting, or resting after a long deletion."""
-        found = await self._points.query(
-            "SELECT count() AS n FROM system.mutations WHERE database = {database:String}"
-            " AND NOT is_done",
-            {"database": DATABASE},
-        )
-        self._may_be_deleting = bool(int(np.asarray(found["n"])[0]))
+        self._may_be_deleting = await self._rows.is_deleting()
         if self._may_be_deleting:
             return True
         if self._started is not None:
