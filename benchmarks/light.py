@@ -276,8 +276,14 @@ def _split(used: Mapping[str, float]) -> str:
 def disk_bytes(folder: Path, *, is_apparent: bool = False) -> int:
     """Bytes of all files below a folder, as allocated or as they appear."""
     size = 0
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         with contextlib.suppress(FileNotFoundError):
             found = path.lstat()
             size += found.st_size if is_apparent else 512 * found.st_blocks
     return size
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, where others may delete files and folders meanwhile."""
+    for parent, _, names in os.walk(folder):  # leaves out what is gone
+        yield from (Path(parent, name) for name in names)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.light import cpu_seconds, disk_bytes, training
+from benchmarks.light import cpu_seconds, disk_bytes, files_below, training
 from benchmarks.light_load import LOADS, SETTLE_S, Load
 from benchmarks.machine import describe
 from benchmarks.stack import Stack, running
@@ -67,7 +67,7 @@ def _minute(stack: Stack, clients: list[int]) -> Sample:
     took_s = time.monotonic() - started
     after = cpu_seconds(stack, clients)
     cores = {role: (after[role] - before[role]) / took_s for role in after}
-    files = [path for path in stack.data.rglob("*") if path.is_file()]
+    files = list(files_below(stack.data))
     figures = {
         "cores": sum(cores.values()),
         "server MiB": stack.pss_bytes() / _MIB,
