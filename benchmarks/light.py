@@ -26,7 +26,7 @@ from benchmarks.light_peers import peer_rows
 from benchmarks.report import Row
 from benchmarks.stack import Stack, running
 
-__all__ = ["cpu_seconds", "disk_bytes", "rows", "training"]
+__all__ = ["cpu_seconds", "disk_bytes", "files_below", "rows", "training"]
 
 _SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS = 200, 500, 10
 _MERGE_S = 60.0
@@ -274,12 +274,13 @@ def _split(used: Mapping[str, float]) -> str:
 
 
 def disk_bytes(folder: Path, *, is_apparent: bool = False) -> int:
-    """Bytes of all files below a folder, as allocated or as they appear."""
+    """Bytes of all files and folders below a folder, as allocated or as they appear."""
     size = 0
-    for path in files_below(folder):
-        with contextlib.suppress(FileNotFoundError):
-            found = path.lstat()
-            size += found.st_size if is_apparent else 512 * found.st_blocks
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, name) for name in names)):
+            with contextlib.suppress(FileNotFoundError):
+                found = path.lstat()
+                size += found.st_size if is_apparent else 512 * found.st_blocks
     return size
 
 
