@@ -28,6 +28,7 @@ from benchmarks.stack import Stack, running
 
 __all__ = ["cpu_seconds", "disk_bytes", "files_below", "rows", "training"]
 
+_START_S = 30.0
 _SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS = 200, 500, 10
 _MERGE_S = 60.0
 _LEFT_ALONE_S = 60.0
@@ -247,7 +248,14 @@ def training(stack: Stack, load: Load, spool: Path) -> Iterator[list[int]]:
 
 
 def _shipper_of(spool: Path) -> int:
-    return int((spool / "shipper.lock").read_text().split()[0])
+    """The shipper's process, which may take a while to start."""
+    deadline = time.monotonic() + _START_S
+    while True:
+        with contextlib.suppress(FileNotFoundError, IndexError):
+            return int((spool / "shipper.lock").read_text().split()[0])
+        if time.monotonic() > deadline:
+            raise RuntimeError("the shipper does not start")
+        time.sleep(0.1)
 
 
 def _measured(stack: Stack, seconds: float, clients: Sequence[int] = ()) -> dict[str, float]:
