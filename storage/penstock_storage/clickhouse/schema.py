@@ -20,7 +20,7 @@ __all__ = [
     "RUN_TABLES",
     "SCHEMA_VERSION",
     "TABLES",
-    "Table",
+    "StoreTable",
     "create_statements",
 ]
 
@@ -34,7 +34,7 @@ KEEP_EMPTY = "remove_empty_parts = 0"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class StoreTable:
     """A table of the store, described once: `columns` are types with their codecs, in the order of inserts."""
 
     columns: Mapping[str, str]
@@ -46,8 +46,8 @@ class Table:
         return self.columns.keys() >= set(columns)
 
 
-TABLES: dict[str, Table] = {
-    "points": Table(
+TABLES: dict[str, StoreTable] = {
+    "points": StoreTable(
         {
             "key": "UInt32",
             "run": "UInt32",
@@ -59,7 +59,7 @@ TABLES: dict[str, Table] = {
         "ReplacingMergeTree(seq)",
         "key, run, lane, step",
     ),
-    "times": Table(
+    "times": StoreTable(
         {
             "run": "UInt32",
             "lane": "UInt16",
@@ -70,7 +70,7 @@ TABLES: dict[str, Table] = {
         "ReplacingMergeTree(seq)",
         "run, lane, step",
     ),
-    "values": Table(
+    "values": StoreTable(
         {
             "key": "UInt32",
             "run": "UInt32",
@@ -83,7 +83,7 @@ TABLES: dict[str, Table] = {
         "ReplacingMergeTree(seq)",
         "key, run, lane, step",
     ),
-    "console": Table(
+    "console": StoreTable(
         {
             "run": "UInt32",
             "lane": "UInt16",
@@ -99,7 +99,7 @@ TABLES: dict[str, Table] = {
     # One row per series and commit, merged by min / max only. `last` = (seq << 32 | row, value):
     # the value logged last. `kinds`: bit 0 a float was logged, bit 1 an integer. `tiered`: below
     # this step, rows of every width exist in `tiers` for each bucket that has points (none: -2^63).
-    "series": Table(
+    "series": StoreTable(
         {
             "run": "UInt32",
             "key": "UInt32",
@@ -114,7 +114,7 @@ TABLES: dict[str, Table] = {
         "run, key, lane",
     ),
     # The durable position of each writer: every seq <= low is in the store, and so are those in gaps.
-    "applied": Table(
+    "applied": StoreTable(
         {
             "run": "UInt32",
             "lane": "UInt16",
@@ -129,7 +129,7 @@ TABLES: dict[str, Table] = {
     ),
     # One row per batch, written with its points: a repeat of its number is compared with it.
     # `points` as received, before repeats of a step within the batch were dropped.
-    "batches": Table(
+    "batches": StoreTable(
         {
             "run": "UInt32",
             "lane": "UInt16",
@@ -143,7 +143,7 @@ TABLES: dict[str, Table] = {
     ),
     # Batches with points in a damaged part; `points` and `records`: how many were lost.
     # `found`: the batch was sent again.
-    "lost": Table(
+    "lost": StoreTable(
         {
             "run": "UInt32",
             "lane": "UInt16",
@@ -156,7 +156,7 @@ TABLES: dict[str, Table] = {
         "ReplacingMergeTree(ver)",
         "run, lane, seq",
     ),
-    "names": Table(
+    "names": StoreTable(
         {
             "kind": "LowCardinality(String)",
             "id": "UInt32",
@@ -168,7 +168,7 @@ TABLES: dict[str, Table] = {
         "kind, project, id",
     ),
     # LZ4, because charts wait for these rows: a quarter faster to read for a twentieth more bytes.
-    "tiers": Table(
+    "tiers": StoreTable(
         {
             "key": "UInt32",
             "run": "UInt32",
@@ -190,7 +190,7 @@ TABLES: dict[str, Table] = {
         "key, shift, run, lane, bucket",
     ),
     # Buckets below the watermark that a late point touched: read raw until rebuilt (dirty = 0).
-    "dirty": Table(
+    "dirty": StoreTable(
         {
             "key": "UInt32",
             "run": "UInt32",
@@ -203,7 +203,7 @@ TABLES: dict[str, Table] = {
         "ReplacingMergeTree(ver)",
         "key, shift, run, lane, bucket",
     ),
-    "meta": Table(
+    "meta": StoreTable(
         {
             "name": "String",
             "value": "String",
