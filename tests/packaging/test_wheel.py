@@ -25,7 +25,7 @@ assert len(rows) == 100, rows
 print("stored", len(rows))
 """
 MAX_CLIENT_PACKAGES = 4
-"""How many packages, at most, the client may pull into a training environment."""
+"""The most packages that installing the client may add to a training environment."""
 
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.timeout(600)]
 

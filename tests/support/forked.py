@@ -123,21 +123,24 @@ def _serve(door: socket.socket) -> dict[str, Any] | None:
             return None
         # That it has started is said before that it has ended.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        else:
-            door.send(json.dumps({"pid": pid}).encode())
+        if (pid := os.fork()) == 0:
+            return _begun(door, message, fds)
+        door.send(json.dumps({"pid": pid}).encode())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        if pid == 0:
-            door.close()
-            for number, fd in zip((1, 2), fds, strict=True):
-                os.dup2(fd, number)
         for fd in fds:
             os.close(fd)
-        if pid == 0:
-            request: dict[str, Any] = json.loads(message)
-            return request
+
+
+def _begun(door: socket.socket, message: bytes, fds: list[int]) -> dict[str, Any]:
+    """In the child: what it shall be, with the standard output and error of who asked."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    door.close()
+    for number, fd in zip((1, 2), fds, strict=True):
+        os.dup2(fd, number)
+        os.close(fd)
+    request: dict[str, Any] = json.loads(message)
+    return request
 
 
 def main() -> None:
