@@ -34,20 +34,21 @@ class Pace:
         self._clock = clock
         self._since = clock()
         self._count = 0
-        self._interval_s = _MIN_INTERVAL_S
+        self._needed_s = 0.0
 
     def count(self, batches: int) -> None:
         self._count += batches
 
     @property
     def interval_s(self) -> float:
-        """How long a client should collect rows; computed once a second."""
+        """How long a client should collect rows. Rate and fill are looked at once a second."""
         now = self._clock()
         if now - self._since >= 1.0:
             by_rate = self._count / (now - self._since) / _BUSY_RATE
             fill = min(1.0, max(0.0, (self._fill() - _FILL_FROM) / (1 - _FILL_FROM)))
             by_fill = _MIN_INTERVAL_S + fill * (_MAX_INTERVAL_S - _MIN_INTERVAL_S)
-            least = _MIN_INTERVAL_S if self._is_watched() else _UNWATCHED_INTERVAL_S
-            self._interval_s = round(min(_MAX_INTERVAL_S, max(least, by_rate, by_fill)), 2)
+            self._needed_s = max(by_rate, by_fill)
             self._since, self._count = now, 0
-        return self._interval_s
+        # At once: who starts to read waits for what clients collect.
+        least = _MIN_INTERVAL_S if self._is_watched() else _UNWATCHED_INTERVAL_S
+        return round(min(_MAX_INTERVAL_S, max(least, self._needed_s)), 2)

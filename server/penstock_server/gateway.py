@@ -110,6 +110,7 @@ async def build(
         deletions = DeletedRuns(catalog, activity)
         await patiently(deletions.refresh, stop)
         positions = WriterPositions(pipe, keys, metrics)
+        demand = Demand(redis, keys)
         write = IngestDependencies(
             authenticator=authenticator,
             appender=Appender(pipe, keys, metrics, _LIMITS),
@@ -120,7 +121,7 @@ async def build(
             decoding=Decoding(_LIMITS, settings.decoded_in_flight_bytes),
             bodies=bodies,
             status=status,
-            pace=Pace(lambda: status.queue_fill, lambda: status.is_watched),
+            pace=Pace(lambda: status.queue_fill, lambda: demand.is_watched or status.is_watched),
             quota=Quota(settings.project_points_per_s),
             deletions=deletions,
             bound_check=BoundCheck(catalog, positions, lambda: status.at_bound),
@@ -142,7 +143,6 @@ async def build(
             takes_batches=settings.serves != "read",
             activity=activity,
         )
-        demand = Demand(redis, keys)
         read = WebDependencies(
             points,
             catalog,

@@ -68,11 +68,18 @@ class Demand:
         self._redis = redis
         self._keys = keys
         self._due_at = 0.0
+        self._watched_until = 0.0
         self._first_read: asyncio.Task[None] | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody reads by way of this process."""
+        return time.monotonic() < self._watched_until
 
     async def note_read(self) -> None:
         """Somebody reads. If nobody did before, wait until what is queued now is stored, but at most a
         second. Costs nothing while others are reading too."""
+        self._watched_until = time.monotonic() + WATCH_S
         if self._first_read is None and time.monotonic() >= self._due_at:
             self._first_read = asyncio.create_task(self._wait_for_queued(), name="first read")
             self._first_read.add_done_callback(self._read_noted)

@@ -34,5 +34,19 @@ async def test_nothing_rests_while_a_request_is_open() -> None:
     await asyncio.wait_for(activity.pause(0.0, 60.0), 10)
 
 
+async def test_a_rest_goes_on_while_there_are_few_requests() -> None:
+    activity = Activity()
+    pause = asyncio.create_task(activity.pause(1.0, 60.0))
+    await asyncio.sleep(0)
+    activity.begin()
+    activity.end()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(pause), 1.2)
+    for _ in range(100):
+        activity.begin()
+        activity.end()
+    await asyncio.wait_for(pause, 10)
+
+
 async def test_a_rest_ends_by_itself() -> None:
     await asyncio.wait_for(Activity().pause(0.0, 0.01), 10)

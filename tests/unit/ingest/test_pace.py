@@ -45,7 +45,12 @@ def test_it_is_longer_while_nobody_reads() -> None:
     assert scene.after(1.0) == 1.0
     assert scene.after(1.0, 2_000) == 2.0
     scene.is_watched = True
+    assert scene.after(0.0) == 2.0  # what comes in needs that much anyway
     assert scene.after(1.0) == 0.3
+    scene.is_watched = False
+    assert scene.after(0.0) == 1.0
+    scene.is_watched = True
+    assert scene.after(0.0) == 0.3
 
 
 def test_the_longer_of_both_counts() -> None:

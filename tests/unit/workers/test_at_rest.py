@@ -119,8 +119,12 @@ async def test_the_store_is_checked_when_it_may_be_another(
     assert await is_checked()
 
 
-async def test_a_clock_goes_on_only_after_a_check(bench: Bench) -> None:
+async def test_a_clock_goes_on_only_after_a_check(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An older copy of the store may have come through the connection that the clock is written on."""
+    monkeypatch.setattr(upkeep_module, "_ADVANCE_S", 0.0)
+    monkeypatch.setattr(upkeep_module, "_IDLE_ADVANCE_S", 0.0)
     points = CountedStore()
     await points.setup()
     clock = StoreClock(bench.redis, KEYS, points, bench.catalog, WorkerMetrics())

@@ -63,7 +63,7 @@ describe("coalescing", () => {
     const { asks, fetch, answer } = fakeServer(true);
     const source = new Coalescer(fetch);
     const { signal } = new AbortController();
-    const keys = Array.from({ length: 30 }, (_, i) => `k${i}`);
+    const keys = Array.from({ length: 80 }, (_, i) => `k${i}`);
     const all = [
       ...keys.map((key) => source.load(ask(key), signal)),
       source.load(ask("x", seriesOf("c")), signal),
@@ -76,11 +76,11 @@ describe("coalescing", () => {
       await tick();
     }
     await done;
-    expect(asks.map((one) => one.keys.length)).toEqual([8, 8, 8, 6, 1]);
+    expect(asks.map((one) => one.keys.length)).toEqual([24, 24, 24, 8, 1]);
   });
 
   it("limits the size of a request", () => {
-    expect(keysPerRequest(1, 500)).toBe(8);
+    expect(keysPerRequest(1, 500)).toBe(24);
     expect(keysPerRequest(100, 500)).toBe(4);
     expect(keysPerRequest(200, 10_000)).toBe(1);
   });

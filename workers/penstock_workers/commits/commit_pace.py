@@ -16,8 +16,8 @@ _BUSY_BYTES_PER_S = 2 * 2**20
 """Decoded bytes that come in per second, above which commits follow each other even if nobody looks: waiting
 would only leave the store idle while the next batches are decoded."""
 _TRICKLE, _TRICKLE_BYTES_PER_S = 1.5, 128 * 2**10
-"""If fewer decoded bytes come in per second, commits are this much further apart while somebody looks: what one
-costs is the same however little it stores."""
+"""If fewer decoded bytes come in per second, commits are at least this multiple of the minimal interval apart
+while somebody looks: what one costs is the same however little it stores."""
 
 
 class CommitPace:
@@ -70,9 +70,7 @@ class CommitPace:
         """How much longer than `gather_s` from now on if it is a trickle and nobody waits for it, but only
         looks; 0 or less: no longer."""
         return (
-            self._started_at + _TRICKLE * self._interval_s - self._clock()
-            if self._is_trickle
-            else 0.0
+            self._started_at + _TRICKLE * self._min_s - self._clock() if self._is_trickle else 0.0
         )
 
     @property

@@ -17,6 +17,7 @@ counts at once, so an interrupted pass is not wasted.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -64,6 +65,8 @@ _MAX_SERIES_PER_PASS = 2_048
 _MAX_LATE_PER_SERIES = 256
 _WINDOWS_PER_STATEMENT = 512
 _BUCKETS_PER_STATEMENT = 200_000
+_LOOK_S = 10.0
+"""How often to look for series to build although nothing was committed: they become idle."""
 
 
 class PassInterrupted(Exception):
@@ -82,19 +85,26 @@ class Compactor:
         self._leases = leases
         self._mended_to = -1
         self._is_interrupted = False
+        self._looked_with, self._look_at = -1, 0.0
 
     def interrupt(self) -> None:
         """Stop the running pass before its next statement, by raising `PassInterrupted`. The statement
         that is running is waited for."""
         self._is_interrupted = True
+        self._looked_with = -1
 
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
         """One pass: new buckets of many series, and dirty ones of many. Returns series built."""
         self._is_interrupted = False
+        commits = self._committer.number
+        if self._has_nothing_new(commits):
+            return 0
         table = self._resolver.table
-        series, low, high = await self._ready(table)
+        series, low, high, counted = await self._ready(table)
         late = self._take_late(table)
         if not len(series) and not len(late[0]):
+            if not counted:
+                self._looked_with, self._look_at = commits, time.monotonic() + _LOOK_S
             return 0
         table.raise_tiered(series, high)
         async with commit_in_hand:
@@ -110,11 +120,19 @@ class Compactor:
             raise
         return len(series)
 
-    async def _ready(self, table: SeriesIndex) -> tuple[Ints, Ints, Ints]:
-        """Series whose watermark should move now, and the steps to build: (series, low, high)."""
+    def _has_nothing_new(self, commits: int) -> bool:
+        """Whether the last pass found nothing to do, and nothing was committed since."""
+        is_known = commits == self._looked_with and not self._resolver.late
+        return is_known and time.monotonic() < self._look_at
+
+    async def _ready(self, table: SeriesIndex) -> tuple[Ints, Ints, Ints, int]:
+        """Series whose watermark should move now, the steps to build, and how many series were counted for
+        it: (series, low, high, counted)."""
         view = table.view()
         first, last, tiered, idle = view.first_step, view.last_step, view.tiered, view.is_idle
-        held, has_tiers = np.isin(view.shard, list(self._leases.epochs)), tiered != NEVER
+        owned = np.zeros(256, np.bool_)
+        owned[list(self._leases.epochs)] = True
+        held, has_tiers = owned[view.shard], tiered != NEVER
         # Complete buckets of the second width, so that these are seldom pieced together.
         whole = last >> TIER_SHIFTS[1] << TIER_SHIFTS[1]
         high = np.where(idle, (last >> TIER_SHIFT) + 1 << TIER_SHIFT, whole)
@@ -129,13 +147,13 @@ class Compactor:
         awake = np.flatnonzero(counted != view.counted)
         table.set_counted(awake, counted[awake])
         is_due = (span >= 1.5 * np.abs(counted)) | (idle & (counted >= 0))
-        long = held & ~has_tiers & (span >= MIN_STEPS) & is_due
-        series = np.concatenate([grown, await self._long_enough(table, np.flatnonzero(long))])
+        long = np.flatnonzero(held & ~has_tiers & (span >= MIN_STEPS) & is_due)
+        series = np.concatenate([grown, await self._long_enough(table, long)])
         # A series without tiers is built from its beginning, known here or not.
         low = np.maximum(tiered[series], -MAX_STEP)
         begin = np.maximum(low, first[series] >> TIER_SHIFT << TIER_SHIFT)
         most = _BUCKETS_PER_STATEMENT << TIER_SHIFT
-        return series, low, np.minimum(high[series], begin + most)
+        return series, low, np.minimum(high[series], begin + most), len(long)
 
     async def _long_enough(self, table: SeriesIndex, series: Ints) -> Ints:
         """The series among these that have enough points, densely enough, for tiers to pay."""

@@ -49,7 +49,7 @@ __all__ = ["Mender"]
 _LOG = logging.getLogger(__name__)
 
 _ELECTION_S = 0.5
-_MIN_TURN_S, _TURN_REST = 10.0, 100.0
+_MIN_TURN_S, _TURN_REST = 20.0, 100.0
 """The pause between two checks: at least this long, and this many times as long as a check."""
 _MAX_IDLE_TURN_S = 40.0
 """While no part comes or goes, the pause doubles up to this."""

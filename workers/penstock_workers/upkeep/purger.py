@@ -29,7 +29,7 @@ __all__ = ["Purger", "files_of_run_gone"]
 
 _LOG = logging.getLogger(__name__)
 
-_TURN_S, _IDLE_TURN_S = 1.0, 3.0
+_TURN_S, _IDLE_TURN_S = 1.0, 5.0
 """How often to check for work: while there is some, and otherwise."""
 _LONG_S, _REST = 10.0, 20.0
 """After a deletion that took longer than this, the pause is this many times its length."""

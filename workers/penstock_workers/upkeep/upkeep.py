@@ -22,8 +22,9 @@ __all__ = ["Upkeep"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S, _AFTER_FAILURE_S = 5.0, 1.0
-_ADVANCE_S = 60.0
-"""How often to advance the clock although nothing is committed: each time costs the store a write."""
+_ADVANCE_S, _IDLE_ADVANCE_S = 10.0, 60.0
+"""How often to advance the clock, and how often although nothing is committed: each time costs the store a
+write."""
 _CHECK_S = 30.0
 """How often to check it although nothing is committed and no connection is new: that costs queries."""
 
@@ -47,7 +48,7 @@ class Upkeep:
         self._committer = committer
         self._metrics = metrics
         self._checked_with, self._check_at = -1, 0.0
-        self._advanced_with, self._advance_at = -1, 0.0
+        self._advanced_with, self._advanced_at = -1, float("-inf")
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -75,14 +76,14 @@ class Upkeep:
     def _advances(self) -> bool:
         """Whether the clocks should go on: only the owner of shard 0 sees to that."""
         is_alone = len(self._leases.epochs) == SHARDS
-        has_news = self._committer.number != self._advanced_with
-        is_time = not is_alone or has_news or time.monotonic() >= self._advance_at
-        return ELECTED in self._leases.epochs and is_time
+        is_idle = is_alone and self._committer.number == self._advanced_with
+        pause_s = _IDLE_ADVANCE_S if is_idle else _ADVANCE_S
+        return ELECTED in self._leases.epochs and time.monotonic() >= self._advanced_at + pause_s
 
     async def _advance(self) -> None:
         commits = self._committer.number
         await self._clock.advance()
-        self._advanced_with, self._advance_at = commits, time.monotonic() + _ADVANCE_S
+        self._advanced_with, self._advanced_at = commits, time.monotonic()
 
     async def _run_once(self) -> None:
         self._metrics.missing.set(self._resolver.missing_batches())

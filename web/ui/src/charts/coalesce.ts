@@ -19,7 +19,7 @@ interface Waiter {
 }
 
 const MAX_IN_FLIGHT = 3;
-const MAX_KEYS = 8;
+const MAX_KEYS = 24;
 const MAX_BUCKETS_PER_REQUEST = 200_000;
 
 export function keysPerRequest(runs: number, buckets: number): number {
