@@ -11,7 +11,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,11 +23,11 @@ from benchmarks.light_load import LOADS, SETTLE_S, Load
 from benchmarks.light_page import open_page
 from benchmarks.light_peers import peer_rows
 from benchmarks.report import Row
+from benchmarks.spools import shipper_of, spool_folder
 from benchmarks.stack import Stack, running
 
 __all__ = ["cpu_seconds", "disk_bytes", "files_below", "rows", "training"]
 
-_START_S = 30.0
 _SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS = 200, 500, 10
 _MERGE_S = 60.0
 _LEFT_ALONE_S = 60.0
@@ -100,10 +99,10 @@ def _idle(seconds: float) -> Row:
 
 
 def _paced(load: Load, seconds: float) -> Row:
-    with running() as stack, tempfile.TemporaryDirectory() as spool:
+    with running() as stack, spool_folder() as spool:
         time.sleep(SETTLE_S)
         size = disk_bytes(stack.data)
-        with training(stack, load, Path(spool)) as clients:
+        with training(stack, load, spool) as clients:
             time.sleep(SETTLE_S)
             used = _measured(stack, seconds, clients)
         client = used.pop("client")
@@ -121,11 +120,11 @@ def _paced(load: Load, seconds: float) -> Row:
 
 
 def _idle_runs(seconds: float) -> Row:
-    with running() as stack, tempfile.TemporaryDirectory() as spool:
+    with running() as stack, spool_folder() as spool:
         command = [sys.executable, "-c", _IDLE_RUNS, "1000"]
-        with _process(command, _environ(stack, Path(spool))) as client:
+        with _process(command, _environ(stack, spool)) as client:
             time.sleep(5 * SETTLE_S)
-            used = _measured(stack, seconds, [client.pid, _shipper_of(Path(spool))])
+            used = _measured(stack, seconds, [client.pid, shipper_of(spool)])
     clients = used.pop("client")
     return Row(
         "P15",
@@ -138,8 +137,8 @@ def _read(seconds: float) -> Iterator[Row]:
     load = LOADS[1]
     with (
         running() as stack,
-        tempfile.TemporaryDirectory() as spool,
-        training(stack, load, Path(spool)),
+        spool_folder() as spool,
+        training(stack, load, spool),
     ):
         time.sleep(SETTLE_S)
         found = sorted(watch(stack, "light", ["run-0"], 1 / load.rate, seconds))
@@ -158,8 +157,8 @@ def _open_page(seconds: float) -> Iterator[Row]:
     load = LOADS[1]
     with (
         running() as stack,
-        tempfile.TemporaryDirectory() as spool,
-        training(stack, load, Path(spool)),
+        spool_folder() as spool,
+        training(stack, load, spool),
         open_page(stack.url) as page,
     ):
         if page is None:
@@ -177,12 +176,12 @@ def _open_page(seconds: float) -> Iterator[Row]:
 
 
 def _short_runs() -> Row:
-    with running() as stack, tempfile.TemporaryDirectory() as spool:
+    with running() as stack, spool_folder() as spool:
         time.sleep(SETTLE_S)
         before, apparent = disk_bytes(stack.data), disk_bytes(stack.data, is_apparent=True)
         subprocess.run(
             [sys.executable, "-c", _SHORT, *map(str, (_SHORT_RUNS, _SHORT_STEPS, _SHORT_KEYS))],
-            env=_environ(stack, Path(spool)),
+            env=_environ(stack, spool),
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -244,18 +243,7 @@ def training(stack: Stack, load: Load, spool: Path) -> Iterator[list[int]]:
             for n in range(load.runs)
         ]
         time.sleep(1)
-        yield [*pids, _shipper_of(spool)]
-
-
-def _shipper_of(spool: Path) -> int:
-    """The shipper's process, which may take a while to start."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        with contextlib.suppress(FileNotFoundError, IndexError):
-            return int((spool / "shipper.lock").read_text().split()[0])
-        if time.monotonic() > deadline:
-            raise RuntimeError("the shipper does not start")
-        time.sleep(0.1)
+        yield [*pids, shipper_of(spool)]
 
 
 def _measured(stack: Stack, seconds: float, clients: Sequence[int] = ()) -> dict[str, float]:

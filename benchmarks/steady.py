@@ -13,17 +13,16 @@ import argparse
 import contextlib
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from benchmarks.light import cpu_seconds, disk_bytes, files_below, training
 from benchmarks.light_load import LOADS, SETTLE_S, Load
 from benchmarks.machine import describe
+from benchmarks.spools import spool_folder
 from benchmarks.stack import Stack, running
 
 __all__ = ["Sample", "growing", "main"]
@@ -51,8 +50,8 @@ def main() -> int:
     print(f"{load.name}; " + ", ".join(f"{name} {value}" for name, value in describe().items()))
     with (
         running() as stack,
-        tempfile.TemporaryDirectory() as spool,
-        training(stack, load, Path(spool)) as clients,
+        spool_folder() as spool,
+        training(stack, load, spool) as clients,
     ):
         time.sleep(SETTLE_S)
         for minute in range(minutes):

@@ -13,6 +13,8 @@ from playwright.sync_api import expect
 from support.chromium import chromium
 from support.up import running_up
 
+from penstock.wire import decode_batch
+
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -26,6 +28,15 @@ print("stored", len(rows))
 """
 MAX_CLIENT_PACKAGES = 4
 """The most packages that installing the client may add to a training environment."""
+MAX_CLIENT_BYTES = 85 * 10**6
+
+COMPRESSED = """
+import sys
+from penstock.wire import Batch, encode_batch
+batch = Batch(project="wheel", run="r", writer="w", seq=1, writer_started=1, rank=0)
+batch.records = [{"t": "log", "text": "x" * 10_000}]
+sys.stdout.buffer.write(encode_batch(batch, compress=True))
+"""
 
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke, pytest.mark.timeout(600)]
 
@@ -58,12 +69,25 @@ def packages(python: Path) -> set[str]:
     return {each["name"] for each in json.loads(listed.stdout)} - {"penstock", "pip", "setuptools"}
 
 
+def size_of(python: Path) -> int:
+    """The bytes of everything that is installed there beside pip and setuptools."""
+    folders = (python.parents[1] / "lib").glob("python*/site-packages/*")
+    tools = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
+    chosen = [each for each in folders if not each.name.startswith(tools)]
+    files = [file for each in chosen for file in (each, *each.rglob("*")) if file.is_file()]
+    return sum(file.stat().st_size for file in files if file.suffix != ".pyc")
+
+
 def test_server_client_and_page_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """The server, the bare client in another environment, and the page."""
     server, client = (empty_environment(tmp_path / name) for name in ("server", "client"))
     pip(server, "install", f"{wheel}[server]")
     pip(client, "install", str(wheel))
     assert len(packages(client)) <= MAX_CLIENT_PACKAGES, packages(client)
+    assert size_of(client) <= MAX_CLIENT_BYTES
+    raw = subprocess.run([client, "-c", COMPRESSED], capture_output=True, check=True, timeout=60)
+    assert decode_batch(raw.stdout).records[0]["text"] == "x" * 10_000
+    assert len(raw.stdout) < 1_000
     with running_up(tmp_path, python=server) as up:
         for python, run in ((server, "beside-it"), (client, "elsewhere")):
             done = replace(up, python=python).run_python(SCRIPT.format(run=run))

@@ -26,6 +26,7 @@ from penstock.wire import (
     encode_batch,
     fit_all,
 )
+from penstock.wire.compression import expand
 
 __all__ = ["NO_LIMITS", "BatchBuilder", "content_of"]
 
@@ -60,8 +61,8 @@ def content_of(
 def _rejected(rejects: Rejects, source: int) -> Batch:
     """A rejected batch. Raises OSError, including for an undecodable one."""
     try:
-        return decode_batch(rejects.read(source), _ANY, strict=False)
-    except Rejected as error:
+        return decode_batch(expand(rejects.read(source)), _ANY, strict=False)
+    except (Rejected, ValueError) as error:
         raise OSError(f"rejected batch {source} cannot be read: {error}") from None
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import zstandard
 
 from penstock.shipper.cuts import Cut, CutLog
 from penstock.shipper.reader import SpoolReader
@@ -26,6 +25,7 @@ from penstock.spool.meta import Meta, load_meta
 from penstock.spool.progress import Progress, load_progress
 from penstock.spool.root import folder_bytes, spools_in
 from penstock.wire import Batch, batch_digest, encode_batch
+from penstock.wire.compression import compress, expand
 
 __all__ = ["UNKNOWN", "Receipt", "cuts_of", "keep_receipt", "receipts_in", "store_receipt"]
 
@@ -121,7 +121,7 @@ def receipts_in(root: Path) -> Iterator[tuple[Receipt, Path | None]]:
             yield receipt, folder
     for path in sorted((root / _FOLDER).glob(f"*{_SUFFIX}")):
         if path.stem not in spooled:
-            with contextlib.suppress(OSError, ValueError, zstandard.ZstdError):
+            with contextlib.suppress(OSError, ValueError):
                 yield _load(path.read_bytes()), None
 
 
@@ -164,14 +164,14 @@ def store_receipt(root: Path, receipt: Receipt) -> None:
     unfinished = final.with_suffix(f".{os.getpid()}.tmp")
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
-        file.write(zstandard.ZstdCompressor().compress(packed))
+        file.write(compress(packed))
     unfinished.rename(final)
 
 
 def _load(data: bytes) -> Receipt:
     """Raises ValueError if this is not a receipt, or one of a newer version."""
     try:
-        fields: dict[str, Any] = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data))
+        fields: dict[str, Any] = msgpack.unpackb(expand(data))
         if fields.pop("v") != _VERSION:
             raise ValueError("the receipt has another version")
         digests = fields.pop("digests").hex()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgpack
-import zstandard
 
 from penstock.errors import Rejected
+from penstock.wire.compression import compress as compressed
 from penstock.wire.framing import decompress
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, bad, show, too_large
 from penstock.wire.names import check_keys, check_name
@@ -116,7 +116,7 @@ def encode_batch(batch: Batch, *, compress: bool = False) -> bytes:
     if batch.start.kind:
         fields["start"] = batch.start._asdict()
     raw: bytes = msgpack.packb(fields)
-    return zstandard.ZstdCompressor(level=1).compress(raw) if compress else raw
+    return compressed(raw, level=1) if compress else raw
 
 
 def _frame_fields(frame: Frame) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-"""Framing of batches: lengths in a body, and zstd frames, within the limits."""
+"""Framing of batches: lengths in a body, and whether a batch is compressed, within the limits."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-import threading
 from collections.abc import Iterable, Iterator
-
-import zstandard
 
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
@@ -22,10 +19,6 @@ __all__ = [
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_BELIEVED_BYTES = 2**20
-"""A frame that declares more than this is measured before memory is allocated for it."""
-_decoders = threading.local()
-_PIECE_BYTES = 128 * 1024
 _FRAMING_HINT = (
     "A body is a sequence of batches, each preceded by its length as a little-endian u32."
 )
@@ -79,25 +72,14 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
 
     Never allocates more than `limits.decoded_bytes`, nor what a frame only claims.
     """
-    allowed = limits.decoded_bytes
-    if raw[:4] != _ZSTD_MAGIC:
-        if len(raw) > allowed:
-            raise too_large("batch_too_large", len(raw), allowed, "bytes")
-        return raw
-    try:
-        claimed = claimed_bytes(raw)
-        if claimed is not None and claimed > allowed:
-            raise too_large("batch_too_large", claimed, allowed, "bytes after decompression")
-        window = zstandard.get_frame_parameters(raw).window_size
-        if window > limits.window_bytes:
-            raise too_large("window_too_large", window, limits.window_bytes, "bytes of window")
-        decoder = _decoder(limits.window_bytes)
-        if claimed is None or claimed > _BELIEVED_BYTES:
-            claimed = _counted(decoder, raw, allowed)
-        return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        reason = f"the zstd frame is damaged, truncated or followed by other bytes: {error}"
-        raise bad("bad_compression", reason) from None
+    if is_compressed(raw):
+        # What it needs is installed with servers only.
+        from penstock.wire.decompression import decompress_frame  # noqa: PLC0415
+
+        return decompress_frame(raw, limits)
+    if len(raw) > limits.decoded_bytes:
+        raise too_large("batch_too_large", len(raw), limits.decoded_bytes, "bytes")
+    return raw
 
 
 def is_compressed(raw: bytes) -> bool:
@@ -107,30 +89,8 @@ def is_compressed(raw: bytes) -> bool:
 
 def claimed_bytes(raw: bytes) -> int | None:
     """A batch's declared length after decompression; None if it declares none."""
-    if raw[:4] != _ZSTD_MAGIC:
+    if not is_compressed(raw):
         return len(raw)
-    try:
-        claimed: int = zstandard.frame_content_size(raw)
-    except zstandard.ZstdError:  # its header is damaged
-        return None
-    return None if claimed < 0 else claimed
+    from penstock.wire.decompression import declared_bytes  # noqa: PLC0415
 
-
-def _decoder(window_bytes: int) -> zstandard.ZstdDecompressor:
-    """One per thread: creating it takes longer than decoding a small frame."""
-    decoder: zstandard.ZstdDecompressor | None = getattr(_decoders, str(window_bytes), None)
-    if decoder is None:
-        decoder = zstandard.ZstdDecompressor(max_window_size=window_bytes)
-        setattr(_decoders, str(window_bytes), decoder)
-    return decoder
-
-
-def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> int:
-    """The length of a frame's content, without keeping it in memory."""
-    size = 0
-    with decoder.stream_reader(raw, read_size=_PIECE_BYTES) as reader:
-        while piece := reader.read(_PIECE_BYTES):
-            size += len(piece)
-            if size > allowed:
-                raise too_large("batch_too_large", size, allowed, "bytes after decompression")
-    return size
+    return declared_bytes(raw)
