@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from penstock.bounded import within
 from penstock.runs.start import BESIDE, Start
 from penstock.settings import Settings
-from penstock.spool.meta import Meta, load_meta
-from penstock.spool.root import spools_in
+from penstock.spool.meta import META_FILE, Meta, load_meta
+from penstock.spool.root import subfolders
 from penstock.spool.siblings import last_step_of
 from penstock.spool.spool_folder import is_writer_alive
 
@@ -33,17 +34,22 @@ def start_beside(settings: Settings) -> Start | None:
 
 def _spools_of(settings: Settings) -> Iterator[tuple[Path, Meta]]:
     """The spools of the run with this process's rank."""
-    if settings.run_id is None:
+    run = settings.run_id
+    if run is None:
         return
     root = settings.root
-    sought = (settings.base_url, settings.project, settings.run_id, settings.rank)
+    sought = (settings.base_url, settings.project, run, settings.rank)
     with suppress(OSError):  # the folder may be on a file server that does not answer
-        for folder, meta in within(str(root), lambda: list(_spools_in(root))):
+        for folder, meta in within(str(root), lambda: list(_spools_naming(run, root))):
             if (meta.base_url, meta.project, meta.run, meta.rank) == sought:
                 yield folder, meta
 
 
-def _spools_in(root: Path) -> Iterator[tuple[Path, Meta]]:
-    for folder in spools_in(root):
+def _spools_naming(run: str, root: Path) -> Iterator[tuple[Path, Meta]]:
+    """The spools whose meta file has this run's id in it. There may be thousands of others, so only these are
+    decoded."""
+    name = json.dumps(run).encode()
+    for folder in subfolders(root):
         with suppress(OSError, ValueError):
-            yield folder, load_meta(folder)
+            if name in (folder / META_FILE).read_bytes():
+                yield folder, load_meta(folder)

@@ -37,7 +37,8 @@ _MEASURE_S = 1.0
 _BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
-_PER_SPOOL_S = 0.002
+_PER_SPOOL_S, _PER_MEASURED_S = 0.002, 0.01
+"""With many spools, each is looked at less often, so that a thousand idle ones cost next to nothing."""
 _UNREADABLE_RETRY_S = 5.0
 _LEAVE_S = 1.5
 """How long requests in flight may take once the shipper is asked to exit."""
@@ -84,10 +85,10 @@ class Daemon:
             now = time.monotonic()
             if now >= measure_at:
                 self._tight = used_bytes(self.root) > self._limit_bytes // 2
-                measure_at = now + _MEASURE_S
+                measure_at = now + max(_MEASURE_S, len(self._senders) * _PER_MEASURED_S)
             if now >= scan_at:
                 self._scan()
-                scan_at = now + _SCAN_S
+                scan_at = now + max(_SCAN_S, len(self._senders) * _PER_SPOOL_S)
             self._turn(now)
             if now >= beat_at:
                 held = [(*self._link_of(each.meta), each) for each in self._senders.values()]

@@ -18,7 +18,8 @@ from penstock.notices import NOTICES
 
 __all__ = ["KeptSpool", "add", "remove", "wake"]
 
-_LOOK_INTERVAL_S = 1.0
+_LOOK_INTERVAL_S, _PER_SPOOL_S = 1.0, 0.005
+"""How often to look after the spools; with many of them, this long for each."""
 
 
 class KeptSpool(Protocol):
@@ -63,12 +64,12 @@ class _Keeper:
                 _keep(self._woken.popleft(), looks=False)
             if time.monotonic() < look_at:
                 continue
-            look_at = time.monotonic() + _LOOK_INTERVAL_S
             with _LOCK:
                 spools = list(self.spools)
                 if not spools:
                     self._thread = None
                     return
+            look_at = time.monotonic() + max(_LOOK_INTERVAL_S, len(spools) * _PER_SPOOL_S)
             for spool in spools:
                 _keep(spool, looks=True)
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Meta", "boot_id", "boot_us", "load_meta", "replace_json", "store_meta"]
+__all__ = ["META_FILE", "Meta", "boot_id", "boot_us", "load_meta", "replace_json", "store_meta"]
+
+META_FILE = "meta.json"
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ _FIELDS = frozenset(item.name for item in fields(Meta))
 
 
 def store_meta(folder: Path, meta: Meta) -> None:
-    replace_json(folder / "meta.json", asdict(meta))
+    replace_json(folder / META_FILE, asdict(meta))
 
 
 def load_meta(folder: Path) -> Meta:
     """Raises OSError or ValueError if there is no readable one. Ignores fields of newer versions."""
-    stored = json.loads((folder / "meta.json").read_text())
+    stored = json.loads((folder / META_FILE).read_text())
     try:
         return Meta(**{name: value for name, value in stored.items() if name in _FIELDS})
     except (TypeError, AttributeError) as error:

@@ -10,21 +10,28 @@ import contextlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.errors import PenstockError
+from penstock.spool.meta import META_FILE
 
 __all__ = [
     "default_root",
     "folder_bytes",
     "folders_in",
     "is_network",
+    "note_used_bytes",
     "open_root",
+    "recently_used_bytes",
     "spools_in",
+    "subfolders",
     "used_bytes",
 ]
 
+_MEASURED_S = 1.0
+_measured: dict[Path, tuple[float, int]] = {}
 _NETWORK_TYPES = ("nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs")
 
 
@@ -77,19 +84,20 @@ def is_network(folder: Path) -> bool:
 
 def spools_in(root: Path) -> Iterator[Path]:
     """The spools under `root`, except those still being created, which have no meta file."""
-    for folder in _subfolders(root):
-        if (folder / "meta.json").exists():
+    for folder in subfolders(root):
+        if (folder / META_FILE).exists():
             yield folder
 
 
 def folders_in(root: Path) -> Iterator[Path]:
     """Every folder under `root` that holds or held data, including those without their meta file."""
-    for folder in _subfolders(root):
+    for folder in subfolders(root):
         if (folder / "lock").exists() or any(folder.glob("*.seg")):
             yield folder
 
 
-def _subfolders(root: Path) -> Iterator[Path]:
+def subfolders(root: Path) -> Iterator[Path]:
+    """The folders right below `root`; none if it cannot be read."""
     try:
         with os.scandir(root) as scan:
             entries = list(scan)
@@ -103,6 +111,22 @@ def _subfolders(root: Path) -> Iterator[Path]:
 def used_bytes(root: Path) -> int:
     """The disk space used by all spools under `root`."""
     return sum(folder_bytes(folder) for folder in spools_in(root))
+
+
+def recently_used_bytes(root: Path, few: int) -> int:
+    """The same, as measured up to a second ago while it was below `few`: a process that opens many runs would
+    otherwise measure all of them for each."""
+    measured_at, used = _measured.get(root, (-1.0, 0))
+    if used >= few or time.monotonic() > measured_at + _MEASURED_S:
+        used = used_bytes(root)
+        _measured[root] = (time.monotonic(), used)
+    return used
+
+
+def note_used_bytes(root: Path, size_bytes: int) -> None:
+    """This process has just used more of it."""
+    measured_at, used = _measured.get(root, (-1.0, 0))
+    _measured[root] = (measured_at, used + size_bytes)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from penstock.spool import keeper
 from penstock.spool.meta import Meta, boot_id, load_meta, store_meta
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD
-from penstock.spool.root import is_network, used_bytes
+from penstock.spool.root import is_network, note_used_bytes, recently_used_bytes
 from penstock.spool.segment import NO_SEGMENT, Segment
 from penstock.spool.siblings import take_left
 
@@ -164,13 +164,17 @@ class Spool:
         now = time.monotonic()
         if now < self._no_room_until:
             return None
-        room = self.options.limit_bytes - used_bytes(self.root)
+        room = self.options.limit_bytes - recently_used_bytes(
+            self.root, self.options.limit_bytes // 2
+        )
         size = max(self._size, need)
         while size > max(room, 0) and size // 2 >= max(need, FIRST_SEGMENT_BYTES):
             size //= 2
         if size <= room and _free_bytes(self.root) - size >= HEADROOM_BYTES:
             with contextlib.suppress(OSError):
-                return Segment.create(self.folder, self._sequence + 1, size, mapped=self._mapped)
+                segment = Segment.create(self.folder, self._sequence + 1, size, mapped=self._mapped)
+                note_used_bytes(self.root, size)
+                return segment
         self._no_room_until = now + _ROOM_INTERVAL_S
         return None
 
