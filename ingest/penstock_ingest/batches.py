@@ -15,6 +15,7 @@ from penstock.errors import Rejected, Transient
 from penstock.wire import AGE_HEADER, CONTENT_TYPE, Batch, split_body
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.bodies import BodyReader
+from penstock_common.http.checks import checked_query
 from penstock_common.http.errors import json_response
 from penstock_common.process.metrics import REJECTIONS, GatewayMetrics
 from penstock_common.queue.redis_keys import run_path, shard_of
@@ -24,20 +25,21 @@ from penstock_ingest.bells import is_urgent
 from penstock_ingest.bound_check import BoundCheck
 from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import DeletedRuns
+from penstock_ingest.operations import QUEUE_BATCHES
 from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
-from penstock_ingest.waiting import CommitWait, checked_wait, is_stored
+from penstock_ingest.waiting import CommitWait, is_stored
 from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["BatchHandler"]
 
 _MAX_IDEMPOTENCY_KEY_CHARS = 255
 _MAX_AGE_DIGITS = 15
-_NO_WAIT = checked_wait({})
+_NO_WAIT = checked_query({}, QUEUE_BATCHES)
 
 
 class BatchHandler:
@@ -79,7 +81,9 @@ class BatchHandler:
     async def post(self, request: web.Request) -> web.Response:
         """Queue the batches of the body: see docs/api.md."""
         try:
-            asked = checked_wait(request.query) if request.query_string else _NO_WAIT
+            asked = (
+                checked_query(request.query, QUEUE_BATCHES) if request.query_string else _NO_WAIT
+            )
             kind = request.headers.get("Content-Type", "")
             if kind != CONTENT_TYPE:  # aiohttp parses it for every request
                 kind = request.content_type

@@ -12,7 +12,7 @@ from penstock_common.http.bodies import BodyReader
 from penstock_common.http.checks import MAX_JSON_BYTES, checked_json
 from penstock_common.http.errors import json_response
 from penstock_ingest.access import checked_entity
-from penstock_ingest.operations import Heartbeat, Heartbeats
+from penstock_ingest.operations import SEND_HEARTBEATS, Heartbeat
 from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterName, WriterPositions
 from penstock_ingest.status import ServerStatus
@@ -44,7 +44,7 @@ class HeartbeatHandler:
         """200 with a position for each writer, in the order asked."""
         principal = await self._authenticator.authenticate(request.headers)
         async with self._bodies.body(request, MAX_JSON_BYTES) as body:
-            asked = checked_json(body, Heartbeats).writers
+            asked = checked_json(body, SEND_HEARTBEATS).writers
         names = [self._name(each, principal) for each in asked]
         alive = [name for name, each in zip(names, asked, strict=True) if each.alive]
         positions = await self._positions.fetch(names, alive)

@@ -1,4 +1,4 @@
-"""The write side's operations, for the OpenAPI document. docs/wire.md has the binary format."""
+"""The write side's operations. docs/wire.md has the binary format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from penstock.wire import CONTENT_TYPE, MAX_STEP
 from penstock_common.http.openapi import Answered, Asked, Operation, Raw
 
-__all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun", "Wait"]
+__all__ = ["CREATE_RUN", "GET_WRITER", "QUEUE_BATCHES", "SEND_HEARTBEATS", "Heartbeat", "NewRun"]
 
 Name = Field(min_length=1, max_length=256)
 Json = dict[str, Any]
@@ -135,24 +135,25 @@ class NewRun(Asked):
 
 _RUN = Raw("application/json", "The run, as in `GET /v1/runs/…`.", {"type": "object"})
 
-OPERATIONS = [
-    Operation(
-        "POST", "/v1/batches", "write", "Queue batches, or rows",
-        answers={202: Accepted, 200: Accepted},
-        query=Wait,
-        body=[Raw(CONTENT_TYPE, "Length-prefixed batches, see docs/wire.md."), Rows],
-        errors=(400, 401, 403, 408, 409, 410, 413, 415, 429, 503),
-    ),
-    Operation(
-        "POST", "/v1/heartbeats", "write", "Report live runs, get writers' positions",
-        answers={200: HeartbeatReply}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
-    ),
-    Operation(
-        "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Get a writer's position",
-        answers={200: Accepted}, errors=(400, 401, 403, 410, 503),
-    ),
-    Operation(
-        "POST", "/v1/runs", "write", "Create a run",
-        answers={201: _RUN, 200: _RUN}, body=NewRun, errors=(400, 401, 403, 408, 413, 415, 503),
-    ),
-]  # fmt: skip
+QUEUE_BATCHES = Operation(
+    "POST", "/v1/batches", "write", "Queue batches, or rows",
+    answers={202: Accepted, 200: Accepted},
+    query=Wait,
+    body=[Raw(CONTENT_TYPE, "Length-prefixed batches, see docs/wire.md."), Rows],
+    errors=(400, 401, 403, 408, 409, 410, 413, 415, 429, 503),
+)  # fmt: skip
+
+SEND_HEARTBEATS = Operation(
+    "POST", "/v1/heartbeats", "write", "Report live runs, get writers' positions",
+    answers={200: HeartbeatReply}, body=Heartbeats, errors=(400, 401, 403, 408, 413, 415, 503),
+)  # fmt: skip
+
+GET_WRITER = Operation(
+    "GET", "/v1/writers/{entity}/{project}/{run}/{writer}", "write", "Get a writer's position",
+    answers={200: Accepted}, errors=(400, 401, 403, 410, 503),
+)  # fmt: skip
+
+CREATE_RUN = Operation(
+    "POST", "/v1/runs", "write", "Create a run",
+    answers={201: _RUN, 200: _RUN}, body=NewRun, errors=(400, 401, 403, 408, 413, 415, 503),
+)  # fmt: skip

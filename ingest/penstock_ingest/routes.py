@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.http.openapi import add_operations
-from penstock_common.http.routes import Routes
+from penstock_common.http.endpoints import add_endpoints
+from penstock_common.http.openapi import operations_of
+from penstock_ingest import operations
 from penstock_ingest.batches import BatchHandler
 from penstock_ingest.dependencies import IngestDependencies
 from penstock_ingest.heartbeats import HeartbeatHandler
-from penstock_ingest.operations import OPERATIONS
 from penstock_ingest.runs import RunHandler
 
 __all__ = ["add_routes"]
@@ -34,9 +34,13 @@ def add_routes(app: web.Application, deps: IngestDependencies) -> None:
         deps.authenticator, deps.positions, deps.bodies, deps.status, deps.pace, deps.limits
     )
     runs = RunHandler(deps.authenticator, deps.catalog, deps.bodies, deps.metrics)
-    routes = Routes(app)
-    routes.post("/v1/batches", batches.post)
-    routes.post("/v1/heartbeats", heartbeats.post)
-    routes.get("/v1/writers/{entity}/{project}/{run}/{writer}", batches.writer)
-    routes.post("/v1/runs", runs.post)
-    add_operations(app, OPERATIONS)
+    add_endpoints(
+        app,
+        operations_of(operations),
+        {
+            operations.QUEUE_BATCHES: batches.post,
+            operations.SEND_HEARTBEATS: heartbeats.post,
+            operations.GET_WRITER: batches.writer,
+            operations.CREATE_RUN: runs.post,
+        },
+    )

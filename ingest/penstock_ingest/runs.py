@@ -14,7 +14,7 @@ from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import Creations
 from penstock_ingest.names import new_run_id
-from penstock_ingest.operations import NewRun
+from penstock_ingest.operations import CREATE_RUN, NewRun
 from penstock_storage.contracts.interface import Catalog, RunChange, RunRef
 
 __all__ = ["RunHandler"]
@@ -41,7 +41,7 @@ class RunHandler:
         """201 with the new run, 200 with an existing one."""
         principal = await self._authenticator.authenticate(request.headers)
         async with self._bodies.body(request, MAX_JSON_BYTES) as body:
-            asked = checked_json(body, NewRun)
+            asked = checked_json(body, CREATE_RUN)
         ref = RunRef(
             checked_entity(asked.entity, principal),
             check_name("project", asked.project),

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from pydantic import ValidationError
-
-from penstock_common.http.checks import refusal
-from penstock_ingest.operations import Wait
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 from penstock_ingest.status import ServerStatus
 
-__all__ = ["CommitWait", "checked_wait", "is_stored"]
+__all__ = ["CommitWait", "is_stored"]
 
 _MIN_PAUSE_S, _MAX_PAUSE_S = 0.02, 0.25
-
-
-def checked_wait(query: Mapping[str, str]) -> Wait:
-    """The checked query of a request. Raises `Rejected` if it is invalid."""
-    try:
-        return Wait.model_validate(dict(query))
-    except ValidationError as error:
-        raise refusal(error, "query") from None
 
 
 class CommitWait:

@@ -1,4 +1,4 @@
-"""Operations on sweeps, for the OpenAPI document."""
+"""Operations on sweeps, trials and agents."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pydantic import Field
 from penstock_common.http.openapi import Answered, Asked, Operation
 
 __all__ = [
-    "OPERATIONS",
-    "CreateSweep",
-    "HeartbeatBody",
-    "NewAgent",
-    "SweepStateChange",
-    "TrialsQuery",
-]  # fmt: skip
+    "CHANGE_SWEEP_STATE",
+    "CREATE_SWEEP",
+    "GET_SWEEP",
+    "LIST_SWEEPS",
+    "LIST_TRIALS",
+    "REGISTER_AGENT",
+    "SEND_AGENT_HEARTBEAT",
+]
 
 Json = dict[str, Any]
 State = Literal["PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"]
@@ -149,33 +150,37 @@ class HeartbeatAnswer(Answered):
 _SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
 _WRITE_ERRORS = (400, 401, 403, 404, 408, 409, 413, 415, 503)
 
-OPERATIONS = [
-    Operation(
-        "POST", "/v1/sweeps", "sweeps", "Create a sweep",
-        answers={201: SweepDetails}, body=CreateSweep, errors=_WRITE_ERRORS,
-    ),
-    Operation(
-        "GET", "/v1/sweeps/{entity}/{project}", "sweeps", "List a project's sweeps",
-        answers={200: SweepList}, errors=(400, 401, 404, 503), needs_key=False,
-    ),
-    Operation(
-        "GET", _SWEEP, "sweeps", "Get a sweep",
-        answers={200: SweepDetails}, errors=(400, 401, 404, 503), needs_key=False,
-    ),
-    Operation(
-        "GET", f"{_SWEEP}/trials", "sweeps", "List a sweep's trials", query=TrialsQuery,
-        answers={200: TrialList}, errors=(400, 401, 404, 503), needs_key=False,
-    ),
-    Operation(
-        "POST", f"{_SWEEP}/state", "sweeps", "Pause, resume or stop a sweep",
-        answers={200: SweepDetails}, body=SweepStateChange, errors=_WRITE_ERRORS,
-    ),
-    Operation(
-        "POST", f"{_SWEEP}/agents", "sweeps", "Register an agent",
-        answers={201: RegisteredAgent}, body=NewAgent, errors=_WRITE_ERRORS,
-    ),
-    Operation(
-        "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "Send an agent's heartbeat and get its next trial",
-        answers={200: HeartbeatAnswer}, body=HeartbeatBody, errors=_WRITE_ERRORS,
-    ),
-]  # fmt: skip
+CREATE_SWEEP = Operation(
+    "POST", "/v1/sweeps", "sweeps", "Create a sweep",
+    answers={201: SweepDetails}, body=CreateSweep, errors=_WRITE_ERRORS,
+)  # fmt: skip
+
+LIST_SWEEPS = Operation(
+    "GET", "/v1/sweeps/{entity}/{project}", "sweeps", "List a project's sweeps",
+    answers={200: SweepList}, errors=(400, 401, 404, 503), needs_key=False,
+)  # fmt: skip
+
+GET_SWEEP = Operation(
+    "GET", _SWEEP, "sweeps", "Get a sweep",
+    answers={200: SweepDetails}, errors=(400, 401, 404, 503), needs_key=False,
+)  # fmt: skip
+
+LIST_TRIALS = Operation(
+    "GET", f"{_SWEEP}/trials", "sweeps", "List a sweep's trials", query=TrialsQuery,
+    answers={200: TrialList}, errors=(400, 401, 404, 503), needs_key=False,
+)  # fmt: skip
+
+CHANGE_SWEEP_STATE = Operation(
+    "POST", f"{_SWEEP}/state", "sweeps", "Pause, resume or stop a sweep",
+    answers={200: SweepDetails}, body=SweepStateChange, errors=_WRITE_ERRORS,
+)  # fmt: skip
+
+REGISTER_AGENT = Operation(
+    "POST", f"{_SWEEP}/agents", "sweeps", "Register an agent",
+    answers={201: RegisteredAgent}, body=NewAgent, errors=_WRITE_ERRORS,
+)  # fmt: skip
+
+SEND_AGENT_HEARTBEAT = Operation(
+    "POST", f"{_SWEEP}/agents/{{agent}}/heartbeat", "sweeps", "Send an agent's heartbeat and get its next trial",
+    answers={200: HeartbeatAnswer}, body=HeartbeatBody, errors=_WRITE_ERRORS,
+)  # fmt: skip

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.http.auth import Authenticator, Principal
-from penstock_common.http.checks import MAX_JSON_BYTES, checked_json, refusal
+from penstock_common.http.checks import MAX_JSON_BYTES, checked_json, checked_query
+from penstock_common.http.endpoints import add_endpoints
 from penstock_common.http.errors import json_response
-from penstock_common.http.openapi import add_operations
+from penstock_common.http.openapi import Operation, operations_of
 from penstock_common.http.payloads import as_json
-from penstock_common.http.routes import Routes
 from penstock_storage.contracts.sweep_rows import SweepCount, SweepRow, TrialAssignment, TrialRow
+from penstock_sweeps import operations
 from penstock_sweeps.configuration import prepare, read_configuration, stored_configuration
 from penstock_sweeps.engine import SweepEngine, not_found
-from penstock_sweeps.operations import (
-    OPERATIONS,
-    CreateSweep,
-    HeartbeatBody,
-    NewAgent,
-    SweepStateChange,
-    TrialsQuery,
-)
 
 __all__ = ["SweepDependencies", "add_routes"]
 
@@ -37,7 +29,6 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 DEFAULT_PROJECT = "uncategorized"
 _INTERVAL_S = 5.0
 _WAITING_S = 2.0
-_SWEEP = "/v1/sweeps/{entity}/{project}/{sweep}"
 
 
 class Readers(Protocol):
@@ -70,15 +61,19 @@ class SweepDependencies:
 def add_routes(app: web.Application, deps: SweepDependencies) -> None:
     """Add the routes of sweeps, trials and agents."""
     handler = _Handler(deps)
-    routes = Routes(app)
-    routes.post("/v1/sweeps", handler.create)
-    routes.get("/v1/sweeps/{entity}/{project}", handler.of_project)
-    routes.get(_SWEEP, handler.sweep)
-    routes.get(f"{_SWEEP}/trials", handler.trials)
-    routes.post(f"{_SWEEP}/state", handler.state)
-    routes.post(f"{_SWEEP}/agents", handler.add_agent)
-    routes.post(f"{_SWEEP}/agents/{{agent}}/heartbeat", handler.heartbeat)
-    add_operations(app, OPERATIONS)
+    add_endpoints(
+        app,
+        operations_of(operations),
+        {
+            operations.CREATE_SWEEP: handler.create,
+            operations.LIST_SWEEPS: handler.of_project,
+            operations.GET_SWEEP: handler.sweep,
+            operations.LIST_TRIALS: handler.trials,
+            operations.CHANGE_SWEEP_STATE: handler.state,
+            operations.REGISTER_AGENT: handler.add_agent,
+            operations.SEND_AGENT_HEARTBEAT: handler.heartbeat,
+        },
+    )
 
 
 class _Handler:
@@ -88,7 +83,7 @@ class _Handler:
 
     async def create(self, request: web.Request) -> web.Response:
         principal = await self._deps.authenticator.authenticate(request.headers)
-        body = await self._body(request, CreateSweep)
+        body = await self._body(request, operations.CREATE_SWEEP)
         config = body.config
         source = config if isinstance(config, str) else json.dumps(config)
         await prepare([source])
@@ -116,25 +111,25 @@ class _Handler:
 
     async def trials(self, request: web.Request) -> web.Response:
         await self._deps.readers.reader(request, "sweep")
-        query = _query(request.query)
+        query = checked_query(request.query, operations.LIST_TRIALS)
         sweep = await self._find(request)
         found = await self._engine.trials(sweep, query.after, query.limit)
         return json_response({"trials": [_trial(each) for each in found]})
 
     async def state(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        body = await self._body(request, SweepStateChange)
+        body = await self._body(request, operations.CHANGE_SWEEP_STATE)
         return json_response(await self._now(await self._engine.change(sweep, state=body.state)))
 
     async def add_agent(self, request: web.Request) -> web.Response:
         sweep = await self._mine(request)
-        body = await self._body(request, NewAgent)
+        body = await self._body(request, operations.REGISTER_AGENT)
         agent = await self._engine.add_agent(sweep, body.host)
         return json_response({"agent": agent.agent, "sweep": await self._now(sweep)}, 201)
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         await self._writer(request)
-        body = await self._body(request, HeartbeatBody)
+        body = await self._body(request, operations.SEND_AGENT_HEARTBEAT)
         agent, sweep = await self._engine.agent(request.match_info["agent"])
         names = tuple(request.match_info[name] for name in ("entity", "project", "sweep"))
         if names != (sweep.entity, sweep.project, sweep.sweep):
@@ -165,16 +160,9 @@ class _Handler:
         fresh = await self._engine.find(sweep.entity, sweep.project, sweep.sweep)
         return _sweep_to_json(fresh, counts[sweep.number])
 
-    async def _body(self, request: web.Request, model: type[ModelT]) -> ModelT:
+    async def _body(self, request: web.Request, operation: Operation[Any, ModelT]) -> ModelT:
         async with self._deps.bodies.body(request, MAX_JSON_BYTES) as body:
-            return checked_json(body, model)
-
-
-def _query(given: Mapping[str, str]) -> TrialsQuery:
-    try:
-        return TrialsQuery.model_validate(dict(given))
-    except ValidationError as error:
-        raise refusal(error, "parameter") from None
+            return checked_json(body, operation)
 
 
 def _forbidden(entity: str) -> Rejected:

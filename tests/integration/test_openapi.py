@@ -20,20 +20,21 @@ from support.artifacts import store_artifact
 from support.media import store_file
 from support.up import Up, running_up, wait_until
 
-from penstock_common.http.openapi import openapi_document
+from penstock_common.http.openapi import openapi_document, operations_of
 from penstock_compat.wandb.operations import OPERATIONS as WANDB
-from penstock_ingest.operations import OPERATIONS as WRITE
+from penstock_ingest import operations as ingest_operations
 from penstock_storage.blobs.blob_store import open_blobs
 from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
 from penstock_storage.catalog.runs.run_files import RunFiles
 from penstock_storage.connect import open_catalog
 from penstock_storage.contracts.interface import RunRef
-from penstock_sweeps.operations import OPERATIONS as SWEEPS
+from penstock_sweeps import operations as sweep_operations
 from penstock_web.openapi import OPERATIONS as READ
 
 # Cases for every rule of every operation: they take more CPU time than any other file.
 pytestmark = [pytest.mark.heavy, pytest.mark.smoke]
 
+WRITE, SWEEPS = operations_of(ingest_operations), operations_of(sweep_operations)
 DOCUMENT = openapi_document([*WRITE, *READ, *SWEEPS])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events$|/v1/session$")
 NAMES = {"entity": "local", "project": "fuzz", "run": "a", "writer": "http", "name": "a.bin",

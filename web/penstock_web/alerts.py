@@ -7,7 +7,7 @@ from aiohttp import web
 from penstock_common.http.errors import json_response
 from penstock_storage.contracts.interface import PointStore
 from penstock_storage.readers.alerts import ALERT_KEY, read_alerts
-from penstock_web.models.alerts import AlertsQuery
+from penstock_web.models.alerts import LIST_ALERTS
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -25,7 +25,7 @@ class AlertsHandler:
 
     async def get(self, request: web.Request) -> web.Response:
         row = await self._runs.found(request)
-        query = query_of(request, AlertsQuery)
+        query = query_of(request, LIST_ALERTS)
         before = None
         if query.before is not None:
             at, _, lane = query.before.partition("-")

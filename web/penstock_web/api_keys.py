@@ -17,7 +17,7 @@ from penstock_common.http.errors import json_response
 from penstock_storage.contracts.account_rows import KeyRow
 from penstock_storage.contracts.interface import Catalog
 from penstock_web.access import Access, not_found
-from penstock_web.models.site import NewKey
+from penstock_web.models.site import CREATE_API_KEY
 from penstock_web.requests import bad_field, body_of
 
 __all__ = ["ApiKeysHandler"]
@@ -45,7 +45,7 @@ class ApiKeysHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         owner = await self._owner(request)
-        body = await body_of(request, NewKey)
+        body = await body_of(request, CREATE_API_KEY)
         expires_at = await self._expiry(owner, body.expires_at)
         scopes = _USUAL if "admin" in owner.scopes else owner.scopes & _USUAL
         key, text = mint_key("user", owner.entity, scopes, self._secret, expires_at=expires_at)

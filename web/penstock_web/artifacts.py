@@ -16,11 +16,11 @@ from penstock_storage.catalog.artifacts.artifact_versions import INPUT, OUTPUT
 from penstock_web.access import not_found
 from penstock_web.dependencies import WebDependencies
 from penstock_web.models.artifacts import (
-    ArtifactsOfRunQuery,
-    CollectionsQuery,
-    FileOfArtifactQuery,
-    FilesOfArtifactQuery,
-    VersionsQuery,
+    DOWNLOAD_ARTIFACT_FILE,
+    LIST_ARTIFACT_FILES,
+    LIST_COLLECTIONS,
+    LIST_RUN_ARTIFACTS,
+    LIST_VERSIONS,
 )
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -40,7 +40,7 @@ class ArtifactsHandler:
     async def collections(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts`"""
         project = await self._runs.project(request)
-        query = query_of(request, CollectionsQuery)
+        query = query_of(request, LIST_COLLECTIONS)
         collections = self._artifacts.collections
         found = await collections.page(
             project, type=query.type, after=query.after, limit=query.limit + 1
@@ -58,7 +58,7 @@ class ArtifactsHandler:
     async def versions(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}`"""
         project = await self._runs.project(request)
-        query = query_of(request, VersionsQuery)
+        query = query_of(request, LIST_VERSIONS)
         name = request.match_info["name"]
         collection = await self._artifacts.collections.find(project, name)
         if collection is None:
@@ -77,7 +77,7 @@ class ArtifactsHandler:
     async def of_run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/artifacts`"""
         row = await self._runs.found(request)
-        limit = query_of(request, ArtifactsOfRunQuery).limit
+        limit = query_of(request, LIST_RUN_ARTIFACTS).limit
         versions = self._artifacts.versions
         lists = {
             "logged": await versions.of_run(row.number, OUTPUT, limit=limit),
@@ -95,7 +95,7 @@ class ArtifactsHandler:
     async def files(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files`"""
         version = (await self._member(request)).version
-        query = query_of(request, FilesOfArtifactQuery)
+        query = query_of(request, LIST_ARTIFACT_FILES)
         found = await self._artifacts.files.page(
             version.number, after=query.after, limit=query.limit + 1
         )
@@ -111,7 +111,7 @@ class ArtifactsHandler:
     async def file(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/projects/{entity}/{project}/artifacts/{name}/{version}/files/{path}`"""
         version = (await self._member(request)).version
-        query_of(request, FileOfArtifactQuery)
+        query_of(request, DOWNLOAD_ARTIFACT_FILE)
         path = request.match_info["path"]
         found = await self._artifacts.files.page(version.number, names=[path])
         if not found:

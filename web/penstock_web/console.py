@@ -16,7 +16,7 @@ from penstock_storage.readers.console import (
     open_console,
     read_lines,
 )
-from penstock_web.models.console import ConsoleLinesQuery
+from penstock_web.models.console import GET_CONSOLE
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -35,7 +35,7 @@ class ConsoleHandler:
     async def get(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/console`"""
         row = await self._runs.found(request)
-        query = query_of(request, ConsoleLinesQuery)
+        query = query_of(request, GET_CONSOLE)
         lanes = await self._names.lanes([row.number])
         console = await open_console(self._store, row.number, lanes)
         every = ConsoleQuery(

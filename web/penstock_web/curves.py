@@ -14,7 +14,7 @@ from aiohttp import web
 from penstock_storage.charts.chart_reader import Aggregate, Chart, ChartQuery, ChartReader, Curve
 from penstock_storage.contracts.interface import PointStore
 from penstock_web.access import Access
-from penstock_web.models.charts import ChartRequest
+from penstock_web.models.charts import GET_CHARTS, ChartRequest
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 
@@ -46,7 +46,7 @@ class ChartHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         principal = await self._access.principal(request)
-        chart_request = await body_of(request, ChartRequest)
+        chart_request = await body_of(request, GET_CHARTS)
         entity = chart_request.entity or principal.entity
         self._access.check(principal, entity, f"project {entity}/{chart_request.project}")
         project = await self._names.project(entity, chart_request.project)

@@ -8,7 +8,7 @@ from penstock_common.http.errors import json_response
 from penstock_storage.contracts.interface import PointStore
 from penstock_storage.readers.diff import DiffQuery, read_diff
 from penstock_web.access import Access, not_found
-from penstock_web.models import diff
+from penstock_web.models.diff import GET_DIFF
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, query_of
 
@@ -26,7 +26,7 @@ class DiffHandler:
     async def get(self, request: web.Request) -> web.Response:
         entity, project = request.match_info["entity"], request.match_info["project"]
         await self._access.reader(request, f"project {entity}/{project}")
-        query = query_of(request, diff.DiffParameters)
+        query = query_of(request, GET_DIFF)
         if query.runs[0] == query.runs[1]:
             raise bad_field("runs must name two different runs")
         numbers = await self._names.runs(entity, project, query.runs)

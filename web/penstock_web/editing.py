@@ -16,7 +16,7 @@ from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 from penstock_storage.removal import Removal
 from penstock_web.access import Access
 from penstock_web.dependencies import WebDependencies
-from penstock_web.models.edits import RunEdit, RunsToDelete
+from penstock_web.models.edits import DELETE_RUNS, EDIT_RUN
 from penstock_web.names import Names
 from penstock_web.requests import body_of
 from penstock_web.runs import RunsHandler
@@ -47,7 +47,7 @@ class EditHandler:
         """`PATCH /v1/runs/{entity}/{project}/{run}`"""
         await self._access.writer(request)
         row = await self._runs.found(request)
-        body = await body_of(request, RunEdit)
+        body = await body_of(request, EDIT_RUN)
         update = body.model_dump(include=_ABOUT, exclude_none=True)
         now = time.time_ns() // 1000
         if update:
@@ -69,7 +69,7 @@ class EditHandler:
         """`POST /v1/projects/{entity}/{project}/runs/delete`"""
         await self._access.writer(request)
         project = await self._runs.project(request)
-        body = await body_of(request, RunsToDelete)
+        body = await body_of(request, DELETE_RUNS)
         numbers = await self._catalog.run_numbers(project, body.runs)
         gone = await self._removal.delete_runs(sorted(numbers.values()))
         self._names.forget([each.ref for each in gone])

@@ -54,7 +54,7 @@ class ExportHandler:
     async def parts(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/export/parts`"""
         row = await self._runs.found(request)
-        found = await self._open(row, query_of(request, export.PartsQuery))
+        found = await self._open(row, query_of(request, export.LIST_EXPORT_PARTS))
         return json_response(
             {
                 "version": found.version,
@@ -66,7 +66,7 @@ class ExportHandler:
     async def run(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/export`"""
         row = await self._runs.found(request)
-        query = query_of(request, export.ExportParameters)
+        query = query_of(request, export.EXPORT_RUN)
         found = await self._open(row, query)
         if len(found.parts) > 1 and query.format == "parquet":
             raise Rejected(

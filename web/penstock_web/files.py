@@ -12,7 +12,7 @@ from penstock_common.http.errors import json_response
 from penstock_storage.blobs.blob_store import BlobStore
 from penstock_storage.catalog.runs.run_files import RunFiles, file_name
 from penstock_web.access import not_found
-from penstock_web.models.files import FileQuery, FilesQuery
+from penstock_web.models.files import DOWNLOAD_FILE, LIST_FILES
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
 
@@ -33,7 +33,7 @@ class FilesHandler:
     async def list(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/files`"""
         row = await self._runs.found(request)
-        query = query_of(request, FilesQuery)
+        query = query_of(request, LIST_FILES)
         found = await self._files.list(
             row.number, pattern=query.pattern, after=query.after, limit=query.limit + 1
         )
@@ -58,7 +58,7 @@ class FilesHandler:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs/{entity}/{project}/{run}/files/{name}`"""
         row = await self._runs.found(request)
-        query = query_of(request, FileQuery)
+        query = query_of(request, DOWNLOAD_FILE)
         name = file_name(request.match_info["name"])
         file = await self._files.get(row.number, name)
         if file is None:

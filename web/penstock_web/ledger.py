@@ -13,7 +13,7 @@ from penstock_common.http.errors import json_response
 from penstock_storage.contracts.interface import LaneRow, PointStore, RunRow
 from penstock_storage.readers.ledger import read_batches, read_sums, read_writers
 from penstock_web.access import not_found
-from penstock_web.models.ledger import LedgerPageQuery
+from penstock_web.models.ledger import GET_LEDGER_PAGE, LedgerPageQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -65,7 +65,7 @@ class LedgerHandler:
     async def of_writer(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/ledger/{writer}`"""
         row = await self._runs.found(request)
-        query = query_of(request, LedgerPageQuery)
+        query = query_of(request, GET_LEDGER_PAGE)
         lane = await self._lane(row, request.match_info["writer"])
         async with self._turns:
             if query.part == "batches":

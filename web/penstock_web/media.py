@@ -13,7 +13,7 @@ from penstock_storage.contracts.interface import PointStore
 from penstock_storage.readers.media import RunMedia, read_media, read_media_keys
 from penstock_storage.readers.rows import json_value
 from penstock_web.access import Access
-from penstock_web.models.media import MediaKeysQuery, MediaQuery, MediaRequest
+from penstock_web.models.media import GET_MEDIA, GET_RUN_MEDIA, LIST_MEDIA_KEYS, MediaQuery
 from penstock_web.names import Names
 from penstock_web.requests import body_of, query_of
 from penstock_web.runs import RunsHandler
@@ -33,7 +33,7 @@ class MediaHandler:
     async def keys(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/media`"""
         project = await self._runs.project(request)
-        query = query_of(request, MediaKeysQuery)
+        query = query_of(request, LIST_MEDIA_KEYS)
         runs = None
         if query.runs is not None:
             entity, name = request.match_info["entity"], request.match_info["project"]
@@ -46,13 +46,13 @@ class MediaHandler:
     async def of_run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/media`"""
         row = await self._runs.found(request)
-        query = query_of(request, MediaQuery)
+        query = query_of(request, GET_RUN_MEDIA)
         return await self._answer(row.project_number, {row.run: row.number}, query)
 
     async def of_runs(self, request: web.Request) -> web.Response:
         """`POST /v1/media`"""
         principal = await self._access.principal(request)
-        query = await body_of(request, MediaRequest)
+        query = await body_of(request, GET_MEDIA)
         self._access.check(principal, query.entity, f"project {query.entity}/{query.project}")
         project = await self._names.project(query.entity, query.project)
         runs = await self._names.runs(query.entity, query.project, query.runs)

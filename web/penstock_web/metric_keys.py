@@ -18,7 +18,7 @@ from penstock_storage.search.fields import catalog_fields, logged_field, merged
 from penstock_storage.search.finder import Finder
 from penstock_storage.search.index import uninterrupted
 from penstock_storage.search.patterns import Pattern
-from penstock_web.models.metric_keys import FieldsQuery, KeysQuery, NamesQuery
+from penstock_web.models.metric_keys import LIST_FIELDS, LIST_KEYS, LIST_RUN_KEYS, NamesQuery
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, query_of
 from penstock_web.runs import RunsHandler
@@ -42,7 +42,7 @@ class MetricKeysHandler:
     async def of_project(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/keys?runs=a,b`"""
         project = await self._runs.project(request)
-        query = query_of(request, KeysQuery)
+        query = query_of(request, LIST_KEYS)
         runs = None
         if query.runs is not None:
             if len(query.runs) > _MAX_RUNS:
@@ -61,7 +61,7 @@ class MetricKeysHandler:
     async def of_run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}/keys`"""
         row = await self._runs.found(request)
-        query = query_of(request, NamesQuery)
+        query = query_of(request, LIST_RUN_KEYS)
         every = await self._names.all_keys(row.project_number)
         known = await read_run_keys(self._store, row.number)
         found = [
@@ -80,7 +80,7 @@ class MetricKeysHandler:
     async def fields(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/fields`"""
         project = await self._runs.project(request)
-        query = query_of(request, FieldsQuery)
+        query = query_of(request, LIST_FIELDS)
         keys = await self._names.all_keys(project)
         names = {number: f"summary.{name}" for name, number in keys.items()}
         chosen = set(await _chosen(names.values(), query))

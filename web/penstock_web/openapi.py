@@ -7,7 +7,7 @@ import sys
 
 import orjson
 
-from penstock_common.http.openapi import Operation, openapi_document
+from penstock_common.http.openapi import openapi_document, operations_of
 from penstock_web.models import (
     alerts,
     artifacts,
@@ -27,22 +27,22 @@ from penstock_web.models import (
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: list[Operation] = [
-    *site.OPERATIONS,
-    *runs.OPERATIONS,
-    *edits.OPERATIONS,
-    *metric_keys.OPERATIONS,
-    *history.OPERATIONS,
-    *alerts.OPERATIONS,
-    *charts.OPERATIONS,
-    *media.OPERATIONS,
-    *files.OPERATIONS,
-    *artifacts.OPERATIONS,
-    *console.OPERATIONS,
-    *diff.OPERATIONS,
-    *export.OPERATIONS,
-    *ledger.OPERATIONS,
-]
+OPERATIONS = operations_of(
+    site,
+    runs,
+    edits,
+    metric_keys,
+    history,
+    alerts,
+    charts,
+    media,
+    files,
+    artifacts,
+    console,
+    diff,
+    export,
+    ledger,
+)
 
 if __name__ == "__main__":
     sys.stdout.buffer.write(orjson.dumps(openapi_document(OPERATIONS), option=orjson.OPT_INDENT_2))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from penstock_common.http.bodies import BODIES, STRANGERS, strangers
-from penstock_common.http.errors import harden, json_response
-from penstock_common.http.openapi import add_operations
-from penstock_common.http.routes import Routes
+from penstock_common.http.endpoints import add_endpoints
+from penstock_common.http.errors import harden
+from penstock_common.http.openapi import AnyOperation
 from penstock_web.access import Access
 from penstock_web.addresses import add_addresses
 from penstock_web.alerts import AlertsHandler
@@ -27,21 +26,50 @@ from penstock_web.ledger import LedgerHandler
 from penstock_web.live import LIVE_FEED, LiveFeed
 from penstock_web.media import MediaHandler
 from penstock_web.metric_keys import MetricKeysHandler
+from penstock_web.models import (
+    alerts,
+    artifacts,
+    charts,
+    console,
+    diff,
+    edits,
+    export,
+    files,
+    history,
+    ledger,
+    media,
+    metric_keys,
+    runs,
+    site,
+)
 from penstock_web.openapi import OPERATIONS
 from penstock_web.pages import add_pages
 from penstock_web.rows import HistoryHandler
 from penstock_web.runs import RunsHandler
 from penstock_web.session import SessionHandler, Sessions
+from penstock_web.site import SiteHandler
 
 __all__ = ["add_routes"]
-
-_PROJECT = "/v1/projects/{entity}/{project}"
-_RUN = "/v1/runs/{entity}/{project}/{run}"
 
 
 def add_routes(app: web.Application, deps: WebDependencies) -> None:
     """Add projects, runs, keys, charts, history, ledgers, events, sessions and the page."""
-    sessions = Sessions(deps.catalog, deps.secret)
+    names = deps.names
+    feed = LiveFeed(deps.redis, deps.keys.live_channel(), names.forget, watchdog=deps.watchdog)
+    app[LIVE_FEED], app[BODIES], app[STRANGERS] = feed, deps.bodies, strangers()
+    app.cleanup_ctx.append(feed.running)
+    app.cleanup_ctx.append(names.running)
+    app.on_shutdown.append(feed.stop)
+    app.on_response_prepare.append(harden)
+    add_endpoints(app, OPERATIONS, _handlers(deps, feed))
+    add_pages(app, deps.static)
+    add_addresses(app, deps.static)
+
+
+def _handlers(deps: WebDependencies, feed: LiveFeed) -> dict[AnyOperation, Handler]:
+    """Each operation's handler."""
+    store, catalog, names = deps.store, deps.catalog, deps.names
+    sessions = Sessions(catalog, deps.secret)
     access = Access(
         deps.authenticator,
         sessions,
@@ -49,81 +77,55 @@ def add_routes(app: web.Application, deps: WebDependencies) -> None:
         open_reads=deps.open_reads,
         note_read=deps.note_read,
     )
-    names, finder = deps.names, deps.finder
-    runs = RunsHandler(deps.store, deps.catalog, access, names, finder)
-    keys = MetricKeysHandler(deps.store, runs, names, finder)
-    feed = LiveFeed(deps.redis, deps.keys.live_channel(), names.forget, watchdog=deps.watchdog)
-    edits = EditHandler(deps, access, names, runs)
-    login = SessionHandler(deps.authenticator, sessions, deps.root_path)
-
-    async def viewer(request: web.Request) -> web.Response:
-        principal = await access.principal(request)
-        return json_response(
-            {
-                "entity": principal.entity,
-                "version": version("penstock"),
-                "login_required": not access.is_open(request),
-                "may_write": principal.may_write(principal.entity),
-            }
-        )
-
-    async def status(request: web.Request) -> web.Response:
-        principal = await access.principal(request)
-        known = await deps.problems()
-        mine = [each for each in known if not each.entity or principal.may_read(each.entity)]
-        return json_response({"problems": [each.to_json() for each in mine]})
-
-    app[LIVE_FEED], app[BODIES], app[STRANGERS] = feed, deps.bodies, strangers()
-    app.cleanup_ctx.append(feed.running)
-    app.cleanup_ctx.append(names.running)
-    app.on_shutdown.append(feed.stop)
-    app.on_response_prepare.append(harden)
-    routes = Routes(app)
-    routes.get("/v1/viewer", viewer)
-    routes.get("/v1/status", status)
-    routes.get("/v1/projects", runs.projects)
-    routes.get(f"{_PROJECT}/runs", runs.runs)
-    routes.post(f"{_PROJECT}/runs/search", runs.search)
-    routes.get(f"{_PROJECT}/keys", keys.of_project)
-    routes.get(f"{_PROJECT}/fields", keys.fields)
-    routes.get(f"{_PROJECT}/events", EventHandler(feed, access, names).get, allow_head=False)
-    routes.get(f"{_PROJECT}/diff", DiffHandler(deps.store, access, names).get)
-    routes.get(_RUN, runs.run)
-    routes.patch(_RUN, edits.change)
-    routes.delete(_RUN, edits.delete_run)
-    routes.post(f"{_PROJECT}/runs/delete", edits.delete_runs)
-    routes.delete(_PROJECT, edits.delete_project)
-    routes.get(f"{_RUN}/keys", keys.of_run)
-    routes.get(f"{_RUN}/history", HistoryHandler(deps.store, runs, names).get, allow_head=False)
-    routes.get(f"{_RUN}/alerts", AlertsHandler(deps.store, runs, names).get)
-    export = ExportHandler(deps.store, deps.catalog, runs, names)
-    routes.get(f"{_PROJECT}/export", export.project, allow_head=False)
-    routes.get(f"{_RUN}/export", export.run, allow_head=False)
-    routes.get(f"{_RUN}/export/parts", export.parts)
-    ledger = LedgerHandler(deps.store, runs, names)
-    routes.get(f"{_RUN}/ledger", ledger.of_run)
-    routes.get(f"{_RUN}/ledger/{{writer}}", ledger.of_writer)
-    files = FilesHandler(deps.files, deps.blobs, runs)
-    routes.get(f"{_RUN}/files", files.list)
-    routes.get(f"{_RUN}/files/{{name:.+}}", files.get)
-    artifacts = ArtifactsHandler(deps, runs)
-    routes.get(f"{_PROJECT}/artifacts", artifacts.collections)
-    routes.get(f"{_PROJECT}/artifacts/{{name}}", artifacts.versions)
-    routes.get(f"{_PROJECT}/artifacts/{{name}}/{{version}}/files", artifacts.files)
-    routes.get(f"{_PROJECT}/artifacts/{{name}}/{{version}}/files/{{path:.+}}", artifacts.file)
-    routes.get(f"{_RUN}/artifacts", artifacts.of_run)
-    routes.get(f"{_RUN}/console", ConsoleHandler(deps.store, runs, names).get)
-    media = MediaHandler(deps.store, access, runs, names)
-    routes.get(f"{_PROJECT}/media", media.keys)
-    routes.get(f"{_RUN}/media", media.of_run)
-    routes.post("/v1/media", media.of_runs)
-    routes.post("/v1/charts", ChartHandler(deps.store, access, names).post)
-    routes.post("/v1/session", login.post)
-    routes.delete("/v1/session", login.delete)
-    api_keys = ApiKeysHandler(deps.catalog, access, deps.authenticator, deps.secret)
-    routes.get("/v1/api-keys", api_keys.all)
-    routes.post("/v1/api-keys", api_keys.post)
-    routes.delete("/v1/api-keys/{id}", api_keys.revoke)
-    add_operations(app, OPERATIONS)
-    add_pages(app, deps.static)
-    add_addresses(app, deps.static)
+    site_handler = SiteHandler(access, deps.problems)
+    session_handler = SessionHandler(deps.authenticator, sessions, deps.root_path)
+    api_keys_handler = ApiKeysHandler(catalog, access, deps.authenticator, deps.secret)
+    runs_handler = RunsHandler(store, catalog, access, names, deps.finder)
+    edit_handler = EditHandler(deps, access, names, runs_handler)
+    keys_handler = MetricKeysHandler(store, runs_handler, names, deps.finder)
+    media_handler = MediaHandler(store, access, runs_handler, names)
+    files_handler = FilesHandler(deps.files, deps.blobs, runs_handler)
+    artifacts_handler = ArtifactsHandler(deps, runs_handler)
+    export_handler = ExportHandler(store, catalog, runs_handler, names)
+    ledger_handler = LedgerHandler(store, runs_handler, names)
+    return {
+        site.GET_VIEWER: site_handler.viewer,
+        site.GET_STATUS: site_handler.status,
+        site.LIST_PROJECTS: runs_handler.projects,
+        site.STREAM_EVENTS: EventHandler(feed, access, names).get,
+        site.LOG_IN: session_handler.post,
+        site.LOG_OUT: session_handler.delete,
+        site.CREATE_API_KEY: api_keys_handler.post,
+        site.LIST_API_KEYS: api_keys_handler.all,
+        site.REVOKE_API_KEY: api_keys_handler.revoke,
+        runs.LIST_RUNS: runs_handler.runs,
+        runs.SEARCH_RUNS: runs_handler.search,
+        runs.GET_RUN: runs_handler.run,
+        edits.EDIT_RUN: edit_handler.change,
+        edits.DELETE_RUN: edit_handler.delete_run,
+        edits.DELETE_RUNS: edit_handler.delete_runs,
+        edits.DELETE_PROJECT: edit_handler.delete_project,
+        metric_keys.LIST_KEYS: keys_handler.of_project,
+        metric_keys.LIST_RUN_KEYS: keys_handler.of_run,
+        metric_keys.LIST_FIELDS: keys_handler.fields,
+        history.GET_HISTORY: HistoryHandler(store, runs_handler, names).get,
+        alerts.LIST_ALERTS: AlertsHandler(store, runs_handler, names).get,
+        charts.GET_CHARTS: ChartHandler(store, access, names).post,
+        media.LIST_MEDIA_KEYS: media_handler.keys,
+        media.GET_MEDIA: media_handler.of_runs,
+        media.GET_RUN_MEDIA: media_handler.of_run,
+        files.LIST_FILES: files_handler.list,
+        files.DOWNLOAD_FILE: files_handler.get,
+        artifacts.LIST_COLLECTIONS: artifacts_handler.collections,
+        artifacts.LIST_VERSIONS: artifacts_handler.versions,
+        artifacts.LIST_ARTIFACT_FILES: artifacts_handler.files,
+        artifacts.DOWNLOAD_ARTIFACT_FILE: artifacts_handler.file,
+        artifacts.LIST_RUN_ARTIFACTS: artifacts_handler.of_run,
+        console.GET_CONSOLE: ConsoleHandler(store, runs_handler, names).get,
+        diff.GET_DIFF: DiffHandler(store, access, names).get,
+        export.EXPORT_RUN: export_handler.run,
+        export.LIST_EXPORT_PARTS: export_handler.parts,
+        export.EXPORT_PROJECT: export_handler.project,
+        ledger.GET_LEDGER: ledger_handler.of_run,
+        ledger.GET_LEDGER_PAGE: ledger_handler.of_writer,
+    }

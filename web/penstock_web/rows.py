@@ -9,7 +9,7 @@ from aiohttp import web
 from penstock_storage.charts.plan import FOREVER
 from penstock_storage.contracts.interface import PointStore, RunRow
 from penstock_storage.readers.history import HistoryQuery, origin_us, read_history
-from penstock_web.models.history import RowsQuery
+from penstock_web.models.history import GET_HISTORY, RowsQuery
 from penstock_web.names import Names
 from penstock_web.requests import query_of
 from penstock_web.runs import RunsHandler
@@ -31,7 +31,7 @@ class HistoryHandler:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         row = await self._runs.found(request)
-        parameters = query_of(request, RowsQuery)
+        parameters = query_of(request, GET_HISTORY)
         query = await self._query(parameters, row)
         content_type = "application/x-ndjson" + ("; nan=bare" if parameters.nan == "bare" else "")
         response = web.StreamResponse(headers={"Content-Type": content_type})

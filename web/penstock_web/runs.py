@@ -19,7 +19,7 @@ from penstock_storage.search.finder import Finder, Found, Question
 from penstock_storage.search.ordering import Cursor, parse_order
 from penstock_storage.search.paths import Path, bad_request, parse_path
 from penstock_web.access import Access, not_found
-from penstock_web.models.runs import RunsQuery, RunsSearch
+from penstock_web.models.runs import LIST_RUNS, SEARCH_RUNS, RunsQuery, RunsSearch
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, body_of, query_of
 from penstock_web.serialize import run_to_json, runs_to_json
@@ -63,7 +63,7 @@ class RunsHandler:
     async def runs(self, request: web.Request) -> web.Response:
         """`GET /v1/projects/{entity}/{project}/runs`"""
         project = await self.project(request)
-        query = query_of(request, RunsQuery)
+        query = query_of(request, LIST_RUNS)
         filter_ = None
         if query.filter is not None:
             try:
@@ -75,7 +75,7 @@ class RunsHandler:
     async def search(self, request: web.Request) -> web.Response:
         """`POST /v1/projects/{entity}/{project}/runs/search`"""
         project = await self.project(request)
-        query = await body_of(request, RunsSearch)
+        query = await body_of(request, SEARCH_RUNS)
         return await self._page(project, query, query.filter)
 
     async def run(self, request: web.Request) -> web.Response:

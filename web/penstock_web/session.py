@@ -23,7 +23,7 @@ from penstock_common.http.same_origin import SESSION_COOKIE as COOKIE
 from penstock_common.http.same_origin import session_cookies
 from penstock_storage.contracts.account_rows import SessionRow
 from penstock_storage.contracts.interface import Catalog
-from penstock_web.models.site import Login, Logout
+from penstock_web.models.site import LOG_IN, LOG_OUT
 from penstock_web.requests import query_of, stranger_body_of
 from penstock_web.throttle import LoginThrottle
 
@@ -121,7 +121,7 @@ class SessionHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         """204 and the cookie for `{"api_key": …}`."""
-        text = (await stranger_body_of(request, Login)).api_key.strip()
+        text = (await stranger_body_of(request, LOG_IN)).api_key.strip()
         account, address = key_id_of(text), proxies_of(request).client(request)
         self._throttle.check(account, address)
         try:
@@ -144,7 +144,7 @@ class SessionHandler:
     async def delete(self, request: web.Request) -> web.Response:
         """204; ends the session, also for copies of its cookie. With `everywhere=true`, ends all
         sessions of the same API key."""
-        everywhere = query_of(request, Logout).everywhere
+        everywhere = query_of(request, LOG_OUT).everywhere
         for cookie in session_cookies(request):
             await self._sessions.end(cookie, everywhere=everywhere)
         response = web.Response(status=204)

@@ -1,8 +1,8 @@
-"""Describes the HTTP API: operations next to their handlers, and the OpenAPI document made of them.
+"""Describes the HTTP API: operations, and the OpenAPI document made of them.
 
-An operation names the pydantic models of its query, body and replies; handlers check requests with
-the same models, so that the document cannot promise what the code refuses. Applications collect
-operations while their routes are added, and serve the document at `/v1/openapi.json`.
+An operation declares an endpoint once: its method, path, and the pydantic models of its query, body and
+replies. `endpoints` makes its route, `checks` checks requests with its models, so that the document
+cannot promise what the code refuses.
 """
 
 from __future__ import annotations
@@ -10,17 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from types import ModuleType
+from typing import Any, Generic, Literal
 
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+from typing_extensions import TypeVar
 
-from penstock_common.http.errors import json_response
-from penstock_common.http.routes import Routes
+__all__ = [
+    "Answered",
+    "AnyOperation",
+    "Asked",
+    "Operation",
+    "Raw",
+    "openapi_document",
+    "operations_of",
+]
 
-__all__ = ["Answered", "Asked", "Operation", "Raw", "add_operations", "openapi_document"]
+QueryT = TypeVar("QueryT", bound=BaseModel | None, default=None)
+BodyT = TypeVar("BodyT", bound=BaseModel | None, default=None)
 
 _REF = "#/components/schemas/{model}"
 _PATH_NAME = re.compile(r"{(\w+)[^}]*}")
@@ -50,24 +58,44 @@ class Raw:
 Content = type[BaseModel] | Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """Request and replies of one method of one path.
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation(Generic[QueryT, BodyT]):
+    """One endpoint: a method of a path, its requests and its replies.
 
-    `path` has the syntax of both aiohttp and OpenAPI, `/v1/runs/{entity}`. `answers` maps a status to
-    its content: a model, raw content, several of them (`Accept` selects one), or None for an empty
-    reply. `errors` are the other statuses, each with an error object.
+    `path` is written as `penstock_common.http.routes.Routes` takes it, `/v1/runs/{entity}`. `answers`
+    maps a status to its content: a model, raw content, several of them (`Accept` selects one), or None
+    for an empty reply. `errors` are the other statuses, each with an error object. `allow_head`: HEAD is
+    answered like GET, without the body.
     """
 
-    method: str
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     tag: str
     summary: str
     answers: Mapping[int, Content | Sequence[Content] | None]
-    query: type[BaseModel] | None = None
-    body: Content | Sequence[Content] | None = None
+    query: type[QueryT] | None = None
+    body: type[BodyT] | Raw | Sequence[Content] | None = None
     errors: Sequence[int] = field(default=(400, 401, 404))
     needs_key: bool = True
+    allow_head: bool = True
+
+    @property
+    def template(self) -> str:
+        """The path as OpenAPI writes it: names without their patterns."""
+        return _PATH_NAME.sub(r"{\1}", self.path)
+
+
+AnyOperation = Operation[Any, Any]
+
+
+def operations_of(*modules: ModuleType) -> list[AnyOperation]:
+    """The operations that these modules define, in their order."""
+    return [
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, Operation)
+    ]
 
 
 class ErrorDetail(Answered):
@@ -87,40 +115,14 @@ class Error(Answered):
     error: ErrorDetail
 
 
-class _Described:
-    """An application's operations, and their document, which takes a while to make."""
-
-    def __init__(self) -> None:
-        self.operations: list[Operation] = []
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        return openapi_document(self.operations)
-
-
-_DESCRIBED = web.AppKey("described", _Described)
-
-
-def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
-    """Describe routes of this application, and serve the document of all of them."""
-    if _DESCRIBED not in app:
-        app[_DESCRIBED] = _Described()
-        Routes(app).get("/v1/openapi.json", _document)
-    app[_DESCRIBED].operations.extend(operations)
-
-
-async def _document(request: web.Request) -> web.Response:
-    return json_response(request.app[_DESCRIBED].document)
-
-
-def openapi_document(operations: Iterable[Operation], version: str = "1") -> dict[str, Any]:
+def openapi_document(operations: Iterable[AnyOperation], version: str = "1") -> dict[str, Any]:
     """The OpenAPI 3.1 document of these operations."""
     operations = list(operations)
     schemas = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        path = _PATH_NAME.sub(r"{\1}", operation.path)
-        paths.setdefault(path, {})[operation.method.lower()] = _describe(operation, schemas)
+        methods = paths.setdefault(operation.template, {})
+        methods[operation.method.lower()] = _describe(operation, schemas)
     queries = {each.query.__name__ for each in operations if each.query is not None}
     return {
         "openapi": "3.1.0",
@@ -146,13 +148,13 @@ def _contents(content: Content | Sequence[Content] | None) -> list[Content]:
     return list(content) if isinstance(content, Sequence) else [content]
 
 
-def _models(operation: Operation) -> Iterable[type[BaseModel]]:
+def _models(operation: AnyOperation) -> Iterable[type[BaseModel]]:
     contents = [operation.query, *_contents(operation.body), Error]
     contents += [each for answer in operation.answers.values() for each in _contents(answer)]
     return (each for each in contents if isinstance(each, type))
 
 
-def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+def _schemas(operations: Iterable[AnyOperation]) -> dict[str, Any]:
     """JSON Schema of every model by its class's name."""
     models = dict.fromkeys(model for each in operations for model in _models(each))
     _, found = models_json_schema(
@@ -162,7 +164,7 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     return schemas
 
 
-def _describe(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(operation: AnyOperation, schemas: Mapping[str, Any]) -> dict[str, Any]:
     names = _PATH_NAME.findall(operation.path)
     described: dict[str, Any] = {
         "operationId": _operation_id(operation),
@@ -181,8 +183,8 @@ def _describe(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any
     return described
 
 
-def _operation_id(operation: Operation) -> str:
-    words = re.findall(r"\w+", operation.path.removeprefix("/v1"))
+def _operation_id(operation: AnyOperation) -> str:
+    words = re.findall(r"\w+", operation.template.removeprefix("/v1"))
     return "_".join([operation.method.lower(), *words])
 
 

@@ -35,6 +35,13 @@ class Routes:
     def __init__(self, app: web.Application) -> None:
         self._router = app.router
 
+    def add(self, method: str, path: str, handler: Handler, *, allow_head: bool = True) -> None:
+        """A route with any method but OPTIONS. `allow_head` concerns GET alone."""
+        if method == "GET":
+            self.get(path, handler, allow_head=allow_head)
+        else:
+            self._add(method, path, handler)
+
     def get(self, path: str, handler: Handler, *, allow_head: bool = True) -> None:
         self._router.add_get(
             _pattern(path),
@@ -46,17 +53,11 @@ class Routes:
     def options(self, path: str, handler: Handler) -> None:
         self._router.add_options(_pattern(path), handler, expect_handler=answer_expectation)
 
-    def delete(self, path: str, handler: Handler) -> None:
-        self._add("DELETE", path, handler)
-
     def post(self, path: str, handler: Handler) -> None:
         self._add("POST", path, handler)
 
     def put(self, path: str, handler: Handler, *, signed: bool = False) -> None:
         self._add("PUT", path, handler, signed=signed)
-
-    def patch(self, path: str, handler: Handler) -> None:
-        self._add("PATCH", path, handler)
 
     def _add(self, method: str, path: str, handler: Handler, *, signed: bool = False) -> None:
         """A route with a body, which the client may hold back until the server asks for it."""

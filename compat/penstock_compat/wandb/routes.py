@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from penstock_common.http.openapi import add_operations
+from penstock_common.http.endpoints import add_operations
 from penstock_common.http.routes import Routes
 from penstock_compat.wandb.artifacts.routes import add_artifact_routes
 from penstock_compat.wandb.dependencies import WandbDependencies

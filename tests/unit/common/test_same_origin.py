@@ -31,8 +31,8 @@ async def serving(trusted_proxies: str = "") -> AsyncIterator[Client]:
     app = web.Application(middlewares=[middleware(GatewayMetrics())])
     app[PROXIES] = Proxies(trusted_proxies)
     routes = Routes(app)
-    for add in (routes.post, routes.put, routes.patch, routes.delete):
-        add("/thing", changed)
+    for method in METHODS:
+        routes.add(method, "/thing", changed)
     routes.put("/signed", changed, signed=True)
     async with TestClient(TestServer(app)) as client:
         yield client

@@ -1,7 +1,7 @@
 """Pydantic models of the read API's requests and answers, one module per subject.
 
-They validate requests (`penstock_web.requests`) and generate the OpenAPI document and the page's
-types.
+Each module also declares its subject's operations. They check requests (`penstock_web.requests`) and
+generate the OpenAPI document and the page's types.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "AlertsQuery"]
+__all__ = ["LIST_ALERTS"]
 
 
 class AlertsQuery(Asked):
@@ -31,10 +31,8 @@ class Alerts(Answered):
     next: str | None = Field(description="`before` for the next page; null on the last page.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/alerts", "runs",
-        "List a run's alerts, newest first",
-        answers={200: Alerts}, query=AlertsQuery, errors=(400, 401, 404), needs_key=False,
-    ),
-]  # fmt: skip
+LIST_ALERTS = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/alerts", "runs",
+    "List a run's alerts, newest first",
+    answers={200: Alerts}, query=AlertsQuery, errors=(400, 401, 404), needs_key=False,
+)  # fmt: skip

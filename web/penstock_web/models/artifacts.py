@@ -10,10 +10,16 @@ from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
 __all__ = [
-    "OPERATIONS", "ArtifactCollections", "ArtifactFiles", "ArtifactVersions", "ArtifactsOfRun",
-    "ArtifactsOfRunQuery", "CollectionsQuery", "FileOfArtifactQuery", "FilesOfArtifactQuery",
-    "VersionsQuery",
-]  # fmt: skip
+    "DOWNLOAD_ARTIFACT_FILE",
+    "LIST_ARTIFACT_FILES",
+    "LIST_COLLECTIONS",
+    "LIST_RUN_ARTIFACTS",
+    "LIST_VERSIONS",
+    "ArtifactCollections",
+    "ArtifactFiles",
+    "ArtifactVersions",
+    "ArtifactsOfRun",
+]
 
 _LIMIT = Field(1_000, ge=1, le=10_000, description="Maximum number of entries to return.")
 _NUMBER = Field(None, ge=0, lt=2**53, description="`next` of the previous page.")
@@ -116,32 +122,34 @@ class ArtifactsOfRun(Answered):
 
 _PROJECT = "/v1/projects/{entity}/{project}/artifacts"
 _FILES = f"{_PROJECT}/{{name}}/{{version}}/files"
-OPERATIONS = [
-    Operation(
-        "GET", _PROJECT, "artifacts", "List a project's artifact collections",
-        answers={200: ArtifactCollections}, query=CollectionsQuery, needs_key=False,
-    ),
-    Operation(
-        "GET", f"{_PROJECT}/{{name}}", "artifacts", "List the versions in a collection",
-        answers={200: ArtifactVersions}, query=VersionsQuery, needs_key=False,
-    ),
-    Operation(
-        "GET", _FILES, "artifacts", "List the files of a version; `version` is a number such as v3, or an alias",
-        answers={200: ArtifactFiles}, query=FilesOfArtifactQuery, needs_key=False,
-    ),
-    Operation(
-        "GET", f"{_FILES}/{{path}}", "artifacts",
-        "Download a file; `path` may contain slashes. `Range` and `If-None-Match` are supported.",
-        answers={
-            200: Raw("application/octet-stream", "The file; its content type follows from its name."),
-            206: Raw("application/octet-stream", "The part requested by `Range`."),
-            304: None,
-        },
-        query=FileOfArtifactQuery, errors=(400, 401, 404, 416), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/artifacts", "artifacts",
-        "List the artifacts that a run logged and used",
-        answers={200: ArtifactsOfRun}, query=ArtifactsOfRunQuery, needs_key=False,
-    ),
-]  # fmt: skip
+LIST_COLLECTIONS = Operation(
+    "GET", _PROJECT, "artifacts", "List a project's artifact collections",
+    answers={200: ArtifactCollections}, query=CollectionsQuery, needs_key=False,
+)  # fmt: skip
+
+LIST_VERSIONS = Operation(
+    "GET", f"{_PROJECT}/{{name}}", "artifacts", "List the versions in a collection",
+    answers={200: ArtifactVersions}, query=VersionsQuery, needs_key=False,
+)  # fmt: skip
+
+LIST_ARTIFACT_FILES = Operation(
+    "GET", _FILES, "artifacts", "List the files of a version; `version` is a number such as v3, or an alias",
+    answers={200: ArtifactFiles}, query=FilesOfArtifactQuery, needs_key=False,
+)  # fmt: skip
+
+DOWNLOAD_ARTIFACT_FILE = Operation(
+    "GET", f"{_FILES}/{{path:.+}}", "artifacts",
+    "Download a file; `path` may contain slashes. `Range` and `If-None-Match` are supported.",
+    answers={
+        200: Raw("application/octet-stream", "The file; its content type follows from its name."),
+        206: Raw("application/octet-stream", "The part requested by `Range`."),
+        304: None,
+    },
+    query=FileOfArtifactQuery, errors=(400, 401, 404, 416), needs_key=False,
+)  # fmt: skip
+
+LIST_RUN_ARTIFACTS = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/artifacts", "artifacts",
+    "List the artifacts that a run logged and used",
+    answers={200: ArtifactsOfRun}, query=ArtifactsOfRunQuery, needs_key=False,
+)  # fmt: skip

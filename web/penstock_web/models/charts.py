@@ -10,7 +10,7 @@ from penstock_common.http.openapi import Operation, Raw
 from penstock_storage.charts.curves import Axis, LaneMode
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "ChartAnswer", "ChartRequest", "ChartSeries"]
+__all__ = ["GET_CHARTS", "ChartAnswer", "ChartRequest", "ChartSeries"]
 
 MAX_RUNS = 5_000
 _LIMIT = 2**60
@@ -103,19 +103,17 @@ class ChartAnswer(Answered):
 
 _SCHEMA: dict[str, Any] = {"type": "string", "format": "binary"}
 
-OPERATIONS = [
-    Operation(
-        "POST", "/v1/charts", "charts", "Downsampled curves that keep every spike",
-        answers={
-            200: (
-                ChartAnswer,
-                Raw(
-                    "application/msgpack",
-                    "The same as MessagePack; each column is a `bin` of little-endian f64 with NaN for null.",
-                    _SCHEMA,
-                ),
-            )
-        },
-        body=ChartRequest, errors=(400, 401, 404, 413), needs_key=False,
-    ),
-]  # fmt: skip
+GET_CHARTS = Operation(
+    "POST", "/v1/charts", "charts", "Downsampled curves that keep every spike",
+    answers={
+        200: (
+            ChartAnswer,
+            Raw(
+                "application/msgpack",
+                "The same as MessagePack; each column is a `bin` of little-endian f64 with NaN for null.",
+                _SCHEMA,
+            ),
+        )
+    },
+    body=ChartRequest, errors=(400, 401, 404, 413), needs_key=False,
+)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "Console", "ConsoleLinesQuery"]
+__all__ = ["GET_CONSOLE", "Console"]
 
 _PLACE = r"^-?\d{1,15}\.\d{1,5}$"
 
@@ -65,9 +65,7 @@ class Console(Answered):
     )
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/console", "files", "Get a run's console output by line",
-        answers={200: Console}, query=ConsoleLinesQuery, needs_key=False,
-    ),
-]  # fmt: skip
+GET_CONSOLE = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/console", "files", "Get a run's console output by line",
+    answers={200: Console}, query=ConsoleLinesQuery, needs_key=False,
+)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "DiffParameters", "KeyDiff", "RunsDiff"]
+__all__ = ["GET_DIFF", "KeyDiff", "RunsDiff"]
 
 
 class DiffParameters(Asked):
@@ -41,10 +41,8 @@ class RunsDiff(Answered):
     only_b: list[str] = Field(description="Keys that only the second run has.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/diff", "runs",
-        "Find the first step at which two runs differ",
-        answers={200: RunsDiff}, query=DiffParameters, needs_key=False,
-    ),
-]  # fmt: skip
+GET_DIFF = Operation(
+    "GET", "/v1/projects/{entity}/{project}/diff", "runs",
+    "Find the first step at which two runs differ",
+    answers={200: RunsDiff}, query=DiffParameters, needs_key=False,
+)  # fmt: skip

@@ -10,7 +10,7 @@ from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 from penstock_web.models.runs import Run
 
-__all__ = ["OPERATIONS", "Deleted", "RunEdit", "RunsToDelete"]
+__all__ = ["DELETE_PROJECT", "DELETE_RUN", "DELETE_RUNS", "EDIT_RUN", "Deleted"]
 
 _MAX_RUNS = 1_000
 Text = Annotated[str, Field(max_length=65_536)]
@@ -40,21 +40,22 @@ class Deleted(Answered):
 
 _ERRORS = (400, 401, 403, 404, 410, 413)
 
-OPERATIONS = [
-    Operation(
-        "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Edit a run or move it to another project",
-        answers={200: Run, 202: Run}, body=RunEdit, errors=(*_ERRORS, 409),
-    ),
-    Operation(
-        "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run permanently",
-        answers={200: Deleted}, errors=(401, 403, 404, 410),
-    ),
-    Operation(
-        "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs permanently",
-        answers={200: Deleted}, body=RunsToDelete, errors=_ERRORS,
-    ),
-    Operation(
-        "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs permanently",
-        answers={200: Deleted}, errors=(401, 403, 404),
-    ),
-]  # fmt: skip
+EDIT_RUN = Operation(
+    "PATCH", "/v1/runs/{entity}/{project}/{run}", "edit", "Edit a run or move it to another project",
+    answers={200: Run, 202: Run}, body=RunEdit, errors=(*_ERRORS, 409),
+)  # fmt: skip
+
+DELETE_RUN = Operation(
+    "DELETE", "/v1/runs/{entity}/{project}/{run}", "edit", "Delete a run permanently",
+    answers={200: Deleted}, errors=(401, 403, 404, 410),
+)  # fmt: skip
+
+DELETE_RUNS = Operation(
+    "POST", "/v1/projects/{entity}/{project}/runs/delete", "edit", "Delete several runs permanently",
+    answers={200: Deleted}, body=RunsToDelete, errors=_ERRORS,
+)  # fmt: skip
+
+DELETE_PROJECT = Operation(
+    "DELETE", "/v1/projects/{entity}/{project}", "edit", "Delete a project and all its runs permanently",
+    answers={200: Deleted}, errors=(401, 403, 404),
+)  # fmt: skip

@@ -11,7 +11,9 @@ from penstock_web.models import Answered, Asked, CommaList
 from penstock_web.models.runs import Run
 
 __all__ = [
-    "OPERATIONS",
+    "EXPORT_PROJECT",
+    "EXPORT_RUN",
+    "LIST_EXPORT_PARTS",
     "ExportParameters",
     "ExportPart",
     "ExportParts",
@@ -65,20 +67,21 @@ _FILE = (
     Raw("text/csv", "CSV with a header row."),
 )
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "Export a run's rows as a file",
-        answers={200: _FILE, 204: None}, query=ExportParameters, errors=(400, 401, 404, 410, 413), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",
-        "List the parts in which to export a run's rows",
-        answers={200: ExportParts}, query=PartsQuery, errors=(400, 401, 404, 410), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/export", "export",
-        "Export all runs of a project with config, summary and version as lines of JSON",
-        answers={200: Raw("application/x-ndjson", "One `ExportedRun` per line.")},
-        errors=(401, 404), needs_key=False,
-    ),
-]  # fmt: skip
+EXPORT_RUN = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/export", "export", "Export a run's rows as a file",
+    answers={200: _FILE, 204: None}, query=ExportParameters, errors=(400, 401, 404, 410, 413), needs_key=False,
+    allow_head=False,
+)  # fmt: skip
+
+LIST_EXPORT_PARTS = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/export/parts", "export",
+    "List the parts in which to export a run's rows",
+    answers={200: ExportParts}, query=PartsQuery, errors=(400, 401, 404, 410), needs_key=False,
+)  # fmt: skip
+
+EXPORT_PROJECT = Operation(
+    "GET", "/v1/projects/{entity}/{project}/export", "export",
+    "Export all runs of a project with config, summary and version as lines of JSON",
+    answers={200: Raw("application/x-ndjson", "One `ExportedRun` per line.")},
+    errors=(401, 404), needs_key=False, allow_head=False,
+)  # fmt: skip

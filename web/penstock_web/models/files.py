@@ -7,7 +7,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "FileQuery", "Files", "FilesQuery"]
+__all__ = ["DOWNLOAD_FILE", "LIST_FILES", "Files"]
 
 
 class FilesQuery(Asked):
@@ -45,19 +45,18 @@ class Files(Answered):
     next: str | None = Field(description="`after` for the next page; null on the last page.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/files", "files", "List a run's files",
-        answers={200: Files}, query=FilesQuery, needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/files/{name}", "files",
-        "Download a file; `name` may contain slashes. `Range` and `If-None-Match` are supported.",
-        answers={
-            200: Raw("application/octet-stream", "The file; its content type follows from its name."),
-            206: Raw("application/octet-stream", "The part requested by `Range`."),
-            304: None,
-        },
-        query=FileQuery, errors=(400, 401, 404, 416), needs_key=False,
-    ),
-]  # fmt: skip
+LIST_FILES = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/files", "files", "List a run's files",
+    answers={200: Files}, query=FilesQuery, needs_key=False,
+)  # fmt: skip
+
+DOWNLOAD_FILE = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/files/{name:.+}", "files",
+    "Download a file; `name` may contain slashes. `Range` and `If-None-Match` are supported.",
+    answers={
+        200: Raw("application/octet-stream", "The file; its content type follows from its name."),
+        206: Raw("application/octet-stream", "The part requested by `Range`."),
+        304: None,
+    },
+    query=FileQuery, errors=(400, 401, 404, 416), needs_key=False,
+)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Asked, CommaList
 
-__all__ = ["OPERATIONS", "RowsQuery"]
+__all__ = ["GET_HISTORY", "RowsQuery"]
 
 _STEP = 2**60
 
@@ -35,12 +35,10 @@ class RowsQuery(Asked):
     )
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/history", "runs", "Get all rows of a run",
-        answers={
-            200: Raw("application/x-ndjson", "One JSON object per step and line, in step order.")
-        },
-        query=RowsQuery, errors=(400, 401, 404, 410), needs_key=False,
-    ),
-]  # fmt: skip
+GET_HISTORY = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/history", "runs", "Get all rows of a run",
+    answers={
+        200: Raw("application/x-ndjson", "One JSON object per step and line, in step order.")
+    },
+    query=RowsQuery, errors=(400, 401, 404, 410), needs_key=False, allow_head=False,
+)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked
 
-__all__ = ["OPERATIONS", "Ledger", "LedgerPage", "LedgerPageQuery"]
+__all__ = ["GET_LEDGER", "GET_LEDGER_PAGE", "Ledger", "LedgerPage", "LedgerPageQuery"]
 
 _HEX = "^[0-9a-f]{16}$"
 
@@ -84,15 +84,14 @@ class LedgerPage(Answered):
     next: int | None = Field(description="`after` for the next page; null on the last page.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/ledger", "ledger",
-        "Get what the store holds from each writer of a run",
-        answers={200: Ledger}, errors=(401, 404, 410), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/ledger/{writer}", "ledger",
-        "Get a writer's batches or keys as the store holds them",
-        answers={200: LedgerPage}, query=LedgerPageQuery, errors=(400, 401, 404, 410), needs_key=False,
-    ),
-]  # fmt: skip
+GET_LEDGER = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/ledger", "ledger",
+    "Get what the store holds from each writer of a run",
+    answers={200: Ledger}, errors=(401, 404, 410), needs_key=False,
+)  # fmt: skip
+
+GET_LEDGER_PAGE = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/ledger/{writer}", "ledger",
+    "Get a writer's batches or keys as the store holds them",
+    answers={200: LedgerPage}, query=LedgerPageQuery, errors=(400, 401, 404, 410), needs_key=False,
+)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "Media", "MediaKeys", "MediaKeysQuery", "MediaQuery", "MediaRequest"]
+__all__ = ["GET_MEDIA", "GET_RUN_MEDIA", "LIST_MEDIA_KEYS", "Media", "MediaKeys", "MediaQuery"]
 
 _STEP = 2**60
 
@@ -69,19 +69,19 @@ class Media(Answered):
     )
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/media", "media",
-        "List keys with values other than numbers",
-        answers={200: MediaKeys}, query=MediaKeysQuery, needs_key=False,
-    ),
-    Operation(
-        "POST", "/v1/media", "media", "Get a key's values at a step in several runs",
-        answers={200: Media}, body=MediaRequest, needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/media", "media",
-        "Get a key's values at a step in a run",
-        answers={200: Media}, query=MediaQuery, needs_key=False,
-    ),
-]  # fmt: skip
+LIST_MEDIA_KEYS = Operation(
+    "GET", "/v1/projects/{entity}/{project}/media", "media",
+    "List keys with values other than numbers",
+    answers={200: MediaKeys}, query=MediaKeysQuery, needs_key=False,
+)  # fmt: skip
+
+GET_MEDIA = Operation(
+    "POST", "/v1/media", "media", "Get a key's values at a step in several runs",
+    answers={200: Media}, body=MediaRequest, needs_key=False,
+)  # fmt: skip
+
+GET_RUN_MEDIA = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/media", "media",
+    "Get a key's values at a step in a run",
+    answers={200: Media}, query=MediaQuery, needs_key=False,
+)  # fmt: skip

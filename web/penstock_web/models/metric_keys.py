@@ -10,9 +10,17 @@ from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
 __all__ = [
-    "OPERATIONS", "FieldOfRuns", "Fields", "FieldsQuery", "Key", "Keys", "KeysQuery", "NamesQuery",
-    "RunKey", "RunKeys",
-]  # fmt: skip
+    "LIST_FIELDS",
+    "LIST_KEYS",
+    "LIST_RUN_KEYS",
+    "FieldOfRuns",
+    "Fields",
+    "Key",
+    "Keys",
+    "NamesQuery",
+    "RunKey",
+    "RunKeys",
+]
 
 
 class NamesQuery(Asked):
@@ -79,18 +87,18 @@ class Fields(Answered):
     next: str | None = Field(description="`after` for the next page; null on the last page.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/keys", "runs", "List the keys under which runs logged numbers",
-        answers={200: Keys}, query=KeysQuery, needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}/keys", "runs", "List a run's keys",
-        answers={200: RunKeys}, query=NamesQuery, errors=(400, 401, 404, 410), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/fields", "runs",
-        "List the fields by which a project's runs can be filtered, sorted and grouped",
-        answers={200: Fields}, query=FieldsQuery, needs_key=False,
-    ),
-]  # fmt: skip
+LIST_KEYS = Operation(
+    "GET", "/v1/projects/{entity}/{project}/keys", "runs", "List the keys under which runs logged numbers",
+    answers={200: Keys}, query=KeysQuery, needs_key=False,
+)  # fmt: skip
+
+LIST_RUN_KEYS = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}/keys", "runs", "List a run's keys",
+    answers={200: RunKeys}, query=NamesQuery, errors=(400, 401, 404, 410), needs_key=False,
+)  # fmt: skip
+
+LIST_FIELDS = Operation(
+    "GET", "/v1/projects/{entity}/{project}/fields", "runs",
+    "List the fields by which a project's runs can be filtered, sorted and grouped",
+    answers={200: Fields}, query=FieldsQuery, needs_key=False,
+)  # fmt: skip

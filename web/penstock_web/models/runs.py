@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock_common.http.openapi import Operation
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["OPERATIONS", "Run", "Runs", "RunsQuery", "RunsSearch"]
+__all__ = ["GET_RUN", "LIST_RUNS", "SEARCH_RUNS", "Run", "Runs", "RunsQuery", "RunsSearch"]
 
 _LIMIT = Field(100, ge=1, le=1_000, description="Maximum number of runs to return.")
 _OFFSET = Field(
@@ -91,18 +91,18 @@ class Runs(Answered):
     next: str | None = Field(description="`after` for the next page; null on the last page.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/runs", "runs", "List a project's runs",
-        answers={200: Runs}, query=RunsQuery, needs_key=False,
-    ),
-    Operation(
-        "POST", "/v1/projects/{entity}/{project}/runs/search", "runs",
-        "Search a project's runs with a filter of any size",
-        answers={200: Runs}, body=RunsSearch, errors=(400, 401, 404, 413), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "Get a run",
-        answers={200: Run}, errors=(401, 404, 410), needs_key=False,
-    ),
-]  # fmt: skip
+LIST_RUNS = Operation(
+    "GET", "/v1/projects/{entity}/{project}/runs", "runs", "List a project's runs",
+    answers={200: Runs}, query=RunsQuery, needs_key=False,
+)  # fmt: skip
+
+SEARCH_RUNS = Operation(
+    "POST", "/v1/projects/{entity}/{project}/runs/search", "runs",
+    "Search a project's runs with a filter of any size",
+    answers={200: Runs}, body=RunsSearch, errors=(400, 401, 404, 413), needs_key=False,
+)  # fmt: skip
+
+GET_RUN = Operation(
+    "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "Get a run",
+    answers={200: Run}, errors=(401, 404, 410), needs_key=False,
+)  # fmt: skip

@@ -8,13 +8,18 @@ from penstock_common.http.openapi import Operation, Raw
 from penstock_web.models import Answered, Asked
 
 __all__ = [
-    "OPERATIONS",
+    "CREATE_API_KEY",
+    "GET_STATUS",
+    "GET_VIEWER",
+    "LIST_API_KEYS",
+    "LIST_PROJECTS",
+    "LOG_IN",
+    "LOG_OUT",
+    "REVOKE_API_KEY",
+    "STREAM_EVENTS",
     "CreatedKey",
     "KeyDetails",
     "KeyList",
-    "Login",
-    "Logout",
-    "NewKey",
     "Project",
     "Projects",
     "Status",
@@ -96,44 +101,50 @@ class CreatedKey(Answered):
     api_key: str = Field(description="penstock_…; this key is shown only once.")
 
 
-OPERATIONS = [
-    Operation(
-        "GET", "/v1/viewer", "site", "The caller",
-        answers={200: Viewer}, errors=(401,), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/status", "site", "The server's current problems",
-        answers={200: Status}, errors=(401,), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/projects", "site", "Projects that the caller may read",
-        answers={200: Projects}, errors=(401,), needs_key=False,
-    ),
-    Operation(
-        "GET", "/v1/projects/{entity}/{project}/events", "site", "Live events of a project",
-        answers={
-            200: Raw("text/event-stream", "Server-sent events, at most four times a second.")
-        },
-        errors=(401, 404), needs_key=False,
-    ),
-    Operation(
-        "POST", "/v1/session", "site", "Log in to the page with an API key; sets a cookie",
-        answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415, 429), needs_key=False,
-    ),
-    Operation(
-        "DELETE", "/v1/session", "site", "Log out, here or everywhere",
-        answers={204: None}, query=Logout, errors=(400, 403), needs_key=False,
-    ),
-    Operation(
-        "POST", "/v1/api-keys", "site", "Create an API key for the caller's entity",
-        answers={201: CreatedKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
-    ),
-    Operation(
-        "GET", "/v1/api-keys", "site", "List the API keys of the caller's entity, without their secrets",
-        answers={200: KeyList}, errors=(401, 403),
-    ),
-    Operation(
-        "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key permanently",
-        answers={200: KeyDetails}, errors=(401, 403, 404),
-    ),
-]  # fmt: skip
+GET_VIEWER = Operation(
+    "GET", "/v1/viewer", "site", "The caller",
+    answers={200: Viewer}, errors=(401,), needs_key=False,
+)  # fmt: skip
+
+GET_STATUS = Operation(
+    "GET", "/v1/status", "site", "The server's current problems",
+    answers={200: Status}, errors=(401,), needs_key=False,
+)  # fmt: skip
+
+LIST_PROJECTS = Operation(
+    "GET", "/v1/projects", "site", "Projects that the caller may read",
+    answers={200: Projects}, errors=(401,), needs_key=False,
+)  # fmt: skip
+
+STREAM_EVENTS = Operation(
+    "GET", "/v1/projects/{entity}/{project}/events", "site", "Live events of a project",
+    answers={
+        200: Raw("text/event-stream", "Server-sent events, at most four times a second.")
+    },
+    errors=(401, 404), needs_key=False, allow_head=False,
+)  # fmt: skip
+
+LOG_IN = Operation(
+    "POST", "/v1/session", "site", "Log in to the page with an API key; sets a cookie",
+    answers={204: None}, body=Login, errors=(400, 401, 403, 413, 415, 429), needs_key=False,
+)  # fmt: skip
+
+LOG_OUT = Operation(
+    "DELETE", "/v1/session", "site", "Log out, here or everywhere",
+    answers={204: None}, query=Logout, errors=(400, 403), needs_key=False,
+)  # fmt: skip
+
+CREATE_API_KEY = Operation(
+    "POST", "/v1/api-keys", "site", "Create an API key for the caller's entity",
+    answers={201: CreatedKey}, body=NewKey, errors=(400, 401, 403, 413, 415),
+)  # fmt: skip
+
+LIST_API_KEYS = Operation(
+    "GET", "/v1/api-keys", "site", "List the API keys of the caller's entity, without their secrets",
+    answers={200: KeyList}, errors=(401, 403),
+)  # fmt: skip
+
+REVOKE_API_KEY = Operation(
+    "DELETE", "/v1/api-keys/{id}", "site", "Revoke an API key permanently",
+    answers={200: KeyDetails}, errors=(401, 403, 404),
+)  # fmt: skip
