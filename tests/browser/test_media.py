@@ -65,6 +65,18 @@ def test_one_image_fills_the_page(url: str, open_page: Open) -> None:
     expect(box).to_have_count(0)
 
 
+def test_a_link_opens_media_in_full_screen(url: str, open_page: Open) -> None:
+    page = open_page(f"{url}&panels=images/sample&full=images/sample")
+    full = page.get_by_role("dialog", name="images/sample")
+    full.locator(".tile").nth(1).wait_for()
+    # The frame was there, and had the focus, before the page knew what was logged.
+    expect(full.locator("[data-panel]")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("dialog", name="other/histogram")).to_be_visible()
+    page.keyboard.press("f")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_missing_files_are_reported(url: str, open_page: Open) -> None:
     page = open_page(f"{url}&panels=images/late", expected=NOT_FOUND)
     expect(panel(page, "images/late").get_by_text("not uploaded yet")).to_have_count(2)

@@ -9,6 +9,8 @@ const ORDER = [
   "charts",
   "state",
   "widgets",
+  "panels/model",
+  "panels/chart",
   "panels/media",
   "panels",
   "pages/shared",

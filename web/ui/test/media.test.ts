@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { toRows, toSections } from "../src/charts/keySections";
 import { toTree } from "../src/pages/files/tree";
 import { boundsOf, columnAt, densities } from "../src/panels/media/heat";
 import {
@@ -7,7 +6,6 @@ import {
   filesOf,
   histogramOf,
   parseLoosely,
-  shapeOfKinds,
   sortedRows,
   tableOf,
   unionOfSteps,
@@ -15,13 +13,6 @@ import {
 import { baseName, formatBytes } from "../src/util/files";
 
 describe("logged media", () => {
-  it("has the most specific shape of its kinds", () => {
-    expect(shapeOfKinds(["image-file"])).toBe("images");
-    expect(shapeOfKinds(["graph-file", "table-file"])).toBe("table");
-    expect(shapeOfKinds(["molecule-file"])).toBe("other");
-    expect(shapeOfKinds([])).toBe("other");
-  });
-
   it("has one file, or several of a list", () => {
     const mask = { pred: { _type: "mask", path: "m.png" } };
     const [one] = filesOf({ path: "a.png", width: 4, height: 2, caption: "hi", masks: mask });
@@ -94,18 +85,6 @@ describe("logged media", () => {
     expect(box({ position: middle })[0]).toMatchObject({ left: 0.25, top: 0, width: 0.5 });
     expect(box({ position: { minX: 1 } })).toEqual([]);
     expect(box({})).toEqual([]);
-  });
-
-  it("comes after the charts of its section", () => {
-    const keys = ["a/loss", "a/image", "a/table", "a/both"];
-    const media = new Set(["a/image", "a/table", "a/both"]);
-    const rows = toRows(toSections(keys), 3, new Set(), media, new Set(["a/loss", "a/both"]));
-    expect(rows.map((row) => (row.kind === "head" ? "head" : [row.kind, ...row.keys]))).toEqual([
-      "head",
-      ["panels", "a/both", "a/loss"],
-      ["media", "a/both", "a/image"],
-      ["media", "a/table"],
-    ]);
   });
 });
 

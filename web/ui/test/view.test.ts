@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { leaves, valueAt } from "../src/api/paths";
-import { splitKey, toRows, toSections } from "../src/charts/keySections";
 import { chooseRuns, NO_VALUE, toSeries } from "../src/state/choose";
 import { Colours, colourOf, PALETTE_SIZE } from "../src/state/palette";
 import { matcher } from "../src/state/search";
@@ -174,34 +173,5 @@ describe("runs", () => {
       const seen = new Set([...before.values()].map((index) => colourOf(index, isDark)));
       expect(seen.size).toBe(PALETTE_SIZE);
     }
-  });
-});
-
-describe("sections", () => {
-  it("group by the first part, in natural order, system metrics last", () => {
-    const sections = toSections(["train/l10", "system/gpu", "loss", "train/l9", "zeta/a/b"]);
-    expect(sections.map(({ name }) => name)).toEqual(["", "train", "zeta", "system"]);
-    expect(sections[1].keys).toEqual(["train/l9", "train/l10"]);
-  });
-
-  it("put pinned keys on top, in the order of pinning", () => {
-    const [top, ...rest] = toSections(["a/x", "a/y", "b"], ["b", "gone", "a/y"]);
-    expect([top.name, top.keys]).toEqual(["Pinned", ["b", "a/y"]]);
-    expect(rest.map(({ keys }) => keys)).toEqual([["a/x"]]);
-  });
-
-  it("are laid out in rows, collapsed ones without panels", () => {
-    const sections = toSections(["a/1", "a/2", "a/3", "b/1"]);
-    const kinds = (closed: string[]) =>
-      toRows(sections, 2, new Set(closed)).map((row) =>
-        row.kind === "head" ? row.section.name : row.keys.length,
-      );
-    expect(kinds([])).toEqual(["a", 2, 1, "b", 1]);
-    expect(kinds(["a"])).toEqual(["a", "b", 1]);
-  });
-
-  it("split keys", () => {
-    expect(splitKey("a/b/c")).toEqual(["a", "b/c"]);
-    expect(splitKey("/a")).toEqual(["", "/a"]);
   });
 });

@@ -1,14 +1,12 @@
 /** A project: its runs beside its charts, or as a table. */
 
-import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useRef, useState } from "react";
-import { keysQuery } from "../api/queries";
 import type { ProjectRef } from "../api/types";
-import { isChartKey } from "../charts/keySections";
+import { Tooltip } from "../panels/chart/Tooltip";
 import { FullScreen } from "../panels/FullScreen";
-import { useMediaKeys } from "../panels/media/useMediaKeys";
+import { keysOf, type Logged } from "../panels/model/logged";
 import { Sections } from "../panels/Sections";
-import { Tooltip } from "../panels/Tooltip";
+import { useLogged } from "../panels/useLogged";
 import { PageProvider, usePage } from "../state/page";
 import { useProjectPage } from "../state/useProjectPage";
 import { useTitle } from "../state/useTitle";
@@ -47,14 +45,9 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
   const full = useView((shown) => shown.full);
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const main = useRef<HTMLElement>(null);
-  const known = useQuery(keysQuery(project));
-  const keys = useMemo(
-    () => known.data?.map(({ key }) => key).filter(isChartKey) ?? null,
-    [known.data],
-  );
-  const media = useMediaKeys(project);
-  useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
-  const problem = error ?? known.error;
+  const { logged, error: keysError, retry } = useLogged(project);
+  useKeys(useMemo(() => keysOf(logged), [logged]));
+  const problem = error ?? keysError;
   return (
     <>
       <div className={isDrawerOpen ? "page is-drawer-open" : "page"} inert={full !== null}>
@@ -76,12 +69,12 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
         <main ref={main} className="main">
           <h1 className="unseen">{project.project}</h1>
           <ChartsToolbar onMenu={() => setDrawerOpen(true)} />
-          {problem && !keys ? (
+          {problem && !logged.metrics ? (
             <Problem
               error={problem}
               onRetry={() => {
                 onRetry();
-                void known.refetch();
+                retry();
               }}
             >
               <Link className="link" to={routes.list()}>
@@ -89,37 +82,31 @@ function ChartsPage({ error, onRetry }: { error: unknown; onRetry(): void }) {
               </Link>
             </Problem>
           ) : (
-            <Content keys={keys} media={media} scroller={main} />
+            <Content logged={logged} scroller={main} />
           )}
         </main>
       </div>
-      {full !== null && (
-        <FullScreen
-          key={full}
-          name={full}
-          kinds={keys?.includes(full) ? undefined : media?.get(full)}
-        />
-      )}
+      {full !== null && <FullScreen key={full} name={full} logged={logged} />}
       <Tooltip />
     </>
   );
 }
 
 interface ContentProps {
-  keys: readonly string[] | null;
-  media: ReadonlyMap<string, readonly string[]> | null;
+  logged: Logged;
   scroller: React.RefObject<HTMLElement | null>;
 }
 
-function Content({ keys, media, scroller }: ContentProps) {
+function Content({ logged, scroller }: ContentProps) {
   const { total, drawn, isLoading, query } = usePage();
+  const { metrics, media } = logged;
   const isFiltered = query.search !== "" || query.filter !== null;
-  if (keys === null || media === null || total === null) return <Loading />;
+  if (metrics === null || media === null || total === null) return <Loading />;
   if (total === 0 && isFiltered) return <NoRuns />;
   if (total === 0) return <Onboarding />;
-  if (keys.length === 0 && media.size === 0) return <NoMetrics />;
+  if (metrics.size === 0 && media.size === 0) return <NoMetrics />;
   if (drawn.length === 0 && !isLoading) return <NoneSelected />;
-  return <Sections keys={keys} media={media} scroller={scroller} />;
+  return <Sections logged={logged} scroller={scroller} />;
 }
 
 function NoRuns() {

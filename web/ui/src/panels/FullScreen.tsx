@@ -1,16 +1,19 @@
 /** One panel in full screen. Esc or f closes it, arrow keys show the next. */
 
 import { useEffect, useRef } from "react";
-import { MediaPanel } from "./media/MediaPanel";
-import { Panel } from "./Panel";
+import { useView } from "../state/view";
+import { type Logged, loggedKey } from "./model/logged";
+import { PanelFrame } from "./PanelFrame";
+import { registry } from "./registry";
 
 interface Props {
+  /** The key whose panel is shown. */
   name: string;
-  /** Kinds of media, if it is not a metric. */
-  kinds: readonly string[] | undefined;
+  logged: Logged;
 }
 
-export function FullScreen({ name, kinds }: Props) {
+export function FullScreen({ name, logged }: Props) {
+  const log = useView((shown) => shown.log);
   const root = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const before = document.activeElement;
@@ -19,9 +22,10 @@ export function FullScreen({ name, kinds }: Props) {
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
+  const panel = registry.panelOf(loggedKey(name, logged, log));
   return (
     <div ref={root} className="full" role="dialog" aria-modal="true" aria-label={name}>
-      {kinds ? <MediaPanel name={name} kinds={kinds} isFull /> : <Panel name={name} isFull />}
+      <PanelFrame panel={panel} kind={registry.kindOf(panel)} isFull />
     </div>
   );
 }

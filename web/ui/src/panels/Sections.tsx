@@ -5,18 +5,16 @@
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
-import { type Row, toRows, toSections } from "../charts/keySections";
 import { usePage } from "../state/page";
 import { matcher } from "../state/search";
 import { useView, view } from "../state/view";
 import { ChevronIcon } from "../widgets/icons";
-import { MediaPanel } from "./media/MediaPanel";
-import { Panel } from "./Panel";
+import { keysOf, type Logged, loggedKey } from "./model/logged";
+import { type Row, toRows } from "./model/rows";
+import { toSections } from "./model/sections";
+import { PanelFrame } from "./PanelFrame";
+import { registry } from "./registry";
 
-const HEAD_PX = 40;
-const PANEL_PX = 264;
-const MEDIA_PX = 392;
-const HEIGHTS: Record<Row["kind"], number> = { head: HEAD_PX, panels: PANEL_PX, media: MEDIA_PX };
 /** Widths of the list at which another column is added. */
 const COLUMNS_FROM_PX = [620, 980, 1_640];
 
@@ -56,33 +54,37 @@ function useColumns(host: RefObject<HTMLElement | null>): number {
   return columns;
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 interface Props {
-  /** Keys of metrics. */
-  keys: readonly string[];
-  /** Keys of media (images, tables, histograms …) and their kinds. */
-  media: ReadonlyMap<string, readonly string[]>;
+  logged: Logged;
   scroller: RefObject<HTMLElement | null>;
 }
 
-export function Sections({ keys, media, scroller }: Props) {
+export function Sections({ logged, scroller }: Props) {
   const search = useView((shown) => shown.panelSearch);
   const pinned = useView((shown) => shown.pinned);
+  const log = useView((shown) => shown.log);
   const [collapsed, toggle] = useCollapsed();
   const host = useRef<HTMLDivElement>(null);
   const columns = useColumns(host);
-  const charts = useMemo(() => new Set(keys), [keys]);
-  const sections = useMemo(() => {
-    const all = [...new Set([...keys, ...media.keys()])];
-    return toSections(all.filter(matcher(search)), pinned);
-  }, [keys, media, search, pinned]);
+  const sections = useMemo(
+    () => toSections(keysOf(logged).filter(matcher(search)), pinned),
+    [logged, search, pinned],
+  );
   const rows = useMemo(() => {
-    const shut: ReadonlySet<string> = search ? new Set() : collapsed;
-    return columns > 0 ? toRows(sections, columns, shut, new Set(media.keys()), charts) : [];
-  }, [sections, columns, collapsed, search, media, charts]);
+    if (columns === 0) return [];
+    return toRows(sections, {
+      kinds: registry,
+      columns,
+      collapsed: search ? NONE : collapsed,
+      loggedKey: (key) => loggedKey(key, logged, log),
+    });
+  }, [sections, columns, collapsed, search, logged, log]);
   const list = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => HEIGHTS[rows[index].kind],
+    estimateSize: (index) => rows[index].height,
     getItemKey: (index) => rows[index].id,
     scrollMargin: host.current?.offsetTop ?? 0,
     overscan: 2,
@@ -97,7 +99,6 @@ export function Sections({ keys, media, scroller }: Props) {
         <RowView
           key={key}
           row={rows[index]}
-          media={media}
           top={start - list.options.scrollMargin}
           onToggle={toggle}
         />
@@ -108,24 +109,19 @@ export function Sections({ keys, media, scroller }: Props) {
 
 interface RowProps {
   row: Row;
-  media: ReadonlyMap<string, readonly string[]>;
   top: number;
   onToggle(name: string): void;
 }
 
-function RowView({ row, media, top, onToggle }: RowProps) {
+function RowView({ row, top, onToggle }: RowProps) {
   const style = { transform: `translateY(${top}px)` };
-  if (row.kind !== "head") {
+  if (row.kind === "panels") {
     const gridTemplateColumns = `repeat(${row.columns}, minmax(0, 1fr))`;
     return (
       <div className="sections-row grid" style={{ ...style, gridTemplateColumns }}>
-        {row.keys.map((key) =>
-          row.kind === "panels" ? (
-            <Panel key={key} name={key} />
-          ) : (
-            <MediaPanel key={key} name={key} kinds={media.get(key) ?? []} />
-          ),
-        )}
+        {row.panels.map((panel) => (
+          <PanelFrame key={panel.id} panel={panel} kind={registry.kindOf(panel)} />
+        ))}
       </div>
     );
   }

@@ -29,5 +29,6 @@ export function useStore<T, S = T>(
   store: Store<T>,
   select: (value: T) => S = (value) => value as unknown as S,
 ): S {
-  return useSyncExternalStore(store.subscribe, () => select(store.get()));
+  const selected = () => select(store.get());
+  return useSyncExternalStore(store.subscribe, selected, selected);
 }

@@ -3,14 +3,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { lazy, type ReactNode, Suspense, useMemo, useRef, useState } from "react";
 import { ApiError } from "../../api/http";
-import { keysQuery, runQuery } from "../../api/queries";
+import { runQuery } from "../../api/queries";
 import type { ProjectRef, Run } from "../../api/types";
-import { isChartKey } from "../../charts/keySections";
-import { ChartControls } from "../../panels/ChartSettings";
+import { ChartControls } from "../../panels/chart/ChartSettings";
+import { Tooltip } from "../../panels/chart/Tooltip";
 import { FullScreen } from "../../panels/FullScreen";
-import { useMediaKeys } from "../../panels/media/useMediaKeys";
+import { keysOf } from "../../panels/model/logged";
 import { Sections } from "../../panels/Sections";
-import { Tooltip } from "../../panels/Tooltip";
+import { useLogged } from "../../panels/useLogged";
 import { PageProvider } from "../../state/page";
 import type { Tab } from "../../state/url";
 import { useRunPageOf } from "../../state/useProjectPage";
@@ -76,14 +76,10 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
   const main = useRef<HTMLElement>(null);
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const runs = useMemo(() => [id], [id]);
-  const known = useQuery(keysQuery(project, runs));
-  const keys = useMemo(
-    () => known.data?.map(({ key }) => key).filter(isChartKey) ?? null,
-    [known.data],
-  );
-  const media = useMediaKeys(project, runs);
+  const { logged, error, retry } = useLogged(project, runs);
+  const { metrics, media } = logged;
   const tab = useView((shown) => shown.tab);
-  useKeys(useMemo(() => [...new Set([...(keys ?? []), ...(media?.keys() ?? [])])], [keys, media]));
+  useKeys(useMemo(() => keysOf(logged), [logged]));
   return (
     <>
       <div
@@ -131,28 +127,22 @@ function Content({ project, id, run }: { project: ProjectRef; id: string; run: R
               <FilesView project={project} run={id} state={run?.state ?? "running"} />
             ) : tab === "artifacts" ? (
               <ArtifactsView project={project} run={id} state={run?.state ?? "running"} />
-            ) : known.error && !keys ? (
-              <Problem error={known.error} onRetry={() => void known.refetch()} />
-            ) : keys === null || media === null ? (
+            ) : error && !metrics ? (
+              <Problem error={error} onRetry={retry} />
+            ) : metrics === null || media === null ? (
               <Loading />
-            ) : keys.length === 0 && media.size === 0 ? (
+            ) : metrics.size === 0 && media.size === 0 ? (
               <div className="note">
                 <h2>No metrics yet</h2>
                 <p>This run has not logged any metrics.</p>
               </div>
             ) : (
-              <Sections keys={keys} media={media} scroller={main} />
+              <Sections logged={logged} scroller={main} />
             )}
           </Suspense>
         </main>
       </div>
-      {full !== null && (
-        <FullScreen
-          key={full}
-          name={full}
-          kinds={keys?.includes(full) ? undefined : media?.get(full)}
-        />
-      )}
+      {full !== null && <FullScreen key={full} name={full} logged={logged} />}
       <Tooltip />
     </>
   );

@@ -1,7 +1,7 @@
 /** Toolbar of the charts and the table: search, layout, chart settings, connection state, theme. */
 
 import { formatX } from "../../charts/axis";
-import { ChartControls } from "../../panels/ChartSettings";
+import { ChartControls } from "../../panels/chart/ChartSettings";
 import { usePage } from "../../state/page";
 import { routes, useView, view } from "../../state/view";
 import { ChartIcon, CloseIcon, CompareIcon, MenuIcon, TableIcon } from "../../widgets/icons";

@@ -4,11 +4,19 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { MediaOfRun } from "../../api/types";
 import { formatStep, formatValue } from "../../util/format";
 import { type Bounds, boundsOf, type Column, columnAt, densities, paintHeat } from "./heat";
+import { type MediaProps, mediaKind } from "./mediaKind";
 import { More, RunHead, useRunStyle } from "./RunHead";
-import type { MediaState } from "./useMediaOf";
 import { histogramOf } from "./values";
 
-export function Histograms({ media, isFull }: { media: MediaState; isFull: boolean }) {
+export const histogramKind = mediaKind({
+  name: "histogram",
+  shows: ["histogram"],
+  maxRuns: [8, 24],
+  maxSteps: 120,
+  Content: Histograms,
+});
+
+function Histograms({ media, isFull }: MediaProps) {
   const groups = useMemo(
     () => media.runs.map((of) => ({ of, columns: columnsOf(of) })).filter(hasColumns),
     [media.runs],

@@ -2,12 +2,19 @@
 
 import { useMemo, useState } from "react";
 import { Lightbox, type Shown } from "./Lightbox";
+import { type MediaProps, mediaKind } from "./mediaKind";
 import { Picture } from "./Picture";
 import { More, RunHead } from "./RunHead";
-import type { MediaState } from "./useMediaOf";
 import { filesOf } from "./values";
 
-export function Images({ name, media }: { name: string; media: MediaState }) {
+export const imagesKind = mediaKind({
+  name: "images",
+  shows: ["image-file", "images/separated"],
+  maxRuns: [24, 100],
+  Content: Images,
+});
+
+function Images({ name, media }: MediaProps) {
   const { runs, step, left } = media;
   const [open, setOpen] = useState<number | null>(null);
   const groups = useMemo(

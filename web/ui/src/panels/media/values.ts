@@ -2,31 +2,6 @@
 
 import { parseJson } from "../../util/json";
 
-export type Shape = "images" | "histogram" | "table" | "html" | "audio" | "video" | "other";
-
-const SHAPES: Record<string, Shape> = {
-  "image-file": "images",
-  "images/separated": "images",
-  histogram: "histogram",
-  "table-file": "table",
-  "html-file": "html",
-  "audio-file": "audio",
-  "video-file": "video",
-  "videos/separated": "video",
-  "audio/separated": "audio",
-  "html/separated": "html",
-};
-
-/** How values of a kind are shown. */
-export function shapeOf(kind: string): Shape {
-  return SHAPES[kind] ?? "other";
-}
-
-/** The most specific shape of the kinds of a key. */
-export function shapeOfKinds(kinds: readonly string[]): Shape {
-  return kinds.map(shapeOf).find((shape) => shape !== "other") ?? "other";
-}
-
 type Fields = Record<string, unknown>;
 
 export const isFields = (value: unknown): value is Fields =>

@@ -1,14 +1,14 @@
 /** The values at the pointer, highest first. */
 
 import { useLayoutEffect, useRef } from "react";
-import type { XAxis } from "../api/chartOptions";
-import { formatX } from "../charts/axis";
-import type { Reading } from "../charts/readout";
-import { windowAround } from "../charts/window";
-import { hover } from "../state/hover";
-import { usePage } from "../state/page";
-import { useStore } from "../state/store";
-import { formatMeasured, formatStep } from "../util/format";
+import type { XAxis } from "../../api/chartOptions";
+import { formatX } from "../../charts/axis";
+import type { Reading } from "../../charts/readout";
+import { windowAround } from "../../charts/window";
+import { hover } from "../../state/hover";
+import { usePage } from "../../state/page";
+import { useStore } from "../../state/store";
+import { formatMeasured, formatStep } from "../../util/format";
 
 const ROWS = 12;
 const GAP_PX = 16;

@@ -1,47 +1,54 @@
-/** The panel of one metric: title, actions and chart. */
+/** The panel of a metric: a line chart. */
 
 import { useRef } from "react";
-import { ApiError } from "../api/http";
-import { usePage } from "../state/page";
-import { useView, view } from "../state/view";
-import { PanelHead } from "../widgets/PanelHead";
+import { ApiError } from "../../api/http";
+import { usePage } from "../../state/page";
+import { useView, view } from "../../state/view";
+import type { BodyProps, PanelKind, PanelProps } from "../model/panel";
 import { ChartControls } from "./ChartSettings";
 import { type PlotState, usePlot } from "./usePlot";
 
-interface Props {
-  name: string;
-  isFull?: boolean;
+interface Options {
+  /** Whether the y axis is logarithmic. */
+  isLog: boolean;
 }
 
-export function Panel({ name, isFull = false }: Props) {
+export const chartKind: PanelKind<Options> = {
+  name: "chart",
+  height: 252,
+  columns: (charts) => charts,
+  shows: "metrics",
+  optionsOf: ({ isLog }) => ({ isLog }),
+  Body,
+  Actions: LogButton,
+  Controls: ({ isFull }) => isFull && <ChartControls />,
+};
+
+function Body({ panel, isFull, value }: BodyProps<Options>) {
   const host = useRef<HTMLDivElement>(null);
-  const value = useRef<HTMLSpanElement>(null);
-  const state = usePlot(name, isFull ? "full" : "grid", { host, value });
-  const isLog = useView((shown) => shown.log.has(name));
+  const state = usePlot(panel.keys[0], panel.options.isLog, isFull ? "full" : "grid", {
+    host,
+    value,
+  });
   return (
-    <article
-      className={isFull ? "panel is-full" : "panel"}
-      data-panel={name}
-      aria-label={name}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: panels handle the keys f and l
-      tabIndex={0}
+    <div className="panel-body">
+      <div ref={host} className="plot" />
+      <PanelNote state={state} />
+    </div>
+  );
+}
+
+function LogButton({ panel }: PanelProps<Options>) {
+  return (
+    <button
+      type="button"
+      className="chip-button"
+      aria-pressed={panel.options.isLog}
+      title="Logarithmic y axis (l)"
+      onClick={() => view.toggleLog(panel.keys[0])}
     >
-      <PanelHead name={name} isFull={isFull} value={value} controls={isFull && <ChartControls />}>
-        <button
-          type="button"
-          className="chip-button"
-          aria-pressed={isLog}
-          title="Logarithmic y axis (l)"
-          onClick={() => view.toggleLog(name)}
-        >
-          log
-        </button>
-      </PanelHead>
-      <div className="panel-body">
-        <div ref={host} className="plot" />
-        <PanelNote state={state} />
-      </div>
-    </article>
+      log
+    </button>
   );
 }
 

@@ -1,11 +1,11 @@
 /** Chart settings, shared by all panels. */
 
-import { BANDS, RANKS, type Ranks, X_AXES, type XAxis } from "../api/chartOptions";
-import { MAX_SMOOTHING } from "../state/url";
-import { useView, view } from "../state/view";
-import { SettingsIcon } from "../widgets/icons";
-import { Popover } from "../widgets/Popover";
-import { Segments } from "../widgets/Segments";
+import { BANDS, RANKS, type Ranks, X_AXES, type XAxis } from "../../api/chartOptions";
+import { MAX_SMOOTHING } from "../../state/url";
+import { useView, view } from "../../state/view";
+import { SettingsIcon } from "../../widgets/icons";
+import { Popover } from "../../widgets/Popover";
+import { Segments } from "../../widgets/Segments";
 
 const X_NAMES: Record<XAxis, [name: string, title: string]> = {
   step: ["Step", "Training steps"],

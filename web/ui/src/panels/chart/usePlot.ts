@@ -1,19 +1,19 @@
 /** Connects feed, plot, view and pointer of a panel while it is on screen. */
 
 import { type RefObject, useEffect, useMemo, useRef, useState } from "react";
-import type { Curve, Range } from "../api/types";
-import { span } from "../charts/curve";
-import type { Feed, FeedStatus } from "../charts/feed";
-import type { CurveStyle } from "../charts/paint";
-import { LinePlot } from "../charts/plot";
-import { nearestSeries, readAt, snap } from "../charts/readout";
-import { bucketsFor, domain, wholeBuckets, zoomOf } from "../charts/scale";
-import { schedule, unschedule } from "../charts/schedule";
-import { hover, NOTHING } from "../state/hover";
-import { type Page, usePage } from "../state/page";
-import { useDark } from "../state/theme";
-import { useView, view } from "../state/view";
-import { formatMeasured } from "../util/format";
+import type { Curve, Range } from "../../api/types";
+import { span } from "../../charts/curve";
+import type { Feed, FeedStatus } from "../../charts/feed";
+import type { CurveStyle } from "../../charts/paint";
+import { LinePlot } from "../../charts/plot";
+import { nearestSeries, readAt, snap } from "../../charts/readout";
+import { bucketsFor, domain, wholeBuckets, zoomOf } from "../../charts/scale";
+import { schedule, unschedule } from "../../charts/schedule";
+import { hover, NOTHING } from "../../state/hover";
+import { type Page, usePage } from "../../state/page";
+import { useDark } from "../../state/theme";
+import { useView, view } from "../../state/view";
+import { formatMeasured } from "../../util/format";
 
 export interface PlotState {
   status: FeedStatus;
@@ -191,10 +191,10 @@ class MountedPanel {
   };
 }
 
-export function usePlot(key: string, place: string, refs: Refs): PlotState {
+/** `place` tells apart panels of one key that are on screen together. */
+export function usePlot(key: string, isLog: boolean, place: string, refs: Refs): PlotState {
   const page = usePage();
   const range = useView((shown) => shown.range);
-  const isLog = useView((shown) => shown.log.has(key));
   const ignoreOutliers = useView((shown) => shown.ignoreOutliers);
   const smoothing = useView((shown) => shown.smoothing);
   const band = useView((shown) => shown.band);

@@ -8,15 +8,22 @@ import { fileUrl, textQuery } from "../../api/media";
 import { usePage } from "../../state/page";
 import { formatAny, formatMeasured, formatStep } from "../../util/format";
 import { ArrowIcon, DownloadIcon } from "../../widgets/icons";
+import { type MediaProps, mediaKind } from "./mediaKind";
 import { Picture } from "./Picture";
 import { useRunStyle } from "./RunHead";
-import type { MediaState } from "./useMediaOf";
 import { filesOf, isFields, type MediaFile, sortedRows, type TableData, tableOf } from "./values";
 
 const ROW_PX = 30;
 const PICTURE_ROW_PX = 62;
 
-export function Table({ media }: { media: MediaState }) {
+export const tableKind = mediaKind({
+  name: "table",
+  shows: ["table-file"],
+  maxRuns: [50, 50],
+  Content: Table,
+});
+
+function Table({ media }: MediaProps) {
   const styleOf = useRunStyle();
   const tables = useMemo(
     () =>
