@@ -173,6 +173,39 @@ def test_bodies_are_read_and_routes_added_in_one_place(package: str) -> None:
         assert path.name == "routes.py" or not _ROUTE.search(text), path
 
 
+# Statements of ClickHouse and of SQLite, in capitals as they are written here.
+_SQL = re.compile(
+    r"\b(?:SELECT|INSERT INTO|ALTER TABLE|DELETE FROM|CREATE TABLE|DROP TABLE|PREWHERE|ORDER BY|GROUP BY)\s"
+    r"|\bFROM (?:penstock|system)\."
+)
+# What the worker knows of its runs still reads the store by statements of its own.
+SQL_OUTSIDE_OF_STORAGE = {"penstock_workers/batches/resolver.py"}
+
+
+def texts(path: Path) -> list[str]:
+    """Every string in a file that is no docstring; of an f-string, its constant parts."""
+    tree = ast.parse(path.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+
+
+def test_statements_of_the_stores_are_written_in_storage_only() -> None:
+    """Elsewhere a table's columns could not be found beside its statements, nor changed with them."""
+    found = {
+        str(path.relative_to(ROOT / ARROWS[package][0]))
+        for package in sorted(ARROWS.keys() - {"penstock_storage"})
+        for path in modules(package)
+        if any(_SQL.search(text) for text in texts(path))
+    }
+    assert found == SQL_OUTSIDE_OF_STORAGE
+    storage = modules("penstock_storage")
+    assert sum(any(_SQL.search(text) for text in texts(path)) for path in storage) > 20
+
+
 def test_nothing_in_the_repository_names_a_download_address() -> None:
     lock = (ROOT / "web" / "ui" / "package-lock.json").read_text()
     assert '"resolved": "http' not in lock
