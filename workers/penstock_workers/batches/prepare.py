@@ -14,6 +14,7 @@ from enum import Enum
 from penstock.failpoints import fail
 from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import run_path
 from penstock_storage.contracts.ids import BatchId
 from penstock_storage.contracts.interface import RunChange, RunRef
@@ -31,7 +32,6 @@ from penstock_workers.shards.queue import (
     NO_ROOM,
     Acknowledgement,
     CommittedPosition,
-    Entry,
     Queue,
 )
 

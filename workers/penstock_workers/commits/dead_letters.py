@@ -8,13 +8,14 @@ import logging
 import numpy as np
 
 from penstock.errors import PenstockError, Transient
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_storage.readers.positions import read_position
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.commits.commit import Committer
 from penstock_workers.shards.leases import Leases, version
-from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Entry, Queue
+from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Queue
 
 __all__ = ["DeadLetters"]
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import SHARDS
-from penstock_workers.shards.queue import Entry
 
 __all__ = ["Death", "FlightRecorder", "left_behind"]
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from penstock_common.queue.lease_scripts import ACQUIRE, RELEASE, RENEW, SIGN
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
-from penstock_common.queue.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 
 __all__ = ["Leases", "version", "versions"]
 
