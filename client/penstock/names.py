@@ -1,22 +1,18 @@
-"""Ids and readable names for runs that were not given any."""
+"""Readable names for runs that were not given any, and the id that the processes of a job share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TypeVar
 
+from penstock.ids import choose
 from penstock.notices import NOTICES
 from penstock.pasted import repaired_name
 from penstock.settings import Settings
 
-__all__ = ["friendly_name", "run_id", "shared_id"]
-
-T = TypeVar("T")
+__all__ = ["friendly_name", "shared_id"]
 
 _JOB_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _ADJECTIVES = """
 amber ample brisk bright calm candid clear crisp deep eager early fair fleet fresh gentle
 glad golden grand hardy hazel humble keen kind late lively lucid lunar mellow mild misty
@@ -31,13 +27,9 @@ pine puffin quail raven reef river robin sable salmon seal spruce stork swan ter
 """.split()  # noqa: SIM905
 
 
-def run_id() -> str:
-    return "".join(_chosen(_ALPHABET) for _ in range(8))
-
-
 def friendly_name() -> str:
     """For example brisk-otter-12."""
-    return f"{_chosen(_ADJECTIVES)}-{_chosen(_NOUNS)}-{_chosen(range(1, 100))}"
+    return f"{choose(_ADJECTIVES)}-{choose(_NOUNS)}-{choose(range(1, 100))}"
 
 
 def shared_id(settings: Settings) -> str | None:
@@ -53,8 +45,3 @@ def shared_id(settings: Settings) -> str | None:
                 continue
     NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     return None
-
-
-def _chosen(choices: Sequence[T]) -> T:
-    # Not `random`: scripts seed it, and two runs with the same seed must not share an id.
-    return choices[int.from_bytes(os.urandom(8), "little") % len(choices)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
+from penstock.ids import new_gateway_id
 from penstock.wire import DEFAULT_LIMITS, DecodedSize, Limits
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of, writer_key
@@ -78,7 +78,7 @@ class Appender:
             for shard in range(SHARDS)
         ]
         self._bells = Bells(pipe, keys)
-        self._process = secrets.token_hex(6)
+        self._process = new_gateway_id()
         self._calls = itertools.count()
 
     async def append(

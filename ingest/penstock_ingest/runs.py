@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from penstock.ids import new_run_id
 from penstock.wire import check_name
 from penstock_common.http.auth import Authenticator
 from penstock_common.http.bodies import BodyReader
@@ -13,7 +14,6 @@ from penstock_common.http.serialize import run_fields_to_json
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import Creations
-from penstock_ingest.names import new_run_id
 from penstock_ingest.operations import CREATE_RUN, NewRun
 from penstock_storage.contracts.interface import Catalog, RunChange, RunRef
 

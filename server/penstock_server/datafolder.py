@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import tempfile
 from pathlib import Path
 from typing import IO
 
 from penstock.errors import Rejected
+from penstock.ids import new_installation_secret
 
 __all__ = ["FORMAT", "DataFolder"]
 
@@ -94,7 +94,7 @@ class DataFolder:
         path = self.root / "secrets" / name
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
-            write_private(path, secrets.token_hex(32))
+            write_private(path, new_installation_secret())
         return path.read_text().strip()
 
     def _folder_id(self) -> str:

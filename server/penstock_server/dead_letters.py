@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,31 +25,12 @@ from penstock_server.place_arguments import add_place_arguments
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from penstock_common.queue.entries import Entry
     from penstock_server.parked_writers import ParkedWriter
 
 __all__ = ["add_dead_letter_commands"]
 
 _PAGE_SIZE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    shard: int
-    id: bytes
-    writer: str
-    seq: int
-    raw: bytes
-    received_us: int
-    reason: str
-
-    @property
-    def name(self) -> str:
-        """Its id in the commands."""
-        return f"{self.shard}:{self.id.decode()}"
-
-    @property
-    def received(self) -> str:
-        return _time(self.received_us)
 
 
 def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
@@ -141,7 +121,8 @@ async def _list(redis: Redis, keys: RedisKeys, _: argparse.Namespace) -> int:
     async for letter in _dead_letters(redis, keys):
         count += 1
         run, writer = letter.writer.rsplit("/", 1)
-        _say(f"{letter.name}  {letter.received}  {run}  {writer} #{letter.seq}  {letter.reason}")
+        received, why = _time(letter.received), _printable(letter.reason)
+        _say(f"{_id(letter)}  {received}  {run}  {writer} #{letter.seq}  {why}")
     for parked in await _parked(redis, keys):
         count += 1
         size = f"{parked.batches} batches, {parked.bytes} bytes"
@@ -159,8 +140,9 @@ async def _show(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) ->
     letter = await _find(redis, keys, arguments.id)
     run, writer = letter.writer.rsplit("/", 1)
     _table(
-        ("id", letter.name), ("run", run), ("writer", writer), ("number", letter.seq),
-        ("received", letter.received), ("bytes", len(letter.raw)), ("reason", letter.reason),
+        ("id", _id(letter)), ("run", run), ("writer", writer), ("number", letter.seq),
+        ("received", _time(letter.received)), ("bytes", len(letter.raw)),
+        ("reason", _printable(letter.reason)),
     )  # fmt: skip
     for line in _content(letter.raw):
         _say(line)
@@ -213,7 +195,7 @@ async def _drop(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) ->
     letters, writers = await _named(redis, keys, arguments)
     for letter in letters:
         await redis.xdel(keys.dead(letter.shard), letter.id)
-        _say(f"{letter.name} was deleted.")
+        _say(f"{_id(letter)} was deleted.")
     for parked in writers:
         count = await parked.unpark(redis, keys, drop=True)
         _say(f"{parked.name}: the worker will drop its {count} batches.")
@@ -222,7 +204,7 @@ async def _drop(redis: Redis, keys: RedisKeys, arguments: argparse.Namespace) ->
 
 async def _named(
     redis: Redis, keys: RedisKeys, arguments: argparse.Namespace
-) -> tuple[list[DeadLetter], list[ParkedWriter]]:
+) -> tuple[list[Entry], list[ParkedWriter]]:
     """The selected items, listed before the first is moved, so that none is taken twice if it fails
     again."""
     if arguments.all:
@@ -246,12 +228,14 @@ async def _parked(redis: Redis, keys: RedisKeys, name: str = "") -> list[ParkedW
     return [each for each in await parked_writers(redis, keys) if name in ("", each.name)]
 
 
-async def _dead_letters(redis: Redis, keys: RedisKeys) -> AsyncIterator[DeadLetter]:
+async def _dead_letters(redis: Redis, keys: RedisKeys) -> AsyncIterator[Entry]:
+    from penstock_common.queue.entries import decode
+
     for shard in range(SHARDS):
         start = "-"
         while found := await _range(redis, keys.dead(shard), start, "+"):
             for entry_id, fields in found:
-                yield _dead_letter(shard, entry_id, fields)
+                yield decode(shard, entry_id, fields)
             start = f"({found[-1][0].decode()}"
 
 
@@ -259,12 +243,14 @@ async def _range(redis: Redis, name: str, start: str, end: str) -> list[Any]:
     return list(await redis.xrange(name, start, end, count=_PAGE_SIZE) or [])
 
 
-async def _find(redis: Redis, keys: RedisKeys, name: str) -> DeadLetter:
+async def _find(redis: Redis, keys: RedisKeys, name: str) -> Entry:
+    from penstock_common.queue.entries import decode
+
     shard, _, entry_id = name.partition(":")
     parts = entry_id.split("-")
     if shard.isdecimal() and int(shard) < SHARDS and len(parts) == 2 and "".join(parts).isdecimal():
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
-            return _dead_letter(int(shard), found_id, fields)
+            return decode(int(shard), found_id, fields)
     raise Rejected(
         f"there is no dead letter or parked writer {name!r}",
         code="no_letter",
@@ -272,16 +258,9 @@ async def _find(redis: Redis, keys: RedisKeys, name: str) -> DeadLetter:
     )
 
 
-def _dead_letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
-    return DeadLetter(
-        shard,
-        entry_id,
-        fields[b"w"].decode(),
-        int(fields[b"s"]),
-        fields[b"b"],
-        int(fields[b"t"]),
-        _printable(fields.get(b"reason", b"").decode(errors="replace")),
-    )
+def _id(letter: Entry) -> str:
+    """Its id in the commands."""
+    return f"{letter.shard}:{letter.id.decode()}"
 
 
 def _why(parked: ParkedWriter) -> str:

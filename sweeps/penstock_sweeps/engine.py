@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import string
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -16,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from penstock.errors import PenstockError, Rejected
+from penstock.ids import new_agent_id, new_sweep_id
 from penstock_storage.contracts.sweep_rows import (
     AgentHeartbeat,
     AgentRow,
@@ -39,7 +38,6 @@ __all__ = ["STATES", "SweepEngine", "not_found"]
 _LOG = logging.getLogger(__name__)
 
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
-_LETTERS = string.ascii_lowercase + string.digits
 _LOOK_EVERY_S = 2.0
 _LOOK_FOR_CALLERS_S = 0.25
 """Callers that wait for new results need fresh ones."""
@@ -86,7 +84,7 @@ class SweepEngine:
         new = NewSweep(
             entity,
             project,
-            "".join(secrets.choice(_LETTERS) for _ in range(8)),
+            new_sweep_id(),
             _plain(name or configuration.name),
             source,
             configuration.goal,
@@ -162,9 +160,7 @@ class SweepEngine:
 
     async def add_agent(self, sweep: SweepRow, host: str) -> AgentRow:
         """Register an agent."""
-        return await self._catalog.add_agent(
-            sweep.number, secrets.token_hex(10), _plain(host), _now()
-        )
+        return await self._catalog.add_agent(sweep.number, new_agent_id(), _plain(host), _now())
 
     async def agent(self, agent: str) -> tuple[AgentRow, SweepRow]:
         """An agent and its sweep, at most a second old. Raises `Rejected` (404)."""

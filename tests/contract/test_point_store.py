@@ -12,10 +12,13 @@ from support.memory_store import MemoryPointStore
 from support.store import shared_store
 
 from penstock.errors import Broken
+from penstock_storage.contracts.ids import BatchId
 from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import record
-from penstock_workers.batches import resolver, run_keys
-from penstock_workers.batches.digests import BatchId, Digests
+from penstock_storage.readers.batch_digests import read_digests
+from penstock_storage.readers.positions import read_position
+from penstock_storage.readers.run_keys import count_run_keys, list_run_keys
+from penstock_workers.batches import resolver
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 U16, U32, U64 = np.uint16, np.uint32, np.uint64
@@ -87,12 +90,8 @@ async def test_the_newest_committed_numbers_of_each_writer(points: PointStore) -
     }
     assert (await known._stored_positions([10, 11])).keys() == {(10, "a"), (10, odd), (11, "a")}
     assert await known._stored_positions([12]) == {}
-    sql = (
-        "SELECT lane, low, gaps, dead FROM penstock.applied FINAL "
-        "WHERE run = {run:UInt32} AND writer = {writer:String}"
-    )
-    assert rows(await points.query(sql, {"run": 10, "writer": odd})) == [(2, 6, [8], [])]
-    assert [*await points.query(sql, {"run": 9, "writer": odd})] == ["lane", "low", "gaps", "dead"]
+    assert await read_position(points, 10, odd) == (2, 6, [8], [])
+    assert await read_position(points, 9, odd) is None
 
 
 async def series(points: PointStore, run: int, *each: tuple[int, int, int, int, int]) -> None:
@@ -168,10 +167,8 @@ async def test_the_keys_of_runs(points: PointStore) -> None:
     one = {"run": [40], "lane": [0], "step": [0], "key": [9], "seq": [1]}
     numbers: Columns = {name: np.array(value) for name, value in one.items()}
     await points.insert("values", {**numbers, "kind": ["string"], "json": ['"é"']})
-    counts = await points.query(run_keys._COUNTS, {"runs": [40, 41, 42]})
-    assert rows(counts) == [(40, 2), (41, 1)]
-    listed = await points.query(run_keys._LISTED, {"run": 40})
-    assert rows(listed) == [(1,), (2,), (9,)]
+    assert await count_run_keys(points, [40, 41, 42]) == {40: 2, 41: 1}
+    assert sorted(await list_run_keys(points, 40)) == [1, 2, 9]
 
 
 async def test_digests_of_batches(points: PointStore) -> None:
@@ -185,7 +182,7 @@ async def test_digests_of_batches(points: PointStore) -> None:
             },
         )  # fmt: skip
     asked = [BatchId(50, 0, 7), BatchId(51, 0, 8), BatchId(51, 0, 7), BatchId(50, 2, 7)]
-    assert await Digests(points).stored(asked) == {asked[0]: great, asked[1]: 6}
+    assert await read_digests(points, asked) == {asked[0]: great, asked[1]: 6}
 
 
 async def test_points_are_kept_once_each_by_the_newest_number(points: PointStore) -> None:

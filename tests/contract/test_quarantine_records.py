@@ -8,11 +8,12 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
+from penstock_common.queue.entries import Entry, encode
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_workers.quarantine.quarantine_records import QuarantineRecords
 from penstock_workers.shards.flight_recorder import Death
-from penstock_workers.shards.queue import Budget, Entry, Queue, Selection
+from penstock_workers.shards.queue import Budget, Queue, Selection
 
 KEYS = RedisKeys()
 BUDGET = Budget(1_000, 2**20, 2**20, 2**20)
@@ -27,9 +28,9 @@ def records(redis: Redis) -> QuarantineRecords:
 
 async def add(redis: Redis, writer: str, *seqs: int) -> None:
     for seq in seqs:
-        fields: Any = {"w": writer, "s": str(seq), "b": b"raw", "t": "5", "n": "3", "e": "1"}
-        entry = await redis.xadd(KEYS.stream(0), fields)
-        await redis.hset(KEYS.pending(0), f"{seq}/{writer}", entry)
+        entry = Entry(0, b"", writer, seq, b"raw", 5, decoded=3, elements=1)
+        entry_id = await redis.xadd(KEYS.stream(0), encode(entry))
+        await redis.hset(KEYS.pending(0), f"{seq}/{writer}", entry_id)
 
 
 async def queued(redis: Redis) -> list[Entry]:

@@ -8,6 +8,7 @@ import pytest
 import zstandard
 from redis.asyncio import Redis
 
+from penstock_common.queue.entries import Entry, encode
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import ADVANCE, REPLAY
 from penstock_workers.shards.leases import Leases
@@ -15,7 +16,6 @@ from penstock_workers.shards.queue import (
     Acknowledgement,
     Budget,
     CommittedPosition,
-    Entry,
     Queue,
     Selection,
 )
@@ -28,7 +28,7 @@ OWNER = "me:7"
 async def add(redis: Redis, queue: Queue, first: int, count: int) -> list[Entry]:
     """Put so many batches into the stream and read them."""
     for seq in range(first, first + count):
-        await redis.xadd(KEYS.stream(0), {"w": WRITER, "s": str(seq), "b": b"raw", "t": "5"})
+        await redis.xadd(KEYS.stream(0), encode(Entry(0, b"", WRITER, seq, b"raw", 5), layout=1))
     return await queue.read([Selection(0)], Budget(count, 2**20, 2**20, 2**20))
 
 
@@ -122,8 +122,8 @@ async def test_the_clock_only_goes_forward(redis: Redis) -> None:
 async def put(redis: Redis, shard: int, *sizes: tuple[int, int, int], writer: str = WRITER) -> None:
     """Entries with these sizes (bytes, decoded bytes, elements), as a gateway queues them."""
     for seq, (size, decoded, elements) in enumerate(sizes, 1):
-        fields: Any = {"w": writer, "s": str(seq), "b": b"x" * size, "t": "5"}
-        await redis.xadd(KEYS.stream(shard), fields | {"n": str(decoded), "e": str(elements)})
+        entry = Entry(shard, b"", writer, seq, b"x" * size, 5, decoded=decoded, elements=elements)
+        await redis.xadd(KEYS.stream(shard), encode(entry))
 
 
 BUDGET = Budget(1_000, 10_000, 100_000, 1_000)
@@ -193,7 +193,7 @@ async def test_entries_of_an_older_gateway_are_measured(redis: Redis) -> None:
     undeclared = streamed.compress(bytes(60_000)) + streamed.flush()
     damaged = undeclared[:12]
     for seq, raw in enumerate([declared, undeclared, damaged, b"plain", b"plain"], 1):
-        await redis.xadd(KEYS.stream(0), {"w": WRITER, "s": str(seq), "b": raw, "t": "5"})
+        await redis.xadd(KEYS.stream(0), encode(Entry(0, b"", WRITER, seq, raw, 5), layout=1))
     queue = Queue(redis, KEYS)
     budget = Budget(100, 10_000, 100_000, 10**9)
     assert await reads(queue, Selection(0), budget=budget) == [[1], [2, 3, 4, 5]]

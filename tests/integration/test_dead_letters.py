@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +14,7 @@ from support.stack import Stack, running_stack
 from support.workers import kept_worker, metrics_of
 
 from penstock.wire import batch_digest
+from penstock_common.queue.entries import Entry, encode
 from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -183,8 +183,8 @@ async def test_another_content_under_a_stored_number_is_put_aside(
 async def test_all_letters_are_dropped_only_if_somebody_says_so(stack: Stack) -> None:
     redis = stack.redis.client()
     for shard in (0, 3):
-        fields: Any = {"w": "local/p/r/w", "s": "1", "b": b"x", "t": "5", "reason": "old"}
-        await redis.xadd(KEYS.dead(shard), fields)
+        letter = Entry(shard, b"", "local/p/r/w", 1, b"x", 5, reason="old")
+        await redis.xadd(KEYS.dead(shard), encode(letter, layout=1))
     await redis.aclose()
     said = "\n".join(await dead(stack, "drop", "--all", answer="n", status=1))
     assert "`rejected/`" in said

@@ -14,35 +14,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# What every package may use of the client's.
+SHARED = {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.ids"}
 # package -> (its folder, the packages it may import; dotted names allow one module only)
 ARROWS: dict[str, tuple[str, set[str]]] = {
     "penstock": ("client", set()),
-    "penstock_common": ("common", {"penstock.wire", "penstock.errors", "penstock.failpoints"}),
-    "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common"}),
-    "penstock_ingest": (
-        "ingest",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.contracts"},
-    ),
-    "penstock_sweeps": (
-        "sweeps",
-        {
-            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common",
-            "penstock_storage.contracts",
-        },
-    ),
-    "penstock_workers": (
-        "workers",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
-    ),
-    "penstock_web": (
-        "web",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
-    ),
+    "penstock_common": ("common", SHARED),
+    "penstock_storage": ("storage", {*SHARED, "penstock_common"}),
+    "penstock_ingest": ("ingest", {*SHARED, "penstock_common", "penstock_storage.contracts"}),
+    "penstock_sweeps": ("sweeps", {*SHARED, "penstock_common", "penstock_storage.contracts"}),
+    "penstock_workers": ("workers", {*SHARED, "penstock_common", "penstock_storage"}),
+    "penstock_web": ("web", {*SHARED, "penstock_common", "penstock_storage"}),
     "penstock_compat": (
         "compat",
         {
-            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.names", "penstock_common",
-            "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.names",
+            *SHARED, "penstock.names", "penstock_common", "penstock_storage", "penstock_ingest",
+            "penstock_sweeps", "penstock_web.names",
         },
     ),
     "penstock_server": (
@@ -179,6 +166,59 @@ def test_bodies_are_read_and_routes_added_in_one_place(package: str) -> None:
         text = path.read_text()
         assert path.name == "bodies.py" or not _BODY.search(text), path
         assert path.name == "routes.py" or not _ROUTE.search(text), path
+
+
+# Other uses of chance: jitter of pauses, and the search of sweeps.
+CHANCE = {
+    "penstock/sweeps/agents.py", "penstock/shipper/circuit_breaker.py",
+    "penstock_common/http/errors.py", "penstock_sweeps/space.py",
+}  # fmt: skip
+
+
+def test_ids_are_made_in_one_place() -> None:
+    """Of what each kind consists, and how hard it is to guess, could not be read anywhere else."""
+    sources = {"secrets", "uuid", "random"}
+    found = {
+        str(path.relative_to(ROOT / ARROWS[package][0]))
+        for package in ARROWS
+        for path in modules(package)
+        if sources & {name.split(".")[0] for name in imports(path)}
+        or "urandom(" in path.read_text()
+    }
+    assert found == CHANCE | {"penstock/ids.py"}
+
+
+# Statements of ClickHouse and of SQLite, in capitals as they are written here.
+_SQL = re.compile(
+    r"\b(?:SELECT|INSERT INTO|ALTER TABLE|DELETE FROM|CREATE TABLE|DROP TABLE|PREWHERE|ORDER BY|GROUP BY)\s"
+    r"|\bFROM (?:penstock|system)\."
+)
+# What the worker knows of its runs still reads the store by statements of its own.
+SQL_OUTSIDE_OF_STORAGE = {"penstock_workers/batches/resolver.py"}
+
+
+def texts(path: Path) -> list[str]:
+    """Every string in a file that is no docstring; of an f-string, its constant parts."""
+    tree = ast.parse(path.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+
+
+def test_statements_of_the_stores_are_written_in_storage_only() -> None:
+    """Elsewhere a table's columns could not be found beside its statements, nor changed with them."""
+    found = {
+        str(path.relative_to(ROOT / ARROWS[package][0]))
+        for package in sorted(ARROWS.keys() - {"penstock_storage"})
+        for path in modules(package)
+        if any(_SQL.search(text) for text in texts(path))
+    }
+    assert found == SQL_OUTSIDE_OF_STORAGE
+    storage = modules("penstock_storage")
+    assert sum(any(_SQL.search(text) for text in texts(path)) for path in storage) > 20
 
 
 def test_nothing_in_the_repository_names_a_download_address() -> None:

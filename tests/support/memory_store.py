@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import Broken
+from penstock.ids import new_store_id
 from penstock_storage.clickhouse import native, schema
 from penstock_storage.clickhouse.schema import COLUMNS
 from penstock_storage.contracts.ids import Micros
@@ -45,7 +45,7 @@ class MemoryPointStore:
             self._database.execute(f'CREATE TABLE "{table}" ({names})')
 
     async def setup(self) -> None:
-        self._meta.setdefault("store_id", secrets.token_hex(8))
+        self._meta.setdefault("store_id", new_store_id())
 
     async def store_id(self) -> str:
         if "store_id" not in self._meta:
@@ -53,7 +53,7 @@ class MemoryPointStore:
         return self._meta["store_id"]
 
     async def renew_id(self) -> str:
-        self._meta["store_id"] = secrets.token_hex(8)
+        self._meta["store_id"] = new_store_id()
         return self._meta["store_id"]
 
     async def id_and_clock(self) -> tuple[str, Micros]:

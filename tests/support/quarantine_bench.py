@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from penstock_common.queue.entries import Entry
 from penstock_workers.quarantine.quarantine import Quarantine, Verdict
 from penstock_workers.quarantine.quarantine_records import ShardRecord, TriedEntry, Tries
-from penstock_workers.shards.queue import Entry
 from penstock_workers.shards.reads import Read
 
 __all__ = ["MAX_DELIVERIES", "Bench", "MemoryQueue", "at_once", "run_of"]

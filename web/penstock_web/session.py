@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Callable
 
 from aiohttp import web
 
 from penstock.errors import Rejected
+from penstock.ids import new_session_id
 from penstock_common.http.auth import Authenticator, Principal, key_id_of
 from penstock_common.http.proxies import proxies_of
 from penstock_common.http.same_origin import SESSION_COOKIE as COOKIE
@@ -32,7 +32,6 @@ __all__ = ["COOKIE", "SessionHandler", "Sessions"]
 _LIFETIME_S = 7 * 24 * 3600
 _CACHE_S = 30.0
 _MAX_CACHE_ENTRIES = 10_000
-_ID_BYTES = 32
 
 
 class Sessions:
@@ -52,7 +51,7 @@ class Sessions:
     async def open(self, key_id: str) -> str:
         """The cookie of a new session for the key with this id, valid for seven days."""
         now = self._clock()
-        session = secrets.token_urlsafe(_ID_BYTES)
+        session = new_session_id()
         row = SessionRow(_hash(session), key_id, int(now * 1e6), int((now + _LIFETIME_S) * 1e6))
         await self._catalog.accounts.open_session(row)
         text = f"{session}.{int(now) + _LIFETIME_S}"

@@ -22,6 +22,7 @@ from penstock.errors import Broken, PenstockError, Rejected, Transient
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
+from penstock_common.queue.entries import Entry
 from penstock_workers.batches.prepare import Prepared, prepare
 from penstock_workers.batches.resolver import Resolver, writer_name
 from penstock_workers.commits.commit import Committer, Refused
@@ -33,7 +34,7 @@ from penstock_workers.quarantine.quarantine import Quarantine, Verdict
 from penstock_workers.shards.flight_recorder import FlightRecorder
 from penstock_workers.shards.in_thread import StallLimit, Unusable
 from penstock_workers.shards.leases import Leases
-from penstock_workers.shards.queue import Budget, Entry, Queue, Selection
+from penstock_workers.shards.queue import Budget, Queue, Selection
 from penstock_workers.shards.reads import Read
 from penstock_workers.sign import Sign
 from penstock_workers.upkeep.mender import Mender

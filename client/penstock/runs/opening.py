@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import __version__
+from penstock.ids import new_writer_id
 from penstock.notices import NOTICES
 from penstock.runs.places import first_that_works, sync_command
 from penstock.runs.start import FRESH, Start
@@ -56,7 +57,7 @@ class NewWriter:
             entity=settings.entity,
             project=settings.project,
             run=self.run,
-            writer=os.urandom(16).hex(),
+            writer=new_writer_id(),
             writer_started=time.time_ns() // 1_000,
             rank=settings.rank,
             primary=self.is_primary,

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from penstock.names import friendly_name, run_id
+from penstock.ids import new_run_id
+from penstock.names import friendly_name
 from penstock.notices import NOTICES
 from penstock.runs.lookup import TakenUp, replaced_points
 from penstock.runs.opening import NewWriter, say_what_is_missing
@@ -58,7 +59,7 @@ class Run:
         if this one only joins it. `on_process` is called whenever a process starts to log, `on_finish` at the end.
         """
         self.settings = settings
-        self.id = settings.run_id or run_id()
+        self.id = settings.run_id or new_run_id()
         self.project = settings.project
         self.entity = settings.known_entity
         self.group = settings.group

@@ -39,7 +39,7 @@ from penstock.wire.framing import (
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, SYSTEM_RANK, Limits, too_large
 from penstock.wire.names import check_key, check_name
 from penstock.wire.packing import Packed, packed
-from penstock.wire.records import RECORD_TYPES, problem_of
+from penstock.wire.records import problem_of
 
 __all__ = [
     "AGE_HEADER",
@@ -47,7 +47,6 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MAX_STEP",
     "RECORD_ROOM",
-    "RECORD_TYPES",
     "RULES",
     "SYSTEM_RANK",
     "VERSION",

@@ -28,7 +28,6 @@ __all__ = [
     "MAX_NAME_CHARS",
     "MAX_TEXT_CHARS",
     "RECORDS",
-    "RECORD_TYPES",
     "Choice",
     "Field",
     "FieldType",
@@ -258,8 +257,6 @@ RECORDS: dict[str, dict[str, Field]] = {
     },
 }
 """The kinds of records, and their fields besides `t`."""
-
-RECORD_TYPES = frozenset(RECORDS)
 
 _CHECKS = {
     kind: [(name, field.type.fits, field.required) for name, field in fields.items()]

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import logging
 import re
-import secrets
 import string
 import time
 import zlib
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from penstock.errors import PenstockError, Rejected
+from penstock.ids import new_key_id, new_key_secret
 
 __all__ = [
     "ApiKey", "Authenticator", "KeyAuthenticator", "Principal", "key_id_of", "known_key", "mint_key",
@@ -89,7 +89,7 @@ def mint_key(
     kind: str, entity: str, scopes: frozenset[str], pepper: str, *, expires_at: int = 0
 ) -> tuple[ApiKey, str]:
     """A new key: what to store, and the text to show once. `expires_at`: µs since 1970, 0: never."""
-    key_id, secret = _random(10), _random(43)
+    key_id, secret = new_key_id(), new_key_secret()
     head = f"penstock_{kind}_{key_id}_{secret}"
     stored = ApiKey(key_id, entity, scopes, _hash(pepper, secret), expires_at=expires_at)
     return stored, head + _checksum(head)
@@ -220,10 +220,6 @@ def _cache_s(key: ApiKey | None) -> float:
 
 def _unauthorized(code: str, message: str) -> Rejected:
     return Rejected(message, code=code, status=401, hint=_HINT)
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 def _hash(pepper: str, secret: str) -> bytes:

@@ -1,5 +1,5 @@
 """The Lua scripts of the queue: each is one atomic step on one shard's keys. Redis 6.2 and Valkey run
-them. Deduping repeats, dead letters, parking and leases are done here.
+them. Deduping repeats, dead letters and parking are done here.
 
 The `queue` id in replies contains the shard's incarnation: it changes when Redis loses its data, and
 makes clients send again what was queued but not committed.
@@ -7,10 +7,20 @@ makes clients send again what was queued but not committed.
 
 from __future__ import annotations
 
+from string import Template
+
+from penstock_common.queue.entries import NAMES
+
 __all__ = [
-    "ACQUIRE", "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "PARK", "READ",
-    "RELEASE", "RENEW", "REPLAY", "SIGN", "UNPARK", "WAITING",
+    "ADVANCE", "APPEND", "APPEND_ROWS", "COMMIT", "LOOK", "PARK", "READ", "REPLAY", "UNPARK",
+    "WAITING",
 ]  # fmt: skip
+
+
+def _with_names(script: str) -> str:
+    """The script with the names of an entry's fields for `$writer`, `$seq` …"""
+    return Template(script).substitute(NAMES)
+
 
 # A full Redis refuses a script whose first write could take memory. Workers empty it, so their
 # scripts begin with a write that takes none.
@@ -39,14 +49,15 @@ local function place(stream, parked, sizes, writer, batch)
 end
 local function add(stream, writer, seq, batch, received, bytes, elements, began)
   if bytes == '' then
-    return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received)
+    return redis.call('XADD', stream, '*', '$writer', writer, '$seq', seq, '$raw', batch,
+      '$received', received)
   end
   if began then
-    return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received,
-      'n', bytes, 'e', elements, 'a', began)
+    return redis.call('XADD', stream, '*', '$writer', writer, '$seq', seq, '$raw', batch,
+      '$received', received, '$decoded', bytes, '$elements', elements, '$began', began)
   end
-  return redis.call('XADD', stream, '*', 'w', writer, 's', seq, 'b', batch, 't', received,
-    'n', bytes, 'e', elements)
+  return redis.call('XADD', stream, '*', '$writer', writer, '$seq', seq, '$raw', batch,
+    '$received', received, '$decoded', bytes, '$elements', elements)
 end
 """
 
@@ -59,7 +70,7 @@ end
 # -> {1 added | 0 repeated | 2 queued with other bytes | 3 committed | 4 no room for a parked writer,
 #     committed or false, incarnation, dead seqs or false,
 #     the queued batch (2) or the writer's digests or false (3)}
-APPEND = (
+APPEND = _with_names(
     _INCARNATION
     + _PLACE
     + """
@@ -78,7 +89,7 @@ local queued = id and redis.call('XRANGE', held_in, id, id)[1]
 if queued then
   local fields = queued[2]
   for i = 1, #fields, 2 do
-    if fields[i] == 'b' and fields[i + 1] ~= ARGV[4] then
+    if fields[i] == '$raw' and fields[i + 1] ~= ARGV[4] then
       return {2, committed, incarnation, dead, fields[i + 1]}
     end
   end
@@ -100,7 +111,7 @@ return {1, committed, incarnation, dead, false}
 #       decoded bytes or '', elements
 # -> {1 added | 0 repeated | 2 the key was used for another request | 4 no room for a parked writer,
 #     committed, incarnation, dead seqs or false, seq}
-APPEND_ROWS = (
+APPEND_ROWS = _with_names(
     _INCARNATION
     + _PLACE
     + """
@@ -134,7 +145,7 @@ return {1, committed, incarnation, dead, seq}
 # ARGV: start, at least (0 or 1), and at most: entries, their bytes, decoded bytes, elements;
 #       the only writer to read or '', and what is passed over: writers and ids…
 # -> {entries, id of the last one read or passed over, or false, 1 if more may follow}
-READ = """
+READ = _with_names("""
 local passed = {}
 for i = 8, #ARGV do passed[ARGV[i]] = true end
 local only, most = ARGV[7], tonumber(ARGV[3])
@@ -146,16 +157,16 @@ while true do
   for _, entry in ipairs(found) do
     local fields = entry[2]
     local writer, size, n, e = '', 0, nil, nil
-    if fields[1] == 'w' and fields[5] == 'b' and fields[9] == 'n' then
+    if fields[1] == '$writer' and fields[5] == '$raw' and fields[9] == '$decoded' then
       -- As it was added. Looking at every field takes longer than all the rest.
       writer, size, n, e = fields[2], #fields[6], tonumber(fields[10]), tonumber(fields[12])
     else
       for i = 1, #fields, 2 do
         local name, value = fields[i], fields[i + 1]
-        if name == 'w' then writer = value
-        elseif name == 'b' then size = #value
-        elseif name == 'n' then n = tonumber(value)
-        elseif name == 'e' then e = tonumber(value) end
+        if name == '$writer' then writer = value
+        elseif name == '$raw' then size = #value
+        elseif name == '$decoded' then n = tonumber(value)
+        elseif name == '$elements' then e = tonumber(value) end
       end
     end
     if not passed[writer] and not passed[entry[1]] and (only == '' or only == writer) then
@@ -174,15 +185,15 @@ while true do
   start = '(' .. last
   step = math.max(1, math.min(256, math.floor(math.max(0, bytes) * count / math.max(1, walked))))
 end
-"""
+""")
 
 # The number and the charge of a parked entry: see `place`.
 _CHARGE = """
 local function charge(fields)
   local seq, size = '', 256
   for i = 1, #fields, 2 do
-    if fields[i] == 's' then seq = fields[i + 1]
-    elseif fields[i] == 'b' then size = size + #fields[i + 1] end
+    if fields[i] == '$seq' then seq = fields[i + 1]
+    elseif fields[i] == '$raw' then size = size + #fields[i + 1] end
   end
   return seq, size
 end
@@ -192,7 +203,7 @@ end
 # KEYS: lease, stream, pending, failures, parked, parked bytes, parked why
 # ARGV: owner, writer key, when (µs), why, ids…
 # -> 1, or 0 if the lease has gone to another worker
-PARK = (
+PARK = _with_names(
     _CHARGE
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -221,7 +232,7 @@ return 1
 # the worker has to record their numbers. The writer is parked until the last one is back.
 # KEYS: stream, pending, parked, parked bytes, parked why    ARGV: writer key, 1 to drop them, ids…
 # -> 1 if the writer is no longer parked
-UNPARK = (
+UNPARK = _with_names(
     _CHARGE
     + """
 redis.call('HDEL', KEYS[2], '')
@@ -231,7 +242,7 @@ for i = 3, #ARGV do
   if entry then
     local fields = entry[2]
     local seq, size = charge(fields)
-    if ARGV[2] == '1' then fields[#fields + 1] = 'd' fields[#fields + 1] = '1' end
+    if ARGV[2] == '1' then fields[#fields + 1] = '$is_dropped' fields[#fields + 1] = '1' end
     local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
     redis.call('XDEL', KEYS[3], ARGV[i])
     redis.call('HSET', KEYS[2], seq .. '/' .. writer, id)
@@ -248,41 +259,6 @@ return 1
 """
 )
 
-# KEYS: workers    ARGV: worker, now (s), time before which others count as gone (s)
-# -> number of live workers
-SIGN = """
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-return redis.call('ZCARD', KEYS[1])
-"""
-
-# Epochs (fencing tokens) never repeat, even if Redis lost them: they are at least the time in seconds.
-# A worker that restarted under its old name takes its shards back at once, under a new epoch.
-# KEYS: lease, epoch, tried    ARGV: worker, time to live (ms), now (s)
-# -> {epoch, or 0 if owned; owners in a row before this one that died without a commit}
-ACQUIRE = """
-local lease = redis.call('GET', KEYS[1])
-if lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return {0, 0} end
-local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, tonumber(ARGV[3]))
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], string.format('%.0f', epoch))
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. string.format('%.0f', epoch), 'PX', ARGV[2])
-return {epoch, redis.call('INCR', KEYS[3]) - 1}
-"""
-
-# KEYS: lease    ARGV: owner (`worker:epoch`), time to live (ms)    -> 1 if still owned
-RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-
-# KEYS: lease, tried    ARGV: owner
-RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
-return 1
-"""
-
 # Acknowledges a commit: publishes positions, deletes entries, adds dead letters; all or nothing, and
 # only by the owner. Digests are kept of
 # a writer's last 64 batches. An empty position is left unchanged: the store does not know the writer.
@@ -290,7 +266,7 @@ return 1
 # ARGV: owner, number of writers, (writer key, position, its dead numbers, new digests)…,
 #       number of entries, (id, pending field)…, number of dead letters, (id, reason)…
 # -> 1, or 0 if the lease has gone to another worker
-COMMIT = """
+COMMIT = _with_names("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[3], '')
 local at = 3
@@ -321,7 +297,7 @@ for i = 1, tonumber(ARGV[letters]) do
   local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
   if entry then
     local fields = entry[2]
-    fields[#fields + 1] = 'reason'
+    fields[#fields + 1] = '$reason'
     fields[#fields + 1] = reason
     redis.call('XADD', KEYS[6], '*', unpack(fields))
   end
@@ -338,28 +314,28 @@ for from = 0, entries - 1, 1000 do
   if failed then redis.call('HDEL', KEYS[5], unpack(ids)) end
 end
 return 1
-"""
+""")
 
 # Replay: moves a dead letter back into its stream, flagged so that the worker retries it though its
 # number is dead.
 # KEYS: dead, stream    ARGV: id    -> id of the new entry, or false if there is no such letter
-REPLAY = """
+REPLAY = _with_names("""
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not letter then return false end
 local fields = {}
 for i = 1, #letter[2], 2 do
   local name = letter[2][i]
-  if name ~= 'reason' and name ~= 'r' then
+  if name ~= '$reason' and name ~= '$is_replay' then
     fields[#fields + 1] = name
     fields[#fields + 1] = letter[2][i + 1]
   end
 end
-fields[#fields + 1] = 'r'
+fields[#fields + 1] = '$is_replay'
 fields[#fields + 1] = '1'
 local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])
 return id
-"""
+""")
 
 # The clock only goes forward.
 # KEYS: clock    ARGV: time (µs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from penstock_common.queue.entries import REQUIRED, pending_field
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.queue_file.commands import encode
 
@@ -31,8 +32,7 @@ class QueuedRows:
             stream = keys.stream(shard).encode()
             # Rows of a parked writer are retried once.
             if self.stream in (stream, keys.parked(shard).encode()):
-                names = dict(zip(self.fields[::2], self.fields[1::2], strict=True))
-                field = names[b"s"] + b"/" + names[b"w"]
+                field = pending_field(dict(zip(self.fields[::2], self.fields[1::2], strict=True)))
                 pending = encode("HSET", keys.pending(shard), field, self.id)
                 return encode("XADD", stream, self.id, *self.fields) + pending
         return encode("XADD", self.stream, self.id, *self.fields)
@@ -67,7 +67,7 @@ def _is_rows(arguments: list[bytes]) -> bool:
     if len(arguments) < 4 or len(arguments) % 2:
         return False
     fields = dict(zip(arguments[2::2], arguments[3::2], strict=True))
-    if not {b"w", b"s", b"b", b"t"} <= fields.keys():
+    if not fields.keys() >= REQUIRED:
         return False
-    *_, writer = fields[b"w"].rpartition(b"/")
+    *_, writer = pending_field(fields).rpartition(b"/")
     return writer.startswith(_QUEUE_WRITER)

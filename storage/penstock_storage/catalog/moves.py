@@ -7,13 +7,13 @@ stays where it is; after it, the old number is purged like a deleted run's.
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Rejected
+from penstock.ids import new_placeholder
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.names.handout import add_projects
 from penstock_storage.catalog.names.lookups import find_projects, read_runs
@@ -146,7 +146,7 @@ async def _is_taken(connection: AsyncConnection, project: int, name: str) -> boo
 async def _new_number(connection: AsyncConnection, row: Row, now: int) -> int:
     """A new number from the database that no run has or will have."""
     values = {
-        "project": row["project"], "run": secrets.token_hex(16), "state": "finished",
+        "project": row["project"], "run": new_placeholder(), "state": "finished",
         "created_at": now, "updated_at": now,
     }  # fmt: skip
     added = await connection.execute(insert(runs).values(values).returning(runs.c.number))

@@ -31,7 +31,6 @@ from sqlalchemy import (
 
 __all__ = [
     "GOING_ON",
-    "MAX_LANE",
     "MAX_NUMBER",
     "api_keys",
     "entities",
@@ -48,7 +47,6 @@ __all__ = [
 ]
 
 MAX_NUMBER = 2**32 - 1
-MAX_LANE = 2**16 - 1
 GOING_ON = ("running", "preempting")
 """States of runs that have not ended."""
 

@@ -27,7 +27,6 @@ __all__ = [
     "int_list",
     "read_dirty",
     "read_first_steps",
-    "read_last_steps",
     "read_last_values",
     "read_series",
     "select",
@@ -171,17 +170,6 @@ async def read_first_steps(store: PointStore, runs: Collection[int]) -> dict[Lan
     first = _column(columns, "first", np.int64)
     ids = zip(run.tolist(), lane.tolist(), strict=True)
     return dict(zip(ids, first.tolist(), strict=True))
-
-
-async def read_last_steps(store: PointStore, runs: Collection[int]) -> dict[int, int]:
-    """The highest step of each of these runs with points, over all keys and lanes."""
-    columns = await select(
-        store,
-        "SELECT run, max(s.last_step) AS last"
-        f" FROM {DATABASE}.series AS s WHERE run IN ({int_list(runs)}) GROUP BY run",
-    )
-    run, last = _column(columns, "run", np.uint32), _column(columns, "last", np.int64)
-    return dict(zip(run.tolist(), last.tolist(), strict=True))
 
 
 async def read_last_values(

@@ -8,7 +8,6 @@ wait has a timeout, and that a reply which breaks off raises: it is never silent
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import aiohttp
 import numpy as np
 
 from penstock.errors import Broken, Transient
+from penstock.ids import new_store_id
 from penstock_storage.clickhouse import native
 from penstock_storage.clickhouse.schema import (
     COLUMNS,
@@ -96,7 +96,7 @@ class ClickHouse:
             await self._add_meta("schema_version", str(SCHEMA_VERSION), SCHEMA_VERSION)
         if await self._meta("store_id") is None:
             # If two start at once, the earlier one wins, for every later reader.
-            await self._add_meta("store_id", secrets.token_hex(8), 2**63 - time.time_ns())
+            await self._add_meta("store_id", new_store_id(), 2**63 - time.time_ns())
 
     async def _keep_empty_parts(self) -> None:
         """Tables of an older version lack this setting."""
@@ -124,7 +124,7 @@ class ClickHouse:
         return (await self.id_and_clock())[0]
 
     async def renew_id(self) -> str:
-        renewed = secrets.token_hex(8)
+        renewed = new_store_id()
         # Above every version that a new store's id has; the last renewal wins.
         await self._add_meta("store_id", renewed, 2**63 + time.time_ns())
         return renewed

@@ -15,7 +15,6 @@ import hmac
 import json
 import logging
 import re
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
+from penstock.ids import new_trailer_tag
 from penstock_common.process.metrics import StoreMetrics
 from penstock_storage.clickhouse.statement import (
     InsertHead,
@@ -220,7 +220,7 @@ async def _send(
     piece, following = first
     if not following:
         return web.Response(body=piece, headers=headers)
-    tag = secrets.token_hex(8)
+    tag = new_trailer_tag()
     response = web.StreamResponse(headers={**headers, "X-ClickHouse-Exception-Tag": tag})
     await response.prepare(request)
     try:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from penstock_common.queue.entries import Entry
 from penstock_workers.shards.flight_recorder import Death, FlightRecorder, left_behind
-from penstock_workers.shards.queue import Entry
 
 _DIES = """
 import os, signal, sys
 from pathlib import Path
+from penstock_common.queue.entries import Entry
 from penstock_workers.shards.flight_recorder import FlightRecorder
-from penstock_workers.shards.queue import Entry
 with FlightRecorder.opened(Path(sys.argv[1])) as recorder:
     if "committing" in sys.argv:
         commit = recorder.committing()

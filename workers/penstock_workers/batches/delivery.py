@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
+from penstock_common.queue.entries import Entry
 from penstock_workers.batches.resolver import WriterName, writer_name
 from penstock_workers.shards.flight_recorder import FlightRecorder
-from penstock_workers.shards.queue import Entry
 
 __all__ = ["Delivery", "decoded", "noted"]
 

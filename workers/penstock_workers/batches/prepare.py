@@ -14,12 +14,13 @@ from enum import Enum
 from penstock.failpoints import fail
 from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import run_path
+from penstock_storage.contracts.ids import BatchId
 from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.batches.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.batches.delivery import Delivery, decoded, noted
-from penstock_workers.batches.digests import BatchId
 from penstock_workers.batches.fold import Columns, Folded, ResolvedFrame, fold
 from penstock_workers.batches.left_out import LeftOut, with_numbers
 from penstock_workers.batches.records import changes_of, columns_of, value_of
@@ -31,7 +32,6 @@ from penstock_workers.shards.queue import (
     NO_ROOM,
     Acknowledgement,
     CommittedPosition,
-    Entry,
     Queue,
 )
 

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.news import publish
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
@@ -28,7 +29,7 @@ from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.shards.leases import Leases, version, versions
-from penstock_workers.shards.queue import Entry, Queue
+from penstock_workers.shards.queue import Queue
 
 __all__ = ["Committer", "Refused"]
 

@@ -8,12 +8,14 @@ import logging
 import numpy as np
 
 from penstock.errors import PenstockError, Transient
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
+from penstock_storage.readers.positions import read_position
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.commits.commit import Committer
 from penstock_workers.shards.leases import Leases, version
-from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Entry, Queue
+from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Queue
 
 __all__ = ["DeadLetters"]
 
@@ -76,19 +78,10 @@ class DeadLetters:
         number = (await self._catalog.numbers_of([ref])).get(ref)
         if number is None:
             return None
-        found = await self._points.query(
-            "SELECT lane, low, gaps, dead FROM penstock.applied FINAL "
-            "WHERE run = {run:UInt32} AND writer = {writer:String}",
-            {"run": number, "writer": writer},
-        )
-        columns = (found[name] for name in ("lane", "low", "gaps", "dead"))
-        rows = [
-            CommittedSeqs(int(lane), int(low), gaps, dead)
-            for lane, low, gaps, dead in zip(*columns, strict=True)
-        ]
-        if not rows:
+        stored = await read_position(self._points, number, writer)
+        if stored is None:
             return None
-        committed = rows[0]
+        committed = CommittedSeqs(*stored)
         # A commit number of its own: newer than anything written before, older than the next commit.
         self._committer.number += 1
         committed.dead.add(entry.seq)

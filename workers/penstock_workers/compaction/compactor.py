@@ -26,6 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
+from penstock_storage.clickhouse.tier_rows import (
+    count_statement,
+    fine_statement,
+    points_condition,
+    stored_statement,
+    tiers_conditions,
+)
 from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_storage.contracts.interface import Columns as StoreColumns
 from penstock_storage.contracts.interface import PointStore
@@ -33,16 +40,11 @@ from penstock_workers.batches.fold import Columns, Ints
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.batches.series import NEVER, SeriesIndex
 from penstock_workers.batches.tiers import (
-    count_statement,
     dirty_columns,
-    fine_statement,
     fold_up,
     join_buckets,
-    points_condition,
     select_rows,
-    stored_statement,
     tier_columns,
-    tiers_conditions,
     windows,
 )
 from penstock_workers.commits.commit import Committer

@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import islice
 
+from penstock_common.queue.entries import Entry
 from penstock_workers.quarantine.isolated_writer import HeldBatch, IsolatedWriter
 from penstock_workers.quarantine.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine.quarantine_records import ShardRecord
 from penstock_workers.shards.fair_turns import FairTurns
-from penstock_workers.shards.queue import Entry
 from penstock_workers.shards.read_limits import STEP, ReadLimits
 from penstock_workers.shards.reads import NO_LIMIT, Read, next_of
 

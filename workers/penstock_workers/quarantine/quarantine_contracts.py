@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
+from penstock_common.queue.entries import Entry
 from penstock_workers.quarantine.quarantine_records import ShardRecord, Tries
-from penstock_workers.shards.queue import Entry
 
 __all__ = ["DeadLetterSink", "Records"]
 

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
+from penstock_common.queue.entries import Entry, writer_of
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import PARK, UNPARK
 from penstock_workers.shards.flight_recorder import Death
 from penstock_workers.shards.leases import Leases
-from penstock_workers.shards.queue import Entry
 from penstock_workers.shards.reads import NO_LIMIT
 
 __all__ = ["QuarantineRecords", "ShardRecord", "TriedEntry", "Tries"]
@@ -125,7 +125,7 @@ class QuarantineRecords:
         for entry_id, count in tries.items():
             found: Any = await self._redis.xrange(self._keys.stream(shard), entry_id, entry_id)
             for _, fields in found:
-                yield TriedEntry(entry_id, fields[b"w"].decode(), count)
+                yield TriedEntry(entry_id, writer_of(fields), count)
 
     async def begin(self, entries: Sequence[Entry], *, is_searching: bool) -> None:
         """Count one more try of each of these entries, not ended yet. `is_searching`: there may be others

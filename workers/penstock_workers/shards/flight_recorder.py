@@ -13,15 +13,15 @@ import logging
 import mmap
 import os
 import re
-import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from penstock.ids import new_worker_id
+from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import SHARDS
-from penstock_workers.shards.queue import Entry
 
 __all__ = ["Death", "FlightRecorder", "left_behind"]
 
@@ -97,7 +97,7 @@ class FlightRecorder:
 def _new_file(folder: Path) -> BinaryIO:
     """A locked file with room for a note. Raises `OSError`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / secrets.token_hex(8)
+    path = folder / new_worker_id()
     file = path.open("xb+")
     try:
         # Written, not only made longer: on a full disk, the first note would end this process.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from penstock_workers.shards.queue import Entry
+from penstock_common.queue.entries import Entry
 
 __all__ = ["StallLimit", "Unusable", "in_thread"]
 

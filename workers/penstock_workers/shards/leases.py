@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 import zlib
 from collections.abc import Mapping
@@ -18,8 +17,9 @@ import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from penstock.ids import new_worker_id
+from penstock_common.queue.lease_scripts import ACQUIRE, RELEASE, RENEW, SIGN
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
-from penstock_common.queue.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 
 __all__ = ["Leases", "version", "versions"]
 
@@ -51,7 +51,7 @@ class Leases:
         self._lease_s = lease_s
         self._next = 0.0
         self._told: set[int] = set()
-        self.worker = worker or secrets.token_hex(8)
+        self.worker = worker or new_worker_id()
         self.epochs: dict[int, int] = {}
         self.owner_crashed: set[int] = set()
         """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""

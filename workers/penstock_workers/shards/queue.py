@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
-from penstock.wire import DEFAULT_LIMITS
+from penstock_common.queue.entries import Entry, decode
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.scripts import COMMIT, READ
-from penstock_workers.shards.measure import decoded_bytes
 
 __all__ = [
     "CONFLICT",
@@ -25,7 +24,6 @@ __all__ = [
     "Acknowledgement",
     "Budget",
     "CommittedPosition",
-    "Entry",
     "Queue",
     "Selection",
 ]
@@ -37,28 +35,6 @@ CONFLICT = "conflict"
 """The reason of a dead letter whose number was stored with another content."""
 NO_ROOM = "no room:"
 """The start of the reason of a dead letter that would exceed a bound on runs or writers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A batch in a stream. `received`: when the gateway got it, in µs."""
-
-    shard: int
-    id: bytes
-    writer: str
-    seq: int
-    raw: bytes
-    received: int
-    is_replay: bool = False
-    """A dead letter that is retried."""
-    is_dropped: bool = False
-    """An operator dropped it."""
-    decoded: int = 0
-    """Its bytes once decoded."""
-    elements: int = 0
-    """The number of objects that decoding creates; 0 if unknown."""
-    began: int = 0
-    """When its writer started, in µs by the server's clock; 0 if unknown."""
 
 
 class Budget(NamedTuple):
@@ -180,7 +156,7 @@ class Queue:
             pipeline.execute_command("GET", self._keys.store())
             found, store = await pipeline.execute()
         self.store = store.decode() if store is not None else None
-        return [_entry(shard, each, fields) for each, fields in found]
+        return [decode(shard, each, fields) for each, fields in found]
 
     def _take(
         self, found: list[_Part], budget: Budget, entries: list[Entry]
@@ -228,7 +204,7 @@ class Queue:
         return [
             _Part(
                 each,
-                [_entry(each.shard, entry_id, _fields(fields)) for entry_id, fields in entries],
+                [decode(each.shard, entry_id, _fields(fields)) for entry_id, fields in entries],
                 last.decode() if last is not None else None,
                 bool(more),
             )
@@ -286,27 +262,6 @@ class _Part(NamedTuple):
 
 def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    raw = fields[b"b"]
-    size = fields.get(b"n")
-    decoded = int(size) if size is not None else decoded_bytes(raw)
-    # Nothing has more elements than bytes.
-    elements = int(fields.get(b"e", min(decoded, DEFAULT_LIMITS.elements)))
-    return Entry(
-        shard,
-        entry_id,
-        fields[b"w"].decode(),
-        int(fields[b"s"]),
-        raw,
-        int(fields[b"t"]),
-        b"r" in fields,
-        b"d" in fields,
-        decoded,
-        elements,
-        int(fields.get(b"a", 0)),
-    )
 
 
 def _arguments(owner: str, acknowledgement: Acknowledgement) -> list[str | bytes | int]:

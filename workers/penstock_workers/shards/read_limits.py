@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from penstock_workers.shards.queue import Entry
+from penstock_common.queue.entries import Entry
 from penstock_workers.shards.reads import NO_LIMIT, Read
 
 __all__ = ["STEP", "ReadLimits"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.errors import Rejected
+from penstock.ids import new_run_id
 from penstock.names import friendly_name
 from penstock.wire import check_name
 from penstock_common.http.payloads import mapping_of
@@ -20,7 +21,6 @@ from penstock_compat.wandb.runs.pages import RunPage
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_compat.wandb.values import json_text, loads_map
 from penstock_ingest.creations import ensure_run
-from penstock_ingest.names import new_run_id
 from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 __all__ = ["DEFAULT_PROJECT", "RunMutations", "find_run", "own_run", "run_number"]

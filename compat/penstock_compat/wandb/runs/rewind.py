@@ -6,7 +6,6 @@ one, which starts where the rewound run continues.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -17,12 +16,10 @@ from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.runs.mutations import DEFAULT_PROJECT, own_run
 from penstock_compat.wandb.runs.run import RunNode
 from penstock_storage.catalog.runs.line_streams import LineStream
-from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.contracts.interface import RunRef, RunRow
+from penstock_storage.readers.last_line import read_last_line
 
 __all__ = ["RewindMutations"]
-
-_ROWS = "run = {run:UInt32} AND has({lanes:Array(UInt16)}, lane) AND step <= {step:Int64}"
 
 
 class RewindMutations(Node):
@@ -71,21 +68,9 @@ class RewindMutations(Node):
         if not lanes:
             return 0, {}
         keys = await deps.catalog.key_numbers(row.project_number, ["_runtime"])
-        names = {"run": row.number, "lanes": lanes, "step": step, "key": keys.get("_runtime", 0)}
-        times, runtimes = await asyncio.gather(
-            deps.store.query(
-                "SELECT uniqExact(step) AS lines, argMax(t, (step, seq)) AS at"
-                f" FROM {DATABASE}.times WHERE {_ROWS}",
-                names,
-            ),
-            deps.store.query(
-                "SELECT argMax(v, (step, seq)) AS runtime"
-                f" FROM {DATABASE}.points WHERE key = {{key:UInt32}} AND {_ROWS}",
-                names,
-            ),
-        )
-        lines = int(times["lines"][0]) if times else 0
-        if not lines:
+        runtime = keys.get("_runtime", 0)
+        last = await read_last_line(deps.store, row.number, lanes, step, runtime)
+        if last is None:
             return 0, {}
-        runtime = float(runtimes["runtime"][0]) if runtimes else 0.0
-        return lines, {"_step": step, "_timestamp": int(times["at"][0]) / 1e6, "_runtime": runtime}
+        tail = {"_step": step, "_timestamp": last.at / 1e6, "_runtime": last.value}
+        return last.lines, tail
