@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock_storage.contracts.sweep_rows import (
     AgentHeartbeat,
@@ -55,7 +56,7 @@ ValueT = TypeVar("ValueT")
 
 def not_found(what: str = "sweep") -> Rejected:
     """The answer for what does not exist and for what the caller may not read."""
-    return Rejected(f"this {what} was not found", code="not_found", status=404)
+    return Rejected(f"this {what} was not found", code=ErrorCode.NOT_FOUND)
 
 
 class SweepEngine:
@@ -136,7 +137,9 @@ class SweepEngine:
         """Pause, resume, stop, cancel or reconfigure a sweep. Raises `Rejected`."""
         if state is not None and state not in STATES:
             raise Rejected(
-                f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
+                f"a sweep's state is one of {', '.join(STATES)}, not {state!r}",
+                code=ErrorCode.BAD_FIELD,
+                hint="",
             )
         if source is not None:
             await prepare([source])

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.http.auth import Authenticator, Principal
@@ -178,7 +179,7 @@ def _query(given: Mapping[str, str]) -> TrialsQuery:
 
 
 def _forbidden(entity: str) -> Rejected:
-    return Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
+    return Rejected(f"this key may not write to {entity!r}", code=ErrorCode.FORBIDDEN)
 
 
 def _sweep_to_json(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:

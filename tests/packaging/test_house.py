@@ -14,35 +14,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# What server packages may import of the client.
+CLIENT = {"penstock.wire", "penstock.command_codes", "penstock.error_codes", "penstock.errors", "penstock.failpoints"}  # fmt: skip
 # package -> (its folder, the packages it may import; dotted names allow one module only)
 ARROWS: dict[str, tuple[str, set[str]]] = {
     "penstock": ("client", set()),
-    "penstock_common": ("common", {"penstock.wire", "penstock.errors", "penstock.failpoints"}),
-    "penstock_storage": ("storage", {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common"}),
+    "penstock_common": ("common", CLIENT),
+    "penstock_storage": ("storage", CLIENT | {"penstock_common"}),
     "penstock_ingest": (
         "ingest",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage.contracts"},
+        CLIENT | {"penstock_common", "penstock_storage.contracts"},
     ),
     "penstock_sweeps": (
         "sweeps",
-        {
-            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common",
-            "penstock_storage.contracts",
-        },
+        CLIENT | {"penstock_common", "penstock_storage.contracts"},
     ),
     "penstock_workers": (
         "workers",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
+        CLIENT | {"penstock_common", "penstock_storage"},
     ),
     "penstock_web": (
         "web",
-        {"penstock.wire", "penstock.errors", "penstock.failpoints", "penstock_common", "penstock_storage"},
+        CLIENT | {"penstock_common", "penstock_storage"},
     ),
     "penstock_compat": (
         "compat",
-        {
-            "penstock.wire", "penstock.errors", "penstock.failpoints", "penstock.names", "penstock_common",
-            "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.names",
+        CLIENT | {
+            "penstock.names", "penstock_common", "penstock_storage", "penstock_ingest", "penstock_sweeps", "penstock_web.names",
         },
     ),
     "penstock_server": (

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import zstandard
 
+from penstock.error_codes import ErrorCode
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
 __all__ = [
@@ -26,9 +27,6 @@ _BELIEVED_BYTES = 2**20
 """A frame that declares more than this is measured before memory is allocated for it."""
 _decoders = threading.local()
 _PIECE_BYTES = 128 * 1024
-_FRAMING_HINT = (
-    "A body is a sequence of batches, each preceded by its length as a little-endian u32."
-)
 
 
 def join_batches(batches: Iterable[bytes]) -> bytes:
@@ -45,7 +43,7 @@ def split_body(body: bytes, limits: Limits = DEFAULT_LIMITS) -> list[bytes]:
     Raises `Rejected` if a length runs past the end, or the body is empty or too long.
     """
     if len(body) > limits.body_bytes:
-        raise too_large("body_too_large", len(body), limits.body_bytes, "bytes in the body")
+        raise too_large(ErrorCode.BODY_TOO_LARGE, len(body), limits.body_bytes, "bytes in the body")
     return list(_batches_in(body, limits))
 
 
@@ -53,18 +51,19 @@ def _batches_in(body: bytes, limits: Limits) -> Iterator[bytes]:
     offset, count = 0, 0
     while offset < len(body) or count == 0:
         if offset + 4 > len(body):
-            raise bad("bad_framing", "the body ends inside a batch's length", _FRAMING_HINT)
+            raise bad(ErrorCode.BAD_FRAMING, "the body ends inside a batch's length")
         (length,) = _LENGTH.unpack_from(body, offset)
         offset += 4
         if length == 0 or offset + length > len(body):
             raise bad(
-                "bad_framing",
+                ErrorCode.BAD_FRAMING,
                 f"a batch claims {length} bytes, {len(body) - offset} are left in the body",
-                _FRAMING_HINT,
             )
         count += 1
         if count > limits.batches:
-            raise too_large("too_many_batches", count, limits.batches, "batches in the body")
+            raise too_large(
+                ErrorCode.TOO_MANY_BATCHES, count, limits.batches, "batches in the body"
+            )
         yield body[offset : offset + length]
         offset += length
 
@@ -82,22 +81,26 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
     allowed = limits.decoded_bytes
     if raw[:4] != _ZSTD_MAGIC:
         if len(raw) > allowed:
-            raise too_large("batch_too_large", len(raw), allowed, "bytes")
+            raise too_large(ErrorCode.BATCH_TOO_LARGE, len(raw), allowed, "bytes")
         return raw
     try:
         claimed = claimed_bytes(raw)
         if claimed is not None and claimed > allowed:
-            raise too_large("batch_too_large", claimed, allowed, "bytes after decompression")
+            raise too_large(
+                ErrorCode.BATCH_TOO_LARGE, claimed, allowed, "bytes after decompression"
+            )
         window = zstandard.get_frame_parameters(raw).window_size
         if window > limits.window_bytes:
-            raise too_large("window_too_large", window, limits.window_bytes, "bytes of window")
+            raise too_large(
+                ErrorCode.WINDOW_TOO_LARGE, window, limits.window_bytes, "bytes of window"
+            )
         decoder = _decoder(limits.window_bytes)
         if claimed is None or claimed > _BELIEVED_BYTES:
             claimed = _counted(decoder, raw, allowed)
         return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         reason = f"the zstd frame is damaged, truncated or followed by other bytes: {error}"
-        raise bad("bad_compression", reason) from None
+        raise bad(ErrorCode.BAD_COMPRESSION, reason) from None
 
 
 def is_compressed(raw: bytes) -> bool:
@@ -132,5 +135,7 @@ def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> i
         while piece := reader.read(_PIECE_BYTES):
             size += len(piece)
             if size > allowed:
-                raise too_large("batch_too_large", size, allowed, "bytes after decompression")
+                raise too_large(
+                    ErrorCode.BATCH_TOO_LARGE, size, allowed, "bytes after decompression"
+                )
     return size

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["MAX_JSON_BYTES", "checked_json", "refusal"]
@@ -33,9 +34,9 @@ def refusal(error: ValidationError, what: str) -> Rejected:
     place = ".".join(str(each) for each in first["loc"])
     match first["type"]:
         case "json_invalid":
-            return Rejected(f"the body is not valid JSON: {first['msg']}", code="bad_json")
+            return Rejected(f"the body is not valid JSON: {first['msg']}", code=ErrorCode.BAD_JSON)
         case "model_type" if not place:
-            return Rejected("the body must be a JSON object", code="bad_json")
+            return Rejected("the body must be a JSON object", code=ErrorCode.BAD_JSON)
         case "extra_forbidden":
             return _bad(f"unknown {what} {place!r}")
         case "missing":
@@ -45,4 +46,4 @@ def refusal(error: ValidationError, what: str) -> Rejected:
 
 
 def _bad(message: str) -> Rejected:
-    return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
+    return Rejected(message, code=ErrorCode.BAD_FIELD, hint="docs/api.md lists the fields.")
