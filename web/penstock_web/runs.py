@@ -111,9 +111,7 @@ class RunsHandler:
             text = f"run {'/'.join(ref)} was moved on {at}"
             if row is not None:
                 text += f": it is now {row.entity}/{row.project}/{row.run}"
-        raise Rejected(
-            text, code=ErrorCode.DELETED if not last.moved_to else ErrorCode.MOVED, status=410
-        )
+        raise Rejected(text, code=ErrorCode.DELETED if not last.moved_to else ErrorCode.MOVED)
 
     async def project(self, request: web.Request) -> int:
         """The number of the project in the path, if the caller may read it. Raises `Rejected`
