@@ -14,8 +14,37 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
 
-__all__ = ["Broken", "PenstockError", "Rejected", "Transient"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["RETRY_HINT", "Broken", "Code", "PenstockError", "Rejected", "Transient", "http_code"]
+
+RETRY_HINT = "Nothing was stored; retry the request later."
+
+
+class Code(str, Enum):
+    """Base of the enums of codes. A code is its text, and compares equal to it.
+
+    `status` and `hint` are those of the error, unless the place that raises it knows better.
+    `subject` groups the codes.
+    """
+
+    subject: str
+    status: int
+    hint: str
+
+    def __new__(cls, text: str, subject: str, status: int = 400, hint: str = "") -> Self:
+        code = str.__new__(cls, text)
+        code._value_ = text
+        code.subject = subject
+        code.status = status
+        code.hint = hint
+        return code
+
+    __str__ = str.__str__
 
 
 class PenstockError(Exception):
@@ -25,29 +54,32 @@ class PenstockError(Exception):
 class Transient(PenstockError):
     """The other side cannot serve this now; the same bytes may succeed later.
 
-    `retry_after_s` is how long the server asks to wait, if it does.
+    `retry_after_s` is how long the server asks to wait, if it does. Status and hint are the code's
+    unless given; a code that this version does not know has 503 and `RETRY_HINT`.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        code: str = "unavailable",
-        status: int = 503,
+        code: Code | str,
+        status: int | None = None,
         retry_after_s: float | None = None,
-        hint: str = "Nothing was stored; retry the request later.",
+        hint: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = status
+        default = (code.status, code.hint) if isinstance(code, Code) else (503, RETRY_HINT)
+        self.code: str = code
+        self.status = default[0] if status is None else status
         self.retry_after_s = retry_after_s
-        self.hint = hint
+        self.hint = default[1] if hint is None else hint
 
 
 class Rejected(PenstockError):
     """The request will never be accepted as it is.
 
-    `code` is for programs, the message and `hint` for people, `status` is the HTTP status.
+    `code` is for programs, the message and `hint` for people, `status` is the HTTP status. Status and
+    hint are the code's unless given; a code that this version does not know has 400 and no hint.
     `supported` lists the other side's wire versions, if that is the problem.
     """
 
@@ -55,15 +87,16 @@ class Rejected(PenstockError):
         self,
         message: str,
         *,
-        code: str,
-        status: int = 400,
-        hint: str = "",
+        code: Code | str,
+        status: int | None = None,
+        hint: str | None = None,
         supported: Sequence[int] = (),
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = status
-        self.hint = hint
+        default = (code.status, code.hint) if isinstance(code, Code) else (400, "")
+        self.code: str = code
+        self.status = default[0] if status is None else status
+        self.hint = default[1] if hint is None else hint
         self.supported = tuple(supported)
 
 
@@ -83,7 +116,7 @@ def from_reply(
     error = payload.get("error") if isinstance(payload, dict) else None
     fields = error if isinstance(error, dict) else {}
     message = str(fields.get("message") or f"the server answered {status}")
-    code = str(fields.get("code") or f"http_{status}")
+    code = str(fields.get("code") or http_code(status))
     hint = str(fields.get("hint") or "")
     if status in (408, 425, 429) or (status >= 500 and status != 501):
         return Transient(
@@ -96,6 +129,11 @@ def from_reply(
     return Rejected(
         message, code=code, status=status, hint=hint, supported=_versions(fields.get("supported"))
     )
+
+
+def http_code(status: int) -> str:
+    """The code of a status that has none of its own, such as a proxy's 502."""
+    return f"http_{status}"
 
 
 def _versions(found: object) -> tuple[int, ...]:

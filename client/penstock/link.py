@@ -15,6 +15,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.pasted import repaired_proxy, repaired_url
 from penstock.spool.meta import Meta
@@ -45,7 +46,7 @@ class Link:
             # It may come from an older version's spool or from an environment variable.
             self.base = urlsplit(repaired_url(base_url).value)
         except ValueError as error:
-            raise Rejected(str(error), code="bad_url", hint=_BAD_URL_HINT) from None
+            raise Rejected(str(error), code=CommandCode.BAD_URL, hint=_BAD_URL_HINT) from None
         self._timeout_s = timeout_s
         self._ca_file = ca_file
         self._proxy = _proxy_for(self.base, proxies)
@@ -99,7 +100,7 @@ class Link:
                 raise
             raise Transient(
                 f"{self.base.geturl()} does not answer like Penstock (status {error.status})",
-                code="not_penstock",
+                code=CommandCode.NOT_PENSTOCK,
                 status=error.status,
             ) from error
 
@@ -129,7 +130,7 @@ class Link:
             where = reply_headers.get("Location", "")
             raise Transient(
                 f"{self.base.geturl()} does not answer like Penstock (status {status} {where})",
-                code="not_penstock",
+                code=CommandCode.NOT_PENSTOCK,
                 status=status,
             )
         return payload
@@ -158,7 +159,7 @@ class Link:
                     continue
                 raise Transient(
                     f"cannot reach {self.base.geturl()}: {str(error) or type(error).__name__}",
-                    code="unreachable",
+                    code=CommandCode.UNREACHABLE,
                 ) from error
         raise AssertionError("unreachable")
 
@@ -199,7 +200,7 @@ class Link:
             why = error.strerror or error
             raise Transient(
                 f"the certificates in {self._ca_file} cannot be read: {why}; set PENSTOCK_CA_FILE",
-                code="bad_ca_file",
+                code=CommandCode.BAD_CA_FILE,
             ) from error
 
 
@@ -213,7 +214,9 @@ def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None
     try:
         return urlsplit(repaired_proxy(url))
     except ValueError as error:
-        raise Rejected(f"cannot use the {base.scheme} proxy: {error}", code="bad_url") from None
+        raise Rejected(
+            f"cannot use the {base.scheme} proxy: {error}", code=CommandCode.BAD_URL
+        ) from None
 
 
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:

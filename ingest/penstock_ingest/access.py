@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import DEFAULT_LIMITS, Limits, check_name
 from penstock_common.http.auth import Principal
@@ -20,8 +21,7 @@ def checked_entity(
     if not principal.may_write(entity):
         raise Rejected(
             f"this key may not write to {entity!r}",
-            code="forbidden",
-            status=403,
+            code=ErrorCode.FORBIDDEN,
             hint="Omit entity to write to the key's own, or use a key of that entity.",
         )
     return entity

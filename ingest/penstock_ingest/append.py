@@ -17,6 +17,7 @@ from typing import Any
 from hiredis import ReplyError
 from redis.exceptions import RedisError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock.failpoints import fail
 from penstock.ids import new_gateway_id
@@ -165,9 +166,7 @@ class Appender:
         if status == _KEY_USED:
             raise Rejected(
                 "this Idempotency-Key was used for another request",
-                code="idempotency_conflict",
-                status=409,
-                hint="Use a new key for each new request.",
+                code=ErrorCode.IDEMPOTENCY_CONFLICT,
             )
         if status == _ADDED:
             size = len(raw) if decoded is None else decoded.bytes
@@ -192,9 +191,7 @@ class Appender:
         if differs:
             raise Rejected(
                 f"another batch of {writer!r} has the number {seq} already; that one stays",
-                code="conflict",
-                status=409,
-                hint="A number is used once; a repeat must be the same bytes.",
+                code=ErrorCode.CONFLICT,
             )
 
     def _position(
@@ -234,7 +231,6 @@ class Appender:
 def _no_room() -> Transient:
     return Transient(
         "the batches of this writer cannot be processed now, and no more of them are kept",
-        code="parked",
+        code=ErrorCode.PARKED,
         retry_after_s=_PARKED_RETRY_S,
-        hint="Keep the batch and send it again later. On the server, `penstock dead list` says why.",
     )

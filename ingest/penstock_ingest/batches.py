@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock.wire import AGE_HEADER, CONTENT_TYPE, Batch, split_body
 from penstock_common.http.auth import Authenticator, Principal
@@ -102,7 +103,7 @@ class BatchHandler:
             raise Transient(
                 f"the rows are not stored yet, and the queue is not safe:"
                 f" {self._status.queue_problem}",
-                code="queue_unsafe",
+                code=ErrorCode.QUEUE_UNSAFE,
                 hint="Send them again with the same Idempotency-Key.",
             )
         return self._reply(positions, status=200 if asked.wait and is_stored(positions) else 202)
@@ -125,8 +126,7 @@ class BatchHandler:
         if kind not in (CONTENT_TYPE, "application/json"):
             raise Rejected(
                 f"Content-Type {kind!r} is not accepted",
-                code="unknown_content_type",
-                status=415,
+                code=ErrorCode.UNKNOWN_CONTENT_TYPE,
                 hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
             )
         async with self._bodies.body(request) as body:
@@ -206,7 +206,7 @@ class BatchHandler:
     ) -> list[Appended]:
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > _MAX_IDEMPOTENCY_KEY_CHARS:
-            raise Rejected("Idempotency-Key is too long", code="bad_idempotency_key")
+            raise Rejected("Idempotency-Key is too long", code=ErrorCode.BAD_IDEMPOTENCY_KEY)
         share.reserve(json_size(body, self._limits))
         made = await share.aside(batches_from_json, body, self._limits)
         batches = [each.batch for each in made]
@@ -318,6 +318,10 @@ def _weight(batch: Batch) -> int:
     return max(1, batch.points + len(batch.records))
 
 
+_OUTCOMES = (ErrorCode.CONFLICT, ErrorCode.DELETED, ErrorCode.OVERLOADED, ErrorCode.PARKED)
+"""Codes that are an outcome of their own."""
+
+
 def _outcome(error: Rejected | Transient) -> str:
     if error.status in (401, 403):
         return "unauthorized"
@@ -325,7 +329,7 @@ def _outcome(error: Rejected | Transient) -> str:
         return "too_large"
     if error.status == 429:
         return "quota"
-    if error.code in ("conflict", "deleted", "overloaded", "parked"):
+    if error.code in _OUTCOMES:
         return error.code
     return "queue_error" if isinstance(error, Transient) else "invalid"
 

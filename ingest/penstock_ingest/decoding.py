@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.wire import (
     Batch,
@@ -107,7 +108,7 @@ class Share:
     def _take(self, size: int) -> None:
         # While nothing else is held, any request is admitted, however little is allowed.
         if self._all.held_bytes and self._all.held_bytes + size > self._all.allowed:
-            raise Transient("too much is being decoded", code="overloaded")
+            raise Transient("too much is being decoded", code=ErrorCode.OVERLOADED)
         self._held += size
         self._all.held_bytes += size
 

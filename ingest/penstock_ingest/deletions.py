@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock_common.process.activity import Activity
 from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
@@ -77,7 +78,6 @@ def _refusal(tombstone: Tombstone) -> Rejected:
     at = datetime.fromtimestamp(tombstone.deleted_at / 1e6, UTC)
     return Rejected(
         f"run {'/'.join(tombstone.ref)} was deleted on {at:%Y-%m-%d at %H:%M:%S} UTC",
-        code="deleted",
-        status=410,
+        code=ErrorCode.DELETED,
         hint="The server accepts no more data of it. A new run may use its id.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redis.exceptions import ConnectionError, TimeoutError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock_common.process.metrics import GatewayMetrics
 
@@ -23,4 +24,6 @@ def unavailable(error: Exception, metrics: GatewayMetrics) -> Transient:
     """The 503 for an error of Redis; also counts it."""
     kind = kind_of(error)
     metrics.append_errors.labels(kind).inc()
-    return Transient(f"the queue cannot take batches now ({kind})", code=f"queue_{kind}")
+    return Transient(
+        f"the queue cannot take batches now ({kind})", code=ErrorCode[f"QUEUE_{kind.upper()}"]
+    )

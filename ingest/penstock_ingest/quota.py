@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 
 __all__ = ["Quota"]
@@ -44,10 +45,8 @@ class Quota:
         if tokens <= 0:
             raise Transient(
                 f"the project {project[1]!r} sends more than {self._rate:g} points per second",
-                code="quota",
-                status=429,
+                code=ErrorCode.QUOTA,
                 retry_after_s=math.ceil(max(1.0, -tokens / self._rate)),
-                hint="Send the same bytes again after Retry-After, or log less often.",
             )
         if project not in self._buckets and len(self._buckets) >= _MAX_BUCKETS:
             self._forget(now)

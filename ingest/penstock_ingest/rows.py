@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import (
     MAX_STEP,
@@ -34,7 +35,6 @@ __all__ = ["EncodedBatch", "batches_from_json", "json_size"]
 _FIELDS = frozenset(
     {"entity", "project", "run", "rows", "config", "summary", "state", "name", "tags"}
 )
-_HINT = 'Send {"project": "…", "run": "…", "rows": [{"step": 0, "loss": 0.9}]}.'
 _MAX_DEPTH = 100
 _ELEMENTS = 4
 """A body may hold this many times the elements of one batch: most of its numbers become columns."""
@@ -98,7 +98,9 @@ def _parse(body: bytes) -> dict[str, Any]:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Rejected(
-            f"the body is not valid JSON: {error}", code="bad_json", hint=_HINT
+            f"the body is not valid JSON: {error}",
+            code=ErrorCode.BAD_JSON,
+            hint=ErrorCode.BAD_ROWS.hint,
         ) from None
     if not isinstance(fields, dict):
         raise _bad("the body must be an object")
@@ -227,13 +229,12 @@ def _kind(value: object) -> str:
 
 
 def _bad(message: str) -> Rejected:
-    return Rejected(message, code="bad_rows", hint=_HINT)
+    return Rejected(message, code=ErrorCode.BAD_ROWS)
 
 
 def _too_many(got: int, allowed: int, what: str) -> Rejected:
     return Rejected(
         f"{got} {what}, at most {allowed} are accepted",
-        code="too_large",
-        status=413,
+        code=ErrorCode.TOO_LARGE,
         hint="Send them in several requests.",
     )

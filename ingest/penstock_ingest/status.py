@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.failpoints import fail
 from penstock_common.process.activity import Activity
@@ -77,7 +78,9 @@ class ServerStatus:
     def check(self) -> None:
         """Raises `Transient` if no batch can be accepted."""
         if not self.is_queue_safe:
-            raise Transient(f"the queue is not safe: {self.queue_problem}", code="queue_unsafe")
+            raise Transient(
+                f"the queue is not safe: {self.queue_problem}", code=ErrorCode.QUEUE_UNSAFE
+            )
         if self.is_queue_full:
             raise _overloaded("the queue is full until workers catch up")
 
@@ -150,4 +153,4 @@ class ServerStatus:
 
 
 def _overloaded(message: str) -> Transient:
-    return Transient(message, code="overloaded")
+    return Transient(message, code=ErrorCode.OVERLOADED)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_server.stores import Stores
 from penstock_storage.backup.archive import Archive, ArchiveWriter, generations, open_archive
@@ -132,5 +133,7 @@ def _locked(to: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Rejected(f"a backup to {to} is already running", code="already_running") from None
+            raise Rejected(
+                f"a backup to {to} is already running", code=CommandCode.ALREADY_RUNNING
+            ) from None
         yield

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
@@ -57,7 +58,7 @@ def _add_place(parser: argparse.ArgumentParser, default: Path | None, help_text:
 
 def _backup(arguments: argparse.Namespace) -> int:
     if arguments.keep < 0:
-        raise Rejected("--keep must be 0 or more", code="bad_argument")
+        raise Rejected("--keep must be 0 or more", code=CommandCode.BAD_ARGUMENT)
     path = asyncio.run(_back_up(arguments))
     size_bytes = sum(file.stat().st_size for file in path.iterdir())
     _say(f"{path}: {size_bytes / 1e6:,.1f} MB, and blobs in {path.parent / 'blobs'}\n")
@@ -76,7 +77,7 @@ async def _back_up(arguments: argparse.Namespace) -> Path:
             return await back_up(stores, to, {}, keep=keep, report=progress)
     folder = DataFolder(arguments.data)
     if not folder.catalog.exists():
-        raise Rejected(f"there is no Penstock data in {folder.root}", code="no_data")
+        raise Rejected(f"there is no Penstock data in {folder.root}", code=CommandCode.NO_DATA)
     secrets = {"pepper": folder.secret("pepper"), "api_key": folder.api_key.read_text()}
     async with stores_of_folder(folder) as stores:
         return await back_up(stores, to, secrets, keep=keep, report=progress)

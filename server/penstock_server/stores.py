@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected, Transient
 from penstock_common.process.settings import ServerSettings
 from penstock_server.child import Child, ProcessCommand
@@ -51,7 +52,7 @@ async def stores_of_folder(folder: DataFolder) -> AsyncIterator[Stores]:
     try:
         folder.open()
     except Rejected as error:
-        if error.code != "already_running":
+        if error.code != CommandCode.ALREADY_RUNNING:
             raise
         async with _connected(folder) as stores:
             yield stores
@@ -101,7 +102,7 @@ async def _until_ready(points: ClickHouse, folder: DataFolder) -> None:
         if time.monotonic() > deadline:
             raise Rejected(
                 f"the point store of {folder.root} does not respond",
-                code="not_ready",
+                code=CommandCode.NOT_READY,
                 hint=f"See the logs in {folder.logs}.",
             )
         await asyncio.sleep(0.05)

@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.http.exporter import metrics_server
 from penstock_common.process.metrics import SupervisorMetrics
@@ -73,9 +74,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Rejected(
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            code="port_taken",
-            hint="Choose another port with --port, or stop the process that uses this one.",
+            f"cannot listen on {host}:{port}: {error.strerror}", code=CommandCode.PORT_TAKEN
         ) from None
     listener.listen(4096)
     return listener
@@ -272,7 +271,9 @@ class Supervisor:
             env=dict(environ),
         )
         if await process.wait() != 0:
-            raise Rejected("the catalog could not be opened", code="bad_catalog", hint=self._hint())
+            raise Rejected(
+                "the catalog could not be opened", code=CommandCode.BAD_CATALOG, hint=self._hint()
+            )
 
     async def _wait_ready(self, stop: asyncio.Event) -> bool:
         """True once every part responds; False if stopped before."""
@@ -294,7 +295,7 @@ class Supervisor:
                 if time.monotonic() > deadline:
                     raise Rejected(
                         f"not ready after {_READY_TIMEOUT_S:.0f} s",
-                        code="not_ready",
+                        code=CommandCode.NOT_READY,
                         hint=self._hint(),
                     )
                 await asyncio.sleep(0.05)
@@ -306,7 +307,7 @@ class Supervisor:
         if self._queue.trouble and restarts >= _MAX_STARTS:
             raise Rejected(
                 f"Redis does not start: {self._queue.trouble}",
-                code="queue_failed",
+                code=CommandCode.QUEUE_FAILED,
                 hint=self._hint(),
             )
 

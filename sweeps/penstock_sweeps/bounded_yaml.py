@@ -14,6 +14,7 @@ from yaml.composer import Composer
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["YamlTooLarge", "load_yaml"]
@@ -94,7 +95,7 @@ def _check_number(node: yaml.Node) -> None:
 def load_yaml(text: str) -> Any:
     """Load a YAML (or JSON) text. Raises `Rejected` (413) and `ValueError`, including `YamlTooLarge`."""
     if len(text) > _MAX_BYTES:
-        raise Rejected("the configuration is larger than 256 KiB", code="too_large", status=413)
+        raise Rejected("the configuration is larger than 256 KiB", code=ErrorCode.TOO_LARGE)
     loader = _Loader(text)
     try:
         return loader.get_single_data()

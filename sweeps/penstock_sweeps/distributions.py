@@ -14,6 +14,7 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import Any, NoReturn, overload
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_sweeps.beta import beta_quantile
 
@@ -46,7 +47,7 @@ def bad_sweep(message: str) -> NoReturn:
     """Refuse a configuration."""
     raise Rejected(
         message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]}…",
-        code="bad_sweep",
+        code=ErrorCode.BAD_SWEEP,
         hint=_HINT,
     )
 

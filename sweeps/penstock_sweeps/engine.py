@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock.ids import new_agent_id, new_sweep_id
 from penstock_storage.contracts.sweep_rows import (
@@ -53,7 +54,7 @@ ValueT = TypeVar("ValueT")
 
 def not_found(what: str = "sweep") -> Rejected:
     """The answer for what does not exist and for what the caller may not read."""
-    return Rejected(f"this {what} was not found", code="not_found", status=404)
+    return Rejected(f"this {what} was not found", code=ErrorCode.NOT_FOUND)
 
 
 class SweepEngine:
@@ -134,7 +135,9 @@ class SweepEngine:
         """Pause, resume, stop, cancel or reconfigure a sweep. Raises `Rejected`."""
         if state is not None and state not in STATES:
             raise Rejected(
-                f"a sweep's state is one of {', '.join(STATES)}, not {state!r}", code="bad_field"
+                f"a sweep's state is one of {', '.join(STATES)}, not {state!r}",
+                code=ErrorCode.BAD_FIELD,
+                hint="",
             )
         if source is not None:
             await prepare([source])

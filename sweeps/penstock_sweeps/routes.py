@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.http.auth import Authenticator, Principal
@@ -166,7 +167,7 @@ class _Handler:
 
 
 def _forbidden(entity: str) -> Rejected:
-    return Rejected(f"this key may not write to {entity!r}", code="forbidden", status=403)
+    return Rejected(f"this key may not write to {entity!r}", code=ErrorCode.FORBIDDEN)
 
 
 def _sweep_to_json(sweep: SweepRow, count: SweepCount) -> dict[str, Any]:

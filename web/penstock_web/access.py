@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator, Principal
 from penstock_common.http.same_origin import session_cookies
@@ -26,8 +27,7 @@ def not_found(what: str) -> Rejected:
     """The answer for what does not exist and for what the caller may not read."""
     return Rejected(
         f"{what} was not found",
-        code="not_found",
-        status=404,
+        code=ErrorCode.NOT_FOUND,
         hint="GET /v1/projects lists the projects that this key can read.",
     )
 
@@ -67,8 +67,7 @@ class Access:
             return self._visitor
         raise Rejected(
             "this requires a login or an API key",
-            code="no_key",
-            status=401,
+            code=ErrorCode.NO_KEY,
             hint="Send `Authorization: Bearer penstock_…`, or log in on the page.",
         )
 
@@ -89,8 +88,7 @@ class Access:
         if not principal.may_write(entity):
             raise Rejected(
                 f"you may not change data of {entity!r}",
-                code="forbidden",
-                status=403,
+                code=ErrorCode.FORBIDDEN,
                 hint="Log in on the page, or use an API key with write access.",
             )
         return principal

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator, Principal, mint_key
 from penstock_common.http.errors import json_response
@@ -103,7 +104,7 @@ class ApiKeysHandler:
 
 
 def _forbidden(message: str, hint: str) -> Rejected:
-    return Rejected(message, code="forbidden", status=403, hint=hint)
+    return Rejected(message, code=ErrorCode.FORBIDDEN, hint=hint)
 
 
 def _key_to_json(row: KeyRow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected
 from penstock_common.http.contents import Content, content_type_of, send_content
 from penstock_common.http.errors import json_response
@@ -121,8 +122,7 @@ class ArtifactsHandler:
         if sha256 is None:
             raise Rejected(
                 f"the content of {path} is stored elsewhere: {file.reference}",
-                code="is_reference",
-                status=404,
+                code=ErrorCode.IS_REFERENCE,
             )
 
         async def read(start: int, end: int) -> AsyncIterator[bytes]:

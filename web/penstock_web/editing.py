@@ -7,6 +7,7 @@ import time
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.http.errors import json_response
@@ -95,7 +96,7 @@ class EditHandler:
                 self._names.forget([RunRef(row.entity, row.project, row.run)])
                 return _run_response(moved, 200)
             if await self._catalog.tombstones_by_run([move.copy]):
-                raise Rejected("the run was not moved", code="not_moved", status=409)
+                raise Rejected("the run was not moved", code=ErrorCode.NOT_MOVED)
             await asyncio.sleep(_LOOK_S)
         return _run_response(row, 202)
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock_web.access import Access
 from penstock_web.live import LiveFeed, News, Watcher
@@ -37,7 +38,11 @@ class EventHandler:
         await self._access.reader(request, f"project {entity}/{project}")
         await self._names.project(entity, project)
         if self._feed.watchers >= _MAX_WATCHERS:
-            raise Transient("too many pages are open on this server", retry_after_s=10)
+            raise Transient(
+                "too many pages are open on this server",
+                code=ErrorCode.UNAVAILABLE,
+                retry_after_s=10,
+            )
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream",

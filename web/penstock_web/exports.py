@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.contents import attachment
 from penstock_common.http.errors import json_response
@@ -71,8 +72,7 @@ class ExportHandler:
         if len(found.parts) > 1 and query.format == "parquet":
             raise Rejected(
                 f"this is too large for one Parquet file: it takes {len(found.parts)} parts",
-                code="export_too_large",
-                status=413,
+                code=ErrorCode.EXPORT_TOO_LARGE,
                 hint=f"Export the parts listed by {request.path}/parts, or use `penstock export`.",
             )
         if not found.parts:
@@ -113,8 +113,7 @@ class ExportHandler:
         if query.layout == "wide" and len(found.columns) > MAX_COLUMNS:
             raise Rejected(
                 f"a table cannot have {len(found.columns)} columns, at most {MAX_COLUMNS}",
-                code="too_many_columns",
-                hint="Use layout=long, or select fewer keys.",
+                code=ErrorCode.TOO_MANY_COLUMNS,
             )
         return found
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import json_response
 from penstock_storage.charts.series import count_runs
@@ -114,7 +115,7 @@ async def _chosen(names: Iterable[str], query: NamesQuery) -> list[str]:
         try:
             found_in = Pattern(query.regex).found_in
         except ValueError as error:
-            raise Rejected(f"regex {error}", code="bad_field") from None
+            raise Rejected(f"regex {error}", code=ErrorCode.BAD_FIELD, hint="") from None
         found = await asyncio.to_thread(lambda: list(filter(found_in, found)))
     return sorted(found)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.routes import Routes
 
@@ -52,10 +53,7 @@ def _index(path: Path) -> Handler:
     async def get(_: web.Request) -> web.StreamResponse:
         if not path.is_file():
             raise Rejected(
-                "this installation does not include the page; the API works",
-                code="no_page",
-                status=404,
-                hint="`make setup` builds it; wheels include it.",
+                "this installation does not include the page; the API works", code=ErrorCode.NO_PAGE
             )
         return web.FileResponse(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.bodies import BODIES, STRANGERS
 from penstock_common.http.checks import checked_json, checked_query
@@ -21,7 +22,7 @@ _MAX_BODY_BYTES = 2**20
 
 
 def bad_field(message: str) -> Rejected:
-    return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
+    return Rejected(message, code=ErrorCode.BAD_FIELD, hint="docs/api.md lists the fields.")
 
 
 def query_of(request: web.Request, operation: Operation[ModelT, Any]) -> ModelT:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import json_response
 from penstock_common.http.payloads import decode_json, encode_json
@@ -110,7 +111,7 @@ class RunsHandler:
             text = f"run {'/'.join(ref)} was moved on {at}"
             if row is not None:
                 text += f": it is now {row.entity}/{row.project}/{row.run}"
-        raise Rejected(text, code="deleted" if not last.moved_to else "moved", status=410)
+        raise Rejected(text, code=ErrorCode.DELETED if not last.moved_to else ErrorCode.MOVED)
 
     async def project(self, request: web.Request) -> int:
         """The number of the project in the path, if the caller may read it. Raises `Rejected`

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from math import ceil
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 
 __all__ = ["LoginThrottle"]
@@ -51,8 +52,7 @@ def _too_many(wait_s: float) -> Transient:
     """The error, with the time after which to retry."""
     return Transient(
         "too many failed logins",
-        code="too_many_attempts",
-        status=429,
+        code=ErrorCode.TOO_MANY_ATTEMPTS,
         retry_after_s=wait_s,
         hint=f"Wait {ceil(wait_s)} seconds.",
     )

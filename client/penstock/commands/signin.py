@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.bounded import within
 from penstock.credentials import store_key, stored_key
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected, Transient
 from penstock.link import Link
 from penstock.notices import NOTICES
@@ -62,7 +63,10 @@ def _checked(settings: Settings, key: str) -> str:
         where = f"{settings.base_url} as a place to log in to"
         return within(where, lambda: check_key(settings, key), seconds=2 * _TIMEOUT_S)
     except TimeoutError:
-        raise Transient(f"no answer from {settings.base_url} in {2 * _TIMEOUT_S:.0f} s") from None
+        raise Transient(
+            f"no answer from {settings.base_url} in {2 * _TIMEOUT_S:.0f} s",
+            code=ErrorCode.UNAVAILABLE,
+        ) from None
 
 
 def check_key(settings: Settings, key: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from penstock.command_codes import CommandCode
 from penstock.commands.delivery import Delivery, compare, not_from_here
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
@@ -90,7 +91,7 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
     if not 1 <= len(names) <= 3:
         raise Rejected(
             f"{place!r} does not name a run",
-            code="bad_path",
+            code=CommandCode.BAD_PATH,
             hint="Write ENTITY/PROJECT/RUN, PROJECT/RUN, or a RUN that was sent from this machine.",
         )
     run, project = names[-1], names[-2] if len(names) > 1 else None
@@ -108,7 +109,7 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
         listed = ", ".join(sorted(f"{each.project}/{run} at {each.base_url}" for each in found))
         raise Rejected(
             f"{place!r} matches several runs: {listed}",
-            code="ambiguous",
+            code=CommandCode.AMBIGUOUS,
             hint="Give the project, or set PENSTOCK_BASE_URL.",
         )
     first = min(found, key=repr, default=None)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, overload
 from urllib.parse import quote
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock.reading.filters import translated_filter, translated_order
 from penstock.reading.reader import Reader, section_of
@@ -106,7 +107,7 @@ class Api:
         if not given or len(given) > parts:
             raise Rejected(
                 f"{path!r} does not name a {'run' if parts == 3 else 'project'}",
-                code="bad_path",
+                code=CommandCode.BAD_PATH,
                 hint="Write 'entity/project/run', 'project/run', 'entity/project' or 'project'.",
             )
         if len(given) == parts - 2:

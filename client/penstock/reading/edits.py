@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.link import Link
 from penstock.reading.api import Api
@@ -27,7 +29,7 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
         what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
         if not sys.stdin.isatty():
             raise Rejected(
-                "cannot ask for confirmation without a terminal", code="not_sure", hint="Use --yes."
+                "cannot ask for confirmation without a terminal", code=CommandCode.NOT_SURE
             )
         if input(f"Permanently delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
@@ -53,7 +55,7 @@ def _ask(api: Api, method: str, path: Sequence[str], body: Any = None) -> dict[s
     settings = api.settings
     key = settings.key
     if not key:
-        raise Rejected("this needs an API key", code="no_key", status=401, hint="penstock login")
+        raise Rejected("this needs an API key", code=ErrorCode.NO_KEY, hint="penstock login")
     link = Link(settings.base_url, settings.ca_file, settings.proxies)
     try:
         address = "/v1/runs/" + "/".join(quote(part, safe="") for part in path)

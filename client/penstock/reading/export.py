@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected, Transient
 from penstock.reading.reader import Reader
 from penstock.settings import Settings
@@ -44,7 +45,7 @@ def run_export(
     """
     names = [name for name in place.strip("/").split("/") if name]
     if not 1 <= len(names) <= 3:
-        raise Rejected(f"{place!r} is not ENTITY/PROJECT[/RUN]", code="bad_path")
+        raise Rejected(f"{place!r} is not ENTITY/PROJECT[/RUN]", code=CommandCode.BAD_PATH)
     settings = Settings.resolve(None, {})
     reader = Reader(settings.base_url, settings.ca_file, settings.proxies)
     key = settings.key
@@ -131,12 +132,12 @@ class Exporter:
         path = self._folder / _ABOUT
         if not path.exists():
             if any(self._folder.iterdir()):
-                raise Rejected(f"{self._folder} contains other files", code="not_empty")
+                raise Rejected(f"{self._folder} contains other files", code=CommandCode.NOT_EMPTY)
             _write(path, json.dumps(about, indent=2))
         elif _json(path) != about:
             raise Rejected(
                 f"{self._folder} contains another export",
-                code="other_export",
+                code=CommandCode.OTHER_EXPORT,
                 hint=f"{path} describes it. Choose another folder.",
             )
 

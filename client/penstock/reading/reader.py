@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient, from_reply
 from penstock.link import Link
 from penstock.wire.numbers import NOT_FINITE
@@ -62,7 +64,7 @@ class Reader(Link):
         try:
             body = json.dumps(question, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code=ErrorCode.BAD_JSON) from None
         return self._object(path, api_key, body)
 
     def _object(self, path: str, api_key: str, body: bytes | None = None) -> dict[str, Any]:
@@ -70,12 +72,16 @@ class Reader(Link):
         try:
             found = json.loads(reply.read())
         except (ValueError, OSError, http.client.HTTPException) as error:
-            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
+            raise Transient(
+                f"the response was cut off: {error}", code=CommandCode.BROKEN_ANSWER
+            ) from error
         finally:
             connection.close()
         if not isinstance(found, dict):
             raise Rejected(
-                f"{self.base.geturl()} does not answer like Penstock", code="not_penstock"
+                f"{self.base.geturl()} does not answer like Penstock",
+                code=CommandCode.NOT_PENSTOCK,
+                hint="",
             )
         return found
 
@@ -96,7 +102,9 @@ class Reader(Link):
             if buffer:
                 raise http.client.IncompleteRead(buffer)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the history was cut off: {error}", code="broken_answer") from error
+            raise Transient(
+                f"the history was cut off: {error}", code=CommandCode.BROKEN_ANSWER
+            ) from error
         finally:
             connection.close()
 
@@ -111,7 +119,9 @@ class Reader(Link):
             if left:
                 raise http.client.IncompleteRead(b"", left)
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the response was cut off: {error}", code="broken_answer") from error
+            raise Transient(
+                f"the response was cut off: {error}", code=CommandCode.BROKEN_ANSWER
+            ) from error
         finally:
             connection.close()
 
@@ -135,7 +145,7 @@ class Reader(Link):
             connection.close()
             raise Transient(
                 f"cannot reach {self.base.geturl()}: {str(error) or type(error).__name__}",
-                code="unreachable",
+                code=CommandCode.UNREACHABLE,
             ) from error
         connection.close()
         raise from_reply(reply.status, payload, reply.headers.get("Retry-After"))

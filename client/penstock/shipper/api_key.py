@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.credentials import stored_key
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.pasted import repaired_key
 from penstock.spool.meta import Meta
@@ -24,7 +25,7 @@ class SpoolKey:
         if not key or self._is_refused:
             key = stored_key(self._server) or key
         if not key:
-            raise Rejected("no API key", code="no_key", status=401)
+            raise Rejected("no API key", code=ErrorCode.NO_KEY, hint="")
         return key
 
     def refuse(self) -> None:

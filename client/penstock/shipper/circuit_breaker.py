@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 
 __all__ = ["CircuitBreaker", "Held"]
@@ -68,7 +69,7 @@ class CircuitBreaker:
         try:
             reply = request()
         except Transient as error:
-            if error.code == "quota":
+            if error.code == ErrorCode.QUOTA:
                 self.answered(era)
                 self._pause(group, error.retry_after_s)
             else:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.shipper.cuts import Cut
 from penstock.wire import VERSION
 
 __all__ = ["Refusal", "problem_of", "refusal_of", "version_problem"]
 
-_NOTHING_IS_TAKEN = {(410, "deleted"), (422, "too_many_runs"), (422, "too_many_writers")}
+_NOTHING_IS_TAKEN = {
+    (410, ErrorCode.DELETED),
+    (422, ErrorCode.TOO_MANY_RUNS),
+    (422, ErrorCode.TOO_MANY_WRITERS),
+}
 _FINAL_STATUSES = frozenset({400, 403, 404, 413, 415, 422})
 
 
@@ -43,7 +48,7 @@ def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
         return Refusal.KEY
     if (error.status, error.code) in _NOTHING_IS_TAKEN:
         return Refusal.GONE
-    if cut is None or error.code == "unknown_version":
+    if cut is None or error.code == ErrorCode.UNKNOWN_VERSION:
         return Refusal.WAIT
     if error.status == 409:
         return Refusal.TAKEN if cut.rebuilt or cut.kind != "rows" else Refusal.CONFLICT
@@ -56,9 +61,9 @@ def refusal_of(error: Rejected, cut: Cut | None) -> Refusal:
 
 def problem_of(error: Rejected) -> tuple[str, str]:
     """The problem's code and its text for the user."""
-    if error.code == "unknown_version":
+    if error.code == ErrorCode.UNKNOWN_VERSION:
         return error.code, version_problem(error)
-    if error.status == 401 and error.code != "no_key":
+    if error.status == 401 and error.code != ErrorCode.NO_KEY:
         return "unauthorized", f"the server rejects this API key: {error}"
     return error.code, str(error)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["DEFAULT", "command_line"]
@@ -54,7 +55,9 @@ def _macro(found: re.Match[str], program: str, parameters: Mapping[str, Any], fo
             return sys.executable or "python"
         case "program":
             if not program:
-                raise Rejected("the sweep's configuration has no `program`", code="bad_sweep")
+                raise Rejected(
+                    "the sweep's configuration has no `program`", code=ErrorCode.BAD_SWEEP
+                )
             return program
         case "args_json":
             return json.dumps(dict(parameters))
@@ -65,7 +68,7 @@ def _macro(found: re.Match[str], program: str, parameters: Mapping[str, Any], fo
         case "envvar":
             return os.environ.get(detail or "", "")
         case _:
-            raise Rejected(f"unknown macro {found[0]!r} in the command", code="bad_sweep")
+            raise Rejected(f"unknown macro {found[0]!r} in the command", code=ErrorCode.BAD_SWEEP)
 
 
 def _text(value: Any) -> str:

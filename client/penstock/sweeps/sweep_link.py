@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.link import Link
 from penstock.notices import NOTICES
@@ -69,7 +71,7 @@ class SweepLink:
         if not 1 <= len(parts) <= 3:
             raise Rejected(
                 f"{sweep!r} does not name a sweep",
-                code="bad_path",
+                code=CommandCode.BAD_PATH,
                 hint="Write 'entity/project/sweep', 'project/sweep' or 'sweep'.",
             )
         if len(parts) < 2:
@@ -109,7 +111,7 @@ class SweepLink:
         try:
             body = json.dumps(payload, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
-            raise Rejected(f"cannot be encoded as JSON: {error}", code="bad_json") from None
+            raise Rejected(f"cannot be encoded as JSON: {error}", code=ErrorCode.BAD_JSON) from None
         return self._call("POST", path, body)
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
@@ -129,4 +131,4 @@ def _source(given: Mapping[str, Any] | str | os.PathLike[str]) -> str | dict[str
     try:
         return path.read_text()
     except OSError as error:
-        raise Rejected(f"cannot read {path}: {error.strerror}", code="bad_path") from None
+        raise Rejected(f"cannot read {path}: {error.strerror}", code=CommandCode.BAD_PATH) from None

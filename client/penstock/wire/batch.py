@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire.compression import compress as compressed
 from penstock.wire.framing import decompress
@@ -143,8 +144,7 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
     if version not in SUPPORTED_VERSIONS or isinstance(version, bool):
         raise Rejected(
             f"wire version {show(version)} is not supported",
-            code="unknown_version",
-            status=415,
+            code=ErrorCode.UNKNOWN_VERSION,
             hint=f"This server supports {list(SUPPORTED_VERSIONS)}; upgrade the older side.",
             supported=SUPPORTED_VERSIONS,
         )
@@ -165,20 +165,26 @@ def decode_batch(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = 
     if "start" in fields:
         batch.start = _start(_map(fields, "start"))
     if batch.acked >= batch.seq:
-        raise bad("bad_field", f"acked ({batch.acked}) must be below seq ({batch.seq})")
+        raise bad(ErrorCode.BAD_FIELD, f"acked ({batch.acked}) must be below seq ({batch.seq})")
     if len(batch.frames) > limits.frames_per_batch:
-        raise too_large("too_many_frames", len(batch.frames), limits.frames_per_batch, "frames")
+        raise too_large(
+            ErrorCode.TOO_MANY_FRAMES, len(batch.frames), limits.frames_per_batch, "frames"
+        )
     if len(batch.records) > limits.records_per_batch:
-        raise too_large("too_many_records", len(batch.records), limits.records_per_batch, "records")
+        raise too_large(
+            ErrorCode.TOO_MANY_RECORDS, len(batch.records), limits.records_per_batch, "records"
+        )
     if batch.points > limits.points_per_batch:
-        raise too_large("too_many_points", batch.points, limits.points_per_batch, "points")
+        raise too_large(ErrorCode.TOO_MANY_POINTS, batch.points, limits.points_per_batch, "points")
     if strict:
         for index, record in enumerate(batch.records):
             problem = problem_of(record)
             if problem is not None:
-                raise bad("bad_record", f"records[{index}]{problem}")
+                raise bad(ErrorCode.BAD_RECORD, f"records[{index}]{problem}")
         if batch.client and not is_plain(batch.client):
-            raise bad("bad_field", "client must be plain data: no bytes, not nested too deeply")
+            raise bad(
+                ErrorCode.BAD_FIELD, "client must be plain data: no bytes, not nested too deeply"
+            )
     elements = 0
     for frame in batch.frames:
         elements += 6 + len(frame.keys)
@@ -235,7 +241,7 @@ class _ElementBudget:
     def spend(self, container: Any) -> Any:
         self.left -= 1 + len(container)
         if self.left < 0:
-            raise too_large("too_many_elements", self.allowed + 1, self.allowed, "elements")
+            raise too_large(ErrorCode.TOO_MANY_ELEMENTS, self.allowed + 1, self.allowed, "elements")
         return container
 
 
@@ -256,47 +262,49 @@ def _unpack(data: bytes, limits: Limits) -> dict[str, Any]:
             list_hook=spend,
         )
     except UnicodeDecodeError:
-        raise bad("bad_utf8", "a string is not valid UTF-8") from None
+        raise bad(ErrorCode.BAD_UTF8, "a string is not valid UTF-8") from None
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         reason = str(error) or type(error).__name__
         count, _, rest = reason.partition(" exceeds max_")
         # A single list or map is too long, not only claimed to be.
         if rest.startswith(("array", "map")) and count.isdigit() and int(count) <= len(data):
             allowed = limits.elements
-            raise too_large("too_many_elements", int(count), allowed, "elements") from None
-        raise bad("bad_msgpack", f"the batch is not valid msgpack: {reason}") from None
+            raise too_large(ErrorCode.TOO_MANY_ELEMENTS, int(count), allowed, "elements") from None
+        raise bad(ErrorCode.BAD_MSGPACK, f"the batch is not valid msgpack: {reason}") from None
     if not isinstance(fields, dict):
-        raise bad("bad_msgpack", f"a batch is a map, got {show(fields)}")
+        raise bad(ErrorCode.BAD_MSGPACK, f"a batch is a map, got {show(fields)}")
     return fields
 
 
 def _frame(index: int, fields: object, limits: Limits) -> Frame:
     where = f"frames[{index}]"
     if not isinstance(fields, dict):
-        raise bad("bad_frame", f"{where} must be a map, got {show(fields)}")
+        raise bad(ErrorCode.BAD_FRAME, f"{where} must be a map, got {show(fields)}")
     keys = fields.get("keys")
     if not isinstance(keys, list) or not keys:
-        raise bad("bad_frame", f"{where}.keys must be a non-empty list of strings")
+        raise bad(ErrorCode.BAD_FRAME, f"{where}.keys must be a non-empty list of strings")
     if len(keys) > limits.keys_per_frame:
-        raise too_large("too_many_keys", len(keys), limits.keys_per_frame, f"keys in {where}")
+        raise too_large(
+            ErrorCode.TOO_MANY_KEYS, len(keys), limits.keys_per_frame, f"keys in {where}"
+        )
     check_keys(where, keys, limits)
     steps, times = _column(where, fields, "steps"), _column(where, fields, "times")
     values = _column(where, fields, "values")
     rows = len(steps) // 8
     if rows == 0:
-        raise bad("bad_frame", f"{where} has no rows")
+        raise bad(ErrorCode.BAD_FRAME, f"{where} has no rows")
     if len(times) != len(steps):
-        raise bad("bad_column", f"{where}.times has {len(times)} bytes, steps {len(steps)}")
+        raise bad(ErrorCode.BAD_COLUMN, f"{where}.times has {len(times)} bytes, steps {len(steps)}")
     if len(values) != len(keys) * len(steps):
         raise bad(
-            "bad_column",
+            ErrorCode.BAD_COLUMN,
             f"{where}.values has {len(values)} bytes, {len(keys)} keys x {rows} steps "
             f"need {len(keys) * len(steps)}",
         )
     _check_steps(where, steps)
     ints = fields.get("ints")
     if ints is not None and (not isinstance(ints, bytes) or len(ints) != len(keys)):
-        raise bad("bad_column", f"{where}.ints must be {len(keys)} bytes, one per key")
+        raise bad(ErrorCode.BAD_COLUMN, f"{where}.ints must be {len(keys)} bytes, one per key")
     return Frame(keys, steps, times, values, ints)
 
 
@@ -304,14 +312,14 @@ def _check_steps(where: str, steps: bytes) -> None:
     # As a list: iterating over a memoryview twice creates every number twice.
     column = memoryview(steps).cast("q").tolist()
     if max(column) >= MAX_STEP or min(column) <= -MAX_STEP:
-        raise bad("bad_step", f"{where}.steps must be strictly between -2^53 and 2^53")
+        raise bad(ErrorCode.BAD_STEP, f"{where}.steps must be strictly between -2^53 and 2^53")
 
 
 def _column(where: str, fields: Mapping[Any, Any], name: str) -> bytes:
     column = fields.get(name)
     if not isinstance(column, bytes) or len(column) % 8:
         raise bad(
-            "bad_column",
+            ErrorCode.BAD_COLUMN,
             f"{where}.{name} must be msgpack bin of 8-byte numbers, got {show(column)}",
             "Columns are raw little-endian bytes: i64 for steps and times, f64 for values.",
         )
@@ -323,21 +331,23 @@ def _integer(
 ) -> int:
     value = fields.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise bad("bad_field", f"{name} must be an integer in [{low}, {high}], got {show(value)}")
+        raise bad(
+            ErrorCode.BAD_FIELD, f"{name} must be an integer in [{low}, {high}], got {show(value)}"
+        )
     return value
 
 
 def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
     value = fields.get(name, [])
     if not isinstance(value, list):
-        raise bad("bad_field", f"{name} must be a list, got {show(value)}")
+        raise bad(ErrorCode.BAD_FIELD, f"{name} must be a list, got {show(value)}")
     return value
 
 
 def _map(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = fields.get(name, {})
     if not isinstance(value, dict):
-        raise bad("bad_field", f"{name} must be a map, got {show(value)}")
+        raise bad(ErrorCode.BAD_FIELD, f"{name} must be a map, got {show(value)}")
     return value
 
 

@@ -11,6 +11,7 @@ import threading
 
 import zstandard
 
+from penstock.error_codes import ErrorCode
 from penstock.wire.limits import Limits, bad, too_large
 
 __all__ = ["declared_bytes", "decompress_frame"]
@@ -27,17 +28,21 @@ def decompress_frame(raw: bytes, limits: Limits) -> bytes:
     try:
         claimed = declared_bytes(raw)
         if claimed is not None and claimed > allowed:
-            raise too_large("batch_too_large", claimed, allowed, "bytes after decompression")
+            raise too_large(
+                ErrorCode.BATCH_TOO_LARGE, claimed, allowed, "bytes after decompression"
+            )
         window = zstandard.get_frame_parameters(raw).window_size
         if window > limits.window_bytes:
-            raise too_large("window_too_large", window, limits.window_bytes, "bytes of window")
+            raise too_large(
+                ErrorCode.WINDOW_TOO_LARGE, window, limits.window_bytes, "bytes of window"
+            )
         decoder = _decoder(limits.window_bytes)
         if claimed is None or claimed > _BELIEVED_BYTES:
             claimed = _counted(decoder, raw, allowed)
         return decoder.decompress(raw, max_output_size=claimed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         reason = f"the zstd frame is damaged, truncated or followed by other bytes: {error}"
-        raise bad("bad_compression", reason) from None
+        raise bad(ErrorCode.BAD_COMPRESSION, reason) from None
 
 
 def declared_bytes(raw: bytes) -> int | None:
@@ -65,5 +70,7 @@ def _counted(decoder: zstandard.ZstdDecompressor, raw: bytes, allowed: int) -> i
         while piece := reader.read(_PIECE_BYTES):
             size += len(piece)
             if size > allowed:
-                raise too_large("batch_too_large", size, allowed, "bytes after decompression")
+                raise too_large(
+                    ErrorCode.BATCH_TOO_LARGE, size, allowed, "bytes after decompression"
+                )
     return size

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 
+from penstock.error_codes import ErrorCode
 from penstock.wire.limits import DEFAULT_LIMITS, Limits, bad, too_large
 
 __all__ = [
@@ -19,9 +20,6 @@ __all__ = [
 
 _LENGTH = struct.Struct("<I")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_FRAMING_HINT = (
-    "A body is a sequence of batches, each preceded by its length as a little-endian u32."
-)
 
 
 def join_batches(batches: Iterable[bytes]) -> bytes:
@@ -38,7 +36,7 @@ def split_body(body: bytes, limits: Limits = DEFAULT_LIMITS) -> list[bytes]:
     Raises `Rejected` if a length runs past the end, or the body is empty or too long.
     """
     if len(body) > limits.body_bytes:
-        raise too_large("body_too_large", len(body), limits.body_bytes, "bytes in the body")
+        raise too_large(ErrorCode.BODY_TOO_LARGE, len(body), limits.body_bytes, "bytes in the body")
     return list(_batches_in(body, limits))
 
 
@@ -46,18 +44,19 @@ def _batches_in(body: bytes, limits: Limits) -> Iterator[bytes]:
     offset, count = 0, 0
     while offset < len(body) or count == 0:
         if offset + 4 > len(body):
-            raise bad("bad_framing", "the body ends inside a batch's length", _FRAMING_HINT)
+            raise bad(ErrorCode.BAD_FRAMING, "the body ends inside a batch's length")
         (length,) = _LENGTH.unpack_from(body, offset)
         offset += 4
         if length == 0 or offset + length > len(body):
             raise bad(
-                "bad_framing",
+                ErrorCode.BAD_FRAMING,
                 f"a batch claims {length} bytes, {len(body) - offset} are left in the body",
-                _FRAMING_HINT,
             )
         count += 1
         if count > limits.batches:
-            raise too_large("too_many_batches", count, limits.batches, "batches in the body")
+            raise too_large(
+                ErrorCode.TOO_MANY_BATCHES, count, limits.batches, "batches in the body"
+            )
         yield body[offset : offset + length]
         offset += length
 
@@ -78,7 +77,7 @@ def decompress(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
 
         return decompress_frame(raw, limits)
     if len(raw) > limits.decoded_bytes:
-        raise too_large("batch_too_large", len(raw), limits.decoded_bytes, "bytes")
+        raise too_large(ErrorCode.BATCH_TOO_LARGE, len(raw), limits.decoded_bytes, "bytes")
     return raw
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["DEFAULT_LIMITS", "MAX_STEP", "SYSTEM_RANK", "Limits", "bad", "show", "too_large"]
@@ -54,15 +55,10 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def bad(code: str, message: str, hint: str = "") -> Rejected:
-    return Rejected(message, code=code, hint=hint or "See docs/wire.md for the format.")
+def bad(code: ErrorCode, message: str, hint: str | None = None) -> Rejected:
+    return Rejected(message, code=code, hint=hint)
 
 
-def too_large(code: str, got: int, allowed: int, what: str) -> Rejected:
+def too_large(code: ErrorCode, got: int, allowed: int, what: str) -> Rejected:
     """The refusal (413) of a request that exceeds a limit."""
-    return Rejected(
-        f"{got} {what}, at most {allowed} are accepted",
-        code=code,
-        status=413,
-        hint="Send it in smaller batches.",
-    )
+    return Rejected(f"{got} {what}, at most {allowed} are accepted", code=code)

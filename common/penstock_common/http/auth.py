@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock.ids import new_key_id, new_key_secret
 
@@ -34,7 +35,6 @@ _LOG = logging.getLogger(__name__)
 _CACHE_S = 30.0
 _MAX_CACHE_ENTRIES = 10_000
 _NOTED_EVERY_S = 60.0
-_HINT = "Send `Authorization: Bearer penstock_…`; `penstock up` prints the key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class KeyAuthenticator:
         self.misses += 1
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or not text:
-            raise _unauthorized("no_key", "this needs an API key")
+            raise _unauthorized(ErrorCode.NO_KEY, "this needs an API key")
         key = await self._check(text.strip())
         self._note_use(key)
         return self._remember(header, key)
@@ -169,17 +169,17 @@ class KeyAuthenticator:
         match = _KEY.fullmatch(text)
         if match is None or _checksum(text[:-6]) != match["check"]:
             raise _unauthorized(
-                "malformed_key", "this is not a Penstock API key, or it is cut short"
+                ErrorCode.MALFORMED_KEY, "this is not a Penstock API key, or it is cut short"
             )
         key = await self._lookup(match["id"])
         # Hash even for an unknown id, so that the time taken reveals nothing about ids.
         given = _hash(self._pepper, match["secret"])
         if not hmac.compare_digest(given, key.secret_hash if key else bytes(32)) or key is None:
-            raise _unauthorized("unknown_key", "this API key is not known here")
+            raise _unauthorized(ErrorCode.UNKNOWN_KEY, "this API key is not known here")
         if key.revoked:
-            raise _unauthorized("revoked_key", "this API key was revoked")
+            raise _unauthorized(ErrorCode.REVOKED_KEY, "this API key was revoked")
         if key.has_expired(time.time()):
-            raise _unauthorized("expired_key", "this API key has expired")
+            raise _unauthorized(ErrorCode.EXPIRED_KEY, "this API key has expired")
         return key
 
     def _remember(self, header: str, key: ApiKey) -> Principal:
@@ -218,8 +218,8 @@ def _cache_s(key: ApiKey | None) -> float:
     return min(_CACHE_S, max(0.0, key.expires_at / 1e6 - time.time()))
 
 
-def _unauthorized(code: str, message: str) -> Rejected:
-    return Rejected(message, code=code, status=401, hint=_HINT)
+def _unauthorized(code: ErrorCode, message: str) -> Rejected:
+    return Rejected(message, code=code)
 
 
 def _hash(pepper: str, secret: str) -> bytes:

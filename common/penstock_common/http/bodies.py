@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock.wire import DEFAULT_LIMITS, too_large
 from penstock_common.process.metrics import GatewayMetrics
@@ -61,7 +62,7 @@ class BodyReader:
     def hold(self, size: int) -> None:
         """Count `size` more bytes as held. Raises `Transient` (503) if that is too much."""
         if self.held_bytes + size > self._in_flight_bytes:
-            raise Transient("too many bodies are in flight", code="overloaded")
+            raise Transient("too many bodies are in flight", code=ErrorCode.OVERLOADED)
         self.held_bytes += size
 
     def release(self, size: int) -> None:
@@ -111,13 +112,12 @@ class _Body:
             _close_soon(self._request)
             raise Rejected(
                 "the body did not arrive in time",
-                code="body_timeout",
-                status=408,
+                code=ErrorCode.BODY_TIMEOUT,
                 hint="Nothing was queued; send it again.",
             ) from None
         except web.RequestPayloadError as error:
             self._release()
-            raise Rejected(f"the body broke off: {error}", code="bad_body") from None
+            raise Rejected(f"the body broke off: {error}", code=ErrorCode.BAD_BODY) from None
         except BaseException:
             self._release()
             raise
@@ -130,14 +130,11 @@ class _Body:
         encoding = self._request.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in self._reader.encodings:
             raise Rejected(
-                f"Content-Encoding {encoding!r} is not accepted",
-                code="unknown_encoding",
-                status=415,
-                hint="Send the body as it is; a batch may be a zstd frame of its own.",
+                f"Content-Encoding {encoding!r} is not accepted", code=ErrorCode.UNKNOWN_ENCODING
             )
         claimed = self._request.content_length or 0
         if claimed > self._most:
-            raise too_large("body_too_large", claimed, self._most, "bytes in the body")
+            raise too_large(ErrorCode.BODY_TOO_LARGE, claimed, self._most, "bytes in the body")
         return claimed
 
     async def _read(self) -> bytes:
@@ -154,7 +151,7 @@ class _Body:
     def _check(self, size: int) -> None:
         """`size` bytes have arrived."""
         if size > self._most:
-            raise too_large("body_too_large", size, self._most, "bytes in the body")
+            raise too_large(ErrorCode.BODY_TOO_LARGE, size, self._most, "bytes in the body")
         if size > self._held:
             self._hold(size - self._held)
 
@@ -181,11 +178,9 @@ async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
                 chunk = await request.content.readany()
         except TimeoutError:
             _close_soon(request)
-            raise Rejected(
-                "the upload stalled", code="body_timeout", status=408, hint="Send it again."
-            ) from None
+            raise Rejected("the upload stalled", code=ErrorCode.BODY_TIMEOUT) from None
         except web.RequestPayloadError as error:
-            raise Rejected(f"the upload broke off: {error}", code="bad_body") from None
+            raise Rejected(f"the upload broke off: {error}", code=ErrorCode.BAD_BODY) from None
         if not chunk:
             return
         patience_s -= clock() - started

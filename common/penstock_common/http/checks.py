@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected
 from penstock_common.http.openapi import Operation
 
@@ -52,9 +53,9 @@ def _refusal(error: ValidationError, what: str) -> Rejected:
     place = ".".join(str(each) for each in first["loc"])
     match first["type"]:
         case "json_invalid":
-            return Rejected(f"the body is not valid JSON: {first['msg']}", code="bad_json")
+            return Rejected(f"the body is not valid JSON: {first['msg']}", code=ErrorCode.BAD_JSON)
         case "model_type" if not place:
-            return Rejected("the body must be a JSON object", code="bad_json")
+            return Rejected("the body must be a JSON object", code=ErrorCode.BAD_JSON)
         case "extra_forbidden":
             return _bad(f"unknown {what} {place!r}")
         case "missing":
@@ -64,4 +65,4 @@ def _refusal(error: ValidationError, what: str) -> Rejected:
 
 
 def _bad(message: str) -> Rejected:
-    return Rejected(message, code="bad_field", hint="docs/api.md lists the fields.")
+    return Rejected(message, code=ErrorCode.BAD_FIELD, hint="docs/api.md lists the fields.")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 
 __all__ = ["Content", "attachment", "content_type_of", "send_content"]
@@ -139,9 +140,7 @@ def _span(request: web.Request, content: Content, tag: str) -> tuple[int, int] |
         return None
     if start >= size or start >= end:
         raise Rejected(
-            f"this file has {size} bytes, none in the range asked for",
-            code="bad_range",
-            status=416,
+            f"this file has {size} bytes, none in the range asked for", code=ErrorCode.BAD_RANGE
         )
     return start, end
 

@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from penstock.errors import Rejected, Transient
+from penstock.error_codes import ErrorCode
+from penstock.errors import Rejected, Transient, http_code
 from penstock_common.http.payloads import encode_json
 from penstock_common.process.activity import Activity
 from penstock_common.process.metrics import AUTH_FAILURES, GatewayMetrics
@@ -100,7 +101,7 @@ def expectation_refused() -> web.Response:
     return error_response(
         Rejected(
             "the only supported Expect header is 100-continue",
-            code="http_417",
+            code=http_code(417),
             status=417,
             hint="Omit the Expect header.",
         )
@@ -181,21 +182,14 @@ def _answer_to(error: Exception) -> web.StreamResponse:
         return error_response(
             Rejected(
                 error.reason,
-                code=f"http_{error.status}",
+                code=http_code(error.status),
                 status=error.status,
                 hint=_HINTS.get(error.status, ""),
             )
         )
     # The seam: a bug in one handler must not crash the process, and must be logged.
     _LOG.error("request_failed", exc_info=error)
-    return error_response(
-        Rejected(
-            "the server failed while answering",
-            code="internal",
-            status=500,
-            hint="Its log has the details. The same request may succeed later.",
-        )
-    )
+    return error_response(Rejected("the server failed while answering", code=ErrorCode.INTERNAL))
 
 
 def _method(request: web.Request) -> str:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import harden, json_response
 from penstock_common.http.routes import Routes
@@ -86,7 +87,7 @@ def live_response(problem: str) -> web.Response:
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
-        raise Rejected(f"{listen!r} is not host:port", code="bad_settings")
+        raise Rejected(f"{listen!r} is not host:port", code=CommandCode.BAD_SETTINGS)
     return host.strip("[]"), int(port)
 
 

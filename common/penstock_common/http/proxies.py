@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 
 __all__ = ["PROXIES", "Proxies", "proxies_of"]
@@ -91,6 +92,6 @@ def _network(text: str) -> _Network:
     except ValueError:
         raise Rejected(
             f"PENSTOCK_TRUSTED_PROXIES names {text!r}, which is not an address or network",
-            code="bad_settings",
+            code=CommandCode.BAD_SETTINGS,
             hint="List addresses or networks, such as 127.0.0.1,10.0.0.0/8, or unix.",
         ) from None

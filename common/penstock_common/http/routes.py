@@ -14,6 +14,7 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import answer_expectation
 from penstock_common.http.same_origin import refuse_other_origins
@@ -84,9 +85,7 @@ def _no_service_worker(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
         if "Service-Worker" in request.headers:
-            raise Rejected(
-                "this server has no service worker", code="no_service_worker", status=403
-            )
+            raise Rejected("this server has no service worker", code=ErrorCode.NO_SERVICE_WORKER)
         return await handler(request)
 
     return guarded

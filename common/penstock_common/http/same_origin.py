@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.proxies import proxies_of
 
@@ -56,13 +57,7 @@ def refuse_other_origins(request: web.Request) -> None:
     if scheme == "bearer":
         return
     if not _is_own(request):
-        raise Rejected(
-            "only a page of this server may do that",
-            code="cross_site",
-            status=403,
-            hint="Send an API key, or open the page at the address that the server knows. Behind a"
-            " proxy, pass Host on, or set PENSTOCK_TRUSTED_PROXIES: see docs/operations.md.",
-        )
+        raise Rejected("only a page of this server may do that", code=ErrorCode.CROSS_SITE)
     if not scheme and request.body_exists and session_cookies(request):
         require_json(request)
 
@@ -72,12 +67,7 @@ def require_json(request: web.Request) -> None:
     without asking first."""
     types = request.headers.getall("Content-Type", ())
     if len(types) != 1 or not _JSON.fullmatch(types[0].strip()):
-        raise Rejected(
-            "the body must be application/json",
-            code="not_json",
-            status=415,
-            hint="Send the header Content-Type: application/json.",
-        )
+        raise Rejected("the body must be application/json", code=ErrorCode.NOT_JSON)
 
 
 def _is_own(request: web.Request) -> bool:

@@ -12,6 +12,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator
 
@@ -31,9 +32,7 @@ async def check_link(
     if key and not await authenticator.is_good(key):
         raise Rejected(
             "the API key for which this link was created was revoked or has expired",
-            code="link_expired",
-            status=403,
-            hint="Ask for a new link.",
+            code=ErrorCode.LINK_EXPIRED,
         )
 
 
@@ -60,16 +59,9 @@ class Signer:
         key = query.get("key", "")
         wanted = self._signature(method, _bound(purpose, key), expires)
         if not hmac.compare_digest(given.encode(errors="replace"), wanted.encode()):
-            raise Rejected(
-                "this link's signature is wrong",
-                code="bad_signature",
-                status=403,
-                hint="Ask for a new link, and use it unchanged.",
-            )
+            raise Rejected("this link's signature is wrong", code=ErrorCode.BAD_SIGNATURE)
         if int(expires) <= self._clock():
-            raise Rejected(
-                "this link has expired", code="link_expired", status=403, hint="Ask for a new link."
-            )
+            raise Rejected("this link has expired", code=ErrorCode.LINK_EXPIRED)
         return key
 
     def _signature(self, method: str, purpose: str, expires: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["DEFAULT_BOUNDS", "MAX_LANES", "Bounds", "Owner", "refusal"]
@@ -17,6 +18,7 @@ MAX_LANES = 2**16
 """The number of writers of a run that the point store can distinguish."""
 
 _LEVELS = ("entity", "project", "run")
+_CODES = {"runs": ErrorCode.TOO_MANY_RUNS, "writers": ErrorCode.TOO_MANY_WRITERS}
 _HINTS = {
     "runs": "Delete runs, or raise the server's PENSTOCK_RUNS_PER_{level}.",
     "writers": "Log from fewer processes, or to another run; see PENSTOCK_WRITERS_PER_{level}.",
@@ -60,7 +62,6 @@ def refusal(owner: Owner) -> Rejected:
     """The final refusal (422) of a batch that needs another run or writer of this owner."""
     return Rejected(
         f"{owner.level} {owner.path} has as many {owner.what} as it may have",
-        code=f"too_many_{owner.what}",
-        status=422,
+        code=_CODES[owner.what],
         hint=_HINTS[owner.what].format(level=owner.level.upper()),
     )

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from penstock.error_codes import DATA, KEYS, ErrorCode
 from penstock_common.process.fast_metrics import (
     CallbackCounter,
     CounterFamily,
@@ -58,26 +59,15 @@ INGEST_OUTCOMES = (
     "queue_error",
 )
 REJECTIONS = (
-    "bad_body", "bad_column", "bad_compression", "bad_field", "bad_frame", "bad_framing",
-    "bad_idempotency_key", "bad_json", "bad_key", "bad_msgpack", "bad_name", "bad_record",
-    "bad_rows", "bad_step", "bad_utf8", "batch_too_large", "body_timeout", "body_too_large",
-    "conflict", "deleted", "forbidden", "idempotency_conflict", "overloaded", "parked", "queue_unsafe", "quota",
-    "too_large", "too_many_batches", "too_many_elements", "too_many_frames", "too_many_keys",
-    "too_many_points", "too_many_records", "too_many_runs", "too_many_writers", "unauthorized", "unknown_content_type",
-    "unknown_encoding", "unknown_version", "window_too_large", "queue_unavailable", "other",
-)  # fmt: skip
-DOOR_REFUSALS = ("full", "slow_header")
-QUEUE_ERRORS = ("timeout", "oom", "misconf", "readonly", "loading", "connection", "other")
-AUTH_FAILURES = (
-    "no_key",
-    "malformed_key",
-    "unknown_key",
-    "revoked_key",
-    "expired_key",
-    "forbidden",
-    "cross_site",
+    *(code.value for code in ErrorCode if code.subject == DATA),
+    ErrorCode.FORBIDDEN.value,
+    "unauthorized",
+    "queue_unavailable",
     "other",
 )
+DOOR_REFUSALS = ("full", "slow_header")
+QUEUE_ERRORS = ("timeout", "oom", "misconf", "readonly", "loading", "connection", "other")
+AUTH_FAILURES = (*(code.value for code in ErrorCode if code.subject == KEYS), "other")
 WORKER_OUTCOMES = ("committed", "duplicate", "conflict", "dead_lettered", "of_deleted_run")
 WORKER_ERRORS = ("queue", "store", "catalog", "batch", "fenced")
 STORE_OPERATIONS = ("read", "insert", "other")

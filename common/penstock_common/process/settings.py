@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 
@@ -177,6 +178,6 @@ def _parse(name: str, default: object, text: str) -> object:
     except (KeyError, ValueError):
         raise Rejected(
             f"{_variable(name)} must be {_KINDS[type(default)]}, not {text!r}",
-            code="bad_settings",
+            code=CommandCode.BAD_SETTINGS,
         ) from None
     return text

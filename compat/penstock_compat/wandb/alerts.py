@@ -6,6 +6,7 @@ import hashlib
 import time
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import RECORD_ROOM, Batch, Room, check_name, decode_batch, encode_batch, fit_all
 from penstock_compat.wandb.graphql.nodes import Node, field
@@ -36,7 +37,7 @@ class AlertMutations(Node):
         )
         title, level = str(input.get("title") or ""), input.get("severity") or "INFO"
         if level not in _LEVELS:
-            raise Rejected(f"{level!r} is not an alert severity", code="bad_alert")
+            raise Rejected(f"{level!r} is not an alert severity", code=ErrorCode.BAD_ALERT)
         if await self._is_due(ref, title, input.get("waitDuration")):
             await self._keep(ref, title[:_TITLE_CHARS], str(input.get("text") or ""), level)
         return {"__typename": "NotifyScriptableRunAlertPayload", "success": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
@@ -42,10 +43,10 @@ class ChartMutations(Node):
         entity = self.context.entity(input.get("entity"))
         name, spec = input.get("name"), input.get("spec")
         if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS:
-            raise Rejected("a chart needs a name", code="bad_chart")
+            raise Rejected("a chart needs a name", code=ErrorCode.BAD_CHART)
         if not isinstance(spec, str) or len(spec) > _MAX_CHARS:
             raise Rejected(
-                f"spec must be JSON of at most {_MAX_CHARS} characters", code="bad_chart"
+                f"spec must be JSON of at most {_MAX_CHARS} characters", code=ErrorCode.BAD_CHART
             )
         loads_map("spec", spec)
         chart = {

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import count_refusal, json_response
 from penstock_compat.wandb.dependencies import WandbDependencies
@@ -57,7 +58,7 @@ class GraphqlEndpoint:
         return json_response({"data": data})
 
     def _count_refusal(self, error: Rejected, operation: GraphqlOperation) -> None:
-        is_unknown = error.code == "unknown_operation"
+        is_unknown = error.code == ErrorCode.UNKNOWN_OPERATION
         self._metrics.operations.labels("unknown" if is_unknown else "refused").inc()
         if is_unknown:
             self._unanswered.operation(operation.name, str(error))
@@ -73,12 +74,16 @@ def _operation(body: bytes) -> GraphqlOperation:
     try:
         fields: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Rejected(f"the body is not valid JSON: {error}", code="bad_json") from None
+        raise Rejected(f"the body is not valid JSON: {error}", code=ErrorCode.BAD_JSON) from None
     if not isinstance(fields, dict) or not isinstance(fields.get("query"), str):
-        raise Rejected('the body must be {"query": "…", "variables": {…}}', code="bad_graphql")
+        raise Rejected(
+            'the body must be {"query": "…", "variables": {…}}', code=ErrorCode.BAD_GRAPHQL
+        )
     variables, name = fields.get("variables") or {}, fields.get("operationName") or ""
     if not isinstance(variables, dict) or not isinstance(name, str):
-        raise Rejected("variables must be an object, operationName a string", code="bad_graphql")
+        raise Rejected(
+            "variables must be an object, operationName a string", code=ErrorCode.BAD_GRAPHQL
+        )
     return find_operation(fields["query"], name, variables)
 
 

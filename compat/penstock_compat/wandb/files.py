@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.signing import Signer
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
@@ -151,7 +152,7 @@ class FilesMutations(Node):
         """An upload URL for each name; files appear once they are uploaded."""
         names = input.get("files")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Rejected("files must be a list of names", code="bad_field")
+            raise Rejected("files must be a list of names", code=ErrorCode.BAD_FIELD, hint="")
         ref = RunRef(
             self.context.entity(input.get("entityName")),
             str(input.get("projectName") or ""),
@@ -159,7 +160,7 @@ class FilesMutations(Node):
         )
         row = await self.context.deps.catalog.run(ref)
         if row is None:
-            raise Rejected(f"could not find run {'/'.join(ref)}", code="not_found", status=404)
+            raise Rejected(f"could not find run {'/'.join(ref)}", code=ErrorCode.NOT_FOUND)
         return {
             "__typename": "CreateRunFilesPayload",
             "runID": encode_id("Run", row.number),
@@ -185,7 +186,7 @@ class FilesMutations(Node):
         for number in by_run:
             row = rows.get(number)
             if row is None or not self.context.principal.may_write(row.entity):
-                raise Rejected("could not find these files", code="not_found", status=404)
+                raise Rejected("could not find these files", code=ErrorCode.NOT_FOUND)
         for number, names in by_run.items():
             await self.context.deps.files.delete(number, names)
         return {"__typename": "DeleteFilesPayload", "success": True}

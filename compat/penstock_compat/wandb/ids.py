@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["decode_id", "encode_id"]
@@ -22,5 +23,5 @@ def decode_id(kind: str, text: str) -> str:
     except (binascii.Error, UnicodeDecodeError, ValueError):
         head, which = "", ""
     if head != kind or not which:
-        raise Rejected(f"{text[:80]!r} is not the id of a {kind}", code="bad_id")
+        raise Rejected(f"{text[:80]!r} is not the id of a {kind}", code=ErrorCode.BAD_ID)
     return which

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_common.http.auth import Authenticator, Principal
@@ -37,8 +38,7 @@ class RequestContext:
         if not self.principal.may_write(entity):
             raise Rejected(
                 f"this key may not write to the entity {entity!r}",
-                code="forbidden",
-                status=403,
+                code=ErrorCode.FORBIDDEN,
                 hint="Omit the entity to write to the key's own.",
             )
         return entity
@@ -61,7 +61,7 @@ async def authenticate(authenticator: Authenticator, headers: Mapping[str, str])
         _, _, key = base64.b64decode(text.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise Rejected(
-            "the Authorization header is not valid", code="malformed_key", status=401, hint=_HINT
+            "the Authorization header is not valid", code=ErrorCode.MALFORMED_KEY, hint=_HINT
         ) from None
     try:
         return await authenticator.authenticate({"Authorization": f"Bearer {key}"})

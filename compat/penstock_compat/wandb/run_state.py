@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.contracts.interface import Catalog, RunRef
 
@@ -21,5 +22,5 @@ async def refuse_deleted(catalog: Catalog, ref: RunRef) -> None:
     """Raises `Rejected` (410) for a deleted run: its client then gives it up, and its script goes on."""
     if await _is_deleted(catalog, ref):
         raise Rejected(
-            f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code="deleted", status=410
+            f"run {ref.entity}/{ref.project}/{ref.run} was deleted", code=ErrorCode.DELETED
         )

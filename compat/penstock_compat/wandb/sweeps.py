@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
@@ -129,10 +130,11 @@ class SweepMutations(Node):
     async def _create(self, input: dict[str, Any]) -> SweepRow:
         source = input.get("config")
         if not isinstance(source, str):
-            raise Rejected("a new sweep needs a `config`", code="bad_sweep")
+            raise Rejected("a new sweep needs a `config`", code=ErrorCode.BAD_SWEEP)
         if "local" in str(input.get("controller") or ""):
             raise Rejected(
-                "local controllers are not supported: the server runs the search", code="bad_sweep"
+                "local controllers are not supported: the server runs the search",
+                code=ErrorCode.BAD_SWEEP,
             )
         await prepare([source])
         own = read_configuration(source)

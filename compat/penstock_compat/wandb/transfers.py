@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected
 from penstock_common.http.bodies import body_chunks
 from penstock_common.http.contents import Content, content_type_of, send_content
@@ -46,7 +47,7 @@ class Transfers:
         """200 once the file is stored and listed."""
         number, name = await self._checked(request, "PUT")
         if not await self._deps.catalog.run_rows([number]):
-            raise Rejected("this run no longer exists", code="not_found", status=404)
+            raise Rejected("this run no longer exists", code=ErrorCode.NOT_FOUND)
         started_us = time.time_ns() // 1000
         stored = await receive(
             body_chunks(request), self._deps.blobs, limit_bytes=self._deps.upload_bytes
@@ -67,7 +68,7 @@ class Transfers:
         number, name = await self._checked(request, "GET")
         file = await self._deps.files.get(number, name)
         if file is None:
-            raise Rejected(f"file {name} was not found", code="not_found", status=404)
+            raise Rejected(f"file {name} was not found", code=ErrorCode.NOT_FOUND)
 
         async def read(start: int, end: int) -> AsyncIterator[bytes]:
             blob = await self._deps.blobs.get(file.sha256, (start, end))
@@ -86,7 +87,7 @@ class Transfers:
         """The run's number and the name, if the URL's signature is valid."""
         number, name = request.match_info["number"], file_name(request.match_info["name"])
         if not number.isdecimal():
-            raise Rejected("this is not a file's URL", code="not_found", status=404)
+            raise Rejected("this is not a file's URL", code=ErrorCode.NOT_FOUND)
         wanted = purpose(int(number), name)
         await check_link(self._signer, self._deps.authenticator, method, wanted, request.query)
         return int(number), name

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.payloads import readable
 
@@ -58,9 +59,9 @@ def loads_map(what: str, text: str) -> dict[str, Any]:
     try:
         value = loads_exact(text)
     except (ValueError, RecursionError):
-        raise Rejected(f"{what} is not valid JSON", code="bad_json") from None
+        raise Rejected(f"{what} is not valid JSON", code=ErrorCode.BAD_JSON) from None
     if not isinstance(value, dict):
-        raise Rejected(f"{what} must be a JSON object", code="bad_json")
+        raise Rejected(f"{what} must be a JSON object", code=ErrorCode.BAD_JSON)
     return value
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import zstandard
 
+from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 
 __all__ = ["FORMAT", "Archive", "ArchiveWriter", "FileWriter", "generations", "open_archive"]
@@ -159,8 +160,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(found, int) or found > FORMAT:
         raise Rejected(
             f"{path} has backup format {found}, this Penstock knows up to {FORMAT}",
-            code="newer_backup",
-            hint="Restore it with the Penstock that wrote it, or a newer one.",
+            code=CommandCode.NEWER_BACKUP,
         )
     return dict(manifest)
 
@@ -172,11 +172,7 @@ def _measure(path: Path) -> tuple[int, str]:
 
 
 def _broken(path: Path, reason: str) -> Rejected:
-    return Rejected(
-        f"{path} is no whole backup: {reason}",
-        code="broken_backup",
-        hint="Nothing was restored. Take another generation of the backup.",
-    )
+    return Rejected(f"{path} is no whole backup: {reason}", code=CommandCode.BROKEN_BACKUP)
 
 
 def _flush_folder(path: Path) -> None:

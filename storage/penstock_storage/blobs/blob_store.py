@@ -25,6 +25,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected, Transient
 
 __all__ = ["Blob", "BlobStore", "ObjectBlobStore", "open_blobs"]
@@ -172,15 +173,14 @@ class _Upload:
                 if self.size_bytes > self._limit_bytes:
                     raise Rejected(
                         f"the blob is longer than {self._limit_bytes} bytes",
-                        code="blob_too_large",
-                        status=413,
+                        code=ErrorCode.BLOB_TOO_LARGE,
                     )
                 hashed.update(chunk)
                 yield chunk
             if hashed.hexdigest() != self._digest:
                 raise Rejected(
                     f"the content's SHA-256 is {hashed.hexdigest()}, not {self._digest}",
-                    code="digest_mismatch",
+                    code=ErrorCode.DIGEST_MISMATCH,
                 )
         except BaseException as error:
             self.error = error
@@ -208,7 +208,7 @@ def _move(path: Path, target: Path) -> None:
 
 def _path(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
-        raise Rejected("a blob's digest is 64 lower-case hex digits", code="bad_digest")
+        raise Rejected("a blob's digest is 64 lower-case hex digits", code=ErrorCode.BAD_DIGEST)
     return f"{_PREFIX}/{digest[:2]}/{digest}"
 
 
@@ -233,7 +233,7 @@ def _sorted_errors(upload: _Upload | None = None) -> Iterator[None]:
         if isinstance(error, _SETUP_ERRORS):
             raise Broken(f"the blob store refuses: {error}") from error
         raise Transient(
-            f"the blob store cannot be reached: {error}", code="blobs_unreachable"
+            f"the blob store cannot be reached: {error}", code=ErrorCode.BLOBS_UNREACHABLE
         ) from error
 
 

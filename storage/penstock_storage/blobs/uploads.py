@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock_storage.blobs.blob_store import BlobStore
 
@@ -55,7 +56,9 @@ async def receive(chunks: AsyncIterator[bytes], blobs: BlobStore, *, limit_bytes
     except OSError as error:
         if isinstance(error, ConnectionError):
             raise  # the sender's error, not the disk's
-        raise Transient(f"a file cannot be stored: {error}", code="blobs_unreachable") from error
+        raise Transient(
+            f"a file cannot be stored: {error}", code=ErrorCode.BLOBS_UNREACHABLE
+        ) from error
 
 
 async def _take(chunks: AsyncIterator[bytes], incoming: _Incoming, limit_bytes: int) -> None:
@@ -65,7 +68,7 @@ async def _take(chunks: AsyncIterator[bytes], incoming: _Incoming, limit_bytes: 
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
             raise Rejected(
-                f"the file is longer than {limit_bytes} bytes", code="file_too_large", status=413
+                f"the file is longer than {limit_bytes} bytes", code=ErrorCode.FILE_TOO_LARGE
             )
         piece.append(chunk)
         piece_bytes += len(chunk)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
 
 __all__ = ["Database", "lock_deletions"]
@@ -183,20 +184,22 @@ def _sorted_errors() -> Any:
         yield
     except (OperationalError, TimeoutError, OSError) as error:
         raise Transient(
-            f"the catalog cannot be reached: {_reason(error)}", code="catalog_unreachable"
+            f"the catalog cannot be reached: {_reason(error)}", code=ErrorCode.CATALOG_UNREACHABLE
         ) from error
     except DBAPIError as error:
         if any(text in str(error.orig) for text in _MALFORMED):
             raise Transient(
-                f"the catalog is damaged: {_reason(error)}", code="catalog_damaged"
+                f"the catalog is damaged: {_reason(error)}", code=ErrorCode.CATALOG_DAMAGED
             ) from error
         if error.connection_invalidated:
             raise Transient(
-                f"the catalog's connection broke: {_reason(error)}", code="catalog_unreachable"
+                f"the catalog's connection broke: {_reason(error)}",
+                code=ErrorCode.CATALOG_UNREACHABLE,
             ) from error
         if str(getattr(error.orig, "sqlstate", None) or "").startswith(_PASSING):
             raise Transient(
-                f"the catalog cannot serve now: {_reason(error)}", code="catalog_unreachable"
+                f"the catalog cannot serve now: {_reason(error)}",
+                code=ErrorCode.CATALOG_UNREACHABLE,
             ) from error
         raise Broken(f"the catalog refuses: {_reason(error)}") from error
     except SQLAlchemyError as error:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.ids import new_placeholder
 from penstock_storage.catalog.database import Database, lock_deletions
@@ -42,12 +43,11 @@ async def begin_move(
     """
     row = await _locked(connection, number)
     if row is None:
-        raise Rejected("there is no such run any more", code="not_found", status=404)
+        raise Rejected("there is no such run any more", code=ErrorCode.NOT_FOUND)
     if row["state"] in GOING_ON:
         raise Rejected(
             f"run {row['run']} is {row['state']}: it can be moved when it has ended",
-            code="still_running",
-            status=409,
+            code=ErrorCode.STILL_RUNNING,
         )
     source = select(projects.c.entity).where(projects.c.number == row["project"])
     owner = (str(await connection.scalar(source)), project)
@@ -57,11 +57,9 @@ async def begin_move(
         await connection.execute(select(moves).where(moves.c.run == number))
     ).mappings().first()  # fmt: skip
     if known is not None and known["project"] != target:
-        raise Rejected("the run is being moved elsewhere", code="moving", status=409)
+        raise Rejected("the run is being moved elsewhere", code=ErrorCode.MOVING)
     if target == row["project"] or await _is_taken(connection, target, row["run"]):
-        raise Rejected(
-            f"project {project} has a run {row['run']} already", code="exists", status=409
-        )
+        raise Rejected(f"project {project} has a run {row['run']} already", code=ErrorCode.EXISTS)
     if known is None:
         copy = await _new_number(connection, row, now)
         await connection.execute(

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.charts.aggregate import Aggregate, aggregate
 from penstock_storage.charts.attempts import LaneId, attempt_ends, contested_runs
@@ -291,6 +292,5 @@ def _check_size(series: SeriesTable, query: ChartQuery) -> None:
     if curves * query.buckets > _MAX_CELLS:
         raise Rejected(
             f"{curves} curves of {query.buckets} buckets are more than one chart can hold",
-            code="chart_too_large",
-            hint="Ask for fewer runs or keys, or set `buckets` lower.",
+            code=ErrorCode.CHART_TOO_LARGE,
         )

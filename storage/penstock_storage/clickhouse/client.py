@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import numpy as np
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
 from penstock.ids import new_store_id
 from penstock_storage.clickhouse import native
@@ -203,7 +204,10 @@ class ClickHouse:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(error) from error
         if response.status != 200 or text.strip() != "Ok.":
-            raise Transient(f"the point store is not ready: it answered {response.status}")
+            raise Transient(
+                f"the point store is not ready: it answered {response.status}",
+                code=ErrorCode.UNAVAILABLE,
+            )
 
     # -- requests
 
@@ -342,7 +346,9 @@ class ClickHouse:
 
 def _unreachable(error: BaseException) -> Transient:
     reason = str(error) or type(error).__name__
-    return Transient(f"the point store cannot be reached: {reason}", code="store_unreachable")
+    return Transient(
+        f"the point store cannot be reached: {reason}", code=ErrorCode.STORE_UNREACHABLE
+    )
 
 
 async def _chunks(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, PenstockError, Transient
 
 __all__ = [
@@ -112,7 +113,7 @@ def error_in_reply(status: int, code: str | None, body: str) -> Broken | Transie
     if code is None and not _CODE.search(message):
         # Not from ClickHouse: a proxy in between, or a store that is starting or stopping.
         if status in (408, 425, 429, 502, 503, 504):
-            return Transient(message, code="store_unreachable")
+            return Transient(message, code=ErrorCode.STORE_UNREACHABLE)
         return Broken(f"the store answered {status}: {message}")
     return _sorted(int(code) if code and code.isdecimal() else code_of(message), message)
 
@@ -149,4 +150,4 @@ def _sorted(code: int, message: str) -> Broken | Transient:
         reason = "damaged"
     if reason is None:
         return Broken(f"the store refuses the statement: {message}")
-    return Transient(message, code=f"store_{reason}")
+    return Transient(message, code=ErrorCode[f"STORE_{reason.upper()}"])

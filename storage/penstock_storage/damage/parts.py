@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
 from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
 from penstock_storage.contracts.interface import PointStore
@@ -183,7 +184,7 @@ async def _copy(store: PointStore, table: str, part: str, start: int, end: int) 
             f" AND _part_offset >= {start} AND _part_offset < {end}"
         )
     except (Broken, Transient) as error:
-        if isinstance(error, Transient) and error.code != "store_damaged":
+        if isinstance(error, Transient) and error.code != ErrorCode.STORE_DAMAGED:
             raise
         if _MISSING_FILE in str(error):
             return end - start  # whatever the range

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.search.cells import (
     BOOL,
@@ -65,8 +66,7 @@ class Deadline:
         if self._clock() > self._end:
             raise Rejected(
                 f"finding these runs took longer than {self._seconds:g} s",
-                code="filter_too_slow",
-                hint="Use fewer conditions, or simpler patterns.",
+                code=ErrorCode.FILTER_TOO_SLOW,
             )
 
 

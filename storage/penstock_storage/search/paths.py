@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["ABOUT", "MAX_DEPTH", "OPTIONAL", "Path", "bad_request", "parse_path"]
@@ -68,4 +69,4 @@ def parse_path(text: str, place: str) -> Path:
 
 
 def bad_request(message: str, hint: str = "docs/api.md describes filters.") -> Rejected:
-    return Rejected(message, code="bad_filter", hint=hint)
+    return Rejected(message, code=ErrorCode.BAD_FILTER, hint=hint)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock_ingest.creations import Creations
 from penstock_storage.catalog import SqlCatalog
@@ -75,7 +76,7 @@ async def test_an_error_reaches_all_that_wait_and_the_next_ones_succeed(
 ) -> None:
     counting = Counting(catalog)
     creations = Creations(counting)  # type: ignore[arg-type]
-    counting.error = Transient("the catalog is away")
+    counting.error = Transient("the catalog is away", code=ErrorCode.UNAVAILABLE)
     results = await asyncio.gather(
         *(creations.make(named(f"r{i}"), lambda _: []) for i in range(10)), return_exceptions=True
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from redis.asyncio import Redis
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, PenstockError, Transient
 from penstock.failpoints import fail
 from penstock_common.queue.entries import Entry
@@ -158,7 +159,7 @@ class Committer:
         if self._clock.is_due:
             await self._clock.check()
         if prepared.store != self._clock.store:
-            raise Transient("the store was replaced", code="store_replaced")
+            raise Transient("the store was replaced", code=ErrorCode.STORE_REPLACED)
 
     async def _store_committed(self, prepared: Prepared) -> None:
         rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []

@@ -17,6 +17,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Transient
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.queue.problem_list import Problems
@@ -112,7 +113,7 @@ class Mender:
 
     async def met(self, error: Exception) -> None:
         """A commit failed: if the catalog is damaged, say so."""
-        if isinstance(error, Transient) and error.code == "catalog_damaged":
+        if isinstance(error, Transient) and error.code == ErrorCode.CATALOG_DAMAGED:
             await self._problems.tell("catalog_damaged", str(error), subject="catalog")
 
     async def note(self) -> None:

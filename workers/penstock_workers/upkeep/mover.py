@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.failpoints import fail
 from penstock_storage.clickhouse.schema import KEY_TABLES, RUN_TABLES
@@ -56,7 +57,9 @@ class Mover:
         here = await self._digest(run, [(old, old) for old, _ in pairs])
         there = await self._digest(copy, [(new, old) for old, new in pairs])
         if here != there:
-            raise Transient(f"the copy of run {run} is not complete", code="copy_incomplete")
+            raise Transient(
+                f"the copy of run {run} is not complete", code=ErrorCode.COPY_INCOMPLETE
+            )
 
     async def _pairs(self, run: int, project: int) -> list[KeyPair]:
         """Every key of which the run has rows. As always, numbers are recorded in the store before they are

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_compat.wandb.artifacts.facts import (
@@ -40,12 +41,12 @@ class ArtifactChanges(Node):
         context = self.context
         version = await version_to_read(context, input.get("artifactID") or "")
         if version is None:
-            raise Rejected("could not find this artifact", code="not_found", status=404)
+            raise Rejected("could not find this artifact", code=ErrorCode.NOT_FOUND)
         entity = context.entity(input.get("entityName"))
         project = check_name("project", input.get("projectName"))
         run = await run_number(context, entity, project, input.get("runName"))
         if run is None:
-            raise Rejected("could not find the run that uses it", code="not_found", status=404)
+            raise Rejected("could not find the run that uses it", code=ErrorCode.NOT_FOUND)
         await context.deps.artifacts.versions.use(run, version.number, _now())
         return {"artifact": ArtifactNode(context, version)}
 
@@ -112,7 +113,7 @@ class ArtifactChanges(Node):
         if entity != version.entity:
             raise Rejected(
                 f"artifacts of {version.entity} can only be linked within {version.entity}",
-                code="other_entity",
+                code=ErrorCode.OTHER_ENTITY,
             )
         project = check_name("project", input.get("projectName") or version.project)
         number = await context.deps.catalog.ensure_project(entity, project)
@@ -194,7 +195,7 @@ class ArtifactChanges(Node):
         _, number = await versions.of_client(input.get("clientID") or "")
         version = None if number is None else await versions.get(number)
         if version is None or not self.context.principal.may_write(version.entity):
-            raise Rejected("could not find this artifact", code="not_found", status=404)
+            raise Rejected("could not find this artifact", code=ErrorCode.NOT_FOUND)
         return version
 
     async def _by_collection(
@@ -223,7 +224,7 @@ class ArtifactChanges(Node):
         row = None if number is None else await deps.artifacts.collections.find(number, name)
         if row is None:
             raise Rejected(
-                f"could not find the artifact collection {name!r}", code="not_found", status=404
+                f"could not find the artifact collection {name!r}", code=ErrorCode.NOT_FOUND
             )
         return row
 
@@ -248,7 +249,7 @@ class ArtifactChanges(Node):
     async def _delete(self, id: str, kind: str) -> dict[str, Any]:
         row = await collection_to_write(self.context, id)
         if row.kind != kind:
-            raise Rejected(f"{row.name!r} is not a {kind}", code="kind_conflict", status=409)
+            raise Rejected(f"{row.name!r} is not a {kind}", code=ErrorCode.KIND_CONFLICT)
         await self.context.deps.artifacts.collections.delete(row.number)
         typename = collection_typename(kind)
         return {"artifactCollection": {"__typename": typename, "state": "DELETED"}}

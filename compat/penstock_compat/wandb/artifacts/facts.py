@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.ids import decode_id, encode_id
 from penstock_compat.wandb.request_context import RequestContext
@@ -70,7 +71,7 @@ async def version_to_write(context: RequestContext, id: str) -> Version:
     """The version with this opaque id. Raises `Rejected` (404)."""
     version = await version_to_read(context, id)
     if version is None or not context.principal.may_write(version.entity):
-        raise Rejected("could not find this artifact", code="not_found", status=404)
+        raise Rejected("could not find this artifact", code=ErrorCode.NOT_FOUND)
     return version
 
 
@@ -78,7 +79,7 @@ async def collection_to_write(context: RequestContext, id: str) -> Collection:
     """The collection with this opaque id. Raises `Rejected` (404)."""
     row = await context.deps.artifacts.collections.get(_number("ArtifactCollection", id))
     if row is None or not context.principal.may_write(row.entity):
-        raise Rejected("could not find this artifact collection", code="not_found", status=404)
+        raise Rejected("could not find this artifact collection", code=ErrorCode.NOT_FOUND)
     return row
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.values import integer
 
@@ -25,7 +26,7 @@ _decode = json.JSONDecoder(parse_int=integer).raw_decode
 
 
 def bad_manifest(what: str) -> NoReturn:
-    raise Rejected(f"the artifact's manifest {what}", code="bad_manifest")
+    raise Rejected(f"the artifact's manifest {what}", code=ErrorCode.BAD_MANIFEST)
 
 
 class ManifestText:

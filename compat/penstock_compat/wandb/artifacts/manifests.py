@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.payloads import mapping_of
 from penstock_compat.wandb.artifacts.manifest_text import ManifestText, bad_manifest
@@ -41,11 +42,7 @@ def read_manifest(content: BinaryIO) -> list[File]:
 def check_region(region: object) -> None:
     """Raises `Rejected` for a storage region: the store has no regions."""
     if region not in (None, "", _REGION):
-        raise Rejected(
-            f"invalid storageRegion: {str(region)[:200]}",
-            code="bad_region",
-            hint="Omit storage_region: Penstock keeps all artifacts in one place.",
-        )
+        raise Rejected(f"invalid storageRegion: {str(region)[:200]}", code=ErrorCode.BAD_REGION)
 
 
 def merged_manifest(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
@@ -85,9 +82,7 @@ def located(files: Sequence[File], known: Mapping[str, KnownContent]) -> list[Fi
         raise Rejected(
             f"the artifact is not complete: {len(missing)} of its {len(files)} files were not"
             f" uploaded, or their content differs from the manifest: {names}",
-            code="artifact_incomplete",
-            status=409,
-            hint="Log it again.",
+            code=ErrorCode.ARTIFACT_INCOMPLETE,
         )
     return [each if each.reference is not None else _placed(each, known) for each in files]
 
@@ -122,8 +117,5 @@ def _plain(text: str) -> str:
 def _check_count(found: Mapping[str, object]) -> None:
     if len(found) > MAX_FILES:
         raise Rejected(
-            f"an artifact may have at most {MAX_FILES:,} files",
-            code="too_many_files",
-            status=413,
-            hint="Log them as several artifacts, or in an archive.",
+            f"an artifact may have at most {MAX_FILES:,} files", code=ErrorCode.TOO_MANY_FILES
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.artifacts.addresses import Addresses
 from penstock_compat.wandb.artifacts.facts import (
@@ -313,11 +314,7 @@ def alias_info(alias: Alias) -> dict[str, Any]:
 def _is_ascending(order: str) -> bool:
     name = order.lstrip("+-").replace("_", "").lower()
     if name not in ("", "createdat", "versionindex", "updatedat"):
-        raise Rejected(
-            f"artifacts cannot be sorted by {name!r}",
-            code="bad_order",
-            hint="createdAt is supported.",
-        )
+        raise Rejected(f"artifacts cannot be sorted by {name!r}", code=ErrorCode.BAD_ORDER)
     return bool(name) and not order.startswith("-")
 
 
@@ -328,7 +325,7 @@ def _lists_committed(filters: str) -> bool:
     if wanted:
         raise Rejected(
             f"artifacts cannot be filtered by {', '.join(sorted(wanted))}",
-            code="bad_filter",
+            code=ErrorCode.BAD_FILTER,
             hint="Filter the versions in your script.",
         )
     return bool(state == COMMITTED)

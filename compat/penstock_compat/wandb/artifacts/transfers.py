@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Rejected
 from penstock_common.http.bodies import body_chunks
 from penstock_common.http.contents import Content, content_type_of, send_content
@@ -56,7 +57,7 @@ class ArtifactTransfers:
         await self._check(request, "PUT", manifest_purpose(number))
         found = await self._deps.artifacts.files.manifest(number)
         if found is None:
-            raise Rejected("this manifest was not created", code="not_found", status=404)
+            raise Rejected("this manifest was not created", code=ErrorCode.NOT_FOUND)
         uploaded = await self._receive(request, MAX_MANIFEST_BYTES)
         declared = found[1]
         if hex_of(declared) and hex_of(declared) != hex_of(uploaded.md5):
@@ -121,13 +122,13 @@ def _other_content(declared: str, uploaded: Uploaded) -> Rejected:
     _LOG.warning("artifact_content_refused declared=%s got=%s", declared, uploaded.md5)
     return Rejected(
         f"the content's MD5 is {hex_of(uploaded.md5)} ({uploaded.md5}), not {declared}",
-        code="digest_mismatch",
+        code=ErrorCode.DIGEST_MISMATCH,
         hint="It changed in transit or while it was read. Upload it again.",
     )
 
 
 def _no_content() -> Rejected:
-    return Rejected("this artifact content was not found", code="not_found", status=404)
+    return Rejected("this artifact content was not found", code=ErrorCode.NOT_FOUND)
 
 
 def _now() -> int:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, BinaryIO
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
 from penstock_compat.wandb.artifacts.addresses import Addresses, hex_of
@@ -55,7 +56,7 @@ class ArtifactUploads(Node):
         check_region(input.get("storageRegion"))
         algorithm = input.get("digestAlgorithm") or _PLAIN_DIGEST
         if algorithm != _PLAIN_DIGEST:
-            raise Rejected(f"{algorithm} digests are not supported", code="bad_digest")
+            raise Rejected(f"{algorithm} digests are not supported", code=ErrorCode.BAD_DIGEST)
         new = NewVersion(
             project=await context.deps.catalog.ensure_project(entity, project),
             type=input.get("artifactTypeName") or "",
@@ -95,7 +96,7 @@ class ArtifactUploads(Node):
         number = int(text) if text.isdecimal() and len(text) < 19 else -1
         found = await files.manifest(number)
         if found is None:
-            raise Rejected("could not find this manifest", code="not_found", status=404)
+            raise Rejected("could not find this manifest", code=ErrorCode.NOT_FOUND)
         await self._pending(encode_id("Artifact", found[0]))
         if input.get("digest"):
             await files.redeclare_manifest(number, input["digest"])
@@ -125,7 +126,8 @@ class ArtifactUploads(Node):
             entity, digits = versions[id].entity, hex_of(md5)
             if digits is None:
                 raise Rejected(
-                    f"the MD5 of {str(each.get('name'))[:200]!r} is not valid", code="bad_digest"
+                    f"the MD5 of {str(each.get('name'))[:200]!r} is not valid",
+                    code=ErrorCode.BAD_DIGEST,
                 )
             is_here = md5 in known[entity]
             node: dict[str, Any] = {
@@ -164,19 +166,19 @@ class ArtifactUploads(Node):
         """The version with this id, which must still accept files. Raises `Rejected`."""
         version = await version_to_write(self.context, id)
         if version.state == COMMITTED:
-            raise Rejected("a committed artifact cannot be changed", code="committed", status=409)
+            raise Rejected("a committed artifact cannot be changed", code=ErrorCode.COMMITTED)
         return version
 
     async def _manner(self, version: Version, input: dict[str, Any]) -> dict[str, Any]:
         """The base to merge a manifest with. Raises `Rejected`."""
         kind = input.get("type") or FULL
         if kind not in (FULL, INCREMENTAL, PATCH):
-            raise Rejected(f"{kind} manifests are not supported", code="bad_manifest")
+            raise Rejected(f"{kind} manifests are not supported", code=ErrorCode.BAD_MANIFEST)
         base = None
         if kind == INCREMENTAL and input.get("baseArtifactID"):
             before = await version_to_read(self.context, input["baseArtifactID"])
             if before is None or before.entity != version.entity:
-                raise Rejected("could not find the base artifact", code="not_found", status=404)
+                raise Rejected("could not find the base artifact", code=ErrorCode.NOT_FOUND)
             base = before.number
         return {"kind": kind, "base": base}
 
@@ -187,9 +189,7 @@ class ArtifactUploads(Node):
         found = await deps.artifacts.files.manifests(version.number)
         digests = [each.sha256 for each in found if each.sha256 is not None]
         if not digests:
-            raise Rejected(
-                "the artifact's manifest was not uploaded", code="no_manifest", status=409
-            )
+            raise Rejected("the artifact's manifest was not uploaded", code=ErrorCode.NO_MANIFEST)
         base = found[-1].base
         before = None if base is None else await deps.artifacts.versions.get(base)
         if before is not None and before.manifest is not None:
@@ -218,9 +218,7 @@ class ArtifactUploads(Node):
             for digest in digests:
                 blob = await self.context.deps.blobs.get(digest)
                 if blob is None:
-                    raise Rejected(
-                        "the artifact's manifest is lost", code="no_manifest", status=409
-                    )
+                    raise Rejected("the artifact's manifest is lost", code=ErrorCode.NO_MANIFEST)
                 file = files.enter_context(tempfile.TemporaryFile())
                 async for chunk in blob.chunks:
                     await asyncio.to_thread(file.write, chunk)

@@ -22,6 +22,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["GraphqlOperation", "find_operation", "value_of"]
@@ -53,12 +54,13 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Graphq
     """The operation with this name in a document, or its only one. Raises `Rejected`."""
     if len(text) > _MAX_DOCUMENT_CHARS:
         raise Rejected(
-            f"the document is longer than {_MAX_DOCUMENT_CHARS} characters", code="bad_graphql"
+            f"the document is longer than {_MAX_DOCUMENT_CHARS} characters",
+            code=ErrorCode.BAD_GRAPHQL,
         )
     try:
         document = _parse_known(text) if len(text) <= _MAX_CACHED_CHARS else _parse(text)
     except (GraphQLError, RecursionError) as error:
-        raise Rejected(f"this is not valid GraphQL: {error}", code="bad_graphql") from None
+        raise Rejected(f"this is not valid GraphQL: {error}", code=ErrorCode.BAD_GRAPHQL) from None
     operations: list[OperationDefinitionNode] = []
     fragments: dict[str, FragmentDefinitionNode] = {}
     for definition in document.definitions:
@@ -70,7 +72,7 @@ def find_operation(text: str, name: str, variables: Mapping[str, Any]) -> Graphq
     if not meant and len(operations) == 1:
         meant = operations
     if len(meant) != 1:
-        raise Rejected(f"the document has no single operation {name!r}", code="bad_graphql")
+        raise Rejected(f"the document has no single operation {name!r}", code=ErrorCode.BAD_GRAPHQL)
     given = {
         each.variable.name.value: value_of(each.default_value, {})
         for each in meant[0].variable_definitions or ()

@@ -14,6 +14,7 @@ from graphql import (
     SelectionSetNode,
 )
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock_compat.wandb.graphql.documents import GraphqlOperation, value_of
 from penstock_compat.wandb.graphql.nodes import MISSING, Node
@@ -45,8 +46,7 @@ class Execution:
                 kind = "mutation" if self._operation.is_mutation else "query"
                 raise Rejected(
                     f"Penstock does not know the {kind} {name!r} (operation {self._operation.name!r})",
-                    code="unknown_operation",
-                    hint="docs/wandb.md lists what works.",
+                    code=ErrorCode.UNKNOWN_OPERATION,
                 )
         return await self._select(root, [selections])
 
@@ -115,7 +115,7 @@ class Execution:
                 return None
             raise Rejected(
                 f"{name}: its arguments are not as expected",
-                code="bad_graphql",
+                code=ErrorCode.BAD_GRAPHQL,
                 hint="The gateway's log shows where they differ.",
             ) from error
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 
 __all__ = ["MISSING", "Node", "NodeField", "camel", "connection", "field", "snake"]
@@ -96,7 +97,9 @@ class Node:
         given = {snake(key): value for key, value in arguments.items()}
         taken = {key: value for key, value in given.items() if key in found.arguments}
         if missing := found.required - taken.keys():
-            raise Rejected(f"{name} needs the argument {camel(min(missing))!r}", code="bad_graphql")
+            raise Rejected(
+                f"{name} needs the argument {camel(min(missing))!r}", code=ErrorCode.BAD_GRAPHQL
+            )
         value = found.method(self, **taken)
         return await value if inspect.isawaitable(value) else value
 

@@ -14,6 +14,7 @@ from graphql import (
     SelectionSetNode,
 )
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.documents import GraphqlOperation
 
@@ -71,4 +72,4 @@ class _Count:
 
 
 def _bad(message: str) -> Rejected:
-    return Rejected(message, code="bad_graphql")
+    return Rejected(message, code=ErrorCode.BAD_GRAPHQL)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
@@ -52,8 +53,7 @@ async def copy_history(context: RequestContext, child: RunRow, run: str, step: i
     if parent is None:
         raise Rejected(
             f"could not find run {child.entity}/{child.project}/{run} to fork from",
-            code="not_found",
-            status=404,
+            code=ErrorCode.NOT_FOUND,
         )
     ref = RunRef(child.entity, child.project, child.run)
     name = WriterName(*ref, f"wandb-{child.created_at:x}-fork")

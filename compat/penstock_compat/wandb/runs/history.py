@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
@@ -59,7 +60,7 @@ class HistoryOfRun(Node):
         here `maxStep` is inclusive."""
         texts = [specs] if isinstance(specs, str) else specs
         if len(texts) > _MAX_SPECS:
-            raise Rejected(f"at most {_MAX_SPECS} specs may be requested", code="bad_spec")
+            raise Rejected(f"at most {_MAX_SPECS} specs may be requested", code=ErrorCode.BAD_SPEC)
         return [await self._sampled(loads_map("spec", text)) for text in texts]
 
     @field
@@ -70,7 +71,7 @@ class HistoryOfRun(Node):
     async def _sampled(self, spec: dict[str, Any]) -> list[dict[str, Any]]:
         keys = spec.get("keys") or []
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise Rejected("keys must be a list of strings", code="bad_spec")
+            raise Rejected("keys must be a list of strings", code=ErrorCode.BAD_SPEC)
         names = list(dict.fromkeys(keys))
         last = _number(spec, "maxStep", None)
         query = await self._query(
@@ -123,8 +124,9 @@ class HistoryOfRun(Node):
             if size > _MAX_BYTES:
                 raise Rejected(
                     f"these rows take more than {_MAX_BYTES >> 20} MiB",
-                    code="too_large",
+                    code=ErrorCode.TOO_LARGE,
                     hint="Ask for fewer samples, a smaller page_size, or fewer keys.",
+                    status=400,
                 )
             chunks.append(chunk)
         return b"".join(chunks).decode().split("\n")[:-1]
@@ -147,5 +149,5 @@ def _number(spec: dict[str, Any], name: str, otherwise: int | None) -> int | Non
     if value is None:
         return otherwise
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise Rejected(f"{name} must be a number", code="bad_spec")
+        raise Rejected(f"{name} must be a number", code=ErrorCode.BAD_SPEC)
     return int(max(-FOREVER, min(FOREVER, value)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.graphql.nodes import Node, connection, field
 from penstock_compat.wandb.request_context import RequestContext
@@ -82,7 +83,7 @@ class RunsOfProject(Node):
     async def _filter(self, text: str, names: list[str] | None = None) -> Filter | None:
         if len(text) > _MAX_FILTER_CHARS:
             raise Rejected(
-                f"filters is longer than {_MAX_FILTER_CHARS} characters", code="bad_filter"
+                f"filters is longer than {_MAX_FILTER_CHARS} characters", code=ErrorCode.BAD_FILTER
             )
         if len(text) <= _SHORT_FILTER and "$regex" not in text:
             return self._read_filter(text, names)
@@ -92,7 +93,7 @@ class RunsOfProject(Node):
         try:
             found = loads_exact(text) if text else None
         except (ValueError, RecursionError):
-            raise Rejected("filters is not valid JSON", code="bad_filter") from None
+            raise Rejected("filters is not valid JSON", code=ErrorCode.BAD_FILTER) from None
         if names is not None:
             found = {"$and": [{"name": {"$in": names}}, found or {}]}
         return parse_api_filter(found, self.row.entity)

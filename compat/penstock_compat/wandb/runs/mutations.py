@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.ids import new_run_id
 from penstock.names import friendly_name
@@ -63,7 +64,7 @@ class RunMutations(Node):
             _refuse_unaddressable(ref)
         if existed is None and not begins and await context.deps.catalog.tombstones_of([ref]):
             # A client that keeps logging to a deleted run must not recreate it.
-            raise Rejected(f"run {ref.run} was deleted", code="deleted", status=410)
+            raise Rejected(f"run {ref.run} was deleted", code=ErrorCode.DELETED)
         now = time.time_ns() // 1000
         made = await ensure_run(context.deps.catalog, ref)
         given = await self._completed(made, input)
@@ -96,7 +97,7 @@ class RunMutations(Node):
         if row.state not in _TRANSITIONS.get(state, ()):
             raise Rejected(
                 f"invalid state transition: a run that is {row.state} cannot become {state!r}",
-                code="bad_state",
+                code=ErrorCode.BAD_STATE,
             )
         await _change(self.context, row.number, "state", {"state": state})
         return {"__typename": "UpdateRunStatePayload", "success": True}
@@ -155,7 +156,7 @@ def _refuse_unaddressable(ref: RunRef) -> None:
     if any("%" in name for name in ref):
         raise Rejected(
             f"the wandb client cannot log to {'/'.join(ref)!r}: a name contains '%'",
-            code="bad_name",
+            code=ErrorCode.BAD_NAME,
             hint="Choose an id and a project without '%'.",
         )
 
@@ -165,7 +166,7 @@ async def own_run(context: RequestContext, ref: RunRef) -> RunRow:
     row = await context.deps.catalog.run(ref)
     if row is None:
         raise Rejected(
-            f"could not find run {ref.entity}/{ref.project}/{ref.run}", code="not_found", status=404
+            f"could not find run {ref.entity}/{ref.project}/{ref.run}", code=ErrorCode.NOT_FOUND
         )
     return row
 
@@ -174,7 +175,7 @@ def run_number(id: str) -> int:
     """The number in a run's opaque id. Raises `Rejected`."""
     text = decode_id("Run", id)
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise Rejected("could not find this run", code="not_found", status=404)
+        raise Rejected("could not find this run", code=ErrorCode.NOT_FOUND)
     return int(text)
 
 
@@ -183,7 +184,7 @@ async def find_run(context: RequestContext, id: str) -> RunRow:
     number = run_number(id)
     row = (await context.deps.catalog.run_rows([number])).get(number)
     if row is None or not context.principal.may_write(row.entity):
-        raise Rejected("could not find this run", code="not_found", status=404)
+        raise Rejected("could not find this run", code=ErrorCode.NOT_FOUND)
     return row
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import SYSTEM_RANK, check_name
 from penstock_compat.wandb.graphql.nodes import Node, field
@@ -35,10 +36,10 @@ class RewindMutations(Node):
         """Let a run continue after the step `metricValue`."""
         context = self.context
         if (input.get("metricName") or "_step") != "_step":
-            raise Rejected("a run can only be rewound to a _step", code="bad_rewind")
+            raise Rejected("a run can only be rewound to a _step", code=ErrorCode.BAD_REWIND)
         value = input.get("metricValue")
         if not isinstance(value, int | float) or value != int(value):
-            raise Rejected(f"{value!r} is not a step to rewind to", code="bad_rewind")
+            raise Rejected(f"{value!r} is not a step to rewind to", code=ErrorCode.BAD_REWIND)
         ref = RunRef(
             context.entity(input.get("entityName")),
             check_name("project", input.get("projectName") or DEFAULT_PROJECT),

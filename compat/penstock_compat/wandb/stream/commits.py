@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
 
@@ -59,7 +60,7 @@ class Commits:
         except TimeoutError:
             raise Transient(
                 f"the lines were queued but not stored within {timeout_s:.0f} s",
-                code="not_committed",
+                code=ErrorCode.NOT_COMMITTED,
                 retry_after_s=2,
             ) from None
         finally:
@@ -98,7 +99,9 @@ def _compare(waiting: _Waiting, stored: dict[WriterName, WriterPosition]) -> Non
     waiting.dead |= {queued.queued for now, queued in pairs if queued.queued in now.dead}
     if any(now.queue != queued.queue for now, queued in pairs):
         waiting.done.set_exception(
-            Transient("the queue lost its data; send the lines again", code="queue_replaced")
+            Transient(
+                "the queue lost its data; send the lines again", code=ErrorCode.QUEUE_REPLACED
+            )
         )
     elif all((now.committed or 0) >= queued.queued for now, queued in pairs):
         waiting.done.set_result(waiting.dead)

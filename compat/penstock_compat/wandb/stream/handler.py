@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected, Transient
 from penstock.wire import check_name
 from penstock_common.http.bodies import BodyReader
@@ -138,7 +139,7 @@ class StreamHandler:
             try:
                 return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
             except Transient as error:
-                if error.code != "not_committed":
+                if error.code != ErrorCode.NOT_COMMITTED:
                     raise
                 await refuse_deleted(self._deps.catalog, ref)
         return set(await self._commits.wait(last, _COMMIT_TIMEOUT_S / _LOOKS))
@@ -213,7 +214,7 @@ class StreamHandler:
                 *ref, batch.writer, batch.seq, batch.raw, batch.decoded, age_us
             )
         except Rejected as error:
-            if error.code == "conflict":
+            if error.code == ErrorCode.CONFLICT:
                 raise _claimed() from error
             raise
         if not appended.is_new:
@@ -224,7 +225,9 @@ class StreamHandler:
 
 def _claimed() -> Transient:
     return Transient(
-        "another process's lines were queued in the meantime", code="not_committed", retry_after_s=1
+        "another process's lines were queued in the meantime",
+        code=ErrorCode.NOT_COMMITTED,
+        retry_after_s=1,
     )
 
 
@@ -235,4 +238,4 @@ def _stops(row: RunRow) -> bool:
 def _outcome(error: Rejected | Transient) -> str:
     if isinstance(error, Rejected):
         return "refused"
-    return "not_committed" if error.code == "not_committed" else "unavailable"
+    return "not_committed" if error.code == ErrorCode.NOT_COMMITTED else "unavailable"

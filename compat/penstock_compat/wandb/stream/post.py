@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_compat.wandb.values import loads
 
@@ -57,10 +58,10 @@ def parse_post(body: bytes) -> Post:
     try:
         fields = loads(body) if body else {}
     except (ValueError, RecursionError) as error:
-        raise Rejected(f"the body is not valid JSON: {error}", code="bad_json") from None
+        raise Rejected(f"the body is not valid JSON: {error}", code=ErrorCode.BAD_JSON) from None
     files = fields.get("files") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(files, dict | None):
-        raise Rejected('the body must be {"files": {…}, …}', code="bad_json")
+        raise Rejected('the body must be {"files": {…}, …}', code=ErrorCode.BAD_JSON)
     post = Post(is_preempting=fields.get("preempting") is True)
     if fields.get("complete") is True:
         code = fields.get("exitcode")
@@ -86,4 +87,4 @@ def _lines(name: str, entry: Any) -> Lines:
         offset, content = entry.get("offset", 0), entry.get("content") or []
         if isinstance(offset, int) and 0 <= offset < _MAX_LINES and isinstance(content, list):
             return Lines(offset, [line if isinstance(line, str) else "" for line in content])
-    raise Rejected(f"files[{name!r}] must be {{offset, content: [lines]}}", code="bad_json")
+    raise Rejected(f"files[{name!r}] must be {{offset, content: [lines]}}", code=ErrorCode.BAD_JSON)

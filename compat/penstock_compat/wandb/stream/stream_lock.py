@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.queue_errors import unavailable
@@ -70,4 +71,4 @@ class StreamLock:
 
 
 def _not_stored(text: str) -> Transient:
-    return Transient(text, code="not_committed", retry_after_s=2)
+    return Transient(text, code=ErrorCode.NOT_COMMITTED, retry_after_s=2)

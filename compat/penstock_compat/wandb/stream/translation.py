@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.wire import Limits
 from penstock_compat.wandb.stream.batches import TranslatedBatches, WriterIdentity, make_batches
@@ -76,7 +77,7 @@ def translate(body: bytes, request: Request, limits: Limits) -> Translated:
     by_time = (request.at - stream.generation) // _SEQ_US + 1
     seq = max(by_time, stream.last_seq + 1, chosen.committed + 1)
     if seq > _MAX_SEQ:
-        raise Transient("this run has been logged to for too long", code="overloaded")
+        raise Transient("this run has been logged to for too long", code=ErrorCode.OVERLOADED)
     writer = WriterIdentity(
         request.ref, writer_name(stream), stream.rank, seq, request.at, stream.origin, stream.beside
     )

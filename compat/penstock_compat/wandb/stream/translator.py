@@ -12,6 +12,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.wire import Limits
 from penstock_common.process.lifecycle import die_with_parent
@@ -48,7 +49,7 @@ class Translator:
             if self._pool is pool:
                 self._pool = None
             raise Transient(
-                "the lines could not be read at the moment", code="overloaded"
+                "the lines could not be read at the moment", code=ErrorCode.OVERLOADED
             ) from None
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.artifacts.artifact_rows import (
     ArtifactType,
@@ -103,8 +104,7 @@ class ArtifactCollectionCatalog:
                 if taken is not None:
                     raise Rejected(
                         f"there is an artifact collection {name!r} already",
-                        code="name_taken",
-                        status=409,
+                        code=ErrorCode.NAME_TAKEN,
                     )
                 await connection.execute(_this(number).values(name=name))
             if description is not None:
@@ -179,7 +179,7 @@ async def lock_collection(connection: AsyncConnection, number: int, now: int) ->
     query = select(table.c.project, table.c.name, table.c.next_index, table.c.kind)
     row = (await connection.execute(query.where(table.c.number == number))).first()
     if row is None:
-        raise Rejected("this artifact collection is gone", code="not_found", status=404)
+        raise Rejected("this artifact collection is gone", code=ErrorCode.NOT_FOUND)
     return LockedCollection(number, *row)
 
 
@@ -221,18 +221,17 @@ async def ensure_collection(
         await connection.execute(database.insert_missing(artifact_collections), [row])
         found = await _find(connection, project, name)
     if found is None:
-        raise Rejected(f"the artifact collection {name!r} is gone", code="not_found", status=404)
+        raise Rejected(f"the artifact collection {name!r} is gone", code=ErrorCode.NOT_FOUND)
     if found.kind != kind:
         said = {SEQUENCE: "a sequence of logged artifacts", PORTFOLIO: "a collection of links"}
         raise Rejected(
-            f"{name!r} is {said[found.kind]}, not {said[kind]}", code="kind_conflict", status=409
+            f"{name!r} is {said[found.kind]}, not {said[kind]}", code=ErrorCode.KIND_CONFLICT
         )
     if found.type != type:
         raise Rejected(
             f"artifact {name!r} already exists with type {found.type!r}; it cannot get versions of"
             f" type {type!r}",
-            code="type_conflict",
-            status=409,
+            code=ErrorCode.TYPE_CONFLICT,
         )
     return found
 
@@ -256,4 +255,4 @@ def check_collection_name(name: str) -> None:
     except UnicodeEncodeError:
         size = 0
     if not 0 < size <= _MAX_NAME_CHARS or "\0" in name or "/" in name or name in (".", ".."):
-        raise Rejected(f"{name[:200]!r} cannot name an artifact", code="bad_name")
+        raise Rejected(f"{name[:200]!r} cannot name an artifact", code=ErrorCode.BAD_NAME, hint="")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.artifacts.artifact_collections import (
     LockedCollection,
@@ -125,7 +126,10 @@ class ArtifactMemberCatalog:
         """
         if version.state != COMMITTED:
             raise Rejected(
-                "only a committed artifact can be linked", code="not_committed", status=409
+                "only a committed artifact can be linked",
+                code=ErrorCode.NOT_COMMITTED,
+                status=409,
+                hint="",
             )
         async with self._database.writing() as connection:
             portfolio = await ensure_collection(
@@ -146,7 +150,8 @@ class ArtifactMemberCatalog:
             locked = await lock_collection(connection, collection, now)
             if locked.kind != PORTFOLIO:
                 raise Rejected(
-                    "an artifact cannot be unlinked from where it was logged", code="not_a_link"
+                    "an artifact cannot be unlinked from where it was logged",
+                    code=ErrorCode.NOT_A_LINK,
                 )
             await remove_member(connection, collection, version)
 
@@ -189,7 +194,7 @@ async def set_aliases(
     names = list(dict.fromkeys(aliases))
     for name in names:
         if not name or len(name) > 256 or set(name) & set("/:\0"):
-            raise Rejected(f"{name[:200]!r} cannot be an alias", code="bad_alias")
+            raise Rejected(f"{name[:200]!r} cannot be an alias", code=ErrorCode.BAD_ALIAS)
     names = [name for name in names if not _INDEX.fullmatch(name)]  # these are indices
     if not names:
         return
@@ -215,5 +220,5 @@ async def _index_of(
 async def _require(connection: AsyncConnection, locked: LockedCollection, version: int) -> None:
     if await _index_of(connection, locked, version) is None:
         raise Rejected(
-            f"this artifact is not in the collection {locked.name!r}", code="not_found", status=404
+            f"this artifact is not in the collection {locked.name!r}", code=ErrorCode.NOT_FOUND
         )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.artifacts.artifact_collections import (
     ensure_collection,
@@ -131,7 +132,7 @@ class ArtifactVersionCatalog:
             if state == COMMITTED:
                 return
             if state != PENDING:
-                raise Rejected("this artifact was deleted", code="deleted", status=409)
+                raise Rejected("this artifact was deleted", code=ErrorCode.DELETED, status=409)
             for start in range(0, len(files), _ROWS):
                 rows = [_file_row(number, each) for each in files[start : start + _ROWS]]
                 await connection.execute(artifact_files.insert(), rows)
@@ -208,9 +209,7 @@ class ArtifactVersionCatalog:
                 raise Rejected(
                     f"this artifact has aliases ({', '.join(sorted(aliases)[:5])}), and is not"
                     " deleted without them",
-                    code="has_aliases",
-                    status=409,
-                    hint="Ask for its deletion with delete_aliases=True.",
+                    code=ErrorCode.HAS_ALIASES,
                 )
             members = artifact_members
             query = select(members.c.collection).where(members.c.version == number)
@@ -356,7 +355,7 @@ async def _collection(connection: AsyncConnection, version: int) -> int:
     table = artifact_versions
     found = await connection.scalar(select(table.c.collection).where(table.c.number == version))
     if found is None:
-        raise Rejected("this artifact is gone", code="not_found", status=404)
+        raise Rejected("this artifact is gone", code=ErrorCode.NOT_FOUND)
     return int(found)
 
 

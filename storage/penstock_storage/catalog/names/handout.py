@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.redis_keys import run_path
@@ -140,7 +141,7 @@ async def add_lanes(
     numbers = sorted({run for run, _ in wanted})
     paths = await _lock_runs(connection, numbers)
     if await deleted_among(connection, numbers):
-        raise Transient("a run was deleted meanwhile", code="run_deleted")
+        raise Transient("a run was deleted meanwhile", code=ErrorCode.RUN_DELETED)
     known = await find_lanes(connection, wanted)
     given = {name: Lane(row.lane) for name, row in known.items()}
     missing = [name for name in wanted if name not in given]

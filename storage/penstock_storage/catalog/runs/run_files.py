@@ -13,6 +13,7 @@ from sqlalchemy import Table, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
@@ -43,15 +44,17 @@ def file_name(given: str) -> str:
     parts = [part for part in given.split("/") if part not in ("", ".")]
     name = "/".join(parts)
     if not parts or ".." in parts or "\0" in name:
-        raise Rejected(f"{given[:200]!r} cannot be the name of a file", code="bad_file_name")
+        raise Rejected(
+            f"{given[:200]!r} cannot be the name of a file", code=ErrorCode.BAD_FILE_NAME
+        )
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise Rejected("a file's name must be Unicode", code="bad_file_name") from None
+        raise Rejected("a file's name must be Unicode", code=ErrorCode.BAD_FILE_NAME) from None
     if size > _MAX_NAME_BYTES:
         raise Rejected(
             f"a file's name has at most {_MAX_NAME_BYTES} bytes, this has {size}",
-            code="bad_file_name",
+            code=ErrorCode.BAD_FILE_NAME,
         )
     return name
 

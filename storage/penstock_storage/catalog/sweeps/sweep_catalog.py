@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.database import Database
@@ -106,10 +107,7 @@ class Sweeps:
             present = await connection.scalar(lock)
             if state is not None and present in OVER and state not in OVER:
                 raise Rejected(
-                    f"this sweep is {present}: it cannot go on",
-                    code="sweep_over",
-                    status=409,
-                    hint="Make a new sweep of the same configuration.",
+                    f"this sweep is {present}: it cannot go on", code=ErrorCode.SWEEP_OVER
                 )
             await connection.execute(
                 update(sweeps).where(sweeps.c.number == sweep).values(**values, updated_at=now)

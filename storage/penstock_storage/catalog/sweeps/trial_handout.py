@@ -18,6 +18,7 @@ from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.sweeps.sweep_tables import agents, sweeps, trials
@@ -74,7 +75,7 @@ async def hand_out(
     return [
         assigners[known[heartbeat.agent]["number"]].answers[id(heartbeat)]
         if heartbeat.agent in known
-        else Rejected("there is no such agent here", code="not_found", status=404)
+        else Rejected("there is no such agent here", code=ErrorCode.NOT_FOUND)
         for heartbeat, _ in asked
     ]
 
