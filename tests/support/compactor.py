@@ -16,9 +16,9 @@ from penstock_workers.batches.fold import Ints, ResolvedFrame, fold
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.batches.series import SeriesIndex
 from penstock_workers.batches.tiers import dirty_columns
-from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers, version
 from penstock_workers.compaction.compactor import Compactor
-from penstock_workers.shards.leases import Leases, version
+from penstock_workers.shards.leases import Leases
 
 __all__ = ["Bench"]
 
@@ -28,12 +28,11 @@ _EPOCH = 1
 
 @dataclass
 class _Parts:
-    """What the compactor uses of resolver, committer and leases."""
+    """What the compactor uses of resolver and leases."""
 
     table: SeriesIndex
     late: list[tuple[Ints, Ints]] = field(default_factory=list)
     is_stale: bool = False
-    number: int = 0
     epochs: dict[int, int] = field(default_factory=lambda: {0: _EPOCH})
 
 
@@ -44,27 +43,28 @@ class Bench:
         self.store = store
         self.now_s = 1_000.0
         self.parts = _Parts(SeriesIndex(clock=lambda: self.now_s))
+        self.numbers = CommitNumbers()
         given = cast("Any", self.parts)
         self.compactor = Compactor(
-            store, cast("Resolver", given), cast("Committer", given), cast("Leases", given)
+            store, cast("Resolver", given), self.numbers, cast("Leases", given)
         )
 
     async def log(self, key: int, run: int, lane: int, steps: Ints, values: F64) -> None:
         """Commit these points of one series, as the worker would."""
         parts = self.parts
-        parts.number += 1
+        number = self.numbers.next()
         name = (f"key{key}",)
         series = parts.table.of_frame(run, lane, name)
         if series is None:
             series = parts.table.add_frame(run, lane, name, [key], shard=0)
         times = 1_700_000_000_000_000 + steps * 1_000_000 + lane
         frame = Frame(list(name), *(c.tobytes() for c in (steps.astype("<i8"), times, values)))
-        folded = fold([ResolvedFrame(frame, series, run, lane, parts.number, 0)], parts.table)
+        folded = fold([ResolvedFrame(frame, series, run, lane, number, 0)], parts.table)
         rows, buckets = folded.late(parts.table)
         if len(rows):
             parts.late.append((rows, buckets))
             marks = dirty_columns(parts.table, rows, buckets, is_dirty=True)
-            ver = np.full(len(rows), version(_EPOCH, parts.number), np.uint64)
+            ver = np.full(len(rows), version(_EPOCH, number), np.uint64)
             await self.store.insert("dirty", {**marks, "ver": ver})
         for table in ("points", "times", "series"):
             await self.store.insert(table, getattr(folded, table))

@@ -26,6 +26,7 @@ from penstock_workers.batches.prepare import Prepared, prepare
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.shards.flight_recorder import FlightRecorder
@@ -121,7 +122,7 @@ class Bench:
         notices = BoundNotices(self.redis, KEYS, self.catalog, Problems(self.redis, KEYS))
         committer = Committer(
             self.redis, KEYS, queue, leases, self.points, self.catalog, resolver, presence, clock,
-            notices,
+            notices, CommitNumbers(),
         )  # fmt: skip
         return Worker(queue, leases, resolver, committer, clock)
 

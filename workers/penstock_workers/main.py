@@ -33,6 +33,7 @@ from penstock_storage.names import reconcile
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.dead_letters import DeadLetters
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
@@ -90,13 +91,14 @@ async def _run(
         )
         problems = Problems(redis, keys)
         notices = BoundNotices(redis, keys, catalog, problems)
+        numbers = CommitNumbers()
         committer = Committer(
-            redis, keys, queue, leases, points, catalog, resolver, liveness, clock, notices
+            redis, keys, queue, leases, points, catalog, resolver, liveness, clock, notices, numbers
         )
-        compactor = Compactor(points, resolver, committer, leases)
+        compactor = Compactor(points, resolver, numbers, leases)
         compaction = Compaction(compactor, resolver, metrics)
-        upkeep = Upkeep(resolver, clock, leases, liveness, committer, metrics)
-        dead_letters = DeadLetters(queue, leases, committer, catalog, points)
+        upkeep = Upkeep(resolver, clock, leases, liveness, committer, numbers, metrics)
+        dead_letters = DeadLetters(queue, leases, numbers, catalog, points)
         records = QuarantineRecords(redis, keys, leases, problems)
         for death in deaths:
             await patiently(partial(records.blame, death), stop)

@@ -14,6 +14,7 @@ from support.memory_worker import KEYS, Bench, running_bench
 
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_storage.contracts.interface import Columns, Micros, RunRef
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.upkeep import upkeep as upkeep_module
 from penstock_workers.upkeep.purger import Purger
@@ -92,9 +93,9 @@ async def test_the_store_is_checked_when_it_may_be_another(
     points = CountedStore()
     await points.setup()
     clock = StoreClock(bench.redis, KEYS, points, bench.catalog, WorkerMetrics())
-    committer = SimpleNamespace(number=0)
+    numbers = CommitNumbers()
     parts: Any = SimpleNamespace()
-    upkeep = Upkeep(parts, clock, parts, parts, committer, parts)  # type: ignore[arg-type]
+    upkeep = Upkeep(parts, clock, parts, parts, parts, numbers, parts)  # type: ignore[arg-type]
 
     async def is_checked() -> bool:
         before = points.reads
@@ -103,7 +104,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
 
     assert await is_checked()
     assert not await is_checked()
-    committer.number += 1
+    numbers.next()
     assert await is_checked()
     assert not await is_checked()
     await bench.redis.flushall()
@@ -114,7 +115,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
     assert await is_checked()
     assert not await is_checked()
     monkeypatch.setattr(upkeep_module, "_CHECK_S", 0.0)
-    committer.number += 1
+    numbers.next()
     assert await is_checked()
     assert await is_checked()
 
@@ -137,7 +138,8 @@ async def test_a_clock_goes_on_only_after_a_check(
         clock,
         SimpleNamespace(epochs={0: 1}),  # type: ignore[arg-type]
         SimpleNamespace(read_heartbeats=nothing, mark_crashed=nothing),  # type: ignore[arg-type]
-        SimpleNamespace(number=0, announce=nothing, notices=SimpleNamespace(tell=nothing)),  # type: ignore[arg-type]
+        SimpleNamespace(announce=nothing, notices=SimpleNamespace(tell=nothing)),  # type: ignore[arg-type]
+        CommitNumbers(),
         SimpleNamespace(missing=SimpleNamespace(set=lambda _: None)),  # type: ignore[arg-type]
     )
     for turn in range(1, 4):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from penstock_workers.batches.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.compaction.compactor import Compactor
 
 
@@ -25,13 +26,12 @@ def grow(table: SeriesIndex, first: int, count: int) -> None:
 
 
 class _Parts:
-    """Resolver, committer and leases, with new series whenever the compactor looks at any of them."""
+    """Resolver and leases, with new series whenever the compactor looks at any of them."""
 
     def __init__(self, table: SeriesIndex) -> None:
         self.table = table
         self.late: list[tuple[Any, Any]] = []
         self.is_stale = False
-        self.number = 0
         self._next = 10
 
     @property
@@ -63,7 +63,7 @@ def test_the_compactor_looks_at_a_table_that_grows() -> None:
         table.learn(KnownSeries(key, 1, 0, 0, 0, 50_000, NEVER))
     table.set_counted(np.array([0]), np.array([-10]))
     parts = cast("Any", _Parts(table))
-    compactor = Compactor(cast("Any", _Store(table)), parts, parts, parts)
+    compactor = Compactor(cast("Any", _Store(table)), parts, CommitNumbers(), parts)
     assert asyncio.run(compactor.run_once(asyncio.Lock())) == 0
     assert len(table) > 10_000
     # What was noted of the series is not lost in the columns that were left behind.

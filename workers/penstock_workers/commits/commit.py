@@ -25,9 +25,10 @@ from penstock_workers.batches.prepare import Prepared
 from penstock_workers.batches.resolver import Resolver
 from penstock_workers.batches.tiers import dirty_columns
 from penstock_workers.commits.bound_notices import BoundNotices
+from penstock_workers.commits.commit_numbers import CommitNumbers, version, versions
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
-from penstock_workers.shards.leases import Leases, version, versions
+from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Entry, Queue
 
 __all__ = ["Committer", "Refused"]
@@ -61,6 +62,7 @@ class Committer:
         liveness: Liveness,
         clock: StoreClock,
         notices: BoundNotices,
+        numbers: CommitNumbers,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -71,24 +73,23 @@ class Committer:
         self._resolver = resolver
         self._liveness = liveness
         self._clock = clock
+        self._numbers = numbers
         self.notices = notices
-        self.number = 0
-        """The number of this process's commits; part of every version it writes."""
 
     async def commit(self, prepared: Prepared) -> set[int]:
         """Store it all and delete its entries; returns the shards that another worker owns by now.
 
         Raises `Transient` or `Refused` if a store did not take it: then nothing was deleted.
         """
-        self.number += 1
+        number = self._numbers.next()
         if prepared.beyond:  # at once: more batches arrive until the gateways know
             await self.notices.tell(prepared.beyond)
         try:
-            await self._store(prepared)
+            await self._store(prepared, number)
             fail("worker.after_points")
             await self._catalog_changes(prepared)
             await self._require_same_store(prepared)
-            await self._store_committed(prepared)
+            await self._store_committed(prepared, number)
         except Broken as error:
             raise Refused(prepared, error) from error
         fail("worker.before_acknowledge")
@@ -105,11 +106,11 @@ class Committer:
         await self.announce(prepared.advanced, prepared.changed)
         return lost
 
-    async def _store(self, prepared: Prepared) -> None:
+    async def _store(self, prepared: Prepared, number: int) -> None:
         folded = prepared.folded
         if folded:
             # Before the points: a reader must never rely on a tier that lacks one of them.
-            await self._mark_dirty(folded, prepared.epochs)
+            await self._mark_dirty(folded, prepared.epochs, number)
         try:
             async with asyncio.TaskGroup() as inserts:
                 if folded:
@@ -125,13 +126,13 @@ class Committer:
         except* PenstockError as group:
             raise group.exceptions[0] from None
 
-    async def _mark_dirty(self, folded: Folded, epochs: dict[int, int]) -> None:
+    async def _mark_dirty(self, folded: Folded, epochs: dict[int, int], number: int) -> None:
         series, buckets = folded.late(self._resolver.table)
         if len(series):
             self._resolver.late.append((series, buckets))
             columns = dirty_columns(self._resolver.table, series, buckets, is_dirty=True)
             shards = self._resolver.table.shard[series]
-            ver = versions(epochs, self.number, shards)
+            ver = versions(epochs, number, shards)
             await self._insert("dirty", {**columns, "ver": ver})
 
     async def _insert(self, table: str, columns: Columns) -> None:
@@ -159,10 +160,10 @@ class Committer:
         if prepared.store != self._clock.store:
             raise Transient("the store was replaced", code="store_replaced")
 
-    async def _store_committed(self, prepared: Prepared) -> None:
+    async def _store_committed(self, prepared: Prepared, number: int) -> None:
         rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
         for shard, writers in prepared.committed.items():
-            ver = version(prepared.epochs[shard], self.number)
+            ver = version(prepared.epochs[shard], number)
             for (run, writer), committed in writers.items():
                 gaps, dead = sorted(committed.gaps), sorted(committed.dead)
                 rows.append((run, committed.lane, writer, committed.low, gaps, dead, ver))

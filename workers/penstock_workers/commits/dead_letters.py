@@ -11,8 +11,8 @@ from penstock.errors import PenstockError, Transient
 from penstock_common.queue.redis_keys import split_writer_key
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_workers.batches.committed import CommittedSeqs
-from penstock_workers.commits.commit import Committer
-from penstock_workers.shards.leases import Leases, version
+from penstock_workers.commits.commit_numbers import CommitNumbers, version
+from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Entry, Queue
 
 __all__ = ["DeadLetters"]
@@ -33,13 +33,13 @@ class DeadLetters:
         self,
         queue: Queue,
         leases: Leases,
-        committer: Committer,
+        numbers: CommitNumbers,
         catalog: Catalog,
         points: PointStore,
     ) -> None:
         self._queue = queue
         self._leases = leases
-        self._committer = committer
+        self._numbers = numbers
         self._catalog = catalog
         self._points = points
 
@@ -89,8 +89,6 @@ class DeadLetters:
         if not rows:
             return None
         committed = rows[0]
-        # A commit number of its own: newer than anything written before, older than the next commit.
-        self._committer.number += 1
         committed.dead.add(entry.seq)
         committed.add(entry.seq)
         await self._points.insert(
@@ -102,7 +100,7 @@ class DeadLetters:
                 "low": np.array([committed.low], np.uint32),
                 "gaps": [sorted(committed.gaps)],
                 "dead": [sorted(committed.dead)],
-                "ver": np.array([version(epoch, self._committer.number)], np.uint64),
+                "ver": np.array([version(epoch, self._numbers.next())], np.uint64),
             },
         )
         return committed

@@ -45,8 +45,8 @@ from penstock_workers.batches.tiers import (
     tiers_conditions,
     windows,
 )
-from penstock_workers.commits.commit import Committer
-from penstock_workers.shards.leases import Leases, versions
+from penstock_workers.commits.commit_numbers import CommitNumbers, versions
+from penstock_workers.shards.leases import Leases
 
 __all__ = ["MIN_STEPS", "Compactor", "PassInterrupted"]
 
@@ -77,11 +77,11 @@ class Compactor:
     """Advances the tiers of the series in the resolver's table."""
 
     def __init__(
-        self, points: PointStore, resolver: Resolver, committer: Committer, leases: Leases
+        self, points: PointStore, resolver: Resolver, numbers: CommitNumbers, leases: Leases
     ) -> None:
         self._points = points
         self._resolver = resolver
-        self._committer = committer
+        self._numbers = numbers
         self._leases = leases
         self._mended_to = -1
         self._is_interrupted = False
@@ -96,7 +96,7 @@ class Compactor:
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
         """One pass: new buckets of many series, and dirty ones of many. Returns series built."""
         self._is_interrupted = False
-        commits = self._committer.number
+        commits = self._numbers.last
         if self._has_nothing_new(commits):
             return 0
         table = self._resolver.table
@@ -110,8 +110,8 @@ class Compactor:
         async with commit_in_hand:
             # A number of its own, so that what this pass writes is newer than everything written
             # before it, and older than the dirty rows of any later commit.
-            self._committer.number += 1
-            ver = versions(dict(self._leases.epochs), self._committer.number, table.shard)
+            number = self._numbers.next()
+            ver = versions(dict(self._leases.epochs), number, table.shard)
         try:
             await self._build(table, (series, low, high), late, ver)
         except BaseException:

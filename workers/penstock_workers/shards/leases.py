@@ -11,35 +11,17 @@ import logging
 import secrets
 import time
 import zlib
-from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_common.queue.scripts import ACQUIRE, RELEASE, RENEW, SIGN
 
-__all__ = ["Leases", "version", "versions"]
+__all__ = ["Leases"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 2.0
-
-
-def version(epoch: int, commit: int) -> int:
-    """The version of rows that a commit writes: a later epoch wins over any commit."""
-    return epoch << 32 | commit & 0xFFFFFFFF
-
-
-def versions(
-    epochs: Mapping[int, int], commit: int, shards: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint64]:
-    """The version of each row, by the shard it belongs to; 0 for shards without an epoch."""
-    by_shard = np.zeros(256, np.uint64)
-    for shard, epoch in epochs.items():
-        by_shard[shard] = version(epoch, commit)
-    return by_shard[shards]
 
 
 class Leases:
