@@ -22,8 +22,8 @@ from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.prepare import Prepared, prepare
-from penstock_workers.batches.resolver import Resolver
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer
 from penstock_workers.commits.commit_numbers import CommitNumbers
@@ -71,7 +71,7 @@ class Worker:
 
     queue: Queue
     leases: Leases
-    resolver: Resolver
+    known: KnownState
     committer: Committer
     clock: StoreClock
 
@@ -83,7 +83,7 @@ class Worker:
         entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
         with FlightRecorder.opened(None) as recorder:
             limit = StallLimit(30, lambda: recorder.steps, lambda: None)
-            prepared = await prepare(entries, epochs, self.resolver, self.queue, recorder, limit)
+            prepared = await prepare(entries, epochs, self.known, self.queue, recorder, limit)
         prepared.store = self.clock.store
         return prepared
 
@@ -117,14 +117,14 @@ class Bench:
         await leases.tend()
         clock = StoreClock(self.redis, KEYS, self.points, self.catalog, WorkerMetrics())
         await clock.check()
-        queue, resolver = Queue(self.redis, KEYS), Resolver(self.catalog, self.points, self.bounds)
+        queue, known = Queue(self.redis, KEYS), KnownState(self.catalog, self.points, self.bounds)
         presence = Liveness(self.redis, KEYS, self.catalog, leases.epochs, silent_after_s=60)
         notices = BoundNotices(self.redis, KEYS, self.catalog, Problems(self.redis, KEYS))
         committer = Committer(
-            self.redis, KEYS, queue, leases, self.points, self.catalog, resolver, presence, clock,
+            self.redis, KEYS, queue, leases, self.points, self.catalog, known, presence, clock,
             notices, CommitNumbers(),
         )  # fmt: skip
-        return Worker(queue, leases, resolver, committer, clock)
+        return Worker(queue, leases, known, committer, clock)
 
     async def queued(self) -> int:
         return sum([int(await self.redis.xlen(KEYS.stream(shard))) for shard in SHARDS])

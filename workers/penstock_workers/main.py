@@ -30,7 +30,7 @@ from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.connect import open_catalog, open_points
 from penstock_storage.contracts.interface import RunRef
 from penstock_storage.names import reconcile
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer
 from penstock_workers.commits.commit_numbers import CommitNumbers
@@ -84,7 +84,7 @@ async def _run(
         problems = Problems(redis, keys)
         clock = StoreClock(redis, keys, points, catalog, metrics)
         await patiently(clock.check, stop)
-        queue, resolver = Queue(redis, keys), Resolver(catalog, points, settings.bounds)
+        queue, known = Queue(redis, keys), KnownState(catalog, points, settings.bounds)
         leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
         liveness = Liveness(
             redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
@@ -93,17 +93,17 @@ async def _run(
         notices = BoundNotices(redis, keys, catalog, problems)
         numbers = CommitNumbers()
         committer = Committer(
-            redis, keys, queue, leases, points, catalog, resolver, liveness, clock, notices, numbers
+            redis, keys, queue, leases, points, catalog, known, liveness, clock, notices, numbers
         )
-        compactor = Compactor(points, resolver, numbers, leases)
-        compaction = Compaction(compactor, resolver, metrics)
-        upkeep = Upkeep(resolver, clock, leases, liveness, committer, numbers, metrics)
+        compactor = Compactor(points, known, numbers, leases)
+        compaction = Compaction(compactor, known, metrics)
+        upkeep = Upkeep(known, clock, leases, liveness, committer, numbers, metrics)
         dead_letters = DeadLetters(queue, leases, numbers, catalog, points)
         records = QuarantineRecords(redis, keys, leases, problems)
         for death in deaths:
             await patiently(partial(records.blame, death), stop)
         quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
-        resolver.deletions.listeners.append(liveness.forget)
+        known.deletions.listen(liveness.forget)
         is_embedded = settings.store_url.startswith("unix://")
         gauges = Gauges(
             redis, keys, points, leases.epochs, metrics, problems,
@@ -120,11 +120,11 @@ async def _run(
         )  # fmt: skip
         mender = Mender(
             points, catalog, clock, leases.epochs, problems, metrics,
-            resolver.mark_stale,
+            partial(known.invalidate, "store_mended"),
         )  # fmt: skip
         sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
         worker = Worker(
-            settings, queue, leases, resolver, committer, quarantine, compaction, clock, mender,
+            settings, queue, leases, known, committer, quarantine, compaction, clock, mender,
             sign, recorder, metrics,
         )  # fmt: skip
         spare_collector()

@@ -22,8 +22,9 @@ from penstock.errors import Broken, PenstockError, Rejected, Transient
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.prepare import Prepared, prepare
-from penstock_workers.batches.resolver import Resolver, writer_name
+from penstock_workers.batches.writer_names import writer_name
 from penstock_workers.commits.commit import Committer, Refused
 from penstock_workers.commits.commit_pace import CommitPace
 from penstock_workers.commits.store_clock import StoreClock
@@ -64,7 +65,7 @@ class Worker:
         settings: WorkerSettings,
         queue: Queue,
         leases: Leases,
-        resolver: Resolver,
+        known: KnownState,
         committer: Committer,
         quarantine: Quarantine,
         compaction: Compaction,
@@ -77,7 +78,7 @@ class Worker:
         self._settings = settings
         self._queue = queue
         self._leases = leases
-        self._resolver = resolver
+        self._known = known
         self._committer = committer
         self._quarantine = quarantine
         self._compaction = compaction
@@ -117,7 +118,7 @@ class Worker:
         self._metrics.last_loop.set_to_current_time()
         self._sign.turned()
         await self._tend()
-        # What the resolver knows holds for this store. Another one may be found during the rest.
+        # What is known holds for this store. Another one may be found during the rest.
         store = self._clock.store
         if await self._rest(stop):
             return
@@ -131,8 +132,8 @@ class Worker:
         self._pace.found(sum(entry.decoded for entry in entries))
         if read.shards and self._queue.store != store:
             self._clock.require_check()  # another worker found that the store was replaced
-            self._resolver.is_stale = True
-        if self._resolver.is_stale:
+            self._known.invalidate("store_replaced")
+        if self._known.is_stale:
             return  # a batch that is no longer stored would be dropped as a repeat
         if read.is_isolated:
             read = replace(read, is_rest=not (read.entry_id or self._queue.has_more))
@@ -154,7 +155,7 @@ class Worker:
         if any(entry.is_dropped for entry in entries):
             await self._finish_commit()
             await self._quarantine.drop(entries)
-            await self._forget()
+            await self._forget("batches_dropped")
             return
         if read.is_counted:
             verdict = await self._quarantine.begin(read, entries)
@@ -182,12 +183,11 @@ class Worker:
             await self._quarantine.gained(shard, owner_crashed=owner_crashed)
             self._leases.owner_crashed.discard(shard)
         is_void = self._clock.is_due and await self._clock.check()
-        if gained or lost or is_void or self._resolver.is_stale:
+        if gained or lost or is_void or self._known.is_stale:
             await self._finish_commit()
-            await self._forget()
+            await self._forget("shards_changed" if gained or lost else "store_changed")
             self._sign.turned(_MAX_STEP_S)
-            await self._resolver.resume(self._leases.epochs)
-            self._resolver.is_stale = False
+            await self._known.resume(self._leases.epochs)
         self._metrics.shards.set(len(self._leases.epochs))
 
     async def _read(self, read: Read) -> list[Entry]:
@@ -218,7 +218,7 @@ class Worker:
         limit = StallLimit(timeout_s, lambda: recorder.steps, turned)
         turned()
         try:
-            prepared = await prepare(entries, epochs, self._resolver, self._queue, recorder, limit)
+            prepared = await prepare(entries, epochs, self._known, self._queue, recorder, limit)
         except Broken as error:
             await self._finish_commit()
             await self._isolate(read, entries, error)
@@ -241,11 +241,11 @@ class Worker:
         """
         _LOG.warning("commit_refused entries=%d detail=%s", len(entries), error)
         if await self._clock.check():
-            await self._forget()
+            await self._forget("store_replaced")
             return
         await self._clock.advance()
         await self._fail(read, entries, error)
-        await self._forget()
+        await self._forget("commit_refused")
 
     async def _fail(
         self,
@@ -268,7 +268,7 @@ class Worker:
             self._metrics.batches.labels("dead_lettered").inc()
         elif verdict is Verdict.WORKER_AT_FAULT:
             self.is_at_fault = True
-        self._resolver.forget_writers(writer_name(each.writer) for each in entries)
+        self._known.forget_writers(writer_name(each.writer) for each in entries)
         for shard in {entry.shard for entry in entries}:
             self._queue.rewind(shard)
         self._pace.read_again()
@@ -313,7 +313,7 @@ class Worker:
             _LOG.warning("shard_lost shard=%d", shard)
             self._metrics.errors.labels("fenced").inc()
             self._leases.forget(shard)
-            self._resolver.is_stale = True
+            self._known.invalidate("shard_lost")
         await self._quarantine.passed(read, prepared.entries, prepared.stored)
 
     async def _finish_commit(self) -> None:
@@ -337,13 +337,13 @@ class Worker:
             await asyncio.wait([self._commit])
             self._commit = None
         self._clock.require_check()
-        await self._forget()
+        await self._forget("retry")
         await sleep(pause_s, stop)
 
-    async def _forget(self) -> None:
+    async def _forget(self, reason: str) -> None:
         """Forget everything and read from the start."""
         self._sign.turned(_MAX_STEP_S)
-        await self._compaction.forget()
+        await self._compaction.forget(reason)
         self._metrics.rewinds.inc()
         for shard in self._quarantine.shards:
             self._queue.rewind(shard)

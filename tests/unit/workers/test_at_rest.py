@@ -14,6 +14,7 @@ from support.memory_worker import KEYS, Bench, running_bench
 
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_storage.contracts.interface import Columns, Micros, RunRef
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.upkeep import upkeep as upkeep_module
@@ -133,8 +134,9 @@ async def test_a_clock_goes_on_only_after_a_check(
     async def nothing(*_: object) -> list[RunRef]:
         return []
 
+    known = KnownState(bench.catalog, points)
     upkeep = Upkeep(
-        SimpleNamespace(missing_batches=lambda: 0, is_stale=False),  # type: ignore[arg-type]
+        known,
         clock,
         SimpleNamespace(epochs={0: 1}),  # type: ignore[arg-type]
         SimpleNamespace(read_heartbeats=nothing, mark_crashed=nothing),  # type: ignore[arg-type]
@@ -148,4 +150,4 @@ async def test_a_clock_goes_on_only_after_a_check(
     store, points._meta["clock"] = clock.store, "5"
     await upkeep._run_once()
     assert clock.store not in ("", store)
-    assert upkeep._resolver.is_stale
+    assert known.is_stale

@@ -12,6 +12,7 @@ import pytest
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
 from penstock_workers import worker as module
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits import commit
 from penstock_workers.worker import Worker
 
@@ -21,7 +22,7 @@ def worker(**parts: Any) -> Any:
     other = SimpleNamespace()
     known = {"queue": other, "quarantine": other, "compaction": other} | parts
     names = (
-        "queue", "leases", "resolver", "committer", "quarantine", "compaction", "clock", "mender", "sign",
+        "queue", "leases", "state", "committer", "quarantine", "compaction", "clock", "mender", "sign",
         "recorder", "metrics",
     )  # fmt: skip
     return Worker(cast("Any", settings), *(known.get(name, other) for name in names))
@@ -51,13 +52,14 @@ async def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change:
     """While a worker rests, its store may be mended or replaced: what it knew of batches no longer holds,
     and those that clients send again would be dropped as repeats."""
     clock = SimpleNamespace(store="first", require_check=lambda: None)
-    resolver = SimpleNamespace(is_stale=False)
+    nothing_asked: Any = None
+    state = KnownState(nothing_asked, nothing_asked)
     queue = SimpleNamespace(store="first", has_more=False)
     read = SimpleNamespace(shards=[0], is_isolated=False, is_counted=False, entry_id="")
     entry = SimpleNamespace(decoded=1, shard=0, is_dropped=False)
     made = worker(
         clock=clock,
-        resolver=resolver,
+        state=state,
         queue=queue,
         leases=SimpleNamespace(epochs={0: 1}),
         quarantine=SimpleNamespace(next_read=lambda epochs: read),
@@ -73,7 +75,8 @@ async def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change:
     async def rest(stop: asyncio.Event) -> bool:
         if change == "another store":
             clock.store = queue.store = "second"
-        resolver.is_stale = change == "forgotten"
+        if change == "forgotten":
+            state.invalidate("store_mended")
         return False
 
     async def entries(*_: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
-from penstock_workers.batches.resolver import WriterName, writer_name
+from penstock_workers.batches.writer_names import WriterName, writer_name
 from penstock_workers.shards.flight_recorder import FlightRecorder
 from penstock_workers.shards.queue import Entry
 

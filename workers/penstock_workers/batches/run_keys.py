@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from penstock_storage.commits.run_keys import count_keys, list_keys
 from penstock_storage.contracts.interface import Catalog, PointStore
 
 __all__ = ["RunKeyLimit"]
-
-_COUNTS = """
-SELECT run, uniqExact(key) AS keys FROM penstock.series
-WHERE run IN {runs:Array(UInt32)} GROUP BY run
-"""
-_LISTED = """
-SELECT DISTINCT key FROM penstock.series WHERE run = {run:UInt32}
-UNION DISTINCT
-SELECT DISTINCT key FROM penstock.values WHERE run = {run:UInt32}
-"""
 
 
 class RunKeyLimit:
@@ -44,9 +35,7 @@ class RunKeyLimit:
     async def count(self, runs: Collection[int]) -> None:
         """Count the stored keys of these runs, which existed before."""
         if new := [run for run in runs if run not in self._keys]:
-            found = await self._points.query(_COUNTS, {"runs": new})
-            for run, keys in zip(found["run"], found["keys"], strict=True):
-                self._before[int(run)] = int(keys)
+            self._before |= await count_keys(self._points, new)
 
     async def admit(self, wanted: Mapping[int, Iterable[str]]) -> None:
         """Admit these further keys of each run, in their order, up to the bound."""
@@ -61,6 +50,5 @@ class RunKeyLimit:
     async def _list(self, run: int) -> None:
         """From now on the keys of this run are known exactly."""
         if self._before.pop(run, 0):
-            found = await self._points.query(_LISTED, {"run": run})
-            names = await self._catalog.key_names([int(key) for key in found["key"]])
+            names = await self._catalog.key_names(await list_keys(self._points, run))
             self._keys[run].update(names.values())

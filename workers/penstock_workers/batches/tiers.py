@@ -1,43 +1,27 @@
-"""Tier rows: the statements that aggregate the narrowest from points, and the fold that makes each
-coarser width from the next finer one. A row is a pure function of the points of its bucket: rebuilding
-it, in any grouping, gives the same row."""
+"""Tier rows in memory: the fold that makes each coarser width from the next finer one, and the rows to
+insert. A row is a pure function of the points of its bucket: rebuilding it, in any grouping, gives the
+same row."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.clickhouse.tier_statements import TIER_COLUMNS, Window
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.batches.fold import Columns, Ints
 from penstock_workers.batches.series import SeriesIndex
 
 __all__ = [
-    "count_statement",
     "dirty_columns",
-    "fine_statement",
     "fold_up",
     "join_buckets",
-    "points_condition",
     "select_rows",
-    "stored_statement",
     "tier_columns",
-    "tiers_conditions",
     "windows",
 ]
 
-Window = tuple[int, int, int, int]
-"""(key, lane, first, end), shared by several runs."""
-
-_COLUMNS = (
-    "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
-    "non_finite",
-)  # fmt: skip
 _UINT32 = ("count", "non_finite")
-
-
-# -- statements
 
 
 def windows(table: SeriesIndex, series: Ints, low: Ints, high: Ints) -> dict[Window, list[int]]:
@@ -48,67 +32,6 @@ def windows(table: SeriesIndex, series: Ints, low: Ints, high: Ints) -> dict[Win
     for key, lane, first, end, run in zip(*(c.tolist() for c in columns), strict=True):
         grouped.setdefault((key, lane, first, end), []).append(run)
     return grouped
-
-
-def points_condition(grouped: dict[Window, list[int]]) -> str:
-    """Selects the points in these windows of steps."""
-    return " OR ".join(_conditions(grouped, "step"))
-
-
-def tiers_conditions(shift: int, grouped: dict[Window, list[int]]) -> list[str]:
-    """Each selects the tier rows of one width in one of these windows of buckets."""
-    return [f"(shift = {shift} AND {each})" for each in _conditions(grouped, "bucket")]
-
-
-def fine_statement(where: str, *, final: bool) -> str:
-    """The narrowest tier rows of all buckets that have points where the condition holds.
-
-    Without FINAL, which would cost half as much again, a point stored twice counts twice: rows
-    with `repeats` = 1 have to be rebuilt with it. A bucket's steps are marked in four words.
-    """
-    words = (
-        f"bitCount(groupBitOr(if(bitAnd(step, 192) = {word << 6},"
-        " bitShiftLeft(toUInt64(1), bitAnd(step, 63)), 0)))"
-        for word in range(4)
-    )
-    return (
-        f"SELECT key, run, lane, bitShiftRight(step, {TIER_SHIFT}) AS bucket,"
-        " min(step) AS first_step, max(step) AS last_step,"
-        " minIf(v, isFinite(v)) AS min, maxIf(v, isFinite(v)) AS max, sumIf(v, isFinite(v)) AS sum,"
-        " toUInt32(countIf(isFinite(v))) AS count, argMin(v, step) AS first,"
-        " argMax(v, step) AS last, toUInt32(countIf(NOT isFinite(v))) AS non_finite,"
-        f" toUInt8(count() > {' + '.join(words)}) AS repeats"
-        f" FROM penstock.points {'FINAL' if final else ''} PREWHERE {where}"
-        " GROUP BY key, run, lane, bucket SETTINGS optimize_aggregation_in_order = 1"
-    )
-
-
-def stored_statement(conditions: Iterable[str]) -> str:
-    """Tier rows of several widths, as they are stored."""
-    return (
-        f"SELECT key, run, lane, shift, {', '.join(_COLUMNS)} FROM penstock.tiers FINAL"
-        f" PREWHERE {' OR '.join(conditions)}"
-    )
-
-
-def count_statement(grouped: dict[Window, list[int]]) -> str:
-    """Points of each series in these windows, repeats included: columns key, run, lane, points."""
-    return (
-        "SELECT key, run, lane, toUInt64(count()) AS points FROM penstock.points "
-        f"WHERE {points_condition(grouped)} GROUP BY key, run, lane"
-    )
-
-
-def _conditions(grouped: dict[Window, list[int]], column: str) -> Iterator[str]:
-    # All of these are the worker's own integers.
-    for (key, lane, first, end), runs in grouped.items():
-        yield (
-            f"(key = {key} AND run IN ({', '.join(map(str, runs))}) AND lane = {lane} "
-            f"AND {column} >= {first} AND {column} < {end})"
-        )
-
-
-# -- rows
 
 
 def select_rows(table: SeriesIndex, found: Columns) -> Columns:
@@ -168,7 +91,9 @@ def tier_columns(
 ) -> Columns:
     """What an insert into `tiers` takes: rows by shift; `ver` by series."""
     series = np.concatenate([rows["series"] for rows in levels.values()])
-    columns = {name: np.concatenate([rows[name] for rows in levels.values()]) for name in _COLUMNS}
+    columns = {
+        name: np.concatenate([rows[name] for rows in levels.values()]) for name in TIER_COLUMNS
+    }
     shifts = [np.full(len(rows["series"]), shift, np.uint8) for shift, rows in levels.items()]
     return {
         "key": table.key[series],
@@ -194,7 +119,7 @@ def dirty_columns(table: SeriesIndex, series: Ints, buckets: Ints, *, is_dirty: 
 
 def _distinct(parts: list[Columns]) -> Columns:
     """Rows by (series, bucket); of equal ones the first part's."""
-    names = ("series", *_COLUMNS)
+    names = ("series", *TIER_COLUMNS)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
     source = np.repeat(np.arange(len(parts)), [len(part["series"]) for part in parts])
     order = np.lexsort((source, joined["bucket"], joined["series"]))

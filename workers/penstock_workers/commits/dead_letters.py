@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
 from penstock.errors import PenstockError, Transient
 from penstock_common.queue.redis_keys import split_writer_key
+from penstock_storage.commits.positions import PositionRow, insert_positions, read_position
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.commits.commit_numbers import CommitNumbers, version
@@ -76,31 +75,14 @@ class DeadLetters:
         number = (await self._catalog.numbers_of([ref])).get(ref)
         if number is None:
             return None
-        found = await self._points.query(
-            "SELECT lane, low, gaps, dead FROM penstock.applied FINAL "
-            "WHERE run = {run:UInt32} AND writer = {writer:String}",
-            {"run": number, "writer": writer},
-        )
-        columns = (found[name] for name in ("lane", "low", "gaps", "dead"))
-        rows = [
-            CommittedSeqs(int(lane), int(low), gaps, dead)
-            for lane, low, gaps, dead in zip(*columns, strict=True)
-        ]
-        if not rows:
+        position = await read_position(self._points, number, writer)
+        if position is None:
             return None
-        committed = rows[0]
-        committed.dead.add(entry.seq)
-        committed.add(entry.seq)
-        await self._points.insert(
-            "applied",
-            {
-                "run": np.array([number], np.uint32),
-                "lane": np.array([committed.lane], np.uint16),
-                "writer": [writer],
-                "low": np.array([committed.low], np.uint32),
-                "gaps": [sorted(committed.gaps)],
-                "dead": [sorted(committed.dead)],
-                "ver": np.array([version(epoch, self._numbers.next())], np.uint64),
-            },
-        )
+        committed = CommittedSeqs(*position)
+        committed.add_dead(entry.seq)
+        # A number of its own: newer than anything written before, older than the next commit.
+        ver = version(epoch, self._numbers.next())
+        gaps, dead = sorted(committed.gaps), sorted(committed.dead)
+        row = PositionRow(number, committed.lane, writer, committed.low, gaps, dead, ver)
+        await insert_positions(self._points, [row])
         return committed

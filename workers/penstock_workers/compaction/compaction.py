@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.compaction.compactor import Compactor, PassInterrupted
 
 __all__ = ["Compaction"]
@@ -23,26 +23,25 @@ class Compaction:
     """Runs the compactor. `commit_in_hand` is held while a commit is being stored, `building` while
     tiers are built; `is_behind` says that there is a backlog."""
 
-    def __init__(self, compactor: Compactor, resolver: Resolver, metrics: WorkerMetrics) -> None:
+    def __init__(self, compactor: Compactor, known: KnownState, metrics: WorkerMetrics) -> None:
         self._compactor = compactor
-        self._resolver = resolver
+        self._known = known
         self._metrics = metrics
         self.building = asyncio.Lock()
         self.commit_in_hand = asyncio.Lock()
         self.is_behind = False
 
-    async def forget(self) -> None:
-        """Clear what the resolver knows.
+    async def forget(self, reason: str) -> None:
+        """Clear what is known, for this reason (a word for the log).
 
         Not while tiers are being built: that pass may still raise watermarks in the store, and what
         is read next must not be older than they are. So the pass, which may take minutes, is
-        interrupted. The resolver is stale until `resume` has found the unfinished tiers again: a
+        interrupted. What is known is stale until `resume` has found the unfinished tiers again: a
         series that gets no new point would otherwise stay dirty for ever.
         """
         self._compactor.interrupt()
         async with self.building:
-            self._resolver.forget()
-        self._resolver.is_stale = True
+            self._known.forget(reason)
 
     async def watch(self) -> None:
         """Build until cancelled."""

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.queue.redis_keys import SHARDS
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.commit import Committer
 from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.liveness import Liveness
@@ -35,7 +35,7 @@ class Upkeep:
 
     def __init__(
         self,
-        resolver: Resolver,
+        known: KnownState,
         clock: StoreClock,
         leases: Leases,
         liveness: Liveness,
@@ -43,7 +43,7 @@ class Upkeep:
         numbers: CommitNumbers,
         metrics: WorkerMetrics,
     ) -> None:
-        self._resolver = resolver
+        self._known = known
         self._clock = clock
         self._leases = leases
         self._liveness = liveness
@@ -89,11 +89,11 @@ class Upkeep:
         self._advanced_with, self._advanced_at = commits, time.monotonic()
 
     async def _run_once(self) -> None:
-        self._metrics.missing.set(self._resolver.missing_batches())
+        self._metrics.missing.set(self._known.missing_batches())
         advances = self._advances
         # An older copy of the store whose clock went on could no longer be told from the store itself.
         if await self._is_other_store(always=advances):
-            self._resolver.is_stale = True
+            self._known.invalidate("store_replaced")
         elif advances:
             await self._advance()
         changed = await self._liveness.read_heartbeats()
