@@ -160,6 +160,28 @@ def test_every_module_says_what_it_is(package: str) -> None:
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def _assigned(node: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to, or deletes."""
+    if isinstance(node, ast.Assign | ast.Delete):
+        return list(node.targets)
+    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
+
+
+@pytest.mark.parametrize("path", modules("penstock_workers"), ids=lambda path: path.stem)
+def test_no_part_of_a_worker_assigns_into_another(path: Path) -> None:
+    """Each state machine changes by its own methods only, so that its invariants lie in one file."""
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        for target in _assigned(node):
+            changed = target.value if isinstance(target, ast.Subscript) else target
+            owner = changed.value if isinstance(changed, ast.Attribute) else None
+            is_part = isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name)
+            is_known = isinstance(owner, ast.Name) and owner.id == "known"
+            if is_part or is_known:
+                wrong.append(f"{path.relative_to(ROOT)}:{target.lineno} {ast.unparse(target)}")
+    assert not wrong
+
+
 _BODY = re.compile(r"request\.(?:(?:read|json|text|post|multipart)\(|content\b)")
 _ROUTE = re.compile(r"\.add_(?:route|resource|get|head|post|put|patch|delete|options)\(")
 

@@ -3,6 +3,7 @@ tests of what a commit does: nothing runs by itself."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from support.redis import memory_redis
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_common.process.bounds import Bounds
 from penstock_common.process.metrics import GatewayMetrics, WorkerMetrics
+from penstock_common.process.settings import WorkerSettings
+from penstock_common.process.watchdog import Watchdog
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
@@ -29,10 +32,12 @@ from penstock_workers.commits.commit import Committer
 from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.composition import Surroundings, compose
 from penstock_workers.shards.flight_recorder import FlightRecorder
 from penstock_workers.shards.in_thread import StallLimit
 from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Budget, Queue, Selection
+from penstock_workers.worker import Worker as LoopingWorker
 
 __all__ = ["KEYS", "Bench", "MemoryPipe", "frame", "running_bench"]
 
@@ -83,9 +88,9 @@ class Worker:
         entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
         with FlightRecorder.opened(None) as recorder:
             limit = StallLimit(30, lambda: recorder.steps, lambda: None)
-            prepared = await prepare(entries, epochs, self.known, self.queue, recorder, limit)
-        prepared.store = self.clock.store
-        return prepared
+            return await prepare(
+                entries, epochs, self.clock.store, self.known, self.queue, recorder, limit
+            )
 
     async def commit(self) -> Prepared:
         prepared = await self.read()
@@ -125,6 +130,18 @@ class Bench:
             notices, CommitNumbers(),
         )  # fmt: skip
         return Worker(queue, leases, known, committer, clock)
+
+    async def compose(self, **settings: Any) -> LoopingWorker:
+        """A whole worker, with what nothing but its turns does. It holds every shard once it turns."""
+        await self.redis.delete(KEYS.workers(), *(KEYS.lease(shard) for shard in SHARDS))
+        recorder = FlightRecorder(mmap.mmap(-1, 4_096))
+        given = Surroundings(
+            self.redis, self.points, self.catalog, recorder, Watchdog(), WorkerMetrics()
+        )
+        paced = {"commit_interval_s": 0.0, "commit_rest_s": 0.0} | settings
+        composed = compose(WorkerSettings(**paced), given)
+        await composed.clock.check()
+        return composed.worker
 
     async def queued(self) -> int:
         return sum([int(await self.redis.xlen(KEYS.stream(shard))) for shard in SHARDS])

@@ -96,7 +96,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
     clock = StoreClock(bench.redis, KEYS, points, bench.catalog, WorkerMetrics())
     numbers = CommitNumbers()
     parts: Any = SimpleNamespace()
-    upkeep = Upkeep(parts, clock, parts, parts, parts, numbers, parts)  # type: ignore[arg-type]
+    upkeep = Upkeep(parts, clock, parts, parts, parts, numbers, parts)
 
     async def is_checked() -> bool:
         before = points.reads

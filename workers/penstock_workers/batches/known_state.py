@@ -6,7 +6,7 @@ first point, so that a catalog restored from an older copy can never assign it a
 
 Invariants:
 
-- What is known holds for one store, and for the shards that were owned when it was learned. Whoever finds
+- What is known holds for one store, and for the shards that were owned when it was learned. Code that finds
   that it may no longer hold calls `invalidate`; nothing is judged by it from then on until `resume`.
 - `forget` empties it and leaves it stale: until `resume` has asked the store, unfinished tiers are unknown.
 - An invalidation that comes while `resume` is asking is not lost: it may be about the answer.

@@ -49,7 +49,7 @@ class Prepared:
 
     entries: list[Entry]
     epochs: dict[int, int]
-    store: str = ""
+    store: str
     folded: Folded | None = None
     values: Columns = field(default_factory=dict)
     console: Columns = field(default_factory=dict)
@@ -92,12 +92,13 @@ class _Outcome(Enum):
 async def prepare(
     entries: list[Entry],
     epochs: dict[int, int],
+    store: str,
     known: KnownState,
     queue: Queue,
     recorder: FlightRecorder,
     limit: StallLimit,
 ) -> Prepared:
-    """What to commit for these entries.
+    """What to commit for these entries, to the store with the id `store`.
 
     Raises `Unusable` or `Rejected` for batches that cannot be decoded, resolved or folded; then the
     known state forgets their writers, and everything else stays known. If decoding or folding stands
@@ -105,7 +106,7 @@ async def prepare(
     """
     try:
         every = await in_thread(limit, decoded, entries, recorder)
-        prepared = Prepared(entries, epochs)
+        prepared = Prepared(entries, epochs, store)
         deliveries, before = await _placed(every, known, prepared)
         try:
             await _prepare(deliveries, before, known, queue, prepared, recorder, limit)

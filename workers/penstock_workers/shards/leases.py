@@ -36,7 +36,8 @@ class Leases:
         self.worker = worker or secrets.token_hex(8)
         self.epochs: dict[int, int] = {}
         self.owner_crashed: set[int] = set()
-        """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""
+        """Shards whose last owner died before it committed anything, as of when they were acquired: a poison
+        batch may have crashed it."""
 
     @property
     def due_in_s(self) -> float:
@@ -129,3 +130,5 @@ class Leases:
                 self.epochs[shard] = int(epoch)
                 if died:
                     self.owner_crashed.add(shard)
+                else:
+                    self.owner_crashed.discard(shard)
