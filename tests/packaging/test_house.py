@@ -182,6 +182,14 @@ def test_no_part_of_a_worker_assigns_into_another(path: Path) -> None:
     assert not wrong
 
 
+_STATEMENT = re.compile(r"\b(?:SELECT|INSERT INTO|ALTER TABLE)\b")
+
+
+def test_workers_have_no_statements() -> None:
+    """These are functions of the storage package, beside their tables."""
+    assert not [path for path in modules("penstock_workers") if _STATEMENT.search(path.read_text())]
+
+
 _BODY = re.compile(r"request\.(?:(?:read|json|text|post|multipart)\(|content\b)")
 _ROUTE = re.compile(r"\.add_(?:route|resource|get|head|post|put|patch|delete|options)\(")
 

@@ -60,11 +60,11 @@ async def test_the_next_commit_is_prepared_while_the_last_one_is_stored(
     names = bench.points.inserted["names"]
     await bench.append(2, frames=[frame(2, keys=("other",))])
     second = asyncio.create_task(turn(worker, 1))
-    while (
-        bench.points.inserted["names"] == names
-    ):  # the other key's is recorded when it is prepared
-        await asyncio.sleep(0)
-        assert not second.done()
+    async with asyncio.timeout(30):
+        # The other key's name is recorded when it is prepared.
+        while bench.points.inserted["names"] == names:
+            await asyncio.sleep(0)
+            assert not second.done()
     assert not await bench.stored()
     assert await bench.queued() == 2
     may_store.set()

@@ -23,7 +23,13 @@ from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_common.queue.room import room_problem
 from penstock_common.queue.scripts import LOOK
-from penstock_storage.clickhouse.schema import COLUMNS, DATABASE
+from penstock_storage.clickhouse.schema import COLUMNS
+from penstock_storage.clickhouse.usage import (
+    count_stored_runs,
+    read_free_bytes,
+    read_store_disks,
+    read_table_usage,
+)
 from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["ELECTED", "Gauges"]
@@ -34,14 +40,6 @@ _UNTIL_ELECTED_S = 0.5
 _STORE_EVERY_S = 30.0
 ELECTED = 0
 """The owner of this shard does what only one worker should."""
-
-_TABLES = (
-    "SELECT table, sum(bytes_on_disk) AS bytes, count() AS parts, sum(rows) AS rows "
-    "FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
-)
-_FREE = "SELECT sum(free_space) AS free FROM system.disks"
-_DISKS = "SELECT name, free_space AS free, total_space AS total FROM system.disks"
-_RUNS = f"SELECT uniqExact(id) AS runs FROM {DATABASE}.names WHERE kind = 'run'"
 
 
 class Gauges:
@@ -171,14 +169,10 @@ class Gauges:
         """The disks of an external store: `penstock up` watches its own."""
         if self._disk_low_bytes <= 0:
             return
-        found = await self._points.query(_DISKS)
-        for name, free, size in zip(
-            *(found[each] for each in ("name", "free", "total")), strict=True
-        ):
-            where = f"The store's disk {name}"
+        for disk in await read_store_disks(self._points):
             problem = room_problem(
-                where, f"store/{name}", size=int(size), free=int(free),
-                low_bytes=self._disk_low_bytes,
+                f"The store's disk {disk.name}", f"store/{disk.name}", size=disk.total,
+                free=disk.free, low_bytes=self._disk_low_bytes,
             )  # fmt: skip
             if problem is not None:
                 await self._problems.tell(
@@ -186,21 +180,16 @@ class Gauges:
                 )
 
     async def _look_at_store(self) -> list[Metric]:
-        tables = await self._points.query(_TABLES, {"database": DATABASE})
-        rows = list(
-            zip(*(tables[name] for name in ("table", "bytes", "parts", "rows")), strict=True)
-        )
-        found = {str(table): [int(each) for each in counts] for table, *counts in rows}
-        counts = [found.get(table, [0, 0, 0]) for table in COLUMNS]
-        free = await self._points.query(_FREE)
-        runs = await self._points.query(_RUNS)
-        sizes, parts, row_counts = zip(*counts, strict=True)
+        usage = await read_table_usage(self._points)
+        free = await read_free_bytes(self._points)
+        runs = await count_stored_runs(self._points)
+        sizes, parts, row_counts = zip(*usage.values(), strict=True)
         return [
             _by_table("store_bytes", "Bytes on disk of each table.", sizes),
             _by_table("store_parts", "Parts of each table that are not merged yet.", parts),
             _by_table("store_rows", "Rows of each table, repeats not yet merged away.", row_counts),
-            _gauge("store_free_bytes", "Free space on the store's disks.", int(free["free"][0])),
-            _gauge("store_runs", "Runs that have sent a batch.", int(runs["runs"][0])),
+            _gauge("store_free_bytes", "Free space on the store's disks.", free),
+            _gauge("store_runs", "Runs that have sent a batch.", runs),
         ]
 
 
