@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +12,21 @@ from support.memory_store import MemoryPointStore
 from support.store import shared_store
 
 from penstock.errors import Broken
-from penstock_storage.contracts.ids import BatchId
+from penstock_storage.commits.batch_digests import BatchId, read_digests
+from penstock_storage.commits.positions import (
+    PositionRow,
+    insert_positions,
+    read_position,
+    read_positions,
+)
+from penstock_storage.commits.run_keys import count_keys, list_keys
+from penstock_storage.commits.unfinished import (
+    read_dirty_buckets,
+    read_long_series,
+    read_unfinished_runs,
+)
 from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import record
-from penstock_storage.readers.batch_digests import read_digests
-from penstock_storage.readers.positions import read_position
-from penstock_storage.readers.run_keys import count_run_keys, list_run_keys
-from penstock_workers.batches import resolver
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 U16, U32, U64 = np.uint16, np.uint32, np.uint64
@@ -83,15 +91,24 @@ async def test_the_newest_committed_numbers_of_each_writer(points: PointStore) -
         points, 10, writer=["a", odd], low=[6, 6], ver=[2, 1], gaps=[[], [8]], dead=[[1], []]
     )
     await committed(points, 11, writer=["a"], low=[1], ver=[1], gaps=[[]], dead=[[]])
-    known = resolver.Resolver(cast("Any", None), points)
-    assert await known._stored_positions([10]) == {
-        (10, "a"): (7, [9, 11], []),
-        (10, odd): (6, [8], []),
+    assert await read_positions(points, [10]) == {
+        (10, "a"): (2, 7, [9, 11], []),
+        (10, odd): (2, 6, [8], []),
     }
-    assert (await known._stored_positions([10, 11])).keys() == {(10, "a"), (10, odd), (11, "a")}
-    assert await known._stored_positions([12]) == {}
+    assert (await read_positions(points, [10, 11])).keys() == {(10, "a"), (10, odd), (11, "a")}
+    assert await read_positions(points, [12]) == {}
     assert await read_position(points, 10, odd) == (2, 6, [8], [])
     assert await read_position(points, 9, odd) is None
+
+
+async def test_positions_are_read_as_they_were_written(points: PointStore) -> None:
+    row = PositionRow(13, 3, "w", 4, [6, 9], [2, 9], 2**40)
+    await insert_positions(points, [row, row._replace(writer="other", low=0, gaps=[], dead=[])])
+    await insert_positions(points, [row._replace(low=3, ver=2**40 - 1)])
+    assert await read_positions(points, [13]) == {
+        (13, "w"): (3, 4, [6, 9], [2, 9]),
+        (13, "other"): (3, 0, [], []),
+    }
 
 
 async def series(points: PointStore, run: int, *each: tuple[int, int, int, int, int]) -> None:
@@ -127,17 +144,12 @@ async def test_series_that_are_long_and_buckets_that_are_dirty(points: PointStor
     await series(points, 20, (1, 0, 3_000, 5_000, 2_048), (2, 1, 6, 7, never))
     await dirty(points, 20, (3, 1, 5), (4, 1, 5), (-5, 1, 1))
     await dirty(points, 20, (3, 0, 6), (4, 0, 4))
-    known = resolver.Resolver(cast("Any", None), points)
-    await known._learn_series({20: 7})
-    table = known.table
-    assert len(table) == 1  # the other one is too short to have tiers
-    learned = (table.key[0], table.run[0], table.lane[0], table.shard[0], table.last_step[0])
-    assert tuple(map(int, learned)) == (1, 20, 0, 7, 5_000)
-    (_, buckets), = known.late  # fmt: skip
-    assert sorted(buckets.tolist()) == [-5, 4]
-    nothing = resolver.Resolver(cast("Any", None), points)
-    await nothing._learn_series({21: 7})
-    assert (len(nothing.table), nothing.late) == (0, [])
+    (found,) = await read_long_series(points, [20])  # the other one is too short to have tiers
+    assert found == (1, 20, 0, 0, 5_000, 2_048)
+    buckets = await read_dirty_buckets(points, [20])
+    assert sorted(buckets) == [(1, 20, 0, -5), (1, 20, 0, 4)]
+    assert not await read_long_series(points, [21])
+    assert not await read_dirty_buckets(points, [21])
 
 
 async def test_runs_that_were_left_unfinished(points: PointStore) -> None:
@@ -153,12 +165,11 @@ async def test_runs_that_were_left_unfinished(points: PointStore) -> None:
     await series(points, 32, (1, 0, 0, 9_000, 8_960))
     await series(points, 32, (1, 0, 0, 9_000, 9_216))
     await series(points, 33, (1, 0, 0, 8_000, 0))
-    found = await points.query(resolver._UNFINISHED)
-    assert [*found] == ["run", "name", "project"]
-    assert [row for row in rows(found) if row[0] >= 30] == [
-        (30, "dirty", "e/p"),
-        (31, "long", "e/p"),
-    ]
+    found = await read_unfinished_runs(points)
+    assert {run: path for run, path in found.items() if run >= 30} == {
+        30: "e/p/dirty",
+        31: "e/p/long",
+    }
 
 
 async def test_the_keys_of_runs(points: PointStore) -> None:
@@ -167,8 +178,8 @@ async def test_the_keys_of_runs(points: PointStore) -> None:
     one = {"run": [40], "lane": [0], "step": [0], "key": [9], "seq": [1]}
     numbers: Columns = {name: np.array(value) for name, value in one.items()}
     await points.insert("values", {**numbers, "kind": ["string"], "json": ['"é"']})
-    assert await count_run_keys(points, [40, 41, 42]) == {40: 2, 41: 1}
-    assert sorted(await list_run_keys(points, 40)) == [1, 2, 9]
+    assert await count_keys(points, [40, 41, 42]) == {40: 2, 41: 1}
+    assert sorted(await list_keys(points, 40)) == [1, 2, 9]
 
 
 async def test_digests_of_batches(points: PointStore) -> None:

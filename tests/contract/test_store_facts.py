@@ -11,10 +11,11 @@ from support.store import shared_store
 
 from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.clickhouse.schema import COLUMNS
-from penstock_storage.clickhouse.store_size import (
+from penstock_storage.clickhouse.usage import (
     count_stored_runs,
+    read_free_bytes,
     read_store_disks,
-    read_table_sizes,
+    read_table_usage,
 )
 from penstock_storage.contracts.interface import Columns
 from penstock_storage.names import record
@@ -64,16 +65,17 @@ async def test_the_last_step_up_to_one(points: ClickHouse) -> None:
 
 
 async def test_sizes_of_tables_and_disks(points: ClickHouse) -> None:
-    before = await read_table_sizes(points)
+    before = await read_table_usage(points)
     assert [*before] == [*COLUMNS]
     runs = await count_stored_runs(points)
     await record(points, [("run", 80, 3, "a"), ("run", 81, 3, "b"), ("lane", 82, 3, "0:0:w")])
     await record(points, [("run", 80, 3, "a")])
-    after = await read_table_sizes(points)
+    after = await read_table_usage(points)
     assert after["names"].rows > before["names"].rows
     assert after["names"].bytes > 0
     assert after["names"].parts > 0
     assert await count_stored_runs(points) == runs + 2
     disks = await read_store_disks(points)
     assert disks
-    assert all(0 < disk.free <= disk.size and disk.name for disk in disks)
+    assert all(0 < disk.free <= disk.total and disk.name for disk in disks)
+    assert await read_free_bytes(points) > 0

@@ -114,7 +114,7 @@ async def test_late_points_reach_every_width(store: ClickHouse, seed: int) -> No
     for _ in range(4):
         late = np.unique(rng.integers(-500, 140_000, 20))
         await bench.log(1, run, 0, late, rng.normal(size=len(late)) * 100)
-        last = int(bench.parts.table.last_step.max())
+        last = int(bench.known.table.last_step.max())
         await log(bench, run, last + 1, last + int(rng.integers(1, 9_000)))
         if rng.random() < 0.5:
             bench.now_s += 100
@@ -170,7 +170,7 @@ async def test_a_pass_may_be_interrupted_anywhere(
             await bench.compact()
             break
         except compactor.PassInterrupted:
-            assert bench.parts.is_stale
+            assert bench.known.is_stale
             interrupted += 1
             await bench.resume()
         dirty.append(await bench.count(_DIRTY))

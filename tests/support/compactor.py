@@ -4,7 +4,7 @@ time passes when the test says so."""
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -13,28 +13,15 @@ import numpy.typing as npt
 from penstock.wire import Frame
 from penstock_storage.contracts.interface import PointStore
 from penstock_workers.batches.fold import Ints, ResolvedFrame, fold
-from penstock_workers.batches.resolver import Resolver
-from penstock_workers.batches.series import SeriesIndex
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.tiers import dirty_columns
-from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers, version
 from penstock_workers.compaction.compactor import Compactor
-from penstock_workers.shards.leases import Leases, version
 
 __all__ = ["Bench"]
 
 F64 = npt.NDArray[np.float64]
 _EPOCH = 1
-
-
-@dataclass
-class _Parts:
-    """What the compactor uses of resolver, committer and leases."""
-
-    table: SeriesIndex
-    late: list[tuple[Ints, Ints]] = field(default_factory=list)
-    is_stale: bool = False
-    number: int = 0
-    epochs: dict[int, int] = field(default_factory=lambda: {0: _EPOCH})
 
 
 class Bench:
@@ -43,32 +30,31 @@ class Bench:
     def __init__(self, store: PointStore) -> None:
         self.store = store
         self.now_s = 1_000.0
-        self.parts = _Parts(SeriesIndex(clock=lambda: self.now_s))
-        given = cast("Any", self.parts)
-        self.compactor = Compactor(
-            store, cast("Resolver", given), cast("Committer", given), cast("Leases", given)
-        )
+        self.known = KnownState(cast("Any", None), store, clock=lambda: self.now_s)
+        self.numbers = CommitNumbers()
+        leases = cast("Any", SimpleNamespace(epochs={0: _EPOCH}))
+        self.compactor = Compactor(store, self.known, self.numbers, leases)
 
     async def log(self, key: int, run: int, lane: int, steps: Ints, values: F64) -> None:
         """Commit these points of one series, as the worker would."""
-        parts = self.parts
-        parts.number += 1
+        table = self.known.table
+        number = self.numbers.next()
         name = (f"key{key}",)
-        series = parts.table.of_frame(run, lane, name)
+        series = table.of_frame(run, lane, name)
         if series is None:
-            series = parts.table.add_frame(run, lane, name, [key], shard=0)
+            series = table.add_frame(run, lane, name, [key], shard=0)
         times = 1_700_000_000_000_000 + steps * 1_000_000 + lane
         frame = Frame(list(name), *(c.tobytes() for c in (steps.astype("<i8"), times, values)))
-        folded = fold([ResolvedFrame(frame, series, run, lane, parts.number, 0)], parts.table)
-        rows, buckets = folded.late(parts.table)
+        folded = fold([ResolvedFrame(frame, series, run, lane, number, 0)], table)
+        rows, buckets = folded.late(table)
         if len(rows):
-            parts.late.append((rows, buckets))
-            marks = dirty_columns(parts.table, rows, buckets, is_dirty=True)
-            ver = np.full(len(rows), version(_EPOCH, parts.number), np.uint64)
+            self.known.mark_late(rows, buckets)
+            marks = dirty_columns(table, rows, buckets, is_dirty=True)
+            ver = np.full(len(rows), version(_EPOCH, number), np.uint64)
             await self.store.insert("dirty", {**marks, "ver": ver})
-        for table in ("points", "times", "series"):
-            await self.store.insert(table, getattr(folded, table))
-        parts.table.note_steps(folded.touched, folded.first, folded.last)
+        for name_of in ("points", "times", "series"):
+            await self.store.insert(name_of, getattr(folded, name_of))
+        table.note_steps(folded.touched, folded.first, folded.last)
 
     async def compact(self, passes: int = 1) -> None:
         for _ in range(passes):
@@ -76,7 +62,7 @@ class Bench:
 
     async def resume(self) -> None:
         """After a pass that did not end: know of watermarks and dirty buckets what the store knows."""
-        table = self.parts.table
+        table = self.known.table
         places = zip(
             *(column.tolist() for column in (table.run, table.key, table.lane)), strict=True
         )
@@ -95,8 +81,10 @@ class Bench:
         *names, buckets = (np.asarray(each).tolist() for each in found.values())
         at = [place.get(name, -1) for name in zip(*names, strict=True)]
         late = np.array([at, buckets], np.int64).reshape(2, -1)[:, np.array(at, np.int64) >= 0]
-        self.parts.late = [(late[0], late[1])] if late.size else []
-        self.parts.is_stale = False
+        self.known.take_late()
+        if late.size:
+            self.known.mark_late(late[0], late[1])
+        await self.known.resume(())
 
     async def settle(self) -> None:
         """Let everything become idle, and build all of it."""

@@ -3,6 +3,7 @@ tests of what a commit does: nothing runs by itself."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,20 +19,25 @@ from support.redis import memory_redis
 from penstock.wire import Batch, Frame, encode_batch
 from penstock_common.process.bounds import Bounds
 from penstock_common.process.metrics import GatewayMetrics, WorkerMetrics
+from penstock_common.process.settings import WorkerSettings
+from penstock_common.process.watchdog import Watchdog
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.append import Appended, Appender
 from penstock_storage.catalog import SqlCatalog
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.prepare import Prepared, prepare
-from penstock_workers.batches.resolver import Resolver
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
+from penstock_workers.composition import Surroundings, compose
 from penstock_workers.shards.flight_recorder import FlightRecorder
 from penstock_workers.shards.in_thread import StallLimit
 from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Budget, Queue, Selection
+from penstock_workers.worker import Worker as LoopingWorker
 
 __all__ = ["KEYS", "Bench", "MemoryPipe", "frame", "running_bench"]
 
@@ -70,7 +76,7 @@ class Worker:
 
     queue: Queue
     leases: Leases
-    resolver: Resolver
+    known: KnownState
     committer: Committer
     clock: StoreClock
 
@@ -82,9 +88,9 @@ class Worker:
         entries = await self.queue.read([Selection(shard) for shard in epochs], BUDGET)
         with FlightRecorder.opened(None) as recorder:
             limit = StallLimit(30, lambda: recorder.steps, lambda: None)
-            prepared = await prepare(entries, epochs, self.resolver, self.queue, recorder, limit)
-        prepared.store = self.clock.store
-        return prepared
+            return await prepare(
+                entries, epochs, self.clock.store, self.known, self.queue, recorder, limit
+            )
 
     async def commit(self) -> Prepared:
         prepared = await self.read()
@@ -116,14 +122,26 @@ class Bench:
         await leases.tend()
         clock = StoreClock(self.redis, KEYS, self.points, self.catalog, WorkerMetrics())
         await clock.check()
-        queue, resolver = Queue(self.redis, KEYS), Resolver(self.catalog, self.points, self.bounds)
+        queue, known = Queue(self.redis, KEYS), KnownState(self.catalog, self.points, self.bounds)
         presence = Liveness(self.redis, KEYS, self.catalog, leases.epochs, silent_after_s=60)
         notices = BoundNotices(self.redis, KEYS, self.catalog, Problems(self.redis, KEYS))
         committer = Committer(
-            self.redis, KEYS, queue, leases, self.points, self.catalog, resolver, presence, clock,
-            notices,
+            self.redis, KEYS, queue, leases, self.points, self.catalog, known, presence, clock,
+            notices, CommitNumbers(),
         )  # fmt: skip
-        return Worker(queue, leases, resolver, committer, clock)
+        return Worker(queue, leases, known, committer, clock)
+
+    async def compose(self, **settings: Any) -> LoopingWorker:
+        """A whole worker, with what nothing but its turns does. It holds every shard once it turns."""
+        await self.redis.delete(KEYS.workers(), *(KEYS.lease(shard) for shard in SHARDS))
+        recorder = FlightRecorder(mmap.mmap(-1, 4_096))
+        given = Surroundings(
+            self.redis, self.points, self.catalog, recorder, Watchdog(), WorkerMetrics()
+        )
+        paced = {"commit_interval_s": 0.0, "commit_rest_s": 0.0} | settings
+        composed = compose(WorkerSettings(**paced), given)
+        await composed.clock.check()
+        return composed.worker
 
     async def queued(self) -> int:
         return sum([int(await self.redis.xlen(KEYS.stream(shard))) for shard in SHARDS])

@@ -64,8 +64,9 @@ class MemoryQueue:
         if read.entry_id:
             entry = self.entries.get(read.entry_id.encode())
             return [entry] if entry else []
-        passed = {shard: quarantine.passed_over(shard, read.writer) for shard in read.shards}
-        start = quarantine.start_of(read.shards[0], read.writer) if read.writer else ""
+        selections = quarantine.selections(read)
+        passed = {each.shard: each.passed for each in selections}
+        start = selections[0].start if selections else ""
         found = [
             each
             for each in self.entries.values()
@@ -190,12 +191,18 @@ class Bench:
         queue: MemoryQueue | None = None,
         *,
         kills: Callable[[str, int], bool] = lambda run, seq: False,
+        refuses: Callable[[str, int], bool] = lambda run, seq: False,
+        ends_early: Iterable[bool] | None = None,
         is_named: bool = False,
         most: int = 1_000_000,
     ) -> None:
         self.queue = queue or MemoryQueue()
         self.is_bad = is_bad
         self.kills = kills
+        self.refuses = refuses
+        """Which batches a store refuses, once they are being stored."""
+        self.ends_early = None if ends_early is None else iter(ends_early)
+        """For each commit, whether it ends before the next read is chosen. Without it, all do at once."""
         self.most = most
         """The most entries that the process can read without dying."""
         self.is_named = is_named
@@ -213,13 +220,13 @@ class Bench:
 
     def restart(self, *, owner_crashed: bool = False) -> None:
         self.is_at_fault = False
+        self.in_hand: tuple[Read, list[Entry]] | None = None
         self.reads = []
         self.lives.append(self.reads)
         self.owner_crashed = owner_crashed
         self.quarantine = Quarantine(
             self.queue, self.queue, max_deliveries=MAX_DELIVERIES, clock=lambda: self.now_s
         )
-        self.shards: set[int] = set()
 
     def turn_now(self) -> Read:
         return at_once(self.turn())
@@ -227,11 +234,16 @@ class Bench:
     async def turn(self) -> Read:
         self.turns += 1
         self.now_s += 0.05
-        for shard in {0, 1} - self.shards:
-            await self.quarantine.gained(shard, owner_crashed=self.owner_crashed)
-            self.shards.add(shard)
+        await self.quarantine.hold([0, 1], [0, 1] if self.owner_crashed else [])
+        if self.ends_early is not None and next(self.ends_early, True) and await self._finish():
+            return Read([])
         read = self.quarantine.next_read([0, 1])
         entries = self.queue.select(self.quarantine, read)
+        if self.in_hand is not None:  # the queue was read up to here
+            held = {each.id for each in self.in_hand[1]}
+            entries = [each for each in entries if each.id not in held]
+            if (not entries or read.is_isolated) and await self._finish():
+                return read
         if not entries:
             self.quarantine.found_nothing(read)
             return read
@@ -250,8 +262,12 @@ class Bench:
                 self.restart(owner_crashed=True)
                 return read
             bad = [each for each in entries if self.is_bad(run_of(each), each.seq)]
+            if await self._finish():
+                return read
             if not bad:
-                await self._store(read, entries)
+                self.in_hand = read, entries
+                if self.ends_early is None:
+                    await self._finish()
                 return read
             to_blame = bad[0] if self.is_named else None
             error = ValueError("no good")
@@ -259,6 +275,17 @@ class Bench:
             self.narrowed += verdict is Verdict.NARROWED and not read.writer
         self.is_at_fault = verdict is Verdict.WORKER_AT_FAULT
         return read
+
+    async def _finish(self) -> bool:
+        """The commit in hand ends; True if a store refused it, and all is read again."""
+        if self.in_hand is None:
+            return False
+        (read, entries), self.in_hand = self.in_hand, None
+        if not any(self.refuses(run_of(each), each.seq) for each in entries):
+            await self._store(read, entries)
+            return False
+        await self.quarantine.failed(read, entries, ValueError("refused"), None)
+        return True
 
     async def _store(self, read: Read, entries: list[Entry]) -> None:
         for each in entries:
@@ -271,6 +298,7 @@ class Bench:
         await self.quarantine.passed(read, entries, stored)
 
     def run(self, turns: int = 2_000) -> None:
+        """Turn until nothing is queued."""
         for _ in range(turns):
             if self.is_at_fault or not self.queue.entries:
                 return

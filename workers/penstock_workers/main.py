@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -24,32 +24,10 @@ from penstock_common.process.patience import patiently
 from penstock_common.process.settings import WorkerSettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
-from penstock_common.queue.news import publish
-from penstock_common.queue.problem_list import Problems
-from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.connect import open_catalog, open_points
-from penstock_storage.contracts.interface import RunRef
 from penstock_storage.names import reconcile
-from penstock_workers.batches.resolver import Resolver
-from penstock_workers.commits.bound_notices import BoundNotices
-from penstock_workers.commits.commit import Committer
-from penstock_workers.commits.dead_letters import DeadLetters
-from penstock_workers.commits.liveness import Liveness
-from penstock_workers.commits.store_clock import StoreClock
-from penstock_workers.compaction.compaction import Compaction
-from penstock_workers.compaction.compactor import Compactor
-from penstock_workers.quarantine.quarantine import Quarantine
-from penstock_workers.quarantine.quarantine_records import QuarantineRecords
+from penstock_workers.composition import Surroundings, compose
 from penstock_workers.shards.flight_recorder import Death, FlightRecorder, left_behind
-from penstock_workers.shards.leases import Leases
-from penstock_workers.shards.queue import Queue
-from penstock_workers.sign import Sign
-from penstock_workers.upkeep.gauges import Gauges
-from penstock_workers.upkeep.mender import Mender
-from penstock_workers.upkeep.mover import Mover
-from penstock_workers.upkeep.purger import Purger
-from penstock_workers.upkeep.upkeep import Upkeep
-from penstock_workers.worker import Worker
 
 __all__ = ["AT_FAULT", "main", "run"]
 
@@ -71,7 +49,7 @@ async def _run(
     recorder: FlightRecorder,
     deaths: Iterable[Death],
 ) -> int:
-    keys, metrics = RedisKeys(settings.prefix), WorkerMetrics()
+    metrics = WorkerMetrics()
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url, settings.bounds)
@@ -80,51 +58,11 @@ async def _run(
         await patiently(catalog.setup, stop)
         # A catalog restored from an older copy must not assign a number twice.
         await reconcile(catalog, points)
-        problems = Problems(redis, keys)
-        clock = StoreClock(redis, keys, points, catalog, metrics)
-        await patiently(clock.check, stop)
-        queue, resolver = Queue(redis, keys), Resolver(catalog, points, settings.bounds)
-        leases = Leases(redis, keys, lease_s=settings.lease_s, worker=settings.worker_name)
-        liveness = Liveness(
-            redis, keys, catalog, leases.epochs, silent_after_s=settings.silent_after_s
-        )
-        problems = Problems(redis, keys)
-        notices = BoundNotices(redis, keys, catalog, problems)
-        committer = Committer(
-            redis, keys, queue, leases, points, catalog, resolver, liveness, clock, notices
-        )
-        compactor = Compactor(points, resolver, committer, leases)
-        compaction = Compaction(compactor, resolver, metrics)
-        upkeep = Upkeep(resolver, clock, leases, liveness, committer, metrics)
-        dead_letters = DeadLetters(queue, leases, committer, catalog, points)
-        records = QuarantineRecords(redis, keys, leases, problems)
+        given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
+        composed = compose(settings, given)
+        await patiently(composed.clock.check, stop)
         for death in deaths:
-            await patiently(partial(records.blame, death), stop)
-        quarantine = Quarantine(records, dead_letters, max_deliveries=settings.max_deliveries)
-        resolver.deletions.listeners.append(liveness.forget)
-        is_embedded = settings.store_url.startswith("unix://")
-        gauges = Gauges(
-            redis, keys, points, leases.epochs, metrics, problems,
-            disk_low_bytes=0 if is_embedded else settings.disk_low_bytes,
-        )  # fmt: skip
-        mover = Mover(catalog, points)
-
-        async def announce(deleted: Sequence[RunRef], changed: Sequence[RunRef]) -> None:
-            await publish(redis, keys, changed=changed, deleted=deleted)
-
-        purger = Purger(
-            catalog, points, mover, announce, leases.epochs, metrics,
-            until_s=settings.purge_until_s,
-        )  # fmt: skip
-        mender = Mender(
-            points, catalog, clock, leases.epochs, problems, metrics,
-            resolver.mark_stale,
-        )  # fmt: skip
-        sign = Sign(redis, keys, leases.worker, leases.epochs, watchdog)
-        worker = Worker(
-            settings, queue, leases, resolver, committer, quarantine, compaction, clock, mender,
-            sign, recorder, metrics,
-        )  # fmt: skip
+            await patiently(partial(composed.records.blame, death), stop)
         spare_collector()
         async with metrics_server(
             metrics,
@@ -132,18 +70,10 @@ async def _run(
             socket=settings.metrics_socket,
             listen=settings.metrics_listen,
         ):
-            background = {
-                "leases": leases.keep(),
-                "compaction": compaction.watch(),
-                "upkeep": upkeep.watch(),
-                "gauges": gauges.watch(),
-                "purger": purger.watch(),
-                "mender": mender.watch(compaction.building, compaction.commit_in_hand),
-                "sign": sign.keep(),
-            }
+            background = composed.background()
             watchdog.ready()
-            await worker.run(stop, background)
-        return AT_FAULT if worker.is_at_fault else 0
+            await composed.worker.run(stop, background)
+        return AT_FAULT if composed.worker.is_at_fault else 0
     finally:
         await redis.aclose()
         await points.close()

@@ -14,9 +14,11 @@ from penstock_common.process.watchdog import Watchdog
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_common.queue.worker_sign import SIGN_EVERY_S, SIGN_TTL_S, WorkerSign
 
-__all__ = ["Sign"]
+__all__ = ["MAX_STEP_S", "Sign"]
 
 _LOG = logging.getLogger(__name__)
+MAX_STEP_S = 900.0
+"""The most that a commit, a pass over tiers, or loading what is known of many runs may take."""
 _TURN_PATIENCES, _PROGRESS_PATIENCES = 8, 20
 """Multiples of the patience: a turn has several steps, and many turns may pass before the first of
 many entries is stored."""
@@ -47,24 +49,33 @@ class Sign:
         self._turned = time.monotonic()
         self._committed: dict[int, float] = {}
         self._retrying = ""
+        self._retries = 0
 
     def turned(self, allow_s: float = 0.0) -> None:
         """The loop made a step; the next one may take `allow_s`."""
         self._loop.beat(allow_s)
         self._turned = time.monotonic()
 
-    def progressed(self, shards: Iterable[int] = ()) -> None:
-        """Something of these shards was committed, or there is nothing to commit."""
+    def progressed(self) -> None:
+        """Something was found out about batches that fail, though nothing is committed yet."""
         self._progress.beat()
         self._retrying = ""
+
+    def committed(self, shards: Iterable[int]) -> None:
+        """Something of these shards was committed, or there is nothing to commit."""
+        self.progressed()
+        self._retries = 0
         for shard in shards:
             self._committed[shard] = time.monotonic()
 
-    def waits(self, reason: str) -> None:
-        """Something that the worker needs is failing, and it retries: that is all it can do."""
+    def waits(self, reason: str) -> int:
+        """Something that the worker needs is failing, and it retries: that is all it can do. Returns how
+        often it did since something was committed."""
         self.turned()
         self._progress.beat()
         self._retrying = reason
+        self._retries += 1
+        return self._retries
 
     async def keep(self) -> None:
         """Report until cancelled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, NewType
 
-__all__ = ["BatchId", "KeyNumber", "Lane", "Micros", "RunNumber", "SeriesId"]
+__all__ = ["KeyNumber", "Lane", "Micros", "RunNumber", "SeriesId"]
 
 Micros = NewType("Micros", int)
 """A time: microseconds since 1970 UTC."""
@@ -25,11 +25,3 @@ class SeriesId(NamedTuple):
     key: int
     run: int
     lane: int
-
-
-class BatchId(NamedTuple):
-    """A batch, by the numbers of its run and writer."""
-
-    run: int
-    lane: int
-    seq: int

@@ -7,15 +7,15 @@ number of its batch. Rows that a client sends again are found to be back.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.charts.series import int_list
 from penstock_storage.clickhouse.schema import DATABASE
+from penstock_storage.commits.positions import PositionRow, insert_positions
 from penstock_storage.contracts.interface import Columns, PointStore
 from penstock_storage.names import GONE
 
@@ -207,9 +207,11 @@ async def lower_positions(store: PointStore, batches: Columns) -> None:
             lower, kept = without(int(low), map(int, gaps), gone)
             if lower < int(low) or len(kept) < len(gaps):
                 dead_left = [int(each) for each in dead]
-                rows.append((int(run), int(lane), writer, lower, kept, dead_left, int(ver) + 1))
+                rows.append(
+                    PositionRow(int(run), int(lane), writer, lower, kept, dead_left, int(ver) + 1)
+                )
         if rows:
-            await _insert_positions(store, rows)
+            await insert_positions(store, rows)
 
 
 async def rebuild_positions(store: PointStore) -> None:
@@ -227,14 +229,14 @@ async def rebuild_positions(store: PointStore) -> None:
         " GROUP BY run, lane, seq) AS p ON p.run = b.run AND p.lane = b.lane AND p.seq = b.seq"
         f" WHERE b.points = 0 OR p.n > 0 GROUP BY run, lane, writer {_SETTINGS}"
     )
-    rows: list[tuple[Any, ...]] = []
+    rows: list[PositionRow] = []
     for run, lane, writer, seqs in zip(
         *(found[name] for name in ("run", "lane", "writer", "seqs")), strict=True
     ):
         low, gaps = position_of(map(int, seqs))
-        rows.append((int(run), int(lane), writer, low, gaps, [], 1))
+        rows.append(PositionRow(int(run), int(lane), writer, low, gaps, [], 1))
     for start in range(0, len(rows), _BATCHES_PER_INSERT):
-        await _insert_positions(store, rows[start : start + _BATCHES_PER_INSERT])
+        await insert_positions(store, rows[start : start + _BATCHES_PER_INSERT])
 
 
 def position_of(numbers: Iterable[int]) -> tuple[int, list[int]]:
@@ -253,22 +255,6 @@ def without(low: int, gaps: Iterable[int], lost: Collection[int]) -> tuple[int, 
     lower = min(low, least - 1)
     above = {*range(lower + 1, low + 1), *gaps} - set(lost)
     return lower, sorted(above)
-
-
-async def _insert_positions(store: PointStore, rows: Sequence[tuple[Any, ...]]) -> None:
-    run, lane, writer, low, gaps, dead, ver = zip(*rows, strict=True)
-    await store.insert(
-        "applied",
-        {
-            "run": np.array(run, np.uint32),
-            "lane": np.array(lane, np.uint16),
-            "writer": list(writer),
-            "low": np.array(low, np.uint32),
-            "gaps": list(gaps),
-            "dead": list(dead),
-            "ver": np.array(ver, np.uint64),
-        },
-    )
 
 
 async def _note(store: PointStore, batches: Columns, *, found: bool) -> None:

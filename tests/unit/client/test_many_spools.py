@@ -8,7 +8,7 @@ import pytest
 
 from penstock.runs import earlier
 from penstock.spool import root as spool_root
-from penstock.spool.meta import META_FILE, Meta, store_meta
+from penstock.spool.meta import META_FILE, Meta, load_meta, store_meta
 
 
 @pytest.mark.parametrize("run", ["a", 'with "quotes"', "größer", "日本", "a\\b"])
@@ -17,9 +17,9 @@ def test_only_spools_that_name_the_run_are_decoded(
 ) -> None:
     decoded: list[str] = []
 
-    def load(folder: Path) -> str:
+    def load(folder: Path) -> Meta:
         decoded.append(folder.name)
-        return folder.name
+        return load_meta(folder)
 
     for name, run_id in (("mine", run), ("other", "another"), ("damaged", "third")):
         (tmp_path / name).mkdir()
@@ -27,7 +27,7 @@ def test_only_spools_that_name_the_run_are_decoded(
     (tmp_path / "damaged" / META_FILE).write_bytes(b"\x00")
     (tmp_path / "unfinished").mkdir()
     monkeypatch.setattr(earlier, "load_meta", load)
-    assert [meta for _, meta in earlier._spools_naming(run, tmp_path)] == ["mine"]
+    assert [meta.run for _, meta in earlier._spools_naming(run, tmp_path)] == [run]
     assert decoded == ["mine"]
 
 
@@ -36,7 +36,7 @@ def test_the_space_is_measured_again_after_a_while_or_when_it_is_scarce(
 ) -> None:
     now, used = [100.0], [5]
     monkeypatch.setattr(spool_root, "_measured", {})
-    monkeypatch.setattr(spool_root.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("penstock.spool.root.time.monotonic", lambda: now[0])
     monkeypatch.setattr(spool_root, "used_bytes", lambda _: used[0])
     assert spool_root.recently_used_bytes(tmp_path, 10) == 5
     used[0] = 20

@@ -14,6 +14,8 @@ from support.memory_worker import KEYS, Bench, running_bench
 
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_storage.contracts.interface import Columns, Micros, RunRef
+from penstock_workers.batches.known_state import KnownState
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.upkeep import upkeep as upkeep_module
 from penstock_workers.upkeep.purger import Purger
@@ -92,9 +94,9 @@ async def test_the_store_is_checked_when_it_may_be_another(
     points = CountedStore()
     await points.setup()
     clock = StoreClock(bench.redis, KEYS, points, bench.catalog, WorkerMetrics())
-    committer = SimpleNamespace(number=0)
+    numbers = CommitNumbers()
     parts: Any = SimpleNamespace()
-    upkeep = Upkeep(parts, clock, parts, parts, committer, parts)  # type: ignore[arg-type]
+    upkeep = Upkeep(parts, clock, parts, parts, parts, numbers, parts)
 
     async def is_checked() -> bool:
         before = points.reads
@@ -103,7 +105,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
 
     assert await is_checked()
     assert not await is_checked()
-    committer.number += 1
+    numbers.next()
     assert await is_checked()
     assert not await is_checked()
     await bench.redis.flushall()
@@ -114,7 +116,7 @@ async def test_the_store_is_checked_when_it_may_be_another(
     assert await is_checked()
     assert not await is_checked()
     monkeypatch.setattr(upkeep_module, "_CHECK_S", 0.0)
-    committer.number += 1
+    numbers.next()
     assert await is_checked()
     assert await is_checked()
 
@@ -132,12 +134,14 @@ async def test_a_clock_goes_on_only_after_a_check(
     async def nothing(*_: object) -> list[RunRef]:
         return []
 
+    known = KnownState(bench.catalog, points)
     upkeep = Upkeep(
-        SimpleNamespace(missing_batches=lambda: 0, is_stale=False),  # type: ignore[arg-type]
+        known,
         clock,
         SimpleNamespace(epochs={0: 1}),  # type: ignore[arg-type]
         SimpleNamespace(read_heartbeats=nothing, mark_crashed=nothing),  # type: ignore[arg-type]
-        SimpleNamespace(number=0, announce=nothing, notices=SimpleNamespace(tell=nothing)),  # type: ignore[arg-type]
+        SimpleNamespace(announce=nothing, notices=SimpleNamespace(tell=nothing)),  # type: ignore[arg-type]
+        CommitNumbers(),
         SimpleNamespace(missing=SimpleNamespace(set=lambda _: None)),  # type: ignore[arg-type]
     )
     for turn in range(1, 4):
@@ -146,4 +150,4 @@ async def test_a_clock_goes_on_only_after_a_check(
     store, points._meta["clock"] = clock.store, "5"
     await upkeep._run_once()
     assert clock.store not in ("", store)
-    assert upkeep._resolver.is_stale
+    assert known.is_stale

@@ -96,14 +96,14 @@ async def test_numbers_that_are_missing_are_waited_for(bench: Bench) -> None:
         await bench.append(seq, frames=[frame(seq)])
         await worker.commit()
         assert await bench.committed(WRITER) == committed
-        assert worker.resolver.missing_batches() == {3: 2, 1: 1, 4: 1, 2: 0}[seq]
+        assert worker.known.missing_batches() == {3: 2, 1: 1, 4: 1, 2: 0}[seq]
     assert [seq for _, _, seq in await bench.stored()] == [1, 2, 3, 4]
     # A worker that comes later knows them too.
     later = await bench.new_worker("later")
     await bench.append(6, frames=[frame(6)])
     await later.commit()
     assert await bench.committed(WRITER) == 4
-    assert later.resolver.missing_batches() == 1
+    assert later.known.missing_batches() == 1
 
 
 async def test_another_content_under_a_stored_number_is_a_dead_letter(bench: Bench) -> None:

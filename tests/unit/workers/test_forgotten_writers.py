@@ -6,14 +6,14 @@ from typing import Any
 
 from penstock_storage.contracts.interface import RunRef
 from penstock_workers.batches.committed import CommittedSeqs
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 
 REF, OTHER = RunRef("e", "p", "r"), RunRef("e", "p", "other")
 
 
 def test_writers_are_forgotten_under_every_name_of_their_run() -> None:
     stores: Any = None  # nothing is asked of them
-    known = Resolver(stores, stores)
+    known = KnownState(stores, stores)
     known.writers = {
         (ref, f"w{n}"): CommittedSeqs(n, low=5) for ref in (REF, OTHER) for n in (1, 2)
     }
@@ -21,7 +21,7 @@ def test_writers_are_forgotten_under_every_name_of_their_run() -> None:
     known.forget_writers([(REF, "w1"), (REF, "unknown")])
     assert set(known.writers) == {(REF, "w2"), (OTHER, "w1"), (OTHER, "w2")}
     assert not known.beyond
-    known.shards[OTHER] = 3  # a run that was moved, by the name that it has now
+    known.note_shard(OTHER, 3)  # a run that was moved, by the name that it has now
     known.forget_writers([(REF, "w2")])
     assert set(known.writers) == {(OTHER, "w1")}
     assert not known.is_stale

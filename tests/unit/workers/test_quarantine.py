@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from support.fuzzing import sized
 from support.quarantine_bench import MAX_DELIVERIES, Bench, run_of
 
+from penstock_workers.shards.reads import Read
+
 
 @sized(5_000)
 @given(
@@ -83,7 +85,7 @@ def test_a_writer_that_fails_now_and_then_is_searched_for_once() -> None:
     # A minute without a failure, and it is one of many again.
     for _ in range(2_000):
         bench.turn_now()
-    assert not bench.quarantine.passed_over(0)
+    assert not bench.quarantine.selections(Read([0]))[0].passed
 
 
 def test_looking_for_many_on_probation_costs_no_more_than_for_one() -> None:
@@ -199,6 +201,35 @@ def test_probes_of_parked_writers_do_not_put_the_worker_at_fault() -> None:
             assert not bench.is_at_fault
         assert len(bench.queue.parked) == 3
         assert len(bench.dead) == 9
+
+
+@sized(1_000)
+@given(
+    st.lists(st.sampled_from("ab"), min_size=1, max_size=12),
+    st.sets(st.integers(0, 11), max_size=1),
+    st.sets(st.integers(0, 11), max_size=1),
+    st.lists(st.booleans(), max_size=40),
+    st.booleans(),
+)
+def test_commits_in_hand_may_end_at_any_time(
+    runs: list[str], bad: set[int], refused: set[int], ends_early: list[bool], is_named: bool
+) -> None:
+    """A worker reads the next batches while it stores the last ones: whether these are stored, or refused,
+    before the next read is chosen or after it, every good batch is stored and only bad ones are not."""
+    bench = Bench(
+        lambda run, seq: seq in bad,
+        is_named=is_named,
+        refuses=lambda run, seq: seq in refused,
+        ends_early=ends_early,
+    )
+    for seq, run in enumerate(runs):
+        bench.queue.add(run, seq, shard=ord(run) % 2)
+    bench.run()
+    sent = dict(enumerate(runs))
+    assert sorted(seq for _, seq in bench.stored) == [
+        seq for seq in sent if seq not in bad | refused
+    ]
+    assert sorted(seq for _, seq in bench.dead) == [seq for seq in sent if seq in bad | refused]
 
 
 @sized(1_000)

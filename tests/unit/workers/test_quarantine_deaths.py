@@ -16,7 +16,7 @@ def test_a_batch_that_ends_workers_leaves_the_others_ever_more_time() -> None:
         (killer,) = queue.entries.values()
         queue.failures[killer.id] = queue.unended[killer.id] = tries
         quarantine = Quarantine(queue, queue, max_deliveries=5, clock=lambda: now_s)
-        await quarantine.gained(0, owner_crashed=True)
+        await quarantine.hold([0], [0])
         while (read := quarantine.next_read([0])).entry_id != killer.id.decode():
             quarantine.found_nothing(read)
             now_s += 0.25

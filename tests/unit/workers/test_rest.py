@@ -1,4 +1,4 @@
-"""When a worker lets batches gather, what it knows afterwards, and how much it commits at once."""
+"""When a worker lets batches gather, what may be judged afterwards, and how much it commits at once."""
 
 from __future__ import annotations
 
@@ -9,33 +9,45 @@ from typing import Any, cast
 
 import pytest
 
-from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.process.settings import WorkerSettings
-from penstock_workers import worker as module
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits import commit
-from penstock_workers.worker import Worker
+from penstock_workers.shards.reads import Read
+from penstock_workers.turns import reader as module
+from penstock_workers.turns.holdings import Holdings
+from penstock_workers.turns.reader import Reader, Reading
 
 
-def worker(**parts: Any) -> Any:
-    settings = SimpleNamespace(commit_interval_s=0.25, commit_rest_s=5.0)
+def reader(**parts: Any) -> Any:
     other = SimpleNamespace()
-    known = {"queue": other, "quarantine": other, "compaction": other} | parts
-    names = (
-        "queue", "leases", "resolver", "committer", "quarantine", "compaction", "clock", "mender", "sign",
-        "recorder", "metrics",
-    )  # fmt: skip
-    return Worker(cast("Any", settings), *(known.get(name, other) for name in names))
+    names = ("queue", "leases", "quarantine", "pace", "metrics")
+    return Reader(WorkerSettings(), *(cast("Any", parts.get(name, other)) for name in names))
 
 
 @pytest.mark.parametrize("reason", ["", "behind", "watched", "busy", "not quiet"])
-def test_batches_gather_unless_there_is_a_reason_not_to(reason: str) -> None:
-    made = worker(
-        queue=SimpleNamespace(is_watched=reason == "watched"),
-        compaction=SimpleNamespace(is_behind=reason == "behind"),
-        quarantine=SimpleNamespace(is_quiet=reason != "not quiet"),
-    )
-    made._pace.is_busy = reason == "busy"
-    assert made._may_rest is not bool(reason)
+async def test_batches_gather_unless_there_is_a_reason_not_to(reason: str) -> None:
+    async def entries(*_: object) -> list[Any]:
+        return []
+
+    made = reader(
+        queue=SimpleNamespace(
+            is_watched=reason == "watched", has_more=reason == "behind", store="", read=entries
+        ),
+        leases=SimpleNamespace(epochs={0: 1}),
+        quarantine=SimpleNamespace(
+            is_quiet=reason != "not quiet",
+            is_narrowing=False,
+            next_read=lambda _: Read([0]),
+            selections=lambda _: [],
+        ),
+        pace=SimpleNamespace(
+            is_busy=reason == "busy", rest_s=5.0, gather_s=0.0, trickle_s=0.0,
+            read=lambda: None, found=lambda _: None,
+        ),
+    )  # fmt: skip
+    await made.read(asyncio.Event())
+    assert made.is_behind is (reason == "behind")
+    assert made.rest_s == (0.0 if reason else 5.0)
 
 
 def test_a_full_commit_is_one_insert() -> None:
@@ -46,46 +58,23 @@ def test_a_full_commit_is_one_insert() -> None:
     assert points * module._BYTES_PER_POINT <= smallest * commit._MAX_INSERT_ROWS
 
 
-@pytest.mark.parametrize("change", ["", "another store", "forgotten"])
-async def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change: str) -> None:
+@pytest.mark.parametrize("change", ["", "another store", "no store", "forgotten"])
+def test_what_is_read_after_a_rest_is_judged_by_what_is_known_then(change: str) -> None:
     """While a worker rests, its store may be mended or replaced: what it knew of batches no longer holds,
     and those that clients send again would be dropped as repeats."""
-    clock = SimpleNamespace(store="first", require_check=lambda: None)
-    resolver = SimpleNamespace(is_stale=False)
-    queue = SimpleNamespace(store="first", has_more=False)
-    read = SimpleNamespace(shards=[0], is_isolated=False, is_counted=False, entry_id="")
-    entry = SimpleNamespace(decoded=1, shard=0, is_dropped=False)
-    made = worker(
-        clock=clock,
-        resolver=resolver,
-        queue=queue,
-        leases=SimpleNamespace(epochs={0: 1}),
-        quarantine=SimpleNamespace(next_read=lambda epochs: read),
-        recorder=SimpleNamespace(reads=lambda *_, **__: None),
-        sign=SimpleNamespace(turned=lambda *_: None),
-        metrics=WorkerMetrics(),
-    )
-    prepared = []
-
-    async def nothing(*_: Any) -> None:
-        pass
-
-    async def rest(stop: asyncio.Event) -> bool:
-        if change == "another store":
-            clock.store = queue.store = "second"
-        resolver.is_stale = change == "forgotten"
-        return False
-
-    async def entries(*_: Any) -> list[Any]:
-        return [entry]
-
-    async def prepare(*_: Any) -> None:
-        prepared.append(entry)
-
-    made._tend = made._gather = nothing
-    made._rest, made._read, made._prepare = rest, entries, prepare
-    await made._turn(asyncio.Event())
-    assert bool(prepared) is not bool(change)
+    checks: list[str] = []
+    nothing_asked: Any = None
+    state = KnownState(nothing_asked, nothing_asked)
+    clock = SimpleNamespace(store="second", require_check=lambda: checks.append(change))
+    other = nothing_asked
+    holdings = Holdings(other, other, cast("Any", clock), state, other, other, other, other, other)
+    if change == "forgotten":
+        state.invalidate("store_mended")
+    found = {"another store": "second", "no store": None}.get(change, "first")
+    reading = Reading(Read([0]), [], {0: 1}, found)
+    assert holdings.may_judge(reading, "first") is not bool(change)
+    assert state.is_stale is bool(change)
+    assert bool(checks) is ("store" in change)
 
 
 @pytest.mark.parametrize("rings", [False, True])
@@ -98,13 +87,12 @@ async def test_who_waits_for_a_commit_does_not_wait_for_a_trickle(rings: bool) -
             await asyncio.sleep(timeout_s)
         return rings
 
-    made = worker(
+    made = reader(
         queue=SimpleNamespace(wait=wait),
         leases=SimpleNamespace(epochs={0: 1}),
-        compaction=SimpleNamespace(is_behind=False),
         quarantine=SimpleNamespace(is_narrowing=False),
+        pace=SimpleNamespace(gather_s=0.0, trickle_s=0.3),
     )
-    made._pace = SimpleNamespace(gather_s=0.0, trickle_s=0.3)
     began = asyncio.get_running_loop().time()
     await made._gather(SimpleNamespace(is_isolated=False), asyncio.Event())
     assert waited == [0.3]

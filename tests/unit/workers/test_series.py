@@ -9,7 +9,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.compaction.compactor import Compactor
 
 
@@ -24,19 +26,16 @@ def grow(table: SeriesIndex, first: int, count: int) -> None:
     thread.join()
 
 
-class _Parts:
-    """Resolver, committer and leases, with new series whenever the compactor looks at any of them."""
+class _Leases:
+    """With new series whenever the compactor looks at them."""
 
     def __init__(self, table: SeriesIndex) -> None:
-        self.table = table
-        self.late: list[tuple[Any, Any]] = []
-        self.is_stale = False
-        self.number = 0
+        self._table = table
         self._next = 10
 
     @property
     def epochs(self) -> dict[int, int]:
-        grow(self.table, self._next, 5_000)
+        grow(self._table, self._next, 5_000)
         self._next += 5_000
         return {0: 1}
 
@@ -57,13 +56,14 @@ class _Store:
 
 
 def test_the_compactor_looks_at_a_table_that_grows() -> None:
-    now = 0.0
-    table = SeriesIndex(clock=lambda: now)
+    nothing = cast("Any", None)
+    known = KnownState(nothing, nothing, clock=lambda: 0.0)
+    table = known.table
     for key in range(3):
         table.learn(KnownSeries(key, 1, 0, 0, 0, 50_000, NEVER))
     table.set_counted(np.array([0]), np.array([-10]))
-    parts = cast("Any", _Parts(table))
-    compactor = Compactor(cast("Any", _Store(table)), parts, parts, parts)
+    store, leases = cast("Any", _Store(table)), cast("Any", _Leases(table))
+    compactor = Compactor(store, known, CommitNumbers(), leases)
     assert asyncio.run(compactor.run_once(asyncio.Lock())) == 0
     assert len(table) > 10_000
     # What was noted of the series is not lost in the columns that were left behind.

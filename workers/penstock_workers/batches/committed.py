@@ -29,8 +29,17 @@ class CommittedSeqs:
         return seq <= self.low or seq in self.gaps
 
     def add(self, seq: int, *, released: int = 0) -> None:
-        """Note that `seq` is in the store. The writer has deleted everything up to `released` and
-        cannot send it again, so `low` may pass it even if this store lost it."""
+        """Note that `seq` is in the store, also if it was dead. The writer has deleted everything up to
+        `released` and cannot send it again, so `low` may pass it even if this store lost it."""
+        self.dead.discard(seq)
+        self._pass(seq, released)
+
+    def add_dead(self, seq: int, *, released: int = 0) -> None:
+        """Note that `seq` is dead-lettered; `released` as in `add`."""
+        self.dead.add(seq)
+        self._pass(seq, released)
+
+    def _pass(self, seq: int, released: int) -> None:
         self.gaps.add(seq)
         self.low = max(self.low, released)
         self._advance()

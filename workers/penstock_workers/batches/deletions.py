@@ -31,13 +31,17 @@ class Arrival(NamedTuple):
 
 
 class BatchRouter:
-    """Routes batches by the tombstones of their runs. `listeners` are called for every new tombstone."""
+    """Routes batches by the tombstones of their runs."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._last: int | None = None
         self._known: dict[RunRef, list[Tombstone]] = {}
-        self.listeners: list[Callable[[RunRef], None]] = []
+        self._listeners: list[Callable[[RunRef], None]] = []
+
+    def listen(self, listener: Callable[[RunRef], None]) -> None:
+        """Call this with the name of every run that turns out to be deleted or moved."""
+        self._listeners.append(listener)
 
     async def refresh(self) -> None:
         """Read the tombstones that are new since the last time."""
@@ -47,7 +51,7 @@ class BatchRouter:
             for tombstone in new:
                 if tombstone.ref in self._known:
                     self._known[tombstone.ref].append(tombstone)
-                for listener in self.listeners:
+                for listener in self._listeners:
                     listener(tombstone.ref)
             self._last = new[-1].number
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penstock.wire import Batch, Limits, batch_digest, decode_stored, decompress
 from penstock_common.queue.entries import Entry
-from penstock_workers.batches.resolver import WriterName, writer_name
+from penstock_workers.batches.writer_names import WriterName, writer_name
 from penstock_workers.shards.flight_recorder import FlightRecorder
 
 __all__ = ["Delivery", "decoded", "noted"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from penstock_storage.contracts.ids import BatchId
+from penstock_storage.commits.batch_digests import BatchId, read_digests
 from penstock_storage.contracts.interface import PointStore
-from penstock_storage.readers.batch_digests import read_digests
 
 __all__ = ["Digests"]
 

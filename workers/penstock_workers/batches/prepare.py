@@ -16,15 +16,16 @@ from penstock.wire import Batch
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import run_path
-from penstock_storage.contracts.ids import BatchId
+from penstock_storage.commits.batch_digests import BatchId
 from penstock_storage.contracts.interface import RunChange, RunRef
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.batches.deletions import QUEUE_WRITER, Arrival
 from penstock_workers.batches.delivery import Delivery, decoded, noted
 from penstock_workers.batches.fold import Columns, Folded, ResolvedFrame, fold
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.left_out import LeftOut, with_numbers
 from penstock_workers.batches.records import changes_of, columns_of, value_of
-from penstock_workers.batches.resolver import Resolver, WriterName
+from penstock_workers.batches.writer_names import WriterName
 from penstock_workers.shards.flight_recorder import FlightRecorder
 from penstock_workers.shards.in_thread import StallLimit, Unusable, in_thread
 from penstock_workers.shards.queue import (
@@ -48,7 +49,7 @@ class Prepared:
 
     entries: list[Entry]
     epochs: dict[int, int]
-    store: str = ""
+    store: str
     folded: Folded | None = None
     values: Columns = field(default_factory=dict)
     console: Columns = field(default_factory=dict)
@@ -91,25 +92,26 @@ class _Outcome(Enum):
 async def prepare(
     entries: list[Entry],
     epochs: dict[int, int],
-    resolver: Resolver,
+    store: str,
+    known: KnownState,
     queue: Queue,
     recorder: FlightRecorder,
     limit: StallLimit,
 ) -> Prepared:
-    """What to commit for these entries.
+    """What to commit for these entries, to the store with the id `store`.
 
     Raises `Unusable` or `Rejected` for batches that cannot be decoded, resolved or folded; then the
-    resolver forgets their writers and knows everything else as before. If decoding or folding stands
+    known state forgets their writers, and everything else stays known. If decoding or folding stands
     still for longer than the limit, this process exits.
     """
     try:
         every = await in_thread(limit, decoded, entries, recorder)
-        prepared = Prepared(entries, epochs)
-        deliveries = await _placed(every, resolver, prepared)
+        prepared = Prepared(entries, epochs, store)
+        deliveries, before = await _placed(every, known, prepared)
         try:
-            await _prepare(deliveries, resolver, queue, prepared, recorder, limit)
+            await _prepare(deliveries, before, known, queue, prepared, recorder, limit)
         except BaseException:
-            resolver.forget_writers({each.name for each in deliveries})
+            known.forget_writers({each.name for each in deliveries})
             raise
     except Unusable as error:
         error.entry = recorder.entry
@@ -121,7 +123,8 @@ async def prepare(
 
 async def _prepare(
     deliveries: list[Delivery],
-    resolver: Resolver,
+    before: Mapping[WriterName, int],
+    known: KnownState,
     queue: Queue,
     prepared: Prepared,
     recorder: FlightRecorder,
@@ -130,41 +133,43 @@ async def _prepare(
     by_writer: dict[WriterName, list[Batch]] = {}
     for delivery in deliveries:
         by_writer.setdefault(delivery.name, []).append(delivery.batch)
-        resolver.note_began(delivery.name, delivery.entry.began)
-    known = set(resolver.runs)
-    new = {name for name in by_writer if name not in resolver.writers}
+        known.note_began(delivery.name, delivery.entry.began)
+    runs = set(known.runs)
+    new = {name for name in by_writer if name not in known.writers}
     try:
-        await resolver.read_edits()
-        refused = await resolver.learn(by_writer)
+        await known.read_edits()
+        refused = await known.learn(by_writer, before)
     except BaseException:
-        resolver.mark_stale()  # it may know names that are not in the store
+        known.invalidate("names_not_stored")  # it may know some that are not in the store
         raise
-    prepared.changed |= {ref for ref, _ in by_writer if ref in resolver.runs} - known
-    met = [each for each in deliveries if each.name in refused.keys() - resolver.beyond.keys()]
+    prepared.changed |= {ref for ref, _ in by_writer if ref in known.runs} - runs
+    met = [each for each in deliveries if each.name in refused.keys() - known.beyond.keys()]
     for name in {each.name for each in met}:
-        resolver.beyond[name] = CommittedSeqs(0, resolver.before.get(name, 0))
-    await _mark_dead(met, resolver.beyond, queue)
-    deliveries = _within_bounds(deliveries, refused, resolver, prepared)
-    await _mark_dead([each for each in deliveries if each.name in new], resolver.writers, queue)
-    outcomes = await _outcomes(deliveries, resolver)
-    _acknowledge(deliveries, outcomes, resolver, prepared)
-    await in_thread(limit, _fill, deliveries, outcomes, resolver, prepared, recorder)
-    told = prepared.left_out.changes(resolver.runs, resolver.left_out)
+        known.note_beyond(name, before.get(name, 0))
+    await _mark_dead(met, known.beyond, queue)
+    deliveries = _within_bounds(deliveries, refused, known, prepared)
+    await _mark_dead([each for each in deliveries if each.name in new], known.writers, queue)
+    outcomes = await _outcomes(deliveries, known)
+    _acknowledge(deliveries, outcomes, known, prepared)
+    await in_thread(limit, _fill, deliveries, outcomes, known, prepared, recorder)
+    told = known.count_left_out(prepared.left_out)
     prepared.changes += told.values()
     prepared.changed.update(told)
 
 
 async def _placed(
-    deliveries: list[Delivery], resolver: Resolver, prepared: Prepared
-) -> list[Delivery]:
-    """The deliveries that belong to a run, under its current name; those of deleted runs are dropped."""
+    deliveries: list[Delivery], known: KnownState, prepared: Prepared
+) -> tuple[list[Delivery], dict[WriterName, int]]:
+    """The deliveries that belong to a run, under its current name; those of deleted runs are dropped.
+
+    And for each writer whose batches the queue numbers, the number before the first one here."""
     arrivals = [
         Arrival(*each.name, each.entry.began or each.batch.writer_started, each.entry.received)
         for each in deliveries
     ]
-    places = await resolver.deletions.places(arrivals)
-    resolver.before.clear()
-    kept = []
+    places = await known.deletions.places(arrivals)
+    kept: list[Delivery] = []
+    before: dict[WriterName, int] = {}
     for delivery, ref in zip(deliveries, places, strict=True):
         if ref is None:
             prepared.acknowledgements.setdefault(
@@ -174,17 +179,17 @@ async def _placed(
         elif ref == delivery.name[0]:
             kept.append(delivery)
             if delivery.name[1].startswith(QUEUE_WRITER) and not delivery.entry.is_replay:
-                resolver.before.setdefault(delivery.name, delivery.entry.seq - 1)
+                before.setdefault(delivery.name, delivery.entry.seq - 1)
         else:
-            resolver.shards[ref] = delivery.entry.shard
+            known.note_shard(ref, delivery.entry.shard)
             kept.append(replace(delivery, name=(ref, delivery.name[1])))
-    return kept
+    return kept, before
 
 
 def _within_bounds(
     deliveries: list[Delivery],
     refused: dict[WriterName, str],
-    resolver: Resolver,
+    known: KnownState,
     prepared: Prepared,
 ) -> list[Delivery]:
     """The deliveries whose run and writer are within bounds; each other one is dead-lettered alone.
@@ -199,9 +204,8 @@ def _within_bounds(
             kept.append(delivery)
             continue
         entry = delivery.entry
-        numbers = resolver.beyond[delivery.name]
-        numbers.dead.add(entry.seq)
-        numbers.add(entry.seq, released=delivery.batch.acked)
+        numbers = known.beyond[delivery.name]
+        numbers.add_dead(entry.seq, released=delivery.batch.acked)
         acknowledgement = prepared.acknowledgements.setdefault(entry.shard, Acknowledgement())
         acknowledgement.positions[entry.writer] = CommittedPosition(
             numbers.low, tuple(sorted(numbers.dead))
@@ -223,28 +227,28 @@ async def _mark_dead(
             numbers_of[name].mark_dead(numbers)
 
 
-def _id(delivery: Delivery, resolver: Resolver) -> BatchId:
-    run = resolver.runs[delivery.name[0]].number
-    return BatchId(run, resolver.writers[delivery.name].lane, delivery.entry.seq)
+def _id(delivery: Delivery, known: KnownState) -> BatchId:
+    run = known.runs[delivery.name[0]].number
+    return BatchId(run, known.writers[delivery.name].lane, delivery.entry.seq)
 
 
-async def _outcomes(deliveries: list[Delivery], resolver: Resolver) -> list[_Outcome]:
+async def _outcomes(deliveries: list[Delivery], known: KnownState) -> list[_Outcome]:
     """Dedupe: the outcome of each delivery; numbers that are taken count as committed after this."""
-    digests = resolver.digests
+    digests = known.digests
     digests.turn()
     repeats = [
-        _id(each, resolver) for each in deliveries if each.entry.seq in resolver.writers[each.name]
+        _id(each, known) for each in deliveries if each.entry.seq in known.writers[each.name]
     ]
     stored = await digests.stored(each for each in repeats if digests.recent(each) is None)
     outcomes = []
     for delivery in deliveries:
-        committed, seq = resolver.writers[delivery.name], delivery.entry.seq
+        committed, seq = known.writers[delivery.name], delivery.entry.seq
         is_replay = delivery.entry.is_replay
         if seq in committed.dead and not is_replay:
             outcomes.append(_Outcome.DEAD)
             continue
         if seq in committed and seq not in committed.dead:
-            batch = _id(delivery, resolver)
+            batch = _id(delivery, known)
             first = digests.recent(batch) or stored.get(batch)
             # A replayed dead letter whose writer got its lane later is not stored, though its number
             # is passed.
@@ -252,25 +256,24 @@ async def _outcomes(deliveries: list[Delivery], resolver: Resolver) -> list[_Out
                 is_same = first in (None, delivery.digest)
                 outcomes.append(_Outcome.REPEATED if is_same else _Outcome.CONFLICT)
                 continue
-        committed.dead.discard(seq)
         committed.add(seq, released=delivery.batch.acked)
-        digests.note(_id(delivery, resolver), delivery.digest)
+        digests.note(_id(delivery, known), delivery.digest)
         outcomes.append(_Outcome.TAKEN)
     return outcomes
 
 
 def _acknowledge(
-    deliveries: list[Delivery], outcomes: list[_Outcome], resolver: Resolver, prepared: Prepared
+    deliveries: list[Delivery], outcomes: list[_Outcome], known: KnownState, prepared: Prepared
 ) -> None:
     """Positions, rows of `applied` and entries to delete, as they stand after this commit."""
     for delivery, outcome in zip(deliveries, outcomes, strict=True):
         shard, key = delivery.entry.shard, delivery.entry.writer
-        committed = resolver.writers[delivery.name]
+        committed = known.writers[delivery.name]
         acknowledgement = prepared.acknowledgements.setdefault(shard, Acknowledgement())
         position = acknowledgement.positions.setdefault(key, CommittedPosition())
         position.low, position.dead = committed.low, tuple(sorted(committed.dead))
         acknowledgement.entries.append(delivery.entry)
-        run = resolver.runs[delivery.name[0]].number
+        run = known.runs[delivery.name[0]].number
         frozen = CommittedSeqs(committed.lane, committed.low, committed.gaps, committed.dead)
         prepared.committed.setdefault(shard, {})[run, delivery.name[1]] = frozen
         if outcome is _Outcome.CONFLICT:
@@ -288,7 +291,7 @@ def _acknowledge(
 def _fill(
     deliveries: list[Delivery],
     outcomes: list[_Outcome],
-    resolver: Resolver,
+    known: KnownState,
     prepared: Prepared,
     recorder: FlightRecorder,
 ) -> None:
@@ -298,12 +301,12 @@ def _fill(
         for each, outcome in zip(deliveries, outcomes, strict=True)
         if outcome is _Outcome.TAKEN
     ]
-    left_out = _fill_points(noted(fresh, recorder), resolver, prepared)
-    _fill_records(noted(fresh, recorder), resolver, prepared)
+    left_out = _fill_points(noted(fresh, recorder), known, prepared)
+    _fill_records(noted(fresh, recorder), known, prepared)
     prepared.taken = columns_of(
         [
             (
-                *_id(each, resolver),
+                *_id(each, known),
                 each.digest,
                 each.batch.points - left_out[each.entry.id],
                 len(each.batch.records),
@@ -315,53 +318,53 @@ def _fill(
     # Changes in repeats are applied again: the catalog may be an older copy than the store.
     for delivery, outcome in zip(noted(deliveries, recorder), outcomes, strict=True):
         if outcome in (_Outcome.TAKEN, _Outcome.REPEATED):
-            _fill_changes(delivery, resolver, prepared)
+            _fill_changes(delivery, known, prepared)
 
 
 def _fill_points(
-    fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared
+    fresh: Iterable[Delivery], known: KnownState, prepared: Prepared
 ) -> Counter[bytes]:
     """Fold the points; returns how many of each entry are left out."""
     pieces: list[ResolvedFrame] = []
     left_out: Counter[bytes] = Counter()
     for delivery in fresh:
         ref, _ = delivery.name
-        run, seq = resolver.runs[ref], delivery.entry.seq
+        run, seq = known.runs[ref], delivery.entry.seq
         fail("worker.batch", ref.run, seq)
-        lane = resolver.writers[delivery.name].lane
+        lane = known.writers[delivery.name].lane
         row = 0
         for frame in delivery.batch.frames:
             keys = tuple(frame.keys)
-            kept, series = frame, resolver.table.of_frame(run.number, lane, keys)
+            kept, series = frame, known.table.of_frame(run.number, lane, keys)
             if series is None:
-                kept, numbers = with_numbers(frame, resolver.key_numbers(run, keys))
+                kept, numbers = with_numbers(frame, known.key_numbers(run, keys))
                 if len(kept.keys) < len(keys):
                     prepared.left_out.note(ref, set(keys) - set(kept.keys), frame.rows)
                     left_out[delivery.entry.id] += frame.points - kept.points
-                series = resolver.table.add_frame(
+                series = known.table.add_frame(
                     run.number, lane, tuple(kept.keys), numbers, shard=delivery.entry.shard
                 )
-            prepared.outlived |= resolver.attempts.outlived(run.number, lane, frame)
+            prepared.outlived |= known.attempts.outlived(run.number, lane, frame)
             if kept.keys:
                 pieces.append(ResolvedFrame(kept, series, run.number, lane, seq, row))
                 _advance(prepared, ref, max(memoryview(frame.steps).cast("q")))
             row += frame.rows
-    prepared.folded = fold(pieces, resolver.table) if pieces else None
+    prepared.folded = fold(pieces, known.table) if pieces else None
     return left_out
 
 
-def _fill_records(fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepared) -> None:
+def _fill_records(fresh: Iterable[Delivery], known: KnownState, prepared: Prepared) -> None:
     values: list[tuple[int, int, int, int, str, str, int]] = []
     console: list[tuple[int, int, int, str, int, str, int]] = []
     for delivery in fresh:
         ref, _ = delivery.name
-        run, seq = resolver.runs[ref], delivery.entry.seq
-        lane = resolver.writers[delivery.name].lane
+        run, seq = known.runs[ref], delivery.entry.seq
+        lane = known.writers[delivery.name].lane
         for record in delivery.batch.records:
             kind = record["t"]
             if kind in ("value", "alert"):
                 key, step, name, text = value_of(record)
-                (number,) = resolver.key_numbers(run, [key])
+                (number,) = known.key_numbers(run, [key])
                 if number is None:
                     prepared.left_out.note(ref, [key], 1)
                     continue
@@ -377,12 +380,12 @@ def _fill_records(fresh: Iterable[Delivery], resolver: Resolver, prepared: Prepa
     prepared.console = columns_of(console, ("run", "lane", "line", "stream", "t", "text", "seq"))
 
 
-def _fill_changes(delivery: Delivery, resolver: Resolver, prepared: Prepared) -> None:
+def _fill_changes(delivery: Delivery, known: KnownState, prepared: Prepared) -> None:
     ref, writer = delivery.name
-    run, entry = resolver.runs[ref].number, delivery.entry
-    lane = resolver.writers[delivery.name].lane
-    is_late = entry.is_replay or resolver.attempts.is_replaced(run, lane)
-    edited = resolver.edited.get(run, set())
+    run, entry = known.runs[ref].number, delivery.entry
+    lane = known.writers[delivery.name].lane
+    is_late = entry.is_replay or known.attempts.is_replaced(run, lane)
+    edited = known.edited.get(run, set())
     changes = changes_of(run, writer, delivery.batch, edited=edited, is_late=is_late)
     prepared.changes += changes
     if changes:

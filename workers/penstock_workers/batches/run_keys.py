@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from penstock_storage.commits.run_keys import count_keys, list_keys
 from penstock_storage.contracts.interface import Catalog, PointStore
-from penstock_storage.readers.run_keys import count_run_keys, list_run_keys
 
 __all__ = ["RunKeyLimit"]
 
@@ -35,7 +35,7 @@ class RunKeyLimit:
     async def count(self, runs: Collection[int]) -> None:
         """Count the stored keys of these runs, which existed before."""
         if new := [run for run in runs if run not in self._keys]:
-            self._before |= await count_run_keys(self._points, new)
+            self._before |= await count_keys(self._points, new)
 
     async def admit(self, wanted: Mapping[int, Iterable[str]]) -> None:
         """Admit these further keys of each run, in their order, up to the bound."""
@@ -50,5 +50,5 @@ class RunKeyLimit:
     async def _list(self, run: int) -> None:
         """From now on the keys of this run are known exactly."""
         if self._before.pop(run, 0):
-            names = await self._catalog.key_names(await list_run_keys(self._points, run))
+            names = await self._catalog.key_names(await list_keys(self._points, run))
             self._keys[run].update(names.values())

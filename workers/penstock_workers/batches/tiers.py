@@ -1,12 +1,13 @@
-"""Tier rows of the series of a table: the windows that they are read from, and the fold that makes each
-coarser width from the next finer one. `penstock_storage.clickhouse.tier_rows` has the statements."""
+"""Tier rows in memory: the fold that makes each coarser width from the next finer one, and the rows to
+insert. A row is a pure function of the points of its bucket: rebuilding it, in any grouping, gives the
+same row."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from penstock_storage.clickhouse.tier_rows import TIER_COLUMNS, Window
+from penstock_storage.clickhouse.tier_statements import TIER_COLUMNS, Window
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.batches.fold import Columns, Ints
 from penstock_workers.batches.series import SeriesIndex

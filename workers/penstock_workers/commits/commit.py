@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from redis.asyncio import Redis
 
 from penstock.error_codes import ErrorCode
@@ -21,15 +20,17 @@ from penstock.failpoints import fail
 from penstock_common.queue.entries import Entry
 from penstock_common.queue.news import publish
 from penstock_common.queue.redis_keys import RedisKeys
+from penstock_storage.commits.positions import PositionRow, insert_positions
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
 from penstock_workers.batches.fold import Columns, Folded
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.prepare import Prepared
-from penstock_workers.batches.resolver import Resolver
 from penstock_workers.batches.tiers import dirty_columns
 from penstock_workers.commits.bound_notices import BoundNotices
+from penstock_workers.commits.commit_numbers import CommitNumbers, version, versions
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
-from penstock_workers.shards.leases import Leases, version, versions
+from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Queue
 
 __all__ = ["Committer", "Refused"]
@@ -59,10 +60,11 @@ class Committer:
         leases: Leases,
         points: PointStore,
         catalog: Catalog,
-        resolver: Resolver,
+        known: KnownState,
         liveness: Liveness,
         clock: StoreClock,
         notices: BoundNotices,
+        numbers: CommitNumbers,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -70,27 +72,26 @@ class Committer:
         self._leases = leases
         self._points = points
         self._catalog = catalog
-        self._resolver = resolver
+        self._known = known
         self._liveness = liveness
         self._clock = clock
+        self._numbers = numbers
         self.notices = notices
-        self.number = 0
-        """The number of this process's commits; part of every version it writes."""
 
     async def commit(self, prepared: Prepared) -> set[int]:
         """Store it all and delete its entries; returns the shards that another worker owns by now.
 
         Raises `Transient` or `Refused` if a store did not take it: then nothing was deleted.
         """
-        self.number += 1
+        number = self._numbers.next()
         if prepared.beyond:  # at once: more batches arrive until the gateways know
             await self.notices.tell(prepared.beyond)
         try:
-            await self._store(prepared)
+            await self._store(prepared, number)
             fail("worker.after_points")
             await self._catalog_changes(prepared)
             await self._require_same_store(prepared)
-            await self._store_committed(prepared)
+            await self._store_committed(prepared, number)
         except Broken as error:
             raise Refused(prepared, error) from error
         fail("worker.before_acknowledge")
@@ -103,15 +104,15 @@ class Committer:
         fail("worker.after_acknowledge")
         if prepared.folded:
             folded = prepared.folded
-            self._resolver.table.note_steps(folded.touched, folded.first, folded.last)
+            self._known.table.note_steps(folded.touched, folded.first, folded.last)
         await self.announce(prepared.advanced, prepared.changed)
         return lost
 
-    async def _store(self, prepared: Prepared) -> None:
+    async def _store(self, prepared: Prepared, number: int) -> None:
         folded = prepared.folded
         if folded:
             # Before the points: a reader must never rely on a tier that lacks one of them.
-            await self._mark_dirty(folded, prepared.epochs)
+            await self._mark_dirty(folded, prepared.epochs, number)
         try:
             async with asyncio.TaskGroup() as inserts:
                 if folded:
@@ -127,13 +128,13 @@ class Committer:
         except* PenstockError as group:
             raise group.exceptions[0] from None
 
-    async def _mark_dirty(self, folded: Folded, epochs: dict[int, int]) -> None:
-        series, buckets = folded.late(self._resolver.table)
+    async def _mark_dirty(self, folded: Folded, epochs: dict[int, int], number: int) -> None:
+        series, buckets = folded.late(self._known.table)
         if len(series):
-            self._resolver.late.append((series, buckets))
-            columns = dirty_columns(self._resolver.table, series, buckets, is_dirty=True)
-            shards = self._resolver.table.shard[series]
-            ver = versions(epochs, self.number, shards)
+            self._known.mark_late(series, buckets)
+            columns = dirty_columns(self._known.table, series, buckets, is_dirty=True)
+            shards = self._known.table.shard[series]
+            ver = versions(epochs, number, shards)
             await self._insert("dirty", {**columns, "ver": ver})
 
     async def _insert(self, table: str, columns: Columns) -> None:
@@ -147,7 +148,7 @@ class Committer:
     async def _catalog_changes(self, prepared: Prepared) -> None:
         runs = {run for writers in prepared.committed.values() for run, _ in writers}
         if prepared.outlived:
-            await self._resolver.set_outlived(sorted(prepared.outlived))
+            await self._known.set_outlived(sorted(prepared.outlived))
         revived = await self._liveness.note_data(runs)
         prepared.changed.update(revived)
         if prepared.changes:
@@ -161,27 +162,17 @@ class Committer:
         if prepared.store != self._clock.store:
             raise Transient("the store was replaced", code=ErrorCode.STORE_REPLACED)
 
-    async def _store_committed(self, prepared: Prepared) -> None:
-        rows: list[tuple[int, int, str, int, list[int], list[int], int]] = []
-        for shard, writers in prepared.committed.items():
-            ver = version(prepared.epochs[shard], self.number)
-            for (run, writer), committed in writers.items():
-                gaps, dead = sorted(committed.gaps), sorted(committed.dead)
-                rows.append((run, committed.lane, writer, committed.low, gaps, dead, ver))
-        if rows:
-            numbers, lanes, names, lows, gaps_of, dead_of, vers = zip(*rows, strict=True)
-            await self._points.insert(
-                "applied",
-                {
-                    "run": np.array(numbers, np.uint32),
-                    "lane": np.array(lanes, np.uint16),
-                    "writer": list(names),
-                    "low": np.array(lows, np.uint32),
-                    "gaps": list(gaps_of),
-                    "dead": list(dead_of),
-                    "ver": np.array(vers, np.uint64),
-                },
+    async def _store_committed(self, prepared: Prepared, number: int) -> None:
+        rows = [
+            PositionRow(
+                run, committed.lane, writer, committed.low, sorted(committed.gaps),
+                sorted(committed.dead), version(prepared.epochs[shard], number),
             )
+            for shard, writers in prepared.committed.items()
+            for (run, writer), committed in writers.items()
+        ]  # fmt: skip
+        if rows:
+            await insert_positions(self._points, rows)
 
     async def announce(self, advanced: Mapping[RunRef, int], changed: Iterable[RunRef]) -> None:
         """Tell every web process which runs advanced, to which step, and which changed. Best effort:

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
 from penstock.errors import PenstockError, Transient
 from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import split_writer_key
+from penstock_storage.commits.positions import PositionRow, insert_positions, read_position
 from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
-from penstock_storage.readers.positions import read_position
 from penstock_workers.batches.committed import CommittedSeqs
-from penstock_workers.commits.commit import Committer
-from penstock_workers.shards.leases import Leases, version
+from penstock_workers.commits.commit_numbers import CommitNumbers, version
+from penstock_workers.shards.leases import Leases
 from penstock_workers.shards.queue import Acknowledgement, CommittedPosition, Queue
 
 __all__ = ["DeadLetters"]
@@ -35,13 +33,13 @@ class DeadLetters:
         self,
         queue: Queue,
         leases: Leases,
-        committer: Committer,
+        numbers: CommitNumbers,
         catalog: Catalog,
         points: PointStore,
     ) -> None:
         self._queue = queue
         self._leases = leases
-        self._committer = committer
+        self._numbers = numbers
         self._catalog = catalog
         self._points = points
 
@@ -78,24 +76,14 @@ class DeadLetters:
         number = (await self._catalog.numbers_of([ref])).get(ref)
         if number is None:
             return None
-        stored = await read_position(self._points, number, writer)
-        if stored is None:
+        position = await read_position(self._points, number, writer)
+        if position is None:
             return None
-        committed = CommittedSeqs(*stored)
-        # A commit number of its own: newer than anything written before, older than the next commit.
-        self._committer.number += 1
-        committed.dead.add(entry.seq)
-        committed.add(entry.seq)
-        await self._points.insert(
-            "applied",
-            {
-                "run": np.array([number], np.uint32),
-                "lane": np.array([committed.lane], np.uint16),
-                "writer": [writer],
-                "low": np.array([committed.low], np.uint32),
-                "gaps": [sorted(committed.gaps)],
-                "dead": [sorted(committed.dead)],
-                "ver": np.array([version(epoch, self._committer.number)], np.uint64),
-            },
-        )
+        committed = CommittedSeqs(*position)
+        committed.add_dead(entry.seq)
+        # A number of its own: newer than anything written before, older than the next commit.
+        ver = version(epoch, self._numbers.next())
+        gaps, dead = sorted(committed.gaps), sorted(committed.dead)
+        row = PositionRow(number, committed.lane, writer, committed.low, gaps, dead, ver)
+        await insert_positions(self._points, [row])
         return committed

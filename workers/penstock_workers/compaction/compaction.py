@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.compaction.compactor import Compactor, PassInterrupted
 
 __all__ = ["Compaction"]
@@ -21,28 +22,33 @@ _EVERY_S = 1.0
 
 class Compaction:
     """Runs the compactor. `commit_in_hand` is held while a commit is being stored, `building` while
-    tiers are built; `is_behind` says that there is a backlog."""
+    tiers are built. `is_behind` tells whether there is a backlog."""
 
-    def __init__(self, compactor: Compactor, resolver: Resolver, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self,
+        compactor: Compactor,
+        known: KnownState,
+        metrics: WorkerMetrics,
+        is_behind: Callable[[], bool],
+    ) -> None:
         self._compactor = compactor
-        self._resolver = resolver
+        self._known = known
         self._metrics = metrics
+        self._is_behind = is_behind
         self.building = asyncio.Lock()
         self.commit_in_hand = asyncio.Lock()
-        self.is_behind = False
 
-    async def forget(self) -> None:
-        """Clear what the resolver knows.
+    async def forget(self, reason: str) -> None:
+        """Clear what is known, for this reason (a word for the log).
 
         Not while tiers are being built: that pass may still raise watermarks in the store, and what
         is read next must not be older than they are. So the pass, which may take minutes, is
-        interrupted. The resolver is stale until `resume` has found the unfinished tiers again: a
+        interrupted. The known state is stale until `resume` has found the unfinished tiers again: a
         series that gets no new point would otherwise stay dirty for ever.
         """
         self._compactor.interrupt()
         async with self.building:
-            self._resolver.forget()
-        self._resolver.is_stale = True
+            self._known.forget(reason)
 
     async def watch(self) -> None:
         """Build until cancelled."""
@@ -60,7 +66,7 @@ class Compaction:
                 continue
             took_s = time.perf_counter() - started
             # While there is a backlog, tiers get a third of the time.
-            pause_s = max(_EVERY_S, 2 * took_s if self.is_behind else 0.0)
+            pause_s = max(_EVERY_S, 2 * took_s if self._is_behind() else 0.0)
             if built:
                 self._metrics.tier_buckets.inc(built)
                 self._metrics.compact_seconds.observe(took_s)

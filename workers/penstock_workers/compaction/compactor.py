@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.wire import MAX_STEP
-from penstock_storage.clickhouse.tier_rows import (
+from penstock_storage.clickhouse.tier_statements import (
     count_statement,
     fine_statement,
     points_condition,
@@ -37,7 +37,7 @@ from penstock_storage.clickhouse.tiers import TIER_SHIFT, TIER_SHIFTS
 from penstock_storage.contracts.interface import Columns as StoreColumns
 from penstock_storage.contracts.interface import PointStore
 from penstock_workers.batches.fold import Columns, Ints
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.series import NEVER, SeriesIndex
 from penstock_workers.batches.tiers import (
     dirty_columns,
@@ -47,8 +47,8 @@ from penstock_workers.batches.tiers import (
     tier_columns,
     windows,
 )
-from penstock_workers.commits.commit import Committer
-from penstock_workers.shards.leases import Leases, versions
+from penstock_workers.commits.commit_numbers import CommitNumbers, versions
+from penstock_workers.shards.leases import Leases
 
 __all__ = ["MIN_STEPS", "Compactor", "PassInterrupted"]
 
@@ -76,14 +76,14 @@ class PassInterrupted(Exception):
 
 
 class Compactor:
-    """Advances the tiers of the series in the resolver's table."""
+    """Advances the tiers of the series in the known state's table."""
 
     def __init__(
-        self, points: PointStore, resolver: Resolver, committer: Committer, leases: Leases
+        self, points: PointStore, known: KnownState, numbers: CommitNumbers, leases: Leases
     ) -> None:
         self._points = points
-        self._resolver = resolver
-        self._committer = committer
+        self._known = known
+        self._numbers = numbers
         self._leases = leases
         self._mended_to = -1
         self._is_interrupted = False
@@ -98,10 +98,10 @@ class Compactor:
     async def run_once(self, commit_in_hand: asyncio.Lock) -> int:
         """One pass: new buckets of many series, and dirty ones of many. Returns series built."""
         self._is_interrupted = False
-        commits = self._committer.number
+        commits = self._numbers.last
         if self._has_nothing_new(commits):
             return 0
-        table = self._resolver.table
+        table = self._known.table
         series, low, high, counted = await self._ready(table)
         late = self._take_late(table)
         if not len(series) and not len(late[0]):
@@ -112,19 +112,19 @@ class Compactor:
         async with commit_in_hand:
             # A number of its own, so that what this pass writes is newer than everything written
             # before it, and older than the dirty rows of any later commit.
-            self._committer.number += 1
-            ver = versions(dict(self._leases.epochs), self._committer.number, table.shard)
+            number = self._numbers.next()
+            ver = versions(dict(self._leases.epochs), number, table.shard)
         try:
             await self._build(table, (series, low, high), late, ver)
         except BaseException:
             # The watermark in memory is ahead of the store's now: only a fresh start is safe.
-            self._resolver.is_stale = True
+            self._known.invalidate("tiers_not_built")
             raise
         return len(series)
 
     def _has_nothing_new(self, commits: int) -> bool:
         """Whether the last pass found nothing to do, and nothing was committed since."""
-        is_known = commits == self._looked_with and not self._resolver.late
+        is_known = commits == self._looked_with and not self._known.has_late
         return is_known and time.monotonic() < self._look_at
 
     async def _ready(self, table: SeriesIndex) -> tuple[Ints, Ints, Ints, int]:
@@ -179,12 +179,9 @@ class Compactor:
 
     def _take_late(self, table: SeriesIndex) -> tuple[Ints, Ints]:
         """The dirty (series, bucket) pairs to rebuild now, sorted; the others stay for later."""
-        late, self._resolver.late = self._resolver.late, []
-        if not late:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        series, buckets = np.unique(
-            np.stack([np.concatenate(column) for column in zip(*late, strict=True)]), axis=1
-        )
+        series, buckets = self._known.take_late()
+        if not len(series):
+            return series, buckets
         # While points keep arriving in a series' last bucket, it stays dirty and is rebuilt once.
         is_open = ~table.is_idle(series) & (buckets == table.last_step[series] >> TIER_SHIFT)
         table.set_open(series, np.full(len(series), NEVER))
@@ -193,7 +190,7 @@ class Compactor:
         now = ~is_open & (place < _MAX_LATE_PER_SERIES)
         now &= np.isin(series, self._next_late(np.unique(series[now])))
         if not now.all():
-            self._resolver.late.append((series[~now], buckets[~now]))
+            self._known.mark_late(series[~now], buckets[~now])
         return series[now], buckets[now]
 
     def _next_late(self, series: Ints) -> Ints:

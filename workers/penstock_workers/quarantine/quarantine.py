@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from itertools import islice
 
@@ -28,6 +28,7 @@ from penstock_workers.quarantine.isolated_writer import HeldBatch, IsolatedWrite
 from penstock_workers.quarantine.quarantine_contracts import DeadLetterSink, Records
 from penstock_workers.quarantine.quarantine_records import ShardRecord
 from penstock_workers.shards.fair_turns import FairTurns
+from penstock_workers.shards.queue import Selection
 from penstock_workers.shards.read_limits import STEP, ReadLimits
 from penstock_workers.shards.reads import NO_LIMIT, Read, next_of
 
@@ -94,9 +95,18 @@ class Quarantine:
         """The shards that were gained and not lost."""
         return set(self._known)
 
-    async def gained(self, shard: int, *, owner_crashed: bool) -> None:
-        """A shard is ours now; `owner_crashed` if its last owner died before it stored anything. If one
-        entry is known to be to blame, that says nothing about the other shards."""
+    async def hold(self, owned: Collection[int], owner_crashed: Collection[int]) -> None:
+        """These shards are ours now. The last owner of the `owner_crashed` among them died before it stored
+        anything."""
+        for shard in self.shards.difference(owned):
+            self._lost(shard)
+        for shard in sorted(set(owned) - self.shards):
+            await self._gained(shard, owner_crashed=shard in owner_crashed)
+
+    async def _gained(self, shard: int, *, owner_crashed: bool) -> None:
+        """If one entry is known to have crashed the last owner, that says nothing about the other shards."""
+        if owner_crashed:
+            _LOG.warning("shard_owner_crashed shard=%d", shard)
         known = await self._records.load(shard)
         if known.parked:
             await self._records.probe(shard, known.parked)
@@ -130,8 +140,7 @@ class Quarantine:
         self._crashed.clear()
         self._is_explained, self._was_read_with = False, 0
 
-    def lost(self, shard: int) -> None:
-        """The shard is another worker's, or nobody's."""
+    def _lost(self, shard: int) -> None:
         self._known.pop(shard, None)
         self._crashed.discard(shard)
         self._limits.forget(shard)
@@ -171,15 +180,18 @@ class Quarantine:
             return next_of(others, self._others_turns)
         return next_of(reads, self._turns) if reads else Read([])
 
-    def passed_over(self, shard: int, writer: str = "") -> frozenset[str]:
-        """What a read skips: isolated writers, or the failed batches of the writer that is read."""
-        if writer:
-            return frozenset(self._isolated[shard, writer].held)
-        return frozenset(name for at, name in self._isolated if at == shard)
+    def selections(self, read: Read) -> list[Selection]:
+        """What this read takes of each of its shards: all but the isolated writers, or of one of these all but
+        the batches that are held back."""
+        return [self._selection(shard, read.writer) for shard in read.shards]
 
-    def start_of(self, shard: int, writer: str) -> str:
-        """Where the entries of this isolated writer start; '' if that is not known."""
-        return self._isolated[shard, writer].start
+    def _selection(self, shard: int, writer: str) -> Selection:
+        if writer:
+            isolated = self._isolated[shard, writer]
+            return Selection(shard, writer, isolated.start, frozenset(isolated.held))
+        return Selection(
+            shard, passed=frozenset(name for at, name in self._isolated if at == shard)
+        )
 
     def found_nothing(self, read: Read) -> None:
         """This read found no entries."""
@@ -266,14 +278,14 @@ class Quarantine:
     async def _judge(self, entry: Entry, tries: int, reason: str, first: Entry) -> Verdict:
         """`first`: the first entry of its writer that is still queued."""
         shard, writer, entry_id = entry.shard, entry.writer, entry.id.decode()
-        known = self._known.setdefault(shard, ShardRecord())
+        record = self._known.setdefault(shard, ShardRecord())
         isolated = self._isolated.setdefault(
             (shard, writer), IsolatedWriter(start=first.id.decode())
         )
         isolated.limit, isolated.failed_at = 1, self._clock()
         held = isolated.held.setdefault(entry_id, HeldBatch(0.0, self._successes))
         held.fail(self._clock())
-        if known.dead_letters_in_row.get(writer, 0) >= _DEAD_LETTERS_TO_PARK:
+        if record.dead_letters_in_row.get(writer, 0) >= _DEAD_LETTERS_TO_PARK:
             await self._park(shard, writer, reason, entry_id)
             return Verdict.PARKED
         await self._note_failing(shard, writer.rpartition("/")[0])
@@ -286,7 +298,7 @@ class Quarantine:
         del isolated.held[entry_id]
         self._begun.discard(entry.id)
         letters = await self._records.note_dead_letter(shard, writer)
-        known.dead_letters_in_row[writer] = letters
+        record.dead_letters_in_row[writer] = letters
         if letters >= _DEAD_LETTERS_TO_PARK:
             await self._park(shard, writer, reason)
         return Verdict.DEAD

@@ -10,10 +10,7 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -21,25 +18,10 @@ from penstock.ids import new_worker_id
 from penstock_common.queue.lease_scripts import ACQUIRE, RELEASE, RENEW, SIGN
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 
-__all__ = ["Leases", "version", "versions"]
+__all__ = ["Leases"]
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 2.0
-
-
-def version(epoch: int, commit: int) -> int:
-    """The version of rows that a commit writes: a later epoch wins over any commit."""
-    return epoch << 32 | commit & 0xFFFFFFFF
-
-
-def versions(
-    epochs: Mapping[int, int], commit: int, shards: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint64]:
-    """The version of each row, by the shard it belongs to; 0 for shards without an epoch."""
-    by_shard = np.zeros(256, np.uint64)
-    for shard, epoch in epochs.items():
-        by_shard[shard] = version(epoch, commit)
-    return by_shard[shards]
 
 
 class Leases:
@@ -54,7 +36,8 @@ class Leases:
         self.worker = worker or new_worker_id()
         self.epochs: dict[int, int] = {}
         self.owner_crashed: set[int] = set()
-        """Shards whose last owner died before it committed anything: a poison batch may have crashed it."""
+        """Shards whose last owner died before it committed anything, as of when they were acquired: a poison
+        batch may have crashed it."""
 
     @property
     def due_in_s(self) -> float:
@@ -147,3 +130,5 @@ class Leases:
                 self.epochs[shard] = int(epoch)
                 if died:
                     self.owner_crashed.add(shard)
+                else:
+                    self.owner_crashed.discard(shard)

@@ -24,10 +24,11 @@ from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_common.queue.room import room_problem
 from penstock_common.queue.scripts import LOOK
 from penstock_storage.clickhouse.schema import COLUMNS
-from penstock_storage.clickhouse.store_size import (
+from penstock_storage.clickhouse.usage import (
     count_stored_runs,
+    read_free_bytes,
     read_store_disks,
-    read_table_sizes,
+    read_table_usage,
 )
 from penstock_storage.contracts.interface import PointStore
 
@@ -169,10 +170,9 @@ class Gauges:
         if self._disk_low_bytes <= 0:
             return
         for disk in await read_store_disks(self._points):
-            where = f"The store's disk {disk.name}"
             problem = room_problem(
-                where, f"store/{disk.name}", size=disk.size, free=disk.free,
-                low_bytes=self._disk_low_bytes,
+                f"The store's disk {disk.name}", f"store/{disk.name}", size=disk.total,
+                free=disk.free, low_bytes=self._disk_low_bytes,
             )  # fmt: skip
             if problem is not None:
                 await self._problems.tell(
@@ -180,19 +180,15 @@ class Gauges:
                 )
 
     async def _look_at_store(self) -> list[Metric]:
-        tables = await read_table_sizes(self._points)
-        disks = await read_store_disks(self._points)
+        usage = await read_table_usage(self._points)
+        free = await read_free_bytes(self._points)
         runs = await count_stored_runs(self._points)
-        sizes, parts, row_counts = zip(*tables.values(), strict=True)
+        sizes, parts, row_counts = zip(*usage.values(), strict=True)
         return [
             _by_table("store_bytes", "Bytes on disk of each table.", sizes),
             _by_table("store_parts", "Parts of each table that are not merged yet.", parts),
             _by_table("store_rows", "Rows of each table, repeats not yet merged away.", row_counts),
-            _gauge(
-                "store_free_bytes",
-                "Free space on the store's disks.",
-                sum(disk.free for disk in disks),
-            ),
+            _gauge("store_free_bytes", "Free space on the store's disks.", free),
             _gauge("store_runs", "Runs that have sent a batch.", runs),
         ]
 

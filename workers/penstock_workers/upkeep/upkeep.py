@@ -11,8 +11,9 @@ from redis.exceptions import RedisError
 from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.queue.redis_keys import SHARDS
-from penstock_workers.batches.resolver import Resolver
+from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.commit import Committer
+from penstock_workers.commits.commit_numbers import CommitNumbers
 from penstock_workers.commits.liveness import Liveness
 from penstock_workers.commits.store_clock import StoreClock
 from penstock_workers.shards.leases import Leases
@@ -34,18 +35,20 @@ class Upkeep:
 
     def __init__(
         self,
-        resolver: Resolver,
+        known: KnownState,
         clock: StoreClock,
         leases: Leases,
         liveness: Liveness,
         committer: Committer,
+        numbers: CommitNumbers,
         metrics: WorkerMetrics,
     ) -> None:
-        self._resolver = resolver
+        self._known = known
         self._clock = clock
         self._leases = leases
         self._liveness = liveness
         self._committer = committer
+        self._numbers = numbers
         self._metrics = metrics
         self._checked_with, self._check_at = -1, 0.0
         self._advanced_with, self._advanced_at = -1, float("-inf")
@@ -64,7 +67,7 @@ class Upkeep:
     async def _is_other_store(self, *, always: bool) -> bool:
         """Whether everything this worker knew of the store is void. It asks the store only if that may have
         changed, or `always`."""
-        now, commits = time.monotonic(), self._committer.number
+        now, commits = time.monotonic(), self._numbers.last
         is_new = self._clock.is_due or commits != self._checked_with or now >= self._check_at
         if not (always or is_new) and await self._clock.is_published():
             return False
@@ -76,21 +79,21 @@ class Upkeep:
     def _advances(self) -> bool:
         """Whether the clocks should go on: only the owner of shard 0 sees to that."""
         is_alone = len(self._leases.epochs) == SHARDS
-        is_idle = is_alone and self._committer.number == self._advanced_with
+        is_idle = is_alone and self._numbers.last == self._advanced_with
         pause_s = _IDLE_ADVANCE_S if is_idle else _ADVANCE_S
         return ELECTED in self._leases.epochs and time.monotonic() >= self._advanced_at + pause_s
 
     async def _advance(self) -> None:
-        commits = self._committer.number
+        commits = self._numbers.last
         await self._clock.advance()
         self._advanced_with, self._advanced_at = commits, time.monotonic()
 
     async def _run_once(self) -> None:
-        self._metrics.missing.set(self._resolver.missing_batches())
+        self._metrics.missing.set(self._known.missing_batches())
         advances = self._advances
         # An older copy of the store whose clock went on could no longer be told from the store itself.
         if await self._is_other_store(always=advances):
-            self._resolver.is_stale = True
+            self._known.invalidate("store_replaced")
         elif advances:
             await self._advance()
         changed = await self._liveness.read_heartbeats()

@@ -1,20 +1,36 @@
-"""Resolves names to numbers: of runs, keys and lanes. The catalog assigns them once; here they are cached.
+"""What this worker knows of the store and the catalog, about the shards that it owns: numbers of runs, keys and
+lanes, what is committed of each writer, ranges of series, buckets whose tiers are out of date.
 
-A number is written to the store's `names` table before its first point, so that a catalog restored
-from an older copy can never assign it again.
+The catalog assigns a number once; here it is cached. It is written to the store's `names` table before its
+first point, so that a catalog restored from an older copy can never assign it again.
+
+Invariants:
+
+- What is known holds for one store, and for the shards that were owned when it was learned. Code that finds
+  that it may no longer hold calls `invalidate`; nothing is judged by it from then on until `resume`.
+- `forget` empties it and leaves it stale: until `resume` has asked the store, unfinished tiers are unknown.
+- An invalidation that comes while `resume` is asking is not lost: it may be about the answer.
+- Only methods change it. Others read its attributes, and call methods of the objects that these hold.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
-from penstock_common.queue.redis_keys import run_path, shard_of, split_writer_key
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_common.queue.redis_keys import run_path, shard_of
+from penstock_storage.commits.positions import StoredPosition, read_positions
+from penstock_storage.commits.unfinished import (
+    read_dirty_buckets,
+    read_long_series,
+    read_unfinished_runs,
+)
+from penstock_storage.contracts.interface import Catalog, PointStore, RunChange, RunRef, RunRow
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
 from penstock_storage.names import gone_name, lane_name, outlived_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY
@@ -23,96 +39,103 @@ from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.batches.deletions import BatchRouter
 from penstock_workers.batches.digests import Digests
 from penstock_workers.batches.fold import Ints
+from penstock_workers.batches.left_out import LeftOut
 from penstock_workers.batches.run_keys import RunKeyLimit
 from penstock_workers.batches.series import NEVER, KnownSeries, SeriesIndex
+from penstock_workers.batches.writer_names import WriterName
 
-__all__ = ["Resolver", "WriterName", "writer_name"]
+__all__ = ["KnownState"]
 
-WriterName = tuple[RunRef, str]
+_LOG = logging.getLogger(__name__)
 
 _MAX_RUNS, _MAX_WRITERS, _MAX_SERIES, _MAX_KEYS = 200_000, 400_000, 2_000_000, 2_000_000
 """Kept in memory: when there is more, everything is forgotten between two commits."""
 _MAX_BEYOND = 10_000
 _EDITS_EVERY_S = 1.0
 
-# Runs with dirty buckets, or with series whose tiers end before they do.
-_UNFINISHED = """
-SELECT r.id AS run, r.name AS name, p.name AS project
-FROM (SELECT id, name, project FROM penstock.names FINAL WHERE kind = 'run') AS r
-JOIN (SELECT id, name FROM penstock.names FINAL WHERE kind = 'project') AS p ON p.id = r.project
-WHERE r.id IN (
-    SELECT run FROM penstock.dirty FINAL WHERE dirty = 1
-    UNION DISTINCT
-    SELECT run FROM (
-        SELECT run, min(first_step) AS a, max(last_step) AS z, max(tiered) AS t
-        FROM penstock.series GROUP BY run, key, lane
-    ) WHERE z - a >= 8192 AND z >= t
-)
-"""
 
+class KnownState:
+    """What this worker knows of runs, keys, writers and series.
 
-class Resolver:
-    """What this worker knows of runs, keys, writers and their committed numbers.
-
-    `shards`: for a moved run, by its current name, the shard whose owner writes to it. `before`: for
-    each writer whose batches the queue numbers, the number before the first one that came. `beyond`:
-    numbers of writers beyond a bound, all of them dead. `began`: when new writers started, by the server's
-    clock; `attempts`: whose attempt was resumed by another; `edited`: keys of summaries that an edit set. `left_out`: how many values of a run are not
-    stored, since it has too many keys. `table` holds series, `late` the (series, bucket) pairs whose
-    tiers have to be rebuilt. `is_stale` asks the worker to forget everything before the next commit.
+    `runs`: their catalog rows. `writers`: the committed numbers of each. `beyond`: numbers of writers beyond
+    a bound, all of them dead. `table`: the series. `attempts`: whose attempt was resumed by another.
+    `edited`: keys of summaries that an edit set, by run. `digests`: of recent batches. `deletions`: where
+    batches of deleted and moved runs belong.
     """
 
     def __init__(
-        self, catalog: Catalog, points: PointStore, bounds: Bounds = DEFAULT_BOUNDS
+        self,
+        catalog: Catalog,
+        points: PointStore,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._points = points
+        self._clock = clock
         self._run_keys = RunKeyLimit(catalog, points, bounds.keys_per_run)
+        self._invalidations = self._resumed = 0
         self.digests = Digests(points)
         self.deletions = BatchRouter(catalog)
-        self.deletions.listeners.append(self._lose)
-        self.forget()
+        self.deletions.listen(self._lose)
+        self._clear()
 
-    def forget(self) -> None:
-        """Forget everything: after a failure, or when shards change hands."""
-        self.table = SeriesIndex()
+    def _clear(self) -> None:
+        self.table = SeriesIndex(self._clock)
         self.runs: dict[RunRef, RunRow] = {}
-        self.shards: dict[RunRef, int] = {}
-        self.before: dict[WriterName, int] = {}
         self.writers: dict[WriterName, CommittedSeqs] = {}
-        self._keys: dict[int, dict[str, int]] = {}
-        self._run_keys.forget()
         self.beyond: dict[WriterName, CommittedSeqs] = {}
-        self.left_out: dict[RunRef, int] = {}
-        self.began: dict[WriterName, int] = {}
         self.attempts = AttemptOrder()
         self.edited: dict[int, set[str]] = {}
         self._edits_read_at = float("-inf")
-        self.late: list[tuple[Ints, Ints]] = []
-        self.is_stale = False
+        self._shards: dict[RunRef, int] = {}
+        """The shard whose owner writes to a moved run, by the run's current name."""
+        self._began: dict[WriterName, int] = {}
+        """When new writers started (µs), by the server's clock."""
+        self._left_out: dict[RunRef, int] = {}
+        """How many values of a run are not stored, since it has too many keys."""
+        self._late: list[tuple[Ints, Ints]] = []
+        self._keys: dict[int, dict[str, int]] = {}
+        self._run_keys.forget()
         self.digests.forget()
 
-    async def read_edits(self) -> None:
-        """Learn which runs' summaries were edited, at most every second."""
-        now = time.monotonic()
-        if now - self._edits_read_at >= _EDITS_EVERY_S:
-            self.edited = await self._catalog.edited_summaries()
-            self._edits_read_at = now
+    # -- whether it holds
 
-    def note_began(self, name: WriterName, at: int) -> None:
-        """When a writer started (µs, by the server's clock); 0 if unknown."""
-        if at and name not in self.writers:
-            self.began.setdefault(name, at)
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is known here may no longer hold: forget it all before the next commit."""
+        return self._invalidations > self._resumed
 
-    def mark_stale(self) -> None:
-        """What is known here no longer holds for the store."""
-        self.is_stale = True
+    def invalidate(self, reason: str) -> None:
+        """What is known may no longer hold, for this reason (a word for the log)."""
+        self._invalidations += 1
+        _LOG.info("known_state_stale reason=%s", reason)
+
+    def forget(self, reason: str) -> None:
+        """Forget everything, for this reason. Not while a commit or a pass over tiers is under way: both hold
+        indices into the table."""
+        self.invalidate(reason)
+        self._clear()
+
+    async def resume(self, shards: Container[int]) -> None:
+        """Ask the store what an earlier owner of these shards left unfinished, even if no new point of it
+        ever comes; what is learned from now on holds."""
+        invalidations = self._invalidations
+        runs = {
+            run: shard
+            for run, path in (await read_unfinished_runs(self._points)).items()
+            if (shard := shard_of(path)) in shards
+        }
+        if runs:
+            await self._learn_series(runs)
+        self._resumed = invalidations
 
     def forget_writers(self, names: Iterable[WriterName]) -> None:
         """What is known of these writers no longer holds for the store: ask it again. A writer of a moved
         run may be given under its earlier name."""
         for ref, writer in names:
-            for each in (ref, *self.shards):
+            for each in (ref, *self._shards):
                 self.writers.pop((each, writer), None)
                 self.beyond.pop((each, writer), None)
 
@@ -122,20 +145,72 @@ class Resolver:
             for name in [name for name in self.writers if name[0] == ref]:
                 del self.writers[name]
 
-    async def learn(self, batches: dict[WriterName, list[Batch]]) -> dict[WriterName, str]:
+    # -- buckets whose tiers have to be rebuilt
+
+    @property
+    def has_late(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._late)
+
+    def mark_late(self, series: Ints, buckets: Ints) -> None:
+        """The tier rows of these (series, bucket) pairs are older than their points."""
+        self._late.append((series, buckets))
+
+    def take_late(self) -> tuple[Ints, Ints]:
+        """All (series, bucket) pairs that were marked since the last time, sorted, each once. Who does not
+        rebuild one of them marks it again."""
+        late, self._late = self._late, []
+        if not late:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        pairs = np.stack([np.concatenate(column) for column in zip(*late, strict=True)])
+        series, buckets = np.unique(pairs, axis=1)
+        return series, buckets
+
+    # -- what batches tell
+
+    def note_began(self, name: WriterName, at: int) -> None:
+        """When a writer started (µs, by the server's clock); 0 if unknown."""
+        if at and name not in self.writers:
+            self._began.setdefault(name, at)
+
+    def note_shard(self, ref: RunRef, shard: int) -> None:
+        """The batches of this moved run, under its current name, come through this shard."""
+        self._shards[ref] = shard
+
+    def note_beyond(self, name: WriterName, before: int) -> None:
+        """This writer is beyond a bound: all of its numbers above `before` are dead."""
+        self.beyond[name] = CommittedSeqs(0, before)
+
+    def count_left_out(self, left_out: LeftOut) -> dict[RunRef, RunChange]:
+        """Count the values that a commit leaves out; returns the changes that record it on their runs."""
+        return left_out.changes(self.runs, self._left_out)
+
+    # -- what it asks for
+
+    async def read_edits(self) -> None:
+        """Learn which runs' summaries were edited, at most every second."""
+        now = time.monotonic()
+        if now - self._edits_read_at >= _EDITS_EVERY_S:
+            self.edited = await self._catalog.edited_summaries()
+            self._edits_read_at = now
+
+    async def learn(
+        self, batches: dict[WriterName, list[Batch]], before: Mapping[WriterName, int]
+    ) -> dict[WriterName, str]:
         """Look up, or have assigned, the numbers of all names in these batches that are not known yet.
+        `before`: for each writer whose batches the queue numbers, the number before the first one here.
 
         Returns the writers beyond a bound, each with what there are too many of: runs or writers. Keys
         beyond their bound get no number (see `key_numbers`).
         """
         # Not right now: the commit in hand and the compactor hold indices into the table.
         if self._is_large():
-            self.is_stale = True
+            self.invalidate("too_large")
         if len(self.beyond) > _MAX_BEYOND:
             self.beyond.clear()
         names = await self._learn_runs({ref for ref, _ in batches})
         refused = {name: "runs" for name in batches if name[0] not in self.runs}
-        names += await self._learn_writers(_without(batches, refused))
+        names += await self._learn_writers(_without(batches, refused), before)
         refused |= {
             name: "writers" for name in batches if name not in self.writers and name not in refused
         }
@@ -151,19 +226,6 @@ class Resolver:
             or len(self.table) > _MAX_SERIES
             or sum(map(len, self._keys.values())) > _MAX_KEYS
         )
-
-    async def resume(self, shards: Container[int]) -> None:
-        """Learn the series of these shards whose tiers an earlier owner left unfinished, even if no new
-        point of theirs ever comes."""
-        found = await self._points.query(_UNFINISHED)
-        columns = (found[name] for name in ("run", "name", "project"))
-        left = {}
-        for run, name, project in zip(*columns, strict=True):
-            shard = shard_of(f"{project}/{name}")
-            if shard in shards:
-                left[int(run)] = shard
-        if left:
-            await self._learn_series(left)
 
     async def set_outlived(self, lanes: Sequence[tuple[int, int]]) -> None:
         """What these lanes (run, lane) claimed to replace goes on."""
@@ -190,13 +252,13 @@ class Resolver:
         if not new:
             return []
         began: dict[RunRef, int] = {}
-        for (ref, _), at in self.began.items():  # data that waited on its machine, maybe for days
+        for (ref, _), at in self._began.items():  # data that waited on its machine, maybe for days
             began[ref] = min(at, began.get(ref, at))
         rows = await self._catalog.ensure_runs(new, began)
         self.runs.update(rows)
         await self._learn_series(
             {
-                row.number: self.shards.get(ref, shard_of(_path(ref)))
+                row.number: self._shards.get(ref, shard_of(_path(ref)))
                 for ref, row in rows.items()
             }
         )  # fmt: skip
@@ -214,35 +276,26 @@ class Resolver:
         return [*projects, *gone, *runs]
 
     async def _learn_series(self, shards: dict[int, int]) -> None:
-        """Learn ranges and watermarks of series that existed before this worker."""
-        found = await self._points.query(
-            "SELECT key, run, lane, min(first_step) AS first, max(last_step) AS last, "
-            "max(tiered) AS below FROM penstock.series WHERE run IN {runs:Array(UInt32)} "
-            "GROUP BY key, run, lane HAVING last - first >= 4096",
-            {"runs": list(shards)},
-        )
-        columns = (found[name] for name in ("key", "run", "lane", "first", "last", "below"))
-        for row in zip(*columns, strict=True):
-            key, run, lane, first, last, below = map(int, row)
-            self.table.learn(KnownSeries(key, run, lane, shards[run], first, last, below))
-        await self._learn_dirty(shards)
-
-    async def _learn_dirty(self, shards: dict[int, int]) -> None:
-        """Buckets that earlier owners left dirty."""
-        found = await self._points.query(
-            "SELECT key, run, lane, bucket FROM penstock.dirty FINAL "
-            "WHERE dirty = 1 AND run IN {runs:Array(UInt32)}",
-            {"runs": list(shards)},
-        )
-        columns = (found[name] for name in ("key", "run", "lane", "bucket"))
-        rows = [tuple(map(int, row)) for row in zip(*columns, strict=True)]
-        if rows:
+        """Learn ranges and watermarks of the series of these runs (with their shards) that existed before
+        this worker, and the buckets that earlier owners left dirty."""
+        for each in await read_long_series(self._points, shards):
+            self.table.learn(
+                KnownSeries(
+                    each.key, each.run, each.lane, shards[each.run], each.first_step, each.last_step,
+                    each.tiered,
+                )
+            )  # fmt: skip
+        if dirty := await read_dirty_buckets(self._points, shards):
             series = [
-                self.table.learn(KnownSeries(key, run, lane, shards[run], MAX_STEP, NEVER, NEVER))
-                for key, run, lane, _ in rows
+                self.table.learn(
+                    KnownSeries(
+                        each.key, each.run, each.lane, shards[each.run], MAX_STEP, NEVER, NEVER
+                    )
+                )
+                for each in dirty
             ]
-            buckets = np.array([bucket for *_, bucket in rows], np.int64)
-            self.late.append((np.array(series, np.int64), buckets))
+            buckets = np.array([each.bucket for each in dirty], np.int64)
+            self.mark_late(np.array(series, np.int64), buckets)
 
     async def _learn_keys(
         self, batches: dict[WriterName, list[Batch]]
@@ -281,7 +334,7 @@ class Resolver:
                 yield ALERT_KEY
 
     async def _learn_writers(
-        self, batches: dict[WriterName, list[Batch]]
+        self, batches: dict[WriterName, list[Batch]], before: Mapping[WriterName, int]
     ) -> list[tuple[str, int, int, str]]:
         new = [name for name in batches if name not in self.writers]
         if not new:
@@ -292,22 +345,22 @@ class Resolver:
             first = batches[(ref, writer)][0]
             number = self.runs[ref].number
             asked.append((number, writer, first.rank, first.writer_started))
-            starts[number, writer] = LaneStart(*first.start, self.began.pop((ref, writer), 0))
+            starts[number, writer] = LaneStart(*first.start, self._began.pop((ref, writer), 0))
         # If a writer has no lane yet, no number below those that come now is in the store.
         numbered = [
-            (run, name[1])
-            for name, (run, *_) in zip(new, asked, strict=True)
-            if name in self.before
+            (run, name[1]) for name, (run, *_) in zip(new, asked, strict=True) if name in before
         ]
         known = await self._catalog.known_writers(numbered) if numbered else {}
         lanes = await self._catalog.ensure_lanes(asked, starts)
-        stored = await self._stored_positions(sorted({run for run, *_ in asked}))
+        stored = await read_positions(self._points, sorted({run for run, *_ in asked}))
         await self._run_keys.count({run for run, _ in stored})
         for name, (run, writer, *_) in zip(new, asked, strict=True):
             if (run, writer) in lanes:
-                before = 0 if (run, writer) in known else self.before.get(name, 0)
-                low, gaps, dead = stored.get((run, writer), (before, [], []))
-                self.writers[name] = CommittedSeqs(lanes[(run, writer)], low, gaps, dead)
+                low = 0 if (run, writer) in known else before.get(name, 0)
+                position = stored.get((run, writer), StoredPosition(0, low, (), ()))
+                self.writers[name] = CommittedSeqs(
+                    lanes[(run, writer)], position.low, position.gaps, position.dead
+                )
         rows = await self._catalog.known_writers(lanes)
         places = {(row.run, row.rank) for row in rows.values()}
         self.attempts.learn(rows.values(), await self._catalog.newest_attempts(places))
@@ -319,26 +372,6 @@ class Resolver:
             ),
             *(start_name(row.run, row.lane, row.start) for row in fresh if row.start != UNSAID),
         ]
-
-    async def _stored_positions(
-        self, runs: list[int]
-    ) -> dict[tuple[int, str], tuple[int, list[int], list[int]]]:
-        found = await self._points.query(
-            "SELECT run, writer, low, gaps, dead FROM penstock.applied FINAL "
-            "WHERE run IN {runs:Array(UInt32)}",
-            {"runs": runs},
-        )
-        columns = (found[name] for name in ("run", "writer", "low", "gaps", "dead"))
-        return {
-            (int(run), writer): (int(low), list(gaps), list(dead))
-            for run, writer, low, gaps, dead in zip(*columns, strict=True)
-        }
-
-
-def writer_name(key: str) -> WriterName:
-    """The run and the writer of a writer key."""
-    entity, project, run, writer = split_writer_key(key)
-    return RunRef(entity, project, run), writer
 
 
 def _path(ref: RunRef) -> str:

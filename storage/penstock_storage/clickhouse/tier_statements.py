@@ -1,7 +1,4 @@
-"""The statements that read tier rows: aggregated from points, or as they are stored.
-
-A row is a pure function of the points of its bucket: rebuilding it, in any grouping, gives the same row.
-"""
+"""The statements that count points, aggregate them into the narrowest tier rows, and read tier rows back."""
 
 from __future__ import annotations
 
@@ -21,17 +18,17 @@ __all__ = [
 ]
 
 Window = tuple[int, int, int, int]
-"""(key, lane, first, end) of steps or of buckets, shared by several runs."""
+"""(key, lane, first, end), shared by several runs: steps or buckets, `first` <= each < `end`."""
 
 TIER_COLUMNS = (
     "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
     "non_finite",
 )  # fmt: skip
-"""The columns of a tier row beside its series, its width and its version."""
+"""Of a tier row, beside its series, width and version."""
 
 
 def points_condition(grouped: Mapping[Window, Sequence[int]]) -> str:
-    """Selects the points in these windows of steps, each of the runs given for it."""
+    """Selects the points in these windows of steps; `grouped` has the runs of each."""
     return " OR ".join(_conditions(grouped, "step"))
 
 
@@ -80,7 +77,7 @@ def count_statement(grouped: Mapping[Window, Sequence[int]]) -> str:
 
 
 def _conditions(grouped: Mapping[Window, Sequence[int]], column: str) -> Iterator[str]:
-    # All of these are the worker's own integers.
+    # All of these are the caller's own integers.
     for (key, lane, first, end), runs in grouped.items():
         yield (
             f"(key = {key} AND run IN ({', '.join(map(str, runs))}) AND lane = {lane} "

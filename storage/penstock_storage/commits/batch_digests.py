@@ -1,14 +1,14 @@
-"""Digests of stored batches: what a repeat of a batch is compared with."""
+"""The digests in the `batches` table: a repeat is one only if its content is the same."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from penstock_storage.clickhouse.schema import DATABASE
-from penstock_storage.contracts.ids import BatchId
 from penstock_storage.contracts.interface import PointStore
 
-__all__ = ["read_digests"]
+__all__ = ["BatchId", "read_digests"]
 
 _BATCHES_PER_STATEMENT = 20_000
 
@@ -24,8 +24,16 @@ WHERE run IN {{runs:Array(UInt32)}} AND (run, lane, seq) IN (
 """
 
 
+class BatchId(NamedTuple):
+    """A batch, by the numbers of its run and writer."""
+
+    run: int
+    lane: int
+    seq: int
+
+
 async def read_digests(store: PointStore, batches: Iterable[BatchId]) -> dict[BatchId, int]:
-    """The digests (64 bits) of the batches among these that are stored. Raises the store's errors."""
+    """The digests of the batches among these that the store has."""
     asked = sorted(set(batches))
     found: dict[BatchId, int] = {}
     for start in range(0, len(asked), _BATCHES_PER_STATEMENT):
