@@ -14,7 +14,7 @@ from support.ledger import Fault, Ledger
 from support.spools import Senders, drive, new_writer
 
 from penstock.cli import main
-from penstock.shipper import sender as sender_module
+from penstock.shipper import collector as collector_module
 from penstock.shipper.cuts import CutLog
 from penstock.shipper.rejects import Rejects
 from penstock.spool.writer import Writer
@@ -134,7 +134,7 @@ def test_what_an_older_version_cut_is_rebuilt_by_its_rules_and_cut_again_once_re
 ) -> None:
     writer = new_writer(tmp_path, ledger.url)
     folder = writer.spool().folder
-    monkeypatch.setattr(sender_module, "RULES", 0)
+    monkeypatch.setattr(collector_module, "RULES", 0)
     sender = sender_of(folder)
     ledger.faults += [Fault(503)] * 3
     writer.append_record({"t": "run", "name": 5, "notes": "n"})
@@ -148,7 +148,7 @@ def test_what_an_older_version_cut_is_rebuilt_by_its_rules_and_cut_again_once_re
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     sender = sender_of(folder)
-    raw, digest = sender._builder.built(sender._log.cuts[1])
+    raw, digest = sender._spool.builder.built(sender._spool.cuts.cuts[1])
     assert digest == fields["digest"] == batch_digest(raw)
     writer.log({"a": 2.0}, step=2)
     end(writer)

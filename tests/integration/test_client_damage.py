@@ -85,7 +85,7 @@ def test_a_damaged_line_of_the_cuts_costs_no_rows(
     send(ledger, sender)
     # Mended on disk, so that the next shipper builds the same bytes.
     assert CutLog(spool).cuts == {
-        seq: cut for seq, cut in sender._log.cuts.items() if seq <= sender.progress.cut
+        seq: cut for seq, cut in sender._spool.cuts.cuts.items() if seq <= sender.progress.cut
     }
 
 

@@ -15,6 +15,7 @@ from support.spools import Senders, drive, new_writer
 from penstock import wire
 from penstock.shipper import daemon as daemon_module
 from penstock.shipper import heartbeats as heartbeats_module
+from penstock.shipper import outcomes as outcomes_module
 from penstock.shipper import polls as polls_module
 from penstock.shipper import sender as sender_module
 from penstock.shipper.daemon import Daemon
@@ -128,6 +129,26 @@ def test_a_dead_batch_that_cannot_be_put_aside_now_is_not_freed(
     assert sender.progress.problem == ""
 
 
+def test_a_deleted_run_counts_what_is_set_aside_once(
+    tmp_path: Path, ledger: Ledger, sender_of: Senders
+) -> None:
+    writer = new_writer(tmp_path, ledger.url)
+    sender = sender_of(writer.spool().folder)
+    log_batches(writer, sender, 1)
+    ledger.faults.append(Fault(410, code="deleted"))
+    writer.log({"a": 1.0})
+    writer.close()
+    drive(sender, lambda: sender.progress.done)
+    assert sender.progress.rejected == 1
+    # The queue still knows how far the run was before.
+    place = {"store": ledger.store, "queue": ledger.queue}
+    sender.acknowledge(sender.reply_count, {"committed": 1, **place})
+    for _ in range(3):
+        sender.turn()
+    assert sender.progress.rejected == 1
+    assert sender.progress.done
+
+
 def test_a_quota_pauses_only_its_project(
     tmp_path: Path, ledger: Ledger, sender_of: Senders
 ) -> None:
@@ -168,7 +189,7 @@ def test_a_page_that_is_not_penstocks_condemns_no_data(
 def test_a_proxys_413_is_tried_with_smaller_batches_and_never_condemns(
     tmp_path: Path, ledger: Ledger, sender_of: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender_module, "REFUSED_RETRY_S", 0.05)
+    monkeypatch.setattr(outcomes_module, "REFUSED_RETRY_S", 0.05)
     writer = new_writer(tmp_path, ledger.url)
     folder = writer.spool().folder
     sender = sender_of(folder)
@@ -191,7 +212,7 @@ def test_an_unknown_version_waits_for_an_upgrade(
     sender_of: Senders,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sender_module, "REFUSED_RETRY_S", 0.1)
+    monkeypatch.setattr(outcomes_module, "REFUSED_RETRY_S", 0.1)
     writer = new_writer(tmp_path, ledger.url)
     folder = writer.spool().folder
     sender = sender_of(folder)

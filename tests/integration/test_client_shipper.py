@@ -17,6 +17,7 @@ from support.spools import Senders, drive, new_writer, points_in, wait_until
 
 from penstock.credentials import store_key
 from penstock.runs.launch import ensure_shipper, is_shipper_running
+from penstock.shipper import outcomes as outcomes_module
 from penstock.shipper import sender as sender_module
 from penstock.shipper.columns import BatchLimits
 from penstock.shipper.sender import SpoolSender
@@ -76,7 +77,7 @@ def test_faults_do_not_lose_or_double(tmp_path: Path, ledger: Ledger, sender_of:
 def test_unknown_key_pauses_and_a_login_mends_it(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, sender_of: Senders
 ) -> None:
-    monkeypatch.setattr(sender_module, "KEY_RETRY_S", 0.05)
+    monkeypatch.setattr(outcomes_module, "KEY_RETRY_S", 0.05)
     writer = new_writer(tmp_path, ledger.url, api_key="bad")
     folder = writer.spool().folder
     sender = sender_of(folder)

@@ -126,14 +126,14 @@ def test_what_nobody_foresaw_is_the_spools_problem(
     well = new_writer(tmp_path, ledger.url, run="well")
     well.log({"b": 1.0})
     well.close()
-    method = "_cut" if where == "turn" else "close"
+    method = "_step" if where == "turn" else "close"
     original: Callable[..., object] = getattr(SpoolSender, method)
     if where == "turn":
 
-        def fail(sender: SpoolSender) -> object:
+        def fail(sender: SpoolSender, now: float) -> object:
             if sender.folder == folder:
                 raise Bug("the moon is full\n(again)")
-            return original(sender)
+            return original(sender, now)
 
         monkeypatch.setattr(SpoolSender, method, fail)
     else:

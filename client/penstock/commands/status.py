@@ -6,7 +6,7 @@ import json
 import textwrap
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
         left = backlog(folder, progress)
     except OSError as error:
         left = Backlog()
-        progress.problem = progress.problem or f"the spool cannot be read: {error}"
+        problem = progress.problem or f"the spool cannot be read: {error}"
+        progress = replace(progress, problem=problem)
     if progress.done:
         left = Backlog(ended=True)
     found = [progress.problem] if progress.problem else []

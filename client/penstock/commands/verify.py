@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.command_codes import CommandCode
-from penstock.commands.delivery import Delivery, compare, not_from_here
+from penstock.commands.comparison import Comparison, compare, not_from_here
 from penstock.credentials import stored_key
 from penstock.errors import Rejected
 from penstock.reading.ledger import LedgerReader, StoredWriter
@@ -77,12 +77,12 @@ def run_verify(
     entity = where.entity or str(reader.get("/v1/viewer", key)["entity"])
     where = where._replace(entity=entity)
     ledger = LedgerReader(reader, key, entity, where.project, where.run, deadline)
-    deliveries = _compare(root, where, ledger, due)
-    report = _report(where, deliveries)
+    comparisons = _compare(root, where, ledger, due)
+    report = _report(where, comparisons)
     if as_json:
         say(json.dumps(report, indent=2))
     else:
-        _print(report, deliveries, say)
+        _print(report, comparisons, say)
     return 0 if report["clean"] else 1
 
 
@@ -158,7 +158,7 @@ def _spooled_key(root: Path, where: _Place) -> str:
 
 def _compare(
     root: Path, where: _Place, ledger: LedgerReader, due: dict[str, int]
-) -> list[Delivery]:
+) -> list[Comparison]:
     writing = {each.receipt.writer for each in _sent(root, where) if each.is_writing}
     stored = _stored(ledger)
     # Again: a logging writer may have sent more since this started, never less.
@@ -187,9 +187,9 @@ def _stored(ledger: LedgerReader) -> dict[str, StoredWriter]:
         return {}
 
 
-def _report(where: _Place, deliveries: list[Delivery]) -> dict[str, Any]:
+def _report(where: _Place, comparisons: list[Comparison]) -> dict[str, Any]:
     """The output of `--json`. Totals cover what was sent from this machine."""
-    mine = [each for each in deliveries if each.is_from_here]
+    mine = [each for each in comparisons if each.is_from_here]
     totals = {
         name: sum(getattr(each, name) for each in mine) for name in ("sent", "stored", *_COUNTS)
     }
@@ -198,16 +198,18 @@ def _report(where: _Place, deliveries: list[Delivery]) -> dict[str, Any]:
         "entity": where.entity,
         "project": where.project,
         "run": where.run,
-        "clean": bool(mine) and all(each.is_clean for each in deliveries),
+        "clean": bool(mine) and all(each.is_clean for each in comparisons),
         **totals,
-        "writers": [{**asdict(each), "clean": each.is_clean} for each in deliveries],
+        "writers": [{**asdict(each), "clean": each.is_clean} for each in comparisons],
     }
 
 
-def _print(report: dict[str, Any], deliveries: list[Delivery], say: Callable[[str], None]) -> None:
+def _print(
+    report: dict[str, Any], comparisons: list[Comparison], say: Callable[[str], None]
+) -> None:
     say(f"{report['entity']}/{report['project']}/{report['run']} at {report['server']}")
     say(f"{'writer':<12}{'rank':>5}  {'started (UTC)':<20}{'batches':>15}{'points':>27}")
-    for each in deliveries:
+    for each in comparisons:
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.started / 1e6))
         batches = f"{each.batches_stored:,}/{each.batches_sent:,}"
         points = f"{each.stored:,}/{each.sent:,}"
@@ -218,7 +220,7 @@ def _print(report: dict[str, Any], deliveries: list[Delivery], say: Callable[[st
         say(line.rstrip())
         for text in (*each.problems, *each.notes):
             say(f"    {text}")
-    if not any(each.is_from_here for each in deliveries):
+    if not any(each.is_from_here for each in comparisons):
         say("nothing of this run was sent from this machine, so there is nothing to compare")
     counts = ", ".join(f"{report[name]:,} {name}" for name in _COUNTS)
     say(f"{report['sent']:,} points sent, {report['stored']:,} stored: {counts}")

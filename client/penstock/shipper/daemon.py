@@ -227,7 +227,7 @@ class Daemon:
         try:
             if self._senders[folder].is_continued:
                 return False
-            if Rejects(folder).count():  # these batches are kept for inspection
+            if Rejects(folder).kept():  # these batches are kept for inspection
                 for segment in folder.glob("*.seg"):
                     segment.unlink(missing_ok=True)
             else:

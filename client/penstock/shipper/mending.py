@@ -7,26 +7,27 @@ replies supply the rest.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
 from penstock.shipper.batches import NO_LIMITS
 from penstock.shipper.cuts import Cut, CutLog
+from penstock.shipper.delivery import Delivery
 from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
-from penstock.spool.progress import Progress
+from penstock.spool.progress import Progress, load_progress
 
 __all__ = ["mend"]
 
 log = logging.getLogger(__name__)
 
 
-def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
-    """The cuts of a spool; updates `progress` to match. Raises OSError."""
-    first = reader.first()
-    least = max(progress.cut, progress.queued, progress.committed)
-    cuts = CutLog(reader.folder, first, least)
-    progress.damaged_cuts = max(progress.damaged_cuts, cuts.damaged)
+def mend(run: str, reader: SpoolReader, rejects: Rejects) -> tuple[CutLog, Delivery]:
+    """The cuts of a spool, and its delivery so far. Raises OSError."""
+    progress = load_progress(reader.folder)
+    least = max(progress.cut, progress.queued, progress.committed, progress.released)
+    cuts = CutLog(reader.folder, reader.first(), least)
     if cuts.rebuilt:
         _look_into(cuts, reader)
     segments = reader.segments()
@@ -38,16 +39,40 @@ def mend(reader: SpoolReader, progress: Progress, rejects: Rejects) -> CutLog:
         gone += 1
     if not cuts.last and oldest is not None:
         reader.missing.update(range(1, oldest))
-    progress.cut = cuts.last
-    progress.released = max(progress.released, gone)
-    progress.committed = max(progress.committed, progress.released)
-    progress.queued = max(progress.queued, progress.committed)
-    # If lines were lost, the end may have to be cut again.
-    progress.ended = cuts.complete or (progress.ended and not cuts.rebuilt)
-    progress.state = cuts.state or progress.state
-    if not progress.rejected and not progress.dead:
-        progress.rejected = rejects.count()
-    return cuts
+    kept = rejects.kept()
+    progress = _matched(_in_order(progress, gone, cuts.last), cuts, len(kept))
+    return cuts, Delivery(run, progress, now=time.monotonic(), kept=kept)
+
+
+def _in_order(progress: Progress, gone: int, cut: int) -> Progress:
+    """The numbers of a record that may be older than the cuts, or of a version that kept fewer."""
+    released = max(progress.released, gone)
+    # What is committed but not released has been acknowledged.
+    is_known = progress.committed > progress.released
+    acknowledged = progress.committed if is_known else min(progress.acknowledged, released)
+    committed = max(acknowledged, released)
+    return replace(
+        progress,
+        cut=cut,
+        released=released,
+        acknowledged=acknowledged,
+        committed=committed,
+        queued=max(progress.queued, committed),
+        done=progress.done and committed >= cut,
+    )
+
+
+def _matched(progress: Progress, cuts: CutLog, kept: int) -> Progress:
+    """Everything else that the cuts and the `kept` rejected batches tell."""
+    is_counted = progress.rejected or progress.dead
+    return replace(
+        progress,
+        damaged_cuts=max(progress.damaged_cuts, cuts.damaged),
+        # If lines were lost, the end may have to be cut again.
+        ended=cuts.complete or (progress.ended and not cuts.rebuilt),
+        state=cuts.state or progress.state,
+        rejected=progress.rejected if is_counted else kept,
+    )
 
 
 def _is_gone(cut: Cut, oldest: int | None, rejects: Rejects) -> bool:

@@ -34,9 +34,9 @@ class Rejects:
         for suffix in (".again", ".sent") if instead_of else ():
             self._path(instead_of, suffix).unlink(missing_ok=True)
 
-    def count(self) -> int:
-        """Number of batches kept for inspection."""
-        return sum(1 for _ in self.folder.glob("*.batch"))
+    def kept(self) -> set[int]:
+        """Numbers of the batches kept for inspection."""
+        return {int(path.stem) for path in self.folder.glob("*.batch") if path.stem.isdigit()}
 
     def ask_again(self) -> int:
         """Request a retry of all of them; returns their number. Raises OSError."""

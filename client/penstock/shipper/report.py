@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from penstock.errors import Rejected
+from penstock.shipper.delivery import Delivery
 from penstock.shipper.reader import SpoolReader
 from penstock.spool.progress import Progress, load_progress, store_progress
 
@@ -31,30 +32,32 @@ def internal_problem(folder: Path, error: Exception) -> str:
 
 def state_problem(folder: Path, error: Exception) -> None:
     """Record why a spool cannot be sent at all, for its run and `penstock status`."""
-    progress = load_progress(folder)
-    if isinstance(error, Rejected):
-        hint = f"; {error.hint}" if error.hint else ""
-        progress.problem, progress.problem_code = f"{error}{hint}", error.code
-    elif isinstance(error, (OSError, ValueError)):
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        progress.problem, progress.problem_code = f"{folder} cannot be read: {why}", "unreadable"
-    else:
-        progress.problem, progress.problem_code = internal_problem(folder, error), "internal"
+    code, text = _problem_of(folder, error)
     try:
-        store_progress(folder, progress)
+        store_progress(folder, replace(load_progress(folder), problem=text, problem_code=code))
     except OSError as failure:
         log.warning("%s: cannot record why it is not sent: %s", folder.name, failure)
 
 
-class Report:
-    """Maintains the `progress` of one spool."""
+def _problem_of(folder: Path, error: Exception) -> tuple[str, str]:
+    if isinstance(error, Rejected):
+        hint = f"; {error.hint}" if error.hint else ""
+        return error.code, f"{error}{hint}"
+    if isinstance(error, (OSError, ValueError)):
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return "unreadable", f"{folder} cannot be read: {why}"
+    return "internal", internal_problem(folder, error)
 
-    def __init__(self, folder: Path, run: str, progress: Progress) -> None:
+
+class Report:
+    """Writes down how far one spool's `delivery` is, and what its problem is."""
+
+    def __init__(self, folder: Path, run: str, delivery: Delivery) -> None:
         self.no_space = False
         """Whether this spool last found the disk full."""
         self._folder = folder
         self._run = run
-        self._progress = progress
+        self._delivery = delivery
         self._failing: set[str] = set()
         self._silent_until: dict[str, float] = {}
         self._stored: Progress | None = None
@@ -66,7 +69,7 @@ class Report:
         if now >= self._silent_until.get(code, 0.0):
             log.warning("%s: %s (%s)", self._run, text, code)
             self._silent_until[code] = now + SAID_S
-        self._progress.problem, self._progress.problem_code = text, code
+        self._delivery.has_problem(code, text)
 
     def broke(self, error: Exception) -> None:
         """Sending ended with an unexpected error: record why nothing arrives until a retry succeeds."""
@@ -76,7 +79,7 @@ class Report:
     def well(self) -> None:
         """Clear the problem, except for unresolved disk problems."""
         if not self._failing:
-            self._progress.problem = self._progress.problem_code = ""
+            self._delivery.has_problem("", "")
 
     def disk_failed(self, error: OSError, what: str = "spool") -> None:
         self._failing.add(what)
@@ -86,26 +89,25 @@ class Report:
     def disk_works(self, what: str = "spool") -> None:
         self._failing.discard(what)
         self.no_space = self.no_space and bool(self._failing)
-        if not self._failing and self._progress.problem_code == "disk":
-            self._progress.problem = self._progress.problem_code = ""
+        if not self._failing and self._delivery.progress.problem_code == "disk":
+            self._delivery.has_problem("", "")
 
     def count_damage(self, reader: SpoolReader) -> None:
         """Add the damage found while reading."""
-        progress = self._progress
-        progress.damaged_bytes = max(progress.damaged_bytes, reader.damaged_bytes)
-        progress.missing_segments = max(progress.missing_segments, len(reader.missing))
+        self._delivery.damaged(reader.damaged_bytes, len(reader.missing))
 
     def keep(self, *, at_once: bool = False) -> None:
         """Periodically write the progress to disk if it changed. A failure loses nothing: the cuts and
         the server have the same information, and writing is retried."""
         now = time.monotonic()
-        if self._progress == self._stored or not (at_once or now >= self._store_at):
+        progress = self._delivery.progress
+        if progress == self._stored or not (at_once or now >= self._store_at):
             return
         self._store_at = now + PROGRESS_INTERVAL_S
         try:
-            store_progress(self._folder, self._progress)
+            store_progress(self._folder, progress)
         except OSError as error:
             self.disk_failed(error, "progress")
             return
         self.disk_works("progress")
-        self._stored = replace(self._progress)
+        self._stored = progress

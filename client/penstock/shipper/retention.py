@@ -6,7 +6,7 @@ from pathlib import Path
 
 from penstock.failpoints import fail
 from penstock.shipper.cuts import CutLog
-from penstock.spool.progress import Progress
+from penstock.shipper.delivery import Delivery
 from penstock.spool.record import Position, segment_name
 
 __all__ = ["SegmentRetention"]
@@ -21,11 +21,11 @@ class SegmentRetention:
         self._committed_at: dict[int, float] = {}
 
     def release(
-        self, progress: Progress, cuts: CutLog, cursor: Position, now: float, keep_s: float
+        self, delivery: Delivery, cuts: CutLog, cursor: Position, now: float, keep_s: float
     ) -> None:
         """Delete segments that have contained nothing uncommitted for `keep_s`."""
         # The cuts of a split batch may be at lower offsets than cuts with lower numbers.
-        uncommitted = range(progress.committed + 1, cuts.last + 1)
+        uncommitted = range(delivery.progress.committed + 1, cuts.last + 1)
         needed = min([cursor.segment, *(cuts.cuts[seq].start.segment for seq in uncommitted)])
         for number in range(self._released_to + 1, needed):
             self._committed_at.setdefault(number, now)
@@ -39,8 +39,13 @@ class SegmentRetention:
             (self._folder / segment_name(number)).unlink(missing_ok=True)
             del self._committed_at[number]
             self._released_to = number
-            while (
-                progress.released < progress.committed
-                and cuts.cuts[progress.released + 1].start.segment <= number
-            ):
-                progress.released += 1
+            self._note(delivery, cuts)
+
+    def _note(self, delivery: Delivery, cuts: CutLog) -> None:
+        released = delivery.progress.released
+        while (
+            released < delivery.progress.committed
+            and cuts.cuts[released + 1].start.segment <= self._released_to
+        ):
+            released += 1
+        delivery.released_to(released)

@@ -1,4 +1,7 @@
-"""A spool's `progress.json`: the shipper's report for `finish()` and for users."""
+"""A spool's `progress.json`: the shipper's report for `finish()` and for users.
+
+The record is only read here. What changes it, and what always holds, is `shipper/delivery.py`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _STORED_NAMES = {"acknowledged": "heard", "released": "freed"}
 """Fields with another name in the file."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """`queued` and `committed` are batch numbers; `queue` and `store` identify what they are
     numbers in. `done`: the writer finished and all of it is committed. `problem` is empty while
@@ -56,20 +59,6 @@ class Progress:
     lost_batches: int = 0
     """Batches missing from a replaced store that were no longer kept on this machine."""
     lost_points: int = 0
-
-    def note_cut(self, seq: int, state: str, *, dropped: int, replaced: int) -> None:
-        """Record a new batch, with the rows and points that are not in it."""
-        self.cut, self.state = seq, state or self.state
-        self.dropped += dropped
-        self.replaced += replaced
-
-    def end_in(self, segment: int) -> None:
-        """Record that the writer ended in this segment."""
-        self.ended, self.end_segment = True, segment
-
-    def go_on(self) -> None:
-        """Record that it continues after its end."""
-        self.ended = self.done = False
 
     def is_stored(self, segment: int) -> bool:
         """Whether the writer has ended and everything from this segment on is committed."""

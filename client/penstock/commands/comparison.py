@@ -19,7 +19,7 @@ from penstock.shipper.cuts import Cut
 from penstock.shipper.receipts import UNKNOWN, Receipt, cuts_of
 from penstock.shipper.sums import KeySum, Sums, holds_all, last_points, sums_of
 
-__all__ = ["Delivery", "compare", "not_from_here", "spans"]
+__all__ = ["Comparison", "compare", "not_from_here", "spans"]
 
 _KEYS_IN_DETAIL = 20
 _EXAMPLES = 3
@@ -27,7 +27,7 @@ _NOWHERE = KeySum(0, 0)
 
 
 @dataclass
-class Delivery:
+class Comparison:
     """The result for one writer. `problems` say why it is not clean, `notes` add information. Counts
     are of points; a step logged again counts once if the data still exists or was summed up before
     it was deleted."""
@@ -53,9 +53,9 @@ class Delivery:
         return not self.problems and not any(counts)
 
 
-def not_from_here(stored: StoredWriter) -> Delivery:
+def not_from_here(stored: StoredWriter) -> Comparison:
     """A writer from another host: only the store's own records can be compared."""
-    found = Delivery(
+    found = Comparison(
         stored.writer,
         stored.rank,
         stored.started,
@@ -82,10 +82,10 @@ def compare(
     *,
     due: int,
     is_writing: bool = False,
-) -> Delivery:
+) -> Comparison:
     """Compare one writer. `folder` is its spool, if it still exists; batches up to `due` must have
     arrived; `is_writing`: more may arrive meanwhile. Raises PenstockError."""
-    found = Delivery(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
+    found = Comparison(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
     _say_what_was_not_sent(found, receipt, folder)
     if not receipt.is_complete and not is_writing:
         found.problems.append("not everything has arrived yet")
@@ -138,13 +138,13 @@ def _marked(stored: StoredWriter) -> int:
     return (stored.low or 0) + len(stored.gaps)
 
 
-def _add_duplicates(found: Delivery, stored: StoredWriter) -> None:
+def _add_duplicates(found: Comparison, stored: StoredWriter) -> None:
     found.duplicate = stored.points_duplicate
     if found.duplicate:
         found.problems.append(f"{found.duplicate:,} points appear twice to readers")
 
 
-def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | None) -> None:
+def _say_what_was_not_sent(found: Comparison, receipt: Receipt, folder: Path | None) -> None:
     if receipt.refused:
         where = f", kept in {folder / 'rejected'}" if folder else ""
         found.problems.append(f"{spans(receipt.refused)} refused by the server{where}")
@@ -159,7 +159,7 @@ def _say_what_was_not_sent(found: Delivery, receipt: Receipt, folder: Path | Non
 
 
 def _compare_batches(
-    found: Delivery,
+    found: Comparison,
     receipt: Receipt,
     stored: StoredWriter,
     ledger: LedgerReader,
@@ -193,7 +193,7 @@ def _compare_batches(
             found.problems.append(f"{spans(numbers)} {what}")
 
 
-def _compare_counts(found: Delivery) -> None:
+def _compare_counts(found: Comparison) -> None:
     """Compare the counts of points whose data is gone."""
     found.notes.append("digests compared; the data itself has been deleted")
     if found.stored > found.sent:
@@ -209,7 +209,7 @@ class _Points:
 
     def __init__(
         self,
-        found: Delivery,
+        found: Comparison,
         ledger: LedgerReader,
         stored: StoredWriter,
         folder: Path | None,
