@@ -2,65 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from penstock.wire.run_fields import RUN_FIELDS, DescribedRun, FieldShape
 from penstock_common.http.payloads import as_json
 
 __all__ = ["run_fields_to_json"]
 
-
-class _Run(Protocol):
-    """The fields of the catalog's run that the API shows."""
-
-    @property
-    def entity(self) -> str: ...
-    @property
-    def project(self) -> str: ...
-    @property
-    def run(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def job_type(self) -> str: ...
-    @property
-    def tags(self) -> Sequence[str]: ...
-    @property
-    def notes(self) -> str: ...
-    @property
-    def info(self) -> Mapping[str, Any]: ...
-    @property
-    def created_at(self) -> int: ...
-    @property
-    def updated_at(self) -> int: ...
+_TO_JSON: dict[FieldShape, Callable[[Any], Any]] = {
+    FieldShape.TEXT: str,
+    FieldShape.TEXTS: list,
+    FieldShape.OBJECT: as_json,
+    FieldShape.TIME: lambda micros: micros / 1e6,
+}
+_FIELDS = [(name, _TO_JSON[field.shape]) for name, field in RUN_FIELDS.items()]
 
 
 def run_fields_to_json(
-    run: _Run,
+    run: DescribedRun,
     *,
     config: Mapping[str, Any],
     summary: Mapping[str, Any],
     last_step: int | None = None,
 ) -> dict[str, Any]:
     """A run with this config and summary. Times become seconds since 1970."""
-    return {
-        "entity": run.entity,
-        "project": run.project,
-        "run": run.run,
-        "name": run.name,
-        "state": run.state,
-        "group": run.group,
-        "job_type": run.job_type,
-        "tags": list(run.tags),
-        "notes": run.notes,
-        "config": as_json(config),
-        "summary": as_json(summary),
-        "info": as_json(run.info),
-        "created_at": run.created_at / 1e6,
-        "updated_at": run.updated_at / 1e6,
-        "last_step": last_step,
+    given = {"config": config, "summary": summary}
+    shown = {
+        name: to_json(given[name] if name in given else getattr(run, name))
+        for name, to_json in _FIELDS
     }
+    return {**shown, "last_step": last_step}

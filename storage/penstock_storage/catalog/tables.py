@@ -29,6 +29,8 @@ from sqlalchemy import (
     text,
 )
 
+from penstock.wire.run_fields import RUN_FIELDS, STORED_FIELDS, FieldShape
+
 __all__ = [
     "GOING_ON",
     "MAX_LANE",
@@ -128,6 +130,21 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+
+def _run_column(name: str) -> Column[Any]:
+    match RUN_FIELDS[name].shape:
+        case FieldShape.TEXT if name == "run":
+            return Column(name, Text, nullable=False)
+        case FieldShape.TEXT:
+            return _text(name)
+        case FieldShape.TEXTS:
+            return Column(name, Json, nullable=False, default=list)
+        case FieldShape.OBJECT:
+            return _json(name)
+        case FieldShape.TIME:
+            return _time(name)
+
+
 _EDITED = text("edited")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
@@ -139,21 +156,10 @@ runs = _table(
     "runs",
     _number(),
     Column("project", ForeignKey("projects.number"), nullable=False),
-    Column("run", Text, nullable=False),
-    _text("name"),
-    _text("state"),
-    _text("group"),
-    _text("job_type"),
-    Column("tags", Json, nullable=False, default=list),
-    _text("notes"),
-    _json("config"),
-    _json("summary"),
-    _json("info"),
+    *map(_run_column, STORED_FIELDS),
     _json("versions"),
     Column("heard", Json, nullable=False, default=dict, server_default="{}"),
     Column("edited", Boolean, nullable=False, default=False, server_default=false()),
-    _time("created_at"),
-    _time("updated_at"),
     _tick(),
     Column("silent", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("project", "run"),
