@@ -86,10 +86,6 @@ def _number() -> Column[int]:
     return Column("number", _Number, primary_key=True, autoincrement=True)
 
 
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, default="")
-
-
 def _json(name: str) -> Column[Any]:
     return Column(name, Json, nullable=False, default=dict)
 
@@ -131,18 +127,33 @@ projects = _table(
 )
 
 
+_FIRST_COLUMNS = frozenset(
+    {
+        "run", "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
+        "created_at", "updated_at",
+    }
+)  # fmt: skip
+"""A run's fields in the first revision. Columns of later ones need a default in the database, since older
+code that is still running leaves them out."""
+
+_RUN_COLUMNS: dict[FieldShape, tuple[Any, Any, str]] = {
+    FieldShape.TEXT: (Text, "", ""),
+    FieldShape.TEXTS: (Json, list, "[]"),
+    FieldShape.OBJECT: (Json, dict, "{}"),
+    FieldShape.TIME: (BigInteger, None, "0"),
+}
+"""Type, default here, and default in the database."""
+
+
 def _run_column(name: str) -> Column[Any]:
-    match RUN_FIELDS[name].shape:
-        case FieldShape.TEXT if name == "run":
-            return Column(name, Text, nullable=False)
-        case FieldShape.TEXT:
-            return _text(name)
-        case FieldShape.TEXTS:
-            return Column(name, Json, nullable=False, default=list)
-        case FieldShape.OBJECT:
-            return _json(name)
-        case FieldShape.TIME:
-            return _time(name)
+    kind, default, stored_default = _RUN_COLUMNS[RUN_FIELDS[name].shape]
+    return Column(
+        name,
+        kind,
+        nullable=False,
+        default=None if name == "run" else default,
+        server_default=None if name in _FIRST_COLUMNS else stored_default,
+    )
 
 
 _EDITED = text("edited")
