@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.wire import CONTENT_TYPE, MAX_STEP
-from penstock_common.http.openapi import Answered, Asked, Operation, Raw
-from penstock_common.http.run_models import given_fields, model_of
+from penstock_common.http.openapi import Answered, Asked, Operation, Raw, model_of
+from penstock_common.http.run_models import given_fields
 
 __all__ = ["OPERATIONS", "Heartbeat", "Heartbeats", "NewRun", "Wait"]
 

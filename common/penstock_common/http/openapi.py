@@ -14,13 +14,15 @@ from functools import cached_property
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
 from penstock_common.http.errors import json_response
 from penstock_common.http.routes import Routes
 
-__all__ = ["Answered", "Asked", "Operation", "Raw", "add_operations", "openapi_document"]
+__all__ = [
+    "Answered", "Asked", "Operation", "Raw", "add_operations", "model_of", "openapi_document",
+]  # fmt: skip
 
 _REF = "#/components/schemas/{model}"
 _PATH_NAME = re.compile(r"{(\w+)[^}]*}")
@@ -36,6 +38,11 @@ class Answered(BaseModel):
     """A reply. Handlers write the JSON themselves; the model describes it, and tests compare the two."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def model_of(base: type[BaseModel], fields: Mapping[str, Any]) -> Any:
+    """A base class for models with these fields, declared elsewhere: (type, default or `Field`) by name."""
+    return create_model(base.__name__, __base__=base, **fields)
 
 
 @dataclass(frozen=True, slots=True)

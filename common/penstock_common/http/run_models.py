@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import Field
 
 from penstock.wire.field_types import Text, Texts
 from penstock.wire.run_fields import PLAIN_FIELDS, RUN_FIELDS, FieldShape
 
-__all__ = ["edited_fields", "given_fields", "model_of", "shown_fields"]
+__all__ = ["edited_fields", "given_fields", "shown_fields"]
 
 _SHOWN: dict[FieldShape, Any] = {
     FieldShape.TEXT: str,
@@ -18,11 +17,6 @@ _SHOWN: dict[FieldShape, Any] = {
     FieldShape.OBJECT: dict[str, Any],
     FieldShape.TIME: float,
 }
-
-
-def model_of(base: type[BaseModel], fields: Mapping[str, Any]) -> Any:
-    """A base class for models with these fields."""
-    return create_model(base.__name__, __base__=base, **fields)
 
 
 def shown_fields() -> dict[str, Any]:

@@ -136,8 +136,8 @@ _FIRST_COLUMNS = frozenset(
 """A run's fields in the first revision. Columns of later ones need a default in the database, since older
 code that is still running leaves them out."""
 
-_RUN_COLUMNS: dict[FieldShape, tuple[Any, Any, str]] = {
-    FieldShape.TEXT: (Text, "", ""),
+_RUN_COLUMNS: dict[FieldShape, tuple[Any, Any, Any]] = {
+    FieldShape.TEXT: (Text, "", text("''")),
     FieldShape.TEXTS: (Json, list, "[]"),
     FieldShape.OBJECT: (Json, dict, "{}"),
     FieldShape.TIME: (BigInteger, None, "0"),

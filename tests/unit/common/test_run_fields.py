@@ -18,8 +18,8 @@ from penstock.wire.run_fields import (
     DescribedRun,
     FieldShape,
 )
-from penstock_common.http.openapi import Asked
-from penstock_common.http.run_models import edited_fields, model_of, shown_fields
+from penstock_common.http.openapi import Asked, model_of
+from penstock_common.http.run_models import edited_fields, shown_fields
 from penstock_common.http.serialize import run_fields_to_json
 
 MANUAL = Path(__file__).parents[3] / "docs" / "api.md"

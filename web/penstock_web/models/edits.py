@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from penstock_common.http.openapi import Operation
-from penstock_common.http.run_models import edited_fields, model_of
+from penstock_common.http.openapi import Operation, model_of
+from penstock_common.http.run_models import edited_fields
 from penstock_web.models import Answered, Asked
 from penstock_web.models.runs import Run
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from penstock.wire.run_fields import searched_words
-from penstock_common.http.openapi import Operation
-from penstock_common.http.run_models import model_of, shown_fields
+from penstock_common.http.openapi import Operation, model_of
+from penstock_common.http.run_models import shown_fields
 from penstock_web.models import Answered, Asked, CommaList
 
 __all__ = ["OPERATIONS", "Run", "Runs", "RunsQuery", "RunsSearch"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.clickhouse.aggregates import AGGREGATES, named, sql_of_points, stored
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.batches.fold import Columns, Ints
 from penstock_workers.batches.series import SeriesIndex
@@ -30,11 +31,8 @@ __all__ = [
 Window = tuple[int, int, int, int]
 """(key, lane, first, end), shared by several runs."""
 
-_COLUMNS = (
-    "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
-    "non_finite",
-)  # fmt: skip
-_UINT32 = ("count", "non_finite")
+_COLUMNS = ("bucket", *AGGREGATES)
+_COUNTS = frozenset(name for name, each in AGGREGATES.items() if each.is_count)
 
 
 # -- statements
@@ -66,6 +64,9 @@ def fine_statement(where: str, *, final: bool) -> str:
     Without FINAL, which would cost half as much again, a point stored twice counts twice: rows
     with `repeats` = 1 have to be rebuilt with it. A bucket's steps are marked in four words.
     """
+    aggregates = sql_of_points(
+        AGGREGATES.values(), step="step", v="v", finite="isFinite(v)", place="step"
+    )
     words = (
         f"bitCount(groupBitOr(if(bitAnd(step, 192) = {word << 6},"
         " bitShiftLeft(toUInt64(1), bitAnd(step, 63)), 0)))"
@@ -73,10 +74,7 @@ def fine_statement(where: str, *, final: bool) -> str:
     )
     return (
         f"SELECT key, run, lane, bitShiftRight(step, {TIER_SHIFT}) AS bucket,"
-        " min(step) AS first_step, max(step) AS last_step,"
-        " minIf(v, isFinite(v)) AS min, maxIf(v, isFinite(v)) AS max, sumIf(v, isFinite(v)) AS sum,"
-        " toUInt32(countIf(isFinite(v))) AS count, argMin(v, step) AS first,"
-        " argMax(v, step) AS last, toUInt32(countIf(NOT isFinite(v))) AS non_finite,"
+        f" {named(stored(aggregates))},"
         f" toUInt8(count() > {' + '.join(words)}) AS repeats"
         f" FROM penstock.points {'FINAL' if final else ''} PREWHERE {where}"
         " GROUP BY key, run, lane, bucket SETTINGS optimize_aggregation_in_order = 1"
@@ -136,21 +134,15 @@ def fold_up(parts: list[Columns], by: int) -> Columns:
     ends = np.append(starts[1:], len(series)) - 1
     count = np.add.reduceat(rows["count"].astype(np.int64), starts)
     has_values = rows["count"] > 0
-    low = np.minimum.reduceat(np.where(has_values, rows["min"], np.inf), starts)
-    high = np.maximum.reduceat(np.where(has_values, rows["max"], -np.inf), starts)
-    return {
-        "series": series[starts],
-        "bucket": parent[starts],
-        "first_step": rows["first_step"][starts],
-        "last_step": rows["last_step"][ends],
-        "min": np.where(count > 0, low, 0.0),
-        "max": np.where(count > 0, high, 0.0),
-        "sum": np.add.reduceat(rows["sum"], starts),
-        "count": count,
-        "first": rows["first"][starts],
-        "last": rows["last"][ends],
-        "non_finite": np.add.reduceat(rows["non_finite"].astype(np.int64), starts),
-    }
+    folded = {"series": series[starts], "bucket": parent[starts]}
+    for name, each in AGGREGATES.items():
+        values = rows[name].astype(each.dtype, copy=False)
+        if each.neutral is None:
+            folded[name] = each.merge(values, starts, ends)
+        else:
+            merged = each.merge(np.where(has_values, values, each.neutral), starts, ends)
+            folded[name] = np.where(count > 0, merged, 0.0)
+    return folded
 
 
 def join_buckets(series: Ints, buckets: Ints) -> tuple[Ints, Ints, Ints]:
@@ -175,7 +167,7 @@ def tier_columns(
         "run": table.run[series],
         "lane": table.lane[series],
         "shift": np.concatenate(shifts),
-        **{name: c.astype(np.uint32) if name in _UINT32 else c for name, c in columns.items()},
+        **{name: c.astype(np.uint32) if name in _COUNTS else c for name, c in columns.items()},
         "ver": ver[series],
     }
 
