@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.report import Row
 from benchmarks.stack import Stack, running
 from penstock.wire import CONTENT_TYPE, DEFAULT_LIMITS, Batch, Frame, encode_batch, join_batches
-from penstock.wire.records import MAX_TEXT_CHARS
+from penstock.wire.field_types import MAX_TEXT_CHARS
 from penstock_common.queue.connection import connect
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 

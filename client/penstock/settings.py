@@ -14,7 +14,11 @@ from penstock.notices import NOTICES
 from penstock.pasted import UNSET, repaired_proxy
 from penstock.spool.root import default_root
 
-__all__ = ["DEFAULT_BASE_URL", "Settings", "launcher_rank"]
+__all__ = ["DEFAULT_BASE_URL", "RUN_SETTINGS", "Settings", "launcher_rank"]
+
+RUN_SETTINGS = ("name", "group", "job_type", "tags", "notes")
+"""Settings that are plain fields of the run. `penstock.wire.run_fields` declares these, but `init` must stay
+cheap and does not load it; a test compares the two."""
 
 _VARIABLES = {
     "base_url": ("PENSTOCK_BASE_URL", "WANDB_BASE_URL"),
@@ -22,11 +26,8 @@ _VARIABLES = {
     "entity": ("PENSTOCK_ENTITY", "WANDB_ENTITY"),
     "project": ("PENSTOCK_PROJECT", "WANDB_PROJECT"),
     "run_id": ("PENSTOCK_RUN_ID", "WANDB_RUN_ID"),
-    "name": ("PENSTOCK_NAME", "WANDB_NAME"),
+    **{name: (f"PENSTOCK_{name.upper()}", f"WANDB_{name.upper()}") for name in RUN_SETTINGS},
     "group": ("PENSTOCK_RUN_GROUP", "WANDB_RUN_GROUP"),
-    "job_type": ("PENSTOCK_JOB_TYPE", "WANDB_JOB_TYPE"),
-    "tags": ("PENSTOCK_TAGS", "WANDB_TAGS"),
-    "notes": ("PENSTOCK_NOTES", "WANDB_NOTES"),
     "mode": ("PENSTOCK_MODE", "WANDB_MODE"),
     "sweep_id": ("PENSTOCK_SWEEP_ID",),
     "resume": ("PENSTOCK_RESUME", "WANDB_RESUME"),
@@ -38,11 +39,7 @@ _VARIABLES = {
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
 }
 _OTHER_NAMES = {
-    "run_name": "name",
-    "run_group": "group",
-    "run_job_type": "job_type",
-    "run_tags": "tags",
-    "run_notes": "notes",
+    **{f"run_{name}": name for name in RUN_SETTINGS},
     "finish_timeout": "finish_timeout_s",
     "x_primary": "primary",
     "id": "run_id",

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.wire import CONTENT_TYPE, MAX_STEP
-from penstock_common.http.openapi import Answered, Asked, Operation, Raw
+from penstock_common.http.openapi import Answered, Asked, Operation, Raw, model_of
+from penstock_common.http.run_models import given_fields
 
 __all__ = ["CREATE_RUN", "GET_WRITER", "QUEUE_BATCHES", "SEND_HEARTBEATS", "Heartbeat", "NewRun"]
 
@@ -119,17 +120,12 @@ class HeartbeatReply(Answered):
     )
 
 
-class NewRun(Asked):
+class NewRun(model_of(Asked, given_fields())):  # type: ignore[misc]
     """A run to create before its first batch."""
 
     project: str
     run: str | None = Field(None, description="Defaults to a generated id.")
     entity: str | None = None
-    name: str | None = None
-    group: str | None = None
-    job_type: str | None = None
-    notes: str | None = None
-    tags: list[str] | None = None
     config: Json | None = None
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from penstock.ids import new_run_id
 from penstock.wire import check_name
+from penstock.wire.run_fields import PLAIN_FIELDS
 from penstock_common.http.auth import Authenticator
 from penstock_common.http.bodies import BodyReader
 from penstock_common.http.checks import MAX_JSON_BYTES, checked_json
@@ -18,8 +19,6 @@ from penstock_ingest.operations import CREATE_RUN, NewRun
 from penstock_storage.contracts.interface import Catalog, RunChange, RunRef
 
 __all__ = ["RunHandler"]
-
-_ABOUT = {"name", "group", "job_type", "notes", "tags"}
 
 
 class RunHandler:
@@ -54,7 +53,7 @@ class RunHandler:
 
 
 def _changes(number: int, asked: NewRun) -> list[RunChange]:
-    about = asked.model_dump(include=_ABOUT, exclude_none=True)
+    about = asked.model_dump(include=PLAIN_FIELDS.keys(), exclude_none=True)
     return [
         RunChange.edit(number, kind, update)
         for kind, update in (("run", about), ("config", asked.config))

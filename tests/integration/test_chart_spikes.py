@@ -182,11 +182,11 @@ def aggregated(members: Sequence[dict[int, dict[str, float]]]) -> dict[int, dict
 
 
 def same(curve: Curve | Aggregate, want: dict[int, dict[str, float]], shift: int) -> None:
-    assert (curve.step >> shift).tolist() == sorted(want)
+    assert (curve["step"] >> shift).tolist() == sorted(want)
     names = COLUMNS if isinstance(curve, Curve) else (*COLUMNS, *SPREAD)
     for name in names:
         column = [want[bucket][name] for bucket in sorted(want)]
-        np.testing.assert_allclose(getattr(curve, name), column, rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(curve[name], column, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def check_curves(world: World, chart: Chart, mode: LaneMode, lo: int, hi: int) -> None:
@@ -265,13 +265,13 @@ async def test_every_needle_is_in_every_chart(world: World) -> None:
                 chart = await world.reader.read(query)
                 (curve,) = chart.groups if query.is_aggregated else chart.curves
                 shift = chart.width.bit_length() - 1
-                at = int(np.searchsorted(curve.step >> shift, step >> shift))
+                at = int(np.searchsorted(curve["step"] >> shift, step >> shift))
                 if np.isfinite(value):
-                    assert curve.min[at] <= value <= curve.max[at]
+                    assert curve["min"][at] <= value <= curve["max"][at]
                     # The others lie within ±10; two needles may share a bucket.
-                    assert curve.max[at] >= 1e4 or curve.min[at] <= -1e4
+                    assert curve["max"][at] >= 1e4 or curve["min"][at] <= -1e4
                 else:
-                    assert curve.non_finite[at] >= 1
+                    assert curve["non_finite"][at] >= 1
 
 
 @pytest.mark.smoke
@@ -284,7 +284,7 @@ async def test_what_is_kept_of_tiers_is_not_served_once_a_late_point_came(world:
     await world.bench.log(KEY, lane.row.run, lane.row.lane, steps, lane.values[steps])
     for _ in range(2):  # dirty at first, then mended
         (curve,) = (await world.reader.read(query)).curves
-        assert curve.max.max() == 5e7
+        assert curve["max"].max() == 5e7
         await world.bench.compact()
 
 

@@ -90,14 +90,14 @@ def check(chart: Chart, want: dict[tuple[object, ...], dict[int, Bucket]]) -> No
     assert {(c.key, c.run, c.lane, c.rank) for c in chart.curves} == set(want)
     for curve in chart.curves:
         buckets = want[curve.key, curve.run, curve.lane, curve.rank]
-        assert (curve.step >> shift).tolist() == sorted(buckets)
+        assert (curve["step"] >> shift).tolist() == sorted(buckets)
         rows = [buckets[bucket] for bucket in sorted(buckets)]
         for name in ("step", "first_step", "count", "non_finite", "min", "max", "last"):
             np.testing.assert_array_equal(
-                getattr(curve, name), [getattr(row, name) for row in rows], err_msg=name
+                curve[name], [getattr(row, name) for row in rows], err_msg=name
             )
         means = [row.mean for row in rows]
-        np.testing.assert_allclose(curve.mean, means, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(curve["mean"], means, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", seeds(24, smoke=6))
@@ -145,4 +145,4 @@ async def test_equals_brute_force(
             )
             check(chart, expected(series, lanes, mode, chart.width, inside))
             for curve in chart.curves:
-                assert len(curve.step) <= max(buckets, 2)
+                assert len(curve["step"]) <= max(buckets, 2)

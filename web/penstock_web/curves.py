@@ -20,8 +20,6 @@ from penstock_web.requests import body_of
 
 __all__ = ["ChartHandler", "Named", "encode_json", "encode_msgpack"]
 
-_COLUMNS = ("step", "x", "min", "max", "mean", "last", "count", "non_finite", "first_step")
-_AGGREGATED = (*_COLUMNS, "std", "stderr", "samples")
 _SMALL_BUCKETS = 2_000
 
 
@@ -30,10 +28,6 @@ class Named(NamedTuple):
 
     head: Mapping[str, Any]
     curve: Curve | Aggregate
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return _COLUMNS if isinstance(self.curve, Curve) else _AGGREGATED
 
 
 class ChartHandler:
@@ -57,7 +51,7 @@ class ChartHandler:
         named = _named(chart, chart_request, runs, keys)
         wants_msgpack = "application/msgpack" in request.headers.get("Accept", "")
         encode = encode_msgpack if wants_msgpack else encode_json
-        if sum(len(each.curve.step) for each in named) <= _SMALL_BUCKETS:
+        if sum(len(each.curve["step"]) for each in named) <= _SMALL_BUCKETS:
             body = encode(chart.width, named)
         else:
             body = await asyncio.to_thread(encode, chart.width, named)
@@ -120,8 +114,8 @@ def encode_json(width: int, curves: Sequence[Named]) -> bytes:
     def parts() -> Iterator[bytes]:
         # Curve by curve, because one long dumps() would block all other threads.
         for each in curves:
-            columns = {name: getattr(each.curve, name) for name in each.columns}
-            yield orjson.dumps({**each.head, **columns}, option=orjson.OPT_SERIALIZE_NUMPY)
+            shown = {**each.head, **each.curve.columns}
+            yield orjson.dumps(shown, option=orjson.OPT_SERIALIZE_NUMPY)
 
     return b'{"width":%d,"series":[%b]}' % (width, b",".join(parts()))
 
@@ -136,8 +130,8 @@ def encode_msgpack(width: int, curves: Sequence[Named]) -> bytes:
     packer.pack_array_header(len(curves))
     for each in curves:
         columns = {
-            name: np.ascontiguousarray(getattr(each.curve, name), "<f8").data
-            for name in each.columns
+            name: np.ascontiguousarray(column, "<f8").data
+            for name, column in each.curve.columns.items()
         }
         packer.pack({**each.head, **columns})
     return bytes(packer.getbuffer())

@@ -10,6 +10,7 @@ from aiohttp import web
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import check_name
+from penstock.wire.run_fields import PLAIN_FIELDS
 from penstock_common.http.errors import json_response
 from penstock_common.http.payloads import encode_json
 from penstock_common.queue.news import publish
@@ -25,7 +26,6 @@ from penstock_web.serialize import run_to_json
 
 __all__ = ["EditHandler"]
 
-_ABOUT = {"name", "tags", "notes", "group", "job_type"}
 _MOVE_WAIT_S = 20.0
 _LOOK_S = 0.1
 
@@ -49,7 +49,7 @@ class EditHandler:
         await self._access.writer(request)
         row = await self._runs.found(request)
         body = await body_of(request, EDIT_RUN)
-        update = body.model_dump(include=_ABOUT, exclude_none=True)
+        update = body.model_dump(include=PLAIN_FIELDS.keys(), exclude_none=True)
         now = time.time_ns() // 1000
         if update:
             await self._catalog.apply_changes([RunChange.edit(row.number, "run", update)], now)

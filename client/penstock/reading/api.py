@@ -25,6 +25,7 @@ from penstock.errors import Rejected
 from penstock.reading.filters import translated_filter, translated_order
 from penstock.reading.reader import Reader, section_of
 from penstock.settings import Settings
+from penstock.wire.run_fields import PLAIN_FIELDS, FieldShape
 
 __all__ = ["Api", "ApiRun", "Project", "Runs"]
 
@@ -160,10 +161,6 @@ class ApiRun:
         return [self.entity, self.project, self.id]
 
     @property
-    def name(self) -> str:
-        return str(self._fields["name"])
-
-    @property
     def state(self) -> str:
         """running, finished, failed, crashed or preempting"""
         return str(self._fields["state"])
@@ -184,21 +181,15 @@ class ApiRun:
     def summary_metrics(self) -> dict[str, Any]:
         return self.summary
 
-    @property
-    def tags(self) -> list[str]:
-        return list(self._fields["tags"])
+    def __getattr__(self, name: str) -> Any:
+        """The plain fields: name, group, tags and so on; a text, or a list of them."""
+        if name not in PLAIN_FIELDS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        is_list = PLAIN_FIELDS[name].shape is FieldShape.TEXTS
+        return list(self._fields[name]) if is_list else str(self._fields[name] or "")
 
-    @property
-    def notes(self) -> str:
-        return str(self._fields["notes"] or "")
-
-    @property
-    def group(self) -> str:
-        return str(self._fields["group"] or "")
-
-    @property
-    def job_type(self) -> str:
-        return str(self._fields["job_type"] or "")
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *PLAIN_FIELDS]
 
     @property
     def metadata(self) -> dict[str, Any]:

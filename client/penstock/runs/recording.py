@@ -67,7 +67,9 @@ class Recorder:
         """The fields, with text of limited length where text is expected."""
         if all(_is_short(value) or name == "tags" for name, value in plain.items()):
             return plain
-        from penstock.wire.records import RECORDS, Text  # noqa: PLC0415  (rare: keeps `init` cheap)
+        # Rare, and `init` stays cheap.
+        from penstock.wire.field_types import Text  # noqa: PLC0415
+        from penstock.wire.records import RECORDS  # noqa: PLC0415
 
         declared = RECORDS.get(kind, {})
         fitting = {}

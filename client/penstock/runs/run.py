@@ -24,7 +24,7 @@ from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
 from penstock.runs.start import BESIDE, FRESH, Start
 from penstock.runs.unfinished import note_finished, note_started
-from penstock.settings import Settings, program
+from penstock.settings import RUN_SETTINGS, Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
 from penstock.values.arguments import text_of, texts_of
@@ -293,13 +293,10 @@ class Run:
             return
         speaks = self.is_primary
         about = {
-            "name": self.settings.name,
+            **{name: getattr(self.settings, name) for name in RUN_SETTINGS},
+            "tags": list(self.settings.tags) or None,
             # Yields to any given name, now or from when the run started.
             "default_name": self._name if speaks and not self.settings.name else None,
-            "group": self.group,
-            "job_type": self.job_type,
-            "tags": list(self.settings.tags) or None,
-            "notes": self.settings.notes,
             "sweep": self.settings.sweep_id,
             "host": os.uname().nodename,
             "program": program(),

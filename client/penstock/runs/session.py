@@ -13,7 +13,7 @@ from penstock.runs.lookup import TakenUp, take_up
 from penstock.runs.other_client import watch_for_other_client
 from penstock.runs.run import Run
 from penstock.runs.start import FRESH
-from penstock.settings import Settings
+from penstock.settings import RUN_SETTINGS, Settings
 from penstock.values.arguments import config_of, text_of, texts_of
 from penstock.values.configs import swept
 from penstock.values.fields import ConfigSelection
@@ -24,10 +24,8 @@ __all__ = ["current", "finish", "init", "on_change", "run_of"]
 _runs: list[Run] = []
 _current: Run | None = None
 _listeners: list[Callable[[Run | None], None]] = []
-_OTHER_ARGUMENTS = frozenset(
-    {"run_name", "run_id", "run_group", "run_job_type", "run_tags", "run_notes"}
-)
-"""Former W&B names of arguments."""
+_OTHER_ARGUMENTS = frozenset({"run_id", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS})
+"""Former W&B names of arguments, and fields of the run that are no arguments of their own."""
 
 
 def init(
@@ -155,7 +153,7 @@ def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, An
     known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
     return {
         name: (texts_of if name == "run_tags" else text_of)(
-            slow_path, name.replace("_", ".", 1), value
+            slow_path, f"run.{name.removeprefix('run_')}", value
         )
         for name, value in known.items()
     }

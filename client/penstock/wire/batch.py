@@ -11,10 +11,11 @@ import msgpack
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire.compression import compress as compressed
+from penstock.wire.field_types import is_plain
 from penstock.wire.framing import decompress
 from penstock.wire.limits import DEFAULT_LIMITS, MAX_STEP, Limits, bad, show, too_large
 from penstock.wire.names import check_keys, check_name
-from penstock.wire.records import is_plain, problem_of
+from penstock.wire.records import problem_of
 
 __all__ = [
     "VERSION",

@@ -13,13 +13,11 @@ from hashlib import blake2b
 from typing import Any
 
 from penstock.wire.batch import Batch, Frame, decode_batch
-from penstock.wire.limits import DEFAULT_LIMITS, Limits
-from penstock.wire.records import (
+from penstock.wire.field_types import (
     MAX_DEPTH,
     MAX_FIELD_CHARS,
     MAX_NAME_CHARS,
     MAX_TEXT_CHARS,
-    RECORDS,
     Choice,
     FieldType,
     Flag,
@@ -29,9 +27,9 @@ from penstock.wire.records import (
     Map,
     Text,
     Texts,
-    kind_of,
-    problem_of,
 )
+from penstock.wire.limits import DEFAULT_LIMITS, Limits
+from penstock.wire.records import RECORDS, kind_of, problem_of
 
 __all__ = ["RECORD_ROOM", "RULES", "Fitter", "Room", "decode_stored", "fit_all", "fit_key"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Generic, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 from typing_extensions import TypeVar
 
@@ -23,6 +23,7 @@ __all__ = [
     "Asked",
     "Operation",
     "Raw",
+    "model_of",
     "openapi_document",
     "operations_of",
 ]
@@ -44,6 +45,11 @@ class Answered(BaseModel):
     """A reply. Handlers write the JSON themselves; the model describes it, and tests compare the two."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def model_of(base: type[BaseModel], fields: Mapping[str, Any]) -> Any:
+    """A base class for models with these fields, declared elsewhere: (type, default or `Field`) by name."""
+    return create_model(base.__name__, __base__=base, **fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from sqlalchemy import (
     text,
 )
 
+from penstock.wire.run_fields import RUN_FIELDS, STORED_FIELDS, FieldShape
+
 __all__ = [
     "GOING_ON",
     "MAX_NUMBER",
@@ -82,10 +84,6 @@ def _number() -> Column[int]:
     return Column("number", _Number, primary_key=True, autoincrement=True)
 
 
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, default="")
-
-
 def _json(name: str) -> Column[Any]:
     return Column(name, Json, nullable=False, default=dict)
 
@@ -126,6 +124,36 @@ projects = _table(
     UniqueConstraint("entity", "project"),
 )
 
+
+_FIRST_COLUMNS = frozenset(
+    {
+        "run", "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
+        "created_at", "updated_at",
+    }
+)  # fmt: skip
+"""A run's fields in the first revision. Columns of later ones need a default in the database, since older
+code that is still running leaves them out."""
+
+_RUN_COLUMNS: dict[FieldShape, tuple[Any, Any, Any]] = {
+    FieldShape.TEXT: (Text, "", text("''")),
+    FieldShape.TEXTS: (Json, list, "[]"),
+    FieldShape.OBJECT: (Json, dict, "{}"),
+    FieldShape.TIME: (BigInteger, None, "0"),
+}
+"""Type, default here, and default in the database."""
+
+
+def _run_column(name: str) -> Column[Any]:
+    kind, default, stored_default = _RUN_COLUMNS[RUN_FIELDS[name].shape]
+    return Column(
+        name,
+        kind,
+        nullable=False,
+        default=None if name == "run" else default,
+        server_default=None if name in _FIRST_COLUMNS else stored_default,
+    )
+
+
 _EDITED = text("edited")
 _GOES_ON = text(f"state IN {GOING_ON}")
 
@@ -137,21 +165,10 @@ runs = _table(
     "runs",
     _number(),
     Column("project", ForeignKey("projects.number"), nullable=False),
-    Column("run", Text, nullable=False),
-    _text("name"),
-    _text("state"),
-    _text("group"),
-    _text("job_type"),
-    Column("tags", Json, nullable=False, default=list),
-    _text("notes"),
-    _json("config"),
-    _json("summary"),
-    _json("info"),
+    *map(_run_column, STORED_FIELDS),
     _json("versions"),
     Column("heard", Json, nullable=False, default=dict, server_default="{}"),
     Column("edited", Boolean, nullable=False, default=False, server_default=false()),
-    _time("created_at"),
-    _time("updated_at"),
     _tick(),
     Column("silent", Boolean, nullable=False, default=False, server_default=false()),
     UniqueConstraint("project", "run"),

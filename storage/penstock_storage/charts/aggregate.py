@@ -7,7 +7,7 @@ so that a spike of a single point stays on the chart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.charts.partials import CELL_BITS, Partials
+from penstock_storage.clickhouse.aggregates import REPLIES
 
 __all__ = ["Aggregate", "Membership", "aggregate"]
 
@@ -34,7 +35,8 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Columns, one row per bucket with a point of any member. NaN means: no value.
+    """`columns`, by their names in replies, have a row per bucket with a point of any member. NaN means: no
+    value.
 
     `samples`: members with a finite value in the bucket. `mean` is the mean of their means, `std`
     the sample standard deviation of these (NaN for fewer than two), `stderr` = std / sqrt(samples),
@@ -43,18 +45,10 @@ class Aggregate:
     """
 
     name: tuple[int, str | int]
-    step: I64
-    x: F64 | I64
-    min: F64
-    max: F64
-    mean: F64
-    std: F64
-    stderr: F64
-    samples: I64
-    last: F64
-    count: I64
-    non_finite: I64
-    first_step: I64
+    columns: Mapping[str, npt.NDArray[Any]]
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
 
 
 def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggregate]:
@@ -64,40 +58,44 @@ def aggregate(cells: Partials, x: F64 | None, members: Membership) -> list[Aggre
     if not len(row):
         return []
     starts = np.flatnonzero(np.append(True, group_cell[1:] != group_cell[:-1]))
-    sums = _Sums(row, starts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        own = cells.sum / cells.count
-        last = sums.mean(cells.last)[1]
-        place = None if x is None else sums.mean(x)[1]
-        samples, mean = sums.mean(own)
-        std = np.sqrt(sums.add((own[row] - sums.spread(mean)) ** 2) / (samples - 1))
-        std[samples < 2] = np.nan
-        stderr = std / np.sqrt(samples)
-    count = np.add.reduceat(cells.count[row], starts)
-    step = np.maximum.reduceat(cells.last_step[row], starts)
-    columns: dict[str, Any] = {
-        "step": step,
-        "x": step if place is None else place,
-        "min": np.where(count > 0, np.minimum.reduceat(cells.min[row], starts), np.nan),
-        "max": np.where(count > 0, np.maximum.reduceat(cells.max[row], starts), np.nan),
-        "mean": mean,
-        "std": std,
-        "stderr": stderr,
-        "samples": samples,
-        "last": last,
-        "count": count,
-        "non_finite": np.add.reduceat(cells.non_finite[row], starts),
-        "first_step": np.minimum.reduceat(cells.first_step[row], starts),
-    }
+        columns = _columns(cells, x, row, starts)
     number = group_cell[starts] >> CELL_BITS
     bounds = np.flatnonzero(np.diff(number, prepend=-1, append=-1)).tolist()
     return [
         Aggregate(
             members.names[number[start]],
-            **{name: column[start:stop] for name, column in columns.items()},
+            {name: column[start:stop] for name, column in columns.items()},
         )
         for start, stop in pairwise(bounds)
     ]
+
+
+def _columns(cells: Partials, x: F64 | None, row: I64, starts: I64) -> dict[str, npt.NDArray[Any]]:
+    """The columns of all groups; the rows of each group's bucket begin at `starts`."""
+    sums = _Sums(row, starts)
+    ends = np.append(starts[1:], len(row)) - 1
+    count = np.add.reduceat(cells["count"][row], starts)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for name, reply in REPLIES.items():
+        if reply.over_members is not None:
+            over_all = reply.over_members(cells[name][row], starts, ends)
+            columns[reply.name] = reply.of(over_all, count)
+            continue
+        own = reply.of(cells[name], cells["count"])
+        samples, mean = sums.mean(own)
+        columns[reply.name] = mean
+        if reply.name == "mean":
+            columns |= _spread(sums, own[row], samples, mean)
+    columns["x"] = columns["step"] if x is None else sums.mean(x)[1]
+    return columns
+
+
+def _spread(sums: _Sums, own: F64, samples: I64, mean: F64) -> dict[str, npt.NDArray[Any]]:
+    """How far the members' means, one for each row, lie from their mean."""
+    std = np.sqrt(sums.add((own - sums.spread(mean)) ** 2) / (samples - 1))
+    std[samples < 2] = np.nan
+    return {"std": std, "stderr": std / np.sqrt(samples), "samples": samples}
 
 
 class _Sums:

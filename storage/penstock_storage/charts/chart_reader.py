@@ -216,7 +216,7 @@ class ChartReader:
         if query.x != "step":
             numbers = np.array([run for _, run, _ in curves.ids], np.uint32)
             run = numbers[cells.cell >> CELL_BITS]
-            x = await read_times(self._store, Places(run, cells.lane, cells.last_step))
+            x = await read_times(self._store, Places(run, cells.lane, cells["last_step"]))
             if query.x == "relative":
                 origins = _origins(lanes.rows)
                 began_s = np.array([origins.get(run, 0) / 1e6 for _, run, _ in curves.ids])

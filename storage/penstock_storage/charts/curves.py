@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock_storage.charts.aggregate import Aggregate, Membership
 from penstock_storage.charts.partials import CELL_BITS, Curves, Partials
+from penstock_storage.clickhouse.aggregates import reply_columns
 from penstock_storage.contracts.interface import LaneRow
 
 __all__ = [
@@ -23,7 +24,6 @@ Axis = Literal["step", "_timestamp", "relative"]
 """`relative`: seconds since the run began."""
 
 F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class ChartQuery:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Columns, one row per bucket with a point, ordered by bucket. NaN means: no value.
+    """`columns`, by their names in replies, have a row per bucket with a point, ordered by bucket. NaN means:
+    no value.
 
     `lane` and `rank` are set where curves are per lane, `rank` alone where they are per rank.
     """
@@ -60,15 +61,10 @@ class Curve:
     run: int
     lane: int | None
     rank: int | None
-    step: I64
-    x: F64 | I64
-    min: F64
-    max: F64
-    mean: F64
-    last: F64
-    count: I64
-    non_finite: I64
-    first_step: I64
+    columns: Mapping[str, npt.NDArray[Any]]
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +109,8 @@ def cut_curves(
     """The curves in cells (ordered by cell); `x` in seconds, or None for steps."""
     number = cells.cell >> CELL_BITS
     bounds = np.flatnonzero(np.diff(number, prepend=-1, append=-1)).tolist()
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        mean = cells.sum / cells.count
-    low = np.where(cells.count > 0, cells.min, np.nan)
-    high = np.where(cells.count > 0, cells.max, np.nan)
-    last = np.where(np.isfinite(cells.last), cells.last, np.nan)
-    places = cells.last_step if x is None else x
+    columns = reply_columns(cells.columns)
+    columns["x"] = columns["step"] if x is None else x
     ranks = {(lane.run, lane.lane): lane.rank for lane in lanes}
     found = []
     for start, stop in pairwise(bounds):
@@ -130,15 +122,7 @@ def cut_curves(
                 run=run,
                 lane=sub if mode == "all" else None,
                 rank=ranks.get((run, sub)) if mode == "all" and sub is not None else sub,
-                step=cells.last_step[at],
-                x=places[at],
-                min=low[at],
-                max=high[at],
-                mean=mean[at],
-                last=last[at],
-                count=cells.count[at],
-                non_finite=cells.non_finite[at],
-                first_step=cells.first_step[at],
+                columns={name: column[at] for name, column in columns.items()},
             )
         )
     return found

@@ -8,11 +8,13 @@ values, and the value at the greatest step, whichever source it is in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.clickhouse.aggregates import CHART_AGGREGATES, BucketPoints
 from penstock_storage.contracts.interface import Columns
 
 __all__ = [
@@ -22,7 +24,6 @@ __all__ = [
 CELL_BITS = 32
 """The bits of a cell for the bucket, counted from the chart's first."""
 
-F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 CurveId = tuple[int, int, int | None]
 """(key, run, lane or rank; None if lanes are merged)"""
@@ -74,22 +75,24 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class Partials:
-    """One row per cell and source. Where `count` is 0, min and max are +inf and -inf."""
+    """One row per cell and source: `columns` are the `CHART_AGGREGATES` by name. Where `count` is 0, min and
+    max are +inf and -inf."""
 
     cell: I64
     rank: I64
     lane: npt.NDArray[np.uint16]
-    min: F64
-    max: F64
-    sum: F64
-    count: I64
-    non_finite: I64
-    last: F64
-    first_step: I64
-    last_step: I64
+    columns: dict[str, npt.NDArray[Any]]
 
     def __len__(self) -> int:
         return len(self.cell)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
+
+    @property
+    def size_bytes(self) -> int:
+        own = self.cell.nbytes + self.rank.nbytes + self.lane.nbytes
+        return own + sum(column.nbytes for column in self.columns.values())
 
 
 def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
@@ -97,51 +100,23 @@ def fold_points(rows: Columns, curves: Curves, shift: int, first_bucket: int) ->
     step, v = np.asarray(rows["step"]), np.asarray(rows["v"])
     cell, rank, begins = _cells(rows, curves, step >> shift, first_bucket)
     starts, ends = _runs(cell, begins)
-    finite = np.isfinite(v)
-    count = np.diff(starts, append=len(v))
-    if finite.all():
-        low = high = total = v
-        good = count
-    else:
-        low, high = np.where(finite, v, np.inf), np.where(finite, v, -np.inf)
-        total = np.where(finite, v, 0.0)
-        good = np.add.reduceat(finite, starts, dtype=np.int64)
-    return Partials(
-        cell=cell[starts],
-        rank=rank[starts],
-        lane=np.asarray(rows["lane"])[starts],
-        min=np.minimum.reduceat(low, starts),
-        max=np.maximum.reduceat(high, starts),
-        sum=np.add.reduceat(total, starts),
-        count=good,
-        non_finite=count - good,
-        last=v[ends],
-        first_step=step[starts],
-        last_step=step[ends],
-    )
+    points = BucketPoints.of(step, v, starts, ends)
+    columns = {name: each.fold(points) for name, each in CHART_AGGREGATES.items()}
+    return Partials(cell[starts], rank[starts], np.asarray(rows["lane"])[starts], columns)
 
 
 def fold_rows(rows: Columns, curves: Curves, shift: int, first_bucket: int) -> Partials:
     """Rows that each aggregate steps of one bucket, in any order; one cell row for each."""
-    first_step = np.asarray(rows["first_step"])
-    count = np.asarray(rows["count"], np.int64)
-    low, high = np.asarray(rows["min"]), np.asarray(rows["max"])
-    if not (count > 0).all():
-        low, high = np.where(count > 0, low, np.inf), np.where(count > 0, high, -np.inf)
-    cell, rank, _ = _cells(rows, curves, first_step >> shift, first_bucket)
-    return Partials(
-        cell=cell,
-        rank=rank,
-        lane=np.asarray(rows["lane"]),
-        min=low,
-        max=high,
-        sum=np.asarray(rows["sum"], np.float64),
-        count=count,
-        non_finite=np.asarray(rows["non_finite"], np.int64),
-        last=np.asarray(rows["last"]),
-        first_step=first_step,
-        last_step=np.asarray(rows["last_step"]),
-    )
+    columns: dict[str, npt.NDArray[Any]] = {
+        name: np.asarray(rows[name], each.dtype) for name, each in CHART_AGGREGATES.items()
+    }
+    has_points = columns["count"] > 0
+    if not has_points.all():
+        for name, each in CHART_AGGREGATES.items():
+            if each.neutral is not None:
+                columns[name] = np.where(has_points, columns[name], each.neutral)
+    cell, rank, _ = _cells(rows, curves, columns["first_step"] >> shift, first_bucket)
+    return Partials(cell, rank, np.asarray(rows["lane"]), columns)
 
 
 def in_order(rows: Columns, place: str) -> Columns:
@@ -162,23 +137,13 @@ def merge(parts: Sequence[Partials]) -> Partials:
     if bool((whole.cell[1:] > whole.cell[:-1]).all()):
         return whole
     order = _by_cell(whole)
-    rows = Partials(*(getattr(whole, field.name)[order] for field in fields(Partials)))
+    columns = {name: column[order] for name, column in whole.columns.items()}
+    rows = Partials(whole.cell[order], whole.rank[order], whole.lane[order], columns)
     starts, ends = _runs(rows.cell, np.zeros(len(order), bool))
     if len(starts) == len(rows):
         return rows
-    return Partials(
-        cell=rows.cell[starts],
-        rank=rows.rank[ends],
-        lane=rows.lane[ends],
-        min=np.minimum.reduceat(rows.min, starts),
-        max=np.maximum.reduceat(rows.max, starts),
-        sum=np.add.reduceat(rows.sum, starts),
-        count=np.add.reduceat(rows.count, starts),
-        non_finite=np.add.reduceat(rows.non_finite, starts),
-        last=rows.last[ends],
-        first_step=np.minimum.reduceat(rows.first_step, starts),
-        last_step=rows.last_step[ends],
-    )
+    merged = {name: each.merge(rows[name], starts, ends) for name, each in CHART_AGGREGATES.items()}
+    return Partials(rows.cell[starts], rows.rank[ends], rows.lane[ends], merged)
 
 
 def _by_cell(rows: Partials) -> I64:
@@ -186,7 +151,7 @@ def _by_cell(rows: Partials) -> I64:
     lane). A stable sort of ordered stretches is many times as fast as a sort by all of these, which
     few cells need."""
     order = np.argsort(rows.cell, kind="stable")
-    cell, step = rows.cell[order], rows.last_step[order]
+    cell, step = rows.cell[order], rows["last_step"][order]
     place = _place(rows, order)
     same = cell[1:] == cell[:-1]
     rises = (step[1:] > step[:-1]) | ((step[1:] == step[:-1]) & (place[1:] < place[:-1]))
@@ -197,7 +162,7 @@ def _by_cell(rows: Partials) -> I64:
         is_wrong[number[wrong]] = True
         at = np.flatnonzero(is_wrong[number])
         some = order[at]
-        by = (-_place(rows, some), rows.last_step[some], rows.cell[some])
+        by = (-_place(rows, some), rows["last_step"][some], rows.cell[some])
         order[at] = some[np.lexsort(by)]
     return order
 
@@ -224,5 +189,9 @@ def _runs(cell: I64, begins: npt.NDArray[np.bool_]) -> tuple[I64, I64]:
 
 
 def _concatenate(parts: Sequence[Partials]) -> Partials:
-    columns = (np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Partials))
-    return Partials(*columns)
+    return Partials(
+        np.concatenate([part.cell for part in parts]),
+        np.concatenate([part.rank for part in parts]),
+        np.concatenate([part.lane for part in parts]),
+        {name: np.concatenate([part[name] for part in parts]) for name in CHART_AGGREGATES},
+    )

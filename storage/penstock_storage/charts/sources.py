@@ -15,6 +15,12 @@ from penstock_storage.charts.partials import Curves, Partials, fold_points, fold
 from penstock_storage.charts.plan import Plan, Range
 from penstock_storage.charts.series import SeriesTable, among, int_list
 from penstock_storage.charts.windows import conditions
+from penstock_storage.clickhouse.aggregates import (
+    CHART_AGGREGATES,
+    named,
+    sql_of_points,
+    sql_of_rows,
+)
 from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.contracts.interface import Columns
 
@@ -96,29 +102,33 @@ def _point_rows(where: str, rows: int) -> str:
 def _tier_rows(where: str, rows: int) -> str:
     settings = " SETTINGS max_threads = 1" if rows <= _ONE_THREAD_TIER_ROWS else ""
     return (
-        "SELECT key, run, lane, min, max, sum, count, non_finite, last, first_step, last_step"
+        f"SELECT key, run, lane, {', '.join(CHART_AGGREGATES)}"
         f" FROM {DATABASE}.tiers FINAL PREWHERE {where}{settings}"
     )
 
 
 def _point_groups(where: str, shift: int, winner: _Winner | None) -> str:
+    aggregates = sql_of_points(
+        CHART_AGGREGATES.values(),
+        step="s.step",
+        v="s.v",
+        finite="finite",
+        place=_place("s.step", winner),
+    )
     return f"""
         SELECT key, run, {_lane("s.step", winner)}, bitShiftRight(s.step, {shift}) AS bucket,
-            minIf(s.v, finite) AS min, maxIf(s.v, finite) AS max, sumIf(s.v, finite) AS sum,
-            countIf(finite) AS count, countIf(NOT finite) AS non_finite,
-            {_last("s.v", "s.step", winner)}, min(s.step) AS first_step, max(s.step) AS last_step
+            {named(aggregates)}
         FROM (SELECT key, run, lane, step, v, isFinite(v) AS finite
             FROM {DATABASE}.points FINAL PREWHERE {where}) AS s
         {_grouped(winner)}"""
 
 
 def _tier_groups(where: str, shift: int, winner: _Winner | None) -> str:
+    place = _place("s.last_step", winner)
+    aggregates = sql_of_rows(CHART_AGGREGATES.values(), row="s", place=place)
     return f"""
         SELECT key, run, {_lane("s.last_step", winner)},
-            bitShiftRight(s.first_step, {shift}) AS bucket, minIf(s.min, s.count > 0) AS min,
-            maxIf(s.max, s.count > 0) AS max, sum(s.sum) AS sum, sum(s.count) AS count,
-            sum(s.non_finite) AS non_finite, {_last("s.last", "s.last_step", winner)},
-            min(s.first_step) AS first_step, max(s.last_step) AS last_step
+            bitShiftRight(s.first_step, {shift}) AS bucket, {named(aggregates)}
         FROM (SELECT * FROM {DATABASE}.tiers FINAL
             PREWHERE {where}) AS s
         {_grouped(winner)}"""
@@ -167,8 +177,8 @@ def _lane(step: str, winner: _Winner | None) -> str:
     )
 
 
-def _last(value: str, step: str, winner: _Winner | None) -> str:
-    return f"argMax({value}, {step if winner is None else winner.order(step)}) AS last"
+def _place(step: str, winner: _Winner | None) -> str:
+    return step if winner is None else winner.order(step)
 
 
 def _grouped(winner: _Winner | None) -> str:

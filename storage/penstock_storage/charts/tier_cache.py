@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 from penstock_storage.charts.partials import CurveId, Partials
@@ -50,7 +49,4 @@ class TierCache:
 
 
 def _size_bytes(entry: CachedTiers) -> int:
-    size_bytes = 500 * len(entry.ids)
-    for field in fields(Partials):
-        size_bytes += getattr(entry.cells, field.name).nbytes
-    return size_bytes
+    return 500 * len(entry.ids) + entry.cells.size_bytes

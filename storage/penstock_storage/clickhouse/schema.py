@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from penstock_storage.clickhouse.aggregates import AGGREGATES
+
 __all__ = [
     "COLUMNS",
     "DATABASE",
@@ -175,15 +177,7 @@ TABLES: dict[str, StoreTable] = {
             "lane": "UInt16",
             "shift": "UInt8",
             "bucket": "Int64 CODEC(DoubleDelta, LZ4)",
-            "first_step": "Int64 CODEC(DoubleDelta, LZ4)",
-            "last_step": "Int64 CODEC(DoubleDelta, LZ4)",
-            "min": "Float64 CODEC(LZ4)",
-            "max": "Float64 CODEC(LZ4)",
-            "sum": "Float64 CODEC(LZ4)",
-            "count": "UInt32 CODEC(LZ4)",
-            "first": "Float64 CODEC(LZ4)",
-            "last": "Float64 CODEC(LZ4)",
-            "non_finite": "UInt32 CODEC(LZ4)",
+            **{name: aggregate.column for name, aggregate in AGGREGATES.items()},
             "ver": "UInt64 CODEC(LZ4)",
         },
         "ReplacingMergeTree(ver)",

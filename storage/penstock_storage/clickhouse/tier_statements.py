@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from penstock_storage.clickhouse.aggregates import AGGREGATES, named, sql_of_points, stored
 from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
 
@@ -20,10 +21,7 @@ __all__ = [
 Window = tuple[int, int, int, int]
 """(key, lane, first, end), shared by several runs: steps or buckets, `first` <= each < `end`."""
 
-TIER_COLUMNS = (
-    "bucket", "first_step", "last_step", "min", "max", "sum", "count", "first", "last",
-    "non_finite",
-)  # fmt: skip
+TIER_COLUMNS = ("bucket", *AGGREGATES)
 """Of a tier row, beside its series, width and version."""
 
 
@@ -43,6 +41,9 @@ def fine_statement(where: str, *, final: bool) -> str:
     Without FINAL, which would cost half as much again, a point stored twice counts twice: rows
     with `repeats` = 1 have to be rebuilt with it. A bucket's steps are marked in four words.
     """
+    aggregates = sql_of_points(
+        AGGREGATES.values(), step="step", v="v", finite="isFinite(v)", place="step"
+    )
     words = (
         f"bitCount(groupBitOr(if(bitAnd(step, 192) = {word << 6},"
         " bitShiftLeft(toUInt64(1), bitAnd(step, 63)), 0)))"
@@ -50,10 +51,7 @@ def fine_statement(where: str, *, final: bool) -> str:
     )
     return (
         f"SELECT key, run, lane, bitShiftRight(step, {TIER_SHIFT}) AS bucket,"
-        " min(step) AS first_step, max(step) AS last_step,"
-        " minIf(v, isFinite(v)) AS min, maxIf(v, isFinite(v)) AS max, sumIf(v, isFinite(v)) AS sum,"
-        " toUInt32(countIf(isFinite(v))) AS count, argMin(v, step) AS first,"
-        " argMax(v, step) AS last, toUInt32(countIf(NOT isFinite(v))) AS non_finite,"
+        f" {named(stored(aggregates))},"
         f" toUInt8(count() > {' + '.join(words)}) AS repeats"
         f" FROM {DATABASE}.points {'FINAL' if final else ''} PREWHERE {where}"
         " GROUP BY key, run, lane, bucket SETTINGS optimize_aggregation_in_order = 1"

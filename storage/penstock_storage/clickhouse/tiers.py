@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from penstock_storage.clickhouse.aggregates import AGGREGATES, sql_of_rows, stored
 from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.contracts.interface import PointStore
 
@@ -52,13 +53,11 @@ def _batches(keys: Sequence[int], rows: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _coarser_statement(finer: int, coarser: int, first_key: int, last_key: int) -> str:
+    aggregates = stored(sql_of_rows(AGGREGATES.values(), row="t", place="t.last_step"))
     return (
         f"INSERT INTO {DATABASE}.tiers"
         f" SELECT key, run, lane, {coarser}, bitShiftRight(t.bucket, {coarser - finer}) AS wide,"
-        " min(t.first_step), max(t.last_step), minIf(t.min, t.count > 0),"
-        " maxIf(t.max, t.count > 0), sum(t.sum), toUInt32(sum(t.count)),"
-        " argMin(t.first, t.first_step), argMax(t.last, t.last_step),"
-        " toUInt32(sum(t.non_finite)), max(t.ver)"
+        f" {', '.join(aggregates.values())}, max(t.ver)"
         f" FROM {DATABASE}.tiers AS t FINAL"
         f" WHERE shift = {finer} AND key BETWEEN {first_key} AND {last_key}"
         " GROUP BY key, run, lane, wide"

@@ -4,11 +4,12 @@ everything else depends on these protocols."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy.typing as npt
 
+from penstock.wire.run_fields import STORED_FIELDS, DescribedRun
 from penstock_common.http.auth import ApiKey
 from penstock_common.process.bounds import Owner
 from penstock_storage.contracts.account_rows import Accounts
@@ -24,6 +25,7 @@ __all__ = [
 Column: TypeAlias = "npt.NDArray[Any] | list[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]"
 """A numpy array for numbers, a list for strings and arrays, a pair of arrays for the tuple type."""
 Columns: TypeAlias = "dict[str, Column]"
+_ID = STORED_FIELDS.index("run")
 
 
 class PointStore(Protocol):
@@ -89,31 +91,19 @@ class RunRef(NamedTuple):
     run: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run in the catalog. Times are microseconds since 1970 UTC.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow(DescribedRun):
+    """A run in the catalog.
 
     `number` is the run's 32-bit number in the point store. `summary` holds only what was set
-    explicitly; last logged values come from the point store.
+    explicitly; last logged values come from the point store. `info`: the run's facts, `define_metric` rules,
+    exit_code.
     """
 
     number: RunNumber
-    entity: str
-    project: str
     project_number: int
-    run: str
-    name: str
-    state: str
     created_at: Micros
     updated_at: Micros
-    group: str = ""
-    job_type: str = ""
-    tags: tuple[str, ...] = ()
-    notes: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-    """host, program, python …, `define_metric` rules, exit_code."""
 
 
 class RunText(NamedTuple):
@@ -121,18 +111,13 @@ class RunText(NamedTuple):
 
     number: int
     tick: int
-    run: str
-    name: str
-    state: str
-    group: str
-    job_type: str
-    notes: str
-    tags: str
-    config: str
-    summary: str
-    created_at: int
-    updated_at: int
-    info: str = "{}"
+    fields: tuple[Any, ...]
+    """The values of `STORED_FIELDS`, in their order."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return str(self.fields[_ID])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,21 @@ from typing import NamedTuple
 
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
+from penstock.wire.run_fields import RUN_FACTS, RUN_FIELDS
 
-__all__ = ["ABOUT", "MAX_DEPTH", "OPTIONAL", "Path", "bad_request", "parse_path"]
+__all__ = ["ABOUT", "FACTS", "MAX_DEPTH", "OPTIONAL", "Path", "bad_request", "parse_path"]
 
 MAX_DEPTH = 8
 """How many levels of objects inside config and summary have paths."""
 
-ABOUT = (
-    "run", "name", "state", "group", "job_type", "tags", "notes", "sweep", "host", "created_at",
-    "updated_at",
-)  # fmt: skip
+FACTS = tuple(name for name, fact in RUN_FACTS.items() if fact.is_path)
+"""Texts in a run's info that have paths."""
+ABOUT = (*(name for name, field in RUN_FIELDS.items() if field.is_path), *FACTS)
 _ALIASES = {
+    **{name.replace("_", ""): name for name in ABOUT if "_" in name},
     "id": "run",
     "display_name": "name",
     "displayname": "name",
-    "jobtype": "job_type",
-    "createdat": "created_at",
-    "updatedat": "updated_at",
     "heartbeat_at": "updated_at",
     "heartbeatat": "updated_at",
 }
@@ -46,7 +44,8 @@ class Path(NamedTuple):
 
 
 OPTIONAL = frozenset(
-    Path("", name) for name in ("group", "job_type", "tags", "notes", "sweep", "host")
+    Path("", name)
+    for name in (*(name for name, field in RUN_FIELDS.items() if field.is_optional), *FACTS)
 )
 """Optional fields of a run. An empty one counts as unset, since they have no null."""
 

@@ -7,27 +7,26 @@ changes nothing. Not thread-safe.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock.wire.run_fields import RUN_FIELDS, STORED_FIELDS, FieldShape, names_of
 from penstock_common.http.payloads import decode_json, mapping_of, texts_of
 from penstock_storage.contracts.interface import RunText
 from penstock_storage.metric_rules import HiddenKeys, hidden_keys
 from penstock_storage.search.cells import Cells, PathColumn
-from penstock_storage.search.paths import MAX_DEPTH, Path
+from penstock_storage.search.paths import FACTS, MAX_DEPTH, Path
 
 __all__ = ["RunTable"]
 
 _MAX_PATHS = 10_000
 _MAX_PATH_CHARS = 500
 _SPARE_SHAPES = 100
-_MAX_NOTES_CHARS = 4_096
-_FACTS = ("sweep", "host")
-"""Text fields of a run's info."""
+_PATHS = {name: field for name, field in RUN_FIELDS.items() if field.is_path}
 
 I64 = npt.NDArray[np.int64]
 Shape = tuple[str, ...]
@@ -68,6 +67,8 @@ class RunTable:
 
     def apply(self, part: Sequence[RunText]) -> None:
         """Add new and changed runs."""
+        if not part:
+            return
         # If a run occurs twice, the later one counts.
         found = list({run.number: run for run in part}.values())
         known = len(self)
@@ -78,24 +79,19 @@ class RunTable:
         self.searched += [""] * (len(self) - known)
         order = np.argsort(rows)
         rows, found = rows[order], [found[place] for place in order.tolist()]
-        tags = [list(texts_of(_decoded(run.tags))) for run in found]
-        for row, run, labels in zip(rows.tolist(), found, tags, strict=True):
-            self.searched[row] = _searched(run, labels)
-        for name in ("run", "name", "state"):
-            self._put(name, rows, [getattr(run, name) for run in found])
-        for name in ("group", "job_type", "notes"):
-            self._put_set(name, rows, [getattr(run, name) for run in found])
-        for name in ("created_at", "updated_at"):
-            self._put(name, rows, [getattr(run, name) / 1e6 for run in found])
-        self._put_set("tags", rows, tags)
-        facts = [mapping_of(_decoded(run.info)) for run in found]
-        for row, fact in zip(rows.tolist(), facts, strict=True):
+        columns = _columns(found)
+        for row, text in zip(rows.tolist(), _searched(columns), strict=True):
+            self.searched[row] = text
+        for name, field in _PATHS.items():
+            put = self._put_set if field.is_optional else self._put
+            put(name, rows, columns[name])
+        for row, fact in zip(rows.tolist(), columns["info"], strict=True):
             self._note_hidden(row, fact)
-        for name in _FACTS:
-            texts = [each.get(name) for each in facts]
+        for name in FACTS:
+            texts = [fact.get(name) for fact in columns["info"]]
             self._put_set(name, rows, [text if isinstance(text, str) else "" for text in texts])
-        self._sections["config"].put(rows, [run.config for run in found])
-        self._sections["summary"].put(rows, [run.summary for run in found])
+        for name, section in self._sections.items():
+            section.put(rows, columns[name])
 
     def shows(self, rows: I64, key: str) -> npt.NDArray[np.bool_]:
         """The rows whose runs do not exclude the key from their summary."""
@@ -257,6 +253,24 @@ def _leniently(text: str) -> Any:
         return None
 
 
-def _searched(run: RunText, tags: Sequence[str]) -> str:
-    notes = run.notes[:_MAX_NOTES_CHARS]
-    return "\n".join((run.name, run.run, run.group, run.job_type, *tags, notes)).casefold()
+def _columns(runs: Sequence[RunText]) -> dict[str, Sequence[Any]]:
+    """The runs' fields; lists and info are decoded, config and summary are not, times are in seconds."""
+    values = zip(*(run.fields for run in runs), strict=True)
+    columns: dict[str, Sequence[Any]] = dict(zip(STORED_FIELDS, values, strict=True))
+    for name in names_of(FieldShape.TEXTS):
+        columns[name] = [list(texts_of(_decoded(text))) for text in columns[name]]
+    for name in names_of(FieldShape.TIME):
+        columns[name] = [micros / 1e6 for micros in columns[name]]
+    columns["info"] = [mapping_of(_decoded(text)) for text in columns["info"]]
+    return columns
+
+
+def _searched(columns: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """The searchable text of each run."""
+    parts: list[Iterable[str]] = []
+    for name, field in RUN_FIELDS.items():
+        if most := field.searched_chars:
+            is_list = field.shape is FieldShape.TEXTS
+            texts = map("\n".join, columns[name]) if is_list else columns[name]
+            parts.append([text[:most] for text in texts])
+    return ("\n".join(texts).casefold() for texts in zip(*parts, strict=True))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from penstock.runs.recording import SHORT_CHARS
-from penstock.wire.records import RECORDS, Text
+from penstock.wire.field_types import Text
+from penstock.wire.records import RECORDS
 
 
 def test_short_text_fits_every_field() -> None:

@@ -29,7 +29,8 @@ from penstock.wire import (
     fit_key,
     problem_of,
 )
-from penstock.wire.records import MAX_DEPTH, MAX_TEXT_CHARS, RECORDS
+from penstock.wire.field_types import MAX_DEPTH, MAX_TEXT_CHARS
+from penstock.wire.records import RECORDS
 
 MANUAL = Path(__file__).parents[3] / "docs" / "wire.md"
 GOOD: dict[str, dict[str, Any]] = {

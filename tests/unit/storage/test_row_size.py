@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.run_texts import empty_row
 
 from penstock_storage.catalog.runs.row_size import TOO_LARGE, apply_changes
 from penstock_storage.contracts.interface import RunChange
@@ -13,10 +14,7 @@ MEBIBYTE = 1 << 20
 
 
 def new_row() -> dict[str, Any]:
-    return {
-        "name": "r", "state": "running", "group": "", "job_type": "", "tags": [], "notes": "",
-        "config": {}, "summary": {}, "info": {}, "heard": {}, "silent": False,
-    }  # fmt: skip
+    return empty_row(name="r", state="running")
 
 
 def change(seq: int, kind: str, update: dict[str, Any]) -> RunChange:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
+from support.run_texts import empty_row
 
 from penstock_storage.catalog.runs.changes import apply_change
 from penstock_storage.catalog.runs.heard import edited_keys, heard_before
@@ -39,12 +40,6 @@ UPDATES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         st.sampled_from(["name", "step_metric", "summary"]), st.text(max_size=3), max_size=3
     ),
 }  # fmt: skip
-
-
-def empty_row() -> dict[str, Any]:
-    texts = dict.fromkeys(("name", "state", "group", "job_type", "notes"), "")
-    sections: dict[str, Any] = {"config": {}, "summary": {}, "info": {}, "heard": {}}
-    return {**texts, "tags": [], **sections, "silent": False}
 
 
 def applied(changes: Iterable[RunChange], row: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -6,13 +6,17 @@ import numpy as np
 
 from penstock_storage.charts.partials import Partials
 from penstock_storage.charts.tier_cache import CachedTiers, TierCache
+from penstock_storage.clickhouse.aggregates import CHART_AGGREGATES
 
 
 def entry(cells: int) -> CachedTiers:
     ints, floats = np.arange(cells), np.zeros(cells)
     lane = np.zeros(cells, np.uint16)
-    columns = (ints, ints, lane, floats, floats, floats, ints, ints, floats, ints, ints)
-    return CachedTiers(Partials(*columns), [(1, 1, None)])
+    columns = {
+        name: floats if each.dtype is np.float64 else ints
+        for name, each in CHART_AGGREGATES.items()
+    }
+    return CachedTiers(Partials(ints, ints, lane, columns), [(1, 1, None)])
 
 
 def test_the_oldest_goes_when_there_is_no_room() -> None:

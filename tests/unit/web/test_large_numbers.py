@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
+from support.run_texts import run_text
 
 from penstock_storage.contracts.interface import RunText
 from penstock_storage.search.cells import nearest
@@ -36,16 +37,12 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
 
 def table_of(values: list[Any]) -> RunTable:
     table = RunTable()
-    table.apply([run_text(number, value) for number, value in enumerate(values)])
+    table.apply([seeded(number, value) for number, value in enumerate(values)])
     return table
 
 
-def run_text(number: int, value: Any) -> RunText:
-    return RunText(
-        number=number, tick=number, run=f"r{number}", name="", state="running", group="", job_type="",
-        notes="", tags="[]", config=json.dumps({"seed": value, "deep": {"ids": [value, "x"]}}),
-        summary="{}", created_at=number, updated_at=0,
-    )  # fmt: skip
+def seeded(number: int, value: Any) -> RunText:
+    return run_text(number, config=json.dumps({"seed": value, "deep": {"ids": [value, "x"]}}))
 
 
 def found(table: RunTable, filter_: dict[str, Any]) -> list[int]:
@@ -103,7 +100,7 @@ def test_order_and_pages_are_exact(values: list[Any], is_descending: bool, size:
 
 def test_a_number_that_changes_is_forgotten() -> None:
     table = table_of([SEED, SEED])
-    table.apply([run_text(0, 1.5)])
+    table.apply([seeded(0, 1.5)])
     assert found(table, {"config.seed": SEED}) == [1]
     assert found(table, {"config.seed": 1.5}) == [0]
 

@@ -7,20 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.run_texts import run_text
 
 from penstock_storage.contracts.interface import RunText
 from penstock_storage.search.evaluation import Deadline, passing
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.table import RunTable
-
-
-def run_text(number: int, **about: Any) -> RunText:
-    known: dict[str, Any] = {
-        "number": number, "tick": number, "run": f"r{number}", "name": "n", "state": "running",
-        "group": "", "job_type": "", "notes": "", "tags": "[]", "config": "{}", "summary": "{}",
-        "created_at": number, "updated_at": 0,
-    }  # fmt: skip
-    return RunText(**(known | about))
 
 
 def found(table: RunTable, filter_: dict[str, Any]) -> list[int]:

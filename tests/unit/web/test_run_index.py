@@ -8,16 +8,15 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
+from support.run_texts import run_text
 
 from penstock_storage.contracts.interface import RunText
 from penstock_storage.search import index
 from penstock_storage.search.index import RunIndex, uninterrupted
 
 
-def run_text(number: int, tick: int) -> RunText:
-    return RunText(
-        number, tick, f"r{number}", "", "", "", "", "", "[]", '{"a":1}', "{}", tick, tick
-    )
+def changed_run(number: int, tick: int, config: str = '{"a":1}') -> RunText:
+    return run_text(number, tick=tick, config=config)
 
 
 class Changes:
@@ -40,11 +39,11 @@ class Changes:
 
 async def test_only_what_changed_is_read() -> None:
     changes: Any = Changes()
-    changes.rows = [run_text(1, 3), run_text(2, 5)]
+    changes.rows = [changed_run(1, 3), changed_run(2, 5)]
     runs = RunIndex(changes)
     async with runs.table(7) as table:
         assert len(table) == 2
-    changes.rows += [run_text(3, 6), run_text(4, 0)]
+    changes.rows += [changed_run(3, 6), changed_run(4, 0)]
     for _ in range(2):
         async with runs.table(7) as table:
             assert len(table) == 4
@@ -53,7 +52,7 @@ async def test_only_what_changed_is_read() -> None:
 
 async def test_a_table_forgets_what_was_deleted_and_is_read_once_more() -> None:
     changes: Any = Changes()
-    changes.rows = [run_text(1, 3), run_text(2, 5)]
+    changes.rows = [changed_run(1, 3), changed_run(2, 5)]
     runs = RunIndex(changes)
     async with runs.table(7):
         pass
@@ -67,7 +66,7 @@ async def test_a_table_forgets_what_was_deleted_and_is_read_once_more() -> None:
 
 async def test_tables_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     changes: Any = Changes()
-    changes.rows = [run_text(1, 1)]
+    changes.rows = [changed_run(1, 1)]
     runs = RunIndex(changes)
     monkeypatch.setattr(index, "_MAX_TABLES", 2)
     for project in (1, 2, 1, 3, 1, 2):
@@ -79,7 +78,7 @@ async def test_tables_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPa
 
 async def test_a_cancelled_user_keeps_the_table_until_its_thread_is_done() -> None:
     changes: Any = Changes()
-    changes.rows = [run_text(1, 1)]
+    changes.rows = [changed_run(1, 1)]
     runs = RunIndex(changes)
     began, may_end = threading.Event(), threading.Event()
 
@@ -111,7 +110,7 @@ async def test_a_run_whose_config_grows_all_the_time_leaves_no_shapes_behind() -
     runs = RunIndex(changes)
     for tick in range(1, 150):
         config = "{" + ",".join(f'"k{n}":1' for n in range(tick)) + "}"
-        changes.rows = [run_text(1, tick)._replace(config=config)]
+        changes.rows = [changed_run(1, tick, config)]
         async with runs.table(7) as table:
             assert len(table.paths("config")) == tick
             shapes = len(table._sections["config"]._known_shapes)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import sized
+from support.run_texts import run_text
 
 from penstock.errors import Rejected
 from penstock_storage.contracts.interface import RunText
@@ -28,19 +29,18 @@ MISSING = object()
 Config = dict[str, Any]
 
 
-def run_text(number: int, config: Config, **about: Any) -> RunText:
+def configured(number: int, config: Config, **about: Any) -> RunText:
     known: dict[str, Any] = {
-        "number": number, "tick": number, "run": f"r{number}", "name": f"n{number % 3}",
-        "state": "running", "group": "", "job_type": "", "notes": "", "tags": "[]",
-        "config": json.dumps(config), "summary": "{}", "created_at": number // 2 * 1_000_000,
-        "updated_at": 0,
-    }  # fmt: skip
-    return RunText(**(known | about))
+        "name": f"n{number % 3}",
+        "config": json.dumps(config),
+        "created_at": number // 2 * 1_000_000,
+    }
+    return run_text(number, **(known | about))
 
 
 def table_of(configs: list[Config]) -> RunTable:
     table = RunTable()
-    table.apply([run_text(number, config) for number, config in enumerate(configs)])
+    table.apply([configured(number, config) for number, config in enumerate(configs)])
     return table
 
 
@@ -179,10 +179,10 @@ def test_filters_pass_what_they_say(configs: list[Config], filter_: Config) -> N
 def test_a_table_that_was_changed_is_as_if_made_anew(changes: list[tuple[int, Config]]) -> None:
     changed, newest = RunTable(), {}
     for number, config in changes:
-        changed.apply([run_text(number, config)])
+        changed.apply([configured(number, config)])
         newest[number] = config
     anew = RunTable()
-    anew.apply([run_text(number, config) for number, config in newest.items()])
+    anew.apply([configured(number, config) for number, config in newest.items()])
     for name in ("a", "b", "a.x", "a.y", "b.x"):
         path = Path("config", name)
         mine, other = (
@@ -267,7 +267,9 @@ def test_a_cursor_goes_on_behind_a_text_that_nobody_has_any_more(term: str, foll
     order = parse_order([term])
     cursor = Cursor(order, ((1, "b"),), 2.0, 5)
     table = RunTable()
-    table.apply([run_text(0, {"a": "a"}, created_at=0), run_text(9, {"a": "c"}, created_at=9**9)])
+    table.apply(
+        [configured(0, {"a": "a"}, created_at=0), configured(9, {"a": "c"}, created_at=9**9)]
+    )
     every = sorted_rows(table.newest_first(), order, table.cells, table.numbers)
     (row,) = every.rows[every.place_after(cursor) :].tolist()
     assert f"r{table.numbers[row]}" == follows
@@ -397,7 +399,7 @@ def test_very_deep_very_many_and_very_long() -> None:
 def test_texts_that_no_run_has_any_more_are_forgotten() -> None:
     table = RunTable()
     for n in range(2_100):
-        table.apply([run_text(0, {"status": f"epoch {n}"}), run_text(1, {"status": "same"})])
+        table.apply([configured(0, {"status": f"epoch {n}"}), configured(1, {"status": "same"})])
     cells = table.cells(Path("config", "status"))
     assert len(cells.entries.items) < 1_000
     assert found(table, {"config.status": "epoch 2099"}) == [0]

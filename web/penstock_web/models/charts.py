@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from penstock_common.http.openapi import Operation, Raw
+from penstock_common.http.openapi import Operation, Raw, model_of
 from penstock_storage.charts.curves import Axis, LaneMode
+from penstock_storage.clickhouse.aggregates import AGGREGATES, REPLIES
 from penstock_web.models import Answered, Asked
 
 __all__ = ["GET_CHARTS", "ChartAnswer", "ChartRequest", "ChartSeries"]
@@ -67,7 +69,17 @@ Places = list[int]
 Numbers = list[float | None]
 
 
-class ChartSeries(Answered):
+def _reply_fields() -> dict[str, Any]:
+    return {
+        reply.name: (
+            Numbers if AGGREGATES[name].dtype is np.float64 else Places,
+            Field(description=reply.about or None),
+        )
+        for name, reply in REPLIES.items()
+    }
+
+
+class ChartSeries(model_of(Answered, _reply_fields())):  # type: ignore[misc]
     """Columns with one entry per non-empty bucket; null where there is no number."""
 
     group: str | None = Field(None, description="The group label; absent or null without groups.")
@@ -75,11 +87,7 @@ class ChartSeries(Answered):
     key: str
     lane: int | None = Field(None, description="Set for curves by lane.")
     rank: int | None = Field(None, description="Set for curves by lane or rank.")
-    step: Places = Field(description="The last step in the bucket that has a point.")
     x: Numbers = Field(description="The position of that step on the requested axis.")
-    min: Numbers = Field(description="Over all finite points in the bucket.")
-    max: Numbers
-    mean: Numbers = Field(description="For aggregated curves, the mean of the members' means.")
     std: Numbers | None = Field(
         None,
         description="Aggregated curves: sample standard deviation of the members' means; null below two.",
@@ -88,12 +96,6 @@ class ChartSeries(Answered):
     samples: Places | None = Field(
         None, description="Aggregated curves: members with a finite point in the bucket."
     )
-    last: Numbers = Field(
-        description="For aggregated curves, the mean of the members' last values."
-    )
-    count: Places = Field(description="Number of finite points.")
-    non_finite: Places = Field(description="Number of NaN and infinite points.")
-    first_step: Places
 
 
 class ChartAnswer(Answered):

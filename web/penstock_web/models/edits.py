@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from penstock_common.http.openapi import Operation
+from penstock_common.http.openapi import Operation, model_of
+from penstock_common.http.run_models import edited_fields
 from penstock_web.models import Answered, Asked
 from penstock_web.models.runs import Run
 
 __all__ = ["DELETE_PROJECT", "DELETE_RUN", "DELETE_RUNS", "EDIT_RUN", "Deleted"]
 
 _MAX_RUNS = 1_000
-Text = Annotated[str, Field(max_length=65_536)]
-Tag = Annotated[str, Field(max_length=256)]
 
 
-class RunEdit(Asked):
+class RunEdit(model_of(Asked, edited_fields())):  # type: ignore[misc]
     """The fields to change; others stay as they are."""
 
-    name: str | None = Field(None, max_length=1_000)
-    tags: list[Tag] | None = Field(None, max_length=1_000)
-    notes: Text | None = None
-    group: str | None = Field(None, max_length=1_000)
-    job_type: str | None = Field(None, max_length=1_000)
     project: str | None = Field(
         None, description="Move the run to this project of the same entity, created if necessary."
     )

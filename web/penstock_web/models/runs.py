@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from penstock_common.http.openapi import Operation
+from penstock.wire.run_fields import searched_words
+from penstock_common.http.openapi import Operation, model_of
+from penstock_common.http.run_models import shown_fields
 from penstock_web.models import Answered, Asked, CommaList
 
 __all__ = ["GET_RUN", "LIST_RUNS", "SEARCH_RUNS", "Run", "Runs", "RunsQuery", "RunsSearch"]
@@ -19,8 +21,7 @@ _AFTER = Field(None, max_length=8_192, description="`next` of the previous page.
 _SEARCH = Field(
     None,
     max_length=1_000,
-    description="Only runs whose name, id, group, job type, tags or notes contain this text, ignoring"
-    " case.",
+    description=f"Only runs whose {searched_words()} contain this text, ignoring case.",
 )
 _FIELDS = (
     "Return only these paths of config and summary, such as `config.lr,summary.loss`; `none` for"
@@ -57,27 +58,9 @@ class RunsSearch(Asked):
     fields: list[Path] | None = Field(None, max_length=1_000, description=_FIELDS)
 
 
-class Run(Answered):
+class Run(model_of(Answered, shown_fields())):  # type: ignore[misc]
     """A run. In config and summary, NaN and ±Inf are the strings NaN, Infinity and -Infinity."""
 
-    entity: str
-    project: str
-    run: str = Field(description="The run's id, unique within its project.")
-    name: str
-    state: str = Field(description="running, finished, failed, crashed or preempting")
-    group: str
-    job_type: str
-    tags: list[str]
-    notes: str
-    config: dict[str, Any]
-    summary: dict[str, Any] = Field(
-        description="The last logged value of each key; explicitly set values take precedence."
-    )
-    info: dict[str, Any] = Field(
-        description="Host, program, Python version and so on; define_metric rules."
-    )
-    created_at: float = Field(description="Unix seconds.")
-    updated_at: float = Field(description="Unix seconds.")
     last_step: int | None = Field(description="The highest step logged; null if none.")
     not_finite: list[list[str | int]] = Field(
         description="Paths (keys and indexes) in config and summary where a string stands for NaN or ±Inf."

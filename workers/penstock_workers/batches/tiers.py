@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from penstock_storage.clickhouse.aggregates import AGGREGATES
 from penstock_storage.clickhouse.tier_statements import TIER_COLUMNS, Window
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
 from penstock_workers.batches.fold import Columns, Ints
@@ -21,7 +22,7 @@ __all__ = [
     "windows",
 ]
 
-_UINT32 = ("count", "non_finite")
+_COUNTS = frozenset(name for name, each in AGGREGATES.items() if each.is_count)
 
 
 def windows(table: SeriesIndex, series: Ints, low: Ints, high: Ints) -> dict[Window, list[int]]:
@@ -59,21 +60,15 @@ def fold_up(parts: list[Columns], by: int) -> Columns:
     ends = np.append(starts[1:], len(series)) - 1
     count = np.add.reduceat(rows["count"].astype(np.int64), starts)
     has_values = rows["count"] > 0
-    low = np.minimum.reduceat(np.where(has_values, rows["min"], np.inf), starts)
-    high = np.maximum.reduceat(np.where(has_values, rows["max"], -np.inf), starts)
-    return {
-        "series": series[starts],
-        "bucket": parent[starts],
-        "first_step": rows["first_step"][starts],
-        "last_step": rows["last_step"][ends],
-        "min": np.where(count > 0, low, 0.0),
-        "max": np.where(count > 0, high, 0.0),
-        "sum": np.add.reduceat(rows["sum"], starts),
-        "count": count,
-        "first": rows["first"][starts],
-        "last": rows["last"][ends],
-        "non_finite": np.add.reduceat(rows["non_finite"].astype(np.int64), starts),
-    }
+    folded = {"series": series[starts], "bucket": parent[starts]}
+    for name, each in AGGREGATES.items():
+        values = rows[name].astype(each.dtype, copy=False)
+        if each.neutral is None:
+            folded[name] = each.merge(values, starts, ends)
+        else:
+            merged = each.merge(np.where(has_values, values, each.neutral), starts, ends)
+            folded[name] = np.where(count > 0, merged, 0.0)
+    return folded
 
 
 def join_buckets(series: Ints, buckets: Ints) -> tuple[Ints, Ints, Ints]:
@@ -100,7 +95,7 @@ def tier_columns(
         "run": table.run[series],
         "lane": table.lane[series],
         "shift": np.concatenate(shifts),
-        **{name: c.astype(np.uint32) if name in _UINT32 else c for name, c in columns.items()},
+        **{name: c.astype(np.uint32) if name in _COUNTS else c for name, c in columns.items()},
         "ver": ver[series],
     }
 

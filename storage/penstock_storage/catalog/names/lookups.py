@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Text, select, text, type_coerce
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.wire.run_fields import STORED_FIELDS, FieldShape, names_of
 from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.tables import keys, lanes, projects, runs
@@ -31,18 +33,18 @@ select_runs = select(
 """The columns for `run_row`."""
 
 
+_LISTS, _OBJECTS = names_of(FieldShape.TEXTS), names_of(FieldShape.OBJECT)
+_VALUES = [name for name in STORED_FIELDS if name not in (*_LISTS, *_OBJECTS)]
+
 # JSON columns stay text: callers that read this many decode what they need.
 _select_texts = select(
     runs.c.number,
     runs.c.tick,
-    *(runs.c[name] for name in ("run", "name", "state", "group", "job_type", "notes")),
-    *(type_coerce(runs.c[name], Text).label(name) for name in ("tags", "config", "summary")),
-    runs.c.created_at,
-    runs.c.updated_at,
-    type_coerce(runs.c.info, Text).label("info"),
+    *(
+        runs.c[name] if name in _VALUES else type_coerce(runs.c[name], Text).label(name)
+        for name in STORED_FIELDS
+    ),
 )
-
-
 # As one value: SQLite uses no index for a row in a list of rows, and a statement with a placeholder for
 # each would have to be rebuilt each time.
 _LANES_OF = {
@@ -121,27 +123,19 @@ async def changed_runs(
         query = _select_texts.where(runs.c.project == project, condition)
         async with connection.stream(query.execution_options(yield_per=_PART)) as found:
             async for part in found.partitions():
-                yield [RunText._make(row) for row in part]
+                yield [RunText(row[0], row[1], row[2:]) for row in part]
 
 
 def run_row(row: RowMapping) -> RunRow:
+    fields: dict[str, Any] = {name: row[name] for name in _VALUES}
+    fields |= {name: texts_of(row[name]) for name in _LISTS}
+    fields |= {name: mapping_of(row[name]) for name in _OBJECTS}
     return RunRow(
         number=row["number"],
         entity=row["entity"],
         project=row["project_name"],
         project_number=row["project"],
-        run=row["run"],
-        name=row["name"],
-        state=row["state"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        group=row["group"],
-        job_type=row["job_type"],
-        tags=texts_of(row["tags"]),
-        notes=row["notes"],
-        config=mapping_of(row["config"]),
-        summary=mapping_of(row["summary"]),
-        info=mapping_of(row["info"]),
+        **fields,
     )
 
 

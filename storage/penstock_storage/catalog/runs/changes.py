@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.wire.run_fields import PLAIN_FIELDS, FieldShape
 from penstock_storage.catalog.runs.folded import put_together
 from penstock_storage.catalog.runs.heard import Turn, turn_of
 from penstock_storage.contracts.interface import RunChange
@@ -31,7 +32,6 @@ _RULES = "define_metric"
 _SECTIONS = ("config", "summary")
 _WHOLES = {f"{section}_whole": section for section in _SECTIONS}
 _MADE_UP_NAME = "default_name"
-_TEXT_FIELDS = frozenset({"name", "group", "job_type", "notes"})
 
 
 def apply_change(row: Row, change: RunChange) -> None:
@@ -135,11 +135,12 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def _run_assignment(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if name in _TEXT_FIELDS or name == _MADE_UP_NAME:
+    field = PLAIN_FIELDS.get("name" if name == _MADE_UP_NAME else name)
+    if field is not None and field.shape is FieldShape.TEXTS:
+        texts = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        yield (name,), [str(text) for text in texts]
+    elif field is not None:
         # PostgreSQL cannot store a NUL in text, and no name needs one.
         yield (name,), "" if value is None else str(value).replace("\0", "")
-    elif name == "tags":
-        tags = value if isinstance(value, list | tuple) else [] if value is None else [value]
-        yield (name,), [str(tag) for tag in tags]
     elif not name.startswith(_RULES):
         yield ("info", name), value

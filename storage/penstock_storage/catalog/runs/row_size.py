@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from penstock.wire.run_fields import PLAIN_FIELDS, RUN_FIELDS
 from penstock_storage.catalog.runs.changes import apply_change
 from penstock_storage.contracts.interface import RunChange
 
@@ -21,14 +22,13 @@ TOO_LARGE = "too_large"
 
 _MAX_KEYS = 200_000
 _MAX_BYTES = {
-    "config": 16 << 20, "summary": 16 << 20, "info": 16 << 20, "tags": 1 << 20, "notes": 1 << 20,
-    "name": 64 << 10, "group": 64 << 10, "job_type": 64 << 10,
-}  # fmt: skip
+    name: field.max_bytes for name, field in RUN_FIELDS.items() if field.max_bytes is not None
+}
 _CHANGED_BY = {
     "config": ("config",), "config_whole": ("config",),
     "summary": ("summary",), "summary_whole": ("summary",),
     "summary_fold": ("summary",), "logged": ("summary",),
-    "run": ("info", "tags", "notes", "name", "group", "job_type"), "define_metric": ("info",),
+    "run": ("info", *PLAIN_FIELDS), "define_metric": ("info",),
 }  # fmt: skip
 
 

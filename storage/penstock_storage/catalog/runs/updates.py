@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, case, literal_column, or_, select, true, updat
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import Broken
+from penstock.wire.run_fields import STORED_FIELDS, FieldShape, names_of
 from penstock_common.http.payloads import mapping_of, texts_of
 from penstock_storage.catalog.chunks import chunks
 from penstock_storage.catalog.runs.changes import SILENT, revive
@@ -34,9 +35,11 @@ __all__ = [
 Row = dict[str, Any]
 
 _CHANGEABLE = (
-    "name", "state", "group", "job_type", "tags", "notes", "config", "summary", "info",
-    "heard", "edited", "updated_at", "tick", "silent",
+    *(name for name in STORED_FIELDS if name not in ("run", "created_at")),
+    "heard", "edited", "tick", "silent",
 )  # fmt: skip
+_LISTS = names_of(FieldShape.TEXTS)
+_SECTIONS = (*names_of(FieldShape.OBJECT), "versions", "heard")
 
 
 async def change_runs(connection: AsyncConnection, changes: Sequence[RunChange], now: int) -> None:
@@ -179,10 +182,8 @@ async def _begin_heard(connection: AsyncConnection, rows: Sequence[Row]) -> None
 
 def _typed(found: Row) -> Row:
     """A row to which changes can be applied: a damaged section becomes an empty one."""
-    sections = {
-        name: mapping_of(found[name]) for name in ("config", "summary", "info", "versions", "heard")
-    }
-    return {**found, **sections, "tags": list(texts_of(found["tags"]))}
+    sections = {name: mapping_of(found[name]) for name in _SECTIONS}
+    return {**found, **sections, **{name: list(texts_of(found[name])) for name in _LISTS}}
 
 
 async def deleted_among(connection: AsyncConnection, numbers: Collection[int]) -> set[int]:

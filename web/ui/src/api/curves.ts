@@ -3,7 +3,8 @@
 import { decode } from "@msgpack/msgpack";
 import type { ChartOptions, XAxis } from "./chartOptions";
 import { request } from "./http";
-import type { ChartsBody, Curve, ProjectRef, Range } from "./types";
+import type { ChartsBody, Curve, CurveColumns, ProjectRef, Range } from "./types";
+import { CURVE_COLUMNS } from "./types";
 
 /** A run, or a group of runs, that has a curve in each chart. */
 export interface Series {
@@ -21,19 +22,14 @@ export interface ChartsRequest {
   buckets: number;
 }
 
-interface WireSeries {
+type WireColumns = Record<(typeof CURVE_COLUMNS)[keyof typeof CURVE_COLUMNS], Uint8Array>;
+
+interface WireSeries extends WireColumns {
   run: string | null;
   group?: string | null;
   rank?: number | null;
   key: string;
-  step: Uint8Array;
-  x: Uint8Array;
-  min: Uint8Array;
-  max: Uint8Array;
-  mean: Uint8Array;
   std?: Uint8Array;
-  non_finite: Uint8Array;
-  first_step: Uint8Array;
 }
 
 interface WireCharts {
@@ -57,21 +53,16 @@ function bucketStarts(x: Float64Array): Float64Array {
 }
 
 function toCurve(one: WireSeries, width: number, axis: XAxis): Curve {
-  const x = column(one.x);
-  const firstStep = column(one.first_step);
+  const columns = Object.fromEntries(
+    Object.entries(CURVE_COLUMNS).map(([name, wireName]) => [name, column(one[wireName])]),
+  ) as CurveColumns;
   return {
+    ...columns,
     id: one.group ?? one.run ?? "",
     rank: one.rank ?? null,
     width,
-    x,
-    firstX: axis === "step" ? firstStep : bucketStarts(x),
-    step: column(one.step),
-    firstStep,
-    min: column(one.min),
-    max: column(one.max),
-    mean: column(one.mean),
+    firstX: axis === "step" ? columns.firstStep : bucketStarts(columns.x),
     std: one.std ? column(one.std) : null,
-    nonFinite: column(one.non_finite),
   };
 }
 

@@ -1,5 +1,6 @@
 /** Values of runs by path, for filters, columns and groups; pure. */
 
+import { runField } from "./runFields";
 import type { Run } from "./types";
 
 /** `config.a.b`: nested keys, or one key with dots; `summary.<key>`: always one key. */
@@ -20,21 +21,9 @@ function within(value: unknown, path: string): unknown {
   return undefined;
 }
 
-const TITLES: Record<string, string> = {
-  name: "Name",
-  state: "State",
-  run: "ID",
-  group: "Group",
-  job_type: "Job type",
-  tags: "Tags",
-  notes: "Notes",
-  created_at: "Created",
-  updated_at: "Updated",
-};
-
 /** A path as a heading: a title if it has one, otherwise without `config.` or `summary.`. */
 export function shortPath(path: string): string {
-  return TITLES[path] ?? path.replace(/^(config|summary)\./, "");
+  return runField(path)?.title ?? path.replace(/^(config|summary)\./, "");
 }
 
 /** Leaves of nested objects as `[path, value]`; lists and empty objects are leaves. */

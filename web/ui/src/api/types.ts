@@ -1,4 +1,4 @@
-/** Types of the read API, from its OpenAPI document, under the names that the page uses. */
+/** Types of the read API, from its OpenAPI document, under the names that the page uses, and the columns of curves. */
 
 import type { components } from "./schema";
 
@@ -35,25 +35,31 @@ export interface Range {
 }
 
 /** A curve's buckets in ascending `x`. Min, max and mean are NaN in buckets without finite values. */
-export interface Curve {
+/** A curve's columns here, and their names in replies: the only place for a new one. */
+export const CURVE_COLUMNS = {
+  /** Position of each bucket: its last point. */
+  x: "x",
+  step: "step",
+  firstStep: "first_step",
+  min: "min",
+  max: "max",
+  mean: "mean",
+  nonFinite: "non_finite",
+} as const;
+
+export type CurveColumns = Record<keyof typeof CURVE_COLUMNS, Float64Array>;
+
+export interface Curve extends CurveColumns {
   /** The series' id: a run's id or a group's label. */
   id: string;
   /** The rank, if each rank has its own curve. */
   rank: number | null;
   /** Steps in a bucket. */
   width: number;
-  /** Position of each bucket: its last point. */
-  x: Float64Array;
   /** Start of each bucket, as far as known. */
   firstX: Float64Array;
-  step: Float64Array;
-  firstStep: Float64Array;
-  min: Float64Array;
-  max: Float64Array;
-  mean: Float64Array;
   /** Between the runs of a group or the ranks of a run; else null. */
   std: Float64Array | null;
-  nonFinite: Float64Array;
 }
 
 export type MediaKey = Schemas["MediaKeyOfProject"];

@@ -1,6 +1,7 @@
 /** Lookups in curves: the index at x, the extent of a range, a zoomed part joined with the whole; pure. */
 
-import type { Curve, Range } from "../api/types";
+import type { Curve, CurveColumns, Range } from "../api/types";
+import { CURVE_COLUMNS } from "../api/types";
 
 /** The first index whose x is ≥ `x` (length if none). */
 export function lowerBound(xs: Float64Array, x: number): number {
@@ -28,21 +29,14 @@ export function indexNear(xs: Float64Array, x: number, slack: number): number {
   return x - xs[at - 1] <= xs[at] - x ? at - 1 : at;
 }
 
-type Column = "x" | "firstX" | "step" | "firstStep" | "min" | "max" | "mean" | "nonFinite";
+type Column = keyof CurveColumns | "firstX";
+
+const COLUMNS = ["firstX", ...Object.keys(CURVE_COLUMNS)] as Column[];
 
 /** Applies `of` to every column. */
 function mapColumns(curve: Curve, of: (values: Float64Array, name: Column) => Float64Array): Curve {
-  return {
-    ...curve,
-    x: of(curve.x, "x"),
-    firstX: of(curve.firstX, "firstX"),
-    step: of(curve.step, "step"),
-    firstStep: of(curve.firstStep, "firstStep"),
-    min: of(curve.min, "min"),
-    max: of(curve.max, "max"),
-    mean: of(curve.mean, "mean"),
-    nonFinite: of(curve.nonFinite, "nonFinite"),
-  };
+  const mapped = COLUMNS.map((name) => [name, of(curve[name], name)]);
+  return { ...curve, ...(Object.fromEntries(mapped) as Pick<Curve, Column>) };
 }
 
 function cut(curve: Curve, from: number, to: number): Curve {

@@ -6,6 +6,7 @@
  */
 
 import type { Filter } from "../api/queries";
+import { RUN_FIELDS } from "../api/runFields";
 import type { Field } from "../api/types";
 import { toNumber } from "../util/json";
 import { isKeyword, type Token, tokenize } from "./tokens";
@@ -17,26 +18,6 @@ export interface Problem {
 }
 
 export type Compiled = { filter: Filter | null } | { problem: Problem };
-
-/** Fields of every run. */
-export const RUN_FIELDS: readonly Field[] = [
-  { path: "name", kinds: ["string"], runs: 0 },
-  {
-    path: "state",
-    kinds: ["string"],
-    runs: 0,
-    values: ["running", "finished", "failed", "crashed", "preempting"],
-  },
-  { path: "run", kinds: ["string"], runs: 0 },
-  { path: "group", kinds: ["string"], runs: 0 },
-  { path: "job_type", kinds: ["string"], runs: 0 },
-  { path: "tags", kinds: ["string"], runs: 0 },
-  { path: "notes", kinds: ["string"], runs: 0 },
-  { path: "sweep", kinds: ["string"], runs: 0 },
-  { path: "host", kinds: ["string"], runs: 0 },
-  { path: "created_at", kinds: ["time"], runs: 0 },
-  { path: "updated_at", kinds: ["time"], runs: 0 },
-];
 
 const OPERATORS: Record<string, string> = {
   "=": "$eq",

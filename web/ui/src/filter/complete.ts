@@ -1,7 +1,8 @@
 /** Completion for the filter box; pure. */
 
+import { RUN_FIELDS } from "../api/runFields";
 import type { Field } from "../api/types";
-import { RUN_FIELDS, resolve } from "./compile";
+import { resolve } from "./compile";
 import { isKeyword, quoted, type Token, tokenize } from "./tokens";
 
 export interface Option {

@@ -1,7 +1,7 @@
 /** A searchable list of fields, for sorting, grouping and columns. */
 
 import { useState } from "react";
-import { RUN_FIELDS } from "../filter/compile";
+import { RUN_FIELDS } from "../api/runFields";
 import { usePage } from "../state/page";
 import { matcher } from "../state/search";
 import { CheckIcon } from "./icons";

@@ -1,6 +1,7 @@
 /** A comparison of runs, one row per path; pure. */
 
 import { leaves } from "../../api/paths";
+import { saidOf } from "../../api/runFields";
 import type { Run, RunsDiff } from "../../api/types";
 import { formatAny, formatMeasured, formatStep } from "../../util/format";
 import { toJson } from "../../util/json";
@@ -18,7 +19,8 @@ export interface Comparison {
   rows: ComparedRow[];
 }
 
-type Entries = readonly (readonly [path: string, value: unknown])[];
+type Entry = readonly [path: string, value: unknown];
+type Entries = readonly Entry[];
 
 export function compare(runs: readonly Run[]): Comparison[] {
   return [
@@ -60,13 +62,12 @@ function facts(run: Run): Entries {
     ["created", formatDate(run.created_at)],
     ["duration", formatDuration(run.updated_at - run.created_at)],
     ["steps", run.last_step === null ? "" : formatStep(run.last_step)],
-    ["group", run.group],
-    ["job type", run.job_type],
-    ["tags", run.tags?.join(", ")],
-    ["notes", run.notes],
+    ...saidOf(run).map(([title, value]): Entry => [title.toLowerCase(), joined(value)]),
     ...leaves(run.info ?? {}),
   ];
 }
+
+const joined = (value: unknown) => (Array.isArray(value) ? value.join(", ") : value);
 
 function side(columns: readonly Entries[], format: (value: unknown) => string): ComparedRow[] {
   const order = new Intl.Collator("en", { numeric: true });

@@ -1,6 +1,7 @@
 /** Details of a run: times, host, command, code. */
 
 import type { ReactNode } from "react";
+import { saidOf } from "../../api/runFields";
 import type { Run } from "../../api/types";
 import { useNow } from "../../state/useNow";
 import { formatAny, formatStep } from "../../util/format";
@@ -28,8 +29,7 @@ export function Facts({ run }: { run: Run }) {
     [run.state === "running" ? "Running for" : "Duration", formatDuration(end - run.created_at)],
     ["Steps", run.last_step === null ? null : formatStep(run.last_step)],
     ["ID", run.run],
-    ["Group", run.group],
-    ["Job type", run.job_type],
+    ...saidOf(run, "details"),
     ["Host", info.host],
     ["Command", command(info)],
     ["Git", git && [git.branch, git.commit?.slice(0, 10), git.remote].filter(Boolean).join(" · ")],

@@ -3,6 +3,7 @@
 import { type ReactNode, useState } from "react";
 import { useMayWrite } from "../../api/edits";
 import { shortPath } from "../../api/paths";
+import { runField } from "../../api/runFields";
 import type { Run } from "../../api/types";
 import { usePage } from "../../state/page";
 import {
@@ -180,7 +181,7 @@ function SortMenu() {
 
 /** Fields whose values several runs may share. */
 const isGroupable = (path: string) =>
-  path.startsWith("config.") || ["group", "job_type", "state", "tags"].includes(path);
+  path.startsWith("config.") || runField(path)?.isGroupable === true;
 
 export function GroupMenu() {
   const group = useView((shown) => shown.group);

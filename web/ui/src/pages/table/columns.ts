@@ -1,7 +1,7 @@
 /** Columns of the table and their widths; pure. */
 
+import { runField } from "../../api/runFields";
 import type { Field } from "../../api/types";
-import { RUN_FIELDS } from "../../filter/compile";
 import type { Column } from "../../state/url";
 
 /** The column of eye, colour and name, which is always first. */
@@ -12,16 +12,6 @@ export const MAX_WIDTH = 800;
 
 const MAX_CONFIG_COLUMNS = 6;
 const MAX_SUMMARY_COLUMNS = 5;
-const WIDTHS: Record<string, number> = {
-  state: 96,
-  created_at: 132,
-  updated_at: 132,
-  tags: 140,
-  notes: 220,
-  run: 110,
-  group: 140,
-  job_type: 110,
-};
 const DEFAULT_WIDTH = 116;
 const MAX_DIGITS = 20;
 
@@ -53,7 +43,7 @@ function widthOf({ path, width }: Column, fields: readonly Field[]): number {
   const field = fields.find((each) => each.path === path);
   const most = Math.max(Math.abs(field?.min ?? 0), Math.abs(field?.max ?? 0));
   const digits = most >= 1e12 ? Math.min(MAX_DIGITS, Math.log10(most)) : 0;
-  return width ?? WIDTHS[path] ?? Math.max(DEFAULT_WIDTH, Math.ceil(digits) * 8 + 28);
+  return width ?? runField(path)?.width ?? Math.max(DEFAULT_WIDTH, Math.ceil(digits) * 8 + 28);
 }
 
 export interface Placed extends Column {
@@ -89,12 +79,10 @@ export function fieldsOf(columns: readonly Column[]): string[] {
     .sort();
 }
 
-const isRunField = (path: string) => RUN_FIELDS.some((field) => field.path === path);
-
 /** Numbers are aligned right. */
 export function isNumeric(path: string, fields: readonly Field[]): boolean {
   const kinds = fields.find((field) => field.path === path)?.kinds ?? [];
-  return !isRunField(path) && kinds.length === 1 && kinds[0] === "number";
+  return runField(path) === undefined && kinds.length === 1 && kinds[0] === "number";
 }
 
 export function resized(columns: readonly Column[], path: string, px: number): Column[] {
