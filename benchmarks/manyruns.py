@@ -11,7 +11,8 @@ import numpy as np
 from benchmarks.stack import Stack
 from penstock_storage.charts.series import NEVER
 from penstock_storage.connect import open_catalog, open_points
-from penstock_storage.contracts.interface import Catalog, PointStore, RunChange, RunRef
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore, RunChange, RunRef
 from penstock_storage.names import record
 
 __all__ = ["LOGGED", "PROJECT", "fill"]

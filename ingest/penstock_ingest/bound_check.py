@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from penstock_common.process.bounds import Owner, refusal
 from penstock_common.queue.redis_keys import run_path
 from penstock_ingest.positions import WriterPositions
-from penstock_storage.contracts.interface import Catalog, RunRef
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["BoundCheck"]
 

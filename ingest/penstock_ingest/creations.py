@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from penstock.errors import Rejected
 from penstock_common.process.batcher import Batcher
 from penstock_common.process.bounds import Owner, refusal
-from penstock_storage.contracts.interface import Catalog, RunChange, RunRef, RunRow
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import RunChange, RunRef, RunRow
 
 __all__ = ["CreatedRun", "Creations", "ensure_run"]
 
 
-async def ensure_run(catalog: Catalog, ref: RunRef) -> RunRow:
+async def ensure_run(catalog: RunCatalog, ref: RunRef) -> RunRow:
     """The run, created if it is missing. Raises `Rejected` (422) if there is no room for it."""
     run = (await catalog.ensure_runs([ref])).get(ref)
     if run is None:
@@ -43,7 +44,7 @@ class _Creation:
 class Creations:
     """Creates runs for one gateway process."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: RunCatalog) -> None:
         self._catalog = catalog
         self._batcher: Batcher[_Creation, CreatedRun] = Batcher(self._make)
 
@@ -76,6 +77,6 @@ class Creations:
         return made
 
 
-async def _no_room(catalog: Catalog, ref: RunRef) -> Rejected:
+async def _no_room(catalog: RunCatalog, ref: RunRef) -> Rejected:
     entity, project = Owner("runs", ref.entity), Owner("runs", f"{ref.entity}/{ref.project}")
     return refusal(entity if entity in await catalog.at_bound([entity]) else project)

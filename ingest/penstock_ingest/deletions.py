@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Rejected
 from penstock_common.process.activity import Activity
-from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import RunRef, Tombstone
 
 __all__ = ["DeletedRuns"]
 

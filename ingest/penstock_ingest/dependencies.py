@@ -16,7 +16,7 @@ from penstock_ingest.pace import Pace
 from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.status import ServerStatus
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import Catalog
 
 __all__ = ["IngestDependencies"]
 

@@ -16,7 +16,8 @@ from penstock_common.process.metrics import GatewayMetrics
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import Creations
 from penstock_ingest.operations import CREATE_RUN, NewRun
-from penstock_storage.contracts.interface import Catalog, RunChange, RunRef
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import RunChange, RunRef
 
 __all__ = ["RunHandler"]
 
@@ -27,7 +28,7 @@ class RunHandler:
     def __init__(
         self,
         authenticator: Authenticator,
-        catalog: Catalog,
+        catalog: RunCatalog,
         bodies: BodyReader,
         metrics: GatewayMetrics,
     ) -> None:

@@ -18,7 +18,7 @@ from penstock_common.process import logs
 from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import write_private
 from penstock_storage.connect import open_catalog
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import Catalog
 from penstock_storage.damage.salvage import damage_of, salvage
 
 __all__ = ["prepare"]

@@ -25,7 +25,8 @@ from penstock_common.queue.redis_keys import RedisKeys
 from penstock_ingest.status import ServerStatus
 from penstock_server.disks import disk_problems
 from penstock_server.workforce import Workforce, look_at_workforce
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["Condition", "Inspector"]
 

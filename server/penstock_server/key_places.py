@@ -21,7 +21,7 @@ from penstock_common.process.settings import ServerSettings, load
 from penstock_server.datafolder import DataFolder
 from penstock_storage.connect import open_catalog
 from penstock_storage.contracts.account_rows import KeyRow
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import Catalog
 
 __all__ = ["KeyPlace", "KeyRequest", "catalog_of_folder", "catalog_of_settings", "server_at"]
 

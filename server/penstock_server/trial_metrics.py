@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from penstock_common.queue.demand import no_demand
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 from penstock_storage.readers.first_values import read_extremes, read_first_values
 from penstock_storage.readers.summaries import read_summaries
 

@@ -12,7 +12,8 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from penstock_storage.contracts.interface import Catalog, LaneStart, PointStore
+from penstock_storage.contracts.catalog import NameCatalog
+from penstock_storage.contracts.interface import LaneStart, PointStore
 
 __all__ = [
     "GONE",
@@ -82,7 +83,7 @@ async def record(points: PointStore, names: Sequence[tuple[str, int, int, str]])
         )
 
 
-async def reconcile(catalog: Catalog, points: PointStore) -> int:
+async def reconcile(catalog: NameCatalog, points: PointStore) -> int:
     """Restore the names that the store knows and the catalog lacks; returns how many.
 
     Raises `Broken`, without changing anything, if the two have different names for a number.

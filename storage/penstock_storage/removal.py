@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from penstock_common.queue.news import publish
 from penstock_common.queue.redis_keys import RedisKeys, run_path, shard_of, writer_key
-from penstock_storage.contracts.interface import Catalog, Tombstone
+from penstock_storage.contracts.catalog import TombstoneCatalog
+from penstock_storage.contracts.interface import Tombstone
 
 __all__ = ["Removal"]
 
@@ -25,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 class Removal:
     """Deletes runs and projects."""
 
-    def __init__(self, catalog: Catalog, redis: Redis, keys: RedisKeys) -> None:
+    def __init__(self, catalog: TombstoneCatalog, redis: Redis, keys: RedisKeys) -> None:
         self._catalog = catalog
         self._redis = redis
         self._keys = keys

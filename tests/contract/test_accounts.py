@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock_common.http.auth import ApiKey
 from penstock_storage.contracts.account_rows import SessionRow
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import Catalog
 
 READ = frozenset({"read"})
 

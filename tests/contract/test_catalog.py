@@ -19,7 +19,8 @@ from support.run_texts import field_of
 
 from penstock.errors import Broken, Transient
 from penstock_storage.catalog import SqlCatalog
-from penstock_storage.contracts.interface import ApiKey, Catalog, RunChange, RunRef
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import ApiKey, RunChange, RunRef
 
 REF = RunRef("ana", "mnist", "r1")
 

@@ -25,7 +25,8 @@ from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
 from penstock_storage.catalog.runs.run_files import RunFile, RunFiles
 from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_catalog
-from penstock_storage.contracts.interface import Catalog, RunRef, RunRow
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import RunRef, RunRow
 from penstock_storage.search.finder import Finder
 from penstock_web.dependencies import WebDependencies
 from penstock_web.names import Names

@@ -16,7 +16,7 @@ from penstock.errors import Rejected
 from penstock_common.http.auth import Authenticator, Principal, mint_key
 from penstock_common.http.errors import json_response
 from penstock_storage.contracts.account_rows import KeyRow
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import ApiKeyCatalog
 from penstock_web.access import Access, not_found
 from penstock_web.models.site import CREATE_API_KEY
 from penstock_web.requests import bad_field, body_of
@@ -32,7 +32,7 @@ class ApiKeysHandler:
     key, and is never an administrator's. Administrators list and revoke the keys of every entity."""
 
     def __init__(
-        self, catalog: Catalog, access: Access, authenticator: Authenticator, secret: str
+        self, catalog: ApiKeyCatalog, access: Access, authenticator: Authenticator, secret: str
     ) -> None:
         self._catalog = catalog
         self._access = access

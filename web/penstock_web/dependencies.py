@@ -17,7 +17,8 @@ from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.blobs.blob_store import BlobStore
 from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
 from penstock_storage.catalog.runs.run_files import RunFiles
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 from penstock_storage.search.finder import Finder
 from penstock_web.names import Names
 

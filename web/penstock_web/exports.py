@@ -16,7 +16,8 @@ from penstock.errors import Rejected
 from penstock_common.http.contents import attachment
 from penstock_common.http.errors import json_response
 from penstock_common.http.payloads import encode_json
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRow
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import PointStore, RunRow
 from penstock_storage.readers.export import (
     MAX_COLUMNS,
     Export,
@@ -44,7 +45,7 @@ class ExportHandler:
     """Exports runs, one part at a time, because each is heavy work for the store."""
 
     def __init__(
-        self, store: PointStore, catalog: Catalog, runs: RunsHandler, names: Names
+        self, store: PointStore, catalog: RunCatalog, runs: RunsHandler, names: Names
     ) -> None:
         self._store = store
         self._catalog = catalog

@@ -16,7 +16,8 @@ from aiohttp import web
 from penstock.errors import PenstockError
 from penstock_common.process.activity import Activity
 from penstock_common.process.watchdog import Watchdog
-from penstock_storage.contracts.interface import Catalog, LaneRow, RunRef, RunRow
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import LaneRow, RunRef, RunRow
 from penstock_web.access import not_found
 
 __all__ = ["Names"]

@@ -13,7 +13,8 @@ from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import json_response
 from penstock_common.http.payloads import decode_json, encode_json
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, RunRow
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore, RunRef, RunRow
 from penstock_storage.readers.summaries import Summary, read_summaries
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.finder import Finder, Found, Question

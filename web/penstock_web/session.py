@@ -22,7 +22,7 @@ from penstock_common.http.proxies import proxies_of
 from penstock_common.http.same_origin import SESSION_COOKIE as COOKIE
 from penstock_common.http.same_origin import session_cookies
 from penstock_storage.contracts.account_rows import SessionRow
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import ApiKeyCatalog
 from penstock_web.models.site import LOG_IN, LOG_OUT
 from penstock_web.requests import query_of, stranger_body_of
 from penstock_web.throttle import LoginThrottle
@@ -39,7 +39,7 @@ class Sessions:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: ApiKeyCatalog,
         secret: str,
         clock: Callable[[], float] = time.time,
     ) -> None:

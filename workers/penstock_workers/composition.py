@@ -15,7 +15,8 @@ from penstock_common.process.watchdog import Watchdog
 from penstock_common.queue.news import publish
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore, RunRef
 from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.bound_notices import BoundNotices
 from penstock_workers.commits.commit import Committer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
-from penstock_storage.contracts.interface import Catalog, RunRef
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["STOP", "refuse_deleted"]
 

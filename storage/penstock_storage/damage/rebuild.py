@@ -7,7 +7,8 @@ from collections.abc import Collection
 from penstock_storage.charts.series import NEVER, int_list
 from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.clickhouse.tiers import TIER_SHIFT
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import NameCatalog
+from penstock_storage.contracts.interface import PointStore
 from penstock_storage.names import record
 
 __all__ = ["rebuild_names", "rebuild_series", "rebuild_tiers"]
@@ -15,7 +16,7 @@ __all__ = ["rebuild_names", "rebuild_series", "rebuild_tiers"]
 _SETTINGS = "SETTINGS max_bytes_before_external_group_by = 268435456"
 
 
-async def rebuild_names(store: PointStore, catalog: Catalog) -> int:
+async def rebuild_names(store: PointStore, catalog: NameCatalog) -> int:
     """Record the names that the catalog knows and the store does not; returns how many."""
     found = await store.query(f"SELECT DISTINCT kind, id, project, name FROM {DATABASE}.names")
     columns = (found[name] for name in ("kind", "id", "project", "name"))

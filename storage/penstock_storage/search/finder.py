@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock_storage.contracts.interface import Catalog, LaneRow, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import LaneRow, PointStore
 from penstock_storage.readers.logged import LaneRanks, LoggedKey, read_logged
 from penstock_storage.search.cells import Cells, PathColumn
 from penstock_storage.search.evaluation import Deadline, passing

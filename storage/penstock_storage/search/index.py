@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import Catalog
 from penstock_storage.search.table import RunTable
 
 __all__ = ["RunIndex", "uninterrupted"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from penstock_storage.contracts.interface import Catalog, RunRef, Tombstone
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import RunRef, Tombstone
 
 __all__ = ["QUEUE_WRITER", "Arrival", "BatchRouter"]
 

@@ -30,7 +30,8 @@ from penstock_storage.commits.unfinished import (
     read_long_series,
     read_unfinished_runs,
 )
-from penstock_storage.contracts.interface import Catalog, PointStore, RunChange, RunRef, RunRow
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore, RunChange, RunRef, RunRow
 from penstock_storage.contracts.lanes import UNSAID, LaneStart
 from penstock_storage.names import gone_name, lane_name, outlived_name, record, start_name
 from penstock_storage.readers.alerts import ALERT_KEY

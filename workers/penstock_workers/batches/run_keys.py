@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from penstock_storage.commits.run_keys import count_keys, list_keys
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import NameCatalog
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["RunKeyLimit"]
 
@@ -18,7 +19,7 @@ class RunKeyLimit:
     """The keys of each run, at most `most` of them. Keys of values alone (texts, media) that an
     earlier process stored are not counted until the run comes near the bound."""
 
-    def __init__(self, catalog: Catalog, points: PointStore, most: int) -> None:
+    def __init__(self, catalog: NameCatalog, points: PointStore, most: int) -> None:
         self._catalog = catalog
         self._points = points
         self._most = most

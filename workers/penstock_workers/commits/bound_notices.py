@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from penstock_common.process.bounds import Owner, refusal
 from penstock_common.queue.problem_list import Problems
 from penstock_common.queue.redis_keys import RedisKeys
-from penstock_storage.contracts.interface import Catalog
+from penstock_storage.contracts.catalog import RunCatalog
 
 __all__ = ["BoundNotices"]
 
@@ -26,7 +26,9 @@ _PROBLEM, _MAX_PROBLEMS = "bound_reached", 20
 class BoundNotices:
     """The entities, projects and runs that this worker found at their bound."""
 
-    def __init__(self, redis: Redis, keys: RedisKeys, catalog: Catalog, problems: Problems) -> None:
+    def __init__(
+        self, redis: Redis, keys: RedisKeys, catalog: RunCatalog, problems: Problems
+    ) -> None:
         self._redis = redis
         self._problems = problems
         self._key = keys.at_bound()

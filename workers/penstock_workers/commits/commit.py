@@ -21,7 +21,8 @@ from penstock_common.queue.entries import Entry
 from penstock_common.queue.news import publish
 from penstock_common.queue.redis_keys import RedisKeys
 from penstock_storage.commits.positions import PositionRow, insert_positions
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import PointStore, RunRef
 from penstock_workers.batches.fold import Columns, Folded
 from penstock_workers.batches.known_state import KnownState
 from penstock_workers.batches.prepare import Prepared
@@ -59,7 +60,7 @@ class Committer:
         queue: Queue,
         leases: Leases,
         points: PointStore,
-        catalog: Catalog,
+        catalog: RunCatalog,
         known: KnownState,
         liveness: Liveness,
         clock: StoreClock,

@@ -9,7 +9,8 @@ from penstock.errors import PenstockError, Transient
 from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import split_writer_key
 from penstock_storage.commits.positions import PositionRow, insert_positions, read_position
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import PointStore, RunRef
 from penstock_workers.batches.committed import CommittedSeqs
 from penstock_workers.commits.commit_numbers import CommitNumbers, version
 from penstock_workers.shards.leases import Leases
@@ -34,7 +35,7 @@ class DeadLetters:
         queue: Queue,
         leases: Leases,
         numbers: CommitNumbers,
-        catalog: Catalog,
+        catalog: RunCatalog,
         points: PointStore,
     ) -> None:
         self._queue = queue

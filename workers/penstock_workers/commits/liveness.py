@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys, run_path, shard_of
-from penstock_storage.contracts.interface import Catalog, RunRef
+from penstock_storage.contracts.catalog import RunCatalog
+from penstock_storage.contracts.interface import RunRef
 
 __all__ = ["Liveness"]
 
@@ -38,7 +39,7 @@ class Liveness:
         self,
         redis: Redis,
         keys: RedisKeys,
-        catalog: Catalog,
+        catalog: RunCatalog,
         owned: Mapping[int, int],
         *,
         silent_after_s: float,

@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_common.queue.scripts import ADVANCE
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 from penstock_storage.names import reconcile
 
 __all__ = ["StoreClock"]

@@ -21,7 +21,8 @@ from penstock.error_codes import ErrorCode
 from penstock.errors import PenstockError, Transient
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_common.queue.problem_list import Problems
-from penstock_storage.contracts.interface import Catalog, Columns, PointStore, RunChange
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import Columns, PointStore, RunChange
 from penstock_storage.damage.losses import (
     find_lost_batches,
     find_lost_ends,

@@ -12,7 +12,8 @@ from penstock.error_codes import ErrorCode
 from penstock.errors import Transient
 from penstock.failpoints import fail
 from penstock_storage.clickhouse.schema import KEY_TABLES, RUN_TABLES
-from penstock_storage.contracts.interface import Catalog, PointStore
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 from penstock_storage.names import record
 from penstock_storage.run_rows import RunRows
 

@@ -19,7 +19,8 @@ from penstock.errors import PenstockError
 from penstock.failpoints import fail
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_storage.clickhouse.schema import RUN_TABLES
-from penstock_storage.contracts.interface import Catalog, PointStore, RunRef, Tombstone
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore, RunRef, Tombstone
 from penstock_storage.names import gone_name, record
 from penstock_storage.run_rows import RunRows
 from penstock_workers.upkeep.gauges import ELECTED
