@@ -19,7 +19,7 @@ __all__ = [
     "new_installation_secret",
     "new_key_id",
     "new_key_secret",
-    "new_placeholder",
+    "new_reserved_name",
     "new_run_id",
     "new_session_id",
     "new_store_id",
@@ -76,8 +76,8 @@ def new_store_id() -> str:
     return _hex(16)
 
 
-def new_placeholder() -> str:
-    """32 hexadecimal digits, 128 bits: the name of a row that is deleted again at once."""
+def new_reserved_name() -> str:
+    """32 hexadecimal digits, 128 bits: the name of a run that only reserves a number, and is deleted in the same transaction."""
     return _hex(32)
 
 

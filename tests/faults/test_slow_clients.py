@@ -95,7 +95,7 @@ async def test_slow_clients_are_closed_in_time_and_lock_nobody_out(tmp_path: Pat
         bodies = [asyncio.create_task(attack(gateway.port, first, b"")) for _ in range(BODIES)]
         most = 0
         pending: set[asyncio.Task[bytes]] = {*heads, *bodies}
-        # Each connection has a deadline of 5 s; opening so many takes time as well.
+        # Each connection is closed after 5 s; opening all of them takes time, too.
         async with asyncio.timeout(75):
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=0.5)

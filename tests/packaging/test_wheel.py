@@ -27,7 +27,7 @@ assert len(rows) == 100, rows
 print("stored", len(rows))
 """
 MAX_CLIENT_PACKAGES = 4
-"""The most packages that installing the client may add to a training environment."""
+"""What `pip install penstock` may add to an environment: the package's direct and indirect dependencies."""
 MAX_CLIENT_BYTES = 85 * 10**6
 
 COMPRESSED = """

@@ -137,7 +137,7 @@ class Delivery:
         return range(committed + 1, self._progress.released + 1)
 
     def lost(self, reply: Reply, points: int) -> None:
-        """Count what is `lacking` and its points, once the server is told not to wait for it."""
+        """Count the batches that are `lacking`, and their points. The server no longer waits for them."""
         before, batches = self._progress, len(self.lacking(reply))
         log.error(
             "%s: the store lacks %d batches with %d points that are no longer kept on this machine",

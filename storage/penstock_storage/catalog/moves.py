@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
-from penstock.ids import new_placeholder
+from penstock.ids import new_reserved_name
 from penstock_storage.catalog.database import Database, lock_deletions
 from penstock_storage.catalog.names.handout import add_projects
 from penstock_storage.catalog.names.lookups import find_projects, read_runs
@@ -144,7 +144,7 @@ async def _is_taken(connection: AsyncConnection, project: int, name: str) -> boo
 async def _new_number(connection: AsyncConnection, row: Row, now: int) -> int:
     """A new number from the database that no run has or will have."""
     values = {
-        "project": row["project"], "run": new_placeholder(), "state": "finished",
+        "project": row["project"], "run": new_reserved_name(), "state": "finished",
         "created_at": now, "updated_at": now,
     }  # fmt: skip
     added = await connection.execute(insert(runs).values(values).returning(runs.c.number))

@@ -66,7 +66,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         return self.delivery.progress
 
     def answer(self, committed: int | None) -> None:
-        """As a reply is taken in: first the server is told what it need not wait for."""
+        """Handle a reply as the sender does: announce what is lacking, then adopt the position."""
         self.now += 1.0
         reply = Reply(store=self.store, queue=self.queue, committed=committed)
         position = 0 if committed is None else committed
@@ -125,7 +125,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.stored_again()
 
     def stored_again(self) -> None:
-        """The server passes what it was told not to wait for; the rest is sent again."""
+        """The server skips what was announced as lost; the rest is sent again."""
         assert self.progress.committed >= self.progress.released
         self.stored = max(self.stored, self.progress.released)
 

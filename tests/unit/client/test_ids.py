@@ -21,7 +21,7 @@ FORMS: dict[Callable[[], str], tuple[str, int, int]] = {
     ids.new_worker_id: (HEX, 16, 64),
     ids.new_gateway_id: (HEX, 12, 48),
     ids.new_store_id: (HEX, 16, 64),
-    ids.new_placeholder: (HEX, 32, 128),
+    ids.new_reserved_name: (HEX, 32, 128),
     ids.new_trailer_tag: (HEX, 16, 64),
     ids.new_key_id: (LETTERS, 10, 60),
     ids.new_key_secret: (LETTERS, 43, 256),

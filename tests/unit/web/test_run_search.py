@@ -176,13 +176,13 @@ def test_filters_pass_what_they_say(configs: list[Config], filter_: Config) -> N
 
 @sized(5_000)
 @given(st.lists(st.tuples(st.integers(0, 5), st.dictionaries(st.sampled_from("ab"), values))))
-def test_a_table_that_was_changed_is_as_if_made_anew(changes: list[tuple[int, Config]]) -> None:
+def test_a_table_that_was_changed_is_equals_a_new_one(changes: list[tuple[int, Config]]) -> None:
     changed, newest = RunTable(), {}
     for number, config in changes:
         changed.apply([configured(number, config)])
         newest[number] = config
-    anew = RunTable()
-    anew.apply([configured(number, config) for number, config in newest.items()])
+    fresh = RunTable()
+    fresh.apply([configured(number, config) for number, config in newest.items()])
     for name in ("a", "b", "a.x", "a.y", "b.x"):
         path = Path("config", name)
         mine, other = (
@@ -190,7 +190,7 @@ def test_a_table_that_was_changed_is_as_if_made_anew(changes: list[tuple[int, Co
                 number: shown(table, path, row)
                 for number, row in zip(newest, table.rows_of(np.array([*newest])), strict=True)
             }
-            for table in (changed, anew)
+            for table in (changed, fresh)
         )
         assert repr(mine) == repr(other)
 

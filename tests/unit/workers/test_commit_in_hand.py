@@ -1,4 +1,4 @@
-"""There is at most one commit in hand, and what it fails with is told once."""
+"""There is at most one commit in hand, and its error is raised once."""
 
 from __future__ import annotations
 
