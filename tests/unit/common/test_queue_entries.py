@@ -36,10 +36,18 @@ from penstock_workers.shards.queue import Budget, Queue, Selection
 
 TEXT = st.text(max_size=50)
 NUMBER = st.integers(0, 2**53)
-ENTRIES = st.builds(
-    Entry, st.integers(0, 15), st.just(b"1764-2"), TEXT, NUMBER, st.binary(max_size=200), NUMBER,
-    st.booleans(), st.booleans(), NUMBER, NUMBER, NUMBER, TEXT,
-)  # fmt: skip
+MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+def entries(raw: st.SearchStrategy[bytes]) -> st.SearchStrategy[Entry]:
+    return st.builds(
+        Entry, st.integers(0, 15), st.just(b"1764-2"), TEXT, NUMBER, raw, NUMBER,
+        st.booleans(), st.booleans(), NUMBER, NUMBER, NUMBER, TEXT,
+    )  # fmt: skip
+
+
+ANYTHING = st.binary(max_size=200)
+PLAIN = ANYTHING.filter(lambda raw: not raw.startswith(MAGIC))
 
 
 @pytest.fixture
@@ -57,20 +65,34 @@ def stored(entry: Entry, layout: int = LAYOUT) -> dict[bytes, bytes]:
     return {text(name): text(value) for name, value in encode(entry, layout).items()}
 
 
-@given(ENTRIES)
+@given(entries(ANYTHING))
 def test_what_is_written_is_read_again(entry: Entry) -> None:
     assert decode(entry.shard, entry.id, stored(entry)) == entry
     # A later release may say more.
     assert decode(entry.shard, entry.id, {**stored(entry), b"later": b"\xff"}) == entry
 
 
-@given(ENTRIES)
-def test_entries_of_the_layouts_before_are_measured(entry: Entry) -> None:
-    second = replace(entry, began=0)
-    assert decode(entry.shard, entry.id, stored(entry, layout=2)) == second
+def measured(entry: Entry, size: int) -> Entry:
+    """The entry as the first layout returns it, whose batch has this many bytes once decoded."""
+    elements = min(size, DEFAULT_LIMITS.elements)
+    return replace(entry, began=0, is_dropped=False, decoded=size, elements=elements)
+
+
+@given(entries(PLAIN), st.sampled_from(["plain", "size stated", "size not stated"]))
+def test_entries_of_the_layouts_before_are_measured(entry: Entry, form: str) -> None:
     size = len(entry.raw)
-    first = replace(second, is_dropped=False, decoded=size, elements=size)
-    assert decode(entry.shard, entry.id, stored(entry, layout=1)) == first
+    if form != "plain":
+        compressor = zstandard.ZstdCompressor(write_content_size=form == "size stated")
+        entry = replace(entry, raw=compressor.compress(entry.raw))
+    assert decode(entry.shard, entry.id, stored(entry, layout=2)) == replace(entry, began=0)
+    assert decode(entry.shard, entry.id, stored(entry, layout=1)) == measured(entry, size)
+
+
+@given(entries(ANYTHING.map(lambda rest: MAGIC + rest)))
+def test_what_only_looks_compressed_is_measured_too(entry: Entry) -> None:
+    found = decode(entry.shard, entry.id, stored(entry, layout=1))
+    assert 0 <= found.elements <= DEFAULT_LIMITS.elements
+    assert found == measured(entry, found.decoded)
 
 
 def test_entries_as_they_lie_in_queues() -> None:
