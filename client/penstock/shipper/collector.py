@@ -54,6 +54,18 @@ class Collector:
         self._interval_s = FIRST_INTERVAL_S
         self._retries = 0
         self._look_at = 0.0
+        self._nothing_at = 0.0
+
+    def sight(self) -> int | None:
+        """`SpoolReader.sight` of what is not cut yet; None also if it cannot be seen."""
+        try:
+            return self._spool.reader.sight(self.cursor)
+        except OSError:
+            return None
+
+    def found_nothing(self, now: float) -> bool:
+        """Whether the check at this `now` found nothing new."""
+        return self._nothing_at == now
 
     def is_due(self, now: float) -> bool:
         """Whether to look for new records."""
@@ -87,6 +99,7 @@ class Collector:
             self.cursor = found.end
             if found.ended or not self._writer.alive:
                 return self._end(found)
+            self._nothing_at = now
             return False
         self._store("rows", found.end, found)
         if found.ended:

@@ -37,8 +37,15 @@ _MEASURE_S = 1.0
 _BEAT_S = 1.0
 _AFTER_BUG_S = 5.0
 _THREADS = 8
-_PER_SPOOL_S, _PER_MEASURED_S = 0.002, 0.01
-"""With many spools, each is looked at less often, so that a thousand idle ones cost next to nothing."""
+_PER_SPOOL_S, _PER_SCAN_S, _PER_TURN_S, _PER_MEASURED_S, _PER_TICK_S = (
+    0.002,
+    0.005,
+    0.02,
+    0.03,
+    0.0001,
+)
+"""With many spools, each is looked at, has its turn and is measured less often, and the loop is slower,
+so that a thousand idle ones cost next to nothing."""
 _UNREADABLE_RETRY_S = 5.0
 _LEAVE_S = 1.5
 """How long requests in flight may take once the shipper is asked to exit."""
@@ -88,7 +95,7 @@ class Daemon:
                 measure_at = now + max(_MEASURE_S, len(self._senders) * _PER_MEASURED_S)
             if now >= scan_at:
                 self._scan()
-                scan_at = now + max(_SCAN_S, len(self._senders) * _PER_SPOOL_S)
+                scan_at = now + max(_SCAN_S, len(self._senders) * _PER_SCAN_S)
             self._turn(now)
             if now >= beat_at:
                 held = [(*self._link_of(each.meta), each) for each in self._senders.values()]
@@ -129,17 +136,23 @@ class Daemon:
                 if folder in self._hurried:  # it may have looked before the bell rang
                     self._hurried.discard(folder)
                     self._hurry(folder)
+        rest_s = len(self._senders) * _PER_TURN_S
         for folder, sender in self._senders.items():
-            if folder not in self._running and now >= self._due.get(folder, 0.0):
+            if folder in self._running or now < self._due.get(folder, 0.0):
+                continue
+            if sender.is_resting(now, rest_s):
+                self._due[folder] = now + self._pause_s(folder, REST_S, now)
+            else:
                 self._running[folder] = self._pool.submit(self._drive, sender)
 
     def _tick_s(self, now: float) -> float:
-        if any(sender.hurries for sender in self._senders.values()):
+        if any(sender.hurries(now) for sender in self._senders.values()):
             return HURRIED_TICK_S
+        tick_s = max(TICK_S, len(self._senders) * _PER_TICK_S)
         if self._running:
-            return TICK_S
+            return tick_s
         next_due = min((self._due.get(each, 0.0) for each in self._senders), default=now + _SCAN_S)
-        return min(max(next_due - now, TICK_S), _SCAN_S)
+        return min(max(next_due - now, tick_s), _SCAN_S)
 
     def _hurry(self, folder: Path) -> None:
         if self._senders[folder].hurry():

@@ -139,6 +139,14 @@ class SpoolReader:
         """The total size of all damage seen so far."""
         return sum(self._damage.values())
 
+    def sight(self, position: Position) -> int | None:
+        """A cheap check, for comparing: it differs from an earlier one at the same `position` if a file of
+        the spool has come or gone since, and is None if records follow. Raises OSError."""
+        changed_at = self.folder.stat().st_mtime_ns
+        if self._open(position.segment) and any(os.pread(self._fd, 4, position.offset)):
+            return None
+        return changed_at
+
     def first(self) -> Position:
         """The start of the oldest existing segment."""
         return Position(min(self.segments(), default=1), FIRST_OFFSET)

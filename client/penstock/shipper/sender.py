@@ -56,6 +56,10 @@ class SpoolSender:
         self._paused_until = 0.0
         self._is_tight = False
         self._heartbeat_answer: tuple[int, dict[str, Any]] | None = None
+        self._last_position: dict[str, Any] | None = None
+        self._is_idle = False
+        self._rest: tuple[float, int] | None = None
+        """When a turn had nothing to do, and the sight before it."""
 
     @property
     def progress(self) -> Progress:
@@ -95,7 +99,8 @@ class SpoolSender:
         """Do the next step; returns after how many seconds to call again. If `tight`, the root is
         short of space and nothing committed is kept."""
         now = time.monotonic()
-        self._is_tight = tight
+        self._is_tight, self._is_idle, self._rest = tight, False, None
+        sight = self._collector.sight()
         delay_s = self._attempt(now)
         keep_s = 0.0 if tight or self.report.no_space else KEEP_S
         try:
@@ -106,23 +111,35 @@ class SpoolSender:
             self.report.disk_failed(error)
             delay_s = DISK_RETRY_S
         self.report.keep(at_once=self.progress.ended)
+        if self._is_idle and sight is not None and not tight:
+            self._rest = now, sight
         return min(delay_s, MAX_POLL_S)
 
-    @property
-    def hurries(self) -> bool:
+    def is_resting(self, now: float, most_s: float) -> bool:
+        """Whether a turn is not worth its cost: the last one, at most `most_s` ago, had nothing to do,
+        and nothing was logged since. Only a turn notices that a writer died."""
+        if self._rest is None or self._heartbeat_answer is not None:
+            return False
+        since, sight = self._rest
+        return now < since + most_s and self._collector.sight() == sight
+
+    def hurries(self, now: float) -> bool:
         """Whether somebody is assumed to wait for its end."""
-        return time.monotonic() < self._polls.hurried_to and not self.progress.done
+        return now < self._polls.hurried_to and not self.progress.done
 
     def hurry(self) -> bool:
         """Look for the writer's end at the next turn; False if it has already ended."""
+        self._rest = None
         if self.progress.ended or self.progress.done:
             return False
         self._collector.look_at_once()
         return True
 
     def acknowledge(self, reply_count: int, position: dict[str, Any]) -> None:
-        """Process a heartbeat's answer at the next turn, unless `reply_count` has changed since."""
-        self._heartbeat_answer = (reply_count, position)
+        """Process a heartbeat's answer at the next turn, unless `reply_count` has changed since. One that
+        says the same as the last need not wake a resting spool."""
+        if self._rest is None or position != self._last_position:
+            self._heartbeat_answer = (reply_count, position)
 
     def keep_progress(self) -> None:
         """Store the progress now, if it changed."""
@@ -148,6 +165,7 @@ class SpoolSender:
         try:
             self._take_news(now)
             if self.progress.done:
+                self._is_idle = True
                 return MAX_POLL_S
             if self._paused_until > now:
                 return self._paused_until - now
@@ -168,6 +186,7 @@ class SpoolSender:
         is_gone = self._outcomes.is_gone  # then no position counts, and nothing is sent again
         if answer is not None and answer[0] == self.reply_count and not is_gone:
             self._outcomes.acknowledge(Reply.of(answer[1]))
+            self._last_position = answer[1]
         if not is_gone:
             self._collector.cut_rejected(now)
         if self.goes_on:
@@ -195,6 +214,7 @@ class SpoolSender:
         is_stored = self._delivery.is_all_acknowledged
         if self.progress.ended and is_stored:
             self._delivery.finished(time.time())
+        self._is_idle = is_stored and self._collector.found_nothing(now)
         return self._polls.rest_s(
             now,
             cut_at=None if self.progress.ended else self._collector.due_at,

@@ -84,9 +84,9 @@ def is_network(folder: Path) -> bool:
 
 def spools_in(root: Path) -> Iterator[Path]:
     """The spools under `root`, except those still being created, which have no meta file."""
-    for folder in subfolders(root):
-        if (folder / META_FILE).exists():
-            yield folder
+    for path in _paths_in(root):
+        if os.path.exists(f"{path}/{META_FILE}"):  # noqa: PTH110 (a quarter of the cost, for thousands)
+            yield Path(path)
 
 
 def folders_in(root: Path) -> Iterator[Path]:
@@ -98,14 +98,15 @@ def folders_in(root: Path) -> Iterator[Path]:
 
 def subfolders(root: Path) -> Iterator[Path]:
     """The folders right below `root`; none if it cannot be read."""
+    return map(Path, _paths_in(root))
+
+
+def _paths_in(root: Path) -> list[str]:
     try:
-        with os.scandir(root) as scan:
-            entries = list(scan)
+        with os.scandir(root) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield Path(entry.path)
+        return []
 
 
 def used_bytes(root: Path) -> int:
