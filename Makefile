@@ -51,6 +51,12 @@ $(VENV)/.dev: $(VENV)/.ready
 	@$(PIP) -e '.[server,dev]'
 	@touch $@
 
+# What only the tests of deploy/ need.
+$(VENV)/.deploy: $(VENV)/.dev
+	@echo "Installing what the tests of deploy/ need: about 1 GB on disk"
+	@$(PIP) -e '.[server,dev,deploy]'
+	@touch $@
+
 # What only the tests of training frameworks need.
 $(VENV)/.frameworks: $(VENV)/.dev
 	@echo "Installing what the tests of training frameworks need: about 1.5 GB on disk"
@@ -102,10 +108,10 @@ lint: setup ## format check, lint, words, types
 test: setup ## everything that runs in a few minutes (PROCESSES=3)
 	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) -n $(TEST_PROCESSES) --dist loadfile
 
-smoke: setup ## a few of the heavy tests, of every suite
+smoke: setup $(VENV)/.deploy ## a few of the heavy tests, of every suite
 	$(PYTEST) -m smoke $(PARALLEL)
 
-test-all: setup $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
+test-all: setup $(VENV)/.deploy $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
 	$(PYTEST) $(PARALLEL)
 
 fault: setup ## break every part once, under load; ends with a table and a ledger each
