@@ -9,8 +9,6 @@ waits there.
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import msgpack
 import numpy as np
 
+from penstock.shipper.uniform import Passed, are_alike, count_alike, is_right, turns_alike
 from penstock.spool.record import (
     FIRST_OFFSET,
     PAYLOAD_HEAD,
@@ -37,11 +36,7 @@ _MAX_READ_BYTES = 4 << 20
 _MAX_RECORD_BYTES = 256 << 20
 _HEAD = RECORD_HEAD.size
 _BODY = _HEAD + PAYLOAD_HEAD.size
-_ALIKE = 4
-"""This many consecutive rows of one shape are read together."""
 _MAX_CYCLE_ROWS = 2_000
-_peek = struct.Struct("<IxxxxBxxxI").unpack_from
-"""The length, kind and shape of a record."""
 
 
 class Record(NamedTuple):
@@ -104,14 +99,6 @@ class Cycle(NamedTuple):
     @property
     def turns(self) -> int:
         return self.runs[0].count
-
-
-class _Passed(NamedTuple):
-    """A row that was read on its own."""
-
-    offset: int
-    length: int
-    shape: int
 
 
 class SpoolReader:
@@ -181,7 +168,7 @@ class SpoolReader:
         self._read_size = (
             _MAX_READ_BYTES if len(data) == wanted and data[-8:] != bytes(8) else _MIN_READ_BYTES
         )
-        if _is_right(memoryview(data), 0):
+        if is_right(memoryview(data), 0):
             return data
         return b""
 
@@ -198,7 +185,7 @@ class SpoolReader:
         lengths = np.frombuffer(view, "<u4")[2::2]
         plausible = (lengths >= PAYLOAD_HEAD.size) & (lengths <= len(view))
         for offset in ((np.flatnonzero(plausible) + 1) * 8).tolist():
-            if _is_right(view, offset):
+            if is_right(view, offset):
                 self._damage[position] = offset
                 return Position(position.segment, position.offset + offset)
         if data:
@@ -217,9 +204,9 @@ class SpoolReader:
         self._learn_shapes(position)
         view = memoryview(data)
         offset, base = 0, position.offset
-        passed: list[_Passed] = []
+        passed: list[Passed] = []
         places: dict[int, int] = {}
-        while _is_right(view, offset):
+        while is_right(view, offset):
             length = RECORD_HEAD.unpack_from(view, offset)[0]
             end = aligned(offset + _HEAD + length)
             kind, shape, step, time_ns = PAYLOAD_HEAD.unpack_from(view, offset + _HEAD)
@@ -237,7 +224,7 @@ class SpoolReader:
             if room <= 0:
                 return
             item: SpoolRow | RowBlock | Cycle | None = None
-            if _are_alike(view, offset, end - offset, length, shape):
+            if are_alike(view, offset, end - offset, length, shape):
                 item = self._run(view, offset, length, keys, room)
                 end = offset + item.count * (end - offset)
             elif shape in places:
@@ -247,7 +234,7 @@ class SpoolReader:
                 passed, places = [], {}
             if item is None:
                 places[shape] = len(passed)
-                passed.append(_Passed(offset, length, shape))
+                passed.append(Passed(offset, length, shape))
                 body = view[offset + _BODY : offset + _HEAD + length]
                 item = SpoolRow(keys, step, time_ns, body, base + end)
             offset = end
@@ -255,7 +242,7 @@ class SpoolReader:
             yield item
 
     def _cycle(
-        self, view: memoryview, offset: int, base: int, turn: list[_Passed], room: int
+        self, view: memoryview, offset: int, base: int, turn: list[Passed], room: int
     ) -> Cycle | None:
         """The rows from `offset` on if they continue the interleaving. `room`: how many rows like the
         first are wanted."""
@@ -268,7 +255,7 @@ class SpoolReader:
             (len(view) - offset) // stride,
         )
         starts = [each.offset - turn[0].offset for each in turn]
-        count = _turns(view, offset, stride, most, turn, starts)
+        count = turns_alike(view, offset, stride, most, turn, starts)
         if count < 2:
             return None
         rows = np.frombuffer(view, np.uint8, count * stride, offset).reshape(count, stride)
@@ -288,7 +275,7 @@ class SpoolReader:
         # Probe further only while rows stay uniform, so that short blocks cost little.
         while count < available:
             probe = min(available, count * 8)
-            alike = _alike(view, offset, stride, probe)
+            alike = count_alike(view, offset, stride, probe)
             count = alike
             if alike < probe:
                 break
@@ -330,76 +317,9 @@ class SpoolReader:
         start = 0
         while start + _BODY <= len(data):
             length = RECORD_HEAD.unpack_from(data, start)[0]
-            if length and data[start + _HEAD] == PayloadKind.SHAPE and _is_right(data, start):
+            if length and data[start + _HEAD] == PayloadKind.SHAPE and is_right(data, start):
                 shape = PAYLOAD_HEAD.unpack_from(data, start + _HEAD)[1]
                 self._learn(shape, data[start + _BODY : start + _HEAD + length])
             # Damaged lengths are skipped in the smallest steps.
             right = length >= PAYLOAD_HEAD.size and start + _HEAD + length <= len(data)
             start = aligned(start + _HEAD + length) if right else start + 8
-
-
-def _is_right(view: memoryview, offset: int) -> bool:
-    if offset + _BODY > len(view):
-        return False
-    length, checksum = RECORD_HEAD.unpack_from(view, offset)
-    end = offset + _HEAD + length
-    if length < PAYLOAD_HEAD.size or end > len(view):
-        return False
-    return zlib.crc32(view[offset + _HEAD : end]) == int(checksum)
-
-
-def _are_alike(view: memoryview, offset: int, stride: int, length: int, shape: int) -> bool:
-    """Whether some records from `offset` on have the same head."""
-    if offset + _ALIKE * stride > len(view):
-        return False
-    head = (length, PayloadKind.ROW, shape)
-    return all(_peek(view, offset + turn * stride) == head for turn in range(1, _ALIKE))
-
-
-def _turns(
-    view: memoryview, offset: int, stride: int, most: int, turn: list[_Passed], starts: list[int]
-) -> int:
-    """How many cycles from `offset` on are valid and look like the last one."""
-    if most < 2:
-        return 0
-    rows = np.frombuffer(view, np.uint8, most * stride, offset).reshape(most, stride)
-    count = most
-    for start, each in zip(starts, turn, strict=True):
-        heads = np.ascontiguousarray(rows[:count, start : start + 16]).view("<u4")
-        kind = heads[:, 2] & 0xFF
-        same = (
-            (heads[:, 0] == each.length) & (kind == PayloadKind.ROW) & (heads[:, 3] == each.shape)
-        )
-        count = count if same.all() else int(same.argmin())
-        if count < 2:
-            return 0
-    crc32 = zlib.crc32
-    for start, each in zip(starts, turn, strict=True):
-        checksums = np.ascontiguousarray(rows[:count, start + 4 : start + 8]).view("<u4")[:, 0]
-        at = offset + start + _HEAD
-        for index, checksum in enumerate(checksums.tolist()):
-            if crc32(view[at : at + each.length]) != checksum:
-                count = index
-                break
-            at += stride
-    return count
-
-
-def _alike(view: memoryview, offset: int, stride: int, most: int) -> int:
-    """How many records from `offset` on are valid and have the first one's length, kind and
-    shape."""
-    most = min(most, (len(view) - offset) // stride)
-    if most <= 1:
-        return 1
-    rows = np.frombuffer(view, np.uint8, most * stride, offset).reshape(most, stride)
-    heads = np.ascontiguousarray(rows[:, :16]).view("<u4")
-    same = (
-        (heads[:, 0] == heads[0, 0]) & (heads[:, 2] == heads[0, 2]) & (heads[:, 3] == heads[0, 3])
-    )
-    count = most if same.all() else int(same.argmin())
-    crc32, length = zlib.crc32, int(heads[0, 0])
-    starts = range(offset + _HEAD, offset + _HEAD + count * stride, stride)
-    for index, (start, checksum) in enumerate(zip(starts, heads[:, 1].tolist(), strict=False)):
-        if crc32(view[start : start + length]) != checksum:
-            return index
-    return count
